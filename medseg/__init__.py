@@ -1,0 +1,3 @@
+"""medseg segments medical images."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,104 @@
+"""Case: one subject's channel files and label file; a data set is a table of them (cases.csv)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medseg.errors import DataError
+from medseg.files import write_text
+
+_COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
+_SEPARATOR = ";"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a data set.
+
+    Attributes:
+        id: unique name; answers and scores carry it.
+        patient: cases of one patient never fall into different folds.
+        channels: image files in the order of the plan's channels; one file may hold several.
+        label: label file, or None for a case to predict.
+        annotated: names of the structures that were annotated; None means all of them.
+        weight: how often the case is drawn in training, relative to the others.
+        attributes: anything else that a user's table says (site, scanner, sex).
+    """
+
+    id: str
+    patient: str
+    channels: tuple[Path, ...]
+    label: Path | None = None
+    annotated: tuple[str, ...] | None = None
+    weight: float = 1.0
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
+    """Write the table; files below `folder` are written relative to it, so that the set can be moved."""
+    extra = sorted({name for case in cases for name in case.attributes})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *extra])
+    for case in cases:
+        annotated = "" if case.annotated is None else _SEPARATOR.join(case.annotated)
+        channels = _SEPARATOR.join(_shorten(file, folder) for file in case.channels)
+        label = "" if case.label is None else _shorten(case.label, folder)
+        values = [case.id, case.patient, channels, label, annotated, f"{case.weight:g}"]
+        writer.writerow(values + [case.attributes.get(name, "") for name in extra])
+    write_text(path, text.getvalue())
+
+
+def read_cases(path: Path, folder: Path) -> list[Case]:
+    """Read the table, as medseg wrote it or as a user edited it.
+
+    Raises:
+        DataError: a column is missing, a value is not valid, or an id appears twice.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+        header = set(rows[0]) if rows else set()
+    missing = {"id", "channels"} - header
+    if missing:
+        raise DataError(
+            f"{path} has no column {' and no column '.join(sorted(missing))}; it has {', '.join(sorted(map(str, header))) or 'no rows'}.",
+            "Expected the columns " + ", ".join(_COLUMNS) + "; delete the file to have it written anew.",
+        )
+    cases = [_parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
+    ids = [case.id for case in cases]
+    twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
+    if twice:
+        raise DataError(f"{path}: the id {twice[0]!r} appears more than once.", "Give every case an id of its own.")
+    return cases
+
+
+def _parse_row(row: dict[str, str], path: Path, line: int, folder: Path) -> Case:
+    value = {name: (row.get(name) or "").strip() for name in _COLUMNS}
+    if not value["id"] or not value["channels"]:
+        raise DataError(f"{path}, line {line}: a case needs an id and at least one channel file.")
+    try:
+        weight = float(value["weight"] or 1)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise DataError(f"{path}, line {line}: weight is {value['weight']!r}; expected a number of 0 or more.")
+    annotated = tuple(part.strip() for part in value["annotated"].split(_SEPARATOR) if part.strip())
+    return Case(
+        id=value["id"],
+        patient=value["patient"] or value["id"],
+        channels=tuple(folder / part.strip() for part in value["channels"].split(_SEPARATOR)),
+        label=folder / value["label"] if value["label"] else None,
+        annotated=annotated or None,
+        weight=weight,
+        attributes={name: text or "" for name, text in row.items() if name and name not in _COLUMNS},
+    )
+
+
+def _shorten(file: Path, folder: Path) -> str:
+    try:
+        return file.relative_to(folder).as_posix()
+    except ValueError:
+        return file.resolve().as_posix()

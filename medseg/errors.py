@@ -1,0 +1,39 @@
+"""Errors that a user can cause. Each says what was seen, what was expected, and what to do."""
+
+from __future__ import annotations
+
+
+class MedsegError(Exception):
+    """Base of every error that medseg raises on purpose.
+
+    Args:
+        message: what was seen and what was expected, in a sentence or two.
+        hint: what to do about it; shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+
+class DataError(MedsegError):
+    """A scan, a label file or a folder of them is not what it should be."""
+
+
+class PlanError(MedsegError):
+    """A plan, or a request to make one, cannot be carried out."""
+
+
+class ModelError(MedsegError):
+    """A trained model is missing, ambiguous, or does not fit."""
+
+
+class Cancelled(MedsegError):
+    """Raised by a progress callback to stop a long call cleanly."""
+
+    def __init__(self, message: str = "cancelled") -> None:
+        super().__init__(message)

@@ -1,0 +1,164 @@
+"""Labels: structures by name, their values in files, overlapping regions, the ignore value.
+
+The only place that knows softmax from sigmoid. Inside medseg a label map holds *indices* into
+`Labels.values` (0 is background), or `IGNORE`; values as they stand in files appear only when reading and
+writing. `Labels.membership` says which of these indices make up each structure.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medseg.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORE = -1
+"""Index of voxels without annotation: no loss and no score there."""
+
+_WHOLE_NUMBER_TOLERANCE = 1e-3
+
+
+class Labels(BaseModel):
+    """Which structures there are and how they are stored.
+
+    Attributes:
+        structures: name -> value in files, or the values of a region that may overlap with others.
+        background: the value of everything else.
+        ignore: the value of voxels without annotation.
+        activation: softmax where structures exclude each other, sigmoid where they may overlap.
+        region_values: for regions, the value written for each structure, painted in this order (nnU-Net's
+            `regions_class_order`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    structures: dict[str, int | list[int]] = Field(min_length=1)
+    background: int = 0
+    ignore: int | None = None
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    region_values: list[int] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Labels:
+        regions = [name for name, value in self.structures.items() if isinstance(value, list)]
+        if regions and self.activation == "softmax":
+            raise ValueError(f"{regions[0]} is a region of several values, which needs activation: sigmoid")
+        if regions and self.region_values is None:
+            raise ValueError("regions need region_values: the value to write for each structure, in painting order")
+        if self.region_values is not None and len(self.region_values) != len(self.structures):
+            raise ValueError(
+                f"region_values has {len(self.region_values)} entries for {len(self.structures)} structures"
+            )
+        plain = [value for value in self.structures.values() if isinstance(value, int)]
+        if self.activation == "softmax" and len({*plain, self.background}) != len(plain) + 1:
+            raise ValueError("two structures, or a structure and the background, share one value")
+        if self.background in self.values[1:] or self.ignore in self.values:
+            raise ValueError("the background or ignore value is also the value of a structure")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Structures in the order of the network's outputs."""
+        if self.activation == "softmax":
+            return tuple(sorted(self.structures, key=lambda name: self._members(name)[0]))
+        return tuple(self.structures)
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:
+        """Every value that a label file may hold, the background first, without the ignore value."""
+        members = {value for name in self.structures for value in self._members(name)}
+        return (self.background, *sorted(members))
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's output."""
+        return len(self.structures) + (self.activation == "softmax")
+
+    @cached_property
+    def membership(self) -> NDArray[np.bool_]:
+        """(structures, values): whether a value belongs to a structure, in the order of `names`."""
+        return np.array([[value in self._members(name) for value in self.values] for name in self.names])
+
+    @property
+    def written_values(self) -> dict[str, int]:
+        """The value that stands for each structure in written label maps."""
+        if self.region_values is not None:
+            return dict(zip(self.names, self.region_values, strict=True))
+        return {name: self._members(name)[0] for name in self.names}
+
+    @property
+    def dtype(self) -> type[np.unsignedinteger] | type[np.signedinteger]:
+        """Smallest integer type that holds every written value."""
+        written = [self.background, *self.written_values.values()]
+        fits = (kind for kind in (np.uint8, np.uint16, np.int32) if min(written) >= np.iinfo(kind).min)
+        return next(kind for kind in fits if max(written) <= np.iinfo(kind).max)
+
+    def encode(self, array: NDArray, source: str) -> NDArray[np.int16]:
+        """Whole-number values as they stand in a file, to indices.
+
+        Raises:
+            DataError: a value that is not declared; `source` names the file in the message.
+        """
+        present, inverse = np.unique(array, return_inverse=True)
+        index_of = {value: index for index, value in enumerate(self.values)}
+        if self.ignore is not None:
+            index_of[self.ignore] = IGNORE
+        unknown = [int(value) for value in present if int(value) not in index_of]
+        if unknown:
+            raise DataError(
+                f"{source} holds the label value{'s' if len(unknown) > 1 else ''} {_list(unknown)}, "
+                f"which no structure declares; declared are {_list(sorted(index_of))}.",
+                "Declare them as structures of the plan (labels.structures), or mend the file.",
+            )
+        table = np.array([index_of[int(value)] for value in present], dtype=np.int16)
+        return table[inverse].reshape(array.shape)
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """(outputs, ...) logits to (...) written values: argmax, or regions painted in order where logit > 0."""
+        import torch
+
+        if self.activation == "softmax":
+            written = [self.background, *(self.written_values[name] for name in self.names)]
+            return torch.tensor(written, device=logits.device)[logits.argmax(0)]
+        answer = torch.full(logits.shape[1:], self.background, dtype=torch.int64, device=logits.device)
+        for logit, value in zip(logits, self.written_values.values(), strict=True):
+            answer[logit > 0] = value
+        return answer
+
+    def probabilities(self, logits: torch.Tensor, axis: int = 0) -> torch.Tensor:
+        """Logits to probabilities along the output axis."""
+        return logits.softmax(axis) if self.activation == "softmax" else logits.sigmoid()
+
+    def _members(self, name: str) -> list[int]:
+        value = self.structures[name]
+        return value if isinstance(value, list) else [value]
+
+
+def whole_numbers(array: NDArray, source: str) -> NDArray[np.integer]:
+    """Labels as integers; floating-point values that are whole numbers up to rounding are accepted.
+
+    Raises:
+        DataError: a value that is not a whole number; `source` names the file in the message.
+    """
+    if np.issubdtype(array.dtype, np.integer):
+        return array
+    rounded = np.rint(array)
+    odd = array[~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)]
+    if odd.size:
+        raise DataError(
+            f"{source} holds the label {odd.flat[0]:g}, which is not a whole number.",
+            "Soft or interpolated masks have to be thresholded before they are used.",
+        )
+    return rounded.astype(np.int32)
+
+
+def _list(values: list[int], most: int = 12) -> str:
+    shown = ", ".join(map(str, values[:most]))
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

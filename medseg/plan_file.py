@@ -1,0 +1,224 @@
+"""Plans as YAML files: read, validate, migrate, override, and save with a comment for each decision."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from medseg.errors import PlanError
+from medseg.files import write_text
+from medseg.schema import SCHEMA_VERSION, Configuration, Plan
+
+if TYPE_CHECKING:
+    from ruamel.yaml.comments import CommentedMap
+
+_HEADER = """\
+{name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
+Vectors are (z, y, x) after transpose_forward. docs/plan.md explains every key.
+"""
+
+
+def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
+    """Read and validate a plan; `overrides` are `dotted.key=value` strings that replace what the file says.
+
+    Raises:
+        PlanError: the file is not a plan, or a key or value is not valid; the message names it and what would be.
+    """
+    try:
+        raw = _yaml().load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"There is no plan {path}.", "`medseg plan DATASET` makes one.") from None
+    except Exception as error:  # the YAML library raises several unrelated types
+        raise PlanError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise PlanError(f"{path} is not a plan: expected keys and values at the top, found {type(raw).__name__}.")
+    reasons = dict(_comments(raw))
+    values = _plain(raw)
+    for text in overrides or []:
+        key = override(values, text)
+        reasons[key] = f"set by the user; {reasons[key]}" if key in reasons else "set by the user"
+    return validate_plan(values, reasons, str(path))
+
+
+def validate_plan(values: dict[str, Any], reasons: dict[str, str], source: str) -> Plan:
+    """Validate plain values as a plan; `source` names their origin in messages."""
+    version = values.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        raise PlanError(
+            f"{source} has schema_version {version!r}; this medseg reads 1 to {SCHEMA_VERSION}.",
+            "Update medseg, or make the plan anew with `medseg plan`.",
+        )
+    try:
+        return Plan.model_validate({**values, "reasons": reasons})
+    except ValidationError as error:
+        problems = [_explain(item, Plan, item["loc"]) for item in error.errors()]
+    configurations = values.get("configurations")
+    for name in configurations if isinstance(configurations, dict) else []:
+        problems += _configuration_problems(values, name)
+    own = [text for text in problems if not text.startswith("configurations are not valid")]
+    raise PlanError(f"{source} is not a valid plan:\n  " + "\n  ".join(dict.fromkeys(own or problems)))
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Write the plan as YAML, atomically, each decision with its reason as a comment."""
+    write_text(path, dump_plan(plan))
+
+
+def dump_plan(plan: Plan) -> str:
+    """The plan as YAML text."""
+    tree = _commented(plan.model_dump(mode="json"), "", plan.reasons)
+    tree.yaml_set_start_comment(_HEADER.format(name=plan.name))
+    stream = io.StringIO()
+    _yaml().dump(tree, stream)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def override(values: dict[str, Any], text: str) -> str:
+    """Apply one `dotted.key=value` to plain values, in place, and return the key.
+
+    The value is read as YAML, so `training.steps=500` is a number and `inference.mirror=false` is not a string.
+    """
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise PlanError(f"{text!r} sets nothing; expected KEY=VALUE.", "Example: --set training.learning_rate=0.003")
+    target: Any = values
+    for depth, part in enumerate(parts[:-1]):
+        if not isinstance(target, dict) or part not in target:
+            known = list(target) if isinstance(target, dict) else []
+            raise PlanError(f"The plan has no key {'.'.join(parts[: depth + 1])!r}{_nearest(part, known)}.")
+        target = target[part]
+    if isinstance(target, list):
+        raise PlanError(f"{'.'.join(parts[:-1])!r} is a list; set it as a whole: KEY=[a, b, c].")
+    try:
+        target[parts[-1]] = _plain(_yaml().load(value))
+    except Exception as error:
+        raise PlanError(f"{value!r} is not a valid YAML value for {key}: {' '.join(str(error).split())}") from None
+    return ".".join(parts)
+
+
+def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
+    """Problems of one configuration, by key; the plan's own validator sees a configuration as one value."""
+    merged: dict[str, Any] = {}
+    current: Any = name
+    for _ in values["configurations"]:
+        own = values["configurations"].get(current)
+        if not isinstance(own, dict):
+            break
+        merged = {**own, **merged}
+        current = own.get("inherits")
+    merged.pop("inherits", None)
+    try:
+        Configuration.model_validate(merged)
+    except ValidationError as error:
+        return [_explain(item, Configuration, item["loc"], f"configurations.{name}.") for item in error.errors()]
+    return []
+
+
+def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefix: str = "") -> str:
+    key = prefix + ".".join(map(str, location))
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{_nearest(str(location[-1]), _fields(model, location[:-1]))}"
+    message = item["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"configurations are not valid: {message}" if "validation error" in message else message
+    if item["type"] == "missing":
+        return f"{key} is missing"
+    value = repr(item["input"])
+    return f"{key}: {message[:1].lower()}{message[1:]}" + (f" (it is {value})" if len(value) < 80 else "")
+
+
+def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names that are valid at `location`, followed through nested models and lists of them."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            current = next(iter(getattr(current, "__args__", ())), None)
+        elif hasattr(current, "model_fields") and part in current.model_fields:
+            current = current.model_fields[part].annotation
+    return list(getattr(current, "model_fields", {}))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    return f"; valid are {', '.join(known)}" if known else ""
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 10_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null"))
+    return yaml
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's node types to plain Python values."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _commented(value: dict[str, Any], path: str, reasons: dict[str, str]) -> CommentedMap:
+    from ruamel.yaml.comments import CommentedMap
+
+    tree = CommentedMap()
+    for key, item in value.items():
+        place = f"{path}{key}"
+        tree[key] = _commented(item, f"{place}.", reasons) if isinstance(item, dict) and item else _flow(item)
+        if place in reasons:
+            tree.yaml_add_eol_comment(" ".join(reasons[place].split()), key, column=0)
+    return tree
+
+
+def _flow(value: Any) -> Any:
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, list):
+        sequence = CommentedSeq(_flow(item) for item in value)
+        sequence.fa.set_flow_style()
+        return sequence
+    if isinstance(value, dict):
+        mapping = CommentedMap({key: _flow(item) for key, item in value.items()})
+        mapping.fa.set_flow_style()
+        return mapping
+    return value
+
+
+def _comments(node: Any, path: str = "") -> list[tuple[str, str]]:
+    """(dotted key, comment) for every comment that stands behind a key."""
+    found: list[tuple[str, str]] = []
+    if not isinstance(node, dict):
+        return found
+    for key, value in node.items():
+        place = f"{path}{key}"
+        for token in _tokens(node, key, value):
+            text = re.sub(r"^\s*#\s?", "", token.value.split("\n")[0]).strip()
+            if text:
+                found.append((place, text))
+                break
+        found += _comments(value, f"{place}.")
+    return found
+
+
+def _tokens(node: Any, key: Any, value: Any) -> list[Any]:
+    """Comment tokens that ruamel attaches to `key`, or, for a nested block, to the block itself."""
+    tokens = list(node.ca.items.get(key) or [])
+    if hasattr(value, "ca") and value.ca.comment:
+        tokens.append(value.ca.comment[0])
+    flat = [item for token in tokens for item in (token if isinstance(token, list) else [token])]
+    return [token for token in flat if token is not None]

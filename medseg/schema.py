@@ -1,0 +1,257 @@
+"""The plan: the one configuration, validated. `plan_file` reads and writes it as YAML.
+
+Vectors are (z, y, x) in the plan's axis order, that is after `transpose_forward`; 2D configurations leave
+the first axis out. Nothing here has a default that another module repeats.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from medseg.labels import Labels
+
+SCHEMA_VERSION = 1
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the plan; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class Request(Section):
+    """What was asked when the plan was made; the plan depends on this and on the data, not on the machine."""
+
+    planner: str
+    memory_gb: PositiveFloat | None
+    preset: Literal["gpu", "cpu"]
+    options: dict[str, Any] = {}
+
+
+class Intensity(Section):
+    """Statistics of a channel over the foreground voxels of the training cases."""
+
+    mean: float
+    median: float
+    std: float
+    min: float
+    max: float
+    percentile_00_5: float
+    percentile_99_5: float
+
+
+class Data(Section):
+    """The data set that the plan was made from."""
+
+    folder: str
+    layout: str
+    dimensions: Literal[2, 3]
+    channels: list[str] = Field(min_length=1)
+    cases: int
+    patient_pattern: str | None
+    spacing_known: bool
+    intensities: list[Intensity]
+    structure_cases: dict[str, int]
+    structure_volume: dict[str, float]
+
+
+class Normalization(Section):
+    """How one channel is normalized; `nonzero_only` restricts statistics to, and zeroes outside of, the nonzero mask."""
+
+    scheme: Literal["ct", "zscore", "rescale_0_1", "rgb_0_1", "none"]
+    nonzero_only: bool = False
+
+
+class Resampling(Section):
+    """Spline order in plane, order across slices, and whether slices are resampled apart (null: when anisotropic)."""
+
+    order: Annotated[int, Field(ge=0, le=3)]
+    order_across: Annotated[int, Field(ge=0, le=1)]
+    separate_axis: bool | None
+
+
+class Network(Section):
+    """A U-Net, stage by stage from the full resolution down, or another network by name with its own arguments."""
+
+    name: str
+    features: list[PositiveInt] = []
+    kernels: list[list[PositiveInt]] = []
+    strides: list[list[PositiveInt]] = []
+    blocks: list[PositiveInt] = []
+    decoder_convolutions: list[PositiveInt] = []
+    bias: bool = True
+    arguments: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Network:
+        stages = len(self.features)
+        counts = {"kernels": len(self.kernels), "strides": len(self.strides), "blocks": len(self.blocks)}
+        for key, count in counts.items():
+            if stages and count != stages:
+                raise ValueError(f"{key} has {count} entries for the {stages} stages that features has")
+        if stages and len(self.decoder_convolutions) != stages - 1:
+            raise ValueError(f"decoder_convolutions needs {stages - 1} entries, one less than the stages")
+        return self
+
+    @property
+    def divisor(self) -> list[int]:
+        """What each axis of a patch must be a multiple of."""
+        return [prod(axis) for axis in zip(*self.strides, strict=True)]
+
+
+class Configuration(Section):
+    """One way to segment this data set: a resolution, a patch, a network."""
+
+    spacing_mm: list[PositiveFloat]
+    median_shape_voxels: list[float]
+    patch_voxels: list[PositiveInt]
+    batch_size: PositiveInt
+    batch_dice: bool
+    normalization: list[Normalization]
+    resample_image: Resampling
+    resample_label: Resampling
+    resample_logits: Resampling
+    network: Network
+    previous_stage: str | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.patch_voxels)
+
+    @model_validator(mode="after")
+    def _patch_fits_network(self) -> Configuration:
+        if len(self.spacing_mm) != self.dimensions:
+            raise ValueError(f"spacing_mm has {len(self.spacing_mm)} axes, patch_voxels has {self.dimensions}")
+        if self.network.strides:
+            divisor = self.network.divisor
+            if len(divisor) != self.dimensions:
+                raise ValueError(f"network.strides has {len(divisor)} axes, patch_voxels has {self.dimensions}")
+            if any(size % step for size, step in zip(self.patch_voxels, divisor, strict=True)):
+                valid = [max(step, round(size / step) * step) for size, step in zip(self.patch_voxels, divisor, strict=True)]
+                raise ValueError(
+                    f"patch_voxels is {self.patch_voxels}, but the network's strides need multiples of {divisor}; "
+                    f"the nearest valid patch is {valid}"
+                )
+        return self
+
+
+class Augmentation(Section):
+    """Probabilities and ranges of the random changes to a training patch."""
+
+    rotation_probability: Fraction
+    rotation_degrees: list[NonNegative]
+    scaling_probability: Fraction
+    scaling_range: list[PositiveFloat]
+    noise_probability: Fraction
+    noise_std: list[NonNegative]
+    blur_probability: Fraction
+    blur_sigma_voxels: list[NonNegative]
+    brightness_probability: Fraction
+    brightness_factor: list[PositiveFloat]
+    contrast_probability: Fraction
+    contrast_factor: list[PositiveFloat]
+    low_resolution_probability: Fraction
+    low_resolution_zoom: list[PositiveFloat]
+    gamma_probability: Fraction
+    gamma_inverted_probability: Fraction
+    gamma_range: list[PositiveFloat]
+    mirror_axes: list[int]
+    in_plane_only: bool
+
+
+class Training(Section):
+    """Optimizer, schedule, sampling and augmentation."""
+
+    steps: PositiveInt
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: PositiveFloat
+    momentum: Fraction
+    weight_decay: NonNegative
+    schedule: Literal["poly", "one_cycle"]
+    gradient_clip: PositiveFloat
+    foreground_fraction: Fraction
+    deep_supervision: bool
+    dice_weight: NonNegative
+    cross_entropy_weight: NonNegative
+    average_weights: Fraction
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    validations: PositiveInt
+    validation_cases: PositiveInt
+    seed: Annotated[int, Field(ge=0)]
+    augmentation: Augmentation
+
+
+class Inference(Section):
+    """The sliding window."""
+
+    step_fraction: Annotated[float, Field(gt=0, le=1)]
+    gaussian_sigma_fraction: PositiveFloat
+    mirror: bool
+    mirror_axes: list[int]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    tile_batch: PositiveInt
+
+
+class Plan(Section):
+    """Everything that preprocessing, training and inference will do, with the reason for each decision.
+
+    `reasons` maps dotted keys (`configurations.3d_fullres.patch_voxels`) to sentences; in the file they are
+    comments. `nnunet` keeps what an nnU-Net plan said that has no meaning here, so that it can be turned back.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    made_by: str
+    request: Request
+    data: Data
+    labels: Labels
+    orientation: Literal["canonical", "stored"]
+    transpose_forward: list[int]
+    default_configuration: str
+    configurations: dict[str, dict[str, Any]]
+    training: Training
+    inference: Inference
+    nnunet: dict[str, Any] = {}
+    reasons: dict[str, str] = Field(default={}, exclude=True)
+
+    @field_validator("transpose_forward")
+    @classmethod
+    def _permutation(cls, value: list[int]) -> list[int]:
+        if sorted(value) != [0, 1, 2]:
+            raise ValueError(f"{value} is not a permutation of the axes [0, 1, 2]")
+        return value
+
+    @model_validator(mode="after")
+    def _configurations_are_valid(self) -> Plan:
+        for name in self.configurations:
+            resolved = self.configuration(name)
+            if len(resolved.normalization) != len(self.data.channels):
+                raise ValueError(
+                    f"configurations.{name}.normalization has {len(resolved.normalization)} entries "
+                    f"for {len(self.data.channels)} channels"
+                )
+        if self.default_configuration not in self.configurations:
+            raise ValueError(
+                f"default_configuration is {self.default_configuration!r}; there are {', '.join(self.configurations)}"
+            )
+        return self
+
+    def configuration(self, name: str) -> Configuration:
+        """The configuration with everything that it inherits filled in."""
+        return Configuration.model_validate(self._inherited(name, ()))
+
+    def _inherited(self, name: str, path: tuple[str, ...]) -> dict[str, Any]:
+        if name in path:
+            raise ValueError(f"configurations inherit in a circle: {' -> '.join((*path, name))}")
+        if name not in self.configurations:
+            raise ValueError(f"there is no configuration {name!r}; there are {', '.join(self.configurations)}")
+        own = dict(self.configurations[name])
+        parent = own.pop("inherits", None)
+        return own if parent is None else {**self._inherited(parent, (*path, name)), **own}
