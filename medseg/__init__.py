@@ -1,3 +1,70 @@
-"""medseg segments medical images."""
+"""medseg segments medical images: plan, train, predict, evaluate, from the command line or from Python.
+
+    import medseg
+    medseg.plan("dataset/")
+    medseg.train()
+    medseg.predict("scans/", "out/")
+    medseg.evaluate("out/", "reference/")
+
+Names load their modules on first use, so that `import medseg` and `medseg --help` answer at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from medseg.commands.demo import demo
+    from medseg.commands.evaluate import evaluate
+    from medseg.commands.plan import PlanOptions, plan
+    from medseg.commands.predict import PredictOptions, predict
+    from medseg.commands.train import TrainOptions, train
+    from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
+    from medseg.image import Image
+    from medseg.inference.predictor import Predictor
+    from medseg.io import read_image, read_label, write_label
+    from medseg.labels import Labels
+    from medseg.plan_file import load_plan, save_plan
+    from medseg.planning.planner import plan_from_fingerprint
+    from medseg.progress import Progress
+
+_HOME = {
+    "demo": "commands.demo",
+    "evaluate": "commands.evaluate",
+    "plan": "commands.plan",
+    "PlanOptions": "commands.plan",
+    "predict": "commands.predict",
+    "PredictOptions": "commands.predict",
+    "train": "commands.train",
+    "TrainOptions": "commands.train",
+    "Cancelled": "errors",
+    "DataError": "errors",
+    "MedsegError": "errors",
+    "ModelError": "errors",
+    "PlanError": "errors",
+    "Image": "image",
+    "Predictor": "inference.predictor",
+    "read_image": "io",
+    "read_label": "io",
+    "write_label": "io",
+    "Labels": "labels",
+    "load_plan": "plan_file",
+    "save_plan": "plan_file",
+    "plan_from_fingerprint": "planning.planner",
+    "Progress": "progress",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'medseg' has no attribute {name!r}")
+    return getattr(import_module(f"medseg.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Number = TypeVar("Number", int, float)
 
 GRID_TOLERANCE_VOXELS = 0.05
 
@@ -100,7 +103,7 @@ class Orientation:
         back = np.argsort(self.axes)
         return turned.transpose(0, *(int(axis) + 1 for axis in back))
 
-    def permute(self, values_zyx: tuple[float, float, float]) -> tuple[float, float, float]:
+    def permute(self, values_zyx: tuple[Number, Number, Number]) -> tuple[Number, Number, Number]:
         """Spacing or shape in stored order, to canonical order."""
         z, y, x = (values_zyx[axis] for axis in self.axes)
         return z, y, x

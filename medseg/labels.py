@@ -7,6 +7,7 @@ writing. `Labels.membership` says which of these indices make up each structure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -107,18 +108,27 @@ class Labels(BaseModel):
             DataError: a value that is not declared; `source` names the file in the message.
         """
         present, inverse = np.unique(array, return_inverse=True)
+        self.check_values(present.tolist(), source)
         index_of = {value: index for index, value in enumerate(self.values)}
         if self.ignore is not None:
             index_of[self.ignore] = IGNORE
-        unknown = [int(value) for value in present if int(value) not in index_of]
+        table = np.array([index_of[int(value)] for value in present], dtype=np.int16)
+        return table[inverse].reshape(array.shape)
+
+    def check_values(self, values: Iterable[int], source: str) -> None:
+        """Refuse values of a file that are not declared.
+
+        Raises:
+            DataError: with the values; `source` names the file in the message.
+        """
+        declared = {*self.values} if self.ignore is None else {*self.values, self.ignore}
+        unknown = sorted({int(value) for value in values} - declared)
         if unknown:
             raise DataError(
                 f"{source} holds the label value{'s' if len(unknown) > 1 else ''} {_list(unknown)}, "
-                f"which no structure declares; declared are {_list(sorted(index_of))}.",
+                f"which no structure declares; declared are {_list(sorted(declared))}.",
                 "Declare them as structures of the plan (labels.structures), or mend the file.",
             )
-        table = np.array([index_of[int(value)] for value in present], dtype=np.int16)
-        return table[inverse].reshape(array.shape)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """(outputs, ...) logits to (...) written values: argmax, or regions painted in order where logit > 0."""

@@ -106,7 +106,12 @@ class Network(Section):
 
 
 class Configuration(Section):
-    """One way to segment this data set: a resolution, a patch, a network."""
+    """One way to segment this data set: a resolution, a patch, a network.
+
+    `rotation_degrees` limits the random rotation about each axis; a single angle turns in the slice plane, and
+    `in_plane_only` keeps scaling there too. `mirror_axes` are the axes of the patch that may be reversed, in
+    training and in prediction.
+    """
 
     spacing_mm: list[PositiveFloat]
     median_shape_voxels: list[float]
@@ -117,6 +122,9 @@ class Configuration(Section):
     resample_image: Resampling
     resample_label: Resampling
     resample_logits: Resampling
+    rotation_degrees: list[NonNegative]
+    in_plane_only: bool
+    mirror_axes: list[int]
     network: Network
     previous_stage: str | None = None
 
@@ -146,7 +154,6 @@ class Augmentation(Section):
     """Probabilities and ranges of the random changes to a training patch."""
 
     rotation_probability: Fraction
-    rotation_degrees: list[NonNegative]
     scaling_probability: Fraction
     scaling_range: list[PositiveFloat]
     noise_probability: Fraction
@@ -162,8 +169,6 @@ class Augmentation(Section):
     gamma_probability: Fraction
     gamma_inverted_probability: Fraction
     gamma_range: list[PositiveFloat]
-    mirror_axes: list[int]
-    in_plane_only: bool
 
 
 class Training(Section):
@@ -194,7 +199,6 @@ class Inference(Section):
     step_fraction: Annotated[float, Field(gt=0, le=1)]
     gaussian_sigma_fraction: PositiveFloat
     mirror: bool
-    mirror_axes: list[int]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     tile_batch: PositiveInt
 

@@ -1,0 +1,71 @@
+"""The command line: verbs, exit codes, and errors as one clear message.
+
+Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from medseg import __version__
+from medseg.cli import demo, evaluate, plan, predict, train
+from medseg.errors import MedsegError
+
+app = typer.Typer(
+    name="medseg",
+    help="Segment medical images: look at a folder of scans, plan, train, predict, evaluate.",
+    epilog="Start with: medseg demo. Then: medseg plan dataset/ && medseg train && medseg predict scans/ out/",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("plan")(plan.command)
+app.command("train")(train.command)
+app.command("predict")(predict.command)
+app.command("evaluate")(evaluate.command)
+app.command("demo")(demo.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Segment medical images: look at a folder of scans, plan, train, predict, evaluate."""
+
+
+def main() -> None:
+    """Run the command line; every error that a user can cause ends in a message and an exit code."""
+    try:
+        app()
+    except MedsegError as error:
+        _complain(error.message, error.hint)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("Stopped.", "What was finished is on disk; `medseg train --resume` goes on from the last checkpoint.")
+        sys.exit(2)
+    except OSError as error:
+        _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None)
+        sys.exit(2)
+
+
+def _complain(message: str, hint: str | None) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("error: ", style="bold red", end="")
+    console.print(message, markup=False)
+    if hint:
+        console.print("hint:  ", style="bold cyan", end="")
+        console.print(hint, markup=False)

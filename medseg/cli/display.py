@@ -1,0 +1,117 @@
+"""Progress on a terminal as live bars with an ETA; plain lines now and then where there is no terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from medseg.progress import Callback, Progress
+
+_PLAIN_SECONDS = 15.0
+_TITLES = {
+    "fingerprint": "Reading scans",
+    "preprocess": "Preprocessing",
+    "train": "Training",
+    "validate": "Validating",
+    "predict": "Segmenting",
+    "evaluate": "Scoring",
+    "phantom": "Making scans",
+}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def progress_display() -> Iterator[Callback]:
+    """A callback that shows the progress of long work while the block lasts."""
+    if not console.is_terminal:
+        yield _PlainLines()
+        return
+    columns = (
+        TextColumn("{task.description:<14}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(event: Progress) -> None:
+            if event.stage not in tasks:
+                title = _TITLES.get(event.stage, event.stage)
+                tasks[event.stage] = bars.add_task(title, total=event.total, figures="")
+            bars.update(tasks[event.stage], completed=event.done, total=event.total, figures=_figures(event.info))
+
+        yield show
+
+
+class _PlainLines:
+    """One line a stage, and one every quarter of a minute."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.began = self.shown = 0.0
+
+    def __call__(self, event: Progress) -> None:
+        now = time.monotonic()
+        if event.stage != self.stage:
+            self.stage, self.began, self.shown = event.stage, now, now
+        finished = event.done == event.total
+        if not finished and (event.done == 0 or now - self.shown < _PLAIN_SECONDS):
+            return
+        self.shown = now
+        spent = now - self.began
+        left = "" if finished else f", {duration(spent / event.done * (event.total - event.done))} left"
+        figures = _figures(event.info)
+        title = _TITLES.get(event.stage, event.stage)
+        console.print(f"{title}: {event.done}/{event.total} in {duration(spent)}{left}{'  ' + figures if figures else ''}")
+
+
+def _figures(info: dict[str, Any]) -> str:
+    shown = []
+    for name, value in info.items():
+        if name == "steps_per_second":
+            shown.append(f"{value:.1f} steps/s")
+        elif isinstance(value, float):
+            shown.append(f"{name} {value:.3f}")
+    return "  ".join(shown)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3:20, 2:05:00."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def parse_duration(text: str | None) -> float | None:
+    """`90s`, `5m`, `1h30m` or plain minutes to seconds."""
+    if text is None:
+        return None
+    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd])+", text.strip().lower())
+    if parts is None:
+        raise typer.BadParameter(f"{text!r} is not a duration; write 90s, 5m, 2h or 1h30m.")
+    return sum(float(value) * _UNITS[unit] for value, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.lower()))
+
+
+def report_failures(failed: dict[str, str], what: str) -> None:
+    """Name every case that failed, and why."""
+    if failed:
+        console.print(f"\n[bold red]{len(failed)} {what}:[/]")
+        for case, why in failed.items():
+            console.print(f"  {case}: {why}", markup=False)

@@ -1,0 +1,55 @@
+"""`medseg predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from medseg.cli.display import console, progress_display, report_failures
+
+
+def command(
+    source: Annotated[Path, typer.Argument(help="A scan, or a folder of scans.", metavar="SCANS")],
+    output: Annotated[Path, typer.Argument(help="Folder for the answers.", metavar="OUT")],
+    model: Annotated[Optional[str], typer.Option(help="Model folder, or PLAN/CONFIG, if several are trained.")] = None,
+    config: Annotated[Optional[str], typer.Option(help="Configuration: 2d, 3d_fullres, ...")] = None,
+    folds: Annotated[Optional[str], typer.Option(help="Folds to average, such as 0,1,2; all trained unless given.")] = None,
+    mirror: Annotated[
+        Optional[bool], typer.Option("--mirror/--no-mirror", help="Average over mirrored copies; the plan's choice unless given.")
+    ] = None,
+    channels: Annotated[
+        Optional[str], typer.Option(help="One file pattern a channel: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.")
+    ] = None,
+    set_: Annotated[Optional[list[str]], typer.Option("--set", help="KEY=VALUE for the plan; repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
+) -> None:
+    """Segment scans: labels on each scan's own grid, in its format, with a table of volumes.
+
+    [bold]Examples[/]
+
+    medseg predict scans/ out/
+
+    medseg predict scan.nii.gz out/ --no-mirror
+
+    medseg predict scans/ out/ --channels '*_flair.nii.gz,*_t1ce.nii.gz' --folds 0,1
+    """
+    from medseg.cli.tables import volume_table
+    from medseg.commands.predict import PredictOptions, predict
+
+    options = PredictOptions(
+        configuration=config,
+        folds=folds.split(",") if folds else None,
+        mirror=mirror,
+        channels=channels.split(",") if channels else None,
+        device=device,
+        overrides=set_ or [],
+    )
+    with progress_display() as show:
+        result = predict(source, output, model, workspace, options, show)
+    console.print(volume_table(result))
+    console.print(f"{len(result.files)} answers in {output}; volumes.csv has the volumes, labels.json the names")
+    report_failures(result.failed, "cases failed")
+    raise typer.Exit(2 if not result.files else 1 if result.failed else 0)

@@ -1,0 +1,247 @@
+"""`medseg plan`: look at a data set, decide, and write the plan with its table of cases and its folds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from medseg.case import Case, write_cases
+from medseg.commands.workspace import Workspace, cases_path, splits_path
+from medseg.errors import DataError, PlanError
+from medseg.io.dataset import DataSet, assign_patients
+from medseg.io.layouts import find_cases, infer_labels
+from medseg.labels import Labels
+from medseg.plan_file import override, save_plan, validate_plan
+from medseg.planning.fingerprint import Fingerprint, take_fingerprint
+from medseg.planning.planner import make_plan
+from medseg.planning.rules import DatasetFacts
+from medseg.planning.splits import Fold, make_splits, nnunet_splits, write_splits
+from medseg.progress import Callback, silent
+from medseg.schema import Data, Plan, Request
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What may be asked of a plan.
+
+    Attributes:
+        planner: `default` (plain U-Net), `resenc-m`, `resenc-l` or `resenc-xl`.
+        memory_gb: GPU memory to plan for; None for the planner's own, or the preset's.
+        preset: `gpu`, `cpu`, or `auto`: cpu where there is no GPU.
+        default_configuration: None for 3d_fullres, or 2d for images.
+        structures: `name=value` strings, where the data set does not declare them.
+        normalization: `channel=scheme` strings.
+        patient_pattern: regular expression that finds the patient in a case's id.
+        splits: `grouped` or `nnunet`.
+        orientation: `canonical` or `stored`.
+        exclude: text file of case ids to leave out, one a line.
+        overrides: `dotted.key=value` strings for the plan.
+        replace: overwrite a plan of the same name.
+    """
+
+    planner: str = "default"
+    memory_gb: float | None = None
+    preset: str = "auto"
+    default_configuration: str | None = None
+    structures: Sequence[str] = ()
+    normalization: Sequence[str] = ()
+    patient_pattern: str | None = None
+    splits: str = "grouped"
+    orientation: str = "canonical"
+    exclude: Path | None = None
+    overrides: list[str] = field(default_factory=list)
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """The plan, where it and what belongs to it lie, what is worth a note, and the cases left out with why."""
+
+    plan: Plan
+    path: Path
+    cases_path: Path
+    splits_path: Path
+    notes: list[str]
+    failed: dict[str, str]
+
+
+def plan(
+    data: str | Path,
+    workspace: str | Path = ".",
+    name: str | None = None,
+    options: PlanOptions | None = None,
+    callback: Callback = silent,
+) -> PlanResult:
+    """Inspect the data set in `data` and write `plans/<name>.yaml`, `.cases.csv` and `.splits.json`.
+
+    Raises:
+        MedsegError: the folder is no data set, or the request makes no plan.
+    """
+    options = options or PlanOptions()
+    _check(options)
+    place = Workspace(Path(workspace))
+    path = place.plans / f"{name or _name_of(Path(data))}.yaml"
+    if path.exists() and not options.replace:
+        raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
+    found = _find(Path(data), options)
+    fingerprint = take_fingerprint(found, _orientation(options), callback)
+    labels = found.labels or infer_labels(fingerprint.values)
+    made = _make(path.stem, place, found, fingerprint, labels, options)
+    readable = {facts.id for facts in fingerprint.cases}
+    cases = [case for case in found.cases if case.id in readable]
+    folds, why = _folds(cases, fingerprint, labels, options.splits)
+    write_cases(cases_path(path), cases, found.folder.resolve())
+    write_splits(splits_path(path), folds)
+    save_plan(made, path)
+    notes = [*found.problems, why]
+    return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
+
+
+def parse_memory(text: str | None) -> float | None:
+    """`24GB`, `24 GiB` or `24` to 24.0.
+
+    Raises:
+        PlanError: it is not an amount of memory.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:g|gb|gib)?", text.strip().lower())
+    if match is None or float(match[1]) <= 0:
+        raise PlanError(f"{text!r} is not an amount of memory.", "Write it as --memory 24GB.")
+    return float(match[1])
+
+
+def _check(options: PlanOptions) -> None:
+    choices = {
+        "preset": ("auto", "gpu", "cpu"),
+        "splits": ("grouped", "nnunet"),
+        "orientation": ("canonical", "stored"),
+    }
+    for key, valid in choices.items():
+        if getattr(options, key) not in valid:
+            raise PlanError(f"{key} is {getattr(options, key)!r}; valid are {', '.join(valid)}.")
+
+
+def _orientation(options: PlanOptions) -> Literal["canonical", "stored"]:
+    return "stored" if options.orientation == "stored" else "canonical"
+
+
+def _name_of(folder: Path) -> str:
+    name = re.sub(r"[^\w-]+", "_", folder.resolve().name)
+    return re.sub(r"^(Dataset|Task)\d+_", "", name) or "dataset"
+
+
+def _find(folder: Path, options: PlanOptions) -> DataSet:
+    """The data set, less what the user excludes, with the structures and patients that the user names."""
+    found = find_cases(folder)
+    cases = found.cases
+    if options.exclude is not None:
+        cases = _without(cases, options.exclude)
+    if options.patient_pattern:
+        cases = assign_patients(cases, options.patient_pattern)
+    labels = found.labels
+    if options.structures:
+        pairs = [_split(text, "--structures liver=1") for text in options.structures]
+        if not all(value.lstrip("-").isdigit() for _, value in pairs):
+            raise PlanError(f"structures are {', '.join(options.structures)}; expected NAME=VALUE with whole values.")
+        labels = Labels(structures={name: int(value) for name, value in pairs})
+    return replace(found, cases=cases, labels=labels)
+
+
+def _without(cases: list[Case], listing: Path) -> list[Case]:
+    if not listing.is_file():
+        raise DataError(f"There is no file {listing} with the ids to leave out.")
+    ids = set(listing.read_text(encoding="utf-8").split())
+    unknown = sorted(ids - {case.id for case in cases})
+    if unknown:
+        raise DataError(f"{listing} names {', '.join(unknown[:5])}, which the data set does not have.")
+    return [case for case in cases if case.id not in ids]
+
+
+def _split(text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise PlanError(f"{text!r} is not of the form NAME=VALUE.", f"Example: {example}")
+    return name.strip(), value.strip()
+
+
+def _make(
+    name: str, place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
+) -> Plan:
+    preset: Any = _preset() if options.preset == "auto" else options.preset
+    asked = {key: list(getattr(options, key)) for key in ("structures", "normalization", "overrides") if getattr(options, key)}
+    if options.splits != "grouped":
+        asked["splits"] = options.splits
+    request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=asked)
+    facts = DatasetFacts(
+        spacings_mm=[case.spacing_mm for case in fingerprint.cases],
+        shapes_voxels=[case.cropped_voxels for case in fingerprint.cases],
+        n_cases=len(fingerprint.cases),
+        n_outputs=len(labels.structures) + 1 + (labels.ignore is not None),
+        channel_names=found.channels,
+        relative_size_after_crop=fingerprint.relative_size,
+    )
+    made = make_plan(name, facts, _data(place, found, fingerprint, labels, options), labels, request, options.orientation)
+    return _overridden(made, options)
+
+
+def _data(
+    place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
+) -> Data:
+    present = fingerprint.structures_of(labels)
+    having = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
+    members = {
+        name: [value for value, inside in zip(labels.values, row, strict=True) if inside]
+        for name, row in zip(labels.names, labels.membership, strict=True)
+    }
+    volume = {
+        name: sum(case.voxels.get(value, 0) * (case.voxel_ml or 1) for case in cases for value in members[name])
+        / max(len(cases), 1)
+        for name, cases in having.items()
+    }
+    return Data(
+        folder=place.relative(found.folder),
+        layout=found.layout,
+        dimensions=2 if fingerprint.is_2d else 3,
+        channels=list(found.channels),
+        cases=len(fingerprint.cases),
+        patient_pattern=options.patient_pattern,
+        spacing_known=fingerprint.spacing_known,
+        intensities=fingerprint.intensities,
+        structure_cases={name: len(cases) for name, cases in having.items()},
+        structure_volume={name: float(f"{value:.6g}") for name, value in volume.items()},
+    )
+
+
+def _overridden(made: Plan, options: PlanOptions) -> Plan:
+    """The plan with what the user asked for instead of what the rules say."""
+    values, reasons = made.model_dump(mode="json"), dict(made.reasons)
+    for text in options.normalization:
+        channel, scheme = _split(text, "--normalization FLAIR=zscore")
+        if channel not in made.data.channels:
+            raise PlanError(f"There is no channel {channel!r}; there are {', '.join(made.data.channels)}.")
+        for name, configuration in values["configurations"].items():
+            if "normalization" in configuration:
+                configuration["normalization"][made.data.channels.index(channel)]["scheme"] = scheme
+                reasons[f"configurations.{name}.normalization"] = f"{channel}: {scheme}, as asked for"
+    if options.default_configuration:
+        values["default_configuration"] = options.default_configuration
+        reasons["default_configuration"] = "as asked for"
+    for text in options.overrides:
+        reasons[override(values, text)] = "as asked for"
+    return validate_plan(values, reasons, f"the plan {made.name!r}")
+
+
+def _folds(cases: list[Case], fingerprint: Fingerprint, labels: Labels, kind: str) -> tuple[list[Fold], str]:
+    if kind == "nnunet":
+        return nnunet_splits([case.id for case in cases]), "nnU-Net's five folds"
+    return make_splits(cases, fingerprint.structures_of(labels))
+
+
+def _preset() -> str:
+    import torch
+
+    return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,155 @@
+"""Overlap of two label maps: count every pair of values once, derive every score from the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.labels import IGNORE, Labels
+
+_SLAB_VOXELS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels of one structure in one case; voxels that the reference ignores are not counted.
+
+    Attributes:
+        tp, fp, fn, tn: true and false positives and negatives.
+    """
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def n_reference(self) -> int:
+        """Voxels of the structure in the reference."""
+        return self.tp + self.fn
+
+    @property
+    def n_prediction(self) -> int:
+        """Voxels of the structure in the prediction."""
+        return self.tp + self.fp
+
+    @property
+    def dice(self) -> float | None:
+        """2 TP / (2 TP + FP + FN) (Dice 1945); None where reference and prediction are both empty."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def iou(self) -> float | None:
+        """TP / (TP + FP + FN), the Jaccard index; None where reference and prediction are both empty."""
+        return _ratio(self.tp, self.tp + self.fp + self.fn)
+
+    @property
+    def precision(self) -> float | None:
+        """TP / (TP + FP); None where the prediction is empty."""
+        return _ratio(self.tp, self.n_prediction)
+
+    @property
+    def recall(self) -> float | None:
+        """TP / (TP + FN), the sensitivity; None where the reference is empty."""
+        return _ratio(self.tp, self.n_reference)
+
+
+def confusion(reference: NDArray[np.integer], prediction: NDArray[np.integer], n_values: int) -> NDArray[np.int64]:
+    """Count how often each pair of values occurs, in one pass and slab by slab.
+
+    Args:
+        reference: indices into `Labels.values`, or `IGNORE` where nothing was annotated; any shape.
+        prediction: indices of the same shape. `IGNORE` counts as background: a prediction that abstains
+            from a voxel found no structure there.
+        n_values: how many values there are, the background included.
+
+    Returns:
+        (n_values, n_values): entry (i, j) is the number of voxels with i in the reference and j in the
+        prediction, without the voxels that the reference ignores.
+
+    Raises:
+        ValueError: the shapes differ, or an index is out of range.
+    """
+    if reference.shape != prediction.shape:
+        raise ValueError(f"the reference has shape {reference.shape}, the prediction {prediction.shape}")
+    counts = np.zeros(n_values * n_values, dtype=np.int64)
+    for slab in _slabs(reference.shape):
+        i, j = reference[slab].astype(np.int64), prediction[slab].astype(np.int64)
+        lowest, highest = min(i.min(), j.min()), max(i.max(), j.max())
+        if lowest < IGNORE or highest >= n_values:
+            raise ValueError(f"indices run from {lowest} to {highest}; expected {IGNORE} to {n_values - 1}")
+        np.maximum(j, 0, out=j)
+        # An ignored voxel has i = -1, so that its pair number i * n + j is negative.
+        pairs = (i * n_values + j).ravel()
+        counts += np.bincount(pairs[pairs >= 0] if lowest < 0 else pairs, minlength=counts.size)
+    return counts.reshape(n_values, n_values)
+
+
+def confusion_of_values(
+    labels: Labels, reference: NDArray[np.integer], prediction: NDArray[np.integer], sources: tuple[str, str]
+) -> NDArray[np.int64]:
+    """`confusion` of two arrays of values as they stand in files.
+
+    A region is predicted as the value that stands for it (`Labels.written_values`), which is a member of the
+    region, so that both sides go through `Labels.encode` and `Labels.membership` alike.
+
+    Args:
+        labels: the structures.
+        reference, prediction: values as they stand in files, of one shape.
+        sources: what to call both in an error.
+
+    Raises:
+        DataError: a value that no structure declares.
+        ValueError: the shapes differ.
+    """
+    if reference.shape != prediction.shape:
+        raise ValueError(f"the reference has shape {reference.shape}, the prediction {prediction.shape}")
+    n_values = len(labels.values)
+    counts = np.zeros((n_values, n_values), dtype=np.int64)
+    for slab in _slabs(reference.shape):
+        i, j = labels.encode(reference[slab], sources[0]), labels.encode(prediction[slab], sources[1])
+        counts += confusion(i, j, n_values)
+    return counts
+
+
+def overlaps(
+    confusion: NDArray[np.int64], labels: Labels, annotated: Collection[str] | None = None
+) -> dict[str, Overlap]:
+    """Counts of each structure, from the confusion of the values.
+
+    Args:
+        confusion: (values, values), as `confusion` returns it.
+        labels: the structures; regions may overlap.
+        annotated: names of the structures that were annotated, None for all; the others get no score.
+    """
+    names = [name for name in labels.names if annotated is None or name in annotated]
+    rows = [labels.names.index(name) for name in names]
+    return dict(zip(names, count(confusion, labels.membership[rows]), strict=True))
+
+
+def count(confusion: NDArray[np.int64], membership: NDArray[np.bool_]) -> list[Overlap]:
+    """Counts of each row of `membership` (structures, values) from a confusion (values, values)."""
+    members = membership.astype(np.int64)
+    n_reference, n_prediction = members @ confusion.sum(axis=1), members @ confusion.sum(axis=0)
+    tp = ((members @ confusion) * members).sum(axis=1)
+    tn = confusion.sum() - n_reference - n_prediction + tp
+    columns = (tp, n_prediction - tp, n_reference - tp, tn)
+    return [Overlap(*map(int, row)) for row in zip(*columns, strict=True)]
+
+
+def _slabs(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Cut an array into slabs of about `_SLAB_VOXELS`, along its longest axis: counting needs 8 bytes a voxel."""
+    if 0 in shape:
+        return
+    axis = max(range(len(shape)), key=lambda a: shape[a])
+    voxels = int(np.prod(shape))
+    step = max(1, shape[axis] * _SLAB_VOXELS // voxels)
+    for start in range(0, shape[axis], step):
+        yield (*(slice(None),) * axis, slice(start, start + step))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,138 @@
+"""Scans to segment: a file or a folder -> cases without labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.case import Case
+from medseg.errors import DataError
+from medseg.io import FORMATS, is_image, read_image, split_suffix
+from medseg.io.dataset_json import NAME, read_dataset_json
+from medseg.io.layouts import IMAGES, LABELS, first_of, found_in
+from medseg.io.names import Group, channel_files, group_by_case, images_by_stem, split_channel
+
+TEST_IMAGES = "imagesTs"
+
+Files = dict[str, tuple[Path, ...]]
+
+
+def find_scans(
+    source: Path, channels: Sequence[str], patterns: Sequence[str] | None = None
+) -> tuple[list[Case], dict[str, str]]:
+    """Find the scans that a model is to segment.
+
+    `CASE_0000.nii.gz` is channel 0 of CASE, and CASE itself for a model of one channel; a file without such a suffix
+    holds all channels. Of a data set's folder, `imagesTs` is taken if it is there, else the training images.
+
+    Args:
+        source: one file, or a folder.
+        channels: names of the model's channels, in order.
+        patterns: one per channel, such as `*_flair.nii.gz` or `*/t1.nii.gz`, where `*` is the case id.
+
+    Returns:
+        The cases sorted by id, and those that were left out, by id, with the reason.
+
+    Raises:
+        DataError: there is nothing to segment, or it is open which files are channels and which are cases.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise DataError(f"There is no file or folder {source}.", "Expected a scan, or a folder of scans.")
+    if source.is_file() and not is_image(source):
+        read_image(source)  # refuses, and says which formats are known
+    if patterns:
+        files, problems = _by_pattern(source if source.is_dir() else source.parent, patterns, channels)
+        if source.is_file():
+            files, problems = {id: paths for id, paths in files.items() if source in paths}, {}
+    elif source.is_file():
+        files, problems = _by_file(source, len(channels)), {}
+    else:
+        files, problems = _by_folder(source, len(channels))
+    if not files:
+        wanted = f"{len(channels)} channel{'s' * (len(channels) > 1)} ({', '.join(channels)})"
+        raise DataError(
+            f"{source} has no complete scan of {wanted}. {first_of(problems)}",
+            "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
+            "or one pattern for files that hold all channels ('*.png').",
+        )
+    return [Case(id, id, files[id]) for id in sorted(files)], dict(sorted(problems.items()))
+
+
+def _by_file(source: Path, channels: int) -> Files:
+    """One file, or the channels of one case of which it is the first."""
+    stem = split_suffix(source)[0]
+    case, number = split_channel(stem)
+    paths = tuple(source.with_name(f"{case}_{channel:04d}{source.name[len(stem) :]}") for channel in range(channels))
+    if source in paths and all(path.is_file() for path in paths):
+        return {case: paths}
+    return {case if number == 0 else stem: (source,)}
+
+
+def _by_folder(folder: Path, channels: int) -> tuple[Files, dict[str, str]]:
+    """A plain folder of scans, or the test images, else the training images, of a data set."""
+    for name in ("", TEST_IMAGES, *IMAGES):
+        images, problems = images_by_stem(folder / name)
+        if images or problems:
+            known = {stem for place in LABELS * (name in IMAGES) for stem in images_by_stem(folder / place)[0]}
+            groups = group_by_case(images, known)
+            files, incomplete = channel_files(_one_channel(groups, folder) if channels == 1 else groups, channels)
+            return files, problems | incomplete
+    if (folder / NAME).is_file():
+        return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
+    raise DataError(
+        f"{folder} holds no scans. {found_in(folder)}",
+        f"Expected image files ({', '.join(FORMATS)}), or a data set's folder with {TEST_IMAGES}/ or images/.",
+    )
+
+
+def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
+    """CASE_0000 is CASE for a model of one channel, and any other number belongs to the case's name."""
+    settled: dict[str, Group] = {}
+    for case, group in groups.items():
+        numbers = sorted(number for number in group if number is not None)
+        if 0 in numbers and len(numbers) > 1:
+            first, last = group[0].name, group[numbers[-1]].name
+            raise DataError(
+                f"{folder}: {first} to {last} may be {len(numbers)} channels of one case, or {len(numbers)} cases; "
+                "the model takes one channel.",
+                f"Give a pattern, in which * is the case id: '*{split_suffix(group[0])[1]}' if each file is a case, "
+                f"'*_0000{split_suffix(group[0])[1]}' if only this channel is wanted.",
+            )
+        for number, path in group.items():
+            if number in (None, 0):
+                settled.setdefault(case, {})[number] = path
+            else:
+                settled[split_suffix(path)[0]] = {None: path}
+    return settled
+
+
+def _by_pattern(folder: Path, patterns: Sequence[str], channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    if len(patterns) not in (1, len(channels)):
+        raise DataError(
+            f"There are {len(patterns)} patterns ({', '.join(patterns)}); the model takes {len(channels)} channels.",
+            f"Give one for each of {', '.join(channels)} in this order, or a single one for files that hold them all.",
+        )
+    groups: dict[str, Group] = {}
+    problems: dict[str, str] = {}
+    for number, pattern in enumerate(patterns):
+        if "*" not in pattern:
+            raise DataError(f"The pattern {pattern!r} has no *.", "* stands for the case id: '*_t1.nii.gz'.")
+        start, *rest = map(re.escape, pattern.split("*"))
+        match = re.compile(start + "(?P<id>[^/]+)" + "(?P=id)".join(rest)).fullmatch
+        for path in sorted(folder.glob("/".join("*" for _ in pattern.split("/")))):
+            found = match(path.relative_to(folder).as_posix())
+            if not found or not is_image(path):
+                continue
+            other = groups.setdefault(found["id"], {}).setdefault(number, path)
+            if other != path:
+                problems[found["id"]] = f"{other.name} and {path.name} both match {pattern}; keep one of them"
+    files, incomplete = {}, {}
+    for id, group in groups.items():
+        absent = [pattern.replace("*", id) for number, pattern in enumerate(patterns) if number not in group]
+        if absent:
+            incomplete[id] = f"there is no {' and no '.join(absent)}"
+        elif id not in problems:
+            files[id] = tuple(group[number] for number in range(len(patterns)))
+    return files, incomplete | problems

@@ -1,0 +1,122 @@
+"""A trained model: the plan it was made with and the weights of its folds, in a folder.
+
+    runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  log.jsonl  validation/ ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medseg.errors import ModelError
+from medseg.files import atomic, write_json
+from medseg.networks.build import build_network
+from medseg.plan_file import load_plan
+from medseg.schema import Configuration, Plan
+
+WEIGHTS = "weights.safetensors"
+PLAN = "plan.yaml"
+RECORD = "run.json"
+
+NetworkFactory = Callable[[Configuration, int, int], torch.nn.Module]
+"""(configuration, channels, outputs) -> module; for networks of one's own, handed in from Python."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model in memory: one network a fold, on one device."""
+
+    plan: Plan
+    configuration_name: str
+    folds: tuple[str, ...]
+    networks: tuple[torch.nn.Module, ...]
+    folder: Path
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration that it was trained in."""
+        return self.plan.configuration(self.configuration_name)
+
+
+def make_network(plan: Plan, configuration: Configuration, factory: NetworkFactory | None = None) -> torch.nn.Module:
+    """An untrained network for a configuration: the plan's, or the caller's own."""
+    channels, outputs = len(plan.data.channels), plan.labels.outputs
+    if factory is not None:
+        return factory(configuration, channels, outputs)
+    return build_network(configuration.network, channels, outputs, configuration.dimensions)
+
+
+def save_weights(network: torch.nn.Module, folder: Path, record: dict[str, Any]) -> None:
+    """Write a fold's weights (tensors only) and the record of how they came about; the weights last."""
+    from safetensors.torch import save_file
+
+    write_json(folder / RECORD, record)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with atomic(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+
+
+def read_record(fold: Path) -> dict[str, Any]:
+    """The record of a fold, as `save_weights` wrote it; empty where there is none."""
+    path = fold / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def trained_folds(folder: Path) -> list[str]:
+    """Folds of a model folder that have weights."""
+    return sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{WEIGHTS}"))
+
+
+def find_models(runs: Path) -> list[Path]:
+    """Every folder below `runs` that holds at least one trained fold."""
+    return sorted({path.parent.parent for path in runs.glob(f"*/*/fold_*/{WEIGHTS}")})
+
+
+def load_model(
+    folder: Path,
+    device: torch.device,
+    folds: Sequence[str] | None = None,
+    overrides: list[str] | None = None,
+    factory: NetworkFactory | None = None,
+) -> Model:
+    """Load the folds (all that are trained, unless named) of a model folder.
+
+    Raises:
+        ModelError: nothing is trained there, a fold is missing, or weights do not fit their plan.
+    """
+    if (folder / WEIGHTS).exists():
+        folds, folder = [folder.name.removeprefix("fold_")], folder.parent
+    there = trained_folds(folder)
+    chosen = list(folds) if folds else there
+    missing = [fold for fold in chosen if fold not in there]
+    if missing or not there:
+        raise ModelError(
+            f"{folder} has no trained fold{' ' + ', '.join(missing) if missing else ''}; "
+            f"trained there: {', '.join(there) or 'none'}.",
+            "`medseg train` trains one.",
+        )
+    plan = load_plan(folder / f"fold_{chosen[0]}" / PLAN, overrides)
+    name = read_record(folder / f"fold_{chosen[0]}").get("configuration", folder.name)
+    networks = tuple(_load_fold(folder / f"fold_{fold}", plan, name, factory).to(device) for fold in chosen)
+    return Model(plan, name, tuple(chosen), networks, folder)
+
+
+def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFactory | None) -> torch.nn.Module:
+    from safetensors.torch import load_file
+
+    own = read_record(fold).get("network_factory")
+    if own and factory is None:
+        raise ModelError(
+            f"{fold} was trained with a network of the user's own, {own}.", "Load it from Python: load_model(..., factory=...)"
+        )
+    network = make_network(plan, plan.configuration(configuration), factory)
+    try:
+        network.load_state_dict(load_file(fold / WEIGHTS))
+    except Exception as error:  # safetensors and torch raise unrelated types
+        raise ModelError(f"The weights in {fold} do not fit their plan: {str(error).splitlines()[0]}") from None
+    return network.eval()

@@ -1,0 +1,124 @@
+"""U-Nets in 2D and 3D, plain or with a residual encoder, stage by stage as the plan says.
+
+Architecture of nnU-Net v2 (Isensee et al., Nature Methods 2021): convolution, instance normalization, leaky
+ReLU; strided convolutions down, transposed convolutions up, a 1x1 head on every decoder level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import nn
+
+from medseg.networks.layers import norm_act, to_fast_layout, upsample
+from medseg.schema import Network
+
+_SLOPE = 0.01
+_EPS = 1e-5
+
+
+def _convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+    return nn.Conv2d if dimensions == 2 else nn.Conv3d
+
+
+def _normalization(dimensions: int, features: int) -> nn.InstanceNorm2d | nn.InstanceNorm3d:
+    kind = nn.InstanceNorm2d if dimensions == 2 else nn.InstanceNorm3d
+    return kind(features, eps=_EPS, affine=True)
+
+
+class ConvBlock(nn.Module):
+    """Convolution, instance normalization and, unless `activate` is False, leaky ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], bias: bool, activate: bool = True
+    ) -> None:
+        super().__init__()
+        padding = [(size - 1) // 2 for size in kernel]
+        self.conv = _convolution(len(kernel))(inputs, outputs, tuple(kernel), tuple(stride), tuple(padding), bias=bias)
+        self.norm = _normalization(len(kernel), outputs)
+        self.slope = _SLOPE if activate else 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return norm_act(self.conv(x), self.norm.weight, self.norm.bias, _EPS, self.slope)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut, which is pooled and projected where shapes differ."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], bias: bool) -> None:
+        super().__init__()
+        self.first = ConvBlock(inputs, outputs, kernel, stride, bias)
+        self.second = ConvBlock(outputs, outputs, kernel, [1] * len(kernel), bias, activate=False)
+        pool = nn.AvgPool2d if len(kernel) == 2 else nn.AvgPool3d
+        self.pool = pool(tuple(stride), tuple(stride)) if prod(stride) > 1 else nn.Identity()
+        ones = [1] * len(kernel)
+        self.project = ConvBlock(inputs, outputs, ones, ones, False, activate=False) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shortcut = self.project(self.pool(x))
+        return nn.functional.leaky_relu(self.second(self.first(x)) + shortcut, _SLOPE, inplace=True)
+
+
+class UNet(nn.Module):
+    """A U-Net.
+
+    Args:
+        network: stages, kernels, strides as the plan has them.
+        channels: of the image.
+        outputs: of the answer (logits).
+        residual: residual blocks in the encoder, behind a stem of one convolution.
+    """
+
+    def __init__(self, network: Network, channels: int, outputs: int, residual: bool) -> None:
+        super().__init__()
+        features, kernels, strides = network.features, network.kernels, network.strides
+        self.stem = ConvBlock(channels, features[0], kernels[0], [1] * len(kernels[0]), network.bias) if residual else None
+        block = ResidualBlock if residual else ConvBlock
+        inputs = features[0] if residual else channels
+        encoder: list[nn.Module] = []
+        for size, kernel, stride, count in zip(features, kernels, strides, network.blocks, strict=True):
+            first = block(inputs, size, kernel, stride, network.bias)
+            rest = [block(size, size, kernel, [1] * len(kernel), network.bias) for _ in range(count - 1)]
+            encoder.append(nn.Sequential(first, *rest))
+            inputs = size
+        self.encoder = nn.ModuleList(encoder)
+        up, decoder, heads = [], [], []
+        transposed = nn.ConvTranspose2d if len(kernels[0]) == 2 else nn.ConvTranspose3d
+        for level, count in zip(reversed(range(len(features) - 1)), network.decoder_convolutions, strict=True):
+            size, kernel, stride = features[level], kernels[level], tuple(strides[level + 1])
+            up.append(transposed(features[level + 1], size, stride, stride, bias=network.bias))
+            ones = [1] * len(kernel)
+            widths = [2 * size] + [size] * (count - 1)
+            decoder.append(nn.Sequential(*(ConvBlock(width, size, kernel, ones, network.bias) for width in widths)))
+            heads.append(_convolution(len(kernel))(size, outputs, 1, bias=True))
+        self.up, self.decoder, self.heads = nn.ModuleList(up), nn.ModuleList(decoder), nn.ModuleList(heads)
+        self.apply(_initialize)
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                nn.init.zeros_(module.second.norm.weight)
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        """(batch, channel, ...) to logits of the `levels` finest decoder levels, the full resolution first."""
+        x = to_fast_layout(x)
+        if self.stem is not None:
+            x = self.stem(x)
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        answers = []
+        for depth, (up, decode, head) in enumerate(zip(self.up, self.decoder, self.heads, strict=True)):
+            x = decode(torch.cat((upsample(x, up), skips[-2 - depth]), dim=1))
+            if depth >= len(self.up) - levels:
+                answers.append(head(x))
+        return answers[::-1]
+
+
+def _initialize(module: nn.Module) -> None:
+    """Kaiming normal for a leaky ReLU of slope 0.01, no bias, as in nnU-Net."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,201 @@
+"""From a fingerprint to a plan: the rules' proposals, put into the form of a plan file with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from medseg import __version__
+from medseg.errors import PlanError
+from medseg.labels import Labels
+from medseg.plan_file import validate_plan
+from medseg.planning.recipe import CPU_MEMORY_GB, CPU_WIDTH, inference_recipe, rotation_limits, training_recipe
+from medseg.planning.rules import ConfigurationProposal, DatasetFacts, Proposal, propose
+from medseg.planning.sides import sided_pair
+from medseg.schema import Data, Plan, Request
+
+_NARROWEST = 8
+_RESAMPLING = {
+    "resample_image": {"order": 3, "order_across": 0, "separate_axis": None},
+    "resample_label": {"order": 1, "order_across": 0, "separate_axis": None},
+    "resample_logits": {"order": 1, "order_across": 0, "separate_axis": None},
+}
+
+
+def plan_from_fingerprint(
+    fingerprint: DatasetFacts | Mapping[str, Any],
+    planner: str = "default",
+    memory_gb: float | None = None,
+    preset: str = "gpu",
+) -> Plan:
+    """A plan from facts alone, without any file: the same rules, and by `preset="gpu"` the same figures, as nnU-Net's.
+
+    Args:
+        fingerprint: `DatasetFacts`, or a mapping with `spacings` (z, y, x; mm), `shapes_after_crop` (voxels), and
+            `cases`, `structures` (without background), `channels`, `median_relative_size_after_crop`.
+        planner: `default`, `resenc-m`, `resenc-l` or `resenc-xl`.
+        memory_gb: GPU memory to plan for; None for the planner's own.
+        preset: `gpu` or `cpu`.
+
+    Raises:
+        PlanError: the facts or the request make no plan.
+    """
+    facts = fingerprint if isinstance(fingerprint, DatasetFacts) else _facts(fingerprint)
+    structures = facts.n_outputs - 1
+    labels = Labels(structures={f"structure_{number}": number for number in range(1, structures + 1)})
+    data = Data(
+        folder=".",
+        layout="pairs",
+        dimensions=2 if all(1 in shape for shape in facts.shapes_voxels) else 3,
+        channels=list(facts.channel_names),
+        cases=facts.n_cases,
+        patient_pattern=None,
+        spacing_known=True,
+        intensities=[],
+        structure_cases={},
+        structure_volume={},
+    )
+    request = Request(planner=planner, memory_gb=memory_gb, preset=preset)  # type: ignore[arg-type]
+    return make_plan("unnamed", facts, data, labels, request, "canonical")
+
+
+def make_plan(
+    name: str, facts: DatasetFacts, data: Data, labels: Labels, request: Request, orientation: str
+) -> Plan:
+    """Apply the rules and put together the plan.
+
+    Raises:
+        PlanError: the facts or the request make no plan.
+    """
+    memory = request.memory_gb
+    if memory is None and request.preset == "cpu":
+        memory = CPU_MEMORY_GB
+    try:
+        proposal = propose(facts, request.planner, memory)
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    reasons = {"request.preset": _preset_reason(request), "transpose_forward": proposal.reasons["transpose"]}
+    training, training_reasons = training_recipe(request.preset)
+    configurations, configuration_reasons = _configurations(proposal, labels, orientation, request)
+    default = "3d_fullres" if "3d_fullres" in configurations else "2d"
+    reasons |= {
+        **training_reasons,
+        **configuration_reasons,
+        "orientation": _orientation_reason(orientation),
+        "default_configuration": "volumes are segmented in 3D" if default != "2d" else "the images are 2D",
+    }
+    values = {
+        "name": name,
+        "made_by": f"medseg {__version__}",
+        "request": request.model_dump(),
+        "data": data.model_dump(),
+        "labels": labels.model_dump(),
+        "orientation": orientation,
+        "transpose_forward": list(proposal.transpose),
+        "default_configuration": default,
+        "configurations": configurations,
+        "training": training,
+        "inference": inference_recipe(),
+    }
+    return validate_plan(values, reasons, f"the plan {name!r}")
+
+
+def _configurations(
+    proposal: Proposal, labels: Labels, orientation: str, request: Request
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    configurations: dict[str, dict[str, Any]] = {}
+    reasons: dict[str, str] = {}
+    for name, one in proposal.configurations.items():
+        if one.inherits is not None:
+            configurations[name] = {"inherits": one.inherits, "previous_stage": one.previous_stage}
+            own_reasons = one.reasons
+        else:
+            configurations[name], own_reasons = _configuration(one, proposal.transpose, labels, orientation, request)
+        reasons |= {f"configurations.{name}.{key}": text for key, text in own_reasons.items()}
+    return configurations, reasons
+
+
+def _configuration(
+    one: ConfigurationProposal, transpose: tuple[int, ...], labels: Labels, orientation: str, request: Request
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A configuration as the plan has it, and its reasons by key."""
+    reasons = dict(one.reasons)
+    features = list(one.features)
+    if request.preset == "cpu":
+        features = [max(_NARROWEST, int(size * CPU_WIDTH)) for size in features]
+        reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
+    degrees, in_plane, reasons["rotation_degrees"] = rotation_limits(one.patch_voxels)
+    mirror, reasons["mirror_axes"] = _mirror_axes(len(one.patch_voxels), transpose, labels, orientation)
+    renamed = {
+        "network": "network.name",
+        "features": "network.features",
+        "kernels": "network.kernels",
+        "strides": "network.strides",
+        "convs_or_blocks_per_stage": "network.blocks",
+        "convs_per_stage_decoder": "network.decoder_convolutions",
+    }
+    values = {
+        "spacing_mm": list(one.spacing_mm),
+        "median_shape_voxels": list(one.median_shape_voxels),
+        "patch_voxels": list(one.patch_voxels),
+        "batch_size": one.batch_size,
+        "batch_dice": one.batch_dice,
+        "normalization": [{"scheme": scheme, "nonzero_only": nonzero} for scheme, nonzero in one.normalization],
+        **{key: dict(how) for key, how in _RESAMPLING.items()},
+        "rotation_degrees": degrees,
+        "in_plane_only": in_plane,
+        "mirror_axes": mirror,
+        "network": {
+            "name": one.network,
+            "features": features,
+            "kernels": [list(kernel) for kernel in one.kernels],
+            "strides": [list(stride) for stride in one.strides],
+            "blocks": list(one.convs_or_blocks_per_stage),
+            "decoder_convolutions": list(one.convs_per_stage_decoder),
+        },
+    }
+    return values, {renamed.get(key, key): text for key, text in reasons.items()}
+
+
+def _mirror_axes(
+    dimensions: int, transpose: tuple[int, ...], labels: Labels, orientation: str
+) -> tuple[list[int], str]:
+    """Axes of the patch that may be reversed, and why."""
+    every = list(range(dimensions))
+    pair = sided_pair(labels.names)
+    if pair is None:
+        return every, "no structure is named after a side of the body, so every axis may be mirrored"
+    named = f"{pair[0]} and {pair[1]} are told apart by their side"
+    if orientation == "stored" and dimensions == 3:
+        return [], f"{named}, and axes as stored may run anywhere: no mirroring"
+    sideways = transpose.index(2) - (3 - dimensions)
+    return [axis for axis in every if axis != sideways], f"{named}: no mirroring from left to right"
+
+
+def _orientation_reason(orientation: str) -> str:
+    if orientation == "canonical":
+        return "every scan is brought to one frame (x to the right, y to the front, z up) and answered in its own"
+    return "axes stay as the files store them, as in nnU-Net"
+
+
+def _preset_reason(request: Request) -> str:
+    if request.preset == "gpu":
+        return "nnU-Net's network and recipe"
+    return "no GPU was found or cpu was asked for: a network of half the width, smaller patches, a short recipe"
+
+
+def _facts(fingerprint: Mapping[str, Any]) -> DatasetFacts:
+    keys = ("spacings", "shapes_after_crop", "cases", "structures", "channels")
+    missing = [key for key in keys if key not in fingerprint]
+    if missing:
+        raise PlanError(f"The fingerprint has no {', no '.join(missing)}; it has {', '.join(fingerprint)}.")
+    facts = DatasetFacts(
+        spacings_mm=fingerprint["spacings"],
+        shapes_voxels=fingerprint["shapes_after_crop"],
+        n_cases=fingerprint["cases"],
+        n_outputs=fingerprint["structures"] + 1,
+        channel_names=fingerprint["channels"],
+    )
+    size = fingerprint.get("median_relative_size_after_crop")
+    return facts if size is None else replace(facts, relative_size_after_crop=size)

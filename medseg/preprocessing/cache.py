@@ -1,0 +1,138 @@
+"""Preprocessed cases on disk, one file each, named after everything that they depend on.
+
+The key covers the preprocessing part of the plan and the contents of the case's files, so a changed plan or
+scan simply finds no file. Files are written under a temporary name and renamed: a kill leaves nothing half
+written, and two processes that fill one cache at once at worst do the same work twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medseg.case import Case
+from medseg.errors import MedsegError
+from medseg.files import atomic, content_hash
+from medseg.io.load import load_case_image, load_case_label
+from medseg.labels import IGNORE, Labels
+from medseg.parallel import map_cases
+from medseg.preprocessing.volume import prepare
+from medseg.progress import Callback, track
+from medseg.schema import Configuration, Plan
+
+_FORMAT = 1
+_MOST_LOCATIONS = 10_000
+_LOCATION_FRACTION = 0.01
+_LOCATION_SEED = 1234
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A preprocessed training case.
+
+    Attributes:
+        case: where it comes from.
+        image: (channel, z, y, x) float32.
+        label: (z, y, x) int16 indices, `IGNORE` and `OUTSIDE` included.
+        locations: for each structure, flat indices of some of its voxels, to centre patches on.
+        annotated: for ignore labels, flat indices of annotated voxels; empty where everything is annotated.
+    """
+
+    case: Case
+    image: torch.Tensor
+    label: torch.Tensor
+    locations: tuple[torch.Tensor, ...]
+    annotated: torch.Tensor
+
+
+def load_samples(
+    cases: Sequence[Case], plan: Plan, configuration: Configuration, folder: Path, callback: Callback
+) -> tuple[list[Sample], dict[str, str]]:
+    """Preprocessed `cases`, from the cache where they are in it, else made and put there.
+
+    Returns:
+        The samples, and why the cases that failed did: {case id: message}.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = _recipe(plan, configuration)
+
+    def load(case: Case) -> Sample:
+        path = folder / f"{case.id}-{_key(case, recipe)}.safetensors"
+        if not path.exists():
+            _make(case, plan, configuration, path)
+        return _read(case, path, len(plan.labels.names))
+
+    samples: list[Sample] = []
+    failed: dict[str, str] = {}
+    for case, result in track(map_cases(load, cases), "preprocess", len(cases), callback):
+        if isinstance(result, MedsegError):
+            failed[case.id] = str(result)
+        else:
+            samples.append(result)
+    return samples, failed
+
+
+def _recipe(plan: Plan, configuration: Configuration) -> str:
+    """What the preprocessing of every case depends on, as text."""
+    keys = {"spacing_mm", "normalization", "resample_image", "resample_label"}
+    settings = {
+        "format": _FORMAT,
+        "orientation": plan.orientation,
+        "transpose_forward": plan.transpose_forward,
+        "labels": plan.labels.model_dump(include={"structures", "background", "ignore"}),
+        "intensities": [intensity.model_dump() for intensity in plan.data.intensities],
+        "configuration": configuration.model_dump(include=keys),
+    }
+    return json.dumps(settings, sort_keys=True)
+
+
+def _key(case: Case, recipe: str) -> str:
+    files = [*case.channels, *([case.label] if case.label else [])]
+    text = recipe + "".join(content_hash(file) if file.exists() else "missing" for file in files)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    image = load_case_image(case, len(plan.data.channels))
+    label = plan.labels.encode(load_case_label(case, image).array[0], str(case.label))
+    volume = prepare(image, plan, configuration, label)
+    assert volume.label is not None
+    tensors = {"image": volume.image, "label": volume.label, **_locations(volume.label, plan.labels)}
+    with atomic(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def _locations(label: NDArray[np.int16], labels: Labels) -> dict[str, NDArray[np.int64]]:
+    """Voxels to centre patches on: as in nnU-Net, at least 10,000 (or all) and 1 % of each structure."""
+    found = {}
+    for number, members in enumerate(labels.membership):
+        inside = np.isin(label, np.flatnonzero(members).astype(np.int16))
+        found[f"locations_{number}"] = _choose(np.flatnonzero(inside))
+    if labels.ignore is not None:
+        found["annotated"] = _choose(np.flatnonzero(label != IGNORE))
+    return found
+
+
+def _choose(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    count = max(min(_MOST_LOCATIONS, places.size), int(np.ceil(_LOCATION_FRACTION * places.size)))
+    if count == places.size:
+        return places
+    return np.sort(np.random.default_rng(_LOCATION_SEED).choice(places, count, replace=False))
+
+
+def _read(case: Case, path: Path, structures: int) -> Sample:
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    locations = tuple(tensors[f"locations_{number}"] for number in range(structures))
+    annotated = tensors.get("annotated", torch.empty(0, dtype=torch.int64))
+    return Sample(case, tensors["image"], tensors["label"], locations, annotated)

@@ -1,0 +1,75 @@
+"""Training batches: drawn, gathered, augmented. Batch `n` depends on the seed and on `n` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from medseg.preprocessing.cache import Sample
+from medseg.preprocessing.volume import OUTSIDE
+from medseg.schema import Configuration, Training
+from medseg.training.augment import augment, gather
+from medseg.training.sampling import Sampler, generator
+
+
+class Batches:
+    """Makes batch after batch on `device`; samples that already lie there are not copied."""
+
+    def __init__(
+        self, samples: Sequence[Sample], configuration: Configuration, training: Training, device: torch.device
+    ) -> None:
+        self.sampler = Sampler(samples, configuration, training)
+        self.configuration = configuration
+        self.training = training
+        self.device = device
+        self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
+
+    def make(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (batch, channel, ...) float32 and label indices (batch, ...) int16 of one step."""
+        size = self.configuration.batch_size
+        random = [generator(self.training.seed, step, number) for number in range(size)]
+        patch = (1,) * (3 - self.configuration.dimensions) + tuple(self.configuration.patch_voxels)
+        images, labels = [], []
+        for number, one in enumerate(random):
+            draw = self.sampler.draw(one, number)
+            image, label = gather(self.sampler.samples[draw.case], draw, patch, self.device)
+            images.append(image)
+            labels.append(label)
+        image, label = torch.stack(images), torch.stack(labels)
+        if self.configuration.dimensions == 2:
+            image, label = image[:, :, 0], label[:, 0]
+        image, label = augment(image, label, self.training.augmentation, self.configuration, random)
+        outside = label == OUTSIDE
+        for channel in self.masked:
+            image[:, channel].masked_fill_(outside, 0)
+        return image, label.masked_fill_(outside, 0)
+
+    def ahead(self, start: int, stop: int) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor]]]:
+        """Steps and their batches; on an accelerator each is made while the one before is trained on.
+
+        A CPU is busy with the step anyway, and a second thread of torch operations would slow both down.
+        """
+        if self.device.type == "cpu":
+            yield from ((step, self.make(step)) for step in range(start, stop))
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            waiting = thread.submit(self.make, start)
+            for step in range(start, stop):
+                batch = waiting.result()
+                waiting = thread.submit(self.make, step + 1)
+                yield step, batch
+
+
+def to_device(samples: Sequence[Sample], device: torch.device) -> list[Sample]:
+    """The samples on `device` if all of them fit in half of its free memory, else as they are."""
+    if device.type != "cuda":
+        return list(samples)
+    size = sum(sample.image.nbytes + sample.label.nbytes for sample in samples)
+    free, _ = torch.cuda.mem_get_info(device)
+    if size > free / 2:
+        return list(samples)
+    return [
+        Sample(one.case, one.image.to(device), one.label.to(device), one.locations, one.annotated) for one in samples
+    ]

@@ -1,0 +1,123 @@
+"""Which patches are trained on: case, position, rotation and scale of every sample, from counter-based randomness.
+
+Distributions of nnU-Net v2 (`data_loader.py`, `compute_initial_patch_size.py`, `spatial.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.preprocessing.cache import Sample
+from medseg.schema import Configuration, Training
+
+_SHRINK = 0.85
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where one sample comes from.
+
+    Attributes:
+        case: index of the case.
+        start: (z, y, x) of the unrotated patch's first voxel; may lie outside of the volume.
+        matrix: 3x3 from offsets in the patch to offsets in the volume, both in voxels from the centre;
+            None where the patch is taken as it is.
+    """
+
+    case: int
+    start: tuple[int, int, int]
+    matrix: NDArray[np.float64] | None
+
+
+def generator(seed: int, step: int, number: int) -> np.random.Generator:
+    """Randomness of sample `number` of step `step`: the same wherever and by whomever it is drawn."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, step]))
+
+
+class Sampler:
+    """Draws cases and positions.
+
+    Args:
+        samples: the training cases.
+        configuration: patch, batch and limits of the rotation.
+        training: share of patches that are centred on a structure, probabilities.
+    """
+
+    def __init__(self, samples: Sequence[Sample], configuration: Configuration, training: Training) -> None:
+        self.samples = samples
+        self.configuration = configuration
+        self.augmentation = training.augmentation
+        self.patch = np.array([1] * (3 - configuration.dimensions) + configuration.patch_voxels)
+        self.reach = _reach(self.patch, configuration)
+        self.forced_from = round(configuration.batch_size * (1 - training.foreground_fraction))
+        weights = np.array([sample.case.weight for sample in samples], dtype=np.float64)
+        self.cumulative = np.cumsum(weights / weights.sum())
+
+    def draw(self, random: np.random.Generator, number: int) -> Draw:
+        """Sample `number` of a batch."""
+        case = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.samples) - 1)
+        sample = self.samples[case]
+        shape = np.array(sample.label.shape)
+        spare = np.maximum(self.reach - self.patch, self.reach - shape)
+        lowest = -(spare // 2)
+        highest = shape + spare // 2 + spare % 2 - self.reach
+        centre = self._centre(sample, random, forced=number >= self.forced_from)
+        start = random.integers(lowest, np.maximum(highest, lowest) + 1)
+        if centre is not None:
+            start = np.maximum(lowest, centre - self.reach // 2)
+        start = start + (self.reach - self.patch) // 2
+        return Draw(case, (int(start[0]), int(start[1]), int(start[2])), self._matrix(random))
+
+    def _centre(self, sample: Sample, random: np.random.Generator, forced: bool) -> NDArray[np.int64] | None:
+        """A voxel to centre on: of a random structure of the case, or any annotated one; None for anywhere."""
+        present = [places for places in sample.locations if len(places)]
+        if forced and present:
+            places = present[random.integers(len(present))]
+        elif len(sample.annotated):
+            places = sample.annotated
+        else:
+            return None
+        return np.array(np.unravel_index(int(places[random.integers(len(places))]), sample.label.shape))
+
+    def _matrix(self, random: np.random.Generator) -> NDArray[np.float64] | None:
+        augmentation = self.augmentation
+        rotate = random.random() < augmentation.rotation_probability
+        scale = random.random() < augmentation.scaling_probability
+        angles = [random.uniform(-limit, limit) for limit in self.configuration.rotation_degrees]
+        factor = random.uniform(*augmentation.scaling_range)
+        if not (rotate or scale):
+            return None
+        matrix = rotation(angles if rotate else [0.0] * len(angles))
+        zoom = [factor if scale else 1.0] * 3
+        if self.configuration.in_plane_only:
+            zoom[0] = 1.0
+        return matrix @ np.diag(zoom)
+
+
+def rotation(degrees: Sequence[float]) -> NDArray[np.float64]:
+    """3x3 rotation of (z, y, x) offsets: about z, y and x in turn; a single angle turns in the slice plane."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(degrees):
+        c, s = cos(radians(angle)), sin(radians(angle))
+        first, second = (other for other in range(3) if other != axis)
+        turn = np.eye(3)
+        turn[first, first], turn[first, second], turn[second, first], turn[second, second] = c, -s, s, c
+        matrix = matrix @ turn
+    return matrix
+
+
+def _reach(patch: NDArray[np.int64], configuration: Configuration) -> NDArray[np.int64]:
+    """Voxels that a rotated and enlarged patch may touch: nnU-Net draws positions for a patch of this size."""
+    largest = patch.astype(np.float64)
+    for axis, limit in enumerate(configuration.rotation_degrees):
+        matrix = np.abs(rotation([0.0] * axis + [min(limit, 90.0)]))
+        largest = np.maximum(largest, matrix @ patch)
+    reach = (largest / _SHRINK).astype(np.int64)
+    if configuration.in_plane_only:
+        reach[0] = patch[0]
+    return reach
