@@ -17,6 +17,7 @@ from medseg.schema import SCHEMA_VERSION, Configuration, Plan
 if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap
 
+_MOST_ON_A_LINE = 3
 _HEADER = """\
 {name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
 Vectors are (z, y, x) after transpose_forward. docs/plan.md explains every key.
@@ -179,10 +180,17 @@ def _commented(value: dict[str, Any], path: str, reasons: dict[str, str]) -> Com
     tree = CommentedMap()
     for key, item in value.items():
         place = f"{path}{key}"
-        tree[key] = _commented(item, f"{place}.", reasons) if isinstance(item, dict) and item else _flow(item)
+        block = isinstance(item, dict) and not _short(item, f"{place}.", reasons)
+        tree[key] = _commented(item, f"{place}.", reasons) if block else _flow(item)
         if place in reasons:
             tree.yaml_add_eol_comment(" ".join(reasons[place].split()), key, column=0)
     return tree
+
+
+def _short(value: dict[str, Any], path: str, reasons: dict[str, str]) -> bool:
+    """Whether a mapping fits on its key's line: a few plain values without reasons of their own."""
+    plain = not any(isinstance(item, dict | list) for item in value.values())
+    return plain and len(value) <= _MOST_ON_A_LINE and not any(f"{path}{key}" in reasons for key in value)
 
 
 def _flow(value: Any) -> Any:

@@ -103,7 +103,7 @@ def write(path: Path, image: Image, like: Path | None) -> None:
 def smallest_integer(array: NDArray) -> np.dtype:
     """Smallest integer type that holds every value of the array."""
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    return np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    return np.min_scalar_type(high if low >= 0 else min(low, -high - 1))
 
 
 def _bytes(path: Path) -> bytes:

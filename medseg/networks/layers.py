@@ -19,8 +19,12 @@ _LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def to_fast_layout(x: Tensor) -> Tensor:
-    """The input in the layout that every following layer keeps."""
-    return x.contiguous(memory_format=_LAYOUT[x.ndim]) if x.device.type == "cpu" else x
+    """The input in the layout that every following layer keeps.
+
+    With one channel both layouts are the same memory, and `contiguous` would leave the strides, by which every
+    layer chooses, as they are: they have to be set by a copy.
+    """
+    return torch.empty_like(x, memory_format=_LAYOUT[x.ndim]).copy_(x) if x.device.type == "cpu" else x
 
 
 def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:

@@ -193,6 +193,7 @@ def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.
             momentum=training.momentum,
             weight_decay=training.weight_decay,
             nesterov=training.momentum > 0,
+            fused=True,
         )
     return torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
