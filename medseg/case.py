@@ -64,7 +64,8 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
     missing = {"id", "channels"} - header
     if missing:
         raise DataError(
-            f"{path} has no column {' and no column '.join(sorted(missing))}; it has {', '.join(sorted(map(str, header))) or 'no rows'}.",
+            f"{path} has no column {' and no column '.join(sorted(missing))}; "
+            f"it has {', '.join(sorted(map(str, header))) or 'no rows'}.",
             "Expected the columns " + ", ".join(_COLUMNS) + "; delete the file to have it written anew.",
         )
     cases = [_parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]

@@ -7,11 +7,12 @@ imported again or pickled. Another `concurrent.futures.Executor` (a cluster's) c
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from medseg.errors import Cancelled, MedsegError
 
@@ -35,7 +36,7 @@ def map_cases(
     anything else is a defect and is raised. At most `workers` + 2 results wait in memory.
     """
     workers = workers or cpu_count()
-    pool = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
+    pool = ThreadPoolExecutor(workers, initializer=_one_torch_thread) if executor is None else nullcontext(executor)
     waiting: deque[tuple[T, Future[R]]] = deque()
     with pool as active:
         try:
@@ -50,7 +51,15 @@ def map_cases(
                 future.cancel()
 
 
-def _settle(item: T, future: Future[R]) -> tuple[T, R | MedsegError]:
+def _one_torch_thread() -> None:
+    """Workers share the cores among themselves: torch's own threads in each would get in each other's way."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def _settle(item: T, future: Future[Any]) -> tuple[T, Any]:
     try:
         return item, future.result()
     except Cancelled:

@@ -61,7 +61,8 @@ def validate_plan(values: dict[str, Any], reasons: dict[str, str], source: str) 
     configurations = values.get("configurations")
     for name in configurations if isinstance(configurations, dict) else []:
         problems += _configuration_problems(values, name)
-    own = [text for text in problems if not text.startswith("configurations are not valid")]
+    # what the plan's own validator says of a configuration is said again, by key, from `_configuration_problems`
+    own = [text for text in problems if "validation error" not in text]
     raise PlanError(f"{source} is not a valid plan:\n  " + "\n  ".join(dict.fromkeys(own or problems)))
 
 
@@ -96,6 +97,8 @@ def override(values: dict[str, Any], text: str) -> str:
         target = target[part]
     if isinstance(target, list):
         raise PlanError(f"{'.'.join(parts[:-1])!r} is a list; set it as a whole: KEY=[a, b, c].")
+    if not isinstance(target, dict):
+        raise PlanError(f"{'.'.join(parts[:-1])!r} is a single value, and {parts[-1]!r} is no part of it.")
     try:
         target[parts[-1]] = _plain(_yaml().load(value))
     except Exception as error:
@@ -104,15 +107,22 @@ def override(values: dict[str, Any], text: str) -> str:
 
 
 def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
-    """Problems of one configuration, by key; the plan's own validator sees a configuration as one value."""
+    """Problems of one configuration, by key; the plan's own validator sees a configuration as one value.
+
+    None where it inherits from nothing or in a circle, which that validator says.
+    """
     merged: dict[str, Any] = {}
     current: Any = name
     for _ in values["configurations"]:
-        own = values["configurations"].get(current)
+        own = values["configurations"].get(current) if isinstance(current, str) else None
         if not isinstance(own, dict):
-            break
+            return []
         merged = {**own, **merged}
         current = own.get("inherits")
+        if current is None:
+            break
+    else:
+        return []
     merged.pop("inherits", None)
     try:
         Configuration.model_validate(merged)
@@ -122,12 +132,12 @@ def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
 
 
 def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefix: str = "") -> str:
-    key = prefix + ".".join(map(str, location))
+    key = (prefix + ".".join(map(str, location))).removesuffix(".")
     if item["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_nearest(str(location[-1]), _fields(model, location[:-1]))}"
     message = item["msg"].removeprefix("Value error, ")
     if not key:
-        return f"configurations are not valid: {message}" if "validation error" in message else message
+        return message
     if item["type"] == "missing":
         return f"{key} is missing"
     value = repr(item["input"])
@@ -158,7 +168,9 @@ def _yaml() -> Any:
     yaml = YAML()
     yaml.width = 10_000
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(
+        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     return yaml
 
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from medseg.labels import Labels
 
@@ -17,6 +27,16 @@ SCHEMA_VERSION = 1
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+
+def _ordered(limits: list[float]) -> list[float]:
+    if limits[0] > limits[1]:
+        raise ValueError("expected [smallest, largest]")
+    return limits
+
+
+Range = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
+PositiveRange = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
 class Section(BaseModel):
@@ -62,7 +82,7 @@ class Data(Section):
 
 
 class Normalization(Section):
-    """How one channel is normalized; `nonzero_only` restricts statistics to, and zeroes outside of, the nonzero mask."""
+    """How one channel is normalized; `nonzero_only`: statistics within the nonzero mask, zero outside of it."""
 
     scheme: Literal["ct", "zscore", "rescale_0_1", "rgb_0_1", "none"]
     nonzero_only: bool = False
@@ -137,12 +157,26 @@ class Configuration(Section):
     def _patch_fits_network(self) -> Configuration:
         if len(self.spacing_mm) != self.dimensions:
             raise ValueError(f"spacing_mm has {len(self.spacing_mm)} axes, patch_voxels has {self.dimensions}")
+        if len(self.rotation_degrees) not in (1, 2 * self.dimensions - 3):
+            raise ValueError(
+                f"rotation_degrees has {len(self.rotation_degrees)} entries; expected one, or in 3D one an axis"
+            )
+        if len({*self.mirror_axes}) != len(self.mirror_axes) or not {*self.mirror_axes} <= {*range(self.dimensions)}:
+            raise ValueError(
+                f"mirror_axes is {self.mirror_axes}; expected some of {[*range(self.dimensions)]}, each once"
+            )
+        for key in ("kernels", "strides"):
+            odd = [axes for axes in getattr(self.network, key) if len(axes) != self.dimensions]
+            if odd:
+                raise ValueError(
+                    f"network.{key} has an entry {odd[0]}; expected {self.dimensions} axes, as patch_voxels has"
+                )
         if self.network.strides:
             divisor = self.network.divisor
-            if len(divisor) != self.dimensions:
-                raise ValueError(f"network.strides has {len(divisor)} axes, patch_voxels has {self.dimensions}")
             if any(size % step for size, step in zip(self.patch_voxels, divisor, strict=True)):
-                valid = [max(step, round(size / step) * step) for size, step in zip(self.patch_voxels, divisor, strict=True)]
+                valid = [
+                    max(step, round(size / step) * step) for size, step in zip(self.patch_voxels, divisor, strict=True)
+                ]
                 raise ValueError(
                     f"patch_voxels is {self.patch_voxels}, but the network's strides need multiples of {divisor}; "
                     f"the nearest valid patch is {valid}"
@@ -155,20 +189,20 @@ class Augmentation(Section):
 
     rotation_probability: Fraction
     scaling_probability: Fraction
-    scaling_range: list[PositiveFloat]
+    scaling_range: PositiveRange
     noise_probability: Fraction
-    noise_std: list[NonNegative]
+    noise_std: Range
     blur_probability: Fraction
-    blur_sigma_voxels: list[NonNegative]
+    blur_sigma_voxels: Range
     brightness_probability: Fraction
-    brightness_factor: list[PositiveFloat]
+    brightness_factor: PositiveRange
     contrast_probability: Fraction
-    contrast_factor: list[PositiveFloat]
+    contrast_factor: PositiveRange
     low_resolution_probability: Fraction
-    low_resolution_zoom: list[PositiveFloat]
+    low_resolution_zoom: PositiveRange
     gamma_probability: Fraction
     gamma_inverted_probability: Fraction
-    gamma_range: list[PositiveFloat]
+    gamma_range: PositiveRange
 
 
 class Training(Section):
@@ -235,7 +269,10 @@ class Plan(Section):
     @model_validator(mode="after")
     def _configurations_are_valid(self) -> Plan:
         for name in self.configurations:
-            resolved = self.configuration(name)
+            try:
+                resolved = self.configuration(name)
+            except ValidationError as error:
+                raise ValueError(f"configurations.{name} has {error}") from None
             if len(resolved.normalization) != len(self.data.channels):
                 raise ValueError(
                     f"configurations.{name}.normalization has {len(resolved.normalization)} entries "
@@ -254,7 +291,7 @@ class Plan(Section):
     def _inherited(self, name: str, path: tuple[str, ...]) -> dict[str, Any]:
         if name in path:
             raise ValueError(f"configurations inherit in a circle: {' -> '.join((*path, name))}")
-        if name not in self.configurations:
+        if not isinstance(name, str) or name not in self.configurations:
             raise ValueError(f"there is no configuration {name!r}; there are {', '.join(self.configurations)}")
         own = dict(self.configurations[name])
         parent = own.pop("inherits", None)

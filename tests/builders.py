@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from medseg.case import Case
 from medseg.image import Image
 from medseg.labels import Labels
+from medseg.models.run import make_network
 from medseg.plan_file import validate_plan
 from medseg.preprocessing.cache import Sample
 from medseg.schema import Augmentation, Configuration, Network, Plan, Training
@@ -167,7 +169,9 @@ def make_sample(image: NDArray, label: NDArray, structures: int = 2, weight: flo
     case = Case(name, name, (Path(name),), weight=weight)
     image = np.ascontiguousarray(image, dtype=np.float32)
     label = np.ascontiguousarray(label, dtype=np.int16)
-    return Sample(case, torch.from_numpy(image)[None], torch.from_numpy(label), places, torch.empty(0, dtype=torch.int64))
+    return Sample(
+        case, torch.from_numpy(image)[None], torch.from_numpy(label), places, torch.empty(0, dtype=torch.int64)
+    )
 
 
 # --- nnU-Net's own models ---
@@ -223,3 +227,37 @@ def _golden_network(architecture: dict[str, Any]) -> dict[str, Any]:
         "decoder_convolutions": arguments["n_conv_per_stage_decoder"],
         "bias": arguments["conv_bias"],
     }
+
+
+_RENAMED = (
+    (r"encoder\.stem\.convs\.0\.", "stem."),
+    (r"encoder\.stages\.(\d+)\.0\.convs\.(\d+)\.", r"encoder.\1.\2."),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.", r"encoder.\1.\2.first."),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.", r"encoder.\1.\2.second."),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.\d\.", r"encoder.\1.\2.project."),
+    (r"decoder\.stages\.(\d+)\.convs\.(\d+)\.", r"decoder.\1.\2."),
+    (r"decoder\.transpconvs\.(\d+)\.", r"up.\1."),
+    (r"decoder\.seg_layers\.(\d+)\.", r"heads.\1."),
+)
+
+
+def golden_network(plan: Plan, fold: str = "fold_0") -> torch.nn.Module:
+    """Our network with the weights that nnU-Net trained, renamed."""
+    path = NNUNET / plan.name / "model" / fold / "checkpoint_final.pth"
+    # nnU-Net's checkpoints hold numpy's floats among their records
+    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
+    with torch.serialization.safe_globals(allowed):
+        theirs = torch.load(path, map_location="cpu", weights_only=True)["network_weights"]
+    ours = {}
+    for key, value in theirs.items():
+        if ".all_modules." in key or key.startswith("decoder.encoder."):
+            continue  # the same tensors under a second name
+        for pattern, name in _RENAMED:
+            if re.match(pattern, key):
+                ours[re.sub(pattern, name, key)] = value
+                break
+        else:
+            raise KeyError(key)
+    network = make_network(plan, plan.configuration(plan.default_configuration))
+    network.load_state_dict(ours)
+    return network.eval()

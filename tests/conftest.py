@@ -35,7 +35,8 @@ def save_nifti() -> Callable[..., Path]:
     def save(path: Path, array: object, affine: object = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         stored = np.asarray(array).transpose()
-        nib.save(nib.Nifti1Image(stored, np.eye(4) if affine is None else np.asarray(affine, dtype=float)), path)
+        grid = np.eye(4) if affine is None else np.asarray(affine, dtype=float)
+        nib.save(nib.Nifti1Image(stored, grid, dtype=stored.dtype), path)
         return path
 
     return save

@@ -76,7 +76,9 @@ class _PlainLines:
         left = "" if finished else f", {duration(spent / event.done * (event.total - event.done))} left"
         figures = _figures(event.info)
         title = _TITLES.get(event.stage, event.stage)
-        console.print(f"{title}: {event.done}/{event.total} in {duration(spent)}{left}{'  ' + figures if figures else ''}")
+        console.print(
+            f"{title}: {event.done}/{event.total} in {duration(spent)}{left}{'  ' + figures if figures else ''}"
+        )
 
 
 def _figures(info: dict[str, Any]) -> str:

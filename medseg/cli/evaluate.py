@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ def command(
     prediction: Annotated[Path, typer.Argument(help="Folder of answers, or one label file.", metavar="OUT")],
     reference: Annotated[Path, typer.Argument(help="Folder of reference labels, or one file.", metavar="REFERENCE")],
     output: Annotated[
-        Optional[Path], typer.Option(help="Where metrics.csv, metrics.json and the picture go; OUT unless given.")
+        Path | None, typer.Option(help="Where metrics.csv, metrics.json and the picture go; OUT unless given.")
     ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="References without a prediction are counted, not an error.")

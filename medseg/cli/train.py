@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,16 +15,16 @@ _BEGAN = time.monotonic()
 
 def command(
     fold: Annotated[str, typer.Option(help="Fold to train, 0 to 4, or all: every case, none kept apart.")] = "0",
-    plan: Annotated[Optional[str], typer.Option(help="Plan to train, if there are several.")] = None,
-    config: Annotated[Optional[str], typer.Option(help="Configuration: 2d, 3d_fullres, ...")] = None,
+    plan: Annotated[str | None, typer.Option(help="Plan to train, if there are several.")] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration: 2d, 3d_fullres, ...")] = None,
     budget: Annotated[
-        Optional[str], typer.Option(help="Wall-clock time of the whole command: 5m, 2h. Anneals within it.")
+        str | None, typer.Option(help="Wall-clock time of the whole command: 5m, 2h. Anneals within it.")
     ] = None,
-    steps: Annotated[Optional[int], typer.Option(min=1, help="Optimizer steps, instead of the plan's.")] = None,
-    set_: Annotated[Optional[list[str]], typer.Option("--set", help="KEY=VALUE for the plan; repeatable.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps, instead of the plan's.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE for the plan; repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
-    data: Annotated[Optional[Path], typer.Option(help="Where the data set lies, if not where the plan says.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the data set lies, if not where the plan says.")] = None,
     workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
 ) -> None:
     """Train a fold of the plan, then segment and score its validation cases.

@@ -53,7 +53,8 @@ def demo(
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     (place / _MARK).touch()
-    data = make_phantom(place / "dataset", _CASES, _SEED, callback)
+    data = place / "dataset"
+    make_phantom(data, _CASES, _SEED, callback)
     say("medseg plan dataset --preset cpu")
     made = plan(data, place, NAME, PlanOptions(preset="cpu"), callback)
     say(f"medseg train --fold 0 --budget {budget_seconds:.0f}s")

@@ -1,21 +1,21 @@
 """A phantom data set for `medseg demo`: abdomens with six organs, made from shapes, noise and a seed.
 
-Each case is one atlas of smooth shapes, posed and deformed at random and sampled on a grid of its own, as a magnetic
-resonance scan would: partial volume, texture, a bias field and Rician noise. Neighbours share intensities, and gut,
-muscle and vessels look like organs, so that no threshold finds them. The patient's right lies where x is largest.
+Each case is one atlas of ellipsoids, posed, deformed and jittered at random, and sampled on a grid of its own as a
+magnetic resonance scan would: partial volume, texture, a bias field, Rician noise. Organs share intensities with
+each other, and gut, stomach and vessels look like organs, so that no threshold finds them. The affine is RAS, and
+what is called right does lie on the patient's right.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import MedsegError
-from medseg.files import atomic, write_json
+from medseg.files import write_json
 from medseg.image import Image
 from medseg.io import write_label
 from medseg.parallel import map_cases
@@ -24,21 +24,181 @@ from medseg.progress import Callback, silent, track
 STRUCTURES = ("liver", "spleen", "kidney_left", "kidney_right", "spine", "aorta")
 """The structures in the order of their values, 1 to 6."""
 
-_SHAPE_ZYX = (32, 72, 72)
-_SPACING_MM = (5.0, 3.5, 3.5)
-_NOISE = 0.035
-_TEXTURE = 0.05
+TRAINING_PER_TEST = 4
+
+_LONG = 400.0  # a radius along z that makes a cylinder
+_LARGEST_MOVABLE = 60.0
+_EDGE_MM, _FAR = 1.6, 30.0
+_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.1, 4.0, 0.035
+_BUMPS, _WARP_MM = 0.13, 5.0
+_BIAS, _TEXTURE, _NOISE = 0.16, 0.05, 0.03
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A deformed ellipsoid of the atlas: centre and radii in mm along (z, y, x), to S, A and R.
+    """An ellipsoid of the atlas: centre and radii in mm along (z, y, x), towards S, A and R.
 
-    `tilt` leans it towards R on the way up; `value` is its label (0: background); `bright` its mean intensity.
+    `lean` shifts it towards R by that many mm per mm of height; `structure` is None for what has no label;
+    `within` keeps it inside a structure that is painted already.
     """
 
     centre: tuple[float, float, float]
     radii: tuple[float, float, float]
-    bright: float
-    value: int = 0
-    tilt: float = 0.0
+    brightness: float
+    structure: str | None = None
+    lean: float = 0.0
+    within: str | None = None
+
+
+# In painting order: a later part covers an earlier one. The midpoint of the body is (0, 0, 0).
+_ATLAS = (
+    _Part((0, 0, 0), (_LONG, 88, 112), 0.80),  # skin and fat
+    _Part((0, -2, 0), (_LONG, 76, 99), 0.34),  # muscle
+    _Part((0, 4, 0), (_LONG, 66, 90), 0.66),  # fat within
+    _Part((0, -62, 30), (_LONG, 13, 22), 0.33),  # muscles of the back
+    _Part((0, -62, -30), (_LONG, 13, 22), 0.33),
+    _Part((-60, -38, 28), (58, 14, 13), 0.34, lean=-0.12),  # psoas
+    _Part((-60, -38, -28), (58, 14, 13), 0.34, lean=0.12),
+    _Part((98, -8, 50), (50, 56, 42), 0.07),  # lungs
+    _Part((98, -8, -50), (50, 56, 42), 0.07),
+    _Part((80, 18, -20), (32, 30, 34), 0.40),  # heart
+    _Part((-48, 32, 46), (24, 20, 26), 0.46),  # gut
+    _Part((-58, 26, -4), (22, 18, 22), 0.55),
+    _Part((-40, 30, -46), (24, 22, 24), 0.42),
+    _Part((-30, -4, -62), (40, 16, 15), 0.52),
+    _Part((20, 20, -44), (28, 26, 28), 0.50),  # stomach
+    _Part((-8, 4, -6), (9, 9, 36), 0.48),  # pancreas
+    _Part((-32, -42, 51), (42, 22, 23), 0.55, "kidney_right", lean=-0.15),
+    _Part((-32, -36, 38), (14, 7, 12), 0.72),  # fat at the hilum
+    _Part((-22, -42, -53), (43, 22, 23), 0.55, "kidney_left", lean=0.15),
+    _Part((-22, -36, -40), (14, 7, 12), 0.72),
+    _Part((30, -28, -71), (36, 27, 17), 0.48, "spleen", lean=0.1),
+    _Part((30, 4, 50), (50, 48, 44), 0.53, "liver"),
+    _Part((38, 26, 4), (25, 25, 50), 0.53, "liver"),
+    _Part((30, 4, 40), (40, 6, 6), 0.74, "liver", lean=0.4, within="liver"),  # a vein
+    _Part((-8, 24, 46), (17, 12, 12), 0.90),  # gall bladder
+    _Part((0, -68, 0), (_LONG, 7, 9), 0.85),  # spinal canal
+    _Part((0, -44, 0), (_LONG, 17, 20), 0.60, "spine"),
+    _Part((0, -20, 14), (_LONG, 8, 10), 0.78),  # vena cava
+    _Part((0, -19, -9), (_LONG, 9, 9), 0.82, "aorta"),
+)
+
+
+def make_phantom(folder: Path, cases: int, seed: int, callback: Callback = silent) -> None:
+    """Write a data set as nnU-Net v2 lays it out: `imagesTr`, `labelsTr`, and a test set in `imagesTs`, `labelsTs`.
+
+    The same seed gives the same files, and a case does not depend on how many there are.
+
+    Args:
+        folder: where to; files of the same names are replaced.
+        cases: training cases; for every four of them there is a test case, and at least one.
+        seed: any number of 0 or more.
+    """
+    folder = Path(folder)
+    total = cases + max(1, cases // TRAINING_PER_TEST)
+
+    def make(number: int) -> None:
+        scan, label = phantom_case(seed, number)
+        name, subset = f"abdomen_{number + 1:03d}", "Tr" if number < cases else "Ts"
+        write_label(folder / f"images{subset}" / f"{name}_0000.nii.gz", scan)
+        write_label(folder / f"labels{subset}" / f"{name}.nii.gz", label)
+
+    for _, failure in track(map_cases(make, range(total)), "phantom", total, callback):
+        if isinstance(failure, MedsegError):
+            raise failure
+    description = {
+        "channel_names": {"0": "MR"},
+        "labels": {"background": 0, **{name: value for value, name in enumerate(STRUCTURES, start=1)}},
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+        "description": f"Phantom abdomens of medseg demo, made with seed {seed}; no patient's data.",
+    }
+    write_json(folder / "dataset.json", description)
+
+
+def phantom_case(seed: int, number: int) -> tuple[Image, Image]:
+    """Scan and label map of one case, (1, z, y, x) of whole numbers, about 32 x 72 x 72 voxels of 5 x 3.5 x 3.5 mm."""
+    rng = np.random.default_rng((seed, number))
+    shape, affine = _grid(rng)
+    position = _position(rng, shape, affine)
+    brightness = np.full(shape, 0.02, dtype=np.float32)
+    values = np.zeros(shape, dtype=np.uint8)
+    contrast = {name: rng.normal(0, _BRIGHTNESS_JITTER) for name in STRUCTURES}
+    for part in _ATLAS:
+        inside = _inside(rng, part, position)
+        if part.within:
+            inside *= values == STRUCTURES.index(part.within) + 1
+        shift = contrast[part.structure] if part.structure else rng.normal(0, 1.5 * _BRIGHTNESS_JITTER)
+        brightness += inside * (part.brightness + shift - brightness)
+        values[inside > 0.5] = STRUCTURES.index(part.structure) + 1 if part.structure else 0
+    scan = _scan(rng, brightness)
+    return Image(scan[np.newaxis], affine), Image(values[np.newaxis], affine)
+
+
+def _grid(rng: np.random.Generator) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """Shape and RAS affine; three in four cases share a spacing, the others come from another protocol."""
+    spacing_zyx = np.array([5.0, 3.5, 3.5])
+    if rng.random() < 0.25:
+        spacing_zyx = np.array([rng.choice([4.0, 6.0]), *[rng.choice([3.0, 4.0])] * 2])
+    extent_mm = np.array([160.0, 222.0, 256.0]) * rng.uniform(0.93, 1.07, 3)
+    z, y, x = np.rint(extent_mm / spacing_zyx).astype(int).tolist()
+    affine = np.diag([*spacing_zyx[::-1], 1.0])
+    affine[:3, 3] = -(np.array([x, y, z]) - 1) / 2 * spacing_zyx[::-1]
+    return (z, y, x), affine
+
+
+def _position(
+    rng: np.random.Generator, shape: tuple[int, int, int], affine: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(3, z, y, x): where in the atlas each voxel lies, in mm along (z, y, x): the pose undone, and warped."""
+    x_y_z = [affine[axis, axis] * np.arange(size) + affine[axis, 3] for axis, size in enumerate(shape[::-1])]
+    grid = np.stack(np.meshgrid(*x_y_z[::-1], indexing="ij")).astype(np.float32)
+    grid -= (rng.normal(0, 1, 3) * (8, 4, 4)).reshape(3, 1, 1, 1)
+    pose = np.eye(3)
+    for axis, angle in enumerate(np.deg2rad(rng.normal(0, (7, 2.5, 2.5)))):
+        i, j = (other for other in range(3) if other != axis)
+        turn = np.eye(3)
+        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        pose = pose @ turn
+    pose = pose / rng.uniform(0.92, 1.06, 3)
+    position = np.tensordot(pose.astype(np.float32), grid, 1)
+    for axis in range(3):
+        position[axis] += _WARP_MM * _smooth_field(rng, shape, 5)
+    return position
+
+
+def _inside(rng: np.random.Generator, part: _Part, position: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(z, y, x): the share of each voxel that a jittered, bumpy copy of the part fills."""
+    movable = np.array(part.radii) < _LARGEST_MOVABLE
+    centre = (np.array(part.centre) + movable * rng.normal(0, _CENTRE_JITTER_MM, 3)).tolist()
+    radii = (np.array(part.radii) * np.exp(movable * rng.normal(0, _SIZE_JITTER, 3))).tolist()
+    z, y, x = (position[axis] - centre[axis] for axis in range(3))
+    x -= part.lean * z
+    radius = np.sqrt((z / radii[0]) ** 2 + (y / radii[1]) ** 2 + (x / radii[2]) ** 2)
+    if part.structure is not None:
+        radius += _BUMPS * _smooth_field(rng, radius.shape, 8)
+    steepness = sum(sorted(radii)[:2]) / 2 / _EDGE_MM  # of the distance to the surface, in widths of the edge
+    return 1 / (1 + np.exp(np.minimum((radius - 1) * steepness, _FAR)))
+
+
+def _scan(rng: np.random.Generator, brightness: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Brightness as a scanner sees it, on a scale that means nothing, as in MR."""
+    from scipy.ndimage import gaussian_filter
+
+    grain = gaussian_filter(rng.standard_normal(brightness.shape, dtype=np.float32), 1.0)
+    seen = brightness * (1 + _TEXTURE * grain / grain.std())
+    seen *= np.exp(_BIAS * _smooth_field(rng, brightness.shape, 3))
+    real, imaginary = _NOISE * rng.standard_normal((2, *brightness.shape), dtype=np.float32)
+    return np.rint(rng.uniform(600, 1400) * np.hypot(seen + real, imaginary)).astype(np.uint16)
+
+
+def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], waves: int) -> NDArray[np.float32]:
+    """A random field of mean 0 and standard deviation 1, a sum of cosines with up to `waves` half-waves per axis."""
+    coefficients = rng.normal(0, 1, (waves,) * 3) / (1 + sum(np.ogrid[:waves, :waves, :waves]))
+    coefficients[0, 0, 0] = 0
+    field = coefficients.astype(np.float32)
+    for size in shape:
+        places = (np.arange(size) + 0.5) / size
+        waveforms = np.cos(np.pi * np.outer(places, np.arange(waves))).astype(np.float32)
+        field = np.moveaxis(field, 0, -1) @ waveforms.T
+    return (field - field.mean()) / field.std()

@@ -172,7 +172,11 @@ def _make(
     name: str, place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
 ) -> Plan:
     preset: Any = _preset() if options.preset == "auto" else options.preset
-    asked = {key: list(getattr(options, key)) for key in ("structures", "normalization", "overrides") if getattr(options, key)}
+    asked: dict[str, Any] = {
+        key: list(getattr(options, key))
+        for key in ("structures", "normalization", "overrides")
+        if getattr(options, key)
+    }
     if options.splits != "grouped":
         asked["splits"] = options.splits
     request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=asked)
@@ -184,13 +188,13 @@ def _make(
         channel_names=found.channels,
         relative_size_after_crop=fingerprint.relative_size,
     )
-    made = make_plan(name, facts, _data(place, found, fingerprint, labels, options), labels, request, options.orientation)
+    made = make_plan(
+        name, facts, _data(place, found, fingerprint, labels, options), labels, request, options.orientation
+    )
     return _overridden(made, options)
 
 
-def _data(
-    place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
-) -> Data:
+def _data(place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions) -> Data:
     present = fingerprint.structures_of(labels)
     having = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
     members = {

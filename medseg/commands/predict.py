@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medseg.case import Case
 from medseg.commands.workspace import Workspace
-from medseg.errors import DataError, MedsegError
+from medseg.errors import MedsegError
 from medseg.files import write_json, write_text
 from medseg.image import Image
 from medseg.inference.predictor import Predictor
@@ -81,18 +81,14 @@ def predict(
     predictor = Predictor.load(folder, options.device, options.folds, overrides)
     plan = predictor.model.plan
     cases, failed = find_scans(Path(source), plan.data.channels, options.channels)
-    if not cases:
-        raise DataError(f"There is nothing to segment in {source}.", "\n".join(f"{k}: {v}" for k, v in failed.items()) or None)
-    result = PredictResult({}, {}, {}, dict(failed))
+    result = PredictResult({}, {}, {}, failed)
     _segment(predictor, cases, Path(output), result, callback)
     write_labels(Path(output) / "labels.json", plan.labels)
     write_text(Path(output) / "volumes.csv", _volumes_csv(result))
     return result
 
 
-def _segment(
-    predictor: Predictor, cases: list[Case], output: Path, result: PredictResult, callback: Callback
-) -> None:
+def _segment(predictor: Predictor, cases: list[Case], output: Path, result: PredictResult, callback: Callback) -> None:
     """Read ahead, segment, write behind: the disk is waited for only when it is the slowest."""
     channels = len(predictor.model.plan.data.channels)
     writing: list[tuple[Case, Future[Path]]] = []

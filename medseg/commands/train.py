@@ -135,9 +135,13 @@ def train(
 def _configuration_name(plan: Plan, chosen: str | None) -> str:
     name = chosen or plan.default_configuration
     if name not in plan.configurations:
-        raise PlanError(f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}.")
+        raise PlanError(
+            f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
+        )
     if plan.configuration(name).previous_stage:
-        raise PlanError(f"{name} is the second stage of a cascade, which this version cannot train yet.", "Choose 3d_fullres.")
+        raise PlanError(
+            f"{name} is the second stage of a cascade, which this version cannot train yet.", "Choose 3d_fullres."
+        )
     return name
 
 
@@ -160,7 +164,9 @@ def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Cas
         raise PlanError(f"There is no fold {fold}; there are 0 to {len(splits) - 1}, and all.")
     chosen = splits[int(fold)]
     by_id = {case.id: case for case in labelled}
-    return [by_id[one] for one in chosen["train"] if one in by_id], [by_id[one] for one in chosen["val"] if one in by_id]
+    return [by_id[one] for one in chosen["train"] if one in by_id], [
+        by_id[one] for one in chosen["val"] if one in by_id
+    ]
 
 
 def _validation_seconds(probe: DiceProbe, predictor: Predictor, validation: list[Case]) -> float:

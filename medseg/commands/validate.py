@@ -45,7 +45,7 @@ class DiceProbe:
         scores = [self._score(network, sample) for sample in self.samples]
         means = {}
         for name in self.plan.labels.names:
-            values = [score[name] for score in scores if score[name] is not None]
+            values = [dice for score in scores if (dice := score[name]) is not None]
             means[name] = sum(values) / len(values) if values else None
         return means
 

@@ -49,7 +49,9 @@ class Workspace:
         if not there:
             raise PlanError(f"There is no plan in {self.plans}.", "`medseg plan DATASET` makes one.")
         names = ", ".join(path.stem for path in there)
-        raise PlanError(f"There are {len(there)} plans in {self.plans}: {names}.", f"Choose one: --plan {there[0].stem}")
+        raise PlanError(
+            f"There are {len(there)} plans in {self.plans}: {names}.", f"Choose one: --plan {there[0].stem}"
+        )
 
     def model_path(self, choice: str | Path | None, configuration: str | None = None) -> Path:
         """The model that is meant: a folder, `<plan>` or `<plan>/<configuration>`, or the only trained one.
@@ -70,7 +72,9 @@ class Workspace:
             return fitting[0]
         names = ", ".join(f"{path.parent.name}/{path.name}" for path in (fitting or there))
         if not there:
-            raise ModelError(f"There is no trained model in {self.runs}.", "`medseg train` trains one, --model names one elsewhere.")
+            raise ModelError(
+                f"There is no trained model in {self.runs}.", "`medseg train` trains one, --model names one elsewhere."
+            )
         if not fitting:
             raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
         first = fitting[0]
@@ -87,7 +91,9 @@ class Workspace:
         """
         folder = Path(override) if override is not None else self.folder / plan.data.folder
         if not folder.is_dir():
-            raise DataError(f"The data folder {folder} of the plan {plan.name!r} is not there.", "Name it: --data FOLDER")
+            raise DataError(
+                f"The data folder {folder} of the plan {plan.name!r} is not there.", "Name it: --data FOLDER"
+            )
         return folder.resolve()
 
     def relative(self, folder: Path) -> str:

@@ -30,7 +30,7 @@ _MARGIN, _GAP, _TITLE, _LEGEND_ROW = 0.2, 0.1, 0.46, 0.2
 _LETTER = 0.6  # mean width of a letter, of the height of the font
 _ACROSS = 3
 _ONE_HEIGHT = 2.0
-_LEGEND_COLUMNS, _LEGEND_KEY_LETTERS, _MOST_IN_LEGEND, _MOST_IN_DETAIL = 5, 9, 25, 6
+_LEGEND_COLUMNS, _LEGEND_KEY_LETTERS, _MOST_IN_LEGEND, _MOST_IN_DETAIL = 6, 9, 24, 6
 _LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.0}
 _DASHED: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.6}
 _CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito, on white
@@ -104,8 +104,9 @@ def case_panel(path: Path, views: Sequence[View], labels: Labels) -> None:
     handles = _legend_handles(rows, labels)
     longest = max((len(handle.get_label()) for handle in handles), default=0)
     widest = _LETTER * 9 / 72 * (longest + _LEGEND_KEY_LETTERS)
-    columns = max(1, min(_LEGEND_COLUMNS, len(handles), int(_WIDTH / widest)))
-    legend = _LEGEND_ROW * -(-len(handles) // columns) + _MARGIN
+    lines = -(-len(handles) // max(1, min(_LEGEND_COLUMNS, int(_WIDTH / widest))))
+    columns = -(-len(handles) // max(1, lines))
+    legend = _LEGEND_ROW * lines + _MARGIN
     top = height = sum(heights) + len(rows) * (_TITLE + _GAP) + legend
     figure = drawing.new_figure(_WIDTH, height, _DARK)
     for row, row_height in zip(rows, heights, strict=True):
@@ -204,7 +205,8 @@ def _draw_row(figure: Figure, row: list[_Cell], top: float, height: float, label
             x, y = left / total_width, top + 0.06
             room = cell_width if cell.alone else total_width - 2 * _MARGIN
             title, detail = _fit(cell.view.title, room, 10), _fit(cell.view.detail, room, 8)
-            figure.text(x, (y + 0.16) / total_height, title, color=drawing.LIGHT, fontsize=10, va="bottom")
+            raised = 0.16 if detail else 0
+            figure.text(x, (y + raised) / total_height, title, color=drawing.LIGHT, fontsize=10, va="bottom")
             figure.text(x, y / total_height, detail, color=_QUIET, fontsize=8, va="bottom")
         left += cell_width + _GAP
 

@@ -65,5 +65,7 @@ class Predictor:
         counts = dict(zip(*np.unique(labels.array, return_counts=True), strict=True))
         unit = labels.voxel_volume_ml or 1.0
         table = zip(known.names, known.membership, strict=True)
-        members = {name: [value for value, is_in in zip(known.values, row, strict=True) if is_in] for name, row in table}
+        members = {
+            name: [value for value, is_in in zip(known.values, row, strict=True) if is_in] for name, row in table
+        }
         return {name: float(sum(counts.get(value, 0) for value in values)) * unit for name, values in members.items()}

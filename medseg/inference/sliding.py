@@ -68,7 +68,9 @@ def _tile_logits(
 
 def _flips(axes: Sequence[int]) -> list[tuple[int, ...]]:
     """All combinations of mirrored axes, as dimensions of a (tile, channel, ...) batch; none comes first."""
-    return [tuple(axis + 2 for axis in chosen) for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
+    return [
+        tuple(axis + 2 for axis in chosen) for count in range(len(axes) + 1) for chosen in combinations(axes, count)
+    ]
 
 
 def _pad(image: torch.Tensor, tile: Sequence[int]) -> tuple[torch.Tensor, tuple[slice, ...]]:

@@ -1,4 +1,7 @@
-"""Where the tiles of a sliding window lie, and how they are weighted. Rules of nnU-Net v2 (`sliding_window_prediction.py`)."""
+"""Where the tiles of a sliding window lie, and how they are weighted.
+
+Rules of nnU-Net v2 (`sliding_window_prediction.py`).
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class DataSet:
         channels: names of the channels, in order.
         labels: the structures; None where the layout does not declare them.
         cases: sorted by id, each with a label.
-        problems: what was left out (mostly case ids), and why.
+        problems: what was left out and why, one sentence each.
     """
 
     folder: Path
@@ -33,7 +33,7 @@ class DataSet:
     channels: tuple[str, ...]
     labels: Labels | None
     cases: list[Case]
-    problems: dict[str, str]
+    problems: list[str]
 
 
 def pair_up(
@@ -48,6 +48,11 @@ def pair_up(
         for id in have.keys() - lack.keys() - problems.keys():
             problems[id] = f"there is no {what} of this name in {folder}"
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
+
+
+def sentences(problems: Mapping[str, str]) -> list[str]:
+    """What was left out and why, by id, as sorted sentences."""
+    return [f"{id}: {why}" for id, why in sorted(problems.items())]
 
 
 def assign_patients(cases: list[Case], pattern: str) -> list[Case]:

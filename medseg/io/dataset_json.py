@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.io import FORMATS, is_image, split_suffix
-from medseg.io.dataset import DataSet, Layout, pair_up
+from medseg.io.dataset import DataSet, Layout, pair_up, sentences
 from medseg.io.names import channel_files, group_by_case, images_by_stem
 from medseg.labels import Labels
 
@@ -44,7 +44,7 @@ def read_dataset_json(folder: Path) -> DataSet:
             "training (a list of pairs, as in the Medical Segmentation Decathlon).",
         )
     layout: Layout = "nnunet" if "dataset" in content or "file_ending" in content else "msd"
-    return DataSet(folder, layout, channels, labels, cases, problems)
+    return DataSet(folder, layout, channels, labels, cases, sentences(problems))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -77,7 +77,8 @@ def _labels(content: dict[str, Any], path: Path) -> Labels:
             raise DataError(f"{path}: two label values have one name: {declared}.", "Give each a name of its own.")
         ignore, background = None, 0
     else:
-        values = {name: value[0] if value in ([0], [1]) else value for name, value in declared.items()}
+        single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
+        values = declared | single
         ignore, background = values.pop("ignore", None), values.pop("background", None)
         values = {name: value for name, value in values.items() if value != 0}
     regions = any(isinstance(value, list) for value in values.values())
@@ -101,7 +102,7 @@ def _labels(content: dict[str, Any], path: Path) -> Labels:
 
 def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dict[str, str]]:
     """nnU-Net v2: imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz."""
-    if ending not in FORMATS:
+    if str(ending) not in FORMATS:
         raise DataError(
             f"{folder / NAME}: file_ending is {ending!r}; medseg knows {', '.join(FORMATS)}.",
             "Convert the files: volumes to .nii.gz, 2D images to .png.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.io import read_image
-from medseg.io.dataset import DataSet, assign_patients, pair_up
+from medseg.io.dataset import DataSet, assign_patients, pair_up, sentences
 from medseg.io.dataset_json import NAME, read_dataset_json
 from medseg.io.names import channel_files, group_by_case, images_by_stem
 from medseg.labels import Labels
@@ -48,7 +48,7 @@ def find_cases(folder: Path, patient_pattern: str | None = None) -> DataSet:
     cases = sorted(data.cases, key=lambda case: case.id)
     if patient_pattern is not None:
         cases = assign_patients(cases, patient_pattern)
-    return replace(data, cases=cases, problems=dict(sorted(data.problems.items())))
+    return replace(data, cases=cases)
 
 
 def infer_labels(values: Iterable[int]) -> Labels:
@@ -81,10 +81,10 @@ def found_in(folder: Path) -> str:
     return f"Found there: {shown}." if names else "It is empty."
 
 
-def first_of(problems: dict[str, str]) -> str:
+def first_of(problems: list[str]) -> str:
     """The first few problems, for messages."""
-    shown = [f"{id}: {why}" for id, why in sorted(problems.items())[:_MOST_SHOWN]]
-    return "; ".join(shown) + (f"; and {len(problems) - _MOST_SHOWN} more" * (len(problems) > _MOST_SHOWN))
+    rest = len(problems) - _MOST_SHOWN
+    return "; ".join(problems[:_MOST_SHOWN] + [f"and {rest} more"] * (rest > 0))
 
 
 def _read_pairs(folder: Path) -> DataSet:
@@ -102,7 +102,7 @@ def _read_pairs(folder: Path) -> DataSet:
     problems |= more | incomplete
     cases = pair_up(files, labels, folders, problems)
     channels = _channel_names(sorted(cases, key=lambda case: case.id))
-    return DataSet(folder, "pairs", channels, None, cases, problems)
+    return DataSet(folder, "pairs", channels, None, cases, sentences(problems))
 
 
 def _one_of(folder: Path, names: tuple[str, ...]) -> Path | None:

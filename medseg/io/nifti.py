@@ -34,7 +34,7 @@ def read(path: Path) -> Image:
         DataError: the file is damaged, not a scan, or holds NaN or infinity.
     """
     image = read_mask(path)
-    if image.array.dtype.kind in "iu":
+    if image.array.dtype.kind in "iu" or image.array.dtype == np.float32:
         return image
     with np.errstate(over="ignore"):  # a value beyond float32 turns to infinity, which is refused next
         array = image.array.astype(np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.io import FORMATS, is_image, read_image, split_suffix
+from medseg.io.dataset import sentences
 from medseg.io.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts import IMAGES, LABELS, first_of, found_in
 from medseg.io.names import Group, channel_files, group_by_case, images_by_stem, split_channel
@@ -53,7 +54,7 @@ def find_scans(
     if not files:
         wanted = f"{len(channels)} channel{'s' * (len(channels) > 1)} ({', '.join(channels)})"
         raise DataError(
-            f"{source} has no complete scan of {wanted}. {first_of(problems)}",
+            f"{source} has no complete scan of {wanted}. {first_of(sentences(problems))}",
             "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
             "or one pattern for files that hold all channels ('*.png').",
         )
@@ -75,7 +76,8 @@ def _by_folder(folder: Path, channels: int) -> tuple[Files, dict[str, str]]:
     for name in ("", TEST_IMAGES, *IMAGES):
         images, problems = images_by_stem(folder / name)
         if images or problems:
-            known = {stem for place in LABELS * (name in IMAGES) for stem in images_by_stem(folder / place)[0]}
+            places = LABELS if name in IMAGES else ()
+            known = {stem for place in places for stem in images_by_stem(folder / place)[0]}
             groups = group_by_case(images, known)
             files, incomplete = channel_files(_one_channel(groups, folder) if channels == 1 else groups, channels)
             return files, problems | incomplete

@@ -1,6 +1,6 @@
 """A trained model: the plan it was made with and the weights of its folds, in a folder.
 
-    runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  log.jsonl  validation/ ...
+runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  log.jsonl  validation/ ...
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFacto
     own = read_record(fold).get("network_factory")
     if own and factory is None:
         raise ModelError(
-            f"{fold} was trained with a network of the user's own, {own}.", "Load it from Python: load_model(..., factory=...)"
+            f"{fold} was trained with a network of the user's own, {own}.",
+            "Load it from Python: load_model(..., factory=...)",
         )
     network = make_network(plan, plan.configuration(configuration), factory)
     try:

@@ -12,7 +12,12 @@ from medseg.networks.unet import UNet
 from medseg.schema import Network
 
 UNETS = {"plain_unet": False, "residual_unet": True}
-MONAI_NETWORKS = {"segresnet": "SegResNet", "swin_unetr": "SwinUNETR", "unetr": "UNETR", "attention_unet": "AttentionUnet"}
+MONAI_NETWORKS = {
+    "segresnet": "SegResNet",
+    "swin_unetr": "SwinUNETR",
+    "unetr": "UNETR",
+    "attention_unet": "AttentionUnet",
+}
 
 
 def build_network(network: Network, channels: int, outputs: int, dimensions: int) -> nn.Module:

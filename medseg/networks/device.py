@@ -23,7 +23,9 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available.get(name.split(":")[0], False):
         there = ", ".join(kind for kind, yes in available.items() if yes)
-        raise PlanError(f"The device {name!r} is not available here; available: {there}.", "Leave --device out to choose by itself.")
+        raise PlanError(
+            f"The device {name!r} is not available here; available: {there}.", "Leave --device out to choose by itself."
+        )
     return torch.device(name)
 
 

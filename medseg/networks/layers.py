@@ -31,7 +31,8 @@ def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) 
     """leaky_relu(instance_norm(x)) of (batch, channel, ...); a slope of 1 leaves the activation out."""
     fast = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and weight.dtype == torch.float32
     if fast and slope > 0 and x.shape[1] > 1 and x.is_contiguous(memory_format=_LAYOUT[x.ndim]):
-        return _NormAct.apply(x, weight, bias, eps, slope)
+        answer: Tensor = _NormAct.apply(x, weight, bias, eps, slope)  # type: ignore[no-untyped-call]
+        return answer
     x = functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
     return x if slope == 1 else functional.leaky_relu(x, slope, inplace=True)
 
@@ -49,7 +50,7 @@ class _NormAct(torch.autograd.Function):
         y = torch.empty_like(x)
         mean = torch.empty(x.shape[:2], dtype=torch.float32)
         inverse_std = torch.empty_like(mean)
-        for number, (one, answer) in enumerate(zip(x.split(1), y.split(1), strict=True)):
+        for number, (one, answer) in enumerate(zip(torch.split(x, 1), torch.split(y, 1), strict=True)):
             out = (answer, mean[number], inverse_std[number])
             torch.native_batch_norm(one, weight, bias, None, None, True, 0.0, eps, out=out)
             if slope != 1:
@@ -66,7 +67,8 @@ class _NormAct(torch.autograd.Function):
         to_x = torch.empty_like(x)
         to_weight, to_bias = torch.zeros_like(weight), torch.zeros_like(weight)
         inner = torch.empty_like(x[:1])
-        for number, (one, answer, above) in enumerate(zip(x.split(1), y.split(1), gradient.split(1), strict=True)):
+        samples = zip(*(torch.split(each, 1) for each in (x, y, gradient)), strict=True)
+        for number, (one, answer, above) in enumerate(samples):
             torch.ops.aten.leaky_relu_backward.grad_input(above, answer, ctx.slope, True, grad_input=inner)
             statistics = (None, None, mean[number], inverse_std[number])
             parts = torch.ops.aten.native_batch_norm_backward(
@@ -78,8 +80,8 @@ class _NormAct(torch.autograd.Function):
         return to_x, to_weight, to_bias, None, None
 
 
-def upsample(x: Tensor, layer: torch.nn.Module) -> Tensor:
-    """A transposed convolution whose stride is its kernel; on a CPU one matrix product and a shuffle of voxels."""
+def upsample(x: Tensor, layer: Any) -> Tensor:
+    """Transposed convolution whose stride is its kernel; on a CPU one matrix product and a shuffle of voxels."""
     if x.device.type != "cpu":
         return layer(x)
     weight, bias = layer.weight, layer.bias

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ _SLOPE = 0.01
 _EPS = 1e-5
 
 
-def _convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+def _convolution(dimensions: int) -> Any:
     return nn.Conv2d if dimensions == 2 else nn.Conv3d
 
 
@@ -51,10 +52,12 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = ConvBlock(inputs, outputs, kernel, stride, bias)
         self.second = ConvBlock(outputs, outputs, kernel, [1] * len(kernel), bias, activate=False)
-        pool = nn.AvgPool2d if len(kernel) == 2 else nn.AvgPool3d
+        pool: Any = nn.AvgPool2d if len(kernel) == 2 else nn.AvgPool3d
         self.pool = pool(tuple(stride), tuple(stride)) if prod(stride) > 1 else nn.Identity()
         ones = [1] * len(kernel)
-        self.project = ConvBlock(inputs, outputs, ones, ones, False, activate=False) if inputs != outputs else nn.Identity()
+        self.project = (
+            ConvBlock(inputs, outputs, ones, ones, False, activate=False) if inputs != outputs else nn.Identity()
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shortcut = self.project(self.pool(x))
@@ -74,7 +77,9 @@ class UNet(nn.Module):
     def __init__(self, network: Network, channels: int, outputs: int, residual: bool) -> None:
         super().__init__()
         features, kernels, strides = network.features, network.kernels, network.strides
-        self.stem = ConvBlock(channels, features[0], kernels[0], [1] * len(kernels[0]), network.bias) if residual else None
+        self.stem = (
+            ConvBlock(channels, features[0], kernels[0], [1] * len(kernels[0]), network.bias) if residual else None
+        )
         block = ResidualBlock if residual else ConvBlock
         inputs = features[0] if residual else channels
         encoder: list[nn.Module] = []
@@ -85,10 +90,10 @@ class UNet(nn.Module):
             inputs = size
         self.encoder = nn.ModuleList(encoder)
         up, decoder, heads = [], [], []
-        transposed = nn.ConvTranspose2d if len(kernels[0]) == 2 else nn.ConvTranspose3d
+        transposed: Any = nn.ConvTranspose2d if len(kernels[0]) == 2 else nn.ConvTranspose3d
         for level, count in zip(reversed(range(len(features) - 1)), network.decoder_convolutions, strict=True):
-            size, kernel, stride = features[level], kernels[level], tuple(strides[level + 1])
-            up.append(transposed(features[level + 1], size, stride, stride, bias=network.bias))
+            size, kernel, step = features[level], kernels[level], tuple(strides[level + 1])
+            up.append(transposed(features[level + 1], size, step, step, bias=network.bias))
             ones = [1] * len(kernel)
             widths = [2 * size] + [size] * (count - 1)
             decoder.append(nn.Sequential(*(ConvBlock(width, size, kernel, ones, network.bias) for width in widths)))

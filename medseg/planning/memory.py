@@ -31,9 +31,7 @@ class Planner:
     network: str  # 'plain_unet' or 'residual_unet'
     memory_gb: float
     elements: dict[int, int]
-    encoder: tuple[
-        int, ...
-    ]  # convolutions (plain) or blocks (residual) of the first stages; the last repeats
+    encoder: tuple[int, ...]  # convolutions (plain) or blocks (residual) of the first stages; the last repeats
     decoder: int  # convolutions per stage
     max_dataset_share: float  # of the data set's voxels that one batch may hold
     patch_batch: dict[int, int]  # the batch that a patch must leave room for
@@ -81,9 +79,7 @@ class Budget:
     def size(self, topology: Topology) -> NetworkSize:
         """The family's network on that topology: features double from stage to stage up to a maximum."""
         family, stages = self.planner, range(topology.n_stages)
-        features = tuple(
-            min(MAX_FEATURES[len(topology.divisor)], BASE_FEATURES * 2**stage) for stage in stages
-        )
+        features = tuple(min(MAX_FEATURES[len(topology.divisor)], BASE_FEATURES * 2**stage) for stage in stages)
         encoder = tuple(family.encoder[min(stage, len(family.encoder) - 1)] for stage in stages)
         decoder = (family.decoder,) * (topology.n_stages - 1)
         count = plain_unet_elements if family.network == "plain_unet" else residual_unet_elements
@@ -98,9 +94,7 @@ def budget_for(planner: str, memory_gb: float | None, n_outputs: int) -> Budget:
         raise ValueError(f"Unknown planner {planner!r}. Choose one of: {', '.join(PLANNERS)}.")
     memory = float(PLANNERS[planner].memory_gb if memory_gb is None else memory_gb)
     if not 0 < memory < inf:
-        raise ValueError(
-            f"memory_gb is {memory_gb}; expected more than 0. Give the GPU's memory in GB, say 8."
-        )
+        raise ValueError(f"memory_gb is {memory_gb}; expected more than 0. Give the GPU's memory in GB, say 8.")
     return Budget(PLANNERS[planner], memory, n_outputs)
 
 
@@ -208,9 +202,7 @@ def fit_patch(
     return topology, size
 
 
-def batch_size(
-    patch_voxels: Sequence[int], elements: int, dataset_voxels: float, budget: Budget
-) -> tuple[int, str]:
+def batch_size(patch_voxels: Sequence[int], elements: int, dataset_voxels: float, budget: Budget) -> tuple[int, str]:
     """As many samples as fit the memory, but no more than a share of the data set, and at least 2; and why.
 
     `elements` are the feature-map values per sample, `dataset_voxels` those of all resampled cases together.

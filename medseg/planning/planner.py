@@ -60,9 +60,7 @@ def plan_from_fingerprint(
     return make_plan("unnamed", facts, data, labels, request, "canonical")
 
 
-def make_plan(
-    name: str, facts: DatasetFacts, data: Data, labels: Labels, request: Request, orientation: str
-) -> Plan:
+def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, request: Request, orientation: str) -> Plan:
     """Apply the rules and put together the plan.
 
     Raises:

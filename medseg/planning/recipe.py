@@ -76,10 +76,12 @@ def training_recipe(preset: str) -> tuple[dict[str, Any], dict[str, str]]:
         reasons = {
             "steps": "a short run for a CPU; --budget fits it to a wall-clock time",
             "optimizer": "AdamW with one cycle reaches more Dice in a short run than SGD (docs/benchmarks.md)",
-            "average_weights": "a moving average of the weights is validated and kept; it costs nothing and is steadier",
+            "average_weights": "a moving average of the weights is what is validated and kept: it is steadier",
         }
     reasons["augmentation"] = "nnU-Net's probabilities and ranges"
-    return {**own, **common, "augmentation": dict(_AUGMENTATION)}, {f"training.{key}": text for key, text in reasons.items()}
+    return {**own, **common, "augmentation": dict(_AUGMENTATION)}, {
+        f"training.{key}": text for key, text in reasons.items()
+    }
 
 
 def inference_recipe() -> dict[str, Any]:

@@ -79,9 +79,7 @@ class Proposal:
     """`transpose[i]` is the original axis (0 is z) that comes i-th; reasons by 'transpose' or name."""
 
     transpose: tuple[int, ...]
-    configurations: dict[
-        str, ConfigurationProposal
-    ]  # in the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres
+    configurations: dict[str, ConfigurationProposal]  # in the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -109,9 +107,7 @@ def propose(facts: DatasetFacts, planner: str = "default", memory_gb: float | No
     median = median_shape(facts, target, slices)
     spacing, shape = tuple(target[axis] for axis in order), tuple(median[axis] for axis in order)
     grid = _Grid(spacing, shape, prod(shape) * facts.n_cases, reason)
-    first = (
-        f"has the coarsest spacing ({spacing[0]:.4g} mm)" if slices is None else "is one voxel in every image"
-    )
+    first = f"has the coarsest spacing ({spacing[0]:.4g} mm)" if slices is None else "is one voxel in every image"
     reasons = {"transpose": f"{AXES[order[0]]} comes first: it {first}"}
     plane = replace(grid, spacing_mm=spacing[1:], median_voxels=shape[1:])
     dice = "a slice shows few of the structures, so the Dice loss is taken over the whole batch"
@@ -170,9 +166,7 @@ def target_spacing(facts: DatasetFacts) -> tuple[tuple[float, ...], str]:
     return tuple(target), reason
 
 
-def median_shape(
-    facts: DatasetFacts, spacing_mm: Sequence[float], slice_axis: int | None = None
-) -> tuple[float, ...]:
+def median_shape(facts: DatasetFacts, spacing_mm: Sequence[float], slice_axis: int | None = None) -> tuple[float, ...]:
     """Median over the cases of the shapes after resampling to `spacing_mm`; axes z, y, x; halves are kept."""
     shapes = [
         [round(own / new * edge) for own, new, edge in zip(spacing, spacing_mm, shape, strict=True)]
@@ -223,9 +217,7 @@ def lowres_grid(grid: _Grid, n_cases: int, budget: Budget) -> tuple[_Grid | None
     return low, shown
 
 
-def _plan_3d(
-    grid: _Grid, facts: DatasetFacts, budget: Budget
-) -> tuple[dict[str, ConfigurationProposal], str]:
+def _plan_3d(grid: _Grid, facts: DatasetFacts, budget: Budget) -> tuple[dict[str, ConfigurationProposal], str]:
     """3d_fullres alone, or with 3d_lowres before it and the cascade of both behind; and why."""
     low, why = lowres_grid(grid, facts.n_cases, budget)
     if low is None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_SIDES = {"left": "left", "l": "left", "lt": "left", "lh": "left", "right": "right", "r": "right", "rt": "right", "rh": "right"}
+_SIDES = {
+    "left": "left",
+    "l": "left",
+    "lt": "left",
+    "lh": "left",
+    "right": "right",
+    "r": "right",
+    "rt": "right",
+    "rh": "right",
+}
 
 
 def sided_pair(names: Iterable[str]) -> tuple[str, str] | None:

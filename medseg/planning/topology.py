@@ -40,9 +40,7 @@ class Topology:
         flat = sum(1 in kernel for kernel in self.kernels)
         kernels = "3 along every axis: voxels differ less than twofold between the axes"
         if flat:
-            kernels = (
-                f"1 along the coarse axis for {flat} of {self.n_stages} stages, until the others catch up"
-            )
+            kernels = f"1 along the coarse axis for {flat} of {self.n_stages} stages, until the others catch up"
         return {
             "strides": f"{halvings} halvings: to {MIN_BOTTLENECK_EDGE} voxels or a few more, but only while "
             "they are less than twice as coarse as along the finest axis that can be halved",
@@ -83,9 +81,7 @@ def build_topology(spacing_mm: Sequence[float], patch_voxels: Sequence[float]) -
     strides, kernels = [(1,) * len(spacing)], []
     while halved := _axes_to_halve(spacing, size):
         finest = min(spacing)
-        kernel = [
-            3 if k == 3 or s / finest < SIMILAR_SPACING else 1 for k, s in zip(kernel, spacing, strict=True)
-        ]
+        kernel = [3 if k == 3 or s / finest < SIMILAR_SPACING else 1 for k, s in zip(kernel, spacing, strict=True)]
         kernels.append(tuple(kernel))
         strides.append(tuple(2 if axis in halved else 1 for axis in axes))
         for axis in halved:

@@ -24,7 +24,7 @@ from medseg.io.load import load_case_image, load_case_label
 from medseg.labels import IGNORE, Labels
 from medseg.parallel import map_cases
 from medseg.preprocessing.volume import prepare
-from medseg.progress import Callback, track
+from medseg.progress import Callback, silent, track
 from medseg.schema import Configuration, Plan
 
 _FORMAT = 1
@@ -53,7 +53,7 @@ class Sample:
 
 
 def load_samples(
-    cases: Sequence[Case], plan: Plan, configuration: Configuration, folder: Path, callback: Callback
+    cases: Sequence[Case], plan: Plan, configuration: Configuration, folder: Path, callback: Callback = silent
 ) -> tuple[list[Sample], dict[str, str]]:
     """Preprocessed `cases`, from the cache where they are in it, else made and put there.
 
@@ -106,7 +106,11 @@ def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> N
     label = plan.labels.encode(load_case_label(case, image).array[0], str(case.label))
     volume = prepare(image, plan, configuration, label)
     assert volume.label is not None
-    tensors = {"image": volume.image, "label": volume.label, **_locations(volume.label, plan.labels)}
+    tensors: dict[str, NDArray] = {
+        "image": volume.image,
+        "label": volume.label,
+        **_locations(volume.label, plan.labels),
+    }
     with atomic(path) as temporary:
         save_file(tensors, temporary)
 

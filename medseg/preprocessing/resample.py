@@ -14,16 +14,21 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from medseg.labels import IGNORE
 from medseg.schema import Resampling
 
 ANISOTROPY_THRESHOLD = 3.0
 """Slices further apart than this many times the finest spacing are resampled apart."""
 
+_HALF = 0.5 - 1e-9
+"""One half, less what rounding may take away."""
+
 
 def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
     """Voxels per axis after resampling from `spacing` to `target` (both mm)."""
-    return tuple(int(round(old / new * n)) for old, new, n in zip(spacing, target, shape, strict=True))
+    return tuple(round(old / new * n) for old, new, n in zip(spacing, target, shape, strict=True))
 
 
 def separate_axis(spacing: Sequence[float], target: Sequence[float], setting: bool | None) -> int | None:
@@ -41,9 +46,7 @@ def separate_axis(spacing: Sequence[float], target: Sequence[float], setting: bo
     return None
 
 
-def resample_image(
-    image: torch.Tensor, shape: Sequence[int], how: Resampling, axis: int | None = None
-) -> torch.Tensor:
+def resample_image(image: torch.Tensor, shape: Sequence[int], how: Resampling, axis: int | None = None) -> torch.Tensor:
     """Resample (channel, z, y, x) floating-point data to `shape`; slices along `axis` apart.
 
     Splines of order 2 and more overshoot at edges: like skimage, the answer is clipped to the range of what
@@ -63,27 +66,35 @@ def resample_image(
     return result if axis is None else _along(result, axis, shape[axis], order)
 
 
-def resample_label(label: NDArray[np.int16], shape: Sequence[int], how: Resampling, axis: int | None) -> NDArray[np.int16]:
+def resample_label(
+    label: NDArray[np.int16], shape: Sequence[int], how: Resampling, axis: int | None
+) -> NDArray[np.int16]:
     """Resample (z, y, x) label indices to `shape`: each value's mask apart, at least one half wins.
 
-    Where several masks reach one half the higher value wins; where none does, background. The masks are
-    resampled only in the box around their value, which changes nothing as they are zero elsewhere.
+    Where several masks reach one half the higher value wins, and `IGNORE` before all; where none does, background.
+    A mask is resampled only from the box around its value and to where that reaches, as it is zero elsewhere.
     """
     if label.shape == tuple(shape):
         return label
     in_plane = [n if place != axis else label.shape[place] for place, n in enumerate(shape)]
     result = np.zeros(in_plane, dtype=label.dtype)
-    for value in np.unique(label):
-        if value == 0:
-            continue
-        mask = torch.from_numpy((label == value)[None].astype(np.float64))
-        for place in range(3):
-            if place != axis:
-                mask = _along(mask, place, shape[place], how.order)
-        result[mask[0].numpy() >= 0.5] = value
+    lowest = int(label.min())
+    boxes = enumerate(ndimage.find_objects(label.astype(np.int32) - lowest + 1), start=lowest)
+    found = [(value, box) for value, box in boxes if box is not None and (value != 0 or lowest < 0)]
+    for value, box in sorted(found, key=lambda one: (one[0] == IGNORE, one[0])):
+        part = torch.from_numpy((label[box] == value)[None].astype(np.float64))
+        reached = []
+        for place, (inside, size) in enumerate(zip(box, in_plane, strict=True)):
+            if label.shape[place] == size:
+                reached.append(inside)
+                continue
+            operator = _operator(label.shape[place], size, how.order)[:, inside]
+            rows = operator.any(1).nonzero()[:, 0].tolist()
+            reached.append(slice(rows[0], rows[-1] + 1) if rows else slice(0))
+            part = torch.tensordot(operator[reached[-1]], part, dims=([1], [place + 1])).movedim(0, place + 1)
+        result[tuple(reached)][part[0].numpy() >= _HALF] = value
     if axis is not None:
-        across = _nearest(label.shape[axis], shape[axis])
-        result = np.take(result, across.numpy(), axis=axis)
+        result = np.take(result, _nearest(label.shape[axis], shape[axis]).numpy(), axis=axis)
     return result
 
 
@@ -98,12 +109,12 @@ def _along(data: torch.Tensor, axis: int, size: int, order: int) -> torch.Tensor
     return torch.tensordot(operator, data, dims=([1], [axis + 1])).movedim(0, axis + 1)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _operator(present: int, size: int, order: int) -> torch.Tensor:
     """(size, present) float64 matrix that resizes a line of voxels."""
-    from scipy import ndimage
-
     unit = np.eye(present)
+    if order == 0:
+        return torch.from_numpy(unit[_nearest(present, size).numpy()])
     lines = [ndimage.zoom(row, size / present, order=order, mode="nearest", grid_mode=True) for row in unit]
     return torch.from_numpy(np.stack(lines, axis=1))
 

@@ -17,7 +17,7 @@ from medseg.image import Image, Orientation
 from medseg.labels import Labels
 from medseg.preprocessing.normalize import normalize
 from medseg.preprocessing.resample import resample_image, resample_label, resampled_shape, separate_axis
-from medseg.schema import Configuration, Plan
+from medseg.schema import Configuration, Intensity, Plan
 
 OUTSIDE = -2
 """Label index of background voxels outside the nonzero mask, in channels normalized within it."""
@@ -30,7 +30,7 @@ class Geometry:
     orientation: Orientation
     transpose: tuple[int, int, int]
     turned_shape: tuple[int, int, int]
-    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    box: tuple[tuple[int, int], ...]
     spacing_mm: tuple[float, float, float]
     network_spacing_mm: tuple[float, float, float]
 
@@ -75,7 +75,7 @@ def prepare(image: Image, plan: Plan, configuration: Configuration, label: NDArr
     target = network_spacing(spacing, configuration)
     geometry = Geometry(orientation, transpose, turned.shape[1:], box, spacing, target)
     cropped = turned[(slice(None), *geometry.slices)]
-    intensities = plan.data.intensities or [None] * len(plan.data.channels)
+    intensities: list[Intensity | None] = list(plan.data.intensities) or [None] * len(plan.data.channels)
     normalized = np.stack(
         [
             normalize(channel, how, intensity, nonzero)

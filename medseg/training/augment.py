@@ -21,10 +21,14 @@ _BLUR_RADIUS = 3
 _SMALLEST = 1e-7
 
 
-def gather(sample: Sample, draw: Draw, patch_zyx: Sequence[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def gather(
+    sample: Sample, draw: Draw, patch_zyx: Sequence[int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One patch: image (channel, z, y, x), linear; label (z, y, x), nearest; 0 and `OUTSIDE` beyond the volume."""
     if draw.matrix is None:
-        image, label = _crop(sample, draw.start, [start + size for start, size in zip(draw.start, patch_zyx, strict=True)])
+        image, label = _crop(
+            sample, draw.start, [start + size for start, size in zip(draw.start, patch_zyx, strict=True)]
+        )
         return image.to(device), label.to(device)
     half = (np.array(patch_zyx) - 1) / 2
     centre = np.array(draw.start) + half
@@ -108,6 +112,12 @@ def _chosen(
     return chosen, factors
 
 
+def _within(random: np.random.Generator, limits: Sequence[float]) -> float:
+    """A number drawn evenly between two limits."""
+    low, high = limits
+    return float(random.uniform(low, high))
+
+
 def _shaped(factors: list[list[float]], image: torch.Tensor) -> torch.Tensor:
     """(chosen, channel) factors that broadcast over the voxels."""
     values = torch.tensor(factors, dtype=image.dtype, device=image.device)
@@ -117,7 +127,7 @@ def _shaped(factors: list[list[float]], image: torch.Tensor) -> torch.Tensor:
 def _noise(image: torch.Tensor, settings: Augmentation, random: Sequence[np.random.Generator]) -> None:
     for number, one in enumerate(random):
         if one.random() < settings.noise_probability:
-            std = one.uniform(*settings.noise_std)
+            std = _within(one, settings.noise_std)
             source = torch.Generator(image.device).manual_seed(int(one.integers(2**62)))
             image[number] += std * torch.randn(image[number].shape, generator=source, device=image.device)
 
@@ -129,11 +139,11 @@ def _blur(image: torch.Tensor, settings: Augmentation, random: Sequence[np.rando
             continue
         for channel in range(image.shape[1]):
             if one.random() < 0.5:
-                sigmas = one.uniform(*settings.blur_sigma_voxels, size=dimensions)
+                sigmas = [_within(one, settings.blur_sigma_voxels) for _ in range(dimensions)]
                 image[number, channel] = _gaussian(image[number, channel], sigmas)
 
 
-def _gaussian(data: torch.Tensor, sigmas: np.ndarray) -> torch.Tensor:
+def _gaussian(data: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
     """Separable Gaussian blur of one channel, mirrored at the borders."""
     taps = np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
     for axis, sigma in enumerate(sigmas):
@@ -142,9 +152,9 @@ def _gaussian(data: torch.Tensor, sigmas: np.ndarray) -> torch.Tensor:
             continue
         weights = np.exp(-0.5 * (taps / sigma) ** 2)
         weights /= weights.sum()
-        places = np.abs(np.arange(-_BLUR_RADIUS, size + _BLUR_RADIUS)) % (2 * size - 2)
-        places = torch.from_numpy(np.minimum(places, 2 * size - 2 - places)).to(data.device)
-        padded = data.index_select(axis, places)
+        there_and_back = np.abs(np.arange(-_BLUR_RADIUS, size + _BLUR_RADIUS)) % (2 * size - 2)
+        mirrored = np.minimum(there_and_back, 2 * size - 2 - there_and_back)
+        padded = data.index_select(axis, torch.from_numpy(mirrored).to(data.device))
         data = torch.zeros_like(data)
         for offset, weight in enumerate(weights):
             data.add_(padded.narrow(axis, offset, size), alpha=float(weight))
@@ -162,7 +172,7 @@ def _low_resolution(
             continue
         for channel in range(image.shape[1]):
             if one.random() < 0.5:
-                zoom = one.uniform(*settings.low_resolution_zoom)
+                zoom = _within(one, settings.low_resolution_zoom)
                 coarse = [max(1, round(size * zoom)) for size in spatial]
                 if keep_first_axis:
                     coarse[0] = spatial[0]

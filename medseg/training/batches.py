@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -46,7 +46,7 @@ class Batches:
             image[:, channel].masked_fill_(outside, 0)
         return image, label.masked_fill_(outside, 0)
 
-    def ahead(self, start: int, stop: int) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor]]]:
+    def ahead(self, start: int, stop: int) -> Generator[tuple[int, tuple[torch.Tensor, torch.Tensor]], None, None]:
         """Steps and their batches; on an accelerator each is made while the one before is trained on.
 
         A CPU is busy with the step anyway, and a second thread of torch operations would slow both down.

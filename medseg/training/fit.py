@@ -141,7 +141,7 @@ class Trainer:
             outputs = self.network(image, len(self.loss.scales))
         loss = self.loss(outputs, target)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.gradient_clip)
         self.scaler.step(self.optimizer)

@@ -12,7 +12,9 @@ class Log:
 
     def __init__(self, path: Path, keep_to_step: int | None = None) -> None:
         """Start a new log or, when a run is resumed at a step, keep what was logged up to it."""
-        kept = [record for record in read_log(path) if record["step"] <= keep_to_step] if keep_to_step is not None else []
+        kept = (
+            [record for record in read_log(path) if record["step"] <= keep_to_step] if keep_to_step is not None else []
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = open(path, "w", encoding="utf-8")  # noqa: SIM115 - stays open as long as the run
         for record in kept:

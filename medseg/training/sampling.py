@@ -89,7 +89,8 @@ class Sampler:
         rotate = random.random() < augmentation.rotation_probability
         scale = random.random() < augmentation.scaling_probability
         angles = [random.uniform(-limit, limit) for limit in self.configuration.rotation_degrees]
-        factor = random.uniform(*augmentation.scaling_range)
+        low, high = augmentation.scaling_range
+        factor = random.uniform(low, high)
         if not (rotate or scale):
             return None
         matrix = rotation(angles if rotate else [0.0] * len(angles))

@@ -23,7 +23,9 @@ def test_split_suffix(name, stem, suffix):
     assert split_suffix(Path(name)) == (stem, suffix)
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("a.JPG", ".png"), ("a.jpeg", ".png"), ("a.bmp", ".bmp"), ("a.nii.gz", ".nii.gz")])
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("a.JPG", ".png"), ("a.jpeg", ".png"), ("a.bmp", ".bmp"), ("a.nii.gz", ".nii.gz")]
+)
 def test_answers_are_lossless(name, suffix):
     assert answer_suffix(Path(name)) == suffix
 
@@ -66,7 +68,10 @@ def test_channel_0_alone_holds_all_channels_if_no_case_has_another():
 
 
 def test_known_names_are_cases_whatever_they_end_in():
-    assert resolve(["a_0000", "a_0001"], 1, known=("a_0000", "a_0001"))[0] == {"a_0000": ["a_0000"], "a_0001": ["a_0001"]}
+    assert resolve(["a_0000", "a_0001"], 1, known=("a_0000", "a_0001"))[0] == {
+        "a_0000": ["a_0000"],
+        "a_0001": ["a_0001"],
+    }
 
 
 def test_missing_superfluous_and_contradicting_files_are_named():

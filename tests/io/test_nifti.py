@@ -63,7 +63,12 @@ def test_big_endian_is_read_in_native_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("stored_shape", "shape"),
-    [((3, 2), (1, 1, 2, 3)), ((3, 2, 4, 5), (5, 4, 2, 3)), ((3, 2, 4, 1, 5), (5, 4, 2, 3)), ((3, 2, 1, 1, 1), (1, 1, 2, 3))],
+    [
+        ((3, 2), (1, 1, 2, 3)),
+        ((3, 2, 4, 5), (5, 4, 2, 3)),
+        ((3, 2, 4, 1, 5), (5, 4, 2, 3)),
+        ((3, 2, 1, 1, 1), (1, 1, 2, 3)),
+    ],
 )
 def test_dimensions(tmp_path, stored_shape, shape):
     stored = np.arange(np.prod(stored_shape), dtype=np.int16).reshape(stored_shape)
@@ -144,7 +149,11 @@ def test_header_without_data_is_named(tmp_path, save_nifti):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("none.nii.gz", "There is no file"), ("folder.nii", "is a folder"), ("a.mnc", "does not know; it knows .nii.gz, .nii")],
+    [
+        ("none.nii.gz", "There is no file"),
+        ("folder.nii", "is a folder"),
+        ("a.mnc", "does not know; it knows .nii.gz, .nii"),
+    ],
 )
 def test_what_is_no_file_of_a_known_format_is_refused(tmp_path, name, message):
     (tmp_path / "folder.nii").mkdir()
@@ -206,7 +215,9 @@ def test_the_answer_has_the_geometry_fields_of_the_scan(tmp_path, kind, unit):
     scan.header["cal_max"] = 77
     nib.save(scan, tmp_path / "scan.nii.gz")
     grid = read_image(tmp_path / "scan.nii.gz")
-    write_label(tmp_path / "a.nii.gz", Image(np.ones((1, 2, 3, 4), np.int64), grid.affine), like=tmp_path / "scan.nii.gz")
+    write_label(
+        tmp_path / "a.nii.gz", Image(np.ones((1, 2, 3, 4), np.int64), grid.affine), like=tmp_path / "scan.nii.gz"
+    )
     answer, scan = nib.load(tmp_path / "a.nii.gz"), nib.load(tmp_path / "scan.nii.gz")
     assert type(answer) is kind
     assert answer.shape == (4, 3, 2)

@@ -106,9 +106,7 @@ def test_golden_fingerprint(row: int, name: str) -> None:
         stale = set(configurations) - set(proposal.configurations)
         assert stale == ({"3d_lowres", "3d_cascade_fullres"} if row in (5, 12, 17) else set())
     assert list(proposal.transpose) == golden["plans"][name]["transpose_forward"]
-    assert {k: in_nnunet_terms(v) for k, v in configurations.items()} == golden["plans"][name][
-        "configurations"
-    ]
+    assert {k: in_nnunet_terms(v) for k, v in configurations.items()} == golden["plans"][name]["configurations"]
 
 
 # --- Published plans ---
@@ -277,9 +275,7 @@ def test_low_resolution_is_dropped_when_it_saves_too_little() -> None:
 
 @pytest.mark.parametrize("planner", PLANNERS)
 def test_more_memory_never_makes_the_patch_smaller(planner: str) -> None:
-    patches = [
-        propose(AMOS, planner, gb).configurations["3d_fullres"].patch_voxels for gb in (4, 6, 11, 40, 80)
-    ]
+    patches = [propose(AMOS, planner, gb).configurations["3d_fullres"].patch_voxels for gb in (4, 6, 11, 40, 80)]
     assert all(small <= large for a, b in pairwise(patches) for small, large in zip(a, b, strict=True))
 
 

@@ -1,0 +1,108 @@
+"""Which prediction belongs to which reference: label files paired by name without suffix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from medseg.errors import DataError
+from medseg.io import split_suffix
+from medseg.io.dataset_json import NAME, read_dataset_json
+from medseg.io.layouts import LABELS, find_cases, found_in
+from medseg.io.names import group_by_case, images_by_stem
+from medseg.labels import Labels
+
+_IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
+_MOST_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Side:
+    """The label files of one side, by case id.
+
+    Attributes:
+        files: {case: label file}.
+        failed: {case: why its label file cannot be told}.
+        scans: {case: its first scan}, where scans lie beside the references.
+        labels: the structures, where a data set declares them.
+    """
+
+    files: dict[str, Path]
+    failed: dict[str, str] = field(default_factory=dict)
+    scans: dict[str, Path] = field(default_factory=dict)
+    labels: Labels | None = None
+
+    def only(self, case: str) -> Side:
+        """The same with a single case, or none."""
+        return replace(
+            self,
+            files={id: file for id, file in self.files.items() if id == case},
+            failed={id: why for id, why in self.failed.items() if id == case},
+        )
+
+
+def find_sides(prediction: Path, reference: Path, ignore: str) -> tuple[Side, Side]:
+    """Predictions and references; two files are a pair whatever they are called, one file asks for that case alone.
+
+    Args:
+        prediction, reference: a file or a folder each; the reference may be the folder of a data set.
+        ignore: a file name that is no prediction.
+
+    Raises:
+        DataError: a path does not exist, or no case is on both sides.
+    """
+    references = find_references(reference)
+    if prediction.is_dir():
+        files, failed = images_by_stem(prediction)
+        predictions = Side({case: file for case, file in files.items() if file.name != ignore}, failed)
+    else:
+        predictions = Side({split_suffix(prediction)[0]: _existing(prediction)})
+    if reference.is_file():
+        case = split_suffix(reference)[0]
+        predictions = predictions.only(case) if prediction.is_dir() else Side({case: prediction})
+    elif prediction.is_file():
+        references = references.only(split_suffix(prediction)[0])
+    if not predictions.files.keys() & references.files.keys():
+        raise DataError(
+            f"No prediction has the name of a reference: {_shown(prediction, predictions)}; "
+            f"{_shown(reference, references)}.",
+            "Expected the same names, such as CASE.nii.gz on both sides, or one file on each side.",
+        )
+    return predictions, references
+
+
+def find_references(path: Path) -> Side:
+    """Label files of a data set, of a folder (perhaps one inside a data set), or one file.
+
+    Raises:
+        DataError: it does not exist, or is a data set that cannot be read.
+    """
+    if not path.is_dir():
+        return replace(find_references(_existing(path).parent), files={split_suffix(path)[0]: path}, failed={})
+    if (path / NAME).is_file() or any((path / name).is_dir() for name in LABELS):
+        data = find_cases(path)
+        files = {case.id: case.label for case in data.cases if case.label is not None}
+        return Side(files, scans={case.id: case.channels[0] for case in data.cases}, labels=data.labels)
+    files, failed = images_by_stem(path)
+    if path.name not in _IMAGES_BESIDE:
+        return Side(files, failed)
+    scans, _ = images_by_stem(path.parent / _IMAGES_BESIDE[path.name])
+    groups = group_by_case(scans, known=files)
+    first = {case: min(group.items(), key=lambda item: item[0] or 0)[1] for case, group in groups.items()}
+    declared = read_dataset_json(path.parent).labels if (path.parent / NAME).is_file() else None
+    return Side(files, failed, first, declared)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"There is no file or folder {path}.", "Expected a label file, or a folder of them.")
+    return path
+
+
+def _shown(path: Path, side: Side) -> str:
+    if path.is_file():
+        return f"{path} is one file"
+    if not side.files:
+        return f"{path} holds no label file ({found_in(path).rstrip('.')})"
+    names = sorted(file.name for file in side.files.values())
+    return f"{path} holds {', '.join(names[:_MOST_SHOWN])}{', ...' if len(names) > _MOST_SHOWN else ''}"

@@ -1,0 +1,147 @@
+"""The summary over cases: every mean is worked out by hand beside it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from medseg.evaluation.overlap import Overlap
+from medseg.evaluation.summary import (
+    EMPTY_POLICY,
+    CaseScore,
+    mean_iou,
+    summarize,
+    write_summary_csv,
+    write_summary_json,
+)
+from medseg.labels import Labels
+
+ORGANS = Labels(structures={"liver": 1, "spleen": 2})
+TUMOUR = Labels(structures={"whole": [1, 2], "core": [2]}, activation="sigmoid", region_values=[1, 2])
+
+PERFECT = Overlap(tp=4, fp=0, fn=0, tn=12)  # Dice 1, IoU 1
+HALF = Overlap(tp=2, fp=2, fn=2, tn=10)  # Dice 1/2, IoU 1/3
+BOTH_EMPTY = Overlap(tp=0, fp=0, fn=0, tn=16)
+INVENTED = Overlap(tp=0, fp=3, fn=0, tn=13)  # Dice 0
+MISSED = Overlap(tp=0, fp=0, fn=5, tn=11)  # Dice 0
+
+NOTHING = np.zeros((3, 3), dtype=np.int64)
+
+
+@pytest.fixture
+def summary():
+    cases = [
+        CaseScore("a", {"liver": PERFECT, "spleen": BOTH_EMPTY}, voxel_volume_ml=0.5),
+        CaseScore("b", {"liver": HALF, "spleen": INVENTED}, voxel_volume_ml=0.25),
+        CaseScore("c", {"liver": PERFECT, "spleen": MISSED}, voxel_volume_ml=1.0),
+        CaseScore("d", {"liver": HALF}, voxel_volume_ml=1.0),  # the spleen was not annotated
+    ]
+    confusion = np.array([[20, 5, 3], [2, 10, 0], [5, 0, 0]])
+    return summarize(ORGANS, cases, confusion, {"e": "cannot\nbe read"}, ["f"], ["g"])
+
+
+def test_means_over_cases(summary):
+    liver = summary.structures["liver"]
+    assert (liver.n, liver.n_both_empty, liver.n_reference_empty, liver.n_prediction_empty) == (4, 0, 0, 0)
+    assert liver.dice_mean == liver.dice_median == 0.75  # of 1, 1/2, 1, 1/2
+    assert liver.iou_mean == liver.iou_median == pytest.approx(2 / 3)  # of 1, 1/3, 1, 1/3
+    assert liver.volume_reference_mean == pytest.approx((2 + 1 + 4 + 4) / 4)  # 4 voxels of 0.5, 0.25, 1 and 1 ml
+
+
+def test_both_empty_is_left_out_and_one_empty_is_0(summary):
+    spleen = summary.structures["spleen"]
+    assert (spleen.n, spleen.n_both_empty, spleen.n_reference_empty, spleen.n_prediction_empty) == (2, 1, 1, 1)
+    assert (spleen.dice_mean, spleen.dice_median, spleen.iou_mean) == (0, 0, 0)
+    assert spleen.volume_reference_mean == pytest.approx(5 / 3)  # 0, 0 and 5 ml
+    assert spleen.volume_prediction_mean == pytest.approx(0.75 / 3)  # 0, 3 x 0.25 and 0 ml
+
+
+def test_overall_means_are_over_structures_of_means_over_cases(summary):
+    assert summary.dice_mean == (0.75 + 0) / 2  # the mean over all six defined scores would be 0.5
+    assert summary.iou_mean == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_miou_has_the_background_and_sums_before_dividing(summary):
+    # background 20 / (20 + 5 + 3 + 2 + 5), liver 10 / (10 + 2 + 5), spleen 0 / (5 + 3)
+    assert summary.miou == pytest.approx((20 / 35 + 10 / 17 + 0) / 3)
+    assert "background" in summary.miou_definition
+    assert summary.miou_cases == 3
+
+
+def test_miou_leaves_out_a_class_that_nobody_has():
+    confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    assert mean_iou(ORGANS, confusion)[0] == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert mean_iou(ORGANS, NOTHING)[0] is None
+
+
+def test_miou_of_overlapping_regions_is_over_regions():
+    #             predicted 0  1  2
+    confusion = np.array([[9, 1, 0], [0, 2, 1], [1, 0, 3]])
+    # whole (1 or 2): both 2 + 1 + 0 + 3 = 6, reference 7, prediction 7; core (2): both 3, reference 4, prediction 4
+    value, definition = mean_iou(TUMOUR, confusion)
+    assert value == pytest.approx((6 / 8 + 3 / 5) / 2)
+    assert "without background" in definition
+
+
+def test_miou_of_regions_that_do_not_overlap_has_the_background():
+    labels = Labels(structures={"left": [1], "right": [2]}, activation="sigmoid", region_values=[1, 2])
+    confusion = np.array([[9, 1, 0], [0, 2, 1], [1, 0, 3]])
+    assert mean_iou(labels, confusion)[0] == pytest.approx((9 / 11 + 2 / 5 + 3 / 5) / 3)
+
+
+def test_nothing_to_average():
+    summary = summarize(ORGANS, [CaseScore("a", {"liver": BOTH_EMPTY, "spleen": BOTH_EMPTY}, None)], NOTHING)
+    assert (summary.dice_mean, summary.iou_mean, summary.miou) == (None, None, None)
+    assert summary.cases[0].dice_mean is None
+    assert summary.structures["liver"].dice_median is None
+
+
+def test_a_case_is_scored_over_the_structures_that_it_has(summary):
+    assert [case.dice_mean for case in summary.cases] == [1, 0.25, 0.5, 0.5]
+
+
+def test_volumes_are_pixels_where_the_spacing_is_unknown():
+    case = CaseScore("a", {"liver": HALF, "spleen": MISSED}, voxel_volume_ml=None)
+    assert (case.volume_unit, case.volume_reference("spleen"), case.volume_prediction("spleen")) == ("pixels", 5, 0)
+    known = CaseScore("b", {"liver": HALF, "spleen": MISSED}, voxel_volume_ml=0.5)
+    assert (known.volume_unit, known.volume_reference("spleen")) == ("ml", 2.5)
+    mixed = summarize(ORGANS, [case, known], NOTHING).structures["spleen"]
+    assert (mixed.volume_unit, mixed.volume_reference_mean) == ("mixed", None)
+
+
+def test_json_holds_everything_and_no_nan(summary, tmp_path):
+    write_summary_json(tmp_path / "metrics.json", summary)
+    text = (tmp_path / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))
+    assert found["schema_version"] == 1
+    assert found["empty_policy"] == EMPTY_POLICY
+    assert found["overall"]["dice_mean"] == 0.375
+    assert found["overall"]["cases"] == 4
+    assert found["structures"]["spleen"]["n_both_empty"] == 1
+    assert [case["case"] for case in found["cases"]] == ["a", "b", "c", "d"]
+    spleen = found["cases"][0]["structures"]["spleen"]
+    assert (spleen["dice"], spleen["empty"], spleen["tn"]) == (None, "both", 16)
+    assert list(found["cases"][3]["structures"]) == ["liver"]
+    assert (found["failed"], found["without_prediction"], found["without_reference"]) == (
+        {"e": "cannot\nbe read"},
+        ["f"],
+        ["g"],
+    )
+
+
+def test_csv_has_a_row_for_each_case_and_structure(summary, tmp_path):
+    write_summary_csv(tmp_path / "metrics.csv", summary)
+    with open(tmp_path / "metrics.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    names = [(row["case"], row["structure"]) for row in rows]
+    assert names[:7] == [(c, s) for c in "abc" for s in ("liver", "spleen")] + [("d", "liver")]
+    assert names[7:] == [("e", "liver"), ("e", "spleen")]
+    assert {row["empty_policy"] for row in rows} == {EMPTY_POLICY}
+    by_name = dict(zip(names, rows, strict=True))
+    assert (by_name["b", "liver"]["dice"], by_name["b", "liver"]["volume_reference"]) == ("0.5", "1.0")
+    assert (by_name["a", "spleen"]["dice"], by_name["a", "spleen"]["empty"]) == ("", "both")
+    assert (by_name["b", "spleen"]["dice"], by_name["b", "spleen"]["empty"]) == ("0.0", "reference")
+    assert (by_name["c", "spleen"]["dice"], by_name["c", "spleen"]["empty"]) == ("0.0", "prediction")
+    assert (by_name["e", "liver"]["dice"], by_name["e", "liver"]["failed"]) == ("", "cannot be read")
+    assert list(tmp_path.iterdir()) == [tmp_path / "metrics.csv"]

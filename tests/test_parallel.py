@@ -1,0 +1,93 @@
+"""Case-by-case work: one bad case never ends a run, a defect does."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from medseg.errors import Cancelled, DataError
+from medseg.parallel import cpu_count, map_cases
+from medseg.progress import Progress, silent, track
+
+
+def tenfold(item: int) -> int:
+    if item == 3:
+        raise DataError(f"{item} is damaged")
+    if item == 99:
+        raise ZeroDivisionError("a defect")
+    if item == 100:
+        raise Cancelled
+    return 10 * item
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, None])
+def test_results_come_in_order_and_a_bad_item_ends_nothing(workers: int | None) -> None:
+    answers = list(map_cases(tenfold, range(8), workers))
+    assert [item for item, _ in answers] == list(range(8))
+    assert [answer for item, answer in answers if item != 3] == [0, 10, 20, 40, 50, 60, 70]
+    bad = answers[3][1]
+    assert isinstance(bad, DataError)
+    assert str(bad) == "3 is damaged"
+
+
+@pytest.mark.parametrize(("item", "error"), [(99, ZeroDivisionError), (100, Cancelled)])
+def test_defects_and_cancellation_are_raised_after_what_came_before(item: int, error: type[Exception]) -> None:
+    stream = map_cases(tenfold, [1, 2, item, 4], workers=2)
+    assert [next(stream), next(stream)] == [(1, 10), (2, 20)]
+    with pytest.raises(error):
+        next(stream)
+
+
+def test_only_a_few_items_are_taken_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    stream = map_cases(lambda item: item, items(), workers=2)
+    assert next(stream) == (0, 0)
+    assert len(taken) == 4
+    stream.close()  # type: ignore[attr-defined]
+    assert len(taken) == 4
+
+
+def test_several_items_are_worked_on_at_once() -> None:
+    meeting = threading.Barrier(3, timeout=20)  # passes only when three workers wait at it together
+    answers = list(map_cases(lambda item: meeting.wait() >= 0, range(6), workers=3))
+    assert [answer for _, answer in answers] == [True] * 6
+
+
+def test_an_executor_can_be_handed_in_and_stays_open() -> None:
+    with ThreadPoolExecutor(1, thread_name_prefix="cluster") as cluster:
+        names = [name for _, name in map_cases(lambda _: threading.current_thread().name, range(3), executor=cluster)]
+        assert all(isinstance(name, str) and name.startswith("cluster") for name in names)
+        assert cluster.submit(tenfold, 2).result() == 20
+
+
+def test_there_is_a_core() -> None:
+    assert cpu_count() >= 1
+
+
+def test_progress_reports_each_unit_after_it_is_done() -> None:
+    events: list[Progress] = []
+    seen = []
+    for item in track("ab", "read", 2, events.append):
+        seen.append((item, events[-1].done))
+    assert seen == [("a", 0), ("b", 1)]
+    assert [(event.stage, event.done, event.total) for event in events] == [("read", n, 2) for n in range(3)]
+
+
+def test_a_callback_can_stop_the_work() -> None:
+    def stop(event: Progress) -> None:
+        if event.done == 2:
+            raise Cancelled
+
+    seen = []
+    with pytest.raises(Cancelled):
+        for item in track(range(5), "read", 5, stop):
+            seen.append(item)
+    assert seen == [0, 1]
+    assert list(track(range(3), "read", 3, silent)) == [0, 1, 2]
