@@ -22,7 +22,7 @@ def command(
 
     medseg demo /tmp/demo --budget 5m
     """
-    from medseg.cli.tables import evaluation_table
+    from medseg.cli.tables import headline, table
     from medseg.commands.demo import demo
 
     def say(text: str) -> None:
@@ -32,7 +32,8 @@ def command(
     assert seconds is not None
     with progress_display() as show:
         result = demo(folder, seconds, show, say)
-    console.print(evaluation_table(result.evaluation))
+    console.print(table(result.evaluation.summary))
+    console.print(headline(result.evaluation.summary))
     pictures = sorted(result.folder.rglob("*.png"))
     console.print("Pictures to look at:")
     for picture in pictures:

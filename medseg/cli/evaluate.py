@@ -28,12 +28,14 @@ def command(
 
     medseg evaluate out/case1.nii.gz labels/case1.nii.gz --output scores/
     """
-    from medseg.cli.tables import evaluation_table
+    from medseg.cli.tables import headline, table
     from medseg.commands.evaluate import evaluate
 
     with progress_display() as show:
         result = evaluate(prediction, reference, output=output, callback=show, allow_missing=allow_missing)
-    console.print(evaluation_table(result))
+    console.print(table(result.summary))
+    console.print(headline(result.summary))
+    console.print(f"structures: {result.labels_from}", markup=False)
     for path in result.files:
         console.print(f"  {path}", markup=False)
     report_failures(result.summary.failed, "cases failed")

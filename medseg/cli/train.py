@@ -39,7 +39,7 @@ def command(
 
     medseg train --resume
     """
-    from medseg.cli.tables import summary_table
+    from medseg.cli.tables import headline, table
     from medseg.commands.train import TrainOptions, train
 
     options = TrainOptions(
@@ -56,7 +56,10 @@ def command(
     with progress_display() as show:
         result = train(plan, workspace, options, show)
     if result.summary is not None:
-        console.print(summary_table(result.summary))
+        console.print(table(result.summary))
+        console.print(headline(result.summary))
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
     record = result.record
     console.print(f"{record['steps']} steps in {duration(record['seconds'])}; {result.folder} holds the model")
     console.print(f"repeat exactly with: medseg train {record['repeat_with']}")

@@ -49,7 +49,9 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
+    """The two label files of a case."""
+
     case: str
     reference: Path
     prediction: Path
@@ -81,7 +83,7 @@ def evaluate(
     prediction, reference = Path(prediction), Path(reference)
     predictions, references = find_sides(prediction, reference, PICTURE)
     cases = sorted(predictions.files.keys() & references.files.keys())
-    pairs = [_Pair(case, references.files[case], predictions.files[case]) for case in cases]
+    pairs = [Pair(case, references.files[case], predictions.files[case]) for case in cases]
     folder = prediction if prediction.is_dir() else prediction.parent
     labels, labels_from = _settle_labels(labels, folder / LABELS_FILE, references, pairs, callback)
 
@@ -90,7 +92,7 @@ def evaluate(
     missing = sorted(references.files.keys() - predictions.files.keys() - failed.keys())
     if not allow_missing:
         failed |= dict.fromkeys(missing, f"there is no prediction of this name in {prediction}")
-    scores, total, unreadable = _score(pairs, labels, annotated or {}, callback)
+    scores, total, unreadable = score_pairs(pairs, labels, annotated or {}, callback)
     summary = summarize(
         labels,
         scores,
@@ -99,12 +101,12 @@ def evaluate(
         without_prediction=missing if allow_missing else (),
         without_reference=sorted(predictions.files.keys() - known),
     )
-    files = _write(folder if output is None else Path(output), summary, labels, pairs, references.scans)
+    files = write_results(folder if output is None else Path(output), summary, labels, pairs, references.scans)
     return Evaluation(summary, labels, labels_from, files)
 
 
 def _settle_labels(
-    labels: Labels | None, labels_file: Path, references: Side, pairs: Sequence[_Pair], callback: Callback
+    labels: Labels | None, labels_file: Path, references: Side, pairs: Sequence[Pair], callback: Callback
 ) -> tuple[Labels, str]:
     """The structures, and where they come from."""
     if labels is not None:
@@ -135,17 +137,17 @@ def _read_labels(path: Path) -> Labels:
         ) from None
 
 
-def _values(pair: _Pair) -> set[int]:
+def _values(pair: Pair) -> set[int]:
     found = (np.unique(read_label(path).array) for path in (pair.reference, pair.prediction))
     return {int(value) for values in found for value in values}
 
 
-def _score(
-    pairs: Sequence[_Pair], labels: Labels, annotated: Mapping[str, Sequence[str]], callback: Callback
+def score_pairs(
+    pairs: Sequence[Pair], labels: Labels, annotated: Mapping[str, Sequence[str]], callback: Callback
 ) -> tuple[list[CaseScore], NDArray[np.int64], dict[str, str]]:
     """Score of each case, the confusion summed over those annotated in full, and why others have none."""
 
-    def score(pair: _Pair) -> tuple[CaseScore, NDArray[np.int64]]:
+    def score(pair: Pair) -> tuple[CaseScore, NDArray[np.int64]]:
         reference, prediction = read_label(pair.reference), read_label(pair.prediction)
         _check_grids(pair, reference, prediction)
         sources = (str(pair.reference), str(pair.prediction))
@@ -167,7 +169,7 @@ def _score(
     return scores, total, failed
 
 
-def _check_grids(pair: _Pair, reference: Image, prediction: Image) -> None:
+def _check_grids(pair: Pair, reference: Image, prediction: Image) -> None:
     if reference.same_grid(prediction):
         return
     if reference.shape_zyx != prediction.shape_zyx:
@@ -184,8 +186,8 @@ def _check_grids(pair: _Pair, reference: Image, prediction: Image) -> None:
     )
 
 
-def _write(
-    folder: Path, summary: Summary, labels: Labels, pairs: Sequence[_Pair], scans: Mapping[str, Path]
+def write_results(
+    folder: Path, summary: Summary, labels: Labels, pairs: Sequence[Pair], scans: Mapping[str, Path]
 ) -> tuple[Path, ...]:
     """Write tables and picture; there is no picture where no case has a Dice."""
     write_summary_json(folder / METRICS_JSON, summary)
@@ -200,7 +202,7 @@ def _write(
     return folder / METRICS_JSON, folder / METRICS_CSV, folder / PICTURE
 
 
-def _view(pair: _Pair, word: str, case: CaseScore, scan: Path | None) -> View:
+def _view(pair: Pair, word: str, case: CaseScore, scan: Path | None) -> View:
     reference, prediction = read_label(pair.reference), read_label(pair.prediction)
     title = f"{word}: {pair.case}" if word else pair.case
     return View(title, prediction, reference, _scan_on_grid(scan, reference), dice_line(case))

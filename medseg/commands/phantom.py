@@ -29,9 +29,9 @@ TRAINING_PER_TEST = 4
 _LONG = 400.0  # a radius along z that makes a cylinder
 _LARGEST_MOVABLE = 60.0
 _EDGE_MM, _FAR = 1.6, 30.0
-_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.1, 4.0, 0.035
-_BUMPS, _WARP_MM = 0.13, 5.0
-_BIAS, _TEXTURE, _NOISE = 0.16, 0.05, 0.03
+_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.08, 3.0, 0.025
+_BUMPS, _WARP_MM = 0.08, 5.0
+_BIAS, _TEXTURE, _NOISE = 0.1, 0.045, 0.025
 
 
 @dataclass(frozen=True)
@@ -52,35 +52,35 @@ class _Part:
 
 # In painting order: a later part covers an earlier one. The midpoint of the body is (0, 0, 0).
 _ATLAS = (
-    _Part((0, 0, 0), (_LONG, 88, 112), 0.80),  # skin and fat
-    _Part((0, -2, 0), (_LONG, 76, 99), 0.34),  # muscle
-    _Part((0, 4, 0), (_LONG, 66, 90), 0.66),  # fat within
-    _Part((0, -62, 30), (_LONG, 13, 22), 0.33),  # muscles of the back
-    _Part((0, -62, -30), (_LONG, 13, 22), 0.33),
-    _Part((-60, -38, 28), (58, 14, 13), 0.34, lean=-0.12),  # psoas
-    _Part((-60, -38, -28), (58, 14, 13), 0.34, lean=0.12),
+    _Part((0, 0, 0), (_LONG, 88, 112), 0.92),  # skin and fat
+    _Part((0, -2, 0), (_LONG, 76, 99), 0.28),  # muscle
+    _Part((0, 4, 0), (_LONG, 66, 90), 0.80),  # fat within
+    _Part((0, -62, 30), (_LONG, 13, 22), 0.27),  # muscles of the back
+    _Part((0, -62, -30), (_LONG, 13, 22), 0.27),
+    _Part((-60, -38, 28), (58, 14, 13), 0.29, lean=-0.12),  # psoas
+    _Part((-60, -38, -28), (58, 14, 13), 0.29, lean=0.12),
     _Part((98, -8, 50), (50, 56, 42), 0.07),  # lungs
     _Part((98, -8, -50), (50, 56, 42), 0.07),
-    _Part((80, 18, -20), (32, 30, 34), 0.40),  # heart
-    _Part((-48, 32, 46), (24, 20, 26), 0.46),  # gut
-    _Part((-58, 26, -4), (22, 18, 22), 0.55),
-    _Part((-40, 30, -46), (24, 22, 24), 0.42),
-    _Part((-30, -4, -62), (40, 16, 15), 0.52),
-    _Part((20, 20, -44), (28, 26, 28), 0.50),  # stomach
-    _Part((-8, 4, -6), (9, 9, 36), 0.48),  # pancreas
-    _Part((-32, -42, 51), (42, 22, 23), 0.55, "kidney_right", lean=-0.15),
-    _Part((-32, -36, 38), (14, 7, 12), 0.72),  # fat at the hilum
-    _Part((-22, -42, -53), (43, 22, 23), 0.55, "kidney_left", lean=0.15),
-    _Part((-22, -36, -40), (14, 7, 12), 0.72),
-    _Part((30, -28, -71), (36, 27, 17), 0.48, "spleen", lean=0.1),
-    _Part((30, 4, 50), (50, 48, 44), 0.53, "liver"),
-    _Part((38, 26, 4), (25, 25, 50), 0.53, "liver"),
-    _Part((30, 4, 40), (40, 6, 6), 0.74, "liver", lean=0.4, within="liver"),  # a vein
-    _Part((-8, 24, 46), (17, 12, 12), 0.90),  # gall bladder
-    _Part((0, -68, 0), (_LONG, 7, 9), 0.85),  # spinal canal
-    _Part((0, -44, 0), (_LONG, 17, 20), 0.60, "spine"),
-    _Part((0, -20, 14), (_LONG, 8, 10), 0.78),  # vena cava
-    _Part((0, -19, -9), (_LONG, 9, 9), 0.82, "aorta"),
+    _Part((80, 18, -20), (32, 30, 34), 0.34),  # heart
+    _Part((-48, 32, 46), (24, 20, 26), 0.66),  # gut
+    _Part((-58, 26, -4), (22, 18, 22), 0.72),
+    _Part((-40, 30, -46), (24, 22, 24), 0.67),
+    _Part((-30, -4, -62), (40, 16, 15), 0.70),
+    _Part((20, 20, -44), (28, 26, 28), 0.68),  # stomach
+    _Part((-8, 4, -6), (9, 9, 36), 0.62),  # pancreas
+    _Part((-32, -42, 51), (44, 24, 25), 0.54, "kidney_right", lean=-0.15),
+    _Part((-32, -36, 38), (14, 7, 12), 0.82),  # fat at the hilum
+    _Part((-22, -42, -53), (44, 24, 25), 0.54, "kidney_left", lean=0.15),
+    _Part((-22, -36, -40), (14, 7, 12), 0.82),
+    _Part((30, -28, -71), (38, 30, 20), 0.40, "spleen", lean=0.1),
+    _Part((30, 4, 50), (50, 48, 44), 0.48, "liver"),
+    _Part((38, 26, 4), (25, 25, 50), 0.48, "liver"),
+    _Part((30, 4, 40), (40, 6, 6), 0.30, "liver", lean=0.4, within="liver"),  # a vein
+    _Part((-8, 24, 46), (17, 12, 12), 0.95),  # gall bladder
+    _Part((0, -68, 0), (_LONG, 7, 9), 0.95),  # spinal canal
+    _Part((0, -44, 0), (_LONG, 17, 20), 0.58, "spine"),
+    _Part((0, -20, 16), (_LONG, 8, 11), 0.24),  # vena cava
+    _Part((0, -19, -9), (_LONG, 10, 10), 0.16, "aorta"),
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from medseg.case import Case, write_cases
+from medseg.case import Case, read_cases, write_cases
 from medseg.commands.workspace import Workspace, cases_path, splits_path
 from medseg.errors import DataError, PlanError
 from medseg.io.dataset import DataSet, assign_patients
@@ -86,7 +86,7 @@ def plan(
     path = place.plans / f"{name or _name_of(Path(data))}.yaml"
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
-    found = _find(Path(data), options)
+    found = _find(Path(data), options, cases_path(path))
     fingerprint = take_fingerprint(found, _orientation(options), callback)
     labels = found.labels or infer_labels(fingerprint.values)
     made = _make(path.stem, place, found, fingerprint, labels, options)
@@ -134,10 +134,16 @@ def _name_of(folder: Path) -> str:
     return re.sub(r"^(Dataset|Task)\d+_", "", name) or "dataset"
 
 
-def _find(folder: Path, options: PlanOptions) -> DataSet:
-    """The data set, less what the user excludes, with the structures and patients that the user names."""
+def _find(folder: Path, options: PlanOptions, table: Path) -> DataSet:
+    """The data set, less what the user excludes, with the structures and patients that the user names.
+
+    A table of cases from an earlier plan of this name, which the user may have edited, says which cases there are.
+    """
     found = find_cases(folder)
-    cases = found.cases
+    cases, problems = found.cases, found.problems
+    if table.exists():
+        cases = read_cases(table, found.folder.resolve())
+        problems = [*problems, f"the cases are those of {table}; delete it to have the folder looked through anew"]
     if options.exclude is not None:
         cases = _without(cases, options.exclude)
     if options.patient_pattern:
@@ -148,7 +154,7 @@ def _find(folder: Path, options: PlanOptions) -> DataSet:
         if not all(value.lstrip("-").isdigit() for _, value in pairs):
             raise PlanError(f"structures are {', '.join(options.structures)}; expected NAME=VALUE with whole values.")
         labels = Labels(structures={name: int(value) for name, value in pairs})
-    return replace(found, cases=cases, labels=labels)
+    return replace(found, cases=cases, labels=labels, problems=problems)
 
 
 def _without(cases: list[Case], listing: Path) -> list[Case]:

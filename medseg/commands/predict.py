@@ -81,20 +81,23 @@ def predict(
     predictor = Predictor.load(folder, options.device, options.folds, overrides)
     plan = predictor.model.plan
     cases, failed = find_scans(Path(source), plan.data.channels, options.channels)
-    result = PredictResult({}, {}, {}, failed)
-    _segment(predictor, cases, Path(output), result, callback)
+    result = segment(predictor, cases, Path(output), callback)
+    result.failed.update(failed)
     write_labels(Path(output) / "labels.json", plan.labels)
     write_text(Path(output) / "volumes.csv", _volumes_csv(result))
     return result
 
 
-def _segment(predictor: Predictor, cases: list[Case], output: Path, result: PredictResult, callback: Callback) -> None:
-    """Read ahead, segment, write behind: the disk is waited for only when it is the slowest."""
+def segment(
+    predictor: Predictor, cases: Sequence[Case], output: Path, callback: Callback, stage: str = "predict"
+) -> PredictResult:
+    """Segment cases into a folder. Reads ahead and writes behind, so that the disk is waited for only when slowest."""
+    result = PredictResult({}, {}, {}, {})
     channels = len(predictor.model.plan.data.channels)
     writing: list[tuple[Case, Future[Path]]] = []
     with ThreadPoolExecutor(1, thread_name_prefix="write") as behind:
         loaded = map_cases(lambda case: load_case_image(case, channels), cases, workers=1)
-        for case, image in track(loaded, "predict", len(cases), callback):
+        for case, image in track(loaded, stage, len(cases), callback):
             try:
                 if isinstance(image, MedsegError):
                     raise image
@@ -109,6 +112,7 @@ def _segment(predictor: Predictor, cases: list[Case], output: Path, result: Pred
             result.files[case.id] = future.result()
         except (MedsegError, OSError) as error:
             result.failed[case.id] = str(error)
+    return result
 
 
 def _write(answer: Image, case: Case, output: Path) -> Path:

@@ -12,17 +12,18 @@ import torch
 
 from medseg import __version__
 from medseg.case import Case
-from medseg.commands.validate import DiceProbe, score_cases
+from medseg.commands.validate import DiceProbe, validate_fold
 from medseg.commands.workspace import Workspace, plan_cases, splits_path
 from medseg.delivery.pictures import training_curves
 from medseg.errors import DataError, ModelError, PlanError
 from medseg.evaluation.summary import Summary
 from medseg.files import content_hash, write_json
 from medseg.inference.predictor import Predictor
+from medseg.io.load import load_case_image
 from medseg.models.run import PLAN, RECORD, WEIGHTS, Model, NetworkFactory, make_network, read_record, save_weights
 from medseg.networks.device import choose_device, choose_precision
 from medseg.plan_file import load_plan, save_plan
-from medseg.planning.splits import read_splits
+from medseg.planning.splits import patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
@@ -33,7 +34,7 @@ from medseg.training.log import read_log
 _MEASURE_SECONDS = 3.0
 _MARGIN = 0.96
 _FEWEST_STEPS = 20
-_SAVING_SECONDS = 2.0
+_SAVING_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained fold: where it lies, its record, its scores (None for fold `all`), and the cases that failed."""
+    """A trained fold: where it lies, its record, its scores (None for `all`), notes, and the cases that failed."""
 
     folder: Path
     record: dict[str, Any]
     summary: Summary | None
+    notes: list[str]
     failed: dict[str, str]
 
 
@@ -94,7 +96,7 @@ def train(
     folder = place.runs / loaded.name / name / f"fold_{options.fold}"
     _check_folder(folder, options.resume)
     cases = plan_cases(plan_path, place.data_folder(loaded, options.data), loaded)
-    training, validation = _fold_cases(plan_path, cases, options.fold)
+    training, validation, notes = _fold_cases(plan_path, cases, options.fold)
     configuration = loaded.configuration(name)
     device = choose_device(options.device)
     samples, failed = load_samples([*training, *validation], loaded, configuration, place.cache / loaded.name, callback)
@@ -124,12 +126,14 @@ def train(
     summary = None
     if validation:
         predictor = Predictor(Model(loaded, name, (options.fold,), (best,), folder.parent), device)
-        summary, missed = score_cases(predictor, validation, folder / "validation", callback)
-        failed |= missed
+        summary = validate_fold(
+            predictor, [case for case in validation if case.id not in failed], folder / "validation", callback
+        )
+        failed |= summary.failed
     training_curves(read_log(folder / "log.jsonl"), folder / "curves.png")
     record["seconds"] = round(time.monotonic() - started, 1)
     write_json(folder / RECORD, record)
-    return TrainResult(folder, record, summary, failed)
+    return TrainResult(folder, record, summary, notes, failed)
 
 
 def _configuration_name(plan: Plan, chosen: str | None) -> str:
@@ -154,19 +158,19 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Case], list[Case]]:
-    """Training and validation cases of a fold; for `all`, every case and none."""
+def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Case], list[Case], list[str]]:
+    """Training and validation cases of a fold, and what is odd about it; for `all`, every case and none."""
     labelled = [case for case in cases if case.label is not None]
     if fold == "all":
-        return labelled, []
-    splits = read_splits(splits_path(plan_path), labelled)
-    if not fold.isdigit() or int(fold) >= len(splits):
-        raise PlanError(f"There is no fold {fold}; there are 0 to {len(splits) - 1}, and all.")
-    chosen = splits[int(fold)]
+        return labelled, [], []
+    folds = read_splits(splits_path(plan_path), labelled)
+    if not fold.isdigit() or int(fold) >= len(folds):
+        there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
+        raise PlanError(f"There is no fold {fold}; {there}.")
+    chosen = folds[int(fold)]
     by_id = {case.id: case for case in labelled}
-    return [by_id[one] for one in chosen["train"] if one in by_id], [
-        by_id[one] for one in chosen["val"] if one in by_id
-    ]
+    training, validation = ([by_id[one] for one in chosen[side]] for side in ("train", "val"))
+    return training, validation, patient_leaks([chosen], labelled)
 
 
 def _validation_seconds(probe: DiceProbe, predictor: Predictor, validation: list[Case]) -> float:
@@ -178,7 +182,7 @@ def _validation_seconds(probe: DiceProbe, predictor: Predictor, validation: list
     if not validation:
         return during
     began = time.monotonic()
-    score_cases(predictor, validation[:1], None, silent)
+    predictor(load_case_image(validation[0], len(predictor.model.plan.data.channels)))
     return during + (time.monotonic() - began) * len(validation) + _SAVING_SECONDS
 
 

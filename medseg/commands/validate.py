@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from medseg.case import Case
-from medseg.errors import MedsegError
-from medseg.evaluation.overlap import confusion, confusion_of_values, overlaps
-from medseg.evaluation.summary import CaseScore, Summary, summarize, write_summary_csv, write_summary_json
-from medseg.image import Image
+from medseg.commands.evaluate import Pair, score_pairs, write_results
+from medseg.commands.predict import segment
+from medseg.evaluation.overlap import confusion, overlaps
+from medseg.evaluation.summary import Summary, summarize
 from medseg.inference.predictor import Predictor
 from medseg.inference.sliding import predict_logits
-from medseg.io import answer_suffix, write_label
-from medseg.io.load import load_case_image, load_case_label
 from medseg.networks.device import choose_precision
-from medseg.parallel import map_cases
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
-from medseg.progress import Callback, track
+from medseg.progress import Callback, silent
 from medseg.schema import Configuration, Plan
 
 
@@ -62,44 +58,15 @@ class DiceProbe:
         return {name: overlap.dice for name, overlap in overlaps(counts, labels).items()}
 
 
-def score_cases(
-    predictor: Predictor, cases: Sequence[Case], folder: Path | None, callback: Callback
-) -> tuple[Summary, dict[str, str]]:
-    """Predict labelled cases on their own grids and score them.
-
-    Args:
-        folder: where predictions, metrics.json and metrics.csv go; None to write nothing.
-
-    Returns:
-        The scores, and why the cases that failed did: {case id: message}.
-    """
+def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, callback: Callback) -> Summary:
+    """Segment labelled cases on their own grids, score them, and write answers, scores and a picture into `folder`."""
     labels = predictor.model.plan.labels
-    channels = len(predictor.model.plan.data.channels)
-
-    def read(case: Case) -> tuple[Image, Image]:
-        image = load_case_image(case, channels)
-        return image, load_case_label(case, image)
-
-    scores: list[CaseScore] = []
-    failed: dict[str, str] = {}
-    total = np.zeros((len(labels.values),) * 2, dtype=np.int64)
-    for case, loaded in track(map_cases(read, cases, workers=1), "validate", len(cases), callback):
-        try:
-            if isinstance(loaded, MedsegError):
-                raise loaded
-            image, reference = loaded
-            answer = predictor(image)
-            counts = confusion_of_values(labels, reference.array, answer.array, (str(case.label), "prediction"))
-        except MedsegError as error:
-            failed[case.id] = str(error)
-            continue
-        total += counts
-        scores.append(CaseScore(case.id, overlaps(counts, labels, case.annotated), image.voxel_volume_ml))
-        if folder is not None:
-            first = case.channels[0]
-            write_label(folder / f"{case.id}{answer_suffix(first)}", answer, like=first)
-    summary = summarize(labels, scores, total, failed)
-    if folder is not None:
-        write_summary_json(folder / "metrics.json", summary)
-        write_summary_csv(folder / "metrics.csv", summary)
-    return summary, failed
+    result = segment(predictor, cases, folder, callback, "validate")
+    pairs = [
+        Pair(case.id, case.label, result.files[case.id]) for case in cases if case.label and case.id in result.files
+    ]
+    annotated = {case.id: case.annotated for case in cases if case.annotated is not None}
+    scores, total, failed = score_pairs(pairs, labels, annotated, silent)
+    summary = summarize(labels, scores, total, result.failed | failed)
+    write_results(folder, summary, labels, pairs, {case.id: case.channels[0] for case in cases})
+    return summary

@@ -87,7 +87,8 @@ def load_model(
     """Load the folds (all that are trained, unless named) of a model folder.
 
     Raises:
-        ModelError: nothing is trained there, a fold is missing, or weights do not fit their plan.
+        ModelError: nothing is trained there, a fold is missing, folds do not belong together, or weights do not
+            fit their plan.
     """
     if (folder / WEIGHTS).exists():
         folds, folder = [folder.name.removeprefix("fold_")], folder.parent
@@ -102,8 +103,20 @@ def load_model(
         )
     plan = load_plan(folder / f"fold_{chosen[0]}" / PLAN, overrides)
     name = read_record(folder / f"fold_{chosen[0]}").get("configuration", folder.name)
+    for fold in chosen[1:]:
+        if _essence(load_plan(folder / f"fold_{fold}" / PLAN, overrides), name) != _essence(plan, name):
+            raise ModelError(
+                f"The folds {chosen[0]} and {fold} of {folder} were trained with different plans, so they cannot be averaged.",
+                "Choose folds that belong together, or train one of them anew.",
+            )
     networks = tuple(_load_fold(folder / f"fold_{fold}", plan, name, factory).to(device) for fold in chosen)
     return Model(plan, name, tuple(chosen), networks, folder)
+
+
+def _essence(plan: Plan, configuration: str) -> tuple[Any, ...]:
+    """What the folds of one model must share: everything between a scan and its answer."""
+    scans = (plan.data.channels, plan.data.intensities, plan.orientation, plan.transpose_forward)
+    return (*scans, plan.labels, plan.configuration(configuration) if configuration in plan.configurations else None)
 
 
 def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFactory | None) -> torch.nn.Module:

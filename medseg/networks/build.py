@@ -66,5 +66,7 @@ def _monai(network: Network, channels: int, outputs: int, dimensions: int) -> nn
     arguments = {"spatial_dims": dimensions, "in_channels": channels, "out_channels": outputs, **network.arguments}
     try:
         return _SingleOutput(getattr(nets, MONAI_NETWORKS[network.name])(**arguments))
+    except ImportError as error:  # MONAI's own optional dependencies
+        raise PlanError(f"{network.name} needs another package: {str(error).splitlines()[0]}") from None
     except (TypeError, ValueError) as error:
         raise PlanError(f"network.arguments do not fit {network.name}: {error}") from None

@@ -10,7 +10,14 @@ from medseg import __version__
 from medseg.errors import PlanError
 from medseg.labels import Labels
 from medseg.plan_file import validate_plan
-from medseg.planning.recipe import CPU_MEMORY_GB, CPU_WIDTH, inference_recipe, rotation_limits, training_recipe
+from medseg.planning.recipe import (
+    CPU_MEMORY_GB,
+    CPU_MOST_PATCHES,
+    CPU_WIDTH,
+    inference_recipe,
+    rotation_limits,
+    training_recipe,
+)
 from medseg.planning.rules import ConfigurationProposal, DatasetFacts, Proposal, propose
 from medseg.planning.sides import sided_pair
 from medseg.schema import Data, Plan, Request
@@ -119,8 +126,13 @@ def _configuration(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """A configuration as the plan has it, and its reasons by key."""
     reasons = dict(one.reasons)
-    features = list(one.features)
+    features, batch = list(one.features), one.batch_size
     if request.preset == "cpu":
+        batch = min(batch, CPU_MOST_PATCHES[len(one.patch_voxels)])
+        if batch < one.batch_size:
+            reasons["batch_size"] = (
+                f"{batch} for the preset cpu, for more steps in a short run; {reasons['batch_size']}"
+            )
         features = [max(_NARROWEST, int(size * CPU_WIDTH)) for size in features]
         reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
     degrees, in_plane, reasons["rotation_degrees"] = rotation_limits(one.patch_voxels)
@@ -137,7 +149,7 @@ def _configuration(
         "spacing_mm": list(one.spacing_mm),
         "median_shape_voxels": list(one.median_shape_voxels),
         "patch_voxels": list(one.patch_voxels),
-        "batch_size": one.batch_size,
+        "batch_size": batch,
         "batch_dice": one.batch_dice,
         "normalization": [{"scheme": scheme, "nonzero_only": nonzero} for scheme, nonzero in one.normalization],
         **{key: dict(how) for key, how in _RESAMPLING.items()},

@@ -9,6 +9,8 @@ NNUNET_STEPS = 1000 * 250
 CPU_STEPS = 4000
 CPU_MEMORY_GB = 2.0
 CPU_WIDTH = 0.5
+CPU_MOST_PATCHES = {2: 4, 3: 2}
+"""Largest batch in 2D and 3D: in a short run more steps are worth more than larger batches."""
 _DUMMY_2D_RATIO = 3
 _SQUARE_RATIO = 1.5
 

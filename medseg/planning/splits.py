@@ -136,7 +136,7 @@ def _check(fold: Fold, place: str, known: Sequence[str]) -> None:
         raise DataError(
             f"{place} names {unknown[0]!r}{f' and {len(unknown) - 1} more' * (len(unknown) > 1)}, which the data set "
             f"does not have; it has {', '.join(known[:3])}{', ...' * (len(known) > 3)}.",
-            "Correct the ids, or delete the file to have it written anew.",
+            "Correct the ids; after a change of the table of cases, `medseg plan --force` makes the folds anew.",
         )
     twice = sorted(id for id, count in times.items() if count > 1)
     if twice:

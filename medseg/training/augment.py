@@ -7,6 +7,7 @@ random number of a sample comes from its own generator, so a sample does not dep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from medseg.preprocessing.volume import OUTSIDE
 from medseg.schema import Augmentation, Configuration
 from medseg.training.sampling import Draw
 
-_BLUR_RADIUS = 3
+_BLUR_SIGMAS = 3
 _SMALLEST = 1e-7
 
 
@@ -77,7 +78,7 @@ def augment(
     Args:
         random: one generator a sample.
     """
-    image = image.clone()
+    image, label = image.clone(), label.clone()
     channels = image.shape[1]
     _noise(image, settings, random)
     _blur(image, settings, random)
@@ -100,15 +101,15 @@ def _chosen(
 ) -> tuple[list[int], list[list[float]]]:
     """Which samples a transform touches, and a factor for each of their channels.
 
-    nnU-Net draws a factor below one and one above one equally often.
+    nnU-Net draws a factor below one and one above one equally often, where the limits lie on both sides of one.
     """
     chosen, factors = [], []
     for number, one in enumerate(random):
         if one.random() < probability:
             chosen.append(number)
             low, high = limits
-            sides = one.random(channels) < 0.5
-            factors.append([one.uniform(low, 1) if below else one.uniform(1, high) for below in sides])
+            sides = [(low, 1.0), (1.0, high)] if low < 1 < high else [(low, high)] * 2
+            factors.append([_within(one, sides[above]) for above in (one.random(channels) >= 0.5).astype(int)])
     return chosen, factors
 
 
@@ -145,14 +146,13 @@ def _blur(image: torch.Tensor, settings: Augmentation, random: Sequence[np.rando
 
 def _gaussian(data: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
     """Separable Gaussian blur of one channel, mirrored at the borders."""
-    taps = np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
     for axis, sigma in enumerate(sigmas):
-        size = data.shape[axis]
-        if size == 1:
+        size, radius = data.shape[axis], ceil(_BLUR_SIGMAS * sigma)
+        if size == 1 or radius == 0:
             continue
-        weights = np.exp(-0.5 * (taps / sigma) ** 2)
+        weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         weights /= weights.sum()
-        there_and_back = np.abs(np.arange(-_BLUR_RADIUS, size + _BLUR_RADIUS)) % (2 * size - 2)
+        there_and_back = np.abs(np.arange(-radius, size + radius)) % (2 * size - 2)
         mirrored = np.minimum(there_and_back, 2 * size - 2 - there_and_back)
         padded = data.index_select(axis, torch.from_numpy(mirrored).to(data.device))
         data = torch.zeros_like(data)

@@ -85,6 +85,7 @@ def fit(
                     scores = validate(trainer.best)
                     log.add("validation", done, dice=scores, seconds=time.monotonic() - began)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS or done == setup.steps:
+                    trainer.check(done)
                     save_checkpoint(setup.folder / "checkpoint.pt", trainer.state(done))
                     saved = time.monotonic()
     finally:
@@ -150,6 +151,15 @@ class Trainer:
             self._update_average(step)
         return loss.detach()
 
+    def check(self, step: int) -> None:
+        """Refuse weights that are no longer numbers, so that no checkpoint and no model holds any.
+
+        Raises:
+            MedsegError: there are some.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            raise _diverged("weights are no longer numbers", step)
+
     def state(self, step: int) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
         return {
@@ -205,8 +215,12 @@ def _mean_loss(recent: list[torch.Tensor], step: int) -> float:
     mean = float(torch.stack(recent).mean())
     recent.clear()
     if mean != mean or mean in (float("inf"), float("-inf")):
-        raise MedsegError(
-            f"The loss is {mean} after step {step}; the last good checkpoint is kept.",
-            "Check the scans for odd intensities, lower training.learning_rate, or set training.precision=fp32.",
-        )
+        raise _diverged(f"loss is {mean}", step)
     return mean
+
+
+def _diverged(what: str, step: int) -> MedsegError:
+    return MedsegError(
+        f"The {what} after step {step}; the last good checkpoint is kept.",
+        "Check the scans for odd intensities, lower training.learning_rate, or set training.precision=fp32.",
+    )

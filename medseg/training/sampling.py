@@ -64,7 +64,7 @@ class Sampler:
         sample = self.samples[case]
         shape = np.array(sample.label.shape)
         spare = np.maximum(self.reach - self.patch, self.reach - shape)
-        lowest = -(spare // 2)
+        lowest = -spare // 2  # rounded away from zero, as in nnU-Net: the range is symmetric
         highest = shape + spare // 2 + spare % 2 - self.reach
         centre = self._centre(sample, random, forced=number >= self.forced_from)
         start = random.integers(lowest, np.maximum(highest, lowest) + 1)

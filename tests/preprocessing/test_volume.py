@@ -137,20 +137,20 @@ def test_normalization_comes_after_the_crop_and_before_resampling() -> None:
 
 
 def test_voxels_outside_the_content_are_marked_where_normalization_leaves_them_out() -> None:
-    array = np.zeros((1, 5, 6), dtype=np.float32)
-    array[0, 0:4, 0:4] = [[1, 2, 3, 4], [2, 0, 0, 3], [3, 0, 0, 2], [4, 3, 2, 1]]  # the hole counts as content
-    array[0, 4, 5] = 7
-    label = np.zeros((1, 5, 6), dtype=np.int16)
+    array = np.zeros((3, 5, 6), dtype=np.float32)
+    array[:, 0:4, 0:4] = np.random.default_rng(0).uniform(1, 9, size=(3, 4, 4))
+    array[1, 1:3, 1:3] = 0  # a hole, closed on all sides, counts as content
+    array[2, 4, 5] = 7
+    content = np.zeros(array.shape, dtype=bool)
+    content[:, 0:4, 0:4] = content[2, 4, 5] = True
+    label = np.zeros(array.shape, dtype=np.int16)
     label[0, 0, 0] = label[0, 0, 5] = 1
     masked = make_plan(configuration={"normalization": [{"scheme": "zscore", "nonzero_only": True}]})
     volume = prepare(make_image(array), masked, masked.configuration("main"), label)
-    outside = np.ones((5, 6), dtype=bool)
-    outside[0:4, 0:4] = False
-    outside[4, 5] = False
     assert volume.label is not None
-    np.testing.assert_array_equal(volume.label[0] == OUTSIDE, outside & (label[0] == 0))
-    assert not volume.image[0, 0][outside].any()
-    inside = volume.image[0, 0][~outside]
+    np.testing.assert_array_equal(volume.label == OUTSIDE, ~content & (label == 0))
+    assert not volume.image[0][~content].any()
+    inside = volume.image[0][content]
     assert inside.mean() == pytest.approx(0, abs=1e-6)
     assert inside.std() == pytest.approx(1, abs=1e-6)
     plain = make_plan()

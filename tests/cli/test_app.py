@@ -1,0 +1,62 @@
+"""The command line: help, exit codes, messages."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from medseg.cli.display import duration, parse_duration
+
+VERBS = ["plan", "train", "predict", "evaluate", "demo"]
+
+
+def _medseg(*arguments, cwd=None):
+    return subprocess.run([sys.executable, "-m", "medseg", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_examples(verb):
+    done = _medseg(verb, "--help")
+    assert done.returncode == 0
+    assert "Examples" in done.stdout
+    assert f"medseg {verb}" in done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from medseg.cli.app import app\n"
+        "heavy = {'torch', 'numpy', 'nibabel', 'matplotlib', 'sklearn', 'scipy', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seen", "advice"),
+    [
+        (["plan", "nowhere"], "nowhere", None),
+        (["train"], "no plan", "medseg plan"),
+        (["predict", "nowhere", "out"], "no trained model", "medseg train"),
+        (["evaluate", "nowhere", "elsewhere"], "nowhere", None),
+        (["train", "--device", "tpu"], "no plan", None),
+    ],
+)
+def test_errors_are_one_message_and_exit_code_2(tmp_path, arguments, seen, advice):
+    done = _medseg(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    text = " ".join(done.stderr.split())
+    assert seen in text
+    assert "Traceback" not in done.stderr
+    if advice:
+        assert advice in text
+
+
+def test_durations():
+    assert parse_duration("90s") == 90
+    assert parse_duration("1h30m") == 5400
+    assert parse_duration("0.5h") == 1800
+    assert parse_duration(None) is None
+    with pytest.raises(typer.BadParameter, match="5m"):
+        parse_duration("soon")
+    assert (duration(45), duration(200), duration(7500)) == ("45 s", "3:20", "2:05:00")

@@ -1,0 +1,246 @@
+"""Evaluation of folders as users have them: 4 x 4 drawings with known Dice, in NIfTI and PNG."""
+
+import json
+
+import numpy as np
+import pytest
+
+from medseg.commands.evaluate import evaluate
+from medseg.errors import Cancelled, DataError
+from medseg.io import read_label, write_label
+from medseg.labels import Labels
+
+ORGANS = Labels(structures={"liver": 1, "spleen": 2})
+REFERENCE = np.array([[[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 0, 0], [2, 2, 0, 0]]] * 2, dtype=np.uint8)
+# per slice: liver 4 voxels against 4, of which 3 agree; spleen 4 against 3, of which 3 agree
+PREDICTION = np.array([[[0, 1, 1, 1], [0, 0, 1, 0], [2, 0, 0, 0], [2, 2, 0, 0]]] * 2, dtype=np.uint8)
+SPACING = np.diag([10.0, 10.0, 5.0, 1.0])  # a voxel is 0.5 ml
+
+
+@pytest.fixture
+def folders(tmp_path, save_nifti):
+    """Predictions and references of two cases: `a` with errors, `b` perfect."""
+    for case, predicted in (("a", PREDICTION), ("b", REFERENCE)):
+        save_nifti(tmp_path / f"pred/{case}.nii.gz", predicted, SPACING)
+        save_nifti(tmp_path / f"ref/{case}.nii.gz", REFERENCE, SPACING)
+    return tmp_path / "pred", tmp_path / "ref"
+
+
+def test_two_folders(folders):
+    pred, ref = folders
+    result = evaluate(pred, ref, ORGANS)
+    first, second = result.summary.cases
+    assert (first.case, first.overlaps["liver"].dice, first.overlaps["spleen"].dice) == ("a", 6 / 8, 6 / 7)
+    assert (second.case, second.dice_mean) == ("b", 1)
+    assert (first.volume_reference("spleen"), first.volume_prediction("spleen")) == (4, 3)  # 8 and 6 voxels of 0.5 ml
+    assert result.summary.dice_mean == pytest.approx(((6 / 8 + 1) / 2 + (6 / 7 + 1) / 2) / 2)
+    # per slice and case: background 7 agree of 8 and 9 in `a`, 8 of 8 in `b`; the slices cancel
+    background, liver, spleen = (7 + 8) / (10 + 8), (3 + 4) / (5 + 4), (3 + 4) / (4 + 4)
+    assert result.summary.miou == pytest.approx((background + liver + spleen) / 3)
+    assert not result.failed
+    assert {path.name for path in result.files} == {"metrics.json", "metrics.csv", "metrics.png"}
+    assert all(path.parent == pred and path.is_file() for path in result.files)
+
+
+def test_output_folder_and_progress(folders, tmp_path):
+    events = []
+    result = evaluate(*folders, ORGANS, output=tmp_path / "scores/deep", callback=events.append)
+    assert {path.parent for path in result.files} == {tmp_path / "scores/deep"}
+    assert [(event.stage, event.done, event.total) for event in events] == [
+        ("evaluate", 0, 2),
+        ("evaluate", 1, 2),
+        ("evaluate", 2, 2),
+    ]
+    assert sorted(path.name for path in folders[0].iterdir()) == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_callback_can_cancel(folders, tmp_path):
+    def cancel(event):
+        raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        evaluate(*folders, ORGANS, output=tmp_path / "scores", callback=cancel)
+    assert not (tmp_path / "scores").exists()
+
+
+def test_two_files_whatever_they_are_called(folders, save_nifti, tmp_path):
+    other = save_nifti(tmp_path / "answer_of_reader_2.nii", PREDICTION, SPACING)
+    result = evaluate(other, folders[1] / "b.nii.gz", ORGANS, output=tmp_path / "scores")
+    assert [(case.case, case.overlaps["liver"].dice) for case in result.summary.cases] == [("b", 0.75)]
+
+
+def test_one_file_asks_for_that_case_alone(folders, tmp_path):
+    pred, ref = folders
+    for pair in ((pred / "a.nii.gz", ref), (pred, ref / "a.nii.gz")):
+        result = evaluate(*pair, ORGANS, output=tmp_path / "scores")
+        assert [case.case for case in result.summary.cases] == ["a"]
+        assert not result.failed
+        assert not result.summary.without_reference
+
+
+def test_a_missing_prediction_fails_unless_allowed(folders):
+    pred, ref = folders
+    (pred / "b.nii.gz").unlink()
+    result = evaluate(pred, ref, ORGANS)
+    assert list(result.failed) == ["b"]
+    assert "no prediction of this name" in result.failed["b"]
+    assert [case.case for case in result.summary.cases] == ["a"]
+
+    allowed = evaluate(pred, ref, ORGANS, allow_missing=True)
+    assert (allowed.failed, allowed.summary.without_prediction) == ({}, ("b",))
+    assert json.loads((pred / "metrics.json").read_text())["without_prediction"] == ["b"]
+
+
+def test_a_prediction_without_reference_is_named(folders):
+    pred, ref = folders
+    (ref / "b.nii.gz").unlink()
+    result = evaluate(pred, ref, ORGANS)
+    assert (result.failed, result.summary.without_reference) == ({}, ("b",))
+
+
+def test_bad_cases_are_named_and_do_not_end_the_run(folders, save_nifti):
+    pred, ref = folders
+    moved = SPACING.copy()
+    moved[0, 3] = 10  # one voxel to the right
+    for case, array, affine in (
+        ("moved", REFERENCE, moved),
+        ("cut", REFERENCE[:1], SPACING),
+        ("odd", REFERENCE * 3, SPACING),
+    ):
+        save_nifti(pred / f"{case}.nii.gz", array, affine)
+        save_nifti(ref / f"{case}.nii.gz", REFERENCE, SPACING)
+    (pred / "torn.nii.gz").write_bytes((pred / "a.nii.gz").read_bytes()[:60])
+    save_nifti(ref / "torn.nii.gz", REFERENCE, SPACING)
+    save_nifti(pred / "twice.nii", REFERENCE, SPACING)
+    save_nifti(pred / "twice.nii.gz", REFERENCE, SPACING)
+    save_nifti(ref / "twice.nii.gz", REFERENCE, SPACING)
+
+    result = evaluate(pred, ref, ORGANS)
+    assert [case.case for case in result.summary.cases] == ["a", "b"]
+    assert list(result.failed) == ["cut", "moved", "odd", "torn", "twice"]
+    assert "1 voxels apart" in result.failed["moved"]
+    assert "(2, 4, 4) and (1, 4, 4)" in result.failed["cut"]
+    assert "label values 3, 6" in result.failed["odd"]
+    assert "torn.nii.gz" in result.failed["torn"]
+    assert "twice.nii and twice.nii.gz" in result.failed["twice"]
+    assert json.loads((pred / "metrics.json").read_text())["failed"] == result.failed
+
+
+def test_labels_json_beside_the_predictions_comes_before_the_data_set(folders):
+    pred, ref = folders
+    declared = {
+        "schema_version": 1,
+        "labels": {"structures": {"first": 1, "second": 2}},
+        "volumes": {"a": {"first": 4}},
+    }
+    (pred / "labels.json").write_text(json.dumps(declared))
+    result = evaluate(pred, ref)
+    assert list(result.summary.structures) == ["first", "second"]
+    assert result.labels_from == str(pred / "labels.json")
+    assert list(evaluate(pred, ref, ORGANS).summary.structures) == ["liver", "spleen"]
+
+    (pred / "labels.json").write_text('{"names": ["liver"]}')
+    with pytest.raises(DataError, match=r"labels\.json does not declare labels"):
+        evaluate(pred, ref)
+
+
+def test_without_a_declaration_every_value_is_a_structure(folders, save_nifti):
+    pred, ref = folders
+    assert list(evaluate(pred, ref).summary.structures) == ["label_1", "label_2"]
+    save_nifti(pred / "b.nii.gz", REFERENCE + 3 * (REFERENCE == 2), SPACING)  # 5, only in a prediction
+    result = evaluate(pred, ref)
+    assert list(result.summary.structures) == ["label_1", "label_2", "label_5"]
+    assert result.summary.structures["label_5"].n_reference_empty == 1
+
+
+@pytest.fixture
+def data_set(tmp_path, save_nifti):
+    """An nnU-Net data set of two cases with scans."""
+    folder = tmp_path / "set"
+    for case in "ab":
+        save_nifti(folder / f"imagesTr/{case}_0000.nii.gz", REFERENCE * 50 + 10, SPACING)
+        save_nifti(folder / f"labelsTr/{case}.nii.gz", REFERENCE, SPACING)
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "liver": 1, "spleen": 2},
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(description))
+    return folder
+
+
+@pytest.mark.parametrize("part", ["", "labelsTr", "labelsTr/a.nii.gz"])
+def test_a_data_set_declares_its_structures_and_gives_scans(data_set, folders, part, tmp_path):
+    result = evaluate(folders[0], data_set / part, output=tmp_path / "scores")
+    assert list(result.summary.structures) == ["liver", "spleen"]
+    assert result.labels_from == "the data set of the references"
+    assert result.summary.cases[0].overlaps["liver"].dice == 0.75
+    from matplotlib.image import imread
+
+    with_scan = imread(tmp_path / "scores/metrics.png")
+    for image in (data_set / "imagesTr").iterdir():
+        image.write_bytes(b"not a scan")
+    if part:  # find_cases itself needs scans that can be read
+        evaluate(folders[0], data_set / part, output=tmp_path / "scores")
+        assert (imread(tmp_path / "scores/metrics.png") != with_scan).any()
+
+
+def test_partly_annotated_cases(folders):
+    result = evaluate(*folders, ORGANS, annotated={"a": ["spleen"]})
+    assert list(result.summary.cases[0].overlaps) == ["spleen"]
+    assert result.summary.structures["liver"].dice_mean == 1  # of `b` alone
+    assert (result.summary.structures["spleen"].n, result.summary.miou_cases, result.summary.miou) == (2, 1, 1)
+
+
+def test_png_masks_are_measured_in_pixels_and_the_picture_is_no_prediction(tmp_path, save_picture):
+    save_picture(tmp_path / "pred/a.png", PREDICTION[0] * 100)
+    save_picture(tmp_path / "set/masks/a.png", REFERENCE[0] * 100)
+    save_picture(tmp_path / "set/images/a.png", REFERENCE[0] * 60 + 9)
+    for _ in range(2):  # the second time metrics.png lies among the predictions
+        result = evaluate(tmp_path / "pred", tmp_path / "set")
+        assert result.summary.without_reference == ()
+        structure = result.summary.structures["label_200"]
+        assert (structure.volume_unit, structure.volume_reference_mean, structure.volume_prediction_mean) == (
+            "pixels",
+            4,
+            3,
+        )
+    assert (tmp_path / "pred/metrics.png").is_file()
+
+
+def test_nothing_to_draw_where_all_is_empty(tmp_path, save_nifti):
+    for side in ("pred", "ref"):
+        save_nifti(tmp_path / side / "a.nii", np.zeros((2, 4, 4), np.uint8))
+    result = evaluate(tmp_path / "pred", tmp_path / "ref", ORGANS)
+    assert [path.name for path in result.files] == ["metrics.json", "metrics.csv"]
+    assert result.summary.structures["liver"].n_both_empty == 1
+    assert not (tmp_path / "pred/metrics.png").exists()
+
+
+def test_nothing_to_pair(folders, save_nifti, tmp_path):
+    save_nifti(tmp_path / "other/c.nii.gz", REFERENCE)
+    with pytest.raises(DataError, match=r"holds c\.nii\.gz; .* holds a\.nii\.gz, b\.nii\.gz"):
+        evaluate(tmp_path / "other", folders[1], ORGANS)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no label file"):
+        evaluate(tmp_path / "empty", folders[1], ORGANS)
+    for missing in ((tmp_path / "nowhere", folders[1]), (folders[0], tmp_path / "nowhere")):
+        with pytest.raises(DataError, match="no file or folder .*nowhere"):
+            evaluate(*missing, ORGANS)
+
+
+@pytest.mark.real
+def test_shifted_hippocampus(data_dir, tmp_path):
+    reference = data_dir / "hippocampus"
+    cases = ["hippocampus_001", "hippocampus_003", "hippocampus_004"]
+    for shift, case in enumerate(cases):
+        label = read_label(reference / f"labelsTr/{case}.nii.gz")
+        write_label(tmp_path / f"{case}.nii.gz", label.with_array(np.roll(label.array, shift, axis=2)))
+    result = evaluate(tmp_path, reference, allow_missing=True)
+    assert list(result.summary.structures) == ["Anterior", "Posterior"]
+    assert [case.case for case in result.summary.cases] == cases
+    unmoved, one, two = (case.dice_mean for case in result.summary.cases)
+    assert unmoved == 1 > one > 0.85 > two > 0.6
+    assert len(result.summary.without_prediction) == 197
+    volumes = result.summary.cases[0]
+    assert 1 < volumes.volume_reference("Anterior") < 3  # ml

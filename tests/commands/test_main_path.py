@@ -1,0 +1,177 @@
+"""The whole way on real scans: plan, train, predict, evaluate, with a few steps each."""
+
+import csv
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import medseg
+from medseg.commands.plan import parse_memory
+from medseg.commands.workspace import Workspace
+from medseg.files import write_text
+
+CASES = (
+    "hippocampus_001",
+    "hippocampus_003",
+    "hippocampus_004",
+    "hippocampus_007",
+    "hippocampus_008",
+    "hippocampus_011",
+)
+SMALL = [
+    "configurations.3d_fullres.batch_size=2",
+    "configurations.3d_fullres.network.features=[4, 8, 16, 32]",
+    "training.validation_cases=1",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(data_dir, tmp_path_factory):
+    """A workspace with six hippocampus cases planned and one fold trained for a few steps."""
+    place = tmp_path_factory.mktemp("workspace")
+    everything = sorted(
+        file.name.removesuffix(".nii.gz") for file in (data_dir / "hippocampus" / "imagesTr").glob("*.gz")
+    )
+    listing = place / "excluded.txt"
+    listing.write_text("\n".join(name for name in everything if name not in CASES))
+    options = medseg.PlanOptions(preset="cpu", exclude=listing, overrides=SMALL)
+    planned = medseg.plan(data_dir / "hippocampus", place, None, options)
+    result = medseg.train(None, place, medseg.TrainOptions(steps=12, device="cpu"))
+    return place, planned, result
+
+
+@pytest.mark.real
+def test_plan_writes_a_plan_a_table_and_folds(trained):
+    place, planned, _ = trained
+    assert planned.path == place / "plans" / "hippocampus.yaml"
+    assert planned.plan.data.cases == 6
+    assert "# " in planned.path.read_text()
+    rows = list(csv.DictReader(planned.cases_path.open()))
+    assert [row["id"] for row in rows] == list(CASES)
+    folds = json.loads(planned.splits_path.read_text())
+    assert sorted(case for fold in folds for case in fold["val"]) == sorted(CASES)
+    again = medseg.load_plan(planned.path)
+    assert again == planned.plan
+    assert again.reasons == planned.plan.reasons
+
+
+@pytest.mark.real
+def test_train_leaves_a_complete_run(trained):
+    place, _, result = trained
+    assert result.folder == place / "runs" / "hippocampus" / "3d_fullres" / "fold_0"
+    for name in ("plan.yaml", "weights.safetensors", "run.json", "log.jsonl", "curves.png", "checkpoint.pt"):
+        assert (result.folder / name).is_file(), name
+    assert result.record["steps"] == 12
+    scored = json.loads((result.folder / "validation" / "metrics.json").read_text())
+    assert set(scored["structures"]) == {"Anterior", "Posterior"}
+    assert not [path for path in place.rglob(".*") if path.is_file()], "temporary files are left"
+
+
+@pytest.mark.real
+def test_a_finished_run_is_not_overwritten(trained):
+    place, _, _ = trained
+    with pytest.raises(medseg.ModelError, match="trained model already"):
+        medseg.train(None, place, medseg.TrainOptions(steps=1))
+
+
+@pytest.mark.real
+def test_predictions_lie_on_the_scans_own_grid_and_a_bad_file_is_named(trained, data_dir, tmp_path):
+    place, _, _ = trained
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for case in CASES[:2]:
+        shutil.copy(data_dir / "hippocampus" / "imagesTr" / f"{case}.nii.gz", scans)
+    flipped = nib.load(scans / f"{CASES[1]}.nii.gz")
+    turned = flipped.as_reoriented(nib.orientations.axcodes2ornt(("P", "L", "S")))
+    nib.save(turned, scans / "turned_0000.nii.gz")
+    (scans / "broken.nii.gz").write_bytes((scans / f"{CASES[0]}.nii.gz").read_bytes()[:500])
+    result = medseg.predict(scans, tmp_path / "out", None, place, medseg.PredictOptions(device="cpu"))
+    assert set(result.files) == {CASES[0], CASES[1], "turned"}
+    assert set(result.failed) == {"broken"}
+    for case, source in ((CASES[0], f"{CASES[0]}.nii.gz"), ("turned", "turned_0000.nii.gz")):
+        scan, answer = nib.load(scans / source), nib.load(result.files[case])
+        assert answer.shape == scan.shape
+        np.testing.assert_allclose(answer.affine, scan.affine, atol=1e-5)
+    straight = nib.load(result.files[CASES[1]])
+    back = nib.load(result.files["turned"]).as_reoriented(
+        nib.orientations.ornt_transform(
+            nib.io_orientation(nib.load(result.files["turned"]).affine), nib.io_orientation(straight.affine)
+        )
+    )
+    assert np.array_equal(np.asarray(back.dataobj), np.asarray(straight.dataobj))
+    names = json.loads((tmp_path / "out" / "labels.json").read_text())["names"]
+    assert names == {"Anterior": 1, "Posterior": 2}
+    volumes = list(csv.DictReader((tmp_path / "out" / "volumes.csv").open()))
+    assert {row["unit"] for row in volumes} == {"ml"}
+    voxels = int((np.asarray(straight.dataobj) == 1).sum())
+    ours = next(row for row in volumes if row["case"] == CASES[1] and row["structure"] == "Anterior")
+    assert float(ours["volume"]) == pytest.approx(voxels / 1000, rel=1e-5)
+
+
+@pytest.mark.real
+def test_evaluate_scores_what_predict_wrote(trained, data_dir, tmp_path):
+    place, _, _ = trained
+    scan = data_dir / "hippocampus" / "imagesTr" / f"{CASES[0]}.nii.gz"
+    medseg.predict(scan, tmp_path / "out", None, place, medseg.PredictOptions(device="cpu", mirror=False))
+    result = medseg.evaluate(tmp_path / "out" / f"{CASES[0]}.nii.gz", data_dir / "hippocampus" / "labelsTr" / scan.name)
+    assert [case.case for case in result.summary.cases] == [CASES[0]]
+    assert 0 <= result.summary.structures["Anterior"].dice_mean <= 1
+
+
+@pytest.mark.real
+def test_a_budget_fixes_the_number_of_steps_and_keeps_to_the_time(trained, data_dir, tmp_path):
+    place, planned, _ = trained
+    other = tmp_path / "other"
+    shutil.copytree(place / "plans", other / "plans")
+    options = medseg.TrainOptions(budget_seconds=25, device="cpu", data=data_dir / "hippocampus")
+    record = medseg.train(None, other, options).record
+    assert record["steps"] >= 20
+    assert f"--steps {record['steps']}" in record["repeat_with"]
+    with pytest.raises(medseg.PlanError, match="at least"):
+        medseg.train(None, other, medseg.TrainOptions(fold="1", budget_seconds=1, data=data_dir / "hippocampus"))
+
+
+@pytest.mark.real
+def test_replanning_reads_an_edited_table_back(data_dir, tmp_path):
+    cases = tmp_path / "plans" / "set.cases.csv"
+    images, labels = data_dir / "hippocampus" / "imagesTr", data_dir / "hippocampus" / "labelsTr"
+    rows = ["id,patient,channels,label,annotated,weight,site"]
+    rows += [
+        f"{case},p{number // 2},{images / case}.nii.gz,{labels / case}.nii.gz,,2,north"
+        for number, case in enumerate(CASES)
+    ]
+    write_text(cases, "\n".join(rows) + "\n")
+    planned = medseg.plan(data_dir / "hippocampus", tmp_path, "set", medseg.PlanOptions(preset="cpu"))
+    assert planned.plan.data.cases == 6
+    kept = list(csv.DictReader(cases.open()))
+    assert {row["site"] for row in kept} == {"north"}
+    assert [row["patient"] for row in kept] == ["p0", "p0", "p1", "p1", "p2", "p2"]
+    folds = json.loads(planned.splits_path.read_text())
+    assert len(folds) == 3, "one fold a patient"
+
+
+def test_memory_is_read_as_people_write_it():
+    assert parse_memory("24GB") == parse_memory("24") == parse_memory("24 gib") == 24.0
+    assert parse_memory(None) is None
+    with pytest.raises(medseg.PlanError, match="--memory 24GB"):
+        parse_memory("much")
+
+
+def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path):
+    place = Workspace(tmp_path)
+    with pytest.raises(medseg.PlanError, match="no plan"):
+        place.plan_path(None)
+    for name in ("liver", "spleen"):
+        write_text(place.plans / f"{name}.yaml", "")
+        write_text(place.runs / name / "2d" / "fold_0" / "weights.safetensors", "")
+    with pytest.raises(medseg.PlanError, match="liver, spleen"):
+        place.plan_path(None)
+    assert place.plan_path("spleen") == place.plans / "spleen.yaml"
+    with pytest.raises(medseg.ModelError, match="liver/2d, spleen/2d"):
+        place.model_path(None)
+    assert place.model_path("spleen") == place.model_path("spleen/2d") == place.runs / "spleen" / "2d"
+    with pytest.raises(medseg.ModelError, match="lung"):
+        place.model_path("lung")

@@ -1,0 +1,133 @@
+"""Image in, labels on its grid out: with a network whose answer is known for every voxel."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import make_plan
+
+from medseg.errors import DataError
+from medseg.image import Image, Orientation
+from medseg.inference.predictor import Predictor
+from medseg.models.run import PLAN, Model, save_weights
+from medseg.plan_file import save_plan
+from medseg.schema import Configuration, Plan
+
+
+class Threshold(torch.nn.Module):
+    """Says `one` where the intensity is above 0.25 and `two` where it is above 0.75."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = torch.nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        zero = torch.zeros_like(x)
+        return [self.sharpness * torch.cat([zero, x - 0.25, 2 * x - 1.0], dim=1)]
+
+
+def make_threshold(configuration: Configuration, channels: int, outputs: int) -> torch.nn.Module:
+    return Threshold()
+
+
+def threshold_plan(**others: Any) -> Plan:
+    configuration = {"normalization": [{"scheme": "none"}], "patch_voxels": [8, 8, 8], **others.pop("configuration", {})}
+    labels = {"structures": {"one": 4, "two": 7}}
+    return make_plan(others.pop("dimensions", 3), configuration, labels=labels, **others)
+
+
+def predictor_of(plan: Plan) -> Predictor:
+    return Predictor(Model(plan, "main", ("0",), (Threshold(),), Path()), torch.device("cpu"))
+
+
+def turned_image(seed: int, spacing_known: bool = True) -> tuple[Image, np.ndarray]:
+    """An oblique scan with shuffled, reversed axes and a border of zeros, and the labels that belong to it."""
+    rng = np.random.default_rng(seed)
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for stored, world in enumerate(rng.permutation(3)):
+        affine[world, stored] = rng.choice([-1.0, 1.0])
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[0.96, -0.28], [0.28, 0.96]]
+    array = np.zeros((1, 9, 12, 10), dtype=np.float32)
+    array[0, 1:8, 2:11, 3:10] = rng.choice([0.1, 0.5, 1.0], size=(7, 9, 7))
+    truth = np.select([array > 0.75, array > 0.25], [7, 4], 0)
+    return Image(array, turn @ affine, spacing_known), truth
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("orientation", ["canonical", "stored"])
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_answer_lies_where_the_scan_lies(orientation: str, mirror: bool, seed: int) -> None:
+    image, truth = turned_image(seed)
+    plan = threshold_plan(orientation=orientation, transpose_forward=[seed % 3, (seed + 1) % 3, (seed + 2) % 3])
+    plan.inference.mirror = mirror
+    answer = predictor_of(plan)(image)
+    np.testing.assert_array_equal(answer.array, truth)
+    assert answer.array.dtype == np.uint8
+    assert answer.affine is image.affine
+
+
+def test_two_dimensional_models_answer_volumes() -> None:
+    image, truth = turned_image(3)
+    plan = threshold_plan(dimensions=2, configuration={"patch_voxels": [8, 8]}, orientation="canonical")
+    np.testing.assert_array_equal(predictor_of(plan)(image).array, truth)
+
+
+def test_a_coarser_network_grid_comes_back_to_the_scans_grid() -> None:
+    array = np.zeros((1, 10, 20, 20), dtype=np.float32)
+    array[:, 2:8, 5:15, 5:15] = 0.5
+    image = Image(array, np.eye(4))
+    answer = predictor_of(threshold_plan(configuration={"spacing_mm": [2.0, 1.5, 1.5]}))(image)
+    assert answer.array.shape == array.shape
+    assert (answer.array == np.where(array > 0.25, 4, 0)).mean() > 0.95
+
+
+def test_volumes_are_in_millilitres_where_the_spacing_is_known() -> None:
+    image, truth = turned_image(0)
+    predictor = predictor_of(threshold_plan())
+    expected = {"one": (truth == 4).sum() / 1000, "two": (truth == 7).sum() / 1000}
+    assert predictor.volumes(predictor(image)) == pytest.approx(expected)
+    unknown, _ = turned_image(0, spacing_known=False)
+    in_voxels = {name: volume * 1000 for name, volume in expected.items()}
+    assert predictor.volumes(predictor(unknown)) == pytest.approx(in_voxels)
+
+
+def test_volumes_of_regions_count_every_value_that_belongs_to_them() -> None:
+    labels = {"structures": {"whole": [1, 2], "core": 2}, "activation": "sigmoid", "region_values": [1, 2]}
+    predictor = predictor_of(make_plan(labels=labels))
+    array = np.zeros((1, 2, 5, 10), dtype=np.uint8)
+    array[0, 0, 0], array[0, 1, 1, :3] = 1, 2
+    volumes = predictor.volumes(Image(array, np.diag([10.0, 10.0, 10.0, 1.0])))
+    assert volumes == pytest.approx({"whole": 13.0, "core": 3.0})
+
+
+def test_a_structure_that_is_absent_has_no_volume() -> None:
+    predictor = predictor_of(threshold_plan())
+    assert predictor.volumes(Image(np.zeros((1, 2, 2, 2), dtype=np.uint8), np.eye(4))) == {"one": 0.0, "two": 0.0}
+
+
+def test_a_scan_with_other_channels_is_refused() -> None:
+    with pytest.raises(DataError, match="has 2 channels"):
+        predictor_of(threshold_plan())(Image(np.zeros((2, 4, 4, 4)), np.eye(4)))
+
+
+def test_a_model_folder_is_loaded_with_its_own_network(tmp_path: Path) -> None:
+    plan = threshold_plan()
+    fold = tmp_path / "toy" / "main" / "fold_0"
+    save_plan(plan, fold / PLAN)
+    save_weights(Threshold(), fold, {"configuration": "main", "network_factory": "make_threshold"})
+    predictor = Predictor.load(fold.parent, "cpu", overrides=["inference.mirror=true"], factory=make_threshold)
+    assert predictor.model.plan.inference.mirror
+    image, truth = turned_image(1)
+    np.testing.assert_array_equal(predictor(image).array, truth)
+
+
+def test_the_scan_is_not_changed() -> None:
+    image, _ = turned_image(2)
+    copy = image.array.copy()
+    predictor_of(threshold_plan(orientation="canonical"))(image)
+    np.testing.assert_array_equal(image.array, copy)
+    assert Orientation.of(image) != Orientation()

@@ -1,0 +1,113 @@
+"""Batches: batch n follows from the seed and n alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import make_augmentation, make_configuration, make_sample, make_training
+
+from medseg.labels import IGNORE
+from medseg.preprocessing.cache import Sample
+from medseg.preprocessing.volume import OUTSIDE
+from medseg.schema import Configuration
+from medseg.training.batches import Batches, to_device
+
+CPU = torch.device("cpu")
+EVERYTHING = {
+    "rotation_probability": 0.5,
+    "scaling_probability": 0.5,
+    "noise_probability": 0.5,
+    "blur_probability": 0.5,
+    "brightness_probability": 0.5,
+    "contrast_probability": 0.5,
+    "low_resolution_probability": 0.5,
+    "gamma_probability": 0.5,
+    "gamma_inverted_probability": 0.5,
+}
+
+
+def samples(shape: tuple[int, ...] = (10, 12, 14), count: int = 3) -> list[Sample]:
+    rng = np.random.default_rng(0)
+    return [make_sample(rng.normal(size=shape), rng.integers(0, 3, size=shape), name=str(n)) for n in range(count)]
+
+
+def batches(configuration: Configuration, of: list[Sample] | None = None, seed: int = 0, **augmentation: Any) -> Batches:
+    settings = make_augmentation(**augmentation).model_dump()
+    return Batches(of or samples(), configuration, make_training(seed=seed, augmentation=settings), CPU)
+
+
+@pytest.mark.parametrize(("dimensions", "patch"), [(3, [8, 8, 16]), (2, [8, 16])])
+def test_shapes_and_types(dimensions: int, patch: list[int]) -> None:
+    image, label = batches(make_configuration(dimensions, patch_voxels=patch, batch_size=5), **EVERYTHING).make(0)
+    assert image.shape == (5, 1, *patch)
+    assert image.dtype == torch.float32
+    assert label.shape == (5, *patch)
+    assert label.dtype == torch.int16
+    assert set(label.unique().tolist()) <= {0, 1, 2}
+    assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_batch_does_not_depend_on_what_was_made_before(dimensions: int) -> None:
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=3)
+    first = batches(configuration, **EVERYTHING)
+    wanted = [first.make(step) for step in range(6)]
+    second = batches(configuration, **EVERYTHING)
+    for step in (5, 2, 2, 0):
+        for one, other in zip(second.make(step), wanted[step], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert not torch.equal(wanted[0][0], wanted[1][0])
+    assert not torch.equal(batches(configuration, seed=1, **EVERYTHING).make(0)[0], wanted[0][0])
+
+
+def test_a_larger_batch_begins_with_the_same_free_samples() -> None:
+    small = batches(make_configuration(3, patch_voxels=[8] * 3, batch_size=4), **EVERYTHING).make(3)
+    large = batches(make_configuration(3, patch_voxels=[8] * 3, batch_size=8), **EVERYTHING).make(3)
+    # half of a batch is forced, its second half: the first two samples of both are free
+    torch.testing.assert_close(small[0][:2], large[0][:2], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(small[1][:2], large[1][:2], rtol=0, atol=0)
+
+
+def test_batches_come_in_order_from_start_to_stop() -> None:
+    maker = batches(make_configuration(2, patch_voxels=[8, 8]))
+    found = list(maker.ahead(3, 6))
+    assert [step for step, _ in found] == [3, 4, 5]
+    for step, (image, label) in found:
+        torch.testing.assert_close(image, maker.make(step)[0], rtol=0, atol=0)
+        torch.testing.assert_close(label, maker.make(step)[1], rtol=0, atol=0)
+
+
+def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask() -> None:
+    image = np.full((8, 8, 8), 5.0)
+    label = np.zeros((8, 8, 8))
+    label[:, :, :3] = OUTSIDE
+    label[:, :, 3] = IGNORE
+    label[:, :, 4] = 1
+    for nonzero_only in (True, False):
+        normalization = [{"scheme": "zscore", "nonzero_only": nonzero_only}]
+        configuration = make_configuration(3, patch_voxels=[4, 8, 8], normalization=normalization, mirror_axes=[])
+        settings = {"noise_probability": 1.0, "noise_std": [0.1, 0.1]}
+        patch, target = batches(configuration, [make_sample(image, label)], **settings).make(0)
+        outside = patch[:, 0][target == 0]
+        assert set(target.unique().tolist()) == {IGNORE, 0, 1}
+        assert bool((outside == 0).any()) == nonzero_only
+        assert (patch[:, 0][target == 1] != 0).all()
+        assert (patch[:, 0][target == IGNORE] != 0).all()
+
+
+def test_the_samples_are_not_changed() -> None:
+    of = samples()
+    copies = [(sample.image.clone(), sample.label.clone()) for sample in of]
+    configuration = make_configuration(3, patch_voxels=[12, 12, 16], normalization=[{"scheme": "zscore", "nonzero_only": True}])
+    maker = batches(configuration, of, **EVERYTHING)
+    for step in range(4):
+        maker.make(step)
+    for sample, (image, label) in zip(of, copies, strict=True):
+        torch.testing.assert_close(sample.image, image, rtol=0, atol=0)
+        torch.testing.assert_close(sample.label, label, rtol=0, atol=0)
+
+
+def test_samples_stay_where_they_are_on_a_cpu() -> None:
+    of = samples()
+    assert to_device(of, CPU) == of

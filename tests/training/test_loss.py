@@ -1,0 +1,136 @@
+"""The loss against nnU-Net's formulas, written naively with one-hot targets: values and gradients."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch.nn import functional
+
+from medseg.labels import IGNORE, Labels
+from medseg.training.loss import Loss
+
+CLASSES = Labels(structures={"a": 1, "b": 2}, ignore=9)
+REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2], ignore=9)
+MEMBERS = {"all": (1, 2), "b": (2,)}
+
+
+def one_hot(target: torch.Tensor, labels: Labels) -> torch.Tensor:
+    """(batch, outputs, ...): 1 where a voxel belongs to an output."""
+    if labels.activation == "softmax":
+        return torch.stack([(target == value).float() for value in range(3)], dim=1)
+    inside = [sum((target == value).float() for value in MEMBERS[name]) for name in labels.names]
+    return torch.stack(inside, dim=1)  # type: ignore[arg-type]
+
+
+def naive(logits: torch.Tensor, target: torch.Tensor, labels: Labels, batch_dice: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """(cross-entropy, Dice) as nnU-Net v2 has them (reference A6)."""
+    mask = (target != IGNORE)[:, None].float()
+    wanted = one_hot(target, labels)
+    if labels.activation == "softmax":
+        probability = logits.softmax(1)
+        cross_entropy = functional.cross_entropy(logits, target.long(), ignore_index=IGNORE)
+    else:
+        probability = logits.sigmoid()
+        each = -(wanted * logits.sigmoid().log() + (1 - wanted) * (-logits).sigmoid().log())
+        cross_entropy = (each * mask).sum() / (mask.sum() * logits.shape[1])
+    axes = [0, *range(2, logits.ndim)] if batch_dice else list(range(2, logits.ndim))
+    overlap = (probability * wanted * mask).sum(axes)
+    total = (probability * mask).sum(axes) + (wanted * mask).sum(axes)
+    dice = (2 * overlap + 1e-5) / (total + 1e-5).clamp(min=1e-8)
+    return cross_entropy, (dice[..., 1:] if labels.activation == "softmax" else dice).mean()
+
+
+def draw(labels: Labels, shape: Sequence[int], ignored: bool, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(seed)
+    logits = torch.randn(2, labels.outputs, *shape) * 3
+    target = torch.randint(IGNORE if ignored else 0, 3, (2, *shape), dtype=torch.int16)
+    return logits, target
+
+
+def value_and_gradient(loss: torch.Tensor, leaves: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+@pytest.mark.parametrize("shape", [(5, 6), (4, 3, 5)])
+def test_one_resolution(shape: tuple[int, ...], labels: Labels, batch_dice: bool, ignored: bool) -> None:
+    logits, target = draw(labels, shape, ignored)
+    logits.requires_grad_()
+    loss = Loss(labels, batch_dice, 1.0, 1.0, [[1] * len(shape)])
+    cross_entropy, dice = naive(logits, target, labels, batch_dice)
+    mine = value_and_gradient(loss([logits], target), [logits])
+    for one, other in zip(mine, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dice_weight", "cross_entropy_weight"), [(1.0, 0.0), (0.0, 1.0), (2.0, 0.5)])
+def test_weights_of_the_two_terms(dice_weight: float, cross_entropy_weight: float) -> None:
+    logits, target = draw(CLASSES, (4, 4), False)
+    cross_entropy, dice = naive(logits, target, CLASSES, True)
+    loss = Loss(CLASSES, True, dice_weight, cross_entropy_weight, [[1, 1]])
+    torch.testing.assert_close(loss([logits], target), cross_entropy_weight * cross_entropy - dice_weight * dice)
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_deep_supervision(labels: Labels) -> None:
+    scales = [[1, 1, 1], [1, 2, 2], [2, 4, 4]]
+    torch.manual_seed(0)
+    target = torch.randint(IGNORE, 3, (2, 4, 8, 8), dtype=torch.int16)
+    outputs = [torch.randn(2, labels.outputs, 4 // z, 8 // y, 8 // x, requires_grad=True) for z, y, x in scales]
+    terms = []
+    for weight, logits in zip((4 / 7, 2 / 7, 1 / 7), outputs, strict=True):
+        thin = functional.interpolate(target[:, None].float(), logits.shape[2:], mode="nearest-exact")[:, 0].to(target)
+        cross_entropy, dice = naive(logits, thin, labels, False)
+        terms.append(weight * (cross_entropy - dice))
+    mine = value_and_gradient(Loss(labels, False, 1.0, 1.0, scales)(outputs, target), outputs)
+    for one, other in zip(mine, value_and_gradient(torch.stack(terms).sum(), outputs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_as_many_outputs_as_scales() -> None:
+    logits, target = draw(CLASSES, (4, 4), False)
+    with pytest.raises(ValueError, match="zip"):
+        Loss(CLASSES, False, 1.0, 1.0, [[1, 1], [2, 2]])([logits], target)
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_a_batch_without_annotation_teaches_nothing(labels: Labels) -> None:
+    logits, target = draw(labels, (4, 4), False)
+    logits.requires_grad_()
+    value, gradient = value_and_gradient(Loss(labels, True, 1.0, 1.0, [[1, 1]])([logits], target * 0 + IGNORE), [logits])
+    assert value.isfinite()
+    assert not gradient.any()
+
+
+def test_ignored_voxels_have_no_gradient() -> None:
+    logits, target = draw(CLASSES, (6, 6), True)
+    logits.requires_grad_()
+    _, gradient = value_and_gradient(Loss(CLASSES, False, 1.0, 1.0, [[1, 1]])([logits], target), [logits])
+    ignored = (target == IGNORE)[:, None].expand_as(gradient)
+    assert not gradient[ignored].any()
+    assert gradient[~ignored].abs().min() > 0
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_a_perfect_answer_has_the_lowest_loss(labels: Labels) -> None:
+    _, target = draw(labels, (6, 6), False)
+    logits = one_hot(target, labels) * 60 - 30
+    assert float(Loss(labels, False, 1.0, 1.0, [[1, 1]])([logits], target)) == pytest.approx(-1, abs=1e-4)
+
+
+def test_an_absent_structure_does_not_divide_by_zero() -> None:
+    logits = torch.tensor([40.0, -40.0, -40.0])[None, :, None, None].expand(1, 3, 4, 4).clone().requires_grad_()
+    target = torch.zeros(1, 4, 4, dtype=torch.int16)
+    value, gradient = value_and_gradient(Loss(CLASSES, False, 1.0, 1.0, [[1, 1]])([logits], target), [logits])
+    assert float(value) == pytest.approx(-1, abs=1e-4)
+    assert gradient.isfinite().all()
+
+
+def test_half_precision_logits_are_summed_in_full_precision() -> None:
+    logits, target = draw(CLASSES, (64, 64), False)
+    loss = Loss(CLASSES, True, 1.0, 1.0, [[1, 1]])
+    rough = loss([logits.bfloat16()], target)
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, loss([logits.bfloat16().float()], target))
