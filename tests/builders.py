@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from medseg.case import Case
 from medseg.image import Image
-from medseg.labels import Labels
 from medseg.models.run import make_network
 from medseg.plan_file import validate_plan
 from medseg.preprocessing.cache import Sample

@@ -9,8 +9,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image as pillow
 
+torch.set_num_threads(1)  # the tensors of tests are tiny; more threads only wait for each other
 DATA = Path(os.environ.get("MEDSEG_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 

@@ -27,9 +27,14 @@ def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
 def test_a_block_that_is_cut_short_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "weights"
     path.write_text("old")
-    with pytest.raises(error), atomic(path) as temporary:
-        temporary.write_text("half of the n")
-        raise error
+
+    def write_half() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

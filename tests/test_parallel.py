@@ -85,9 +85,8 @@ def test_a_callback_can_stop_the_work() -> None:
         if event.done == 2:
             raise Cancelled
 
-    seen = []
+    seen: list[int] = []
     with pytest.raises(Cancelled):
-        for item in track(range(5), "read", 5, stop):
-            seen.append(item)
+        seen.extend(track(range(5), "read", 5, stop))
     assert seen == [0, 1]
     assert list(track(range(3), "read", 3, silent)) == [0, 1, 2]

@@ -191,7 +191,7 @@ def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
 def test_a_file_that_holds_something_else_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
-    with pytest.raises(PlanError, match="x.yaml is not a plan: expected keys and values"):
+    with pytest.raises(PlanError, match=r"x\.yaml is not a plan: expected keys and values"):
         load_plan(path)
 
 

@@ -29,8 +29,8 @@ TRAINING_PER_TEST = 4
 _LONG = 400.0  # a radius along z that makes a cylinder
 _LARGEST_MOVABLE = 60.0
 _EDGE_MM, _FAR = 1.6, 30.0
-_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.08, 3.0, 0.025
-_BUMPS, _WARP_MM = 0.08, 5.0
+_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.07, 2.5, 0.025
+_BUMPS, _WARP_MM = 0.08, 4.0
 _BIAS, _TEXTURE, _NOISE = 0.1, 0.045, 0.025
 
 
@@ -52,35 +52,35 @@ class _Part:
 
 # In painting order: a later part covers an earlier one. The midpoint of the body is (0, 0, 0).
 _ATLAS = (
-    _Part((0, 0, 0), (_LONG, 88, 112), 0.92),  # skin and fat
-    _Part((0, -2, 0), (_LONG, 76, 99), 0.28),  # muscle
-    _Part((0, 4, 0), (_LONG, 66, 90), 0.80),  # fat within
-    _Part((0, -62, 30), (_LONG, 13, 22), 0.27),  # muscles of the back
-    _Part((0, -62, -30), (_LONG, 13, 22), 0.27),
-    _Part((-60, -38, 28), (58, 14, 13), 0.29, lean=-0.12),  # psoas
-    _Part((-60, -38, -28), (58, 14, 13), 0.29, lean=0.12),
-    _Part((98, -8, 50), (50, 56, 42), 0.07),  # lungs
-    _Part((98, -8, -50), (50, 56, 42), 0.07),
-    _Part((80, 18, -20), (32, 30, 34), 0.34),  # heart
-    _Part((-48, 32, 46), (24, 20, 26), 0.66),  # gut
-    _Part((-58, 26, -4), (22, 18, 22), 0.72),
-    _Part((-40, 30, -46), (24, 22, 24), 0.67),
-    _Part((-30, -4, -62), (40, 16, 15), 0.70),
-    _Part((20, 20, -44), (28, 26, 28), 0.68),  # stomach
+    _Part((0, 0, 0), (_LONG, 88, 112), 0.30),  # skin and fat
+    _Part((0, -2, 0), (_LONG, 76, 99), 0.42),  # muscle
+    _Part((0, 4, 0), (_LONG, 66, 90), 0.26),  # fat within
+    _Part((0, -64, 30), (_LONG, 11, 22), 0.42),  # muscles of the back
+    _Part((0, -64, -30), (_LONG, 11, 22), 0.42),
+    _Part((-60, -38, 30), (58, 14, 13), 0.42, lean=-0.12),  # psoas
+    _Part((-60, -38, -30), (58, 14, 13), 0.42, lean=0.12),
+    _Part((98, -8, 50), (50, 56, 42), 0.06),  # lungs
+    _Part((98, -8, -50), (50, 56, 42), 0.06),
+    _Part((80, 18, -20), (32, 30, 34), 0.80),  # heart
+    _Part((-48, 32, 46), (24, 20, 26), 0.48),  # gut
+    _Part((-58, 26, -4), (22, 18, 22), 0.56),
+    _Part((-40, 30, -46), (24, 22, 24), 0.44),
+    _Part((-34, 4, -66), (36, 14, 13), 0.52),
+    _Part((20, 22, -42), (28, 26, 26), 0.38),  # stomach
     _Part((-8, 4, -6), (9, 9, 36), 0.62),  # pancreas
-    _Part((-32, -42, 51), (44, 24, 25), 0.54, "kidney_right", lean=-0.15),
-    _Part((-32, -36, 38), (14, 7, 12), 0.82),  # fat at the hilum
-    _Part((-22, -42, -53), (44, 24, 25), 0.54, "kidney_left", lean=0.15),
-    _Part((-22, -36, -40), (14, 7, 12), 0.82),
-    _Part((30, -28, -71), (38, 30, 20), 0.40, "spleen", lean=0.1),
-    _Part((30, 4, 50), (50, 48, 44), 0.48, "liver"),
-    _Part((38, 26, 4), (25, 25, 50), 0.48, "liver"),
-    _Part((30, 4, 40), (40, 6, 6), 0.30, "liver", lean=0.4, within="liver"),  # a vein
-    _Part((-8, 24, 46), (17, 12, 12), 0.95),  # gall bladder
-    _Part((0, -68, 0), (_LONG, 7, 9), 0.95),  # spinal canal
-    _Part((0, -44, 0), (_LONG, 17, 20), 0.58, "spine"),
-    _Part((0, -20, 16), (_LONG, 8, 11), 0.24),  # vena cava
-    _Part((0, -19, -9), (_LONG, 10, 10), 0.16, "aorta"),
+    _Part((-32, -40, 54), (44, 25, 26), 0.90, "kidney_right", lean=-0.15),
+    _Part((-32, -34, 40), (14, 7, 12), 0.30),  # fat at the hilum
+    _Part((-22, -40, -55), (44, 25, 26), 0.90, "kidney_left", lean=0.15),
+    _Part((-22, -34, -41), (14, 7, 12), 0.30),
+    _Part((32, -24, -70), (40, 34, 22), 0.76, "spleen", lean=0.1),
+    _Part((30, 4, 50), (50, 48, 44), 0.64, "liver"),
+    _Part((38, 26, 4), (25, 25, 50), 0.64, "liver"),
+    _Part((30, 4, 40), (40, 6, 6), 0.85, "liver", lean=0.4, within="liver"),  # a vein
+    _Part((-8, 24, 46), (17, 12, 12), 0.18),  # gall bladder
+    _Part((0, -68, 0), (_LONG, 7, 9), 0.16),  # spinal canal
+    _Part((0, -44, 0), (_LONG, 19, 22), 0.52, "spine"),
+    _Part((0, -20, 17), (_LONG, 8, 11), 0.92),  # vena cava
+    _Part((0, -17, -10), (_LONG, 12, 12), 1.00, "aorta"),
 )
 
 
@@ -117,7 +117,7 @@ def make_phantom(folder: Path, cases: int, seed: int, callback: Callback = silen
 
 
 def phantom_case(seed: int, number: int) -> tuple[Image, Image]:
-    """Scan and label map of one case, (1, z, y, x) of whole numbers, about 32 x 72 x 72 voxels of 5 x 3.5 x 3.5 mm."""
+    """Scan and label map of one case, (1, z, y, x) of whole numbers, about 27 x 56 x 64 voxels of 6 x 4 x 4 mm."""
     rng = np.random.default_rng((seed, number))
     shape, affine = _grid(rng)
     position = _position(rng, shape, affine)
@@ -137,9 +137,9 @@ def phantom_case(seed: int, number: int) -> tuple[Image, Image]:
 
 def _grid(rng: np.random.Generator) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
     """Shape and RAS affine; three in four cases share a spacing, the others come from another protocol."""
-    spacing_zyx = np.array([5.0, 3.5, 3.5])
+    spacing_zyx = np.array([6.0, 4.0, 4.0])
     if rng.random() < 0.25:
-        spacing_zyx = np.array([rng.choice([4.0, 6.0]), *[rng.choice([3.0, 4.0])] * 2])
+        spacing_zyx = np.array([rng.choice([5.0, 7.0]), *[rng.choice([3.5, 4.5])] * 2])
     extent_mm = np.array([160.0, 222.0, 256.0]) * rng.uniform(0.93, 1.07, 3)
     z, y, x = np.rint(extent_mm / spacing_zyx).astype(int).tolist()
     affine = np.diag([*spacing_zyx[::-1], 1.0])
@@ -155,7 +155,7 @@ def _position(
     grid = np.stack(np.meshgrid(*x_y_z[::-1], indexing="ij")).astype(np.float32)
     grid -= (rng.normal(0, 1, 3) * (8, 4, 4)).reshape(3, 1, 1, 1)
     pose = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad(rng.normal(0, (7, 2.5, 2.5)))):
+    for axis, angle in enumerate(np.deg2rad(rng.normal(0, (5, 2, 2)))):
         i, j = (other for other in range(3) if other != axis)
         turn = np.eye(3)
         turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)

@@ -257,8 +257,8 @@ def _figures(case: CaseScore, name: str) -> dict[str, Any]:
     overlap = case.overlaps[name]
     return {
         **{figure: getattr(overlap, figure) for figure in _FIGURES},
-        "volume_reference": case.volume_reference(name),
-        "volume_prediction": case.volume_prediction(name),
+        "volume_reference": _tidy(case.volume_reference(name)),
+        "volume_prediction": _tidy(case.volume_prediction(name)),
         "empty": _empty(overlap),
     }
 
@@ -268,6 +268,11 @@ def _empty(overlap: Overlap) -> str:
     if not overlap.n_reference and not overlap.n_prediction:
         return "both"
     return "reference" if not overlap.n_reference else "prediction" if not overlap.n_prediction else ""
+
+
+def _tidy(volume: float) -> float:
+    """Without the rounding errors of an affine's determinant (4.000000000000003)."""
+    return float(f"{volume:.9g}")
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

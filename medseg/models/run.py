@@ -106,8 +106,8 @@ def load_model(
     for fold in chosen[1:]:
         if _essence(load_plan(folder / f"fold_{fold}" / PLAN, overrides), name) != _essence(plan, name):
             raise ModelError(
-                f"The folds {chosen[0]} and {fold} of {folder} were trained with different plans, so they cannot be averaged.",
-                "Choose folds that belong together, or train one of them anew.",
+                f"The folds {chosen[0]} and {fold} of {folder} were trained with different plans.",
+                "They cannot be averaged: choose folds that belong together, or train one of them anew.",
             )
     networks = tuple(_load_fold(folder / f"fold_{fold}", plan, name, factory).to(device) for fold in chosen)
     return Model(plan, name, tuple(chosen), networks, folder)

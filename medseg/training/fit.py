@@ -29,6 +29,7 @@ Validate = Callable[[torch.nn.Module], dict[str, float | None]]
 CHECKPOINT_SECONDS = 60.0
 _LOG_EVERY = 10
 _WARM_UP_STEPS = 3
+_MOST_MEASURED = 1000
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def seconds_per_step(network: torch.nn.Module, samples: Sequence[Sample], setup:
     batches = Batches(samples, setup.configuration, setup.plan.training, setup.device)
     trainer = Trainer(deepcopy(network), setup)
     times = [time.monotonic()]
-    with closing(batches.ahead(0, setup.steps)) as stream:
+    with closing(batches.ahead(0, _MOST_MEASURED)) as stream:
         for _, (image, target) in stream:
             trainer.step(0, image, target).item()
             times.append(time.monotonic())

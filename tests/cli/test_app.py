@@ -38,7 +38,7 @@ def test_help_imports_nothing_heavy():
         (["plan", "nowhere"], "nowhere", None),
         (["train"], "no plan", "medseg plan"),
         (["predict", "nowhere", "out"], "no trained model", "medseg train"),
-        (["evaluate", "nowhere", "elsewhere"], "nowhere", None),
+        (["evaluate", "nowhere", "elsewhere"], "no file or folder elsewhere", None),
         (["train", "--device", "tpu"], "no plan", None),
     ],
 )

@@ -32,9 +32,10 @@ def test_two_folders(folders):
     first, second = result.summary.cases
     assert (first.case, first.overlaps["liver"].dice, first.overlaps["spleen"].dice) == ("a", 6 / 8, 6 / 7)
     assert (second.case, second.dice_mean) == ("b", 1)
-    assert (first.volume_reference("spleen"), first.volume_prediction("spleen")) == (4, 3)  # 8 and 6 voxels of 0.5 ml
+    assert first.volume_reference("spleen") == pytest.approx(8 * 0.5)  # ml
+    assert first.volume_prediction("spleen") == pytest.approx(6 * 0.5)
     assert result.summary.dice_mean == pytest.approx(((6 / 8 + 1) / 2 + (6 / 7 + 1) / 2) / 2)
-    # per slice and case: background 7 agree of 8 and 9 in `a`, 8 of 8 in `b`; the slices cancel
+    # per slice, first `a` then `b`: agreeing voxels over those that either side has; the number of slices cancels
     background, liver, spleen = (7 + 8) / (10 + 8), (3 + 4) / (5 + 4), (3 + 4) / (4 + 4)
     assert result.summary.miou == pytest.approx((background + liver + spleen) / 3)
     assert not result.failed
@@ -118,7 +119,7 @@ def test_bad_cases_are_named_and_do_not_end_the_run(folders, save_nifti):
     result = evaluate(pred, ref, ORGANS)
     assert [case.case for case in result.summary.cases] == ["a", "b"]
     assert list(result.failed) == ["cut", "moved", "odd", "torn", "twice"]
-    assert "1 voxels apart" in result.failed["moved"]
+    assert "2 voxels apart" in result.failed["moved"]
     assert "(2, 4, 4) and (1, 4, 4)" in result.failed["cut"]
     assert "label values 3, 6" in result.failed["odd"]
     assert "torn.nii.gz" in result.failed["torn"]
@@ -240,7 +241,7 @@ def test_shifted_hippocampus(data_dir, tmp_path):
     assert list(result.summary.structures) == ["Anterior", "Posterior"]
     assert [case.case for case in result.summary.cases] == cases
     unmoved, one, two = (case.dice_mean for case in result.summary.cases)
-    assert unmoved == 1 > one > 0.85 > two > 0.6
+    assert unmoved == 1 > one > 0.8 > two > 0.6
     assert len(result.summary.without_prediction) == 197
     volumes = result.summary.cases[0]
     assert 1 < volumes.volume_reference("Anterior") < 3  # ml

@@ -123,7 +123,7 @@ def test_evaluate_scores_what_predict_wrote(trained, data_dir, tmp_path):
 
 @pytest.mark.real
 def test_a_budget_fixes_the_number_of_steps_and_keeps_to_the_time(trained, data_dir, tmp_path):
-    place, planned, _ = trained
+    place, _, _ = trained
     other = tmp_path / "other"
     shutil.copytree(place / "plans", other / "plans")
     options = medseg.TrainOptions(budget_seconds=25, device="cpu", data=data_dir / "hippocampus")

@@ -33,7 +33,11 @@ def make_threshold(configuration: Configuration, channels: int, outputs: int) ->
 
 
 def threshold_plan(**others: Any) -> Plan:
-    configuration = {"normalization": [{"scheme": "none"}], "patch_voxels": [8, 8, 8], **others.pop("configuration", {})}
+    configuration = {
+        "normalization": [{"scheme": "none"}],
+        "patch_voxels": [8, 8, 8],
+        **others.pop("configuration", {}),
+    }
     labels = {"structures": {"one": 4, "two": 7}}
     return make_plan(others.pop("dimensions", 3), configuration, labels=labels, **others)
 

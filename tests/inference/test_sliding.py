@@ -115,7 +115,9 @@ def test_the_networks_keep_their_mode() -> None:
     configuration = make_configuration(2, patch_voxels=[8, 8])
     (network,) = make_networks(2, 1)
     network.train()
-    result = predict_logits([network], torch.randn(2, 1, 8, 8), configuration, Inference.model_validate(INFERENCE), torch.float32)
+    result = predict_logits(
+        [network], torch.randn(2, 1, 8, 8), configuration, Inference.model_validate(INFERENCE), torch.float32
+    )
     assert network.training
     assert not result.requires_grad
 

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from builders import GOLDENS, NNUNET
 
 from medseg.errors import ModelError
 from medseg.models.nnunet import plan_from_nnunet, plan_to_nnunet
 from medseg.plan_file import dump_plan, load_plan
 from medseg.planning.planner import plan_from_fingerprint
 
+needs_goldens = pytest.mark.skipif(not GOLDENS.is_dir(), reason=f"no goldens in {GOLDENS}; set MEDSEG_TEST_GOLDENS")
 MODELS = ["plain3d", "plain3d_small_patch", "resenc3d", "aniso3d", "plain2d", "regions3d"]
 
 
@@ -16,39 +18,39 @@ def _read(folder, name):
     return json.loads((folder / name).read_text())
 
 
-@pytest.mark.real
+@needs_goldens
 @pytest.mark.parametrize("model", MODELS)
-def test_golden_plans_survive_the_way_there_and_back_through_a_file(goldens_dir, tmp_path, model):
-    folder = goldens_dir / "nnunet" / model / "model"
+def test_golden_plans_survive_the_way_there_and_back_through_a_file(tmp_path, model):
+    folder = NNUNET / model / "model"
     plans, dataset = _read(folder, "plans.json"), _read(folder, "dataset.json")
     path = tmp_path / "plan.yaml"
     path.write_text(dump_plan(plan_from_nnunet(plans, dataset)))
     assert plan_to_nnunet(load_plan(path)) == plans
 
 
-@pytest.mark.real
-def test_regions_keep_their_values_and_order(goldens_dir):
-    folder = goldens_dir / "nnunet" / "regions3d" / "model"
+@needs_goldens
+def test_regions_keep_their_values_and_order():
+    folder = NNUNET / "regions3d" / "model"
     labels = plan_from_nnunet(_read(folder, "plans.json"), _read(folder, "dataset.json")).labels
     assert labels.activation == "sigmoid"
     assert labels.structures == {"whole": [1, 2], "anterior": 1}
     assert labels.written_values == {"whole": 2, "anterior": 1}
 
 
-@pytest.mark.real
-def test_an_edited_plan_is_exported_as_edited(goldens_dir):
-    folder = goldens_dir / "nnunet" / "plain3d" / "model"
+@needs_goldens
+def test_an_edited_plan_is_exported_as_edited():
+    folder = NNUNET / "plain3d" / "model"
     plan = plan_from_nnunet(_read(folder, "plans.json"), _read(folder, "dataset.json"))
     plan.configurations["3d_fullres"]["batch_size"] = 5
     assert plan_to_nnunet(plan)["configurations"]["3d_fullres"]["batch_size"] == 5
 
 
-@pytest.mark.real
-def test_an_unknown_network_is_named(goldens_dir):
-    folder = goldens_dir / "nnunet" / "plain3d" / "model"
+@needs_goldens
+def test_an_unknown_network_is_named():
+    folder = NNUNET / "plain3d" / "model"
     plans = _read(folder, "plans.json")
     plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = "somewhere.Primus"
-    with pytest.raises(ModelError, match="somewhere.Primus"):
+    with pytest.raises(ModelError, match=r"somewhere\.Primus"):
         plan_from_nnunet(plans, _read(folder, "dataset.json"))
 
 

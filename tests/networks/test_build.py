@@ -92,7 +92,9 @@ def test_devices() -> None:
         choose_device("tpu")
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_precision_by_name(name: str, dtype: torch.dtype) -> None:
     assert choose_precision(name, torch.device("cpu")) == dtype
 
@@ -109,9 +111,14 @@ def test_autocast_follows_the_precision() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluating_restores_the_mode_even_after_an_error(training: bool) -> None:
     network = torch.nn.Linear(2, 2).train(training)
-    with pytest.raises(RuntimeError, match="inside"), evaluating(network):
-        assert not network.training
-        assert not network(torch.zeros(1, 2)).requires_grad
-        raise RuntimeError("inside")
+
+    def predict_badly() -> None:
+        with evaluating(network):
+            assert not network.training
+            assert not network(torch.zeros(1, 2)).requires_grad
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        predict_badly()
     assert network.training == training
     assert network(torch.zeros(1, 2)).requires_grad

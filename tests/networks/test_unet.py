@@ -25,7 +25,9 @@ NETWORKS = {
     "plain deep": network_section(3, 4, blocks=[2, 1, 2, 1], decoder_convolutions=[2, 1, 2]),
     "plain two stages": network_section(2, 2),
     "plain without bias": network_section(2, 3, bias=False),
-    "plain uneven": network_section(2, 3, features=[3, 5, 5], kernels=[[3, 5], [1, 3], [3, 1]], strides=[[1, 1], [2, 1], [3, 2]]),
+    "plain uneven": network_section(
+        2, 3, features=[3, 5, 5], kernels=[[3, 5], [1, 3], [3, 1]], strides=[[1, 1], [2, 1], [3, 2]]
+    ),
     "residual 3d": network_section(3, 3, "residual_unet", blocks=[1, 2, 3]),
     "residual 2d": network_section(2, 3, "residual_unet", blocks=[2, 1, 2]),
     "residual anisotropic": network_section(3, 3, "residual_unet", blocks=[1, 2, 2], **ANISOTROPIC),
@@ -69,7 +71,9 @@ def plain_forward(weights: dict[str, torch.Tensor], network: Network, x: torch.T
         weight, bias = weights[f"{name}.conv.weight"], weights.get(f"{name}.conv.bias")
         padding = [(size - 1) // 2 for size in weight.shape[2:]]
         x = convolution(x, weight, bias, tuple(stride), tuple(padding))
-        x = functional.instance_norm(x, weight=weights[f"{name}.norm.weight"], bias=weights[f"{name}.norm.bias"], eps=1e-5)
+        x = functional.instance_norm(
+            x, weight=weights[f"{name}.norm.weight"], bias=weights[f"{name}.norm.bias"], eps=1e-5
+        )
         return functional.leaky_relu(x, 0.01) if activate else x
 
     def residual(x: torch.Tensor, name: str, stride: Sequence[int]) -> torch.Tensor:
@@ -223,7 +227,7 @@ def test_the_input_is_not_changed() -> None:
 def test_weights_start_as_nnunets_do(network: Network) -> None:
     torch.manual_seed(0)
     unet = UNet(network, 2, 3, residual=network.name == "residual_unet")
-    for name, parameter in unet.named_parameters():
+    for name, parameter in unet.state_dict().items():
         if name.endswith("second.norm.weight"):
             assert not parameter.any()  # a residual block starts as its shortcut
         elif name.endswith("norm.weight"):
@@ -233,4 +237,4 @@ def test_weights_start_as_nnunets_do(network: Network) -> None:
         elif parameter.numel() > 1000:
             fan_in = parameter[0].numel()  # Kaiming normal for a leaky ReLU of slope 0.01
             assert float(parameter.std()) == pytest.approx((2 / (1 + 0.01**2) / fan_in) ** 0.5, rel=0.1)
-            assert float(parameter.mean()) == pytest.approx(0, abs=3 * float(parameter.std()) / parameter.numel() ** 0.5)
+            assert abs(float(parameter.mean())) < 4 * float(parameter.std()) / parameter.numel() ** 0.5

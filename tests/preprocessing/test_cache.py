@@ -177,7 +177,15 @@ def test_the_nonzero_mask_reaches_the_sample(tmp_path: Path, save_nifti: SaveNif
 def test_ct_statistics_are_part_of_the_recipe(tmp_path: Path, case: Case) -> None:
     counts = []
     for mean in (0.0, 5.0):
-        intensity = {"mean": mean, "median": 0, "std": 1, "min": 0, "max": 9, "percentile_00_5": 0, "percentile_99_5": 9}
+        intensity = {
+            "mean": mean,
+            "median": 0,
+            "std": 1,
+            "min": 0,
+            "max": 9,
+            "percentile_00_5": 0,
+            "percentile_99_5": 9,
+        }
         values = plan_values(data={**plan_values()["data"], "intensities": [intensity]})
         load([case], validate_plan(values, {}, "x"), tmp_path / "cache")
         counts.append(len(list((tmp_path / "cache").iterdir())))

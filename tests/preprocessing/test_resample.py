@@ -38,7 +38,9 @@ def zoom(array: NDArray, shape: Sequence[int], order: int) -> NDArray[np.float64
     return np.clip(ndimage.zoom(wide, factors, order=order, mode="nearest", grid_mode=True), wide.min(), wide.max())
 
 
-def across_slices(array: NDArray, shape: Sequence[int], axis: int, order: int, order_across: int) -> NDArray[np.float64]:
+def across_slices(
+    array: NDArray, shape: Sequence[int], axis: int, order: int, order_across: int
+) -> NDArray[np.float64]:
     """nnU-Net's separate axis: every slice by itself, then along the axis at the centres of the new voxels."""
     in_plane = [size for place, size in enumerate(shape) if place != axis]
     slices = np.stack([zoom(one, in_plane, order) for one in np.moveaxis(array, axis, 0)], axis=axis)
@@ -149,7 +151,9 @@ def test_labels_of_slices_apart(old: tuple[int, ...], new: tuple[int, ...], axis
 def test_labels_with_other_orders(order: int) -> None:
     label = blobs((9, 8, 7), (0, 1, 2))
     for shape in ((13, 12, 5), (5, 8, 11)):
-        np.testing.assert_array_equal(resample_label(label, shape, how(order), None), one_mask_at_a_time(label, shape, order))
+        np.testing.assert_array_equal(
+            resample_label(label, shape, how(order), None), one_mask_at_a_time(label, shape, order)
+        )
 
 
 def test_a_tie_goes_to_the_higher_value_and_before_all_to_ignore() -> None:

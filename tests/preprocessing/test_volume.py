@@ -21,7 +21,9 @@ LABELS = Labels(structures={"one": 3, "two": 200})
 REGIONS = Labels(structures={"both": [3, 200], "two": 200}, activation="sigmoid", region_values=[3, 200])
 
 
-def turned(axes: tuple[int, ...], signs: tuple[int, ...], spacing_ras: tuple[float, float, float]) -> NDArray[np.float64]:
+def turned(
+    axes: tuple[int, ...], signs: tuple[int, ...], spacing_ras: tuple[float, float, float]
+) -> NDArray[np.float64]:
     """An affine whose stored axis i (x, y, z) runs along world axis `axes[i]`."""
     affine = np.zeros((4, 4))
     for stored, (world, sign) in enumerate(zip(axes, signs, strict=True)):
@@ -78,7 +80,9 @@ def test_there_and_back_is_exact_without_resampling(mode: str, axes: tuple[int, 
 
 def test_one_anatomy_gives_one_network_input_in_any_orientation() -> None:
     array, label = scan_with_border(0)
-    plan = make_plan(configuration={"spacing_mm": [2.0, 1.5, 1.2]}, orientation="canonical", transpose_forward=[0, 1, 2])
+    plan = make_plan(
+        configuration={"spacing_mm": [2.0, 1.5, 1.2]}, orientation="canonical", transpose_forward=[0, 1, 2]
+    )
     inputs = []
     for axes, signs in ORIENTATIONS:
         affine = turned(axes, signs, (1.0, 1.5, 2.5))
@@ -101,7 +105,9 @@ def test_there_and_back_nearly_is_the_label_with_resampling(spacing: tuple[float
     configuration = plan.configuration("main")
     volume = prepare(image, plan, configuration, label)
     assert volume.label is not None
-    assert volume.image.shape[1:] == tuple(round(n * mm) for n, mm in zip((44, 14, 40), (spacing[2], *spacing[:2]), strict=True))
+    assert volume.image.shape[1:] == tuple(
+        round(n * mm) for n, mm in zip((44, 14, 40), (spacing[2], *spacing[:2]), strict=True)
+    )
     answer = restore(logits_of(volume.label, LABELS), volume.geometry, LABELS, configuration)
     for index, value in enumerate(LABELS.values):
         mine, reference = answer == value, label == index
@@ -200,6 +206,8 @@ def test_the_input_is_not_changed() -> None:
 def test_network_inputs_equal_nnunets(model: str, case: str) -> None:
     plan: Plan = golden_plan(model)
     theirs = np.load(NNUNET / model / "preprocessed.npz")[case]
-    mine = prepare(read_image(NNUNET / "scans" / f"{case}_0000.nii.gz"), plan, plan.configuration(plan.default_configuration))
+    mine = prepare(
+        read_image(NNUNET / "scans" / f"{case}_0000.nii.gz"), plan, plan.configuration(plan.default_configuration)
+    )
     assert mine.image.shape == theirs.shape
     assert np.abs(mine.image - theirs).max() < 1e-3 * np.ptp(theirs)

@@ -37,7 +37,9 @@ def sliced(array: NDArray, start: Sequence[int], size: Sequence[int], fill: floa
     return wide[tuple(slice(low + margin, low + margin + length) for low, length in zip(start, size, strict=True))]
 
 
-def cut(sample: Sample, start: tuple[int, int, int], size: Sequence[int], matrix: NDArray | None) -> tuple[NDArray, NDArray]:
+def cut(
+    sample: Sample, start: tuple[int, int, int], size: Sequence[int], matrix: NDArray | None
+) -> tuple[NDArray, NDArray]:
     image, label = gather(sample, Draw(0, start, matrix), size, CPU)
     assert image.shape == (1, *size)
     assert label.shape == tuple(size)
@@ -101,7 +103,9 @@ def test_an_oblique_patch_equals_scipys_interpolation() -> None:
     where = np.tensordot(matrix, offset, axes=1) + centre[:, None, None, None]
     mine, mine_label = cut(sample, start, size, matrix)
     np.testing.assert_allclose(mine, ndimage.map_coordinates(image, where, order=1, mode="constant"), atol=1e-4)
-    np.testing.assert_array_equal(mine_label, ndimage.map_coordinates(label, where, order=0, mode="constant", cval=OUTSIDE))
+    np.testing.assert_array_equal(
+        mine_label, ndimage.map_coordinates(label, where, order=0, mode="constant", cval=OUTSIDE)
+    )
 
 
 def test_what_a_rotated_patch_sees_beyond_the_volume_is_zero_and_outside() -> None:
@@ -263,7 +267,11 @@ def test_brightness_multiplies_each_channel() -> None:
 def test_contrast_spreads_around_the_mean_within_the_old_range() -> None:
     image = batch(shape=(20, 20))
     result = run(image, contrast_probability=1.0)
-    mean, low, high = image.mean((2, 3), keepdim=True), image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
+    mean, low, high = (
+        image.mean((2, 3), keepdim=True),
+        image.amin((2, 3), keepdim=True),
+        image.amax((2, 3), keepdim=True),
+    )
     inner = (image - mean).abs().flatten(2).argsort(2)[:, :, 100]  # a voxel that no factor takes to the old range
     factors = ((result - mean) / (image - mean)).flatten(2).gather(2, inner[..., None])
     two_sided(factors.flatten().double().numpy(), 0.75, 1.25)
@@ -271,7 +279,9 @@ def test_contrast_spreads_around_the_mean_within_the_old_range() -> None:
     torch.testing.assert_close(result, stretched.maximum(low).minimum(high), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("limits", "low", "high"), [([1.2, 1.5], 1.2, 1.5), ([0.5, 0.8], 0.5, 0.8), ([1.0, 1.3], 1.0, 1.3)])
+@pytest.mark.parametrize(
+    ("limits", "low", "high"), [([1.2, 1.5], 1.2, 1.5), ([0.5, 0.8], 0.5, 0.8), ([1.0, 1.3], 1.0, 1.3)]
+)
 def test_limits_on_one_side_of_one_are_kept(limits: list[float], low: float, high: float) -> None:
     image = batch(200, 1)
     factors = (run(image, brightness_probability=1.0, brightness_factor=limits) / image)[:, 0, 0, 0].double().numpy()
@@ -329,7 +339,11 @@ def test_gamma_is_drawn_on_both_sides_of_one() -> None:
 
 def test_a_constant_patch_stays_constant_and_finite() -> None:
     image = torch.full((30, 1, 6, 6), 2.0)
-    every = {name: 1.0 for name in [*WHOLE_SAMPLES, *BY_CHANNEL] if name not in ("noise_probability", "brightness_probability")}
+    every = {
+        name: 1.0
+        for name in [*WHOLE_SAMPLES, *BY_CHANNEL]
+        if name not in ("noise_probability", "brightness_probability")
+    }
     torch.testing.assert_close(run(image, **every), image, rtol=1e-4, atol=1e-4)
 
 

@@ -32,7 +32,9 @@ def samples(shape: tuple[int, ...] = (10, 12, 14), count: int = 3) -> list[Sampl
     return [make_sample(rng.normal(size=shape), rng.integers(0, 3, size=shape), name=str(n)) for n in range(count)]
 
 
-def batches(configuration: Configuration, of: list[Sample] | None = None, seed: int = 0, **augmentation: Any) -> Batches:
+def batches(
+    configuration: Configuration, of: list[Sample] | None = None, seed: int = 0, **augmentation: Any
+) -> Batches:
     settings = make_augmentation(**augmentation).model_dump()
     return Batches(of or samples(), configuration, make_training(seed=seed, augmentation=settings), CPU)
 
@@ -99,7 +101,9 @@ def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask()
 def test_the_samples_are_not_changed() -> None:
     of = samples()
     copies = [(sample.image.clone(), sample.label.clone()) for sample in of]
-    configuration = make_configuration(3, patch_voxels=[12, 12, 16], normalization=[{"scheme": "zscore", "nonzero_only": True}])
+    configuration = make_configuration(
+        3, patch_voxels=[12, 12, 16], normalization=[{"scheme": "zscore", "nonzero_only": True}]
+    )
     maker = batches(configuration, of, **EVERYTHING)
     for step in range(4):
         maker.make(step)

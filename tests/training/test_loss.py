@@ -22,7 +22,9 @@ def one_hot(target: torch.Tensor, labels: Labels) -> torch.Tensor:
     return torch.stack(inside, dim=1)  # type: ignore[arg-type]
 
 
-def naive(logits: torch.Tensor, target: torch.Tensor, labels: Labels, batch_dice: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def naive(
+    logits: torch.Tensor, target: torch.Tensor, labels: Labels, batch_dice: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(cross-entropy, Dice) as nnU-Net v2 has them (reference A6)."""
     mask = (target != IGNORE)[:, None].float()
     wanted = one_hot(target, labels)
@@ -99,7 +101,9 @@ def test_as_many_outputs_as_scales() -> None:
 def test_a_batch_without_annotation_teaches_nothing(labels: Labels) -> None:
     logits, target = draw(labels, (4, 4), False)
     logits.requires_grad_()
-    value, gradient = value_and_gradient(Loss(labels, True, 1.0, 1.0, [[1, 1]])([logits], target * 0 + IGNORE), [logits])
+    value, gradient = value_and_gradient(
+        Loss(labels, True, 1.0, 1.0, [[1, 1]])([logits], target * 0 + IGNORE), [logits]
+    )
     assert value.isfinite()
     assert not gradient.any()
 

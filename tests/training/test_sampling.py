@@ -36,7 +36,9 @@ def marked_sample(shape: tuple[int, ...], **voxels: tuple[int, ...]) -> Sample:
 def draws(
     samples: list[Sample], configuration: Configuration, number: int = 0, count: int = DRAWS, **augmentation: Any
 ) -> list[Draw]:
-    sampler = Sampler(samples, configuration, make_training(augmentation=make_augmentation(**augmentation).model_dump()))
+    sampler = Sampler(
+        samples, configuration, make_training(augmentation=make_augmentation(**augmentation).model_dump())
+    )
     return [sampler.draw(generator(0, step, number), number) for step in range(count)]
 
 
@@ -156,7 +158,9 @@ def test_a_case_without_structures_is_taken_anywhere() -> None:
 
 def test_where_voxels_are_ignored_free_patches_are_centred_on_annotated_ones() -> None:
     sample = marked_sample((30, 30, 30), a=(9, 9, 9))
-    places = torch.tensor([np.ravel_multi_index((20, 20, 20), (30, 30, 30)), np.ravel_multi_index((9, 9, 9), (30, 30, 30))])
+    places = torch.tensor(
+        [np.ravel_multi_index((20, 20, 20), (30, 30, 30)), np.ravel_multi_index((9, 9, 9), (30, 30, 30))]
+    )
     sample = Sample(sample.case, sample.image, sample.label, sample.locations, places)
     assert_even([draw.start for draw in draws([sample], cube(8, 0))], [(16, 16, 16), (5, 5, 5)])
     assert {draw.start for draw in draws([sample], cube(8, 0), number=1, count=50)} == {(5, 5, 5)}

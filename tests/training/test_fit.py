@@ -1,0 +1,307 @@
+"""The loop, on problems of seconds: it learns, repeats, resumes, and stops when it has gone wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import make_augmentation, make_plan, make_sample, make_training, network_values
+from scipy import ndimage
+
+from medseg.errors import Cancelled, MedsegError, ModelError
+from medseg.inference.sliding import predict_logits
+from medseg.models.run import make_network
+from medseg.preprocessing.cache import Sample
+from medseg.progress import Progress, silent
+from medseg.schema import Plan
+from medseg.training import fit as fit_module
+from medseg.training.checkpoint import load_checkpoint
+from medseg.training.fit import Setup, Trainer, fit, make_optimizer, seconds_per_step
+from medseg.training.log import read_log
+
+CPU = torch.device("cpu")
+CHECKPOINT = "checkpoint.pt"
+
+
+def blob_samples(shape: tuple[int, ...], count: int = 3) -> list[Sample]:
+    """Noisy scans of blobs at two intensities."""
+    samples = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        sigma = [0 if size == 1 else 3 for size in shape]
+        height = ndimage.gaussian_filter(rng.normal(size=shape), sigma, mode="wrap")
+        label = (height > np.quantile(height, 0.6)).astype(int) + (height > np.quantile(height, 0.85))
+        samples.append(make_sample(label - 0.5 + 0.2 * rng.normal(size=shape), label, name=str(number)))
+    return samples
+
+
+def plan_of(dimensions: int, **training: Any) -> Plan:
+    stages = 4 if dimensions == 2 else 3
+    configuration = {
+        "patch_voxels": [16] * 3 if dimensions == 3 else [32, 32],
+        "network": network_values(dimensions, stages, features=[8 * 2**stage for stage in range(stages)]),
+        "normalization": [{"scheme": "none"}],
+    }
+    return make_plan(dimensions, configuration, training=make_training(**training).model_dump())
+
+
+def setup_of(plan: Plan, folder: Path, steps: int) -> Setup:
+    return Setup(plan, plan.configuration("main"), steps, CPU, torch.float32, folder)
+
+
+def new_network(plan: Plan, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return make_network(plan, plan.configuration("main"))
+
+
+def no_validation(network: torch.nn.Module) -> dict[str, float | None]:
+    return {}
+
+
+def run(
+    plan: Plan, samples: Sequence[Sample], folder: Path, steps: int, callback: Any = silent, resume: bool = False
+) -> dict[str, torch.Tensor]:
+    """Weights after a run from fresh weights."""
+    best = fit(new_network(plan), samples, setup_of(plan, folder, steps), no_validation, callback, resume)
+    return {name: value.clone() for name, value in best.state_dict().items()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def dice(network: torch.nn.Module, sample: Sample, plan: Plan) -> list[float]:
+    logits = predict_logits([network], sample.image, plan.configuration("main"), plan.inference, torch.float32)
+    answer = logits.argmax(0)
+    scores = []
+    for value in (1, 2):
+        mine, reference = answer == value, sample.label == value
+        scores.append(float(2 * (mine & reference).sum() / (mine.sum() + reference.sum())))
+    return scores
+
+
+RECIPES = {
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.02, "schedule": "one_cycle"},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "poly"},
+    "averaged": {"optimizer": "adamw", "learning_rate": 0.02, "schedule": "poly", "average_weights": 0.9},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("dimensions", "shape"), [(2, (3, 32, 32)), (3, (16, 16, 16))])
+def test_a_small_problem_is_learnt(tmp_path: Path, dimensions: int, shape: tuple[int, ...], recipe: str) -> None:
+    plan, samples = plan_of(dimensions, **RECIPES[recipe]), blob_samples(shape)
+    network = new_network(plan)
+    best = fit(network, samples, setup_of(plan, tmp_path, 60), no_validation, silent)
+    assert (best is network) == (recipe != "averaged")
+    scores = np.array([dice(best, sample, plan) for sample in samples])
+    assert scores.mean() > 0.9
+    losses = [record["loss"] for record in read_log(tmp_path / "log.jsonl")]
+    assert losses[-1] < losses[0] - 0.5
+
+
+EVERYTHING = {
+    "augmentation": make_augmentation(
+        rotation_probability=0.5, noise_probability=0.5, gamma_probability=0.5, low_resolution_probability=0.5
+    ).model_dump()
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_one_seed_gives_one_result(tmp_path: Path, dimensions: int, recipe: str) -> None:
+    plan, samples = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING), blob_samples((4, 32, 32))
+    first = run(plan, samples, tmp_path / "a", 8)
+    assert_same(first, run(plan, samples, tmp_path / "b", 8))
+    other = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING, seed=1)
+    last = f"heads.{len(plan.configuration('main').network.features) - 2}.bias"
+    assert not torch.equal(first[last], run(other, samples, tmp_path / "c", 8)[last])
+
+
+def test_one_seed_gives_one_result_on_several_threads(tmp_path: Path) -> None:
+    plan, samples = plan_of(3, **RECIPES["adamw"], **EVERYTHING), blob_samples((16, 16, 16))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert_same(run(plan, samples, tmp_path / "a", 4), run(plan, samples, tmp_path / "b", 4))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dimensions: int, recipe: str
+) -> None:
+    plan, samples = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING), blob_samples((4, 32, 32))
+    undisturbed = run(plan, samples, tmp_path / "a", 24)
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)  # after every step
+
+    def stop(event: Progress) -> None:
+        if event.done == 20:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(plan, samples, tmp_path / "b", 24, stop)
+    assert load_checkpoint(tmp_path / "b" / CHECKPOINT, CPU)["step"] == 19
+    resumed = run(plan, samples, tmp_path / "b", 24, resume=True)
+    assert_same(undisturbed, resumed)
+    logs = [[(one["step"], one["loss"]) for one in read_log(tmp_path / name / "log.jsonl")] for name in "ab"]
+    assert [step for step, _ in logs[0]] == [step for step, _ in logs[1]] == [10, 20, 24]
+    # the losses of the steps before the stop that had not been logged are gone; nothing else is
+    assert logs[0][0] == logs[1][0]
+    assert logs[0][2] == logs[1][2]
+
+
+def test_a_finished_run_can_be_resumed_to_no_effect(tmp_path: Path) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    first = run(plan, samples, tmp_path, 5)
+    log = read_log(tmp_path / "log.jsonl")
+    assert_same(first, run(plan, samples, tmp_path, 5, resume=True))
+    assert read_log(tmp_path / "log.jsonl") == log
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    run(plan, samples, tmp_path, 3)
+    with pytest.raises(ModelError, match=r"belongs to a run of 3 steps, this one has 4"):
+        run(plan, samples, tmp_path, 4, resume=True)
+    other = make_plan(2, {"network": network_values(2, 2), "patch_voxels": [32, 32]})
+    with pytest.raises(ModelError, match="does not fit the plan"):
+        run(other, samples, tmp_path, 3, resume=True)
+    (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(ModelError, match="cannot be read"):
+        run(plan, samples, tmp_path, 3, resume=True)
+
+
+def test_a_scan_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    samples[0].image[:] = float("nan")
+    with pytest.raises(
+        MedsegError, match=r"The loss is nan after step \d+; the last good checkpoint is kept"
+    ) as caught:
+        run(plan, samples[:1], tmp_path, 20)
+    assert "training.learning_rate" in str(caught.value)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_weights_that_are_no_longer_numbers_reach_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    run(plan, samples, tmp_path, 30)
+    kept = load_checkpoint(tmp_path / CHECKPOINT, CPU)
+    kept["step"] = 15  # between two looks at the loss
+    torch.save(kept, tmp_path / CHECKPOINT)
+    for sample in samples:
+        sample.image[:] = float("inf")
+    with pytest.raises(MedsegError, match=r"The weights are no longer numbers after step 16"):
+        run(plan, samples, tmp_path, 30, resume=True)
+    last = load_checkpoint(tmp_path / CHECKPOINT, CPU)
+    assert last["step"] == 15
+    assert all(bool(value.isfinite().all()) for value in last["network"].values())
+
+
+def test_progress_and_log_say_what_happens(tmp_path: Path) -> None:
+    plan = plan_of(2, validations=3)
+    calls: list[bool] = []
+
+    def validate(network: torch.nn.Module) -> dict[str, float | None]:
+        calls.append(network.training)
+        return {"one": 0.25, "two": None}
+
+    events: list[Progress] = []
+    fit(new_network(plan), blob_samples((2, 32, 32)), setup_of(plan, tmp_path, 25), validate, events.append)
+    assert [(event.stage, event.done, event.total) for event in events] == [("train", n, 25) for n in (10, 20, 25)]
+    assert [event.info["one"] for event in events] == [0.25] * 3  # the last validation was before each of them
+    assert events[-1].info["steps_per_second"] > 0
+    log = read_log(tmp_path / "log.jsonl")
+    # 3 validations: after steps 9 and 18, and the last one, of the finished model, is the caller's
+    assert [(one["kind"], one["step"]) for one in log] == [
+        ("validation", 9),
+        ("train", 10),
+        ("validation", 18),
+        ("train", 20),
+        ("train", 25),
+    ]
+    assert len(calls) == 2
+    assert log[0]["dice"] == {"one": 0.25, "two": None}
+    assert log[1]["learning_rate"] == pytest.approx(0.01 * (1 - 9 / 25) ** 0.9)
+
+
+def test_an_error_of_the_validation_is_not_swallowed_and_keeps_the_log(tmp_path: Path) -> None:
+    def validate(network: torch.nn.Module) -> dict[str, float | None]:
+        raise ZeroDivisionError
+
+    plan = plan_of(2, validations=2)
+    with pytest.raises(ZeroDivisionError):
+        fit(new_network(plan), blob_samples((2, 32, 32)), setup_of(plan, tmp_path, 20), validate, silent)
+    assert [one["step"] for one in read_log(tmp_path / "log.jsonl")] == [10]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 1000])
+def test_the_speed_is_measured_on_a_copy(tmp_path: Path, steps: int) -> None:
+    plan = plan_of(2)
+    network = new_network(plan)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert seconds_per_step(network, blob_samples((2, 32, 32)), setup_of(plan, tmp_path, steps), 0.01) > 0
+    assert_same(before, network.state_dict())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_step_of_sgd_by_hand(tmp_path: Path) -> None:
+    plan = plan_of(2, optimizer="sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01, gradient_clip=0.3)
+    network = new_network(plan)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    trainer = Trainer(network, setup_of(plan, tmp_path, 10))
+    image, target = torch.randn(2, 1, 32, 32), torch.randint(0, 3, (2, 32, 32), dtype=torch.int16)
+    loss = trainer.loss(network(image, 2), target)
+    gradients = dict(zip(before, torch.autograd.grad(loss, list(network.parameters()), allow_unused=True), strict=True))
+    norm = torch.stack([gradient.norm() for gradient in gradients.values() if gradient is not None]).norm()
+    assert norm > 0.3  # so that clipping shows
+    torch.testing.assert_close(trainer.step(4, image, target), loss.detach())
+    rate = 0.1 * 0.6**0.9
+    for name, value in network.named_parameters():
+        gradient = gradients[name]
+        if gradient is None:  # the head of the level that is not supervised
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+            continue
+        # Nesterov's first step: gradient + momentum * gradient
+        change = rate * 1.5 * (gradient * 0.3 / norm + 0.01 * before[name])
+        torch.testing.assert_close(value, before[name] - change, rtol=1e-4, atol=1e-6)
+
+
+def test_averaged_weights_by_hand(tmp_path: Path) -> None:
+    plan = plan_of(2, average_weights=0.5)
+    network = new_network(plan)
+    trainer = Trainer(network, setup_of(plan, tmp_path, 10))
+    expected = network.get_parameter("heads.2.bias").detach().clone()
+    for step, decay in ((0, 0.1), (1, 2 / 11), (9, 0.5)):  # (1 + step) / (10 + step), at most the plan's
+        trainer.step(step, torch.randn(2, 1, 32, 32), torch.randint(0, 3, (2, 32, 32), dtype=torch.int16))
+        expected = decay * expected + (1 - decay) * network.get_parameter("heads.2.bias").detach()
+        torch.testing.assert_close(trainer.best.get_parameter("heads.2.bias"), expected)
+        assert not torch.equal(expected, network.get_parameter("heads.2.bias"))
+    assert trainer.best is not network
+
+
+def test_optimizers_follow_the_plan() -> None:
+    network = torch.nn.Linear(2, 2)
+    sgd = make_optimizer(network, make_training(optimizer="sgd", momentum=0.99, weight_decay=3e-5, learning_rate=0.01))
+    assert isinstance(sgd, torch.optim.SGD)
+    settings = sgd.param_groups[0]
+    assert (settings["lr"], settings["momentum"], settings["weight_decay"], settings["nesterov"]) == (
+        0.01,
+        0.99,
+        3e-5,
+        True,
+    )
+    plain = make_optimizer(network, make_training(optimizer="sgd", momentum=0.0))
+    assert not plain.param_groups[0]["nesterov"]
+    adamw = make_optimizer(network, make_training(optimizer="adamw", weight_decay=0.02, learning_rate=0.003))
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.003, 0.02)
