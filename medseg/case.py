@@ -58,9 +58,11 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
     Raises:
         DataError: a column is missing, a value is not valid, or an id appears twice.
     """
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-        header = set(rows[0]) if rows else set()
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text.", "In Excel, save it as “CSV UTF-8”.") from None
+    header = set(rows[0]) if rows else set()
     missing = {"id", "channels"} - header
     if missing:
         raise DataError(

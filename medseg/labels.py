@@ -57,6 +57,11 @@ class Labels(BaseModel):
             raise ValueError(
                 f"region_values has {len(self.region_values)} entries for {len(self.structures)} structures"
             )
+        strange = {*(self.region_values or [])} - {*self.values[1:]}
+        if strange:
+            raise ValueError(
+                f"region_values holds {min(strange)}, which is no structure's value: {_list([*self.values[1:]])}"
+            )
         plain = [value for value in self.structures.values() if isinstance(value, int)]
         if self.activation == "softmax" and len({*plain, self.background}) != len(plain) + 1:
             raise ValueError("two structures, or a structure and the background, share one value")

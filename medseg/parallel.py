@@ -7,7 +7,6 @@ imported again or pickled. Another `concurrent.futures.Executor` (a cluster's) c
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -36,7 +35,7 @@ def map_cases(
     anything else is a defect and is raised. At most `workers` + 2 results wait in memory.
     """
     workers = workers or cpu_count()
-    pool = ThreadPoolExecutor(workers, initializer=_one_torch_thread) if executor is None else nullcontext(executor)
+    pool = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
     waiting: deque[tuple[T, Future[R]]] = deque()
     with pool as active:
         try:
@@ -49,14 +48,6 @@ def map_cases(
         finally:
             for _, future in waiting:
                 future.cancel()
-
-
-def _one_torch_thread() -> None:
-    """Workers share the cores among themselves: torch's own threads in each would get in each other's way."""
-    if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(1)
 
 
 def _settle(item: T, future: Future[Any]) -> tuple[T, Any]:

@@ -43,6 +43,21 @@ def test_a_short_table_of_a_user_has_sensible_defaults(tmp_path: Path) -> None:
     assert read_cases(path, tmp_path) == [Case("a", "a", (tmp_path / "a_0.nii", tmp_path / "a_1.nii"))]
 
 
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "id,channels,site", "a,a.nii,Köln", encoding="cp1252")
+    with pytest.raises(DataError, match=r"cases\.csv is not UTF-8 text"):
+        read_cases(path, tmp_path)
+
+
+def test_line_ends_of_other_systems_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_bytes(b'id,channels,site\r\na,a.nii,"two\nlines"\r\nb,b.nii,c\r\n')
+    assert [(case.id, case.attributes["site"]) for case in read_cases(path, tmp_path)] == [
+        ("a", "two\nlines"),
+        ("b", "c"),
+    ]
+
+
 @pytest.mark.parametrize("weight", ["-1", "nan", "inf", "heavy"])
 def test_an_odd_weight_is_refused_with_its_line(tmp_path: Path, weight: str) -> None:
     path = write(tmp_path, "id,channels,weight", "a,a.nii,1", f"b,b.nii,{weight}")

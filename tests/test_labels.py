@@ -75,6 +75,12 @@ def test_regions_are_painted_in_order() -> None:
     assert REGIONS.decide(torch.tensor([whole, core, enhancing])).tolist() == [0, 1, 2, 4, 2]
 
 
+def test_a_region_is_where_its_probability_is_above_one_half() -> None:
+    logits = torch.full((3, 3), -1.0)
+    logits[0] = torch.tensor([-0.001, 0.0, 0.001])
+    assert REGIONS.decide(logits).tolist() == [0, 0, 1]
+
+
 def test_painting_order_is_the_order_of_the_structures_not_of_the_values() -> None:
     labels = Labels(structures={"whole": [1, 2], "part": 1}, activation="sigmoid", region_values=[2, 1])
     assert labels.decide(torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])).tolist() == [1, 2, 1]
@@ -123,6 +129,10 @@ def test_a_value_that_only_the_ignore_label_has_is_not_a_structure() -> None:
         ({"structures": {"a": [1, 2]}}, "a is a region of several values, which needs activation: sigmoid"),
         ({"structures": {"a": [1, 2]}, "activation": "sigmoid"}, "regions need region_values"),
         ({"structures": {"a": [1, 2]}, "activation": "sigmoid", "region_values": [1, 2]}, "2 entries for 1 structures"),
+        (
+            {"structures": {"a": [1, 2], "b": 2}, "activation": "sigmoid", "region_values": [1, 3]},
+            "region_values holds 3, which is no structure's value: 1, 2",
+        ),
         ({"structures": {"a": 1}, "ignore": 1}, "ignore value is also the value of a structure"),
         ({"structures": {"a": 1}, "ignore": 0}, "ignore value is also the value of a structure"),
         ({"structures": {"a": [0, 1]}, "activation": "sigmoid", "region_values": [1]}, "also the value of a structure"),

@@ -103,6 +103,8 @@ def load_model(
         )
     plan = load_plan(folder / f"fold_{chosen[0]}" / PLAN, overrides)
     name = read_record(folder / f"fold_{chosen[0]}").get("configuration", folder.name)
+    if name not in plan.configurations:
+        raise ModelError(f"{folder} was trained in the configuration {name!r}, which its plan does not have.")
     for fold in chosen[1:]:
         if _essence(load_plan(folder / f"fold_{fold}" / PLAN, overrides), name) != _essence(plan, name):
             raise ModelError(

@@ -12,6 +12,7 @@ from math import cos, radians, sin
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import DataError
 from medseg.preprocessing.cache import Sample
 from medseg.schema import Configuration, Training
 
@@ -56,6 +57,10 @@ class Sampler:
         self.reach = _reach(self.patch, configuration)
         self.forced_from = round(configuration.batch_size * (1 - training.foreground_fraction))
         weights = np.array([sample.case.weight for sample in samples], dtype=np.float64)
+        if not weights.any():
+            raise DataError(
+                "Every training case has the weight 0.", "Give at least one a positive weight in cases.csv."
+            )
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def draw(self, random: np.random.Generator, number: int) -> Draw:

@@ -144,6 +144,13 @@ def test_weights_that_do_not_fit_their_plan_are_refused(model: Path) -> None:
         load_model(model, CPU)
 
 
+def test_a_plan_that_lacks_the_configuration_is_refused(model: Path) -> None:
+    write_fold(model, "0")
+    write_fold(model, "1", configuration="big")
+    with pytest.raises(ModelError, match=r"trained in the configuration 'big', which its plan does not have"):
+        load_model(model / "fold_1", CPU)
+
+
 def test_damaged_weights_are_refused(model: Path) -> None:
     write_fold(model, "0")
     path = model / "fold_0" / WEIGHTS

@@ -123,6 +123,22 @@ def test_two_dimensional_configurations_leave_the_slices_where_they_are() -> Non
     assert volume.geometry.network_spacing_mm == (4.0, 1.0, 1.0)
 
 
+@pytest.mark.parametrize(("network_mm", "slices"), [(4.0, [3, 3, 3, 3, 0, 0, 0, 0]), (2.0, [3, 3, 3, 0])])
+def test_answers_from_coarse_slices_are_not_mixed(network_mm: float, slices: list[int]) -> None:
+    # two slices, sure of their own answers to different degrees; slices 4 mm apart on a grid of 1 mm count as
+    # anisotropic, so each voxel takes the nearest; 2 mm apart they are interpolated, and the surer one gains a voxel
+    plan = make_plan(configuration={"spacing_mm": [network_mm, 1.0, 1.0]}, labels=LABELS.model_dump())
+    configuration = plan.configuration("main")
+    image = make_image(np.ones((int(2 * network_mm), 3, 3)))
+    volume = prepare(image, plan, configuration)
+    assert volume.image.shape == (1, 2, 3, 3)
+    logits = torch.zeros(3, 2, 3, 3)
+    logits[1] = torch.tensor([9.0, -1.0])[:, None, None]
+    logits[2] = -99
+    answer = restore(logits, volume.geometry, LABELS, configuration)
+    assert answer[:, 1, 1].tolist() == slices
+
+
 def test_the_axis_order_of_the_plan_decides_which_spacing_goes_where() -> None:
     image = make_image(np.ones((4, 6, 10)), (1.0, 2.0, 3.0))
     plan = make_plan(configuration={"spacing_mm": [3.0, 0.5, 1.0]}, transpose_forward=[2, 0, 1])

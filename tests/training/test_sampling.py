@@ -10,6 +10,7 @@ import torch
 from builders import make_augmentation, make_configuration, make_sample, make_training
 from scipy import stats
 
+from medseg.errors import DataError
 from medseg.preprocessing.cache import Sample
 from medseg.schema import Configuration
 from medseg.training.sampling import Draw, Sampler, generator, rotation
@@ -77,6 +78,11 @@ def test_cases_are_drawn_by_their_weight() -> None:
     counts = np.bincount([draw.case for draw in draws(samples, cube(8, 0))], minlength=3)
     assert counts[1] == 0
     assert stats.binomtest(int(counts[0]), DRAWS, 0.75).pvalue > UNLIKELY
+
+
+def test_weights_that_are_all_zero_leave_nothing_to_draw() -> None:
+    with pytest.raises(DataError, match="Every training case has the weight 0"):
+        Sampler([empty_sample((8, 8, 8), 0.0)] * 2, cube(8, 0), make_training())
 
 
 def test_cases_are_drawn_equally_often_where_nothing_is_said() -> None:
