@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _MEASURE_SECONDS = 3.0
 _MARGIN = 0.96
 _FEWEST_STEPS = 20
 _SAVING_SECONDS = 3.0
+_LONG_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,51 +91,96 @@ def train(
     """
     options = options or TrainOptions()
     started = options.started or time.monotonic()
-    place = Workspace(Path(workspace))
-    plan_path = place.plan_path(plan)
-    loaded = load_plan(plan_path, options.overrides)
-    name = _configuration_name(loaded, options.configuration)
-    folder = place.runs / loaded.name / name / f"fold_{options.fold}"
-    _check_folder(folder, options.resume)
-    cases = plan_cases(plan_path, place.data_folder(loaded, options.data), loaded)
-    training, validation, notes = _fold_cases(plan_path, cases, options.fold)
-    configuration = loaded.configuration(name)
-    device = choose_device(options.device)
-    samples, failed = load_samples([*training, *validation], loaded, configuration, place.cache / loaded.name, callback)
-    ids = {case.id for case in training}
-    train_samples = [sample for sample in samples if sample.case.id in ids]
-    held_out = [sample for sample in samples if sample.case.id not in ids]
-    if not train_samples:
-        raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
-    torch.manual_seed(loaded.training.seed)
-    network = make_network(loaded, configuration, factory).to(device)
-    train_samples = to_device(train_samples, device)
-    precision = choose_precision(loaded.training.precision, device)
-    probe = DiceProbe(loaded, configuration, device, held_out or train_samples)
-    setup = Setup(loaded, configuration, options.steps or loaded.training.steps, device, precision, folder)
-    predictor = Predictor(Model(loaded, name, (options.fold,), (network,), folder.parent), device)
-    if options.resume:
-        setup = _with_steps(setup, read_record(folder).get("steps", setup.steps))
-    elif options.budget_seconds is not None and options.steps is None:
-        deadline = started + options.budget_seconds
-        setup = _fit_budget(setup, network, train_samples, deadline, _validation_seconds(probe, predictor, validation))
-    record = _record(setup, name, options, factory, plan_path)
-    save_plan(loaded, folder / PLAN)
+    job = _prepare(plan, Workspace(Path(workspace)), options, callback, factory)
+    setup = _choose_steps(job, options, started)
+    folder = setup.folder
+    record = _record(setup, options, factory, job.plan_path)
+    save_plan(setup.plan, folder / PLAN)
     write_json(folder / RECORD, record)
-    best = fit(network, train_samples, setup, probe, callback, options.resume)
+    best = fit(job.network, job.samples, setup, job.probe, callback, options.resume)
     record["train_seconds"] = round(time.monotonic() - started, 1)
     save_weights(best, folder, record)
-    summary = None
-    if validation:
-        predictor = Predictor(Model(loaded, name, (options.fold,), (best,), folder.parent), device)
-        summary = validate_fold(
-            predictor, [case for case in validation if case.id not in failed], folder / "validation", callback
-        )
-        failed |= summary.failed
     training_curves(read_log(folder / "log.jsonl"), folder / "curves.png")
+    summary = None
+    if job.validation:
+        summary = validate_fold(job.predictor(best), job.validation, folder / "validation", callback)
     record["seconds"] = round(time.monotonic() - started, 1)
     write_json(folder / RECORD, record)
-    return TrainResult(folder, record, summary, notes, failed)
+    failed = job.failed | (summary.failed if summary else {})
+    return TrainResult(folder, record, summary, job.notes, failed)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run that is ready to start: everything but the number of steps."""
+
+    plan_path: Path
+    setup: Setup
+    network: torch.nn.Module
+    samples: list[Sample]
+    validation: list[Case]
+    probe: DiceProbe
+    notes: list[str]
+    failed: dict[str, str]
+
+    def predictor(self, network: torch.nn.Module) -> Predictor:
+        """What a network predicts with, in this run's configuration."""
+        folder = self.setup.folder
+        fold = folder.name.removeprefix("fold_")
+        return Predictor(
+            Model(self.setup.plan, folder.parent.name, (fold,), (network,), folder.parent), self.setup.device
+        )
+
+
+def _prepare(
+    choice: str | Path | None,
+    place: Workspace,
+    options: TrainOptions,
+    callback: Callback,
+    factory: NetworkFactory | None,
+) -> _Job:
+    """Read the plan, choose the cases, preprocess them, and make the network."""
+    plan_path = place.plan_path(choice)
+    plan = load_plan(plan_path, options.overrides)
+    name = _configuration_name(plan, options.configuration)
+    folder = place.runs / plan.name / name / f"fold_{options.fold}"
+    _check_folder(folder, options.resume)
+    cases = plan_cases(plan_path, place.data_folder(plan, options.data), plan)
+    training, validation, notes = _fold_cases(plan_path, cases, options.fold)
+    configuration = plan.configuration(name)
+    device = choose_device(options.device)
+    every, failed = load_samples([*training, *validation], plan, configuration, place.cache / plan.name, callback)
+    ids = {case.id for case in training}
+    samples = to_device([sample for sample in every if sample.case.id in ids], device)
+    if not samples:
+        raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
+    torch.manual_seed(plan.training.seed)
+    network = make_network(plan, configuration, factory).to(device)
+    precision = choose_precision(plan.training.precision, device)
+    held_out = [sample for sample in every if sample.case.id not in ids]
+    if not held_out:
+        notes = [*notes, "no case is kept apart, so the Dice shown while training is that of training cases"]
+    probe = DiceProbe(plan, configuration, device, held_out or samples)
+    setup = Setup(plan, configuration, options.steps or plan.training.steps, device, precision, folder)
+    readable = [case for case in validation if case.id not in failed]
+    return _Job(plan_path, setup, network, samples, readable, probe, notes, failed)
+
+
+def _choose_steps(job: _Job, options: TrainOptions, started: float) -> Setup:
+    """The setup with its number of steps: that of a resumed run, what was asked for, or what the budget allows."""
+    if options.resume:
+        return replace(job.setup, steps=read_record(job.setup.folder).get("steps", job.setup.steps))
+    if options.budget_seconds is None or options.steps is not None:
+        return job.setup
+    reserved = _validation_seconds(job)
+    step = seconds_per_step(job.network, job.samples, job.setup, _MEASURE_SECONDS)
+    left = (started + options.budget_seconds - time.monotonic() - reserved) * _MARGIN
+    if left < _FEWEST_STEPS * step:
+        raise PlanError(
+            f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
+            f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
+        )
+    return replace(job.setup, steps=int(left / step))
 
 
 def _configuration_name(plan: Plan, chosen: str | None) -> str:
@@ -156,6 +203,10 @@ def _check_folder(folder: Path, resume: bool) -> None:
         raise ModelError(
             f"{folder} holds a trained model already.", "Move or delete it to train anew; nothing is overwritten."
         )
+    if not resume and (folder / "checkpoint.pt").exists():
+        raise ModelError(
+            f"{folder} holds a run that was interrupted.", "Go on with --resume, or delete the folder to start anew."
+        )
 
 
 def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Case], list[Case], list[str]]:
@@ -173,41 +224,30 @@ def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Cas
     return training, validation, patient_leaks([chosen], labelled)
 
 
-def _validation_seconds(probe: DiceProbe, predictor: Predictor, validation: list[Case]) -> float:
-    """Time that all validations of a run will take, from one volume each way."""
-    training = predictor.model.plan.training
-    began = time.monotonic()
-    probe.one(predictor.model.networks[0])
-    during = (time.monotonic() - began) * probe.cases * (training.validations - 1)
-    if not validation:
+def _validation_seconds(job: _Job) -> float:
+    """Time that all validations of the run will take, from one volume each way."""
+    during = _seconds(lambda: job.probe.one(job.network)) * job.probe.cases * (job.setup.plan.training.validations - 1)
+    if not job.validation:
         return during
-    began = time.monotonic()
-    predictor(load_case_image(validation[0], len(predictor.model.plan.data.channels)))
-    return during + (time.monotonic() - began) * len(validation) + _SAVING_SECONDS
+    image = load_case_image(job.validation[0], len(job.setup.plan.data.channels))
+    predictor = job.predictor(job.network)
+    return during + _seconds(lambda: predictor(image)) * len(job.validation) + _SAVING_SECONDS
 
 
-def _fit_budget(
-    setup: Setup, network: torch.nn.Module, samples: list[Sample], deadline: float, reserved: float
-) -> Setup:
-    """As many steps as the time until the deadline allows, less what is reserved for validation."""
-    step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS)
-    left = (deadline - time.monotonic() - reserved) * _MARGIN
-    if left < _FEWEST_STEPS * step:
-        raise PlanError(
-            f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
-            f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
-        )
-    return _with_steps(setup, int(left / step))
+def _seconds(call: Callable[[], object]) -> float:
+    """Time of a call; of a second one where the first is short, as it has more to set up than to do."""
+    for _ in range(2):
+        began = time.monotonic()
+        call()
+        spent = time.monotonic() - began
+        if spent > _LONG_SECONDS:
+            break
+    return spent
 
 
-def _with_steps(setup: Setup, steps: int) -> Setup:
-    return Setup(setup.plan, setup.configuration, steps, setup.device, setup.precision, setup.folder)
-
-
-def _record(
-    setup: Setup, name: str, options: TrainOptions, factory: NetworkFactory | None, plan_path: Path
-) -> dict[str, Any]:
+def _record(setup: Setup, options: TrainOptions, factory: NetworkFactory | None, plan_path: Path) -> dict[str, Any]:
     """How this run came about, for whoever reads its folder later."""
+    name = setup.folder.parent.name
     return {
         "configuration": name,
         "fold": options.fold,
