@@ -1,4 +1,4 @@
-"""`medseg`, and `python -m medseg`, also under torchrun."""
+"""`medseg`, and `python -m medseg`."""
 
 from medseg.cli.app import main
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from medseg.files import write_text
 
 _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
 _SEPARATOR = ";"
+_NOT_IN_NAMES = frozenset("/\\\0")
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
     """Read the table, as medseg wrote it or as a user edited it.
 
     Raises:
-        DataError: a column is missing, a value is not valid, or an id appears twice.
+        DataError: it is no table, a column is missing, a value is not valid, or an id appears twice.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text.", "In Excel, save it as “CSV UTF-8”.") from None
+    except csv.Error as error:
+        raise DataError(f"{path} is not a table: {error}.", "Save it as CSV, fields with commas in quotes.") from None
     header = set(rows[0]) if rows else set()
     missing = {"id", "channels"} - header
     if missing:
@@ -72,10 +77,26 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
         )
     cases = [_parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
     ids = [case.id for case in cases]
+    check_ids(ids, str(path))
     twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
     if twice:
         raise DataError(f"{path}: the id {twice[0]!r} appears more than once.", "Give every case an id of its own.")
     return cases
+
+
+def check_ids(ids: Iterable[str], source: str) -> None:
+    """Refuse ids that cannot be the name of a file: answers and preprocessed cases are called after them.
+
+    Raises:
+        DataError: naming them; `source` is the file that they stand in.
+    """
+    odd = [id for id in ids if id.startswith(".") or not _NOT_IN_NAMES.isdisjoint(id)]
+    if odd:
+        shown = ", ".join(map(repr, odd[:_MOST_SHOWN])) + ", ..." * (len(odd) > _MOST_SHOWN)
+        raise DataError(
+            f"{source}: {shown} cannot be the id of a case, because files are called after it.",
+            "Expected ids without / and \\ that do not start with a dot; write sub-01_scan for sub-01/scan.",
+        )
 
 
 def _parse_row(row: dict[str, str], path: Path, line: int, folder: Path) -> Case:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medseg.errors import MedsegError
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -27,6 +29,21 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[Path]:
+    """`atomic`, for libraries that raise errors of their own when a disk is full or a folder is not writable.
+
+    Raises:
+        MedsegError: the file could not be written.
+    """
+    try:
+        with atomic(path) as temporary:
+            yield temporary
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MedsegError(f"{path} could not be written: {reason}", "Free some space, or check permissions.") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -68,6 +68,30 @@ class Image:
         return self.grid_difference_voxels(other) <= tolerance_voxels
 
 
+def describe_grid_difference(one: Image, other: Image) -> str:
+    """How the grids of two images differ, in words for messages: in shape, else in where they lie."""
+    if one.shape_zyx != other.shape_zyx:
+        return f"shapes (z, y, x) {one.shape_zyx} and {other.shape_zyx}"
+    affines = (str([[float(f"{value:.7g}") for value in row] for row in image.affine[:3]]) for image in (one, other))
+    return f"{one.grid_difference_voxels(other):.3g} voxels apart at a corner, affines {' and '.join(affines)}"
+
+
+def nonzero_box(array: NDArray) -> tuple[slice, slice, slice]:
+    """Box (z, y, x) around what is not zero in every channel (channel, z, y, x); the whole grid of an array of zeros.
+
+    Filling holes beforehand, as nnU-Net does, never changes the box.
+    """
+    content = (array != 0).any(axis=0)
+    plane = content.any(axis=0)
+    z, y, x = (_extent(line) for line in (content.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)))
+    return z, y, x
+
+
+def _extent(line: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(line)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, len(line))
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How a stored array relates to the canonical frame, in which x runs to R, y to A and z to S.

@@ -24,6 +24,9 @@ IGNORE = -1
 """Index of voxels without annotation: no loss and no score there."""
 
 _WHOLE_NUMBER_TOLERANCE = 1e-3
+_RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
+_MOST_LOOKED_UP = 1 << 16
+_UNDECLARED = -2
 
 
 class Labels(BaseModel):
@@ -57,30 +60,37 @@ class Labels(BaseModel):
             raise ValueError(
                 f"region_values has {len(self.region_values)} entries for {len(self.structures)} structures"
             )
-        strange = {*(self.region_values or [])} - {*self.values[1:]}
-        if strange:
-            raise ValueError(
-                f"region_values holds {min(strange)}, which is no structure's value: {_list([*self.values[1:]])}"
-            )
+        for name, value in self.written_values.items():
+            if value not in self.members[name]:
+                raise ValueError(
+                    f"region_values writes {name} as {value}, which is none of its own values: "
+                    f"{_list([*self.members[name]])}"
+                )
         plain = [value for value in self.structures.values() if isinstance(value, int)]
         if self.activation == "softmax" and len({*plain, self.background}) != len(plain) + 1:
             raise ValueError("two structures, or a structure and the background, share one value")
         if self.background in self.values[1:] or self.ignore in self.values:
             raise ValueError("the background or ignore value is also the value of a structure")
+        known = self.values if self.ignore is None else (*self.values, self.ignore)
+        if min(known) < _RANGE.min or max(known) > _RANGE.max:
+            raise ValueError(f"values run from {min(known)} to {max(known)}; expected {_RANGE.min} to {_RANGE.max}")
         return self
+
+    @cached_property
+    def members(self) -> dict[str, tuple[int, ...]]:
+        """The values that make up each structure, in the order of the network's outputs."""
+        members = {name: (value,) if isinstance(value, int) else (*value,) for name, value in self.structures.items()}
+        return dict(sorted(members.items(), key=lambda item: item[1])) if self.activation == "softmax" else members
 
     @property
     def names(self) -> tuple[str, ...]:
         """Structures in the order of the network's outputs."""
-        if self.activation == "softmax":
-            return tuple(sorted(self.structures, key=lambda name: self._members(name)[0]))
-        return tuple(self.structures)
+        return tuple(self.members)
 
     @cached_property
     def values(self) -> tuple[int, ...]:
         """Every value that a label file may hold, the background first, without the ignore value."""
-        members = {value for name in self.structures for value in self._members(name)}
-        return (self.background, *sorted(members))
+        return (self.background, *sorted({value for values in self.members.values() for value in values}))
 
     @property
     def outputs(self) -> int:
@@ -90,14 +100,14 @@ class Labels(BaseModel):
     @cached_property
     def membership(self) -> NDArray[np.bool_]:
         """(structures, values): whether a value belongs to a structure, in the order of `names`."""
-        return np.array([[value in self._members(name) for value in self.values] for name in self.names])
+        return np.array([[value in own for value in self.values] for own in self.members.values()])
 
     @property
     def written_values(self) -> dict[str, int]:
         """The value that stands for each structure in written label maps."""
         if self.region_values is not None:
             return dict(zip(self.names, self.region_values, strict=True))
-        return {name: self._members(name)[0] for name in self.names}
+        return {name: values[0] for name, values in self.members.items()}
 
     @property
     def dtype(self) -> type[np.unsignedinteger] | type[np.signedinteger]:
@@ -112,13 +122,23 @@ class Labels(BaseModel):
         Raises:
             DataError: a value that is not declared; `source` names the file in the message.
         """
-        present, inverse = np.unique(array, return_inverse=True)
-        self.check_values(present.tolist(), source)
         index_of = {value: index for index, value in enumerate(self.values)}
         if self.ignore is not None:
             index_of[self.ignore] = IGNORE
-        table = np.array([index_of[int(value)] for value in present], dtype=np.int16)
-        return table[inverse].reshape(array.shape)
+        low, high = int(array.min(initial=0)), int(array.max(initial=0))
+        if high - low > _MOST_LOOKED_UP:
+            present, inverse = np.unique(array, return_inverse=True)
+            self.check_values(present.tolist(), source)
+            return np.array([index_of[value] for value in present.tolist()], np.int16)[inverse].reshape(array.shape)
+        # as long as the range, so that negative values find their places from the end, as Python's indices do
+        table = np.full(high - low + 1, _UNDECLARED, np.int16)
+        for value, index in index_of.items():
+            if low <= value <= high:
+                table[value] = index
+        indices = table[array]
+        if (indices == _UNDECLARED).any():
+            self.check_values(np.unique(array).tolist(), source)
+        return indices
 
     def check_values(self, values: Iterable[int], source: str) -> None:
         """Refuse values of a file that are not declared.
@@ -146,14 +166,6 @@ class Labels(BaseModel):
         for logit, value in zip(logits, self.written_values.values(), strict=True):
             answer[logit > 0] = value
         return answer
-
-    def probabilities(self, logits: torch.Tensor, axis: int = 0) -> torch.Tensor:
-        """Logits to probabilities along the output axis."""
-        return logits.softmax(axis) if self.activation == "softmax" else logits.sigmoid()
-
-    def _members(self, name: str) -> list[int]:
-        value = self.structures[name]
-        return value if isinstance(value, list) else [value]
 
 
 def whole_numbers(array: NDArray, source: str) -> NDArray[np.integer]:

@@ -1,4 +1,4 @@
-"""Plans as YAML files: read, validate, migrate, override, and save with a comment for each decision."""
+"""Plans as YAML files: read, validate, override, and save with a comment for each decision."""
 
 from __future__ import annotations
 
@@ -104,6 +104,13 @@ def override(values: dict[str, Any], text: str) -> str:
     except Exception as error:
         raise PlanError(f"{value!r} is not a valid YAML value for {key}: {' '.join(str(error).split())}") from None
     return ".".join(parts)
+
+
+def last_line(error: ValueError) -> str:
+    """What a validation error says, without pydantic's frame around it."""
+    if isinstance(error, ValidationError):
+        return "; ".join(_explain(item, Plan, item["loc"]) for item in error.errors())
+    return str(error)
 
 
 def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:

@@ -87,6 +87,12 @@ class Normalization(Section):
     scheme: Literal["ct", "zscore", "rescale_0_1", "rgb_0_1", "none"]
     nonzero_only: bool = False
 
+    @model_validator(mode="after")
+    def _mask_needs_zscore(self) -> Normalization:
+        if self.nonzero_only and self.scheme != "zscore":
+            raise ValueError(f"nonzero_only goes with zscore, not with {self.scheme}")
+        return self
+
 
 class Resampling(Section):
     """Spline order in plane, order across slices, and whether slices are resampled apart (null: when anisotropic)."""
@@ -94,6 +100,10 @@ class Resampling(Section):
     order: Annotated[int, Field(ge=0, le=3)]
     order_across: Annotated[int, Field(ge=0, le=1)]
     separate_axis: bool | None
+
+
+UNETS = {"plain_unet": False, "residual_unet": True}
+"""medseg's own networks, and whether their encoder is residual."""
 
 
 class Network(Section):
@@ -115,8 +125,20 @@ class Network(Section):
         for key, count in counts.items():
             if stages and count != stages:
                 raise ValueError(f"{key} has {count} entries for the {stages} stages that features has")
-        if stages and len(self.decoder_convolutions) != stages - 1:
+        if self.name not in UNETS:
+            return self
+        if stages < 2:
+            raise ValueError(
+                f"a U-Net needs at least two stages; features has {stages}: the images or patches are too small"
+            )
+        if len(self.decoder_convolutions) != stages - 1:
             raise ValueError(f"decoder_convolutions needs {stages - 1} entries, one less than the stages")
+        if any(size % 2 == 0 for kernel in self.kernels for size in kernel):
+            raise ValueError(f"kernels are {self.kernels}; sizes must be odd")
+        if any(step != 1 for step in self.strides[0]):
+            raise ValueError(f"strides begin with {self.strides[0]}; the first stage keeps the full resolution: all 1")
+        if self.arguments:
+            raise ValueError(f"arguments {', '.join(self.arguments)} are not known to {self.name}; delete them")
         return self
 
     @property
@@ -152,6 +174,12 @@ class Configuration(Section):
     def dimensions(self) -> int:
         """2 or 3."""
         return len(self.patch_voxels)
+
+    @property
+    def patch_zyx(self) -> tuple[int, int, int]:
+        """The patch in three axes: one slice deep in 2D."""
+        z, y, x = (1,) * (3 - self.dimensions) + tuple(self.patch_voxels)
+        return z, y, x
 
     @model_validator(mode="after")
     def _patch_fits_network(self) -> Configuration:
@@ -259,6 +287,13 @@ class Plan(Section):
     nnunet: dict[str, Any] = {}
     reasons: dict[str, str] = Field(default={}, exclude=True)
 
+    @field_validator("name")
+    @classmethod
+    def _file_name(cls, value: str) -> str:
+        if not value or value.startswith(".") or "/" in value or "\\" in value:
+            raise ValueError(f"{value!r} cannot be the name of a folder")
+        return value
+
     @field_validator("transpose_forward")
     @classmethod
     def _permutation(cls, value: list[int]) -> list[int]:
@@ -268,6 +303,10 @@ class Plan(Section):
 
     @model_validator(mode="after")
     def _configurations_are_valid(self) -> Plan:
+        if len(self.data.intensities) not in (0, len(self.data.channels)):
+            raise ValueError(
+                f"data.intensities has {len(self.data.intensities)} entries for {len(self.data.channels)} channels"
+            )
         for name in self.configurations:
             try:
                 resolved = self.configuration(name)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.case import Case, read_cases, write_cases
+from medseg.case import Case, check_ids, read_cases, write_cases
 from medseg.errors import DataError
 
 
@@ -56,6 +56,24 @@ def test_line_ends_of_other_systems_do_not_matter(tmp_path: Path) -> None:
         ("a", "two\nlines"),
         ("b", "c"),
     ]
+
+
+def test_a_field_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cases\.csv is not a table: field larger than field limit"):
+        read_cases(write(tmp_path, "id,channels", f"a,{'x' * 200_000}"), tmp_path)
+
+
+@pytest.mark.parametrize("id", ["sub/01", "sub\\01", "../a", ".hidden", "a\0"])
+def test_ids_that_are_no_file_names_are_refused(tmp_path: Path, id: str) -> None:
+    with pytest.raises(DataError, match=r"cannot be the id of a case") as caught:
+        check_ids(["a.1", "b c", id], "cases.csv")
+    assert str(caught.value).startswith(f"cases.csv: {id!r} cannot")
+
+
+def test_ids_in_a_table_are_checked(tmp_path: Path) -> None:
+    rows = [f"sub/{number},{number}.nii" for number in range(7)]
+    with pytest.raises(DataError, match=r"cases\.csv: 'sub/0', .*'sub/4', \.\.\. cannot be the id"):
+        read_cases(write(tmp_path, "id,channels", *rows), tmp_path)
 
 
 @pytest.mark.parametrize("weight", ["-1", "nan", "inf", "heavy"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medseg.image import Image, Orientation
+from medseg.image import Image, Orientation, describe_grid_difference, nonzero_box
 
 ORIENTATIONS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 SPACING_XYZ = (1.0, 2.0, 3.5)
@@ -119,6 +119,24 @@ def test_grid_difference_is_the_farthest_corner_in_voxels(change: tuple[int, int
 
 def test_grids_of_other_shapes_are_never_the_same() -> None:
     assert blank((2, 2, 2), np.eye(4)).grid_difference_voxels(blank((2, 2, 3), np.eye(4))) == float("inf")
+
+
+def test_the_difference_of_grids_is_described() -> None:
+    one, other = blank((2, 2, 2), np.diag([4e-6, 4e-6, 3e-5, 1.0])), blank((2, 2, 2), np.diag([4e-6, 5e-6, 3e-5, 1.0]))
+    assert describe_grid_difference(one, blank((2, 2, 3), np.eye(4))) == "shapes (z, y, x) (2, 2, 2) and (2, 2, 3)"
+    assert describe_grid_difference(one, other) == (
+        "0.25 voxels apart at a corner, affines "
+        "[[4e-06, 0.0, 0.0, 0.0], [0.0, 4e-06, 0.0, 0.0], [0.0, 0.0, 3e-05, 0.0]] and "
+        "[[4e-06, 0.0, 0.0, 0.0], [0.0, 5e-06, 0.0, 0.0], [0.0, 0.0, 3e-05, 0.0]]"
+    )
+
+
+def test_the_nonzero_box_holds_what_any_channel_has() -> None:
+    array = np.zeros((2, 4, 5, 6))
+    array[0, 1, 2, 3] = -1
+    array[1, 2, 2, 5] = 7
+    assert nonzero_box(array) == (slice(1, 3), slice(2, 3), slice(3, 6))
+    assert nonzero_box(np.zeros((1, 4, 5, 6))) == (slice(0, 4), slice(0, 5), slice(0, 6))
 
 
 def test_rounding_of_a_header_is_tolerated() -> None:

@@ -39,6 +39,17 @@ def test_encode_turns_values_into_indices(labels: Labels, stored: list[int], ind
     assert encoded.tolist() == [[indices]]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint64, np.int64])
+def test_values_of_every_type_are_encoded(dtype: type) -> None:
+    low, high = max(np.iinfo(dtype).min, -500_000), min(np.iinfo(dtype).max, 500_000)  # beyond and within a table
+    labels = Labels(structures={"a": low + 1, "b": 5, "c": high}, background=low, ignore=7)
+    stored = np.array([[high, 5, 7], [low, low + 1, 5]], dtype=dtype)
+    assert labels.encode(stored, "x").tolist() == [[3, 2, IGNORE], [0, 1, 2]]
+    assert labels.encode(stored[:, :0], "x").shape == (2, 0)
+    with pytest.raises(DataError, match="x holds the label value 6, which"):
+        labels.encode(np.append(stored, np.array(6, dtype)), "x")
+
+
 @pytest.mark.parametrize("labels", [MASK, GAPS, Labels(structures={"a": 0, "b": 2}, background=1)])
 def test_decide_answers_in_the_values_of_the_files(labels: Labels) -> None:
     stored = np.array(labels.values)
@@ -54,6 +65,11 @@ def test_outputs_and_names_are_in_the_order_of_the_values() -> None:
         [False, False, True, False],
         [False, False, False, True],
     ]
+
+
+def test_members_are_the_values_of_each_structure_in_the_order_of_the_outputs() -> None:
+    assert list(GAPS.members.items()) == [("liver", (3,)), ("kidney", (7,)), ("spleen", (10,))]
+    assert list(REGIONS.members.items()) == [("whole", (1, 2, 4)), ("core", (2, 4)), ("enhancing", (4,))]
 
 
 def test_regions_have_an_output_each_and_share_values() -> None:
@@ -85,12 +101,6 @@ def test_painting_order_is_the_order_of_the_structures_not_of_the_values() -> No
     labels = Labels(structures={"whole": [1, 2], "part": 1}, activation="sigmoid", region_values=[2, 1])
     assert labels.decide(torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])).tolist() == [1, 2, 1]
     assert labels.written_values == {"whole": 2, "part": 1}
-
-
-def test_probabilities_follow_the_activation() -> None:
-    logits = torch.tensor([[2.0, -1.0], [0.5, 3.0], [1.0, 1.0], [0.0, 0.0]])
-    torch.testing.assert_close(GAPS.probabilities(logits), logits.softmax(0))
-    torch.testing.assert_close(REGIONS.probabilities(logits[:3]), logits[:3].sigmoid())
 
 
 @pytest.mark.parametrize(
@@ -131,11 +141,18 @@ def test_a_value_that_only_the_ignore_label_has_is_not_a_structure() -> None:
         ({"structures": {"a": [1, 2]}, "activation": "sigmoid", "region_values": [1, 2]}, "2 entries for 1 structures"),
         (
             {"structures": {"a": [1, 2], "b": 2}, "activation": "sigmoid", "region_values": [1, 3]},
-            "region_values holds 3, which is no structure's value: 1, 2",
+            "region_values writes b as 3, which is none of its own values: 2",
         ),
         ({"structures": {"a": 1}, "ignore": 1}, "ignore value is also the value of a structure"),
         ({"structures": {"a": 1}, "ignore": 0}, "ignore value is also the value of a structure"),
         ({"structures": {"a": [0, 1]}, "activation": "sigmoid", "region_values": [1]}, "also the value of a structure"),
+        (
+            {"structures": {"a": [1, 2], "b": [2, 3]}, "activation": "sigmoid", "region_values": [3, 2]},
+            "region_values writes a as 3, which is none of its own values: 1, 2",
+        ),
+        ({"structures": {"a": 1, "b": 2}, "region_values": [2, 1]}, "region_values writes a as 2"),
+        ({"structures": {"a": 2**31}}, r"values run from 0 to 2147483648; expected -2147483648 to 2147483647"),
+        ({"structures": {"a": 1}, "ignore": -(2**40)}, "values run from -1099511627776 to 1"),
         ({"structures": {"a": 1}, "weight": 2}, "Extra inputs"),
     ],
 )

@@ -48,16 +48,19 @@ def _options(
 def main() -> None:
     """Run the command line; every error that a user can cause ends in a message and an exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except MedsegError as error:
         _complain(error.message, error.hint)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        _complain("Stopped.", "What was finished is on disk; `medseg train --resume` goes on from the last checkpoint.")
-        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("Stopped.", "What was finished is on disk; a training run goes on with `medseg train --resume`.")
     except OSError as error:
         _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None)
-        sys.exit(2)
+    except Exception as error:
+        show = getattr(error, "show", None)  # what click raises for wrong arguments shows itself
+        if show is None:
+            raise
+        show()
+    sys.exit(2)
 
 
 def _complain(message: str, hint: str | None) -> None:

@@ -27,7 +27,7 @@ _TITLES = {
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 
 @contextmanager
@@ -102,7 +102,11 @@ def duration(seconds: float) -> str:
 
 
 def parse_duration(text: str | None) -> float | None:
-    """`90s`, `5m`, `1h30m` or plain minutes to seconds."""
+    """`90s`, `5m` or `1h30m` to seconds; None stays None.
+
+    Raises:
+        BadParameter: it is no duration; a number needs its unit.
+    """
     if text is None:
         return None
     parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd])+", text.strip().lower())

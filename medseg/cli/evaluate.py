@@ -28,7 +28,7 @@ def command(
 
     medseg evaluate out/case1.nii.gz labels/case1.nii.gz --output scores/
     """
-    from medseg.cli.tables import headline, table
+    from medseg.cli.tables import headline, left_out, table
     from medseg.commands.evaluate import evaluate
 
     with progress_display() as show:
@@ -36,8 +36,10 @@ def command(
     console.print(table(result.summary))
     console.print(headline(result.summary))
     console.print(f"structures: {result.labels_from}", markup=False)
+    for line in left_out(result.summary):
+        console.print(line, markup=False)
     for path in result.files:
-        console.print(f"  {path}", markup=False)
+        console.print(f"  {path}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed, "cases failed")
     scored = result.summary.cases
     raise typer.Exit(2 if not scored else 1 if result.summary.failed else 0)

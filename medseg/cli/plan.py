@@ -74,7 +74,7 @@ def command(
         result = plan(data, workspace, name, options, show)
     for table in _tables(result.plan):
         console.print(table)
-    console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}")
+    console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
     for note in result.notes:
         console.print(f"note: {note}", markup=False)
     report_failures(result.failed, "cases left out")
@@ -83,21 +83,34 @@ def command(
 
 def _tables(plan: Plan) -> list[Table]:
     """What was understood of the data, and what was decided."""
+    from rich.markup import escape
     from rich.table import Table
 
     data, labels = plan.data, plan.labels
-    found = Table(
-        title=f"{data.cases} cases, {data.dimensions}D, channels {', '.join(data.channels)}", title_justify="left"
+    layout = {"msd": "Medical Segmentation Decathlon", "nnunet": "nnU-Net", "pairs": "paired folders"}[data.layout]
+    spacing = "" if data.spacing_known else ", size of a pixel unknown"
+    understood = (
+        f"{data.cases} cases, {data.dimensions}D, layout: {layout}, channels: {', '.join(data.channels)}{spacing}"
     )
+    found = Table(title=escape(understood), title_justify="left")
     unit = "ml" if data.spacing_known else "pixels"
     for heading in ("structure", "value in files", "cases", f"mean volume ({unit})"):
         found.add_column(heading, justify="left" if heading == "structure" else "right")
     for name in labels.names:
         value = labels.structures[name]
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        found.add_row(name, shown, str(data.structure_cases.get(name, 0)), f"{data.structure_volume.get(name, 0):.4g}")
+        found.add_row(
+            escape(name), shown, str(data.structure_cases.get(name, 0)), f"{data.structure_volume.get(name, 0):.4g}"
+        )
     decided = Table(title="configurations", title_justify="left")
-    for heading in ("name", "spacing", "patch", "batch", "network", "normalization"):
+    for heading in (
+        "name",
+        "spacing (mm)" if data.spacing_known else "spacing (pixels)",
+        "patch",
+        "batch",
+        "network",
+        "normalization",
+    ):
         decided.add_column(heading)
     for name in plan.configurations:
         one = plan.configuration(name)
@@ -107,7 +120,8 @@ def _tables(plan: Plan) -> list[Table]:
             " x ".join(f"{value:.3g}" for value in one.spacing_mm),
             " x ".join(map(str, one.patch_voxels)),
             str(one.batch_size),
-            f"{one.network.name} {one.network.features[0]}-{one.network.features[-1]}",
+            one.network.name
+            + (f" {one.network.features[0]}-{one.network.features[-1]}" if one.network.features else ""),
             ", ".join(how.scheme for how in one.normalization),
         )
     return [found, decided]

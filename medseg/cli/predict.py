@@ -50,7 +50,7 @@ def command(
 
     options = PredictOptions(
         configuration=config,
-        folds=folds.split(",") if folds else None,
+        folds=list(dict.fromkeys(fold.strip() for fold in folds.split(","))) if folds else None,
         mirror=mirror,
         channels=channels.split(",") if channels else None,
         device=device,
@@ -59,22 +59,25 @@ def command(
     with progress_display() as show:
         result = predict(source, output, model, workspace, options, show)
     console.print(_volumes(result))
-    console.print(f"{len(result.files)} answers in {output}; volumes.csv has the volumes, labels.json the names")
+    console.print(
+        f"{len(result.files)} answers in {output}; volumes.csv has the volumes, labels.json the names", markup=False
+    )
     report_failures(result.failed, "cases failed")
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
 
 def _volumes(result: PredictResult) -> Table:
     """Volume of each structure in each case, the first cases of many."""
+    from rich.markup import escape
     from rich.table import Table
 
     names = next(iter(result.volumes.values()), {})
     units = ", ".join(sorted(set(result.units.values())))
     table = Table("case", title=f"volumes ({units})", title_justify="left")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     for case, volumes in list(result.volumes.items())[:_MOST_ROWS]:
-        table.add_row(case, *(f"{volume:.4g}" for volume in volumes.values()))
+        table.add_row(escape(case), *(f"{volume:.4g}" for volume in volumes.values()))
     if len(result.volumes) > _MOST_ROWS:
         table.add_row(f"... and {len(result.volumes) - _MOST_ROWS} more", *("" for _ in names))
     return table

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
-from medseg.evaluation.summary import StructureSummary, Summary
+from medseg.evaluation.summary import EMPTY_POLICY, StructureSummary, Summary
+
+_MOST_NAMED = 12
 
 
 def table(summary: Summary) -> Table:
@@ -26,18 +29,37 @@ def table(summary: Summary) -> Table:
     for heading in numbers:
         drawn.add_column(heading, justify="right")
     for name, structure in summary.structures.items():
-        drawn.add_row(name, *_cells(structure))
+        drawn.add_row(Text(name), *_cells(structure))
     return drawn
 
 
-def headline(summary: Summary) -> str:
-    """The overall figures in two lines, and what the mIoU is a mean of."""
+def headline(summary: Summary) -> Table:
+    """The overall figures with what each is a mean of, and how structures count that a case does not have."""
     cases = f"{len(summary.cases)} case{'s' * (len(summary.cases) != 1)}"
-    return (
-        f"mean Dice {_figure(summary.dice_mean, 4)}, mean IoU {_figure(summary.iou_mean, 4)} "
-        f"(over {cases} per structure, then over {len(summary.structures)} structures)\n"
-        f"mIoU {_figure(summary.miou, 4)} ({summary.miou_definition})"
-    )
+    structures = f"{len(summary.structures)} structure{'s' * (len(summary.structures) != 1)}"
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(no_wrap=True, justify="right")
+    drawn.add_column()
+    mean_of = f"mean over {cases} per structure, then over {structures}"
+    drawn.add_row("mean Dice", _figure(summary.dice_mean, 4), mean_of)
+    drawn.add_row("mean IoU", _figure(summary.iou_mean, 4), "likewise")
+    drawn.add_row("mIoU", _figure(summary.miou, 4), summary.miou_definition)
+    drawn.add_row("empty", "", EMPTY_POLICY)
+    return drawn
+
+
+def left_out(summary: Summary) -> list[str]:
+    """A line that names the references without a prediction that were allowed, and one for the reverse."""
+    groups = {
+        "without prediction, counted": summary.without_prediction,
+        "without reference, not scored": summary.without_reference,
+    }
+    return [
+        f"{len(cases)} {what}: {', '.join(cases[:_MOST_NAMED])}{', ...' * (len(cases) > _MOST_NAMED)}"
+        for what, cases in groups.items()
+        if cases
+    ]
 
 
 def _cells(structure: StructureSummary) -> tuple[str, ...]:

@@ -61,7 +61,9 @@ def command(
     for note in result.notes:
         console.print(f"note: {note}", markup=False)
     record = result.record
-    console.print(f"{record['steps']} steps in {duration(record['seconds'])}; {result.folder} holds the model")
-    console.print(f"repeat exactly with: medseg train {record['repeat_with']}")
+    console.print(
+        f"{record['steps']} steps in {duration(record['seconds'])}; {result.folder} holds the model", markup=False
+    )
+    console.print(f"repeat exactly with: medseg train {record['repeat_with']}", markup=False)
     report_failures(result.failed, "cases failed")
     raise typer.Exit(1 if result.failed else 0)

@@ -15,7 +15,7 @@ from medseg.delivery.pictures import View, case_panel, dice_line, worst_median_b
 from medseg.errors import DataError, MedsegError
 from medseg.evaluation.overlap import confusion_of_values, overlaps
 from medseg.evaluation.summary import CaseScore, Summary, summarize, write_summary_csv, write_summary_json
-from medseg.image import Image
+from medseg.image import Image, describe_grid_difference
 from medseg.io import read_image, read_label
 from medseg.io.layouts import infer_labels
 from medseg.labels import Labels
@@ -172,16 +172,9 @@ def score_pairs(
 def _check_grids(pair: Pair, reference: Image, prediction: Image) -> None:
     if reference.same_grid(prediction):
         return
-    if reference.shape_zyx != prediction.shape_zyx:
-        seen = f"shapes (z, y, x) {reference.shape_zyx} and {prediction.shape_zyx}"
-    else:
-        affines = [np.round(image.affine[:3], 4).tolist() for image in (reference, prediction)]
-        seen = (
-            f"{reference.grid_difference_voxels(prediction):.3g} voxels apart at a corner, "
-            f"affines {affines[0]} and {affines[1]}"
-        )
+    difference = describe_grid_difference(reference, prediction)
     raise DataError(
-        f"{pair.reference} and {pair.prediction} lie on different grids: {seen}.",
+        f"{pair.reference} and {pair.prediction} lie on different grids: {difference}.",
         "Predict on the scan that the reference was drawn on, or resample one onto the grid of the other.",
     )
 

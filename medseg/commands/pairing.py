@@ -75,10 +75,14 @@ def find_references(path: Path) -> Side:
     """Label files of a data set, of a folder (perhaps one inside a data set), or one file.
 
     Raises:
-        DataError: it does not exist, or is a data set that cannot be read.
+        DataError: it does not exist, or is the folder of a data set that cannot be read.
     """
     if not path.is_dir():
-        return replace(find_references(_existing(path).parent), files={split_suffix(path)[0]: path}, failed={})
+        files = {split_suffix(path)[0]: _existing(path)}
+        try:
+            return replace(find_references(path.parent), files=files, failed={})
+        except DataError:  # what else lies in the folder of a named file need not concern it
+            return Side(files)
     if (path / NAME).is_file() or any((path / name).is_dir() for name in LABELS):
         data = find_cases(path)
         files = {case.id: case.label for case in data.cases if case.label is not None}

@@ -14,8 +14,9 @@ from medseg.errors import DataError, PlanError
 from medseg.io.dataset import DataSet, assign_patients
 from medseg.io.layouts import find_cases, infer_labels
 from medseg.labels import Labels
-from medseg.plan_file import override, save_plan, validate_plan
+from medseg.plan_file import last_line, override, save_plan, validate_plan
 from medseg.planning.fingerprint import Fingerprint, take_fingerprint
+from medseg.planning.memory import count_outputs
 from medseg.planning.planner import make_plan
 from medseg.planning.rules import DatasetFacts
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, write_splits
@@ -83,11 +84,12 @@ def plan(
     options = options or PlanOptions()
     _check(options)
     place = Workspace(Path(workspace))
-    path = place.plans / f"{name or _name_of(Path(data))}.yaml"
+    path = place.plans / f"{_checked_name(name) if name else _name_of(Path(data))}.yaml"
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
     found = _find(Path(data), options, cases_path(path))
     fingerprint = take_fingerprint(found, _orientation(options), callback)
+    _check_units(fingerprint)
     labels = found.labels or infer_labels(fingerprint.values)
     made = _make(path.stem, place, found, fingerprint, labels, options)
     readable = {facts.id for facts in fingerprint.cases}
@@ -125,8 +127,25 @@ def _check(options: PlanOptions) -> None:
             raise PlanError(f"{key} is {getattr(options, key)!r}; valid are {', '.join(valid)}.")
 
 
+def _check_units(fingerprint: Fingerprint) -> None:
+    known = [case.id for case in fingerprint.cases if case.spacing_known]
+    unknown = [case.id for case in fingerprint.cases if not case.spacing_known]
+    if known and unknown:
+        raise DataError(
+            f"{len(known)} cases say how large a voxel is ({known[0]}, ...), "
+            f"{len(unknown)} do not ({unknown[0]}, ...).",
+            "Bring them to one format, or leave one kind out with --exclude.",
+        )
+
+
 def _orientation(options: PlanOptions) -> Literal["canonical", "stored"]:
     return "stored" if options.orientation == "stored" else "canonical"
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[\w][\w. -]*", name):
+        raise PlanError(f"{name!r} cannot be the name of a plan: letters, digits, '-', '_' and '.' can.")
+    return name
 
 
 def _name_of(folder: Path) -> str:
@@ -141,11 +160,13 @@ def _find(folder: Path, options: PlanOptions, table: Path) -> DataSet:
     """
     found = find_cases(folder)
     cases, problems = found.cases, found.problems
+    if options.exclude is not None:
+        excluded = _excluded(options.exclude, {case.id for case in cases})
     if table.exists():
         cases = read_cases(table, found.folder.resolve())
         problems = [*problems, f"the cases are those of {table}; delete it to have the folder looked through anew"]
     if options.exclude is not None:
-        cases = _without(cases, options.exclude)
+        cases = [case for case in cases if case.id not in excluded]
     if options.patient_pattern:
         cases = assign_patients(cases, options.patient_pattern)
     labels = found.labels
@@ -157,14 +178,33 @@ def _find(folder: Path, options: PlanOptions, table: Path) -> DataSet:
     return replace(found, cases=cases, labels=labels, problems=problems)
 
 
-def _without(cases: list[Case], listing: Path) -> list[Case]:
-    if not listing.is_file():
-        raise DataError(f"There is no file {listing} with the ids to leave out.")
-    ids = set(listing.read_text(encoding="utf-8").split())
-    unknown = sorted(ids - {case.id for case in cases})
+def _excluded(listing: Path, known: set[str]) -> set[str]:
+    """The ids in a text file, one a line."""
+    try:
+        ids = {line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()}
+    except FileNotFoundError:
+        raise DataError(f"There is no file {listing} with the ids to leave out.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{listing} is not a text file; expected case ids, one a line.") from None
+    unknown = sorted(ids - known)
     if unknown:
         raise DataError(f"{listing} names {', '.join(unknown[:5])}, which the data set does not have.")
-    return [case for case in cases if case.id not in ids]
+    return ids
+
+
+def _declared(structures: Sequence[str]) -> Labels:
+    """`name=value` strings to labels."""
+    pairs = [_split(text, "--structures liver=1") for text in structures]
+    wrong = [f"{name}={value}" for name, value in pairs if not re.fullmatch(r"-?[0-9]+", value)]
+    if wrong or len({name for name, _ in pairs}) < len(pairs):
+        raise PlanError(
+            f"structures are {', '.join(structures)}; expected NAME=VALUE with whole values, each name once.",
+            "Example: --structures liver=1 --structures spleen=3",
+        )
+    try:
+        return Labels(structures={name: int(value) for name, value in pairs})
+    except ValueError as error:  # pydantic's ValidationError is a ValueError
+        raise PlanError(f"structures are {', '.join(structures)}: {last_line(error)}") from None
 
 
 def _split(text: str, example: str) -> tuple[str, str]:
@@ -185,12 +225,16 @@ def _make(
     }
     if options.splits != "grouped":
         asked["splits"] = options.splits
+    if options.default_configuration:
+        asked["default_configuration"] = options.default_configuration
+    if options.exclude is not None:
+        asked["exclude"] = options.exclude.name
     request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=asked)
     facts = DatasetFacts(
         spacings_mm=[case.spacing_mm for case in fingerprint.cases],
         shapes_voxels=[case.cropped_voxels for case in fingerprint.cases],
         n_cases=len(fingerprint.cases),
-        n_outputs=len(labels.structures) + 1 + (labels.ignore is not None),
+        n_outputs=count_outputs(len(labels.structures), labels.ignore is not None),
         channel_names=found.channels,
         relative_size_after_crop=fingerprint.relative_size,
     )
@@ -203,12 +247,8 @@ def _make(
 def _data(place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions) -> Data:
     present = fingerprint.structures_of(labels)
     having = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
-    members = {
-        name: [value for value, inside in zip(labels.values, row, strict=True) if inside]
-        for name, row in zip(labels.names, labels.membership, strict=True)
-    }
     volume = {
-        name: sum(case.voxels.get(value, 0) * (case.voxel_ml or 1) for case in cases for value in members[name])
+        name: sum(case.voxels.get(value, 0) * (case.voxel_ml or 1) for case in cases for value in labels.members[name])
         / max(len(cases), 1)
         for name, cases in having.items()
     }
@@ -235,7 +275,8 @@ def _overridden(made: Plan, options: PlanOptions) -> Plan:
             raise PlanError(f"There is no channel {channel!r}; there are {', '.join(made.data.channels)}.")
         for name, configuration in values["configurations"].items():
             if "normalization" in configuration:
-                configuration["normalization"][made.data.channels.index(channel)]["scheme"] = scheme
+                how = configuration["normalization"][made.data.channels.index(channel)]
+                how.update(scheme=scheme, nonzero_only=how["nonzero_only"] and scheme == "zscore")
                 reasons[f"configurations.{name}.normalization"] = f"{channel}: {scheme}, as asked for"
     if options.default_configuration:
         values["default_configuration"] = options.default_configuration

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medseg.case import Case
 from medseg.commands.workspace import Workspace
-from medseg.errors import MedsegError
+from medseg.errors import DataError, MedsegError
 from medseg.files import write_json, write_text
 from medseg.image import Image
 from medseg.inference.predictor import Predictor
@@ -81,11 +81,28 @@ def predict(
     predictor = Predictor.load(folder, options.device, options.folds, overrides)
     plan = predictor.model.plan
     cases, failed = find_scans(Path(source), plan.data.channels, options.channels)
+    _check_output(Path(output), cases)
     result = segment(predictor, cases, Path(output), callback)
     result.failed.update(failed)
     write_labels(Path(output) / "labels.json", plan.labels)
     write_text(Path(output) / "volumes.csv", _volumes_csv(result))
     return result
+
+
+def answer_path(case: Case, output: Path) -> Path:
+    """Where the answer to a case goes: its id, in the format of its first file."""
+    return output / f"{case.id}{answer_suffix(case.channels[0])}"
+
+
+def _check_output(output: Path, cases: Sequence[Case]) -> None:
+    """Make the folder before anything is computed, and refuse one in which an answer would replace a scan."""
+    output.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        target = answer_path(case, output).resolve()
+        if any(target == file.resolve() for file in case.channels):
+            raise DataError(
+                f"The answer {target} would replace the scan itself.", "Name another folder for the answers."
+            )
 
 
 def segment(
@@ -112,13 +129,13 @@ def segment(
             result.files[case.id] = future.result()
         except (MedsegError, OSError) as error:
             result.failed[case.id] = str(error)
+            del result.volumes[case.id], result.units[case.id]
     return result
 
 
 def _write(answer: Image, case: Case, output: Path) -> Path:
-    first = case.channels[0]
-    path = output / f"{case.id}{answer_suffix(first)}"
-    write_label(path, answer, like=first)
+    path = answer_path(case, output)
+    write_label(path, answer, like=case.channels[0])
     return path
 
 

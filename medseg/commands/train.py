@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import re
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,12 +26,12 @@ from medseg.io.load import load_case_image
 from medseg.models.run import PLAN, RECORD, WEIGHTS, Model, NetworkFactory, make_network, read_record, save_weights
 from medseg.networks.device import choose_device, choose_precision
 from medseg.plan_file import load_plan, save_plan
-from medseg.planning.splits import patient_leaks, read_splits
+from medseg.planning.splits import make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
 from medseg.training.batches import to_device
-from medseg.training.fit import Setup, fit, seconds_per_step
+from medseg.training.fit import CHECKPOINT, Setup, fit, seconds_per_step
 from medseg.training.log import read_log
 
 _MEASURE_SECONDS = 3.0
@@ -102,8 +104,9 @@ def train(
     save_weights(best, folder, record)
     training_curves(read_log(folder / "log.jsonl"), folder / "curves.png")
     summary = None
-    if job.validation:
-        summary = validate_fold(job.predictor(best), job.validation, folder / "validation", callback)
+    if job.held_out:
+        cases = [sample.case for sample in job.held_out]
+        summary = validate_fold(job.predictor(best), cases, folder / "validation", callback)
     record["seconds"] = round(time.monotonic() - started, 1)
     write_json(folder / RECORD, record)
     failed = job.failed | (summary.failed if summary else {})
@@ -118,7 +121,7 @@ class _Job:
     setup: Setup
     network: torch.nn.Module
     samples: list[Sample]
-    validation: list[Case]
+    held_out: list[Sample]
     probe: DiceProbe
     notes: list[str]
     failed: dict[str, str]
@@ -143,27 +146,28 @@ def _prepare(
     plan_path = place.plan_path(choice)
     plan = load_plan(plan_path, options.overrides)
     name = _configuration_name(plan, options.configuration)
-    folder = place.runs / plan.name / name / f"fold_{options.fold}"
-    _check_folder(folder, options.resume)
-    cases = plan_cases(plan_path, place.data_folder(plan, options.data), plan)
-    training, validation, notes = _fold_cases(plan_path, cases, options.fold)
+    folder = place.runs / plan.name / name / f"fold_{_fold_name(options.fold)}"
+    _check_folder(folder, options)
+    if options.resume:
+        plan = load_plan(folder / PLAN)
     configuration = plan.configuration(name)
+    cases = plan_cases(plan_path, place.data_folder(plan, options.data), plan)
+    training, validation, notes = _fold_cases(plan_path, cases, _fold_name(options.fold))
     device = choose_device(options.device)
+    torch.manual_seed(plan.training.seed)
+    network = make_network(plan, configuration, factory).to(device)
     every, failed = load_samples([*training, *validation], plan, configuration, place.cache / plan.name, callback)
     ids = {case.id for case in training}
     samples = to_device([sample for sample in every if sample.case.id in ids], device)
     if not samples:
         raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
-    torch.manual_seed(plan.training.seed)
-    network = make_network(plan, configuration, factory).to(device)
-    precision = choose_precision(plan.training.precision, device)
     held_out = [sample for sample in every if sample.case.id not in ids]
     if not held_out:
         notes = [*notes, "no case is kept apart, so the Dice shown while training is that of training cases"]
     probe = DiceProbe(plan, configuration, device, held_out or samples)
+    precision = choose_precision(plan.training.precision, device)
     setup = Setup(plan, configuration, options.steps or plan.training.steps, device, precision, folder)
-    readable = [case for case in validation if case.id not in failed]
-    return _Job(plan_path, setup, network, samples, readable, probe, notes, failed)
+    return _Job(plan_path, setup, network, samples, held_out, probe, notes, failed)
 
 
 def _choose_steps(job: _Job, options: TrainOptions, started: float) -> Setup:
@@ -196,14 +200,26 @@ def _configuration_name(plan: Plan, chosen: str | None) -> str:
     return name
 
 
-def _check_folder(folder: Path, resume: bool) -> None:
-    if resume and not (folder / "checkpoint.pt").exists():
-        raise ModelError(f"There is no checkpoint in {folder} to resume from.", "Leave --resume out to start anew.")
-    if not resume and (folder / WEIGHTS).exists():
+def _fold_name(fold: str) -> str:
+    """`all`, or a number without leading zeros."""
+    if fold != "all" and not re.fullmatch(r"[0-9]+", fold):
+        raise PlanError(f"There is no fold {fold!r}; a fold is a number from 0 on, or all.")
+    return fold if fold == "all" else str(int(fold))
+
+
+def _check_folder(folder: Path, options: TrainOptions) -> None:
+    if options.steps is not None and options.budget_seconds is not None:
+        raise PlanError("Both --steps and --budget were given; a run ends after one or the other.")
+    if options.resume:
+        if options.steps is not None or options.budget_seconds is not None or options.overrides:
+            raise PlanError("--resume goes on with the run as it was; --set, --steps and --budget cannot change it.")
+        if not (folder / CHECKPOINT).exists():
+            raise ModelError(f"There is no checkpoint in {folder} to resume from.", "Leave --resume out to start anew.")
+    elif (folder / WEIGHTS).exists():
         raise ModelError(
             f"{folder} holds a trained model already.", "Move or delete it to train anew; nothing is overwritten."
         )
-    if not resume and (folder / "checkpoint.pt").exists():
+    elif (folder / CHECKPOINT).exists():
         raise ModelError(
             f"{folder} holds a run that was interrupted.", "Go on with --resume, or delete the folder to start anew."
         )
@@ -212,26 +228,42 @@ def _check_folder(folder: Path, resume: bool) -> None:
 def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Case], list[Case], list[str]]:
     """Training and validation cases of a fold, and what is odd about it; for `all`, every case and none."""
     labelled = [case for case in cases if case.label is not None]
+    partly = [case.id for case in labelled if case.annotated is not None]
+    if partly:
+        raise DataError(
+            f"{partly[0]} says which structures were annotated in it; training cannot make use of that yet.",
+            "Empty the column `annotated`, or leave such cases out of the table of cases.",
+        )
     if fold == "all":
         return labelled, [], []
-    folds = read_splits(splits_path(plan_path), labelled)
-    if not fold.isdigit() or int(fold) >= len(folds):
+    if splits_path(plan_path).exists():
+        folds, notes = read_splits(splits_path(plan_path), labelled), []
+    else:
+        folds, why = make_splits(labelled, {})
+        notes = [why]
+    if int(fold) >= len(folds):
         there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
         raise PlanError(f"There is no fold {fold}; {there}.")
     chosen = folds[int(fold)]
     by_id = {case.id: case for case in labelled}
     training, validation = ([by_id[one] for one in chosen[side]] for side in ("train", "val"))
-    return training, validation, patient_leaks([chosen], labelled)
+    unused = len(by_id) - len(training) - len(validation)
+    if unused:
+        notes.append(f"{unused} cases of the table are in no part of this fold; `medseg plan --force` makes folds anew")
+    return training, validation, [*notes, *patient_leaks([chosen], labelled)]
 
 
 def _validation_seconds(job: _Job) -> float:
-    """Time that all validations of the run will take, from one volume each way."""
-    during = _seconds(lambda: job.probe.one(job.network)) * job.probe.cases * (job.setup.plan.training.validations - 1)
-    if not job.validation:
+    """Time that all validations of the run will take, from one volume each way, by the number of voxels."""
+    first, *_ = job.probe.samples
+    probed = sum(sample.label.numel() for sample in job.probe.samples) / first.label.numel()
+    during = _seconds(lambda: job.probe.one(job.network)) * probed * (job.setup.plan.training.validations - 1)
+    if not job.held_out:
         return during
-    image = load_case_image(job.validation[0], len(job.setup.plan.data.channels))
+    image = load_case_image(first.case, len(job.setup.plan.data.channels))
     predictor = job.predictor(job.network)
-    return during + _seconds(lambda: predictor(image)) * len(job.validation) + _SAVING_SECONDS
+    volumes = sum(sample.label.numel() for sample in job.held_out) / first.label.numel()
+    return during + _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -246,18 +278,23 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _record(setup: Setup, options: TrainOptions, factory: NetworkFactory | None, plan_path: Path) -> dict[str, Any]:
-    """How this run came about, for whoever reads its folder later."""
+    """How this run came about, for whoever reads its folder later; a resumed run keeps the record of its start."""
+    if options.resume:
+        return read_record(setup.folder)
     name = setup.folder.parent.name
+    settings = [part for text in options.overrides for part in ("--set", text)]
+    fold = _fold_name(options.fold)
+    repeat = ["--plan", plan_path.stem, "--fold", fold, "--config", name, "--steps", str(setup.steps), *settings]
     return {
         "configuration": name,
-        "fold": options.fold,
+        "fold": fold,
         "steps": setup.steps,
         "budget_seconds": options.budget_seconds,
-        "repeat_with": f"--fold {options.fold} --config {name} --steps {setup.steps}",
+        "repeat_with": shlex.join(repeat),
         "overrides": options.overrides,
         "device": str(setup.device),
         "precision": str(setup.precision).removeprefix("torch."),
-        "network_factory": None if factory is None else repr(factory),
+        "network_factory": None if factory is None else getattr(factory, "__qualname__", type(factory).__qualname__),
         "plan_hash": content_hash(plan_path),
         "medseg": __version__,
         "torch": torch.__version__,

@@ -9,7 +9,7 @@ import torch
 
 from medseg.case import Case
 from medseg.commands.evaluate import Pair, score_pairs, write_results
-from medseg.commands.predict import segment
+from medseg.commands.predict import segment, write_labels
 from medseg.evaluation.overlap import confusion, overlaps
 from medseg.evaluation.summary import Summary, summarize
 from medseg.inference.predictor import Predictor
@@ -68,5 +68,6 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
     annotated = {case.id: case.annotated for case in cases if case.annotated is not None}
     scores, total, failed = score_pairs(pairs, labels, annotated, silent)
     summary = summarize(labels, scores, total, result.failed | failed)
+    write_labels(folder / "labels.json", labels)
     write_results(folder, summary, labels, pairs, {case.id: case.channels[0] for case in cases})
     return summary

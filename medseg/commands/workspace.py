@@ -59,8 +59,6 @@ class Workspace:
         Raises:
             ModelError: none is trained, or several are and none was chosen.
         """
-        if choice is not None and Path(choice).is_dir() and not configuration:
-            return Path(choice)
         there = find_models(self.runs)
         fitting = [
             path
@@ -68,6 +66,8 @@ class Workspace:
             if (choice is None or str(choice) in (path.parent.name, f"{path.parent.name}/{path.name}"))
             and (configuration is None or path.name == configuration)
         ]
+        if choice is not None and not fitting and Path(choice).is_dir():
+            return Path(choice)
         if len(fitting) == 1:
             return fitting[0]
         names = ", ".join(f"{path.parent.name}/{path.name}" for path in (fitting or there))

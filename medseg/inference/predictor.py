@@ -11,8 +11,10 @@ import torch
 from medseg.image import Image
 from medseg.inference.sliding import predict_logits
 from medseg.models.run import Model, NetworkFactory, load_model
-from medseg.networks.device import choose_device, choose_precision
+from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.preprocessing.volume import prepare, restore
+
+_LESS_MEMORY = "Lower inference.tile_batch (--set inference.tile_batch=1), or crop the scan."
 
 
 class Predictor:
@@ -54,18 +56,15 @@ class Predictor:
         """
         plan = self.model.plan
         volume = prepare(image, plan, self.configuration)
-        logits = predict_logits(
-            self.model.networks, torch.from_numpy(volume.image), self.configuration, plan.inference, self.precision
-        )
-        return image.with_array(restore(logits, volume.geometry, plan.labels, self.configuration)[None])
+        scan = torch.from_numpy(volume.image)
+        with memory_errors(_LESS_MEMORY):
+            logits = predict_logits(self.model.networks, scan, self.configuration, plan.inference, self.precision)
+            answer = restore(logits, volume.geometry, plan.labels, self.configuration)
+        return image.with_array(answer[None])
 
     def volumes(self, labels: Image) -> dict[str, float]:
         """Volume of each structure of an answer: ml, or voxels (pixels) where the spacing is unknown."""
-        known = self.model.plan.labels
         counts = dict(zip(*np.unique(labels.array, return_counts=True), strict=True))
         unit = labels.voxel_volume_ml or 1.0
-        table = zip(known.names, known.membership, strict=True)
-        members = {
-            name: [value for value, is_in in zip(known.values, row, strict=True) if is_in] for name, row in table
-        }
+        members = self.model.plan.labels.members
         return {name: float(sum(counts.get(value, 0) for value in values)) * unit for name, values in members.items()}

@@ -37,28 +37,30 @@ def predict_logits(
     for start in range(0, len(starts), per_batch):
         places = [_place(place, tile) for place in starts[start : start + per_batch]]
         tiles = torch.stack([padded[(slice(None), *place)].reshape(-1, *tile) for place in places]).to(device)
-        logits = _tile_logits(networks, tiles, flips, precision)
+        logits = _tile_logits(networks, tiles, flips, inference.tile_batch, precision)
         if total is None:
             total = torch.zeros((logits.shape[1], *padded.shape[1:]), device=device)
         for place, answer in zip(places, logits, strict=True):
             total[(slice(None), *place)] += (answer * weight).reshape(total[(slice(None), *place)].shape)
             weights[place] += weight.reshape(weights[place].shape)
     assert total is not None
-    return (total / weights)[(slice(None), *inner)]
+    return total.div_(weights)[(slice(None), *inner)]
 
 
 def _tile_logits(
     networks: Sequence[torch.nn.Module],
     tiles: torch.Tensor,
     flips: Sequence[tuple[int, ...]],
+    batch_size: int,
     precision: torch.dtype,
 ) -> torch.Tensor:
-    """Mean logits (tile, outputs, ...) over flips and networks; all flips go through a network as one batch."""
+    """Mean logits (tile, outputs, ...) over flips and networks; `batch_size` flipped tiles go through one at a time."""
     batch = torch.cat([tiles.flip(axes) if axes else tiles for axes in flips])
     total: torch.Tensor | None = None
     for network in networks:
         with evaluating(network), autocast(tiles.device, precision):
-            answers = network(batch)[0].float().chunk(len(flips))
+            parts = [network(part)[0].float() for part in batch.split(batch_size)]
+        answers = torch.cat(parts).chunk(len(flips))
         for axes, answer in zip(flips, answers, strict=True):
             answer = answer.flip(axes) if axes else answer
             total = answer.clone() if total is None else total.add_(answer)

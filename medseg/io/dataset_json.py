@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from medseg.case import Case
+from medseg.case import Case, check_ids
 from medseg.errors import DataError
 from medseg.io import FORMATS, is_image, split_suffix
 from medseg.io.dataset import DataSet, Layout, pair_up, sentences
@@ -28,9 +28,10 @@ def read_dataset_json(folder: Path) -> DataSet:
     """
     path = folder / NAME
     content = _load(path)
-    channels, labels = _channels(content, path), _labels(content, path)
+    channels, labels = declared_channels(content, str(path)), declared_labels(content, str(path))
     if "dataset" in content:
         named = content["dataset"] if isinstance(content["dataset"], dict) else {}
+        check_ids(named, str(path))
         cases, problems = _explicit(folder, named.items(), "images", len(channels))
     elif "file_ending" in content:
         cases, problems = _suffixed(folder, content["file_ending"], len(channels))
@@ -57,24 +58,37 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _channels(content: dict[str, Any], path: Path) -> tuple[str, ...]:
+def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    """Names of the channels in a `dataset.json`, in order; `source` names the file in messages.
+
+    Raises:
+        DataError: they are not numbered from 0.
+    """
     names = content.get("channel_names", content.get("modality"))
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))) or not names:
         raise DataError(
-            f"{path}: channel_names (or modality) is {names!r}.", 'Expected numbers from 0 with names: {"0": "T1"}.'
+            f"{source}: channel_names (or modality) is {names!r}.", 'Expected numbers from 0 with names: {"0": "T1"}.'
         )
     return tuple(str(names[str(number)]) for number in range(len(names)))
 
 
-def _labels(content: dict[str, Any], path: Path) -> Labels:
-    """`{"1": "liver"}` (Decathlon), or `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}` (nnU-Net)."""
+def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
+    """Structures of a `dataset.json`; `source` names the file in messages.
+
+    They stand there as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
+
+    Raises:
+        DataError: they are not valid.
+    """
     declared = content.get("labels")
     if not isinstance(declared, dict):
-        raise DataError(f"{path}: labels is {declared!r}.", 'Expected names and values: {"background": 0, "liver": 1}.')
+        raise DataError(
+            f"{source}: labels is {declared!r}.", 'Expected names and values: {"background": 0, "liver": 1}.'
+        )
     if declared and all(name.lstrip("-").isdigit() and isinstance(value, str) for name, value in declared.items()):
         values: dict[str, Any] = {name: int(value) for value, name in declared.items() if value != "0"}
         if len(values) != len(declared.keys() - {"0"}):
-            raise DataError(f"{path}: two label values have one name: {declared}.", "Give each a name of its own.")
+            raise DataError(f"{source}: two label values have one name: {declared}.", "Give each a name of its own.")
         ignore, background = None, 0
     else:
         single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
@@ -95,7 +109,7 @@ def _labels(content: dict[str, Any], path: Path) -> Labels:
         first = error.errors()[0]
         where = ".".join(map(str, ("labels", *first["loc"])))
         raise DataError(
-            f"{path}: {where} is not valid: {first['msg'].removeprefix('Value error, ')}; it is {declared}.",
+            f"{source}: {where} is not valid: {first['msg'].removeprefix('Value error, ')}; it is {declared}.",
             "Every structure needs an integer, or a list of them with regions_class_order; the background is 0.",
         ) from None
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from medseg.case import Case
 from medseg.errors import DataError
-from medseg.image import Image
+from medseg.image import Image, describe_grid_difference
 from medseg.io import read_image, read_label
 
 
@@ -51,18 +51,7 @@ def load_case_label(case: Case, image: Image) -> Image:
 def _check_grid(case: Case, image: Image, path: Path, other: Image, other_path: Path) -> None:
     if image.same_grid(other):
         return
-    if image.shape_zyx != other.shape_zyx:
-        difference = f"shapes (z, y, x) {image.shape_zyx} and {other.shape_zyx}"
-    else:
-        difference = (
-            f"{image.grid_difference_voxels(other):.3g} voxels apart at a corner, "
-            f"affines {_rows(image)} and {_rows(other)}"
-        )
     raise DataError(
-        f"Case {case.id}: {path} and {other_path} lie on different grids: {difference}.",
+        f"Case {case.id}: {path} and {other_path} lie on different grids: {describe_grid_difference(image, other)}.",
         "Resample one onto the grid of the other (do not just copy the header), or correct the wrong header.",
     )
-
-
-def _rows(image: Image) -> str:
-    return str(np.round(image.affine[:3], 4).tolist())

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from medseg.errors import DataError
 from medseg.files import atomic
-from medseg.image import Image
+from medseg.image import Image, describe_grid_difference
 
 _MM = {"meter": 1000.0, "micron": 0.001}
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 540
 _MOST_NIFTI1_VOXELS = 32767
-_SMALLEST_DETERMINANT = 1e-12  # mm3
+_FLATTEST = 1e-6  # volume of a voxel as a share of what its edges would span at right angles
 _QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _GEOMETRY = ("pixdim", "xyzt_units", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM)
 
@@ -159,7 +159,8 @@ def _affine(stored: NDArray, unit: str, slices: int, path: Path) -> NDArray[np.f
     if slices == 1 and not affine[:3, 2].any():
         normal = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < _SMALLEST_DETERMINANT:
+    edges = affine[:3, :3]
+    if not np.isfinite(affine).all() or abs(np.linalg.det(edges)) <= _FLATTEST * np.linalg.norm(edges, axis=0).prod():
         raise DataError(
             f"{path} has an affine without an inverse: {affine[:3].tolist()}; its voxels have no volume.",
             "Its sform, or its qform and spacings, are broken: set them, for example with nibabel or fslorient.",
@@ -180,10 +181,7 @@ def _reference(like: Path, image: Image) -> Any:
     affine = _affine(header.get_best_affine(), header.get_xyzt_units()[0], shape[2], like)
     grid = Image(np.broadcast_to(np.uint8(0), (1, *shape[::-1])), affine)
     if not image.same_grid(grid):
-        raise DataError(
-            f"The answer lies on another grid than {like}: shape (z, y, x) {image.shape_zyx} and {grid.shape_zyx}, "
-            f"affine {image.affine[:3].tolist()} and {affine[:3].tolist()}."
-        )
+        raise DataError(f"The answer lies on another grid than {like}: {describe_grid_difference(image, grid)}.")
     return header
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from medseg.errors import ModelError
-from medseg.files import atomic, write_json
+from medseg.files import saving, write_json
 from medseg.networks.build import build_network
 from medseg.plan_file import load_plan
 from medseg.schema import Configuration, Plan
@@ -56,15 +56,20 @@ def save_weights(network: torch.nn.Module, folder: Path, record: dict[str, Any])
     from safetensors.torch import save_file
 
     write_json(folder / RECORD, record)
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with atomic(folder / WEIGHTS) as temporary:
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    with saving(folder / WEIGHTS) as temporary:
         save_file(weights, temporary)
 
 
 def read_record(fold: Path) -> dict[str, Any]:
     """The record of a fold, as `save_weights` wrote it; empty where there is none."""
     path = fold / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise ModelError(f"{path} is damaged: it is not JSON.", "Restore it from a copy, or train anew.") from None
 
 
 def trained_folds(folder: Path) -> list[str]:
@@ -128,7 +133,7 @@ def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFacto
     if own and factory is None:
         raise ModelError(
             f"{fold} was trained with a network of the user's own, {own}.",
-            "Load it from Python: load_model(..., factory=...)",
+            "Load it from Python: medseg.Predictor.load(..., factory=...)",
         )
     network = make_network(plan, plan.configuration(configuration), factory)
     try:

@@ -9,9 +9,8 @@ from torch import nn
 
 from medseg.errors import PlanError
 from medseg.networks.unet import UNet
-from medseg.schema import Network
+from medseg.schema import UNETS, Network
 
-UNETS = {"plain_unet": False, "residual_unet": True}
 MONAI_NETWORKS = {
     "segresnet": "SegResNet",
     "swin_unetr": "SwinUNETR",
@@ -36,14 +35,14 @@ def build_network(network: Network, channels: int, outputs: int, dimensions: int
     )
 
 
-def supervision_scales(network: Network, enabled: bool) -> list[list[int]]:
+def supervision_scales(network: Network, dimensions: int, enabled: bool) -> list[list[int]]:
     """How much coarser than the patch each output that the loss sees is, per axis, the full resolution first.
 
     nnU-Net gives the coarsest decoder level a weight of zero, so it is not computed at all.
     """
     levels = len(network.features) - 2
     if not enabled or network.name not in UNETS or levels < 2:
-        return [[1] * max((len(axis) for axis in network.strides), default=3)]
+        return [[1] * dimensions]
     return [[prod(axis) for axis in zip(*network.strides[: level + 1], strict=True)] for level in range(levels)]
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-from medseg.errors import PlanError
+from medseg.errors import MedsegError, PlanError
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -21,7 +21,10 @@ def choose_device(name: str = "auto") -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(name.split(":")[0], False):
+    kind, _, number = name.partition(":")
+    if number and (kind != "cuda" or not number.isdigit() or int(number) >= torch.cuda.device_count()):
+        raise PlanError(f"There is no device {name!r}; there are {torch.cuda.device_count()} CUDA devices.")
+    if not available.get(kind, False):
         there = ", ".join(kind for kind, yes in available.items() if yes)
         raise PlanError(
             f"The device {name!r} is not available here; available: {there}.", "Leave --device out to choose by itself."
@@ -45,6 +48,27 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | n
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)
+
+
+@contextmanager
+def memory_errors(advice: str) -> Iterator[None]:
+    """Turn running out of memory, which torch says in several ways, into an error with advice.
+
+    Raises:
+        MedsegError: there was not enough memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MedsegError(f"There is not enough memory: {_first_line(error)}", advice) from None
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("allocate memory", "out of memory", "DefaultCPUAllocator")):
+            raise
+        raise MedsegError(f"There is not enough memory: {_first_line(error)}", advice) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

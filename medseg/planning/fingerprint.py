@@ -6,17 +6,17 @@ It holds what nnU-Net v2's `fingerprint_extractor.py` finds, without its random 
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.case import Case
 from medseg.errors import DataError, MedsegError
-from medseg.image import Orientation
+from medseg.image import Orientation, nonzero_box
 from medseg.io.dataset import DataSet
 from medseg.io.load import load_case_image, load_case_label
 from medseg.labels import Labels
@@ -96,56 +96,12 @@ class Fingerprint:
         """Label values seen, sorted."""
         return sorted({value for case in self.cases for value in case.voxels})
 
-    @property
-    def cases_of_value(self) -> dict[int, int]:
-        """How many cases have each label value."""
-        return {value: sum(value in case.voxels for case in self.cases) for value in self.values}
-
-    @property
-    def voxels_of_value(self) -> dict[int, int]:
-        """How many voxels of all cases have each label value."""
-        return {value: sum(case.voxels.get(value, 0) for case in self.cases) for value in self.values}
-
-    @property
-    def ml_of_value(self) -> dict[int, float] | None:
-        """Millilitres of all cases with each label value; None where the spacing is unknown."""
-        if not self.spacing_known:
-            return None
-        volumes = dict.fromkeys(self.values, 0.0)
-        for case in self.cases:
-            for value, voxels in case.voxels.items():
-                volumes[value] += voxels * (case.voxel_ml or 0.0)
-        return volumes
-
     def structures_of(self, labels: Labels) -> dict[str, set[str]]:
         """The structures that are present in each case, by id."""
-        members = {
-            name: {value for value, member in zip(labels.values, row, strict=True) if member}
-            for name, row in zip(labels.names, labels.membership, strict=True)
-        }
         return {
-            case.id: {name for name, values in members.items() if values & case.voxels.keys()} for case in self.cases
+            case.id: {name for name, values in labels.members.items() if not case.voxels.keys().isdisjoint(values)}
+            for case in self.cases
         }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "intensities": [intensity.model_dump() for intensity in self.intensities]}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Fingerprint:
-        """The inverse of `to_dict`, also after a way through JSON."""
-        cases = [
-            CaseFacts(
-                **{
-                    **case,
-                    **{key: tuple(case[key]) for key in ("spacing_mm", "shape_voxels", "cropped_voxels")},
-                    "voxels": {int(value): count for value, count in case["voxels"].items()},
-                }
-            )
-            for case in values["cases"]
-        ]
-        intensities = [Intensity(**intensity) for intensity in values["intensities"]]
-        return cls(values["orientation"], tuple(values["channels"]), cases, intensities, dict(values["problems"]))
 
 
 def take_fingerprint(
@@ -195,7 +151,7 @@ def _examine(
     if labels is not None:
         labels.check_values(voxels, str(case.label))
     turn = Orientation.of(image) if orientation == "canonical" else Orientation()
-    box = _nonzero_box(image.array)
+    box = nonzero_box(image.array)
     depth, height, width = (part.stop - part.start for part in box)
     facts = CaseFacts(
         id=case.id,
@@ -225,19 +181,3 @@ def _count_values(array: NDArray[np.integer]) -> dict[int, int]:
     for start in range(0, flat.size, _BLOCK):  # bincount works on a copy with 8 bytes per voxel
         counts += np.bincount(flat[start : start + _BLOCK], minlength=counts.size)
     return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-
-
-def _nonzero_box(array: NDArray) -> tuple[slice, slice, slice]:
-    """Box around what is not zero in every channel; all of an image that is zero everywhere.
-
-    nnU-Net fills holes before; that never changes the box.
-    """
-    content = (array != 0).any(axis=0)
-    plane = content.any(axis=0)
-    z, y, x = (_extent(line) for line in (content.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)))
-    return z, y, x
-
-
-def _extent(line: NDArray[np.bool_]) -> slice:
-    places = np.flatnonzero(line)
-    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, len(line))

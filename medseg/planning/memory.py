@@ -124,22 +124,20 @@ def plain_unet_elements(
     convs_per_stage: Sequence[int],
     convs_per_stage_decoder: Sequence[int],
     n_outputs: int,
-    deep_supervision: bool = False,
 ) -> int:
     """Feature-map values of one sample in a plain convolutional U-Net.
 
         sum over s of c_s f_s V_s  +  sum over s < S-1 of (d_s + 1) f_s V_s  +  K V_0
 
     with c_s and d_s the convolutions of the encoder's and of the decoder's stage; the + 1 is the transposed
-    convolution that leads up to stage s. With `deep_supervision` every decoder stage has a head, and the
-    last term is K times the sum of V_s for s < S-1; nnU-Net plans without.
+    convolution that leads up to stage s. The heads of deep supervision are not counted, as in nnU-Net's plans.
 
     Source: nnU-Net v2 (Isensee et al. 2021) and `compute_conv_feature_map_size` in the package of its
     networks, dynamic-network-architectures.
     """
     voxels = voxels_per_stage(patch_voxels, strides)
     encoder = sum(c * f * v for c, f, v in zip(convs_per_stage, features, voxels, strict=True))
-    return encoder + _decoder_elements(voxels, features, convs_per_stage_decoder, n_outputs, deep_supervision)
+    return encoder + _decoder_elements(voxels, features, convs_per_stage_decoder, n_outputs)
 
 
 def residual_unet_elements(
@@ -149,14 +147,13 @@ def residual_unet_elements(
     blocks_per_stage: Sequence[int],
     convs_per_stage_decoder: Sequence[int],
     n_outputs: int,
-    deep_supervision: bool = False,
 ) -> int:
     """Feature-map values of one sample in a U-Net with a residual encoder.
 
-        f_0 V_0  +  sum over s of 2 b_s f_s V_s  +  sum over s > 0 of f_s V_s  +  decoder and heads
+        f_0 V_0  +  sum over s of 2 b_s f_s V_s  +  sum over s > 0 of f_s V_s  +  decoder and head
 
     that is: one convolution as the stem, b_s residual blocks of two convolutions, and in every stage but the
-    first one projection, the skip of its first block. Decoder and heads are those of the plain U-Net.
+    first one projection, the skip of its first block. Decoder and head are those of the plain U-Net.
 
     Source: nnU-Net v2's residual encoder (Isensee et al. 2024, "nnU-Net Revisited"), counted as the package
     of its networks does (dynamic-network-architectures, `compute_conv_feature_map_size`).
@@ -164,7 +161,7 @@ def residual_unet_elements(
     voxels = voxels_per_stage(patch_voxels, strides)
     maps = [f * v for f, v in zip(features, voxels, strict=True)]
     encoder = maps[0] + sum(2 * b * m for b, m in zip(blocks_per_stage, maps, strict=True)) + sum(maps[1:])
-    return encoder + _decoder_elements(voxels, features, convs_per_stage_decoder, n_outputs, deep_supervision)
+    return encoder + _decoder_elements(voxels, features, convs_per_stage_decoder, n_outputs)
 
 
 def _decoder_elements(
@@ -172,12 +169,10 @@ def _decoder_elements(
     features: Sequence[int],
     convs: Sequence[int],
     n_outputs: int,
-    deep_supervision: bool,
 ) -> int:
-    """Convolutions, transposed convolutions and heads; with one stage there is no decoder, hence no head."""
+    """Convolutions, transposed convolutions and the head; with one stage there is no decoder, hence no head."""
     ups = sum((d + 1) * f * v for d, f, v in zip(convs, features[:-1], voxels[:-1], strict=True))
-    heads = voxels[:-1] if deep_supervision else voxels[:-1][:1]
-    return ups + n_outputs * sum(heads)
+    return ups + (n_outputs * voxels[0] if len(voxels) > 1 else 0)
 
 
 def fit_patch(

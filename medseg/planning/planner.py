@@ -9,7 +9,7 @@ from typing import Any
 from medseg import __version__
 from medseg.errors import PlanError
 from medseg.labels import Labels
-from medseg.plan_file import validate_plan
+from medseg.plan_file import last_line, validate_plan
 from medseg.planning.recipe import (
     CPU_MEMORY_GB,
     CPU_MOST_PATCHES,
@@ -23,6 +23,7 @@ from medseg.planning.sides import sided_pair
 from medseg.schema import Data, Plan, Request
 
 _NARROWEST = 8
+_MOST_WITH_SIDES = 30.0
 _RESAMPLING = {
     "resample_image": {"order": 3, "order_across": 0, "separate_axis": None},
     "resample_label": {"order": 1, "order_across": 0, "separate_axis": None},
@@ -63,7 +64,10 @@ def plan_from_fingerprint(
         structure_cases={},
         structure_volume={},
     )
-    request = Request(planner=planner, memory_gb=memory_gb, preset=preset)  # type: ignore[arg-type]
+    try:
+        request = Request(planner=planner, memory_gb=memory_gb, preset=preset)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise PlanError(last_line(error)) from None
     return make_plan("unnamed", facts, data, labels, request, "canonical")
 
 
@@ -81,8 +85,9 @@ def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, reques
     except ValueError as error:
         raise PlanError(str(error)) from None
     reasons = {"request.preset": _preset_reason(request), "transpose_forward": proposal.reasons["transpose"]}
+    known_frame = orientation == "canonical" or data.dimensions == 2
     training, training_reasons = training_recipe(request.preset)
-    configurations, configuration_reasons = _configurations(proposal, labels, orientation, request)
+    configurations, configuration_reasons = _configurations(proposal, labels, known_frame, request)
     default = "3d_fullres" if "3d_fullres" in configurations else "2d"
     reasons |= {
         **training_reasons,
@@ -107,7 +112,7 @@ def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, reques
 
 
 def _configurations(
-    proposal: Proposal, labels: Labels, orientation: str, request: Request
+    proposal: Proposal, labels: Labels, known_frame: bool, request: Request
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     configurations: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
@@ -116,13 +121,13 @@ def _configurations(
             configurations[name] = {"inherits": one.inherits, "previous_stage": one.previous_stage}
             own_reasons = one.reasons
         else:
-            configurations[name], own_reasons = _configuration(one, proposal.transpose, labels, orientation, request)
+            configurations[name], own_reasons = _configuration(one, proposal.transpose, labels, known_frame, request)
         reasons |= {f"configurations.{name}.{key}": text for key, text in own_reasons.items()}
     return configurations, reasons
 
 
 def _configuration(
-    one: ConfigurationProposal, transpose: tuple[int, ...], labels: Labels, orientation: str, request: Request
+    one: ConfigurationProposal, transpose: tuple[int, ...], labels: Labels, known_frame: bool, request: Request
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """A configuration as the plan has it, and its reasons by key."""
     reasons = dict(one.reasons)
@@ -136,7 +141,10 @@ def _configuration(
         features = [max(_NARROWEST, int(size * CPU_WIDTH)) for size in features]
         reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
     degrees, in_plane, reasons["rotation_degrees"] = rotation_limits(one.patch_voxels)
-    mirror, reasons["mirror_axes"] = _mirror_axes(len(one.patch_voxels), transpose, labels, orientation)
+    mirror, reasons["mirror_axes"] = _mirror_axes(len(one.patch_voxels), transpose, labels, known_frame)
+    if len(mirror) < len(one.patch_voxels) and max(degrees) > _MOST_WITH_SIDES:
+        degrees = [_MOST_WITH_SIDES]
+        reasons["rotation_degrees"] = "structures have sides: a half turn and a mirror image would exchange them"
     renamed = {
         "network": "network.name",
         "features": "network.features",
@@ -169,15 +177,19 @@ def _configuration(
 
 
 def _mirror_axes(
-    dimensions: int, transpose: tuple[int, ...], labels: Labels, orientation: str
+    dimensions: int, transpose: tuple[int, ...], labels: Labels, known_frame: bool
 ) -> tuple[list[int], str]:
-    """Axes of the patch that may be reversed, and why."""
+    """Axes of the patch that may be reversed, and why.
+
+    Args:
+        known_frame: whether it is known which axis runs from left to right.
+    """
     every = list(range(dimensions))
     pair = sided_pair(labels.names)
     if pair is None:
         return every, "no structure is named after a side of the body, so every axis may be mirrored"
     named = f"{pair[0]} and {pair[1]} are told apart by their side"
-    if orientation == "stored" and dimensions == 3:
+    if not known_frame:
         return [], f"{named}, and axes as stored may run anywhere: no mirroring"
     sideways = transpose.index(2) - (3 - dimensions)
     return [axis for axis in every if axis != sideways], f"{named}: no mirroring from left to right"

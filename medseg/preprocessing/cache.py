@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.case import Case
-from medseg.errors import MedsegError
-from medseg.files import atomic, content_hash
+from medseg.errors import DataError, MedsegError
+from medseg.files import content_hash, saving
 from medseg.io.load import load_case_image, load_case_label
 from medseg.labels import IGNORE, Labels
 from medseg.parallel import map_cases
@@ -64,9 +64,16 @@ def load_samples(
     recipe = _recipe(plan, configuration)
 
     def load(case: Case) -> Sample:
-        path = folder / f"{case.id}-{_key(case, recipe)}.safetensors"
-        if not path.exists():
-            _make(case, plan, configuration, path)
+        try:
+            path = folder / f"{case.id}-{_key(case, recipe)}.safetensors"
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        if path.exists():
+            try:
+                return _read(case, path, len(plan.labels.names))
+            except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
+                path.unlink()
+        _make(case, plan, configuration, path)
         return _read(case, path, len(plan.labels.names))
 
     samples: list[Sample] = []
@@ -111,7 +118,7 @@ def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> N
         "label": volume.label,
         **_locations(volume.label, plan.labels),
     }
-    with atomic(path) as temporary:
+    with saving(path) as temporary:
         save_file(tensors, temporary)
 
 

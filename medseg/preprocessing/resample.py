@@ -27,8 +27,8 @@ _HALF = 0.5 - 1e-9
 
 
 def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
-    """Voxels per axis after resampling from `spacing` to `target` (both mm)."""
-    return tuple(round(old / new * n) for old, new, n in zip(spacing, target, shape, strict=True))
+    """Voxels per axis after resampling from `spacing` to `target` (both mm); at least one."""
+    return tuple(max(1, round(old / new * n)) for old, new, n in zip(spacing, target, shape, strict=True))
 
 
 def separate_axis(spacing: Sequence[float], target: Sequence[float], setting: bool | None) -> int | None:

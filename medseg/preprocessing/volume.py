@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.errors import DataError
-from medseg.image import Image, Orientation
+from medseg.image import Image, Orientation, nonzero_box
 from medseg.labels import Labels
 from medseg.preprocessing.normalize import normalize
 from medseg.preprocessing.resample import resample_image, resample_label, resampled_shape, separate_axis
@@ -30,20 +30,14 @@ class Geometry:
     orientation: Orientation
     transpose: tuple[int, int, int]
     turned_shape: tuple[int, int, int]
-    box: tuple[tuple[int, int], ...]
+    box: tuple[slice, slice, slice]
     spacing_mm: tuple[float, float, float]
     network_spacing_mm: tuple[float, float, float]
 
     @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """The nonzero box in the turned array."""
-        z, y, x = (slice(*limits) for limits in self.box)
-        return z, y, x
-
-    @property
     def cropped_shape(self) -> tuple[int, ...]:
         """Voxels of the nonzero box."""
-        return tuple(stop - start for start, stop in self.box)
+        return tuple(part.stop - part.start for part in self.box)
 
 
 @dataclass(frozen=True)
@@ -66,15 +60,23 @@ def prepare(image: Image, plan: Plan, configuration: Configuration, label: NDArr
             f"The image has {image.array.shape[0]} channels; the plan has {len(plan.data.channels)}: "
             f"{', '.join(plan.data.channels)}."
         )
+    if image.spacing_known != plan.data.spacing_known:
+        there, here = ("in mm", "in pixels") if plan.data.spacing_known else ("in pixels", "in mm")
+        raise DataError(
+            f"The model was made for scans measured {there}; this one is measured {here}.",
+            "Convert it to a format like that of the training scans.",
+        )
     orientation = Orientation.of(image) if plan.orientation == "canonical" else Orientation()
     transpose = (plan.transpose_forward[0], plan.transpose_forward[1], plan.transpose_forward[2])
     turned = _turn(image.array, orientation, transpose)
     spacing_stored = orientation.permute(image.spacing_mm)
     spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
-    box, nonzero = _nonzero(turned, any(how.nonzero_only for how in configuration.normalization))
+    box = nonzero_box(turned)
+    masked = any(how.nonzero_only for how in configuration.normalization)
+    nonzero = _filled_mask(turned, box) if masked else None
     target = network_spacing(spacing, configuration)
     geometry = Geometry(orientation, transpose, turned.shape[1:], box, spacing, target)
-    cropped = turned[(slice(None), *geometry.slices)]
+    cropped = turned[(slice(None), *geometry.box)]
     intensities: list[Intensity | None] = list(plan.data.intensities) or [None] * len(plan.data.channels)
     normalized = np.stack(
         [
@@ -86,7 +88,7 @@ def prepare(image: Image, plan: Plan, configuration: Configuration, label: NDArr
     axis = separate_axis(spacing, target, configuration.resample_image.separate_axis)
     resampled = resample_image(torch.from_numpy(normalized), shape, configuration.resample_image, axis)
     if label is not None:
-        label = _turn(label[None], orientation, transpose)[0][geometry.slices]
+        label = _turn(label[None], orientation, transpose)[0][geometry.box]
         if nonzero is not None:
             label = np.where((label == 0) & ~nonzero, np.int16(OUTSIDE), label)
         axis = separate_axis(spacing, target, configuration.resample_label.separate_axis)
@@ -103,7 +105,7 @@ def restore(logits: torch.Tensor, geometry: Geometry, labels: Labels, configurat
     axis = separate_axis(geometry.network_spacing_mm, geometry.spacing_mm, how.separate_axis)
     full = resample_image(logits.float(), geometry.cropped_shape, how, axis)
     turned = np.full(geometry.turned_shape, labels.background, dtype=labels.dtype)
-    turned[geometry.slices] = labels.decide(full).cpu().numpy().astype(labels.dtype)
+    turned[geometry.box] = labels.decide(full).cpu().numpy().astype(labels.dtype)
     back = np.argsort(geometry.transpose)
     return np.ascontiguousarray(geometry.orientation.invert(turned.transpose(*back)[None])[0])
 
@@ -119,19 +121,8 @@ def _turn(array: NDArray, orientation: Orientation, transpose: tuple[int, int, i
     return orientation.apply(array).transpose(0, *(axis + 1 for axis in transpose))
 
 
-def _nonzero(array: NDArray, want_mask: bool) -> tuple[tuple[tuple[int, int], ...], NDArray[np.bool_] | None]:
-    """Box of the voxels that are not zero in every channel and, if wanted, their hole-filled mask inside it.
-
-    Filling holes never changes the box. A scan that is zero everywhere keeps its whole grid.
-    """
-    content = (array != 0).any(axis=0)
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        places = np.flatnonzero(content.any(axis=others))
-        box.append((int(places[0]), int(places[-1]) + 1) if places.size else (0, content.shape[axis]))
-    if not want_mask:
-        return tuple(box), None
+def _filled_mask(array: NDArray, box: tuple[slice, slice, slice]) -> NDArray[np.bool_]:
+    """Voxels of the box that are not zero in every channel, and the holes among them; holes never change the box."""
     from scipy import ndimage
 
-    return tuple(box), ndimage.binary_fill_holes(content[tuple(slice(*limits) for limits in box)])
+    return ndimage.binary_fill_holes((array[(slice(None), *box)] != 0).any(axis=0))

@@ -30,7 +30,7 @@ class Batches:
         """Image (batch, channel, ...) float32 and label indices (batch, ...) int16 of one step."""
         size = self.configuration.batch_size
         random = [generator(self.training.seed, step, number) for number in range(size)]
-        patch = (1,) * (3 - self.configuration.dimensions) + tuple(self.configuration.patch_voxels)
+        patch = self.configuration.patch_zyx
         images, labels = [], []
         for number, one in enumerate(random):
             draw = self.sampler.draw(one, number)

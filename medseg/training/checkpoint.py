@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from medseg.errors import ModelError
-from medseg.files import atomic
+from medseg.files import saving
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write the state of a run (tensors, numbers, text, and lists and dicts of them)."""
-    with atomic(path) as temporary:
+    with saving(path) as temporary:
         torch.save(state, temporary)
 
 

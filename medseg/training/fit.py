@@ -14,7 +14,7 @@ import torch
 
 from medseg.errors import MedsegError, ModelError
 from medseg.networks.build import supervision_scales
-from medseg.networks.device import autocast
+from medseg.networks.device import autocast, memory_errors
 from medseg.preprocessing.cache import Sample
 from medseg.progress import Callback, Progress
 from medseg.schema import Configuration, Plan, Training
@@ -26,8 +26,10 @@ from medseg.training.schedule import learning_rate
 
 Validate = Callable[[torch.nn.Module], dict[str, float | None]]
 
+CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 60.0
 _LOG_EVERY = 10
+_LESS_MEMORY = "Lower the batch_size or the patch_voxels of the configuration, or plan again with a smaller --memory."
 _WARM_UP_STEPS = 3
 _MOST_MEASURED = 1000
 
@@ -55,7 +57,8 @@ def fit(
     """Train `network` for `setup.steps` steps and return the one to predict with.
 
     Args:
-        validate: scores a network on whole volumes: {structure: mean Dice}. Called `training.validations` times.
+        validate: scores a network on whole volumes: {structure: mean Dice}. Called after every n-th step, so that with
+            the score of the finished network, which is the caller's, there are `training.validations`.
         resume: go on from the last checkpoint in `setup.folder`.
 
     Raises:
@@ -64,7 +67,7 @@ def fit(
     training = setup.plan.training
     batches = Batches(samples, setup.configuration, training, setup.device)
     trainer = Trainer(network, setup)
-    start = trainer.restore(setup.folder / "checkpoint.pt") if resume else 0
+    start = trainer.restore(setup.folder / CHECKPOINT) if resume else 0
     log = Log(setup.folder / "log.jsonl", keep_to_step=start)
     validate_every = -(-setup.steps // training.validations)
     began = saved = time.monotonic()
@@ -73,7 +76,8 @@ def fit(
     try:
         with closing(batches.ahead(start, setup.steps)) as stream:
             for step, (image, target) in stream:
-                recent.append(trainer.step(step, image, target))
+                with memory_errors(_LESS_MEMORY):
+                    recent.append(trainer.step(step, image, target))
                 done = step + 1
                 if done % _LOG_EVERY == 0 or done == setup.steps:
                     loss = _mean_loss(recent, done)
@@ -87,7 +91,7 @@ def fit(
                     log.add("validation", done, dice=scores, seconds=time.monotonic() - began)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS or done == setup.steps:
                     trainer.check(done)
-                    save_checkpoint(setup.folder / "checkpoint.pt", trainer.state(done))
+                    save_checkpoint(setup.folder / CHECKPOINT, trainer.state(done))
                     saved = time.monotonic()
     finally:
         log.close()
@@ -116,7 +120,7 @@ class Trainer:
         network_settings = setup.configuration.network
         self.setup = setup
         self.network = network.to(setup.device).train()
-        scales = supervision_scales(network_settings, training.deep_supervision)
+        scales = supervision_scales(network_settings, setup.configuration.dimensions, training.deep_supervision)
         self.loss = Loss(
             setup.plan.labels,
             setup.configuration.batch_dice,
@@ -175,15 +179,15 @@ class Trainer:
     def restore(self, path: Path) -> int:
         """Take over a checkpoint's state; returns the step to go on from."""
         state = load_checkpoint(path, self.setup.device)
-        if state["steps"] != self.setup.steps:
-            raise ModelError(f"{path} belongs to a run of {state['steps']} steps, this one has {self.setup.steps}.")
+        if state.get("steps") != self.setup.steps:
+            raise ModelError(f"{path} belongs to a run of {state.get('steps')} steps, this one has {self.setup.steps}.")
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
-        except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"{path} does not fit the plan: {str(error).splitlines()[0]}") from None
         return int(state["step"])
 
@@ -192,6 +196,8 @@ class Trainer:
         """Exponential moving average, over fewer steps at first so that the start is forgotten."""
         assert self.average is not None
         decay = min(self.setup.plan.training.average_weights, (1 + step) / (10 + step))
+        for mine, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            mine.copy_(theirs)
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medseg.files import write_text
+
 
 class Log:
     """Appends records; each is flushed, so that a kill loses none and at worst cuts the last line short."""
@@ -15,22 +17,17 @@ class Log:
         kept = (
             [record for record in read_log(path) if record["step"] <= keep_to_step] if keep_to_step is not None else []
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = open(path, "w", encoding="utf-8")  # noqa: SIM115 - stays open as long as the run
-        for record in kept:
-            self._write(record)
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+        self._stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the run
 
     def add(self, kind: str, step: int, **figures: Any) -> None:
         """Append a record of `kind` ("train", "validation") for the state after `step` steps."""
-        self._write({"kind": kind, "step": step, **figures})
+        self._stream.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
+        self._stream.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
-
-    def _write(self, record: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(record) + "\n")
-        self._stream.flush()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ class Sampler:
         self.samples = samples
         self.configuration = configuration
         self.augmentation = training.augmentation
-        self.patch = np.array([1] * (3 - configuration.dimensions) + configuration.patch_voxels)
+        self.patch = np.array(configuration.patch_zyx)
         self.reach = _reach(self.patch, configuration)
         self.forced_from = round(configuration.batch_size * (1 - training.foreground_fraction))
         weights = np.array([sample.case.weight for sample in samples], dtype=np.float64)

@@ -70,6 +70,18 @@ def test_two_files_whatever_they_are_called(folders, save_nifti, tmp_path):
     assert [(case.case, case.overlaps["liver"].dice) for case in result.summary.cases] == [("b", 0.75)]
 
 
+@pytest.mark.parametrize("unrelated", ["dataset.json", "labels/notes.txt"])
+def test_two_files_do_not_care_what_else_lies_beside_them(folders, unrelated):
+    pred, ref = folders
+    for folder in folders:
+        (folder / unrelated).parent.mkdir(exist_ok=True)
+        (folder / unrelated).write_text("{}")
+    with pytest.raises(DataError):
+        evaluate(pred / "a.nii.gz", ref)
+    result = evaluate(pred / "a.nii.gz", ref / "a.nii.gz")
+    assert [case.overlaps["label_1"].dice for case in result.summary.cases] == [0.75]
+
+
 def test_one_file_asks_for_that_case_alone(folders, tmp_path):
     pred, ref = folders
     for pair in ((pred / "a.nii.gz", ref), (pred, ref / "a.nii.gz")):
@@ -226,7 +238,7 @@ def test_nothing_to_pair(folders, save_nifti, tmp_path):
     with pytest.raises(DataError, match="holds no label file"):
         evaluate(tmp_path / "empty", folders[1], ORGANS)
     for missing in ((tmp_path / "nowhere", folders[1]), (folders[0], tmp_path / "nowhere")):
-        with pytest.raises(DataError, match="no file or folder .*nowhere"):
+        with pytest.raises(DataError, match=r"no file or folder .*nowhere"):
             evaluate(*missing, ORGANS)
 
 

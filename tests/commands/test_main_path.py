@@ -129,6 +129,7 @@ def test_a_budget_fixes_the_number_of_steps_and_keeps_to_the_time(trained, data_
     options = medseg.TrainOptions(budget_seconds=25, device="cpu", data=data_dir / "hippocampus")
     record = medseg.train(None, other, options).record
     assert record["steps"] >= 20
+    assert record["seconds"] <= 25 * 1.5, "far beyond its budget"
     assert f"--steps {record['steps']}" in record["repeat_with"]
     with pytest.raises(medseg.PlanError, match="at least"):
         medseg.train(None, other, medseg.TrainOptions(fold="1", budget_seconds=1, data=data_dir / "hippocampus"))

@@ -111,6 +111,30 @@ def test_mirrored_answers_are_symmetric() -> None:
     torch.testing.assert_close(flipped.flip(3), there, rtol=1e-4, atol=1e-5)
 
 
+class Counting(torch.nn.Module):
+    """A network that answers with its input and notes how many tiles it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.seen: list[int] = []
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        self.seen.append(len(x))
+        return [self.weight * x]
+
+
+@pytest.mark.parametrize(("tile_batch", "most"), [(1, 1), (3, 3), (8, 8), (20, 16)])
+def test_a_network_never_sees_more_tiles_at_once_than_the_plan_says(tile_batch: int, most: int) -> None:
+    configuration = make_configuration(3, patch_voxels=[8, 8, 8])
+    inference = Inference.model_validate({**INFERENCE, "mirror": True, "tile_batch": tile_batch})
+    network, image = Counting(), torch.randn(2, 8, 12, 16)
+    result = predict_logits([network], image, configuration, inference, torch.float32)
+    torch.testing.assert_close(result, image, rtol=1e-4, atol=1e-5)
+    assert sum(network.seen) == 2 * 3 * 8  # tiles times flips
+    assert max(network.seen) == most
+
+
 def test_the_networks_keep_their_mode() -> None:
     configuration = make_configuration(2, patch_voxels=[8, 8])
     (network,) = make_networks(2, 1)

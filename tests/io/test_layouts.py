@@ -122,6 +122,14 @@ def test_nnunet_explicit_map(tmp_path, monkeypatch):
     assert [problem[:3] for problem in data.problems] == ["c: ", "d: "]
 
 
+def test_ids_of_the_explicit_map_are_names_of_files(tmp_path):
+    entries = {"sub/01": {"images": ["x.nii.gz"], "label": "y.nii.gz"}}
+    write_json(tmp_path, channel_names={"0": "T1"}, labels=LIVER, file_ending=".nii.gz", dataset=entries)
+    touch(tmp_path, "x.nii.gz", "y.nii.gz")
+    with pytest.raises(DataError, match=r"dataset\.json: 'sub/01' cannot be the id of a case"):
+        find_cases(tmp_path)
+
+
 def test_pairs(tmp_path, save_picture):
     save_picture(tmp_path / "images/a.jpg", [[1, 2]])
     touch(tmp_path, "images/b.png", "images/c.png", "masks/a.png", "masks/b.png", "masks/d.png", "images/readme.txt")

@@ -99,9 +99,22 @@ def test_a_slice_without_thickness_gets_one(tmp_path):
     assert read_image(tmp_path / "a.nii").spacing_mm == (1, 3, 2)
 
 
-def test_an_affine_without_inverse_is_refused(tmp_path):
+def test_voxels_of_an_electron_microscope_are_read(tmp_path):
+    stored = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([0.004, 0.004, 0.03, 1]))
+    stored.header.set_xyzt_units("micron")
+    nib.save(stored, tmp_path / "a.nii")
+    image = read_image(tmp_path / "a.nii")
+    assert image.spacing_mm == pytest.approx((30e-6, 4e-6, 4e-6))
+    write_label(tmp_path / "answer.nii", image, like=tmp_path / "a.nii")
+    assert read_image(tmp_path / "answer.nii").same_grid(image)
+
+
+@pytest.mark.parametrize("third", [[0, 0, 0], [2, 0, 0], [2, 3, 1e-7]])
+def test_an_affine_without_inverse_is_refused(tmp_path, third):
+    affine = np.diag([2.0, 3, 0, 1])
+    affine[:3, 2] = third
     stored = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), None)
-    stored.header.set_sform(np.diag([2.0, 0, 3, 1]), code=1)
+    stored.header.set_sform(affine, code=1)
     nib.save(stored, tmp_path / "a.nii")
     with pytest.raises(DataError, match="without an inverse"):
         read_image(tmp_path / "a.nii")

@@ -71,18 +71,19 @@ def test_arguments_that_do_not_fit_are_named() -> None:
     ],
 )
 def test_the_coarsest_decoder_level_is_not_supervised(stages: int, scales: list[list[int]]) -> None:
-    assert supervision_scales(network_section(2, stages), True) == scales
-    assert supervision_scales(network_section(2, stages), False) == [[1, 1]]
+    assert supervision_scales(network_section(2, stages), 2, True) == scales
+    assert supervision_scales(network_section(2, stages), 2, False) == [[1, 1]]
 
 
 def test_scales_follow_anisotropic_strides() -> None:
     strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [1, 2, 2], [2, 2, 2]]
-    assert supervision_scales(network_section(3, 5, strides=strides), True) == [[1, 1, 1], [1, 2, 2], [2, 4, 4]]
+    assert supervision_scales(network_section(3, 5, strides=strides), 3, True) == [[1, 1, 1], [1, 2, 2], [2, 4, 4]]
 
 
 def test_other_networks_have_one_scale() -> None:
     section = network_section().model_validate({"name": "segresnet"})
-    assert supervision_scales(section, True) == [[1, 1, 1]]
+    assert supervision_scales(section, 3, True) == [[1, 1, 1]]
+    assert supervision_scales(section, 2, True) == [[1, 1]]
 
 
 def test_devices() -> None:

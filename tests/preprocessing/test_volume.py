@@ -193,7 +193,7 @@ def test_channels_are_cropped_to_what_any_of_them_holds() -> None:
     data = {**make_plan().data.model_dump(), "channels": ["T1", "T2"]}
     plan = make_plan(configuration={"normalization": [{"scheme": "none"}] * 2}, data=data)
     volume = prepare(Image(array, np.eye(4)), plan, plan.configuration("main"))
-    assert volume.geometry.box == ((1, 3), (2, 5), (2, 4))
+    assert volume.geometry.box == (slice(1, 3), slice(2, 5), slice(2, 4))
     assert volume.image.sum() == 10
 
 
