@@ -39,6 +39,8 @@ _MARGIN = 0.96
 _FEWEST_STEPS = 20
 _SAVING_SECONDS = 3.0
 _LONG_SECONDS = 2.0
+_MOST_FOR_LOOKING = 0.1
+"""Share of a budget for validations during training; where they would take more, only the final one is left."""
 
 
 @dataclass(frozen=True)
@@ -174,17 +176,21 @@ def _choose_steps(job: _Job, options: TrainOptions, started: float) -> Setup:
     """The setup with its number of steps: that of a resumed run, what was asked for, or what the budget allows."""
     if options.resume:
         return replace(job.setup, steps=read_record(job.setup.folder).get("steps", job.setup.steps))
-    if options.budget_seconds is None or options.steps is not None:
+    if options.budget_seconds is None:
         return job.setup
-    reserved = _validation_seconds(job)
-    step = seconds_per_step(job.network, job.samples, job.setup, _MEASURE_SECONDS)
-    left = (started + options.budget_seconds - time.monotonic() - reserved) * _MARGIN
+    setup = job.setup
+    during, final = _validation_seconds(job)
+    if during > _MOST_FOR_LOOKING * options.budget_seconds:
+        training = setup.plan.training.model_copy(update={"validations": 1})
+        setup, during = replace(setup, plan=setup.plan.model_copy(update={"training": training})), 0.0
+    step = seconds_per_step(job.network, job.samples, setup, _MEASURE_SECONDS)
+    left = (started + options.budget_seconds - time.monotonic() - during - final) * _MARGIN
     if left < _FEWEST_STEPS * step:
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
             f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
         )
-    return replace(job.setup, steps=int(left / step))
+    return replace(setup, steps=int(left / step))
 
 
 def _configuration_name(plan: Plan, chosen: str | None) -> str:
@@ -253,17 +259,17 @@ def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Cas
     return training, validation, [*notes, *patient_leaks([chosen], labelled)]
 
 
-def _validation_seconds(job: _Job) -> float:
-    """Time that all validations of the run will take, from one volume each way, by the number of voxels."""
+def _validation_seconds(job: _Job) -> tuple[float, float]:
+    """Time of all validations during the run and of the final one, from one volume each way, by number of voxels."""
     first, *_ = job.probe.samples
     probed = sum(sample.label.numel() for sample in job.probe.samples) / first.label.numel()
     during = _seconds(lambda: job.probe.one(job.network)) * probed * (job.setup.plan.training.validations - 1)
     if not job.held_out:
-        return during
+        return during, 0.0
     image = load_case_image(first.case, len(job.setup.plan.data.channels))
     predictor = job.predictor(job.network)
     volumes = sum(sample.label.numel() for sample in job.held_out) / first.label.numel()
-    return during + _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS
+    return during, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -96,7 +96,15 @@ def test_volumes_are_in_millilitres_where_the_spacing_is_known() -> None:
     assert predictor.volumes(predictor(image)) == pytest.approx(expected)
     unknown, _ = turned_image(0, spacing_known=False)
     in_voxels = {name: volume * 1000 for name, volume in expected.items()}
+    data = {**make_plan().data.model_dump(), "spacing_known": False}
+    predictor = predictor_of(threshold_plan(data=data))
     assert predictor.volumes(predictor(unknown)) == pytest.approx(in_voxels)
+
+
+def test_a_scan_measured_in_pixels_does_not_go_to_a_model_of_millimetres() -> None:
+    unknown, _ = turned_image(0, spacing_known=False)
+    with pytest.raises(DataError, match=r"measured in mm; this one is measured in pixels"):
+        predictor_of(threshold_plan())(unknown)
 
 
 def test_volumes_of_regions_count_every_value_that_belongs_to_them() -> None:
