@@ -64,7 +64,7 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[s
             configurations[name], rest[name] = _configuration(dict(values), name)
     intensities = left.pop("foreground_intensity_properties_per_channel")
     flat = list(configurations) == ["2d"] and left["original_median_shape_after_transp"][0] == 1
-    training, _ = training_recipe("gpu")
+    training, _ = training_recipe("gpu", 3)
     return {
         "name": str(left.pop("dataset_name")),
         "made_by": f"medseg {__version__}, from nnU-Net v2 plans",

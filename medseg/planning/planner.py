@@ -86,7 +86,7 @@ def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, reques
         raise PlanError(str(error)) from None
     reasons = {"request.preset": _preset_reason(request), "transpose_forward": proposal.reasons["transpose"]}
     known_frame = orientation == "canonical" or data.dimensions == 2
-    training, training_reasons = training_recipe(request.preset)
+    training, training_reasons = training_recipe(request.preset, data.dimensions)
     configurations, configuration_reasons = _configurations(proposal, labels, known_frame, request)
     default = "3d_fullres" if "3d_fullres" in configurations else "2d"
     reasons |= {

@@ -35,8 +35,18 @@ _AUGMENTATION: dict[str, Any] = {
 """nnU-Net v2, `nnUNetTrainer.get_training_transforms`."""
 
 
-def training_recipe(preset: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The training section of a plan, and the reasons for what is in it."""
+_STRONGER_2D: dict[str, Any] = {
+    "rotation_probability": 0.6,
+    "scaling_probability": 0.6,
+    "brightness_probability": 0.3,
+    "contrast_probability": 0.4,
+    "gamma_probability": 0.5,
+}
+"""A short run sees each slice often, and slices of a few patients are alike: measured in docs/benchmarks.md."""
+
+
+def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """The training section of a plan for 2D images or 3D volumes, and the reasons for what is in it."""
     common = {
         "foreground_fraction": 0.33,
         "deep_supervision": True,
@@ -80,10 +90,11 @@ def training_recipe(preset: str) -> tuple[dict[str, Any], dict[str, str]]:
             "optimizer": "AdamW with one cycle reaches more Dice in a short run than SGD (docs/benchmarks.md)",
             "average_weights": "a moving average of the weights is what is validated and kept: it is steadier",
         }
-    reasons["augmentation"] = "nnU-Net's probabilities and ranges"
-    return {**own, **common, "augmentation": dict(_AUGMENTATION)}, {
-        f"training.{key}": text for key, text in reasons.items()
-    }
+    augmentation, reasons["augmentation"] = dict(_AUGMENTATION), "nnU-Net's probabilities and ranges"
+    if preset == "cpu" and dimensions == 2:
+        augmentation |= _STRONGER_2D
+        reasons["augmentation"] = "nnU-Net's ranges, more often: short runs on 2D images of few patients gain from it"
+    return {**own, **common, "augmentation": augmentation}, {f"training.{key}": text for key, text in reasons.items()}
 
 
 def inference_recipe() -> dict[str, Any]:
