@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +123,6 @@ def _parse_row(row: dict[str, str], path: Path, line: int, folder: Path) -> Case
 
 
 def _shorten(file: Path, folder: Path) -> str:
-    try:
-        return file.relative_to(folder).as_posix()
-    except ValueError:
-        return file.resolve().as_posix()
+    """A file below the folder relative to it, any other in full; links stay links."""
+    relative = Path(os.path.relpath(file.absolute(), folder.absolute()))
+    return file.absolute().as_posix() if ".." in relative.parts else relative.as_posix()

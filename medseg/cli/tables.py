@@ -15,19 +15,19 @@ def table(summary: Summary) -> Table:
     units = {structure.volume_unit for structure in summary.structures.values()} - {""}
     unit = units.pop() if len(units) == 1 else "mixed units"
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    drawn.add_column("structure")
+    drawn.add_column("structure", overflow="fold")
     numbers = (
         "cases",
-        "Dice mean",
-        "median",
-        "IoU mean",
-        "both empty",
-        "one empty",
-        f"reference {unit}",
-        f"predicted {unit}",
+        "Dice\nmean",
+        "Dice\nmedian",
+        "IoU\nmean",
+        "both\nempty",
+        "one\nempty",
+        f"reference\n{unit}",
+        f"predicted\n{unit}",
     )
     for heading in numbers:
-        drawn.add_column(heading, justify="right")
+        drawn.add_column(heading, justify="right", no_wrap=True)
     for name, structure in summary.structures.items():
         drawn.add_row(Text(name), *_cells(structure))
     return drawn

@@ -95,7 +95,7 @@ def plan(
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in found.cases if case.id in readable]
     folds, why = _folds(cases, fingerprint, labels, options.splits)
-    write_cases(cases_path(path), cases, found.folder.resolve())
+    write_cases(cases_path(path), cases, found.folder)
     write_splits(splits_path(path), folds)
     save_plan(made, path)
     notes = [*found.problems, why]
@@ -163,7 +163,7 @@ def _find(folder: Path, options: PlanOptions, table: Path) -> DataSet:
     if options.exclude is not None:
         excluded = _excluded(options.exclude, {case.id for case in cases})
     if table.exists():
-        cases = read_cases(table, found.folder.resolve())
+        cases = read_cases(table, found.folder.absolute())
         problems = [*problems, f"the cases are those of {table}; delete it to have the folder looked through anew"]
     if options.exclude is not None:
         cases = [case for case in cases if case.id not in excluded]

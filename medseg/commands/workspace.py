@@ -94,14 +94,14 @@ class Workspace:
             raise DataError(
                 f"The data folder {folder} of the plan {plan.name!r} is not there.", "Name it: --data FOLDER"
             )
-        return folder.resolve()
+        return folder.absolute()
 
     def relative(self, folder: Path) -> str:
         """`folder` as a plan names it: relative to the workspace where one drive holds both."""
         try:
-            return Path(os.path.relpath(folder.resolve(), self.folder.resolve())).as_posix()
+            return Path(os.path.relpath(folder.absolute(), self.folder.absolute())).as_posix()
         except ValueError:
-            return folder.resolve().as_posix()
+            return folder.absolute().as_posix()
 
 
 def cases_path(plan_path: Path) -> Path:

@@ -31,15 +31,16 @@ def test_a_row_for_each_structure():
         CaseScore("a", {"liver": HALF, "spleen": MISSED}, 0.5),
         CaseScore("b", {"liver": HALF, "spleen": BOTH_EMPTY}, 0.5),
     ]
-    heading, liver, spleen = rows(summarize(ORGANS, cases, np.diag([10, 4, 0])))
-    assert heading[-4:] == ["reference", "ml", "predicted", "ml"]
+    heading, units, liver, spleen = rows(summarize(ORGANS, cases, np.diag([10, 4, 0])))
+    assert heading[-2:] == ["reference", "predicted"]
+    assert units[-2:] == ["ml", "ml"]
     assert liver == ["liver", "2", "0.5000", "0.5000", "0.3333", "0", "0", "2.0", "2.0"]
     assert spleen == ["spleen", "1", "0.0000", "0.0000", "0.0000", "1", "1", "1.2", "0.0"]
 
 
 def test_what_is_not_defined_is_a_dash():
     summary = summarize(ORGANS, [CaseScore("a", {"liver": BOTH_EMPTY}, None)], np.zeros((3, 3), int))
-    _, liver, spleen = rows(summary)
+    *_, liver, spleen = rows(summary)
     assert liver == ["liver", "0", "-", "-", "-", "1", "0", "0.0", "0.0"]
     assert spleen == ["spleen", "0", "-", "-", "-", "0", "0", "-", "-"]
     assert lines(headline(summary))[0].split()[:3] == ["mean", "Dice", "-"]
@@ -49,7 +50,7 @@ def test_what_is_not_defined_is_a_dash():
 def test_names_are_printed_as_they_are(name):
     labels = Labels(structures={name: 1})
     summary = summarize(labels, [CaseScore("a", {name: HALF}, 1.0)], np.diag([10, 4]))
-    assert lines(table(summary))[1].startswith(f"{name}  ")
+    assert lines(table(summary))[2].startswith(f"{name}  ")
 
 
 def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():
@@ -65,6 +66,7 @@ def test_long_explanations_wrap_beside_their_figures():
     summary = summarize(ORGANS, [CaseScore("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
     narrow = lines(headline(summary), width=60)
     assert max(map(len, narrow)) <= 60
+    assert "reference  predicted" in lines(table(summary), width=80)[0]
     assert [line[:9] for line in narrow if line[:9].strip()] == ["mean Dice", "mean IoU ", "mIoU     ", "empty    "]
 
 
