@@ -54,7 +54,7 @@ def make_nnunet_folder(data: Path, raw: Path) -> None:
 def timed(command: list[str], environment: dict[str, str] | None = None) -> float:
     """Seconds of a command."""
     began = time.monotonic()
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.monotonic() - began
 
 

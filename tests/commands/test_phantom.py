@@ -93,10 +93,11 @@ def test_structures_hang_together(cases):
 def test_grids_and_shapes_vary(cases):
     assert len({scan.shape_zyx for scan, _ in cases}) > CASES // 2
     spacings = [tuple(np.round(scan.spacing_mm, 2)) for scan, _ in cases]
-    assert CASES / 2 < spacings.count((5.0, 3.5, 3.5)) < CASES
+    usual = max(spacings.count(spacing) for spacing in spacings)
+    assert CASES / 2 < usual < CASES
     for scan, label in cases:
         assert scan.same_grid(label)
-        assert 100_000 < scan.array.size < 300_000
+        assert 50_000 < scan.array.size < 300_000
     volumes = [np.count_nonzero(label.array == 1) * label.voxel_volume_ml for _, label in cases]
     assert np.std(volumes) > 0.08 * np.mean(volumes)
 
@@ -112,7 +113,7 @@ def test_no_threshold_finds_an_organ(cases):
             hits, total = (np.bincount(bins[mask], minlength=43) for mask in (inside, np.ones_like(inside)))
             windows = ((low, high) for low in range(43) for high in range(low + 1, 44))
             best.append(max(2 * hits[a:b].sum() / (total[a:b].sum() + inside.sum()) for a, b in windows))
-        assert np.mean(best) < 0.65, STRUCTURES[value - 1]
+        assert np.mean(best) < 0.75, STRUCTURES[value - 1]
 
 
 def test_progress_and_cancelling(tmp_path):

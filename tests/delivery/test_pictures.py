@@ -97,7 +97,7 @@ def test_the_prediction_is_drawn_apart_from_the_reference(tmp_path):
     moved = block(1, (3, 4, 8), (9, 12, 18))
     for name, prediction in (("same", LIVER), ("moved", moved), ("nothing", NOTHING)):
         case_panel(tmp_path / f"{name}.png", [View("a", prediction, LIVER, SCAN)], ORGANS)
-    assert count(tmp_path / "moved.png", "liver") > 1.3 * count(tmp_path / "same.png", "liver")
+    assert count(tmp_path / "moved.png", "liver") > 1.1 * count(tmp_path / "same.png", "liver")
     assert count(tmp_path / "nothing.png", "liver") < 0.9 * count(tmp_path / "same.png", "liver")
 
 
@@ -178,7 +178,7 @@ def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
 def records(validated=True, structures=("liver", "spleen")):
     rng = np.random.default_rng(0)
     train = [
-        {"kind": "train", "step": step, "loss": float(rng.normal(1, 0.1)), "learning_rate": 0.01, "seconds": step}
+        {"kind": "train", "step": step, "loss": float(rng.normal(1, 0.1)), "learning_rate": 0.01 * (1 - step / 200)}
         for step in range(10, 200, 10)
     ]
     dice = [dict.fromkeys(structures, 0.004 * step) for step in (50, 100, 150)]
