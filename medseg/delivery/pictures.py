@@ -292,7 +292,9 @@ def _draw_learning_rate(axes: Axes, records: list[Mapping[str, Any]]) -> None:
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a centred window, narrower at both ends."""
-    width = min(_SMOOTHED_RECORDS, len(values))
-    kernel = np.ones(width)
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+    """Mean over a centred window; towards both ends it narrows on both sides, so that a steep start stays steep."""
+    count = len(values)
+    places = np.arange(count)
+    reach = np.minimum(min(_SMOOTHED_RECORDS // 2, count // 20), np.minimum(places, count - 1 - places))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)

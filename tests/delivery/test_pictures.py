@@ -11,6 +11,7 @@ from matplotlib.image import imread
 from medseg.delivery import drawing
 from medseg.delivery.pictures import (
     View,
+    _smooth,
     case_panel,
     dice_line,
     prediction_panel,
@@ -171,8 +172,15 @@ def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
     alone = draw(0)
     with ThreadPoolExecutor(4) as pool:
         assert all(picture == alone for picture in pool.map(draw, range(1, 7)))
-    lazy = "import sys, medseg.delivery.pictures; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", lazy], check=False).returncode == 0
+    code = """
+import sys, pathlib, medseg.delivery.pictures as pictures
+lazy = "matplotlib" not in sys.modules
+pictures.training_curves([{"kind": "train", "step": 1, "loss": 1.0, "learning_rate": 0.1}], pathlib.Path(sys.argv[1]))
+sys.exit(not lazy or "matplotlib.pyplot" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "curve.png"], check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "curve.png").is_file()
 
 
 def records(validated=True, structures=("liver", "spleen")):
@@ -195,6 +203,17 @@ def test_curves_have_no_empty_part(tmp_path, validated, parts):
     for part in np.array_split(picture, parts, axis=1):
         inner = part[100:-120, 120:-60]
         assert (inner.min(axis=-1) < 0.5).sum() > 300  # a dark or coloured line, not only the grid
+
+
+def test_smoothing_leaves_straight_lines_and_ends_as_they_are():
+    line = np.linspace(3, -1, 100)
+    np.testing.assert_allclose(_smooth(line), line)
+    noisy = line + np.random.default_rng(0).normal(0, 1, 100)
+    smooth = _smooth(noisy)
+    assert (smooth[0], smooth[-1]) == pytest.approx((noisy[0], noisy[-1]))
+    assert np.std(smooth - line) < 0.5 * np.std(noisy - line)
+    assert smooth[50] == pytest.approx(noisy[46:55].mean())
+    assert _smooth(np.array([2.0])).tolist() == [2.0]
 
 
 def test_one_record_is_a_picture_and_none_is_not(tmp_path):
