@@ -61,7 +61,8 @@ def demo(
     say(f"medseg train --fold 0 --budget {budget_seconds:.0f}s")
     try:
         trained = train(NAME, place, TrainOptions(budget_seconds=budget_seconds), callback)
-    except PlanError:  # a machine too slow for the budget still shows the whole way
+    except PlanError as error:  # a machine too slow for the budget still shows the whole way
+        say(f"medseg train --fold 0 --steps {_FEWEST_STEPS}   # {error.message}")
         trained = train(NAME, place, TrainOptions(steps=_FEWEST_STEPS), callback)
     say("medseg predict dataset/imagesTs predictions")
     predicted = predict(data / "imagesTs", place / "predictions", None, place, PredictOptions(), callback)

@@ -6,7 +6,6 @@ import platform
 import re
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from medseg import __version__
 from medseg.case import Case
+from medseg.commands.budget import fit_to_budget, validation_seconds
 from medseg.commands.validate import DiceProbe, validate_fold
 from medseg.commands.workspace import Workspace, plan_cases, splits_path
 from medseg.delivery.pictures import training_curves
@@ -22,7 +22,6 @@ from medseg.errors import DataError, ModelError, PlanError
 from medseg.evaluation.summary import Summary
 from medseg.files import content_hash, write_json
 from medseg.inference.predictor import Predictor
-from medseg.io.load import load_case_image
 from medseg.models.run import PLAN, RECORD, WEIGHTS, Model, NetworkFactory, make_network, read_record, save_weights
 from medseg.networks.device import choose_device, choose_precision
 from medseg.plan_file import load_plan, save_plan
@@ -31,16 +30,8 @@ from medseg.preprocessing.cache import Sample, load_samples
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
 from medseg.training.batches import to_device
-from medseg.training.fit import CHECKPOINT, Setup, fit, seconds_per_step
+from medseg.training.fit import CHECKPOINT, Setup, fit
 from medseg.training.log import read_log
-
-_MEASURE_SECONDS = 3.0
-_MARGIN = 0.96
-_FEWEST_STEPS = 20
-_SAVING_SECONDS = 3.0
-_LONG_SECONDS = 2.0
-_MOST_FOR_LOOKING = 0.1
-"""Share of a budget for validations during training; where they would take more, only the final one is left."""
 
 
 @dataclass(frozen=True)
@@ -178,19 +169,9 @@ def _choose_steps(job: _Job, options: TrainOptions, started: float) -> Setup:
         return replace(job.setup, steps=read_record(job.setup.folder).get("steps", job.setup.steps))
     if options.budget_seconds is None:
         return job.setup
-    setup = job.setup
-    during, final = _validation_seconds(job)
-    if during > _MOST_FOR_LOOKING * options.budget_seconds:
-        training = setup.plan.training.model_copy(update={"validations": 1})
-        setup, during = replace(setup, plan=setup.plan.model_copy(update={"training": training})), 0.0
-    step = seconds_per_step(job.network, job.samples, setup, _MEASURE_SECONDS)
-    left = (started + options.budget_seconds - time.monotonic() - during - final) * _MARGIN
-    if left < _FEWEST_STEPS * step:
-        raise PlanError(
-            f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
-            f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
-        )
-    return replace(setup, steps=int(left / step))
+    predictor = job.predictor(job.network)
+    validations = validation_seconds(job.probe, job.network, predictor, job.held_out)
+    return fit_to_budget(job.setup, job.network, job.samples, validations, options.budget_seconds, started)
 
 
 def _configuration_name(plan: Plan, chosen: str | None) -> str:
@@ -257,30 +238,6 @@ def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Cas
     if unused:
         notes.append(f"{unused} cases of the table are in no part of this fold; `medseg plan --force` makes folds anew")
     return training, validation, [*notes, *patient_leaks([chosen], labelled)]
-
-
-def _validation_seconds(job: _Job) -> tuple[float, float]:
-    """Time of all validations during the run and of the final one, from one volume each way, by number of voxels."""
-    first, *_ = job.probe.samples
-    probed = sum(sample.label.numel() for sample in job.probe.samples) / first.label.numel()
-    during = _seconds(lambda: job.probe.one(job.network)) * probed * (job.setup.plan.training.validations - 1)
-    if not job.held_out:
-        return during, 0.0
-    image = load_case_image(first.case, len(job.setup.plan.data.channels))
-    predictor = job.predictor(job.network)
-    volumes = sum(sample.label.numel() for sample in job.held_out) / first.label.numel()
-    return during, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """Time of a call; of a second one where the first is short, as it has more to set up than to do."""
-    for _ in range(2):
-        began = time.monotonic()
-        call()
-        spent = time.monotonic() - began
-        if spent > _LONG_SECONDS:
-            break
-    return spent
 
 
 def _record(setup: Setup, options: TrainOptions, factory: NetworkFactory | None, plan_path: Path) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""A wall-clock budget to a number of steps: measured before training starts, so that the schedule can anneal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from medseg.commands.validate import DiceProbe
+from medseg.errors import PlanError
+from medseg.inference.predictor import Predictor
+from medseg.io.load import load_case_image
+from medseg.preprocessing.cache import Sample
+from medseg.training.fit import Setup, seconds_per_step
+
+_MEASURE_SECONDS = 3.0
+_MARGIN = 0.96
+_FEWEST_STEPS = 20
+_SAVING_SECONDS = 3.0
+_LONG_SECONDS = 2.0
+_MOST_FOR_LOOKING = 0.1
+"""Share of a budget for validations during training; where they would take more, only the final one is left."""
+
+
+def fit_to_budget(
+    setup: Setup,
+    network: torch.nn.Module,
+    samples: Sequence[Sample],
+    validations: tuple[float, float],
+    budget_seconds: float,
+    started: float,
+) -> Setup:
+    """The setup with as many steps as the budget leaves time for.
+
+    Args:
+        validations: seconds that those during training and the final one will take.
+        started: `time.monotonic()` when the command began; the budget counts from there.
+
+    Raises:
+        PlanError: the budget leaves too little time to train at all.
+    """
+    during, final = validations
+    if during > _MOST_FOR_LOOKING * budget_seconds:
+        training = setup.plan.training.model_copy(update={"validations": 1})
+        setup, during = replace(setup, plan=setup.plan.model_copy(update={"training": training})), 0.0
+    step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS)
+    left = (started + budget_seconds - time.monotonic() - during - final) * _MARGIN
+    if left < _FEWEST_STEPS * step:
+        raise PlanError(
+            f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
+            f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
+        )
+    return replace(setup, steps=int(left / step))
+
+
+def validation_seconds(
+    probe: DiceProbe, network: torch.nn.Module, predictor: Predictor, held_out: Sequence[Sample]
+) -> tuple[float, float]:
+    """Time of all validations during the run and of the final one, from one volume each way, by number of voxels."""
+    first, *_ = probe.samples
+    probed = sum(sample.label.numel() for sample in probe.samples) / first.label.numel()
+    during = _seconds(lambda: probe.one(network)) * probed * (probe.plan.training.validations - 1)
+    if not held_out:
+        return during, 0.0
+    image = load_case_image(first.case, len(probe.plan.data.channels))
+    volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
+    return during, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Time of a call; of a second one where the first is short, as it has more to set up than to do."""
+    for _ in range(2):
+        began = time.monotonic()
+        call()
+        spent = time.monotonic() - began
+        if spent > _LONG_SECONDS:
+            break
+    return spent
