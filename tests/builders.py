@@ -18,7 +18,8 @@ from medseg.image import Image
 from medseg.models.run import make_network
 from medseg.plan_file import validate_plan
 from medseg.preprocessing.cache import Sample
-from medseg.schema import Augmentation, Configuration, Network, Plan, Training
+from medseg.schema import Configuration, Network, Plan
+from medseg.sections import Augmentation, Training
 
 GOLDENS = Path(os.environ.get("MEDSEG_TEST_GOLDENS", Path(__file__).parents[2] / "shared" / "goldens"))
 NNUNET = GOLDENS / "nnunet"

@@ -21,7 +21,8 @@ from medseg.planning.planner import make_plan
 from medseg.planning.rules import DatasetFacts
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, write_splits
 from medseg.progress import Callback, silent
-from medseg.schema import Data, Plan, Request
+from medseg.schema import Plan
+from medseg.sections import Data, Request
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from medseg.inference.tiles import gaussian_weight, tile_starts
 from medseg.networks.device import autocast, evaluating
-from medseg.schema import Configuration, Inference
+from medseg.schema import Configuration
+from medseg.sections import Inference
 
 
 def predict_logits(

@@ -23,7 +23,7 @@ from medseg.labels import Labels
 from medseg.parallel import map_cases
 from medseg.planning.intensity import ChannelSample, pool_intensities, sample_channel
 from medseg.progress import Callback, silent, track
-from medseg.schema import Intensity
+from medseg.sections import Intensity
 
 _MOST_SHOWN = 3
 _MOST_BINS = 65535

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.schema import Intensity
+from medseg.sections import Intensity
 
 _ORDER_STATISTICS = 10_000
 _ROUNDING = 1e-12

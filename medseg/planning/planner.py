@@ -20,7 +20,8 @@ from medseg.planning.recipe import (
 )
 from medseg.planning.rules import ConfigurationProposal, DatasetFacts, Proposal, propose
 from medseg.planning.sides import sided_pair
-from medseg.schema import Data, Plan, Request
+from medseg.schema import Plan
+from medseg.sections import Data, Request
 
 _NARROWEST = 8
 _MOST_WITH_SIDES = 30.0

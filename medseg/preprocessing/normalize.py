@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import DataError
-from medseg.schema import Intensity, Normalization
+from medseg.schema import Normalization
+from medseg.sections import Intensity
 
 _SMALLEST_STD = 1e-8
 

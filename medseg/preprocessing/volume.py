@@ -17,7 +17,8 @@ from medseg.image import Image, Orientation, nonzero_box
 from medseg.labels import Labels
 from medseg.preprocessing.normalize import normalize
 from medseg.preprocessing.resample import resample_image, resample_label, resampled_shape, separate_axis
-from medseg.schema import Configuration, Intensity, Plan
+from medseg.schema import Configuration, Plan
+from medseg.sections import Intensity
 
 OUTSIDE = -2
 """Label index of background voxels outside the nonzero mask, in channels normalized within it."""

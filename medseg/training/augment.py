@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
-from medseg.schema import Augmentation, Configuration
+from medseg.schema import Configuration
+from medseg.sections import Augmentation
 from medseg.training.sampling import Draw
 
 _BLUR_SIGMAS = 3

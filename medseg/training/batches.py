@@ -9,7 +9,8 @@ import torch
 
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
-from medseg.schema import Configuration, Training
+from medseg.schema import Configuration
+from medseg.sections import Training
 from medseg.training.augment import augment, gather
 from medseg.training.sampling import Sampler, generator
 

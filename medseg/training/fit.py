@@ -17,7 +17,8 @@ from medseg.networks.build import supervision_scales
 from medseg.networks.device import autocast, memory_errors
 from medseg.preprocessing.cache import Sample
 from medseg.progress import Callback, Progress
-from medseg.schema import Configuration, Plan, Training
+from medseg.schema import Configuration, Plan
+from medseg.sections import Training
 from medseg.training.batches import Batches
 from medseg.training.checkpoint import load_checkpoint, save_checkpoint
 from medseg.training.log import Log

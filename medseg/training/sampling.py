@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from medseg.errors import DataError
 from medseg.preprocessing.cache import Sample
-from medseg.schema import Configuration, Training
+from medseg.schema import Configuration
+from medseg.sections import Training
 
 _SHRINK = 0.85
 

@@ -7,7 +7,8 @@ import pytest
 
 from medseg.errors import DataError
 from medseg.preprocessing.normalize import normalize
-from medseg.schema import Intensity, Normalization
+from medseg.schema import Normalization
+from medseg.sections import Intensity
 
 CT = Intensity(mean=50, median=40, std=20, min=-900, max=2000, percentile_00_5=-100, percentile_99_5=250)
 
