@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
 _SEPARATOR = ";"
 _NOT_IN_NAMES = frozenset("/\\\0")
 _MOST_SHOWN = 5
+
+Row = dict[str, str]
+"""A line of a table, by column."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +66,53 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
     Raises:
         DataError: it is no table, a column is missing, a value is not valid, or an id appears twice.
     """
+    rows = read_rows(path)
+    missing = {"id", "channels"} - rows[0].keys()
+    if missing:
+        raise DataError(
+            f"{path} has no column {' and no column '.join(sorted(missing))}; it has {', '.join(sorted(rows[0]))}.",
+            "Expected the columns " + ", ".join(_COLUMNS) + "; delete the file to have it written anew.",
+        )
+    cases = [parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
+    unique_ids(cases, path)
+    return cases
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file, at least one, by column, spaces at the ends of values removed.
+
+    Fields are separated by commas; by semicolons or tabs where the first line has those and no comma.
+
+    Raises:
+        DataError: there is no such file, it is no table, or it has no rows.
+    """
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+        text = path.read_text(encoding="utf-8-sig")
+        first = text.partition("\n")[0]
+        separator = next((sign for sign in ",;\t" if sign in first), ",")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+    except FileNotFoundError:
+        raise DataError(f"There is no file {path}.", "Expected a CSV file with one row a case.") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text.", "In Excel, save it as “CSV UTF-8”.") from None
     except csv.Error as error:
         raise DataError(f"{path} is not a table: {error}.", "Save it as CSV, fields with commas in quotes.") from None
-    header = set(rows[0]) if rows else set()
-    missing = {"id", "channels"} - header
-    if missing:
-        raise DataError(
-            f"{path} has no column {' and no column '.join(sorted(missing))}; "
-            f"it has {', '.join(sorted(map(str, header))) or 'no rows'}.",
-            "Expected the columns " + ", ".join(_COLUMNS) + "; delete the file to have it written anew.",
-        )
-    cases = [_parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
+    if not rows:
+        raise DataError(f"{path} has no rows.", "Expected a line with the names of the columns, and one a case.")
+    return [{name.strip(): (value or "").strip() for name, value in row.items() if name} for row in rows]
+
+
+def unique_ids(cases: Iterable[Case], path: Path) -> None:
+    """Refuse ids that stand twice in a table, or that cannot be the name of a file.
+
+    Raises:
+        DataError: naming one.
+    """
     ids = [case.id for case in cases]
     check_ids(ids, str(path))
-    twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
+    twice = sorted(id for id, count in Counter(ids).items() if count > 1)
     if twice:
         raise DataError(f"{path}: the id {twice[0]!r} appears more than once.", "Give every case an id of its own.")
-    return cases
 
 
 def check_ids(ids: Iterable[str], source: str) -> None:
@@ -100,8 +130,13 @@ def check_ids(ids: Iterable[str], source: str) -> None:
         )
 
 
-def _parse_row(row: dict[str, str], path: Path, line: int, folder: Path) -> Case:
-    value = {name: (row.get(name) or "").strip() for name in _COLUMNS}
+def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
+    """A row of the table as a case; files that are not absolute lie below `folder`.
+
+    Raises:
+        DataError: there is no id or no channel file, or the weight is not a number of 0 or more.
+    """
+    value = {name: row.get(name, "") for name in _COLUMNS}
     if not value["id"] or not value["channels"]:
         raise DataError(f"{path}, line {line}: a case needs an id and at least one channel file.")
     try:
@@ -118,7 +153,7 @@ def _parse_row(row: dict[str, str], path: Path, line: int, folder: Path) -> Case
         label=folder / value["label"] if value["label"] else None,
         annotated=annotated or None,
         weight=weight,
-        attributes={name: text or "" for name, text in row.items() if name and name not in _COLUMNS},
+        attributes={name: text for name, text in row.items() if name not in _COLUMNS},
     )
 
 

@@ -9,12 +9,14 @@ class MedsegError(Exception):
     Args:
         message: what was seen and what was expected, in a sentence or two.
         hint: what to do about it; shown on a line of its own.
+        kind: which of the findings of `planning.findings` it is, where a program has to tell them apart.
     """
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, kind: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.kind = kind
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"

@@ -31,19 +31,32 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         PlanError: the file is not a plan, or a key or value is not valid; the message names it and what would be.
     """
     try:
-        raw = _yaml().load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise PlanError(f"There is no plan {path}.", "`medseg plan DATASET` makes one.") from None
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is not valid YAML: {error}") from None
+    return parse_plan(text, str(path), overrides)
+
+
+def parse_plan(text: str, source: str, overrides: list[str] | None = None) -> Plan:
+    """Validate a plan's YAML; `source` names its origin in messages.
+
+    Raises:
+        PlanError: as `load_plan`.
+    """
+    try:
+        raw = _yaml().load(text)
     except Exception as error:  # the YAML library raises several unrelated types
-        raise PlanError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise PlanError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise PlanError(f"{path} is not a plan: expected keys and values at the top, found {type(raw).__name__}.")
+        raise PlanError(f"{source} is not a plan: expected keys and values at the top, found {type(raw).__name__}.")
     reasons = dict(_comments(raw))
     values = _plain(raw)
-    for text in overrides or []:
-        key = override(values, text)
+    for setting in overrides or []:
+        key = override(values, setting)
         reasons[key] = f"set by the user; {reasons[key]}" if key in reasons else "set by the user"
-    return validate_plan(values, reasons, str(path))
+    return validate_plan(values, reasons, source)
 
 
 def validate_plan(values: dict[str, Any], reasons: dict[str, str], source: str) -> Plan:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medseg.image import Image, Orientation, describe_grid_difference, nonzero_box
+from medseg.errors import DataError
+from medseg.image import Image, Orientation, check_finite, describe_grid_difference, nonzero_box
 
 ORIENTATIONS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 SPACING_XYZ = (1.0, 2.0, 3.5)
@@ -117,17 +118,36 @@ def test_grid_difference_is_the_farthest_corner_in_voxels(change: tuple[int, int
     assert first.same_grid(second, tolerance_voxels=voxels + 1e-9)
 
 
+def test_a_grid_of_unknown_spacing_is_that_of_any_image_of_its_shape() -> None:
+    known = blank((2, 3, 4), np.diag([2.0, 3.0, 4.0, 1.0]))
+    unknown = Image(np.zeros((1, 2, 3, 4)), np.eye(4), spacing_known=False)
+    assert known.same_grid(unknown)
+    assert unknown.same_grid(known)
+    assert not Image(np.zeros((1, 2, 3, 5)), np.eye(4), spacing_known=False).same_grid(known)
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity"), (1e300, "values beyond 3.4e38")]
+)
+def test_what_no_network_can_compute_with_is_refused(bad: float, name: str) -> None:
+    array = np.zeros((2, 2, 3, 4))
+    check_finite(Image(array, np.eye(4)), "scan")
+    array[1, 0, 2, 3] = bad
+    with pytest.raises(DataError, match=rf"scan holds {name} in 1 of 48 voxels, .* = \(1, 0, 2, 3\)"):
+        check_finite(Image(array, np.eye(4)), "scan")
+    check_finite(Image(np.ones((1, 1, 1, 1), np.uint64), np.eye(4)), "scan")
+
+
 def test_grids_of_other_shapes_are_never_the_same() -> None:
     assert blank((2, 2, 2), np.eye(4)).grid_difference_voxels(blank((2, 2, 3), np.eye(4))) == float("inf")
 
 
 def test_the_difference_of_grids_is_described() -> None:
     one, other = blank((2, 2, 2), np.diag([4e-6, 4e-6, 3e-5, 1.0])), blank((2, 2, 2), np.diag([4e-6, 5e-6, 3e-5, 1.0]))
-    assert describe_grid_difference(one, blank((2, 2, 3), np.eye(4))) == "shapes (z, y, x) (2, 2, 2) and (2, 2, 3)"
+    assert describe_grid_difference(one, blank((2, 2, 3), one.affine)) == "shapes (z, y, x) (2, 2, 2) and (2, 2, 3)"
     assert describe_grid_difference(one, other) == (
-        "0.25 voxels apart at a corner, affines "
-        "[[4e-06, 0.0, 0.0, 0.0], [0.0, 4e-06, 0.0, 0.0], [0.0, 0.0, 3e-05, 0.0]] and "
-        "[[4e-06, 0.0, 0.0, 0.0], [0.0, 5e-06, 0.0, 0.0], [0.0, 0.0, 3e-05, 0.0]]"
+        "0.25 voxels apart at a corner, "
+        "the second has a spacing (z, y, x) of 3e-05 x 5e-06 x 4e-06 instead of 3e-05 x 4e-06 x 4e-06 mm"
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from medseg.errors import DataError
-from medseg.labels import IGNORE, Labels, whole_numbers
+from medseg.labels import IGNORE, Labels
 
 MASK = Labels(structures={"lesion": 255})
 GAPS = Labels(structures={"spleen": 10, "liver": 3, "kidney": 7})
@@ -159,21 +159,3 @@ def test_a_value_that_only_the_ignore_label_has_is_not_a_structure() -> None:
 def test_contradictions_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Labels(**wrong)
-
-
-def test_whole_numbers_up_to_rounding_are_accepted() -> None:
-    numbers = whole_numbers(np.array([0.0, 0.99999997, 2.0, 254.9999]), "x")
-    assert numbers.dtype == np.int32
-    assert numbers.tolist() == [0, 1, 2, 255]
-    assert whole_numbers(np.array([True, False]), "x").tolist() == [1, 0]
-
-
-def test_integers_pass_untouched() -> None:
-    array = np.array([0, 65535], dtype=np.uint16)
-    assert whole_numbers(array, "x") is array
-
-
-@pytest.mark.parametrize("odd", [0.5, 1.002, float("nan")])
-def test_soft_masks_are_refused_with_the_value_and_the_file(odd: float) -> None:
-    with pytest.raises(DataError, match=rf"soft\.nii holds the label {odd:g}, which is not a whole number"):
-        whole_numbers(np.array([0.0, 1.0, odd]), "soft.nii")

@@ -1,65 +1,81 @@
-"""Images in files: one table from suffix to the module that knows the format.
+"""Images in files: scans and label maps in, label maps out, whatever the format.
 
 No reader turns or flips anything: an array comes as (channel, z, y, x) with an affine that says how it lies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Protocol
 
-from medseg.errors import DataError
+import numpy as np
+
+from medseg.errors import DataError, MedsegError
 from medseg.image import Image
-from medseg.io import nifti, raster
-from medseg.labels import whole_numbers
+from medseg.io import nifti
+from medseg.io.content import damaged, kind_of
+from medseg.io.formats import (
+    FORMATS,
+    answer_suffix,
+    files_of,
+    format_of,
+    is_image,
+    refuse_unknown,
+    split_suffix,
+)
+from medseg.io.label_values import values_meant
+from medseg.io.masks import one_value
+from medseg.io.stack import Stack
+from medseg.sections import Reading
+
+__all__ = [
+    "AS_STORED",
+    "FORMATS",
+    "answer_suffix",
+    "as_scan",
+    "files_of",
+    "header_notes",
+    "is_image",
+    "read_image",
+    "read_label",
+    "read_stack",
+    "split_suffix",
+    "write_label",
+]
+
+AS_STORED = Reading()
+"""Label files mean what they say."""
 
 
-class Format(Protocol):
-    """What a module of one format family offers."""
-
-    def read(self, path: Path) -> Image:
-        """Intensities, in as many channels as the file holds."""
-
-    def read_mask(self, path: Path) -> Image:
-        """Label values as they are stored, not rounded to fewer bits."""
-
-    def write(self, path: Path, image: Image, like: Path | None) -> None:
-        """Write one channel of whole numbers."""
-
-
-FORMATS: dict[str, Format] = {
-    ".nii.gz": nifti,
-    ".nii": nifti,
-    ".png": raster,
-    ".bmp": raster,
-    ".jpg": raster,
-    ".jpeg": raster,
-}
-_LOSSY = {".jpg": ".png", ".jpeg": ".png"}
-
-
-def read_image(path: Path) -> Image:
+def read_image(path: Path, frame: int | None = None) -> Image:
     """Read a scan as (channel, z, y, x): integers where the file stores plain integers, else float32.
 
+    Values beyond float32 stay float64; NaN and infinity are kept. Several volumes (a 4D file) are channels, unless
+    `frame` chooses one of them; files of one volume are that volume.
+
     Raises:
-        DataError: the file is missing, damaged, of an unknown format, or holds NaN or infinity.
+        DataError: the file is missing, damaged, of an unknown format, or has no such frame.
     """
-    return _format(Path(path)).read(Path(path))
+    path = Path(path)
+    return as_scan(read_stack(path).image(path, frame))
 
 
-def read_label(path: Path) -> Image:
+def read_label(path: Path, reading: Reading = AS_STORED) -> Image:
     """Read a label map as (1, z, y, x) integers; whole numbers stored as floating point are accepted.
 
+    Args:
+        path: the file.
+        reading: what a user said about soft masks, colours, other values and time series.
+
     Raises:
-        DataError: as `read_image`, or several channels, or a value that is not a whole number.
+        DataError: as `read_image`, or several channels, or values that are not whole numbers.
     """
-    image = _format(Path(path)).read_mask(Path(path))
-    if image.array.shape[0] != 1:
-        raise DataError(
-            f"{path} holds {image.array.shape[0]} channels; a label file holds one value per voxel.",
-            "Merge the channels into one map in which each structure has a value of its own.",
-        )
-    return image.with_array(whole_numbers(image.array, str(path)))
+    path = Path(path)
+    image = (read_stack(path) if reading.colours else read_stack(path, mask=True)).image(path, reading.frame)
+    if image.array.shape[0] == 3 and not reading.colours and reading.threshold is None:
+        image = image.with_array(one_value(image.array))
+    return image.with_array(values_meant(image.array, path, reading))
 
 
 def write_label(path: Path, image: Image, like: Path | None = None) -> None:
@@ -68,51 +84,84 @@ def write_label(path: Path, image: Image, like: Path | None = None) -> None:
     Args:
         path: the format follows from its suffix.
         image: the label map on its grid.
-        like: the scan that the labels belong to; a NIfTI file is answered with its own sform, qform and units.
+        like: the scan that the labels belong to; if it is of the same family of formats, the answer has its geometry
+            fields as they stand there.
 
     Raises:
-        DataError: the format cannot hold the image or its values.
+        DataError: the format cannot hold the image or its values, or `like` lies on another grid.
     """
     path = Path(path)
     suffix = split_suffix(path)[1]
     if suffix not in FORMATS:
-        _refuse(path)
-    if suffix in _LOSSY:
-        raise DataError(f"{path}: {suffix} changes label values.", f"Write {_LOSSY[suffix]} instead.")
+        refuse_unknown(path)
+    if answer_suffix(path) != suffix:
+        raise DataError(f"{path}: label maps are not written as {suffix}.", f"Write {answer_suffix(path)} instead.")
     FORMATS[suffix].write(path, image, None if like is None else Path(like))
 
 
-def is_image(path: Path) -> bool:
-    """Whether the name is that of an image which medseg reads; hidden files (macOS `._` copies) are not."""
-    return split_suffix(path)[1] in FORMATS and not Path(path).name.startswith(".")
+def read_stack(path: Path, mask: bool = False) -> Stack:
+    """Everything that a file holds; see `Stack`.
+
+    Raises:
+        DataError: the file is missing, damaged or of an unknown format.
+    """
+    form = format_of(path)
+    with _telling(path):
+        stack = form.read_mask(path) if mask else form.read(path)
+    if 0 in stack.array.shape:
+        raise damaged(path, f"it holds no voxels (its shape is {stack.array.shape[2:]})", "no data")
+    return stack
 
 
-def split_suffix(path: Path) -> tuple[str, str]:
-    """Name without suffix, and the suffix in lower case; `.nii.gz` counts as one."""
-    name = Path(path).name
-    known = next((suffix for suffix in FORMATS if name.lower().endswith(suffix)), Path(name).suffix.lower())
-    return name[: len(name) - len(known)], known
+def as_scan(image: Image) -> Image:
+    """Integers as they are, everything else as float32 unless finite values do not fit."""
+    array = image.array
+    if array.dtype.kind in "iu" or array.dtype == np.float32:
+        return image
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    fits = np.array_equal(np.isfinite(narrow), np.isfinite(array))
+    return image.with_array(narrow if fits else array)
 
 
-def answer_suffix(path: Path) -> str:
-    """Suffix of the answer to an input: its own, or that of a lossless format."""
-    suffix = split_suffix(path)[1]
-    return _LOSSY.get(suffix, suffix)
+def header_notes(path: Path) -> list[str]:
+    """What is odd in a file's header though it can be read, in sentences; only NIfTI has such oddities.
+
+    Raises:
+        DataError: as `read_stack`, of which only the header is read.
+    """
+    if format_of(path) is not nifti:
+        return []
+    with _telling(path):
+        return nifti.header_notes(path)
 
 
-def _format(path: Path) -> Format:
-    suffix = split_suffix(path)[1]
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; expected an image file.")
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path, and that links and network drives are in place.")
-    if suffix not in FORMATS:
-        _refuse(path)
-    return FORMATS[suffix]
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Errors of the libraries underneath as a `DataError` that names the file."""
+    try:
+        yield
+    except MedsegError:
+        raise
+    except MemoryError:
+        raise DataError(
+            f"{path} needs more memory than there is.", "Close other programs, or cut it to size."
+        ) from None
+    except Exception as error:  # damaged files raise a dozen unrelated types in the libraries underneath
+        raise _unreadable(path, error) from error
 
 
-def _refuse(path: Path) -> NoReturn:
-    raise DataError(
-        f"{path} is in a format that medseg does not know; it knows {', '.join(FORMATS)}.",
-        "Convert it: volumes to .nii.gz, 2D images to .png.",
+def _unreadable(path: Path, error: Exception) -> DataError:
+    """The error of a library, told with what the file seems to be."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        return DataError(
+            f"{path} cannot be opened: {error.strerror}.", "Check its permissions, and the drive it is on."
+        )
+    kind = kind_of(path)
+    return DataError(
+        f"{path} cannot be read as {split_suffix(path)[1]}: {reason}.",
+        "It is damaged or incomplete, or not of this format at all"
+        + (f"; its first bytes are those of {kind}" if kind else "")
+        + ": copy or export it again.",
     )

@@ -10,9 +10,43 @@ from typing import Literal
 
 from medseg.case import Case
 from medseg.errors import DataError
+from medseg.io import AS_STORED
 from medseg.labels import Labels
+from medseg.sections import Reading
 
-Layout = Literal["msd", "nnunet", "pairs"]
+Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "folders", "files", "table", "patterns"]
+"""How a data set lies; `LAYOUTS` says it in words."""
+
+LAYOUTS: dict[str, str] = {
+    "msd": "Medical Segmentation Decathlon",
+    "nnunet": "nnU-Net",
+    "pairs": "paired folders",
+    "voc": "Pascal VOC",
+    "bids": "BIDS",
+    "folders": "one folder per case",
+    "files": "images and labels in one folder",
+    "table": "a table of cases",
+    "patterns": "file patterns",
+}
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What a user says about which files are meant, where the folder alone leaves it open.
+
+    Attributes:
+        images: one entry a channel: patterns in which `*` is the case id (`*_flair.nii.gz`), or channels by name as
+            the folder has them (`flair`).
+        labels: likewise one pattern, or the name that label files have there (`seg`).
+        table: a CSV that lists the files of each case.
+    """
+
+    images: tuple[str, ...] = ()
+    labels: str | None = None
+    table: Path | None = None
+
+
+NOTHING_SAID = Naming()
 
 
 @dataclass(frozen=True)
@@ -25,7 +59,9 @@ class DataSet:
         channels: names of the channels, in order.
         labels: the structures; None where the layout does not declare them.
         cases: sorted by id, each with a label.
-        problems: what was left out and why, one sentence each.
+        problems: what was left out and why, one `LeftOut` each, and what else is worth a note.
+        ignore: the value of voxels without annotation, where the layout fixes it and `labels` is None.
+        reading: what the values in its files mean, where the files alone do not say.
     """
 
     folder: Path
@@ -34,6 +70,8 @@ class DataSet:
     labels: Labels | None
     cases: list[Case]
     problems: list[str]
+    ignore: int | None = None
+    reading: Reading = AS_STORED
 
 
 def pair_up(
@@ -50,9 +88,22 @@ def pair_up(
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
 
 
+class LeftOut(str):
+    """A sentence about a case that was left out, with its parts: the case's `id`, and `why`."""
+
+    id: str
+    why: str
+
+    def __new__(cls, id: str, why: str) -> LeftOut:
+        """`id: why`."""
+        sentence = super().__new__(cls, f"{id}: {why}")
+        sentence.id, sentence.why = id, why
+        return sentence
+
+
 def sentences(problems: Mapping[str, str]) -> list[str]:
     """What was left out and why, by id, as sorted sentences."""
-    return [f"{id}: {why}" for id, why in sorted(problems.items())]
+    return [LeftOut(id, why) for id, why in sorted(problems.items())]
 
 
 def assign_patients(cases: list[Case], pattern: str) -> list[Case]:

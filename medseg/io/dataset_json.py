@@ -48,10 +48,30 @@ def read_dataset_json(folder: Path) -> DataSet:
     return DataSet(folder, layout, channels, labels, cases, sentences(problems))
 
 
+def lists_cases(folder: Path) -> bool:
+    """Whether there is a `dataset.json` that says where the cases are; others only name structures.
+
+    Raises:
+        DataError: the file is not valid JSON.
+    """
+    return (folder / NAME).is_file() and not {"dataset", "file_ending", "training"}.isdisjoint(_load(folder / NAME))
+
+
+def structures_in(folder: Path) -> Labels | None:
+    """The structures that a `dataset.json` declares; None where there is none, or it declares none.
+
+    Raises:
+        DataError: the file, or what it declares, is not valid.
+    """
+    path = folder / NAME
+    content = _load(path) if path.is_file() else {}
+    return declared_labels(content, str(path)) if "labels" in content else None
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; expected keys and values.")

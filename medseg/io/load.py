@@ -1,57 +1,173 @@
-"""The files of a case as one image, after a check that they lie on one grid."""
+"""The files of a case as one image and one label map, after a check that they lie on one grid."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from medseg.case import Case
 from medseg.errors import DataError
-from medseg.image import Image, describe_grid_difference
-from medseg.io import read_image, read_label
+from medseg.image import Image, check_finite, describe_grid_difference
+from medseg.io import AS_STORED, as_scan, read_label, read_stack
+from medseg.io.regrid import resample_nearest
+from medseg.io.stack import Stack
+from medseg.labels import Labels
+from medseg.sections import Reading
 
 
-def load_case_image(case: Case, n_channels: int) -> Image:
-    """Read all channels of a case as (channel, z, y, x) on the grid of the first file.
+@dataclass(frozen=True)
+class LoadedCase:
+    """A case with label.
+
+    Attributes:
+        image: (channel, z, y, x), finite.
+        label: (1, z, y, x) whole numbers on the same grid.
+        grid_difference_voxels: the largest distance of a file's grid from that of the image, at its corners.
+        resampled: whether the label lay on another grid and was brought to this one.
+    """
+
+    image: Image
+    label: Image
+    grid_difference_voxels: float
+    resampled: bool
+
+
+def load_case(
+    case: Case, n_channels: int | None, reading: Reading = AS_STORED, labels: Labels | None = None
+) -> LoadedCase:
+    """Read a case with its label, and how far apart the grids of its files are.
+
+    Args:
+        case: its files.
+        n_channels: how many are expected; None for as many as there are.
+        reading: what a user said about its files.
+        labels: the structures, if they are known: a label that does not cover the whole scan is completed with their
+            ignore value, or else their background.
 
     Raises:
-        DataError: a file cannot be read, lies on another grid, or the number of channels is not `n_channels`.
+        DataError: as `load_case_image` and `load_case_label`.
     """
-    images = [read_image(path) for path in case.channels]
-    for path, image in zip(case.channels[1:], images[1:], strict=True):
-        _check_grid(case, images[0], case.channels[0], image, path)
+    image, apart = _load_image(case, n_channels, reading)
+    label, resampled = _load_label(case, image, reading, labels)
+    if not resampled:
+        apart = max(apart, image.grid_difference_voxels(label))
+    return LoadedCase(image, label, apart, resampled)
+
+
+def load_case_image(case: Case, n_channels: int | None, reading: Reading = AS_STORED) -> Image:
+    """Read all channels of a case as (channel, z, y, x) on the grid of its first file that knows its spacing.
+
+    Several volumes in a file (4D) are channels if so many are expected; of a time series, `reading.frame` chooses.
+
+    Raises:
+        DataError: a file cannot be read, holds NaN or infinity, lies on another grid, or the number of channels is not
+            `n_channels`.
+    """
+    return _load_image(case, n_channels, reading)[0]
+
+
+def load_case_label(case: Case, image: Image, reading: Reading = AS_STORED, labels: Labels | None = None) -> Image:
+    """Read the label map (1, z, y, x) of a case, whole numbers with the meaning that `reading` gives them.
+
+    Args:
+        case, reading, labels: as in `load_case`.
+        image: the scan that it has to fit.
+
+    Raises:
+        DataError: the case has no label, or it cannot be read, or lies on another grid than the image and
+            `reading.resample_labels` is not set.
+    """
+    return _load_label(case, image, reading, labels)[0]
+
+
+def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
+    """The image of a case of which nothing is declared: pages beside a label of one page are taken for channels.
+
+    Raises:
+        DataError: as `load_case_image`, or the file holds a time series of which `reading` chooses no frame.
+    """
+    image = load_case_image(case, None, reading)
+    if len(case.channels) > 1:
+        return image
+    stack = read_stack(case.channels[0])
+    if stack.in_time and reading.frame is None:
+        _refuse_count(case, [stack], [image], 1, reading)
+    pages = stack.pages_as_channels()
+    if pages is not None and case.label is not None and read_stack(case.label, mask=True).array.shape[2] == 1:
+        return as_scan(pages)
+    return image
+
+
+def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[Image, float]:
+    """The image, and the largest distance of a channel's grid from it in voxels."""
+    stacks = [read_stack(path) for path in case.channels]
+    images = [as_scan(stack.image(path, reading.frame)) for path, stack in zip(case.channels, stacks, strict=True)]
+    pages = stacks[0].pages_as_channels() if len(stacks) == 1 else None
+    if pages is not None and pages.array.shape[0] == n_channels:
+        images = [as_scan(pages)]
+    main = next((number for number, image in enumerate(images) if image.spacing_known), 0)
+    for path, image in zip(case.channels, images, strict=True):
+        _check_grid(case, images[main], case.channels[main], image, path, "channel grid")
+        check_finite(image, str(path))
     count = sum(image.array.shape[0] for image in images)
-    if count != n_channels:
-        files = ", ".join(str(path) for path in case.channels)
-        raise DataError(
-            f"Case {case.id}: {files} hold{'s' * (len(images) == 1)} {count} channel{'s' * (count != 1)}; "
-            f"expected {n_channels}.",
-            "Give the channels as CASE_0000, CASE_0001, ... or in one file (RGB, or the fourth dimension).",
-        )
+    if n_channels is not None and count != n_channels:
+        _refuse_count(case, stacks, images, n_channels, reading)
     if len(images) == 1:
-        return images[0]
+        return images[0], 0.0
     array = np.concatenate([image.array for image in images])
-    return images[0].with_array(array.astype(np.float32) if array.dtype.kind == "f" else array)
+    apart = max(images[main].grid_difference_voxels(image) for image in images)
+    merged = images[main].with_array(array.astype(np.float32) if array.dtype.kind == "f" else array)
+    return replace(merged, notes=tuple(note for image in images for note in image.notes)), apart
 
 
-def load_case_label(case: Case, image: Image) -> Image:
-    """Read the label map (1, z, y, x) of a case, integers as they stand in the file.
-
-    Raises:
-        DataError: the case has no label, or it cannot be read, or lies on another grid than the image.
-    """
+def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | None) -> tuple[Image, bool]:
+    """The label map, and whether it was resampled."""
     if case.label is None:
-        raise DataError(f"Case {case.id} has no label file.")
-    label = read_label(case.label)
-    _check_grid(case, image, case.channels[0], label, case.label)
-    return label
+        raise DataError(f"Case {case.id} has no label file.", kind="missing label")
+    label = read_label(case.label, reading)
+    if image.same_grid(label) or not (reading.resample_labels and image.spacing_known and label.spacing_known):
+        _check_grid(case, image, case.channels[0], label, case.label, "label grid")
+        return label, False
+    outside = 0
+    if labels is not None:
+        outside = labels.background if labels.ignore is None else labels.ignore
+    return resample_nearest(label, image, outside), True
 
 
-def _check_grid(case: Case, image: Image, path: Path, other: Image, other_path: Path) -> None:
+def _check_grid(case: Case, image: Image, path: Path, other: Image, other_path: Path, kind: str) -> None:
     if image.same_grid(other):
         return
+    hint = "Resample one onto the grid of the other (do not just copy the header), or correct the wrong header."
+    if kind == "label grid" and image.spacing_known and other.spacing_known:
+        hint = (
+            "If both headers are right, --resample-labels brings label maps to the grid of their scan by nearest "
+            "neighbour; else correct the wrong header."
+        )
     raise DataError(
         f"Case {case.id}: {path} and {other_path} lie on different grids: {describe_grid_difference(image, other)}.",
-        "Resample one onto the grid of the other (do not just copy the header), or correct the wrong header.",
+        hint,
+        kind,
+    )
+
+
+def _refuse_count(case: Case, stacks: list[Stack], images: list[Image], expected: int, reading: Reading) -> None:
+    count = sum(image.array.shape[0] for image in images)
+    files = ", ".join(str(path) for path in case.channels)
+    holds = f"Case {case.id}: {files} hold{'s' * (len(images) == 1)}"
+    volumes = max(stack.array.shape[0] for stack in stacks)
+    if volumes > 1 and reading.frame is None and sum(stack.array.shape[1] for stack in stacks) == expected:
+        in_time = any(stack.in_time for stack in stacks)
+        raise DataError(
+            f"{holds} {volumes} volumes{', a time series' * in_time}; expected {expected} "
+            f"channel{'s' * (expected != 1)}.",
+            f"Choose a point in time with --frame, 0 to {volumes - 1}; if the volumes are channels, name them in a "
+            "dataset.json (channel_names).",
+            "other channels",
+        )
+    raise DataError(
+        f"{holds} {count} channel{'s' * (count != 1)}; expected {expected}.",
+        "Give the channels as CASE_0000, CASE_0001, ... or in one file (RGB, or the fourth dimension).",
+        "other channels",
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from medseg.io import is_image, split_suffix
+from medseg.case import Case
+from medseg.errors import DataError
+from medseg.io import AS_STORED, is_image, read_stack, split_suffix
+from medseg.io.load import first_look
+from medseg.sections import Reading
 
 Group = dict[int | None, Path]
 """The files of a case by channel number; None for a file without one."""
@@ -27,6 +31,26 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
         if len(paths) > 1
     }
     return {stem: paths[0] for stem, paths in stems.items() if len(paths) == 1}, problems
+
+
+def channel_names(cases: Sequence[Case], single: str, reading: Reading = AS_STORED) -> tuple[str, ...]:
+    """Names of the channels in the one file of a case, after the first that can be read; `single` for one channel."""
+    for case in cases:
+        try:
+            image = first_look(case, reading)
+        except DataError:
+            continue  # named when the fingerprint is taken
+        count = image.array.shape[0]
+        if count == 3 and read_stack(case.channels[0]).array.shape[1] == 3:  # components, which are colours
+            return ("red", "green", "blue")
+        return tuple(f"channel_{number}" for number in range(count)) if count > 1 else (single,)
+    return (single,)
+
+
+def channel_numbers(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Names of the files of a case by their number; `image` for a single one."""
+    count = max((len(case.channels) for case in cases), default=1)
+    return tuple(f"channel_{number}" for number in range(count)) if count > 1 else ("image",)
 
 
 def split_channel(stem: str) -> tuple[str, int | None]:

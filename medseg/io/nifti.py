@@ -1,72 +1,66 @@
-"""NIfTI-1 and NIfTI-2 files, compressed or not.
+"""NIfTI-1 and NIfTI-2: single files and pairs of header and data, compressed or not.
 
 The affine is the one that nibabel answers with (sform, else qform, else the header's spacings), in millimetres.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import struct
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import DataError
 from medseg.files import atomic
-from medseg.image import Image, describe_grid_difference
+from medseg.image import Image
+from medseg.io import content, gz
+from medseg.io.nifti_header import (
+    affine_of,
+    data_path,
+    header_notes,
+    header_path,
+    in_time,
+    notes_of,
+    read_header,
+    shape_of,
+)
+from medseg.io.stack import Stack, check_reference, native, opaque
 
-_MM = {"meter": 1000.0, "micron": 0.001}
-_GZIP = b"\x1f\x8b"
-_HEADER_BYTES = 540
+__all__ = ["header_notes", "read", "read_mask", "smallest_integer", "write"]
+
+_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 _MOST_NIFTI1_VOXELS = 32767
-_FLATTEST = 1e-6  # volume of a voxel as a share of what its edges would span at right angles
 _QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _GEOMETRY = ("pixdim", "xyzt_units", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM)
 
 
-def read(path: Path) -> Image:
-    """Read a scan: plain integers keep their type, everything else becomes float32.
+def read(path: Path) -> Stack:
+    """Read plain integers and floats as stored, scaled ones as float64, colours as components.
 
     Raises:
-        DataError: the file is damaged, not a scan, or holds NaN or infinity.
+        DataError: the file is damaged, or not a scan.
     """
-    image = read_mask(path)
-    if image.array.dtype.kind in "iu" or image.array.dtype == np.float32:
-        return image
-    with np.errstate(over="ignore"):  # a value beyond float32 turns to infinity, which is refused next
-        array = image.array.astype(np.float32)
-    _check_finite(array, path)
-    return image.with_array(array)
+    named, path = path, header_path(path)
+    header = read_header(path)
+    shape, dtype, colours = shape_of(header, path), *_number(header)
+    count, offset = prod(shape) * colours * dtype.itemsize, int(header.get_data_offset())
+    if offset < 0:
+        raise content.damaged(path, f"its header declares that the voxels start at byte {offset}")
+    sizes = " x ".join(str(size) for size in header.get_data_shape())
+    what = f"{sizes} voxels of {dtype}" + f" x {colours}" * (colours > 1)
+    data = content.body(data_path(path, header) if named == path else named, offset, count, what)
+    # as stored, x runs fastest but for the colours of a voxel, which lie together
+    stored = np.frombuffer(data, dtype).reshape(*shape[::-1], colours)
+    array = native(np.moveaxis(stored, (1, 0, 5), (0, 1, 2))).reshape(shape[3], -1, *shape[2::-1])
+    array = _scaled(array, header)
+    affine = affine_of(header, path)
+    notes = tuple(f"{named} {note}" for note in notes_of(header, path, shape, affine))
+    array = opaque(array, path) if colours == 4 else array
+    return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes)
 
 
-def read_mask(path: Path) -> Image:
-    """Read without loss: plain integers as stored, scaled ones as float64.
-
-    Raises:
-        DataError: as `read`.
-    """
-    try:
-        data = _bytes(path)
-        image = _class(data).from_bytes(data)
-        dtype, affine, unit = image.get_data_dtype(), image.affine, image.header.get_xyzt_units()[0]
-        array = np.asanyarray(image.dataobj) if dtype.kind in "iuf" else None
-    except Exception as error:  # damaged files raise a dozen unrelated types in nibabel, gzip and numpy
-        raise DataError(
-            f"{path} cannot be read as NIfTI: {' '.join(str(error).split()) or type(error).__name__}.",
-            "The file is damaged or incomplete (or not NIfTI at all): copy or export it again.",
-        ) from error
-    if array is None:
-        kind = "colours" if dtype.fields else "complex numbers"
-        raise DataError(
-            f"{path} holds {kind} ({dtype}); expected whole or real numbers.",
-            "Save it with one number per voxel and channel: channels as the fourth dimension, or a file for each.",
-        )
-    array = _channels_first(array, path)
-    _check_finite(array, path)
-    return Image(array, _affine(affine, unit, array.shape[1], path))
+read_mask = read
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
@@ -75,29 +69,41 @@ def write(path: Path, image: Image, like: Path | None) -> None:
     Raises:
         DataError: `like` is on another grid than the image.
     """
-    import nibabel as nib
-
-    array = image.array[0].transpose()
-    reference = _reference(like, image) if like is not None else None
-    wide = reference is not None and reference["sizeof_hdr"] == 540
-    kind: Any = nib.Nifti2Image if wide or max(array.shape) > _MOST_NIFTI1_VOXELS else nib.Nifti1Image
-    header = kind.header_class()
-    if reference is None:
-        header.set_data_shape(array.shape)
-        header.set_xyzt_units("mm" if image.spacing_known else "unknown")
-        _set_affine(header, image.affine)
-    else:
-        array = array.reshape(reference.get_data_shape()[:3])  # a 2D file is answered by a 2D file
-        header.set_data_shape(array.shape)
-        for name in _GEOMETRY:
-            header[name] = reference[name]
+    kind, header = new_header(image, like)
+    array = image.array[0].transpose().reshape(header.get_data_shape())
     array = array.astype(smallest_integer(array))
     header.set_data_dtype(array.dtype)
     data = kind(array, None, header).to_bytes()
     if path.name.lower().endswith(".gz"):
-        data = gzip.compress(data, compresslevel=1, mtime=0)
+        data = b"".join(gz.pack([data]))
     with atomic(path) as temporary:
         temporary.write_bytes(data)
+
+
+def new_header(image: Image, like: Path | None) -> tuple[Any, Any]:
+    """The class of nibabel's that fits an image, and its header but for the type of the voxels; see `write`."""
+    import nibabel as nib
+
+    shape = image.shape_zyx[::-1]
+    reference = _reference(like, image) if like is not None else None
+    wide = reference is not None and reference["sizeof_hdr"] == 540
+    kind: Any = nib.Nifti2Image if wide or max(shape) > _MOST_NIFTI1_VOXELS else nib.Nifti1Image
+    header = kind.header_class()
+    if reference is None:
+        header.set_data_shape(shape)
+        header.set_xyzt_units("mm" if image.spacing_known else "unknown")
+        _set_affine(header, image.affine)
+    else:
+        header.set_data_shape(reference.get_data_shape()[:3])  # a 2D file is answered by a 2D file
+        for name in _GEOMETRY:
+            header[name] = reference[name]
+    return kind, header
+
+
+def parts(path: Path) -> list[Path]:
+    """The files of a pair."""
+    header = header_path(path)
+    return [header, data_path(header, read_header(header)) if header == path else path]
 
 
 def smallest_integer(array: NDArray) -> np.dtype:
@@ -106,82 +112,32 @@ def smallest_integer(array: NDArray) -> np.dtype:
     return np.min_scalar_type(high if low >= 0 else min(low, -high - 1))
 
 
-def _bytes(path: Path) -> bytes:
-    # whole, because nibabel stops before the checksum at the end, and a damaged file would pass unnoticed
-    data = path.read_bytes()
-    return gzip.decompress(data) if data[:2] == _GZIP else data
+def _number(header: Any) -> tuple[np.dtype, int]:
+    """The type of a voxel's numbers, and how many it has: 1, or 3 and 4 for colours."""
+    dtype = header.get_data_dtype()
+    if dtype.fields and len(dtype.fields) in (3, 4):
+        return np.dtype(np.uint8), len(dtype.fields)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise ValueError(f"its voxels have the type {dtype}")
+    return dtype, 1
 
 
-def _class(data: bytes) -> Any:
-    """nibabel's image class for a file that starts so (untyped, hence Any here and below)."""
-    import nibabel as nib
-
-    kinds = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
-    sizes = [struct.unpack(order + "i", data[:4])[0] for order in "<>"] if len(data) >= 4 else [f"{len(data)} bytes"]
-    found = [kinds[size] for size in sizes if size in kinds]
-    if not found:
-        raise ValueError(f"the header's size field is {sizes[0]}, expected 348 or 540")
-    return found[0]
-
-
-def _channels_first(array: NDArray, path: Path) -> NDArray:
-    """(x, y[, z[, channel]]) as nibabel gives it, to (channel, z, y, x) in the machine's byte order."""
-    stored = array.shape
-    if array.ndim == 5 and stored[3] == 1:  # ITK keeps a time axis in front of the channels
-        array = array[:, :, :, 0]
-    while array.ndim > 4 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if not 2 <= array.ndim <= 4 or 0 in stored:
-        raise DataError(
-            f"{path} has the shape {stored}; expected (x, y), (x, y, z) or (x, y, z, channel).",
-            "Save each point in time, or each direction, as a file or a channel of its own.",
-        )
-    while array.ndim < 4:
-        array = array[..., np.newaxis]
-    return np.ascontiguousarray(array.transpose()).astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _check_finite(array: NDArray, path: Path) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    odd = np.argwhere(~np.isfinite(array))
-    raise DataError(
-        f"{path} holds NaN or infinity in {len(odd)} of {array.size} voxels, the first at "
-        f"(channel, z, y, x) = {tuple(odd[0].tolist())}.",
-        "Replace them by the value that stands for 'nothing' in this scan (0 in MR, -1024 in CT).",
-    )
-
-
-def _affine(stored: NDArray, unit: str, slices: int, path: Path) -> NDArray[np.float64]:
-    """The affine in millimetres; a single slice without thickness gets 1 mm along its normal."""
-    affine = np.array(stored, dtype=np.float64)
-    affine[:3] *= _MM.get(unit, 1.0)
-    if slices == 1 and not affine[:3, 2].any():
-        normal = np.cross(affine[:3, 0], affine[:3, 1])
-        affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
-    edges = affine[:3, :3]
-    if not np.isfinite(affine).all() or abs(np.linalg.det(edges)) <= _FLATTEST * np.linalg.norm(edges, axis=0).prod():
-        raise DataError(
-            f"{path} has an affine without an inverse: {affine[:3].tolist()}; its voxels have no volume.",
-            "Its sform, or its qform and spacings, are broken: set them, for example with nibabel or fslorient.",
-        )
-    return affine
+def _scaled(array: NDArray, header: Any) -> NDArray:
+    """Stored numbers times slope plus intercept, in float64; numbers without scaling as they are."""
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope == 1 and not intercept):
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array * float(slope) + float(intercept or 0)
 
 
 def _reference(like: Path, image: Image) -> Any:
     """The header of `like`, None if it is in another format."""
-    if not like.name.lower().endswith((".nii", ".nii.gz")):
+    if not like.name.lower().endswith(_SUFFIXES):
         return None
-    with like.open("rb") as stream:
-        packed = stream.read(2) == _GZIP
-    with gzip.open(like) if packed else like.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    header = _class(start).header_class.from_fileobj(io.BytesIO(start))
-    shape = (*header.get_data_shape()[:3], 1)[:3]
-    affine = _affine(header.get_best_affine(), header.get_xyzt_units()[0], shape[2], like)
-    grid = Image(np.broadcast_to(np.uint8(0), (1, *shape[::-1])), affine)
-    if not image.same_grid(grid):
-        raise DataError(f"The answer lies on another grid than {like}: {describe_grid_difference(image, grid)}.")
+    like = header_path(like)
+    header = read_header(like)
+    check_reference(image, shape_of(header, like)[:3], affine_of(header, like), like)
     return header
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +9,18 @@ from medseg.case import Case
 from medseg.errors import DataError
 from medseg.io import FORMATS, is_image, read_image, split_suffix
 from medseg.io.dataset import sentences
-from medseg.io.dataset_json import NAME, read_dataset_json
-from medseg.io.layouts import IMAGES, LABELS, first_of, found_in
+from medseg.io.dataset_json import lists_cases, read_dataset_json
+from medseg.io.flat_folder import files_for_channels
+from medseg.io.layouts import first_of, found_in
 from medseg.io.names import Group, channel_files, group_by_case, images_by_stem, split_channel
+from medseg.io.pairs import IMAGES, LABELS
+from medseg.io.patterns import match_patterns
+from medseg.io.roles import Files as RoleFiles
+from medseg.io.scan_folders import Files, scans_by_role, scans_in_folders
+from medseg.io.voc import IMAGES as VOC_IMAGES
+from medseg.io.words import names_labels, splits
 
 TEST_IMAGES = "imagesTs"
-
-Files = dict[str, tuple[Path, ...]]
 
 
 def find_scans(
@@ -25,7 +29,8 @@ def find_scans(
     """Find the scans that a model is to segment.
 
     `CASE_0000.nii.gz` is channel 0 of CASE, and CASE itself for a model of one channel; a file without such a suffix
-    holds all channels. Of a data set's folder, `imagesTs` is taken if it is there, else the training images.
+    holds all channels. Names may also say the model's channels (`CASE_flair.nii.gz`), with all cases in one folder, a
+    folder for each, or BIDS. Of a data set's folder, `imagesTs` is taken if it is there, else the training images.
 
     Args:
         source: one file, or a folder.
@@ -50,7 +55,7 @@ def find_scans(
     elif source.is_file():
         files, problems = _by_file(source, len(channels)), {}
     else:
-        files, problems = _by_folder(source, len(channels))
+        files, problems = _by_folder(source, channels)
     if not files:
         wanted = f"{len(channels)} channel{'s' * (len(channels) > 1)} ({', '.join(channels)})"
         raise DataError(
@@ -71,22 +76,52 @@ def _by_file(source: Path, channels: int) -> Files:
     return {case if number == 0 else stem: (source,)}
 
 
-def _by_folder(folder: Path, channels: int) -> tuple[Files, dict[str, str]]:
-    """A plain folder of scans, or the test images, else the training images, of a data set."""
-    for name in ("", TEST_IMAGES, *IMAGES):
+def _by_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """A plain folder of scans, the test images, else the training images, of a data set, or one folder per case."""
+    for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
         images, problems = images_by_stem(folder / name)
         if images or problems:
+            numbered = all(split_channel(stem)[1] is not None for stem in images)  # then CT_0000 is CT
+            named = {} if name or numbered else _by_name(images, channels)
+            if named:
+                files, incomplete = scans_by_role(named, channels)
+                return files, problems | incomplete
             places = LABELS if name in IMAGES else ()
             known = {stem for place in places for stem in images_by_stem(folder / place)[0]}
-            groups = group_by_case(images, known)
-            files, incomplete = channel_files(_one_channel(groups, folder) if channels == 1 else groups, channels)
+            groups = group_by_case(images if name else _without_labels(images), known)
+            single = len(channels) == 1
+            files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
             return files, problems | incomplete
-    if (folder / NAME).is_file():
+    if lists_cases(folder):
         return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
+    files, problems = scans_in_folders(folder, channels)
+    if files or problems:
+        return files, problems
     raise DataError(
         f"{folder} holds no scans. {found_in(folder)}",
-        f"Expected image files ({', '.join(FORMATS)}), or a data set's folder with {TEST_IMAGES}/ or images/.",
+        f"Expected image files ({', '.join(FORMATS)}), one folder per case, or a data set's folder with {TEST_IMAGES}/ "
+        "or images/.",
     )
+
+
+def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
+    """The files less those that are the label of another one by their name: `case7_seg` beside `case7`."""
+    return {
+        stem: path
+        for stem, path in images.items()
+        if not any(names_labels(part) and rest in images for part, rest in splits(stem))
+    }
+
+
+def _by_name(images: dict[str, Path], channels: Sequence[str]) -> RoleFiles:
+    """Files by case and channel where names say the channel (`CASE_flair`); nothing where some file is left over.
+
+    Further files of a case that is known so (`CASE_seg`) are not left over.
+    """
+    named = files_for_channels(images, channels)
+    used = {path for own in named.values() for path in own.values()}
+    rest = [stem for stem, path in images.items() if path not in used]
+    return named if all(any(part in named for part, _ in splits(stem)) for stem in rest) else {}
 
 
 def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
@@ -116,25 +151,4 @@ def _by_pattern(folder: Path, patterns: Sequence[str], channels: Sequence[str]) 
             f"There are {len(patterns)} patterns ({', '.join(patterns)}); the model takes {len(channels)} channels.",
             f"Give one for each of {', '.join(channels)} in this order, or a single one for files that hold them all.",
         )
-    groups: dict[str, Group] = {}
-    problems: dict[str, str] = {}
-    for number, pattern in enumerate(patterns):
-        if "*" not in pattern:
-            raise DataError(f"The pattern {pattern!r} has no *.", "* stands for the case id: '*_t1.nii.gz'.")
-        start, *rest = map(re.escape, pattern.split("*"))
-        match = re.compile(start + "(?P<id>[^/]+)" + "(?P=id)".join(rest)).fullmatch
-        for path in sorted(folder.glob("/".join("*" for _ in pattern.split("/")))):
-            found = match(path.relative_to(folder).as_posix())
-            if not found or not is_image(path):
-                continue
-            other = groups.setdefault(found["id"], {}).setdefault(number, path)
-            if other != path:
-                problems[found["id"]] = f"{other.name} and {path.name} both match {pattern}; keep one of them"
-    files, incomplete = {}, {}
-    for id, group in groups.items():
-        absent = [pattern.replace("*", id) for number, pattern in enumerate(patterns) if number not in group]
-        if absent:
-            incomplete[id] = f"there is no {' and no '.join(absent)}"
-        elif id not in problems:
-            files[id] = tuple(group[number] for number in range(len(patterns)))
-    return files, incomplete | problems
+    return match_patterns(folder, patterns)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medseg.errors import DataError
+from medseg.io.dataset import Naming
 from medseg.io.layouts import find_cases, infer_labels
 
 VOXEL = np.zeros((1, 1, 1), np.uint8)
@@ -169,6 +170,45 @@ def test_channels_of_pairs_follow_the_first_readable_image(tmp_path, save_pictur
     assert find_cases(tmp_path).channels == channels
 
 
+def test_pairs_of_similar_names(tmp_path):
+    touch(tmp_path, *(f"images/{n}_training.tif" for n in (21, 22)), *(f"masks/{n}_manual1.gif" for n in (21, 22)))
+    data = find_cases(tmp_path)
+    assert files_of(data)["21_training"] == ["images/21_training.tif", "masks/21_manual1.gif"]
+    assert data.problems == ["paired by similar names, such as 21_training with 21_manual1.gif"]
+
+
+def test_numbered_pairs_of_similar_names_are_cases_not_channels(tmp_path):
+    touch(tmp_path, *(f"{place}/{place}_000{n}.png" for place in ("images", "masks") for n in range(3)))
+    assert list(files_of(find_cases(tmp_path))) == ["images_0000", "images_0001", "images_0002"]
+
+
+def test_channels_of_pairs_of_similar_names(tmp_path):
+    touch(tmp_path, *(f"images/c{n}_000{channel}.nii" for n in (5, 6) for channel in (0, 1)))
+    touch(tmp_path, "labels/seg_5.nii", "labels/seg_6.nii")
+    assert files_of(find_cases(tmp_path))["c6"] == ["images/c6_0000.nii", "images/c6_0001.nii", "labels/seg_6.nii"]
+
+
+def test_other_names_of_folders(tmp_path):
+    touch(tmp_path, "img/1.png", "ground_truth/1.png", "ground_truth_test/2.png")
+    assert files_of(find_cases(tmp_path)) == {"1": ["img/1.png", "ground_truth/1.png"]}
+
+
+def test_the_folder_of_labels_is_asked_for_where_two_may_be_meant(tmp_path):
+    touch(tmp_path, "images/1_x.png", "1st_manual/1_a.png", "mask/1_b.png")
+    with pytest.raises(DataError, match=r"1st_manual/ and mask/: which of them is meant") as caught:
+        find_cases(tmp_path)
+    assert "--labels 1st_manual" in str(caught.value)
+    data = find_cases(tmp_path, naming=Naming(labels="1st_manual"))
+    assert files_of(data) == {"1_x": ["images/1_x.png", "1st_manual/1_a.png"]}
+
+
+def test_a_dataset_json_may_only_name_the_structures(tmp_path):
+    write_json(tmp_path, labels=LIVER)
+    touch(tmp_path, "images/a.png", "masks/a.png")
+    data = find_cases(tmp_path)
+    assert (data.layout, data.labels.structures) == ("pairs", {"liver": 1})
+
+
 def test_channels_in_a_4d_file(tmp_path, save_nifti):
     save_nifti(tmp_path / "images/a.nii.gz", np.zeros((3, 2, 2, 2), np.int16))
     touch(tmp_path, "labels/a.nii.gz")
@@ -238,8 +278,11 @@ def test_labels_beside_masks_are_ambiguous(tmp_path):
 
 def test_no_case_at_all_is_an_error_with_the_reasons(tmp_path):
     touch(tmp_path, "images/a.png", "masks/b.png")
-    with pytest.raises(DataError, match=r"no case with image and label. a: there is no label"):
+    with pytest.raises(
+        DataError, match=r"a\.png, \.\.\..*b\.png, \.\.\..* do not say which image belongs to which"
+    ) as caught:
         find_cases(tmp_path)
+    assert "--images 'images/*_image.png' --labels 'masks/*_label.png'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

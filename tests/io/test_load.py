@@ -1,5 +1,6 @@
 """The files of a case as one image on one grid."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -7,7 +8,9 @@ from medseg.case import Case
 from medseg.errors import DataError
 from medseg.image import Image
 from medseg.io.layouts import find_cases
-from medseg.io.load import load_case_image, load_case_label
+from medseg.io.load import first_look, load_case, load_case_image, load_case_label
+from medseg.labels import Labels
+from medseg.sections import Reading
 
 GRID = np.diag([1.0, 2.0, 3.0, 1.0])
 CUBE = np.ones((2, 3, 4))
@@ -60,9 +63,10 @@ def test_a_twentieth_of_a_voxel_is_tolerated_and_more_refused(case):
     near = case(CUBE.astype(np.int16), CUBE.astype(np.int16), affines=(GRID, shifted(0.04), shifted(-0.04)))
     assert load_case_label(near, load_case_image(near, 2)).array.shape == (1, 2, 3, 4)
     far = case(CUBE.astype(np.int16), CUBE.astype(np.int16), affines=(GRID, shifted(0.06), GRID))
-    with pytest.raises(DataError, match=r"0.06 voxels apart at a corner, affines") as caught:
+    with pytest.raises(DataError, match=r"0.06 voxels apart at a corner, the second is shifted by") as caught:
         load_case_image(far, 2)
     assert all(text in str(caught.value) for text in ("Case c", "c_0000.nii.gz", "c_0001.nii.gz", "Resample one"))
+    assert caught.value.kind == "channel grid"
 
 
 def test_other_shapes_are_refused(case):
@@ -78,6 +82,81 @@ def test_the_number_of_channels_is_checked(case, tmp_path, save_nifti):
     assert load_case_image(Case("b", "b", (both,)), 2).array.shape == (2, 2, 3, 4)
     with pytest.raises(DataError, match=r"both\.nii\.gz holds 2 channels; expected 3"):
         load_case_image(Case("b", "b", (both,)), 3)
+
+
+def test_the_worst_difference_of_the_grids_is_known(case):
+    near = case(CUBE.astype(np.int16), CUBE.astype(np.int16), affines=(GRID, shifted(0.04), shifted(-0.02)))
+    loaded = load_case(near, 2)
+    assert loaded.grid_difference_voxels == pytest.approx(0.04)
+    assert not loaded.resampled
+
+
+@pytest.mark.parametrize(("ignore", "outside"), [(None, 0), (255, 255)])
+def test_a_label_on_another_grid_is_resampled_when_asked(case, ignore, outside):
+    label = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
+    far = case(CUBE.astype(np.int16), CUBE.astype(np.int16), label, affines=(GRID, GRID, shifted(1)))
+    with pytest.raises(DataError, match=r"1 voxels apart .*(?s:.*)--resample-labels") as caught:
+        load_case(far, 2)
+    assert caught.value.kind == "label grid"
+    labels = Labels(structures={"one": 1, "two": 2}, ignore=ignore)
+    loaded = load_case(far, 2, Reading(resample_labels=True), labels)
+    assert loaded.resampled
+    assert loaded.grid_difference_voxels == 0
+    np.testing.assert_array_equal(loaded.label.array[0, :, :, 1:], label[:, :, :-1])
+    assert (loaded.label.array[0, :, :, 0] == outside).all()
+    assert loaded.label.same_grid(loaded.image, 1e-9)
+
+
+def test_a_mask_that_does_not_know_its_spacing_goes_with_a_scan_that_does(tmp_path, save_nifti, save_picture):
+    scan = save_nifti(tmp_path / "c.nii.gz", np.zeros((1, 3, 4), np.int16), np.diag([0.5, 0.5, 2, 1]))
+    mask = save_picture(tmp_path / "c.png", np.ones((3, 4)))
+    loaded = load_case(Case("c", "c", (scan,), mask), 1)
+    assert loaded.grid_difference_voxels == 0
+    assert loaded.image.spacing_mm == (2, 0.5, 0.5)
+    both = load_case_image(Case("c", "c", (mask, scan)), 2)
+    assert both.spacing_mm == (2, 0.5, 0.5)
+    small = save_picture(tmp_path / "d.png", np.ones((3, 3)))
+    with pytest.raises(DataError, match="lie on different grids: shapes"):
+        load_case(Case("c", "c", (scan,), small), 1, Reading(resample_labels=True))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_nan_and_infinity_are_refused_with_their_place(tmp_path, save_nifti, bad):
+    array = np.zeros((2, 3, 4))
+    array[1, 2, 3] = bad
+    path = save_nifti(tmp_path / "a.nii.gz", array)
+    with pytest.raises(DataError, match=r"a\.nii\.gz holds .* in 1 of 24 voxels, .* = \(0, 1, 2, 3\)") as caught:
+        load_case_image(Case("a", "a", (path,)), 1)
+    assert caught.value.kind == "not finite"
+
+
+def time_series(path, unit: str) -> Case:
+    image = nib.Nifti1Image(np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5), np.eye(4))
+    image.header.set_xyzt_units("mm", unit)
+    nib.save(image, path)
+    return Case("t", "t", (path,))
+
+
+@pytest.mark.parametrize(("unit", "what"), [("sec", "5 volumes, a time series"), ("unknown", "5 volumes")])
+def test_volumes_are_channels_if_so_many_are_expected_else_need_a_frame(tmp_path, unit, what):
+    case = time_series(tmp_path / "t.nii.gz", unit)
+    assert load_case_image(case, 5).array.shape == (5, 4, 3, 2)
+    with pytest.raises(
+        DataError, match=f"holds {what}; expected 1 channel.\nChoose a point in time with --frame, 0 to 4"
+    ):
+        load_case_image(case, 1)
+    frame = load_case_image(case, 1, Reading(frame=2))
+    np.testing.assert_array_equal(frame.array[0], load_case_image(case, 5).array[2])
+    with pytest.raises(DataError, match="has no frame 5"):
+        load_case_image(case, 1, Reading(frame=5))
+
+
+def test_where_nothing_is_declared_a_time_series_needs_a_frame(tmp_path):
+    assert first_look(time_series(tmp_path / "a.nii.gz", "unknown")).array.shape[0] == 5
+    series = time_series(tmp_path / "b.nii.gz", "sec")
+    with pytest.raises(DataError, match="a time series"):
+        first_look(series)
+    assert first_look(series, Reading(frame=0)).array.shape[0] == 1
 
 
 @pytest.mark.real

@@ -33,6 +33,12 @@ def test_one_file_of_several_channels_brings_the_others(tmp_path):
     assert found(tmp_path / "a_0000.nii.gz", ["T1", "T2"])[0] == {"a": ["a_0000.nii.gz", "a_0001.nii.gz"]}
 
 
+def test_a_channels_name_in_front_of_its_number_belongs_to_the_case(tmp_path):
+    touch(tmp_path, "ct_0000.nii.gz", "ct_001_0000.nii.gz")
+    expected = {"ct": ["ct_0000.nii.gz"], "ct_001": ["ct_001_0000.nii.gz"]}
+    assert found(tmp_path, ["CT"]) == (expected, {})
+
+
 def test_a_folder_for_one_channel(tmp_path):
     touch(tmp_path, "a_0000.nii.gz", "b.nii.gz", "c_0012.nii.gz", "._b.nii.gz", "notes.txt")
     assert found(tmp_path, ["CT"]) == (
@@ -132,13 +138,13 @@ def test_a_data_set_described_by_its_json_alone(tmp_path):
 
 
 def test_nothing_to_segment(tmp_path):
-    touch(tmp_path, "notes.txt", "a.mha")
-    with pytest.raises(DataError, match=r"holds no scans. Found there: a.mha, notes.txt"):
+    touch(tmp_path, "notes.txt", "a.xyz")
+    with pytest.raises(DataError, match=r"holds no scans. Found there: a.xyz, notes.txt"):
         find_scans(tmp_path, ["CT"])
     with pytest.raises(DataError, match="There is no file or folder"):
         find_scans(tmp_path / "none", ["CT"])
-    with pytest.raises(DataError, match=r"a\.mha is in a format"):
-        find_scans(tmp_path / "a.mha", ["CT"])
+    with pytest.raises(DataError, match=r"a\.xyz is in a format"):
+        find_scans(tmp_path / "a.xyz", ["CT"])
 
 
 def test_only_incomplete_scans_are_an_error_that_names_them(tmp_path):
@@ -160,3 +166,46 @@ def test_only_incomplete_scans_are_an_error_that_names_them(tmp_path):
 def test_real_folders(data_dir, folder, channels, cases, files):
     scans, problems = find_scans(data_dir / folder, channels)
     assert (len(scans), {len(case.channels) for case in scans}, problems) == (cases, {files}, {})
+
+
+def test_names_may_say_the_channels(tmp_path):
+    touch(tmp_path, *(f"{case}_{role}.nii.gz" for case in ("P1", "P2") for role in ("T1", "flair", "seg", "dwi")))
+    files, problems = found(tmp_path, ["flair", "t1"])
+    assert files == {case: [f"{case}_flair.nii.gz", f"{case}_T1.nii.gz"] for case in ("P1", "P2")}
+    assert problems == {}
+    assert found(tmp_path, ["T1"])[0] == {"P1": ["P1_T1.nii.gz"], "P2": ["P2_T1.nii.gz"]}
+
+
+def test_a_file_without_the_channels_name_makes_every_file_a_case(tmp_path):
+    touch(tmp_path, "a_ct.nii.gz", "b.nii.gz")
+    assert list(found(tmp_path, ["CT"])[0]) == ["a_ct", "b"]
+
+
+def test_labels_beside_their_scans_are_no_scans(tmp_path):
+    touch(tmp_path, "a.nii.gz", "a_seg.nii.gz", "b.nii.gz", "mask_b.nii.gz", "mask_of_c.nii.gz")
+    assert list(found(tmp_path, ["CT"])[0]) == ["a", "b", "mask_of_c"]
+
+
+def test_one_folder_per_case(tmp_path):
+    touch(tmp_path, *(f"{case}/{case}_{role}.nii" for case in "ab" for role in ("t1", "flair", "seg")), "c/c_t1.nii")
+    files, problems = found(tmp_path, ["flair", "T1"])
+    assert files == {"a": ["a/a_flair.nii", "a/a_t1.nii"], "b": ["b/b_flair.nii", "b/b_t1.nii"]}
+    assert problems == {"c": "there is no flair; there is t1"}
+    assert found(tmp_path / "a", ["flair", "t1"])[0] == {"a": ["a_flair.nii", "a_t1.nii"]}
+
+
+def test_case_folders_with_a_single_scan_need_no_name(tmp_path):
+    touch(tmp_path, *(f"{case}/{name}.nii" for case in "ab" for name in ("imaging", "segmentation")))
+    assert found(tmp_path, ["CT"])[0] == {"a": ["a/imaging.nii"], "b": ["b/imaging.nii"]}
+
+
+def test_bids_without_labels(tmp_path):
+    touch(tmp_path, *(f"sub-{n}/ses-1/anat/sub-{n}_ses-1_{suffix}.nii" for n in (1, 2) for suffix in ("T1w", "FLAIR")))
+    assert found(tmp_path, ["T1w"])[0] == {
+        f"sub-{n}_ses-1": [f"sub-{n}/ses-1/anat/sub-{n}_ses-1_T1w.nii"] for n in (1, 2)
+    }
+
+
+def test_the_images_of_pascal_voc(tmp_path):
+    touch(tmp_path, "JPEGImages/a.jpg", "SegmentationClass/a.png")
+    assert found(tmp_path, ["red", "green", "blue"])[0] == {"a": ["JPEGImages/a.jpg"]}
