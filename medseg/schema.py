@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from medseg.labels import Labels
-from medseg.sections import Data, Inference, NonNegative, Request, Section, Training
+from medseg.sections import Data, Inference, NonNegative, Request, Scoring, Section, Training
 
 SCHEMA_VERSION = 1
 
@@ -167,6 +167,7 @@ class Plan(Section):
     configurations: dict[str, dict[str, Any]]
     training: Training
     inference: Inference
+    scoring: Scoring = Scoring()
     nnunet: dict[str, Any] = {}
     reasons: dict[str, str] = Field(default={}, exclude=True)
 
@@ -200,6 +201,11 @@ class Plan(Section):
                     f"configurations.{name}.normalization has {len(resolved.normalization)} entries "
                     f"for {len(self.data.channels)} channels"
                 )
+        odd = sorted({*self.scoring.nsd_tolerance_mm} - {*self.labels.names})
+        if odd:
+            raise ValueError(
+                f"scoring.nsd_tolerance_mm names {odd[0]!r}; structures are {', '.join(self.labels.names)}"
+            )
         if self.default_configuration not in self.configurations:
             raise ValueError(
                 f"default_configuration is {self.default_configuration!r}; there are {', '.join(self.configurations)}"

@@ -5,9 +5,11 @@ Nothing here has a default that another module repeats.
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -30,21 +32,58 @@ class Section(BaseModel):
 
 
 class Reading(Section):
-    """How files become scans and label maps where the files alone do not say; empty unless a user said so.
+    """How files become scans and label maps where the files alone do not say; empty unless someone said so.
 
     Attributes:
         frame: which point in time of a time series is the scan, from 0.
-        threshold: a soft mask belongs to the structure where it is at least this large.
-        map: value in label files -> value meant, applied before structures are looked up.
-        colours: `#rrggbb` in label files -> value meant.
+        threshold: a soft mask belongs to the structure, which then has the value 1, where it is at least this large.
+        map: value in label files (`3`), or a range of them (`100-255`) -> value meant, applied after the threshold and
+            before structures are looked up.
+        colours: `#rrggbb` in label files -> value meant; palettes are then read by colour, too.
         resample_labels: a label map on another grid than its scan is brought there by nearest neighbour.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     frame: Annotated[int, Field(ge=0)] | None = None
     threshold: float | None = None
-    map: dict[int, int] = {}
+    map: dict[int | str, int] = {}
     colours: dict[str, int] = {}
     resample_labels: bool = False
+
+    @field_validator("map")
+    @classmethod
+    def _values_or_ranges(cls, table: dict[int | str, int]) -> dict[int | str, int]:
+        # JSON, and YAML as plans are written, have keys in text: whole numbers become whole again
+        table = {
+            int(source) if re.fullmatch(r"-?\d+", str(source)) else source: value for source, value in table.items()
+        }
+        ranges = sorted(cls.bounds(source) for source in table if isinstance(source, str))
+        for (_, high), (low, _) in pairwise(ranges):
+            if low <= high:
+                raise ValueError(f"two ranges of map hold the value {low}")
+        return table
+
+    @field_validator("colours")
+    @classmethod
+    def _hexadecimal(cls, table: dict[str, int]) -> dict[str, int]:
+        odd = [colour for colour in table if not re.fullmatch("#[0-9a-f]{6}", colour)]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no colour; expected #rrggbb in lower case, such as #ff0000")
+        return table
+
+    @staticmethod
+    def bounds(source: int | str) -> tuple[int, int]:
+        """The smallest and the largest value that a key of `map` stands for.
+
+        Raises:
+            ValueError: it is neither a whole number nor a range of them.
+        """
+        parts = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", str(source))
+        low, high = (int(parts[1]), int(parts[2] or parts[1])) if parts else (1, 0)
+        if low > high:
+            raise ValueError(f"{source!r} is neither a value (3) nor a range of values (100-255)")
+        return low, high
 
 
 class Request(Section):
@@ -69,7 +108,11 @@ class Intensity(Section):
 
 
 class Data(Section):
-    """The data set that the plan was made from."""
+    """The data set that the plan was made from.
+
+    Attributes:
+        left_out: ids of cases that could not be used when the plan was made; planning anew looks at them again.
+    """
 
     folder: str
     layout: str
@@ -82,6 +125,7 @@ class Data(Section):
     structure_cases: dict[str, int]
     structure_volume: dict[str, float]
     reading: Reading = Reading()
+    left_out: list[str] = []
 
 
 class Augmentation(Section):
@@ -128,10 +172,41 @@ class Training(Section):
 
 
 class Inference(Section):
-    """The sliding window."""
+    """The sliding window, and how it is computed.
+
+    Attributes:
+        step_fraction: largest step from tile to tile, as a share of the tile.
+        gaussian_sigma_fraction: width of the weight around a tile's centre, as a share of the tile.
+        mirror: average over mirrored copies along the configuration's `mirror_axes`.
+        precision: that convolutions are computed in; auto: bf16 where the processor has it.
+        backend: auto: OpenVINO on a CPU where it is installed, else torch.
+        tile_batch: tiles and mirrored copies that go through the network at once; auto: by the tile's size.
+        skip_empty_tiles: a tile in which no channel varies by more than 0.001 is answered as another one of the same
+            intensity (to two decimals) was. Tiles that are exactly even are answered once in any case.
+    """
 
     step_fraction: Annotated[float, Field(gt=0, le=1)]
     gaussian_sigma_fraction: PositiveFloat
     mirror: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    tile_batch: PositiveInt
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    tile_batch: PositiveInt | Literal["auto"]
+    skip_empty_tiles: bool = False
+
+
+class Scoring(Section):
+    """How answers are scored, after training and by `medseg evaluate`.
+
+    Attributes:
+        nsd_tolerance_mm: {structure: tolerance of its normalized surface distance}; 2 mm (pixels) for the others.
+        empty_policy: what a score is where a structure is empty: medseg's own rule, or a challenge's.
+        surface: what surfaces consist of: elements as in DeepMind's code, voxels as in MONAI's; null measures none.
+        lesions: count lesions too: connected components of each structure.
+        instances: measure the panoptic quality of instances, which are connected components.
+    """
+
+    nsd_tolerance_mm: dict[str, PositiveFloat] = {}
+    empty_policy: Literal["default", "brats", "isles"] = "default"
+    surface: Literal["elements", "voxels"] | None = "elements"
+    lesions: bool = False
+    instances: bool = False

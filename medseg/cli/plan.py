@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medseg.cli import data_options as options
 from medseg.cli.display import console, progress_display, report_failures
 
 if TYPE_CHECKING:
@@ -14,35 +15,80 @@ if TYPE_CHECKING:
 
     from medseg.schema import Plan
 
+_RULES = "What the rules decide"
+_WORK = "Where the plan goes"
+
 
 def command(
-    data: Annotated[Path, typer.Argument(help="Folder of the data set, as it lies.", metavar="DATASET")],
-    name: Annotated[str | None, typer.Option(help="Name of the plan; the folder's name unless given.")] = None,
-    planner: Annotated[str, typer.Option(help="default (plain U-Net), resenc-m, resenc-l or resenc-xl.")] = "default",
-    memory: Annotated[str | None, typer.Option(help="GPU memory to plan for, such as 24GB.")] = None,
-    preset: Annotated[str, typer.Option(help="gpu, cpu, or auto: cpu where there is no GPU.")] = "auto",
-    config: Annotated[str | None, typer.Option(help="Default configuration: 2d, 3d_fullres, 3d_lowres.")] = None,
-    structures: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=VALUE of a structure, where the data set does not say; repeatable."),
+    data: options.DataSetFolder,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the plan; the folder's name unless given.", rich_help_panel=_WORK)
+    ] = None,
+    planner: Annotated[
+        str,
+        typer.Option(help="default (plain U-Net), resenc-m, resenc-l or resenc-xl.", rich_help_panel=_RULES),
+    ] = "default",
+    memory: Annotated[
+        str | None, typer.Option(help="GPU memory to plan for, such as 24GB.", rich_help_panel=_RULES)
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="gpu, cpu, or auto: cpu where there is no GPU.", rich_help_panel=_RULES)
+    ] = "auto",
+    config: Annotated[
+        str | None,
+        typer.Option(help="Default configuration: 2d, 3d_fullres, 3d_lowres.", rich_help_panel=_RULES),
     ] = None,
     normalization: Annotated[
         list[str] | None,
-        typer.Option(help="CHANNEL=SCHEME: ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable."),
+        typer.Option(
+            help="CHANNEL=SCHEME: ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable.", rich_help_panel=_RULES
+        ),
     ] = None,
-    patient_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression that finds the patient in a case's name.")
+    activation: Annotated[
+        str | None,
+        typer.Option(
+            help="softmax, or sigmoid: each structure is decided by itself. Regions need sigmoid.",
+            rich_help_panel=_RULES,
+        ),
     ] = None,
     splits: Annotated[
-        str, typer.Option(help="grouped (by patient, balanced) or nnunet (its own five folds).")
+        str,
+        typer.Option(help="grouped (by patient, balanced) or nnunet (its own five folds).", rich_help_panel=_RULES),
     ] = "grouped",
-    orientation: Annotated[str, typer.Option(help="canonical, or stored as nnU-Net does.")] = "canonical",
-    exclude: Annotated[
-        Path | None, typer.Option(help="Text file of case ids, one a line, to leave out (a test set).")
+    orientation: Annotated[
+        str, typer.Option(help="canonical, or stored as nnU-Net does.", rich_help_panel=_RULES)
+    ] = "canonical",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for the plan; repeatable.", rich_help_panel=_RULES),
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE for the plan; repeatable.")] = None,
-    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
-    force: Annotated[bool, typer.Option("--force", help="Replace a plan of this name.")] = False,
+    images: options.Images = None,
+    labels: options.LabelFiles = None,
+    cases: options.Cases = None,
+    patient_pattern: options.PatientPattern = None,
+    exclude: options.Exclude = None,
+    frame: options.Frame = None,
+    structures: options.Structures = None,
+    ignore: options.Ignore = None,
+    threshold: options.Threshold = None,
+    value_map: options.ValueMap = None,
+    colours: options.Colours = None,
+    resample_labels: options.ResampleLabels = False,
+    annotated_from_values: Annotated[
+        bool,
+        typer.Option(
+            "--annotated-from-values",
+            help="Partly labelled cases: a structure that a label file does not hold was not annotated in that case.",
+            rich_help_panel=options.VALUES,
+        ),
+    ] = False,
+    workspace: Annotated[
+        Path, typer.Option(help="Folder with plans/, runs/ and cache/.", rich_help_panel=_WORK)
+    ] = Path("."),
+    force: Annotated[bool, typer.Option("--force", help="Replace a plan of this name.", rich_help_panel=_WORK)] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make no plan if the check finds anything.", rich_help_panel=_WORK)
+    ] = False,
 ) -> None:
     """Inspect the scans and write plans/NAME.yaml, with a reason beside each decision.
 
@@ -53,25 +99,44 @@ def command(
     medseg plan dataset/ --planner resenc-l --memory 24GB
 
     medseg plan slices/ --patient-pattern '^(P[0-9]+)' --structures tumour=255
+
+    medseg plan drive/ --images 'images/*_training.tif' --labels '1st_manual/*_manual1.gif'
+
+    medseg plan soft/ --threshold 0.5
     """
+    from medseg.commands.data_options import DataOptions
     from medseg.commands.plan import PlanOptions, parse_memory, plan
 
-    options = PlanOptions(
+    asked = PlanOptions(
         planner=planner,
         memory_gb=parse_memory(memory),
         preset=preset,
         default_configuration=config,
-        structures=structures or [],
+        data=DataOptions(
+            images=images or [],
+            labels=labels,
+            cases=cases,
+            patient_pattern=patient_pattern,
+            exclude=exclude,
+            structures=structures or [],
+            ignore=ignore,
+            activation=activation,
+            threshold=threshold,
+            map=value_map or [],
+            colours=colours or [],
+            frame=frame,
+            resample_labels=resample_labels,
+            annotated_from_values=annotated_from_values,
+        ),
         normalization=normalization or [],
-        patient_pattern=patient_pattern,
         splits=splits,
         orientation=orientation,
-        exclude=exclude,
         overrides=set_ or [],
         replace=force,
+        strict=strict,
     )
     with progress_display() as show:
-        result = plan(data, workspace, name, options, show)
+        result = plan(data, workspace, name, asked, show)
     for table in _tables(result.plan):
         console.print(table)
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
@@ -86,8 +151,10 @@ def _tables(plan: Plan) -> list[Table]:
     from rich.markup import escape
     from rich.table import Table
 
+    from medseg.io.dataset import LAYOUTS
+
     data, labels = plan.data, plan.labels
-    layout = {"msd": "Medical Segmentation Decathlon", "nnunet": "nnU-Net", "pairs": "paired folders"}[data.layout]
+    layout = LAYOUTS.get(data.layout, data.layout)
     spacing = "" if data.spacing_known else ", size of a pixel unknown"
     understood = (
         f"{data.cases} cases, {data.dimensions}D, layout: {layout}, channels: {', '.join(data.channels)}{spacing}"

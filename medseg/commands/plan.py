@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from medseg.case import Case, read_cases, write_cases
+from medseg.case import Case, write_cases
+from medseg.commands.data_options import NOTHING_SAID, DataOptions, split_pair
+from medseg.commands.find_data import find_data
+from medseg.commands.label_options import annotated_from_values, settle_labels
 from medseg.commands.workspace import Workspace, cases_path, splits_path
-from medseg.errors import DataError, PlanError
-from medseg.io.dataset import DataSet, assign_patients
-from medseg.io.layouts import find_cases, infer_labels
+from medseg.errors import DataError, MedsegError, PlanError
+from medseg.io.dataset import DataSet
 from medseg.labels import Labels
-from medseg.plan_file import last_line, override, save_plan, validate_plan
-from medseg.planning.fingerprint import Fingerprint, take_fingerprint
+from medseg.plan_file import load_plan, override, save_plan, validate_plan
+from medseg.planning.annotation import check_annotated, present_and_annotated
+from medseg.planning.check import check_set, refuse_findings, warnings_in_short
+from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
 from medseg.planning.planner import make_plan
 from medseg.planning.rules import DatasetFacts
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, write_splits
+from medseg.planning.survey import survey
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
 from medseg.sections import Data, Request
+
+_LIKE_CT = -50.0
+"""MR is not negative, fat in CT is around -100."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +42,26 @@ class PlanOptions:
         memory_gb: GPU memory to plan for; None for the planner's own, or the preset's.
         preset: `gpu`, `cpu`, or `auto`: cpu where there is no GPU.
         default_configuration: None for 3d_fullres, or 2d for images.
-        structures: `name=value` strings, where the data set does not declare them.
+        data: what is said about the data set: where its files lie, what their values mean.
         normalization: `channel=scheme` strings.
-        patient_pattern: regular expression that finds the patient in a case's id.
         splits: `grouped` or `nnunet`.
         orientation: `canonical` or `stored`.
-        exclude: text file of case ids to leave out, one a line.
         overrides: `dotted.key=value` strings for the plan.
         replace: overwrite a plan of the same name.
+        strict: make no plan of a data set in which the check finds anything.
     """
 
     planner: str = "default"
     memory_gb: float | None = None
     preset: str = "auto"
     default_configuration: str | None = None
-    structures: Sequence[str] = ()
+    data: DataOptions = NOTHING_SAID
     normalization: Sequence[str] = ()
-    patient_pattern: str | None = None
     splits: str = "grouped"
     orientation: str = "canonical"
-    exclude: Path | None = None
     overrides: list[str] = field(default_factory=list)
     replace: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,18 +94,26 @@ def plan(
     path = place.plans / f"{_checked_name(name) if name else _name_of(Path(data))}.yaml"
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
-    found = _find(Path(data), options, cases_path(path))
-    fingerprint = take_fingerprint(found, _orientation(options), callback)
+    found = find_data(Path(data), options.data, cases_path(path), _left_out(path))
+    orientation = _orientation(options)
+    seen = survey(found, orientation, callback)
+    findings = check_set(found, seen, orientation, options.data.annotated_from_values)
+    if options.strict:
+        refuse_findings(findings, Path(data))
+    fingerprint = fingerprint_of(seen.without(findings), found, orientation)
     _check_units(fingerprint)
-    labels = found.labels or infer_labels(fingerprint.values)
+    labels = settle_labels(found, fingerprint.values, options.data)
+    if options.data.annotated_from_values:
+        found, fingerprint = annotated_from_values(found, fingerprint, labels)
     made = _make(path.stem, place, found, fingerprint, labels, options)
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in found.cases if case.id in readable]
+    check_annotated(cases, labels)
     folds, why = _folds(cases, fingerprint, labels, options.splits)
     write_cases(cases_path(path), cases, found.folder)
     write_splits(splits_path(path), folds)
     save_plan(made, path)
-    notes = [*found.problems, why]
+    notes = [*found.problems, why, *_names_that_mislead(made), *warnings_in_short(findings, Path(data))]
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
 
 
@@ -139,6 +153,14 @@ def _check_units(fingerprint: Fingerprint) -> None:
         )
 
 
+def _left_out(path: Path) -> list[str]:
+    """The cases that an earlier plan of this name could not use."""
+    try:
+        return load_plan(path).data.left_out if path.exists() else []
+    except MedsegError:
+        return []  # a plan that cannot be read is about to be replaced
+
+
 def _orientation(options: PlanOptions) -> Literal["canonical", "stored"]:
     return "stored" if options.orientation == "stored" else "canonical"
 
@@ -154,82 +176,29 @@ def _name_of(folder: Path) -> str:
     return re.sub(r"^(Dataset|Task)\d+_", "", name) or "dataset"
 
 
-def _find(folder: Path, options: PlanOptions, table: Path) -> DataSet:
-    """The data set, less what the user excludes, with the structures and patients that the user names.
-
-    A table of cases from an earlier plan of this name, which the user may have edited, says which cases there are.
-    """
-    found = find_cases(folder)
-    cases, problems = found.cases, found.problems
-    if options.exclude is not None:
-        excluded = _excluded(options.exclude, {case.id for case in cases})
-    if table.exists():
-        cases = read_cases(table, found.folder.absolute())
-        problems = [*problems, f"the cases are those of {table}; delete it to have the folder looked through anew"]
-    if options.exclude is not None:
-        cases = [case for case in cases if case.id not in excluded]
-    if options.patient_pattern:
-        cases = assign_patients(cases, options.patient_pattern)
-    labels = found.labels
-    if options.structures:
-        pairs = [_split(text, "--structures liver=1") for text in options.structures]
-        if not all(value.lstrip("-").isdigit() for _, value in pairs):
-            raise PlanError(f"structures are {', '.join(options.structures)}; expected NAME=VALUE with whole values.")
-        labels = Labels(structures={name: int(value) for name, value in pairs})
-    return replace(found, cases=cases, labels=labels, problems=problems)
-
-
-def _excluded(listing: Path, known: set[str]) -> set[str]:
-    """The ids in a text file, one a line."""
-    try:
-        ids = {line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()}
-    except FileNotFoundError:
-        raise DataError(f"There is no file {listing} with the ids to leave out.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{listing} is not a text file; expected case ids, one a line.") from None
-    unknown = sorted(ids - known)
-    if unknown:
-        raise DataError(f"{listing} names {', '.join(unknown[:5])}, which the data set does not have.")
-    return ids
-
-
-def _declared(structures: Sequence[str]) -> Labels:
-    """`name=value` strings to labels."""
-    pairs = [_split(text, "--structures liver=1") for text in structures]
-    wrong = [f"{name}={value}" for name, value in pairs if not re.fullmatch(r"-?[0-9]+", value)]
-    if wrong or len({name for name, _ in pairs}) < len(pairs):
-        raise PlanError(
-            f"structures are {', '.join(structures)}; expected NAME=VALUE with whole values, each name once.",
-            "Example: --structures liver=1 --structures spleen=3",
+def _names_that_mislead(made: Plan) -> list[str]:
+    """A note on channels that look like CT and are not called so, as the name decides how they are normalized."""
+    configuration = made.configuration(made.default_configuration)
+    return [
+        f"the channel {channel} reaches down to {intensity.min:g} in the structures, as CT does; if it is CT, plan "
+        f"with --normalization {channel}=ct"
+        for channel, intensity, how in zip(
+            made.data.channels, made.data.intensities, configuration.normalization, strict=True
         )
-    try:
-        return Labels(structures={name: int(value) for name, value in pairs})
-    except ValueError as error:  # pydantic's ValidationError is a ValueError
-        raise PlanError(f"structures are {', '.join(structures)}: {last_line(error)}") from None
-
-
-def _split(text: str, example: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip() or not value.strip():
-        raise PlanError(f"{text!r} is not of the form NAME=VALUE.", f"Example: {example}")
-    return name.strip(), value.strip()
+        if how.scheme == "zscore" and intensity.min <= _LIKE_CT and not how.nonzero_only
+    ]
 
 
 def _make(
     name: str, place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
 ) -> Plan:
     preset: Any = _preset() if options.preset == "auto" else options.preset
-    asked: dict[str, Any] = {
-        key: list(getattr(options, key))
-        for key in ("structures", "normalization", "overrides")
-        if getattr(options, key)
-    }
+    asked = options.data.asked()
+    asked |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
     if options.splits != "grouped":
         asked["splits"] = options.splits
     if options.default_configuration:
         asked["default_configuration"] = options.default_configuration
-    if options.exclude is not None:
-        asked["exclude"] = options.exclude.name
     request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=asked)
     facts = DatasetFacts(
         spacings_mm=[case.spacing_mm for case in fingerprint.cases],
@@ -246,7 +215,7 @@ def _make(
 
 
 def _data(place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions) -> Data:
-    present = fingerprint.structures_of(labels)
+    present = present_and_annotated(fingerprint.structures_of(labels), found.cases)
     having = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
     volume = {
         name: sum(case.voxels.get(value, 0) * (case.voxel_ml or 1) for case in cases for value in labels.members[name])
@@ -259,11 +228,13 @@ def _data(place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: La
         dimensions=2 if fingerprint.is_2d else 3,
         channels=list(found.channels),
         cases=len(fingerprint.cases),
-        patient_pattern=options.patient_pattern,
+        patient_pattern=options.data.patient_pattern,
         spacing_known=fingerprint.spacing_known,
         intensities=fingerprint.intensities,
         structure_cases={name: len(cases) for name, cases in having.items()},
         structure_volume={name: float(f"{value:.6g}") for name, value in volume.items()},
+        reading=found.reading,
+        left_out=sorted(fingerprint.problems),
     )
 
 
@@ -271,7 +242,7 @@ def _overridden(made: Plan, options: PlanOptions) -> Plan:
     """The plan with what the user asked for instead of what the rules say."""
     values, reasons = made.model_dump(mode="json"), dict(made.reasons)
     for text in options.normalization:
-        channel, scheme = _split(text, "--normalization FLAIR=zscore")
+        channel, scheme = split_pair(text, "--normalization FLAIR=zscore")
         if channel not in made.data.channels:
             raise PlanError(f"There is no channel {channel!r}; there are {', '.join(made.data.channels)}.")
         for name, configuration in values["configurations"].items():

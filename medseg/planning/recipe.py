@@ -104,7 +104,7 @@ def inference_recipe() -> dict[str, Any]:
         "gaussian_sigma_fraction": 0.125,
         "mirror": True,
         "precision": "auto",
-        "tile_batch": 8,
+        "tile_batch": "auto",
     }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.files import write_json
+from medseg.planning.annotation import present_and_annotated
 
 FOLDS = 5
 _NNUNET_SEED = 12345
@@ -32,8 +33,10 @@ def make_splits(
 ) -> tuple[list[Fold], str]:
     """Divide the cases by patient, so that every fold gets its share of each case's rarest structure.
 
+    Only structures that were annotated in a case count there, and partly labelled cases are spread as well.
+
     Args:
-        cases: their ids and patients count.
+        cases: their ids and patients count, and the structures that were annotated in each.
         structures: names of the structures that are present in each case, by id.
         n_folds: 2 or more; fewer are made where there are fewer patients, and none for a single patient.
         seed: same cases and seed, same folds.
@@ -50,16 +53,19 @@ def make_splits(
     folds = min(n_folds, n_patients)
     if folds < 2:
         return [], f"no folds: {len(cases)} case{'s' * (len(cases) != 1)} of {n_patients} patient cannot be divided"
-    strata = _strata(cases, structures, folds)
+    rarest = _rarest(cases, present_and_annotated(structures, cases), folds)
+    strata = _strata(cases, rarest, folds)
     with catch_warnings():  # strata smaller than the number of folds are expected
         simplefilter("ignore", UserWarning)
         parts = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(ids, strata, patients))
     why = f"{folds} folds of {len(cases)} cases, {n_patients} patients, divided by patient"
     if folds < n_folds:
         why += f"; not {n_folds}, as there are only {n_patients} patients"
-    kinds = sorted(set(strata) - {_NOTHING})
+    kinds = sorted(set(rarest) - {_NOTHING})
     if len(kinds) > 1:
         why += f"; each with its share of the cases whose rarest structure is {', '.join(kinds)}"
+    if strata != rarest:
+        why += "; each with its share of the partly labelled cases"
     return [Fold(train=ids[train].tolist(), val=ids[val].tolist()) for train, val in parts], why
 
 
@@ -117,16 +123,24 @@ def patient_leaks(folds: Sequence[Fold], cases: Sequence[Case]) -> list[str]:
     return warnings
 
 
-def _strata(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
+def _rarest(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
     """For each case the one of its structures that the fewest patients have; none if no stratum fills the folds."""
     having: dict[str, set[str]] = {}
     for case in cases:
-        for name in structures.get(case.id, ()):
+        for name in structures[case.id]:
             having.setdefault(name, set()).add(case.patient)
-    strata = [
-        min(structures.get(case.id, ()), key=lambda name: (len(having[name]), name), default=_NOTHING) for case in cases
+    rarest = [min(structures[case.id], key=lambda name: (len(having[name]), name), default=_NOTHING) for case in cases]
+    return rarest if max(Counter(rarest).values()) >= folds else [_NOTHING] * len(cases)
+
+
+def _strata(cases: Sequence[Case], rarest: Sequence[str], folds: int) -> list[str]:
+    """The rarest structure of each case, told apart by what was annotated where enough cases have it in common."""
+    both = [
+        one if case.annotated is None else "\n".join([one, *sorted(case.annotated)])
+        for case, one in zip(cases, rarest, strict=True)
     ]
-    return strata if max(Counter(strata).values()) >= folds else [_NOTHING] * len(cases)
+    count = Counter(both)
+    return [fine if count[fine] >= folds else coarse for fine, coarse in zip(both, rarest, strict=True)]
 
 
 def _check(fold: Fold, place: str, known: Sequence[str]) -> None:

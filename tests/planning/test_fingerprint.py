@@ -10,10 +10,15 @@ import pytest
 from medseg.errors import Cancelled, DataError
 from medseg.io.layouts import find_cases, infer_labels
 from medseg.labels import Labels
-from medseg.planning.fingerprint import take_fingerprint
+from medseg.planning.fingerprint import fingerprint_of
+from medseg.planning.survey import survey
 
 # x runs to the left, and the array's slowest axis to anterior: spacings z, y, x are 4, 3, 2 mm as stored
 TURNED = np.array([[-2.0, 0, 0, 0], [0, 0, 4, 0], [0, 3, 0, 0], [0, 0, 0, 1]])
+
+
+def take_fingerprint(data, orientation, *others):
+    return fingerprint_of(survey(data, orientation, *others), data, orientation)
 
 
 def volume(shape, *boxes, dtype=np.int16):
@@ -131,7 +136,7 @@ def test_bad_cases_are_named_and_left_out(make_pairs, tmp_path, save_nifti):
     found = take_fingerprint(data, "canonical")
     assert [case.id for case in found.cases] == ["a", "b"]
     assert sorted(found.problems) == ["cut", "shape"]
-    assert "cannot be read as NIfTI" in found.problems["cut"]
+    assert "cut.nii.gz is incomplete" in found.problems["cut"]
     assert "different grids" in found.problems["shape"]
 
 
@@ -146,7 +151,7 @@ def test_no_usable_case_is_an_error(make_pairs, tmp_path):
     data = make_pairs(**two_cases())
     for path in (tmp_path / "labels").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"None of the 2 cases .* The first:\na: .*a\.nii\.gz cannot be read"):
+    with pytest.raises(DataError, match=r"None of the 2 cases .* The first:\na: .*a\.nii\.gz is empty"):
         take_fingerprint(data, "stored")
 
 

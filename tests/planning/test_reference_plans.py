@@ -19,7 +19,7 @@ ASKED = {
 @pytest.mark.real
 @pytest.mark.parametrize("name", ASKED)
 def test_the_planner_still_makes_the_committed_plan(name, data_dir, tmp_path):
-    options = medseg.PlanOptions(memory_gb=8, preset="gpu", **ASKED[name])
+    options = medseg.PlanOptions(memory_gb=8, preset="gpu", data=medseg.DataOptions(**ASKED[name]))
     made = medseg.plan(data_dir / name, tmp_path, None, options)
     committed = medseg.load_plan(PLANS / f"{name}.yaml")
     made.plan.data.folder = committed.data.folder

@@ -1,6 +1,7 @@
 """Folds: patients stay together, rare structures are spread, nnU-Net's folds are nnU-Net's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,32 @@ def test_rare_structures_are_in_every_fold():
     assert [sum("cyst" in structures[id] for id in fold["val"]) for fold in folds] == [3] * 5
     assert sizes(folds) == [24] * 5
     assert "rarest structure is cyst, liver" in why
+
+
+def annotate(cases: list[Case], *annotated: str) -> list[Case]:
+    return [replace(case, annotated=annotated) for case in cases]
+
+
+def test_partly_labelled_cases_are_spread_even_where_the_structure_is_absent():
+    whole = cases_of(**{f"p{number:02}": 1 for number in range(20)})
+    partly = annotate(cases_of(**{f"q{number:02}": 1 for number in range(10)}), "liver")
+    cases = [*whole, *partly]
+    folds, why = make_splits(cases, {case.id: {"liver"} for case in cases})  # nobody has a cyst: 20 say so
+    check_partition(folds, cases)
+    assert [sum(id.startswith("q") for id in fold["val"]) for fold in folds] == [2] * 5
+    assert why.endswith("each with its share of the partly labelled cases")
+
+
+def test_a_structure_counts_only_where_it_was_annotated():
+    # cysts are in every label file, but were annotated in five patients alone; others differ in what else was
+    cases = cases_of(**{f"p{number:02}": 1 for number in range(30)})
+    cases = cases[:5] + [annotate([one], "liver", f"other {number}")[0] for number, one in enumerate(cases[5:])]
+    folds, why = make_splits(cases, {case.id: {"liver", "cyst"} for case in cases})
+    check_partition(folds, cases)
+    first = {case.id for case in cases[:5]}
+    assert [len(first & {*fold["val"]}) for fold in folds] == [1] * 5
+    assert "rarest structure is cyst, liver" in why
+    assert "partly" not in why  # each of the 25 is of a kind of its own
 
 
 def test_same_seed_same_folds_whatever_the_order():

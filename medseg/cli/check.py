@@ -1,0 +1,130 @@
+"""`medseg check`."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg.cli import data_options as options
+from medseg.cli.display import console, progress_display
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from medseg.commands.check import CheckResult
+    from medseg.planning.findings import Finding
+
+_MOST_OF_A_KIND, _MOST_REMEDIES = 10, 3
+
+
+def command(
+    data: options.DataSetFolder,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings, too, end with exit code 1.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for check.json and check.html; checks/NAME/ in the workspace unless given."),
+    ] = None,
+    orientation: Annotated[
+        str, typer.Option(help="As for the plan: canonical, or stored, where the order of axes matters.")
+    ] = "canonical",
+    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/, cache/ and checks/.")] = Path("."),
+    images: options.Images = None,
+    labels: options.LabelFiles = None,
+    cases: options.Cases = None,
+    patient_pattern: options.PatientPattern = None,
+    exclude: options.Exclude = None,
+    frame: options.Frame = None,
+    structures: options.Structures = None,
+    ignore: options.Ignore = None,
+    threshold: options.Threshold = None,
+    value_map: options.ValueMap = None,
+    colours: options.Colours = None,
+    resample_labels: options.ResampleLabels = False,
+) -> None:
+    """Read every case and name what is wrong, or looks wrong, with the file and what to do about it.
+
+    Errors leave a case out of a plan, warnings keep it. Writes check.json, and check.html with pictures of the
+    suspected cases. Exit code 0: no errors. 1: some cases are left out. 2: nothing can be used.
+
+    [bold]Examples[/]
+
+    medseg check dataset/
+
+    medseg check dataset/ --strict && medseg plan dataset/
+    """
+    from medseg.commands.check import CheckOptions, check
+    from medseg.commands.data_options import DataOptions
+
+    asked = CheckOptions(
+        data=DataOptions(
+            images=images or [],
+            labels=labels,
+            cases=cases,
+            patient_pattern=patient_pattern,
+            exclude=exclude,
+            structures=structures or [],
+            ignore=ignore,
+            threshold=threshold,
+            map=value_map or [],
+            colours=colours or [],
+            frame=frame,
+            resample_labels=resample_labels,
+        ),
+        orientation=orientation,
+        output=output,
+    )
+    with progress_display() as show:
+        result = check(data, workspace, asked, show)
+    for what, rest, findings in (("error", ": what is left out", result.errors), ("warning", "", result.warnings)):
+        if findings:
+            console.print(_table(f"{_count(len(findings), what)}{rest}", findings))
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(_summary(result), markup=False)
+    console.print(f"Wrote {result.page_path} and {result.json_path.name}", markup=False)
+    raise typer.Exit(exit_code(result, strict))
+
+
+def exit_code(result: CheckResult, strict: bool) -> int:
+    """0: no errors; 1: some, or with `strict` warnings; 2: no case can be used."""
+    if not result.usable:
+        return 2
+    return int(bool(result.errors or (strict and result.warnings)))
+
+
+def _summary(result: CheckResult) -> str:
+    cases = _count(len(result.cases), "case")
+    if not result.findings:
+        return f"{cases}, nothing wrong was found"
+    return f"{cases}: {result.usable} can be used, {len(result.left_out)} left out"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _table(title: str, findings: list[Finding]) -> Table:
+    """A row a finding under a heading for each kind, the first few of each."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from medseg.planning.findings import KINDS
+
+    drawn = Table(title=title, title_justify="left", show_lines=False, pad_edge=False)
+    drawn.add_column("case", overflow="fold", max_width=28)
+    drawn.add_column("finding, and what to do", overflow="fold")
+    for kind, group in groupby(findings, key=lambda one: one.kind):
+        ones = list(group)
+        drawn.add_section()
+        drawn.add_row(f"[bold]{len(ones)} x[/]", f"[bold]{escape(KINDS[kind])}[/]")
+        for one in ones[:_MOST_OF_A_KIND]:
+            drawn.add_row(escape(one.case or "all"), escape(one.message))
+        if len(ones) > _MOST_OF_A_KIND:
+            drawn.add_row("...", f"and {len(ones) - _MOST_OF_A_KIND} more, see check.html")
+        remedies = [*dict.fromkeys(one.remedy for one in ones[:_MOST_OF_A_KIND])]
+        for remedy in remedies[:_MOST_REMEDIES]:
+            drawn.add_row("", f"[cyan]{escape(remedy)}[/]")
+    return drawn

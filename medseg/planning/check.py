@@ -1,0 +1,83 @@
+"""The check of a data set: every rule on what one pass over its files found.
+
+Errors leave a case out of the plan, warnings keep it. Rules that compare cases are silent on a handful.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from medseg.errors import DataError
+from medseg.io.dataset import DataSet
+from medseg.planning.check_grids import check_grids, odd_units
+from medseg.planning.check_intensities import check_intensities, empty_scans
+from medseg.planning.check_labels import check_labels
+from medseg.planning.findings import KINDS, Finding, in_order
+from medseg.planning.layout_findings import layout_findings
+from medseg.planning.leaks import check_leaks
+from medseg.planning.survey import Survey
+from medseg.planning.twins import check_twins
+
+_MOST_SHOWN = 3
+
+
+def check_set(
+    data: DataSet, found: Survey, orientation: Literal["canonical", "stored"], partly_labelled: bool = False
+) -> list[Finding]:
+    """Everything that is wrong, or looks wrong, in a data set; errors first.
+
+    Args:
+        data: the data set.
+        found: what the pass over its files found, see `planning.survey.survey`.
+        orientation: in which the plan will use the scans.
+        partly_labelled: a structure that a label does not hold was not annotated there, so that it is not missing.
+    """
+    cases = {case.id: case for case in data.cases}
+    errors = [*layout_findings(data), *found.errors]
+    unusable = empty_scans(found.cases, cases) + odd_units(found.cases, cases)
+    out = {one.case for one in unusable}
+    facts = [one for one in found.cases if one.id not in out]
+    warnings = [
+        *check_labels(facts, cases, data.labels, data.ignore),
+        *check_twins(facts, data),
+        *check_leaks(data),
+        *check_grids(facts, cases, stored=orientation == "stored"),
+        *check_intensities(facts, cases, data.channels),
+    ]
+    if partly_labelled:
+        warnings = [one for one in warnings if one.kind != "missing structure"]
+    return in_order([*errors, *unusable, *warnings])
+
+
+def warnings_in_short(findings: Sequence[Finding], folder: Path) -> list[str]:
+    """A sentence on the warnings among the findings, if there are any."""
+    counts = Counter(one.kind for one in findings if one.severity == "warning")
+    if not counts:
+        return []
+    kinds = "; ".join(f"{KINDS[kind]} ({count})" for kind, count in counts.items())
+    keep = "which keep their cases" if counts.total() > 1 else "which keeps its case"
+    return [f"{_count(counts.total(), 'warning')}, {keep}: {kinds}. `medseg check {folder}` shows more"]
+
+
+def refuse_findings(findings: Sequence[Finding], folder: Path) -> None:
+    """For `--strict`: refuse to go on with any finding.
+
+    Raises:
+        DataError: with how many there are, and the first of them.
+    """
+    if not findings:
+        return
+    shown = "\n".join(one.message for one in findings[:_MOST_SHOWN])
+    errors = sum(one.severity == "error" for one in findings)
+    raise DataError(
+        f"The check of {folder} found {_count(errors, 'error')} and {_count(len(findings) - errors, 'warning')}, and "
+        f"--strict allows none. The first:\n{shown}",
+        f"`medseg check {folder}` shows all of them with what to do; without --strict, cases with errors are left out.",
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

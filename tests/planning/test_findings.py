@@ -1,0 +1,41 @@
+"""Findings, and errors as findings."""
+
+from pathlib import Path
+
+import pytest
+
+from medseg.case import Case
+from medseg.errors import DataError
+from medseg.planning.findings import ERRORS, KINDS, WARNINGS, Finding, errors_by_case, finding_of, in_order
+
+CASE = Case("c", "c", (Path("set/c.nii"), Path("set/c.nii.gz")), Path("set/l.nii"))
+
+
+def test_every_kind_is_an_error_or_a_warning():
+    assert not ERRORS.keys() & WARNINGS.keys()
+    assert [*KINDS] == [*ERRORS, *WARNINGS]
+    assert Finding("spacing", "c", "m", "r").severity == "warning"
+    assert Finding("truncated", "c", "m", "r").severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "file"),
+    [
+        (DataError("set/l.nii is incomplete.", "again", "truncated"), "truncated", Path("set/l.nii")),
+        (DataError("set/c.nii and set/l.nii differ.", None, "label grid"), "label grid", Path("set/l.nii")),
+        (DataError("set/c.nii.gz is odd."), "unreadable", Path("set/c.nii.gz")),
+        (DataError("Something else.", "hint", "no such kind"), "unreadable", None),
+    ],
+)
+def test_an_error_becomes_a_finding(error, kind, file):
+    found = finding_of(error, CASE)
+    assert (found.kind, found.case, found.file, found.message) == (kind, "c", file, error.message)
+    assert found.remedy == (error.hint or "Mend the file, or leave the case out with --exclude.")
+
+
+def test_errors_come_first_and_the_first_of_a_case_counts():
+    found = in_order(
+        [Finding("shape", "b", "1", ""), Finding("units", "a", "2", "x"), Finding("truncated", "a", "3", "y")]
+    )
+    assert [one.message for one in found] == ["3", "2", "1"]
+    assert errors_by_case(found) == {"a": "3\ny"}
