@@ -1,0 +1,51 @@
+"""`medseg labelme`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.display import console, progress_display, report_failures
+
+_MOST_SHOWN = 20
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Folder with labelme's JSON files.", metavar="FOLDER")],
+    output: Annotated[Path, typer.Argument(help="Folder for the data set; a new one.", metavar="OUT")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="labelme's labels.txt, one class a line; the classes found, sorted, unless given."),
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="Overlaps: later (shapes cover earlier ones), or area (smaller cover larger).")
+    ] = "later",
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Also write instances/: which pixel belongs to which object.")
+    ] = False,
+) -> None:
+    """Turn shapes drawn in labelme into masks, laid out so that `medseg plan OUT` works.
+
+    A pixel belongs to a shape if its centre lies inside. Lines and points have no area: they are named and left out.
+
+    [bold]Examples[/]
+
+    medseg labelme annotated/ dataset/ --labels labels.txt
+
+    medseg labelme annotated/ dataset/ --order area --instances
+    """
+    from medseg.commands.labelme import LabelmeOptions, labelme
+
+    with progress_display() as show:
+        result = labelme(folder, output, LabelmeOptions(labels, order, instances), show)
+    console.print(f"{result.images} images with masks in {result.folder}", markup=False)
+    for name, value in result.structures.items():
+        console.print(f"  {value:3d}  {name}: {result.shapes.get(name, 0)} shapes", markup=False)
+    for text in result.left_out[:_MOST_SHOWN]:
+        console.print(f"left out: {text}", markup=False)
+    if len(result.left_out) > _MOST_SHOWN:
+        console.print(f"left out: {len(result.left_out) - _MOST_SHOWN} more shapes")
+    report_failures(result.failed, "files failed")
+    raise typer.Exit(1 if result.failed else 0)
