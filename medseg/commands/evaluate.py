@@ -1,29 +1,61 @@
-"""`medseg evaluate`: predictions against references, case by case and structure by structure."""
+"""`medseg evaluate`: answers against references, on the grids of the files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from medseg.case import Case, parse_row, read_rows
+from medseg.commands.labels_file import Answers, read_labels_file
 from medseg.commands.pairing import Side, find_sides
-from medseg.delivery.pictures import View, case_panel, dice_line, worst_median_best
+from medseg.commands.score_files import write_results
+from medseg.commands.scoring import Pair, rules, score_pairs
 from medseg.errors import DataError, MedsegError
-from medseg.evaluation.overlap import confusion_of_values, overlaps
-from medseg.evaluation.summary import CaseScore, Summary, summarize, write_summary_csv, write_summary_json
-from medseg.image import Image, describe_grid_difference
-from medseg.io import read_image, read_label
+from medseg.evaluation.comparison import Comparisons, compare_summaries, subgroups
+from medseg.evaluation.empties import POLICIES
+from medseg.evaluation.summary import StructureSummary, Summary, Unscored, summarize
+from medseg.io.dataset import assign_patients
 from medseg.io.layouts import infer_labels
 from medseg.labels import Labels
 from medseg.parallel import map_cases
 from medseg.progress import Callback, silent, track
+from medseg.sections import Reading, Scoring
 
-LABELS_FILE = "labels.json"
-METRICS_JSON, METRICS_CSV, PICTURE = "metrics.json", "metrics.csv", "metrics.png"
+Subgroups = dict[str, dict[str, dict[str, StructureSummary]]]
+"""{attribute: {value: {structure: summary}}}."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What may be asked of an evaluation.
+
+    Attributes:
+        output: where to write; the folder of the predictions if None.
+        allow_missing: a reference without a prediction is left out, and counted; otherwise that case failed.
+        reading: what the values in the references mean; else what `labels.json` says, else what they say themselves.
+        scoring: keys of the plan's section `scoring` that replace those of `labels.json`.
+        table: CSV with a column `id` (or `case`) and, all optional, `patient`, `annotated` (structures with `;`
+            between), and attributes of the cases.
+        patient_pattern: regular expression that finds the patient in a case's id.
+        by: columns of the table to make subgroups of.
+        compare: another folder of predictions, to be compared with.
+        annotated: case -> the structures that were annotated there, where not all were.
+    """
+
+    output: Path | None = None
+    allow_missing: bool = False
+    reading: Reading | None = None
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    table: Path | None = None
+    patient_pattern: str | None = None
+    by: Sequence[str] = ()
+    compare: Path | None = None
+    annotated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,12 +67,18 @@ class Evaluation:
         labels: the structures that were scored.
         labels_from: where they were declared, in words.
         files: what was written.
+        subgroups: the structures in the subgroups that were asked for.
+        other: the summary of the predictions that were compared with.
+        comparison: the first less the other predictions.
     """
 
     summary: Summary
     labels: Labels
     labels_from: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    subgroups: Subgroups = field(default_factory=dict)
+    other: Summary | None = None
+    comparison: Comparisons = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[str, str]:
@@ -48,71 +86,133 @@ class Evaluation:
         return self.summary.failed
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The two label files of a case."""
-
-    case: str
-    reference: Path
-    prediction: Path
-
-
 def evaluate(
-    prediction: Path,
-    reference: Path,
+    prediction: str | Path,
+    reference: str | Path,
     labels: Labels | None = None,
-    output: Path | None = None,
+    options: EvaluateOptions | None = None,
     callback: Callback = silent,
-    allow_missing: bool = False,
-    annotated: Mapping[str, Sequence[str]] | None = None,
 ) -> Evaluation:
-    """Score predictions, and write metrics.json, metrics.csv and a picture of the worst, median and best case.
+    """Score predictions, and write metrics.json, metrics.csv and report.html.
 
     Args:
         prediction: a label file or a folder of them; files are paired by name without suffix, two files as they are.
         reference: likewise, or the folder of a data set.
         labels: the structures; else what `labels.json` beside the predictions says, else the data set's
             declaration, else every value that occurs is a structure.
-        output: where to write; the folder of the predictions if None.
-        allow_missing: a reference without a prediction is left out, and named; otherwise that case failed.
-        annotated: case -> the structures that were annotated there, where not all were; the others get no score.
 
     Raises:
         DataError: nothing can be paired, or no structure is known. A single bad case does not raise.
     """
+    options = options or EvaluateOptions()
     prediction, reference = Path(prediction), Path(reference)
-    predictions, references = find_sides(prediction, reference, PICTURE)
-    cases = sorted(predictions.files.keys() & references.files.keys())
-    pairs = [Pair(case, references.files[case], predictions.files[case]) for case in cases]
+    sides = find_sides(prediction, reference)
+    pairs, said = _pairs(*sides, prediction, options)
+    labels, labels_from = _settle_labels(labels, said, sides[1], pairs, callback)
+    scoring = _scoring(said, options)
+    found = Evaluation(_score(pairs, sides, labels, scoring, options, callback), labels, labels_from)
+    if options.compare is not None:
+        others = find_sides(Path(options.compare), reference)
+        more, _ = _pairs(*others, Path(options.compare), options)
+        other = _score(more, others, labels, scoring, replace(options, allow_missing=True), callback)
+        found = replace(found, other=other, comparison=compare_summaries(found.summary, other))
+    found = replace(found, subgroups=_subgroups(found.summary, options.by))
     folder = prediction if prediction.is_dir() else prediction.parent
-    labels, labels_from = _settle_labels(labels, folder / LABELS_FILE, references, pairs, callback)
+    scans = [(pair, sides[1].scans.get(pair.case)) for pair in pairs]
+    return replace(found, files=write_results(options.output or folder, found, scans, _facts(found, pairs)))
 
+
+def _pairs(
+    predictions: Side, references: Side, prediction: Path, options: EvaluateOptions
+) -> tuple[list[Pair], Answers | None]:
+    """The pairs of files with what is known of their cases, and what stands beside the predictions."""
+    said = read_labels_file(prediction if prediction.is_dir() else prediction.parent)
+    reading = options.reading or (said.reading if said else None)
+    ids = sorted(predictions.files.keys() & references.files.keys())
+    cases = [references.cases.get(id, Case(id, id, ())) for id in ids]
+    if options.patient_pattern is not None:
+        cases = assign_patients(cases, options.patient_pattern)
+    if options.table is not None:
+        cases = _with_facts(cases, Path(options.table))
+    cases = [replace(c, annotated=tuple(options.annotated[c.id])) if c.id in options.annotated else c for c in cases]
+    absent = [name for name in options.by if not any(name in case.attributes for case in cases)]
+    if absent:
+        there = sorted({name for case in cases for name in case.attributes})
+        raise DataError(
+            f"No case has the attribute {absent[0]!r}; there are {', '.join(there) or 'none'}.",
+            "Give a table of the cases with such a column: --cases table.csv",
+        )
+    how = {} if reading is None else {"reading": reading}
+    return [Pair(c, references.files[c.id], predictions.files[c.id], **how) for c in cases], said
+
+
+def _with_facts(cases: list[Case], path: Path) -> list[Case]:
+    """Cases with what a table says of them."""
+    rows = {}
+    for line, row in enumerate(read_rows(path), start=2):
+        id = row.get("id") or row.pop("case", "")
+        rows[id] = parse_row({**row, "id": id, "channels": "-"}, path, line, Path())
+    if not rows.keys() & {case.id for case in cases}:
+        raise DataError(
+            f"{path} names none of the cases: it has {', '.join(sorted(rows)[:3])}, ...; "
+            f"the cases are {', '.join(case.id for case in cases[:3])}, ...",
+            "Its column id (or case) has to hold the names of the label files without suffix.",
+        )
+    return [
+        replace(
+            case,
+            patient=rows[case.id].patient if rows[case.id].patient != case.id else case.patient,
+            annotated=rows[case.id].annotated or case.annotated,
+            attributes={**case.attributes, **rows[case.id].attributes},
+        )
+        if case.id in rows
+        else case
+        for case in cases
+    ]
+
+
+def _score(
+    pairs: list[Pair],
+    sides: tuple[Side, Side],
+    labels: Labels,
+    scoring: Scoring,
+    options: EvaluateOptions,
+    callback: Callback,
+) -> Summary:
+    """Score the pairs, and name what has no score."""
+    predictions, references = sides
     known = references.files.keys() | references.failed.keys()
     failed = references.failed | {case: why for case, why in predictions.failed.items() if case in known}
     missing = sorted(references.files.keys() - predictions.files.keys() - failed.keys())
-    if not allow_missing:
-        failed |= dict.fromkeys(missing, f"there is no prediction of this name in {prediction}")
-    scores, total, unreadable = score_pairs(pairs, labels, annotated or {}, callback)
-    summary = summarize(
-        labels,
-        scores,
-        total,
-        dict(sorted((failed | unreadable).items())),
-        without_prediction=missing if allow_missing else (),
+    if not options.allow_missing:
+        failed |= dict.fromkeys(missing, "there is no prediction of this name")
+    scores = score_pairs(pairs, labels, scoring, callback)
+    unscored = Unscored(
+        dict(sorted((failed | scores.failed).items())),
+        without_prediction=missing if options.allow_missing else (),
         without_reference=sorted(predictions.files.keys() - known),
     )
-    files = write_results(folder if output is None else Path(output), summary, labels, pairs, references.scans)
-    return Evaluation(summary, labels, labels_from, files)
+    policy = POLICIES[scoring.empty_policy]
+    return summarize(labels, scores.cases, scores.confusion, unscored, policy, rules(labels, scoring))
+
+
+def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:
+    base = said.scoring if said else Scoring()
+    try:
+        return Scoring.model_validate({**base.model_dump(), **options.scoring})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"scoring.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
 
 
 def _settle_labels(
-    labels: Labels | None, labels_file: Path, references: Side, pairs: Sequence[Pair], callback: Callback
+    labels: Labels | None, said: Answers | None, references: Side, pairs: Sequence[Pair], callback: Callback
 ) -> tuple[Labels, str]:
     """The structures, and where they come from."""
     if labels is not None:
         return labels, "as given"
-    if labels_file.is_file():
-        return _read_labels(labels_file), str(labels_file)
+    if said is not None:
+        return said.labels, "labels.json beside the predictions"
     if references.labels is not None:
         return references.labels, "the data set of the references"
     values: set[int] = set()
@@ -127,86 +227,19 @@ def _settle_labels(
     return infer_labels(values), "every value that occurs"
 
 
-def _read_labels(path: Path) -> Labels:
-    try:
-        return Labels.model_validate(json.loads(path.read_text(encoding="utf-8"))["labels"])
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
-        raise DataError(
-            f"{path} does not declare labels: {' '.join(str(error).split()) or type(error).__name__}.",
-            "Expected what medseg predict writes; without the file, the data set's declaration is taken.",
-        ) from None
-
-
 def _values(pair: Pair) -> set[int]:
-    found = (np.unique(read_label(path).array) for path in (pair.reference, pair.prediction))
+    found = (np.unique(image.array) for image in pair.read())
     return {int(value) for values in found for value in values}
 
 
-def score_pairs(
-    pairs: Sequence[Pair], labels: Labels, annotated: Mapping[str, Sequence[str]], callback: Callback
-) -> tuple[list[CaseScore], NDArray[np.int64], dict[str, str]]:
-    """Score of each case, the confusion summed over those annotated in full, and why others have none."""
-
-    def score(pair: Pair) -> tuple[CaseScore, NDArray[np.int64]]:
-        reference, prediction = read_label(pair.reference), read_label(pair.prediction)
-        _check_grids(pair, reference, prediction)
-        sources = (str(pair.reference), str(pair.prediction))
-        confusion = confusion_of_values(labels, reference.array, prediction.array, sources)
-        found = overlaps(confusion, labels, annotated.get(pair.case))
-        return CaseScore(pair.case, found, reference.voxel_volume_ml), confusion
-
-    scores: list[CaseScore] = []
-    failed: dict[str, str] = {}
-    total = np.zeros((len(labels.values),) * 2, dtype=np.int64)
-    for pair, result in track(map_cases(score, pairs), "evaluate", len(pairs), callback):
-        if isinstance(result, MedsegError):
-            failed[pair.case] = str(result)
-            continue
-        case, confusion = result
-        scores.append(case)
-        if len(case.overlaps) == len(labels.names):
-            total += confusion
-    return scores, total, failed
+def _subgroups(summary: Summary, by: Sequence[str]) -> Subgroups:
+    return {attribute: subgroups(summary.cases, attribute, [*summary.structures]) for attribute in by}
 
 
-def _check_grids(pair: Pair, reference: Image, prediction: Image) -> None:
-    if reference.same_grid(prediction):
-        return
-    difference = describe_grid_difference(reference, prediction)
-    raise DataError(
-        f"{pair.reference} and {pair.prediction} lie on different grids: {difference}.",
-        "Predict on the scan that the reference was drawn on, or resample one onto the grid of the other.",
-    )
-
-
-def write_results(
-    folder: Path, summary: Summary, labels: Labels, pairs: Sequence[Pair], scans: Mapping[str, Path]
-) -> tuple[Path, ...]:
-    """Write tables and picture; there is no picture where no case has a Dice."""
-    write_summary_json(folder / METRICS_JSON, summary)
-    write_summary_csv(folder / METRICS_CSV, summary)
-    files = {pair.case: pair for pair in pairs}
-    views = [
-        _view(files[case.case], word, case, scans.get(case.case)) for word, case in worst_median_best(summary.cases)
+def _facts(found: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    """What the page says of how was scored."""
+    return [
+        ("predictions", ", ".join(sorted({str(pair.prediction.parent) for pair in pairs}))),
+        ("references", ", ".join(sorted({str(pair.reference.parent) for pair in pairs}))),
+        ("structures", f"{', '.join(found.labels.names)} ({found.labels_from})"),
     ]
-    if not views:
-        return folder / METRICS_JSON, folder / METRICS_CSV
-    case_panel(folder / PICTURE, views, labels)
-    return folder / METRICS_JSON, folder / METRICS_CSV, folder / PICTURE
-
-
-def _view(pair: Pair, word: str, case: CaseScore, scan: Path | None) -> View:
-    reference, prediction = read_label(pair.reference), read_label(pair.prediction)
-    title = f"{word}: {pair.case}" if word else pair.case
-    return View(title, prediction, reference, _scan_on_grid(scan, reference), dice_line(case))
-
-
-def _scan_on_grid(path: Path | None, grid: Image) -> Image | None:
-    """The scan below the labels; None where it cannot be read or lies elsewhere: the labels are drawn alone then."""
-    if path is None:
-        return None
-    try:
-        scan = read_image(path)
-    except DataError:
-        return None
-    return scan if scan.same_grid(grid) else None

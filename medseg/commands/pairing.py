@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from medseg.case import Case
 from medseg.errors import DataError
 from medseg.io import split_suffix
+from medseg.io.dataset import NOTHING_SAID
 from medseg.io.dataset_json import NAME, read_dataset_json
-from medseg.io.layouts import LABELS, find_cases, found_in
+from medseg.io.flat_folder import read_flat_folder
+from medseg.io.layouts import find_cases, found_in, is_data_set
 from medseg.io.names import group_by_case, images_by_stem
+from medseg.io.similar_names import match_similar
 from medseg.labels import Labels
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
@@ -25,12 +29,14 @@ class Side:
         failed: {case: why its label file cannot be told}.
         scans: {case: its first scan}, where scans lie beside the references.
         labels: the structures, where a data set declares them.
+        cases: what a data set says of its cases: patient, annotated structures, attributes.
     """
 
     files: dict[str, Path]
     failed: dict[str, str] = field(default_factory=dict)
     scans: dict[str, Path] = field(default_factory=dict)
     labels: Labels | None = None
+    cases: dict[str, Case] = field(default_factory=dict)
 
     def only(self, case: str) -> Side:
         """The same with a single case, or none."""
@@ -41,12 +47,11 @@ class Side:
         )
 
 
-def find_sides(prediction: Path, reference: Path, ignore: str) -> tuple[Side, Side]:
+def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
     """Predictions and references; two files are a pair whatever they are called, one file asks for that case alone.
 
     Args:
         prediction, reference: a file or a folder each; the reference may be the folder of a data set.
-        ignore: a file name that is no prediction.
 
     Raises:
         DataError: a path does not exist, or no case is on both sides.
@@ -54,7 +59,7 @@ def find_sides(prediction: Path, reference: Path, ignore: str) -> tuple[Side, Si
     references = find_references(reference)
     if prediction.is_dir():
         files, failed = images_by_stem(prediction)
-        predictions = Side({case: file for case, file in files.items() if file.name != ignore}, failed)
+        predictions = Side(files, failed)
     else:
         predictions = Side({split_suffix(prediction)[0]: _existing(prediction)})
     if reference.is_file():
@@ -63,12 +68,23 @@ def find_sides(prediction: Path, reference: Path, ignore: str) -> tuple[Side, Si
     elif prediction.is_file():
         references = references.only(split_suffix(prediction)[0])
     if not predictions.files.keys() & references.files.keys():
+        references = _renamed(references, match_similar(predictions.files, references.files))
+    if not predictions.files.keys() & references.files.keys():
         raise DataError(
             f"No prediction has the name of a reference: {_shown(prediction, predictions)}; "
             f"{_shown(reference, references)}.",
             "Expected the same names, such as CASE.nii.gz on both sides, or one file on each side.",
         )
     return predictions, references
+
+
+def _renamed(references: Side, pairs: dict[str, str]) -> Side:
+    """The references under the names of their predictions, where names are similar but not equal."""
+    names = {reference: prediction for prediction, reference in pairs.items()}
+    files = {names.get(id, id): file for id, file in references.files.items()}
+    scans = {names.get(id, id): file for id, file in references.scans.items()}
+    cases = {names.get(id, id): replace(case, id=names.get(id, id)) for id, case in references.cases.items()}
+    return replace(references, files=files, scans=scans, cases=cases)
 
 
 def find_references(path: Path) -> Side:
@@ -83,10 +99,11 @@ def find_references(path: Path) -> Side:
             return replace(find_references(path.parent), files=files, failed={})
         except DataError:  # what else lies in the folder of a named file need not concern it
             return Side(files)
-    if (path / NAME).is_file() or any((path / name).is_dir() for name in LABELS):
-        data = find_cases(path)
+    data = find_cases(path) if is_data_set(path) else read_flat_folder(path, NOTHING_SAID)
+    if data is not None:
         files = {case.id: case.label for case in data.cases if case.label is not None}
-        return Side(files, scans={case.id: case.channels[0] for case in data.cases}, labels=data.labels)
+        scans = {case.id: case.channels[0] for case in data.cases}
+        return Side(files, scans=scans, labels=data.labels, cases={case.id: case for case in data.cases})
     files, failed = images_by_stem(path)
     if path.name not in _IMAGES_BESIDE:
         return Side(files, failed)

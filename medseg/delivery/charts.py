@@ -12,12 +12,12 @@ from html import escape
 from math import ceil, floor, isfinite, log10
 
 _WIDTH, _HEIGHT = 560, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 130, 14, 40
-_ROW, _LABEL, _FIGURES = 34, 150, 118
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 160, 14, 46
+_ROW, _LABEL, _FIGURES = 34, 140, 170
 _TICKS = 5
 _MOST_LINES = 8
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
-_LINE_GAP = 13
+_LINE_GAP = 15
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
     parts.append(_text("axis", (_LABEL + _WIDTH - _FIGURES) / 2, height - 6, x.label, "middle"))
     for number, (name, spread) in enumerate(rows.items()):
         middle = _TOP + _ROW * (number + 0.5)
-        parts.append(_text("row", _LABEL - 10, middle + 4, _cut(name, 20), "end"))
+        parts.append(_text("row", _LABEL - 10, middle + 4, _cut(name, 17), "end"))
         for place, value in enumerate(spread.values):
             shift = ((place * 7919) % 13 - 6) * 1.3  # spread out so that equal cases are seen, the same each time
             parts.append(f'<circle class="case s0" cx="{across.at(value):.1f}" cy="{middle + shift:.1f}" r="2.4"/>')
@@ -120,7 +120,7 @@ def _scale(axis: Axis, values: Sequence[float], first: float, last: float) -> _S
     low = min(values) if axis.low is None else axis.low
     high = max(values) if axis.high is None else axis.high
     if high <= low:
-        low, high = low - 0.5, low + 0.5
+        low, high = (high - 1, high) if axis.high is not None else (low - 0.5, low + 0.5)
     rough = (high - low) / _TICKS
     size = 10.0 ** floor(log10(rough))
     step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough)
@@ -148,7 +148,7 @@ def _tick(across: _Scale, tick: float, top: float, bottom: float) -> str:
     """A line down from `top` (none where that is `bottom`) and its figure below."""
     x = across.at(tick)
     line = f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>' * (top < bottom)
-    return line + _text("tick", x, bottom + 16, _short(tick), "middle")
+    return line + _text("tick", x, bottom + 18, _short(tick), "middle")
 
 
 def _pieces(line: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:

@@ -5,14 +5,13 @@ Axes of matplotlib are handed in, with the plane's own mm (or pixels) as their u
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.delivery.planes import Plane
-from medseg.files import atomic
 from medseg.image import Image
 from medseg.labels import Labels
 
@@ -141,10 +140,11 @@ def new_figure(width: float, height: float, ground: str) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically."""
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())
+def png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
+    return stream.getvalue()
 
 
 def _outlined(width: float, opacity: float = 1.0) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Pictures: cases with their contours, and the curves of a training run.
+"""Pictures of cases with the contours of their structures.
 
 matplotlib is imported where it draws, and only its Figure objects are used: nothing global is touched, so that
 pictures may be drawn from several threads.
@@ -6,9 +6,8 @@ pictures may be drawn from several threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from medseg.image import Image
 from medseg.labels import Labels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _DARK, _QUIET = "#111418", "#A3ACB5"
@@ -33,8 +31,6 @@ _ONE_HEIGHT = 2.0
 _LEGEND_COLUMNS, _LEGEND_KEY_LETTERS, _MOST_IN_LEGEND, _MOST_IN_DETAIL = 6, 9, 24, 6
 _LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.0}
 _DASHED: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.6}
-_CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito, on white
-_SMOOTHED_RECORDS, _MOST_IN_CURVES = 9, 10
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,8 @@ def dice_line(case: CaseScore) -> str:
     return f"mean Dice {case.dice_mean:.3f}:  {',  '.join(shown + more)}"
 
 
-def case_panel(path: Path, views: Sequence[View], labels: Labels) -> None:
-    """Draw cases one below the other, 2D ones side by side: the reference as a line, the prediction dashed.
+def case_panel(views: Sequence[View], labels: Labels) -> bytes:
+    """A PNG of cases one below the other, 2D ones side by side: the reference as a line, the prediction dashed.
 
     A 3D case is shown in three planes through the centre of its reference, in the proportions of its spacing, with
     sides named where the affine says them. A structure keeps its colour from picture to picture.
@@ -120,38 +116,16 @@ def case_panel(path: Path, views: Sequence[View], labels: Labels) -> None:
     }
     if handles:
         figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, labelcolor=drawing.LIGHT, **place)
-    drawing.save(figure, path)
+    return drawing.png(figure)
 
 
-def prediction_panel(path: Path, views: Sequence[View], labels: Labels) -> None:
-    """Draw predictions alone over their scans, laid out as `case_panel` does."""
-    case_panel(path, [replace(view, reference=None) for view in views], labels)
-
-
-def training_curves(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Draw what a run logged: loss, Dice per structure, and learning rate, each over the steps.
-
-    Args:
-        records: of log.jsonl: `kind` "train" with step, loss and learning_rate; "validation" with step and dice
-            ({structure: value or null}). A part that was not logged is left out; without any, nothing is written.
-        path: PNG to write.
-    """
-    records = list(records)
-    train = [record for record in records if record["kind"] == "train"]
-    validation = [record for record in records if record["kind"] == "validation" and record.get("dice")]
-    parts = [_draw_loss] * bool(train) + [_draw_dice] * bool(validation) + [_draw_learning_rate] * bool(train)
-    if not parts:
-        return
-    figure = drawing.new_figure(4.2 * len(parts), 3.3, "white")
-    for number, draw in enumerate(parts, start=1):
-        axes = figure.add_subplot(1, len(parts), number)
-        draw(axes, validation if draw is _draw_dice else train)
-        axes.set_xlabel("steps")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
-    figure.tight_layout()
-    drawing.save(figure, path)
+def describe_view(view: View, case: CaseScore, labels: Labels) -> str:
+    """What a picture of a scored case shows, in words."""
+    planes = "one plane" if 1 in view.prediction.shape_zyx else "an axial, a coronal and a sagittal plane"
+    under = "the scan" if view.image is not None else "a dark ground"
+    named = [name for name in labels.names if name in case.overlaps and case.overlaps[name].n_reference]
+    shown = ", ".join(named[:_MOST_IN_DETAIL]) + ", ..." * (len(named) > _MOST_IN_DETAIL)
+    return f"{case.case}: {planes} of {under} with reference and prediction of {shown or 'no structure'}; {view.detail}"
 
 
 def _cells(view: View, labels: Labels) -> list[_Cell]:
@@ -259,42 +233,3 @@ def _legend_handles(rows: list[list[_Cell]], labels: Labels) -> list[Any]:
         )
         handles += [reference, Line2D([], [], color=_QUIET, label="prediction", **_DASHED)]
     return handles
-
-
-def _draw_loss(axes: Axes, records: list[Mapping[str, Any]]) -> None:
-    steps, loss = [record["step"] for record in records], np.array([record["loss"] for record in records])
-    axes.plot(steps, loss, color="#0072B2", alpha=0.3, linewidth=1)
-    axes.plot(steps, _smooth(loss), color="#0072B2", linewidth=1.8)
-    axes.set_title("training loss", loc="left", fontsize=10)
-
-
-def _draw_dice(axes: Axes, records: list[Mapping[str, Any]]) -> None:
-    steps = [record["step"] for record in records]
-    names = list(dict.fromkeys(name for record in records for name in record["dice"]))
-    undefined = float("nan")  # leaves a gap where neither side has the structure
-    dice = np.array([[record["dice"].get(name) for record in records] for name in names], dtype=float)
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3.5}
-    for number, (name, values) in enumerate(zip(names, dice, strict=True)):
-        label = name if len(names) <= _MOST_IN_CURVES else None
-        axes.plot(steps, values, color=_CURVES[number % len(_CURVES)], linewidth=1.2, label=label, **marker)
-    if len(names) > 1:
-        mean = [np.mean(column[np.isfinite(column)]) if np.isfinite(column).any() else undefined for column in dice.T]
-        axes.plot(steps, mean, color="black", linewidth=2, label="mean", **marker)
-    axes.set_ylim(0, 1)
-    axes.set_title("validation Dice", loc="left", fontsize=10)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
-
-
-def _draw_learning_rate(axes: Axes, records: list[Mapping[str, Any]]) -> None:
-    axes.plot([record["step"] for record in records], [record["learning_rate"] for record in records], color="#555555")
-    axes.set_ylim(bottom=0)
-    axes.set_title("learning rate", loc="left", fontsize=10)
-
-
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a centred window; towards both ends it narrows on both sides, so that a steep start stays steep."""
-    count = len(values)
-    places = np.arange(count)
-    reach = np.minimum(min(_SMOOTHED_RECORDS // 2, count // 20), np.minimum(places, count - 1 - places))
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)

@@ -4,15 +4,23 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medseg.cli.tables import headline, left_out, table
+from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
+from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.overlap import Overlap
-from medseg.evaluation.summary import CaseScore, summarize
+from medseg.evaluation.score import StructureScore
+from medseg.evaluation.summary import CaseScore, Unscored, summarize
 from medseg.labels import Labels
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 HALF = Overlap(tp=2, fp=2, fn=2, tn=10)  # Dice 1/2, IoU 1/3
 MISSED = Overlap(tp=0, fp=0, fn=5, tn=11)
 BOTH_EMPTY = Overlap(tp=0, fp=0, fn=0, tn=16)
+
+
+def case(name, overlaps, voxel_volume=1.0, **rest):
+    """A case of which only voxels were counted."""
+    scores = {key: StructureScore(overlap, voxel_volume or 1.0, diagonal=10.0) for key, overlap in overlaps.items()}
+    return CaseScore(name, scores, spacing_known=voxel_volume is not None, **rest)
 
 
 def lines(drawn, width=140):
@@ -22,60 +30,75 @@ def lines(drawn, width=140):
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
+def rows_of(drawn):
+    return [line.split() for line in lines(drawn)]
+
+
 def rows(summary):
-    return [line.split() for line in lines(table(summary))]
+    return rows_of(table(summary))
 
 
 def test_a_row_for_each_structure():
     cases = [
-        CaseScore("a", {"liver": HALF, "spleen": MISSED}, 0.5),
-        CaseScore("b", {"liver": HALF, "spleen": BOTH_EMPTY}, 0.5),
+        case("a", {"liver": HALF, "spleen": MISSED}, 0.5),
+        case("b", {"liver": HALF, "spleen": BOTH_EMPTY}, 0.5),
     ]
-    heading, units, liver, spleen = rows(summarize(ORGANS, cases, np.diag([10, 4, 0])))
-    assert heading[-2:] == ["reference", "predicted"]
-    assert units[-2:] == ["ml", "ml"]
-    assert liver == ["liver", "2", "0.5000", "0.5000", "0.3333", "0", "0", "2.0", "2.0"]
-    assert spleen == ["spleen", "1", "0.0000", "0.0000", "0.0000", "1", "1", "1.2", "0.0"]
+    units, heading, liver, spleen = rows(summarize(ORGANS, cases, np.diag([10, 4, 0])))
+    assert heading == ["structure", "cases", "Dice", "95", "%", "interval", "IoU", "ml", "empty", "empty"]
+    assert units == ["volume", "error", "both", "one"]
+    assert liver == ["liver", "2", "0.5000", "-", "0.3333", "0.00", "0", "0"]
+    assert spleen == ["spleen", "1", "0.0000", "-", "0.0000", "-1.25", "1", "1"]
 
 
 def test_what_is_not_defined_is_a_dash():
-    summary = summarize(ORGANS, [CaseScore("a", {"liver": BOTH_EMPTY}, None)], np.zeros((3, 3), int))
+    summary = summarize(ORGANS, [case("a", {"liver": BOTH_EMPTY}, None)], np.zeros((3, 3), int))
     *_, liver, spleen = rows(summary)
-    assert liver == ["liver", "0", "-", "-", "-", "1", "0", "0.0", "0.0"]
-    assert spleen == ["spleen", "0", "-", "-", "-", "0", "0", "-", "-"]
+    assert liver == ["liver", "0", "-", "-", "-", "0.00", "1"]
+    assert spleen == ["spleen", "0", "-", "-", "-", "-", "0"]
     assert lines(headline(summary))[0].split()[:3] == ["mean", "Dice", "-"]
+
+
+def test_a_comparison_and_subgroups_have_a_row_each():
+    first = [case(f"c{n}", {"liver": HALF}, attributes={"site": "AB"[n % 2]}) for n in range(4)]
+    second = [case(f"c{n}", {"liver": MISSED}) for n in range(4)]
+    labels = Labels(structures={"liver": 1})
+    compared = compare_summaries(*(summarize(labels, one, np.diag([9, 9])) for one in (first, second)))
+    assert rows_of(comparison_table(compared))[-1] == ["liver", "Dice", "4", "+0.5000", "0.500-0.500", "0.125"]
+    groups = subgroups(first, "site", ["liver"])
+    assert [row[:4] for row in rows_of(subgroup_table("site", groups))[-2:]] == [
+        ["A", "liver", "2", "0.5000"],
+        ["B", "liver", "2", "0.5000"],
+    ]
 
 
 @pytest.mark.parametrize("name", ["[left]", "[/]", "tumour [bold]", ":cat:", "a\\"])
 def test_names_are_printed_as_they_are(name):
     labels = Labels(structures={name: 1})
-    summary = summarize(labels, [CaseScore("a", {name: HALF}, 1.0)], np.diag([10, 4]))
+    summary = summarize(labels, [case("a", {name: HALF}, 1.0)], np.diag([10, 4]))
     assert lines(table(summary))[2].startswith(f"{name}  ")
 
 
 def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():
-    summary = summarize(ORGANS, [CaseScore("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
-    dice, iou, miou, empty = lines(headline(summary))
+    summary = summarize(ORGANS, [case("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
+    dice, iou, miou, empty, *_ = lines(headline(summary))
     assert dice == "mean Dice  0.2500  mean over 1 case per structure, then over 2 structures"
     assert iou == "mean IoU   0.1667  likewise"
     assert miou.startswith("mIoU       1.0000  IoU from the counts summed over all fully annotated cases, mean over")
-    assert empty.startswith("empty              both empty: left out of the mean and counted; one empty: Dice")
+    assert empty.startswith("empty              empty structures (default): both sides empty: not in the mean, counted")
 
 
 def test_long_explanations_wrap_beside_their_figures():
-    summary = summarize(ORGANS, [CaseScore("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
+    summary = summarize(ORGANS, [case("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
     narrow = lines(headline(summary), width=60)
     assert max(map(len, narrow)) <= 60
-    assert "reference  predicted" in lines(table(summary), width=80)[0]
+    assert "volume error" in lines(table(summary), width=80)[0]
     assert [line[:9] for line in narrow if line[:9].strip()] == ["mean Dice", "mean IoU ", "mIoU     ", "empty    "]
 
 
 def test_cases_without_a_counterpart_are_named():
     nothing = np.zeros((3, 3), int)
     assert left_out(summarize(ORGANS, [], nothing)) == []
-    summary = summarize(
-        ORGANS, [], nothing, without_prediction=["b"], without_reference=[str(number) for number in range(13)]
-    )
+    summary = summarize(ORGANS, [], nothing, Unscored({}, ["b"], [str(number) for number in range(13)]))
     assert left_out(summary) == [
         "1 without prediction, counted: b",
         "13 without reference, not scored: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...",

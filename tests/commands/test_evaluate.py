@@ -1,11 +1,12 @@
 """Evaluation of folders as users have them: 4 x 4 drawings with known Dice, in NIfTI and PNG."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from medseg.commands.evaluate import evaluate
+from medseg.commands.evaluate import EvaluateOptions, evaluate
 from medseg.errors import Cancelled, DataError
 from medseg.io import read_label, write_label
 from medseg.labels import Labels
@@ -26,26 +27,31 @@ def folders(tmp_path, save_nifti):
     return tmp_path / "pred", tmp_path / "ref"
 
 
+def pictures(page):
+    """The pictures in a page, as data URIs."""
+    return re.findall(r'src="(data:image/png;base64,[^"]+)"', page.read_text())
+
+
 def test_two_folders(folders):
     pred, ref = folders
     result = evaluate(pred, ref, ORGANS)
     first, second = result.summary.cases
     assert (first.case, first.overlaps["liver"].dice, first.overlaps["spleen"].dice) == ("a", 6 / 8, 6 / 7)
     assert (second.case, second.dice_mean) == ("b", 1)
-    assert first.volume_reference("spleen") == pytest.approx(8 * 0.5)  # ml
-    assert first.volume_prediction("spleen") == pytest.approx(6 * 0.5)
+    assert first.figures["spleen"]["volume_reference"] == pytest.approx(8 * 0.5)  # ml
+    assert first.figures["spleen"]["volume_prediction"] == pytest.approx(6 * 0.5)
     assert result.summary.dice_mean == pytest.approx(((6 / 8 + 1) / 2 + (6 / 7 + 1) / 2) / 2)
     # per slice, first `a` then `b`: agreeing voxels over those that either side has; the number of slices cancels
     background, liver, spleen = (7 + 8) / (10 + 8), (3 + 4) / (5 + 4), (3 + 4) / (4 + 4)
     assert result.summary.miou == pytest.approx((background + liver + spleen) / 3)
     assert not result.failed
-    assert {path.name for path in result.files} == {"metrics.json", "metrics.csv", "metrics.png"}
+    assert {path.name for path in result.files} == {"metrics.json", "metrics.csv", "report.html"}
     assert all(path.parent == pred and path.is_file() for path in result.files)
 
 
 def test_output_folder_and_progress(folders, tmp_path):
     events = []
-    result = evaluate(*folders, ORGANS, output=tmp_path / "scores/deep", callback=events.append)
+    result = evaluate(*folders, ORGANS, EvaluateOptions(output=tmp_path / "scores/deep"), events.append)
     assert {path.parent for path in result.files} == {tmp_path / "scores/deep"}
     assert [(event.stage, event.done, event.total) for event in events] == [
         ("evaluate", 0, 2),
@@ -60,13 +66,13 @@ def test_a_callback_can_cancel(folders, tmp_path):
         raise Cancelled()
 
     with pytest.raises(Cancelled):
-        evaluate(*folders, ORGANS, output=tmp_path / "scores", callback=cancel)
+        evaluate(*folders, ORGANS, options=EvaluateOptions(output=tmp_path / "scores"), callback=cancel)
     assert not (tmp_path / "scores").exists()
 
 
 def test_two_files_whatever_they_are_called(folders, save_nifti, tmp_path):
     other = save_nifti(tmp_path / "answer_of_reader_2.nii", PREDICTION, SPACING)
-    result = evaluate(other, folders[1] / "b.nii.gz", ORGANS, output=tmp_path / "scores")
+    result = evaluate(other, folders[1] / "b.nii.gz", ORGANS, options=EvaluateOptions(output=tmp_path / "scores"))
     assert [(case.case, case.overlaps["liver"].dice) for case in result.summary.cases] == [("b", 0.75)]
 
 
@@ -85,7 +91,7 @@ def test_two_files_do_not_care_what_else_lies_beside_them(folders, unrelated):
 def test_one_file_asks_for_that_case_alone(folders, tmp_path):
     pred, ref = folders
     for pair in ((pred / "a.nii.gz", ref), (pred, ref / "a.nii.gz")):
-        result = evaluate(*pair, ORGANS, output=tmp_path / "scores")
+        result = evaluate(*pair, ORGANS, options=EvaluateOptions(output=tmp_path / "scores"))
         assert [case.case for case in result.summary.cases] == ["a"]
         assert not result.failed
         assert not result.summary.without_reference
@@ -99,7 +105,7 @@ def test_a_missing_prediction_fails_unless_allowed(folders):
     assert "no prediction of this name" in result.failed["b"]
     assert [case.case for case in result.summary.cases] == ["a"]
 
-    allowed = evaluate(pred, ref, ORGANS, allow_missing=True)
+    allowed = evaluate(pred, ref, ORGANS, options=EvaluateOptions(allow_missing=True))
     assert (allowed.failed, allowed.summary.without_prediction) == ({}, ("b",))
     assert json.loads((pred / "metrics.json").read_text())["without_prediction"] == ["b"]
 
@@ -149,7 +155,7 @@ def test_labels_json_beside_the_predictions_comes_before_the_data_set(folders):
     (pred / "labels.json").write_text(json.dumps(declared))
     result = evaluate(pred, ref)
     assert list(result.summary.structures) == ["first", "second"]
-    assert result.labels_from == str(pred / "labels.json")
+    assert result.labels_from == "labels.json beside the predictions"
     assert list(evaluate(pred, ref, ORGANS).summary.structures) == ["liver", "spleen"]
 
     (pred / "labels.json").write_text('{"names": ["liver"]}')
@@ -184,50 +190,45 @@ def data_set(tmp_path, save_nifti):
 
 @pytest.mark.parametrize("part", ["", "labelsTr", "labelsTr/a.nii.gz"])
 def test_a_data_set_declares_its_structures_and_gives_scans(data_set, folders, part, tmp_path):
-    result = evaluate(folders[0], data_set / part, output=tmp_path / "scores")
+    result = evaluate(folders[0], data_set / part, options=EvaluateOptions(output=tmp_path / "scores"))
     assert list(result.summary.structures) == ["liver", "spleen"]
     assert result.labels_from == "the data set of the references"
     assert result.summary.cases[0].overlaps["liver"].dice == 0.75
-    from matplotlib.image import imread
-
-    with_scan = imread(tmp_path / "scores/metrics.png")
+    with_scan = pictures(tmp_path / "scores/report.html")
     for image in (data_set / "imagesTr").iterdir():
         image.write_bytes(b"not a scan")
     if part:  # find_cases itself needs scans that can be read
-        evaluate(folders[0], data_set / part, output=tmp_path / "scores")
-        assert (imread(tmp_path / "scores/metrics.png") != with_scan).any()
+        evaluate(folders[0], data_set / part, options=EvaluateOptions(output=tmp_path / "scores"))
+        assert pictures(tmp_path / "scores/report.html") != with_scan
 
 
 def test_partly_annotated_cases(folders):
-    result = evaluate(*folders, ORGANS, annotated={"a": ["spleen"]})
+    result = evaluate(*folders, ORGANS, options=EvaluateOptions(annotated={"a": ["spleen"]}))
     assert list(result.summary.cases[0].overlaps) == ["spleen"]
     assert result.summary.structures["liver"].dice_mean == 1  # of `b` alone
     assert (result.summary.structures["spleen"].n, result.summary.miou_cases, result.summary.miou) == (2, 1, 1)
 
 
-def test_png_masks_are_measured_in_pixels_and_the_picture_is_no_prediction(tmp_path, save_picture):
+def test_png_masks_are_measured_in_pixels_and_the_page_is_no_prediction(tmp_path, save_picture):
     save_picture(tmp_path / "pred/a.png", PREDICTION[0] * 100)
     save_picture(tmp_path / "set/masks/a.png", REFERENCE[0] * 100)
     save_picture(tmp_path / "set/images/a.png", REFERENCE[0] * 60 + 9)
-    for _ in range(2):  # the second time metrics.png lies among the predictions
+    for _ in range(2):  # the second time report.html lies among the predictions
         result = evaluate(tmp_path / "pred", tmp_path / "set")
         assert result.summary.without_reference == ()
         structure = result.summary.structures["label_200"]
-        assert (structure.volume_unit, structure.volume_reference_mean, structure.volume_prediction_mean) == (
-            "pixels",
-            4,
-            3,
-        )
-    assert (tmp_path / "pred/metrics.png").is_file()
+        assert structure.volume_unit == "pixels"
+        assert structure.figures["volume_reference"].mean == 4
+        assert structure.figures["volume_prediction"].mean == 3
+    assert (tmp_path / "pred/report.html").is_file()
 
 
 def test_nothing_to_draw_where_all_is_empty(tmp_path, save_nifti):
     for side in ("pred", "ref"):
         save_nifti(tmp_path / side / "a.nii", np.zeros((2, 4, 4), np.uint8))
     result = evaluate(tmp_path / "pred", tmp_path / "ref", ORGANS)
-    assert [path.name for path in result.files] == ["metrics.json", "metrics.csv"]
     assert result.summary.structures["liver"].n_both_empty == 1
-    assert not (tmp_path / "pred/metrics.png").exists()
+    assert not pictures(tmp_path / "pred/report.html")
 
 
 def test_nothing_to_pair(folders, save_nifti, tmp_path):
@@ -249,11 +250,46 @@ def test_shifted_hippocampus(data_dir, tmp_path):
     for shift, case in enumerate(cases):
         label = read_label(reference / f"labelsTr/{case}.nii.gz")
         write_label(tmp_path / f"{case}.nii.gz", label.with_array(np.roll(label.array, shift, axis=2)))
-    result = evaluate(tmp_path, reference, allow_missing=True)
+    result = evaluate(tmp_path, reference, options=EvaluateOptions(allow_missing=True))
     assert list(result.summary.structures) == ["Anterior", "Posterior"]
     assert [case.case for case in result.summary.cases] == cases
     unmoved, one, two = (case.dice_mean for case in result.summary.cases)
     assert unmoved == 1 > one > 0.8 > two > 0.6
     assert len(result.summary.without_prediction) == 197
     volumes = result.summary.cases[0]
-    assert 1 < volumes.volume_reference("Anterior") < 3  # ml
+    assert 1 < volumes.figures["Anterior"]["volume_reference"] < 3  # ml
+
+
+def test_two_predictions_are_compared_case_by_case(folders, save_nifti, tmp_path):
+    pred, ref = folders
+    for case in "ab":
+        save_nifti(tmp_path / f"better/{case}.nii.gz", REFERENCE, SPACING)
+    result = evaluate(tmp_path / "better", ref, ORGANS, EvaluateOptions(compare=pred, output=tmp_path / "scores"))
+    liver = result.comparison["liver"]["dice"].difference
+    assert (liver.n, liver.mean) == (2, pytest.approx((1 - 6 / 8) / 2))
+    written = json.loads((tmp_path / "scores/metrics.json").read_text())
+    assert written["comparison"]["liver"]["dice"]["difference"]["mean"] == pytest.approx(0.125)
+    assert "Comparison" in (tmp_path / "scores/report.html").read_text()
+
+
+def test_a_table_gives_patients_subgroups_and_what_was_annotated(folders, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("case,patient,site,annotated\na,p1,north,spleen\nb,p2,south,\n")
+    result = evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=["site"]))
+    assert [case.patient for case in result.summary.cases] == ["p1", "p2"]
+    assert result.subgroups["site"]["north"]["liver"].n_annotated == 0
+    assert result.subgroups["site"]["south"]["liver"].dice_mean == 1
+    assert "site" in (folders[0] / "metrics.csv").read_text().splitlines()[0]
+    with pytest.raises(DataError, match="attribute 'sex'; there are site"):
+        evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=["sex"]))
+    table.write_text("case,site\nx,north\n")
+    with pytest.raises(DataError, match="names none of the cases"):
+        evaluate(*folders, ORGANS, EvaluateOptions(table=table))
+
+
+def test_scoring_options_are_checked(folders):
+    with pytest.raises(DataError, match="empty_policy"):
+        evaluate(*folders, ORGANS, EvaluateOptions(scoring={"empty_policy": "mine"}))
+    found = evaluate(*folders, ORGANS, EvaluateOptions(scoring={"surface": None, "lesions": True})).summary
+    assert "hd95" not in found.measures
+    assert found.structures["liver"].figures["lesion_f1"].mean == 1

@@ -18,8 +18,8 @@ def test_a_line_runs_from_the_lower_left_to_the_upper_right_corner():
     (x0, y0), (x1, y1) = places(
         line_chart("Dice", {"mean": [(0, 0.0), (10, 1.0)]}, Axis("steps", 0, 10), Axis("Dice", 0, 1))
     )
-    assert (x0, x1) == (52, 430)
-    assert (y0, y1) == (220, 14)
+    assert (x0, x1) == (64, 400)
+    assert (y0, y1) == (214, 14)
 
 
 def test_a_point_without_a_figure_leaves_a_gap():
@@ -50,7 +50,7 @@ def test_labels_at_line_ends_do_not_lie_on_one_another():
     svg = line_chart("Dice", lines, Axis("x"), Axis("y", 0, 1))
     heights = [float(height) for height in re.findall(r'class="end[^"]*" x="\d+" y="([\d.]+)"', svg)]
     assert len(heights) == 7
-    assert all(b - a >= 12.9 for a, b in itertools.pairwise(heights))
+    assert all(b - a >= 14.9 for a, b in itertools.pairwise(heights))
 
 
 def test_a_spread_has_a_dot_a_case_a_mean_and_an_interval():

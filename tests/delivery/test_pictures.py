@@ -11,15 +11,13 @@ from matplotlib.image import imread
 from medseg.delivery import drawing
 from medseg.delivery.pictures import (
     View,
-    _smooth,
     case_panel,
     dice_line,
-    prediction_panel,
-    training_curves,
     worst_median_best,
 )
 from medseg.errors import DataError
 from medseg.evaluation.overlap import Overlap
+from medseg.evaluation.score import StructureScore
 from medseg.evaluation.summary import CaseScore
 from medseg.image import Image
 from medseg.io import read_image, read_label
@@ -55,12 +53,12 @@ def without_legend(path):
 def score(case, *dice_of_8):
     """A case whose structures have Dice k / 8."""
     overlaps = {f"s{n}": Overlap(tp=k, fp=8 - k, fn=8 - k, tn=9) for n, k in enumerate(dice_of_8)}
-    return CaseScore(case, overlaps, 1.0)
+    return CaseScore(case, {name: StructureScore(one, 1.0, 9.0) for name, one in overlaps.items()})
 
 
 def test_worst_median_and_best():
     cases = [score("b", 8), score("c", 2), score("a", 8), score("e", 4), score("d", 1)]
-    empty = CaseScore("x", {"s0": Overlap(0, 0, 0, 9)}, 1.0)
+    empty = CaseScore("x", {"s0": StructureScore(Overlap(0, 0, 0, 9), 1.0, 9.0)})
     chosen = worst_median_best([*cases, empty])
     assert [(word, case.case) for word, case in chosen] == [("worst", "d"), ("median", "e"), ("best", "b")]
     assert [(word, case.case) for word, case in worst_median_best(cases[:2])] == [("worst", "c"), ("best", "b")]
@@ -72,22 +70,22 @@ def test_dice_in_a_line():
     assert dice_line(score("a", 4)) == "Dice 0.500"
     assert dice_line(score("a", 4, 8)) == "mean Dice 0.750:  s0 0.50,  s1 1.00"
     assert dice_line(score("a", *[8] * 9)).endswith("s5 1.00,  and 3 more")
-    assert dice_line(CaseScore("x", {"s0": Overlap(0, 0, 0, 9)}, 1.0)) == "no structure"
+    assert dice_line(CaseScore("x", {"s0": StructureScore(Overlap(0, 0, 0, 9), 1.0, 9.0)})) == "no structure"
 
 
 def test_structures_have_their_colours_and_no_other(tmp_path):
     path = tmp_path / "panel.png"
-    case_panel(path, [View("a", LIVER, LIVER, SCAN)], ORGANS)
+    path.write_bytes(case_panel([View("a", LIVER, LIVER, SCAN)], ORGANS))
     assert count(path, "liver") > 1000
     assert count(path, "spleen") == 0
-    case_panel(path, [View("a", SPLEEN, LIVER, SCAN)], ORGANS)
+    path.write_bytes(case_panel([View("a", SPLEEN, LIVER, SCAN)], ORGANS))
     assert count(path, "liver") > 500
     assert count(path, "spleen") > 500
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_three_planes_of_a_volume_side_by_side(tmp_path):
-    case_panel(tmp_path / "a.png", [View("a", LIVER, LIVER, None)], ORGANS)
+    (tmp_path / "a.png").write_bytes(case_panel([View("a", LIVER, LIVER, None)], ORGANS))
     filled = (without_legend(tmp_path / "a.png") * 255 > 40).any(axis=-1)
     columns = filled[140:].sum(axis=0) > 20  # below the title
     edges = np.flatnonzero(np.diff(columns.astype(int)) == 1)
@@ -97,31 +95,24 @@ def test_three_planes_of_a_volume_side_by_side(tmp_path):
 def test_the_prediction_is_drawn_apart_from_the_reference(tmp_path):
     moved = block(1, (3, 4, 8), (9, 12, 18))
     for name, prediction in (("same", LIVER), ("moved", moved), ("nothing", NOTHING)):
-        case_panel(tmp_path / f"{name}.png", [View("a", prediction, LIVER, SCAN)], ORGANS)
+        (tmp_path / f"{name}.png").write_bytes(case_panel([View("a", prediction, LIVER, SCAN)], ORGANS))
     assert count(tmp_path / "moved.png", "liver") > 1.1 * count(tmp_path / "same.png", "liver")
     assert count(tmp_path / "nothing.png", "liver") < 0.9 * count(tmp_path / "same.png", "liver")
 
 
 def test_labels_alone_are_filled(tmp_path):
-    case_panel(tmp_path / "a.png", [View("a", NOTHING, LIVER, None)], ORGANS)
+    (tmp_path / "a.png").write_bytes(case_panel([View("a", NOTHING, LIVER, None)], ORGANS))
     half_opaque = 0.5 * np.array(drawing.colour(ORGANS, "liver"))
     area = np.abs(without_legend(tmp_path / "a.png") - half_opaque).max(axis=-1) < 0.03
     # the block fills 40 to 50 % of each side of each plane, and the planes most of the picture
     assert 0.08 < area.mean() < 0.25
 
 
-def test_a_prediction_panel_leaves_references_out(tmp_path):
-    prediction_panel(tmp_path / "with.png", [View("a", LIVER, SPLEEN, SCAN)], ORGANS)
-    prediction_panel(tmp_path / "without.png", [View("a", LIVER, None, SCAN)], ORGANS)
-    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
-    assert count(tmp_path / "with.png", "liver") > 500
-
-
 def test_ignored_voxels_and_an_empty_case_can_be_drawn(tmp_path):
     ignored = LIVER.with_array(np.where(LIVER.array == 0, 9, LIVER.array))
-    case_panel(tmp_path / "a.png", [View("a", LIVER, ignored, SCAN)], ORGANS)
+    (tmp_path / "a.png").write_bytes(case_panel([View("a", LIVER, ignored, SCAN)], ORGANS))
     assert count(tmp_path / "a.png", "liver") > 500
-    prediction_panel(tmp_path / "b.png", [View("nothing there", NOTHING, None, SCAN)], ORGANS)
+    (tmp_path / "b.png").write_bytes(case_panel([View("nothing there", NOTHING, None, SCAN)], ORGANS))
     assert count(tmp_path / "b.png", "liver") == 0
     assert imread(tmp_path / "b.png").mean() > 0.3
 
@@ -130,7 +121,7 @@ def test_flat_images_share_a_row(tmp_path):
     flat = [Image(np.eye(n, dtype=np.uint8)[np.newaxis, np.newaxis], np.eye(4), False) for n in (8, 9, 30, 7, 8)]
     views = [View("long name " * 9, label, None, None) for label in flat]
     for number in (1, 3, 5):
-        prediction_panel(tmp_path / f"{number}.png", views[:number], ORGANS)
+        (tmp_path / f"{number}.png").write_bytes(case_panel(views[:number], ORGANS))
     heights = {number: imread(tmp_path / f"{number}.png").shape[0] for number in (1, 3, 5)}
     assert heights[3] < 1.05 * heights[1]
     assert 1.6 * heights[3] < heights[5] < 2.2 * heights[3]
@@ -138,12 +129,14 @@ def test_flat_images_share_a_row(tmp_path):
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):
     with pytest.raises(ValueError, match="nothing to draw"):
-        case_panel(tmp_path / "a.png", [], ORGANS)
+        case_panel([], ORGANS)
     other = Image(SCAN.array[:, :5], SCAN.affine)
     with pytest.raises(ValueError, match=r"a: grids of \(12, 16, 20\) and \(5, 16, 20\)"):
-        case_panel(tmp_path / "a.png", [View("a", LIVER, LIVER, other)], ORGANS)
+        case_panel([View("a", LIVER, LIVER, other)], ORGANS)
     with pytest.raises(DataError, match="label value 4"):
-        case_panel(tmp_path / "a.png", [View("a", LIVER.with_array(LIVER.array * 4), LIVER, SCAN)], ORGANS)
+        (tmp_path / "a.png").write_bytes(
+            case_panel([View("a", LIVER.with_array(LIVER.array * 4), LIVER, SCAN)], ORGANS)
+        )
     assert not (tmp_path / "a.png").exists()
 
 
@@ -166,7 +159,7 @@ def test_colours_differ_between_twenty_structures():
 
 def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
     def draw(number):
-        case_panel(tmp_path / f"{number}.png", [View("a", SPLEEN, LIVER, SCAN)], ORGANS)
+        (tmp_path / f"{number}.png").write_bytes(case_panel([View("a", SPLEEN, LIVER, SCAN)], ORGANS))
         return (tmp_path / f"{number}.png").read_bytes()
 
     alone = draw(0)
@@ -175,53 +168,17 @@ def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
     code = """
 import sys, pathlib, medseg.delivery.pictures as pictures
 lazy = "matplotlib" not in sys.modules
-pictures.training_curves([{"kind": "train", "step": 1, "loss": 1.0, "learning_rate": 0.1}], pathlib.Path(sys.argv[1]))
+import numpy
+from medseg.image import Image
+from medseg.labels import Labels
+label = Image(numpy.eye(8, dtype=numpy.uint8)[None, None], numpy.eye(4), False)
+picture = pictures.case_panel([pictures.View("a", label, label)], Labels(structures={"line": 1}))
+pathlib.Path(sys.argv[1]).write_bytes(picture)
 sys.exit(not lazy or "matplotlib.pyplot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "curve.png"], check=False)
     assert done.returncode == 0
     assert (tmp_path / "curve.png").is_file()
-
-
-def records(validated=True, structures=("liver", "spleen")):
-    rng = np.random.default_rng(0)
-    train = [
-        {"kind": "train", "step": step, "loss": float(rng.normal(1, 0.1)), "learning_rate": 0.01 * (1 - step / 200)}
-        for step in range(10, 200, 10)
-    ]
-    dice = [dict.fromkeys(structures, 0.004 * step) for step in (50, 100, 150)]
-    dice[0][structures[0]] = None
-    scores = [{"kind": "validation", "step": 50 * n, "dice": one, "mean_dice": 0.5} for n, one in enumerate(dice, 1)]
-    return train + scores * validated
-
-
-@pytest.mark.parametrize(("validated", "parts"), [(True, 3), (False, 2)])
-def test_curves_have_no_empty_part(tmp_path, validated, parts):
-    training_curves(records(validated), tmp_path / "curves.png")
-    picture = imread(tmp_path / "curves.png")[..., :3]
-    assert picture.shape[1] == pytest.approx(parts * 4.2 * DOTS_PER_INCH, abs=1)
-    for part in np.array_split(picture, parts, axis=1):
-        inner = part[100:-120, 120:-60]
-        assert (inner.min(axis=-1) < 0.5).sum() > 300  # a dark or coloured line, not only the grid
-
-
-def test_smoothing_leaves_straight_lines_and_ends_as_they_are():
-    line = np.linspace(3, -1, 100)
-    np.testing.assert_allclose(_smooth(line), line)
-    noisy = line + np.random.default_rng(0).normal(0, 1, 100)
-    smooth = _smooth(noisy)
-    assert (smooth[0], smooth[-1]) == pytest.approx((noisy[0], noisy[-1]))
-    assert np.std(smooth - line) < 0.5 * np.std(noisy - line)
-    assert smooth[50] == pytest.approx(noisy[46:55].mean())
-    assert _smooth(np.array([2.0])).tolist() == [2.0]
-
-
-def test_one_record_is_a_picture_and_none_is_not(tmp_path):
-    training_curves(records()[:1], tmp_path / "one.png")
-    assert (tmp_path / "one.png").is_file()
-    training_curves([], tmp_path / "none.png")
-    training_curves([{"kind": "other", "step": 1}], tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
 
 
 @pytest.mark.real
@@ -232,10 +189,12 @@ def test_real_scans_fill_the_picture(data_dir, tmp_path):
         image = read_image(data_dir / f"hippocampus/imagesTr/{case}.nii.gz")
         label = read_label(data_dir / f"hippocampus/labelsTr/{case}.nii.gz")
         views.append(View(case, label, label, image))
-    case_panel(tmp_path / "hippocampus.png", views, hippocampus)
+    (tmp_path / "hippocampus.png").write_bytes(case_panel(views, hippocampus))
     stained = "0c2550a23b8a.png"
     image, label = read_image(data_dir / "nuclei/images" / stained), read_label(data_dir / "nuclei/masks" / stained)
-    case_panel(tmp_path / "nuclei.png", [View("stained", label, label, image)], Labels(structures={"nucleus": 255}))
+    (tmp_path / "nuclei.png").write_bytes(
+        case_panel([View("stained", label, label, image)], Labels(structures={"nucleus": 255}))
+    )
     for name in ("hippocampus", "nuclei"):
         shown = without_legend(tmp_path / f"{name}.png").max(axis=-1)
         assert (shown > 0.15).mean() > (0.6 if name == "hippocampus" else 0.3)

@@ -6,15 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.overlap import Overlap
-from medseg.evaluation.summary import (
-    EMPTY_POLICY,
-    CaseScore,
-    mean_iou,
-    summarize,
-    write_summary_csv,
-    write_summary_json,
-)
+from medseg.evaluation.score import StructureScore
+from medseg.evaluation.summary import CaseScore, Unscored, mean_iou, summarize
+from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.labels import Labels
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
@@ -27,39 +23,49 @@ INVENTED = Overlap(tp=0, fp=3, fn=0, tn=13)  # Dice 0
 MISSED = Overlap(tp=0, fp=0, fn=5, tn=11)  # Dice 0
 
 NOTHING = np.zeros((3, 3), dtype=np.int64)
+POLICY = POLICIES["default"].describe()
+
+
+def case(name, overlaps, voxel_volume=1.0, **rest):
+    """A case of which only voxels were counted."""
+    scores = {key: StructureScore(overlap, voxel_volume or 1.0, diagonal=10.0) for key, overlap in overlaps.items()}
+    return CaseScore(name, scores, spacing_known=voxel_volume is not None, **rest)
 
 
 @pytest.fixture
 def summary():
     cases = [
-        CaseScore("a", {"liver": PERFECT, "spleen": BOTH_EMPTY}, voxel_volume_ml=0.5),
-        CaseScore("b", {"liver": HALF, "spleen": INVENTED}, voxel_volume_ml=0.25),
-        CaseScore("c", {"liver": PERFECT, "spleen": MISSED}, voxel_volume_ml=1.0),
-        CaseScore("d", {"liver": HALF}, voxel_volume_ml=1.0),  # the spleen was not annotated
+        case("a", {"liver": PERFECT, "spleen": BOTH_EMPTY}, 0.5),
+        case("b", {"liver": HALF, "spleen": INVENTED}, 0.25),
+        case("c", {"liver": PERFECT, "spleen": MISSED}, 1.0),
+        case("d", {"liver": HALF}, 1.0),  # the spleen was not annotated
     ]
     confusion = np.array([[20, 5, 3], [2, 10, 0], [5, 0, 0]])
-    return summarize(ORGANS, cases, confusion, {"e": "cannot\nbe read"}, ["f"], ["g"])
+    return summarize(ORGANS, cases, confusion, Unscored({"e": "cannot\nbe read"}, ["f"], ["g"]))
 
 
 def test_means_over_cases(summary):
     liver = summary.structures["liver"]
     assert (liver.n, liver.n_both_empty, liver.n_reference_empty, liver.n_prediction_empty) == (4, 0, 0, 0)
-    assert liver.dice_mean == liver.dice_median == 0.75  # of 1, 1/2, 1, 1/2
-    assert liver.iou_mean == liver.iou_median == pytest.approx(2 / 3)  # of 1, 1/3, 1, 1/3
-    assert liver.volume_reference_mean == pytest.approx((2 + 1 + 4 + 4) / 4)  # 4 voxels of 0.5, 0.25, 1 and 1 ml
+    dice, iou = liver.figures["dice"], liver.figures["iou"]
+    assert dice.mean == dice.median == liver.dice_mean == 0.75  # of 1, 1/2, 1, 1/2
+    assert iou.mean == iou.median == pytest.approx(2 / 3)  # of 1, 1/3, 1, 1/3
+    assert liver.figures["volume_reference"].mean == pytest.approx(
+        (2 + 1 + 4 + 4) / 4
+    )  # 4 voxels of 0.5, 0.25, 1 and 1 ml
 
 
 def test_both_empty_is_left_out_and_one_empty_is_0(summary):
     spleen = summary.structures["spleen"]
     assert (spleen.n, spleen.n_both_empty, spleen.n_reference_empty, spleen.n_prediction_empty) == (2, 1, 1, 1)
-    assert (spleen.dice_mean, spleen.dice_median, spleen.iou_mean) == (0, 0, 0)
-    assert spleen.volume_reference_mean == pytest.approx(5 / 3)  # 0, 0 and 5 ml
-    assert spleen.volume_prediction_mean == pytest.approx(0.75 / 3)  # 0, 3 x 0.25 and 0 ml
+    assert [spleen.figures[name].mean for name in ("dice", "iou")] == [0, 0]
+    assert spleen.figures["volume_reference"].mean == pytest.approx(5 / 3)  # 0, 0 and 5 ml
+    assert spleen.figures["volume_prediction"].mean == pytest.approx(0.75 / 3)  # 0, 3 x 0.25 and 0 ml
 
 
 def test_overall_means_are_over_structures_of_means_over_cases(summary):
     assert summary.dice_mean == (0.75 + 0) / 2  # the mean over all six defined scores would be 0.5
-    assert summary.iou_mean == pytest.approx((2 / 3 + 0) / 2)
+    assert summary.overall["iou"].mean == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_miou_has_the_background_and_sums_before_dividing(summary):
@@ -91,10 +97,10 @@ def test_miou_of_regions_that_do_not_overlap_has_the_background():
 
 
 def test_nothing_to_average():
-    summary = summarize(ORGANS, [CaseScore("a", {"liver": BOTH_EMPTY, "spleen": BOTH_EMPTY}, None)], NOTHING)
-    assert (summary.dice_mean, summary.iou_mean, summary.miou) == (None, None, None)
+    summary = summarize(ORGANS, [case("a", {"liver": BOTH_EMPTY, "spleen": BOTH_EMPTY}, None)], NOTHING)
+    assert (summary.dice_mean, summary.overall["iou"].mean, summary.miou) == (None, None, None)
     assert summary.cases[0].dice_mean is None
-    assert summary.structures["liver"].dice_median is None
+    assert summary.structures["liver"].figures["dice"].median is None
 
 
 def test_a_case_is_scored_over_the_structures_that_it_has(summary):
@@ -102,22 +108,47 @@ def test_a_case_is_scored_over_the_structures_that_it_has(summary):
 
 
 def test_volumes_are_pixels_where_the_spacing_is_unknown():
-    case = CaseScore("a", {"liver": HALF, "spleen": MISSED}, voxel_volume_ml=None)
-    assert (case.volume_unit, case.volume_reference("spleen"), case.volume_prediction("spleen")) == ("pixels", 5, 0)
-    known = CaseScore("b", {"liver": HALF, "spleen": MISSED}, voxel_volume_ml=0.5)
-    assert (known.volume_unit, known.volume_reference("spleen")) == ("ml", 2.5)
-    mixed = summarize(ORGANS, [case, known], NOTHING).structures["spleen"]
-    assert (mixed.volume_unit, mixed.volume_reference_mean) == ("mixed", None)
+    unknown = case("a", {"liver": HALF, "spleen": MISSED}, None)
+    assert (unknown.volume_unit, unknown.figures["spleen"]["volume_reference"]) == ("pixels", 5)
+    known = case("b", {"liver": HALF, "spleen": MISSED}, 0.5)
+    assert (known.volume_unit, known.figures["spleen"]["volume_reference"]) == ("ml", 2.5)
+    mixed = summarize(ORGANS, [unknown, known], NOTHING).structures["spleen"]
+    assert (mixed.volume_unit, "volume_reference" in mixed.figures) == ("mixed", False)
+    assert mixed.figures["dice"].n == 2
+
+
+def test_another_policy_counts_empty_answers_to_empty_references_as_right():
+    policy = POLICIES["brats"]
+    cases = [case("a", {"liver": BOTH_EMPTY}, policy=policy), case("b", {"liver": INVENTED}, policy=policy)]
+    summary = summarize(Labels(structures={"liver": 1}), cases, NOTHING[:2, :2], policy=policy)
+    assert (summary.dice_mean, summary.structures["liver"].n) == (0.5, 2)
+    assert "brats" in summary.policy.describe()
+
+
+def test_the_interval_over_structures_is_that_of_the_mean_shown():
+    dice = [Overlap(tp=k, fp=8 - k, fn=8 - k, tn=9) for k in range(1, 8)]
+    cases = [case(f"c{k}", {"liver": one, "spleen": one}, patient=f"p{k // 2}") for k, one in enumerate(dice)]
+    overall, liver = (
+        (found := summarize(ORGANS, cases, NOTHING)).overall["dice"],
+        found.structures["liver"].figures["dice"],
+    )
+    assert (overall.mean, overall.low, overall.high) == pytest.approx((liver.mean, liver.low, liver.high))
+    assert liver.n_groups == 4
 
 
 def test_json_holds_everything_and_no_nan(summary, tmp_path):
-    write_summary_json(tmp_path / "metrics.json", summary)
+    write_metrics_json(tmp_path / "metrics.json", summary, ORGANS)
     text = (tmp_path / "metrics.json").read_text()
     found = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))
-    assert found["schema_version"] == 1
-    assert found["empty_policy"] == EMPTY_POLICY
-    assert found["overall"]["dice_mean"] == 0.375
+    assert found["schema_version"] == 2
+    assert found["empty_policy"] == POLICY
+    assert found["overall"]["measures"]["dice"]["mean"] == 0.375
     assert found["overall"]["cases"] == 4
+    assert found["confusion"] == {
+        "values": ["background", "liver", "spleen"],
+        "voxels": [[20, 5, 3], [2, 10, 0], [5, 0, 0]],
+    }
+    assert {"dice", "volume_error"} <= found["measures"].keys()
     assert found["structures"]["spleen"]["n_both_empty"] == 1
     assert [case["case"] for case in found["cases"]] == ["a", "b", "c", "d"]
     spleen = found["cases"][0]["structures"]["spleen"]
@@ -131,13 +162,13 @@ def test_json_holds_everything_and_no_nan(summary, tmp_path):
 
 
 def test_csv_has_a_row_for_each_case_and_structure(summary, tmp_path):
-    write_summary_csv(tmp_path / "metrics.csv", summary)
+    write_metrics_csv(tmp_path / "metrics.csv", summary)
     with open(tmp_path / "metrics.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     names = [(row["case"], row["structure"]) for row in rows]
     assert names[:7] == [(c, s) for c in "abc" for s in ("liver", "spleen")] + [("d", "liver")]
     assert names[7:] == [("e", "liver"), ("e", "spleen")]
-    assert {row["empty_policy"] for row in rows} == {EMPTY_POLICY}
+    assert {row["empty_policy"] for row in rows} == {POLICY}
     by_name = dict(zip(names, rows, strict=True))
     assert (by_name["b", "liver"]["dice"], by_name["b", "liver"]["volume_reference"]) == ("0.5", "1.0")
     assert (by_name["a", "spleen"]["dice"], by_name["a", "spleen"]["empty"]) == ("", "both")

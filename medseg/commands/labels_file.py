@@ -1,0 +1,61 @@
+"""labels.json beside answers: which value is which structure, how references were read, and how to score them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medseg.errors import DataError
+from medseg.files import write_json
+from medseg.io import AS_STORED
+from medseg.labels import Labels
+from medseg.schema import Plan
+from medseg.sections import Reading, Scoring
+
+NAME = "labels.json"
+_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is known about a folder of answers."""
+
+    labels: Labels
+    reading: Reading = AS_STORED
+    scoring: Scoring = field(default_factory=Scoring)
+
+
+def write_labels_file(folder: Path, plan: Plan) -> None:
+    """Write it into a folder of answers that a plan's model gave."""
+    content = {
+        "schema_version": _VERSION,
+        "names": plan.labels.written_values,
+        "labels": plan.labels.model_dump(mode="json"),
+        "reading": plan.data.reading.model_dump(mode="json"),
+        "scoring": plan.scoring.model_dump(mode="json"),
+    }
+    write_json(folder / NAME, content)
+
+
+def read_labels_file(folder: Path) -> Answers | None:
+    """What it says; None where there is none.
+
+    Raises:
+        DataError: it is there and does not say what it should.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Answers(
+            Labels.model_validate(content["labels"]),
+            Reading.model_validate(content.get("reading", {})),
+            Scoring.model_validate(content.get("scoring", {})),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # ValidationError is a ValueError
+        raise DataError(
+            f"{path} does not declare labels: {' '.join(str(error).split()) or type(error).__name__}.",
+            "Expected what medseg predict writes; without the file, the data set's declaration is taken.",
+        ) from None

@@ -1,0 +1,73 @@
+"""What a score is where a structure is empty on one side or on both: data, so that it can be written beside the scores.
+
+Every peer decides this differently, and the mean over cases depends on it: a policy has a name, and `describe` says it
+in words for every output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Empty = Literal["", "both", "reference", "prediction"]
+"""Which side lacks a structure; "" for neither."""
+
+DIAGONAL: Literal["diagonal"] = "diagonal"
+"""The length of the image's diagonal: the largest distance that there can be."""
+
+
+@dataclass(frozen=True)
+class EmptyPolicy:
+    """Scores that stand in for those that are not defined; None leaves them undefined.
+
+    An undefined score is not in the mean; how many there are is always counted.
+
+    Attributes:
+        name: what it is asked for by.
+        both_overlap: Dice, IoU, NSD, lesion F1 and lesion Dice where neither side has the structure.
+        one_overlap: of these where one side has it.
+        both_distance_mm, one_distance_mm: likewise HD, HD95 and ASSD.
+    """
+
+    name: str
+    both_overlap: float | None
+    one_overlap: float
+    both_distance_mm: float | None
+    one_distance_mm: float | Literal["diagonal"] | None
+
+    def overlap(self, value: float | None, empty: Empty) -> float | None:
+        """An overlap score under this policy; `value` counts where neither side is empty."""
+        return value if not empty else self.both_overlap if empty == "both" else self.one_overlap
+
+    def distance(self, value_mm: float | None, empty: Empty, diagonal_mm: float) -> float | None:
+        """A distance under this policy; `value_mm` counts where neither side is empty."""
+        if not empty:
+            return value_mm
+        stand_in = self.both_distance_mm if empty == "both" else self.one_distance_mm
+        return diagonal_mm if stand_in == DIAGONAL else stand_in
+
+    def describe(self) -> str:
+        """The policy as a sentence."""
+        both = _words(self.both_overlap, self.both_distance_mm)
+        one = _words(self.one_overlap, self.one_distance_mm)
+        return f"empty structures ({self.name}): both sides empty: {both}; one side empty: {one}"
+
+
+def _words(overlap: float | None, distance: float | Literal["diagonal"] | None) -> str:
+    if overlap is None and distance is None:
+        return "not in the mean, counted"
+    overlaps = "overlaps not in the mean, counted" if overlap is None else f"overlaps {overlap:g}"
+    if distance is None:
+        return f"{overlaps}, distances not in the mean, counted"
+    return f"{overlaps}, distances {'the diagonal of the image' if distance == DIAGONAL else f'{distance:g} mm'}"
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        EmptyPolicy("default", None, 0.0, None, None),
+        EmptyPolicy("brats", 1.0, 0.0, 0.0, DIAGONAL),  # BraTS 2021: 373.13 mm is the diagonal of its images
+        EmptyPolicy("isles", 1.0, 0.0, None, None),  # ISLES 2022: an empty answer to an empty reference is right
+    )
+}
+"""Policies by name: medseg's own, and those of challenges."""

@@ -1,0 +1,125 @@
+"""Scores in files: metrics.json and metrics.csv.
+
+metrics.json (null stands for "not defined", there is no NaN):
+
+    schema_version  2
+    empty_policy    what happens where a structure is empty
+    interval        how intervals were made; low and high are its bounds
+    rules           how lesions and the like were counted
+    measures        {measure: title, unit, better, definition}
+    overall         cases, measures {measure: mean, low, high} (mean over cases of each structure, then structures),
+                    miou, miou_definition, miou_cases
+    structures      {name: n_annotated, n_both_empty, n_reference_empty, n_prediction_empty, volume_unit,
+                    measures {measure: n, n_groups, mean, median, q1, q3, minimum, maximum, low, high}}
+    confusion       values [name or value], voxels [[count]]: reference by prediction, over the cases annotated in full
+    cases           [{case, patient, volume_unit, structures {name: measure values, tp, fp, fn, tn, empty}}]
+    failed          {case: why it has no score}
+    without_prediction, without_reference   [case], left out and named
+
+Lengths are in mm and volumes in ml; where `volume_unit` is "pixels" the spacing is unknown, and they are in pixels
+and voxels. metrics.csv has one row per case and structure with the same figures; a failed case has rows without.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medseg.evaluation.score import MEASURES
+from medseg.evaluation.statistics import METHOD
+from medseg.evaluation.summary import CaseScore, Summary
+from medseg.files import write_json, write_text
+from medseg.labels import Labels
+
+SCHEMA_VERSION = 2
+_COUNTS = ("tp", "fp", "fn", "tn")
+_DIGITS = 9
+
+
+def write_metrics_json(path: Path, summary: Summary, labels: Labels) -> None:
+    """Write `metrics.json` atomically."""
+    write_json(path, metrics_document(summary, labels))
+
+
+def metrics_document(summary: Summary, labels: Labels) -> dict[str, Any]:
+    """What `metrics.json` holds."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "empty_policy": summary.policy.describe(),
+        "interval": METHOD,
+        "rules": list(summary.rules),
+        "measures": {name: asdict(MEASURES[name]) for name in summary.measures},
+        "overall": {
+            "cases": len(summary.cases),
+            "measures": {name: _tidy(asdict(overall)) for name, overall in summary.overall.items()},
+            "miou": summary.miou,
+            "miou_definition": summary.miou_definition,
+            "miou_cases": summary.miou_cases,
+        },
+        "structures": {
+            name: {
+                "n_annotated": one.n_annotated,
+                "n_both_empty": one.n_both_empty,
+                "n_reference_empty": one.n_reference_empty,
+                "n_prediction_empty": one.n_prediction_empty,
+                "volume_unit": one.volume_unit,
+                "measures": {measure: _tidy(asdict(figures)) for measure, figures in one.figures.items()},
+            }
+            for name, one in summary.structures.items()
+        },
+        "confusion": {"values": value_names(labels), "voxels": summary.confusion.tolist()},
+        "cases": [
+            {
+                "case": case.case,
+                "patient": case.patient or case.case,
+                "volume_unit": case.volume_unit,
+                "structures": {name: _case_figures(case, name) for name in case.structures},
+            }
+            for case in summary.cases
+        ],
+        "failed": summary.failed,
+        "without_prediction": summary.without_prediction,
+        "without_reference": summary.without_reference,
+    }
+
+
+def write_metrics_csv(path: Path, summary: Summary) -> None:
+    """Write `metrics.csv` atomically: one row per case and structure; undefined figures are left empty."""
+    attributes = sorted({name for case in summary.cases for name in case.attributes})
+    columns = ["case", "patient", "structure", *summary.measures, *_COUNTS, "volume_unit", "empty", *attributes]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*columns, "failed", "empty_policy"], restval="", lineterminator="\n")
+    writer.writeheader()
+    policy = summary.policy.describe()
+    for case in summary.cases:
+        for name in case.structures:
+            row = {"case": case.case, "patient": case.patient or case.case, "structure": name, **case.attributes}
+            figures = _case_figures(case, name)
+            writer.writerow({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy})
+    for failed, reason in summary.failed.items():
+        for name in summary.structures:
+            row = {"case": failed, "structure": name, "failed": " ".join(reason.split()), "empty_policy": policy}
+            writer.writerow(row)
+    write_text(path, text.getvalue())
+
+
+def value_names(labels: Labels) -> list[str]:
+    """What to call each of `Labels.values`: the structure that it alone makes up, else the value itself."""
+    alone = {values[0]: name for name, values in labels.members.items() if len(values) == 1}
+    return ["background", *(alone.get(value, str(value)) for value in labels.values[1:])]
+
+
+def _case_figures(case: CaseScore, name: str) -> dict[str, Any]:
+    score = case.structures[name]
+    counts = {count: getattr(score.overlap, count) for count in _COUNTS}
+    return {**_tidy(case.figures[name]), **counts, "empty": score.empty}
+
+
+def _tidy(figures: dict[str, Any]) -> dict[str, Any]:
+    """Without the rounding errors of an affine's determinant (4.000000000000003)."""
+    return {
+        name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in figures.items()
+    }
