@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from medseg.case import Case
 from medseg.errors import DataError, MedsegError
 from medseg.files import content_hash, saving
-from medseg.io.load import load_case_image, load_case_label
+from medseg.io import files_of
+from medseg.io.load import load_case
 from medseg.labels import IGNORE, Labels
 from medseg.parallel import map_cases
+from medseg.planning.annotation import annotated_mask
 from medseg.preprocessing.volume import prepare
 from medseg.progress import Callback, silent, track
 from medseg.schema import Configuration, Plan
@@ -43,6 +45,7 @@ class Sample:
         label: (z, y, x) int16 indices, `IGNORE` and `OUTSIDE` included.
         locations: for each structure, flat indices of some of its voxels, to centre patches on.
         annotated: for ignore labels, flat indices of annotated voxels; empty where everything is annotated.
+        structures: (structures,) bool, which of them were annotated; None where all were.
     """
 
     case: Case
@@ -50,6 +53,7 @@ class Sample:
     label: torch.Tensor
     locations: tuple[torch.Tensor, ...]
     annotated: torch.Tensor
+    structures: torch.Tensor | None = None
 
 
 def load_samples(
@@ -70,11 +74,11 @@ def load_samples(
             raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
         if path.exists():
             try:
-                return _read(case, path, len(plan.labels.names))
+                return _read(case, path, plan.labels)
             except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
                 path.unlink()
         _make(case, plan, configuration, path)
-        return _read(case, path, len(plan.labels.names))
+        return _read(case, path, plan.labels)
 
     samples: list[Sample] = []
     failed: dict[str, str] = {}
@@ -93,6 +97,7 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
         "format": _FORMAT,
         "orientation": plan.orientation,
         "transpose_forward": plan.transpose_forward,
+        "reading": plan.data.reading.model_dump(mode="json"),
         "labels": plan.labels.model_dump(include={"structures", "background", "ignore"}),
         "intensities": [intensity.model_dump() for intensity in plan.data.intensities],
         "configuration": configuration.model_dump(include=keys),
@@ -101,7 +106,8 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
 
 
 def _key(case: Case, recipe: str) -> str:
-    files = [*case.channels, *([case.label] if case.label else [])]
+    named = [*case.channels, *([case.label] if case.label else [])]
+    files = [file for name in named for file in files_of(name)]
     text = recipe + "".join(content_hash(file) if file.exists() else "missing" for file in files)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -109,8 +115,8 @@ def _key(case: Case, recipe: str) -> str:
 def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> None:
     from safetensors.numpy import save_file
 
-    image = load_case_image(case, len(plan.data.channels))
-    label = plan.labels.encode(load_case_label(case, image).array[0], str(case.label))
+    loaded = load_case(case, len(plan.data.channels), plan.data.reading, plan.labels)
+    image, label = loaded.image, plan.labels.encode(loaded.label.array[0], str(case.label))
     volume = prepare(image, plan, configuration, label)
     assert volume.label is not None
     tensors: dict[str, NDArray] = {
@@ -140,10 +146,17 @@ def _choose(places: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(_LOCATION_SEED).choice(places, count, replace=False))
 
 
-def _read(case: Case, path: Path, structures: int) -> Sample:
+def _read(case: Case, path: Path, labels: Labels) -> Sample:
+    """A sample from its file, which does not depend on the structures that were annotated."""
     from safetensors.torch import load_file
 
     tensors = load_file(path)
-    locations = tuple(tensors[f"locations_{number}"] for number in range(structures))
-    annotated = tensors.get("annotated", torch.empty(0, dtype=torch.int64))
-    return Sample(case, tensors["image"], tensors["label"], locations, annotated)
+    nowhere = torch.empty(0, dtype=torch.int64)
+    known = annotated_mask(case, labels)
+    locations = tuple(
+        tensors[f"locations_{number}"] if known is None or known[number] else nowhere
+        for number in range(len(labels.names))
+    )
+    structures = None if known is None else torch.from_numpy(known)
+    annotated = tensors.get("annotated", nowhere)
+    return Sample(case, tensors["image"], tensors["label"], locations, annotated, structures)

@@ -88,13 +88,13 @@ def resample_label(
             if label.shape[place] == size:
                 reached.append(inside)
                 continue
-            operator = _operator(label.shape[place], size, how.order)[:, inside]
-            rows = operator.any(1).nonzero()[:, 0].tolist()
+            matrix = spline_matrix(label.shape[place], size, how.order)[:, inside]
+            rows = matrix.any(1).nonzero()[:, 0].tolist()
             reached.append(slice(rows[0], rows[-1] + 1) if rows else slice(0))
-            part = torch.tensordot(operator[reached[-1]], part, dims=([1], [place + 1])).movedim(0, place + 1)
+            part = torch.tensordot(matrix[reached[-1]], part, dims=([1], [place + 1])).movedim(0, place + 1)
         result[tuple(reached)][part[0].numpy() >= _HALF] = value
     if axis is not None:
-        result = np.take(result, _nearest(label.shape[axis], shape[axis]).numpy(), axis=axis)
+        result = np.take(result, nearest_voxels(label.shape[axis], shape[axis]).numpy(), axis=axis)
     return result
 
 
@@ -104,23 +104,23 @@ def _along(data: torch.Tensor, axis: int, size: int, order: int) -> torch.Tensor
     if present == size:
         return data
     if order == 0:
-        return data.index_select(axis + 1, _nearest(present, size).to(data.device))
-    operator = _operator(present, size, order).to(data)
-    return torch.tensordot(operator, data, dims=([1], [axis + 1])).movedim(0, axis + 1)
+        return data.index_select(axis + 1, nearest_voxels(present, size).to(data.device))
+    matrix = spline_matrix(present, size, order).to(data)
+    return torch.tensordot(matrix, data, dims=([1], [axis + 1])).movedim(0, axis + 1)
 
 
-@lru_cache(maxsize=64)
-def _operator(present: int, size: int, order: int) -> torch.Tensor:
+@lru_cache(maxsize=16)
+def spline_matrix(present: int, size: int, order: int) -> torch.Tensor:
     """(size, present) float64 matrix that resizes a line of voxels."""
     unit = np.eye(present)
     if order == 0:
-        return torch.from_numpy(unit[_nearest(present, size).numpy()])
+        return torch.from_numpy(unit[nearest_voxels(present, size).numpy()])
     lines = [ndimage.zoom(row, size / present, order=order, mode="nearest", grid_mode=True) for row in unit]
     return torch.from_numpy(np.stack(lines, axis=1))
 
 
 @lru_cache(maxsize=512)
-def _nearest(present: int, size: int) -> torch.Tensor:
+def nearest_voxels(present: int, size: int) -> torch.Tensor:
     """Index of the nearest of `present` voxels for each of `size`, ties upward as in `scipy.ndimage`."""
     position = present / size * (np.arange(size) + 0.5) - 0.5
     return torch.from_numpy(np.clip(np.floor(position + 0.5), 0, present - 1).astype(np.int64))

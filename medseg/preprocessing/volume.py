@@ -1,4 +1,4 @@
-"""One case from its own grid to the network's, and back: both directions live here and nowhere else.
+"""One case from its own grid to the network's; `restore` is the way back.
 
 Order as in nnU-Net v2 (`default_preprocessor.py`): axis order, crop to nonzero, normalize, resample.
 """
@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from medseg.errors import DataError
 from medseg.image import Image, Orientation, nonzero_box
-from medseg.labels import Labels
-from medseg.preprocessing.normalize import normalize
-from medseg.preprocessing.resample import resample_image, resample_label, resampled_shape, separate_axis
-from medseg.schema import Configuration, Plan
+from medseg.preprocessing.blocks import Read, resample_blocks
+from medseg.preprocessing.normalize import scaling
+from medseg.preprocessing.resample import resample_label, resampled_shape, separate_axis
+from medseg.schema import Configuration, Normalization, Plan
 from medseg.sections import Intensity
 
 OUTSIDE = -2
@@ -40,6 +39,25 @@ class Geometry:
         """Voxels of the nonzero box."""
         return tuple(part.stop - part.start for part in self.box)
 
+    @property
+    def network_shape(self) -> tuple[int, ...]:
+        """Voxels of the network's grid."""
+        return resampled_shape(self.cropped_shape, self.spacing_mm, self.network_spacing_mm)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Voxels (z, y, x) of the scan as it is stored."""
+        return self.stored(np.broadcast_to(np.uint8(0), (1, *self.turned_shape))).shape[1:]
+
+    def turn(self, array: NDArray) -> NDArray:
+        """A view of an array (channel, z, y, x) as stored, with its axes as the network has them."""
+        return _turn(array, self.orientation, self.transpose)
+
+    def stored(self, array: NDArray) -> NDArray:
+        """A view the other way."""
+        back = np.argsort(self.transpose)
+        return self.orientation.invert(array.transpose(0, *(int(axis) + 1 for axis in back)))
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -50,12 +68,52 @@ class Volume:
     geometry: Geometry
 
 
-def prepare(image: Image, plan: Plan, configuration: Configuration, label: NDArray[np.int16] | None = None) -> Volume:
+def prepare(
+    image: Image,
+    plan: Plan,
+    configuration: Configuration,
+    label: NDArray[np.int16] | None = None,
+    also_content: NDArray[np.bool_] | None = None,
+) -> Volume:
     """Bring a scan, and its label indices (z, y, x) if given, to the grid of a configuration.
+
+    `also_content` marks voxels (z, y, x) that count as content where a channel is normalized within it, zero or not.
 
     Raises:
         DataError: the scan does not suit the plan.
     """
+    _check_fits(image, plan)
+    orientation = Orientation.of(image) if plan.orientation == "canonical" else Orientation()
+    transpose = (plan.transpose_forward[0], plan.transpose_forward[1], plan.transpose_forward[2])
+    turned = _turn(image.array, orientation, transpose)
+    spacing_stored = orientation.permute(image.spacing_mm)
+    spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
+    box = nonzero_box(turned)
+    masked = any(how.nonzero_only for how in configuration.normalization)
+    nonzero = content_of(turned[(slice(None), *box)]) if masked else None
+    if nonzero is not None and also_content is not None:
+        nonzero = nonzero | _turn(also_content[None], orientation, transpose)[0][box]
+    target = network_spacing(spacing, configuration)
+    geometry = Geometry(orientation, transpose, turned.shape[1:], box, spacing, target)
+    cropped = turned[(slice(None), *geometry.box)]
+    shape = resampled_shape(cropped.shape[1:], spacing, target)
+    axis = separate_axis(spacing, target, configuration.resample_image.separate_axis)
+    resampled = np.empty((len(cropped), *shape), dtype=np.float32)
+    for channel, intensity, how, out in zip(
+        cropped, _intensities(plan), configuration.normalization, resampled, strict=True
+    ):
+        read = _reader(channel, how, intensity, nonzero)
+        resample_blocks(read, channel.shape, out, configuration.resample_image, axis)
+    if label is not None:
+        label = _turn(label[None], orientation, transpose)[0][geometry.box]
+        if nonzero is not None:
+            label = np.where((label == 0) & ~nonzero, np.int16(OUTSIDE), label)
+        axis = separate_axis(spacing, target, configuration.resample_label.separate_axis)
+        label = np.ascontiguousarray(resample_label(label, shape, configuration.resample_label, axis))
+    return Volume(resampled, label, geometry)
+
+
+def _check_fits(image: Image, plan: Plan) -> None:
     if image.array.shape[0] != len(plan.data.channels):
         raise DataError(
             f"The image has {image.array.shape[0]} channels; the plan has {len(plan.data.channels)}: "
@@ -67,48 +125,6 @@ def prepare(image: Image, plan: Plan, configuration: Configuration, label: NDArr
             f"The model was made for scans measured {there}; this one is measured {here}.",
             "Convert it to a format like that of the training scans.",
         )
-    orientation = Orientation.of(image) if plan.orientation == "canonical" else Orientation()
-    transpose = (plan.transpose_forward[0], plan.transpose_forward[1], plan.transpose_forward[2])
-    turned = _turn(image.array, orientation, transpose)
-    spacing_stored = orientation.permute(image.spacing_mm)
-    spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
-    box = nonzero_box(turned)
-    masked = any(how.nonzero_only for how in configuration.normalization)
-    nonzero = _filled_mask(turned, box) if masked else None
-    target = network_spacing(spacing, configuration)
-    geometry = Geometry(orientation, transpose, turned.shape[1:], box, spacing, target)
-    cropped = turned[(slice(None), *geometry.box)]
-    intensities: list[Intensity | None] = list(plan.data.intensities) or [None] * len(plan.data.channels)
-    normalized = np.stack(
-        [
-            normalize(channel, how, intensity, nonzero)
-            for channel, how, intensity in zip(cropped, configuration.normalization, intensities, strict=True)
-        ]
-    )
-    shape = resampled_shape(normalized.shape[1:], spacing, target)
-    axis = separate_axis(spacing, target, configuration.resample_image.separate_axis)
-    resampled = resample_image(torch.from_numpy(normalized), shape, configuration.resample_image, axis)
-    if label is not None:
-        label = _turn(label[None], orientation, transpose)[0][geometry.box]
-        if nonzero is not None:
-            label = np.where((label == 0) & ~nonzero, np.int16(OUTSIDE), label)
-        axis = separate_axis(spacing, target, configuration.resample_label.separate_axis)
-        label = np.ascontiguousarray(resample_label(label, shape, configuration.resample_label, axis))
-    return Volume(resampled.contiguous().numpy(), label, geometry)
-
-
-def restore(logits: torch.Tensor, geometry: Geometry, labels: Labels, configuration: Configuration) -> NDArray:
-    """(outputs, z, y, x) logits on the network's grid to written label values (z, y, x) on the scan's own grid.
-
-    Voxels outside the nonzero box are background.
-    """
-    how = configuration.resample_logits
-    axis = separate_axis(geometry.network_spacing_mm, geometry.spacing_mm, how.separate_axis)
-    full = resample_image(logits.float(), geometry.cropped_shape, how, axis)
-    turned = np.full(geometry.turned_shape, labels.background, dtype=labels.dtype)
-    turned[geometry.box] = labels.decide(full).cpu().numpy().astype(labels.dtype)
-    back = np.argsort(geometry.transpose)
-    return np.ascontiguousarray(geometry.orientation.invert(turned.transpose(*back)[None])[0])
 
 
 def network_spacing(spacing: Sequence[float], configuration: Configuration) -> tuple[float, float, float]:
@@ -122,8 +138,43 @@ def _turn(array: NDArray, orientation: Orientation, transpose: tuple[int, int, i
     return orientation.apply(array).transpose(0, *(axis + 1 for axis in transpose))
 
 
-def _filled_mask(array: NDArray, box: tuple[slice, slice, slice]) -> NDArray[np.bool_]:
-    """Voxels of the box that are not zero in every channel, and the holes among them; holes never change the box."""
+def _intensities(plan: Plan) -> list[Intensity | None]:
+    """Statistics of each channel, None where the plan has none."""
+    return list(plan.data.intensities) or [None] * len(plan.data.channels)
+
+
+def _reader(
+    channel: NDArray, how: Normalization, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None
+) -> Read:
+    """Boxes of a channel (z, y, x), normalized."""
+    scheme = scaling(channel, how, intensity, nonzero)
+
+    def read(box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+        values = channel[box].astype(np.float32, order="C")
+        scheme.apply(values)
+        if how.nonzero_only and nonzero is not None:
+            values[~nonzero[box]] = 0
+        return values
+
+    return read
+
+
+def content_of(cropped: NDArray) -> NDArray[np.bool_]:
+    """Voxels (z, y, x) that are not zero in every channel, and the holes among them: what no zero joins to the border.
+
+    Steps lead across faces, as in `scipy.ndimage.binary_fill_holes`, which walks in from the border and is slower.
+    """
     from scipy import ndimage
 
-    return ndimage.binary_fill_holes((array[(slice(None), *box)] != 0).any(axis=0))
+    content = cropped[0] != 0
+    for channel in cropped[1:]:
+        content |= channel != 0
+    if content.all():
+        return content
+    zeros, count = ndimage.label(~content)
+    outside = np.zeros(count + 1, dtype=bool)
+    for axis in range(3):
+        for face in (0, -1):
+            outside[np.unique(np.take(zeros, face, axis=axis))] = True
+    outside[0] = False
+    return ~outside[zeros]

@@ -1,6 +1,7 @@
 """Preprocessed cases on disk: made once, found again, and made anew when anything they depend on changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,19 @@ def test_regions_have_the_voxels_of_all_their_values(tmp_path: Path, case: Case)
     regions = {"structures": {"all": [1, 2], "two": 2}, "activation": "sigmoid", "region_values": [1, 2]}
     (sample,) = load([case], make_plan(labels=regions), tmp_path / "cache")
     assert [len(places) for places in sample.locations] == [28, 4]
+
+
+def test_partly_labelled_cases_share_the_file_and_hide_what_was_not_annotated(tmp_path: Path, case: Case) -> None:
+    (whole,) = load([case], make_plan(), tmp_path / "cache")
+    (partly,) = load([replace(case, annotated=("two",))], make_plan(), tmp_path / "cache")
+    (listed,) = load([replace(case, annotated=("two", "one"))], make_plan(), tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert whole.structures is None
+    assert listed.structures is None
+    assert partly.structures is not None
+    assert partly.structures.tolist() == [False, True]
+    assert [len(places) for places in partly.locations] == [0, 4]
+    assert torch.equal(partly.label, whole.label)
 
 
 def test_large_structures_keep_ten_thousand_places_and_one_percent(tmp_path: Path, save_nifti: SaveNifti) -> None:

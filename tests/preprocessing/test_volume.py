@@ -13,7 +13,8 @@ from medseg.errors import DataError
 from medseg.image import Image, Orientation
 from medseg.io import read_image
 from medseg.labels import Labels
-from medseg.preprocessing.volume import OUTSIDE, prepare, restore
+from medseg.preprocessing.restore import restore
+from medseg.preprocessing.volume import OUTSIDE, prepare
 from medseg.schema import Plan
 
 ORIENTATIONS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
@@ -73,7 +74,7 @@ def test_there_and_back_is_exact_without_resampling(mode: str, axes: tuple[int, 
         assert volume.label is not None
         assert sorted(volume.image.shape[1:]) == [3, 6, 8]
         assert volume.image.shape[1:] == volume.label.shape
-        answer = restore(logits_of(volume.label, labels), volume.geometry, labels, configuration)
+        answer = restore([logits_of(volume.label, labels)], volume.geometry, labels, configuration)
         np.testing.assert_array_equal(answer, np.array(labels.values)[label])
         assert answer.dtype == np.uint8
 
@@ -108,7 +109,7 @@ def test_there_and_back_nearly_is_the_label_with_resampling(spacing: tuple[float
     assert volume.image.shape[1:] == tuple(
         round(n * mm) for n, mm in zip((44, 14, 40), (spacing[2], *spacing[:2]), strict=True)
     )
-    answer = restore(logits_of(volume.label, LABELS), volume.geometry, LABELS, configuration)
+    answer = restore([logits_of(volume.label, LABELS)], volume.geometry, LABELS, configuration)
     for index, value in enumerate(LABELS.values):
         mine, reference = answer == value, label == index
         assert 2 * (mine & reference).sum() / (mine.sum() + reference.sum()) > 0.94
@@ -135,7 +136,7 @@ def test_answers_from_coarse_slices_are_not_mixed(network_mm: float, slices: lis
     logits = torch.zeros(3, 2, 3, 3)
     logits[1] = torch.tensor([9.0, -1.0])[:, None, None]
     logits[2] = -99
-    answer = restore(logits, volume.geometry, LABELS, configuration)
+    answer = restore([logits], volume.geometry, LABELS, configuration)
     assert answer[:, 1, 1].tolist() == slices
 
 

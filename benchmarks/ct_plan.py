@@ -1,0 +1,121 @@
+"""The plan of a made-up CT model, for benchmarks: CT normalization, cubic resampling, nnU-Net's defaults elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medseg.plan_file import validate_plan
+from medseg.schema import Plan
+
+NAME = "3d_fullres"
+INTENSITY = {
+    "mean": 40.0,
+    "median": 40.0,
+    "std": 130.0,
+    "min": -1024.0,
+    "max": 3071.0,
+    "percentile_00_5": -800.0,
+    "percentile_99_5": 300.0,
+}
+_AUGMENTATION = {
+    "rotation_probability": 0.2,
+    "scaling_probability": 0.2,
+    "scaling_range": [0.7, 1.4],
+    "noise_probability": 0.1,
+    "noise_std": [0.0, 0.1],
+    "blur_probability": 0.1,
+    "blur_sigma_voxels": [0.5, 1.0],
+    "brightness_probability": 0.15,
+    "brightness_factor": [0.75, 1.25],
+    "contrast_probability": 0.15,
+    "contrast_factor": [0.75, 1.25],
+    "low_resolution_probability": 0.25,
+    "low_resolution_zoom": [0.5, 1.0],
+    "gamma_probability": 0.3,
+    "gamma_inverted_probability": 0.1,
+    "gamma_range": [0.7, 1.5],
+}
+_TRAINING = {
+    "steps": 1,
+    "optimizer": "adamw",
+    "learning_rate": 0.001,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "schedule": "poly",
+    "gradient_clip": 12.0,
+    "foreground_fraction": 0.33,
+    "deep_supervision": True,
+    "dice_weight": 1.0,
+    "cross_entropy_weight": 1.0,
+    "average_weights": 0.0,
+    "precision": "auto",
+    "validations": 1,
+    "validation_cases": 1,
+    "seed": 0,
+    "augmentation": _AUGMENTATION,
+}
+
+
+def network_values(features: list[int]) -> dict[str, Any]:
+    """A plain U-Net of these widths: one convolution a stage, halved from stage to stage."""
+    stages = len(features)
+    return {
+        "name": "plain_unet",
+        "features": features,
+        "kernels": [[3, 3, 3]] * stages,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+        "blocks": [1] * stages,
+        "decoder_convolutions": [1] * (stages - 1),
+    }
+
+
+def ct_plan(classes: int = 105, spacing_mm: float = 1.5, patch: int = 128, features: list[int] | None = None) -> Plan:
+    """A plan of `classes` outputs, background among them."""
+    names = [f"structure_{number}" for number in range(1, classes)]
+    configuration = {
+        "spacing_mm": [spacing_mm] * 3,
+        "median_shape_voxels": [300.0, 273.0, 273.0],
+        "patch_voxels": [patch] * 3,
+        "batch_size": 2,
+        "batch_dice": False,
+        "normalization": [{"scheme": "ct"}],
+        "resample_image": {"order": 3, "order_across": 0, "separate_axis": None},
+        "resample_label": {"order": 1, "order_across": 0, "separate_axis": None},
+        "resample_logits": {"order": 1, "order_across": 0, "separate_axis": None},
+        "rotation_degrees": [30.0, 30.0, 30.0],
+        "in_plane_only": False,
+        "mirror_axes": [0, 1, 2],
+        "network": network_values(features or [8, 16, 32]),
+    }
+    values = {
+        "schema_version": 1,
+        "name": "ct",
+        "made_by": "a benchmark",
+        "request": {"planner": "default", "memory_gb": None, "preset": "gpu", "options": {}},
+        "data": {
+            "folder": "data",
+            "layout": "pairs",
+            "dimensions": 3,
+            "channels": ["CT"],
+            "cases": 1,
+            "patient_pattern": None,
+            "spacing_known": True,
+            "intensities": [INTENSITY],
+            "structure_cases": dict.fromkeys(names, 1),
+            "structure_volume": dict.fromkeys(names, 1.0),
+        },
+        "labels": {"structures": {name: number for number, name in enumerate(names, start=1)}},
+        "orientation": "stored",
+        "transpose_forward": [0, 1, 2],
+        "default_configuration": NAME,
+        "configurations": {NAME: configuration},
+        "training": _TRAINING,
+        "inference": {
+            "step_fraction": 0.5,
+            "gaussian_sigma_fraction": 0.125,
+            "mirror": False,
+            "precision": "auto",
+            "tile_batch": 1,
+        },
+    }
+    return validate_plan(values, {}, "the benchmark's plan")

@@ -1,0 +1,245 @@
+"""`cells.choose_planes` for large volumes on a CPU, in loops that numba compiles; imported only where they run.
+
+Logits lie output after output, so whatever needs all outputs of a voxel, as a mixed cell does, strides through memory.
+The voxels that mixed cells read are therefore copied first, a row at a time, such that the outputs of a voxel lie
+together; all that follows runs along the outputs. Operations and their order are those of `cells`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numba.extending
+import numpy as np
+import torch
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from medseg.labels import Labels
+from medseg.preprocessing.interpolate import Resize
+from medseg.preprocessing.windows import Window
+
+_BLOCK = 4096  # voxels whose largest logits stay in the processor's first cache
+_LANES = 16  # float32 numbers that a processor handles at once: outputs are filled up to a multiple
+_NOWHERE = 1 << 30
+_NEVER = np.float32(-1e38)  # the logit of an output that is not there: loses, and stays finite
+
+
+def choose_planes(window: Window, planes: range, resize: Resize, labels: Labels) -> NDArray[np.int16]:
+    """(planes, y, x): as `cells.choose_planes`, to the bit; for logits on a CPU."""
+    logits = window.logits if window.logits.stride(3) == 1 else window.logits.contiguous()
+    lines = (resize.reads(0).part(planes, window.first), resize.reads(1), resize.reads(2))
+    reads = tuple((line.lower, line.upper, line.share) for line in lines)
+    chosen = np.empty((len(planes), *resize.size[1:]), np.int16)
+    _choose((_flat(logits), logits.stride()[:3], tuple(logits.shape)), reads, labels.activation == "softmax", chosen)
+    return chosen
+
+
+def _flat(logits: torch.Tensor) -> NDArray:
+    """All the memory that the logits lie in, as one line that begins with the first of them; halves as their bits."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(logits.shape, logits.stride(), strict=True))
+    line = torch.as_strided(logits, (extent,), (1,))
+    match logits.dtype:
+        case torch.float16:
+            return line.view(torch.int16).numpy()
+        case torch.bfloat16:
+            return line.view(torch.int16).numpy().view(np.uint16)
+        case _:
+            return line.numpy()
+
+
+def _compiled(function: Callable) -> Any:
+    """The function, compiled when it is first called and kept on disk for the next process.
+
+    Without "fastmath": sums and products keep their order and their rounding.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError:  # there is no folder that could be written to
+        return numba.njit(function, **options)
+
+
+def _generate_to_float(_: Any, value: Any) -> Any:
+    """float32 of a stored logit: int16 holds the bits of a float16, uint16 those of a bfloat16."""
+
+    def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (bits,) = arguments
+        if signature.args[0] == numba.types.int16:
+            return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+        if signature.args[0] == numba.types.uint16:
+            wide = builder.zext(bits, ir.IntType(32))
+            return builder.bitcast(builder.shl(wide, ir.Constant(ir.IntType(32), 16)), ir.FloatType())
+        return bits
+
+    return numba.types.float32(value), generate
+
+
+def _generate_larger(_: Any, one: Any, other: Any) -> Any:
+    """The larger of two numbers, neither of them NaN; a search for the largest turns to vectors only if told that."""
+
+    def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        flags = ("nnan", "nsz")
+        return builder.select(builder.fcmp_ordered(">", *arguments, flags=flags), *arguments, flags=flags)
+
+    return numba.types.float32(one, other), generate
+
+
+_to_float: Any = numba.extending.intrinsic(_generate_to_float)
+_larger: Any = numba.extending.intrinsic(_generate_larger)
+
+# In the loops below `logits` is (a line of memory; the distances in it of outputs, planes and rows; the numbers of
+# outputs, planes, rows and columns), and a line of `Reads` is (lower, upper, share).
+
+
+@_compiled
+def _know(logits: Any, plane: int, softmax: bool, top: NDArray[np.float32], known: NDArray[np.int16]) -> None:
+    """The answer at every voxel of a plane of the network's grid, into `known`, row after row."""
+    flat, strides, sizes = logits
+    length = sizes[2] * sizes[3] if strides[2] == sizes[3] else sizes[3]
+    for first in range(0, known.size, length):
+        start = plane * strides[1] + first // sizes[3] * strides[2]
+        for left in range(0, length, top.size):
+            answer = known[first + left : first + min(left + top.size, length)]
+            answer[:] = 0
+            top[:] = -np.inf
+            for output in range(sizes[0]):
+                line = flat[start + left + output * strides[0] :]
+                if softmax:
+                    for i in range(answer.size):
+                        value = _to_float(line[i])
+                        better = value > top[i]
+                        top[i] = value if better else top[i]
+                        answer[i] = np.int16(output) if better else answer[i]
+                else:
+                    for i in range(answer.size):
+                        answer[i] = np.int16(output + 1) if _to_float(line[i]) > 0 else answer[i]
+
+
+@_compiled
+def _agree(first: Any, second: Any, third: Any, fourth: Any, agreed: NDArray[np.int16]) -> Any:
+    """Where four rows of answers agree, that answer, else MIXED; and whether one answer fills the row."""
+    one = True
+    for i in range(agreed.size):
+        same = (first[i] == second[i]) & (first[i] == third[i]) & (first[i] == fourth[i])
+        agreed[i] = first[i] if same else np.int16(-1)
+        one &= agreed[i] == agreed[0]
+    return one and agreed[0] >= 0
+
+
+@_compiled
+def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted: NDArray[np.bool_]) -> Any:
+    """A row of the network's answers to the new voxels; how many are MIXED, and which columns these read."""
+    lower, upper, _ = x
+    mixed = 0
+    for i in range(answer.size):
+        left, right = agreed[lower[i]], agreed[upper[i]]
+        answer[i] = left if left == right else np.int16(-1)
+        mixed += answer[i] < 0
+    if mixed > 0:
+        wanted[:] = False
+        for i in range(answer.size):
+            if answer[i] < 0:
+                wanted[lower[i]] = wanted[upper[i]] = True
+    return mixed
+
+
+@_compiled
+def _gather(logits: Any, row: int, z: Any, columns: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+    """Logits of some columns of a row, between the planes that `z` reads, into `values` (column, output)."""
+    flat, strides, sizes = logits
+    lower, upper, share = z
+    rest = np.float32(1) - share
+    for output in range(sizes[0]):
+        start = row * strides[2] + output * strides[0]
+        low, high = flat[start + lower * strides[1] :], flat[start + upper * strides[1] :]
+        if share == 0:
+            for i in columns:
+                values[i, output] = _to_float(low[i])
+        else:
+            for i in columns:
+                values[i, output] = _to_float(low[i]) * rest + _to_float(high[i]) * share
+
+
+@_compiled
+def _mix(low: Any, high: Any, share: Any, values: NDArray[np.float32]) -> None:
+    """All outputs between two voxels, into `values`."""
+    rest = np.float32(1) - share
+    for output in range(values.size):
+        values[output] = low[output] * rest + high[output] * share
+
+
+@_compiled
+def _winner(values: NDArray[np.float32], softmax: bool) -> Any:
+    """What `Labels.choose` says of the outputs of a voxel. Two simple loops are faster here than one that does more."""
+    if not softmax:
+        last: Any = np.int32(0)
+        for output in range(values.size):
+            here = np.int32(output + 1) if values[output] > 0 else np.int32(0)
+            last = here if here > last else last
+        return last
+    most = values[0]
+    for output in range(values.size):
+        most = _larger(values[output], most)
+    first: Any = np.int32(values.size)
+    for output in range(values.size):
+        here = np.int32(output) if values[output] == most else np.int32(_NOWHERE)
+        first = here if here < first else first
+    return first
+
+
+@_compiled
+def _list(wanted: NDArray[np.bool_], held: NDArray[np.int64], identity: int, found: NDArray[np.int64]) -> Any:
+    """The wanted columns that do not hold the row with this identity yet, now marked as if they did; how many."""
+    count = 0
+    for column in range(wanted.size):
+        if wanted[column] and held[column] != identity:
+            held[column] = identity
+            found[count] = column
+            count += 1
+    return count
+
+
+@_compiled
+def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -> None:
+    """See `choose_planes`."""
+    _, _, sizes = logits
+    z, y, x = reads
+    width, columns = -(-sizes[0] // _LANES) * _LANES, sizes[3]
+    top, values = np.empty(_BLOCK, np.float32), np.empty(width, np.float32)
+    # of two neighbouring planes or rows of the network's grid, the even one lies in place 0, the odd one in place 1
+    known, known_planes = np.empty((2, sizes[2], columns), np.int16), np.empty(2, np.int64)
+    rows, rows_held = np.empty((2, columns, width), np.float32), np.empty((2, columns), np.int64)
+    line, agreed = np.empty((columns, width), np.float32), np.empty(columns, np.int16)
+    wanted, found = np.empty(columns, np.bool_), np.empty(columns, np.int64)
+    rows[:], rows_held[:], known_planes[:] = _NEVER, -1, -1
+    uniform = False
+    for plane in range(chosen.shape[0]):
+        here = (z[0][plane], z[1][plane], z[2][plane])
+        for one in here[:2]:
+            if known_planes[one & 1] != one:
+                _know(logits, one, softmax, top, known[one & 1].reshape(-1))
+                known_planes[one & 1] = one
+        front, back = known[here[0] & 1], known[here[1] & 1]
+        for row in range(chosen.shape[1]):
+            answer, up, down = chosen[plane, row], y[0][row], y[1][row]
+            if row == 0 or up != y[0][row - 1] or down != y[1][row - 1]:
+                uniform = _agree(front[up], front[down], back[up], back[down], agreed)
+            if uniform:
+                answer[:] = agreed[0]
+                continue
+            if _spread(agreed, x, answer, wanted) == 0:
+                continue
+            for one in (up, down):
+                count = _list(wanted, rows_held[one & 1], plane * sizes[2] + one, found)
+                _gather(logits, one, here, found[:count], rows[one & 1])
+            for column in range(columns):
+                if wanted[column]:
+                    _mix(rows[up & 1, column], rows[down & 1, column], y[2][row], line[column])
+            for i in range(answer.size):
+                if answer[i] < 0:
+                    _mix(line[x[0][i]], line[x[1][i]], x[2][i], values)
+                    winner = _winner(values, softmax)
+                    answer[i] = winner if winner <= sizes[0] - softmax else 0  # only of NaN none is the largest

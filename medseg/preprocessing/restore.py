@@ -1,0 +1,86 @@
+"""From logits on the network's grid back to the scan's own grid, as they come and without ever holding them there.
+
+Why the answer is exact: see `cells`. Nothing here is as large as outputs times the scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medseg.labels import Labels
+from medseg.preprocessing.cells import answer_window
+from medseg.preprocessing.dense import dense_blocks
+from medseg.preprocessing.interpolate import Resize
+from medseg.preprocessing.resample import separate_axis
+from medseg.preprocessing.volume import Geometry
+from medseg.preprocessing.windows import windows
+from medseg.schema import Configuration
+
+Sink = Callable[[int, torch.Tensor], None]
+"""Takes the first plane and the logits (outputs, planes, y, x) float32 of some planes of `Geometry.box`, in order."""
+
+
+def restore(
+    slabs: Iterable[torch.Tensor],
+    geometry: Geometry,
+    labels: Labels,
+    configuration: Configuration,
+    sinks: Sequence[Sink] = (),
+) -> NDArray:
+    """Logits on the network's grid to written label values (z, y, x) on the scan's own grid, as it is stored.
+
+    Voxels outside the nonzero box are background.
+
+    Args:
+        slabs: consecutive blocks (outputs, planes, y, x) along the first axis of the network's grid, that together
+            make it up, on any device; each is let go before the next is asked for.
+        sinks: also get the interpolated logits, a few planes at a time; then every voxel is interpolated.
+
+    Raises:
+        ValueError: the slabs do not make up the network's grid.
+    """
+    resize = way_back(geometry, configuration)
+    stored = np.full(geometry.stored_shape, labels.background, labels.dtype)
+    inside = geometry.turn(stored[None])[0][geometry.box]
+    written = np.array(labels.decisions, labels.dtype)
+
+    def put(planes: range, chosen: NDArray[np.integer]) -> None:
+        inside[planes.start : planes.stop] = written[chosen]
+
+    for window in windows(slabs, resize):
+        if resize.convex and not sinks:
+            answer_window(window, resize, labels, put)
+        else:
+            for planes, logits in dense_blocks(window, resize):
+                put(planes, labels.choose(logits).cpu().numpy())
+                for sink in sinks:
+                    sink(planes.start, logits)
+        del window  # and with it the slab, before the next one is made
+    return stored
+
+
+def stream_maps(
+    slabs: Iterable[torch.Tensor], geometry: Geometry, configuration: Configuration, sinks: Sequence[Sink]
+) -> None:
+    """Values on the network's grid, of any meaning, to the sinks, a few planes of the scan's grid at a time.
+
+    Raises:
+        ValueError: the slabs do not make up the network's grid.
+    """
+    resize = way_back(geometry, configuration)
+    for window in windows(slabs, resize):
+        for planes, values in dense_blocks(window, resize):
+            for sink in sinks:
+                sink(planes.start, values)
+        del window
+
+
+def way_back(geometry: Geometry, configuration: Configuration) -> Resize:
+    """How the network's grid is resampled to the nonzero box."""
+    how = configuration.resample_logits
+    axis = separate_axis(geometry.network_spacing_mm, geometry.spacing_mm, how.separate_axis)
+    return Resize.of(geometry.network_shape, geometry.cropped_shape, how, axis)
