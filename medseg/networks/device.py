@@ -9,6 +9,7 @@ import torch
 
 from medseg.errors import MedsegError, PlanError
 
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "DefaultCPUAllocator", "bad allocation", "bad_alloc")
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -30,6 +31,18 @@ def choose_device(name: str = "auto") -> torch.device:
             f"The device {name!r} is not available here; available: {there}.", "Leave --device out to choose by itself."
         )
     return torch.device(name)
+
+
+def choose_devices(names: str = "auto") -> list[torch.device]:
+    """One device by name, several (`cuda:0,cuda:1`), or `all` CUDA devices.
+
+    Raises:
+        PlanError: one of them is not there.
+    """
+    if names == "all":
+        count = torch.cuda.device_count()
+        return [torch.device("cuda", number) for number in range(count)] or [choose_device()]
+    return [choose_device(name.strip()) for name in names.split(",")]
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -59,15 +72,21 @@ def memory_errors(advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise MedsegError(f"There is not enough memory: {_first_line(error)}", advice) from None
-    except RuntimeError as error:
-        if not any(words in str(error) for words in ("allocate memory", "out of memory", "DefaultCPUAllocator")):
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        raise MedsegError(f"There is not enough memory: {_first_line(error)}", advice) from None
+        raise MedsegError(f"There is not enough memory: {first_line(error)}", advice) from None
 
 
-def _first_line(error: BaseException) -> str:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch and OpenVINO say it in several ways."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -77,7 +96,7 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
     training = network.training
     network.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             yield
     finally:
         network.train(training)

@@ -124,6 +124,8 @@ class UNet(nn.Module):
 def _initialize(module: nn.Module) -> None:
     """Kaiming normal for a leaky ReLU of slope 0.01, no bias, as in nnU-Net."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        if module.weight.is_meta:  # about to be filled; drawing "nothing" would import torch's compiler
+            return
         nn.init.kaiming_normal_(module.weight, a=_SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -1,5 +1,7 @@
 """Image in, labels on its grid out: with a network whose answer is known for every voxel."""
 
+import gc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,12 @@ import pytest
 import torch
 from builders import make_plan
 
-from medseg.errors import DataError
+from medseg.errors import Cancelled, DataError
 from medseg.image import Image, Orientation
 from medseg.inference.predictor import Predictor
-from medseg.models.run import PLAN, Model, save_weights
+from medseg.models.run import PLAN, Model, make_network, save_weights
 from medseg.plan_file import save_plan
+from medseg.progress import Progress
 from medseg.schema import Configuration, Plan
 
 
@@ -143,3 +146,87 @@ def test_the_scan_is_not_changed() -> None:
     predictor_of(threshold_plan(orientation="canonical"))(image)
     np.testing.assert_array_equal(image.array, copy)
     assert Orientation.of(image) != Orientation()
+
+
+def test_progress_comes_by_tiles_and_a_cancelled_predictor_stays_usable() -> None:
+    image, truth = turned_image(0)
+    predictor, events = predictor_of(threshold_plan()), []
+
+    def stop(event: Progress) -> None:
+        events.append(event)
+        if event.done:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        predictor(image, stop)
+    assert [event.stage for event in events] == ["tiles"] * len(events)
+    np.testing.assert_array_equal(predictor(image).array, truth)
+
+
+def test_memory_that_runs_short_is_said_and_remembered() -> None:
+    class Small(Threshold):
+        def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+            if len(x) > 1:
+                raise torch.OutOfMemoryError("out of memory: tried to allocate 1.00 GiB")
+            return super().forward(x)
+
+    image, truth = turned_image(0)
+    model = Model(threshold_plan(), "main", ("0",), (Small(),), Path())
+    predictor, notes = Predictor(model, torch.device("cpu")), []
+    for _ in range(2):
+        answer = predictor(image, lambda event: notes.append(event.info.get("note")))
+        np.testing.assert_array_equal(answer.array, truth)
+    (note,) = filter(None, notes)  # the second scan begins with what the first has shown to fit
+    assert note == "Not enough memory: now 1 of the tiles at once (out of memory: tried to allocate 1.00 GiB)."
+    assert predictor.notes == [note]
+
+
+def test_two_threads_get_the_answers_that_they_would_get_alone() -> None:
+    plan = threshold_plan()
+    predictor, images = predictor_of(plan), [turned_image(seed) for seed in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(predictor, [image for image, _ in images] * 5))
+    for answer, (_, truth) in zip(answers, images * 5, strict=True):
+        np.testing.assert_array_equal(answer.array, truth)
+
+
+def real_predictor(**inference: Any) -> Predictor:
+    torch.manual_seed(0)
+    plan = make_plan(3, {"patch_voxels": [16, 16, 16]})
+    for key, value in inference.items():
+        setattr(plan.inference, key, value)
+    network = make_network(plan, plan.configuration("main"))
+    return Predictor(Model(plan, "main", ("0",), (network,), Path()), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_scan_gets_the_same_answer(precision: str) -> None:
+    image, _ = turned_image(1)
+    answers = []
+    for _ in range(2):
+        predictor = real_predictor(precision=precision, mirror=True)
+        predictor.warm_up()
+        volume = predictor.prepare(image)
+        answers += [torch.cat(list(predictor.logits(volume)), dim=1) for _ in range(2)]
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_a_hundred_calls_leave_nothing_behind(backend: str) -> None:
+    """Two shapes in turn, after a warm-up: what stays, in new tensors and in the process's memory."""
+    predictor = real_predictor(backend=backend)
+    small, large = (Image(np.random.default_rng(0).normal(size=(1, n, 24, 24)), np.eye(4)) for n in (16, 30))
+    for _ in range(10):
+        predictor(small), predictor(large)
+    before = resident_bytes()
+    for _ in range(50):
+        predictor(small), predictor(large)
+    assert resident_bytes() - before < 16 << 20
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:
+        pytest.skip("the process's memory is read from /proc")

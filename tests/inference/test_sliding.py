@@ -125,7 +125,7 @@ class Counting(torch.nn.Module):
         return [self.weight * x]
 
 
-@pytest.mark.parametrize(("tile_batch", "most"), [(1, 1), (3, 3), (8, 8), (20, 16)])
+@pytest.mark.parametrize(("tile_batch", "most"), [(1, 1), (3, 3), (8, 8), (20, 20)])
 def test_a_network_never_sees_more_tiles_at_once_than_the_plan_says(tile_batch: int, most: int) -> None:
     configuration = make_configuration(3, patch_voxels=[8, 8, 8])
     inference = Inference.model_validate({**INFERENCE, "mirror": True, "tile_batch": tile_batch})

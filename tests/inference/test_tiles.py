@@ -1,13 +1,12 @@
-"""Where tiles lie and what they weigh: nnU-Net's rules by hand, and scipy's filter."""
+"""Where tiles lie and what shares they have: nnU-Net's rules by hand, and scipy's filter."""
 
 from itertools import product
 
 import numpy as np
 import pytest
-import torch
 from scipy.ndimage import gaussian_filter
 
-from medseg.inference.tiles import gaussian_weight, tile_starts
+from medseg.inference.tiles import axis_spans, axis_starts, gaussian_profile, grid_of_tiles
 
 
 @pytest.mark.parametrize(
@@ -25,19 +24,15 @@ from medseg.inference.tiles import gaussian_weight, tile_starts
         (12, 10, 0.25, [0, 2]),
     ],
 )
-def test_starts_of_one_axis_by_hand(size: int, tile: int, step: float, starts: list[int]) -> None:
-    assert tile_starts([size], [tile], step) == [(start,) for start in starts]
-
-
-def test_starts_of_three_axes_are_all_combinations() -> None:
-    assert tile_starts((4, 6, 5), (4, 4, 4), 0.5) == list(product([0], [0, 2], [0, 1]))
+def test_starts_by_hand(size: int, tile: int, step: float, starts: list[int]) -> None:
+    assert axis_starts(size, tile, step) == starts
 
 
 @pytest.mark.parametrize("size", range(8, 40))
 @pytest.mark.parametrize("step", [0.25, 0.5, 0.75, 1.0])
 def test_tiles_cover_everything_and_stay_inside(size: int, step: float) -> None:
     covered = np.zeros(size, dtype=int)
-    starts = [start for (start,) in tile_starts([size], [8], step)]
+    starts = axis_starts(size, 8, step)
     assert starts[0] == 0
     assert starts[-1] == size - 8
     for start in starts:
@@ -46,21 +41,55 @@ def test_tiles_cover_everything_and_stay_inside(size: int, step: float) -> None:
     assert max(np.diff(starts), default=0) <= 8 * step + 1
 
 
-@pytest.mark.parametrize("fraction", [0.125, 0.0625, 0.25])
+@pytest.mark.parametrize("fraction", [0.125, 0.25])
 @pytest.mark.parametrize("tile", [(8,), (9,), (40, 56), (12, 56, 40), (7, 5, 16), (1, 8, 8)])
-def test_the_weight_is_a_filtered_impulse_without_zeros(tile: tuple[int, ...], fraction: float) -> None:
+def test_profiles_make_up_the_filtered_impulse(tile: tuple[int, ...], fraction: float) -> None:
     impulse = np.zeros(tile)
     impulse[tuple(size // 2 for size in tile)] = 1
     expected = gaussian_filter(impulse, [size * fraction for size in tile], mode="constant", cval=0)
-    expected /= expected.max()
-    expected[expected == 0] = expected[expected > 0].min()
-    weight = gaussian_weight(tile, fraction)
-    assert weight.dtype == torch.float32
-    assert float(weight.min()) > 0
-    np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-5)
+    assert expected.min() > 0  # so that nnU-Net, too, lifts nothing
+    weight = np.ones(())
+    for size in tile:
+        weight = weight[..., None] * gaussian_profile(size, fraction)
+    np.testing.assert_allclose(weight, expected / expected.max(), rtol=1e-9)
 
 
-def test_a_narrow_weight_never_vanishes() -> None:
-    weight = gaussian_weight((192, 192, 192), 0.02)
-    assert float(weight.min()) > 0
-    assert float(weight.max()) == 1
+@pytest.mark.parametrize("fraction", [0.02, 0.0625, 0.125])
+def test_a_weight_never_vanishes(fraction: float) -> None:
+    profile = gaussian_profile(192, fraction)
+    assert profile.min() ** 3 > np.finfo(np.float32).tiny
+    assert profile.max() == profile[96] == 1
+
+
+@pytest.mark.parametrize(("size", "length"), [(8, 8), (9, 8), (13, 8), (40, 8), (24, 7), (5, 1)])
+@pytest.mark.parametrize("step", [0.3, 0.5, 1.0])
+def test_shares_are_the_weights_over_their_sum(size: int, length: int, step: float) -> None:
+    spans = axis_spans(size, length, step, 0.125)
+    weights = np.zeros((len(spans), size))
+    for row, span in zip(weights, spans, strict=True):
+        assert span.tile == slice(0, length)
+        row[span.volume] = gaussian_profile(length, 0.125)
+    for row, span in zip(weights / weights.sum(axis=0), spans, strict=True):
+        np.testing.assert_allclose(span.share.numpy(), row[span.volume], rtol=1e-6)
+
+
+def test_a_lone_tile_has_the_whole_share() -> None:
+    (span,) = axis_spans(8, 8, 0.5, 0.125)
+    assert span.share.tolist() == [1.0] * 8
+
+
+@pytest.mark.parametrize(("size", "before"), [(7, 0), (6, 1), (5, 1), (1, 3)])
+def test_a_small_volume_lies_in_the_middle_of_its_tile(size: int, before: int) -> None:
+    (span,) = axis_spans(size, 8, 0.5, 0.125)
+    assert span.volume == slice(0, size)
+    assert span.tile == slice(before, before + size)
+    assert span.share.tolist() == [1.0] * size
+
+
+def test_tiles_of_a_grid_are_all_combinations_those_of_the_first_planes_first() -> None:
+    tiles = list(grid_of_tiles((4, 6, 5), (4, 4, 4), 0.5, 0.125))
+    corners = [tuple(part.start for part in tile.volume) for tile in tiles]
+    assert corners == list(product([0], [0, 2], [0, 1]))
+    assert not any(tile.padded for tile in tiles)
+    assert [tile.planes for tile in grid_of_tiles((2, 4, 4), (1, 4, 4), 0.5, 0.125)] == [range(1), range(1, 2)]
+    assert all(tile.padded for tile in grid_of_tiles((9, 3, 9), (8, 8, 8), 0.5, 0.125))

@@ -1,0 +1,67 @@
+"""How the fastest way is chosen, which needs no GPU to be seen; and on a GPU, that all ways agree."""
+
+import time
+
+import pytest
+import torch
+from builders import network_section
+
+from medseg.inference.forward import torch_forward
+from medseg.inference.gpu import fastest, gpu_candidates
+from medseg.networks.build import build_network
+
+EXAMPLE = torch.ones(2, 1, 4, 4)
+
+
+def slow(tiles: torch.Tensor) -> torch.Tensor:
+    time.sleep(0.05)
+    return tiles * 2
+
+
+def test_the_fastest_that_agrees_is_taken() -> None:
+    candidates = {
+        "plain": lambda: slow,
+        "wrong": lambda: lambda tiles: tiles * 3,
+        "right": lambda: lambda tiles: tiles + tiles,
+    }
+    name, forward = fastest(candidates, EXAMPLE)
+    assert name == "right"
+    assert torch.equal(forward(EXAMPLE), 2 * EXAMPLE)
+
+
+def test_ways_that_fail_are_left_out() -> None:
+    def fails():
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    def too_large(tiles: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    name, _ = fastest({"plain": lambda: slow, "graph": fails, "layout": lambda: too_large}, EXAMPLE)
+    assert name == "plain"
+
+
+def make_network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_network(network_section(3, 3), 1, 3, 3).eval()
+
+
+def test_channels_last_agrees_without_a_gpu_too() -> None:
+    tiles = torch.randn(1, 1, 16, 16, 16)
+    candidates = gpu_candidates(make_network(), tiles, torch.float32)
+    plain, layout = candidates["plain"](), candidates["channels last"]()
+    torch.testing.assert_close(layout(tiles), plain(tiles), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_every_way_agrees_on_a_gpu(precision: torch.dtype) -> None:
+    network, tiles = make_network(), torch.randn(2, 1, 16, 16, 16)
+    expected = torch_forward(network, torch.float32)(tiles)
+    example = torch.zeros(2, 1, 16, 16, 16, device="cuda")
+    for name, make in gpu_candidates(network.cuda(), example, precision).items():
+        forward = make()
+        for part, reference in ((tiles, expected), (tiles[:1], expected[:1])):
+            answer = forward(part.cuda()).float().cpu()
+            difference = float((answer - reference).norm() / reference.norm())
+            assert difference < (1e-3 if precision == torch.float32 else 0.02), name
