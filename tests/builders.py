@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from medseg.case import Case
 from medseg.image import Image
-from medseg.models.run import make_network
+from medseg.models.nnunet import plan_from_nnunet
 from medseg.plan_file import validate_plan
 from medseg.preprocessing.cache import Sample
 from medseg.schema import Configuration, Network, Plan
@@ -174,90 +173,7 @@ def make_sample(image: NDArray, label: NDArray, structures: int = 2, weight: flo
     )
 
 
-# --- nnU-Net's own models ---
-
-_SCHEMES = {"ZScoreNormalization": "zscore", "CTNormalization": "ct"}
-
-
 def golden_plan(model: str) -> Plan:
-    """The plan of one of nnU-Net's golden models, written from its plans.json."""
+    """The plan of one of nnU-Net's golden models."""
     folder = NNUNET / model / "model"
-    plans = json.loads((folder / "plans.json").read_text())
-    dataset = json.loads((folder / "dataset.json").read_text())
-    (name, values), *_ = plans["configurations"].items()
-    dimensions = len(values["patch_size"])
-    intensity = plans["foreground_intensity_properties_per_channel"]["0"]
-    data = {**plan_values()["data"], "channels": list(dataset["channel_names"].values()), "intensities": [intensity]}
-    structures = {key: value for key, value in dataset["labels"].items() if key != "background"}
-    labels: dict[str, Any] = {"structures": structures}
-    if "regions_class_order" in dataset:
-        labels |= {"activation": "sigmoid", "region_values": dataset["regions_class_order"]}
-    main = configuration_values(
-        dimensions,
-        spacing_mm=values["spacing"],
-        patch_voxels=values["patch_size"],
-        batch_dice=values["batch_dice"],
-        normalization=[{"scheme": _SCHEMES[scheme]} for scheme in values["normalization_schemes"]],
-        network=_golden_network(values["architecture"]),
-    )
-    return validate_plan(
-        plan_values(
-            dimensions,
-            name=model,
-            data=data,
-            labels=labels,
-            default_configuration=name,
-            transpose_forward=plans["transpose_forward"],
-            configurations={name: main},
-        ),
-        {},
-        model,
-    )
-
-
-def _golden_network(architecture: dict[str, Any]) -> dict[str, Any]:
-    arguments = architecture["arch_kwargs"]
-    residual = architecture["network_class_name"].endswith("ResidualEncoderUNet")
-    return {
-        "name": "residual_unet" if residual else "plain_unet",
-        "features": arguments["features_per_stage"],
-        "kernels": arguments["kernel_sizes"],
-        "strides": arguments["strides"],
-        "blocks": arguments["n_blocks_per_stage" if residual else "n_conv_per_stage"],
-        "decoder_convolutions": arguments["n_conv_per_stage_decoder"],
-        "bias": arguments["conv_bias"],
-    }
-
-
-_RENAMED = (
-    (r"encoder\.stem\.convs\.0\.", "stem."),
-    (r"encoder\.stages\.(\d+)\.0\.convs\.(\d+)\.", r"encoder.\1.\2."),
-    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.", r"encoder.\1.\2.first."),
-    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.", r"encoder.\1.\2.second."),
-    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.\d\.", r"encoder.\1.\2.project."),
-    (r"decoder\.stages\.(\d+)\.convs\.(\d+)\.", r"decoder.\1.\2."),
-    (r"decoder\.transpconvs\.(\d+)\.", r"up.\1."),
-    (r"decoder\.seg_layers\.(\d+)\.", r"heads.\1."),
-)
-
-
-def golden_network(plan: Plan, fold: str = "fold_0") -> torch.nn.Module:
-    """Our network with the weights that nnU-Net trained, renamed."""
-    path = NNUNET / plan.name / "model" / fold / "checkpoint_final.pth"
-    # nnU-Net's checkpoints hold numpy's floats among their records
-    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
-    with torch.serialization.safe_globals(allowed):
-        theirs = torch.load(path, map_location="cpu", weights_only=True)["network_weights"]
-    ours = {}
-    for key, value in theirs.items():
-        if ".all_modules." in key or key.startswith("decoder.encoder."):
-            continue  # the same tensors under a second name
-        for pattern, name in _RENAMED:
-            if re.match(pattern, key):
-                ours[re.sub(pattern, name, key)] = value
-                break
-        else:
-            raise KeyError(key)
-    network = make_network(plan, plan.configuration(plan.default_configuration))
-    network.load_state_dict(ours)
-    return network.eval()
+    return plan_from_nnunet(*(json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json")))

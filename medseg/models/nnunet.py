@@ -13,58 +13,77 @@ from typing import Any
 from medseg import __version__
 from medseg.errors import ModelError
 from medseg.io.dataset_json import declared_channels, declared_labels
+from medseg.models.nnunet_configuration import from_nnunet, to_nnunet
 from medseg.plan_file import validate_plan
-from medseg.planning.recipe import inference_recipe, rotation_limits, training_recipe
-from medseg.schema import Network, Normalization, Plan, Resampling
+from medseg.planning.recipe import inference_recipe, training_recipe
+from medseg.schema import Plan
 
-_SCHEMES = {
-    "CTNormalization": "ct",
-    "ZScoreNormalization": "zscore",
-    "RescaleTo01Normalization": "rescale_0_1",
-    "RGBTo01Normalization": "rgb_0_1",
-    "NoNormalization": "none",
-}
-_ARCHITECTURES = {
-    "dynamic_network_architectures.architectures.unet.PlainConvUNet": "plain_unet",
-    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet": "residual_unet",
-}
-_BLOCKS = {"plain_unet": "n_conv_per_stage", "residual_unet": "n_blocks_per_stage"}
-_RESAMPLING = {"resample_image": "data", "resample_label": "seg", "resample_logits": "probabilities"}
 _PLANS_NAME = "medsegPlans"
-_RESAMPLE = "resample_data_or_seg_to_shape"
+_LABEL_MANAGER = "LabelManager"
 _PICTURES = "NaturalImage2DIO"  # nnU-Net's reader of formats that store no spacing
-_DATASET_KEYS = ("channel_names", "modality", "labels", "regions_class_order", "numTraining")
-_PLAIN_KEYS = {
-    "spacing": "spacing_mm",
-    "median_image_size_in_voxels": "median_shape_voxels",
-    "patch_size": "patch_voxels",
-    "batch_size": "batch_size",
-    "batch_dice": "batch_dice",
-    "previous_stage": "previous_stage",
+_AS_STORED = "SimpleITKIO"
+_REORIENTED = "NibabelIOWithReorient"
+_READERS = {
+    _AS_STORED: "stored",
+    "NibabelIO": "stored",
+    _PICTURES: "stored",
+    "Tiff3DIO": "stored",
+    _REORIENTED: "canonical",
+    "SimpleITKIOWithReorient": "canonical",
 }
+"""nnU-Net's readers, and the axis order that they hand on; two of them bring every scan to R, A, S, as medseg does."""
+_DATASET_KEYS = ("channel_names", "modality", "labels", "regions_class_order", "numTraining")
 
 
-def plan_from_nnunet(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> Plan:
-    """The plan that an nnU-Net v2 plans.json and dataset.json amount to; axes stay as the files store them.
+def plan_from_nnunet(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str | None = None) -> Plan:
+    """The plan that an nnU-Net v2 plans.json and dataset.json amount to; axes stay as its reader hands them on.
+
+    Args:
+        plans: the content of plans.json, of any release of v2.
+        dataset: the content of dataset.json.
+        only: leave out all configurations but this one and those that it needs.
 
     Raises:
         ModelError: something is missing in plans.json, or has no counterpart here; the message names it.
         DataError: dataset.json does not declare channels or labels.
     """
     with _complete("The nnU-Net plan"):
-        values = _plan_values(plans, dataset)
+        values = _plan_values(plans, dataset, only)
     return validate_plan(values, {}, "the nnU-Net plan")
 
 
-def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
+def needed_configurations(configurations: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
+    """A configuration and all that it inherits from or takes the answer of, itself first.
+
+    Raises:
+        ModelError: the nnU-Net plan lacks one of them.
+    """
+    needed = [name]
+    for one in needed:
+        if one not in configurations:
+            there = ", ".join(configurations)
+            raise ModelError(f"The nnU-Net plan has no configuration {one!r}; it has {there}.")
+        others = (configurations[one].get(key) for key in ("inherits_from", "previous_stage"))
+        needed.extend(other for other in others if other is not None and other not in needed)
+    return needed
+
+
+def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str | None) -> dict[str, Any]:
     left = deepcopy(dict(plans))
+    theirs = left.pop("configurations")
+    if not isinstance(theirs, dict) or not theirs:
+        raise ModelError(f"The nnU-Net plan's configurations are {theirs!r}.", "Expected names with their values.")
     configurations, rest = {}, {}
-    for name, values in left.pop("configurations").items():
+    for name in theirs if only is None else sorted(needed_configurations(theirs, only), key=list(theirs).index):
         with _complete(f"The configuration {name} of the nnU-Net plan"):
-            configurations[name], rest[name] = _configuration(dict(values), name)
+            configurations[name], rest[name] = from_nnunet(theirs, name)
+    if "foreground_intensity_properties_by_modality" in left:  # its name in the first releases
+        older = left.pop("foreground_intensity_properties_by_modality")
+        left.setdefault("foreground_intensity_properties_per_channel", older)
     intensities = left.pop("foreground_intensity_properties_per_channel")
     flat = list(configurations) == ["2d"] and left["original_median_shape_after_transp"][0] == 1
     training, _ = training_recipe("gpu", 3)
+    usual = only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)))
     return {
         "name": str(left.pop("dataset_name")),
         "made_by": f"medseg {__version__}, from nnU-Net v2 plans",
@@ -82,9 +101,9 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[s
             "structure_volume": {},
         },
         "labels": declared_labels(dataset, "the nnU-Net dataset.json").model_dump(),
-        "orientation": "stored",
+        "orientation": _orientation(left),
         "transpose_forward": left.pop("transpose_forward"),
-        "default_configuration": "3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)),
+        "default_configuration": usual,
         "configurations": configurations,
         "training": training,
         "inference": inference_recipe(),
@@ -94,6 +113,19 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[s
             "dataset": {key: value for key, value in dataset.items() if key not in _DATASET_KEYS},
         },
     }
+
+
+def _orientation(plans: Mapping[str, Any]) -> str:
+    """Which axes the network saw: those that the plan's reader hands on."""
+    reader, manager = plans.get("image_reader_writer", _AS_STORED), plans.get("label_manager", _LABEL_MANAGER)
+    if reader not in _READERS:
+        raise ModelError(
+            f"The nnU-Net plan's image_reader_writer {reader!r} is not one of nnU-Net's own: {', '.join(_READERS)}.",
+            "Which axis order it hands on is not known. Name in plans.json the one that does the same.",
+        )
+    if manager != _LABEL_MANAGER:
+        raise ModelError(f"The nnU-Net plan's label_manager {manager!r} is not nnU-Net's own {_LABEL_MANAGER}.")
+    return _READERS[reader]
 
 
 def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
@@ -111,18 +143,19 @@ def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
             else {"data_identifier": f"{_PLANS_NAME}_{name}", "preprocessor_name": "DefaultPreprocessor"}
         )
         kept_here = kept.get("configurations", {}).get(name)
-        configurations[name] = {**_to_nnunet(own), **(identity if kept_here is None else deepcopy(kept_here))}
+        configurations[name] = {**to_nnunet(own), **(identity if kept_here is None else deepcopy(kept_here))}
     order = plan.transpose_forward
     intensities = {str(number): one.model_dump() for number, one in enumerate(plan.data.intensities)}
     finest = plan.configuration(plan.default_configuration)
     missing = [1.0] * (3 - finest.dimensions)
+    reader = _REORIENTED if plan.orientation == "canonical" else _AS_STORED
     usual = {
         "plans_name": _PLANS_NAME,
         "original_median_spacing_after_transp": [*missing, *finest.spacing_mm],
         "original_median_shape_after_transp": [*missing, *finest.median_shape_voxels],
-        "image_reader_writer": "SimpleITKIO" if plan.data.spacing_known else _PICTURES,
+        "image_reader_writer": reader if plan.data.spacing_known else _PICTURES,
         "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
+        "label_manager": _LABEL_MANAGER,
     }
     return {
         **({} if "plans" in kept else usual),
@@ -135,120 +168,12 @@ def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _configuration(left: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One configuration in our form, and what has no meaning here."""
-    values = {ours: left.pop(theirs) for theirs, ours in _PLAIN_KEYS.items() if theirs in left}
-    if "inherits_from" in left:
-        values["inherits"] = left.pop("inherits_from")
-    if "normalization_schemes" in left:
-        schemes, masks = left.pop("normalization_schemes"), left.pop("use_mask_for_norm")
-        values["normalization"] = [
-            {"scheme": _known(_SCHEMES, scheme, f"Configuration {name}: the normalization"), "nonzero_only": bool(mask)}
-            for scheme, mask in zip(schemes, masks, strict=True)
-        ]
-    for ours, theirs in _RESAMPLING.items():
-        if f"resampling_fn_{theirs}" in left:
-            function, how = left.pop(f"resampling_fn_{theirs}"), left.pop(f"resampling_fn_{theirs}_kwargs")
-            _known({_RESAMPLE: ""}, function, f"Configuration {name}: the resampling")
-            values[ours] = {
-                "order": how["order"],
-                "order_across": how["order_z"],
-                "separate_axis": how["force_separate_z"],
-            }
-    if "architecture" in left:
-        values["network"] = _network(left.pop("architecture"), name)
-    if "patch_voxels" in values:
-        patch = values["patch_voxels"]
-        values["rotation_degrees"], values["in_plane_only"], _ = rotation_limits(patch)
-        values["mirror_axes"] = list(range(len(patch)))
-    return values, left
-
-
-def _network(architecture: Mapping[str, Any], name: str) -> dict[str, Any]:
-    kind = _known(_ARCHITECTURES, architecture["network_class_name"], f"Configuration {name}: the network")
-    arguments = dict(architecture["arch_kwargs"])
-    features = arguments.pop("features_per_stage")
-    arguments.pop("n_stages")
-    network = {
-        "name": kind,
-        "features": features,
-        "kernels": arguments.pop("kernel_sizes"),
-        "strides": arguments.pop("strides"),
-        "blocks": arguments.pop(_BLOCKS[kind]),
-        "decoder_convolutions": arguments.pop("n_conv_per_stage_decoder"),
-        "bias": arguments.pop("conv_bias"),
-    }
-    usual = _usual_arguments(len(network["strides"][0]))
-    unusual = {key: value for key, value in arguments.items() if key not in usual or usual[key] != value}
-    return {**network, "arguments": unusual}
-
-
-def _to_nnunet(own: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of ours, inherited keys not filled in, in nnU-Net's form."""
-    values = {theirs: own[ours] for theirs, ours in _PLAIN_KEYS.items() if own.get(ours) is not None}
-    if "inherits" in own:
-        values["inherits_from"] = own["inherits"]
-    if "normalization" in own:
-        theirs_of = {ours: theirs for theirs, ours in _SCHEMES.items()}
-        channels = [Normalization.model_validate(how) for how in own["normalization"]]
-        values["normalization_schemes"] = [theirs_of[how.scheme] for how in channels]
-        values["use_mask_for_norm"] = [how.nonzero_only for how in channels]
-    for ours, theirs in _RESAMPLING.items():
-        if ours in own:
-            how = Resampling.model_validate(own[ours])
-            values[f"resampling_fn_{theirs}"] = _RESAMPLE
-            values[f"resampling_fn_{theirs}_kwargs"] = {
-                "is_seg": theirs == "seg",
-                "order": how.order,
-                "order_z": how.order_across,
-                "force_separate_z": how.separate_axis,
-            }
-    if "network" in own:
-        values["architecture"] = _architecture(Network.model_validate(own["network"]))
-    return values
-
-
-def _architecture(network: Network) -> dict[str, Any]:
-    theirs_of = {ours: theirs for theirs, ours in _ARCHITECTURES.items()}
-    class_name = _known(theirs_of, network.name, "The network", "nnU-Net")
-    arguments = {
-        "n_stages": len(network.features),
-        "features_per_stage": network.features,
-        "kernel_sizes": network.kernels,
-        "strides": network.strides,
-        _BLOCKS[network.name]: network.blocks,
-        "n_conv_per_stage_decoder": network.decoder_convolutions,
-        "conv_bias": network.bias,
-        **_usual_arguments(len(network.strides[0])),
-        **network.arguments,
-    }
-    imports = ["conv_op", "norm_op", "dropout_op", "nonlin"]
-    return {"network_class_name": class_name, "arch_kwargs": arguments, "_kw_requires_import": imports}
-
-
-def _usual_arguments(dimensions: int) -> dict[str, Any]:
-    """What nnU-Net's planners always ask for, and medseg's U-Nets always are."""
-    return {
-        "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
-        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-
-
-def _known(table: Mapping[str, str], name: str, what: str, where: str = "medseg") -> str:
-    if name not in table:
-        raise ModelError(f"{what} {name!r} has no counterpart in {where}; known are {', '.join(table)}.")
-    return table[name]
-
-
 @contextmanager
 def _complete(what: str) -> Iterator[None]:
-    """Make a key that is missing an error that names it."""
+    """Make a key that is missing, or a value of an unexpected kind, an error that names it."""
     try:
         yield
     except KeyError as error:
         raise ModelError(f"{what} has no key {error}.", "Expected plans.json as nnU-Net v2 writes it.") from None
+    except (TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
+        raise ModelError(f"{what} is not valid: {error}.", "Expected plans.json as nnU-Net v2 writes it.") from None

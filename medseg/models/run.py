@@ -1,4 +1,4 @@
-"""A trained model: the plan it was made with and the weights of its folds, in a folder.
+"""A trained model on disk: the plan it was made with and the weights of its folds, in a folder.
 
 runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  log.jsonl  validation/ ...
 """
@@ -6,8 +6,7 @@ runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,15 @@ import torch
 
 from medseg.errors import ModelError
 from medseg.files import saving, write_json
-from medseg.networks.build import build_network
+from medseg.models.model import Model, NetworkFactory, filled_network, make_network, overrides_for
 from medseg.plan_file import load_plan
-from medseg.schema import Configuration, Plan
+from medseg.schema import Plan
+
+__all__ = ["Model", "NetworkFactory", "make_network"]  # what a run is made of, for those who read and write runs
 
 WEIGHTS = "weights.safetensors"
 PLAN = "plan.yaml"
 RECORD = "run.json"
-
-NetworkFactory = Callable[[Configuration, int, int], torch.nn.Module]
-"""(configuration, channels, outputs) -> module; for networks of one's own, handed in from Python."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained model in memory: one network a fold, on one device."""
-
-    plan: Plan
-    configuration_name: str
-    folds: tuple[str, ...]
-    networks: tuple[torch.nn.Module, ...]
-    folder: Path
-
-    @property
-    def configuration(self) -> Configuration:
-        """The configuration that it was trained in."""
-        return self.plan.configuration(self.configuration_name)
-
-
-def make_network(plan: Plan, configuration: Configuration, factory: NetworkFactory | None = None) -> torch.nn.Module:
-    """An untrained network for a configuration: the plan's, or the caller's own."""
-    channels, outputs = len(plan.data.channels), plan.labels.outputs
-    if factory is not None:
-        return factory(configuration, channels, outputs)
-    return build_network(configuration.network, channels, outputs, configuration.dimensions)
 
 
 def save_weights(network: torch.nn.Module, folder: Path, record: dict[str, Any]) -> None:
@@ -82,14 +56,14 @@ def find_models(runs: Path) -> list[Path]:
     return sorted({path.parent.parent for path in runs.glob(f"*/*/fold_*/{WEIGHTS}")})
 
 
-def load_model(
+def load_run(
     folder: Path,
     device: torch.device,
     folds: Sequence[str] | None = None,
     overrides: list[str] | None = None,
     factory: NetworkFactory | None = None,
 ) -> Model:
-    """Load the folds (all that are trained, unless named) of a model folder.
+    """Load the folds (all that are trained, unless named) of a run's folder, and the stage before it of a cascade.
 
     Raises:
         ModelError: nothing is trained there, a fold is missing, folds do not belong together, or weights do not
@@ -97,15 +71,7 @@ def load_model(
     """
     if (folder / WEIGHTS).exists():
         folds, folder = [folder.name.removeprefix("fold_")], folder.parent
-    there = trained_folds(folder)
-    chosen = list(folds) if folds else there
-    missing = [fold for fold in chosen if fold not in there]
-    if missing or not there:
-        raise ModelError(
-            f"{folder} has no trained fold{' ' + ', '.join(missing) if missing else ''}; "
-            f"trained there: {', '.join(there) or 'none'}.",
-            "`medseg train` trains one.",
-        )
+    chosen = _choose_folds(folder, folds)
     plan = load_plan(folder / f"fold_{chosen[0]}" / PLAN, overrides)
     name = read_record(folder / f"fold_{chosen[0]}").get("configuration", folder.name)
     if name not in plan.configurations:
@@ -117,7 +83,29 @@ def load_model(
                 "They cannot be averaged: choose folds that belong together, or train one of them anew.",
             )
     networks = tuple(_load_fold(folder / f"fold_{fold}", plan, name, factory).to(device) for fold in chosen)
-    return Model(plan, name, tuple(chosen), networks, folder)
+    stage = plan.configuration(name).previous_stage
+    previous = None
+    if stage is not None:
+        if not trained_folds(folder.parent / stage):
+            raise ModelError(
+                f"{folder} is the second stage of a cascade; its first stage {stage} is not trained: expected "
+                f"{folder.parent / stage}."
+            )
+        previous = load_run(folder.parent / stage, device, folds, overrides_for(stage, overrides))
+    return Model(plan, name, tuple(chosen), networks, folder, previous)
+
+
+def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:
+    there = trained_folds(folder)
+    chosen = list(folds) if folds else there
+    missing = [fold for fold in chosen if fold not in there]
+    if missing or not there:
+        raise ModelError(
+            f"{folder} has no trained fold{' ' + ', '.join(missing) if missing else ''}; "
+            f"trained there: {', '.join(there) or 'none'}.",
+            "`medseg train` trains one.",
+        )
+    return chosen
 
 
 def _essence(plan: Plan, configuration: str) -> tuple[Any, ...]:
@@ -135,9 +123,8 @@ def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFacto
             f"{fold} was trained with a network of the user's own, {own}.",
             "Load it from Python: medseg.Predictor.load(..., factory=...)",
         )
-    network = make_network(plan, plan.configuration(configuration), factory)
     try:
-        network.load_state_dict(load_file(fold / WEIGHTS))
-    except Exception as error:  # safetensors and torch raise unrelated types
+        weights = load_file(fold / WEIGHTS)
+    except Exception as error:  # safetensors raises unrelated types
         raise ModelError(f"The weights in {fold} do not fit their plan: {str(error).splitlines()[0]}") from None
-    return network.eval()
+    return filled_network(plan, plan.configuration(configuration), weights, str(fold), factory)

@@ -13,7 +13,7 @@ from medseg.models.run import (
     RECORD,
     WEIGHTS,
     find_models,
-    load_model,
+    load_run,
     make_network,
     read_record,
     save_weights,
@@ -52,7 +52,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_fold_comes_back_with_its_plan_and_weights(model: Path) -> None:
     network = write_fold(model, "0", steps=7)
-    loaded = load_model(model, CPU)
+    loaded = load_run(model, CPU)
     assert loaded.plan == make_plan(2)
     assert loaded.configuration_name == "main"
     assert loaded.configuration == make_plan(2).configuration("main")
@@ -66,8 +66,8 @@ def test_a_fold_comes_back_with_its_plan_and_weights(model: Path) -> None:
 def test_all_folds_are_loaded_unless_some_are_named(model: Path) -> None:
     networks = {fold: write_fold(model, fold, seed=seed) for seed, fold in enumerate(["2", "0", "all"])}
     assert trained_folds(model) == ["0", "2", "all"]
-    assert load_model(model, CPU).folds == ("0", "2", "all")
-    some = load_model(model, CPU, ["2", "0"])
+    assert load_run(model, CPU).folds == ("0", "2", "all")
+    some = load_run(model, CPU, ["2", "0"])
     assert some.folds == ("2", "0")
     for fold, network in zip(some.folds, some.networks, strict=True):
         torch.testing.assert_close(answer(network), answer(networks[fold].eval()), rtol=0, atol=0)
@@ -76,7 +76,7 @@ def test_all_folds_are_loaded_unless_some_are_named(model: Path) -> None:
 def test_the_folder_of_one_fold_is_a_model_too(model: Path) -> None:
     write_fold(model, "0", seed=0)
     network = write_fold(model, "1", seed=1)
-    loaded = load_model(model / "fold_1", CPU)
+    loaded = load_run(model / "fold_1", CPU)
     assert (loaded.folds, loaded.folder) == (("1",), model)
     torch.testing.assert_close(answer(loaded.networks[0]), answer(network.eval()), rtol=0, atol=0)
 
@@ -87,9 +87,9 @@ def test_a_run_that_is_not_finished_is_not_a_model(model: Path) -> None:
     (model / "fold_1" / "checkpoint.pt").write_bytes(b"under way")
     assert trained_folds(model) == ["0"]
     with pytest.raises(ModelError, match=r"has no trained fold 1, 5; trained there: 0\.\n"):
-        load_model(model, CPU, ["0", "1", "5"])
+        load_run(model, CPU, ["0", "1", "5"])
     with pytest.raises(ModelError, match=r"has no trained fold; trained there: none"):
-        load_model(model.parent, CPU)
+        load_run(model.parent, CPU)
 
 
 def test_models_are_found_below_the_runs(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_models_are_found_below_the_runs(tmp_path: Path) -> None:
 def test_overrides_reach_the_plan(model: Path) -> None:
     write_fold(model, "0")
     write_fold(model, "1")
-    assert load_model(model, CPU, overrides=["inference.mirror=true"]).plan.inference.mirror
+    assert load_run(model, CPU, overrides=["inference.mirror=true"]).plan.inference.mirror
     with pytest.raises(PlanError, match="did you mean 'mirror'"):
-        load_model(model, CPU, overrides=["inference.miror=true"])
+        load_run(model, CPU, overrides=["inference.miror=true"])
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_folds_of_different_plans_are_not_averaged(model: Path, changes: dict[st
     write_fold(model, "0")
     write_fold(model, "1", make_plan(2, **changes))
     with pytest.raises(ModelError, match=r"The folds 0 and 1 of .* were trained with different plans"):
-        load_model(model, CPU)
-    assert load_model(model, CPU, ["1"]).folds == ("1",)
+        load_run(model, CPU)
+    assert load_run(model, CPU, ["1"]).folds == ("1",)
 
 
 def test_folds_may_have_been_trained_for_different_times(model: Path) -> None:
@@ -133,7 +133,7 @@ def test_folds_may_have_been_trained_for_different_times(model: Path) -> None:
     write_fold(model, "0", plan)
     longer = plan.model_copy(update={"training": plan.training.model_copy(update={"steps": 999})})
     write_fold(model, "1", longer)
-    assert len(load_model(model, CPU).networks) == 2
+    assert len(load_run(model, CPU).networks) == 2
 
 
 def test_weights_that_do_not_fit_their_plan_are_refused(model: Path) -> None:
@@ -141,14 +141,14 @@ def test_weights_that_do_not_fit_their_plan_are_refused(model: Path) -> None:
     wider = make_plan(2, {"network": network_values(2, features=[5, 8, 16])})
     save_plan(wider, model / "fold_0" / PLAN)
     with pytest.raises(ModelError, match=r"The weights in .*fold_0 do not fit their plan: "):
-        load_model(model, CPU)
+        load_run(model, CPU)
 
 
 def test_a_plan_that_lacks_the_configuration_is_refused(model: Path) -> None:
     write_fold(model, "0")
     write_fold(model, "1", configuration="big")
     with pytest.raises(ModelError, match=r"trained in the configuration 'big', which its plan does not have"):
-        load_model(model / "fold_1", CPU)
+        load_run(model / "fold_1", CPU)
 
 
 def test_damaged_weights_are_refused(model: Path) -> None:
@@ -156,7 +156,7 @@ def test_damaged_weights_are_refused(model: Path) -> None:
     path = model / "fold_0" / WEIGHTS
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ModelError, match="do not fit their plan"):
-        load_model(model, CPU)
+        load_run(model, CPU)
 
 
 class Own(torch.nn.Module):
@@ -181,8 +181,8 @@ def test_a_network_of_ones_own_has_to_be_handed_in_again(model: Path) -> None:
     save_plan(plan, model / "fold_0" / PLAN)
     save_weights(own, model / "fold_0", {"configuration": "main", "network_factory": "make_own"})
     with pytest.raises(ModelError, match=r"a network of the user's own, make_own"):
-        load_model(model, CPU)
-    loaded = load_model(model, CPU, factory=make_own)
+        load_run(model, CPU)
+    loaded = load_run(model, CPU, factory=make_own)
     torch.testing.assert_close(answer(loaded.networks[0]), answer(own), rtol=0, atol=0)
 
 

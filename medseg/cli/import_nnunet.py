@@ -1,0 +1,50 @@
+"""`medseg import-nnunet`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.display import console, report_failures
+
+
+def command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="nnU-Net's model folder, a folder of several, its exported zip, or a raw plans.json.", metavar="FOLDER"
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the run or plan; the data set's unless given.")] = None,
+    dataset_json: Annotated[
+        Path | None, typer.Option(help="dataset.json that goes with a raw plans.json, if it is not beside it.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set's folder, for a raw plans.json.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="final, best, latest or a file's name; final, else best, unless given.")
+    ] = None,
+    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
+) -> None:
+    """Bring models of nnU-Net v2 into the workspace as runs, or a raw plans.json as a plan to train with.
+
+    To predict with such a model, importing is not needed: medseg predict --model FOLDER runs it as it is.
+
+    [bold]Examples[/]
+
+    medseg import-nnunet nnUNet_results/Dataset004_Hippocampus --name hippocampus
+
+    medseg import-nnunet nnUNet_preprocessed/Dataset004_Hippocampus/nnUNetPlans.json --data scans/
+    """
+    from medseg.commands.import_nnunet import ImportOptions, import_nnunet
+
+    result = import_nnunet(source, workspace, ImportOptions(name, dataset_json, data, checkpoint))
+    for folder in result.folds:
+        console.print(f"{folder}", markup=False, soft_wrap=True)
+    if result.plan is not None:
+        console.print(f"{result.plan}: train it with medseg train --plan {result.plan.stem}", markup=False)
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
+    report_failures(result.failed, "models were left out")
+    raise typer.Exit(1 if result.failed else 0)

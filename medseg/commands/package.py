@@ -1,0 +1,131 @@
+"""`medseg package`: a trained model as one file, with its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medseg import __version__
+from medseg.commands.workspace import Workspace
+from medseg.errors import ModelError
+from medseg.models.card import About, FoldScore, model_card
+from medseg.models.model import Model
+from medseg.models.open import load_model
+from medseg.models.package import SUFFIX, save_package
+from medseg.models.run import read_record
+from medseg.models.scores import fold_scores
+
+_MOST_CARD = 1 << 20
+
+
+@dataclass(frozen=True)
+class PackageOptions:
+    """What may be asked of a package.
+
+    Attributes:
+        configuration: which of a plan's trained configurations; None if only one is trained.
+        folds: None for all that are trained.
+        checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
+        card: a YAML file with fields of `About`.
+        about: fields that go before those of the file.
+        replace: write over a file that is there.
+    """
+
+    configuration: str | None = None
+    folds: Sequence[str] | None = None
+    checkpoint: str | None = None
+    card: Path | None = None
+    about: About = field(default_factory=About)
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class PackageResult:
+    """The file, its size, the model that is in it, its scores, and what a user should know."""
+
+    path: Path
+    bytes: int
+    model: Model
+    scores: tuple[FoldScore, ...]
+    notes: tuple[str, ...]
+
+
+def package(
+    model: str | Path | None,
+    output: str | Path,
+    workspace: str | Path = ".",
+    options: PackageOptions | None = None,
+) -> PackageResult:
+    """Write a trained model as one file: plan, weights, metadata and a model card.
+
+    Raises:
+        MedsegError: no model is meant, it cannot be read, or the file is there already.
+    """
+    options, output = options or PackageOptions(), Path(output)
+    if output.suffix != SUFFIX:
+        raise ModelError(f"{output} does not end with {SUFFIX}.", f"Name it {output.with_suffix(SUFFIX).name}.")
+    if output.exists() and not options.replace:
+        raise ModelError(f"{output} is there already.", "Delete it, name another, or replace it with --force.")
+    about = _about(options)
+    path = Workspace(Path(workspace)).model_path(model, options.configuration)
+    loaded = load_model(
+        path,
+        torch.device("cpu"),
+        options.folds,
+        configuration=options.configuration,
+        checkpoint=options.checkpoint,
+    )
+    own = read_record(loaded.folder / f"fold_{loaded.folds[0]}").get("network_factory")
+    if own:
+        raise ModelError(f"{path} has a network of the user's own, {own}; a package holds no code.")
+    scores = tuple(fold_scores(loaded))
+    save_package(
+        loaded, output, model_card(loaded, about, scores, f"{loaded.plan.made_by}; packed by medseg {__version__}")
+    )
+    unsaid = [name for name in ("license", "intended_use") if getattr(about, name) is None]
+    notes = [f"the card says nothing of {' and '.join(unsaid)}; give it with {_options(unsaid)}"] if unsaid else []
+    return PackageResult(output, output.stat().st_size, loaded, scores, (*loaded.notes, *notes))
+
+
+def _options(names: Sequence[str]) -> str:
+    return " and ".join("--" + name.replace("_", "-") for name in names)
+
+
+def _about(options: PackageOptions) -> About:
+    """The card's fields: those of the file, and before them those that were given one by one."""
+    given = {one.name: value for one in fields(About) if (value := getattr(options.about, one.name)) is not None}
+    if options.card is None:
+        return options.about
+    return replace(About(**_read_card(options.card)), **given)
+
+
+def _read_card(path: Path) -> Mapping[str, str]:
+    from ruamel.yaml import YAML
+
+    known = [one.name for one in fields(About)]
+    try:
+        if path.stat().st_size > _MOST_CARD:
+            raise ModelError(f"{path} has more than {_MOST_CARD:,} bytes; expected a few lines of YAML.")
+        content: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} could not be read: {error.strerror or error}.") from None
+    except ModelError:
+        raise
+    except Exception as error:  # the YAML library raises several unrelated types
+        raise ModelError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds no fields.", f"Expected lines such as 'license: CC BY 4.0'; {_known(known)}")
+    for name, value in content.items():
+        if name not in known:
+            raise ModelError(f"{path}: there is no field {name!r}.", _known(known))
+        if not isinstance(value, str):
+            raise ModelError(f"{path}: {name} is {value!r}; expected text.")
+    return {name: value.strip() for name, value in content.items()}
+
+
+def _known(names: Sequence[str]) -> str:
+    return f"Fields are {', '.join(names)}."

@@ -1,0 +1,86 @@
+"""Zip files from strangers: what is in them is looked at before anything is read, and nothing leaves its folder."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from medseg.errors import ModelError
+
+_MOST_MEMBERS = 10_000
+_BLOCK = 1 << 20
+_ENCRYPTED = 0x1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file whose members' names are checked.
+
+    Raises:
+        ModelError: it is damaged, or a member could land outside of a folder that it is unpacked to.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_names(archive.infolist(), path)
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ModelError(f"{path} is damaged or no zip file: {error}.", "Copy or download it anew.") from None
+    except OSError as error:
+        raise ModelError(f"{path} could not be read or unpacked: {error.strerror or error}.") from None
+
+
+def check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
+    """Refuse names that are absolute, lead upwards or occur twice, links, and encrypted members."""
+    if len(members) > _MOST_MEMBERS:
+        raise ModelError(f"{path} has {len(members)} members; no model has so many.")
+    seen: set[str] = set()
+    for member in members:
+        name = member.filename
+        wrong = None
+        if name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or "\0" in member.orig_filename:
+            wrong = "is not a relative path"
+        elif ".." in PurePosixPath(name).parts:
+            wrong = "leads out of its folder"
+        elif stat.S_ISLNK(member.external_attr >> 16):
+            wrong = "is a link"
+        elif member.flag_bits & _ENCRYPTED:
+            wrong = "is encrypted"
+        elif name in seen:
+            wrong = "is there twice"
+        if wrong:
+            raise ModelError(f"{path} holds {name!r}, which {wrong}. No model does; nothing of it was read.")
+        seen.add(name)
+
+
+def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most_bytes: int, most_ratio: float) -> None:
+    """Write one member to `target`, and no more of it than it declares.
+
+    Raises:
+        ModelError: it declares more than `most_bytes`, or more than `most_ratio` times what it takes in the zip, or
+            more than there is room for, or holds more than it declares.
+    """
+    where = f"{archive.filename}: {member.filename}"
+    if member.file_size > most_bytes or member.file_size > most_ratio * max(member.compress_size, 1):
+        raise ModelError(
+            f"{where} declares {member.file_size:,} bytes, {member.compress_size:,} in the zip; expected at most "
+            f"{most_bytes:,} and {most_ratio:g} times its size in the zip. It may be a zip bomb; nothing was unpacked."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    room = shutil.disk_usage(target.parent).free
+    if member.file_size > room:
+        raise ModelError(
+            f"{where} needs {member.file_size:,} bytes, and {target.parent} has {room:,} left.",
+            "Free some space, or set TMPDIR to a folder on another disk.",
+        )
+    written = 0
+    with archive.open(member) as source, open(target, "xb") as sink:
+        while block := source.read(_BLOCK):
+            written += len(block)
+            if written > member.file_size:
+                raise ModelError(f"{where} holds more than the {member.file_size:,} bytes that it declares.")
+            sink.write(block)

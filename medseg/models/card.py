@@ -1,0 +1,130 @@
+"""The model card of a package: what the model does, what it was trained on, how well it did, what it is not for.
+
+Fields follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). What nobody said stands there as unsaid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medseg.models.model import Model
+from medseg.schema import Configuration
+
+UNSAID = "Not stated."
+_LIMITS = (
+    "Scans unlike those it was trained on (another scanner, protocol, body part, age or disease) may be segmented "
+    "badly, without a warning. It is research software: someone who can judge its answers has to check them."
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """What only people know of a model; every field may be left open."""
+
+    author: str | None = None
+    license: str | None = None
+    intended_use: str | None = None
+    limitations: str | None = None
+    training_data: str | None = None
+    contact: str | None = None
+    citation: str | None = None
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """How one fold did on the cases that were kept apart from its training.
+
+    Attributes:
+        fold: its name.
+        cases: how many were scored.
+        dice: {structure: mean Dice}; None where it is not defined.
+        steps: of training; None where that is not recorded.
+    """
+
+    fold: str
+    cases: int
+    dice: Mapping[str, float | None]
+    steps: int | None = None
+
+
+def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by: str) -> str:
+    """The card in Markdown; equal input gives equal text."""
+    plan = model.plan
+    stages = [model] + ([] if model.previous is None else [model.previous])
+    lines = [f"# {plan.name}", ""]
+    lines += ["A model that segments medical images, for use with medseg.", ""]
+    lines += _section("What it does", _abilities(model))
+    lines += _section("Intended use", [about.intended_use or UNSAID])
+    lines += _section("Limits", [*([about.limitations] if about.limitations else []), _LIMITS])
+    lines += _section("Training data", _training_data(model, about))
+    lines += _section("Scores", _scores(model, scores))
+    lines += _section("How it is built", [line for one in stages for line in _network(one)])
+    facts = [("Author", about.author), ("Licence", about.license), ("Contact", about.contact), ("Cite", about.citation)]
+    lines += _section(
+        "Who and how", [f"- {name}: {value or UNSAID}" for name, value in facts] + [f"- Made by: {made_by}"]
+    )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""]
+
+
+def _abilities(model: Model) -> list[str]:
+    plan = model.plan
+    channels = ", ".join(plan.data.channels)
+    rows = [f"| {name} | {value} |" for name, value in plan.labels.written_values.items()]
+    overlapping = ["", "Structures may overlap; a voxel of several gets the last one's value."]
+    return [
+        f"It takes scans of {len(plan.data.channels)} channel{'s' * (len(plan.data.channels) > 1)} ({channels}) and "
+        "writes label maps on their own grid.",
+        "",
+        "| structure | value |",
+        "|---|---|",
+        *rows,
+        *(overlapping if plan.labels.activation == "sigmoid" else []),
+    ]
+
+
+def _training_data(model: Model, about: About) -> list[str]:
+    data = model.plan.data
+    lines = [about.training_data, ""] if about.training_data else []
+    what = f"{data.cases} cases, {data.dimensions}D" if data.cases else f"{data.dimensions}D scans"
+    lines.append(f"- {what}; channels: {', '.join(data.channels)}")
+    for name, cases in data.structure_cases.items():
+        volume = data.structure_volume.get(name)
+        unit = "ml" if data.spacing_known else "pixels"
+        lines.append(f"- {name}: in {cases} cases" + (f", {volume:.4g} {unit} on average" if volume else ""))
+    return lines
+
+
+def _scores(model: Model, scores: Sequence[FoldScore]) -> list[str]:
+    if not scores:
+        return ["None of the model's folds came with scores of cases that were kept apart from its training."]
+    names = list(model.plan.labels.names)
+    lines = ["Mean Dice over the cases that each fold was not trained on.", ""]
+    lines += [f"| fold | steps | cases | {' | '.join(names)} |", "|" + "---|" * (3 + len(names))]
+    for one in scores:
+        figures = [_figure(one.dice.get(name)) for name in names]
+        steps = "-" if one.steps is None else str(one.steps)
+        lines.append(f"| {one.fold} | {steps} | {one.cases} | {' | '.join(figures)} |")
+    return lines
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _network(model: Model) -> list[str]:
+    configuration: Configuration = model.configuration
+    network: dict[str, Any] = configuration.network.model_dump()
+    spacing = " x ".join(f"{value:g}" for value in configuration.spacing_mm)
+    patch = " x ".join(map(str, configuration.patch_voxels))
+    unit = "mm" if model.plan.data.spacing_known else "pixels"
+    after = "" if model.configuration.previous_stage is None else f", after {model.configuration.previous_stage}"
+    return [
+        f"- {model.configuration_name}{after}: {network['name']}, features {network['features']}, patches of {patch} "
+        f"at {spacing} {unit}; folds {', '.join(model.folds)}"
+    ]

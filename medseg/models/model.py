@@ -1,0 +1,129 @@
+"""A trained model in memory, wherever it came from: its plan, and one network a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medseg.errors import ModelError
+from medseg.networks.build import build_network
+from medseg.schema import UNETS, Configuration, Network, Plan
+
+NetworkFactory = Callable[[Configuration, int, int], torch.nn.Module]
+"""(configuration, channels, outputs) -> module; for networks of one's own, handed in from Python."""
+
+_MOST_NAMES = 4
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model in memory: one network a fold, on one device.
+
+    Attributes:
+        plan: what is done to a scan, and what the answer means.
+        configuration_name: which of the plan's configurations the networks are.
+        folds: the names of the networks' folds.
+        networks: one a fold; their answers are averaged.
+        folder: the file or folder that it was read from.
+        previous: the model whose answer this one takes as further channels: the first stage of a cascade.
+        notes: what a user should know about how it was read, in sentences.
+    """
+
+    plan: Plan
+    configuration_name: str
+    folds: tuple[str, ...]
+    networks: tuple[torch.nn.Module, ...]
+    folder: Path
+    previous: Model | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration that it was trained in."""
+        return self.plan.configuration(self.configuration_name)
+
+
+def overrides_for(stage: str, overrides: Sequence[str] | None) -> list[str]:
+    """Those `dotted.key=value` strings that also concern the stage before a model; not those of other configurations."""
+    other, own = "configurations.", f"configurations.{stage}."
+    return [text for text in overrides or () if not text.startswith(other) or text.startswith(own)]
+
+
+def input_channels(plan: Plan, configuration: Configuration) -> int:
+    """Channels that a network sees: the scan's, and in the second stage of a cascade one for each label value."""
+    cascaded = configuration.previous_stage is not None
+    return len(plan.data.channels) + cascaded * (len(plan.labels.values) - 1)
+
+
+def make_network(plan: Plan, configuration: Configuration, factory: NetworkFactory | None = None) -> torch.nn.Module:
+    """An untrained network for a configuration: the plan's, or the caller's own."""
+    channels, outputs = input_channels(plan, configuration), plan.labels.outputs
+    if factory is not None:
+        return factory(configuration, channels, outputs)
+    return build_network(configuration.network, channels, outputs, configuration.dimensions)
+
+
+def filled_network(
+    plan: Plan,
+    configuration: Configuration,
+    weights: Mapping[str, torch.Tensor],
+    source: str,
+    factory: NetworkFactory | None = None,
+) -> torch.nn.Module:
+    """A network with these weights, ready to predict; `source` names them in messages.
+
+    Raises:
+        ModelError: a weight is missing, has no place in the network, or has another shape; the message names it.
+    """
+    ours = factory is None and configuration.network.name in UNETS
+    problem = _too_large(configuration.network, weights) if ours else None
+    if problem:
+        raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
+    # medseg's own networks take the tensors as they are, which spares making and drawing weights that nobody uses
+    with torch.device("meta") if ours else nullcontext():
+        network = make_network(plan, configuration, factory)
+    problem = _mismatch(network.state_dict(), weights)
+    if problem:
+        raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
+    filled = {name: weights[name].to(value.dtype) for name, value in network.state_dict().items()}
+    network.load_state_dict(filled, assign=ours)
+    return network.eval()
+
+
+def _too_large(network: Network, weights: Mapping[str, torch.Tensor]) -> str | None:
+    """What of a U-Net cannot belong to these weights; said before it is built, as a plan may ask for any size."""
+    layers = sum(network.blocks) + sum(network.decoder_convolutions)
+    if layers > len(weights):
+        return f"the network has {layers} blocks, and there are {len(weights)} weights"
+    widest = max((size for value in weights.values() for size in value.shape), default=0)
+    sizes = [*network.features, *(size for axes in (*network.kernels, *network.strides) for size in axes)]
+    if max(sizes) > widest:
+        return f"the network has a layer of size {max(sizes)}, and the largest weight has {widest}"
+    return None
+
+
+def _mismatch(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str | None:
+    """What is wrong with the weights, or None."""
+    missing = [name for name in expected if name not in weights]
+    unknown = [name for name in weights if name not in expected]
+    if missing:
+        return f"the network also has {_names(missing)}"
+    if unknown:
+        return f"the network has no {_names(unknown)}"
+    for name, value in expected.items():
+        if value.shape != weights[name].shape:
+            return f"{name} is {_shape(weights[name])}, and the network's is {_shape(value)}"
+    return None
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a single number"
+
+
+def _names(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,71 @@
+"""What a model's folds scored on the cases that were kept apart, as their folders record it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from medseg.models.card import FoldScore
+from medseg.models.model import Model
+from medseg.models.nnunet_folder import SUMMARY
+from medseg.models.run import read_record
+
+_OURS = "validation/metrics.json"
+
+
+def fold_scores(model: Model) -> Iterator[FoldScore]:
+    """Scores of those of a model's folds that have any: medseg's runs and nnU-Net's model folders."""
+    for fold in model.folds:
+        folder = model.folder / f"fold_{fold}"
+        record = read_record(folder)
+        if (folder / _OURS).is_file():
+            summary = _read(folder / _OURS)
+            structures = summary.get("structures", {})
+            dice = {name: _mean_dice(one) for name, one in structures.items()}
+            cases = len(summary.get("cases", []))
+        elif (folder / SUMMARY).is_file():
+            summary = _read(folder / SUMMARY)
+            dice = _nnunet_dice(summary, model)
+            cases = len(summary.get("metric_per_case", []))
+        elif isinstance(record.get("scores"), dict):  # an imported run
+            dice, cases = record["scores"].get("dice", {}), record["scores"].get("cases", 0)
+        else:
+            continue
+        steps = record.get("steps")
+        figures = {name: _number(value) for name, value in dice.items()}
+        yield FoldScore(fold, cases, figures, steps if isinstance(steps, int) else None)
+
+
+def _mean_dice(structure: Any) -> Any:
+    """Mean Dice of a structure in metrics.json."""
+    try:
+        return structure["measures"]["dice"]["mean"]
+    except (KeyError, TypeError):
+        return None
+
+
+def _nnunet_dice(summary: dict[str, Any], model: Model) -> dict[str, Any]:
+    """nnU-Net's keys are label values, or regions as tuples of them: `1`, `(1, 2)`."""
+    means = summary.get("mean", {})
+    found = {}
+    for name, values in model.plan.labels.members.items():
+        for key in (str(values[0]) if len(values) == 1 else "", str(tuple(values)), str([*values])):
+            if isinstance(means.get(key), dict):
+                found[name] = means[key].get("Dice")
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A summary; an unreadable one is none, as scores are only told."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
