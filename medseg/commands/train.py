@@ -15,9 +15,9 @@ import torch
 from medseg import __version__
 from medseg.case import Case
 from medseg.commands.budget import fit_to_budget, validation_seconds
+from medseg.commands.report import write_report
 from medseg.commands.validate import DiceProbe, validate_fold
 from medseg.commands.workspace import Workspace, plan_cases, splits_path
-from medseg.delivery.pictures import training_curves
 from medseg.errors import DataError, ModelError, PlanError
 from medseg.evaluation.summary import Summary
 from medseg.files import content_hash, write_json
@@ -25,13 +25,13 @@ from medseg.inference.predictor import Predictor
 from medseg.models.run import PLAN, RECORD, WEIGHTS, Model, NetworkFactory, make_network, read_record, save_weights
 from medseg.networks.device import choose_device, choose_precision
 from medseg.plan_file import load_plan, save_plan
+from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.splits import make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
 from medseg.training.batches import to_device
 from medseg.training.fit import CHECKPOINT, Setup, fit
-from medseg.training.log import read_log
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,14 @@ def train(
     best = fit(job.network, job.samples, setup, job.probe, callback, options.resume)
     record["train_seconds"] = round(time.monotonic() - started, 1)
     save_weights(best, folder, record)
-    training_curves(read_log(folder / "log.jsonl"), folder / "curves.png")
-    summary = None
+    validation = None
     if job.held_out:
         cases = [sample.case for sample in job.held_out]
-        summary = validate_fold(job.predictor(best), cases, folder / "validation", callback)
+        validation = validate_fold(job.predictor(best), cases, folder / "validation", callback)
     record["seconds"] = round(time.monotonic() - started, 1)
     write_json(folder / RECORD, record)
+    summary = validation.summary if validation else None
+    write_report(folder, setup.plan, summary, validation.scans if validation else (), job.notes)
     failed = job.failed | (summary.failed if summary else {})
     return TrainResult(folder, record, summary, job.notes, failed)
 
@@ -146,6 +147,8 @@ def _prepare(
     configuration = plan.configuration(name)
     cases = plan_cases(plan_path, place.data_folder(plan, options.data), plan)
     training, validation, notes = _fold_cases(plan_path, cases, _fold_name(options.fold))
+    check_annotated(training, plan.labels)
+    notes = [*notes, *describe_annotation(training, plan.labels)]
     device = choose_device(options.device)
     torch.manual_seed(plan.training.seed)
     network = make_network(plan, configuration, factory).to(device)
@@ -215,12 +218,6 @@ def _check_folder(folder: Path, options: TrainOptions) -> None:
 def _fold_cases(plan_path: Path, cases: list[Case], fold: str) -> tuple[list[Case], list[Case], list[str]]:
     """Training and validation cases of a fold, and what is odd about it; for `all`, every case and none."""
     labelled = [case for case in cases if case.label is not None]
-    partly = [case.id for case in labelled if case.annotated is not None]
-    if partly:
-        raise DataError(
-            f"{partly[0]} says which structures were annotated in it; training cannot make use of that yet.",
-            "Empty the column `annotated`, or leave such cases out of the table of cases.",
-        )
     if fold == "all":
         return labelled, [], []
     if splits_path(plan_path).exists():

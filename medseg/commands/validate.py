@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from medseg.case import Case
-from medseg.commands.evaluate import Pair, score_pairs, write_results
-from medseg.commands.predict import segment, write_labels
+from medseg.commands.labels_file import write_labels_file
+from medseg.commands.score_files import METRICS_CSV, METRICS_JSON
+from medseg.commands.scoring import Pair, rules, score_pairs
+from medseg.commands.segment import segment
+from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.overlap import confusion, overlaps
-from medseg.evaluation.summary import Summary, summarize
+from medseg.evaluation.summary import Summary, Unscored, summarize
+from medseg.evaluation.tables import metrics_document, write_metrics_csv
+from medseg.files import write_json
 from medseg.inference.predictor import Predictor
 from medseg.inference.sliding import predict_logits
 from medseg.networks.device import choose_precision
@@ -29,8 +35,9 @@ class DiceProbe:
         self.configuration = configuration
         self.inference = plan.inference.model_copy(update={"mirror": False})
         self.precision = choose_precision(plan.inference.precision, device)
+        alike = sorted(samples, key=lambda sample: sample.case.annotated or ())  # of every kind of partly labelled case
         spread = max(1, len(samples) // plan.training.validation_cases)
-        self.samples = samples[::spread][: plan.training.validation_cases]
+        self.samples = alike[::spread][: plan.training.validation_cases]
 
     @property
     def cases(self) -> int:
@@ -41,7 +48,7 @@ class DiceProbe:
         scores = [self._score(network, sample) for sample in self.samples]
         means = {}
         for name in self.plan.labels.names:
-            values = [dice for score in scores if (dice := score[name]) is not None]
+            values = [dice for score in scores if (dice := score.get(name)) is not None]
             means[name] = sum(values) / len(values) if values else None
         return means
 
@@ -55,19 +62,39 @@ class DiceProbe:
         answer = labels.encode(labels.decide(logits).cpu().numpy(), "prediction")
         reference = sample.label.masked_fill(sample.label == OUTSIDE, 0).cpu().numpy()
         counts = confusion(reference, answer, len(labels.values))
-        return {name: overlap.dice for name, overlap in overlaps(counts, labels).items()}
+        found = overlaps(counts, labels, sample.case.annotated)
+        return {name: overlap.dice for name, overlap in found.items()}
 
 
-def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, callback: Callback) -> Summary:
-    """Segment labelled cases on their own grids, score them, and write answers, scores and a picture into `folder`."""
-    labels = predictor.model.plan.labels
-    result = segment(predictor, cases, folder, callback, "validate")
+@dataclass(frozen=True)
+class Validation:
+    """Scores of a fold's validation cases, and the pairs of files that were scored with their scans."""
+
+    summary: Summary
+    scans: list[tuple[Pair, Path | None]]
+
+
+def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, callback: Callback) -> Validation:
+    """Segment labelled cases on their own grids, score them, and write answers and scores into `folder`."""
+    plan = predictor.model.plan
+    outcomes = list(segment([predictor], cases, folder, callback, "validate"))
+    answered = {outcome.case.id: outcome.files[0] for outcome in outcomes if outcome.problem is None}
+    unanswered = {outcome.case.id: outcome.problem for outcome in outcomes if outcome.problem is not None}
     pairs = [
-        Pair(case.id, case.label, result.files[case.id]) for case in cases if case.label and case.id in result.files
+        Pair(case, case.label, answered[case.id], plan.data.reading)
+        for case in cases
+        if case.label and case.id in answered
     ]
-    annotated = {case.id: case.annotated for case in cases if case.annotated is not None}
-    scores, total, failed = score_pairs(pairs, labels, annotated, silent)
-    summary = summarize(labels, scores, total, result.failed | failed)
-    write_labels(folder / "labels.json", labels)
-    write_results(folder, summary, labels, pairs, {case.id: case.channels[0] for case in cases})
-    return summary
+    scores = score_pairs(pairs, plan.labels, plan.scoring, silent)
+    summary = summarize(
+        plan.labels,
+        scores.cases,
+        scores.confusion,
+        Unscored(unanswered | scores.failed),
+        POLICIES[plan.scoring.empty_policy],
+        rules(plan.labels, plan.scoring),
+    )
+    write_labels_file(folder, plan)
+    write_json(folder / METRICS_JSON, metrics_document(summary, plan.labels))
+    write_metrics_csv(folder / METRICS_CSV, summary)
+    return Validation(summary, [(pair, pair.about.channels[0]) for pair in pairs])

@@ -31,6 +31,22 @@ def check_annotated(cases: Sequence[Case], labels: Labels) -> None:
     Raises:
         DataError: naming the structures, and the case if it is one.
     """
+    check_annotated_names(cases, labels)
+    nowhere = [name for name, count in annotation_counts(cases, labels).items() if count == 0]
+    if nowhere and cases:
+        more = f" and {len(nowhere) - _MOST_SHOWN} more" * (len(nowhere) > _MOST_SHOWN)
+        raise DataError(
+            f"{', '.join(nowhere[:_MOST_SHOWN])}{more} was annotated in none of the {len(cases)} cases to train on.",
+            "Name it in the column `annotated` of the table of cases where it was, or leave it out of the structures.",
+        )
+
+
+def check_annotated_names(cases: Sequence[Case], labels: Labels) -> None:
+    """Refuse cases that name structures which there are not.
+
+    Raises:
+        DataError: naming the first such case.
+    """
     known = {*labels.names}
     for case in cases:
         unknown = [name for name in case.annotated or () if name not in known]
@@ -40,13 +56,6 @@ def check_annotated(cases: Sequence[Case], labels: Labels) -> None:
                 f"the structures are {', '.join(labels.names)}.",
                 "Correct the column `annotated` of the table of cases; names are separated by semicolons.",
             )
-    nowhere = [name for name, count in annotation_counts(cases, labels).items() if count == 0]
-    if nowhere and cases:
-        more = f" and {len(nowhere) - _MOST_SHOWN} more" * (len(nowhere) > _MOST_SHOWN)
-        raise DataError(
-            f"{', '.join(nowhere[:_MOST_SHOWN])}{more} was annotated in none of the {len(cases)} cases to train on.",
-            "Name it in the column `annotated` of the table of cases where it was, or leave it out of the structures.",
-        )
 
 
 def annotation_counts(cases: Sequence[Case], labels: Labels) -> dict[str, int]:

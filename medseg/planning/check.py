@@ -13,8 +13,9 @@ from typing import Literal
 from medseg.errors import DataError
 from medseg.io.dataset import DataSet
 from medseg.planning.check_grids import check_grids, odd_units
+from medseg.planning.check_ignored import check_ignored
 from medseg.planning.check_intensities import check_intensities, empty_scans
-from medseg.planning.check_labels import check_labels
+from medseg.planning.check_labels import check_labels, unannotated
 from medseg.planning.findings import KINDS, Finding, in_order
 from medseg.planning.layout_findings import layout_findings
 from medseg.planning.leaks import check_leaks
@@ -33,15 +34,24 @@ def check_set(
         data: the data set.
         found: what the pass over its files found, see `planning.survey.survey`.
         orientation: in which the plan will use the scans.
-        partly_labelled: a structure that a label does not hold was not annotated there, so that it is not missing.
+        partly_labelled: a structure that a label does not hold was not annotated there, so that it is not missing; a
+            label without any, of which no table says what was annotated, is an error.
+
+    Raises:
+        DataError: all masks hold only a value that the layout takes for the ignore value, see `check_ignored`.
     """
     cases = {case.id: case for case in data.cases}
     errors = [*layout_findings(data), *found.errors]
+    ignored = check_ignored(found.cases, cases, data, found.errors)
     unusable = empty_scans(found.cases, cases) + odd_units(found.cases, cases)
+    if partly_labelled:
+        unusable += unannotated(found.cases, cases)
     out = {one.case for one in unusable}
     facts = [one for one in found.cases if one.id not in out]
+    named = {one.case for one in ignored}
     warnings = [
-        *check_labels(facts, cases, data.labels, data.ignore),
+        *(one for one in ignored if one.case not in out),
+        *check_labels([one for one in facts if one.id not in named], cases, data.labels, data.ignore),
         *check_twins(facts, data),
         *check_leaks(data),
         *check_grids(facts, cases, stored=orientation == "stored"),

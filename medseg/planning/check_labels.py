@@ -52,6 +52,25 @@ def _empty(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Findin
     ]
 
 
+def unannotated(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
+    """For sets in which a structure that a label does not hold was not annotated: labels that hold none, as errors.
+
+    What a table says was annotated stands.
+    """
+    remedy = "If it is empty for a good reason, say so in a table: --cases with the columns id and annotated."
+    empty = [one.id for one in facts if one.content.foreground_share == 0 and cases[one.id].annotated is None]
+    return [
+        Finding(
+            "missing label",
+            id,
+            f"{cases[id].label} holds no structure, so that nothing was annotated in this case.",
+            remedy,
+            cases[id].label,
+        )
+        for id in empty
+    ]
+
+
 def _missing(
     facts: Sequence[CaseFacts], cases: Mapping[str, Case], members: Mapping[str, tuple[int, ...]]
 ) -> list[Finding]:

@@ -40,6 +40,7 @@ ERRORS: Mapping[str, str] = MappingProxyType(
 WARNINGS: Mapping[str, str] = MappingProxyType(
     {
         "empty label": "labels that mark nothing",
+        "ignored label": "labels that hold only the ignore value",
         "missing structure": "structures that nearly all other cases have",
         "unused structure": "structures that no case has",
         "rare label": "label values that hardly any case has",

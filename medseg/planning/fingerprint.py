@@ -84,10 +84,11 @@ def fingerprint_of(found: Survey, data: DataSet, orientation: Literal["canonical
         raise DataError(f"None of the {len(problems)} cases in {data.folder} can be used. The first:\n{shown}")
     samples = [sample for sample in found.samples if sample]
     if not samples:
+        values = ", ".join(map(str, sorted({value for facts in found.cases for value in facts.voxels})))
         raise DataError(
-            f"None of the {len(found.cases)} label files in {data.folder} marks anything: they hold only the "
-            "background.",
-            "Check that they are masks, and the right ones.",
+            f"None of the {len(found.cases)} label files in {data.folder} marks anything: they hold only what stands "
+            f"for background or is ignored ({values}).",
+            "Check that they are masks, and the right ones; if one of these values is a structure: --map 255=1.",
         )
     intensities = [pool_intensities(channel) for channel in zip(*samples, strict=True)]
     return Fingerprint(orientation, data.channels, found.cases, intensities, found.errors)

@@ -14,7 +14,7 @@ _KINDS = (
     (r"beyond the \d+ channels", "other channels"),
     (r"every case needs|there is no .*; there is|a channel has no file|lists \d+ files", "missing channel"),
     (r"(?i)(?:label|mask|seg|annot)[^/\\]*[/\\][^/\\]*, which (?:does not exist|is no image)", "missing label"),
-    (r"does not exist|is no image|there is no file", "missing image"),
+    (r"does not exist|is no image", "missing image"),
 )
 """What a reason says, by the first that fits: the readers of layouts give it in words, each in its own."""
 
@@ -39,5 +39,5 @@ def layout_findings(data: DataSet) -> list[Finding]:
 
 def _file(problem: LeftOut) -> Path | None:
     """The file or folder that the reason names, if it is one."""
-    match = re.search(r"(?: in | lists | no file )(\S.*?)(?:, which .*)?$", problem.why)
+    match = re.search(r"(?: in | lists | no (?:image|label) file )(\S.*?)(?:, which .*)?$", problem.why)
     return Path(match[1]) if match and ("/" in match[1] or "\\" in match[1]) else None

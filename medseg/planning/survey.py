@@ -29,6 +29,7 @@ from medseg.planning.intensity import ChannelSample, sample_channel
 from medseg.progress import Callback, silent, track
 from medseg.sections import Reading
 
+_MOST_SHOWN = 5
 _MOST_BINS = 65535
 _BLOCK = 1 << 20
 
@@ -82,6 +83,15 @@ class Survey:
     cases: list[CaseFacts]
     samples: list[list[ChannelSample]]
     errors: list[Finding]
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on the label maps that were resampled, if any were."""
+        ids = [facts.id for facts in self.cases if facts.resampled]
+        shown = ", ".join(ids[:_MOST_SHOWN]) + ", ..." * (len(ids) > _MOST_SHOWN)
+        return (
+            [f"label maps brought to the grid of their scan: {len(ids)} of {len(self.cases)} ({shown})"] if ids else []
+        )
 
     def without(self, findings: Collection[Finding]) -> Survey:
         """Less those of its cases in which one of these findings is an error, which is added to the known ones."""

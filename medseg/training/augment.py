@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from medseg.labels import IGNORE
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.schema import Configuration
@@ -26,7 +27,11 @@ _SMALLEST = 1e-7
 def gather(
     sample: Sample, draw: Draw, patch_zyx: Sequence[int], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One patch: image (channel, z, y, x), linear; label (z, y, x), nearest; 0 and `OUTSIDE` beyond the volume."""
+    """One patch: image (channel, z, y, x), linear; label (z, y, x), nearest; 0 and `OUTSIDE` beyond the volume.
+
+    Where only some voxels are annotated, those beyond the volume are ignored: as background, as nnU-Net has them,
+    they would outnumber the others.
+    """
     if draw.matrix is None:
         image, label = _crop(
             sample, draw.start, [start + size for start, size in zip(draw.start, patch_zyx, strict=True)]
@@ -53,6 +58,7 @@ def gather(
 
 def _crop(sample: Sample, low: Sequence[int], high: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """The box [low, high) of a volume, padded where it sticks out."""
+    beyond = IGNORE if len(sample.annotated) else OUTSIDE
     inside, pad = [], []
     for start, stop, size in zip(low, high, sample.label.shape, strict=True):
         inside.append(slice(min(max(start, 0), size), max(min(stop, size), 0)))
@@ -64,7 +70,7 @@ def _crop(sample: Sample, low: Sequence[int], high: Sequence[int]) -> tuple[torc
     label = sample.label[tuple(inside)]
     if not any(edges):
         return image, label
-    return functional.pad(image, edges), functional.pad(label, edges, value=OUTSIDE)
+    return functional.pad(image, edges), functional.pad(label, edges, value=beyond)
 
 
 def augment(

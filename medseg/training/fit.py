@@ -76,9 +76,9 @@ def fit(
     scores: dict[str, float | None] = {}
     try:
         with closing(batches.ahead(start, setup.steps)) as stream:
-            for step, (image, target) in stream:
+            for step, batch in stream:
                 with memory_errors(_LESS_MEMORY):
-                    recent.append(trainer.step(step, image, target))
+                    recent.append(trainer.step(step, *batch))
                 done = step + 1
                 if done % _LOG_EVERY == 0 or done == setup.steps:
                     loss = _mean_loss(recent, done)
@@ -105,8 +105,8 @@ def seconds_per_step(network: torch.nn.Module, samples: Sequence[Sample], setup:
     trainer = Trainer(deepcopy(network), setup)
     times = [time.monotonic()]
     with closing(batches.ahead(0, _MOST_MEASURED)) as stream:
-        for _, (image, target) in stream:
-            trainer.step(0, image, target).item()
+        for _, batch in stream:
+            trainer.step(0, *batch).item()
             times.append(time.monotonic())
             if times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + 4:
                 break
@@ -138,15 +138,17 @@ class Trainer:
         """The network to predict with: the averaged one where weights are averaged."""
         return self.network if self.average is None else self.average
 
-    def step(self, step: int, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """One optimizer step; returns the loss, still on the device."""
+    def step(
+        self, step: int, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """One optimizer step on a `Batch`; returns the loss, still on the device."""
         training = self.setup.plan.training
         rate = learning_rate(step, self.setup.steps, training.learning_rate, training.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with autocast(self.setup.device, self.setup.precision):
             outputs = self.network(image, len(self.loss.scales))
-        loss = self.loss(outputs, target)
+        loss = self.loss(outputs, target, annotated)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.unscale_(self.optimizer)

@@ -1,6 +1,10 @@
 """Dice + cross-entropy, over one or several resolutions. Formulas of nnU-Net v2 (`dice.py`, `compound_losses.py`).
 
 The logits are read once; targets stay integer label maps, so nothing grows with a one-hot encoding.
+
+In a partly labelled sample "background" means the background or any structure that was not annotated in it: with
+softmax these outputs are merged before the cross-entropy (marginal loss, Shi et al. 2021,
+doi.org/10.1016/j.media.2021.101979), with sigmoid their outputs have none. Dice is of annotated structures only.
 """
 
 from __future__ import annotations
@@ -34,34 +38,44 @@ class Loss:
     cross_entropy_weight: float
     scales: Sequence[Sequence[int]]
 
-    def __call__(self, outputs: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, outputs: Sequence[torch.Tensor], target: torch.Tensor, annotated: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Loss of logits (batch, outputs, ...) per scale against label indices (batch, ...).
 
         Weights halve from one resolution to the next and sum to one; targets are thinned by nearest neighbour.
+
+        Args:
+            annotated: (batch, structures) bool, which structures were annotated in each sample; None for all.
         """
         weights = [0.5**level for level in range(len(self.scales))]
         terms = [
-            weight / sum(weights) * self._single(logits.float(), _thin(target, scale))
+            weight / sum(weights) * self._single(logits.float(), _thin(target, scale), annotated)
             for weight, logits, scale in zip(weights, outputs, self.scales, strict=True)
         ]
         return torch.stack(terms).sum()
 
-    def _single(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _single(self, logits: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
         if self.labels.activation == "softmax":
-            cross_entropy, dice = softmax_terms(logits, target, self.batch_dice)
+            cross_entropy, dice = softmax_terms(logits, target, self.batch_dice, annotated)
         else:
-            cross_entropy, dice = sigmoid_terms(logits, target, self._membership(target.device), self.batch_dice)
+            membership = self._membership(target.device)
+            cross_entropy, dice = sigmoid_terms(logits, target, membership, self.batch_dice, annotated)
         return self.cross_entropy_weight * cross_entropy - self.dice_weight * dice
 
     def _membership(self, device: torch.device) -> torch.Tensor:
         return torch.from_numpy(self.labels.membership).to(device)
 
 
-def softmax_terms(logits: torch.Tensor, target: torch.Tensor, batch_dice: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def softmax_terms(
+    logits: torch.Tensor, target: torch.Tensor, batch_dice: bool, annotated: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(mean cross-entropy, mean soft Dice of the foreground classes); voxels of `IGNORE` count in neither."""
     valid = target != IGNORE
     index = target.clamp(min=0).long()
     log_probability = functional.log_softmax(logits, dim=1)
+    if annotated is not None:
+        log_probability, index = _merge(log_probability, index, annotated)
     chosen = log_probability.gather(1, index[:, None])[:, 0]
     cross_entropy = -(chosen * valid).sum() / valid.sum().clamp(min=1)
     outputs = logits.shape[1]
@@ -70,29 +84,61 @@ def softmax_terms(logits: torch.Tensor, target: torch.Tensor, batch_dice: bool) 
     empty = probability.new_zeros(len(probability), outputs)
     overlap = empty.scatter_add(1, flat, chosen.exp().flatten(1) * seen)
     reference = empty.scatter_add(1, flat, seen)
-    dice = _dice(overlap, probability.sum(2), reference, batch_dice)
-    return cross_entropy, dice[..., 1:].mean()
+    sums = (overlap[:, 1:], probability.sum(2)[:, 1:], reference[:, 1:])
+    return cross_entropy, _mean_dice(sums, batch_dice, annotated)
+
+
+def _merge(
+    log_probability: torch.Tensor, index: torch.Tensor, annotated: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Background and what was not annotated as one class, the first, in the probabilities and in the reference."""
+    named = functional.pad(annotated, (1, 0), value=False)  # (batch, outputs); the background is first
+    other = log_probability.masked_fill(_over_voxels(named, log_probability), -torch.inf)
+    merged = torch.cat([other.logsumexp(1, keepdim=True), log_probability[:, 1:]], dim=1)
+    return merged, index * named.gather(1, index.flatten(1)).view_as(index)
 
 
 def sigmoid_terms(
-    logits: torch.Tensor, target: torch.Tensor, membership: torch.Tensor, batch_dice: bool
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    membership: torch.Tensor,
+    batch_dice: bool,
+    annotated: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(mean binary cross-entropy, mean soft Dice of all regions); `membership` is (regions, label indices)."""
-    valid = (target != IGNORE)[:, None]
+    valid = (target != IGNORE)[:, None].expand_as(logits)
+    if annotated is not None:
+        valid = valid & _over_voxels(annotated, logits)
     wanted = membership[:, target.clamp(min=0).long()].movedim(0, 1).to(logits)
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    cross_entropy = (entropy * valid).sum() / (valid.sum() * logits.shape[1]).clamp(min=1)
+    cross_entropy = (entropy * valid).sum() / valid.sum().clamp(min=1)
     probability = (logits.sigmoid() * valid).flatten(2)
     reference = (wanted * valid).flatten(2)
-    dice = _dice((probability * reference).sum(2), probability.sum(2), reference.sum(2), batch_dice)
-    return cross_entropy, dice.mean()
+    sums = ((probability * reference).sum(2), probability.sum(2), reference.sum(2))
+    return cross_entropy, _mean_dice(sums, batch_dice, annotated)
 
 
-def _dice(overlap: torch.Tensor, prediction: torch.Tensor, reference: torch.Tensor, batch_dice: bool) -> torch.Tensor:
-    """Soft Dice from sums over voxels, each (batch, classes)."""
+def _mean_dice(
+    sums: tuple[torch.Tensor, torch.Tensor, torch.Tensor], batch_dice: bool, annotated: torch.Tensor | None
+) -> torch.Tensor:
+    """Mean soft Dice of structures where they were annotated.
+
+    Args:
+        sums: overlap, prediction and reference summed over voxels, each (batch, structures).
+    """
+    if annotated is not None:
+        sums = (sums[0] * annotated, sums[1] * annotated, sums[2] * annotated)
     if batch_dice:
-        overlap, prediction, reference = overlap.sum(0), prediction.sum(0), reference.sum(0)
-    return (2 * overlap + _SMOOTH) / (prediction + reference + _SMOOTH).clamp(min=_SMALLEST)
+        sums = (sums[0].sum(0), sums[1].sum(0), sums[2].sum(0))
+        annotated = None if annotated is None else annotated.any(0)
+    overlap, prediction, reference = sums
+    dice = (2 * overlap + _SMOOTH) / (prediction + reference + _SMOOTH).clamp(min=_SMALLEST)
+    return dice.mean() if annotated is None else (dice * annotated).sum() / annotated.sum().clamp(min=1)
+
+
+def _over_voxels(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(batch, classes) as (batch, classes, 1, ...)."""
+    return mask.reshape(*mask.shape, *([1] * (like.ndim - 2)))
 
 
 def _thin(target: torch.Tensor, scale: Sequence[int]) -> torch.Tensor:

@@ -18,6 +18,7 @@ from medseg.schema import Configuration
 from medseg.sections import Training
 
 _SHRINK = 0.85
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Sampler:
             raise DataError(
                 "Every training case has the weight 0.", "Give at least one a positive weight in cases.csv."
             )
-        self.cumulative = np.cumsum(weights / weights.sum())
+        self.cumulative = np.cumsum(_shares(samples, weights))
 
     def draw(self, random: np.random.Generator, number: int) -> Draw:
         """Sample `number` of a batch."""
@@ -104,6 +105,18 @@ class Sampler:
         if self.configuration.in_plane_only:
             zoom[0] = 1.0
         return matrix @ np.diag(zoom)
+
+
+def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often each case is drawn: as its weight says, and where cases are partly labelled so that every structure
+    is drawn equally often with a case in which it was annotated."""
+    if all(sample.structures is None for sample in samples):
+        return weights / weights.sum()
+    every = np.ones(len(samples[0].locations))
+    known = np.array([every if sample.structures is None else sample.structures.numpy() for sample in samples])
+    weighted = known * weights[:, None]
+    by_structure = weighted / np.maximum(weighted.sum(0), _SMALLEST)
+    return by_structure.sum(1) / by_structure.sum()
 
 
 def rotation(degrees: Sequence[float]) -> NDArray[np.float64]:

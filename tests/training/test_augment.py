@@ -1,6 +1,7 @@
 """Patches: geometry against slicing and numpy's rot90, intensities against formulas and nnU-Net's distributions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from builders import make_augmentation, make_configuration, make_sample
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from medseg.labels import IGNORE
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.augment import augment, gather
@@ -71,6 +73,15 @@ def test_a_rotation_by_nothing_is_a_slice_too(start: tuple[int, int, int], size:
     mine, mine_label = cut(sample, start, size, np.eye(3))
     np.testing.assert_allclose(mine, sliced(image, start, size, 0), atol=1e-5)
     np.testing.assert_array_equal(mine_label, sliced(label, start, size, OUTSIDE))
+
+
+@pytest.mark.parametrize("matrix", [None, np.eye(3)], ids=["sliced", "sampled"])
+def test_beyond_a_sparsely_annotated_volume_nothing_is_known(matrix: NDArray | None) -> None:
+    sample, image, label = random_sample()
+    sparse = replace(sample, annotated=torch.arange(3))
+    mine, mine_label = cut(sparse, (-3, -3, -3), (15, 16, 17), matrix)
+    np.testing.assert_allclose(mine, sliced(image, (-3, -3, -3), (15, 16, 17), 0), atol=1e-5)
+    np.testing.assert_array_equal(mine_label, sliced(label, (-3, -3, -3), (15, 16, 17), IGNORE))
 
 
 @pytest.mark.parametrize("size", [5, 6])

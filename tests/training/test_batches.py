@@ -1,5 +1,6 @@
 """Batches: batch n follows from the seed and n alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.schema import Configuration
 from medseg.training.batches import Batches, to_device
+from medseg.training.sampling import generator
 
 CPU = torch.device("cpu")
 EVERYTHING = {
@@ -41,7 +43,10 @@ def batches(
 
 @pytest.mark.parametrize(("dimensions", "patch"), [(3, [8, 8, 16]), (2, [8, 16])])
 def test_shapes_and_types(dimensions: int, patch: list[int]) -> None:
-    image, label = batches(make_configuration(dimensions, patch_voxels=patch, batch_size=5), **EVERYTHING).make(0)
+    image, label, annotated = batches(
+        make_configuration(dimensions, patch_voxels=patch, batch_size=5), **EVERYTHING
+    ).make(0)
+    assert annotated is None
     assert image.shape == (5, 1, *patch)
     assert image.dtype == torch.float32
     assert label.shape == (5, *patch)
@@ -57,7 +62,7 @@ def test_a_batch_does_not_depend_on_what_was_made_before(dimensions: int) -> Non
     wanted = [first.make(step) for step in range(6)]
     second = batches(configuration, **EVERYTHING)
     for step in (5, 2, 2, 0):
-        for one, other in zip(second.make(step), wanted[step], strict=True):
+        for one, other in zip(second.make(step)[:2], wanted[step][:2], strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert not torch.equal(wanted[0][0], wanted[1][0])
     assert not torch.equal(batches(configuration, seed=1, **EVERYTHING).make(0)[0], wanted[0][0])
@@ -75,7 +80,7 @@ def test_batches_come_in_order_from_start_to_stop() -> None:
     maker = batches(make_configuration(2, patch_voxels=[8, 8]))
     found = list(maker.ahead(3, 6))
     assert [step for step, _ in found] == [3, 4, 5]
-    for step, (image, label) in found:
+    for step, (image, label, _) in found:
         torch.testing.assert_close(image, maker.make(step)[0], rtol=0, atol=0)
         torch.testing.assert_close(label, maker.make(step)[1], rtol=0, atol=0)
 
@@ -90,7 +95,7 @@ def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask()
         normalization = [{"scheme": "zscore", "nonzero_only": nonzero_only}]
         configuration = make_configuration(3, patch_voxels=[4, 8, 8], normalization=normalization, mirror_axes=[])
         settings = {"noise_probability": 1.0, "noise_std": [0.1, 0.1]}
-        patch, target = batches(configuration, [make_sample(image, label)], **settings).make(0)
+        patch, target, _ = batches(configuration, [make_sample(image, label)], **settings).make(0)
         outside = patch[:, 0][target == 0]
         assert set(target.unique().tolist()) == {IGNORE, 0, 1}
         assert bool((outside == 0).any()) == nonzero_only
@@ -110,6 +115,20 @@ def test_the_samples_are_not_changed() -> None:
     for sample, (image, label) in zip(of, copies, strict=True):
         torch.testing.assert_close(sample.image, image, rtol=0, atol=0)
         torch.testing.assert_close(sample.label, label, rtol=0, atol=0)
+
+
+def test_a_batch_says_what_was_annotated_in_each_of_its_samples() -> None:
+    whole, partly = samples(count=2)
+    partly = replace(partly, structures=torch.tensor([True, False]))
+    maker = batches(make_configuration(2, patch_voxels=[8, 8], batch_size=3), [whole, partly])
+    seen = set()
+    for step in range(20):
+        cases = [maker.sampler.draw(generator(0, step, number), number).case for number in range(3)]
+        annotated = maker.make(step).annotated
+        wanted = [[True, case == 0] for case in cases]
+        assert wanted == ([[True, True]] * 3 if annotated is None else annotated.tolist())
+        seen.add(sum(cases))
+    assert len(seen) > 1
 
 
 def test_samples_stay_where_they_are_on_a_cpu() -> None:

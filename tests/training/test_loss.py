@@ -1,5 +1,6 @@
 """The loss against nnU-Net's formulas, written naively with one-hot targets: values and gradients."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -138,3 +139,99 @@ def test_half_precision_logits_are_summed_in_full_precision() -> None:
     rough = loss([logits.bfloat16()], target)
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, loss([logits.bfloat16().float()], target))
+
+
+# --- partly labelled ---
+
+PARTLY = {
+    "all of both": [[True, True], [True, True]],
+    "a missing in one": [[True, True], [False, True]],
+    "b missing in both": [[True, False], [True, False]],
+    "nothing in one": [[True, True], [False, False]],
+}
+
+
+def naive_partly(
+    logits: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, labels: Labels, batch_dice: bool
+) -> torch.Tensor:
+    """Sample by sample and structure by structure; what was not annotated in a sample is background in its target."""
+    entropy, counted, sums = [], 0.0, {}
+    for number, (own_logits, own_target) in enumerate(zip(logits, target, strict=True)):
+        names = annotated[number].tolist()
+        mask = (own_target != IGNORE).float()
+        if labels.activation == "softmax":
+            probability = own_logits.softmax(0)
+            hidden = [structure + 1 for structure, known in enumerate(names) if not known]
+            background = probability[[0, *hidden]].sum(0)
+            wanted_background = sum((own_target == value).float() for value in (0, *hidden))
+            entropy.append(-(wanted_background * background.log() * mask).sum())
+            counted += float(mask.sum())
+        for structure, known in enumerate(names):
+            if not known:
+                continue
+            wanted = one_hot(own_target[None], labels)[0][structure + (labels.activation == "softmax")]
+            if labels.activation == "softmax":
+                p = probability[structure + 1]
+                entropy.append(-(wanted * p.log() * mask).sum())
+            else:
+                p = own_logits[structure].sigmoid()
+                entropy.append(-((wanted * p.log() + (1 - wanted) * (1 - p).log()) * mask).sum())
+                counted += float(mask.sum())
+            key = structure if batch_dice else (structure, number)
+            own = torch.stack([(p * wanted * mask).sum(), ((p + wanted) * mask).sum()])
+            sums[key] = sums.get(key, 0) + own
+    dice = torch.stack([(2 * both + 1e-5) / (total + 1e-5) for both, total in sums.values()])
+    return torch.stack(entropy).sum() / counted - dice.mean()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+@pytest.mark.parametrize("partly", PARTLY)
+def test_partly_labelled_samples(partly: str, labels: Labels, batch_dice: bool, ignored: bool) -> None:
+    annotated = torch.tensor(PARTLY[partly])
+    logits, target = draw(labels, (4, 3, 5), ignored)
+    logits = (logits / 3).requires_grad_()
+    mine = Loss(labels, batch_dice, 1.0, 1.0, [[1, 1, 1]])([logits], target, annotated)
+    naively = naive_partly(logits, target, annotated, labels, batch_dice)
+    for one, other in zip(value_and_gradient(mine, [logits]), value_and_gradient(naively, [logits]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_merged_background_by_hand() -> None:
+    # one voxel, background; probabilities 0.5 (background), 0.25 (a), 0.25 (b); b was not annotated
+    logits = torch.tensor([0.5, 0.25, 0.25]).log().reshape(1, 3, 1, 1)
+    target = torch.zeros(1, 1, 1, dtype=torch.int16)
+    only_entropy = Loss(CLASSES, False, 0.0, 1.0, [[1, 1]])
+    assert float(only_entropy([logits], target)) == pytest.approx(-math.log(0.5))
+    assert float(only_entropy([logits], target, torch.tensor([[True, False]]))) == pytest.approx(-math.log(0.75))
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_what_was_not_annotated_does_not_matter(labels: Labels) -> None:
+    """Moving probability between the background and a hidden structure changes nothing, nor does its own region."""
+    logits, target = draw(labels, (5, 6), True)
+    annotated = torch.tensor([[True, False], [True, False]])
+    loss = Loss(labels, False, 1.0, 1.0, [[1, 1]])
+    hidden = logits.clone().requires_grad_()
+    value, gradient = value_and_gradient(loss([hidden], target, annotated), [hidden])
+    if labels.activation == "sigmoid":
+        assert not gradient[:, 1].any()
+        return
+    share = torch.rand(2, 5, 6)
+    together = torch.logsumexp(logits[:, [0, 2]], dim=1)
+    moved = torch.stack([together + share.log(), logits[:, 1], together + (1 - share).log()], dim=1)
+    torch.testing.assert_close(loss([moved], target, annotated), value)
+
+
+def test_deep_supervision_of_partly_labelled_samples() -> None:
+    annotated = torch.tensor([[True, False], [True, True]])
+    torch.manual_seed(0)
+    target = torch.randint(0, 3, (2, 4, 4), dtype=torch.int16)
+    outputs = [torch.randn(2, 3, 4, 4), torch.randn(2, 3, 2, 2)]
+    fine, coarse = (
+        Loss(CLASSES, True, 1.0, 1.0, [[1, 1]])([logits], labels, annotated)
+        for logits, labels in zip(outputs, (target, target[:, 1::2, 1::2]), strict=True)
+    )
+    both = Loss(CLASSES, True, 1.0, 1.0, [[1, 1], [2, 2]])(outputs, target, annotated)
+    torch.testing.assert_close(both, fine * 2 / 3 + coarse / 3)

@@ -1,5 +1,6 @@
 """What is trained on: positions by hand against nnU-Net's bounds, and the distributions of everything drawn."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import cos, radians, sin
 from typing import Any
@@ -88,6 +89,25 @@ def test_weights_that_are_all_zero_leave_nothing_to_draw() -> None:
 def test_cases_are_drawn_equally_often_where_nothing_is_said() -> None:
     samples = [empty_sample(shape) for shape in ((8, 8, 8), (30, 30, 30), (4, 4, 4), (9, 9, 9))]
     assert_even([draw.case for draw in draws(samples, cube(8, 0))], [0, 1, 2, 3])
+
+
+def test_every_structure_is_drawn_equally_often_with_a_case_in_which_it_was_annotated() -> None:
+    known = [None, [True, False], [True, False], [False, False]]
+    samples = [replace(empty_sample((8, 8, 8)), structures=None if one is None else torch.tensor(one)) for one in known]
+    # the first structure in a third of the cases each, the second in the first case alone: (1/3 + 1) / 2, then 1/6
+    counts = np.bincount([draw.case for draw in draws(samples, cube(8, 0))], minlength=4)
+    assert stats.chisquare(counts[:3], DRAWS * np.array([4, 1, 1]) / 6).pvalue > UNLIKELY
+    assert counts[3] == 0  # it says nothing of either
+
+
+def test_weights_count_among_the_cases_of_a_structure() -> None:
+    samples = [
+        replace(empty_sample((8, 8, 8), weight), structures=torch.tensor([number == 0, True]))
+        for number, weight in enumerate((1.0, 3.0, 0.0))
+    ]
+    counts = np.bincount([draw.case for draw in draws(samples, cube(8, 0))], minlength=3)
+    assert stats.binomtest(int(counts[0]), DRAWS, (1 + 1 / 4) / 2).pvalue > UNLIKELY
+    assert counts[2] == 0
 
 
 # --- positions: patch 8; nnU-Net looks at int(8 * (cos 30 + sin 30) / 0.85) = 12 voxels around it ---
