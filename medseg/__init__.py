@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from medseg.commands.check import CheckOptions, check
+    from medseg.commands.data_options import DataOptions
     from medseg.commands.demo import demo
-    from medseg.commands.evaluate import evaluate
+    from medseg.commands.evaluate import EvaluateOptions, evaluate
     from medseg.commands.plan import PlanOptions, plan
     from medseg.commands.predict import PredictOptions, predict
+    from medseg.commands.report import report
     from medseg.commands.train import TrainOptions, train
     from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
     from medseg.image import Image
@@ -32,8 +35,13 @@ if TYPE_CHECKING:
     from medseg.progress import Progress
 
 _HOME = {
+    "check": "commands.check",
+    "CheckOptions": "commands.check",
     "demo": "commands.demo",
     "evaluate": "commands.evaluate",
+    "EvaluateOptions": "commands.evaluate",
+    "report": "commands.report",
+    "DataOptions": "commands.data_options",
     "plan": "commands.plan",
     "PlanOptions": "commands.plan",
     "predict": "commands.predict",

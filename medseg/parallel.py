@@ -7,10 +7,12 @@ imported again or pickled. Another `concurrent.futures.Executor` (a cluster's) c
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any, TypeVar
 
 from medseg.errors import Cancelled, MedsegError
@@ -57,3 +59,78 @@ def _settle(item: T, future: Future[Any]) -> tuple[T, Any]:
         raise
     except MedsegError as error:
         return item, error
+
+
+class Shared(Iterator[T]):
+    """An iterator that several threads may draw from.
+
+    Attributes:
+        closed: whether `close` was called; what was drawn before is then not wanted any more either.
+    """
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._lock = threading.Lock()
+        self.closed = False
+
+    def __next__(self) -> T:
+        with self._lock:
+            return next(self._items)
+
+    def close(self) -> None:
+        """Give out no more items."""
+        with self._lock:
+            self._items, self.closed = iter(()), True
+
+
+def read_ahead(
+    function: Callable[[T], R], items: Iterable[T], size: Callable[[T], int], most_bytes: int, ahead: int = 2
+) -> Generator[tuple[T, R | MedsegError], None, None]:
+    """`map_cases` in one thread that works ahead of the caller, as far as memory allows.
+
+    Args:
+        function: what is done to an item.
+        items: one after the other.
+        size: bytes that an item's result will take, about.
+        most_bytes: of the results that wait and the one that the caller has; a single one may be larger.
+        ahead: how many results may wait.
+    """
+    source = iter(items)
+    upcoming = list(islice(source, 1))
+    waiting: deque[tuple[T, int, Future[R]]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        try:
+            while upcoming or waiting:
+                while upcoming and len(waiting) <= ahead:
+                    bytes_ = size(upcoming[0])
+                    if waiting and sum(one[1] for one in waiting) + bytes_ > most_bytes:
+                        break
+                    waiting.append((upcoming[0], bytes_, pool.submit(function, upcoming[0])))
+                    upcoming = list(islice(source, 1))
+                yield _settle(*waiting.popleft()[::2])  # nothing here holds on to the result
+        finally:
+            for _, _, future in waiting:
+                future.cancel()
+
+
+class Behind:
+    """One thread that works behind the caller; handing in waits while too much lies there."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind")
+        self._waiting: deque[tuple[int, Future[Any]]] = deque()
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def submit(self, function: Callable[[], R], size: int) -> Future[R]:
+        """Do `function` later; it holds on to `size` bytes until then."""
+        while self._waiting and sum(one[0] for one in self._waiting) + size > self._most_bytes:
+            wait([self._waiting.popleft()[1]])
+        future = self._pool.submit(function)
+        self._waiting.append((size, future))
+        return future

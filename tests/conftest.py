@@ -10,7 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from builders import make_plan
 from PIL import Image as pillow
+
+from medseg.models.model import make_network
+from medseg.models.run import PLAN, save_weights
+from medseg.plan_file import save_plan
 
 torch.set_num_threads(1)  # the tensors of tests are tiny; more threads only wait for each other
 DATA = Path(os.environ.get("MEDSEG_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -54,3 +59,29 @@ def save_picture() -> Callable[..., Path]:
         return path
 
     return save
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with two folds of random weights."""
+    folder = tmp_path_factory.mktemp("runs") / "toy" / "main"
+    plan = make_plan(configuration={"spacing_mm": [1.0, 1.2, 1.2]})
+    for fold in (0, 1):
+        torch.manual_seed(fold)
+        save_plan(plan, folder / f"fold_{fold}" / PLAN)
+        save_weights(make_network(plan, plan.configuration("main")), folder / f"fold_{fold}", {"configuration": "main"})
+    return folder
+
+
+@pytest.fixture
+def write_scans(save_nifti: Callable[..., Path]) -> Callable[[Path, int], Path]:
+    """Write a number of small scans, all different, into a folder."""
+
+    def write(folder: Path, count: int) -> Path:
+        for number in range(count):
+            rng = np.random.default_rng(number)
+            array = rng.normal(100, 20, size=(14 + number % 5, 18, 17)).astype(np.float32)
+            save_nifti(folder / f"scan{number:03d}_0000.nii.gz", array, np.diag([-1.0, 1.0, 1.5, 1.0]))
+        return folder
+
+    return write

@@ -1,13 +1,17 @@
 """Case-by-case work: one bad case never ends a run, a defect does."""
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 
 import pytest
 
 from medseg.errors import Cancelled, DataError
-from medseg.parallel import cpu_count, map_cases
+from medseg.parallel import Behind, Shared, cpu_count, map_cases, read_ahead
 from medseg.progress import Progress, silent, track
 
 
@@ -65,6 +69,75 @@ def test_an_executor_can_be_handed_in_and_stays_open() -> None:
         names = [name for _, name in map_cases(lambda _: threading.current_thread().name, range(3), executor=cluster)]
         assert all(isinstance(name, str) and name.startswith("cluster") for name in names)
         assert cluster.submit(tenfold, 2).result() == 20
+
+
+# --- ahead of the caller, and behind it ---
+
+
+def test_reading_ahead_keeps_the_order_and_names_what_is_bad() -> None:
+    answers = list(read_ahead(tenfold, range(6), lambda item: 1, 100))
+    assert [item for item, _ in answers] == list(range(6))
+    assert [answer for item, answer in answers if item != 3] == [0, 10, 20, 40, 50]
+    assert isinstance(answers[3][1], DataError)
+    with pytest.raises(ZeroDivisionError):
+        list(read_ahead(tenfold, [1, 99], lambda item: 1, 100))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "begun"),
+    [
+        ([1, 1, 1, 1, 1, 1], 100, 3),  # the caller's and two ahead
+        ([40, 40, 40, 40], 100, 2),  # a third would be too much
+        ([500, 1, 1, 1], 100, 1),  # one alone may be too large, and nothing is read beside it
+        ([1, 500, 1, 1], 100, 1),  # nor it beside others
+    ],
+)
+def test_reading_ahead_is_bounded_in_number_and_bytes(sizes: list[int], most: int, begun: int) -> None:
+    started: list[int] = []
+    stream = read_ahead(started.append, range(len(sizes)), lambda item: sizes[item], most)
+    assert next(stream)[0] == 0
+    time.sleep(0.05)
+    assert started == list(range(begun))
+    assert [item for item, _ in stream] == list(range(1, len(sizes)))
+
+
+def test_reading_ahead_holds_on_to_nothing_that_was_taken() -> None:
+    class Scan:
+        pass
+
+    stream = read_ahead(lambda item: Scan(), range(3), lambda item: 1, 100)
+    scan = next(stream)[1]
+    seen = weakref.ref(scan)
+    del scan
+    assert seen() is None
+
+
+def test_what_is_handed_in_behind_is_done_in_order_before_the_end() -> None:
+    done: list[int] = []
+    with Behind(100) as behind:
+        futures = [behind.submit(partial(done.append, item), 1) for item in range(5)]
+    assert done == list(range(5))
+    assert all(future.done() for future in futures)
+
+
+def test_handing_in_waits_while_too_much_lies_behind() -> None:
+    gate = threading.Event()
+    with Behind(100) as behind:
+        first = behind.submit(lambda: gate.wait(20), 60)
+        behind.submit(lambda: True, 40)
+        threading.Timer(0.05, gate.set).start()
+        behind.submit(lambda: True, 60)
+        assert first.done()
+
+
+def test_a_shared_iterator_gives_each_item_once_until_it_is_closed() -> None:
+    items = Shared(range(1000))
+    with ThreadPoolExecutor(4) as pool:
+        taken = [item for part in pool.map(lambda _: list(islice(items, 200)), range(4)) for item in part]
+    assert sorted(taken) == list(range(800))
+    items.close()
+    assert items.closed
+    assert list(items) == []
 
 
 def test_there_is_a_core() -> None:

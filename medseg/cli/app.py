@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
-from medseg.cli import demo, evaluate, plan, predict, train
+from medseg.cli import check, demo, evaluate, import_nnunet, labelme, package, plan, predict, report, train
 from medseg.errors import MedsegError
 
 app = typer.Typer(
@@ -23,10 +23,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("check")(check.command)
+app.command("labelme")(labelme.command)
 app.command("plan")(plan.command)
 app.command("train")(train.command)
-app.command("predict")(predict.command)
+app.command("predict", cls=predict.Command)(predict.command)
 app.command("evaluate")(evaluate.command)
+app.command("report")(report.command)
+app.command("package")(package.command)
+app.command("import-nnunet")(import_nnunet.command)
 app.command("demo")(demo.command)
 
 

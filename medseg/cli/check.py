@@ -43,6 +43,7 @@ def command(
     value_map: options.ValueMap = None,
     colours: options.Colours = None,
     resample_labels: options.ResampleLabels = False,
+    annotated_from_values: options.AnnotatedFromValues = False,
 ) -> None:
     """Read every case and name what is wrong, or looks wrong, with the file and what to do about it.
 
@@ -72,6 +73,7 @@ def command(
             colours=colours or [],
             frame=frame,
             resample_labels=resample_labels,
+            annotated_from_values=annotated_from_values,
         ),
         orientation=orientation,
         output=output,

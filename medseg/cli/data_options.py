@@ -71,6 +71,14 @@ Colours = Annotated[
         help="For masks in colours: NAME=#rrggbb, repeatable, or a CSV with name and colour.", rich_help_panel=VALUES
     ),
 ]
+AnnotatedFromValues = Annotated[
+    bool,
+    typer.Option(
+        "--annotated-from-values",
+        help="Partly labelled cases: a structure that a label file does not hold was not annotated in that case.",
+        rich_help_panel=VALUES,
+    ),
+]
 ResampleLabels = Annotated[
     bool,
     typer.Option(

@@ -34,10 +34,9 @@ def command(
         result = demo(folder, seconds, show, say)
     console.print(table(result.evaluation.summary))
     console.print(headline(result.evaluation.summary))
-    pictures = sorted(result.folder.rglob("*.png"))
-    console.print("Pictures to look at:")
-    for picture in pictures:
-        console.print(f"  {picture}", markup=False)
+    console.print("Pages to look at in a browser:")
+    for page in sorted(result.folder.rglob("report.html")):
+        console.print(f"  {page}", markup=False)
     failed = result.plan.failed | result.training.failed | result.prediction.failed | result.evaluation.summary.failed
     report_failures(failed, "cases failed")
     raise typer.Exit(1 if failed else 0)

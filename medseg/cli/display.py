@@ -24,6 +24,8 @@ _TITLES = {
     "predict": "Segmenting",
     "evaluate": "Scoring",
     "phantom": "Making scans",
+    "labelme": "Drawing masks",
+    "pictures": "Drawing cases",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -47,12 +49,15 @@ def progress_display() -> Iterator[Callback]:
     )
     with Bars(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
+        notes: set[str] = set()
 
         def show(event: Progress) -> None:
+            _show_note(event, notes)
             if event.stage not in tasks:
                 title = _TITLES.get(event.stage, event.stage)
                 tasks[event.stage] = bars.add_task(title, total=event.total, figures="")
-            bars.update(tasks[event.stage], completed=event.done, total=event.total, figures=_figures(event.info))
+            figures, done = _figures(event.info), _done(event)
+            bars.update(tasks[event.stage], completed=done, total=event.total, figures=figures)
 
         yield show
 
@@ -63,17 +68,19 @@ class _PlainLines:
     def __init__(self) -> None:
         self.stage = ""
         self.began = self.shown = 0.0
+        self.notes: set[str] = set()
 
     def __call__(self, event: Progress) -> None:
-        now = time.monotonic()
+        _show_note(event, self.notes)
+        now, done = time.monotonic(), _done(event)
         if event.stage != self.stage:
             self.stage, self.began, self.shown = event.stage, now, now
         finished = event.done == event.total
-        if not finished and (event.done == 0 or now - self.shown < _PLAIN_SECONDS):
+        if not finished and (done == 0 or now - self.shown < _PLAIN_SECONDS):
             return
         self.shown = now
         spent = now - self.began
-        left = "" if finished else f", {duration(spent / event.done * (event.total - event.done))} left"
+        left = "" if finished else f", {duration(spent / done * (event.total - done))} left"
         figures = _figures(event.info)
         title = _TITLES.get(event.stage, event.stage)
         console.print(
@@ -81,12 +88,25 @@ class _PlainLines:
         )
 
 
+def _done(event: Progress) -> float:
+    """Units that are done, with the share of the one that is under way."""
+    return event.done + float(event.info.get("share", 0.0))
+
+
+def _show_note(event: Progress, shown: set[str]) -> None:
+    """Print what a user should know now, once."""
+    note = event.info.get("note")
+    if note is not None and note not in shown:
+        shown.add(note)
+        console.print(f"note: {note}", markup=False)
+
+
 def _figures(info: dict[str, Any]) -> str:
     shown = []
     for name, value in info.items():
         if name == "steps_per_second":
             shown.append(f"{value:.1f} steps/s")
-        elif isinstance(value, float):
+        elif isinstance(value, float) and name != "share":
             shown.append(f"{name} {value:.3f}")
     return "  ".join(shown)
 

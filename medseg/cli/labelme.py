@@ -13,7 +13,9 @@ _MOST_SHOWN = 20
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Folder with labelme's JSON files.", metavar="FOLDER")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with labelme's JSON files, also in folders inside it.", metavar="FOLDER")
+    ],
     output: Annotated[Path, typer.Argument(help="Folder for the data set; a new one.", metavar="OUT")],
     labels: Annotated[
         Path | None,

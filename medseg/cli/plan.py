@@ -74,14 +74,7 @@ def command(
     value_map: options.ValueMap = None,
     colours: options.Colours = None,
     resample_labels: options.ResampleLabels = False,
-    annotated_from_values: Annotated[
-        bool,
-        typer.Option(
-            "--annotated-from-values",
-            help="Partly labelled cases: a structure that a label file does not hold was not annotated in that case.",
-            rich_help_panel=options.VALUES,
-        ),
-    ] = False,
+    annotated_from_values: options.AnnotatedFromValues = False,
     workspace: Annotated[
         Path, typer.Option(help="Folder with plans/, runs/ and cache/.", rich_help_panel=_WORK)
     ] = Path("."),

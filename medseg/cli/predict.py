@@ -2,41 +2,150 @@
 
 from __future__ import annotations
 
+import time
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from medseg.cli.display import console, progress_display, report_failures
+from medseg.cli.display import console, duration, progress_display, report_failures
+from medseg.errors import MedsegError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from medseg.commands.predict import PredictResult
 
+_NNUNETS = {
+    "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
+    "-o": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
+    "-d": "name the model's folder: --model nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
+    "-chk": "--checkpoint best",
+    "-device": "--device cpu",
+    "-step_size": "--set inference.step_fraction=0.5",
+    "--disable_tta": "--no-mirror",
+    "--continue_prediction": "--continue",
+    "--save_probabilities": "--probabilities",
+    "-npp": "leave it out: there are no worker processes",
+    "-nps": "leave it out: there are no worker processes",
+    "-num_parts": "--device cuda:0,cuda:1 shares the scans in one command",
+}
 _MOST_ROWS = 40
+_MOST_COLUMNS = 8
+_MODEL, _SCANS, _HOW, _MAPS, _WHERE = "Which model", "Which scans", "How", "What else", "Where and what is kept"
+
+
+class Command(TyperCommand):
+    """The verb, which knows nnU-Net's options and says what they are called here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for arg, following in zip(args, [*args[1:], ""], strict=True):
+            if arg in _NNUNETS:
+                raise typer.BadParameter(f"{arg} is nnU-Net's option; here: {_NNUNETS[arg]}", ctx)
+            if arg in ("-f", "--folds") and "," not in following:
+                folds = list(takewhile(str.isdigit, args[args.index(arg) + 1 :]))
+                if len(folds) > 1:
+                    raise typer.BadParameter(f"folds are joined by commas: {arg} {','.join(folds)}", ctx)
+        return super().parse_args(ctx, args)
 
 
 def command(
     source: Annotated[Path, typer.Argument(help="A scan, or a folder of scans.", metavar="SCANS")],
     output: Annotated[Path, typer.Argument(help="Folder for the answers.", metavar="OUT")],
-    model: Annotated[str | None, typer.Option(help="Model folder, or PLAN/CONFIG, if several are trained.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration: 2d, 3d_fullres, ...")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A run's folder, PLAN/CONFIG, a .medseg package, or a model folder or zip of nnU-Net's. "
+            "May be left out if the workspace has one trained model.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", "-c", help="Configuration: 2d, 3d_fullres, ...", rich_help_panel=_MODEL)
+    ] = None,
     folds: Annotated[
-        str | None, typer.Option(help="Folds to average, such as 0,1,2; all trained unless given.")
+        str | None,
+        typer.Option(
+            "--folds",
+            "-f",
+            help="Folds to average, such as 0,1,2; all trained unless given.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="Of nnU-Net's models: final, best, latest, or a file's name.", rich_help_panel=_MODEL),
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="One file pattern a channel: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.", rich_help_panel=_SCANS
+        ),
+    ] = None,
+    frame: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which volume of a time series is the scan, from 0.", rich_help_panel=_SCANS),
     ] = None,
     mirror: Annotated[
         bool | None,
-        typer.Option("--mirror/--no-mirror", help="Average over mirrored copies; the plan's choice unless given."),
+        typer.Option(
+            "--mirror/--no-mirror",
+            help="Average over mirrored copies; the plan's choice unless given.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
-    channels: Annotated[
-        str | None, typer.Option(help="One file pattern a channel: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.")
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out. "
+            "docs/inference.md says what it costs.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="Also a map a structure of its probability.", rich_help_panel=_MAPS),
+    ] = False,
+    entropy: Annotated[
+        bool, typer.Option("--entropy", help="Also a map of doubt, from 0 to 1.", rich_help_panel=_MAPS)
+    ] = False,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Also maps of each probability's mean and standard deviation over folds and mirrored copies.",
+            rich_help_panel=_MAPS,
+        ),
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for the plan; repeatable.", rich_help_panel=_HOW),
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE for the plan; repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
-    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cuda, cuda:1, mps or cpu; several share the scans: cuda:0,cuda:1, or all.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = "auto",
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Skip what an earlier run of this command finished in OUT.", rich_help_panel=_WHERE
+        ),
+    ] = False,
+    workspace: Annotated[
+        Path, typer.Option(help="Folder with plans/, runs/ and cache/.", rich_help_panel=_WHERE)
+    ] = Path("."),
 ) -> None:
     """Segment scans: labels on each scan's own grid, in its format, with a table of volumes.
+
+    CASE_0000.nii.gz is answered by CASE.nii.gz, any other name by the same name.
 
     [bold]Examples[/]
 
@@ -44,40 +153,75 @@ def command(
 
     medseg predict scan.nii.gz out/ --no-mirror
 
-    medseg predict scans/ out/ --channels '*_flair.nii.gz,*_t1ce.nii.gz' --folds 0,1
+    medseg predict scans/ out/ --model nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres
+
+    medseg predict scans/ out/ --model model.medseg --continue
+
+    medseg predict scans/ out/ --channels '*_flair.nii.gz,*_t1ce.nii.gz' --folds 0,1 --device cuda:0,cuda:1
+
+    [bold]Exit code[/]: 0 all well, 1 some cases failed, 2 nothing could be done.
     """
+    began = time.monotonic()
+    from medseg.commands.maps import Maps
     from medseg.commands.predict import PredictOptions, predict
 
     options = PredictOptions(
         configuration=config,
         folds=list(dict.fromkeys(fold.strip() for fold in folds.split(","))) if folds else None,
+        checkpoint=checkpoint,
+        fast=fast,
         mirror=mirror,
         channels=channels.split(",") if channels else None,
+        frame=frame,
         device=device,
+        keep_finished=keep,
+        maps=Maps(probabilities, entropy, spread),
         overrides=set_ or [],
     )
-    with progress_display() as show:
-        result = predict(source, output, model, workspace, options, show)
-    console.print(_volumes(result))
-    console.print(
-        f"{len(result.files)} answers in {output}; volumes.csv has the volumes, labels.json the names", markup=False
-    )
+    try:
+        with progress_display() as show:
+            result = predict(source, output, model, workspace, options, show)
+    except KeyboardInterrupt:
+        raise MedsegError(
+            f"Stopped; what is finished lies in {output}.", "The same command with --continue does the rest."
+        ) from None
+    if (table := _volumes(result)) is not None:
+        console.print(table)
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(_summary(result, output, time.monotonic() - began), markup=False)
     report_failures(result.failed, "cases failed")
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
 
-def _volumes(result: PredictResult) -> Table:
-    """Volume of each structure in each case, the first cases of many."""
+def _summary(result: PredictResult, output: Path, seconds: float) -> str:
+    """What was done, how fast, and where it lies."""
+    made = len(result.files) - len(result.kept)
+    text = f"{made} scan{'s' * (made != 1)} segmented in {duration(seconds)}"
+    if made > 1:
+        text += f" ({seconds / made:.2g} s each, start included)"
+    if result.kept:
+        text += f", {len(result.kept)} finished before"
+    return f"{text}; {output} holds the answers, volumes.csv the volumes, labels.json the names"
+
+
+def _volumes(result: PredictResult) -> Table | None:
+    """Volume of each structure in each case, the first ones of many; none where neither fits the screen's width."""
     from rich.markup import escape
     from rich.table import Table
 
-    names = next(iter(result.volumes.values()), {})
+    structures, cases = list(next(iter(result.volumes.values()), {})), list(result.volumes)
     units = ", ".join(sorted(set(result.units.values())))
-    table = Table("case", title=f"volumes ({units})", title_justify="left")
-    for name in names:
+    across, turned = (structures, False) if len(structures) <= _MOST_COLUMNS else (cases, True)
+    down = structures if turned else cases
+    if not across or len(across) > _MOST_COLUMNS:
+        return None
+    table = Table("structure" if turned else "case", title=f"volumes ({units})", title_justify="left")
+    for name in across:
         table.add_column(escape(name), justify="right")
-    for case, volumes in list(result.volumes.items())[:_MOST_ROWS]:
-        table.add_row(escape(case), *(f"{volume:.4g}" for volume in volumes.values()))
-    if len(result.volumes) > _MOST_ROWS:
-        table.add_row(f"... and {len(result.volumes) - _MOST_ROWS} more", *("" for _ in names))
+    for row in down[:_MOST_ROWS]:
+        pairs = [(name, row) if turned else (row, name) for name in across]
+        table.add_row(escape(row), *(f"{result.volumes[case][structure]:.4g}" for case, structure in pairs))
+    if len(down) > _MOST_ROWS:
+        table.add_row(f"... and {len(down) - _MOST_ROWS} more", *("" for _ in across))
     return table

@@ -64,6 +64,7 @@ def command(
     console.print(
         f"{record['steps']} steps in {duration(record['seconds'])}; {result.folder} holds the model", markup=False
     )
+    console.print(f"look at: {result.folder / 'report.html'}", markup=False)
     console.print(f"repeat exactly with: medseg train {record['repeat_with']}", markup=False)
     report_failures(result.failed, "cases failed")
     raise typer.Exit(1 if result.failed else 0)

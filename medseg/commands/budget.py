@@ -64,7 +64,7 @@ def validation_seconds(
     during = _seconds(lambda: probe.one(network)) * probed * (probe.plan.training.validations - 1)
     if not held_out:
         return during, 0.0
-    image = load_case_image(first.case, len(probe.plan.data.channels))
+    image = load_case_image(first.case, len(probe.plan.data.channels), probe.plan.data.reading)
     volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
     return during, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS
 

@@ -107,7 +107,7 @@ def check(
     left_out = sorted({one.case for one in findings if one.severity == "error"} & {*cases})
     name = found.folder.resolve().name or "dataset"
     folder = options.output or Path(workspace) / "checks" / name
-    notes = [_without(text, found.folder) for text in found.problems if not isinstance(text, LeftOut)]
+    notes = [_without(text, found.folder) for text in found.problems if not isinstance(text, LeftOut)] + seen.notes
     result = CheckResult(findings, cases, left_out, notes, folder / JSON, folder / PAGE)
     said = _said(found, seen)
     write_json(result.json_path, _as_json(result, found, said))

@@ -12,6 +12,7 @@ from medseg.commands.label_options import settle_reading
 from medseg.errors import DataError
 from medseg.io.dataset import DataSet, Naming, assign_patients
 from medseg.io.layouts import find_cases
+from medseg.planning.annotation import check_annotated_names
 
 
 def find_data(folder: Path, options: DataOptions, table: Path | None = None, left_out: Collection[str] = ()) -> DataSet:
@@ -41,7 +42,10 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
         cases = [case for case in cases if case.id not in excluded]
     if options.patient_pattern:
         cases = assign_patients(cases, options.patient_pattern)
-    return settle_reading(replace(found, cases=cases, problems=problems), options)
+    settled = settle_reading(replace(found, cases=cases, problems=problems), options)
+    if settled.labels is not None:
+        check_annotated_names(settled.cases, settled.labels)
+    return settled
 
 
 def read_ids(listing: Path, known: Collection[str]) -> set[str]:

@@ -14,7 +14,6 @@ from medseg.io.dataset import DataSet
 from medseg.io.layouts import infer_labels
 from medseg.labels import Labels
 from medseg.plan_file import last_line
-from medseg.planning.findings import Finding
 from medseg.planning.fingerprint import Fingerprint
 from medseg.sections import Reading
 
@@ -30,34 +29,20 @@ def settle_labels(data: DataSet, values: Iterable[int], options: DataOptions) ->
     return adjust(infer_labels(values, data.ignore), None, options.activation)
 
 
-def annotated_from_values(data: DataSet, fingerprint: Fingerprint, labels: Labels) -> tuple[DataSet, Fingerprint]:
-    """Data set and fingerprint with the structures that a label file holds as those annotated in its case.
+def annotated_from_values(data: DataSet, fingerprint: Fingerprint, labels: Labels) -> DataSet:
+    """The data set with the structures that a label file holds as those annotated in its case.
 
-    What a table says was annotated stands. A case whose label file holds no structure is left out, and named.
-
-    Raises:
-        DataError: no case is left.
+    What a table says was annotated stands. Label files that hold none are left to `planning.check_labels.unannotated`.
     """
     present = fingerprint.structures_of(labels)
     names = {*labels.names}
-    kept, findings = [], []
+    cases = []
     for case in data.cases:
-        held = present.get(case.id)
-        if held is None:
-            continue  # it could not be read, and is named for that
-        if case.annotated is None and not held:
-            message = f"{case.label} holds no structure, so that nothing was annotated in this case."
-            remedy = "If it is empty for a good reason, say so in a table: --cases with the columns id and annotated."
-            findings.append(Finding("missing label", case.id, message, remedy, case.label))
-        elif case.annotated is None and held != names:
-            kept.append(replace(case, annotated=tuple(name for name in labels.names if name in held)))
-        else:
-            kept.append(case)
-    if not kept:
-        raise DataError("No label file holds a structure, so that nothing was annotated.", str(findings[0]))
-    ids = {case.id for case in kept}
-    facts = [one for one in fingerprint.cases if one.id in ids]
-    return replace(data, cases=kept), replace(fingerprint, cases=facts, errors=[*fingerprint.errors, *findings])
+        held = present.get(case.id, names)
+        if case.annotated is None and held != names:
+            case = replace(case, annotated=tuple(name for name in labels.names if name in held))
+        cases.append(case)
+    return replace(data, cases=cases)
 
 
 def read_reading(options: DataOptions, colours: dict[str, int] | None = None) -> Reading:
@@ -119,6 +104,7 @@ def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
         found,
         labels=declared,
         ignore=ignore,
+        ignore_assumed=found.ignore_assumed and options.ignore is None and ignore is not None and not colours,
         reading=read_reading(options, colours),
         problems=[*found.problems, *notes],
     )

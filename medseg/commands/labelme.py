@@ -52,7 +52,7 @@ class LabelmeResult:
         images: how many were written.
         shapes: name -> how many shapes were painted.
         left_out: sentences about shapes that cover nothing.
-        failed: JSON file -> why it has no mask.
+        failed: JSON file, as named from the folder on -> why it has no mask.
     """
 
     folder: Path
@@ -79,13 +79,13 @@ def labelme(
     files = _files(folder)
     _check_output(output)
     values, failed = _values(files, options.labels, callback)
-    convert = partial(_convert, output=output, values=values, options=options)
-    readable = [file for file in files if file.name not in failed]
+    convert = partial(_convert, names=files, output=output, values=values, options=options)
+    readable = [file for file, name in files.items() if name not in failed]
     counts: Counter[str] = Counter()
     left_out: list[str] = []
     for file, result in track(map_cases(convert, readable), "labelme", len(readable), callback):
         if isinstance(result, MedsegError):
-            failed[file.name] = str(result)
+            failed[files[file]] = str(result)
         else:
             counts += result[0]
             left_out += result[1]
@@ -99,15 +99,32 @@ def labelme(
     return LabelmeResult(output, structures, written, dict(counts), left_out, dict(sorted(failed.items())))
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> dict[Path, str]:
+    """labelme's files in a folder and those inside it -> their names from there (`p1/scan.json`)."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.", "Expected one with labelme's JSON files.")
-    files = [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".") and _has_shapes(path)]
+    named = {path: path.relative_to(folder) for path in sorted(folder.rglob("*.json"))}
+    files = {
+        path: name.as_posix()
+        for path, name in named.items()
+        if not any(part.startswith(".") for part in name.parts) and _has_shapes(path)
+    }
     if not files:
-        inner = sorted({path.parent for path in folder.glob("*/*.json")})
-        hint = f"Perhaps {inner[0]} was meant." if inner else "labelme saves one beside each image."
-        raise DataError(f"{folder} holds no JSON file of labelme.", hint)
+        raise DataError(f"{folder} holds no JSON file of labelme.", "labelme saves one beside each image.")
+    taken: dict[str, str] = {}
+    for name in files.values():
+        other = taken.setdefault(_id(name), name)
+        if other != name:
+            raise DataError(
+                f"{other} and {name} in {folder} would both become {_id(name)}: folders become part of the name.",
+                "Rename one of them.",
+            )
     return files
+
+
+def _id(name: str) -> str:
+    """What image and mask of a file are called: `p1/scan.json` becomes `p1_scan`."""
+    return name.removesuffix(".json").replace("/", "_")
 
 
 def _has_shapes(path: Path) -> bool:
@@ -124,22 +141,24 @@ def _check_output(output: Path) -> None:
         raise DataError(f"{output} is there already and not an empty folder.", "Name a new folder, or delete it.")
 
 
-def _values(files: Sequence[Path], listing: Path | None, callback: Callback) -> tuple[dict[str, int], dict[str, str]]:
+def _values(
+    files: Mapping[Path, str], listing: Path | None, callback: Callback
+) -> tuple[dict[str, int], dict[str, str]]:
     """Value of each class, background and ignored ones included, and the files that cannot be read."""
     failed: dict[str, str] = {}
     if listing is not None:
         names = read_lines(listing)
     else:
         found: set[str] = set()
-        for file, labels in track(map_cases(read_shape_labels, files), "look for structures", len(files), callback):
+        for file, labels in track(map_cases(read_shape_labels, [*files]), "look for structures", len(files), callback):
             if isinstance(labels, MedsegError):
-                failed[file.name] = str(labels)
+                failed[files[file]] = str(labels)
             else:
                 found |= labels
         if len(failed) == len(files):
             raise DataError(next(iter(failed.values())))
         names = sorted(found, key=lambda name: (name not in BACKGROUND, name))
-    structures = number_names(names, str(listing or files[0].parent))
+    structures = number_names(names, str(listing or "what was drawn"))
     if len(structures) > _MOST_STRUCTURES:
         raise DataError(f"There are {len(structures)} classes; a mask holds {_MOST_STRUCTURES}.")
     others = {**dict.fromkeys(BACKGROUND, 0), **dict.fromkeys(IGNORED, IGNORE)}
@@ -147,10 +166,10 @@ def _values(files: Sequence[Path], listing: Path | None, callback: Callback) -> 
 
 
 def _convert(
-    file: Path, output: Path, values: Mapping[str, int], options: LabelmeOptions
+    file: Path, names: Mapping[Path, str], output: Path, values: Mapping[str, int], options: LabelmeOptions
 ) -> tuple[Counter[str], list[str]]:
     """Write image and mask of a file; how many shapes of each class were painted, and which cover nothing."""
-    annotation = read_annotation(file)
+    annotation, id = read_annotation(file), _id(names[file])
     unknown = sorted({shape.label for shape in annotation.shapes if shape.has_area} - values.keys())
     if unknown:
         known = ", ".join(name for name in values if name not in (*BACKGROUND, *IGNORED))
@@ -161,12 +180,12 @@ def _convert(
     mask, objects, counts, left_out = paint(annotation, values, options.order)
     if options.instances and objects.max(initial=0) > _MOST_INSTANCES:
         raise DataError(f"{file} has {objects.max()} objects; a 16-bit PNG numbers {_MOST_INSTANCES}.")
-    with atomic(output / IMAGES / f"{file.stem}{annotation.suffix}") as temporary:
+    with atomic(output / IMAGES / f"{id}{annotation.suffix}") as temporary:
         temporary.write_bytes(annotation.image)
-    _save_mask(output / MASKS / f"{file.stem}.png", mask)
+    _save_mask(output / MASKS / f"{id}.png", mask)
     if options.instances:
-        _save_instances(output / INSTANCES / f"{file.stem}.png", objects)
-    return counts, [f"{file.name}: {text}" for text in left_out]
+        _save_instances(output / INSTANCES / f"{id}.png", objects)
+    return counts, [f"{names[file]}: {text}" for text in left_out]
 
 
 def paint(

@@ -104,7 +104,7 @@ def plan(
     _check_units(fingerprint)
     labels = settle_labels(found, fingerprint.values, options.data)
     if options.data.annotated_from_values:
-        found, fingerprint = annotated_from_values(found, fingerprint, labels)
+        found = annotated_from_values(found, fingerprint, labels)
     made = _make(path.stem, place, found, fingerprint, labels, options)
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in found.cases if case.id in readable]
@@ -113,7 +113,7 @@ def plan(
     write_cases(cases_path(path), cases, found.folder)
     write_splits(splits_path(path), folds)
     save_plan(made, path)
-    notes = [*found.problems, why, *_names_that_mislead(made), *warnings_in_short(findings, Path(data))]
+    notes = [*found.problems, *seen.notes, why, *_names_that_mislead(made), *warnings_in_short(findings, Path(data))]
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from csv import writer
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+from medseg import __version__
 from medseg.case import Case
+from medseg.commands.answers import Outcome, answer_path
+from medseg.commands.finished import Finished
+from medseg.commands.labels_file import write_labels_file
+from medseg.commands.maps import Maps
+from medseg.commands.segment import segment
 from medseg.commands.workspace import Workspace
-from medseg.errors import DataError, MedsegError
-from medseg.files import write_json, write_text
-from medseg.image import Image
+from medseg.errors import DataError, PlanError
+from medseg.files import write_text
+from medseg.inference.fast import fast_overrides
 from medseg.inference.predictor import Predictor
-from medseg.io import answer_suffix, write_label
-from medseg.io.load import load_case_image
 from medseg.io.scans import find_scans
-from medseg.labels import Labels
-from medseg.parallel import map_cases
-from medseg.progress import Callback, silent, track
+from medseg.models.identity import identity
+from medseg.networks.device import choose_devices
+from medseg.progress import Callback, silent
 
 
 @dataclass(frozen=True)
@@ -30,17 +35,27 @@ class PredictOptions:
     Attributes:
         configuration: which of a plan's trained configurations; None if only one is trained.
         folds: None for all that are trained; several are averaged.
+        checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
+        fast: trade some accuracy for time (`inference.fast`); what else is asked for goes before.
         mirror: also predict mirrored copies and average; None for what the plan says.
         channels: one pattern a channel (`*_flair.nii.gz`), where names carry no `_0000`.
-        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+        frame: which volume of a time series is the scan, from 0.
+        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`; several (`cuda:0,cuda:1`, or `all`) share the cases.
+        keep_finished: leave alone what an earlier run of the same model finished in the folder.
+        maps: what else is written beside the labels.
         overrides: `dotted.key=value` strings for the plan.
     """
 
     configuration: str | None = None
     folds: Sequence[str] | None = None
+    checkpoint: str | None = None
+    fast: bool = False
     mirror: bool | None = None
     channels: Sequence[str] | None = None
+    frame: int | None = None
     device: str = "auto"
+    keep_finished: bool = False
+    maps: Maps = field(default_factory=Maps)
     overrides: list[str] = field(default_factory=list)
 
 
@@ -52,12 +67,16 @@ class PredictResult:
         files: {case: label file}.
         volumes: {case: {structure: volume}}, in the unit of `units[case]` ("ml" or "pixels").
         failed: {case: why}; these have no answer.
+        kept: those of `files` that an earlier run had finished.
+        notes: what a user should know of how it was done, in sentences.
     """
 
     files: dict[str, Path]
     volumes: dict[str, dict[str, float]]
     units: dict[str, str]
     failed: dict[str, str]
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -68,81 +87,118 @@ def predict(
     options: PredictOptions | None = None,
     callback: Callback = silent,
 ) -> PredictResult:
-    """Segment one scan or a folder of them, and write labels, volumes.csv and labels.json.
+    """Segment one scan or a folder of them, and write labels, volumes.csv, labels.json and predict.jsonl.
 
     Raises:
         MedsegError: no model is meant, or there is nothing to segment. A single bad case does not raise.
     """
-    options = options or PredictOptions()
-    folder = Workspace(Path(workspace)).model_path(model, options.configuration)
-    overrides = list(options.overrides)
+    options, output = options or PredictOptions(), Path(output)
+    predictors = _load(Workspace(Path(workspace)), model, options)
+    loaded = predictors[0].model
+    cases, failed = find_scans(Path(source), loaded.plan.data.channels, options.channels)
+    _check_maps(predictors[0], options.maps)
+    answers = _answers(Path(source), output, cases)
+    answers += [path for case in cases for path in options.maps.files(case, output, loaded.plan.labels)]
+    with Finished(output, _made_by(predictors[0], options.maps), options.keep_finished, answers) as record:
+        kept = {case.id: _earlier(case, record, output) for case in cases if record.holds(case)}
+        left = [case for case in cases if case.id not in kept]
+        outcomes = list(kept.values())
+        if left:
+            note = partial(_note, record=record)
+            outcomes += segment(predictors, left, output, callback, written=note, maps=options.maps)
+        notes = (*loaded.notes, *(note for predictor in predictors for note in predictor.notes))
+        result = _result(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
+        write_labels_file(output, loaded.plan)
+        write_text(output / "volumes.csv", _volumes_csv(result))
+        record.close(cases)
+    return result
+
+
+def _load(place: Workspace, model: str | Path | None, options: PredictOptions) -> list[Predictor]:
+    """The model, once a device."""
+    path = place.model_path(model, options.configuration)
+    overrides = [*(fast_overrides() if options.fast else ()), *options.overrides]
     if options.mirror is not None:
         overrides.append(f"inference.mirror={str(options.mirror).lower()}")
-    predictor = Predictor.load(folder, options.device, options.folds, overrides)
-    plan = predictor.model.plan
-    cases, failed = find_scans(Path(source), plan.data.channels, options.channels)
-    _check_output(Path(output), cases)
-    result = segment(predictor, cases, Path(output), callback)
-    result.failed.update(failed)
-    write_labels(Path(output) / "labels.json", plan.labels)
-    write_text(Path(output) / "volumes.csv", _volumes_csv(result))
-    return result
+    if options.frame is not None:
+        overrides.append(f"data.reading.frame={options.frame}")
+    return [
+        Predictor.load(
+            path,
+            str(device),
+            options.folds,
+            overrides,
+            configuration=options.configuration,
+            checkpoint=options.checkpoint,
+        )
+        for device in choose_devices(options.device)
+    ]
 
 
-def answer_path(case: Case, output: Path) -> Path:
-    """Where the answer to a case goes: its id, in the format of its first file."""
-    return output / f"{case.id}{answer_suffix(case.channels[0])}"
+def _check_maps(predictor: Predictor, maps: Maps) -> None:
+    """Say at once, and not of each case, that a single look has no spread."""
+    mirrored = predictor.inference.mirror and predictor.configuration.mirror_axes
+    if maps.spread and len(predictor.model.networks) == 1 and not mirrored:
+        raise PlanError(
+            "--spread is taken over folds and mirrored copies; here are one fold and no mirrored copies.",
+            "Add --mirror, or take a model of several folds.",
+        )
 
 
-def _check_output(output: Path, cases: Sequence[Case]) -> None:
+def _answers(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:
     """Make the folder before anything is computed, and refuse one in which an answer would replace a scan."""
+    if output.exists() and not output.is_dir():
+        raise DataError(f"{output} is a file; expected a folder for the answers.")
+    if source.is_dir() and source.resolve() == output.resolve():
+        raise DataError(f"The answers would lie among the scans in {output}.", "Name another folder for the answers.")
     output.mkdir(parents=True, exist_ok=True)
-    for case in cases:
-        target = answer_path(case, output).resolve()
-        if any(target == file.resolve() for file in case.channels):
+    answers = [answer_path(case, output) for case in cases]
+    for case, answer in zip(cases, answers, strict=True):
+        if any(answer.resolve() == file.resolve() for file in case.channels):
             raise DataError(
-                f"The answer {target} would replace the scan itself.", "Name another folder for the answers."
+                f"The answer {answer} would replace the scan itself.", "Name another folder for the answers."
             )
+    return answers
 
 
-def segment(
-    predictor: Predictor, cases: Sequence[Case], output: Path, callback: Callback, stage: str = "predict"
+def _made_by(predictor: Predictor, maps: Maps) -> dict[str, Any]:
+    """What decides the answers, for the record."""
+    model = predictor.model
+    inference = {f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()}
+    how = {"folds": list(model.folds), "maps": asdict(maps), **inference}
+    return {"medseg": __version__, "model": identity(model), **how}
+
+
+def _note(outcome: Outcome, record: Finished) -> None:
+    record.add(outcome.case, outcome.files, {"volumes": outcome.volumes, "unit": outcome.unit})
+
+
+def _earlier(case: Case, record: Finished, output: Path) -> Outcome:
+    """What an earlier run noted of a case."""
+    entry = record.entries[case.id]
+    return Outcome(case, tuple(output / name for name in entry["files"]), entry["volumes"], entry["unit"])
+
+
+def _result(
+    cases: Sequence[Case],
+    outcomes: Sequence[Outcome],
+    failed: dict[str, str],
+    kept: tuple[str, ...],
+    notes: tuple[str, ...],
 ) -> PredictResult:
-    """Segment cases into a folder. Reads ahead and writes behind, so that the disk is waited for only when slowest."""
-    result = PredictResult({}, {}, {}, {})
-    channels = len(predictor.model.plan.data.channels)
-    writing: list[tuple[Case, Future[Path]]] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as behind:
-        loaded = map_cases(lambda case: load_case_image(case, channels), cases, workers=1)
-        for case, image in track(loaded, stage, len(cases), callback):
-            try:
-                if isinstance(image, MedsegError):
-                    raise image
-                answer = predictor(image)
-                result.volumes[case.id] = predictor.volumes(answer)
-                result.units[case.id] = "ml" if image.spacing_known else "pixels"
-                writing.append((case, behind.submit(_write, answer, case, output)))
-            except MedsegError as error:
-                result.failed[case.id] = str(error)
-    for case, future in writing:
-        try:
-            result.files[case.id] = future.result()
-        except (MedsegError, OSError) as error:
-            result.failed[case.id] = str(error)
-            del result.volumes[case.id], result.units[case.id]
-    return result
-
-
-def _write(answer: Image, case: Case, output: Path) -> Path:
-    path = answer_path(case, output)
-    write_label(path, answer, like=case.channels[0])
-    return path
-
-
-def write_labels(path: Path, labels: Labels) -> None:
-    """labels.json: which value in the label files is which structure."""
-    content = {"schema_version": 1, "names": labels.written_values, "labels": labels.model_dump(mode="json")}
-    write_json(path, content)
+    """The outcomes in the order of the cases."""
+    found = {outcome.case.id: outcome for outcome in outcomes}
+    ordered = [found[case.id] for case in cases]
+    done = {outcome.case.id: outcome for outcome in ordered if outcome.problem is None}
+    problems = {outcome.case.id: outcome.problem for outcome in ordered if outcome.problem is not None}
+    return PredictResult(
+        {case: outcome.files[0] for case, outcome in done.items()},
+        {case: outcome.volumes or {} for case, outcome in done.items()},
+        {case: outcome.unit for case, outcome in done.items()},
+        problems | failed,
+        kept,
+        notes,
+    )
 
 
 def _volumes_csv(result: PredictResult) -> str:

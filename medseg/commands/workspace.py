@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medseg.case import Case, read_cases
 from medseg.errors import DataError, ModelError, PlanError
+from medseg.io.dataset import Naming
 from medseg.io.layouts import find_cases
 from medseg.models.run import find_models
 from medseg.schema import Plan
@@ -54,7 +55,7 @@ class Workspace:
         )
 
     def model_path(self, choice: str | Path | None, configuration: str | None = None) -> Path:
-        """The model that is meant: a folder, `<plan>` or `<plan>/<configuration>`, or the only trained one.
+        """The model that is meant: a folder or file, `<plan>` or `<plan>/<configuration>`, or the only trained one.
 
         Raises:
             ModelError: none is trained, or several are and none was chosen.
@@ -66,14 +67,16 @@ class Workspace:
             if (choice is None or str(choice) in (path.parent.name, f"{path.parent.name}/{path.name}"))
             and (configuration is None or path.name == configuration)
         ]
-        if choice is not None and not fitting and Path(choice).is_dir():
+        if choice is not None and not fitting and Path(choice).exists():
             return Path(choice)
         if len(fitting) == 1:
             return fitting[0]
         names = ", ".join(f"{path.parent.name}/{path.name}" for path in (fitting or there))
         if not there:
+            also = "" if choice is None else f", and no file or folder {choice}"
             raise ModelError(
-                f"There is no trained model in {self.runs}.", "`medseg train` trains one, --model names one elsewhere."
+                f"There is no trained model in {self.runs}{also}.",
+                "`medseg train` trains one, --model names one elsewhere.",
             )
         if not fitting:
             raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
@@ -119,4 +122,9 @@ def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
     table = cases_path(plan_path)
     if table.exists():
         return read_cases(table, data_folder)
-    return find_cases(data_folder, plan.data.patient_pattern).cases
+    asked = plan.request.options
+    listing = asked.get("cases")
+    naming = Naming(
+        tuple(asked.get("images", ())), asked.get("labels"), None if listing is None else data_folder / listing
+    )
+    return find_cases(data_folder, plan.data.patient_pattern, naming, plan.data.reading.frame).cases

@@ -99,8 +99,9 @@ def _case(
         return case, "a channel has no file"
     if label_file is None:
         return case, "it has no label file"
-    absent = [file for file in (*found, label_file) if not file.is_file()]
-    return case, f"there is no file {absent[0]}" if absent else None
+    if absent := [file for file in found if not file.is_file()]:
+        return case, f"there is no image file {absent[0]}"
+    return case, None if label_file.is_file() else f"there is no label file {label_file}"
 
 
 def _resolve(name: str, *places: Path) -> Path:

@@ -61,6 +61,7 @@ class DataSet:
         cases: sorted by id, each with a label.
         problems: what was left out and why, one `LeftOut` each, and what else is worth a note.
         ignore: the value of voxels without annotation, where the layout fixes it and `labels` is None.
+        ignore_assumed: whether only the layout says so, not whoever uses the data set.
         reading: what the values in its files mean, where the files alone do not say.
     """
 
@@ -71,6 +72,7 @@ class DataSet:
     cases: list[Case]
     problems: list[str]
     ignore: int | None = None
+    ignore_assumed: bool = False
     reading: Reading = AS_STORED
 
 

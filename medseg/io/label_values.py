@@ -183,7 +183,7 @@ def _refuse_blur(array: NDArray, path: Path, reading: Reading) -> None:
 
 
 def _is_jpeg(path: Path) -> bool:
-    if not path.name.lower().endswith((".jpg", ".jpeg", ".png")):
+    if not path.name.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".gif")):
         return False
     with path.open("rb") as stream:
         return stream.read(3) == _JPEG_START

@@ -130,10 +130,19 @@ def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | Non
     if image.same_grid(label) or not (reading.resample_labels and image.spacing_known and label.spacing_known):
         _check_grid(case, image, case.channels[0], label, case.label, "label grid")
         return label, False
-    outside = 0
+    background = outside = 0
     if labels is not None:
-        outside = labels.background if labels.ignore is None else labels.ignore
-    return resample_nearest(label, image, outside), True
+        background = labels.background
+        outside = background if labels.ignore is None else labels.ignore
+    resampled = resample_nearest(label, image, outside)
+    if (label.array != background).any() and np.isin(resampled.array, (background, outside)).all():
+        raise DataError(
+            f"Case {case.id}: nothing of {case.label} is left on the grid of {case.channels[0]}, to which it was to be "
+            f"resampled: {describe_grid_difference(image, label)}.",
+            "One of the two headers is wrong, or the label belongs to another scan: look at both in a viewer.",
+            "label grid",
+        )
+    return resampled, True
 
 
 def _check_grid(case: Case, image: Image, path: Path, other: Image, other_path: Path, kind: str) -> None:

@@ -51,7 +51,7 @@ def read_voc(folder: Path) -> DataSet | None:
     if len(listed) < len(labels):
         notes.append(f"{len(labels) - len(listed)} masks stand in no list of {_SETS} and are left out")
     structures, said = _structures(folder)
-    return DataSet(folder, "voc", ("image",), structures, cases, notes + said, ignore=IGNORE)
+    return DataSet(folder, "voc", ("image",), structures, cases, notes + said, IGNORE, ignore_assumed=True)
 
 
 def _structures(folder: Path) -> tuple[Labels | None, list[str]]:

@@ -8,7 +8,7 @@ import typer
 
 from medseg.cli.display import duration, parse_duration
 
-VERBS = ["plan", "train", "predict", "evaluate", "demo"]
+VERBS = ["check", "plan", "train", "predict", "evaluate", "demo"]
 
 
 def _medseg(*arguments, cwd=None):

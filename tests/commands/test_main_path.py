@@ -37,7 +37,7 @@ def trained(data_dir, tmp_path_factory):
     )
     listing = place / "excluded.txt"
     listing.write_text("\n".join(name for name in everything if name not in CASES))
-    options = medseg.PlanOptions(preset="cpu", exclude=listing, overrides=SMALL)
+    options = medseg.PlanOptions(preset="cpu", data=medseg.DataOptions(exclude=listing), overrides=SMALL)
     planned = medseg.plan(data_dir / "hippocampus", place, None, options)
     result = medseg.train(None, place, medseg.TrainOptions(steps=12, device="cpu"))
     return place, planned, result
@@ -62,7 +62,7 @@ def test_plan_writes_a_plan_a_table_and_folds(trained):
 def test_train_leaves_a_complete_run(trained):
     place, _, result = trained
     assert result.folder == place / "runs" / "hippocampus" / "3d_fullres" / "fold_0"
-    for name in ("plan.yaml", "weights.safetensors", "run.json", "log.jsonl", "curves.png", "checkpoint.pt"):
+    for name in ("plan.yaml", "weights.safetensors", "run.json", "log.jsonl", "report.html", "checkpoint.pt"):
         assert (result.folder / name).is_file(), name
     assert result.record["steps"] == 12
     scored = json.loads((result.folder / "validation" / "metrics.json").read_text())
@@ -176,3 +176,16 @@ def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path):
     assert place.model_path("spleen") == place.model_path("spleen/2d") == place.runs / "spleen" / "2d"
     with pytest.raises(medseg.ModelError, match="lung"):
         place.model_path("lung")
+
+
+@pytest.mark.real
+def test_a_report_is_made_anew_from_what_lies_in_the_run(trained):
+    place, _, result = trained
+    first = (result.folder / "report.html").read_text()
+    (result.folder / "report.html").unlink()
+    (page,) = medseg.report(workspace=place)
+    assert page == result.folder / "report.html"
+    again = page.read_text()
+    metrics = json.loads((result.folder / "validation" / "metrics.json").read_text())
+    assert f"{metrics['overall']['measures']['dice']['mean']:.3f}" in again
+    assert again.count("data:image/png") == first.count("data:image/png") > 0

@@ -50,12 +50,20 @@ def test_files_are_relative_to_the_table_or_to_the_folder(files, tmp_path):
 
 
 def test_rows_that_lack_a_file_are_named(files):
-    table(files, "id,t1,label", "a,scans/a_t1.nii,scans/a_seg.nii", "b,scans/b_t1.nii,", "c,gone.nii,scans/b_seg.nii")
+    table(
+        files,
+        "id,t1,label",
+        "a,scans/a_t1.nii,scans/a_seg.nii",
+        "b,scans/b_t1.nii,",
+        "c,gone.nii,scans/b_seg.nii",
+        "d,scans/b_t1.nii,far.nii",
+    )
     data = find_cases(files)
     assert [case.id for case in data.cases] == ["a"]
     assert data.problems == [
         "b: cases.csv, line 3: it has no label file",
-        f"c: cases.csv, line 4: there is no file {files / 'gone.nii'}",
+        f"c: cases.csv, line 4: there is no image file {files / 'gone.nii'}",
+        f"d: cases.csv, line 5: there is no label file {files / 'far.nii'}",
     ]
 
 

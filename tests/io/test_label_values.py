@@ -118,7 +118,7 @@ def blurred(tmp_path: Path, name: str = "a.jpg") -> Path:
     return tmp_path / name
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.gif"])
 def test_jpeg_masks_are_refused_whatever_they_are_called(tmp_path, name):
     with pytest.raises(
         DataError, match=r"stored as JPEG, which changes values; it holds \d+ values such as 0, "

@@ -107,6 +107,18 @@ def test_a_label_on_another_grid_is_resampled_when_asked(case, ignore, outside):
     assert loaded.label.same_grid(loaded.image, 1e-9)
 
 
+def test_a_label_that_lies_elsewhere_is_not_resampled_to_nothing(case):
+    label = np.ones((2, 3, 4), np.uint8)
+    scan = CUBE.astype(np.int16)
+    for ignore in (None, 255):
+        labels = Labels(structures={"one": 1}, ignore=ignore)
+        with pytest.raises(DataError, match=r"nothing of .* is left .*shifted by 50 mm") as caught:
+            load_case(case(scan, scan, label, (GRID, GRID, shifted(50))), 2, Reading(resample_labels=True), labels)
+        assert caught.value.kind == "label grid"
+    empty = load_case(case(scan, scan, 0 * label, (GRID, GRID, shifted(50))), 2, Reading(resample_labels=True))
+    assert not empty.label.array.any()
+
+
 def test_a_mask_that_does_not_know_its_spacing_goes_with_a_scan_that_does(tmp_path, save_nifti, save_picture):
     scan = save_nifti(tmp_path / "c.nii.gz", np.zeros((1, 3, 4), np.int16), np.diag([0.5, 0.5, 2, 1]))
     mask = save_picture(tmp_path / "c.png", np.ones((3, 4)))

@@ -58,6 +58,8 @@ def test_files_that_a_list_names_in_vain(tmp_path, save_nifti):
         ("there is no seg; there is flair, t1", "missing label"),
         ("there is no t1; there is flair, seg", "missing channel"),
         ("table.csv, line 3: it has no label file", "missing label"),
+        ("table.csv, line 3: there is no label file set/images/a.nii", "missing label"),
+        ("table.csv, line 3: there is no image file set/labels/a.nii", "missing image"),
         ("a.nii and a.nii.gz in images would give one answer; keep one of them", "ambiguous"),
     ],
 )

@@ -1,0 +1,28 @@
+"""Progress where there is no terminal: plain lines, with the share of a unit under way, and notes once."""
+
+from __future__ import annotations
+
+import pytest
+
+from medseg.cli import display
+from medseg.progress import Progress
+
+
+def test_the_share_of_a_scan_under_way_counts_for_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([100.0, 110.0, 130.0, 140.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(display, "_PLAIN_SECONDS", 0.0)
+    with display.progress_display() as show:
+        show(Progress("predict", 0, 2))
+        show(Progress("predict", 0, 2, {"share": 0.25, "note": "memory is short"}))
+        show(Progress("predict", 1, 2, {"share": 0.5, "note": "memory is short"}))
+        show(Progress("predict", 2, 2))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "note: memory is short",
+        "Segmenting: 0/2 in 10 s, 1:10 left",
+        "Segmenting: 1/2 in 30 s, 10 s left",
+        "Segmenting: 2/2 in 40 s",
+    ]

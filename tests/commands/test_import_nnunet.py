@@ -1,0 +1,198 @@
+"""nnU-Net's models become runs, its plans become plans to train with."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import make_image
+from nnunet_folders import TRAINER, configuration, dataset, ours, plans, write_model
+
+from medseg.commands.import_nnunet import ImportOptions, import_nnunet
+from medseg.commands.train import TrainOptions, train
+from medseg.commands.workspace import Workspace
+from medseg.errors import DataError, ModelError, PlanError
+from medseg.inference.predictor import Predictor
+from medseg.models.open import load_model
+from medseg.models.run import read_record
+from medseg.plan_file import load_plan
+
+CPU = torch.device("cpu")
+SEVERAL = plans(
+    {
+        "2d": configuration(2),
+        "3d_lowres": configuration(spacing=[2.0, 2.0, 2.0]),
+        "3d_fullres": configuration(),
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    }
+)
+
+
+def image_of(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(50, 10, (18, 16, 20)).astype(np.float32)
+
+
+def test_a_model_becomes_a_run_that_answers_alike(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results", folds=("0", "1", "all"), inference_allowed_mirroring_axes=(0, 2))
+    result = import_nnunet(folder, tmp_path, ImportOptions(name="toy"))
+    run = tmp_path / "runs" / "toy" / "3d_fullres"
+    assert result.folds == [run / "fold_0", run / "fold_1", run / "fold_all"]
+    assert (result.failed, result.notes, result.plan) == ({}, [], None)
+    model = load_model(run, CPU, ["0", "1"])
+    assert (model.plan.name, model.plan.orientation, model.configuration.mirror_axes) == ("toy", "stored", [0, 2])
+    settings = ["inference.precision=fp32"]
+    answers = [
+        Predictor(load_model(place, CPU, ["0", "1"], settings), CPU)(make_image(image_of())) for place in (folder, run)
+    ]
+    np.testing.assert_array_equal(answers[0].array, answers[1].array)
+    assert Workspace(tmp_path).model_path("toy") == run
+
+
+def test_the_record_says_where_a_fold_came_from(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results", folds=("3",))
+    (place,) = import_nnunet(folder, tmp_path).folds
+    record = read_record(place)
+    assert (record["configuration"], record["fold"]) == ("3d_fullres", "3")
+    source = record["imported_from"]
+    assert (source["what"], source["model"], source["trainer"]) == ("nnU-Net v2", folder.name, "nnUNetTrainer")
+    for name in ("fold_3/checkpoint_final.pth", "plans.json", "dataset.json"):
+        assert source["sha256"][name] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+def test_all_configurations_of_a_results_folder(tmp_path: Path) -> None:
+    results = tmp_path / "results" / "Dataset001_Toy"
+    for name in ("2d", "3d_lowres", "3d_cascade_fullres"):
+        write_model(results, name, SEVERAL, inference_allowed_mirroring_axes=(0, 1))
+    result = import_nnunet(results, tmp_path)
+    runs = tmp_path / "runs" / "Dataset001_Toy"
+    assert {path.parent.name for path in result.folds} == {"2d", "3d_lowres", "3d_cascade_fullres"}
+    assert result.notes == [
+        f"{runs / '3d_cascade_fullres'} is the second stage of a cascade, and predicts with {runs / '3d_lowres'}"
+    ]
+    model = load_model(runs / "3d_cascade_fullres", CPU)
+    assert model.previous is not None
+    assert model.previous.folder == runs / "3d_lowres"
+
+
+def test_an_exported_zip(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results" / "Dataset001_Toy", folds=("0", "all"))
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        for file in folder.rglob("*.*"):
+            archive.write(file, file.relative_to(tmp_path / "results"))
+    result = import_nnunet(tmp_path / "model.zip", tmp_path)
+    assert [path.name for path in result.folds] == ["fold_0", "fold_all"]
+    assert read_record(result.folds[0])["imported_from"]["source"] == str(tmp_path / "model.zip")
+
+
+def test_one_that_cannot_be_imported_does_not_stop_the_others(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for name in ("2d", "3d_fullres"):
+        write_model(results, name, SEVERAL, inference_allowed_mirroring_axes=(0, 1))
+    (results / f"{TRAINER}__2d" / "fold_0" / "checkpoint_final.pth").write_bytes(b"x")
+    result = import_nnunet(results, tmp_path)
+    assert [path.parent.name for path in result.folds] == ["3d_fullres"]
+    assert "damaged" in result.failed[f"{TRAINER}__2d"]
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results")
+    import_nnunet(folder, tmp_path)
+    with pytest.raises(ModelError, match=r"Nothing was imported:\n.*holds a trained model already"):
+        import_nnunet(folder, tmp_path)
+    assert import_nnunet(folder, tmp_path, ImportOptions(name="other")).folds
+
+
+def test_the_best_checkpoint_is_taken_with_a_note(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results")
+    fold = folder / "fold_0"
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_best.pth")
+    result = import_nnunet(folder, tmp_path)
+    assert "checkpoint_best.pth was used" in result.notes[0]
+    assert "fold_0/checkpoint_best.pth" in read_record(result.folds[0])["imported_from"]["sha256"]
+
+
+def test_scores_of_a_fold_come_along(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results")
+    summary = {"metric_per_case": [{}, {}], "mean": {"1": {"Dice": 0.75}, "2": {"Dice": float("nan")}}}
+    (folder / "fold_0" / "validation").mkdir()
+    (folder / "fold_0" / "validation" / "summary.json").write_text(json.dumps(summary))
+    (place,) = import_nnunet(folder, tmp_path).folds
+    assert read_record(place)["scores"] == {"cases": 2, "dice": {"one": 0.75, "two": None}}
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".hidden"])
+def test_a_name_that_is_no_folders_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises((ModelError, PlanError), match="cannot be the name of a folder"):
+        import_nnunet(write_model(tmp_path / "results"), tmp_path, ImportOptions(name=name))
+
+
+def test_what_is_nothing_of_nnunets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="There is no file or folder"):
+        import_nnunet(tmp_path / "nothing", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="holds no model of nnU-Net"):
+        import_nnunet(tmp_path / "empty", tmp_path)
+
+
+# --- raw plans ---
+
+
+def write_plans(folder: Path, name: str = "nnUNetPlans.json") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(SEVERAL))
+    (folder / "dataset.json").write_text(json.dumps(dataset()))
+    return folder / name
+
+
+def test_raw_plans_become_a_plan_to_train_with(tmp_path: Path, save_nifti: Callable[..., Path]) -> None:
+    raw = tmp_path / "raw"
+    for number in range(4):
+        image = image_of(number)
+        save_nifti(raw / "imagesTr" / f"case{number}_0000.nii.gz", image)
+        save_nifti(raw / "labelsTr" / f"case{number}.nii.gz", (image > 55).astype(np.uint8) + (image > 65))
+    path = write_plans(tmp_path / "preprocessed")
+    folds = [{"train": ["case0", "case1", "case2"], "val": ["case3"]}]
+    (path.parent / "splits_final.json").write_text(json.dumps(folds))
+    result = import_nnunet(path.parent, tmp_path, ImportOptions(name="toy", data=raw))
+    assert result.plan == tmp_path / "plans" / "toy.yaml"
+    assert result.notes == ["the folds are those of splits_final.json"]
+    plan = load_plan(result.plan)
+    assert (plan.default_configuration, plan.orientation, plan.data.folder) == ("3d_fullres", "stored", "raw")
+    assert json.loads((tmp_path / "plans" / "toy.splits.json").read_text()) == folds
+    small = ["training.validation_cases=1", "training.validations=1", "inference.mirror=false"]
+    trained = train("toy", tmp_path, TrainOptions(steps=2, device="cpu", overrides=small))
+    assert trained.failed == {}
+    assert trained.summary is not None
+    assert [case.case for case in trained.summary.cases] == ["case3"]
+
+
+def test_raw_plans_need_a_dataset_json(tmp_path: Path) -> None:
+    path = write_plans(tmp_path / "preprocessed")
+    beside = path.with_name("dataset.json").rename(tmp_path / "elsewhere.json")
+    with pytest.raises(DataError, match=r"dataset\.json, which names channels and labels\.\nName it: --dataset-json"):
+        import_nnunet(path, tmp_path)
+    result = import_nnunet(path, tmp_path, ImportOptions(dataset_json=beside))
+    assert result.plan == tmp_path / "plans" / "Dataset001_Toy.yaml"
+    with pytest.raises(PlanError, match=r"Dataset001_Toy\.yaml is there already"):
+        import_nnunet(path, tmp_path, ImportOptions(dataset_json=beside))
+
+
+def test_of_several_raw_plans_one_has_to_be_chosen(tmp_path: Path) -> None:
+    path = write_plans(tmp_path / "preprocessed")
+    write_plans(tmp_path / "preprocessed", "nnUNetResEncUNetMPlans.json")
+    with pytest.raises(PlanError, match=r"holds 2 plans: nnUNetPlans\.json, nnUNetResEncUNetMPlans\.json"):
+        import_nnunet(path.parent, tmp_path)
+    with pytest.raises(DataError, match="There is no folder"):
+        import_nnunet(path, tmp_path, ImportOptions(data=tmp_path / "nowhere"))
+
+
+def test_the_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results", folds=("0",))
+    (place,) = import_nnunet(folder, tmp_path).folds
+    (network,) = load_model(place, CPU).networks
+    expected = ours("3d_fullres", plans(), dataset()).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
