@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from medseg.commands.data_options import DataOptions
     from medseg.commands.demo import demo
     from medseg.commands.evaluate import EvaluateOptions, evaluate
+    from medseg.commands.import_nnunet import ImportOptions, import_nnunet
+    from medseg.commands.package import PackageOptions, package
     from medseg.commands.plan import PlanOptions, plan
     from medseg.commands.predict import PredictOptions, predict
     from medseg.commands.report import report
@@ -42,6 +44,10 @@ _HOME = {
     "EvaluateOptions": "commands.evaluate",
     "report": "commands.report",
     "DataOptions": "commands.data_options",
+    "import_nnunet": "commands.import_nnunet",
+    "ImportOptions": "commands.import_nnunet",
+    "package": "commands.package",
+    "PackageOptions": "commands.package",
     "plan": "commands.plan",
     "PlanOptions": "commands.plan",
     "predict": "commands.predict",

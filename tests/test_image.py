@@ -171,3 +171,14 @@ def test_with_array_keeps_the_geometry_and_refuses_another_grid() -> None:
     assert labels.array.dtype == np.uint8
     with pytest.raises(ValueError, match=r"\(2, 3, 3\).*\(2, 3, 4\)"):
         image.with_array(np.ones((1, 2, 3, 3)))
+
+
+def test_the_spacing_along_an_oblique_axis_is_that_of_a_file() -> None:
+    """Files store the three parts of an axis as float32, whose length is not quite the one that was meant."""
+    turn = np.radians(10)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    affine[2, 2] = 0.7
+    stored = affine.astype(np.float32).astype(np.float64)
+    assert np.linalg.norm(stored[:3, 0]) != 1.0
+    assert Image(np.zeros((1, 2, 2, 2)), stored).spacing_mm == (stored[2, 2], 1.0, 1.0)

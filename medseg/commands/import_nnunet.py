@@ -125,16 +125,17 @@ def _import_plan(path: Path, place: Workspace, options: ImportOptions) -> Import
     target = place.plan_path(plan.name)
     if target.exists():
         raise PlanError(f"{target} is there already.", "Delete it, or give another name: --name NAME")
-    result = ImportResult(plan=target)
+    folds = _splits(path.parent / _SPLITS)
+    if folds is not None:
+        write_text(splits_path(target), folds)
     save_plan(plan, target)
-    if (path.parent / _SPLITS).is_file():
-        write_text(splits_path(target), _splits(path.parent / _SPLITS))
-        result.notes.append(f"the folds are those of {_SPLITS}")
-    return result
+    return ImportResult(plan=target, notes=[f"the folds are those of {_SPLITS}"] if folds is not None else [])
 
 
-def _splits(path: Path) -> str:
-    """The folds as they stand in a file; training checks them against its cases."""
+def _splits(path: Path) -> str | None:
+    """The folds as they stand in a file, if it is there; training checks them against its cases."""
+    if not path.is_file():
+        return None
     try:
         text = path.read_text(encoding="utf-8-sig")
         json.loads(text)

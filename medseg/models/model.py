@@ -48,7 +48,7 @@ class Model:
 
 
 def overrides_for(stage: str, overrides: Sequence[str] | None) -> list[str]:
-    """Those `dotted.key=value` strings that also concern the stage before a model; not those of other configurations."""
+    """Those `dotted.key=value` strings that concern a model's earlier stage too: not those of other configurations."""
     other, own = "configurations.", f"configurations.{stage}."
     return [text for text in overrides or () if not text.startswith(other) or text.startswith(own)]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from math import ceil, prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,8 @@ def _interpolated(logits: torch.Tensor, places: torch.Tensor, reads: list[Reads]
 
     def read(dimension: int, *chosen: torch.Tensor) -> torch.Tensor:
         if dimension < 0:
-            return logits[(slice(None), *chosen)].float()
+            index: tuple[Any, ...] = (slice(None), *chosen)
+            return logits[index].float()
         lower, upper, share = lines[dimension]
         value = read(dimension - 1, lower, *chosen)
         if not reads[dimension].interpolates:

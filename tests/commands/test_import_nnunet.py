@@ -80,12 +80,15 @@ def test_all_configurations_of_a_results_folder(tmp_path: Path) -> None:
 
 def test_an_exported_zip(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "results" / "Dataset001_Toy", folds=("0", "all"))
+    (folder / "fold_0" / "validation").mkdir()
+    (folder / "fold_0" / "validation" / "summary.json").write_text('{"mean": {"1": {"Dice": 0.5}}}')
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         for file in folder.rglob("*.*"):
             archive.write(file, file.relative_to(tmp_path / "results"))
     result = import_nnunet(tmp_path / "model.zip", tmp_path)
     assert [path.name for path in result.folds] == ["fold_0", "fold_all"]
     assert read_record(result.folds[0])["imported_from"]["source"] == str(tmp_path / "model.zip")
+    assert read_record(result.folds[0])["scores"]["dice"] == {"one": 0.5}
 
 
 def test_one_that_cannot_be_imported_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -179,6 +182,14 @@ def test_raw_plans_need_a_dataset_json(tmp_path: Path) -> None:
     assert result.plan == tmp_path / "plans" / "Dataset001_Toy.yaml"
     with pytest.raises(PlanError, match=r"Dataset001_Toy\.yaml is there already"):
         import_nnunet(path, tmp_path, ImportOptions(dataset_json=beside))
+
+
+def test_folds_that_are_no_json_are_refused(tmp_path: Path) -> None:
+    path = write_plans(tmp_path / "preprocessed")
+    path.with_name("splits_final.json").write_text("[")
+    with pytest.raises(DataError, match=r"splits_final\.json is not valid JSON"):
+        import_nnunet(path, tmp_path)
+    assert not (tmp_path / "plans").exists()
 
 
 def test_of_several_raw_plans_one_has_to_be_chosen(tmp_path: Path) -> None:

@@ -202,6 +202,11 @@ def test_a_cascade_finds_its_first_stage_beside_it(tmp_path: Path) -> None:
     assert same(model.networks[0], ours("3d_cascade_fullres", CASCADE, dataset(), 1), channels=3)
     assert same(model.previous.networks[0], ours("3d_lowres", CASCADE, dataset(), 1))
     assert load_model(tmp_path, CPU, configuration="3d_cascade_fullres").previous is not None
+    only_one = ["configurations.3d_cascade_fullres.mirror_axes=[1]", "inference.step_fraction=0.75"]
+    model = load_model(full, CPU, overrides=only_one)
+    assert model.previous is not None
+    assert (model.configuration.mirror_axes, model.previous.configuration.mirror_axes) == ([1], [0, 1, 2])
+    assert model.previous.plan.inference.step_fraction == 0.75
     shutil.rmtree(low)
     with pytest.raises(
         ModelError, match=r"second stage of a cascade; its first stage 3d_lowres is not beside it: .*lowres"
