@@ -120,12 +120,14 @@ def command(
     for path in result.files:
         console.print(f"  {path}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed, "cases failed")
+    report_failures(result.not_compared, "cases have no score of the others and are not compared")
     if not result.summary.cases:
         raise typer.Exit(2)
     short = below(result.summary, fail_below or [])
     for sentence in short:
         console.print(f"[bold red]below the threshold[/]: {sentence}")
-    raise typer.Exit(3 if short else 1 if result.summary.failed else 0)
+    bad = result.failed or (result.other is not None and result.other.failed)
+    raise typer.Exit(3 if short else 1 if bad else 0)
 
 
 def _reading(threshold: float | None, value_map: list[str] | None, resample_labels: bool) -> Reading | None:

@@ -13,7 +13,8 @@ from medseg.evaluation.statistics import Distribution
 from medseg.evaluation.summary import StructureSummary, Summary
 
 _MOST_NAMED = 12
-_COMPARED = ("dice", "hd95", "nsd", "lesion_f1")
+_COUNTED = ("lesion_f1", "panoptic_quality")
+_COMPARED = ("dice", "hd95", "nsd", "lesion_f1", "panoptic_quality")
 
 
 def table(summary: Summary) -> Table:
@@ -50,6 +51,8 @@ def headline(summary: Summary) -> Table:
     mean_of = f"mean over {cases} per structure, then over {structures}{bounds}"
     drawn.add_row("mean Dice", _figure(dice.mean, 4), mean_of)
     drawn.add_row("mean IoU", _figure(summary.overall["iou"].mean, 4), "likewise")
+    for measure in (measure for measure in _COUNTED if measure in summary.measures):
+        drawn.add_row(f"mean {MEASURES[measure].title}", _figure(summary.overall[measure].mean, 4), "likewise")
     drawn.add_row("mIoU", _figure(summary.miou, 4), summary.miou_definition)
     drawn.add_row("empty", "", summary.policy.describe())
     return drawn
@@ -64,7 +67,7 @@ def comparison_table(comparison: Comparisons) -> Table:
             difference = "-" if one.difference.mean is None else f"{one.difference.mean:+.4f}"
             p = "-" if one.p_holm is None else "<0.001" if one.p_holm < 0.001 else f"{one.p_holm:.3f}"
             title = MEASURES[measure].title
-            drawn.add_row(Text(name), title, str(one.difference.n), difference, _interval(one.difference), p)
+            drawn.add_row(Text(name), title, str(one.difference.n), difference, _interval(one.difference, " to "), p)
     return drawn
 
 
@@ -104,8 +107,8 @@ def _mean(structure: StructureSummary, measure: str, digits: int) -> str:
     return _figure(structure.figures[measure].mean, digits) if measure in structure.figures else "-"
 
 
-def _interval(one: Distribution) -> str:
-    return "-" if one.low is None or one.high is None else f"{one.low:.3f}-{one.high:.3f}"
+def _interval(one: Distribution, between: str = "-") -> str:
+    return "-" if one.low is None or one.high is None else f"{one.low:.3f}{between}{one.high:.3f}"
 
 
 def _figure(value: float | None, digits: int) -> str:

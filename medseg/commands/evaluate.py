@@ -85,6 +85,14 @@ class Evaluation:
         """Case -> why it has no score; where there are any, the command ends with exit code 1."""
         return self.summary.failed
 
+    @property
+    def not_compared(self) -> dict[str, str]:
+        """Case that has a score -> why it has none of the predictions that were compared with."""
+        if self.other is None:
+            return {}
+        why = dict.fromkeys(self.other.without_prediction, "there is no prediction of this name") | self.other.failed
+        return {case.case: why[case.case] for case in self.summary.cases if case.case in why}
+
 
 def evaluate(
     prediction: str | Path,
@@ -110,6 +118,7 @@ def evaluate(
     pairs, said = _pairs(*sides, prediction, options)
     labels, labels_from = _settle_labels(labels, said, sides[1], pairs, callback)
     scoring = _scoring(said, options)
+    _check_names(labels, pairs, sides[1], options)
     found = Evaluation(_score(pairs, sides, labels, scoring, options, callback), labels, labels_from)
     if options.compare is not None:
         others = find_sides(Path(options.compare), reference)
@@ -151,6 +160,8 @@ def _with_facts(cases: list[Case], path: Path) -> list[Case]:
     rows = {}
     for line, row in enumerate(read_rows(path), start=2):
         id = row.get("id") or row.pop("case", "")
+        if id in rows:
+            raise DataError(f"{path}, line {line}: case {id!r} has a row already.", "Keep one row for each case.")
         rows[id] = parse_row({**row, "id": id, "channels": "-"}, path, line, Path())
     if not rows.keys() & {case.id for case in cases}:
         raise DataError(
@@ -203,6 +214,19 @@ def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"scoring.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+
+
+def _check_names(labels: Labels, pairs: Sequence[Pair], references: Side, options: EvaluateOptions) -> None:
+    """Refuse what was asked about structures that there are not: a slip would change scores unseen.
+
+    What a data set itself says of its cases may name structures that a model was not trained on.
+    """
+    named = dict.fromkeys(options.scoring.get("nsd_tolerance_mm", {}), "a tolerance is given for")
+    given = [pair for pair in pairs if pair.about.annotated != references.cases.get(pair.case, pair.about).annotated]
+    for pair in given if references.cases else pairs:
+        named |= dict.fromkeys(pair.about.annotated or (), f"case {pair.case} is said to be annotated for")
+    for name in sorted(named.keys() - set(labels.names)):
+        raise DataError(f"There is no structure {name!r}, which {named[name]}; there are {', '.join(labels.names)}.")
 
 
 def _settle_labels(

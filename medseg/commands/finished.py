@@ -109,7 +109,7 @@ class Finished:
                 f"{self.path.parent} holds answers that were made otherwise. {shown}.",
                 "Leave --continue out to make all answers anew, or name another folder.",
             )
-        self.entries = {entry["case"]: entry for entry in entries if {"case", "scan", "files"} <= {*entry}}
+        self.entries = {entry["case"]: entry for entry in entries if _is_entry(entry)}
         if not text.endswith("\n"):  # a kill cut the last line short
             self._stream.write("\n")
         return True
@@ -130,6 +130,12 @@ def _parse(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _is_entry(value: Mapping[str, Any]) -> bool:
+    """Whether a line names a case, its scan and at least one file; any other is as good as none."""
+    files = value.get("files")
+    return isinstance(value.get("case"), str) and "scan" in value and isinstance(files, dict) and bool(files)
 
 
 def _sample(path: Path) -> str:

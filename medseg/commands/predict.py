@@ -165,7 +165,8 @@ def _made_by(predictor: Predictor, maps: Maps) -> dict[str, Any]:
     """What decides the answers, for the record."""
     model = predictor.model
     inference = {f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()}
-    how = {"folds": list(model.folds), "maps": asdict(maps), **inference}
+    became = {"device type": predictor.device.type, "precision": str(predictor.precision).removeprefix("torch.")}
+    how = {"folds": list(model.folds), "maps": asdict(maps), **became, **inference}
     return {"medseg": __version__, "model": identity(model), **how}
 
 
@@ -176,7 +177,8 @@ def _note(outcome: Outcome, record: Finished) -> None:
 def _earlier(case: Case, record: Finished, output: Path) -> Outcome:
     """What an earlier run noted of a case."""
     entry = record.entries[case.id]
-    return Outcome(case, tuple(output / name for name in entry["files"]), entry["volumes"], entry["unit"])
+    files = tuple(output / name for name in entry["files"])
+    return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")))
 
 
 def _result(

@@ -46,6 +46,7 @@ def write_results(folder: Path, found: Evaluation, scans: Scans, facts: Sequence
             name: {measure: asdict(one) for measure, one in measures.items()}
             for name, measures in found.comparison.items()
         }
+        document["not_compared"] = found.not_compared
     if found.subgroups:
         document["subgroups"] = {
             attribute: {
@@ -58,7 +59,7 @@ def write_results(folder: Path, found: Evaluation, scans: Scans, facts: Sequence
     write_metrics_csv(folder / METRICS_CSV, found.summary)
     more = [subgroup_section(attribute, groups) for attribute, groups in found.subgroups.items()]
     if found.comparison:
-        more.insert(0, comparison_section(found.comparison, ("these predictions", "the others")))
+        more.insert(0, comparison_section(found.comparison, ("these predictions", "the others"), found.not_compared))
     page = Page(
         title="Evaluation",
         lead=lead(found.summary),
@@ -90,9 +91,8 @@ def lead(summary: Summary) -> str:
     overall = summary.overall["dice"]
     bounds = "" if overall.low is None else f" (95 % interval {figure(overall.low)} to {figure(overall.high)})"
     failed = f"; {len(summary.failed)} failed" if summary.failed else ""
-    return (
-        f"Mean Dice {figure(summary.dice_mean)}{bounds} over {cases} and {len(summary.structures)} structures{failed}."
-    )
+    structures = f"{len(summary.structures)} structure{'s' * (len(summary.structures) != 1)}"
+    return f"Mean Dice {figure(summary.dice_mean)}{bounds} over {cases} and {structures}{failed}."
 
 
 def _pictures(summary: Summary, labels: Labels, scans: Scans) -> list[tuple[str, str, bytes]]:

@@ -112,10 +112,18 @@ def score_pairs(
     return scores
 
 
+_SURFACES = {
+    "elements": "surfaces consist of the elements between voxels, which count by their area (Nikolov et al. 2018)",
+    "voxels": "surfaces consist of voxels that have a face outside, which count alike, as in MONAI: area means their "
+    "number, and HD95 interpolates",
+}
+
+
 def rules(labels: Labels, scoring: Scoring) -> list[str]:
     """Sentences on how was scored, for every output."""
     said = []
     if scoring.surface:
+        said.append(_SURFACES[scoring.surface])
         own = [f"{name} {mm:g} mm" for name, mm in scoring.nsd_tolerance_mm.items() if name in labels.names]
         others = f"{TOLERANCE_MM:g} mm (pixels where the spacing is unknown)"
         said.append(f"NSD at a tolerance of {', '.join([*own, f'{others} for the others'] if own else [others])}")

@@ -16,7 +16,7 @@ def parse_threshold(text: str) -> tuple[str, str, float]:
     Raises:
         DataError: it says something else, or names a measure of which less is better.
     """
-    match = re.fullmatch(r"(?:(?P<structure>.+):)?(?P<measure>[^:=]+)=(?P<value>[0-9.]+)", text.strip())
+    match = re.fullmatch(r"(?:(?P<structure>.+):)?(?P<measure>[^:=]+)=(?P<value>[0-9]*\.?[0-9]+)", text.strip())
     names = {title: name for name, measure in MEASURES.items() for title in (name, measure.title.lower())}
     high = [measure.title for measure in MEASURES.values() if measure.better == "high"]
     name = names.get(match["measure"].strip().lower()) if match else None

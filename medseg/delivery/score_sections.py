@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from medseg.delivery.charts import Axis, Spread, spread_chart
@@ -86,8 +87,10 @@ def failures_section(summary: Summary) -> Section:
     return Section("failures", "Failures and what was left out", blocks)
 
 
-def comparison_section(comparison: Comparisons, names: tuple[str, str]) -> Section:
-    """Paired differences of two predictions."""
+def comparison_section(
+    comparison: Comparisons, names: tuple[str, str], not_compared: Mapping[str, str] | None = None
+) -> Section:
+    """Paired differences of two predictions; `not_compared` says why a case has no score of the second."""
     rows = [
         [
             name,
@@ -106,7 +109,8 @@ def comparison_section(comparison: Comparisons, names: tuple[str, str]) -> Secti
         "Holm-corrected over the structures of each measure"
     )
     head = ["structure", "measure", "cases", "mean difference", "95 % interval", "p", "p (Holm)"]
-    return Section("comparison", "Comparison", [Table(caption, head, rows, words=[1])])
+    absent = [f"{case} is not compared: {why}" for case, why in (not_compared or {}).items()]
+    return Section("comparison", "Comparison", [Notes(absent, "warning"), Table(caption, head, rows, words=[1])])
 
 
 def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, StructureSummary]]) -> Section:
@@ -118,7 +122,7 @@ def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, Structure
     ]
     head = [attribute, "structure", "cases", "Dice, mean [95 %]", "HD95, mean [95 %]"]
     return Section(
-        f"by-{len(attribute)}-{attribute}", f"By {attribute}", [Table(f"By {attribute}", head, rows, words=[1])]
+        "by-" + re.sub(r"\W+", "-", attribute), f"By {attribute}", [Table(f"By {attribute}", head, rows, words=[1])]
     )
 
 
@@ -146,7 +150,7 @@ def unit(measure: Measure, summary: Summary) -> str:
     """The unit of a measure in this set; empty where it has none."""
     if not measure.unit or all(case.spacing_known for case in summary.cases):
         return measure.unit
-    return "pixels" if measure.unit == "mm" else "voxels"
+    return "pixels"
 
 
 def _named(ids: Sequence[str]) -> str:

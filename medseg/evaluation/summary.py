@@ -237,8 +237,9 @@ def _overall(structures: Mapping[str, StructureSummary], cases: Sequence[CaseSco
     found = {}
     for measure in (name for name in MEASURES if name in taken):
         means = [one.figures[measure].mean for one in structures.values() if measure in one.figures]
-        columns = [[case.figures.get(name, {}).get(measure) for name in structures] for case in cases]
-        figures = np.array(columns, dtype=np.float64).reshape(len(cases), len(structures))
+        names = [name for name, one in structures.items() if measure in one.figures]
+        columns = [[case.figures.get(name, {}).get(measure) for name in names] for case in cases]
+        figures = np.array(columns, dtype=np.float64).reshape(len(cases), len(names))
         kept = np.isfinite(figures).any(axis=1)
         interval = interval_of_mean(figures[kept], groups[kept]) or (None, None)
         found[measure] = Overall(_mean(means), *interval)

@@ -13,6 +13,9 @@ metrics.json (null stands for "not defined", there is no NaN):
                     measures {measure: n, n_groups, mean, median, q1, q3, minimum, maximum, low, high}}
     confusion       values [name or value], voxels [[count]]: reference by prediction, over the cases annotated in full
     cases           [{case, patient, volume_unit, structures {name: measure values, tp, fp, fn, tn, empty}}]
+    comparison      only with a second folder: {structure: {measure: difference {as structures' measures}, p, p_holm}}
+    not_compared    likewise: {case: why it has no score of the second folder}
+    subgroups       only where asked for: {attribute: {value: {structure: {measure: as structures' measures}}}}
     failed          {case: why it has no score}
     without_prediction, without_reference   [case], left out and named
 

@@ -15,6 +15,8 @@ from medseg.errors import ModelError
 _MOST_MEMBERS = 10_000
 _BLOCK = 1 << 20
 _ENCRYPTED = 0x1
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
+"""What `zipfile` raises for a file that is no sound zip, besides OSError."""
 
 
 @contextmanager
@@ -28,14 +30,14 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             check_names(archive.infolist(), path)
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise ModelError(f"{path} is damaged or no zip file: {error}.", "Copy or download it anew.") from None
     except OSError as error:
         raise ModelError(f"{path} could not be read or unpacked: {error.strerror or error}.") from None
 
 
 def check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse names that are absolute, lead upwards or occur twice, links, and encrypted members."""
+    """Refuse names that are absolute, lead upwards or occur twice, links, encrypted members, and rare compressions."""
     if len(members) > _MOST_MEMBERS:
         raise ModelError(f"{path} has {len(members)} members; no model has so many.")
     seen: set[str] = set()
@@ -50,6 +52,8 @@ def check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
             wrong = "is a link"
         elif member.flag_bits & _ENCRYPTED:
             wrong = "is encrypted"
+        elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            wrong = "is compressed otherwise than by deflate"
         elif name in seen:
             wrong = "is there twice"
         if wrong:

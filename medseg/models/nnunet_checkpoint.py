@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from medseg.errors import ModelError
+from medseg.models.archive import DAMAGED
 
 CHECKPOINTS = {
     "final": "checkpoint_final.pth",
@@ -47,7 +48,7 @@ class _Skipped:
         pass
 
 
-_ALLOWED: list[Callable | tuple[Callable, str]] = [(_Skipped, name) for name in _NUMPY]
+_ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(_Skipped, name) for name in _NUMPY]
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,14 @@ def _check_archive(path: Path) -> bool:
 
     Such parts could unpack to any size.
     """
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        packed = [member.filename for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED]
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (*DAMAGED, OSError) as error:
+        raise ModelError(f"{path} is damaged or no checkpoint: {error}.", "Copy or download it anew.") from None
+    packed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise ModelError(f"{path}: {packed[0]} is compressed, which torch never does. The file is no checkpoint.")
     return True

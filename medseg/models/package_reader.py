@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 
 from medseg.errors import ModelError
-from medseg.models.archive import opened
+from medseg.models.archive import DAMAGED, opened
 from medseg.models.model import Model, filled_network, overrides_for
 from medseg.models.package import CARD, METADATA, SUFFIX, plan_member, weights_member
 from medseg.models.package_metadata import SCHEMA_VERSION, Metadata
@@ -39,7 +39,7 @@ def is_package(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return METADATA in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (*DAMAGED, OSError):
         return False
 
 

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
 from medseg.evaluation.comparison import compare_summaries, subgroups
+from medseg.evaluation.lesions import LesionScore, PanopticScore
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.score import StructureScore
 from medseg.evaluation.summary import CaseScore, Unscored, summarize
@@ -63,7 +64,14 @@ def test_a_comparison_and_subgroups_have_a_row_each():
     second = [case(f"c{n}", {"liver": MISSED}) for n in range(4)]
     labels = Labels(structures={"liver": 1})
     compared = compare_summaries(*(summarize(labels, one, np.diag([9, 9])) for one in (first, second)))
-    assert rows_of(comparison_table(compared))[-1] == ["liver", "Dice", "4", "+0.5000", "0.500-0.500", "0.125"]
+    assert rows_of(comparison_table(compared))[-1] == [
+        "liver",
+        "Dice",
+        "4",
+        "+0.5000",
+        *["0.500", "to", "0.500"],
+        "0.125",
+    ]
     groups = subgroups(first, "site", ["liver"])
     assert [row[:4] for row in rows_of(subgroup_table("site", groups))[-2:]] == [
         ["A", "liver", "2", "0.5000"],
@@ -103,3 +111,11 @@ def test_cases_without_a_counterpart_are_named():
         "1 without prediction, counted: b",
         "13 without reference, not scored: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...",
     ]
+
+
+def test_objects_have_lines_where_they_were_counted():
+    score = StructureScore(HALF, 1.0, 10.0, lesions=LesionScore(2, 1, 1, 0, 0.5), instances=PanopticScore(1, 0, 1, 0.6))
+    summary = summarize(ORGANS, [CaseScore("a", {"liver": score})], np.diag([10, 4, 0]))
+    shown = [line.split() for line in lines(headline(summary))]
+    assert ["mean", "Lesion", "F1", "0.6667", "likewise"] in shown  # 2 / (2 + 0 + 1)
+    assert ["mean", "PQ", "0.4000", "likewise"] in shown  # 2 * 0.6 / (2 + 0 + 1)

@@ -293,3 +293,35 @@ def test_scoring_options_are_checked(folders):
     found = evaluate(*folders, ORGANS, EvaluateOptions(scoring={"surface": None, "lesions": True})).summary
     assert "hd95" not in found.measures
     assert found.structures["liver"].figures["lesion_f1"].mean == 1
+
+
+def test_a_slip_in_a_structures_name_is_no_silent_change_of_scores(folders, tmp_path):
+    with pytest.raises(
+        DataError, match="no structure 'lever', which a tolerance is given for; there are liver, spleen"
+    ):
+        evaluate(*folders, ORGANS, EvaluateOptions(scoring={"nsd_tolerance_mm": {"lever": 3.0}}))
+    table = tmp_path / "cases.csv"
+    table.write_text("id,annotated\na,lever\n")
+    with pytest.raises(DataError, match="no structure 'lever', which case a is said to be annotated for"):
+        evaluate(*folders, ORGANS, EvaluateOptions(table=table))
+    table.write_text("id,site\na,north\na,south\n")
+    with pytest.raises(DataError, match="line 3: case 'a' has a row already"):
+        evaluate(*folders, ORGANS, EvaluateOptions(table=table))
+
+
+def test_a_case_that_the_others_lack_is_named(folders, save_nifti, tmp_path):
+    pred, ref = folders
+    save_nifti(tmp_path / "others/b.nii.gz", REFERENCE, SPACING)
+    (tmp_path / "others/a.nii.gz").write_bytes(b"no picture")
+    options = EvaluateOptions(compare=tmp_path / "others", output=tmp_path / "scores")
+    assert list(evaluate(pred, ref, ORGANS, options).not_compared) == ["a"]
+    (tmp_path / "others/a.nii.gz").unlink()
+    assert evaluate(pred, ref, ORGANS, options).not_compared == {"a": "there is no prediction of this name"}
+    assert list(json.loads((tmp_path / "scores/metrics.json").read_text())["not_compared"]) == ["a"]
+    assert "a is not compared: there is no prediction" in (tmp_path / "scores/report.html").read_text()
+
+
+@pytest.mark.parametrize(("surface", "said"), [("elements", "elements between voxels"), ("voxels", "as in MONAI")])
+def test_the_definition_of_a_surface_is_said(folders, surface, said):
+    rules = evaluate(*folders, ORGANS, EvaluateOptions(scoring={"surface": surface})).summary.rules
+    assert sum(said in rule for rule in rules) == 1

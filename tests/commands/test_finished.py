@@ -86,3 +86,15 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with Finished(tmp_path, MADE_BY, False, []), pytest.raises(DataError, match="Another `medseg predict`"):
         Finished(tmp_path, MADE_BY, True, [])
     Finished(tmp_path, MADE_BY, True, []).__exit__()
+
+
+@pytest.mark.parametrize(
+    "change", [{"case": []}, {"files": []}, {"files": {}}, {"scan": None, "files": None}], ids=lambda one: str(one)
+)
+def test_a_line_that_is_no_entry_is_passed_over(tmp_path: Path, case: Case, change: dict[str, object]) -> None:
+    answer = answered(tmp_path / "out", case)
+    path = tmp_path / "out" / RECORD
+    head, entry = path.read_text().splitlines()
+    path.write_text(f"{head}\n{json.dumps(json.loads(entry) | change)}\n")
+    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
+        assert not record.holds(case)

@@ -1,5 +1,6 @@
 """The page as a browser shows it: figures, charts and pictures are there, in light and in dark."""
 
+import re
 import shutil
 import subprocess
 
@@ -69,3 +70,16 @@ def test_every_figure_of_the_summary_stands_on_the_page(page, tmp_path):
     assert text.count('src="data:image/png;base64,') == 3  # worst, median and best
     for word in ("Worst case", "Median case", "Best case", "Confusion between structures", "95 % interval"):
         assert word in text
+
+
+@pytest.mark.real
+def test_folded_tables_are_printed(page, tmp_path):
+    path, _ = page
+    unfolded = tmp_path / "open.html"
+    unfolded.write_text(path.read_text().replace("<details>", "<details open>"))
+    pages = []
+    for number, source in enumerate((path, unfolded)):
+        printed = tmp_path / f"{number}.pdf"
+        chromium(tmp_path / "profile", source, f"--print-to-pdf={printed}")
+        pages.append(len(re.findall(rb"/Type /Page\b", printed.read_bytes())))
+    assert pages[0] == pages[1] > 1

@@ -176,3 +176,10 @@ def test_csv_has_a_row_for_each_case_and_structure(summary, tmp_path):
     assert (by_name["c", "spleen"]["dice"], by_name["c", "spleen"]["empty"]) == ("0.0", "prediction")
     assert (by_name["e", "liver"]["dice"], by_name["e", "liver"]["failed"]) == ("", "cannot be read")
     assert list(tmp_path.iterdir()) == [tmp_path / "metrics.csv"]
+
+
+def test_the_overall_interval_is_over_the_structures_of_the_mean():
+    cases = [case(f"c{n}", {"liver": HALF, "spleen": HALF}, 1.0) for n in range(4)]
+    cases.append(case("pixels", {"spleen": INVENTED}, None))  # the spleen's volumes have two units: left out
+    volume = summarize(ORGANS, cases, NOTHING).overall["volume_prediction"]
+    assert (volume.mean, volume.low, volume.high) == (4, 4, 4)

@@ -8,6 +8,7 @@ import pytest
 
 from medseg.errors import ModelError
 from medseg.models.archive import opened, unpack
+from medseg.models.package_reader import is_package
 
 
 def zip_of(path: Path, *members: tuple[str, bytes], mode: int = 0o100644, deflate: bool = False) -> Path:
@@ -103,3 +104,20 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(ModelError), opened(zip_of(tmp_path / "a.zip", ("a", b"x"))) as archive:
         unpack(archive, archive.infolist()[0], tmp_path / "out", 10, 10.0)
     assert (tmp_path / "out").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 99), (46, 0xE4)], ids=["a later version", "a name that is no text"])
+def test_a_damaged_list_of_members_is_named(tmp_path: Path, place: int, value: int) -> None:
+    content = bytearray(zip_of(tmp_path / "a.zip", ("\u00e9", b"x")).read_bytes())
+    content[content.index(b"PK\1\2") + place] = value
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ModelError, match="is damaged or no zip file"), opened(tmp_path / "a.zip"):
+        pass
+    assert not is_package(tmp_path / "a.zip")
+
+
+def test_rare_compressions_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("plans.json", b"{}")
+    with pytest.raises(ModelError, match="compressed otherwise than by deflate"), opened(tmp_path / "a.zip"):
+        pass

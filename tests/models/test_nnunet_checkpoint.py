@@ -148,3 +148,15 @@ def test_nnunets_own_checkpoints_are_read() -> None:
     paths = sorted(NNUNET.glob("*/model/fold_*/checkpoint_final.pth"))
     assert len(paths) == 7
     assert {read_checkpoint(path).mirror_axes for path in paths} == {(0, 1), (0, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("record", "place"), [(b"PK\1\2", 0), (b"PK\1\2", 6), (b"PK\6\7", 16)], ids=["mark", "version", "disks"]
+)
+def test_a_damaged_list_of_members_is_named(tmp_path: Path, record: bytes, place: int) -> None:
+    path = save(tmp_path / "checkpoint_final.pth")
+    content = bytearray(path.read_bytes())
+    content[content.index(record) + place] = 99
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is damaged or no checkpoint"):
+        read_checkpoint(path)
