@@ -228,9 +228,12 @@ def _mean_interval(one: Distribution | None) -> str:
 
 
 def _bounds(mean: float | None, low: float | None, high: float | None) -> str:
+    """The mean and its interval with three digits behind the point, fewer of large figures."""
     if mean is None:
         return "–"
-    return f"{mean:.3f}" if low is None or high is None else f"{mean:.3f} [{low:.3f},\u00a0{high:.3f}]"
+    digits = 0 if abs(mean) >= 100 else 1 if abs(mean) >= 10 else 3
+    shown = f"{mean:.{digits}f}"
+    return shown if low is None or high is None else f"{shown} [{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 
 def _dice(case: CaseScore, name: str) -> str:
