@@ -12,6 +12,7 @@ from medseg.cli.display import console, progress_display, report_failures
 from medseg.errors import DataError
 
 if TYPE_CHECKING:
+    from medseg.commands.evaluate import Evaluation
     from medseg.sections import Reading
 
 _WHAT, _WHO, _END = "What is measured", "Which cases", "Output and exit code"
@@ -84,7 +85,6 @@ def command(
 
     [bold]Exit code[/]: 0 all well, 1 some cases failed, 2 nothing could be scored, 3 below a threshold.
     """
-    from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
     from medseg.commands.evaluate import EvaluateOptions, evaluate
     from medseg.commands.thresholds import below, parse_threshold
 
@@ -108,6 +108,20 @@ def command(
     )
     with progress_display() as show:
         result = evaluate(prediction, reference, options=options, callback=show)
+    _show(result)
+    if not result.summary.cases:
+        raise typer.Exit(2)
+    short = below(result.summary, fail_below or [])
+    for sentence in short:
+        console.print(f"[bold red]below the threshold[/]: {sentence}")
+    bad = result.failed or (result.other is not None and result.other.failed)
+    raise typer.Exit(3 if short else 1 if bad else 0)
+
+
+def _show(result: Evaluation) -> None:
+    """Tables, what was left out, and the files."""
+    from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
+
     console.print(table(result.summary))
     console.print(headline(result.summary))
     for attribute, groups in result.subgroups.items():
@@ -121,13 +135,6 @@ def command(
         console.print(f"  {path}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed, "cases failed")
     report_failures(result.not_compared, "cases have no score of the others and are not compared")
-    if not result.summary.cases:
-        raise typer.Exit(2)
-    short = below(result.summary, fail_below or [])
-    for sentence in short:
-        console.print(f"[bold red]below the threshold[/]: {sentence}")
-    bad = result.failed or (result.other is not None and result.other.failed)
-    raise typer.Exit(3 if short else 1 if bad else 0)
 
 
 def _reading(threshold: float | None, value_map: list[str] | None, resample_labels: bool) -> Reading | None:

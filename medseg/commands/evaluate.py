@@ -14,11 +14,10 @@ from medseg.case import Case, parse_row, read_rows
 from medseg.commands.labels_file import Answers, read_labels_file
 from medseg.commands.pairing import Side, find_sides
 from medseg.commands.score_files import write_results
-from medseg.commands.scoring import Pair, rules, score_pairs
+from medseg.commands.scoring import Pair, summarize_pairs
 from medseg.errors import DataError, MedsegError
 from medseg.evaluation.comparison import Comparisons, compare_summaries, subgroups
-from medseg.evaluation.empties import POLICIES
-from medseg.evaluation.summary import StructureSummary, Summary, Unscored, summarize
+from medseg.evaluation.summary import StructureSummary, Summary, Unscored
 from medseg.io.dataset import assign_patients
 from medseg.io.layouts import infer_labels
 from medseg.labels import Labels
@@ -119,9 +118,9 @@ def evaluate(
     labels, labels_from = _settle_labels(labels, said, sides[1], pairs, callback)
     scoring = _scoring(said, options)
     _check_names(labels, pairs, sides[1], options)
+    others = find_sides(Path(options.compare), reference) if options.compare else None  # before hours of scoring
     found = Evaluation(_score(pairs, sides, labels, scoring, options, callback), labels, labels_from)
-    if options.compare is not None:
-        others = find_sides(Path(options.compare), reference)
+    if others is not None and options.compare is not None:
         more, _ = _pairs(*others, Path(options.compare), options)
         other = _score(more, others, labels, scoring, replace(options, allow_missing=True), callback)
         found = replace(found, other=other, comparison=compare_summaries(found.summary, other))
@@ -197,14 +196,12 @@ def _score(
     missing = sorted(references.files.keys() - predictions.files.keys() - failed.keys())
     if not options.allow_missing:
         failed |= dict.fromkeys(missing, "there is no prediction of this name")
-    scores = score_pairs(pairs, labels, scoring, callback)
     unscored = Unscored(
-        dict(sorted((failed | scores.failed).items())),
+        failed,
         without_prediction=missing if options.allow_missing else (),
         without_reference=sorted(predictions.files.keys() - known),
     )
-    policy = POLICIES[scoring.empty_policy]
-    return summarize(labels, scores.cases, scores.confusion, unscored, policy, rules(labels, scoring))
+    return summarize_pairs(pairs, labels, scoring, unscored, callback)
 
 
 def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:

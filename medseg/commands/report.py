@@ -7,14 +7,13 @@ from pathlib import Path
 
 from medseg.case import Case
 from medseg.commands.score_files import FOOTER, PAGE, Scans, lead, score_sections
-from medseg.commands.scoring import Pair, rules, score_pairs
+from medseg.commands.scoring import Pair, summarize_pairs
 from medseg.commands.workspace import Workspace, plan_cases
 from medseg.delivery.page import Page, Section, write_page
 from medseg.delivery.run_sections import curves_section, data_section, plan_section, record_facts, run_section
 from medseg.delivery.score_sections import headline
 from medseg.errors import MedsegError, ModelError
-from medseg.evaluation.empties import POLICIES
-from medseg.evaluation.summary import Summary, Unscored, summarize
+from medseg.evaluation.summary import Summary, Unscored
 from medseg.io.names import images_by_stem
 from medseg.models.run import PLAN, read_record
 from medseg.plan_file import load_plan
@@ -87,10 +86,7 @@ def _rebuild(fold: Path, place: Workspace, data: Path | None, callback: Callback
     pairs = [Pair(case, case.label, answers[case.id], plan.data.reading) for case in known if case.label]
     if not pairs:
         return write_report(fold, plan, None, notes=["no scores: the run has no validation answers"])
-    scores = score_pairs(pairs, plan.labels, plan.scoring, callback)
-    policy = POLICIES[plan.scoring.empty_policy]
-    said = rules(plan.labels, plan.scoring)
-    summary = summarize(plan.labels, scores.cases, scores.confusion, Unscored(scores.failed), policy, said)
+    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(), callback)
     return write_report(fold, plan, summary, [(pair, pair.about.channels[0]) for pair in pairs])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
 from medseg.commands.scoring import Pair
@@ -24,8 +24,7 @@ from medseg.delivery.score_sections import (
 )
 from medseg.errors import DataError
 from medseg.evaluation.summary import CaseScore, Summary
-from medseg.evaluation.tables import metrics_document, write_metrics_csv
-from medseg.files import write_json
+from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.image import Image
 from medseg.io import read_image
 from medseg.labels import Labels
@@ -40,22 +39,22 @@ Scans = Sequence[tuple[Pair, Path | None]]
 
 def write_results(folder: Path, found: Evaluation, scans: Scans, facts: Sequence[tuple[str, str]]) -> tuple[Path, ...]:
     """Write tables and page of an evaluation."""
-    document = metrics_document(found.summary, found.labels)
+    beside: dict[str, Any] = {}
     if found.comparison:
-        document["comparison"] = {
+        beside["comparison"] = {
             name: {measure: asdict(one) for measure, one in measures.items()}
             for name, measures in found.comparison.items()
         }
-        document["not_compared"] = found.not_compared
+        beside["not_compared"] = found.not_compared
     if found.subgroups:
-        document["subgroups"] = {
+        beside["subgroups"] = {
             attribute: {
                 value: {name: {m: asdict(d) for m, d in one.figures.items()} for name, one in structures.items()}
                 for value, structures in groups.items()
             }
             for attribute, groups in found.subgroups.items()
         }
-    write_json(folder / METRICS_JSON, document)
+    write_metrics_json(folder / METRICS_JSON, found.summary, found.labels, beside)
     write_metrics_csv(folder / METRICS_CSV, found.summary)
     more = [subgroup_section(attribute, groups) for attribute, groups in found.subgroups.items()]
     if found.comparison:

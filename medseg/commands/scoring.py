@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from medseg.errors import DataError, MedsegError
 from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, measure_case
-from medseg.evaluation.summary import CaseScore
+from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
 from medseg.image import Image, describe_grid_difference
 from medseg.io import AS_STORED, read_label
 from medseg.io.regrid import resample_nearest
@@ -71,9 +71,17 @@ class Scores:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def score_pairs(
-    pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callback: Callback, stage: str = "evaluate"
-) -> Scores:
+def summarize_pairs(
+    pairs: Sequence[Pair], labels: Labels, scoring: Scoring, unscored: Unscored, callback: Callback
+) -> Summary:
+    """Score every pair; those that cannot be scored join `unscored.failed` by name, sorted."""
+    scores = score_pairs(pairs, labels, scoring, callback)
+    unscored = replace(unscored, failed=dict(sorted({**unscored.failed, **scores.failed}.items())))
+    policy = POLICIES[scoring.empty_policy]
+    return summarize(labels, scores.cases, scores.confusion, unscored, policy, rules(labels, scoring))
+
+
+def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callback: Callback) -> Scores:
     """Score every pair; a pair that cannot be scored is named in `failed`.
 
     Few cases are measured structure by structure in parallel, many case by case.
@@ -102,7 +110,7 @@ def score_pairs(
         return found, measured.confusion
 
     scores = Scores([], np.zeros((len(labels.values),) * 2, dtype=np.int64))
-    for pair, result in track(map_cases(score, pairs, workers), stage, len(pairs), callback):
+    for pair, result in track(map_cases(score, pairs, workers), "evaluate", len(pairs), callback):
         if isinstance(result, MedsegError):
             scores.failed[pair.case] = str(result)
             continue

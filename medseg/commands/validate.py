@@ -11,13 +11,11 @@ import torch
 from medseg.case import Case
 from medseg.commands.labels_file import write_labels_file
 from medseg.commands.score_files import METRICS_CSV, METRICS_JSON
-from medseg.commands.scoring import Pair, rules, score_pairs
+from medseg.commands.scoring import Pair, summarize_pairs
 from medseg.commands.segment import segment
-from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.overlap import confusion, overlaps
-from medseg.evaluation.summary import Summary, Unscored, summarize
-from medseg.evaluation.tables import metrics_document, write_metrics_csv
-from medseg.files import write_json
+from medseg.evaluation.summary import Summary, Unscored
+from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.inference.predictor import Predictor
 from medseg.inference.sliding import predict_logits
 from medseg.networks.device import choose_precision
@@ -85,16 +83,8 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
         for case in cases
         if case.label and case.id in answered
     ]
-    scores = score_pairs(pairs, plan.labels, plan.scoring, silent)
-    summary = summarize(
-        plan.labels,
-        scores.cases,
-        scores.confusion,
-        Unscored(unanswered | scores.failed),
-        POLICIES[plan.scoring.empty_policy],
-        rules(plan.labels, plan.scoring),
-    )
+    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(unanswered), silent)
     write_labels_file(folder, plan)
-    write_json(folder / METRICS_JSON, metrics_document(summary, plan.labels))
+    write_metrics_json(folder / METRICS_JSON, summary, plan.labels)
     write_metrics_csv(folder / METRICS_CSV, summary)
     return Validation(summary, [(pair, pair.about.channels[0]) for pair in pairs])

@@ -88,33 +88,6 @@ def confusion(reference: NDArray[np.integer], prediction: NDArray[np.integer], n
     return counts.reshape(n_values, n_values)
 
 
-def confusion_of_values(
-    labels: Labels, reference: NDArray[np.integer], prediction: NDArray[np.integer], sources: tuple[str, str]
-) -> NDArray[np.int64]:
-    """`confusion` of two arrays of values as they stand in files.
-
-    A region is predicted as the value that stands for it (`Labels.written_values`), which is a member of the
-    region, so that both sides go through `Labels.encode` and `Labels.membership` alike.
-
-    Args:
-        labels: the structures.
-        reference, prediction: values as they stand in files, of one shape.
-        sources: what to call both in an error.
-
-    Raises:
-        DataError: a value that no structure declares.
-        ValueError: the shapes differ.
-    """
-    if reference.shape != prediction.shape:
-        raise ValueError(f"the reference has shape {reference.shape}, the prediction {prediction.shape}")
-    n_values = len(labels.values)
-    counts = np.zeros((n_values, n_values), dtype=np.int64)
-    for slab in _slabs(reference.shape):
-        i, j = labels.encode(reference[slab], sources[0]), labels.encode(prediction[slab], sources[1])
-        counts += confusion(i, j, n_values)
-    return counts
-
-
 def overlaps(
     confusion: NDArray[np.int64], labels: Labels, annotated: Collection[str] | None = None
 ) -> dict[str, Overlap]:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,12 @@ _COUNTS = ("tp", "fp", "fn", "tn")
 _DIGITS = 9
 
 
-def write_metrics_json(path: Path, summary: Summary, labels: Labels) -> None:
-    """Write `metrics.json` atomically."""
-    write_json(path, metrics_document(summary, labels))
+def write_metrics_json(path: Path, summary: Summary, labels: Labels, more: Mapping[str, Any] | None = None) -> None:
+    """Write `metrics.json` atomically; `more` are sections that stand beside the summary's own."""
+    write_json(path, {**_document(summary, labels), **(more or {})})
 
 
-def metrics_document(summary: Summary, labels: Labels) -> dict[str, Any]:
-    """What `metrics.json` holds."""
+def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "empty_policy": summary.policy.describe(),

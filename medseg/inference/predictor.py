@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from medseg.image import Image, check_finite
@@ -19,6 +18,7 @@ from medseg.inference.sliding import stream_logits
 from medseg.inference.sweep import Forward, Sweep
 from medseg.inference.uncertainty import stream_uncertainty
 from medseg.inference.views import Views, tolerance
+from medseg.inference.volumes import structure_volumes
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
 from medseg.networks.device import choose_device, choose_precision, memory_errors
@@ -181,7 +181,4 @@ class Predictor:
 
     def volumes(self, labels: Image) -> dict[str, float]:
         """Volume of each structure of an answer: ml, or voxels (pixels) where the spacing is unknown."""
-        counts = dict(zip(*np.unique(labels.array, return_counts=True), strict=True))
-        unit = labels.voxel_volume_ml or 1.0
-        members = self.model.plan.labels.members
-        return {name: float(sum(counts.get(value, 0) for value in values)) * unit for name, values in members.items()}
+        return structure_volumes(labels, self.model.plan.labels)

@@ -38,17 +38,6 @@ class Scaling:
             values /= np.float32(self.divisor)
 
 
-def normalize(
-    channel: NDArray, how: Normalization, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
-    """Normalize one channel (z, y, x); arguments and errors as of `scaling`."""
-    values = channel.astype(np.float32)
-    scaling(channel, how, intensity, nonzero).apply(values)
-    if how.nonzero_only and nonzero is not None:
-        values[~nonzero] = 0
-    return values
-
-
 def scaling(
     channel: NDArray, how: Normalization, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None = None
 ) -> Scaling:

@@ -5,7 +5,7 @@ import pytest
 
 from medseg.errors import DataError
 from medseg.evaluation import overlap
-from medseg.evaluation.overlap import Overlap, confusion, confusion_of_values, overlaps
+from medseg.evaluation.overlap import Overlap, confusion, overlaps
 from medseg.io import read_label
 from medseg.labels import IGNORE, Labels
 
@@ -22,7 +22,8 @@ PREDICTION = np.array([[0, 1, 1, 1], [0, 0, 1, 0], [2, 0, 0, 0], [2, 2, 0, 0]])
 
 
 def scores(labels, reference, prediction, annotated=None):
-    counts = confusion_of_values(labels, np.asarray(reference), np.asarray(prediction), ("ref", "pred"))
+    sides = (labels.encode(np.asarray(side), name) for side, name in ((reference, "ref"), (prediction, "pred")))
+    counts = confusion(*sides, len(labels.values))
     return overlaps(counts, labels, annotated)
 
 

@@ -4,13 +4,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from medseg.errors import DataError
-from medseg.preprocessing.normalize import normalize
+from medseg.preprocessing.normalize import scaling
 from medseg.schema import Normalization
 from medseg.sections import Intensity
 
 CT = Intensity(mean=50, median=40, std=20, min=-900, max=2000, percentile_00_5=-100, percentile_99_5=250)
+
+
+def normalize(
+    channel: NDArray, how: Normalization, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """One channel as `blocks` normalizes it: the scaling found, then applied; zero outside where it is masked."""
+    values = channel.astype(np.float32)
+    scaling(channel, how, intensity, nonzero).apply(values)
+    if how.nonzero_only and nonzero is not None:
+        values[~nonzero] = 0
+    return values
 
 
 def run(scheme: Any, values: list[float], intensity: Intensity | None = None) -> list[float]:
