@@ -13,7 +13,8 @@ from medseg.errors import PlanError
 from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case_image
 from medseg.preprocessing.cache import Sample
-from medseg.training.fit import Setup, seconds_per_step
+from medseg.training.fit import seconds_per_step
+from medseg.training.trainer import Setup
 
 _MEASURE_SECONDS = 3.0
 _MARGIN = 0.96

@@ -31,7 +31,8 @@ from medseg.preprocessing.cache import Sample, load_samples
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
 from medseg.training.batches import to_device
-from medseg.training.fit import CHECKPOINT, Setup, fit
+from medseg.training.fit import CHECKPOINT, fit
+from medseg.training.trainer import Setup
 
 
 @dataclass(frozen=True)

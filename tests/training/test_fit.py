@@ -20,8 +20,9 @@ from medseg.progress import Progress, silent
 from medseg.schema import Plan
 from medseg.training import fit as fit_module
 from medseg.training.checkpoint import load_checkpoint
-from medseg.training.fit import Setup, Trainer, fit, make_optimizer, seconds_per_step
+from medseg.training.fit import fit, seconds_per_step
 from medseg.training.log import read_log
+from medseg.training.trainer import Setup, Trainer, make_optimizer
 
 CPU = torch.device("cpu")
 CHECKPOINT = "checkpoint.pt"
