@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from medseg.commands.predict import PredictOptions, predict
     from medseg.commands.report import report
     from medseg.commands.train import TrainOptions, train
+    from medseg.commands.verify import verify
     from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
     from medseg.image import Image
     from medseg.inference.predictor import Predictor
@@ -54,6 +55,7 @@ _HOME = {
     "PredictOptions": "commands.predict",
     "train": "commands.train",
     "TrainOptions": "commands.train",
+    "verify": "commands.verify",
     "Cancelled": "errors",
     "DataError": "errors",
     "MedsegError": "errors",

@@ -58,8 +58,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def content_hash(path: Path) -> str:
-    """Hash of a file's bytes (BLAKE2b, 16 bytes, hexadecimal)."""
-    digest = hashlib.blake2b(digest_size=16)
+    """SHA-256 of a file's bytes, hexadecimal, as `sha256sum` gives it."""
+    digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)

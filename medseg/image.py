@@ -6,10 +6,11 @@ RAS+ millimetres, as in NIfTI. Only `medseg.io` converts from and to other conve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +32,14 @@ class Image:
         affine: 4x4, (x, y, z) voxel indices to RAS+ mm; to pixels where `spacing_known` is False.
         spacing_known: False for formats that store no size of a pixel, such as PNG.
         notes: what is odd about the headers of its files though they can be read, in sentences that name the file.
+        record: what was done to values and grid while reading, where that is more than unpacking; as JSON holds it.
     """
 
     array: NDArray
     affine: NDArray[np.float64]
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:

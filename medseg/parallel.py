@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from medseg.errors import Cancelled, MedsegError
 
@@ -134,3 +134,25 @@ class Behind:
         future = self._pool.submit(function)
         self._waiting.append((size, future))
         return future
+
+
+class Later(Generic[R]):
+    """A value that a thread works out meanwhile, such as the hashes of large files; no process waits for it to end."""
+
+    def __init__(self, make: Callable[[], R]) -> None:
+        self._found: R | BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(make,), daemon=True)
+        self._thread.start()
+
+    def result(self) -> R:
+        """The value; waits for it, and raises what making it raised."""
+        self._thread.join()
+        if isinstance(self._found, BaseException):
+            raise self._found
+        return cast(R, self._found)
+
+    def _run(self, make: Callable[[], R]) -> None:
+        try:
+            self._found = make()
+        except BaseException as error:  # raised where the value is asked for
+            self._found = error

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from medseg.labels import Labels
-from medseg.sections import Data, Inference, NonNegative, Request, Scoring, Section, Training
+from medseg.sections import Coding, Data, Inference, NonNegative, Request, Scoring, Section, Training
 
 SCHEMA_VERSION = 1
 
@@ -152,7 +152,8 @@ class Plan(Section):
     """Everything that preprocessing, training and inference will do, with the reason for each decision.
 
     `reasons` maps dotted keys (`configurations.3d_fullres.patch_voxels`) to sentences; in the file they are
-    comments. `nnunet` keeps what an nnU-Net plan said that has no meaning here, so that it can be turned back.
+    comments. `codes` says in coded words what structures are whose names do not (`delivery.dicom.codes`). `nnunet` keeps
+    what an nnU-Net plan said that has no meaning here, so that it can be turned back.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -168,6 +169,7 @@ class Plan(Section):
     training: Training
     inference: Inference
     scoring: Scoring = Scoring()
+    codes: dict[str, Coding] = {}
     nnunet: dict[str, Any] = {}
     reasons: dict[str, str] = Field(default={}, exclude=True)
 
@@ -206,6 +208,9 @@ class Plan(Section):
             raise ValueError(
                 f"scoring.nsd_tolerance_mm names {odd[0]!r}; structures are {', '.join(self.labels.names)}"
             )
+        odd = sorted({*self.codes} - {*self.labels.names})
+        if odd:
+            raise ValueError(f"codes names {odd[0]!r}; structures are {', '.join(self.labels.names)}")
         if self.default_configuration not in self.configurations:
             raise ValueError(
                 f"default_configuration is {self.default_configuration!r}; there are {', '.join(self.configurations)}"

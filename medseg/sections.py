@@ -9,10 +9,22 @@ import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+_OF_DICOM = ("segments", "overlaps", "resample_tilt", "allow_gaps")
 
 
 def _ordered(limits: list[float]) -> list[float]:
@@ -22,6 +34,7 @@ def _ordered(limits: list[float]) -> list[float]:
 
 
 Range = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
+Overlaps = Literal["refuse", "later"] | dict[str, int]
 PositiveRange = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
@@ -41,6 +54,12 @@ class Reading(Section):
             before structures are looked up.
         colours: `#rrggbb` in label files -> value meant; palettes are then read by colour, too.
         resample_labels: a label map on another grid than its scan is brought there by nearest neighbour.
+        segments: name of an ROI (RTSTRUCT) or segment (DICOM SEG), or a pattern of such names (`GTV*`) -> value meant.
+            Those that no pattern fits are left out; nothing said, a SEG's segments have their numbers as values.
+        overlaps: what is meant where several of them overlap: nothing (that is an error), the `later` one of
+            `segments`, or a table of sets of values (`1+2`) -> value.
+        resample_tilt: a DICOM series with a gantry tilt is resampled onto a grid with right angles.
+        allow_gaps: missing slices and unequal steps of a DICOM series are bridged by linear interpolation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +69,20 @@ class Reading(Section):
     map: dict[int | str, int] = {}
     colours: dict[str, int] = {}
     resample_labels: bool = False
+    segments: dict[str, int] = {}
+    overlaps: Overlaps = "refuse"
+    resample_tilt: bool = False
+    allow_gaps: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_dicom(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was said of DICOM only where something was: other plans, and the keys of their caches, need none."""
+        values: dict[str, Any] = handler(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in _OF_DICOM or getattr(self, name) != type(self).model_fields[name].default
+        }
 
     @field_validator("map")
     @classmethod
@@ -112,6 +145,8 @@ class Data(Section):
 
     Attributes:
         left_out: ids of cases that could not be used when the plan was made; planning anew looks at them again.
+        series_rules: of DICOM studies, the rule by which the series of each channel is chosen; none where a study has
+            one series that fits. Prediction goes by them, too.
     """
 
     folder: str
@@ -126,6 +161,13 @@ class Data(Section):
     structure_volume: dict[str, float]
     reading: Reading = Reading()
     left_out: list[str] = []
+    series_rules: list[str] = []
+
+    @model_serializer(mode="wrap")
+    def _without_rules(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Rules for series only where there are any."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "series_rules" or value}
 
 
 class Augmentation(Section):
@@ -150,14 +192,22 @@ class Augmentation(Section):
 
 
 class Training(Section):
-    """Optimizer, schedule, sampling and augmentation."""
+    """Optimizer, schedule, sampling and augmentation.
+
+    Attributes:
+        encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
+        schedule_epoch_steps: the learning rate changes every so many steps; nnU-Net's epoch has 250.
+        cuda_graph: on a CUDA device, record a step once and replay it.
+    """
 
     steps: PositiveInt
     optimizer: Literal["sgd", "adamw"]
     learning_rate: PositiveFloat
+    encoder_learning_rate: Fraction = 1.0
     momentum: Fraction
     weight_decay: NonNegative
     schedule: Literal["poly", "one_cycle"]
+    schedule_epoch_steps: PositiveInt = 1
     gradient_clip: PositiveFloat
     foreground_fraction: Fraction
     deep_supervision: bool
@@ -165,6 +215,7 @@ class Training(Section):
     cross_entropy_weight: NonNegative
     average_weights: Fraction
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    cuda_graph: bool = False
     validations: PositiveInt
     validation_cases: PositiveInt
     seed: Annotated[int, Field(ge=0)]
@@ -210,3 +261,36 @@ class Scoring(Section):
     surface: Literal["elements", "voxels"] | None = "elements"
     lesions: bool = False
     instances: bool = False
+
+
+def _coded(text: str) -> str:
+    parts = text.split(maxsplit=2)
+    if len(parts) < 3 or len(parts[0]) > 16 or len(parts[1]) > 16 or len(parts[2]) > 64 or "\\" in text:
+        raise ValueError("expected SCHEME VALUE MEANING, such as SCT 10200004 Liver (16, 16 and 64 characters at most)")
+    return " ".join(parts)
+
+
+Coded = Annotated[str, AfterValidator(_coded)]
+"""A coded word as text: scheme, value, meaning."""
+
+
+class Coding(Section):
+    """What a structure is in coded words, for DICOM objects.
+
+    Attributes:
+        category: of the segmented property (DICOM PS3.16, CID 7150).
+        type: the segmented property itself.
+        modifiers: of the type, such as left or anterior.
+        region: where a tumour or a lesion lies; None for what is anatomy itself.
+        region_modifiers: of the region.
+        colour: `#rrggbb`, recommended for display.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    category: Coded
+    type: Coded
+    modifiers: tuple[Coded, ...] = ()
+    region: Coded | None = None
+    region_modifiers: tuple[Coded, ...] = ()
+    colour: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] | None = None

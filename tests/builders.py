@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,14 @@ def make_plan(dimensions: int = 3, configuration: dict[str, Any] | None = None, 
     """A plan; `configuration` are values of its configuration `main` that differ."""
     main = configuration_values(dimensions, **(configuration or {}))
     return validate_plan(plan_values(dimensions, configurations={"main": main}, **others), {}, "a test's plan")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder of answers, less when and in how many seconds they were made."""
+    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
+    if "predict.jsonl" in found:
+        found["predict.jsonl"] = re.sub(rb'"(ended|seconds)": ("[^"]*"|[\d.]+)', b"", found["predict.jsonl"])
+    return found
 
 
 def make_image(array: NDArray, spacing_zyx: Sequence[float] = (1.0, 1.0, 1.0)) -> Image:

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from medseg.errors import Cancelled, DataError
-from medseg.parallel import Behind, Shared, cpu_count, map_cases, read_ahead
+from medseg.parallel import Behind, Later, Shared, cpu_count, map_cases, read_ahead
 from medseg.progress import Progress, silent, track
 
 
@@ -163,3 +163,14 @@ def test_a_callback_can_stop_the_work() -> None:
         seen.extend(track(range(5), "read", 5, stop))
     assert seen == [0, 1]
     assert list(track(range(3), "read", 3, silent)) == [0, 1, 2]
+
+
+def test_what_is_worked_out_later_is_waited_for_and_raises_where_it_is_asked_for() -> None:
+    go = threading.Event()
+    slow = Later(lambda: go.wait(10) and 7)
+    bad = Later(partial(tenfold, 99))
+    go.set()
+    assert slow.result() == 7
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            bad.result()

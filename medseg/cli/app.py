@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
-from medseg.cli import check, demo, evaluate, import_nnunet, labelme, package, plan, predict, report, train
+from medseg.cli import (
+    check,
+    demo,
+    dicom,
+    evaluate,
+    import_nnunet,
+    labelme,
+    package,
+    plan,
+    predict,
+    report,
+    series,
+    train,
+    verify,
+)
+from medseg.cli.records import refusal, with_records
 from medseg.errors import MedsegError
 
 app = typer.Typer(
@@ -23,16 +38,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("check")(check.command)
-app.command("labelme")(labelme.command)
-app.command("plan")(plan.command)
-app.command("train")(train.command)
-app.command("predict", cls=predict.Command)(predict.command)
-app.command("evaluate")(evaluate.command)
-app.command("report")(report.command)
-app.command("package")(package.command)
-app.command("import-nnunet")(import_nnunet.command)
-app.command("demo")(demo.command)
+app.command("check")(with_records("check", check.command))
+app.command("series")(with_records("series", series.command))
+app.command("labelme")(with_records("labelme", labelme.command))
+app.command("plan")(with_records("plan", plan.command))
+app.command("train")(with_records("train", train.command))
+app.command("predict", cls=predict.Command)(with_records("predict", predict.command))
+app.command("evaluate")(with_records("evaluate", evaluate.command))
+app.command("dicom")(with_records("dicom", dicom.command))
+app.command("report")(with_records("report", report.command))
+app.command("package")(with_records("package", package.command))
+app.command("import-nnunet")(with_records("import-nnunet", import_nnunet.command))
+app.command("verify")(with_records("verify", verify.command))
+app.command("demo")(with_records("demo", demo.command))
 
 
 def _version(wanted: bool) -> None:
@@ -54,18 +72,30 @@ def main() -> None:
     """Run the command line; every error that a user can cause ends in a message and an exit code."""
     try:
         sys.exit(app(standalone_mode=False))
-    except MedsegError as error:
-        _complain(error.message, error.hint)
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("Stopped.", "What was finished is on disk; a training run goes on with `medseg train --resume`.")
-    except OSError as error:
-        _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None)
-    except Exception as error:
-        show = getattr(error, "show", None)  # what click raises for wrong arguments shows itself
-        if show is None:
+    except (Exception, KeyboardInterrupt) as error:
+        told = _explained(error)
+        if told is None:
+            refusal(f"{type(error).__name__}: {error}", "This is an error in medseg itself; please report it.", 1)
             raise
-        show()
+        refusal(*told, exit_code=2)
+        if hasattr(error, "show"):  # what click raises for wrong arguments shows itself, with the usage
+            error.show()
+        else:
+            _complain(*told)
     sys.exit(2)
+
+
+def _explained(error: BaseException) -> tuple[str, str | None] | None:
+    """What a user is told of an error, and what to do; None if it is medseg's own fault."""
+    if isinstance(error, MedsegError):
+        return error.message, error.hint
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "Stopped.", "What was finished is on disk; a training run goes on with `medseg train --resume`."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None
+    if hasattr(error, "format_message"):  # click's
+        return error.format_message(), None
+    return None
 
 
 def _complain(message: str, hint: str | None) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli import data_options as options
-from medseg.cli.display import console, progress_display
+from medseg.cli.display import console, progress_display, show_note
+from medseg.cli.records import emit, record_result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +45,11 @@ def command(
     colours: options.Colours = None,
     resample_labels: options.ResampleLabels = False,
     annotated_from_values: options.AnnotatedFromValues = False,
+    segments: options.Segments = None,
+    overlaps: options.OverlapsOption = None,
+    series: options.Series = None,
+    resample_tilt: options.ResampleTilt = False,
+    allow_gaps: options.AllowGaps = False,
 ) -> None:
     """Read every case and name what is wrong, or looks wrong, with the file and what to do about it.
 
@@ -74,17 +80,30 @@ def command(
             frame=frame,
             resample_labels=resample_labels,
             annotated_from_values=annotated_from_values,
+            segments=segments or [],
+            overlaps=overlaps,
+            series=series or [],
+            resample_tilt=resample_tilt,
+            allow_gaps=allow_gaps,
         ),
         orientation=orientation,
         output=output,
     )
     with progress_display() as show:
         result = check(data, workspace, asked, show)
+    for one in result.findings:
+        emit("finding", severity=one.severity, finding=one.kind, case=one.case, message=one.message, remedy=one.remedy)
+    record_result(
+        cases=len(result.cases),
+        usable=result.usable,
+        left_out=result.left_out,
+        files=[result.json_path, result.page_path],
+    )
     for what, rest, findings in (("error", ": what is left out", result.errors), ("warning", "", result.warnings)):
         if findings:
             console.print(_table(f"{_count(len(findings), what)}{rest}", findings))
     for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+        show_note(note)
     console.print(_summary(result), markup=False)
     console.print(f"Wrote {result.page_path} and {result.json_path.name}", markup=False)
     raise typer.Exit(exit_code(result, strict))

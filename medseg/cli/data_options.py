@@ -87,3 +87,43 @@ ResampleLabels = Annotated[
         rich_help_panel=VALUES,
     ),
 ]
+Segments = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Structures in RTSTRUCT and DICOM SEG: NAME=PATTERN of ROI or segment names ('tumour=GTV*'), or a name; "
+        "repeatable. Every name is a structure unless given.",
+        rich_help_panel=VALUES,
+    ),
+]
+OverlapsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--overlaps",
+        help="Where such structures overlap: refuse, later (the one named later in --segments counts) or regions "
+        "(each is decided by itself).",
+        rich_help_panel=VALUES,
+    ),
+]
+SERIES = "DICOM"
+Series = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Which series of a DICOM study is the scan: a number, a key of `medseg series`, a UID, or a rule such as "
+        "'Modality=CT,SeriesDescription~thorax'. Of several channels one each: 'T1:SeriesDescription~t1', repeated.",
+        rich_help_panel=SERIES,
+    ),
+]
+ResampleTilt = Annotated[
+    bool,
+    typer.Option(
+        "--resample-tilt", help="Read series with a gantry tilt, resampled to right angles.", rich_help_panel=SERIES
+    ),
+]
+AllowGaps = Annotated[
+    bool,
+    typer.Option(
+        "--allow-gaps",
+        help="Read series with missing slices or unequal steps, interpolated to equal ones.",
+        rich_help_panel=SERIES,
+    ),
+]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.display import console, parse_duration, progress_display, report_failures
+from medseg.cli.records import record_result
 
 
 def command(
@@ -22,6 +23,7 @@ def command(
 
     medseg demo /tmp/demo --budget 5m
     """
+    from medseg.cli.scores import scores
     from medseg.cli.tables import headline, table
     from medseg.commands.demo import demo
 
@@ -32,6 +34,7 @@ def command(
     assert seconds is not None
     with progress_display() as show:
         result = demo(folder, seconds, show, say)
+    record_result(folder=result.folder, **scores(result.evaluation.summary))
     console.print(table(result.evaluation.summary))
     console.print(headline(result.evaluation.summary))
     console.print("Pages to look at in a browser:")

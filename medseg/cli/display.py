@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from medseg.cli.records import emit
 from medseg.progress import Callback, Progress
 
 _PLAIN_SECONDS = 15.0
@@ -26,6 +27,7 @@ _TITLES = {
     "phantom": "Making scans",
     "labelme": "Drawing masks",
     "pictures": "Drawing cases",
+    "headers": "Reading headers",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -67,20 +69,20 @@ class _PlainLines:
 
     def __init__(self) -> None:
         self.stage = ""
-        self.began = self.shown = 0.0
+        self.began = self.shown = self.first = 0.0
         self.notes: set[str] = set()
 
     def __call__(self, event: Progress) -> None:
         _show_note(event, self.notes)
         now, done = time.monotonic(), _done(event)
         if event.stage != self.stage:
-            self.stage, self.began, self.shown = event.stage, now, now
+            self.stage, self.began, self.shown, self.first = event.stage, now, now, done
         finished = event.done == event.total
-        if not finished and (done == 0 or now - self.shown < _PLAIN_SECONDS):
+        if not finished and (done <= self.first or now - self.shown < _PLAIN_SECONDS):
             return
         self.shown = now
         spent = now - self.began
-        left = "" if finished else f", {duration(spent / done * (event.total - done))} left"
+        left = "" if finished else f", {duration(spent / (done - self.first) * (event.total - done))} left"
         figures = _figures(event.info)
         title = _TITLES.get(event.stage, event.stage)
         console.print(
@@ -98,7 +100,7 @@ def _show_note(event: Progress, shown: set[str]) -> None:
     note = event.info.get("note")
     if note is not None and note not in shown:
         shown.add(note)
-        console.print(f"note: {note}", markup=False)
+        show_note(note)
 
 
 def _figures(info: dict[str, Any]) -> str:
@@ -135,8 +137,16 @@ def parse_duration(text: str | None) -> float | None:
     return sum(float(value) * _UNITS[unit] for value, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.lower()))
 
 
-def report_failures(failed: dict[str, str], what: str) -> None:
-    """Name every case that failed, and why."""
+def show_note(message: str) -> None:
+    """Tell a user, or the program that asked for records, something worth knowing."""
+    emit("note", message=message)
+    console.print(f"note: {message}", markup=False)
+
+
+def report_failures(failed: dict[str, str], what: str, state: str = "failed") -> None:
+    """Name every case that failed, and why; `state` is what the records of --json call it."""
+    for case, why in failed.items():
+        emit("case", case=case, state=state, problem=why)
     if failed:
         console.print(f"\n[bold red]{len(failed)} {what}:[/]")
         for case, why in failed.items():

@@ -9,6 +9,7 @@ import typer
 
 from medseg.cli import data_options
 from medseg.cli.display import console, progress_display, report_failures
+from medseg.cli.records import emit, record_result
 from medseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def command(
     threshold: data_options.Threshold = None,
     value_map: data_options.ValueMap = None,
     resample_labels: data_options.ResampleLabels = False,
+    segments: data_options.Segments = None,
+    overlaps: data_options.OverlapsOption = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Where report.html and the tables go; OUT unless given.", rich_help_panel=_END),
@@ -105,6 +108,8 @@ def command(
         by=by or [],
         compare=compare,
         reading=_reading(threshold, value_map, resample_labels),
+        segments=segments or [],
+        overlaps=overlaps,
     )
     with progress_display() as show:
         result = evaluate(prediction, reference, options=options, callback=show)
@@ -112,6 +117,7 @@ def command(
     if not result.summary.cases:
         raise typer.Exit(2)
     short = below(result.summary, fail_below or [])
+    record_result(below_threshold=short)
     for sentence in short:
         console.print(f"[bold red]below the threshold[/]: {sentence}")
     bad = result.failed or (result.other is not None and result.other.failed)
@@ -120,8 +126,12 @@ def command(
 
 def _show(result: Evaluation) -> None:
     """Tables, what was left out, and the files."""
+    from medseg.cli.scores import scores
     from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
 
+    for case in result.summary.cases:
+        emit("case", case=case.case, state="done", structures=case.figures)
+    record_result(files=result.files, **scores(result.summary))
     console.print(table(result.summary))
     console.print(headline(result.summary))
     for attribute, groups in result.subgroups.items():
@@ -134,7 +144,7 @@ def _show(result: Evaluation) -> None:
     for path in result.files:
         console.print(f"  {path}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed, "cases failed")
-    report_failures(result.not_compared, "cases have no score of the others and are not compared")
+    report_failures(result.not_compared, "cases have no score of the others and are not compared", "not compared")
 
 
 def _reading(threshold: float | None, value_map: list[str] | None, resample_labels: bool) -> Reading | None:

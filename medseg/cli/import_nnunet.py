@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console, report_failures
+from medseg.cli.display import console, report_failures, show_note
+from medseg.cli.records import record_result
 
 
 def command(
@@ -40,11 +41,12 @@ def command(
     from medseg.commands.import_nnunet import ImportOptions, import_nnunet
 
     result = import_nnunet(source, workspace, ImportOptions(name, dataset_json, data, checkpoint))
+    record_result(folds=result.folds, plan=result.plan)
     for folder in result.folds:
         console.print(f"{folder}", markup=False, soft_wrap=True)
     if result.plan is not None:
         console.print(f"{result.plan}: train it with medseg train --plan {result.plan.stem}", markup=False)
     for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+        show_note(note)
     report_failures(result.failed, "models were left out")
     raise typer.Exit(1 if result.failed else 0)

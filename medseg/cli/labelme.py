@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.display import console, progress_display, report_failures
+from medseg.cli.records import emit, record_result
 
 _MOST_SHOWN = 20
 
@@ -45,6 +46,9 @@ def command(
     console.print(f"{result.images} images with masks in {result.folder}", markup=False)
     for name, value in result.structures.items():
         console.print(f"  {value:3d}  {name}: {result.shapes.get(name, 0)} shapes", markup=False)
+    record_result(folder=result.folder, images=result.images, structures=result.structures, shapes=result.shapes)
+    for text in result.left_out:
+        emit("note", message=f"left out: {text}")
     for text in result.left_out[:_MOST_SHOWN]:
         console.print(f"left out: {text}", markup=False)
     if len(result.left_out) > _MOST_SHOWN:

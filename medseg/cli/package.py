@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console
+from medseg.cli.display import console, show_note
+from medseg.cli.records import record_result
 
 
 def command(
@@ -55,9 +56,10 @@ def command(
     result = package(model, output, workspace, options)
     held = result.model
     stages = held.configuration_name + (f" after {held.previous.configuration_name}" if held.previous else "")
+    record_result(path=result.path, bytes=result.bytes, name=held.plan.name, folds=held.folds)
     console.print(
         f"{result.path}: {held.plan.name}, {stages}, folds {', '.join(held.folds)}, {result.bytes / 1e6:.1f} MB",
         markup=False,
     )
     for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+        show_note(note)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli import data_options as options
-from medseg.cli.display import console, progress_display, report_failures
+from medseg.cli.display import console, progress_display, report_failures, show_note
+from medseg.cli.records import record_result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,6 +76,11 @@ def command(
     colours: options.Colours = None,
     resample_labels: options.ResampleLabels = False,
     annotated_from_values: options.AnnotatedFromValues = False,
+    segments: options.Segments = None,
+    overlaps: options.OverlapsOption = None,
+    series: options.Series = None,
+    resample_tilt: options.ResampleTilt = False,
+    allow_gaps: options.AllowGaps = False,
     workspace: Annotated[
         Path, typer.Option(help="Folder with plans/, runs/ and cache/.", rich_help_panel=_WORK)
     ] = Path("."),
@@ -96,6 +102,8 @@ def command(
     medseg plan drive/ --images 'images/*_training.tif' --labels '1st_manual/*_manual1.gif'
 
     medseg plan soft/ --threshold 0.5
+
+    medseg plan studies/ --segments 'tumour=GTV*' --series 'Modality=CT,SliceThickness<4'
     """
     from medseg.commands.data_options import DataOptions
     from medseg.commands.plan import PlanOptions, parse_memory, plan
@@ -120,6 +128,11 @@ def command(
             frame=frame,
             resample_labels=resample_labels,
             annotated_from_values=annotated_from_values,
+            segments=segments or [],
+            overlaps=overlaps,
+            series=series or [],
+            resample_tilt=resample_tilt,
+            allow_gaps=allow_gaps,
         ),
         normalization=normalization or [],
         splits=splits,
@@ -130,11 +143,21 @@ def command(
     )
     with progress_display() as show:
         result = plan(data, workspace, name, asked, show)
+    made = result.plan
+    record_result(
+        path=result.path,
+        files=[result.path, result.cases_path, result.splits_path],
+        name=made.name,
+        cases=made.data.cases,
+        structures=made.labels.names,
+        configurations=list(made.configurations),
+        default_configuration=made.default_configuration,
+    )
     for table in _tables(result.plan):
         console.print(table)
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
     for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+        show_note(note)
     report_failures(result.failed, "cases left out")
     raise typer.Exit(1 if result.failed else 0)
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from medseg.cli.display import console, duration, progress_display, report_failures
+from medseg.cli.data_options import AllowGaps, ResampleTilt, Series
+from medseg.cli.display import console, duration, progress_display, report_failures, show_note
+from medseg.cli.records import emit, record_result
 from medseg.errors import MedsegError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _NNUNETS = {
 _MOST_ROWS = 40
 _MOST_COLUMNS = 8
 _MODEL, _SCANS, _HOW, _MAPS, _WHERE = "Which model", "Which scans", "How", "What else", "Where and what is kept"
+_DICOM = "DICOM answers"
 
 
 class Command(TyperCommand):
@@ -52,7 +55,7 @@ class Command(TyperCommand):
 
 
 def command(
-    source: Annotated[Path, typer.Argument(help="A scan, or a folder of scans.", metavar="SCANS")],
+    source: Annotated[Path, typer.Argument(help="A scan, a DICOM study, or a folder of these.", metavar="SCANS")],
     output: Annotated[Path, typer.Argument(help="Folder for the answers.", metavar="OUT")],
     model: Annotated[
         str | None,
@@ -90,6 +93,9 @@ def command(
         int | None,
         typer.Option(min=0, help="Which volume of a time series is the scan, from 0.", rich_help_panel=_SCANS),
     ] = None,
+    series: Series = None,
+    resample_tilt: ResampleTilt = False,
+    allow_gaps: AllowGaps = False,
     mirror: Annotated[
         bool | None,
         typer.Option(
@@ -105,6 +111,32 @@ def command(
             help="Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out. "
             "docs/inference.md says what it costs.",
             rich_help_panel=_HOW,
+        ),
+    ] = False,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            help="What is written of DICOM scans: some of nifti,seg,rtstruct,report (volumes, with a seg); nifti,seg "
+            "unless given. Other scans are answered in their own format.",
+            rich_help_panel=_DICOM,
+        ),
+    ] = None,
+    labelmap: Annotated[
+        bool,
+        typer.Option("--labelmap", help="DICOM SEG of the type LABELMAP, not BINARY.", rich_help_panel=_DICOM),
+    ] = False,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            help="What structures are in coded words, where their names do not say: a CSV, or 'Anterior=anterior "
+            "hippocampus,...' with names of the table. docs/dicom.md has the columns.",
+            rich_help_panel=_DICOM,
+        ),
+    ] = None,
+    generic_codes: Annotated[
+        bool,
+        typer.Option(
+            "--generic-codes", help="Structures without codes are 'Tissue' and their name.", rich_help_panel=_DICOM
         ),
     ] = False,
     probabilities: Annotated[
@@ -139,6 +171,14 @@ def command(
             "--continue", help="Skip what an earlier run of this command finished in OUT.", rich_help_panel=_WHERE
         ),
     ] = False,
+    identify: Annotated[
+        bool,
+        typer.Option(
+            "--identify",
+            help="Name patients in manifest.json: PatientID and the UIDs of DICOM, which stand nowhere otherwise.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = False,
     workspace: Annotated[
         Path, typer.Option(help="Folder with plans/, runs/ and cache/.", rich_help_panel=_WHERE)
     ] = Path("."),
@@ -162,6 +202,7 @@ def command(
     [bold]Exit code[/]: 0 all well, 1 some cases failed, 2 nothing could be done.
     """
     began = time.monotonic()
+    from medseg.commands.dicom_objects import WriteOptions
     from medseg.commands.maps import Maps
     from medseg.commands.predict import PredictOptions, predict
 
@@ -173,9 +214,14 @@ def command(
         mirror=mirror,
         channels=channels.split(",") if channels else None,
         frame=frame,
+        series=series or [],
+        resample_tilt=resample_tilt,
+        allow_gaps=allow_gaps,
         device=device,
         keep_finished=keep,
         maps=Maps(probabilities, entropy, spread),
+        write=WriteOptions(write.split(",") if write else (), labelmap, codes, generic_codes),
+        identify=identify,
         overrides=set_ or [],
     )
     try:
@@ -185,13 +231,22 @@ def command(
         raise MedsegError(
             f"Stopped; what is finished lies in {output}.", "The same command with --continue does the rest."
         ) from None
+    _record(result, output, time.monotonic() - began)
     if (table := _volumes(result)) is not None:
         console.print(table)
     for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+        show_note(note)
     console.print(_summary(result, output, time.monotonic() - began), markup=False)
     report_failures(result.failed, "cases failed")
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
+
+
+def _record(result: PredictResult, output: Path, seconds: float) -> None:
+    """The same for programs."""
+    for case, file in result.files.items():
+        state = "kept" if case in result.kept else "done"
+        emit("case", case=case, state=state, file=file, volumes=result.volumes[case], unit=result.units[case])
+    record_result(folder=output, answered=len(result.files), kept=len(result.kept), seconds=round(seconds, 3))
 
 
 def _summary(result: PredictResult, output: Path, seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.display import console, progress_display
+from medseg.cli.records import record_result
 
 
 def command(
@@ -29,5 +30,6 @@ def command(
 
     with progress_display() as show:
         files = report(run, workspace, data, show)
+    record_result(files=files)
     for path in files:
         console.print(f"  {path}", markup=False, soft_wrap=True)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from medseg.case import Case
+from medseg.commands.dicom_objects import Writer
+from medseg.commands.maps import Maps
 from medseg.errors import MedsegError
 from medseg.image import Image
 from medseg.inference.volumes import structure_volumes
 from medseg.io import answer_suffix, write_label
 from medseg.labels import Labels
+
+
+@dataclass(frozen=True)
+class Forms:
+    """As what answers are written: the label map or DICOM objects of it, and maps beside them."""
+
+    maps: Maps = field(default_factory=Maps)
+    writer: Writer = field(default_factory=Writer)
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,7 @@ class Outcome:
         files: the labels first.
         volumes: {structure: volume} in `unit`, "ml" or "pixels".
         problem: why there is no answer; None where there is one.
+        about: what the manifest says of how it was made: hashes of the scan, its grid, the network's, times.
     """
 
     case: Case
@@ -29,6 +41,7 @@ class Outcome:
     volumes: dict[str, float] | None = None
     unit: str = ""
     problem: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def answer_path(case: Case, output: Path) -> Path:
@@ -41,20 +54,26 @@ def write_answer(
     answer: Image,
     output: Path,
     labels: Labels,
-    others: Sequence[Path],
+    forms: Forms,
     written: Callable[[Outcome], None],
+    about: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Write an answer and measure its structures.
 
     Args:
-        others: the case's other files, which are there already.
+        forms: as what it is written; maps are there already.
         written: told of the outcome before this returns.
+        about: passed on in the outcome.
     """
     path = answer_path(case, output)
     try:
-        write_label(path, answer, like=case.channels[0])
-        unit = "ml" if answer.spacing_known else "pixels"
-        outcome = Outcome(case, (path, *others), structure_volumes(answer, labels), unit)
+        files, writer = forms.maps.files(case, output, labels), forms.writer
+        volumes, unit = structure_volumes(answer, labels), "ml" if answer.spacing_known else "pixels"
+        if writer.with_labels(case):
+            write_label(path, answer, like=case.channels[0])
+            files = [path, *files]
+        files += writer.write(case, answer, output, volumes)
+        outcome = Outcome(case, tuple(files), volumes, unit, about=about or {})
         written(outcome)
     except (MedsegError, OSError) as error:
         return Outcome(case, problem=str(error))

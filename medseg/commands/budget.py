@@ -14,6 +14,7 @@ from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case_image
 from medseg.preprocessing.cache import Sample
 from medseg.training.fit import seconds_per_step
+from medseg.training.schedule import progress, shortened
 from medseg.training.trainer import Setup
 
 _MEASURE_SECONDS = 3.0
@@ -47,13 +48,42 @@ def fit_to_budget(
         training = setup.plan.training.model_copy(update={"validations": 1})
         setup, during = replace(setup, plan=setup.plan.model_copy(update={"training": training})), 0.0
     step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS)
-    left = (started + budget_seconds - time.monotonic() - during - final) * _MARGIN
+    left = setup.ranks.first_says((started + budget_seconds - time.monotonic() - during - final) * _MARGIN)
     if left < _FEWEST_STEPS * step:
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
             f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
         )
     return replace(setup, steps=int(left / step))
+
+
+def keep_to_budget(
+    setup: Setup,
+    network: torch.nn.Module,
+    samples: Sequence[Sample],
+    validations: tuple[float, float],
+    step: int,
+    ends: float,
+) -> Setup:
+    """The setup of a run that goes on at `step`: as it was where the time suffices, else with fewer steps.
+
+    The schedule is then passed through faster from where it is, so that the run still anneals to its end.
+
+    Args:
+        validations: seconds that those of a whole run and the final one will take.
+        ends: `time.monotonic()` when the budget is used up.
+    """
+    left = setup.steps - step
+    if left <= 0:
+        return setup
+    during, final = validations
+    during = during * (1 - progress(setup.course, step)) if setup.plan.training.validations > 1 else 0.0
+    per_step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS)
+    remaining = setup.ranks.first_says(ends - time.monotonic() - during - final)
+    if left * per_step <= remaining:
+        return setup
+    steps = step + min(left, max(_FEWEST_STEPS, int(remaining * _MARGIN / per_step)))
+    return replace(setup, steps=steps, legs=shortened(setup.course, step, steps)) if steps < setup.steps else setup
 
 
 def validation_seconds(

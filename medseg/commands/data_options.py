@@ -29,6 +29,11 @@ class DataOptions:
         frame: which point in time of a time series is the scan.
         resample_labels: bring label maps on another grid to that of their scan.
         annotated_from_values: a structure that a case's label file does not hold was not annotated there.
+        segments: `name=pattern` strings, or names, for the structures in RTSTRUCT and DICOM SEG.
+        overlaps: where these overlap: `refuse`, `later` (of `segments`) or `regions`; None for refuse.
+        series: of DICOM studies, one rule, or `CHANNEL:RULE` for each channel.
+        resample_tilt: read DICOM series with a gantry tilt, resampled.
+        allow_gaps: read DICOM series with missing slices, interpolated.
     """
 
     images: Sequence[str] = ()
@@ -45,6 +50,11 @@ class DataOptions:
     frame: int | None = None
     resample_labels: bool = False
     annotated_from_values: bool = False
+    segments: Sequence[str] = ()
+    overlaps: str | None = None
+    series: Sequence[str] = ()
+    resample_tilt: bool = False
+    allow_gaps: bool = False
 
     def asked(self) -> dict[str, Any]:
         """What was said, as the plan records it; the patient pattern has a place of its own there."""

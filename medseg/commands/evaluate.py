@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from medseg.case import Case, parse_row, read_rows
 from medseg.commands.labels_file import Answers, read_labels_file
+from medseg.commands.pair_names import name_segments
 from medseg.commands.pairing import Side, find_sides
+from medseg.commands.provenance import Clock, write_evaluation_manifest
 from medseg.commands.score_files import write_results
 from medseg.commands.scoring import Pair, summarize_pairs
 from medseg.errors import DataError, MedsegError
@@ -44,6 +46,7 @@ class EvaluateOptions:
         by: columns of the table to make subgroups of.
         compare: another folder of predictions, to be compared with.
         annotated: case -> the structures that were annotated there, where not all were.
+        segments, overlaps: which names in RTSTRUCT and DICOM SEG are which structure, as for a plan.
     """
 
     output: Path | None = None
@@ -55,6 +58,8 @@ class EvaluateOptions:
     by: Sequence[str] = ()
     compare: Path | None = None
     annotated: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    segments: Sequence[str] = ()
+    overlaps: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,23 +116,32 @@ def evaluate(
     Raises:
         DataError: nothing can be paired, or no structure is known. A single bad case does not raise.
     """
-    options = options or EvaluateOptions()
+    options, clock = options or EvaluateOptions(), Clock()
     prediction, reference = Path(prediction), Path(reference)
     sides = find_sides(prediction, reference)
     pairs, said = _pairs(*sides, prediction, options)
-    labels, labels_from = _settle_labels(labels, said, sides[1], pairs, callback)
+    declared = labels or (said.labels if said is not None else sides[1].labels)
+    pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
+    if declared is None and named is not None:
+        labels, labels_from = named, "the names in the RTSTRUCT and SEG files"
+    else:
+        labels, labels_from = _settle_labels(labels, said, sides[1], pairs, callback)
     scoring = _scoring(said, options)
     _check_names(labels, pairs, sides[1], options)
     others = find_sides(Path(options.compare), reference) if options.compare else None  # before hours of scoring
     found = Evaluation(_score(pairs, sides, labels, scoring, options, callback), labels, labels_from)
     if others is not None and options.compare is not None:
         more, _ = _pairs(*others, Path(options.compare), options)
+        more, _ = name_segments(more, labels, options.segments, options.overlaps)
         other = _score(more, others, labels, scoring, replace(options, allow_missing=True), callback)
         found = replace(found, other=other, comparison=compare_summaries(found.summary, other))
     found = replace(found, subgroups=_subgroups(found.summary, options.by))
     folder = prediction if prediction.is_dir() else prediction.parent
     scans = [(pair, sides[1].scans.get(pair.case)) for pair in pairs]
-    return replace(found, files=write_results(options.output or folder, found, scans, _facts(found, pairs)))
+    folder = options.output or folder
+    files = write_results(folder, found, scans, _facts(found, pairs))
+    write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, found.failed, files)
+    return replace(found, files=files)
 
 
 def _pairs(

@@ -11,6 +11,7 @@ from medseg.commands.data_options import DataOptions
 from medseg.commands.label_options import settle_reading
 from medseg.errors import DataError
 from medseg.io.dataset import DataSet, Naming, assign_patients
+from medseg.io.dicom.options import DicomOptions
 from medseg.io.layouts import find_cases
 from medseg.planning.annotation import check_annotated_names
 
@@ -28,11 +29,12 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
     Raises:
         MedsegError: the folder is no data set, or an option does not fit it.
     """
-    naming = Naming(tuple(options.images), options.labels, options.cases)
+    allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
+    naming = Naming(tuple(options.images), options.labels, options.cases, tuple(options.series), allowed)
     found = find_cases(folder, naming=naming, frame=options.frame)
     cases, problems = found.cases, found.problems
     known = {case.id for case in cases}
-    if table is not None and table.exists() and naming == Naming():
+    if table is not None and table.exists() and naming == Naming(dicom=allowed):
         listed = read_cases(table, found.folder.absolute())
         ids = {case.id for case in listed}
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.files import content_hash, write_text
+from medseg.io import files_of
 
 RECORD = "predict.jsonl"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
@@ -70,7 +71,7 @@ class Finished:
         try:
             return (
                 entry is not None
-                and entry["scan"] == [_sample(path) for path in case.channels]
+                and entry["scan"] == _samples(case)
                 and all(content_hash(self.path.parent / name) == known for name, known in entry["files"].items())
             )
         except OSError:
@@ -79,7 +80,7 @@ class Finished:
     def add(self, case: Case, files: Iterable[Path], about: Mapping[str, Any]) -> None:
         """Note that a case is finished: its files, and what is to be known of them later."""
         digests = {path.relative_to(self.path.parent).as_posix(): content_hash(path) for path in files}
-        scan = [_sample(path) for path in case.channels]
+        scan = _samples(case)
         with self._lock:
             self.entries[case.id] = {**about, "case": case.id, "scan": scan, "files": digests}
             self._append(self.entries[case.id])
@@ -136,6 +137,10 @@ def _is_entry(value: Mapping[str, Any]) -> bool:
     """Whether a line names a case, its scan and at least one file; any other is as good as none."""
     files = value.get("files")
     return isinstance(value.get("case"), str) and "scan" in value and isinstance(files, dict) and bool(files)
+
+
+def _samples(case: Case) -> list[str]:
+    return [_sample(file) for path in case.channels for file in files_of(path)]
 
 
 def _sample(path: Path) -> str:

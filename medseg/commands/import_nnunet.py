@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import torch
 from medseg import __version__
 from medseg.commands.workspace import Workspace, splits_path
 from medseg.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.files import write_text
+from medseg.files import content_hash, write_text
 from medseg.models.model import Model
 from medseg.models.nnunet import plan_from_nnunet
 from medseg.models.nnunet_folder import (
@@ -34,7 +33,6 @@ from medseg.plan_file import save_plan
 from medseg.schema import Plan
 
 _SPLITS = "splits_final.json"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -195,19 +193,11 @@ def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> dict[str
             "source": str(source),
             "model": model.folder.name,
             "trainer": model.plan.nnunet.get("trainer"),
-            "sha256": {path.relative_to(model.folder).as_posix(): _sha256(path) for path in files},
+            "sha256": {path.relative_to(model.folder).as_posix(): content_hash(path) for path in files},
         },
         "network_factory": None,
         "medseg": __version__,
     }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _named(plan: Plan, name: str | None) -> Plan:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medseg.commands.data_options import DataOptions, split_pair
+from medseg.commands.segment_names import settle_segments
 from medseg.errors import DataError, PlanError
 from medseg.io.colours import TABLES, name_colours, parse_colour, read_colour_table, survey_colours
 from medseg.io.dataset import DataSet
@@ -58,6 +59,8 @@ def read_reading(options: DataOptions, colours: dict[str, int] | None = None) ->
             map=_value_map(options.map),
             colours=colours or {},
             resample_labels=options.resample_labels,
+            resample_tilt=options.resample_tilt,
+            allow_gaps=options.allow_gaps,
         )
     except ValueError as error:  # pydantic's ValidationError is a ValueError
         raise PlanError(last_line(error), "Examples: --map 3=0, --map 128-255=1, --threshold 0.5, --frame 0") from None
@@ -98,6 +101,11 @@ def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
     colours: dict[str, int] = {}
     if names:
         declared, colours = name_colours(names, declared, ignore)
+    reading = read_reading(options, colours)
+    segments = settle_segments(found.cases, options, declared, reading)
+    if segments is not None:
+        declared, notes = segments.labels, [*notes, *segments.notes]
+        reading = reading.model_copy(update={"segments": dict(segments.table), "overlaps": segments.overlaps})
     if declared is not None:
         declared = adjust(declared, declared.ignore if ignore is None else ignore, options.activation)
     return replace(
@@ -105,7 +113,7 @@ def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
         labels=declared,
         ignore=ignore,
         ignore_assumed=found.ignore_assumed and options.ignore is None and ignore is not None and not colours,
-        reading=read_reading(options, colours),
+        reading=reading,
         problems=[*found.problems, *notes],
     )
 

@@ -1,4 +1,4 @@
-"""labels.json beside answers: which value is which structure, how references were read, and how to score them."""
+"""labels.json beside answers: which value is which structure, its codes, how references were read, how to score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medseg.files import write_json
 from medseg.io import AS_STORED
 from medseg.labels import Labels
 from medseg.schema import Plan
-from medseg.sections import Reading, Scoring
+from medseg.sections import Coding, Reading, Scoring
 
 NAME = "labels.json"
 _VERSION = 2
@@ -24,6 +24,7 @@ class Answers:
     labels: Labels
     reading: Reading = AS_STORED
     scoring: Scoring = field(default_factory=Scoring)
+    codes: dict[str, Coding] = field(default_factory=dict)
 
 
 def write_labels_file(folder: Path, plan: Plan) -> None:
@@ -34,6 +35,7 @@ def write_labels_file(folder: Path, plan: Plan) -> None:
         "labels": plan.labels.model_dump(mode="json"),
         "reading": plan.data.reading.model_dump(mode="json"),
         "scoring": plan.scoring.model_dump(mode="json"),
+        "codes": {name: coding.model_dump(mode="json") for name, coding in plan.codes.items()},
     }
     write_json(folder / NAME, content)
 
@@ -53,6 +55,7 @@ def read_labels_file(folder: Path) -> Answers | None:
             Labels.model_validate(content["labels"]),
             Reading.model_validate(content.get("reading", {})),
             Scoring.model_validate(content.get("scoring", {})),
+            {name: Coding.model_validate(coding) for name, coding in content.get("codes", {}).items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # ValidationError is a ValueError
         raise DataError(

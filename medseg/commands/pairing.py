@@ -14,6 +14,7 @@ from medseg.io.flat_folder import read_flat_folder
 from medseg.io.layouts import find_cases, found_in, is_data_set
 from medseg.io.names import group_by_case, images_by_stem
 from medseg.io.similar_names import match_similar
+from medseg.io.study_labels import label_objects
 from medseg.labels import Labels
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
@@ -58,8 +59,7 @@ def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
     """
     references = find_references(reference)
     if prediction.is_dir():
-        files, failed = images_by_stem(prediction)
-        predictions = Side(files, failed)
+        predictions = Side(*_label_files(prediction))
     else:
         predictions = Side({split_suffix(prediction)[0]: _existing(prediction)})
     if reference.is_file():
@@ -104,7 +104,7 @@ def find_references(path: Path) -> Side:
         files = {case.id: case.label for case in data.cases if case.label is not None}
         scans = {case.id: case.channels[0] for case in data.cases}
         return Side(files, scans=scans, labels=data.labels, cases={case.id: case for case in data.cases})
-    files, failed = images_by_stem(path)
+    files, failed = _label_files(path)
     if path.name not in _IMAGES_BESIDE:
         return Side(files, failed)
     scans, _ = images_by_stem(path.parent / _IMAGES_BESIDE[path.name])
@@ -112,6 +112,17 @@ def find_references(path: Path) -> Side:
     first = {case: min(group.items(), key=lambda item: item[0] or 0)[1] for case, group in groups.items()}
     declared = read_dataset_json(path.parent).labels if (path.parent / NAME).is_file() else None
     return Side(files, failed, first, declared)
+
+
+def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """The label files of a folder by case, and why others cannot be told; DICOM only where there is nothing else."""
+    files, failed = images_by_stem(folder)
+    for case, objects in label_objects(folder).items():
+        if case not in files and len(objects) == 1:
+            files[case] = objects[0]
+        elif case not in files:
+            failed[case] = f"{' and '.join(path.name for path in objects)} in {folder} are of one case; keep one"
+    return files, failed
 
 
 def _existing(path: Path) -> Path:

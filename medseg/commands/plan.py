@@ -235,6 +235,7 @@ def _data(place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: La
         structure_volume={name: float(f"{value:.6g}") for name, value in volume.items()},
         reading=found.reading,
         left_out=sorted(fingerprint.problems),
+        series_rules=list(found.series_rules),
     )
 
 

@@ -12,20 +12,29 @@ from typing import Any
 
 from medseg import __version__
 from medseg.case import Case
-from medseg.commands.answers import Outcome, answer_path
+from medseg.commands.answers import Forms, Outcome, answer_path
+from medseg.commands.dicom_objects import WriteOptions, Writer, prepare_writer
 from medseg.commands.finished import Finished
 from medseg.commands.labels_file import write_labels_file
 from medseg.commands.maps import Maps
+from medseg.commands.provenance import Clock, Prediction, prediction_manifest
 from medseg.commands.segment import segment
 from medseg.commands.workspace import Workspace
+from medseg.delivery.dicom.objects import Maker
+from medseg.delivery.manifest import now, without_uids
 from medseg.errors import DataError, PlanError
 from medseg.files import write_text
 from medseg.inference.fast import fast_overrides
 from medseg.inference.predictor import Predictor
+from medseg.io.dicom.stacks import options_of, series_at
 from medseg.io.scans import find_scans
+from medseg.io.studies import WHY, SeriesRules, parse_rules
 from medseg.models.identity import identity
 from medseg.networks.device import choose_devices
 from medseg.progress import Callback, silent
+from medseg.sections import Data
+
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,14 @@ class PredictOptions:
         mirror: also predict mirrored copies and average; None for what the plan says.
         channels: one pattern a channel (`*_flair.nii.gz`), where names carry no `_0000`.
         frame: which volume of a time series is the scan, from 0.
+        series: of DICOM studies, one rule, or `CHANNEL:RULE` for each channel; else the plan's.
+        resample_tilt: read DICOM series with a gantry tilt, resampled.
+        allow_gaps: read DICOM series with missing slices, interpolated.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`; several (`cuda:0,cuda:1`, or `all`) share the cases.
         keep_finished: leave alone what an earlier run of the same model finished in the folder.
         maps: what else is written beside the labels.
+        write: in which forms answers are written, and what DICOM objects of them say.
+        identify: name patients in manifest.json: identifiers and UIDs of DICOM, which stand nowhere otherwise.
         overrides: `dotted.key=value` strings for the plan.
     """
 
@@ -53,9 +67,14 @@ class PredictOptions:
     mirror: bool | None = None
     channels: Sequence[str] | None = None
     frame: int | None = None
+    series: Sequence[str] = ()
+    resample_tilt: bool = False
+    allow_gaps: bool = False
     device: str = "auto"
     keep_finished: bool = False
     maps: Maps = field(default_factory=Maps)
+    write: WriteOptions = field(default_factory=WriteOptions)
+    identify: bool = False
     overrides: list[str] = field(default_factory=list)
 
 
@@ -87,30 +106,44 @@ def predict(
     options: PredictOptions | None = None,
     callback: Callback = silent,
 ) -> PredictResult:
-    """Segment one scan or a folder of them, and write labels, volumes.csv, labels.json and predict.jsonl.
+    """Segment one scan or a folder of them, and write labels, volumes.csv, labels.json, predict.jsonl and
+    manifest.json.
 
     Raises:
         MedsegError: no model is meant, or there is nothing to segment. A single bad case does not raise.
     """
-    options, output = options or PredictOptions(), Path(output)
+    options, output, clock = options or PredictOptions(), Path(output), Clock()
     predictors = _load(Workspace(Path(workspace)), model, options)
     loaded = predictors[0].model
-    cases, failed = find_scans(Path(source), loaded.plan.data.channels, options.channels)
+    data = loaded.plan.data
+    cases, failed = find_scans(Path(source), data.channels, options.channels, _series_rules(data, options))
     _check_maps(predictors[0], options.maps)
+    writer = _writer(predictors[0], options.write, cases)
+    failed |= writer.refused
+    cases = [case for case in cases if case.id not in writer.refused]
     answers = _answers(Path(source), output, cases)
+    answers += [path for case in cases for path in writer.paths(case, output)]
     answers += [path for case in cases for path in options.maps.files(case, output, loaded.plan.labels)]
-    with Finished(output, _made_by(predictors[0], options.maps), options.keep_finished, answers) as record:
+    about = Prediction(Path(source), output, predictors, options, cases, clock)
+    made_by = _made_by(predictors[0], options.maps) | writer.record
+    with (
+        Finished(output, made_by, options.keep_finished, answers) as record,
+        prediction_manifest(about, record) as problems,
+    ):
         kept = {case.id: _earlier(case, record, output) for case in cases if record.holds(case)}
         left = [case for case in cases if case.id not in kept]
         outcomes = list(kept.values())
         if left:
             note = partial(_note, record=record)
-            outcomes += segment(predictors, left, output, callback, written=note, maps=options.maps)
-        notes = (*loaded.notes, *(note for predictor in predictors for note in predictor.notes))
+            forms = Forms(options.maps, writer)
+            outcomes += segment(predictors, left, output, callback, written=note, forms=forms)
+        of_network = (note for predictor in predictors for note in predictor.notes)
+        notes = (*loaded.notes, *_chosen_series(cases), *writer.notes, *of_network)
         result = _result(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, loaded.plan)
         write_text(output / "volumes.csv", _volumes_csv(result))
         record.close(cases)
+        problems |= result.failed
     return result
 
 
@@ -122,6 +155,7 @@ def _load(place: Workspace, model: str | Path | None, options: PredictOptions) -
         overrides.append(f"inference.mirror={str(options.mirror).lower()}")
     if options.frame is not None:
         overrides.append(f"data.reading.frame={options.frame}")
+    overrides += [f"data.reading.{key}=true" for key in ("resample_tilt", "allow_gaps") if getattr(options, key)]
     return [
         Predictor.load(
             path,
@@ -135,6 +169,12 @@ def _load(place: Workspace, model: str | Path | None, options: PredictOptions) -
     ]
 
 
+def _series_rules(data: Data, options: PredictOptions) -> SeriesRules:
+    """How series of DICOM studies are chosen: as asked, else as the plan says."""
+    rules = parse_rules(options.series, data.channels)[1] if options.series else tuple(data.series_rules)
+    return SeriesRules(rules, options_of(data.reading))
+
+
 def _check_maps(predictor: Predictor, maps: Maps) -> None:
     """Say at once, and not of each case, that a single look has no spread."""
     mirrored = predictor.inference.mirror and predictor.configuration.mirror_axes
@@ -143,6 +183,23 @@ def _check_maps(predictor: Predictor, maps: Maps) -> None:
             "--spread is taken over folds and mirrored copies; here are one fold and no mirrored copies.",
             "Add --mirror, or take a model of several folds.",
         )
+
+
+def _chosen_series(cases: Sequence[Case]) -> list[str]:
+    """Which series of DICOM studies were taken, and why, in sentences."""
+    chosen = [case for case in cases if WHY in case.attributes]
+    told = [
+        f"{case.id}: {' and '.join(series_at(path).title for path in case.channels)}; {case.attributes[WHY]}"
+        for case in chosen[:_MOST_TOLD]
+    ]
+    return told + [f"and {len(chosen) - _MOST_TOLD} more studies, see manifest.json"] * (len(chosen) > _MOST_TOLD)
+
+
+def _writer(predictor: Predictor, options: WriteOptions, cases: Sequence[Case]) -> Writer:
+    """In which forms the cases are answered, all checked that can be before anything is computed."""
+    model = predictor.model
+    maker = Maker("AUTOMATIC", f"medseg {model.plan.name}", __version__, identity(model))
+    return prepare_writer(options, cases, model.plan.labels, model.plan.codes, maker, model.plan.data.reading)
 
 
 def _answers(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:
@@ -171,7 +228,8 @@ def _made_by(predictor: Predictor, maps: Maps) -> dict[str, Any]:
 
 
 def _note(outcome: Outcome, record: Finished) -> None:
-    record.add(outcome.case, outcome.files, {"volumes": outcome.volumes, "unit": outcome.unit})
+    about = {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
+    record.add(outcome.case, outcome.files, about)
 
 
 def _earlier(case: Case, record: Finished, output: Path) -> Outcome:

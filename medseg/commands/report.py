@@ -9,8 +9,16 @@ from medseg.case import Case
 from medseg.commands.score_files import FOOTER, PAGE, Scans, lead, score_sections
 from medseg.commands.scoring import Pair, summarize_pairs
 from medseg.commands.workspace import Workspace, plan_cases
+from medseg.delivery.manifest import made_anew
 from medseg.delivery.page import Page, Section, write_page
-from medseg.delivery.run_sections import curves_section, data_section, plan_section, record_facts, run_section
+from medseg.delivery.run_sections import (
+    curves_section,
+    data_section,
+    plan_section,
+    record_facts,
+    run_section,
+    start_section,
+)
 from medseg.delivery.score_sections import headline
 from medseg.errors import MedsegError, ModelError
 from medseg.evaluation.summary import Summary, Unscored
@@ -41,7 +49,10 @@ def report(
     folds = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"fold_*/{PLAN}"))
     if not folds:
         raise ModelError(f"{folder} holds no run: there is no fold_0/{PLAN} in it.", "`medseg train` makes one.")
-    return tuple(_rebuild(fold, place, data, callback) for fold in folds)
+    pages = tuple(_rebuild(fold, place, data, callback) for fold in folds)
+    for page in pages:
+        made_anew(page.parent, page)
+    return pages
 
 
 def write_report(fold: Path, plan: Plan, summary: Summary | None, scans: Scans = (), notes: Sequence[str] = ()) -> Path:
@@ -64,6 +75,7 @@ def write_report(fold: Path, plan: Plan, summary: Summary | None, scans: Scans =
         sections=[
             *scores[:1],
             run_section(facts),
+            *([start_section(record["init"])] if record.get("init") else []),
             curves_section(read_log(fold / LOG)),
             *scores[1:],
             data_section(plan),

@@ -16,7 +16,9 @@ from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, measure_case
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
 from medseg.image import Image, describe_grid_difference
-from medseg.io import AS_STORED, read_label
+from medseg.io import AS_STORED, is_dicom, read_label
+from medseg.io.load import load_grid
+from medseg.io.overlay import OUTSIDE
 from medseg.io.regrid import resample_nearest
 from medseg.labels import Labels
 from medseg.parallel import cpu_count, map_cases
@@ -46,10 +48,26 @@ class Pair:
     def read(self, labels: Labels | None = None) -> tuple[Image, Image]:
         """Reference and prediction; a reference on another grid is brought to that of the prediction if so asked.
 
+        DICOM objects are drawn on the grid of the other side or, if both are such, of their scan, where it is known;
+        on both sides `reading` says which name is which value.
+
         Raises:
             DataError: one of them cannot be read.
         """
-        reference, prediction = read_label(self.reference, self.reading), read_label(self.prediction)
+        names = Reading(segments=self.reading.segments, overlaps=self.reading.overlaps)
+        of_dicom = is_dicom(self.reference), is_dicom(self.prediction)
+        scan = load_grid(self.about, self.reading) if all(of_dicom) else None
+        if of_dicom == (False, True):
+            reference = read_label(self.reference, self.reading)
+            prediction = read_label(self.prediction, names, reference)
+        else:
+            prediction = read_label(self.prediction, names, scan)
+            reference = read_label(self.reference, self.reading, scan or prediction)
+        if all(of_dicom) and scan is None and any(OUTSIDE in note for note in reference.notes):
+            raise DataError(
+                f"{self.reference} reaches beyond the slices that {self.prediction} has, and their scan is not known.",
+                "Give the folder of the studies, or NIfTI answers.",
+            )
         if self.reading.resample_labels and not reference.same_grid(prediction):
             outside = 0 if labels is None else labels.background if labels.ignore is None else labels.ignore
             reference = resample_nearest(reference, prediction, outside)

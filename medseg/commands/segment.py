@@ -7,25 +7,27 @@ a network is bounded in bytes, so that large scans do not pile up.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
 from medseg.case import Case
-from medseg.commands.answers import Outcome, write_answer
-from medseg.commands.maps import Maps
+from medseg.commands.answers import Forms, Outcome, write_answer
+from medseg.commands.inputs import hash_inputs
+from medseg.delivery.manifest import describe_grid, describe_resampling
 from medseg.errors import Cancelled, MedsegError
 from medseg.image import Image
 from medseg.inference.predictor import Predictor
-from medseg.io.gz import unpacked_size
-from medseg.io.load import load_case_image
+from medseg.io.load import load_case_image, size_in_memory
 from medseg.networks.device import memory_errors
 from medseg.parallel import Behind, Shared, read_ahead
 from medseg.preprocessing.restore import restore
@@ -46,7 +48,7 @@ def segment(
     callback: Callback = silent,
     stage: str = "predict",
     written: Written = lambda outcome: None,
-    maps: Maps | None = None,
+    forms: Forms | None = None,
 ) -> Iterator[Outcome]:
     """Segment cases into a folder, and yield what came of each once its answer is written.
 
@@ -57,14 +59,14 @@ def segment(
         callback: told of each outcome as a unit of `stage`, with one device also of the share of a scan that is done
             (`share` in its info) and of what memory was too short for (`note`).
         written: called for each answer right after it is written, in the thread that wrote it.
-        maps: which maps are written beside the labels.
+        forms: as what answers are written, and what is written beside them.
 
     Raises:
         MedsegError: only what the callback raises; a case that fails is named in its outcome.
     """
     queue, meter = Shared(cases), _Meter(callback, stage, len(cases), written)
     tiles = meter.tiles if len(predictors) == 1 else partial(meter.watch, queue)
-    lines = [_Line(one, queue, output, maps or Maps(), meter.written, tiles).run() for one in predictors]
+    lines = [_Line(one, queue, output, forms or Forms(), meter.written, tiles).run() for one in predictors]
     outcomes = lines[0] if len(lines) == 1 else _together(lines, queue)
     with closing(outcomes):  # at once, and not when the error that ends it has been dealt with
         meter.report()
@@ -107,11 +109,15 @@ class _Meter:
 
 @dataclass
 class _Scan:
-    """A scan that was read: its grid and, as long as they are needed, its voxels or what the network sees of them."""
+    """A scan that was read: its grid and, as long as they are needed, its voxels or what the network sees of them.
+
+    `about` is what the manifest is to say of it.
+    """
 
     grid: Image
     image: Image | None
     volume: Volume | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class _Line:
     predictor: Predictor
     cases: Shared[Case]
     output: Path
-    maps: Maps
+    forms: Forms
     written: Written
     callback: Callback
 
@@ -140,8 +146,8 @@ class _Line:
                     yield Outcome(case, problem=str(error))
                     continue
                 labels = self.predictor.model.plan.labels
-                others = self.maps.files(case, self.output, labels)
-                write = partial(write_answer, case, answer, self.output, labels, others, self.written)
+                about = scan.about if isinstance(scan, _Scan) else {}
+                write = partial(write_answer, case, answer, self.output, labels, self.forms, self.written, about)
                 writing.append(behind.submit(write, answer.array.nbytes))
                 del scan, answer, write
                 while writing and writing[0].done():
@@ -154,9 +160,12 @@ class _Line:
         data = self.predictor.model.plan.data
         image = load_case_image(case, len(data.channels), data.reading)
         grid = image.with_array(np.broadcast_to(np.uint8(0), (1, *image.shape_zyx)))
+        about: dict[str, Any] = {"inputs": hash_inputs(case), "grid": describe_grid(image)}
+        more = {"notes": list(image.notes), "read": dict(image.record), "attributes": case.attributes}
+        about |= {key: value for key, value in more.items() if value}
         if self.predictor.device.type == "cpu" or self.predictor.model.previous is not None:
-            return _Scan(grid, image)
-        return _Scan(grid, None, self.predictor.prepare(image))
+            return _Scan(grid, image, about=about)
+        return _Scan(grid, None, self.predictor.prepare(image), about)
 
     def _answer(self, case: Case, scan: _Scan | MedsegError) -> Image:
         """Labels on the scan's grid; its voxels are let go as soon as they are prepared.
@@ -167,21 +176,24 @@ class _Line:
         if isinstance(scan, MedsegError):
             raise scan
         predictor, labels, grid = self.predictor, self.predictor.model.plan.labels, scan.grid
+        began = time.monotonic()
         with memory_errors(_ADVICE), ExitStack() as stack:
             volume = scan.volume or predictor.prepare(scan.image, self.callback)  # type: ignore[arg-type]
             scan.image = scan.volume = None
-            sinks = self.maps.sinks(stack, case, grid, volume.geometry, self.output, labels)
+            sinks = self.forms.maps.sinks(stack, case, grid, volume.geometry, self.output, labels)
             slabs = predictor.logits(volume, self.callback)
             answer = restore(slabs, volume.geometry, labels, predictor.configuration, sinks)
-            self.maps.write_spread(predictor, volume, case, grid, self.output, self.callback)
+            self.forms.maps.write_spread(predictor, volume, case, grid, self.output, self.callback)
+        scan.about["network_grid"] = describe_resampling(volume.geometry)
+        scan.about["seconds"] = round(time.monotonic() - began, 3)
         return grid.with_array(answer[None])
 
 
 def _bytes_of(case: Case) -> int:
     """About what a case takes in memory once it is read; nothing, if it cannot be."""
     try:
-        return sum(unpacked_size(path) for path in case.channels)
-    except OSError:
+        return sum(size_in_memory(path) for path in case.channels)
+    except (OSError, MedsegError):
         return 0
 
 

@@ -54,8 +54,12 @@ class Workspace:
             f"There are {len(there)} plans in {self.plans}: {names}.", f"Choose one: --plan {there[0].stem}"
         )
 
-    def model_path(self, choice: str | Path | None, configuration: str | None = None) -> Path:
+    def model_path(
+        self, choice: str | Path | None, configuration: str | None = None, option: str = "--model"
+    ) -> Path:
         """The model that is meant: a folder or file, `<plan>` or `<plan>/<configuration>`, or the only trained one.
+
+        `option` is what the user says it with, for messages.
 
         Raises:
             ModelError: none is trained, or several are and none was chosen.
@@ -76,14 +80,14 @@ class Workspace:
             also = "" if choice is None else f", and no file or folder {choice}"
             raise ModelError(
                 f"There is no trained model in {self.runs}{also}.",
-                "`medseg train` trains one, --model names one elsewhere.",
+                f"`medseg train` trains one, {option} names one elsewhere.",
             )
         if not fitting:
             raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
         first = fitting[0]
         raise ModelError(
             f"There are {len(fitting)} trained models: {names}.",
-            f"Choose one, as the wrong one harms: --model {first.parent.name}/{first.name}",
+            f"Choose one, as the wrong one harms: {option} {first.parent.name}/{first.name}",
         )
 
     def data_folder(self, plan: Plan, override: Path | None = None) -> Path:

@@ -40,6 +40,21 @@ def record_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(term, f"medseg train {text}" if term == "repeat with" else text) for term, text in said]
 
 
+def start_section(start: Mapping[str, Any]) -> Section:
+    """What a run took over from the model that it started from, as its record has it."""
+    rows = [
+        [str(part["name"]), f"{part['taken']:,}", f"{part['weights']:,}", str(part["detail"])]
+        for part in start["parts"]
+    ]
+    facts = [
+        ("started from", f"{start['source']}, fold {start['fold']}"),
+        ("its identity", str(start["model"])),
+        ("weights taken", f"{start['share']:.1%}"),
+    ]
+    table = Table("Parts of the network", ["part", "weights taken", "of", "what there is to say"], rows, words=[3])
+    return Section("start", "Start", [Facts([*facts, *(("note", note) for note in start["notes"])]), table])
+
+
 def data_section(plan: Plan) -> Section:
     """The data set that the plan was made from."""
     data = plan.data

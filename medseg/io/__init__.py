@@ -15,16 +15,19 @@ from medseg.errors import DataError, MedsegError
 from medseg.image import Image
 from medseg.io import nifti
 from medseg.io.content import damaged, kind_of
+from medseg.io.dicom import stacks
+from medseg.io.dicom.label_objects import read_label_object
 from medseg.io.formats import (
     FORMATS,
     answer_suffix,
     files_of,
     format_of,
+    is_dicom,
     is_image,
     refuse_unknown,
     split_suffix,
 )
-from medseg.io.label_values import values_meant
+from medseg.io.label_values import map_values, values_meant
 from medseg.io.masks import one_value
 from medseg.io.stack import Stack
 from medseg.sections import Reading
@@ -36,6 +39,7 @@ __all__ = [
     "as_scan",
     "files_of",
     "header_notes",
+    "is_dicom",
     "is_image",
     "read_image",
     "read_label",
@@ -61,17 +65,23 @@ def read_image(path: Path, frame: int | None = None) -> Image:
     return as_scan(read_stack(path).image(path, frame))
 
 
-def read_label(path: Path, reading: Reading = AS_STORED) -> Image:
+def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = None) -> Image:
     """Read a label map as (1, z, y, x) integers; whole numbers stored as floating point are accepted.
 
     Args:
         path: the file.
-        reading: what a user said about soft masks, colours, other values and time series.
+        reading: what a user said about soft masks, colours, other values, time series, and structures by their names.
+        grid: of the scan, on which contours (RTSTRUCT) and frames (DICOM SEG) are drawn; where there is none, that of
+            the series that they refer to, if it lies beside them.
 
     Raises:
         DataError: as `read_image`, or several channels, or values that are not whole numbers.
     """
     path = Path(path)
+    if is_dicom(path):
+        with _telling(path):
+            image = read_label_object(path, reading, grid)
+        return image.with_array(map_values(image.array, reading.map)) if reading.map else image
     image = (read_stack(path) if reading.colours else read_stack(path, mask=True)).image(path, reading.frame)
     if image.array.shape[0] == 3 and not reading.colours and reading.threshold is None:
         image = image.with_array(one_value(image.array))
@@ -99,12 +109,20 @@ def write_label(path: Path, image: Image, like: Path | None = None) -> None:
     FORMATS[suffix].write(path, image, None if like is None else Path(like))
 
 
-def read_stack(path: Path, mask: bool = False) -> Stack:
-    """Everything that a file holds; see `Stack`.
+def read_stack(path: Path, mask: bool = False, reading: Reading = AS_STORED) -> Stack:
+    """Everything that a file holds, or a series of DICOM; see `Stack`.
+
+    Args:
+        path: the file or series.
+        mask: label values are wanted as they are stored, not the colours that they are shown in.
+        reading: what is allowed to be done to series that are no regular volumes.
 
     Raises:
-        DataError: the file is missing, damaged or of an unknown format.
+        DataError: the file is missing, damaged or of an unknown format, or the series is no volume.
     """
+    if is_dicom(path):
+        with _telling(path):
+            return stacks.read(path, reading)
     form = format_of(path)
     with _telling(path):
         stack = form.read_mask(path) if mask else form.read(path)
@@ -130,7 +148,7 @@ def header_notes(path: Path) -> list[str]:
     Raises:
         DataError: as `read_stack`, of which only the header is read.
     """
-    if format_of(path) is not nifti:
+    if is_dicom(path) or format_of(path) is not nifti:
         return []
     with _telling(path):
         return nifti.header_notes(path)

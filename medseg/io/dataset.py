@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.io import AS_STORED
+from medseg.io.dicom.options import DicomOptions
 from medseg.labels import Labels
 from medseg.sections import Reading
 
-Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "folders", "files", "table", "patterns"]
+Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "dicom", "folders", "files", "table", "patterns"]
 """How a data set lies; `LAYOUTS` says it in words."""
 
 LAYOUTS: dict[str, str] = {
@@ -23,6 +24,7 @@ LAYOUTS: dict[str, str] = {
     "pairs": "paired folders",
     "voc": "Pascal VOC",
     "bids": "BIDS",
+    "dicom": "DICOM studies",
     "folders": "one folder per case",
     "files": "images and labels in one folder",
     "table": "a table of cases",
@@ -39,11 +41,15 @@ class Naming:
             the folder has them (`flair`).
         labels: likewise one pattern, or the name that label files have there (`seg`).
         table: a CSV that lists the files of each case.
+        series: of DICOM studies, one rule for all or `CHANNEL:RULE`, one a channel; see `io.dicom.choose`.
+        dicom: what is allowed to be done to series that are no regular volumes.
     """
 
     images: tuple[str, ...] = ()
     labels: str | None = None
     table: Path | None = None
+    series: tuple[str, ...] = ()
+    dicom: DicomOptions = field(default_factory=DicomOptions)
 
 
 NOTHING_SAID = Naming()
@@ -63,6 +69,7 @@ class DataSet:
         ignore: the value of voxels without annotation, where the layout fixes it and `labels` is None.
         ignore_assumed: whether only the layout says so, not whoever uses the data set.
         reading: what the values in its files mean, where the files alone do not say.
+        series_rules: of DICOM studies, the rule by which the series of each channel was chosen, where one was given.
     """
 
     folder: Path
@@ -74,6 +81,7 @@ class DataSet:
     ignore: int | None = None
     ignore_assumed: bool = False
     reading: Reading = AS_STORED
+    series_rules: tuple[str, ...] = ()
 
 
 def pair_up(

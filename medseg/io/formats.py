@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol
 from medseg.errors import DataError
 from medseg.image import Image
 from medseg.io import gipl, metaimage, mgh, minc, nifti, nrrd, raster, tiff
+from medseg.io.dicom.paths import instances, means_dicom
 from medseg.io.stack import Stack
 
 
@@ -122,16 +123,23 @@ def split_suffix(path: Path) -> tuple[str, str]:
 def answer_suffix(path: Path) -> str:
     """Suffix of the answer to an input: its own, or that of a format in which label maps are written."""
     suffix = split_suffix(path)[1]
-    return _ANSWERS.get(suffix, suffix)
+    return _ANSWERS.get(suffix, suffix if suffix in FORMATS or not is_dicom(path) else ".nii.gz")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path names DICOM: a series in a folder or zip (`FOLDER#KEY`), or a file that begins as DICOM does."""
+    return split_suffix(path)[1] not in FORMATS and means_dicom(Path(path))
 
 
 def files_of(path: Path) -> list[Path]:
     """The file and the others that its image depends on: the data of a header, the spacing beside a TIFF.
 
-    One that cannot be read stands for itself alone.
+    Of a DICOM series they are its instances. One that cannot be read stands for itself alone.
     """
     parts = _PARTS.get(split_suffix(path)[1])
     try:
+        if is_dicom(path):
+            return instances(path)
         return [path, *(part for part in parts(path) if part != path)] if parts else [path]
     except Exception:  # a damaged header: reading the file says what is wrong
         return [path]
@@ -141,5 +149,5 @@ def refuse_unknown(path: Path) -> NoReturn:
     """Raise the error for a file of an unknown format."""
     raise DataError(
         f"{path} is in a format that medseg does not know; it knows {', '.join(FORMATS)}.",
-        "Convert it: volumes to .nii.gz, 2D images to .png.",
+        "Convert it: volumes to .nii.gz, 2D images to .png. DICOM is given as the folder or zip of a study.",
     )

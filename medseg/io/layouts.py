@@ -19,6 +19,8 @@ from medseg.io.flat_folder import read_flat_folder
 from medseg.io.names import channel_names
 from medseg.io.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.patterns import match_patterns, pattern_name
+from medseg.io.studies import holds_scans
+from medseg.io.study_labels import read_studies
 from medseg.io.voc import IMAGES as VOC_IMAGES
 from medseg.io.voc import LABELS as VOC_LABELS
 from medseg.io.voc import read_voc
@@ -33,6 +35,7 @@ medseg understands:
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
 - sub-*/ beside derivatives/ (BIDS)
 - one folder per case, or all in one folder: CASE_flair, CASE_t1, CASE_seg
+- one folder or zip per DICOM study with its RTSTRUCT or SEG, or images/CASE/ beside labels/
 - a table: --cases TABLE.csv, or a cases.csv in the folder, with a column for each channel and one called label
 - anything else by patterns in which * is the case: --images '*/scan.nii.gz' --labels '*/seg.nii.gz'"""
 _MOST_INFERRED = 200
@@ -69,7 +72,7 @@ def find_cases(
             _UNDERSTOOD,
         )
     cases = sorted(data.cases, key=lambda case: case.id)
-    if len(data.channels) == 1 and data.layout not in ("msd", "nnunet"):
+    if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
     if patient_pattern is not None:
         cases = assign_patients(cases, patient_pattern)
@@ -98,7 +101,7 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
         return read_dataset_json(folder)
     if nothing_said and (found := read_voc(folder)):
         return found
-    for read in (read_pairs, read_bids, read_case_folders, read_flat_folder):
+    for read in (read_studies, read_pairs, read_bids, read_case_folders, read_flat_folder):
         data = read(folder, naming)
         if data is not None:
             return data if data.labels is not None else replace(data, labels=structures_in(folder))
@@ -124,7 +127,9 @@ def is_data_set(folder: Path) -> bool:
         return True
     if (folder / TABLE).is_file() and read_case_table(folder, folder / TABLE) is not None:
         return True
-    return not any(map(is_image, folder.iterdir())) and bool(files_of_folders(folder)[0])
+    if any(map(is_image, folder.iterdir())):
+        return False
+    return bool(files_of_folders(folder)[0]) or holds_scans(folder)
 
 
 def _is_declared(folder: Path) -> bool:

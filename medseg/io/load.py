@@ -10,7 +10,9 @@ import numpy as np
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.image import Image, check_finite, describe_grid_difference
-from medseg.io import AS_STORED, as_scan, read_label, read_stack
+from medseg.io import AS_STORED, as_scan, is_dicom, read_label, read_stack
+from medseg.io.dicom.stacks import grid_of, options_of, series_at, series_size
+from medseg.io.gz import unpacked_size
 from medseg.io.regrid import resample_nearest
 from medseg.io.stack import Stack
 from medseg.labels import Labels
@@ -82,6 +84,28 @@ def load_case_label(case: Case, image: Image, reading: Reading = AS_STORED, labe
     return _load_label(case, image, reading, labels)[0]
 
 
+def load_grid(case: Case, reading: Reading = AS_STORED) -> Image | None:
+    """The grid of a case's scan; of a DICOM series no pixels are read. None for a case without a scan.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not case.channels:
+        return None
+    if is_dicom(case.channels[0]):
+        return grid_of(series_at(case.channels[0]), options_of(reading))
+    return _load_image(case, None, reading)[0]
+
+
+def size_in_memory(path: Path) -> int:
+    """About how many bytes a scan takes once it is read, from its header.
+
+    Raises:
+        OSError, DataError: it is not there.
+    """
+    return series_size(path) if is_dicom(path) else unpacked_size(path)
+
+
 def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
     """The image of a case of which nothing is declared: pages beside a label of one page are taken for channels.
 
@@ -91,7 +115,7 @@ def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
     image = load_case_image(case, None, reading)
     if len(case.channels) > 1:
         return image
-    stack = read_stack(case.channels[0])
+    stack = read_stack(case.channels[0], reading=reading)
     if stack.in_time and reading.frame is None:
         _refuse_count(case, [stack], [image], 1, reading)
     pages = stack.pages_as_channels()
@@ -102,7 +126,7 @@ def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
 
 def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[Image, float]:
     """The image, and the largest distance of a channel's grid from it in voxels."""
-    stacks = [read_stack(path) for path in case.channels]
+    stacks = [read_stack(path, reading=reading) for path in case.channels]
     images = [as_scan(stack.image(path, reading.frame)) for path, stack in zip(case.channels, stacks, strict=True)]
     pages = stacks[0].pages_as_channels() if len(stacks) == 1 else None
     if pages is not None and pages.array.shape[0] == n_channels:
@@ -119,14 +143,15 @@ def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[I
     array = np.concatenate([image.array for image in images])
     apart = max(images[main].grid_difference_voxels(image) for image in images)
     merged = images[main].with_array(array.astype(np.float32) if array.dtype.kind == "f" else array)
-    return replace(merged, notes=tuple(note for image in images for note in image.notes)), apart
+    records = {f"channel {number}": image.record for number, image in enumerate(images) if image.record}
+    return replace(merged, notes=tuple(note for image in images for note in image.notes), record=records), apart
 
 
 def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | None) -> tuple[Image, bool]:
     """The label map, and whether it was resampled."""
     if case.label is None:
         raise DataError(f"Case {case.id} has no label file.", kind="missing label")
-    label = read_label(case.label, reading)
+    label = read_label(case.label, reading, image)
     if image.same_grid(label) or not (reading.resample_labels and image.spacing_known and label.spacing_known):
         _check_grid(case, image, case.channels[0], label, case.label, "label grid")
         return label, False

@@ -23,13 +23,13 @@ def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
     Raises:
         DataError: several folders may be meant, or the names in them do not say what belongs together.
     """
-    images_folder = _images_folder(folder, naming.images[0] if naming.images else None)
-    labels_folder = _labels_folder(folder, images_folder, naming.labels)
-    if images_folder is None or labels_folder is None:
+    images_in = images_folder(folder, naming.images[0] if naming.images else None)
+    labels_in = labels_folder(folder, images_in, naming.labels)
+    if images_in is None or labels_in is None:
         return None
-    folders = images_folder, labels_folder
-    images, problems = images_by_stem(images_folder)
-    labels, more = images_by_stem(labels_folder)
+    folders = images_in, labels_in
+    images, problems = images_by_stem(images_in)
+    labels, more = images_by_stem(labels_in)
     problems |= more
     groups = group_by_case(images, known=labels)
     notes = []
@@ -66,13 +66,19 @@ def _similar(
     )
 
 
-def _images_folder(folder: Path, wanted: str | None) -> Path | None:
+def images_folder(folder: Path, wanted: str | None) -> Path | None:
+    """The folder of the images inside: the one that is wanted, else the one called so; None where there is none.
+
+    Raises:
+        DataError: several may be meant.
+    """
     named = [path for path in _folders(folder) if path.name == wanted or (wanted is None and path.name in IMAGES)]
     other = [path for path in _folders(folder) if wanted is None and names_images(path.name)]
     return _only(folder, named or other, "--images")
 
 
-def _labels_folder(folder: Path, images: Path | None, wanted: str | None) -> Path | None:
+def labels_folder(folder: Path, images: Path | None, wanted: str | None) -> Path | None:
+    """The folder of the labels inside, other than that of the images; likewise."""
     found = [path for path in _folders(folder) if path != images]
     fitting = [path for path in found if path.name == wanted or (wanted is None and names_labels(path.name))]
     return _only(folder, fitting, "--labels")

@@ -6,6 +6,8 @@ centre is at (0.5, 0.5). So a rectangle from (0, 0) to (4, 3) is 12 pixels, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,17 @@ def polygon(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
     toggles = np.zeros((height, width + 1), np.int32)
     np.add.at(toggles, (rows, first), 1)
     return np.cumsum(toggles, axis=1)[:, :width] % 2 == 1
+
+
+def outlines(parts: Iterable[Points], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels inside an odd number of outlines: an outline within another one is a hole, and one within that an island.
+
+    The same as the even-odd rule over all their edges at once.
+    """
+    inside = np.zeros(shape, bool)
+    for points in parts:
+        inside ^= polygon(points, shape)
+    return inside
 
 
 def rectangle(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:

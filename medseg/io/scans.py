@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.case import Case
-from medseg.errors import DataError
+from medseg.errors import DataError, MedsegError
 from medseg.io import FORMATS, is_image, read_image, split_suffix
 from medseg.io.dataset import sentences
 from medseg.io.dataset_json import lists_cases, read_dataset_json
@@ -17,6 +17,7 @@ from medseg.io.pairs import IMAGES, LABELS
 from medseg.io.patterns import match_patterns
 from medseg.io.roles import Files as RoleFiles
 from medseg.io.scan_folders import Files, scans_by_role, scans_in_folders
+from medseg.io.studies import SeriesRules, case_of_study, studies_in
 from medseg.io.voc import IMAGES as VOC_IMAGES
 from medseg.io.words import names_labels, splits
 
@@ -24,18 +25,20 @@ TEST_IMAGES = "imagesTs"
 
 
 def find_scans(
-    source: Path, channels: Sequence[str], patterns: Sequence[str] | None = None
+    source: Path, channels: Sequence[str], patterns: Sequence[str] | None = None, how: SeriesRules | None = None
 ) -> tuple[list[Case], dict[str, str]]:
     """Find the scans that a model is to segment.
 
     `CASE_0000.nii.gz` is channel 0 of CASE, and CASE itself for a model of one channel; a file without such a suffix
     holds all channels. Names may also say the model's channels (`CASE_flair.nii.gz`), with all cases in one folder, a
     folder for each, or BIDS. Of a data set's folder, `imagesTs` is taken if it is there, else the training images.
+    Folders and zips of DICOM are cases, too, one a study, called after the folder or zip.
 
     Args:
         source: one file, or a folder.
         channels: names of the model's channels, in order.
         patterns: one per channel, such as `*_flair.nii.gz` or `*/t1.nii.gz`, where `*` is the case id.
+        how: which series of DICOM studies are the channels; where a study leaves it open, it is left out.
 
     Returns:
         The cases sorted by id, and those that were left out, by id, with the reason.
@@ -46,8 +49,11 @@ def find_scans(
     source = Path(source)
     if not source.exists():
         raise DataError(f"There is no file or folder {source}.", "Expected a scan, or a folder of scans.")
-    if source.is_file() and not is_image(source):
+    studies = {} if patterns else _studies(source)
+    if source.is_file() and not studies and not is_image(source):
         read_image(source)  # refuses, and says which formats are known
+    if studies:
+        return _with_studies(source, channels, studies, how or SeriesRules())
     if patterns:
         files, problems = _by_pattern(source if source.is_dir() else source.parent, patterns, channels)
         if source.is_file():
@@ -66,6 +72,47 @@ def find_scans(
     return [Case(id, id, files[id]) for id in sorted(files)], dict(sorted(problems.items()))
 
 
+def _studies(source: Path) -> dict[str, Path]:
+    """The DICOM studies of a folder; of a data set's folder, those of its images."""
+    inner = [source / name for name in (TEST_IMAGES, *IMAGES) if (source / name).is_dir()]
+    return next((found for folder in inner if (found := studies_in(folder))), None) or studies_in(source)
+
+
+def _with_studies(
+    source: Path, channels: Sequence[str], studies: dict[str, Path], how: SeriesRules
+) -> tuple[list[Case], dict[str, str]]:
+    """Studies as cases, and the scans of other formats beside them.
+
+    Raises:
+        DataError: there is one study only, and it cannot be used.
+    """
+    files: Files = {}
+    problems: dict[str, str] = {}
+    if source.is_dir() and source.resolve() not in [path.resolve() for path in studies.values()]:
+        files, problems = _look_through(source, channels)
+    cases = {id: Case(id, id, paths) for id, paths in files.items()}
+    for id, container in studies.items():
+        problems.pop(id, None)
+        try:
+            if id in cases and not how.rules:
+                del cases[id]
+                raise DataError(
+                    f"{container} is a DICOM study, and there is {files[id][0]}, too: which of them is meant is open.",
+                    "Choose by --series or, for the files, by --channels '*/scan.nii.gz'.",
+                )
+            cases[id] = case_of_study(id, container, channels, how)
+        except MedsegError as error:
+            if len(studies) == 1 and not cases:
+                raise
+            problems[id] = str(error)
+    if not cases:
+        raise DataError(
+            f"None of the {len(problems)} studies in {source} can be used. {first_of(sentences(problems))}",
+            "`medseg series FOLDER` shows what a study holds; --series chooses.",
+        )
+    return [cases[id] for id in sorted(cases)], dict(sorted(problems.items()))
+
+
 def _by_file(source: Path, channels: int) -> Files:
     """One file, or the channels of one case of which it is the first."""
     stem = split_suffix(source)[0]
@@ -77,6 +124,22 @@ def _by_file(source: Path, channels: int) -> Files:
 
 
 def _by_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """The scans of a folder, and why others are left out.
+
+    Raises:
+        DataError: there is neither one nor the other.
+    """
+    files, problems = _look_through(folder, channels)
+    if files or problems:
+        return files, problems
+    raise DataError(
+        f"{folder} holds no scans. {found_in(folder)}",
+        f"Expected image files ({', '.join(FORMATS)}), DICOM studies, one folder per case, or a data set's folder with "
+        f"{TEST_IMAGES}/ or images/.",
+    )
+
+
+def _look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
     """A plain folder of scans, the test images, else the training images, of a data set, or one folder per case."""
     for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
         images, problems = images_by_stem(folder / name)
@@ -94,14 +157,7 @@ def _by_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, 
             return files, problems | incomplete
     if lists_cases(folder):
         return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
-    files, problems = scans_in_folders(folder, channels)
-    if files or problems:
-        return files, problems
-    raise DataError(
-        f"{folder} holds no scans. {found_in(folder)}",
-        f"Expected image files ({', '.join(FORMATS)}), one folder per case, or a data set's folder with {TEST_IMAGES}/ "
-        "or images/.",
-    )
+    return scans_in_folders(folder, channels)
 
 
 def _without_labels(images: dict[str, Path]) -> dict[str, Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ class Stack:
         in_time: whether the file says that its volumes are points in time.
         pages: whether the slices are pages of which the file does not say what they are: slices, or channels.
         notes: what is odd about the header though it can be read, in sentences that name the file.
+        record: as an image's.
     """
 
     array: NDArray
@@ -50,6 +52,7 @@ class Stack:
     in_time: bool = False
     pages: bool = False
     notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def image(self, path: Path, frame: int | None = None) -> Image:
         """All volumes as channels, or only volume `frame` of several.
@@ -72,7 +75,7 @@ class Stack:
             )
         else:
             chosen = self.array.reshape(-1, *shape)
-        return Image(chosen, self.affine, self.spacing_known, self.notes)
+        return Image(chosen, self.affine, self.spacing_known, self.notes, self.record)
 
     def pages_as_channels(self) -> Image | None:
         """The pages as channels of one slice; None where the file says what they are, or there is only one."""

@@ -17,7 +17,7 @@ def identity(model: Model) -> str:
     """
     digest = hashlib.blake2b(digest_size=12)
     while True:
-        plan = model.plan.model_dump_json(exclude={"request", "made_by", "training", "inference"})
+        plan = model.plan.model_dump_json(exclude={"request", "made_by", "training", "inference", "codes"})
         digest.update(f"{plan} {model.configuration_name}".encode())
         for network in model.networks:
             for name, value in network.state_dict().items():

@@ -31,6 +31,7 @@ class Model:
         folder: the file or folder that it was read from.
         previous: the model whose answer this one takes as further channels: the first stage of a cascade.
         notes: what a user should know about how it was read, in sentences.
+        files: what the weights were read from: one a fold, or one file that holds them all; nothing in training.
     """
 
     plan: Plan
@@ -40,6 +41,7 @@ class Model:
     folder: Path
     previous: Model | None = None
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def configuration(self) -> Configuration:

@@ -97,7 +97,8 @@ def load_stage(folder: Path, how: Reading) -> Model:
         weights = weights_from_nnunet(checkpoint.weights, str(paths[fold]))
         network = filled_network(plan, plan.configuration(name), weights, str(paths[fold]))
         networks.append(network.to(how.device))
-    return Model(plan, name, tuple(checkpoints), tuple(networks), folder, None, (*notes, *more))
+    files = tuple(paths.values())
+    return Model(plan, name, tuple(checkpoints), tuple(networks), folder, None, (*notes, *more), files)
 
 
 def _configuration(checkpoints: dict[str, Checkpoint], folder: Path) -> str:

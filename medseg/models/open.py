@@ -73,7 +73,9 @@ def _of_nnunet(path: Path) -> bool:
 def _load_theirs(path: Path, how: Reading) -> Model:
     if path.is_file():
         with unpacked_model(path, how.configuration, how.folds, how.checkpoint) as folder:
-            return replace(load_nnunet(folder, how), folder=path)
+            model = load_nnunet(folder, how)
+            previous = None if model.previous is None else replace(model.previous, folder=path, files=())
+            return replace(model, folder=path, files=(path,), previous=previous)
     fold = FOLD.fullmatch(path.name)
     if fold and model_folders(path.parent) == [path.parent]:
         return load_nnunet(path.parent, replace(how, folds=[fold[1]]))

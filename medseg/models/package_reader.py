@@ -70,7 +70,7 @@ def load_package(
                 weights = _weights(_read(archive, name, metadata, path), f"{path}: {name}")
                 network = filled_network(plan, plan.configuration(stage.configuration), weights, f"{path}: {name}")
                 networks.append(network.to(device))
-            previous = Model(plan, stage.configuration, tuple(chosen), tuple(networks), path, previous)
+            previous = Model(plan, stage.configuration, tuple(chosen), tuple(networks), path, previous, files=(path,))
     assert previous is not None  # there is at least one stage
     return previous
 

@@ -92,7 +92,8 @@ def load_run(
                 f"{folder.parent / stage}."
             )
         previous = load_run(folder.parent / stage, device, folds, overrides_for(stage, overrides))
-    return Model(plan, name, tuple(chosen), networks, folder, previous)
+    files = tuple(folder / f"fold_{fold}" / WEIGHTS for fold in chosen)
+    return Model(plan, name, tuple(chosen), networks, folder, previous, files=files)
 
 
 def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:

@@ -39,6 +39,9 @@ _LOCATION_SEED = 1234
 class Sample:
     """A preprocessed training case.
 
+    Its tensors are views of the mapped cache file: what of them is read is read from the disk then, and kept in memory
+    by the operating system as long as there is room. They are not to be written to.
+
     Attributes:
         case: where it comes from.
         image: (channel, z, y, x) float32.
@@ -46,6 +49,7 @@ class Sample:
         locations: for each structure, flat indices of some of its voxels, to centre patches on.
         annotated: for ignore labels, flat indices of annotated voxels; empty where everything is annotated.
         structures: (structures,) bool, which of them were annotated; None where all were.
+        previous: (z, y, x) int16, label indices from the previous stage of a cascade; None where there is none.
     """
 
     case: Case
@@ -54,6 +58,7 @@ class Sample:
     locations: tuple[torch.Tensor, ...]
     annotated: torch.Tensor
     structures: torch.Tensor | None = None
+    previous: torch.Tensor | None = None
 
 
 def load_samples(

@@ -7,7 +7,6 @@ together; all that follows runs along the outputs. Operations and their order ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -18,6 +17,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from medseg.labels import Labels
+from medseg.preprocessing.compiling import compiled
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.windows import Window
 
@@ -48,18 +48,6 @@ def _flat(logits: torch.Tensor) -> NDArray:
             return line.view(torch.int16).numpy().view(np.uint16)
         case _:
             return line.numpy()
-
-
-def _compiled(function: Callable) -> Any:
-    """The function, compiled when it is first called and kept on disk for the next process.
-
-    Without "fastmath": sums and products keep their order and their rounding.
-    """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # there is no folder that could be written to
-        return numba.njit(function, **options)
 
 
 def _generate_to_float(_: Any, value: Any) -> Any:
@@ -94,7 +82,7 @@ _larger: Any = numba.extending.intrinsic(_generate_larger)
 # outputs, planes, rows and columns), and a line of `Reads` is (lower, upper, share).
 
 
-@_compiled
+@compiled
 def _know(logits: Any, plane: int, softmax: bool, top: NDArray[np.float32], known: NDArray[np.int16]) -> None:
     """The answer at every voxel of a plane of the network's grid, into `known`, row after row."""
     flat, strides, sizes = logits
@@ -118,7 +106,7 @@ def _know(logits: Any, plane: int, softmax: bool, top: NDArray[np.float32], know
                         answer[i] = np.int16(output + 1) if _to_float(line[i]) > 0 else answer[i]
 
 
-@_compiled
+@compiled
 def _agree(first: Any, second: Any, third: Any, fourth: Any, agreed: NDArray[np.int16]) -> Any:
     """Where four rows of answers agree, that answer, else MIXED; and whether one answer fills the row."""
     one = True
@@ -129,7 +117,7 @@ def _agree(first: Any, second: Any, third: Any, fourth: Any, agreed: NDArray[np.
     return one and agreed[0] >= 0
 
 
-@_compiled
+@compiled
 def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted: NDArray[np.bool_]) -> Any:
     """A row of the network's answers to the new voxels; how many are MIXED, and which columns these read."""
     lower, upper, _ = x
@@ -146,7 +134,7 @@ def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted
     return mixed
 
 
-@_compiled
+@compiled
 def _gather(logits: Any, row: int, z: Any, columns: NDArray[np.int64], values: NDArray[np.float32]) -> None:
     """Logits of some columns of a row, between the planes that `z` reads, into `values` (column, output)."""
     flat, strides, sizes = logits
@@ -163,7 +151,7 @@ def _gather(logits: Any, row: int, z: Any, columns: NDArray[np.int64], values: N
                 values[i, output] = _to_float(low[i]) * rest + _to_float(high[i]) * share
 
 
-@_compiled
+@compiled
 def _mix(low: Any, high: Any, share: Any, values: NDArray[np.float32]) -> None:
     """All outputs between two voxels, into `values`."""
     rest = np.float32(1) - share
@@ -171,7 +159,7 @@ def _mix(low: Any, high: Any, share: Any, values: NDArray[np.float32]) -> None:
         values[output] = low[output] * rest + high[output] * share
 
 
-@_compiled
+@compiled
 def _winner(values: NDArray[np.float32], softmax: bool) -> Any:
     """What `Labels.choose` says of the outputs of a voxel. Two simple loops are faster here than one that does more."""
     if not softmax:
@@ -190,7 +178,7 @@ def _winner(values: NDArray[np.float32], softmax: bool) -> Any:
     return first
 
 
-@_compiled
+@compiled
 def _list(wanted: NDArray[np.bool_], held: NDArray[np.int64], identity: int, found: NDArray[np.int64]) -> Any:
     """The wanted columns that do not hold the row with this identity yet, now marked as if they did; how many."""
     count = 0
@@ -202,7 +190,7 @@ def _list(wanted: NDArray[np.bool_], held: NDArray[np.int64], identity: int, fou
     return count
 
 
-@_compiled
+@compiled
 def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -> None:
     """See `choose_planes`."""
     _, _, sizes = logits

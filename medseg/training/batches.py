@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,8 +12,24 @@ from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.schema import Configuration
 from medseg.sections import Training
-from medseg.training.augment import augment, gather
+from medseg.training.augment import draw_changes
+from medseg.training.intensity import apply_changes
 from medseg.training.sampling import Sampler, generator
+from medseg.training.spatial import gather
+
+
+class Origin(NamedTuple):
+    """Where a sample of a batch was taken from, to be named when something is wrong with it.
+
+    Attributes:
+        case: its id.
+        start_zyx: first voxel of the patch in the preprocessed volume; may lie outside of it.
+        shape_zyx: of the patch, in voxels.
+    """
+
+    case: str
+    start_zyx: tuple[int, int, int]
+    shape_zyx: tuple[int, int, int]
 
 
 class Batch(NamedTuple):
@@ -24,45 +39,78 @@ class Batch(NamedTuple):
         image: (batch, channel, ...) float32.
         target: label indices (batch, ...) int16.
         annotated: (batch, structures) bool, which structures were annotated in each sample; None where all were.
+        origins: where each sample comes from.
+        previous: (batch, ...) int16, label indices from the previous stage of a cascade, and negative ones where
+            there is none; None without a cascade.
     """
 
     image: torch.Tensor
     target: torch.Tensor
-    annotated: torch.Tensor | None = None
+    annotated: torch.Tensor | None
+    origins: tuple[Origin, ...]
+    previous: torch.Tensor | None = None
 
 
 class Batches:
-    """Makes batch after batch on `device`; samples that already lie there are not copied."""
+    """Makes batch after batch on `device`; samples that already lie there are not copied.
+
+    Args:
+        numbers: which samples of each batch to make, for a process that trains on a part of it; None for all. A
+            sample is the same whoever makes it.
+    """
 
     def __init__(
-        self, samples: Sequence[Sample], configuration: Configuration, training: Training, device: torch.device
+        self,
+        samples: Sequence[Sample],
+        configuration: Configuration,
+        training: Training,
+        device: torch.device,
+        numbers: range | None = None,
     ) -> None:
-        self.sampler = Sampler(samples, configuration, training)
+        self.samples = samples
         self.configuration = configuration
         self.training = training
         self.device = device
+        self.numbers = range(configuration.batch_size) if numbers is None else numbers
         self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
+        self.sampler = Sampler(samples, configuration, training)
+        self._samplers = {tuple(configuration.patch_voxels): self.sampler}
 
-    def make(self, step: int) -> Batch:
-        """The batch of one step."""
-        size = self.configuration.batch_size
-        random = [generator(self.training.seed, step, number) for number in range(size)]
-        patch = self.configuration.patch_zyx
-        images, labels, drawn = [], [], []
-        for number, one in enumerate(random):
-            draw = self.sampler.draw(one, number)
-            image, label = gather(self.sampler.samples[draw.case], draw, patch, self.device)
-            images.append(image)
-            labels.append(label)
-            drawn.append(self.sampler.samples[draw.case].structures)
-        image, label = torch.stack(images), torch.stack(labels)
-        if self.configuration.dimensions == 2:
-            image, label = image[:, :, 0], label[:, 0]
-        image, label = augment(image, label, self.training.augmentation, self.configuration, random)
-        outside = label == OUTSIDE
+    def make(self, step: int, patch_voxels: Sequence[int] | None = None) -> Batch:
+        """The batch of one step.
+
+        Args:
+            patch_voxels: another patch than the configuration's; what the network can halve is the caller's to know.
+        """
+        sampler = self._sampler(tuple(patch_voxels or self.configuration.patch_voxels))
+        patch, dimensions = sampler.configuration.patch_zyx, self.configuration.dimensions
+        draws, changes = [], []
+        for number in self.numbers:
+            random = generator(self.training.seed, step, number)
+            draws.append(sampler.draw(random, number))
+            changes.append(draw_changes(random, self.training.augmentation, len(self.samples[0].image), dimensions))
+        samples = [self.samples[draw.case] for draw in draws]
+        patches = gather(samples, draws, patch, self.device)
+        image, maps = patches.image, patches.maps
+        if dimensions == 2:
+            image, maps = image[:, :, 0], [one[:, 0] for one in maps]
+        mirrored = [draw.mirrored[-dimensions:] for draw in draws]
+        apply_changes(image, changes, mirrored, self.configuration.in_plane_only and dimensions == 3)
+        outside = maps[0] == OUTSIDE
         for channel in self.masked:
             image[:, channel].masked_fill_(outside, 0)
-        return Batch(image, label.masked_fill_(outside, 0), _stack(drawn, self.device))
+        target = maps[0].add_(outside, alpha=-OUTSIDE)  # background; a tenth of the time of masked_fill_
+        previous = maps[1] if len(maps) > 1 else None
+        annotated = _stack([sample.structures for sample in samples], self.device)
+        origins = (Origin(sample.case.id, draw.start, patch) for sample, draw in zip(samples, draws, strict=True))
+        return Batch(image, target, annotated, tuple(origins), previous)
+
+    def _sampler(self, patch_voxels: tuple[int, ...]) -> Sampler:
+        """The sampler of patches of one size; where a patch may start follows from its size."""
+        if patch_voxels not in self._samplers:
+            configuration = self.configuration.model_copy(update={"patch_voxels": list(patch_voxels)})
+            self._samplers[patch_voxels] = Sampler(self.samples, configuration, self.training)
+        return self._samplers[patch_voxels]
 
     def ahead(self, start: int, stop: int) -> Generator[tuple[int, Batch], None, None]:
         """Steps and their batches; on an accelerator each is made while the one before is trained on.
@@ -87,14 +135,3 @@ def _stack(structures: Sequence[torch.Tensor | None], device: torch.device) -> t
         return None
     every = torch.ones_like(partly)
     return torch.stack([every if one is None else one for one in structures]).to(device)
-
-
-def to_device(samples: Sequence[Sample], device: torch.device) -> list[Sample]:
-    """The samples on `device` if all of them fit in half of its free memory, else as they are."""
-    if device.type != "cuda":
-        return list(samples)
-    size = sum(sample.image.nbytes + sample.label.nbytes for sample in samples)
-    free, _ = torch.cuda.mem_get_info(device)
-    if size > free / 2:
-        return list(samples)
-    return [replace(one, image=one.image.to(device), label=one.label.to(device)) for one in samples]

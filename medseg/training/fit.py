@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from medseg.networks.device import memory_errors
+from medseg.errors import Cancelled, MedsegError
+from medseg.networks.device import first_line, is_out_of_memory, memory_errors
 from medseg.preprocessing.cache import Sample
-from medseg.progress import Callback, Progress
-from medseg.training.batches import Batches
-from medseg.training.checkpoint import save_checkpoint
-from medseg.training.log import Log
-from medseg.training.schedule import learning_rate
-from medseg.training.trainer import Setup, Trainer, diverged
+from medseg.progress import Callback
+from medseg.training.batches import Batch, Batches
+from medseg.training.checkpoint import CHECKPOINT
+from medseg.training.interrupt import Interrupts
+from medseg.training.loop import Loop, Validate, less_memory
+from medseg.training.schedule import validation_due
+from medseg.training.trainer import Setup, Trainer
 
-Validate = Callable[[torch.nn.Module], dict[str, float | None]]
-
-CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 60.0
 _LOG_EVERY = 10
-_LESS_MEMORY = "Lower the batch_size or the patch_voxels of the configuration, or plan again with a smaller --memory."
 _WARM_UP_STEPS = 3
 _MOST_MEASURED = 1000
 
@@ -35,69 +35,88 @@ def fit(
     validate: Validate,
     callback: Callback,
     resume: bool = False,
+    began: float | None = None,
 ) -> torch.nn.Module:
     """Train `network` for `setup.steps` steps and return the one to predict with.
 
     Args:
-        validate: scores a network on whole volumes: {structure: mean Dice}. Called after every n-th step, so that with
+        validate: scores a network on whole volumes: {structure: mean Dice}. Called evenly over the run, so that with
             the score of the finished network, which is the caller's, there are `training.validations`.
-        resume: go on from the last checkpoint in `setup.folder`.
+        resume: go on from the last checkpoint in `setup.folder`, if there is one.
+        began: `time.monotonic()` when the run began, or would have without the time between its parts.
 
     Raises:
-        MedsegError: the loss is no longer a number.
+        MedsegError: the loss is no longer a number, memory or disk are full, a batch could not be made, or the run
+            was interrupted. The last checkpoint is whole in any case.
     """
-    training = setup.plan.training
-    batches = Batches(samples, setup.configuration, training, setup.device)
-    trainer = Trainer(network, setup)
-    start = trainer.restore(setup.folder / CHECKPOINT) if resume else 0
-    log = Log(setup.folder / "log.jsonl", keep_to_step=start)
-    validate_every = -(-setup.steps // training.validations)
-    began = saved = time.monotonic()
-    recent: list[torch.Tensor] = []
-    scores: dict[str, float | None] = {}
+    loop = Loop(network, samples, setup, callback, time.monotonic() if began is None else began)
+    loop.begin(resume)
     try:
-        with closing(batches.ahead(start, setup.steps)) as stream:
-            for step, batch in stream:
-                with memory_errors(_LESS_MEMORY):
-                    recent.append(trainer.step(step, *batch))
-                done = step + 1
-                if done % _LOG_EVERY == 0 or done == setup.steps:
-                    loss = _mean_loss(recent, done)
-                    seconds = time.monotonic() - began
-                    rate = learning_rate(step, setup.steps, training.learning_rate, training.schedule)
-                    log.add("train", done, loss=loss, learning_rate=rate, seconds=seconds)
-                    speed = (done - start) / seconds
-                    callback(Progress("train", done, setup.steps, {"loss": loss, "steps_per_second": speed, **scores}))
-                if done % validate_every == 0 and done < setup.steps:
-                    scores = validate(trainer.best)
-                    log.add("validation", done, dice=scores, seconds=time.monotonic() - began)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS or done == setup.steps:
-                    trainer.check(done)
-                    save_checkpoint(setup.folder / CHECKPOINT, trainer.state(done))
-                    saved = time.monotonic()
+        with Interrupts() as interrupts, closing(loop.batches.ahead(loop.done, setup.steps)) as stream:
+            if loop.validation_is_missing():
+                loop.validate(validate)
+            for step, batch in _batches(stream, setup):
+                with interrupts.held():
+                    loop.step(step, batch)
+                if loop.done % _LOG_EVERY == 0 or loop.done == setup.steps:
+                    loop.report()
+                if validation_due(setup.course, loop.done, setup.plan.training.validations):
+                    loop.validate(validate)
+                if loop.checkpoints.due(CHECKPOINT_SECONDS) or loop.done == setup.steps:
+                    loop.save()
+        loop.checkpoints.wait()
+    except (KeyboardInterrupt, Exception) as error:
+        loop.rescue(error)
+        if isinstance(error, KeyboardInterrupt):
+            raise _stopped(loop.done, setup) from None
+        raise
     finally:
-        log.close()
-    return trainer.best
+        loop.close()
+    return loop.trainer.best
 
 
 def seconds_per_step(network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, seconds: float) -> float:
     """Measure the loop's speed for about `seconds` on a copy of the network, which is thrown away."""
-    batches = Batches(samples, setup.configuration, setup.plan.training, setup.device)
+    numbers = setup.ranks.numbers(setup.configuration.batch_size)
+    batches = Batches(samples, setup.configuration, setup.plan.training, setup.device, numbers)
     trainer = Trainer(deepcopy(network), setup)
     times = [time.monotonic()]
-    with closing(batches.ahead(0, _MOST_MEASURED)) as stream:
+    with closing(batches.ahead(0, _MOST_MEASURED)) as stream, memory_errors(less_memory(setup)):
         for _, batch in stream:
-            trainer.step(0, *batch).item()
+            trainer.step(0, batch.image, batch.target, batch.annotated).item()
             times.append(time.monotonic())
-            if times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + 4:
+            long_enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + 4
+            if setup.ranks.first_says(long_enough):
                 break
-    return (times[-1] - times[_WARM_UP_STEPS]) / (len(times) - 1 - _WARM_UP_STEPS)
+    return setup.ranks.shared(lambda: (times[-1] - times[_WARM_UP_STEPS]) / (len(times) - 1 - _WARM_UP_STEPS))
 
 
-def _mean_loss(recent: list[torch.Tensor], step: int) -> float:
-    """Mean of the losses since the last call, which are forgotten."""
-    mean = float(torch.stack(recent).mean())
-    recent.clear()
-    if mean != mean or mean in (float("inf"), float("-inf")):
-        raise diverged(f"loss is {mean}", step)
-    return mean
+def _batches(stream: Generator[tuple[int, Batch], Any, None], setup: Setup) -> Iterator[tuple[int, Batch]]:
+    """What `stream` yields; whatever goes wrong in making a batch ends the run with a message."""
+    while True:
+        try:
+            made = next(stream, None)
+        except MedsegError:
+            raise
+        except Exception as error:  # a file that vanished, a reader's own kind of error, memory
+            if is_out_of_memory(error):
+                raise MedsegError(f"There is not enough memory: {first_line(error)}", less_memory(setup)) from None
+            raise MedsegError(
+                f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
+                "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
+                "the cache anew.",
+            ) from error
+        if made is None:
+            return
+        yield made
+
+
+def _stopped(done: int, setup: Setup) -> MedsegError:
+    path: Path = setup.folder / CHECKPOINT
+    if done == 0:
+        return Cancelled("Stopped before the first step.")
+    left = f"; {setup.steps - done} of {setup.steps} steps are left" if done < setup.steps else ""
+    return MedsegError(
+        f"Stopped after step {done}{left}. The checkpoint is written: {path}",
+        "Go on with `medseg train --resume`, and the same --plan, --fold and --config if you gave them.",
+    )

@@ -30,11 +30,13 @@ class Draw:
         start: (z, y, x) of the unrotated patch's first voxel; may lie outside of the volume.
         matrix: 3x3 from offsets in the patch to offsets in the volume, both in voxels from the centre;
             None where the patch is taken as it is.
+        mirrored: (z, y, x), along which axes the patch is turned round at the end.
     """
 
     case: int
     start: tuple[int, int, int]
     matrix: NDArray[np.float64] | None
+    mirrored: tuple[bool, bool, bool] = (False, False, False)
 
 
 def generator(seed: int, step: int, number: int) -> np.random.Generator:
@@ -78,7 +80,8 @@ class Sampler:
         if centre is not None:
             start = np.maximum(lowest, centre - self.reach // 2)
         start = start + (self.reach - self.patch) // 2
-        return Draw(case, (int(start[0]), int(start[1]), int(start[2])), self._matrix(random))
+        place = (int(start[0]), int(start[1]), int(start[2]))
+        return Draw(case, place, self._matrix(random), self._mirrored(random))
 
     def _centre(self, sample: Sample, random: np.random.Generator, forced: bool) -> NDArray[np.int64] | None:
         """A voxel to centre on: of a random structure of the case, or any annotated one; None for anywhere."""
@@ -106,6 +109,12 @@ class Sampler:
             zoom[0] = 1.0
         return matrix @ np.diag(zoom)
 
+    def _mirrored(self, random: np.random.Generator) -> tuple[bool, bool, bool]:
+        first = 3 - self.configuration.dimensions  # of the axes that mirror_axes counts
+        allowed = [axis - first in self.configuration.mirror_axes for axis in range(3)]
+        z, y, x = (bool(may and draw < 0.5) for may, draw in zip(allowed, random.random(3), strict=True))
+        return z, y, x
+
 
 def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """How often each case is drawn: as its weight says, and where cases are partly labelled so that every structure
@@ -120,14 +129,14 @@ def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[
 
 
 def rotation(degrees: Sequence[float]) -> NDArray[np.float64]:
-    """3x3 rotation of (z, y, x) offsets: about z, y and x in turn; a single angle turns in the slice plane."""
+    """3x3 rotation of (z, y, x) offsets: about z, then y, then x; a single angle turns in the slice plane."""
     matrix = np.eye(3)
     for axis, angle in enumerate(degrees):
         c, s = cos(radians(angle)), sin(radians(angle))
         first, second = (other for other in range(3) if other != axis)
         turn = np.eye(3)
         turn[first, first], turn[first, second], turn[second, first], turn[second, second] = c, -s, s, c
-        matrix = matrix @ turn
+        matrix = turn @ matrix
     return matrix
 
 

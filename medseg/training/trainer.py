@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from medseg.errors import MedsegError, ModelError
+from medseg.errors import ModelError
 from medseg.networks.build import supervision_scales
 from medseg.networks.device import autocast
 from medseg.schema import Configuration, Plan
-from medseg.sections import Training
-from medseg.training.checkpoint import load_checkpoint
+from medseg.training.batches import Batch
+from medseg.training.graph import CudaRecorder, Recorded, make_capturable
 from medseg.training.loss import Loss
-from medseg.training.schedule import learning_rate
+from medseg.training.optimizer import make_optimizer, set_learning_rate
+from medseg.training.ranks import ALONE, Ranks
+from medseg.training.schedule import Leg, Legs, learning_rate, progress
+
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,23 @@ class Setup:
     device: torch.device
     precision: torch.dtype
     folder: Path
+    legs: Legs = ()
+    ranks: Ranks = ALONE
+
+    def __post_init__(self) -> None:
+        if self.legs and self.legs[-1].stop != self.steps:
+            raise ValueError(f"the legs end at step {self.legs[-1].stop}, the run at {self.steps}")
+
+    @property
+    def course(self) -> Legs:
+        """The legs of the run: one over all steps, unless others were set."""
+        return self.legs or (Leg(0, self.steps),)
+
+    def learning_rate(self, step: int) -> float:
+        """That of a step."""
+        training = self.plan.training
+        at = progress(self.course, step, training.schedule_epoch_steps)
+        return learning_rate(at, training.learning_rate, training.schedule)
 
 
 class Trainer:
@@ -46,10 +67,13 @@ class Trainer:
             training.dice_weight,
             training.cross_entropy_weight,
             scales,
+            setup.ranks.total,
         )
+        setup.ranks.spread(self.network)
         self.optimizer = make_optimizer(self.network, training)
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision == torch.float16)
         self.average = deepcopy(self.network).eval() if training.average_weights > 0 else None
+        self._recorded = self._as_graph() if training.cuda_graph and setup.device.type == "cuda" else None
 
     @property
     def best(self) -> torch.nn.Module:
@@ -60,48 +84,87 @@ class Trainer:
         self, step: int, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None = None
     ) -> torch.Tensor:
         """One optimizer step on a `Batch`; returns the loss, still on the device."""
-        training = self.setup.plan.training
-        rate = learning_rate(step, self.setup.steps, training.learning_rate, training.schedule)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, self.setup.learning_rate(step))
+        loss = (self._recorded or self._learn)(image, target, annotated)
+        if self.average is not None:
+            self._update_average(step)
+        return loss
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know of how steps are computed."""
+        return None if self._recorded is None else self._recorded.note
+
+    def _learn(self, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
+        """Loss, gradients, new weights; nothing here asks the device for a number."""
         with autocast(self.setup.device, self.setup.precision):
             outputs = self.network(image, len(self.loss.scales))
         loss = self.loss(outputs, target, annotated)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
+        self.setup.ranks.add_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.setup.plan.training.gradient_clip)
+        self._skip_unless_finite(norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average is not None:
-            self._update_average(step)
         return loss.detach()
 
-    def check(self, step: int) -> None:
-        """Refuse weights that are no longer numbers, so that no checkpoint and no model holds any.
+    def _as_graph(self) -> Recorded:
+        """The step to be recorded, as far as it can be."""
+        recorded = Recorded(self._learn, CudaRecorder(self.setup.device))
+        if self.setup.ranks.size > 1 or self.scaler.is_enabled():
+            why = "several processes" if self.setup.ranks.size > 1 else "fp16"
+            recorded.note = f"training.cuda_graph is of no use with {why}: steps run without"
+        else:
+            make_capturable(self.optimizer, self.setup.device)
+        return recorded
 
-        Raises:
-            MedsegError: there are some.
-        """
-        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
-            raise diverged("weights are no longer numbers", step)
+    def finite(self) -> bool:
+        """Whether all weights are numbers, as they have to be in a checkpoint and in a model."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
+
+    @torch.no_grad()
+    def losses_one_by_one(self, batch: Batch) -> list[float]:
+        """The loss of each sample of a batch alone, without training on it; of the whole batch in every process."""
+        found, alone = [], replace(self.loss, total=ALONE.total)
+        for number in range(len(batch.image)):
+            one = slice(number, number + 1)
+            annotated = None if batch.annotated is None else batch.annotated[one]
+            with autocast(self.setup.device, self.setup.precision):
+                outputs = self.network(batch.image[one], len(self.loss.scales))
+            found.append(float(alone(outputs, batch.target[one], annotated)))
+        return found
 
     def state(self, step: int) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
+        """Everything that the rest of the run depends on, `step` steps done; batches depend on the step alone."""
+        device = self.setup.device
         return {
             "step": step,
-            "steps": self.setup.steps,
+            "progress": progress(self.setup.course, step - 1) if step else 0.0,
             "network": self.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "device_random": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
-    def restore(self, path: Path) -> int:
-        """Take over a checkpoint's state; returns the step to go on from."""
-        state = load_checkpoint(path, self.setup.device)
-        if state.get("steps") != self.setup.steps:
-            raise ModelError(f"{path} belongs to a run of {state.get('steps')} steps, this one has {self.setup.steps}.")
+    def restore(self, state: dict[str, Any]) -> int:
+        """Take over a checkpoint's state, on the CPU; returns the step to go on from.
+
+        Raises:
+            ModelError: it belongs to another run, or to another network or optimizer.
+        """
+        step = int(state.get("step", -1))
+        there = progress(self.setup.course, step - 1) if step > 0 else 0.0
+        if not 0 <= step <= self.setup.steps or abs(state.get("progress", -1.0) - there) > _ROUNDING:
+            raise ModelError(
+                f"The checkpoint of step {step} belongs to another run than that of {self.setup.steps} steps in "
+                f"{self.setup.folder}.",
+                "Put the run's own checkpoint back, or delete the folder and train anew.",
+            )
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in self._groups]
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -109,8 +172,25 @@ class Trainer:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
         except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ModelError(f"{path} does not fit the plan: {str(error).splitlines()[0]}") from None
-        return int(state["step"])
+            raise ModelError(f"The checkpoint does not fit the plan: {str(error).splitlines()[0]}") from None
+        for group, own in zip(self._groups, settings, strict=True):
+            group.update(own)  # momentum, weight decay: the plan's, which may have changed since
+        torch.set_rng_state(state["random"])
+        if state["device_random"] is not None and self.setup.device.type == "cuda":
+            torch.cuda.set_rng_state(state["device_random"], self.setup.device)
+        return step
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
+    def _skip_unless_finite(self, norm: torch.Tensor) -> None:
+        """Have the optimizer leave everything as it is where the gradient is no number, without asking the device.
+
+        Fused optimizers look at `found_inf`, as they do for the scaler of fp16, which sets it itself.
+        """
+        if not self.scaler.is_enabled():
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -120,27 +200,3 @@ class Trainer:
         for mine, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
             mine.copy_(theirs)
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
-
-
-def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
-    """The plan's optimizer over all parameters."""
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=training.learning_rate,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            nesterov=training.momentum > 0,
-            fused=True,
-        )
-    return torch.optim.AdamW(
-        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-
-
-def diverged(what: str, step: int) -> MedsegError:
-    """The error that ends a run whose numbers are no numbers any more."""
-    return MedsegError(
-        f"The {what} after step {step}; the last good checkpoint is kept.",
-        "Check the scans for odd intensities, lower training.learning_rate, or set training.precision=fp32.",
-    )

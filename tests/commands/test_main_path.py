@@ -10,6 +10,7 @@ import pytest
 
 import medseg
 from medseg.commands.plan import parse_memory
+from medseg.commands.verify import verify
 from medseg.commands.workspace import Workspace
 from medseg.files import write_text
 
@@ -60,13 +61,17 @@ def test_plan_writes_a_plan_a_table_and_folds(trained):
 
 @pytest.mark.real
 def test_train_leaves_a_complete_run(trained):
-    place, _, result = trained
+    place, planned, result = trained
     assert result.folder == place / "runs" / "hippocampus" / "3d_fullres" / "fold_0"
     for name in ("plan.yaml", "weights.safetensors", "run.json", "log.jsonl", "report.html", "checkpoint.pt"):
         assert (result.folder / name).is_file(), name
     assert result.record["steps"] == 12
     scored = json.loads((result.folder / "validation" / "metrics.json").read_text())
     assert set(scored["structures"]) == {"Anterior", "Posterior"}
+    medseg.report(result.folder, place)
+    found = verify(result.folder, [place / planned.plan.data.folder])
+    assert (found.changes, found.notes) == ([], [])
+    assert len([one for one in found.files if one.role == "input"]) == 12, "a scan and a label of six cases"
     assert not [path for path in place.rglob(".*") if path.is_file()], "temporary files are left"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from builders import contents
 
 from medseg.commands.finished import RECORD
 from medseg.commands.predict import PredictOptions, PredictResult, predict
@@ -26,10 +27,6 @@ def scans(tmp_path: Path, write_scans: WriteScans) -> Path:
 
 def run(scans: Path, out: Path, model: Path, **options: object) -> PredictResult:
     return predict(scans, out, model, options=PredictOptions(**{"device": "cpu", **options}))  # type: ignore[arg-type]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_every_scan_is_answered_on_its_own_grid(tmp_path: Path, scans: Path, small_model: Path) -> None:

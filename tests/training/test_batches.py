@@ -12,7 +12,7 @@ from medseg.labels import IGNORE
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.schema import Configuration
-from medseg.training.batches import Batches, to_device
+from medseg.training.batches import Batches
 from medseg.training.sampling import generator
 
 CPU = torch.device("cpu")
@@ -35,15 +35,19 @@ def samples(shape: tuple[int, ...] = (10, 12, 14), count: int = 3) -> list[Sampl
 
 
 def batches(
-    configuration: Configuration, of: list[Sample] | None = None, seed: int = 0, **augmentation: Any
+    configuration: Configuration,
+    of: list[Sample] | None = None,
+    seed: int = 0,
+    numbers: range | None = None,
+    **augmentation: Any,
 ) -> Batches:
     settings = make_augmentation(**augmentation).model_dump()
-    return Batches(of or samples(), configuration, make_training(seed=seed, augmentation=settings), CPU)
+    return Batches(of or samples(), configuration, make_training(seed=seed, augmentation=settings), CPU, numbers)
 
 
 @pytest.mark.parametrize(("dimensions", "patch"), [(3, [8, 8, 16]), (2, [8, 16])])
 def test_shapes_and_types(dimensions: int, patch: list[int]) -> None:
-    image, label, annotated = batches(
+    image, label, annotated, *_ = batches(
         make_configuration(dimensions, patch_voxels=patch, batch_size=5), **EVERYTHING
     ).make(0)
     assert annotated is None
@@ -72,15 +76,63 @@ def test_a_larger_batch_begins_with_the_same_free_samples() -> None:
     small = batches(make_configuration(3, patch_voxels=[8] * 3, batch_size=4), **EVERYTHING).make(3)
     large = batches(make_configuration(3, patch_voxels=[8] * 3, batch_size=8), **EVERYTHING).make(3)
     # half of a batch is forced, its second half: the first two samples of both are free
-    torch.testing.assert_close(small[0][:2], large[0][:2], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(small[0][:2], large[0][:2], rtol=0, atol=0)
     torch.testing.assert_close(small[1][:2], large[1][:2], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_parts_of_a_batch_are_the_batch_whoever_makes_them(dimensions: int) -> None:
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=5)
+    for step in range(4):
+        whole = batches(configuration, **EVERYTHING).make(step)
+        parts = [
+            batches(configuration, numbers=numbers, **EVERYTHING).make(step) for numbers in (range(2), range(2, 5))
+        ]
+        torch.testing.assert_close(torch.cat([part.image for part in parts]), whole.image, rtol=0, atol=0)
+        torch.testing.assert_close(torch.cat([part.target for part in parts]), whole.target, rtol=0, atol=0)
+        assert parts[0].origins + parts[1].origins == whole.origins
+
+
+def test_a_sample_says_where_it_comes_from() -> None:
+    of = samples()
+    configuration = make_configuration(3, patch_voxels=[4, 8, 8], batch_size=4, mirror_axes=[])
+    for batch in (batches(configuration, of).make(step) for step in range(3)):
+        for image, origin in zip(batch.image, batch.origins, strict=True):
+            assert origin.shape_zyx == (4, 8, 8)
+            start = np.array(origin.start_zyx)
+            low, high = np.maximum(start, 0), np.minimum(start + origin.shape_zyx, (10, 12, 14))
+            inside = tuple(slice(*ends) for ends in zip(low, high, strict=True))
+            there = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+            torch.testing.assert_close(image[0][there], of[int(origin.case)].image[0][inside], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("dimensions", "patch"), [(3, [6, 8, 4]), (2, [6, 4])])
+def test_smaller_patches_may_be_asked_for(dimensions: int, patch: list[int]) -> None:
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=3)
+    asked = batches(configuration, **EVERYTHING).make(1, patch)
+    planned = configuration.model_copy(update={"patch_voxels": patch})
+    wanted = batches(planned, **EVERYTHING).make(1)
+    assert asked.image.shape == (3, 1, *patch)
+    torch.testing.assert_close(asked.image, wanted.image, rtol=0, atol=0)
+    assert asked.origins == wanted.origins
+
+
+def test_the_previous_stage_comes_along() -> None:
+    of = [replace(sample, previous=sample.label + 3) for sample in samples()]
+    configuration = make_configuration(3, patch_voxels=[8, 8, 16], batch_size=4)
+    batch = batches(configuration, of, rotation_probability=0.5).make(0)
+    assert batch.previous is not None
+    inside = batch.previous >= 0
+    torch.testing.assert_close(batch.previous[inside], batch.target[inside] + 3, rtol=0, atol=0)
+    assert not batch.target[~inside].any()
+    assert batches(configuration).make(0).previous is None
 
 
 def test_batches_come_in_order_from_start_to_stop() -> None:
     maker = batches(make_configuration(2, patch_voxels=[8, 8]))
     found = list(maker.ahead(3, 6))
     assert [step for step, _ in found] == [3, 4, 5]
-    for step, (image, label, _) in found:
+    for step, (image, label, *_) in found:
         torch.testing.assert_close(image, maker.make(step)[0], rtol=0, atol=0)
         torch.testing.assert_close(label, maker.make(step)[1], rtol=0, atol=0)
 
@@ -95,7 +147,7 @@ def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask()
         normalization = [{"scheme": "zscore", "nonzero_only": nonzero_only}]
         configuration = make_configuration(3, patch_voxels=[4, 8, 8], normalization=normalization, mirror_axes=[])
         settings = {"noise_probability": 1.0, "noise_std": [0.1, 0.1]}
-        patch, target, _ = batches(configuration, [make_sample(image, label)], **settings).make(0)
+        patch, target, *_ = batches(configuration, [make_sample(image, label)], **settings).make(0)
         outside = patch[:, 0][target == 0]
         assert set(target.unique().tolist()) == {IGNORE, 0, 1}
         assert bool((outside == 0).any()) == nonzero_only
@@ -129,8 +181,3 @@ def test_a_batch_says_what_was_annotated_in_each_of_its_samples() -> None:
         assert wanted == ([[True, True]] * 3 if annotated is None else annotated.tolist())
         seen.add(sum(cases))
     assert len(seen) > 1
-
-
-def test_samples_stay_where_they_are_on_a_cpu() -> None:
-    of = samples()
-    assert to_device(of, CPU) == of

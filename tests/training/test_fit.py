@@ -1,5 +1,9 @@
 """The loop, on problems of seconds: it learns, repeats, resumes, and stops when it has gone wrong."""
 
+import os
+import resource
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +23,16 @@ from medseg.preprocessing.cache import Sample
 from medseg.progress import Progress, silent
 from medseg.schema import Plan
 from medseg.training import fit as fit_module
-from medseg.training.checkpoint import load_checkpoint
+from medseg.training.batches import Batch, Batches
+from medseg.training.checkpoint import CHECKPOINT, load_checkpoint, on_host
+from medseg.training.divergence import Diverged
 from medseg.training.fit import fit, seconds_per_step
 from medseg.training.log import read_log
-from medseg.training.trainer import Setup, Trainer, make_optimizer
+from medseg.training.optimizer import make_optimizer
+from medseg.training.schedule import extended
+from medseg.training.trainer import Setup, Trainer
 
 CPU = torch.device("cpu")
-CHECKPOINT = "checkpoint.pt"
 
 
 def blob_samples(shape: tuple[int, ...], count: int = 3) -> list[Sample]:
@@ -196,7 +203,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
 
     with pytest.raises(Cancelled):
         run(plan, samples, tmp_path / "b", 24, stop)
-    assert load_checkpoint(tmp_path / "b" / CHECKPOINT, CPU)["step"] == 19
+    assert load_checkpoint(tmp_path / "b" / CHECKPOINT)["step"] == 20
     resumed = run(plan, samples, tmp_path / "b", 24, resume=True)
     assert_same(undisturbed, resumed)
     logs = [[(one["step"], one["loss"]) for one in read_log(tmp_path / name / "log.jsonl")] for name in "ab"]
@@ -217,7 +224,7 @@ def test_a_finished_run_can_be_resumed_to_no_effect(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
     run(plan, samples, tmp_path, 3)
-    with pytest.raises(ModelError, match=r"belongs to a run of 3 steps, this one has 4"):
+    with pytest.raises(ModelError, match=r"The checkpoint of step 3 belongs to another run than that of 4 steps"):
         run(plan, samples, tmp_path, 4, resume=True)
     other = make_plan(2, {"network": network_values(2, 2), "patch_voxels": [32, 32]})
     with pytest.raises(ModelError, match="does not fit the plan"):
@@ -227,33 +234,213 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         run(plan, samples, tmp_path, 3, resume=True)
 
 
-def test_a_scan_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_starts_from_its_first_step(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
-    samples[0].image[:] = float("nan")
-    with pytest.raises(
-        MedsegError, match=r"The loss is nan after step \d+; the last good checkpoint is kept"
-    ) as caught:
-        run(plan, samples[:1], tmp_path, 20)
-    assert "training.learning_rate" in str(caught.value)
+    assert_same(run(plan, samples, tmp_path / "a", 3), run(plan, samples, tmp_path / "b", 3, resume=True))
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_scan_that_is_not_a_number_stops_the_run_and_is_named(tmp_path: Path, odd: float) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    samples[1].image[:] = odd
+    with pytest.raises(Diverged) as caught:
+        run(plan, samples, tmp_path, 20)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("The loss is nan after step ")
+    assert all(line.startswith("  1, patch of (1, 32, 32) voxels from (") for line in lines[1:-2])
+    assert all("its intensities are not all numbers" in line for line in lines[1:-2])
+    assert lines[-2:-1] == ["  There is no checkpoint yet."]
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def test_weights_that_are_no_longer_numbers_reach_no_checkpoint(
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_batch_that_is_not_a_number_does_not_harm_the_weights(tmp_path: Path, recipe: str) -> None:
+    plan, samples = plan_of(2, **RECIPES[recipe]), blob_samples((2, 32, 32))
+    setup = setup_of(plan, tmp_path, 10)
+    trainer, batches = (
+        Trainer(new_network(plan), setup),
+        Batches(samples, setup.configuration, plan.training, CPU),
+    )
+    batch = batches.make(0)
+    trainer.step(0, batch.image, batch.target)
+    before = on_host(trainer.state(1))
+    assert trainer.step(1, batch.image * float("nan"), batch.target).isnan()
+    after = trainer.state(1)
+    assert_same(before["network"], after["network"])
+    for number, values in before["optimizer"]["state"].items():
+        assert_same(values, after["optimizer"]["state"][number])
+    assert all(bool(value.isfinite().all()) for value in trainer.best.state_dict().values())
+
+
+def test_the_last_good_checkpoint_is_named_when_a_run_diverges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)
+    samples = blob_samples((2, 32, 32))
+
+    def spoil(event: Progress) -> None:
+        if event.done == 10:
+            for sample in samples:
+                sample.image[:] = float("nan")
+
+    kept = r"The last good checkpoint, of step \d+, is kept: .*checkpoint\.pt"
+    with pytest.raises(Diverged, match=r"The loss is nan after step 11\.\n(.*\n)+ *" + kept):
+        run(plan_of(2), samples, tmp_path, 30, spoil)
+
+
+def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
+    plan, samples = plan_of(2, optimizer="sgd", learning_rate=1e9, gradient_clip=1e9), blob_samples((2, 32, 32))
+    with pytest.raises(Diverged, match=r"The loss is (nan|inf|\d\.\d+e\+\d+) after step \d+") as caught:
+        run(plan, samples, tmp_path, 200)
+    assert "--resume --set training.learning_rate" in str(caught.value)
+
+
+def test_weights_that_are_no_longer_numbers_reach_no_checkpoint(tmp_path: Path) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    network = new_network(plan)
+
+    def spoil(event: Progress) -> None:
+        if event.done == 20:
+            network.get_parameter("heads.0.bias").data.fill_(float("nan"))
+
+    with pytest.raises(Diverged, match=r"The weights are no longer numbers after step 20"):
+        fit(network, samples, setup_of(plan, tmp_path, 20), no_validation, spoil)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_memory_that_runs_out_names_the_keys_to_lower(tmp_path: Path) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    folder = tmp_path / "main" / "fold_0"
+    network = new_network(plan)
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    network.register_forward_hook(fail)
+    with pytest.raises(MedsegError, match=r"not enough memory: CUDA out of memory") as caught:
+        fit(network, samples, setup_of(plan, folder, 5), no_validation, silent)
+    hint = caught.value.hint or ""
+    assert "configurations.main.batch_size (now 2)" in hint
+    assert "configurations.main.patch_voxels (now [32, 32])" in hint
+    assert "configurations.main.network.features (now [8, 16, 32, 64])" in hint
+    assert "--memory" in hint
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
-    run(plan, samples, tmp_path, 30)
-    kept = load_checkpoint(tmp_path / CHECKPOINT, CPU)
-    kept["step"] = 15  # between two looks at the loss
-    torch.save(kept, tmp_path / CHECKPOINT)
-    for sample in samples:
-        sample.image[:] = float("inf")
-    with pytest.raises(MedsegError, match=r"The weights are no longer numbers after step 16"):
-        run(plan, samples, tmp_path, 30, resume=True)
-    last = load_checkpoint(tmp_path / CHECKPOINT, CPU)
-    assert last["step"] == 15
-    assert all(bool(value.isfinite().all()) for value in last["network"].values())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Progress) -> None:
+        if event.done == 10:  # files may grow to half a checkpoint, as on a disk that fills up while one is written
+            size = (tmp_path / CHECKPOINT).stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+
+    try:
+        with pytest.raises(MedsegError, match=r"checkpoint\.pt could not be written") as caught:
+            run(plan, samples, tmp_path, 40, fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "Free some space" in str(caught.value)
+    assert 8 <= load_checkpoint(tmp_path / CHECKPOINT)["step"] <= 12
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [CHECKPOINT, "log.jsonl"]
+    assert_same(run(plan, samples, tmp_path, 40, resume=True), run(plan, samples, tmp_path / "undisturbed", 40))
+
+
+def test_a_batch_that_cannot_be_made_ends_the_run_and_keeps_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    made = Batches.make
+
+    def make(self: Batches, step: int, *others: Any) -> Batch:
+        if step == 13:
+            raise FileNotFoundError(2, "No such file or directory", "cache/toy/case.safetensors")
+        return made(self, step, *others)
+
+    monkeypatch.setattr(Batches, "make", make)
+    with pytest.raises(MedsegError, match=r"A batch could not be made: FileNotFoundError.*case\.safetensors"):
+        run(plan, samples, tmp_path, 20)
+    assert load_checkpoint(tmp_path / CHECKPOINT)["step"] == 13
+    monkeypatch.undo()
+    assert_same(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, number: signal.Signals) -> None:
+    plan, samples = plan_of(2, **RECIPES["averaged"]), blob_samples((2, 32, 32))
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    network = new_network(plan)
+    passes: list[int] = []
+
+    def interrupt(*_: Any) -> None:
+        passes.append(1)
+        if len(passes) == 7:
+            os.kill(os.getpid(), number)  # in the middle of the seventh step
+
+    network.register_forward_hook(interrupt)
+    with pytest.raises(MedsegError, match=r"Stopped after step 7; 13 of 20 steps are left") as caught:
+        fit(network, samples, setup_of(plan, tmp_path, 20), no_validation, silent)
+    assert "--resume" in str(caught.value)
+    assert load_checkpoint(tmp_path / CHECKPOINT)["step"] == 7
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert_same(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
+
+
+def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
+    plan, samples = plan_of(2, validations=2), blob_samples((2, 32, 32))
+    calls: list[int] = []
+
+    def validate(network: torch.nn.Module) -> dict[str, float | None]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return {"one": 0.5}
+
+    with pytest.raises(MedsegError, match="Stopped after step 10"):
+        fit(new_network(plan), samples, setup_of(plan, tmp_path, 20), validate, silent)
+    events: list[Progress] = []
+    fit(new_network(plan), samples, setup_of(plan, tmp_path, 20), validate, events.append, resume=True)
+    assert len(calls) == 2
+    assert [(one["kind"], one["step"]) for one in read_log(tmp_path / "log.jsonl")] == [
+        ("train", 10),
+        ("validation", 10),
+        ("train", 20),
+    ]
+    assert [event.done for event in events] == [10, 20]
+
+
+def test_time_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    plan, samples = plan_of(2), blob_samples((2, 32, 32))
+    began = time.monotonic() - 1000  # what a caller says who has read 1000 s from the checkpoint
+    fit(new_network(plan), samples, setup_of(plan, tmp_path, 10), no_validation, silent, began=began)
+    assert read_log(tmp_path / "log.jsonl")[0]["seconds"] > 1000
+    assert load_checkpoint(tmp_path / CHECKPOINT)["seconds"] > 1000
+
+
+def test_a_finished_run_goes_on_with_a_new_schedule(tmp_path: Path) -> None:
+    plan, samples = plan_of(2, **RECIPES["adamw"]), blob_samples((2, 32, 32))
+    run(plan, samples, tmp_path, 10)
+    setup = setup_of(plan, tmp_path, 30)
+    longer = replace(setup, legs=extended(setup_of(plan, tmp_path, 10).course, 20))
+    fit(new_network(plan), samples, longer, no_validation, silent, resume=True)
+    log = read_log(tmp_path / "log.jsonl")
+    assert [one["step"] for one in log] == [10, 20, 30]
+    fresh = setup_of(plan, tmp_path, 20)
+    rates = [fresh.learning_rate(9), fresh.learning_rate(19)]  # as those of a run of 20 steps
+    assert [one["learning_rate"] for one in log[1:]] == pytest.approx(rates)
+
+
+def test_settings_of_the_optimizer_are_the_plans_also_after_a_restart(tmp_path: Path) -> None:
+    samples = blob_samples((2, 32, 32))
+    setup = setup_of(plan_of(2, optimizer="sgd", momentum=0.5), tmp_path, 10)
+    trainer = Trainer(new_network(setup.plan), setup)
+    trainer.step(0, samples[0].image[:, :1].repeat(2, 1, 1, 1), samples[0].label[:1].repeat(2, 1, 1))
+    changed = setup_of(plan_of(2, optimizer="sgd", momentum=0.8, weight_decay=0.1), tmp_path, 10)
+    other = Trainer(new_network(changed.plan), changed)
+    assert other.restore(trainer.state(1)) == 1
+    assert other.optimizer.param_groups[0]["momentum"] == 0.8
+    assert other.optimizer.param_groups[0]["weight_decay"] == 0.1
 
 
 def test_progress_and_log_say_what_happens(tmp_path: Path) -> None:
@@ -266,15 +453,15 @@ def test_progress_and_log_say_what_happens(tmp_path: Path) -> None:
 
     events: list[Progress] = []
     fit(new_network(plan), blob_samples((2, 32, 32)), setup_of(plan, tmp_path, 25), validate, events.append)
-    assert [(event.stage, event.done, event.total) for event in events] == [("train", n, 25) for n in (10, 20, 25)]
-    assert [event.info["one"] for event in events] == [0.25] * 3  # the last validation was before each of them
+    assert [(event.stage, event.done, event.total) for event in events] == [("train", n, 25) for n in (0, 10, 20, 25)]
+    assert [event.info["one"] for event in events[1:]] == [0.25] * 3  # the last validation was before each of them
     assert events[-1].info["steps_per_second"] > 0
     log = read_log(tmp_path / "log.jsonl")
-    # 3 validations: after steps 9 and 18, and the last one, of the finished model, is the caller's
+    # 3 validations: after steps 9 and 17, and the last one, of the finished model, is the caller's
     assert [(one["kind"], one["step"]) for one in log] == [
         ("validation", 9),
         ("train", 10),
-        ("validation", 18),
+        ("validation", 17),
         ("train", 20),
         ("train", 25),
     ]

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from medseg.labels import IGNORE, Labels
+from medseg.training import voxel_sums
 from medseg.training.loss import Loss
 
 CLASSES = Labels(structures={"a": 1, "b": 2}, ignore=9)
@@ -235,3 +236,77 @@ def test_deep_supervision_of_partly_labelled_samples() -> None:
     )
     both = Loss(CLASSES, True, 1.0, 1.0, [[1, 1], [2, 2]])(outputs, target, annotated)
     torch.testing.assert_close(both, fine * 2 / 3 + coarse / 3)
+
+
+# --- chunks, layouts and memory ---
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven voxels or fewer at once, so that even these volumes are read in pieces."""
+    monkeypatch.setitem(voxel_sums._CHUNK, "cpu", 42)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+@pytest.mark.parametrize("partly", [None, *PARTLY])
+def test_gradients_by_finite_differences(partly: str | None, labels: Labels, batch_dice: bool) -> None:
+    logits, target = draw(labels, (3, 5), ignored=True)
+    annotated = None if partly is None else torch.tensor(PARTLY[partly])
+    loss = Loss(labels, batch_dice, 0.7, 1.3, [[1, 1], [1, 2]])
+    outputs = [(part / 3).double().requires_grad_() for part in (logits, logits[..., ::2][..., :2].clone())]
+    assert torch.autograd.gradcheck(lambda *outputs: loss(outputs, target, annotated), outputs)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_in_chunks_the_same_within_a_millionth(labels: Labels) -> None:
+    logits, target = draw(labels, (6, 7, 8), ignored=True)
+    logits.requires_grad_()
+    cross_entropy, dice = naive(logits, target, labels, False)
+    mine = value_and_gradient(Loss(labels, False, 1.0, 1.0, [[1, 1, 1]])([logits], target), [logits])
+    for one, other in zip(mine, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+LAYOUTS = {
+    "channels last": lambda logits: logits.contiguous(memory_format=torch.channels_last_3d),
+    "axes swapped": lambda logits: logits.transpose(2, 4).contiguous().transpose(2, 4),
+    "a part of a larger one": lambda logits: functional.pad(logits, [1, 1])[..., 1:-1],
+    "one value for all": lambda logits: logits[:, :, :1, :1, :1].expand_as(logits),
+}
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_of_the_logits(layout: str, labels: Labels) -> None:
+    logits, target = draw(labels, (3, 4, 5), ignored=True)
+    odd = LAYOUTS[layout](logits)
+    loss = Loss(labels, False, 1.0, 1.0, [[1, 1, 1]])
+    answers = []
+    for one in (odd, odd.clone(memory_format=torch.contiguous_format)):
+        leaf = one.detach().requires_grad_()
+        answers.append(value_and_gradient(loss([leaf], target), [leaf]))
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_nothing_of_the_size_of_the_logits_is_kept_but_themselves(labels: Labels) -> None:
+    logits, target = draw(labels, (16, 16), ignored=False)
+    rough = logits.bfloat16().requires_grad_()
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = Loss(labels, True, 1.0, 1.0, [[1, 1]])([rough], target)
+    large = [tensor for tensor in kept.values() if tensor.numel() >= target.numel()]
+    assert {tensor.data_ptr() for tensor in large} == {rough.data_ptr(), target.data_ptr()}
+    loss.backward()
+    assert rough.grad is not None
+    assert rough.grad.dtype == torch.bfloat16

@@ -218,9 +218,9 @@ def test_angles_are_even_within_their_limits_about_each_axis() -> None:
     for matrix in matrices:
         assert matrix is not None
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
-        # Rz(a) @ Ry(b) @ Rx(c) with axes z, y, x: b from its sine, the others from two ratios
-        b = np.arcsin(-matrix[0, 2])
-        angles.append([np.arctan2(-matrix[1, 2], matrix[2, 2]), b, np.arctan2(-matrix[0, 1], matrix[0, 0])])
+        # Rx(c) @ Ry(b) @ Rz(a) with axes z, y, x: b from its sine, the others from two ratios
+        b = np.arcsin(matrix[2, 0])
+        angles.append([np.arctan2(matrix[2, 1], matrix[2, 2]), b, np.arctan2(matrix[1, 0], matrix[0, 0])])
     for values, limit in zip(np.degrees(angles).T, (10, 20, 30), strict=True):
         assert stats.kstest(values, stats.uniform(-limit, 2 * limit).cdf).pvalue > UNLIKELY
 
@@ -265,3 +265,21 @@ def test_quarter_turns_by_hand() -> None:
     steps = [rotation([0.0, degrees, 0.0]) for degrees in (0.0, 90.0, 180.0)]
     for before, after in pairwise(steps):
         np.testing.assert_allclose(after, before @ rotation([0.0, 90.0, 0.0]), atol=1e-12)
+
+
+# --- mirroring ---
+
+
+@pytest.mark.parametrize(
+    ("configuration", "axes"),
+    [
+        (make_configuration(3, mirror_axes=[0, 2]), [True, False, True]),
+        (make_configuration(3, mirror_axes=[]), [False, False, False]),
+        (make_configuration(2, mirror_axes=[0]), [False, True, False]),
+        (make_configuration(2), [False, True, True]),
+    ],
+)
+def test_each_axis_is_mirrored_half_of_the_time(configuration: Configuration, axes: list[bool]) -> None:
+    found = [draw.mirrored for draw in draws([empty_sample((8, 20, 20))], configuration)]
+    wanted = [tuple(bool(number >> axis & 1) for axis in range(3)) for number in range(8)]
+    assert_even(found, [flips for flips in wanted if not any(np.array(flips) & ~np.array(axes))])

@@ -1,0 +1,62 @@
+"""`medseg verify`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.display import console, progress_display, show_note
+from medseg.cli.records import emit, record_result
+
+_MOST_SHOWN = 40
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Folder of answers, of scores, or of a run.", metavar="OUT")],
+    source: Annotated[
+        list[Path] | None,
+        typer.Option(help="Where the scans or references lie: their hashes are compared too; repeatable."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="The model's folder or file: its weights are compared too.")
+    ] = None,
+) -> None:
+    """Compare files with manifest.json beside them: which changed, are missing, or are new.
+
+    [bold]Examples[/]
+
+    medseg verify out/
+
+    medseg verify out/ --source scans/ --model liver.medseg
+
+    medseg verify runs/liver/3d_fullres
+
+    [bold]Exit code[/]: 0 all is as it was, 1 something changed, is missing or new, 2 there is no manifest.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from medseg.commands.verify import verify
+
+    with progress_display() as show:
+        found = verify(folder, source or [], model, show)
+    for one in found.changes:
+        emit("file", state=one.state, role=one.role, command=one.command or None, file=one.file)
+    if found.changes:
+        table = Table("state", "file", "is", box=None, pad_edge=False, header_style="bold")
+        for one in found.changes[:_MOST_SHOWN]:
+            role = f"{one.role} of {one.command}" if one.command else "in no manifest"
+            table.add_row(f"[bold red]{one.state}[/]", escape(one.file), role)
+        if len(found.changes) > _MOST_SHOWN:
+            table.add_row("...", f"and {len(found.changes) - _MOST_SHOWN} more", "")
+        console.print(table)
+    for note in found.notes:
+        show_note(note)
+    states = Counter(one.state for one in found.files)
+    counts = {state: states[state] for state in ("same", "changed", "missing", "new", "unreadable")}
+    record_result(**counts)
+    console.print(", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "same"))
+    raise typer.Exit(1 if found.changes else 0)

@@ -1,0 +1,168 @@
+"""A training run made ready: cases chosen and preprocessed, network made, everything but the number of steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medseg.case import Case
+from medseg.commands.train_options import TrainOptions
+from medseg.commands.training_run import Run
+from medseg.commands.validate import DiceProbe
+from medseg.commands.workspace import Workspace, plan_cases, splits_path
+from medseg.errors import DataError, PlanError
+from medseg.inference.memory import free_host_bytes
+from medseg.inference.predictor import Predictor
+from medseg.models.run import Model, NetworkFactory, make_network
+from medseg.models.start import Start, open_source, start_from
+from medseg.networks.canary import slow_convolution
+from medseg.networks.device import choose_device, choose_precision
+from medseg.planning.annotation import check_annotated, describe_annotation
+from medseg.planning.splits import make_splits, patient_leaks, read_splits
+from medseg.preprocessing.cache import Sample, load_samples
+from medseg.progress import Callback, Progress
+from medseg.training.ranks import ALONE, Ranks
+from medseg.training.resident import place as place_samples
+from medseg.training.schedule import legs_from
+from medseg.training.trainer import Setup
+
+SPLIT = "split.json"
+"""Ids of a run's training and validation cases, so that it goes on with them whatever becomes of the folds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to start: everything but the number of steps."""
+
+    run: Run
+    setup: Setup
+    network: torch.nn.Module
+    samples: list[Sample]
+    held_out: list[Sample]
+    split: dict[str, list[str]]
+    probe: DiceProbe
+    notes: list[str]
+    failed: dict[str, str]
+    start: Start | None = None
+
+    def predictor(self, network: torch.nn.Module) -> Predictor:
+        """What a network predicts with, in this run's configuration."""
+        folder = self.setup.folder
+        fold = folder.name.removeprefix("fold_")
+        return Predictor(
+            Model(self.setup.plan, folder.parent.name, (fold,), (network,), folder.parent), self.setup.device
+        )
+
+
+def prepare(
+    run: Run,
+    place: Workspace,
+    options: TrainOptions,
+    callback: Callback,
+    factory: NetworkFactory | None,
+    ranks: Ranks = ALONE,
+) -> Job:
+    """Choose the cases, preprocess them, and make the network.
+
+    Args:
+        ranks: this process among those that train together; the first one preprocesses.
+
+    Raises:
+        MedsegError: the data or the request is not valid.
+    """
+    plan, configuration = run.plan, run.plan.configuration(run.configuration)
+    cases = plan_cases(run.plan_path, place.data_folder(plan, options.data), plan)
+    training, validation, notes = _fold_cases(run, cases)
+    check_annotated(training, plan.labels)
+    notes = [*run.notes, *notes, *describe_annotation(training, plan.labels)]
+    device = choose_device(options.device)
+    ranks.numbers(configuration.batch_size)  # too many processes are too many before hours of preprocessing, too
+    torch.manual_seed(plan.training.seed)
+    network = make_network(plan, configuration, factory).to(device)
+    start = _start(network, run, place, options, callback)
+    notes = [*notes, *(start.notes if start else ())]
+    with ranks.first_before():
+        every, failed = load_samples([*training, *validation], plan, configuration, place.cache / plan.name, callback)
+    ids = {case.id for case in training}
+    mine = [sample for sample in every if sample.case.id in ids]
+    samples, where = place_samples(mine, device, free_host_bytes())
+    notes = [*notes, where]
+    if not samples:
+        raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
+    held_out = [sample for sample in every if sample.case.id not in ids]
+    if not held_out:
+        notes = [*notes, "no case is kept apart, so the Dice shown while training is that of training cases"]
+    probe = DiceProbe(plan, configuration, device, held_out or samples)
+    precision = choose_precision(plan.training.precision, device)
+    slow = slow_convolution(device, precision, configuration.dimensions)
+    notes = [*notes, *([slow] if slow else ())]
+    steps = int(run.record.get("steps") or options.steps or plan.training.steps)
+    legs = legs_from(run.record.get("schedule", ()))
+    setup = Setup(plan, configuration, steps, device, precision, run.folder, legs, ranks)
+    split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
+    return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start)
+
+
+def _start(
+    network: torch.nn.Module, run: Run, place: Workspace, options: TrainOptions, callback: Callback
+) -> Start | None:
+    """What was taken over from the model that the run is to start from; shown before hours are spent on it."""
+    init = options.init
+    if options.goes_on and run.step == 0:  # there is no checkpoint yet that holds what was taken over
+        init = (run.record.get("init") or {}).get("asked")
+    if init is None:
+        return None
+    source = open_source(place.model_path(init, option="--init"))
+    start = start_from(network, run.plan, run.plan.configuration(run.configuration), source, run.fold)
+    callback(Progress("start", 1, 1, {"start": start}))
+    return start
+
+
+def _fold_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:
+    """Training and validation cases of a fold, and what is odd about it; for `all`, every case and none."""
+    labelled = [case for case in cases if case.label is not None]
+    by_id = {case.id: case for case in labelled}
+    if run.record and (run.folder / SPLIT).exists():
+        return _as_begun(run.folder / SPLIT, by_id)
+    if run.fold == "all":
+        return labelled, [], []
+    notes = []
+    if splits_path(run.plan_path).exists():
+        folds = read_splits(splits_path(run.plan_path), labelled)
+    else:
+        folds, why = make_splits(labelled, {})
+        notes = [why]
+    if int(run.fold) >= len(folds):
+        there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
+        raise PlanError(f"There is no fold {run.fold}; {there}.")
+    chosen = folds[int(run.fold)]
+    training, validation = ([by_id[one] for one in chosen[side]] for side in ("train", "val"))
+    unused = len(by_id) - len(training) - len(validation)
+    if unused:
+        notes.append(f"{unused} cases of the table are in no part of this fold; `medseg plan --force` makes folds anew")
+    return training, validation, [*notes, *patient_leaks([chosen], labelled)]
+
+
+def _as_begun(path: Path, by_id: dict[str, Case]) -> tuple[list[Case], list[Case], list[str]]:
+    """The cases that a run began with.
+
+    Raises:
+        DataError: some of them are no longer in the table of cases.
+    """
+    split = json.loads(path.read_text(encoding="utf-8"))
+    gone = [one for side in ("train", "val") for one in split[side] if one not in by_id]
+    if gone:
+        raise DataError(
+            f"{len(gone)} cases that the run began with are no longer in the data set: {_some(gone)}.",
+            "Put them back to go on, or delete the run's folder to train anew.",
+        )
+    training, validation = ([by_id[one] for one in split[side]] for side in ("train", "val"))
+    return training, validation, []
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,140 @@
+"""Which training run is meant, and what there is of it: a new one, one that was interrupted, or a finished one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medseg.commands.plan_changes import Change, check_changes, differences, differs_note
+from medseg.commands.train_options import TrainOptions, check_options
+from medseg.commands.workspace import Workspace
+from medseg.delivery.manifest import NAME as MANIFEST
+from medseg.errors import ModelError, PlanError
+from medseg.files import content_hash
+from medseg.models.run import PLAN, WEIGHTS, read_record
+from medseg.plan_file import load_plan
+from medseg.planning.recipe import load_plan_to_train
+from medseg.schema import Plan
+from medseg.training.checkpoint import CHECKPOINT, load_checkpoint
+from medseg.training.log import LOG, read_log
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, begun or not.
+
+    Attributes:
+        plan_path: of the plan in the workspace.
+        plan: what is trained by: of a run that goes on its own copy, with what is to change from here on.
+        record: what an earlier process noted; empty for a new run.
+        step: of the last checkpoint; 0 if there is none.
+        seconds: wall-clock time that it has used.
+        changes: of the plan, from here on.
+    """
+
+    plan_path: Path
+    plan: Plan
+    configuration: str
+    fold: str
+    folder: Path
+    record: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    seconds: float = 0.0
+    changes: list[Change] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it is left to do; the manifest is what a run writes last."""
+        return bool(self.record.get("finished")) and (self.folder / MANIFEST).exists()
+
+
+def open_run(choice: str | Path | None, place: Workspace, options: TrainOptions) -> Run:
+    """The run that is meant.
+
+    Raises:
+        MedsegError: the plan, the request, or what there is of the run already stands against it.
+    """
+    check_options(options)
+    plan_path = place.plan_path(choice)
+    plan = load_plan_to_train(plan_path, [] if options.goes_on else options.overrides, options.recipe)
+    name = _configuration_name(plan, options.configuration)
+    fold = _fold_name(options.fold)
+    folder = place.runs / plan.name / name / f"fold_{fold}"
+    if not options.goes_on:
+        _check_new(folder)
+        return Run(plan_path, plan, name, fold, folder)
+    run = _earlier(Run(plan_path, plan, name, fold, folder), options)
+    if options.extend is not None and not run.finished:
+        raise ModelError(
+            f"The run in {folder} is not finished: --extend trains a finished one further.", "Go on with --resume."
+        )
+    return run
+
+
+def _earlier(asked: Run, options: TrainOptions) -> Run:
+    """The run as it was left, with its own plan."""
+    folder = asked.folder
+    record = read_record(folder)
+    if not record or not (folder / PLAN).exists():
+        there = sorted(str(path.parent) for path in folder.parent.parent.glob(f"*/fold_*/{PLAN}"))
+        raise ModelError(
+            f"There is no run in {folder} to go on with{'; there are ' + ', '.join(there) if there else ''}.",
+            "Leave --resume out to start anew." if options.resume else "`medseg train` makes one.",
+        )
+    own = load_plan(folder / PLAN)
+    plan = load_plan(folder / PLAN, options.overrides)
+    changes = differences(own, plan, asked.configuration)
+    check_changes(changes, asked.configuration)
+    step, seconds = _progress(folder, int(record.get("steps", 0)))
+    notes = []
+    if record.get("plan_hash") != content_hash(asked.plan_path):
+        notes = differs_note(asked.plan_path, own, asked.configuration, record)
+    if step == 0:
+        notes.append("there was no checkpoint yet: the run starts from its first step")
+    return Run(asked.plan_path, plan, asked.configuration, asked.fold, folder, record, step, seconds, changes, notes)
+
+
+def _progress(folder: Path, steps: int) -> tuple[int, float]:
+    """Step of the last checkpoint and seconds that the run has used, those after the checkpoint included."""
+    logged = max((float(record.get("seconds", 0)) for record in read_log(folder / LOG)), default=0.0)
+    if not (folder / CHECKPOINT).exists():
+        if (folder / WEIGHTS).exists():
+            raise ModelError(f"{folder} has weights of {steps} steps, but no {CHECKPOINT} to go on from.")
+        return 0, logged
+    state = load_checkpoint(folder / CHECKPOINT, peek=True)
+    return int(state.get("step", 0)), max(logged, float(state.get("seconds", 0)))
+
+
+def _check_new(folder: Path) -> None:
+    if (folder / WEIGHTS).exists():
+        raise ModelError(
+            f"{folder} holds a trained model already.",
+            "--extend 2x trains it further. Move or delete it to train anew; nothing is overwritten.",
+        )
+    if (folder / CHECKPOINT).exists():
+        raise ModelError(
+            f"{folder} holds a run that was interrupted.", "Go on with --resume, or delete the folder to start anew."
+        )
+
+
+def _configuration_name(plan: Plan, chosen: str | None) -> str:
+    name = chosen or plan.default_configuration
+    if name not in plan.configurations:
+        raise PlanError(
+            f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
+        )
+    if plan.configuration(name).previous_stage:
+        raise PlanError(
+            f"{name} is the second stage of a cascade, which this version cannot train yet.", "Choose 3d_fullres."
+        )
+    return name
+
+
+def _fold_name(fold: str) -> str:
+    """`all`, or a number without leading zeros."""
+    if fold != "all" and not re.fullmatch(r"[0-9]+", fold):
+        raise PlanError(f"There is no fold {fold!r}; a fold is a number from 0 on, or all.")
+    return fold if fold == "all" else str(int(fold))

@@ -1,0 +1,179 @@
+"""Pixels of one slice, as they are meant: stored bits, then the modality's transformation, padding told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import DataError, MedsegError
+from medseg.io.dicom import values
+from medseg.io.dicom.dataset import quiet, read_dataset
+from medseg.io.dicom.files import File
+from medseg.io.dicom.packing import missing_decoder
+from medseg.io.dicom.series import Slice
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
+"""Modalities whose values are no quantity: MONOCHROME1 ones are inverted, so that the same tissue is bright in all."""
+_MOST_PIXELS = 1 << 31
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The pixels of a slice.
+
+    Attributes:
+        array: (y, x); integers where the transformation keeps them whole, else float32.
+        padding: where pixels are padding and no measurement; None where there is none.
+        done: what was done to the stored values, by name, for the record.
+    """
+
+    array: NDArray
+    padding: NDArray[np.bool_] | None
+    done: dict[str, Any]
+
+
+def read_planes(file: File, slices: Sequence[Slice]) -> list[Plane]:
+    """The pixels of some slices of one file, which is opened once.
+
+    Raises:
+        DataError: naming the file: its pixels are absent, damaged or cut off, or no decoder is installed.
+    """
+    syntax = slices[0].transfer_syntax
+    missing = missing_decoder(syntax)
+    if missing is not None:
+        raise DataError(f"{file.name}: {missing}.", kind="no decoder")
+    found = read_dataset(file, pixels=True)
+    with quiet():
+        try:
+            return [_plane(found, one) for one in slices]
+        except MedsegError:
+            raise
+        except MemoryError:
+            raise DataError(f"{file.name} needs more memory than there is.", "Close other programs.") from None
+        except Exception as error:  # decoders raise a dozen unrelated types
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DataError(
+                f"The pixels of {file.name} cannot be read: {reason}.",
+                "The file is damaged or was cut off: copy or send it again.",
+                "damaged",
+            ) from None
+
+
+def _plane(found: Dataset, one: Slice) -> Plane:
+    stored = _stored(found, one)
+    done: dict[str, Any] = {}
+    padding = _padding(found, stored)
+    array = _meant(found, one, _inverted(found, stored, done), done)
+    return Plane(array, padding, done)
+
+
+def _stored(found: Dataset, one: Slice) -> NDArray:
+    """Stored values (y, x), without bits that are not the image's."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if one.rows * one.columns > _MOST_PIXELS:
+        raise DataError(f"{one.name} declares {one.rows} x {one.columns} pixels: it is damaged.", kind="damaged")
+    keyword = next((name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in found), None)
+    if keyword is None:
+        raise DataError(f"{one.file.name} holds no pixels.", "It was cut off, or is a header only.", "damaged")
+    syntax = UID(one.transfer_syntax) if one.transfer_syntax else None
+    if syntax is None:
+        implicit, little = found.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        found.file_meta.TransferSyntaxUID = syntax
+    decoder = get_decoder(syntax)
+    options: Any = {"raw": True, "correct_unused_bits": False}
+    decoded, _ = decoder.as_array(found, index=one.frame or 0, **options)
+    array = np.squeeze(np.asarray(decoded))
+    if array.shape != (one.rows, one.columns):
+        array = array.reshape(one.rows, one.columns)
+    return array if keyword != "PixelData" else _own_bits(array, found, packed=syntax.is_encapsulated)
+
+
+def _own_bits(array: NDArray, found: Dataset, packed: bool) -> NDArray:
+    """Integers of which only `BitsStored` bits up to `HighBit` count; the lowest ones, where pixels are packed."""
+    width = array.dtype.itemsize * 8
+    stored = values.whole(found, "BitsStored") or width
+    high = values.whole(found, "HighBit")
+    high = stored - 1 if high is None or packed else high
+    signed = bool(values.whole(found, "PixelRepresentation"))
+    if not 0 < stored <= width or not stored - 1 <= high < width:
+        raise DataError(f"{stored} bits up to bit {high} do not fit into {width} bits", kind="damaged")
+    kind = np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False).view(kind)
+    if stored == width:
+        return array
+    return (array << (width - 1 - high)) >> (width - stored)
+
+
+def _padding(found: Dataset, stored: NDArray) -> NDArray[np.bool_] | None:
+    """Pixels that hold PixelPaddingValue, or lie between it and PixelPaddingRangeLimit (PS3.3, C.7.5.1.1.2)."""
+    value = _padding_number(found, "PixelPaddingValue", stored)
+    if value is None:
+        return None
+    limit = _padding_number(found, "PixelPaddingRangeLimit", stored)
+    low, high = (value, value) if limit is None else (min(value, limit), max(value, limit))
+    padding = (stored >= low) & (stored <= high)
+    return padding if padding.any() else None
+
+
+def _padding_number(found: Dataset, keyword: str, stored: NDArray) -> int | None:
+    """A padding value in the type of the pixels: writers confuse its sign (63536 for -2000)."""
+    value = values.number(found, keyword)
+    if value is None or stored.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(stored.dtype)
+    bits = limits.bits
+    if value > limits.max and stored.dtype.kind == "i":
+        value -= 1 << bits
+    if value < 0 and stored.dtype.kind == "u":
+        value += 1 << bits
+    return int(value)
+
+
+def _inverted(found: Dataset, stored: NDArray, done: dict[str, Any]) -> NDArray:
+    if values.text(found, "PhotometricInterpretation").upper() != "MONOCHROME1":
+        return stored
+    if values.text(found, "Modality") not in PROJECTIONS or stored.dtype.kind not in "iu":
+        done["MONOCHROME1"] = "values as stored"
+        return stored
+    done["MONOCHROME1"] = "inverted"
+    bits = values.whole(found, "BitsStored") or stored.dtype.itemsize * 8
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if stored.dtype.kind == "i" else (0, (1 << bits) - 1)
+    return (low + high - stored.astype(np.int64)).astype(stored.dtype)
+
+
+def _meant(found: Dataset, one: Slice, stored: NDArray, done: dict[str, Any]) -> NDArray:
+    """Values after the modality LUT, which is a table or a line; whole numbers stay integers."""
+    table = values.items(found, "ModalityLUTSequence")
+    if table:
+        from pydicom.pixels import apply_modality_lut
+
+        done["modality LUT"] = True
+        return np.asarray(apply_modality_lut(stored, found))
+    slope, intercept = one.rescale
+    if (slope, intercept) == (1.0, 0.0):
+        return stored
+    if slope == 0:
+        raise DataError(f"{one.name} has a rescale slope of 0: all its values would be the same.", kind="damaged")
+    if stored.dtype.kind in "iu" and slope == int(slope) and intercept == int(intercept):
+        return _narrow(stored.astype(np.int64) * int(slope) + int(intercept))
+    meant = stored.astype(np.float64) * slope + intercept
+    return meant if np.abs(meant).max() > np.finfo(np.float32).max else meant.astype(np.float32)
+
+
+def _narrow(array: NDArray) -> NDArray:
+    """Integers in the smallest signed type of at least 16 bits that holds them."""
+    low, high = int(array.min()), int(array.max())
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return array.astype(kind)
+    return array

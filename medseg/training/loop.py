@@ -1,0 +1,151 @@
+"""What the training loop does beside making steps: log, show, validate, and keep the state; and what it remembers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from medseg.errors import MedsegError
+from medseg.networks.device import memory_errors
+from medseg.preprocessing.cache import Sample
+from medseg.progress import Callback, Progress, silent
+from medseg.training.batches import Batch, Batches
+from medseg.training.checkpoint import CHECKPOINT, Checkpoints, load_checkpoint
+from medseg.training.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
+from medseg.training.log import LOG, Log
+from medseg.training.schedule import validation_due
+from medseg.training.trainer import Setup, Trainer
+
+_OWN_STATE = ("scores", "best_dice", "first_loss")
+
+Validate = Callable[[torch.nn.Module], dict[str, float | None]]
+
+
+class Loop:
+    """What the loop does beside making steps, and what it has to remember for that."""
+
+    def __init__(
+        self, network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, callback: Callback, began: float
+    ) -> None:
+        self.setup = setup
+        self.callback = callback if setup.ranks.first else silent
+        self.began = began
+        self.trainer = Trainer(network, setup)
+        numbers = setup.ranks.numbers(setup.configuration.batch_size)
+        self.batches = Batches(samples, setup.configuration, setup.plan.training, setup.device, numbers)
+        self.checkpoints = Checkpoints(setup.folder / CHECKPOINT)
+        self.start = self.done = 0
+        self.whole = True
+        self.recent: list[torch.Tensor] = []
+        self.scores: dict[str, float | None] = {}
+        self.best_dice: float | None = None
+        self.first_loss: float | None = None
+
+    def begin(self, resume: bool) -> None:
+        """From the last checkpoint, or from nothing."""
+        if resume and self.checkpoints.path.exists():
+            state = load_checkpoint(self.checkpoints.path)
+            self.start = self.done = self.trainer.restore(state)
+            self.scores, self.best_dice, self.first_loss = (state[key] for key in _OWN_STATE)
+        else:
+            torch.manual_seed(self.setup.plan.training.seed)
+        keep = self.start if resume else None
+        self.log = Log(self.setup.folder / LOG, keep_to_step=keep, writes=self.setup.ranks.first)
+        self.looped = time.monotonic()
+        self.callback(Progress("train", self.done, self.setup.steps, dict(self.scores)))
+
+    def step(self, step: int, batch: Batch) -> None:
+        """Train on a batch; until it is done, the state is no whole one."""
+        self.whole = False
+        with memory_errors(less_memory(self.setup)):
+            self.recent.append(self.trainer.step(step, batch.image, batch.target, batch.annotated))
+        self.done, self.whole = step + 1, True
+
+    def report(self) -> None:
+        """Ask the device for the losses since the last time, and log and show their mean."""
+        losses = torch.stack(self.recent).tolist()
+        self.recent.clear()
+        loss = sum(losses) / len(losses)
+        if self.first_loss is None:
+            self.first_loss = losses[0]
+        if is_absurd(loss, self.first_loss):
+            raise self._diverged(losses)
+        rate = self.setup.learning_rate(self.done - 1)
+        now = time.monotonic()
+        self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=now - self.began)
+        speed = (self.done - self.start) / (now - self.looped)
+        figures = {"loss": loss, "steps_per_second": speed, **self.scores}
+        note = {} if self.trainer.note is None else {"note": self.trainer.note}
+        self.callback(Progress("train", self.done, self.setup.steps, figures | note))
+
+    def validation_is_missing(self) -> bool:
+        """Whether the run was interrupted in the validation that follows its last step."""
+        there = any(one["kind"] == "validation" and one["step"] == self.done for one in self.log.kept)
+        return not there and validation_due(self.setup.course, self.done, self.setup.plan.training.validations)
+
+    def validate(self, validate: Validate) -> None:
+        """Score whole volumes, and keep the state that was scored."""
+        self.scores = self.setup.ranks.shared(lambda: validate(self.trainer.best))
+        known = [dice for dice in self.scores.values() if dice is not None]
+        if known:
+            self.best_dice = max(sum(known) / len(known), self.best_dice or 0.0)
+        self.log.add("validation", self.done, dice=self.scores, seconds=time.monotonic() - self.began)
+        self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint, behind the training; the state is the same in every process, and one of them writes."""
+        if not self.setup.ranks.first:
+            return
+        if not self.trainer.finite():
+            raise diverged("weights are no longer numbers", self.done, self._kept())
+        state = {
+            **self.trainer.state(self.done),
+            "seconds": time.monotonic() - self.began,
+            **dict(zip(_OWN_STATE, (self.scores, self.best_dice, self.first_loss), strict=True)),
+        }
+        self.checkpoints.write(state)
+
+    def rescue(self, error: BaseException) -> None:
+        """Keep the last step where the state is whole; what ends the run is said by `error` in any case."""
+        if not self.whole or isinstance(error, Diverged) or self.done == 0:
+            return
+        try:
+            self.save()
+            self.checkpoints.wait()
+        except MedsegError:  # the disk is full: the checkpoint before is still there
+            pass
+
+    def close(self) -> None:
+        """End the thread that writes checkpoints, and close the log."""
+        self.checkpoints.close()
+        self.log.close()
+
+    def _diverged(self, losses: Sequence[float]) -> Diverged:
+        """What to say of losses of the last steps of which one is no number."""
+        worst = worst_step(losses)
+        step = self.done - len(losses) + worst
+        batches = self.batches
+        batch = Batches(batches.samples, batches.configuration, batches.training, batches.device).make(step)
+        found = culprits(batch, self.trainer.losses_one_by_one(batch))
+        return diverged(f"loss is {losses[worst]:.4g}", step + 1, self._kept(), describe(batch, found))
+
+    def _kept(self) -> str:
+        """Which checkpoint there is."""
+        self.checkpoints.wait()
+        path = self.checkpoints.path
+        if not path.exists():
+            return "There is no checkpoint yet."
+        return f"The last good checkpoint, of step {load_checkpoint(path, peek=True)['step']}, is kept: {path}"
+
+
+def less_memory(setup: Setup) -> str:
+    """What to lower where memory runs out, by key and present value."""
+    one = setup.configuration
+    key = f"configurations.{setup.folder.parent.name}"
+    return (
+        f"Lower {key}.batch_size (now {one.batch_size}) or {key}.patch_voxels (now {one.patch_voxels}), which "
+        f"`--resume --set KEY=VALUE` can too; or, for a new run, {key}.network.features (now {one.network.features}). "
+        "`medseg plan ... --memory 8GB --force` plans for less memory."
+    )

@@ -1,0 +1,41 @@
+"""Reports of volumes, as highdicom and dciodvfy read them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+
+import highdicom as hd
+import pydicom
+from dicom_answers import errors_of_dciodvfy, labels, meaning, written_series
+
+from medseg.delivery.dicom.write import object_paths, write_objects
+
+VOLUMES = {"kidney_left": 12.3456789, "liver": 1500.0, "spleen": 0.0}
+
+
+@pytest.mark.parametrize("labelmap", [False, True])
+def test_a_group_a_structure_with_its_volume_in_ml(tmp_path, labelmap):
+    volume = written_series(tmp_path / "series")
+    seg_path, path = object_paths(tmp_path, "case", ["seg", "report"])
+    write_objects(labels(), volume.series, meaning(labelmap=labelmap), [seg_path, path], VOLUMES)
+    errors = errors_of_dciodvfy(path)
+    if labelmap:  # a SOP class that the program may not know yet
+        errors = [line for line in errors if "Referenced SOP Class that is not segmentation" not in line]
+    assert errors == []
+    seg, report = pydicom.dcmread(seg_path), hd.sr.srread(path)
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    assert [group.tracking_identifier for group in groups] == list(VOLUMES)
+    described = {one.SegmentLabel: one for one in seg.SegmentSequence}
+    for group, (name, expected) in zip(groups, VOLUMES.items(), strict=True):
+        (measured,) = group.get_measurements()
+        assert (measured.name.meaning, measured.unit.value) == ("Volume", "mL")
+        assert measured.value == pytest.approx(expected, rel=1e-5)
+        reference = group.referenced_segment[0].ReferencedSOPSequence[0]
+        assert reference.ReferencedSOPInstanceUID == seg.SOPInstanceUID
+        assert reference.ReferencedSegmentNumber == described[name].SegmentNumber
+        assert group.tracking_uid == described[name].TrackingUID
+        assert group.finding_type.meaning == described[name].SegmentedPropertyTypeCodeSequence[0].CodeMeaning
+    (site,) = groups[0].finding_sites
+    assert (site.topographical_modifier, site.laterality.meaning) == (None, "Left")

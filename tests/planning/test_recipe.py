@@ -1,0 +1,55 @@
+"""The recipe nnunet is nnU-Net's, whatever the plan says, and the user's own settings come last."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import make_plan, make_training
+
+from medseg.errors import PlanError
+from medseg.plan_file import save_plan
+from medseg.planning.recipe import load_plan_to_train, with_nnunet_recipe
+
+NNUNET: dict[str, Any] = {
+    "steps": 250_000,
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "encoder_learning_rate": 1.0,
+    "momentum": 0.99,
+    "weight_decay": 3e-5,
+    "schedule": "poly",
+    "schedule_epoch_steps": 250,
+    "gradient_clip": 12.0,
+    "foreground_fraction": 0.33,
+    "deep_supervision": True,
+    "dice_weight": 1.0,
+    "cross_entropy_weight": 1.0,
+    "average_weights": 0.0,
+}
+
+
+def test_the_recipe_is_nnunets_and_nothing_of_the_plans_own_is_left() -> None:
+    odd = make_training(encoder_learning_rate=0.5, average_weights=0.9, seed=7, precision="bf16", dice_weight=3.0)
+    plan = with_nnunet_recipe(make_plan(training=odd.model_dump()))
+    values = plan.training.model_dump()
+    assert {key: values[key] for key in NNUNET} == NNUNET
+    assert (plan.training.seed, plan.training.precision) == (7, "bf16")
+    assert plan.training.augmentation.rotation_probability == 0.2
+    assert plan.training.augmentation.gamma_probability == 0.3
+
+
+def test_regions_with_an_ignore_label_are_added_up_as_in_nnunet() -> None:
+    regions = {"structures": {"one": [1, 2], "two": [2]}, "activation": "sigmoid", "region_values": [1, 2]}
+    assert with_nnunet_recipe(make_plan(labels=regions)).training.cross_entropy_weight == 1
+    assert with_nnunet_recipe(make_plan(labels={**regions, "ignore": 3})).training.cross_entropy_weight == 2
+
+
+def test_what_the_user_sets_comes_after_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
+    save_plan(make_plan(), path)
+    plan = load_plan_to_train(path, ["training.momentum=0.95"], "nnunet")
+    assert (plan.training.momentum, plan.training.optimizer) == (0.95, "sgd")
+    assert plan.reasons["training.optimizer"] == "nnU-Net's, by --recipe nnunet"
+    assert load_plan_to_train(path, [], None) == make_plan()
+    with pytest.raises(PlanError, match="no recipe 'nnUNet'"):
+        load_plan_to_train(path, [], "nnUNet")
