@@ -5,7 +5,8 @@
 Two loads: the preprocessed cases of a data set in its patch (hippocampus: 40x56x40, batch 9), and generated volumes of
 200^3 in patches of 128^3, batch 2. Both programs get the same volumes (nnU-Net's as its blosc2 files), one thread, and
 are timed in seconds of their processor time, so that other work on the machine matters little. nnU-Net's targets for
-deep supervision are part of its transforms; medseg's loss takes them by strides.
+deep supervision are part of its transforms; medseg's loss takes them by strides. Then what part of a training step on
+the data set the batch takes, with the networks of both presets.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from types import SimpleNamespace
 import numpy as np
 
 VOLUMES, SIZE = 3, 200
+MEASURED = 30
 
 
 def serve_medseg(folder: Path, load: dict):
@@ -162,8 +164,44 @@ def compare(folder: Path, nnunet: str, rounds: int) -> dict[str, object]:
     }
 
 
+def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]:
+    """Milliseconds of making a batch and of training on it, in turn, with all cores; means, as batches differ."""
+    import torch
+
+    from medseg.commands.plan import PlanOptions, plan
+    from medseg.commands.workspace import plan_cases
+    from medseg.models.model import make_network
+    from medseg.networks.device import choose_precision
+    from medseg.preprocessing.cache import load_samples
+    from medseg.training.batches import Batches
+    from medseg.training.trainer import Setup, Trainer
+
+    made = plan(data, place / preset, "set", PlanOptions(preset=preset))
+    configuration = made.plan.configuration("3d_fullres").model_copy(update={"batch_size": batch})
+    samples, _ = load_samples(plan_cases(made.path, data, made.plan), made.plan, configuration, place / "cache")
+    device = torch.device("cpu")
+    batches = Batches(samples, configuration, made.plan.training, device)
+    setup = Setup(made.plan, configuration, 1000, device, choose_precision("auto", device), place)
+    trainer = Trainer(make_network(made.plan, configuration), setup)
+    times: dict[str, list[float]] = {"batch": [], "step": []}
+    for step in range(MEASURED + 3):
+        began = time.perf_counter()
+        one = batches.make(step)
+        made_at = time.perf_counter()
+        trainer.step(step, one.image, one.target).item()
+        times["batch"].append(made_at - began)
+        times["step"].append(time.perf_counter() - made_at)
+    mean = {name: 1000 * statistics.mean(values[3:]) for name, values in times.items()}
+    return {
+        "preset": preset,
+        "batch": batch,
+        "ms": {name: round(value, 1) for name, value in mean.items()},
+        "share_of_a_step": round(mean["batch"] / (mean["batch"] + mean["step"]), 3),
+    }
+
+
 def main() -> None:
-    """One line of JSON for each load."""
+    """One line of JSON for each load, and one for each share of a training step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--nnunet", help="python of an environment with nnunetv2")
@@ -178,6 +216,8 @@ def main() -> None:
         write_set(arguments.data.resolve(), Path(folder), arguments.batch)
         for name in ("set", "large"):
             print(json.dumps(compare(Path(folder) / name, arguments.nnunet, arguments.rounds)), flush=True)
+        for preset, batch in (("cpu", 2), ("gpu", arguments.batch)):
+            print(json.dumps(share(arguments.data.resolve(), Path(folder), preset, batch)), flush=True)
 
 
 if __name__ == "__main__":

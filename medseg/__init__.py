@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from medseg.commands.check import CheckOptions, check
     from medseg.commands.data_options import DataOptions
     from medseg.commands.demo import demo
+    from medseg.commands.dicom import DicomOutOptions, dicom
+    from medseg.commands.dicom_objects import WriteOptions
     from medseg.commands.evaluate import EvaluateOptions, evaluate
     from medseg.commands.import_nnunet import ImportOptions, import_nnunet
     from medseg.commands.package import PackageOptions, package
@@ -41,6 +43,9 @@ _HOME = {
     "check": "commands.check",
     "CheckOptions": "commands.check",
     "demo": "commands.demo",
+    "dicom": "commands.dicom",
+    "DicomOutOptions": "commands.dicom",
+    "WriteOptions": "commands.dicom_objects",
     "evaluate": "commands.evaluate",
     "EvaluateOptions": "commands.evaluate",
     "report": "commands.report",

@@ -117,6 +117,16 @@ class Configuration(Section):
         z, y, x = (1,) * (3 - self.dimensions) + tuple(self.patch_voxels)
         return z, y, x
 
+    def small_patch_voxels(self, fraction: float) -> list[int]:
+        """The patch with each axis shortened to at most `fraction` of it, in steps that the network can halve.
+
+        A network that does not say what it can halve keeps its patch.
+        """
+        if not self.network.strides:
+            return self.patch_voxels
+        sizes = zip(self.patch_voxels, self.network.divisor, strict=True)
+        return [max(step, int(size * fraction) // step * step) for size, step in sizes]
+
     @model_validator(mode="after")
     def _patch_fits_network(self) -> Configuration:
         if len(self.spacing_mm) != self.dimensions:
@@ -152,8 +162,8 @@ class Plan(Section):
     """Everything that preprocessing, training and inference will do, with the reason for each decision.
 
     `reasons` maps dotted keys (`configurations.3d_fullres.patch_voxels`) to sentences; in the file they are
-    comments. `codes` says in coded words what structures are whose names do not (`delivery.dicom.codes`). `nnunet` keeps
-    what an nnU-Net plan said that has no meaning here, so that it can be turned back.
+    comments. `codes` says in coded words what structures are whose names do not (`delivery.dicom.codes`). `nnunet`
+    keeps what an nnU-Net plan said that has no meaning here, so that it can be turned back.
     """
 
     schema_version: int = SCHEMA_VERSION

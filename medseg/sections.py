@@ -171,7 +171,12 @@ class Data(Section):
 
 
 class Augmentation(Section):
-    """Probabilities and ranges of the random changes to a training patch."""
+    """Probabilities and ranges of the random changes to a training patch.
+
+    Attributes:
+        previous_operator_probability: in a cascade, the stage before's structures grow, shrink, are opened or closed.
+        previous_removal_probability: and parts of them vanish; see `training.previous`.
+    """
 
     rotation_probability: Fraction
     scaling_probability: Fraction
@@ -189,25 +194,31 @@ class Augmentation(Section):
     gamma_probability: Fraction
     gamma_inverted_probability: Fraction
     gamma_range: PositiveRange
+    previous_operator_probability: Fraction = 0.4
+    previous_removal_probability: Fraction = 0.2
 
 
 class Training(Section):
     """Optimizer, schedule, sampling and augmentation.
 
     Attributes:
+        small_patch_share: share of the schedule, from its start, with patches of `small_patch_fraction` along each axis
+            (in multiples that the network can halve).
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
         schedule_epoch_steps: the learning rate changes every so many steps; nnU-Net's epoch has 250.
         cuda_graph: on a CUDA device, record a step once and replay it.
     """
 
     steps: PositiveInt
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Literal["sgd", "adamw", "muon"]
     learning_rate: PositiveFloat
     encoder_learning_rate: Fraction = 1.0
     momentum: Fraction
     weight_decay: NonNegative
     schedule: Literal["poly", "one_cycle"]
     schedule_epoch_steps: PositiveInt = 1
+    small_patch_share: Fraction = 0.0
+    small_patch_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     gradient_clip: PositiveFloat
     foreground_fraction: Fraction
     deep_supervision: bool

@@ -25,6 +25,7 @@ from medseg.cli import (
     series,
     train,
     verify,
+    watch,
 )
 from medseg.cli.records import refusal, with_records
 from medseg.errors import MedsegError
@@ -44,6 +45,7 @@ app.command("labelme")(with_records("labelme", labelme.command))
 app.command("plan")(with_records("plan", plan.command))
 app.command("train")(with_records("train", train.command))
 app.command("predict", cls=predict.Command)(with_records("predict", predict.command))
+app.command("watch", cls=predict.Command)(with_records("watch", watch.command))
 app.command("evaluate")(with_records("evaluate", evaluate.command))
 app.command("dicom")(with_records("dicom", dicom.command))
 app.command("report")(with_records("report", report.command))

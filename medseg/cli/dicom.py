@@ -74,10 +74,10 @@ def command(
 
     [bold]Exit code[/]: 0 written, 2 nothing could be done.
     """
-    from medseg.commands.dicom import DicomOptions, dicom
+    from medseg.commands.dicom import DicomOutOptions, dicom
     from medseg.commands.dicom_objects import WriteOptions
 
-    options = DicomOptions(
+    options = DicomOutOptions(
         series,
         structures or (),
         WriteOptions(write.split(","), labelmap, codes, generic_codes),
@@ -89,6 +89,6 @@ def command(
     result = dicom(labels, source, output, options)
     record_result(files=result.files, volumes=result.volumes)
     for form, path in result.files.items():
-        console.print(f"{form}: {path}", markup=False)
+        console.print(f"{form}: {path}", markup=False, soft_wrap=True)
     volumes = ", ".join(f"{name} {volume:.4g} ml" for name, volume in result.volumes.items())
     console.print(f"of {result.series}; {volumes}", markup=False)

@@ -55,11 +55,11 @@ def progress_display() -> Iterator[Callback]:
 
         def show(event: Progress) -> None:
             _show_note(event, notes)
-            if event.stage not in tasks:
-                title = _TITLES.get(event.stage, event.stage)
-                tasks[event.stage] = bars.add_task(title, total=event.total, figures="")
+            title = _title(event)
+            if title not in tasks:
+                tasks[title] = bars.add_task(title, total=event.total, figures="")
             figures, done = _figures(event.info), _done(event)
-            bars.update(tasks[event.stage], completed=done, total=event.total, figures=figures)
+            bars.update(tasks[title], completed=done, total=event.total, figures=figures)
 
         yield show
 
@@ -74,9 +74,9 @@ class _PlainLines:
 
     def __call__(self, event: Progress) -> None:
         _show_note(event, self.notes)
-        now, done = time.monotonic(), _done(event)
-        if event.stage != self.stage:
-            self.stage, self.began, self.shown, self.first = event.stage, now, now, done
+        now, done, title = time.monotonic(), _done(event), _title(event)
+        if title != self.stage:
+            self.stage, self.began, self.shown, self.first = title, now, now, done
         finished = event.done == event.total
         if not finished and (done <= self.first or now - self.shown < _PLAIN_SECONDS):
             return
@@ -84,10 +84,15 @@ class _PlainLines:
         spent = now - self.began
         left = "" if finished else f", {duration(spent / (done - self.first) * (event.total - done))} left"
         figures = _figures(event.info)
-        title = _TITLES.get(event.stage, event.stage)
         console.print(
             f"{title}: {event.done}/{event.total} in {duration(spent)}{left}{'  ' + figures if figures else ''}"
         )
+
+
+def _title(event: Progress) -> str:
+    """What is done, and of which part of a command that does it several times."""
+    title, part = _TITLES.get(event.stage, event.stage), event.info.get("part")
+    return title if part is None else f"{title} {part}"
 
 
 def _done(event: Progress) -> float:

@@ -39,6 +39,14 @@ def command(
         str | None,
         typer.Option(help="Default configuration: 2d, 3d_fullres, 3d_lowres.", rich_help_panel=_RULES),
     ] = None,
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade",
+            help="Plan a low resolution and a cascade, also where the rules need none, as the default.",
+            rich_help_panel=_RULES,
+        ),
+    ] = False,
     normalization: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,6 +70,14 @@ def command(
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE for the plan; repeatable.", rich_help_panel=_RULES),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            help="What structures are in coded words, for DICOM answers, where their names do not say: a CSV, or "
+            "'Anterior=anterior hippocampus,...' with names of the table. docs/dicom.md has both.",
+            rich_help_panel=_RULES,
+        ),
     ] = None,
     images: options.Images = None,
     labels: options.LabelFiles = None,
@@ -138,6 +154,8 @@ def command(
         splits=splits,
         orientation=orientation,
         overrides=set_ or [],
+        codes=codes,
+        cascade=cascade,
         replace=force,
         strict=strict,
     )

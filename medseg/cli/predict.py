@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ from medseg.errors import MedsegError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.commands.predict import PredictResult
+    from medseg.commands.predict import PredictOptions, PredictResult
 
 _NNUNETS = {
     "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
@@ -202,28 +203,9 @@ def command(
     [bold]Exit code[/]: 0 all well, 1 some cases failed, 2 nothing could be done.
     """
     began = time.monotonic()
-    from medseg.commands.dicom_objects import WriteOptions
-    from medseg.commands.maps import Maps
-    from medseg.commands.predict import PredictOptions, predict
+    options = options_of(locals())
+    from medseg.commands.predict import predict
 
-    options = PredictOptions(
-        configuration=config,
-        folds=list(dict.fromkeys(fold.strip() for fold in folds.split(","))) if folds else None,
-        checkpoint=checkpoint,
-        fast=fast,
-        mirror=mirror,
-        channels=channels.split(",") if channels else None,
-        frame=frame,
-        series=series or [],
-        resample_tilt=resample_tilt,
-        allow_gaps=allow_gaps,
-        device=device,
-        keep_finished=keep,
-        maps=Maps(probabilities, entropy, spread),
-        write=WriteOptions(write.split(",") if write else (), labelmap, codes, generic_codes),
-        identify=identify,
-        overrides=set_ or [],
-    )
     try:
         with progress_display() as show:
             result = predict(source, output, model, workspace, options, show)
@@ -239,6 +221,34 @@ def command(
     console.print(_summary(result, output, time.monotonic() - began), markup=False)
     report_failures(result.failed, "cases failed")
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
+
+
+def options_of(asked: Mapping[str, Any]) -> PredictOptions:
+    """The options of a prediction from the arguments of `command`, by their names."""
+    from medseg.commands.dicom_objects import WriteOptions
+    from medseg.commands.maps import Maps
+    from medseg.commands.predict import PredictOptions
+
+    folds, channels = asked["folds"], asked["channels"]
+    forms = asked["write"].split(",") if asked["write"] else ()
+    return PredictOptions(
+        configuration=asked["config"],
+        folds=list(dict.fromkeys(fold.strip() for fold in folds.split(","))) if folds else None,
+        checkpoint=asked["checkpoint"],
+        fast=asked["fast"],
+        mirror=asked["mirror"],
+        channels=channels.split(",") if channels else None,
+        frame=asked["frame"],
+        series=asked["series"] or [],
+        resample_tilt=asked["resample_tilt"],
+        allow_gaps=asked["allow_gaps"],
+        device=asked["device"],
+        keep_finished=asked.get("keep", False),
+        maps=Maps(asked["probabilities"], asked["entropy"], asked["spread"]),
+        write=WriteOptions(forms, asked["labelmap"], asked["codes"], asked["generic_codes"]),
+        identify=asked["identify"],
+        overrides=asked["set_"] or [],
+    )
 
 
 def _record(result: PredictResult, output: Path, seconds: float) -> None:

@@ -78,7 +78,7 @@ def keep_to_budget(
         return setup
     during, final = validations
     during = during * (1 - progress(setup.course, step)) if setup.plan.training.validations > 1 else 0.0
-    per_step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS)
+    per_step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS, progress(setup.course, step))
     remaining = setup.ranks.first_says(ends - time.monotonic() - during - final)
     if left * per_step <= remaining:
         return setup

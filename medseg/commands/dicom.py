@@ -27,7 +27,7 @@ from medseg.sections import Reading
 
 
 @dataclass(frozen=True)
-class DicomOptions:
+class DicomOutOptions:
     """What may be asked when labels are turned into DICOM.
 
     Attributes:
@@ -50,7 +50,7 @@ class DicomOptions:
 
 
 @dataclass(frozen=True)
-class DicomResult:
+class DicomOutResult:
     """What was written.
 
     Attributes:
@@ -65,8 +65,8 @@ class DicomResult:
 
 
 def dicom(
-    labels: str | Path, source: str | Path, output: str | Path, options: DicomOptions | None = None
-) -> DicomResult:
+    labels: str | Path, source: str | Path, output: str | Path, options: DicomOutOptions | None = None
+) -> DicomOutResult:
     """Write a label file as DICOM objects that refer to a series.
 
     Args:
@@ -79,7 +79,7 @@ def dicom(
         PlanError: it is not known what the values mean, who made the labels, or which codes structures have.
         DataError: the series cannot be referred to, or the labels lie elsewhere.
     """
-    options, labels, source = options or DicomOptions(), Path(labels), Path(source)
+    options, labels, source = options or DicomOutOptions(), Path(labels), Path(source)
     forms = frozenset((options.write.wanted or {"seg"}) - {LABELS})
     if not forms:
         raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct or report.")
@@ -100,17 +100,16 @@ def _write(
     path: Path,
     source: Path,
     output: Path,
-    options: DicomOptions,
+    options: DicomOutOptions,
     meaning: Meaning,
     known: Labels,
     forms: frozenset[str],
-) -> DicomResult:
+) -> DicomOutResult:
     from medseg.delivery.dicom.source import check_source
-    from medseg.io.dicom import DicomOptions as Allowed
-    from medseg.io.dicom import find_series, parse_reference, read_volume, series_of
+    from medseg.io.dicom import DicomOptions, find_series, parse_reference, read_volume, series_of
     from medseg.io.dicom.pick import pick
 
-    allowed = Allowed(options.resample_tilt, options.allow_gaps)
+    allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
     reference = parse_reference(source)
     found = series_of(reference) if reference else pick(find_series(source), "labels", options.series, allowed).series
     check_source(found.slices, found.title)
@@ -122,10 +121,10 @@ def _write(
     paths = object_paths(output, split_suffix(path)[0] if not is_dicom(path) else path.stem, forms)
     write_objects(volume.to_source(answer.array[0]), found, meaning, paths, volumes)
     written = {kind: one for kind, suffix in SUFFIXES.items() for one in paths if one.name.endswith(suffix)}
-    return DicomResult(written, found.title, volumes)
+    return DicomOutResult(written, found.title, volumes)
 
 
-def _declared(path: Path, options: DicomOptions) -> Answers:
+def _declared(path: Path, options: DicomOutOptions) -> Answers:
     """What the values mean: as declared, else as labels.json beside the file says."""
     if options.structures:
         return Answers(declared_structures(options.structures))
@@ -138,7 +137,7 @@ def _declared(path: Path, options: DicomOptions) -> Answers:
     return known
 
 
-def _maker(path: Path, options: DicomOptions) -> Maker:
+def _maker(path: Path, options: DicomOutOptions) -> Maker:
     """Who made the labels: as the user says, else the run of `medseg predict` that recorded this very file."""
     if options.manual and options.algorithm:
         raise PlanError("--manual and --algorithm exclude each other.")

@@ -13,6 +13,7 @@ from medseg.commands.data_options import NOTHING_SAID, DataOptions, split_pair
 from medseg.commands.find_data import find_data
 from medseg.commands.label_options import annotated_from_values, settle_labels
 from medseg.commands.workspace import Workspace, cases_path, splits_path
+from medseg.delivery.dicom.codes import read_codes
 from medseg.errors import DataError, MedsegError, PlanError
 from medseg.io.dataset import DataSet
 from medseg.labels import Labels
@@ -47,6 +48,8 @@ class PlanOptions:
         splits: `grouped` or `nnunet`.
         orientation: `canonical` or `stored`.
         overrides: `dotted.key=value` strings for the plan.
+        codes: what structures are in coded words, see `delivery.dicom.codes.read_codes`.
+        cascade: plan a low resolution and a cascade, also where the rules need none, and train the cascade by default.
         replace: overwrite a plan of the same name.
         strict: make no plan of a data set in which the check finds anything.
     """
@@ -60,6 +63,8 @@ class PlanOptions:
     splits: str = "grouped"
     orientation: str = "canonical"
     overrides: list[str] = field(default_factory=list)
+    codes: str | None = None
+    cascade: bool = False
     replace: bool = False
     strict: bool = False
 
@@ -197,6 +202,8 @@ def _make(
     asked |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
     if options.splits != "grouped":
         asked["splits"] = options.splits
+    if options.cascade:
+        asked["cascade"] = True
     if options.default_configuration:
         asked["default_configuration"] = options.default_configuration
     request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=asked)
@@ -251,9 +258,15 @@ def _overridden(made: Plan, options: PlanOptions) -> Plan:
                 how = configuration["normalization"][made.data.channels.index(channel)]
                 how.update(scheme=scheme, nonzero_only=how["nonzero_only"] and scheme == "zscore")
                 reasons[f"configurations.{name}.normalization"] = f"{channel}: {scheme}, as asked for"
+    if options.cascade:
+        values["default_configuration"] = "3d_cascade_fullres"
+        reasons["default_configuration"] = "a cascade was asked for"
     if options.default_configuration:
         values["default_configuration"] = options.default_configuration
         reasons["default_configuration"] = "as asked for"
+    if options.codes:
+        values["codes"] = {name: one.model_dump(mode="json") for name, one in read_codes(options.codes).items()}
+        reasons["codes"] = "as asked for"
     for text in options.overrides:
         reasons[override(values, text)] = "as asked for"
     return validate_plan(values, reasons, f"the plan {made.name!r}")

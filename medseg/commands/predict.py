@@ -112,11 +112,28 @@ def predict(
     Raises:
         MedsegError: no model is meant, or there is nothing to segment. A single bad case does not raise.
     """
-    options, output, clock = options or PredictOptions(), Path(output), Clock()
-    predictors = _load(Workspace(Path(workspace)), model, options)
+    options, clock = options or PredictOptions(), Clock()
+    predictors = load_predictors(model, workspace, options)
+    return predict_with(predictors, source, output, options, callback, clock)
+
+
+def predict_with(
+    predictors: Sequence[Predictor],
+    source: str | Path,
+    output: str | Path,
+    options: PredictOptions,
+    callback: Callback = silent,
+    clock: Clock | None = None,
+) -> PredictResult:
+    """`predict` with a model that is loaded, once a device; `clock` runs from before it was loaded for this call.
+
+    Raises:
+        MedsegError: there is nothing to segment.
+    """
+    output, clock = Path(output), clock or Clock()
     loaded = predictors[0].model
     data = loaded.plan.data
-    cases, failed = find_scans(Path(source), data.channels, options.channels, _series_rules(data, options))
+    cases, failed = find_scans(Path(source), data.channels, options.channels, series_rules(data, options))
     _check_maps(predictors[0], options.maps)
     writer = _writer(predictors[0], options.write, cases)
     failed |= writer.refused
@@ -147,9 +164,13 @@ def predict(
     return result
 
 
-def _load(place: Workspace, model: str | Path | None, options: PredictOptions) -> list[Predictor]:
-    """The model, once a device."""
-    path = place.model_path(model, options.configuration)
+def load_predictors(model: str | Path | None, workspace: str | Path, options: PredictOptions) -> list[Predictor]:
+    """The model, once a device.
+
+    Raises:
+        MedsegError: none is meant, or it cannot be loaded.
+    """
+    path = Workspace(Path(workspace)).model_path(model, options.configuration)
     overrides = [*(fast_overrides() if options.fast else ()), *options.overrides]
     if options.mirror is not None:
         overrides.append(f"inference.mirror={str(options.mirror).lower()}")
@@ -169,7 +190,7 @@ def _load(place: Workspace, model: str | Path | None, options: PredictOptions) -
     ]
 
 
-def _series_rules(data: Data, options: PredictOptions) -> SeriesRules:
+def series_rules(data: Data, options: PredictOptions) -> SeriesRules:
     """How series of DICOM studies are chosen: as asked, else as the plan says."""
     rules = parse_rules(options.series, data.channels)[1] if options.series else tuple(data.series_rules)
     return SeriesRules(rules, options_of(data.reading))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medseg.io.dicom import Listing, Series, choose, find_series
+from medseg.io.dicom import Listing, Series, choose, find_series, parse_reference
 from medseg.progress import Callback, silent
 
 
@@ -34,13 +34,16 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
     """List the series of a folder, a zip, a DICOMDIR or a file, and what is left out.
 
     Args:
-        source: where to look.
+        source: where to look; or one series, FOLDER#KEY.
         rule: which of them to list; see `medseg.io.dicom.choose`.
         callback: progress; may raise `Cancelled`.
 
     Raises:
         DataError: there is nothing at `source`, a zip is damaged, the rule is none, or pydicom is not installed.
     """
+    reference = parse_reference(source)
+    if reference is not None:
+        source, rule = reference.container, rule or reference.key
     listing = find_series(source, callback)
     return SeriesResult(listing, tuple(choose(listing, rule)) if rule is not None else listing.series)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from medseg.commands.previous_folds import ASKED, as_asked, train_before
 from medseg.commands.provenance import Clock, training_inputs, write_run_manifest
 from medseg.commands.report import write_report
 from medseg.commands.train_options import Extension, TrainOptions
@@ -78,23 +79,32 @@ def _train(
     factory: NetworkFactory | None,
     ranks: Ranks,
 ) -> TrainResult:
+    options = as_asked(plan, place, options)
     started, clock = options.started or time.monotonic(), Clock()
+    options = replace(options, started=started)
     run = open_run(plan, place, options)
     if run.finished and not options.extend:
         return _nothing_left(run)
-    job = prepare(run, place, options, callback, factory, ranks)
+
+    def train_fold(own: TrainOptions, tell: Callback) -> None:
+        _train(plan, place, own, tell, factory, ranks)
+
+    before = train_before(run, place, options, callback, train_fold, ranks)
+    job = prepare(run, place, options, callback, factory, ranks, before)
     job, record = start_of(job, options, started, factory)
     setup, began = job.setup, started - run.seconds
     for note in job.notes:
         callback(Progress("train", run.step, setup.steps, {"note": note}))
     if not ranks.first:
         fit(job.network, job.samples, setup, job.probe, callback, options.goes_on, began)
+        ranks.wait()  # until the model is written: another run may follow that needs it
         return TrainResult(run.folder, record, None, job.notes, job.failed)
     with _disk_errors(run.folder):
         remove_half_written(run.folder)
         save_plan(setup.plan, run.folder / PLAN)
         write_json(run.folder / SPLIT, job.split)
         write_json(run.folder / RECORD, record)
+        (run.folder / ASKED).unlink(missing_ok=True)  # from here on the record says it
         cases = [sample.case for sample in (*job.samples, *job.held_out)]
         inputs = training_inputs(cases, place.data_folder(setup.plan, options.data))
         best = fit(job.network, job.samples, setup, job.probe, callback, options.goes_on, began)
@@ -104,6 +114,7 @@ def _train(
         record["finished"] = True
         write_json(run.folder / RECORD, record)
         write_run_manifest(run.folder, clock, inputs, record, setup.plan)
+    ranks.wait()
     failed = job.failed | (summary.failed if summary else {})
     return TrainResult(run.folder, record, summary, job.notes, failed)
 

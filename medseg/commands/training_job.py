@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from medseg.case import Case
+from medseg.commands.previous_answers import Before, answer_samples
 from medseg.commands.train_options import TrainOptions
 from medseg.commands.training_run import Run
 from medseg.commands.validate import DiceProbe
@@ -22,7 +23,7 @@ from medseg.models.start import Start, open_source, start_from
 from medseg.networks.canary import slow_convolution
 from medseg.networks.device import choose_device, choose_precision
 from medseg.planning.annotation import check_annotated, describe_annotation
-from medseg.planning.splits import make_splits, patient_leaks, read_splits
+from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.progress import Callback, Progress
 from medseg.training.ranks import ALONE, Ranks
@@ -48,13 +49,15 @@ class Job:
     notes: list[str]
     failed: dict[str, str]
     start: Start | None = None
+    previous: Model | None = None
 
     def predictor(self, network: torch.nn.Module) -> Predictor:
         """What a network predicts with, in this run's configuration."""
         folder = self.setup.folder
         fold = folder.name.removeprefix("fold_")
         return Predictor(
-            Model(self.setup.plan, folder.parent.name, (fold,), (network,), folder.parent), self.setup.device
+            Model(self.setup.plan, folder.parent.name, (fold,), (network,), folder.parent, self.previous),
+            self.setup.device,
         )
 
 
@@ -65,11 +68,13 @@ def prepare(
     callback: Callback,
     factory: NetworkFactory | None,
     ranks: Ranks = ALONE,
+    before: Before | None = None,
 ) -> Job:
     """Choose the cases, preprocess them, and make the network.
 
     Args:
         ranks: this process among those that train together; the first one preprocesses.
+        before: in a cascade's later stage, the trained stage before it.
 
     Raises:
         MedsegError: the data or the request is not valid.
@@ -86,7 +91,12 @@ def prepare(
     start = _start(network, run, place, options, callback)
     notes = [*notes, *(start.notes if start else ())]
     with ranks.first_before():
-        every, failed = load_samples([*training, *validation], plan, configuration, place.cache / plan.name, callback)
+        cache = place.cache / plan.name
+        every, failed = load_samples([*training, *validation], plan, configuration, cache, callback)
+        if before is not None:
+            every, more, odd = answer_samples(every, before, run.configuration, cache, device, callback)
+            failed, notes = failed | more, [*notes, *odd]
+    previous = None if before is None else before.model(run.fold, device)
     ids = {case.id for case in training}
     mine = [sample for sample in every if sample.case.id in ids]
     samples, where = place_samples(mine, device, free_host_bytes())
@@ -104,7 +114,7 @@ def prepare(
     legs = legs_from(run.record.get("schedule", ()))
     setup = Setup(plan, configuration, steps, device, precision, run.folder, legs, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
-    return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start)
+    return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
 
 
 def _start(
@@ -130,12 +140,7 @@ def _fold_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], li
         return _as_begun(run.folder / SPLIT, by_id)
     if run.fold == "all":
         return labelled, [], []
-    notes = []
-    if splits_path(run.plan_path).exists():
-        folds = read_splits(splits_path(run.plan_path), labelled)
-    else:
-        folds, why = make_splits(labelled, {})
-        notes = [why]
+    folds, notes = plan_folds(run, labelled)
     if int(run.fold) >= len(folds):
         there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
         raise PlanError(f"There is no fold {run.fold}; {there}.")
@@ -145,6 +150,14 @@ def _fold_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], li
     if unused:
         notes.append(f"{unused} cases of the table are in no part of this fold; `medseg plan --force` makes folds anew")
     return training, validation, [*notes, *patient_leaks([chosen], labelled)]
+
+
+def plan_folds(run: Run, labelled: list[Case]) -> tuple[list[Fold], list[str]]:
+    """The folds that belong to the run's plan, and what is odd about them."""
+    if splits_path(run.plan_path).exists():
+        return read_splits(splits_path(run.plan_path), labelled), []
+    folds, why = make_splits(labelled, {})
+    return folds, [why]
 
 
 def _as_begun(path: Path, by_id: dict[str, Case]) -> tuple[list[Case], list[Case], list[str]]:

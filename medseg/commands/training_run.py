@@ -51,25 +51,39 @@ class Run:
         return bool(self.record.get("finished")) and (self.folder / MANIFEST).exists()
 
 
-def open_run(choice: str | Path | None, place: Workspace, options: TrainOptions) -> Run:
-    """The run that is meant.
+def run_of(choice: str | Path | None, place: Workspace, options: TrainOptions) -> Run:
+    """The run that is meant, as a new one: what there is of it already is not looked at.
 
     Raises:
-        MedsegError: the plan, the request, or what there is of the run already stands against it.
+        MedsegError: the plan or the request stands against it.
     """
     check_options(options)
     plan_path = place.plan_path(choice)
     plan = load_plan_to_train(plan_path, [] if options.goes_on else options.overrides, options.recipe)
     name = _configuration_name(plan, options.configuration)
     fold = _fold_name(options.fold)
-    folder = place.runs / plan.name / name / f"fold_{fold}"
+    return Run(plan_path, plan, name, fold, place.runs / plan.name / name / f"fold_{fold}")
+
+
+def open_run(choice: str | Path | None, place: Workspace, options: TrainOptions) -> Run:
+    """The run that is meant.
+
+    Raises:
+        MedsegError: the plan, the request, or what there is of the run already stands against it.
+    """
+    asked = run_of(choice, place, options)
     if not options.goes_on:
-        _check_new(folder)
-        return Run(plan_path, plan, name, fold, folder)
-    run = _earlier(Run(plan_path, plan, name, fold, folder), options)
+        _check_new(asked.folder)
+        return asked
+    run = _earlier(asked, options)
     if options.extend is not None and not run.finished:
         raise ModelError(
-            f"The run in {folder} is not finished: --extend trains a finished one further.", "Go on with --resume."
+            f"The run in {run.folder} is not finished: --extend trains a finished one further.", "Go on with --resume."
+        )
+    if options.extend is None and run.finished and run.changes:
+        raise PlanError(
+            f"The run in {run.folder} is finished: --set has nothing left to change.",
+            "--extend 2x --set ... trains it further with other settings.",
         )
     return run
 
@@ -88,24 +102,27 @@ def _earlier(asked: Run, options: TrainOptions) -> Run:
     plan = load_plan(folder / PLAN, options.overrides)
     changes = differences(own, plan, asked.configuration)
     check_changes(changes, asked.configuration)
-    step, seconds = _progress(folder, int(record.get("steps", 0)))
+    step, seconds = _progress(folder, record, options.resume)
     notes = []
     if record.get("plan_hash") != content_hash(asked.plan_path):
         notes = differs_note(asked.plan_path, own, asked.configuration, record)
-    if step == 0:
+    if step == 0 and not record.get("finished"):
         notes.append("there was no checkpoint yet: the run starts from its first step")
     return Run(asked.plan_path, plan, asked.configuration, asked.fold, folder, record, step, seconds, changes, notes)
 
 
-def _progress(folder: Path, steps: int) -> tuple[int, float]:
+def _progress(folder: Path, record: dict[str, Any], resume: bool) -> tuple[int, float]:
     """Step of the last checkpoint and seconds that the run has used, those after the checkpoint included."""
-    logged = max((float(record.get("seconds", 0)) for record in read_log(folder / LOG)), default=0.0)
+    used = max(float(one.get("seconds") or 0) for one in (record, *read_log(folder / LOG)))
     if not (folder / CHECKPOINT).exists():
-        if (folder / WEIGHTS).exists():
-            raise ModelError(f"{folder} has weights of {steps} steps, but no {CHECKPOINT} to go on from.")
-        return 0, logged
+        if (folder / WEIGHTS).exists() and not (resume and record.get("finished")):
+            raise ModelError(
+                f"{folder} has weights, but no {CHECKPOINT} to go on from.",
+                "Put it back, or train a new run from them: --init.",
+            )
+        return 0, used
     state = load_checkpoint(folder / CHECKPOINT, peek=True)
-    return int(state.get("step", 0)), max(logged, float(state.get("seconds", 0)))
+    return int(state.get("step", 0)), max(used, float(state.get("seconds", 0)))
 
 
 def _check_new(folder: Path) -> None:
@@ -125,10 +142,6 @@ def _configuration_name(plan: Plan, chosen: str | None) -> str:
     if name not in plan.configurations:
         raise PlanError(
             f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
-        )
-    if plan.configuration(name).previous_stage:
-        raise PlanError(
-            f"{name} is the second stage of a cascade, which this version cannot train yet.", "Choose 3d_fullres."
         )
     return name
 

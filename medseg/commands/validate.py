@@ -23,6 +23,7 @@ from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.progress import Callback, silent
 from medseg.schema import Configuration, Plan
+from medseg.training.previous import one_hot
 
 
 class DiceProbe:
@@ -56,7 +57,10 @@ class DiceProbe:
 
     def _score(self, network: torch.nn.Module, sample: Sample) -> dict[str, float | None]:
         labels = self.plan.labels
-        logits = predict_logits([network], sample.image, self.configuration, self.inference, self.precision)
+        image = sample.image
+        if sample.previous is not None:
+            image = torch.cat([image, one_hot(sample.previous, len(labels.values) - 1, 0)])
+        logits = predict_logits([network], image, self.configuration, self.inference, self.precision)
         answer = labels.encode(labels.decide(logits).cpu().numpy(), "prediction")
         reference = sample.label.masked_fill(sample.label == OUTSIDE, 0).cpu().numpy()
         counts = confusion(reference, answer, len(labels.values))

@@ -178,7 +178,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         )
     kind = kind_of(path)
     return DataError(
-        f"{path} cannot be read as {split_suffix(path)[1]}: {reason}.",
+        f"{path} cannot be read as {split_suffix(path)[1] or 'DICOM'}: {reason}.",
         "It is damaged or incomplete, or not of this format at all"
         + (f"; its first bytes are those of {kind}" if kind else "")
         + ": copy or export it again.",

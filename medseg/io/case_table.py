@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from medseg.case import Case, Row, parse_row, read_rows, unique_ids
-from medseg.errors import DataError
-from medseg.io import is_image, split_suffix
+from medseg.errors import DataError, MedsegError
+from medseg.io import FORMATS, is_dicom, is_image, split_suffix
 from medseg.io.dataset import DataSet, LeftOut
+from medseg.io.dicom.find import find_series
+from medseg.io.dicom.paths import holds_dicom
 from medseg.io.names import channel_numbers
+from medseg.io.studies import WHY, SeriesRules, channels_of
 
 NAME = "cases.csv"
 _RESERVED = ("id", "patient", "channels", "label", "annotated", "weight")
@@ -17,8 +20,10 @@ _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _MOST_SHOWN = 5
 
 
-def read_case_table(folder: Path, path: Path) -> DataSet | None:
+def read_case_table(folder: Path, path: Path, how: SeriesRules | None = None) -> DataSet | None:
     """Read a table whose rows name files; None where no column does, so that it only says more of known cases.
+
+    A channel may be the folder or zip of a DICOM study; `how` says what is allowed to be done to its series.
 
     Columns: `id` (else the label file's name), `patient`, one column a channel under the channel's name (or `channels`
     with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between), `weight`;
@@ -29,13 +34,16 @@ def read_case_table(folder: Path, path: Path) -> DataSet | None:
     """
     rows = read_rows(path)
     label = next((name for name in _LABEL_COLUMNS if name in rows[0]), None)
-    channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name)]
+    places = path.parent, folder
+    channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name, places)]
     if not channels and "channels" not in rows[0]:
         return None
     cases = []
     problems: list[str] = []
     for line, row in enumerate(rows, start=2):
         case, why = _case(row, channels, label, folder, path, line)
+        if why is None:
+            case, why = _with_series(case, channels, how or SeriesRules())
         if why:
             problems.append(LeftOut(case.id, f"{path.name}, line {line}: {why}"))
         else:
@@ -78,9 +86,32 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
     return replace(data, cases=cases, problems=[*data.problems, f"{path.name} says more of {len(rows)} cases"])
 
 
-def _names_files(rows: list[Row], name: str) -> bool:
+def _names_files(rows: list[Row], name: str, places: tuple[Path, Path]) -> bool:
     values = [row[name] for row in rows if row.get(name)]
-    return bool(values) and all(is_image(Path(value)) for value in values)
+    if not values or all(is_image(Path(value)) for value in values):
+        return bool(values)
+    return 2 * sum(_is_study(_resolve(value, *places)) for value in values) > len(values)
+
+
+def _is_study(path: Path) -> bool:
+    return not is_image(path) and path.exists() and holds_dicom(path, [*FORMATS])
+
+
+def _with_series(case: Case, channels: list[str], how: SeriesRules) -> tuple[Case, str | None]:
+    """The case with a series for each channel that is a study, and why it is left out."""
+    files, reasons = [], []
+    for number, path in enumerate(case.channels):
+        if not _is_study(path):
+            files.append(path)
+            continue
+        try:
+            found, why = channels_of(find_series(path), [channels[number] if channels else ""], how)
+        except MedsegError as error:
+            return case, str(error).rstrip(".")
+        files += found
+        reasons.append(why)
+    attributes = {**case.attributes, WHY: "; ".join(reasons)} if reasons else case.attributes
+    return replace(case, channels=tuple(files), attributes=attributes), None
 
 
 def _case(
@@ -99,11 +130,12 @@ def _case(
         return case, "a channel has no file"
     if label_file is None:
         return case, "it has no label file"
-    if absent := [file for file in found if not file.is_file()]:
+    if absent := [file for file in found if not (file.exists() or is_dicom(file))]:
         return case, f"there is no image file {absent[0]}"
-    return case, None if label_file.is_file() else f"there is no label file {label_file}"
+    there = label_file.is_file() or is_dicom(label_file)
+    return case, None if there else f"there is no label file {label_file}"
 
 
 def _resolve(name: str, *places: Path) -> Path:
     candidates = [place / name for place in places]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if path.exists()), candidates[0])

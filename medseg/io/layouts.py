@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from medseg.case import Case
@@ -19,7 +20,7 @@ from medseg.io.flat_folder import read_flat_folder
 from medseg.io.names import channel_names
 from medseg.io.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.patterns import match_patterns, pattern_name
-from medseg.io.studies import holds_scans
+from medseg.io.studies import SeriesRules, holds_scans
 from medseg.io.study_labels import read_studies
 from medseg.io.voc import IMAGES as VOC_IMAGES
 from medseg.io.voc import LABELS as VOC_LABELS
@@ -86,7 +87,7 @@ def read_layout(folder: Path, naming: Naming = NOTHING_SAID) -> DataSet | None:
         DataError: a layout fits, but is not valid or leaves open what is meant.
     """
     table = naming.table or (folder / TABLE if (folder / TABLE).is_file() else None)
-    listed = read_case_table(folder, table) if table is not None else None
+    listed = read_case_table(folder, table, SeriesRules(options=naming.dicom)) if table is not None else None
     if listed is not None:
         return replace(listed, labels=structures_in(folder))
     data = _read_files(folder, naming)
@@ -101,7 +102,8 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
         return read_dataset_json(folder)
     if nothing_said and (found := read_voc(folder)):
         return found
-    for read in (read_studies, read_pairs, read_bids, read_case_folders, read_flat_folder):
+    others = (read_pairs, read_bids, read_case_folders, read_flat_folder)
+    for read in (read_studies, *others) if find_spec("pydicom") else (*others, read_studies):
         data = read(folder, naming)
         if data is not None:
             return data if data.labels is not None else replace(data, labels=structures_in(folder))

@@ -10,6 +10,7 @@ from medseg.errors import DataError, MedsegError
 from medseg.io import FORMATS, is_image, read_image, split_suffix
 from medseg.io.dataset import sentences
 from medseg.io.dataset_json import lists_cases, read_dataset_json
+from medseg.io.dicom.dataset import need_pydicom
 from medseg.io.flat_folder import files_for_channels
 from medseg.io.layouts import first_of, found_in
 from medseg.io.names import Group, channel_files, group_by_case, images_by_stem, split_channel
@@ -22,6 +23,7 @@ from medseg.io.voc import IMAGES as VOC_IMAGES
 from medseg.io.words import names_labels, splits
 
 TEST_IMAGES = "imagesTs"
+_MOST_TOLD = 10
 
 
 def find_scans(
@@ -106,9 +108,12 @@ def _with_studies(
                 raise
             problems[id] = str(error)
     if not cases:
+        need_pydicom()
+        told = "\n".join(f"  {id}: {why.splitlines()[0]}" for id, why in [*problems.items()][:_MOST_TOLD])
         raise DataError(
-            f"None of the {len(problems)} studies in {source} can be used. {first_of(sentences(problems))}",
-            "`medseg series FOLDER` shows what a study holds; --series chooses.",
+            f"None of the {len(problems)} studies in {source} can be used.\n{told}",
+            "`medseg series FOLDER` shows what a study holds; --series chooses, --resample-tilt and --allow-gaps read "
+            "series with a tilt or with gaps.",
         )
     return [cases[id] for id in sorted(cases)], dict(sorted(problems.items()))
 

@@ -49,9 +49,9 @@ def studies_in(source: Path) -> dict[str, Path]:
     study if it is DICOM, or a zip of it.
     """
     if source.is_file():
-        found = is_zip(source) and holds_dicom(source, [*FORMATS])
-        is_study = found or (split_suffix(source)[1] not in FORMATS and is_dicom_file(source))
-        return {_name(source): source} if is_study else {}
+        packed = is_zip(source) and holds_dicom(source, [*FORMATS])
+        single = split_suffix(source)[1] not in FORMATS and is_dicom_file(source)
+        return {_name(source): source} if packed or single else {}
     entries = sorted(path for path in source.iterdir() if not path.name.startswith("."))
     if _lies_in([path for path in entries if path.is_file()]):
         return {source.resolve().name: source}
@@ -72,9 +72,11 @@ def case_of_study(id: str, container: Path, channels: Sequence[str], how: Series
     """A study as a case without label: a series for each channel, and in `attributes["series"]` why these.
 
     Raises:
-        DataError: none or several series fit a channel, or one that fits is no volume.
+        DataError: none or several series fit a channel, or one that fits is no volume, or a file is a slice of many.
     """
-    paths, why = channels_of(find_series(container), channels, how)
+    listing = find_series(container)
+    _refuse_slice(container, listing)
+    paths, why = channels_of(listing, channels, how)
     return Case(id, id, paths, attributes={WHY: why})
 
 
@@ -151,6 +153,18 @@ def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tup
         raise DataError(f"There is no --series for the channel {missing[0]}.", "Each channel needs a rule of its own.")
     order = channels or [*rules]
     return tuple(order), tuple(rules[channel] for channel in order)
+
+
+def _refuse_slice(file: Path, listing: Listing) -> None:
+    """Refuse a single slice where others of its series lie beside it."""
+    if not file.is_file() or len(listing.series) != 1 or len(listing.series[0].slices) != 1:
+        return
+    uid = listing.series[0].uid
+    beside = next((one for one in find_series(file.parent).series if one.uid == uid and len(one.slices) > 1), None)
+    if beside is not None:
+        raise DataError(
+            f"{file} is one of the {len(beside.slices)} slices of {beside.title}.", f"Give the folder: {file.parent}"
+        )
 
 
 def _prefix(text: str, channels: Sequence[str]) -> str | None:

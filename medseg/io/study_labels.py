@@ -11,6 +11,7 @@ from pathlib import Path
 from medseg.case import Case
 from medseg.errors import DataError, MedsegError
 from medseg.io.dataset import DataSet, Naming, sentences
+from medseg.io.dicom.dataset import need_pydicom
 from medseg.io.dicom.find import find_series
 from medseg.io.dicom.label_objects import LABEL_CLASSES, is_label_object, names_in
 from medseg.io.dicom.paths import SUFFIXES, path_of
@@ -47,6 +48,7 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     studies = studies_in(inner) if inner is not None and beside is not None else studies_in(folder)
     if not studies:
         return None
+    need_pydicom()
     aside = label_files(beside) if beside is not None else {}
     names, rules = parse_rules(naming.series) if naming.series else ((), ())
     how = SeriesRules(rules, naming.dicom)
@@ -164,5 +166,3 @@ def _channel(modalities: Counter[str]) -> tuple[str, ...]:
     """The modality, if all studies agree on it: normalization goes by it."""
     name = next(iter(modalities), "")
     return (name,) if len(modalities) == 1 and name else (_SOLE_CHANNEL,)
-
-

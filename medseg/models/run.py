@@ -86,12 +86,15 @@ def load_run(
     stage = plan.configuration(name).previous_stage
     previous = None
     if stage is not None:
-        if not trained_folds(folder.parent / stage):
+        there = trained_folds(folder.parent / stage)
+        if not there:
             raise ModelError(
                 f"{folder} is the second stage of a cascade; its first stage {stage} is not trained: expected "
                 f"{folder.parent / stage}."
             )
-        previous = load_run(folder.parent / stage, device, folds, overrides_for(stage, overrides))
+        # nnU-Net averages all folds of the first stage; where folds were named they are taken, as far as there are such
+        same = folds if folds and {*folds} <= {*there} else None
+        previous = load_run(folder.parent / stage, device, same, overrides_for(stage, overrides))
     files = tuple(folder / f"fold_{fold}" / WEIGHTS for fold in chosen)
     return Model(plan, name, tuple(chosen), networks, folder, previous, files=files)
 

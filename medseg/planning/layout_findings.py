@@ -9,6 +9,8 @@ from medseg.io.dataset import DataSet, LeftOut
 from medseg.planning.findings import Finding
 
 _KINDS = (
+    (r"cannot be read as a volume", "dicom geometry"),
+    (r" has no series", "missing image"),
     (r"there is no image|label [^;]* has no image", "missing image"),
     (r"there is no (?:label|mask|seg|gt|manual|annotation)|no label file|has no counterpart", "missing label"),
     (r"beyond the \d+ channels", "other channels"),
@@ -23,6 +25,7 @@ _REMEDIES = {
     "missing label": "Add the label under this name, or take the image away.",
     "missing channel": "Add the file, or take the case away: every case needs all channels.",
     "other channels": "Take away what is too much, or name the channels that are meant.",
+    "dicom geometry": "Choose another series, or leave the study out.",
     "ambiguous": "Leave one meaning: rename, move or take away what is too much.",
 }
 
@@ -33,7 +36,9 @@ def layout_findings(data: DataSet) -> list[Finding]:
     for problem in data.problems:
         if isinstance(problem, LeftOut):
             kind = next((kind for pattern, kind in _KINDS if re.search(pattern, problem.why)), "ambiguous")
-            found.append(Finding(kind, problem.id, f"{problem.id}: {problem.why}.", _REMEDIES[kind], _file(problem)))
+            why, _, remedy = problem.why.partition("\n")
+            message = f"{problem.id}: {why.rstrip('.')}."
+            found.append(Finding(kind, problem.id, message, remedy or _REMEDIES[kind], _file(problem)))
     return found
 
 

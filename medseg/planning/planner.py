@@ -82,7 +82,7 @@ def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, reques
     if memory is None and request.preset == "cpu":
         memory = CPU_MEMORY_GB
     try:
-        proposal = propose(facts, request.planner, memory)
+        proposal = propose(facts, request.planner, memory, bool(request.options.get("cascade")))
     except ValueError as error:
         raise PlanError(str(error)) from None
     reasons = {"request.preset": _preset_reason(request), "transpose_forward": proposal.reasons["transpose"]}

@@ -93,11 +93,14 @@ class _Grid:
     reason: str  # for the spacing
 
 
-def propose(facts: DatasetFacts, planner: str = "default", memory_gb: float | None = None) -> Proposal:
+def propose(
+    facts: DatasetFacts, planner: str = "default", memory_gb: float | None = None, cascade: bool = False
+) -> Proposal:
     """Plan the configurations for a data set with nnU-Net v2's rules.
 
     `planner` is one of `memory.PLANNERS`; `memory_gb` is the GPU memory to plan for (None: the planner's
-    own). Raises ValueError for an unknown planner, a budget that no patch fits, and unusable facts.
+    own); `cascade` asks for a low resolution and a cascade, also where the rules need none. Raises ValueError
+    for an unknown planner, a budget that no patch fits, unusable facts, and a cascade of 2D images.
     """
     budget = budget_for(planner, memory_gb, facts.n_outputs)
     _check(facts)
@@ -112,10 +115,12 @@ def propose(facts: DatasetFacts, planner: str = "default", memory_gb: float | No
     plane = replace(grid, spacing_mm=spacing[1:], median_voxels=shape[1:])
     dice = "a slice shows few of the structures, so the Dice loss is taken over the whole batch"
     configurations = {"2d": _configure(plane, facts, budget, True, dice)}
+    if shape[0] == 1 and cascade:
+        raise ValueError("A cascade was asked for, and the median image has a single slice; it needs volumes.")
     if shape[0] == 1:
         reasons["3d_fullres"] = "not planned: the median image has a single slice"
     else:
-        stages, reasons["3d_lowres"] = _plan_3d(grid, facts, budget)
+        stages, reasons["3d_lowres"] = _plan_3d(grid, facts, budget, cascade)
         configurations |= stages
     return Proposal(order, configurations, reasons)
 
@@ -190,8 +195,10 @@ def normalization(facts: DatasetFacts) -> tuple[tuple[tuple[str, bool], ...], st
     return tuple(schemes), "; ".join(reasons)
 
 
-def lowres_grid(grid: _Grid, n_cases: int, budget: Budget) -> tuple[_Grid | None, str]:
+def lowres_grid(grid: _Grid, n_cases: int, budget: Budget, least_gain: float = 1.0) -> tuple[_Grid | None, str]:
     """The finest grid on which a patch shows a quarter of the image, if it is needed and worth it; and why.
+
+    With a `least_gain` above 1 it is made in any case, with so many times fewer voxels at least.
 
     The spacing grows by 3 % per step: along all axes, or only along those more than twice as fine as the
     coarsest while there are such. Source: nnU-Net v2 (Isensee et al. 2021).
@@ -200,7 +207,7 @@ def lowres_grid(grid: _Grid, n_cases: int, budget: Budget) -> tuple[_Grid | None
     low, voxels = grid, full
     patch = fit_patch(low.spacing_mm, low.median_voxels, budget)[0].patch_voxels
     shown = f"a patch of {times(patch)} voxels shows {prod(patch) / full:.1%} of the median image"
-    while prod(patch) / voxels < LOWRES_BELOW:
+    while prod(patch) / voxels < LOWRES_BELOW or full / voxels < least_gain:
         finer = [max(spacing) / s > LOWRES_SIMILAR for s in spacing]
         growing = finer if any(finer) else [True] * len(spacing)
         spacing = [s * LOWRES_STEP if grows else s for s, grows in zip(spacing, growing, strict=True)]
@@ -217,18 +224,34 @@ def lowres_grid(grid: _Grid, n_cases: int, budget: Budget) -> tuple[_Grid | None
     return low, shown
 
 
-def _plan_3d(grid: _Grid, facts: DatasetFacts, budget: Budget) -> tuple[dict[str, ConfigurationProposal], str]:
+def _plan_3d(
+    grid: _Grid, facts: DatasetFacts, budget: Budget, cascade: bool
+) -> tuple[dict[str, ConfigurationProposal], str]:
     """3d_fullres alone, or with 3d_lowres before it and the cascade of both behind; and why."""
     low, why = lowres_grid(grid, facts.n_cases, budget)
     if low is None:
         dice = "no low resolution is needed beside it, so the Dice loss is taken per sample"
-        return {"3d_fullres": _configure(grid, facts, budget, False, dice)}, why
+        full = _configure(grid, facts, budget, False, dice)
+        if not cascade:
+            return {"3d_fullres": full}, why
+        low, shown = lowres_grid(grid, facts.n_cases, budget, LOWRES_MIN_GAIN)
+        assert low is not None  # it has the least gain
+        gain = f"{grid.dataset_voxels / low.dataset_voxels:.3g} times fewer voxels"
+        low = replace(low, reason=f"a cascade was asked for: {gain}; the rules need none, as {shown}")
+        return _with_cascade(low, full, facts, budget), "planned: a cascade was asked for"
     dice = f"{why}, so little that the Dice loss is taken over the whole batch"
     full = _configure(grid, facts, budget, True, dice)
+    return _with_cascade(low, full, facts, budget), f"planned: {why}"
+
+
+def _with_cascade(
+    low: _Grid, full: ConfigurationProposal, facts: DatasetFacts, budget: Budget
+) -> dict[str, ConfigurationProposal]:
+    """3d_fullres with 3d_lowres before it and the cascade of both behind."""
     dice = f"a patch shows at least {LOWRES_BELOW:.0%} of the image, so the Dice loss is taken per sample"
     lowres = _configure(low, facts, budget, False, dice)
     cascade = replace(full, inherits="3d_fullres", previous_stage="3d_lowres")
-    return {"3d_lowres": lowres, "3d_fullres": full, "3d_cascade_fullres": cascade}, f"planned: {why}"
+    return {"3d_lowres": lowres, "3d_fullres": full, "3d_cascade_fullres": cascade}
 
 
 def _configure(

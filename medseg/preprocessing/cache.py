@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ class Sample:
         annotated: for ignore labels, flat indices of annotated voxels; empty where everything is annotated.
         structures: (structures,) bool, which of them were annotated; None where all were.
         previous: (z, y, x) int16, label indices from the previous stage of a cascade; None where there is none.
+        key: names the contents of the case's files and how they were preprocessed.
     """
 
     case: Case
@@ -59,6 +60,7 @@ class Sample:
     annotated: torch.Tensor
     structures: torch.Tensor | None = None
     previous: torch.Tensor | None = None
+    key: str = ""
 
 
 def load_samples(
@@ -74,16 +76,17 @@ def load_samples(
 
     def load(case: Case) -> Sample:
         try:
-            path = folder / f"{case.id}-{_key(case, recipe)}.safetensors"
+            key = _key(case, recipe)
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        path = folder / f"{case.id}-{key}.safetensors"
         if path.exists():
             try:
-                return _read(case, path, plan.labels)
+                return replace(_read(case, path, plan.labels), key=key)
             except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
                 path.unlink()
         _make(case, plan, configuration, path)
-        return _read(case, path, plan.labels)
+        return replace(_read(case, path, plan.labels), key=key)
 
     samples: list[Sample] = []
     failed: dict[str, str] = {}
@@ -93,6 +96,28 @@ def load_samples(
         else:
             samples.append(result)
     return samples, failed
+
+
+def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], NDArray[np.int16]]) -> Sample:
+    """A sample with the label map of the previous stage of a cascade, read from the cache as the other tensors are.
+
+    Args:
+        source: names all that the map depends on.
+        make: the map (z, y, x), called where it is not in the cache.
+    """
+    from safetensors.numpy import save_file
+    from safetensors.torch import load_file
+
+    path = folder / f"{sample.case.id}-{source}.previous.safetensors"
+    if path.exists():
+        try:
+            return replace(sample, previous=load_file(path)["previous"])
+        except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
+            path.unlink()
+    made = make()
+    with saving(path) as temporary:
+        save_file({"previous": made}, temporary)
+    return replace(sample, previous=load_file(path)["previous"])
 
 
 def _recipe(plan: Plan, configuration: Configuration) -> str:

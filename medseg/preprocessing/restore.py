@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.labels import Labels
-from medseg.preprocessing.cells import answer_window
+from medseg.preprocessing.cells import Put, answer_window
 from medseg.preprocessing.dense import dense_blocks
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.resample import separate_axis
@@ -43,7 +43,6 @@ def restore(
     Raises:
         ValueError: the slabs do not make up the network's grid.
     """
-    resize = way_back(geometry, configuration)
     stored = np.full(geometry.stored_shape, labels.background, labels.dtype)
     inside = geometry.turn(stored[None])[0][geometry.box]
     written = np.array(labels.decisions, labels.dtype)
@@ -51,6 +50,45 @@ def restore(
     def put(planes: range, chosen: NDArray[np.integer]) -> None:
         inside[planes.start : planes.stop] = written[chosen]
 
+    _decide(slabs, way_back(geometry, configuration), labels, put, sinks)
+    return stored
+
+
+def restore_onto(
+    slabs: Iterable[torch.Tensor],
+    geometry: Geometry,
+    labels: Labels,
+    configuration: Configuration,
+    shape: Sequence[int],
+) -> NDArray[np.int16]:
+    """Logits on the network's grid to label indices (z, y, x) on another grid of the same box: a later stage's.
+
+    As nnU-Net does it, slices are resampled apart by the spacing of the network's grid alone (`export_prediction.py`,
+    `resample_and_save`).
+
+    Args:
+        slabs: as in `restore`.
+        shape: voxels (z, y, x) of the other grid.
+
+    Raises:
+        ValueError: the slabs do not make up the network's grid.
+    """
+    how, spacing = configuration.resample_logits, geometry.network_spacing_mm
+    resize = Resize.of(geometry.network_shape, shape, how, separate_axis(spacing, spacing, how.separate_axis))
+    answer = np.empty(tuple(shape), np.int16)
+    index_of = labels.encode(np.array(labels.decisions), "the answer")
+
+    def put(planes: range, chosen: NDArray[np.integer]) -> None:
+        answer[planes.start : planes.stop] = index_of[chosen]
+
+    _decide(slabs, resize, labels, put)
+    return answer
+
+
+def _decide(
+    slabs: Iterable[torch.Tensor], resize: Resize, labels: Labels, put: Put, sinks: Sequence[Sink] = ()
+) -> None:
+    """Hand over what `labels.choose` says of the resized logits, a few planes at a time."""
     for window in windows(slabs, resize):
         if resize.convex and not sinks:
             answer_window(window, resize, labels, put)
@@ -60,7 +98,6 @@ def restore(
                 for sink in sinks:
                     sink(planes.start, logits)
         del window  # and with it the slab, before the next one is made
-    return stored
 
 
 def stream_maps(

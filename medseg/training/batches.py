@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ from medseg.schema import Configuration
 from medseg.sections import Training
 from medseg.training.augment import draw_changes
 from medseg.training.intensity import apply_changes
+from medseg.training.previous import draw_spoiling, one_hot, spoil
 from medseg.training.sampling import Sampler, generator
-from medseg.training.spatial import gather
+from medseg.training.spatial import gather, load_loops
 
 
 class Origin(NamedTuple):
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
     """What one step trains on.
 
     Attributes:
-        image: (batch, channel, ...) float32.
+        image: (batch, channel, ...) float32; in a cascade the previous stage's labels are the last channels.
         target: label indices (batch, ...) int16.
         annotated: (batch, structures) bool, which structures were annotated in each sample; None where all were.
         origins: where each sample comes from.
@@ -57,6 +58,7 @@ class Batches:
     Args:
         numbers: which samples of each batch to make, for a process that trains on a part of it; None for all. A
             sample is the same whoever makes it.
+        previous_values: of a cascade, the label values that the previous stage's answer may have.
     """
 
     def __init__(
@@ -66,15 +68,19 @@ class Batches:
         training: Training,
         device: torch.device,
         numbers: range | None = None,
+        previous_values: int = 0,
     ) -> None:
         self.samples = samples
         self.configuration = configuration
         self.training = training
         self.device = device
         self.numbers = range(configuration.batch_size) if numbers is None else numbers
+        self.previous_values = previous_values
         self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
         self.sampler = Sampler(samples, configuration, training)
         self._samplers = {tuple(configuration.patch_voxels): self.sampler}
+        if device.type == "cpu":
+            load_loops()
 
     def make(self, step: int, patch_voxels: Sequence[int] | None = None) -> Batch:
         """The batch of one step.
@@ -84,11 +90,9 @@ class Batches:
         """
         sampler = self._sampler(tuple(patch_voxels or self.configuration.patch_voxels))
         patch, dimensions = sampler.configuration.patch_zyx, self.configuration.dimensions
-        draws, changes = [], []
-        for number in self.numbers:
-            random = generator(self.training.seed, step, number)
-            draws.append(sampler.draw(random, number))
-            changes.append(draw_changes(random, self.training.augmentation, len(self.samples[0].image), dimensions))
+        random = [generator(self.training.seed, step, number) for number in self.numbers]
+        draws = [sampler.draw(one, number) for one, number in zip(random, self.numbers, strict=True)]
+        changes = draw_changes(random, self.training.augmentation, len(self.samples[0].image), dimensions)
         samples = [self.samples[draw.case] for draw in draws]
         patches = gather(samples, draws, patch, self.device)
         image, maps = patches.image, patches.maps
@@ -98,9 +102,12 @@ class Batches:
         apply_changes(image, changes, mirrored, self.configuration.in_plane_only and dimensions == 3)
         outside = maps[0] == OUTSIDE
         for channel in self.masked:
-            image[:, channel].masked_fill_(outside, 0)
-        target = maps[0].add_(outside, alpha=-OUTSIDE)  # background; a tenth of the time of masked_fill_
+            image[:, channel].mul_(~outside)
+        target = maps[0].add_(outside, alpha=-OUTSIDE)  # now background; masked_fill_ takes ten times as long
         previous = maps[1] if len(maps) > 1 else None
+        if previous is not None:
+            spoil(previous, [draw_spoiling(one, self.training.augmentation, self.previous_values) for one in random])
+            image = torch.cat([image, one_hot(previous, self.previous_values, 1)], 1)
         annotated = _stack([sample.structures for sample in samples], self.device)
         origins = (Origin(sample.case.id, draw.start, patch) for sample, draw in zip(samples, draws, strict=True))
         return Batch(image, target, annotated, tuple(origins), previous)
@@ -112,19 +119,24 @@ class Batches:
             self._samplers[patch_voxels] = Sampler(self.samples, configuration, self.training)
         return self._samplers[patch_voxels]
 
-    def ahead(self, start: int, stop: int) -> Generator[tuple[int, Batch], None, None]:
+    def ahead(
+        self, start: int, stop: int, patches: Callable[[int], Sequence[int] | None] = lambda step: None
+    ) -> Generator[tuple[int, Batch], None, None]:
         """Steps and their batches; on an accelerator each is made while the one before is trained on.
 
         A CPU is busy with the step anyway, and a second thread of torch operations would slow both down.
+
+        Args:
+            patches: the patch of a step, where it is not the configuration's.
         """
         if self.device.type == "cpu":
-            yield from ((step, self.make(step)) for step in range(start, stop))
+            yield from ((step, self.make(step, patches(step))) for step in range(start, stop))
             return
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-            waiting = thread.submit(self.make, start)
+            waiting = thread.submit(self.make, start, patches(start))
             for step in range(start, stop):
                 batch = waiting.result()
-                waiting = thread.submit(self.make, step + 1)
+                waiting = thread.submit(self.make, step + 1, patches(step + 1))
                 yield step, batch
 
 
@@ -134,4 +146,4 @@ def _stack(structures: Sequence[torch.Tensor | None], device: torch.device) -> t
     if partly is None:
         return None
     every = torch.ones_like(partly)
-    return torch.stack([every if one is None else one for one in structures]).to(device)
+    return torch.stack([every if one is None else one for one in structures]).to(device, non_blocking=True)

@@ -80,7 +80,12 @@ def on_host(state: Any) -> Any:
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write the state of a run, and have the disk confirm it, so that a power cut leaves the one before."""
     with saving(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:
+            if "unexpected pos" not in str(error):  # torch's words for a write that the disk did not take
+                raise
+            raise OSError("the disk took only a part of it, as a full one does") from None
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
 

@@ -62,8 +62,8 @@ def diverged(what: str, step: int, kept: str, suspects: Sequence[str] = ()) -> D
     lines = [f"The {what} after step {step}.", *suspects, kept]
     return Diverged(
         "\n  ".join(lines),
-        "Look at these scans for odd intensities (`medseg check`), or go on with `--resume --set "
-        "training.learning_rate=...` (lower) or `--resume --set training.precision=fp32`.",
+        "Look at these scans for odd intensities (`medseg check`) and go on with `--resume` when they are repaired; or "
+        "with a lower rate, `--resume --set training.learning_rate=...`, or `--resume --set training.precision=fp32`.",
     )
 
 

@@ -52,7 +52,8 @@ def fit(
     loop = Loop(network, samples, setup, callback, time.monotonic() if began is None else began)
     loop.begin(resume)
     try:
-        with Interrupts() as interrupts, closing(loop.batches.ahead(loop.done, setup.steps)) as stream:
+        made = loop.batches.ahead(loop.done, setup.steps, setup.patch_voxels)
+        with Interrupts(setup.ranks.first) as interrupts, closing(made) as stream:
             if loop.validation_is_missing():
                 loop.validate(validate)
             for step, batch in _batches(stream, setup):
@@ -75,13 +76,37 @@ def fit(
     return loop.trainer.best
 
 
-def seconds_per_step(network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, seconds: float) -> float:
-    """Measure the loop's speed for about `seconds` on a copy of the network, which is thrown away."""
+def seconds_per_step(
+    network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, seconds: float, start: float = 0.0
+) -> float:
+    """Mean time of the steps from progress `start` of a schedule on, measured for about `seconds`.
+
+    On a copy of the network, which is thrown away; with each patch that is still to come, in its share.
+    """
     numbers = setup.ranks.numbers(setup.configuration.batch_size)
-    batches = Batches(samples, setup.configuration, setup.plan.training, setup.device, numbers)
+    own = setup.configuration, setup.plan.training, setup.device
+    batches = Batches(samples, *own, numbers, setup.previous_values)
     trainer = Trainer(deepcopy(network), setup)
+    shares = _patch_shares(setup, start)
+    times = [_seconds_of(trainer, batches, patch, seconds / len(shares)) for patch, _ in shares]
+    return sum(one * share for one, (_, share) in zip(times, shares, strict=True))
+
+
+def _patch_shares(setup: Setup, start: float) -> list[tuple[list[int], float]]:
+    """The patches of a schedule from progress `start` on, and the share of the steps that each has."""
+    training, configuration = setup.plan.training, setup.configuration
+    full = (configuration.patch_voxels, 1 - max(training.small_patch_share, start))
+    if start >= training.small_patch_share:
+        return [(full[0], 1.0)]
+    small = (configuration.small_patch_voxels(training.small_patch_fraction), training.small_patch_share - start)
+    return [(patch, share / (1 - start)) for patch, share in (small, full) if share > 0]
+
+
+def _seconds_of(trainer: Trainer, batches: Batches, patch: list[int], seconds: float) -> float:
+    """Time of a step with patches of one size; the same in every process."""
+    setup = trainer.setup
     times = [time.monotonic()]
-    with closing(batches.ahead(0, _MOST_MEASURED)) as stream, memory_errors(less_memory(setup)):
+    with closing(batches.ahead(0, _MOST_MEASURED, lambda step: patch)) as stream, memory_errors(less_memory(setup)):
         for _, batch in stream:
             trainer.step(0, batch.image, batch.target, batch.annotated).item()
             times.append(time.monotonic())

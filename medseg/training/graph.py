@@ -108,7 +108,10 @@ class CudaRecorder:
             RuntimeError: it cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.stream(self._stream),  # a recording that fails would leave its stream the current one
+            torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+        ):
             answer = step()
         return graph.replay, answer
 

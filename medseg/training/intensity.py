@@ -30,14 +30,14 @@ class Job(NamedTuple):
 
 def apply_changes(
     image: torch.Tensor,
-    changes: Sequence[Changes],
+    changes: Changes,
     mirrored: Sequence[Sequence[bool]] | None = None,
     keep_first_axis: bool = False,
 ) -> None:
     """Change a batch (batch, channel, ...) in place.
 
     Args:
-        changes: of each sample.
+        changes: of the batch.
         mirrored: the axes along which each sample was turned round already, as nnU-Net does last of all.
         keep_first_axis: slices keep their resolution across.
     """
@@ -50,16 +50,16 @@ def apply_changes(
 
 
 def make_jobs(
-    changes: Sequence[Changes], spatial: Sequence[int], mirrored: Sequence[Sequence[bool]], keep_first_axis: bool
+    changes: Changes, spatial: Sequence[int], mirrored: Sequence[Sequence[bool]], keep_first_axis: bool
 ) -> list[Job]:
     """What is to be done, in nnU-Net's order, all but the noise."""
     jobs = [
         _blur(changes, spatial),
-        _by_factor(_brightness, [one.brightness for one in changes]),
-        _by_factor(_contrast, [one.contrast for one in changes]),
+        _by_factor(_brightness, changes.brightness),
+        _by_factor(_contrast, changes.contrast),
         _low_resolution(changes, spatial, mirrored, keep_first_axis),
-        _by_factor(partial(_gamma, sign=-1), [one.gamma_inverted for one in changes]),
-        _by_factor(partial(_gamma, sign=1), [one.gamma for one in changes]),
+        _by_factor(partial(_gamma, sign=-1), changes.gamma_inverted),
+        _by_factor(partial(_gamma, sign=1), changes.gamma),
     ]
     return [job for job in jobs if len(job.rows)]
 
@@ -86,16 +86,16 @@ def one_by_one(flat: torch.Tensor, jobs: Sequence[Job]) -> None:
                 part.copy_(changed)
 
 
-def _add_noise(image: torch.Tensor, changes: Sequence[Changes]) -> None:
+def _add_noise(image: torch.Tensor, changes: Changes) -> None:
     """From a generator for each sample, so that noise does not depend on the rest of the batch."""
-    for part, one in zip(image, changes, strict=True):
-        if not np.isnan(one.noise_std):
-            source = torch.Generator(image.device).manual_seed(one.noise_seed)
-            part.add_(torch.randn(part.shape, generator=source, device=image.device), alpha=one.noise_std)
+    for number in np.flatnonzero(~np.isnan(changes.noise_std)).tolist():
+        source = torch.Generator(image.device).manual_seed(int(changes.noise_seed[number]))
+        noise = torch.randn(image.shape[1:], generator=source, device=image.device)
+        image[number].add_(noise, alpha=float(changes.noise_std[number]))
 
 
-def _blur(changes: Sequence[Changes], spatial: Sequence[int]) -> Job:
-    sigmas = np.concatenate([one.blur for one in changes])
+def _blur(changes: Changes, spatial: Sequence[int]) -> Job:
+    sigmas = changes.blur.reshape(-1, len(spatial))
     rows = np.flatnonzero(~np.isnan(sigmas[:, 0]))
     matrices = [
         np.array([blur(size, sigmas[row, axis]) for row in rows], np.float32) for axis, size in enumerate(spatial)
@@ -104,17 +104,16 @@ def _blur(changes: Sequence[Changes], spatial: Sequence[int]) -> Job:
 
 
 def _low_resolution(
-    changes: Sequence[Changes], spatial: Sequence[int], mirrored: Sequence[Sequence[bool]], keep_first_axis: bool
+    changes: Changes, spatial: Sequence[int], mirrored: Sequence[Sequence[bool]], keep_first_axis: bool
 ) -> Job:
-    zooms = np.array([one.zoom for one in changes])
+    zooms, channels = changes.zoom.ravel(), changes.zoom.shape[1]
     rows = np.flatnonzero(~np.isnan(zooms))
-    channels = zooms.shape[1]
     matrices = [
         np.array(
             [
                 low_resolution(
                     size,
-                    1.0 if keep_first_axis and axis == 0 else zooms.flat[row],
+                    1.0 if keep_first_axis and axis == 0 else zooms[row],
                     mirrored[row // channels][axis],
                 )
                 for row in rows
@@ -126,9 +125,9 @@ def _low_resolution(
     return Job(along_axes, rows, matrices)
 
 
-def _by_factor(change: Callable[..., torch.Tensor], factors: Sequence[NDArray[np.float64]]) -> Job:
+def _by_factor(change: Callable[..., torch.Tensor], factors: NDArray[np.float64]) -> Job:
     """A change with one number for each channel."""
-    flat = np.concatenate(factors)
+    flat = factors.ravel()
     rows = np.flatnonzero(~np.isnan(flat))
     return Job(change, rows, [flat[rows].astype(np.float32)])
 

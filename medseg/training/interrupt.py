@@ -17,9 +17,13 @@ class Interrupts:
 
     The second one interrupts wherever it is. In threads other than the main one, where Python allows no handlers,
     nothing is changed.
+
+    Args:
+        heeded: False to ignore both: of several processes the first one ends the run, between two steps of all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heeded: bool = True) -> None:
+        self._heeded = heeded
         self._before: dict[signal.Signals, Any] = {}
         self._held = False
         self._waiting = False
@@ -46,6 +50,8 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._heeded:
+            return
         if self._held and not self._waiting:
             self._waiting = True
         else:

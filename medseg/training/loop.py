@@ -34,7 +34,8 @@ class Loop:
         self.began = began
         self.trainer = Trainer(network, setup)
         numbers = setup.ranks.numbers(setup.configuration.batch_size)
-        self.batches = Batches(samples, setup.configuration, setup.plan.training, setup.device, numbers)
+        own = setup.configuration, setup.plan.training, setup.device
+        self.batches = Batches(samples, *own, numbers, setup.previous_values)
         self.checkpoints = Checkpoints(setup.folder / CHECKPOINT)
         self.start = self.done = 0
         self.whole = True
@@ -127,7 +128,8 @@ class Loop:
         worst = worst_step(losses)
         step = self.done - len(losses) + worst
         batches = self.batches
-        batch = Batches(batches.samples, batches.configuration, batches.training, batches.device).make(step)
+        own = batches.configuration, batches.training, batches.device
+        batch = Batches(batches.samples, *own, previous_values=batches.previous_values).make(step)
         found = culprits(batch, self.trainer.losses_one_by_one(batch))
         return diverged(f"loss is {losses[worst]:.4g}", step + 1, self._kept(), describe(batch, found))
 

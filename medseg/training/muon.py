@@ -1,7 +1,8 @@
-"""Muon: momentum whose every update is made orthogonal, for the weights of convolutions.
+"""Muon: momentum whose every update is made orthogonal, for the weights of convolutions; AdamW for all others.
 
-Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the factor that makes an update as large as Adam's is that of
-Liu et al. 2025 (arXiv 2502.16982). A kernel is seen as a matrix with a row for each entry of its first axis.
+Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the factor that makes an update as large as Adam's, so that both
+go by one learning rate, is that of Liu et al. 2025 (arXiv 2502.16982). A kernel is seen as a matrix with a row for each
+entry of its first axis.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.optim.adamw import adamw
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that five times over maps singular values between 0.01 and 1 to between 0.7 and 1.2."""
@@ -18,51 +20,82 @@ _ITERATIONS = 5
 _SMALLEST = 1e-7
 _ADAM_SIZE = 0.2
 """Root mean square of an update of Adam's, about."""
+_ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps of equal strength in all directions of a weight matrix, with decoupled weight decay.
+    """Steps of equal strength in all directions of a weight matrix; decoupled weight decay.
 
     Args:
-        params: weights of two or more axes, or groups of such.
-        lr: as for Adam.
-        momentum: of the moving average of gradients, applied as Nesterov's.
+        params: groups of weights, each with `orthogonal`: True for Muon's steps, False for AdamW's.
+        lr: of both.
+        momentum: of Muon's moving average of gradients, applied as Nesterov's.
         weight_decay: share of a weight that is lost per step, times `lr`.
+
+    Attributes:
+        found_inf: a tensor, not 0 where this step is to leave everything as it is, as torch's fused optimizers have it.
     """
 
+    found_inf: torch.Tensor | None = None
+
     def __init__(self, params: Iterable[Any], lr: float, momentum: float, weight_decay: float) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "capturable": False}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every weight that has a gradient."""
         for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not group["orthogonal"]:
+                self._step_adam(weights, group)
+                continue
             alike: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    alike[weight.shape].append(weight)
-            for weights in alike.values():
-                self._step_alike(weights, group)
+            for weight in weights:
+                alike[weight.shape].append(weight)
+            for some in alike.values():
+                self._step_alike(some, group)
 
     def _step_alike(self, weights: list[torch.Tensor], group: dict[str, Any]) -> None:
         """Weights of one shape: their matrix products are one batch."""
         momentum, rate = group["momentum"], group["lr"]
+        means = self._kept(weights, "mean")
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        means = [self._mean(weight) for weight in weights]
+        if self.found_inf is not None:  # then the mean stays, and the step has no length
+            skip = self.found_inf.bool()
+            gradients = [torch.where(skip, mean, one) for mean, one in zip(means, gradients, strict=True)]
+            rate = torch.where(skip, torch.zeros_like(self.found_inf), rate)
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum))
-        updates = orthogonal(ahead.flatten(2))
+        updates = orthogonal(torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2))
         size = _ADAM_SIZE * max(updates.shape[1:]) ** 0.5
         for weight, update in zip(weights, updates, strict=True):
             weight.mul_(1 - rate * group["weight_decay"]).sub_(rate * size * update.view_as(weight))
 
-    def _mean(self, weight: torch.Tensor) -> torch.Tensor:
-        """The moving average of a weight's gradients."""
-        state = self.state[weight]
-        if not state:
-            state["mean"] = torch.zeros_like(weight, memory_format=torch.contiguous_format)
-        mean: torch.Tensor = state["mean"]
-        return mean
+    def _step_adam(self, weights: list[torch.Tensor], group: dict[str, Any]) -> None:
+        for weight in weights:
+            if "step" not in self.state[weight]:
+                self.state[weight]["step"] = torch.zeros((), device=weight.device)
+        adamw(
+            weights,
+            [weight.grad for weight in weights if weight.grad is not None],
+            self._kept(weights, "exp_avg"),
+            self._kept(weights, "exp_avg_sq"),
+            [],
+            [self.state[weight]["step"] for weight in weights],
+            fused=True,
+            capturable=group["capturable"],
+            found_inf=self.found_inf,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            **_ADAM,
+        )
+
+    def _kept(self, weights: list[torch.Tensor], name: str) -> list[torch.Tensor]:
+        """What is remembered of each weight under a name; zeros at first."""
+        for weight in weights:
+            if name not in self.state[weight]:
+                self.state[weight][name] = torch.zeros_like(weight)
+        return [self.state[weight][name] for weight in weights]
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

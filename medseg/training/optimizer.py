@@ -8,8 +8,12 @@ import torch
 
 from medseg.errors import PlanError
 from medseg.sections import Training
+from medseg.training.muon import Muon
 
 _ENCODER = ("stem.", "encoder.")
+_HEADS = ("heads.",)
+_CONVOLUTION_AXES = 4
+"""Least number of axes of a convolution's weight: outputs, inputs, y, x."""
 
 
 def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
@@ -18,17 +22,16 @@ def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.
     Raises:
         PlanError: the encoder is to learn at another rate, and the network has none.
     """
-    groups = _groups(network, training.encoder_learning_rate)
+    groups = _groups(network, training)
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "muon":
+        return Muon(groups, lr=rate, momentum=training.momentum, weight_decay=decay)
     if training.optimizer == "sgd":
+        nesterov = training.momentum > 0
         return torch.optim.SGD(
-            groups,
-            lr=training.learning_rate,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            nesterov=training.momentum > 0,
-            fused=True,
+            groups, lr=rate, momentum=training.momentum, weight_decay=decay, nesterov=nesterov, fused=True
         )
-    return torch.optim.AdamW(groups, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -40,22 +43,30 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate * group["share"]
 
 
-def _groups(network: torch.nn.Module, encoder_share: float) -> list[dict[str, Any]]:
+def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]]:
     """Parameters with their share of the learning rate; those that do not learn are in no group."""
-    if encoder_share == 1:
-        return [{"params": list(network.parameters()), "share": 1.0}]
-    encoder: list[torch.nn.Parameter] = []
-    rest: list[torch.nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        (encoder if name.startswith(_ENCODER) else rest).append(parameter)
-    if not encoder or not rest:
+    share = training.encoder_learning_rate
+    named = dict(network.named_parameters())
+    encoder = {name for name in named if name.startswith(_ENCODER)} if share != 1 else set()
+    if share != 1 and len(encoder) in (0, len(named)):
         raise PlanError(
-            f"training.encoder_learning_rate is {encoder_share:g}, and this network has no part named encoder.",
+            f"training.encoder_learning_rate is {share:g}, and this network has no part named encoder.",
             "medseg's own U-Nets have one. Set training.encoder_learning_rate=1 for any other network.",
         )
-    groups: list[dict[str, Any]] = [{"params": rest, "share": 1.0}]
-    if encoder_share > 0:
-        return [*groups, {"params": encoder, "share": encoder_share}]
-    for parameter in encoder:
-        parameter.requires_grad_(False)
+    if share == 0:
+        for name in encoder:
+            named[name].requires_grad_(False)
+    hidden = _hidden_convolutions(named) if training.optimizer == "muon" else set()
+    groups = []
+    for part, its_share in ((named.keys() - encoder, 1.0), (encoder, share)):
+        for chosen, orthogonal in ((part - hidden, False), (part & hidden, True)):
+            parameters = [named[name] for name in named if name in chosen]
+            if parameters and its_share > 0:
+                groups.append({"params": parameters, "share": its_share, "orthogonal": orthogonal})
     return groups
+
+
+def _hidden_convolutions(named: dict[str, torch.nn.Parameter]) -> set[str]:
+    """Weights of convolutions, less the one that reads the image and those that give the answers."""
+    weights = [name for name, parameter in named.items() if parameter.ndim >= _CONVOLUTION_AXES]
+    return {name for name in weights[1:] if not name.startswith(_HEADS)}

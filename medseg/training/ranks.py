@@ -28,6 +28,7 @@ _MEETING = timedelta(minutes=30)
 """How long the processes of all machines may take to start."""
 _FAILED = "medseg_failed"
 _SILENCE_SECONDS = 2.0
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError", "NCCL error")
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,36 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
         yield ranks, own
         ranks.wait()
     except BaseException as error:
-        if isinstance(error, SystemExit) or store.add(_FAILED, 1) == 1:
+        if isinstance(error, SystemExit):
             raise
+        if _first_to_fail(store):
+            told = lost_another(error)
+            if told is None:
+                raise
+            raise told from None
         time.sleep(_SILENCE_SECONDS)  # torchrun ends all when one has ended: the first is still to say what went wrong
         raise SystemExit(2) from None
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _first_to_fail(store: dist.Store) -> bool:
+    """Whether no other process has said what went wrong; where they cannot be asked any more, one has."""
+    try:
+        return store.add(_FAILED, 1) == 1
+    except RuntimeError:
+        return False
+
+
+def lost_another(error: BaseException) -> MedsegError | None:
+    """What to say where another process ended without a word, as it does when the system kills it."""
+    if not isinstance(error, RuntimeError) or not any(words in str(error) for words in _LOST):
+        return None
+    return MedsegError(
+        "Another of the processes that train together has ended without saying why; torchrun tells which, and how.",
+        "Often there was not enough memory. Go on from the last checkpoint with --resume.",
+    )
 
 
 def own_device(name: str, local: int) -> str:

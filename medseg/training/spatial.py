@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -64,6 +65,16 @@ def gather(samples: Sequence[Sample], draws: Sequence[Draw], patch_zyx: Sequence
     if turned:
         turn_in_boxes([samples[number] for number in turned], [draws[number] for number in turned], turned, patches)
     return patches
+
+
+@cache
+def load_loops() -> None:
+    """Compile the loops for a CPU, or load them, at once: seconds that would else fall into a step that is timed."""
+    from medseg.training import turn_compiled
+
+    image, label = np.zeros((1, 1, 1, 1), np.float32), np.zeros((1, 1, 1), np.int16)
+    turn_compiled.image(image, np.eye(3), np.zeros(3), image)
+    turn_compiled.labels(label, np.eye(3), np.zeros(3), OUTSIDE, label)
 
 
 def crop(samples: Sequence[Sample], boxes: Sequence[Box | None], size: Sequence[int], device: torch.device) -> Patches:
@@ -124,9 +135,9 @@ def turn_in_volume(sample: Sample, draw: Draw, number: int, patches: Patches) ->
     from medseg.training import turn_compiled
 
     matrix, origin = affine(draw, patches.image.shape[2:])
-    turn_compiled.image(sample.image.numpy(), matrix, origin, patches.image[number].numpy())
+    turn_compiled.image(sample.image.contiguous().numpy(), matrix, origin, patches.image[number].numpy())
     for (volume, beyond), out in zip(_maps(sample), patches.maps, strict=True):
-        turn_compiled.labels(volume.numpy(), matrix, origin, beyond, out[number].numpy())
+        turn_compiled.labels(volume.contiguous().numpy(), matrix, origin, beyond, out[number].numpy())
 
 
 def turn_in_boxes(samples: Sequence[Sample], draws: Sequence[Draw], numbers: Sequence[int], patches: Patches) -> None:

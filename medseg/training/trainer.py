@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from medseg.errors import ModelError
+from medseg.models.model import input_channels
 from medseg.networks.build import supervision_scales
 from medseg.networks.device import autocast
 from medseg.schema import Configuration, Plan
@@ -45,11 +46,22 @@ class Setup:
         """The legs of the run: one over all steps, unless others were set."""
         return self.legs or (Leg(0, self.steps),)
 
+    @property
+    def previous_values(self) -> int:
+        """Of a cascade's later stage, channels that the answer of the stage before takes."""
+        return input_channels(self.plan, self.configuration) - len(self.plan.data.channels)
+
     def learning_rate(self, step: int) -> float:
         """That of a step."""
         training = self.plan.training
         at = progress(self.course, step, training.schedule_epoch_steps)
         return learning_rate(at, training.learning_rate, training.schedule)
+
+    def patch_voxels(self, step: int) -> list[int]:
+        """The patch of a step: a smaller one at the beginning of the schedule, if the plan says so."""
+        training = self.plan.training
+        early = progress(self.course, step) < training.small_patch_share
+        return self.configuration.small_patch_voxels(training.small_patch_fraction if early else 1.0)
 
 
 class Trainer:
@@ -70,6 +82,8 @@ class Trainer:
             setup.ranks.total,
         )
         setup.ranks.spread(self.network)
+        if setup.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes stay as they are: trying algorithms pays off
         self.optimizer = make_optimizer(self.network, training)
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision == torch.float16)
         self.average = deepcopy(self.network).eval() if training.average_weights > 0 else None

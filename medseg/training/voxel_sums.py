@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from medseg.labels import IGNORE
 
 _CHUNK = {"cpu": 1 << 19}
-_LARGE_CHUNK = 1 << 26
+_LARGE_CHUNK = 1 << 25
 """Logits at once: on a CPU what stays in its caches, elsewhere what leaves few kernels to start."""
 
 

@@ -26,3 +26,15 @@ def test_the_share_of_a_scan_under_way_counts_for_the_time_left(
         "Segmenting: 1/2 in 30 s, 10 s left",
         "Segmenting: 2/2 in 40 s",
     ]
+
+
+def test_the_time_left_of_a_resumed_run_is_judged_by_what_this_process_did(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(display, "_PLAIN_SECONDS", 0.0)
+    with display.progress_display() as show:
+        show(Progress("train", 900, 1000))
+        show(Progress("train", 910, 1000))
+    assert capsys.readouterr().out.splitlines() == ["Training: 910/1000 in 10 s, 1:30 left"]

@@ -14,7 +14,7 @@ import pydicom
 from dicom.builders import write_series
 from dicom_answers import SHAPE, errors_of_dciodvfy, labels, written_series
 
-from medseg.commands.dicom import DicomOptions, dicom
+from medseg.commands.dicom import DicomOutOptions, dicom
 from medseg.commands.dicom_objects import WriteOptions
 from medseg.commands.finished import RECORD
 from medseg.commands.labels_file import NAME
@@ -22,8 +22,7 @@ from medseg.errors import DataError, PlanError
 from medseg.files import content_hash
 from medseg.image import Image
 from medseg.io import read_label, write_label
-from medseg.io.dicom import DicomOptions as Allowed
-from medseg.io.dicom import find_series, read_volume
+from medseg.io.dicom import DicomOptions, find_series, read_volume
 from medseg.sections import Reading
 
 STRUCTURES = ("kidney_left=1", "liver=2")
@@ -48,7 +47,7 @@ def file(tmp_path, volume):
 
 
 def test_labels_of_a_person(tmp_path, volume, file):
-    result = dicom(file, tmp_path / "study", tmp_path / "out", DicomOptions(structures=STRUCTURES, manual=True))
+    result = dicom(file, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=STRUCTURES, manual=True))
     assert result.files == {"seg": tmp_path / "out" / "case.seg.dcm"}
     np.testing.assert_array_equal(pixels_of(result.files["seg"], volume), labels())
     assert errors_of_dciodvfy(result.files["seg"]) == []
@@ -69,7 +68,7 @@ def test_axes_may_be_turned(tmp_path, volume, file):
     affine[:3, 1:3] *= -1
     turned = tmp_path / "turned.nii.gz"
     write_label(turned, Image(np.ascontiguousarray(array.transpose(2, 1, 0))[None], affine[:, [2, 1, 0, 3]]))
-    result = dicom(turned, tmp_path / "study", tmp_path / "out", DicomOptions(structures=STRUCTURES, manual=True))
+    result = dicom(turned, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=STRUCTURES, manual=True))
     np.testing.assert_array_equal(pixels_of(result.files["seg"], volume), labels())
 
 
@@ -82,7 +81,7 @@ def test_labels_elsewhere_are_refused(tmp_path, volume):
             tmp_path / "case.nii.gz",
             tmp_path / "study",
             tmp_path / "out",
-            DicomOptions(structures=STRUCTURES, manual=True),
+            DicomOutOptions(structures=STRUCTURES, manual=True),
         )
 
 
@@ -90,8 +89,8 @@ def test_who_made_them_and_what_they_mean_must_be_known(tmp_path, volume, file):
     with pytest.raises(PlanError, match="not known what the values"):
         dicom(file, tmp_path / "study", tmp_path / "out")
     with pytest.raises(PlanError, match="not known who made"):
-        dicom(file, tmp_path / "study", tmp_path / "out", DicomOptions(structures=STRUCTURES))
-    options = DicomOptions(structures=STRUCTURES, algorithm="other program 2.1")
+        dicom(file, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=STRUCTURES))
+    options = DicomOutOptions(structures=STRUCTURES, algorithm="other program 2.1")
     result = dicom(file, tmp_path / "study", tmp_path / "out", options)
     algorithm = pydicom.dcmread(result.files["seg"]).SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("other program", "2.1")
@@ -116,18 +115,18 @@ def test_answers_of_predict_say_it_themselves_as_long_as_nobody_changed_them(tmp
 
 def test_values_that_nothing_declares(tmp_path, volume, file):
     with pytest.raises(DataError, match="label value 2"):
-        dicom(file, tmp_path / "study", tmp_path / "out", DicomOptions(structures=("liver=1",), manual=True))
+        dicom(file, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=("liver=1",), manual=True))
 
 
 def test_a_stack_that_leans_gets_its_labels_on_its_own_slices(tmp_path):
     """Each slice lies 1.5 mm, one pixel, further along x; the grid that it is read on stands upright."""
     write_series(tmp_path / "study", np.zeros(SHAPE, np.int16), move=lambda number: (1.5 * number, 0.0, 3.0 * number))
     series = find_series(tmp_path / "study").series[0]
-    volume = read_volume(series, Allowed(resample_tilt=True))
+    volume = read_volume(series, DicomOptions(resample_tilt=True))
     x = np.indices(volume.image.shape_zyx)[2]
     upright = ((x >= 6) & (x < 9)).astype(np.uint8)
     write_label(tmp_path / "case.nii.gz", volume.image.with_array(upright[None]))
-    options = DicomOptions(structures=("liver=1",), manual=True, resample_tilt=True)
+    options = DicomOutOptions(structures=("liver=1",), manual=True, resample_tilt=True)
     result = dicom(tmp_path / "case.nii.gz", tmp_path / "study", tmp_path / "out", options)
     expected = np.zeros(SHAPE, bool)
     for number in range(SHAPE[0]):
@@ -138,7 +137,7 @@ def test_a_stack_that_leans_gets_its_labels_on_its_own_slices(tmp_path):
             tmp_path / "case.nii.gz",
             tmp_path / "study",
             tmp_path / "out",
-            DicomOptions(structures=("liver=1",), manual=True),
+            DicomOutOptions(structures=("liver=1",), manual=True),
         )
 
 
@@ -148,7 +147,7 @@ def test_contours_of_a_real_tumour_as_seg_and_back(data_dir, tmp_path, patient, 
     study = data_dir / "lung_ct_dicom" / patient
     (contours,) = [path for path in study.iterdir() if path.name.startswith("DCM_RS")]
     write = WriteOptions(("seg", "rtstruct", "report"), codes="GTV-1=gtv")
-    result = dicom(contours, study, tmp_path, DicomOptions(structures=("GTV-1=1",), manual=True, write=write))
+    result = dicom(contours, study, tmp_path, DicomOutOptions(structures=("GTV-1=1",), manual=True, write=write))
     assert result.volumes["GTV-1"] == pytest.approx(volume_ml, abs=0.001)
     volume = read_volume(find_series(study).series[0])
     drawn = read_label(contours, Reading(segments={"GTV-1": 1}), volume.image).array[0]

@@ -19,6 +19,7 @@ from builders import make_augmentation, make_plan, make_training, network_values
 from safetensors.torch import load_file
 
 from medseg.case import Case, write_cases
+from medseg.cli.app import main
 from medseg.commands import budget
 from medseg.commands.train import Extension, TrainOptions, TrainResult, train
 from medseg.commands.workspace import cases_path, splits_path
@@ -211,6 +212,36 @@ def test_a_finished_run_has_nothing_left_to_do(place: Path) -> None:
     assert not result.trained
     assert "nothing is left to do: the run of 5 steps is finished" in result.notes[-1]
     assert before == {path: path.stat().st_mtime_ns for path in (place / FOLD).rglob("*")}
+    with pytest.raises(PlanError, match="is finished: --set has nothing left to change"):
+        go(place, resume=True, overrides=["training.learning_rate=0.1"])
+    (place / FOLD / "checkpoint.pt").unlink()  # as someone may who has no use for it any more
+    assert not go(place, resume=True).trained
+
+
+def command_line(monkeypatch: pytest.MonkeyPatch, place: Path, *words: str) -> int:
+    """Exit code of `medseg train`."""
+    monkeypatch.setattr(sys, "argv", ["medseg", "train", "--workspace", str(place), "--device", "cpu", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_the_command_line_says_what_is_left_to_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(monkeypatch, place, "--steps", "5") == 0
+    assert "repeat exactly with: medseg train --plan toy" in capsys.readouterr().out
+    assert command_line(monkeypatch, place, "--resume") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert command_line(monkeypatch, place, "--resume", "--steps", "9") == 2
+    assert "--resume and --steps were given" in capsys.readouterr().err
+    assert command_line(monkeypatch, place, "--extend", "soon") == 2
+    assert "write 2x" in capsys.readouterr().err
+    assert command_line(monkeypatch, place, "--extend", "2x") == 0
+    assert "10 steps in" in capsys.readouterr().out
+    (place / FOLD / "checkpoint.pt").unlink()
+    assert command_line(monkeypatch, place, "--extend", "20") == 2
+    assert "no checkpoint.pt to go on from" in capsys.readouterr().err
 
 
 def test_requests_that_contradict_each_other_or_the_run_are_named(place: Path) -> None:

@@ -13,6 +13,7 @@ from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.schema import Configuration
 from medseg.training.batches import Batches
+from medseg.training.resident import place
 from medseg.training.sampling import generator
 
 CPU = torch.device("cpu")
@@ -135,6 +136,8 @@ def test_batches_come_in_order_from_start_to_stop() -> None:
     for step, (image, label, *_) in found:
         torch.testing.assert_close(image, maker.make(step)[0], rtol=0, atol=0)
         torch.testing.assert_close(label, maker.make(step)[1], rtol=0, atol=0)
+    small = maker.ahead(3, 6, lambda step: [4, 4] if step < 5 else None)
+    assert [tuple(batch.target.shape[1:]) for _, batch in small] == [(4, 4), (4, 4), (8, 8)]
 
 
 def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask() -> None:
@@ -181,3 +184,27 @@ def test_a_batch_says_what_was_annotated_in_each_of_its_samples() -> None:
         assert wanted == ([[True, True]] * 3 if annotated is None else annotated.tolist())
         seen.add(sum(cases))
     assert len(seen) > 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> None:
+    """All but the noise, which comes from the device's own generator; and nothing waits for the device."""
+    cuda, changes = torch.device("cuda"), {**EVERYTHING, "noise_probability": 0.0}
+    of = samples((24, 26, 28))
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=6)
+    wanted = batches(configuration, of, **changes)
+    placed = place(of, cuda, 0)[0] if resident else of
+    training = make_training(augmentation=make_augmentation(**changes).model_dump())
+    maker = Batches(placed, configuration, training, cuda)
+    maker.make(0)
+    for step in range(4):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = maker.make(step)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        torch.testing.assert_close(found.image.cpu(), wanted.make(step).image, rtol=1e-3, atol=1e-3)
+        same = (found.target.cpu() == wanted.make(step).target).float().mean()
+        assert float(same) > 0.999

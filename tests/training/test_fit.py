@@ -337,7 +337,9 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
             resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
 
     try:
-        with pytest.raises(MedsegError, match=r"checkpoint\.pt could not be written") as caught:
+        with pytest.raises(
+            MedsegError, match=r"checkpoint\.pt could not be written: the disk took only a part"
+        ) as caught:
             run(plan, samples, tmp_path, 40, fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -541,3 +543,27 @@ def test_optimizers_follow_the_plan() -> None:
     adamw = make_optimizer(network, make_training(optimizer="adamw", weight_decay=0.02, learning_rate=0.003))
     assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.003, 0.02)
+
+
+def test_small_patches_come_first_and_are_ones_that_the_network_can_halve(tmp_path: Path) -> None:
+    plan = plan_of(3, small_patch_share=0.5, small_patch_fraction=0.8)  # patch 16, and two halvings: multiples of 4
+    setup = setup_of(plan, tmp_path, 10)
+    assert [setup.patch_voxels(step)[0] for step in range(10)] == [12] * 5 + [16] * 5
+    seen: list[int] = []
+
+    def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.append(inputs[0].shape[-1])
+
+    network = new_network(plan)
+    network.register_forward_pre_hook(watch)
+    fit(network, blob_samples((20, 20, 20)), setup, no_validation, silent)
+    assert seen == [12] * 5 + [16] * 5
+
+
+def test_a_step_is_timed_with_the_patches_that_are_to_come(tmp_path: Path) -> None:
+    setup = setup_of(plan_of(3, small_patch_share=0.4, small_patch_fraction=0.5), tmp_path, 10)
+    first, second = fit_module._patch_shares(setup, 0.0)
+    assert first == ([8, 8, 8], pytest.approx(0.4))
+    assert second == ([16, 16, 16], pytest.approx(0.6))
+    assert fit_module._patch_shares(setup, 0.2) == [([8] * 3, pytest.approx(0.25)), ([16] * 3, pytest.approx(0.75))]
+    assert fit_module._patch_shares(setup, 0.7) == [([16] * 3, 1.0)]

@@ -97,6 +97,22 @@ def test_the_learning_rate_stays_where_a_recorded_step_reads_it(optimizer: str) 
 
 
 @pytest.mark.gpu
+def test_a_step_asks_the_device_for_nothing(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    device, plan = torch.device("cuda"), plan_of(True)
+    setup = Setup(plan, plan.configuration("main"), 12, device, torch.bfloat16, tmp_path)
+    trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
+    batch = Batches(samples(), plan.configuration("main"), plan.training, device).make(0)
+    trainer.step(0, batch.image, batch.target, batch.annotated)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.step(1, batch.image, batch.target, batch.annotated)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
 def test_the_same_losses_as_without(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")

@@ -1,5 +1,7 @@
 """Muon: what its updates look like, worked out by hand and against singular values."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -37,7 +39,7 @@ def test_first_step_by_hand() -> None:
     """A gradient with one singular value, 5: the update has that direction and the size 0.2 sqrt(2) times about 1."""
     weight = torch.nn.Parameter(torch.tensor([[1.0, 2.0]]))
     weight.grad = torch.tensor([[3.0, 4.0]])
-    Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.5).step()
+    muon([weight], lr=0.1, weight_decay=0.5).step()
     lost = torch.tensor([[1.0, 2.0]]) * (1 - 0.1 * 0.5) - weight.detach()
     assert lost[0, 1] / lost[0, 0] == pytest.approx(4 / 3, abs=1e-5)
     assert 0.6 < float(lost.norm()) / (0.1 * 0.2 * 2**0.5) < 1.3
@@ -46,22 +48,72 @@ def test_first_step_by_hand() -> None:
 def test_no_gradient_moves_nothing_and_zero_gradient_only_decays() -> None:
     still, decayed = (torch.nn.Parameter(torch.ones(2, 3)) for _ in range(2))
     decayed.grad = torch.zeros(2, 3)
-    Muon([still, decayed], lr=0.1, momentum=0.9, weight_decay=0.5).step()
+    muon([still, decayed], lr=0.1, weight_decay=0.5).step()
     assert torch.equal(still.detach(), torch.ones(2, 3))
     assert torch.allclose(decayed.detach(), torch.full((2, 3), 0.95))
 
 
+def test_the_others_step_as_adamw_does() -> None:
+    def run(make: Callable[[torch.nn.Parameter], torch.optim.Optimizer]) -> torch.Tensor:
+        bias = torch.nn.Parameter(torch.ones(5))
+        optimizer = make(bias)
+        for step in range(3):
+            bias.grad = torch.randn(5, generator=torch.Generator().manual_seed(step))
+            optimizer.step()
+        return bias.detach()
+
+    ours = run(lambda bias: Muon([{"params": [bias], "orthogonal": False}], 0.01, 0.9, 0.1))
+    assert torch.equal(ours, run(lambda bias: torch.optim.AdamW([bias], lr=0.01, weight_decay=0.1, fused=True)))
+
+
+def test_a_gradient_that_is_no_number_changes_nothing() -> None:
+    weights, gradients = problem()
+    optimizer = both(weights)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
+    optimizer.found_inf = torch.tensor(0.0)
+    optimizer.step()
+    before = [weight.detach().clone() for weight in weights]
+    means = [value.clone() for weight in weights for value in optimizer.state[weight].values()]
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient * torch.nan
+    optimizer.found_inf = torch.tensor(1.0)
+    optimizer.step()
+    assert all(torch.equal(weight, old) for weight, old in zip(weights, before, strict=True))
+    kept = [value for weight in weights for value in optimizer.state[weight].values()]
+    assert all(torch.allclose(value, old) for value, old in zip(kept, means, strict=True))
+
+
 def test_state_goes_on_where_it_was() -> None:
-    def run(breaks: bool) -> torch.Tensor:
-        weight = torch.nn.Parameter(torch.ones(4, 2, 3, 3))
-        optimizer = Muon([weight], lr=0.01, momentum=0.9, weight_decay=0.0)
+    def run(breaks: bool) -> list[torch.Tensor]:
+        weights, gradients = problem()
+        optimizer = both(weights)
         for step in range(4):
             if breaks and step == 2:
                 state = optimizer.state_dict()
-                optimizer = Muon([weight], lr=0.01, momentum=0.9, weight_decay=0.0)
+                optimizer = both(weights)
                 optimizer.load_state_dict(state)
-            weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(step))
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient * (step - 1.5)
             optimizer.step()
-        return weight.detach()
+        return [weight.detach() for weight in weights]
 
-    assert torch.equal(run(True), run(False))
+    assert all(torch.equal(one, other) for one, other in zip(run(True), run(False), strict=True))
+
+
+def muon(weights: list[torch.nn.Parameter], lr: float, weight_decay: float) -> Muon:
+    return Muon([{"params": weights, "orthogonal": True}], lr=lr, momentum=0.9, weight_decay=weight_decay)
+
+
+def problem() -> tuple[list[torch.nn.Parameter], list[torch.Tensor]]:
+    """A kernel and a bias, and their gradients."""
+    random = torch.Generator().manual_seed(0)
+    shapes = [(4, 2, 3, 3), (4,)]
+    weights = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+    return weights, [torch.randn(shape, generator=random) for shape in shapes]
+
+
+def both(weights: list[torch.nn.Parameter]) -> Muon:
+    kernel, bias = weights
+    groups = [{"params": [kernel], "orthogonal": True}, {"params": [bias], "orthogonal": False}]
+    return Muon(groups, lr=0.01, momentum=0.9, weight_decay=0.1)

@@ -1,6 +1,7 @@
 """Two processes on one machine train as one does with the same batch; one writes, and one says what went wrong."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from rank_problem import curve, fitted
 
 from medseg.errors import Cancelled, PlanError
 from medseg.progress import Progress
+from medseg.training.interrupt import Interrupts
 from medseg.training.log import read_log
-from medseg.training.ranks import ALONE, Ranks, joined, own_device, rank_from_environment
+from medseg.training.ranks import ALONE, Ranks, joined, lost_another, own_device, rank_from_environment
 
 
 def free_port() -> int:
@@ -104,6 +106,21 @@ def test_the_process_that_failed_says_why_and_the_others_end_silently(outcome: O
     assert "one process failed" in outcome.said[1]
     assert "Traceback" not in outcome.said[0]
     assert outcome.codes == [2, 1]
+
+
+def test_a_process_that_was_killed_is_told_from_an_error_of_ones_own() -> None:
+    told = lost_another(RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711"))
+    assert told is not None
+    assert "--resume" in str(told)
+    assert lost_another(RuntimeError("a size does not fit")) is None
+    assert lost_another(PlanError("Connection closed by peer")) is None
+
+
+def test_only_the_first_process_heeds_an_interrupt() -> None:
+    with Interrupts(heeded=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), Interrupts(heeded=True):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_batch_is_split_evenly_and_without_gaps() -> None:

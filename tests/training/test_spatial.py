@@ -253,9 +253,9 @@ def test_labels_survive_a_rotation_there_and_back() -> None:
         ]
         for nearest in (False, True)
     }
-    assert np.mean(found[False]) > 0.97
-    assert np.min(found[False]) > 0.96
-    assert np.mean(found[False]) > np.mean(found[True])
+    assert np.mean(found[False]) > 0.985
+    assert np.min(found[False]) > 0.98
+    assert np.mean(found[False]) > np.mean(found[True]) + 0.008
 
 
 def test_the_volume_is_not_changed() -> None:

@@ -69,6 +69,8 @@ def make_segmentation(
         )
         found.ContentCreatorName = None  # must be there; a program has no name of a person
         found.ImageComments = f"{RESEARCH}. Not for diagnosis or treatment."
+        if source.step_mm is None:  # highdicom says 1 mm of a single slice
+            found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
         if source.frames is not None:
             _renumber(found, source.frames)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,10 +72,15 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
         name: what messages call the series; no identifier.
 
     Raises:
-        DataError: with what is missing.
+        DataError: with what is missing, or the extra `dicom` is not installed.
     """
     if not slices:
         raise DataError(f"{name} has no slices that labels could refer to.")
+    if find_spec("highdicom") is None:
+        raise DataError(
+            "Writing DICOM needs the package highdicom, which is not installed.",
+            "pip install 'medseg[dicom]' installs it; --write nifti does without.",
+        )
     _check(read_dataset(slices[0].file), name)
     several = {one.file for one in slices if one.frame is not None}
     if len(several) > 1 or (several and any(one.frame is None for one in slices)):
@@ -112,7 +118,10 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
 
 
 def _check(image: Dataset, name: str) -> None:
-    missing = [key for key in _NEEDED if not str(image.get(key) or "").strip()]
+    from pydicom.uid import UID
+
+    with quiet():  # warnings would quote them
+        missing = [key for key in _NEEDED if not str(image.get(key) or "").strip()]
     missing += [_PRESENT] if _PRESENT not in image else []
     if missing:
         raise DataError(
@@ -120,15 +129,35 @@ def _check(image: Dataset, name: str) -> None:
             "Take the series as the scanner or the archive sent it; a label map as NIfTI needs none of this.",
             "no identity",
         )
+    if UID(str(image.SOPClassUID)).name == str(image.SOPClassUID):
+        raise DataError(
+            f"{name} is of a kind of image (SOP class) that the standard does not know; nothing can refer to it."
+        )
 
 
 def _prepared(image: Dataset, name: str) -> Dataset:
-    """The header with the elements that must be present and may be empty."""
+    """The header with the elements that must be present and may be empty; values that no such element may have go."""
     _check(image, name)
     for key in _MAY_BE_EMPTY:
-        if key not in image:
+        if key not in image or not _valid(key, str(image[key].value or "")):
             setattr(image, key, None)
     return image
+
+
+def _valid(key: str, value: str) -> bool:
+    """Whether an element may have a value; de-identified headers have words where dates are expected."""
+    from pydicom.valuerep import DA, TM
+
+    try:
+        return bool(
+            not value
+            or (key.endswith("Date") and DA(value))
+            or (key.endswith("Time") and TM(value))
+            or (key == "PatientSex" and value in ("M", "F", "O"))
+            or not key.endswith(("Date", "Time", "Sex"))
+        )
+    except ValueError:
+        return False
 
 
 def _frames_in_use(image: Dataset, numbers: tuple[int, ...]) -> Dataset:

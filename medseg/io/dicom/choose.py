@@ -103,7 +103,7 @@ def _known(keyword: str, rule: str) -> str:
     own = next((name for name in _OWN if name.lower() == keyword.lower()), None)
     if own is not None or tag_for_keyword(keyword) is not None:
         return own or keyword
-    known = [entry[4] for entry in DicomDictionary.values()]
+    known = sorted({entry[4] for entry in DicomDictionary.values()} - {*_OWN})
     same = next((name for name in known if name.lower() == keyword.lower()), None)
     if same is not None:
         return same

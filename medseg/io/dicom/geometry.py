@@ -1,9 +1,9 @@
 """How the slices of a series lie, from their positions only: order, affine, and what keeps them from being a volume.
 
 A volume has one matrix, one orientation, one pixel spacing, one frame of reference, one slice at each place, and equal
-steps. Everywhere the tolerance is a twentieth of a voxel, by which medseg takes two grids for the same: by so much a
-corner of a slice may miss the place that regular geometry gives it. Files hold positions as decimal text, so that
-well-formed series miss it by less than a hundredth.
+steps. The tolerance is a twentieth of a voxel, by which medseg takes two grids for the same: by so much a corner of a
+slice may miss the place that regular geometry gives it. Files hold positions as decimal text, so that well-formed
+series miss it by less than a hundredth; for those with a single decimal, see `steps.tolerance_mm`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.image import GRID_TOLERANCE_VOXELS
 from medseg.io.dicom.series import Problem, Slice
-from medseg.io.dicom.steps import Steps, find_steps
+from medseg.io.dicom.steps import Steps, find_steps, tolerance_mm
 from medseg.io.stack import LPS, affine_from
 
 TILT_DEGREES = 0.5
@@ -81,7 +81,7 @@ def basis(one: Slice) -> NDArray[np.float64]:
     """3x3: directions of rows (x), columns (y) and the normal as columns, LPS, of length 1."""
     assert one.orientation is not None
     x, y = np.array(one.orientation[:3]), np.array(one.orientation[3:])
-    x, y = x / np.linalg.norm(x), y / np.linalg.norm(y)
+    x, y = x / (np.linalg.norm(x) or 1.0), y / (np.linalg.norm(y) or 1.0)
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
@@ -180,7 +180,7 @@ def _lean(
     lean = np.linalg.lstsq(np.stack([places, np.ones_like(places)], 1), offsets, rcond=None)[0][0]
     apart = offsets - places[:, None] * lean
     apart -= np.median(apart, axis=0)
-    astray = np.abs(apart).max(axis=1) > GRID_TOLERANCE_VOXELS * pixel_mm
+    astray = np.abs(apart).max(axis=1) > tolerance_mm(pixel_mm)
     lean[np.abs(lean) < 1e-9] = 0.0
     return (float(lean[0]), float(lean[1])), astray
 

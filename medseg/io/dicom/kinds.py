@@ -52,7 +52,8 @@ _GREY = ("MONOCHROME1", "MONOCHROME2", "")
 def left_out_because(found: Dataset) -> str | None:
     """Why an object is no part of a volume, in two or three words; None for an image plane that may be."""
     meta = getattr(found, "file_meta", None)
-    sop_class = values.text(found, "SOPClassUID") or ("" if meta is None else values.text(meta, _META_CLASS))
+    class_of_file = "" if meta is None else values.text(meta, _META_CLASS)
+    sop_class = values.text(found, "SOPClassUID") or class_of_file
     if sop_class in _OBJECTS:
         return _OBJECTS[sop_class]
     family = next((name for uid, name in _FAMILIES.items() if sop_class == uid or sop_class.startswith(f"{uid}.")), "")
@@ -62,7 +63,7 @@ def left_out_because(found: Dataset) -> str | None:
         return f"{DAMAGED}: its header breaks off" if meta else "no DICOM"
     rows, columns = values.whole(found, "Rows"), values.whole(found, "Columns")
     if not rows or not columns or not values.whole(found, "BitsAllocated"):
-        return f"{DAMAGED}: an image without a size" if _is_image(sop_class) else "no image"
+        return f"{DAMAGED}: an image without a size" if _is_image(sop_class) or _is_image(class_of_file) else "no image"
     if not values.text(found, "SeriesInstanceUID"):
         return f"{DAMAGED}: an image without SeriesInstanceUID"
     photometric = values.text(found, "PhotometricInterpretation").upper()

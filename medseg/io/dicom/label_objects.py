@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medseg.errors import DataError
+from medseg.errors import DataError, MedsegError
 from medseg.image import Image
 from medseg.io.dicom import rtstruct, segmentation, values
-from medseg.io.dicom.dataset import quiet, read_dataset
+from medseg.io.dicom.dataset import need_pydicom, quiet, read_dataset
 from medseg.io.dicom.files import File
 from medseg.io.dicom.find import find_series
 from medseg.io.dicom.kinds import SEGMENTATION, STRUCTURE_SET
@@ -43,7 +44,8 @@ def names_in(file: File) -> list[str]:
     Raises:
         DataError: it cannot be read, or is neither.
     """
-    with quiet():
+    need_pydicom()
+    with quiet(), _telling(file):
         return [*_names(read_dataset(file), file.name).values()]
 
 
@@ -61,7 +63,8 @@ def drawn_labels(file: File, reading: Reading, grid: Image | None) -> tuple[Over
     Raises:
         DataError: it cannot be read, or does not lie on the grid.
     """
-    with quiet():
+    need_pydicom()
+    with quiet(), _telling(file):
         found = read_dataset(file, pixels=True)
         names = _names(found, file.name)
         meant = meant_values(names, reading.segments)
@@ -93,6 +96,7 @@ def read_label_object(path: Path, reading: Reading, grid: Image | None) -> Image
     Raises:
         DataError: as `drawn_labels`, or structures overlap and `reading.overlaps` does not say what that means.
     """
+    need_pydicom()
     file = file_of(path)
     if file is None:
         raise DataError(f"There is no file {path}.", "Expected an RTSTRUCT or a DICOM SEG.")
@@ -125,7 +129,8 @@ def meant_values(names: Mapping[int, str], segments: Mapping[str, int]) -> dict[
     A name is looked up as it is, then in small letters, then as patterns in their order.
     """
     if not segments:
-        return {number: number for number in names}
+        own = [*names] if 0 not in names else range(1, len(names) + 1)  # 0 is the background
+        return dict(zip(names, own, strict=True))
     small = {pattern.lower(): value for pattern, value in segments.items()}
     found = {}
     for number, name in names.items():
@@ -135,6 +140,21 @@ def meant_values(names: Mapping[int, str], segments: Mapping[str, int]) -> dict[
         if value is not None:
             found[number] = value
     return found
+
+
+@contextmanager
+def _telling(file: File) -> Iterator[None]:
+    """What damaged values end in as an error that names the file, and none of the values: they may be a patient's."""
+    try:
+        yield
+    except MedsegError:
+        raise
+    except MemoryError:
+        raise DataError(f"{file.name} needs more memory than there is.", "Close other programs.") from None
+    except Exception as error:  # values are converted when they are looked at, and raise a dozen unrelated types
+        raise DataError(
+            f"{file.name} is damaged: a value in it cannot be read ({type(error).__name__}).", "Export it again."
+        ) from None
 
 
 def _names(found: Any, source: str) -> dict[int, str]:

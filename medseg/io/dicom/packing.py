@@ -21,6 +21,10 @@ _PACKAGES = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
 }
 """Packages that decode a transfer syntax, by UID; all come with the extra `dicom`."""
+OTHER_DECODERS = (
+    "Convert the files, for example with dcmdjpeg; or pip install pylibjpeg pylibjpeg-libjpeg (under the GPL), which "
+    "reads JPEG of 12 bits."
+)
 
 
 def problems_of_pixels(slices: Sequence[Slice]) -> tuple[Problem, ...]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from medseg.errors import DataError, MedsegError
 from medseg.io.dicom import values
-from medseg.io.dicom.dataset import quiet, read_dataset
+from medseg.io.dicom.dataset import quiet, read_dataset, why
 from medseg.io.dicom.files import File
-from medseg.io.dicom.packing import missing_decoder
+from medseg.io.dicom.packing import OTHER_DECODERS, missing_decoder
 from medseg.io.dicom.series import Slice
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
 """Modalities whose values are no quantity: MONOCHROME1 ones are inverted, so that the same tissue is bright in all."""
+_BY_SAMPLE = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203))
+"""Transfer syntaxes of JPEG and its successors: they pack samples; RLE packs bytes, whatever is in them."""
 _MOST_PIXELS = 1 << 31
 
 
@@ -58,24 +60,29 @@ def read_planes(file: File, slices: Sequence[Slice]) -> list[Plane]:
         except MemoryError:
             raise DataError(f"{file.name} needs more memory than there is.", "Close other programs.") from None
         except Exception as error:  # decoders raise a dozen unrelated types
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            if "does not support" in str(error):
+                told = f"The pixels of {file.name} are packed in a way that no installed decoder reads: {why(error)}"
+                raise DataError(told, OTHER_DECODERS, "no decoder") from None
             raise DataError(
-                f"The pixels of {file.name} cannot be read: {reason}.",
+                f"The pixels of {file.name} cannot be read: {why(error).removesuffix('.')}.",
                 "The file is damaged or was cut off: copy or send it again.",
                 "damaged",
             ) from None
 
 
 def _plane(found: Dataset, one: Slice) -> Plane:
-    stored = _stored(found, one)
+    raw = _decoded(found, one)
+    stored = raw if raw.dtype.kind == "f" else _own_bits(raw, found)
     done: dict[str, Any] = {}
     padding = _padding(found, stored)
+    if padding is None and stored is not raw:
+        padding = _padding(found, raw)  # a padding value may use the bits that are cut
     array = _meant(found, one, _inverted(found, stored, done), done)
     return Plane(array, padding, done)
 
 
-def _stored(found: Dataset, one: Slice) -> NDArray:
-    """Stored values (y, x), without bits that are not the image's."""
+def _decoded(found: Dataset, one: Slice) -> NDArray:
+    """Stored values (y, x), signed or not, with bits that are not the image's."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -92,26 +99,37 @@ def _stored(found: Dataset, one: Slice) -> NDArray:
     decoder = get_decoder(syntax)
     options: Any = {"raw": True, "correct_unused_bits": False}
     decoded, _ = decoder.as_array(found, index=one.frame or 0, **options)
-    array = np.squeeze(np.asarray(decoded))
-    if array.shape != (one.rows, one.columns):
-        array = array.reshape(one.rows, one.columns)
-    return array if keyword != "PixelData" else _own_bits(array, found, packed=syntax.is_encapsulated)
+    array = np.asarray(decoded).reshape(one.rows, one.columns)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.kind == "f":
+        return array
+    signed = bool(values.whole(found, "PixelRepresentation"))
+    return array.view(np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}"))
 
 
-def _own_bits(array: NDArray, found: Dataset, packed: bool) -> NDArray:
-    """Integers of which only `BitsStored` bits up to `HighBit` count; the lowest ones, where pixels are packed."""
+def _own_bits(array: NDArray, found: Dataset) -> NDArray:
+    """Integers of which only `BitsStored` bits up to `HighBit` count, with their sign."""
     width = array.dtype.itemsize * 8
     stored = values.whole(found, "BitsStored") or width
     high = values.whole(found, "HighBit")
-    high = stored - 1 if high is None or packed else high
-    signed = bool(values.whole(found, "PixelRepresentation"))
+    high = stored - 1 if high is None else high
     if not 0 < stored <= width or not stored - 1 <= high < width:
-        raise DataError(f"{stored} bits up to bit {high} do not fit into {width} bits", kind="damaged")
-    kind = np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False).view(kind)
+        raise ValueError(f"{stored} bits up to bit {high} do not fit into {width} bits")
     if stored == width:
         return array
+    if found.file_meta.TransferSyntaxUID in _BY_SAMPLE:
+        return _in_range(array, stored)
     return (array << (width - 1 - high)) >> (width - stored)
+
+
+def _in_range(array: NDArray, stored: int) -> NDArray:
+    """Samples of a codec, which holds no other bits: lossy ones that overshoot are clipped, not wrapped round."""
+    if array.dtype.kind == "u":
+        return array.clip(0, (1 << stored) - 1)
+    half = 1 << (stored - 1)
+    if array.min() >= 0 and array.max() >= half:  # a decoder that knows of no signs
+        return np.where(array >= half, array - 2 * half, array).astype(array.dtype)
+    return array.clip(-half, half - 1)
 
 
 def _padding(found: Dataset, stored: NDArray) -> NDArray[np.bool_] | None:

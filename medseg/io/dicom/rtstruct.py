@@ -62,7 +62,9 @@ def rois_in(dataset: Any, numbers: Iterable[int]) -> list[Roi]:
     rois = {number: Roi(number, name, []) for number, name in names_in(dataset).items() if number in wanted}
     for item in dataset.get("ROIContourSequence") or []:
         roi = rois.get(int(item.ReferencedROINumber))
-        for contour in (item.get("ContourSequence") or []) if roi is not None else []:
+        if roi is None:
+            continue
+        for contour in item.get("ContourSequence") or []:
             kind = str(contour.get("ContourGeometricType", "") or "of no kind")
             points = np.array(contour.get("ContourData") or [], dtype=np.float64)
             if kind not in _CLOSED or points.size < 3 * _FEWEST_POINTS or points.size % 3:

@@ -15,6 +15,8 @@ _COMMON_SHARE = 0.1
 _MOST_NAMED = 3
 _MOST_GROWTH = 2  # slices of the regular grid for each that there is
 _SAME_PLACE_MM = 1e-3
+_ROUNDING_MM, _LARGEST_SHARE = 0.051, 0.2
+"""Positions that are written with one decimal are off by half of it; never accepted beyond this share of a voxel."""
 THICKNESS_UNKNOWN_MM = 1.0
 
 
@@ -50,10 +52,15 @@ def find_steps(slices: Sequence[Slice], places: NDArray[np.float64]) -> Steps:
     ideal = mean * np.arange(len(places))
     astray = places - ideal
     astray -= (astray.max() + astray.min()) / 2
-    if np.abs(astray).max() <= GRID_TOLERANCE_VOXELS * mean:
+    if np.abs(astray).max() <= tolerance_mm(mean):
         return Steps(mean, mean)
     regular = _regular(steps)
     return Steps(mean, regular, (_unequal(slices, steps, regular),))
+
+
+def tolerance_mm(voxel_mm: float) -> float:
+    """How far a slice may lie from where a regular grid has it, along an axis on which voxels have this size."""
+    return max(GRID_TOLERANCE_VOXELS * voxel_mm, min(_ROUNDING_MM, _LARGEST_SHARE * voxel_mm))
 
 
 def doubled_steps(places: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 
 import pytest
+import torch
+from builders import make_plan
 
 from medseg.delivery.dicom.codes import codes_of, look_up, nearest, read_codes
 from medseg.errors import PlanError
+from medseg.models.identity import identity
+from medseg.models.open import load_model
+from medseg.models.package import save_package
+from medseg.plan_file import dump_plan, parse_plan
 from medseg.sections import Coding
 
 ROWS = list(csv.DictReader(resources.files("medseg.delivery.dicom").joinpath("codes.csv").read_text().splitlines()))
@@ -159,3 +166,22 @@ def test_neither_a_file_nor_pairs():
 def test_names_alike_are_proposed():
     assert "liver" in nearest("livre")
     assert nearest("Anterior")[0] == "hippocampus anterior"
+
+
+def test_a_plan_carries_codes_and_refuses_those_of_strangers():
+    codes = {"one": look_up("anterior hippocampus left").model_dump(mode="json")}
+    plan = parse_plan(dump_plan(make_plan(codes=codes)), "again")
+    assert codes_of(["one"], plan.codes, {})["one"] == look_up("left anterior hippocampus")
+    with pytest.raises(PlanError, match=r"codes names 'three'; structures are one, two"):
+        make_plan(codes={"three": codes["one"]})
+    with pytest.raises(PlanError, match=r"codes\.one\.type: .*SCHEME VALUE MEANING"):
+        make_plan(codes={"one": {**codes["one"], "type": "liver"}})
+
+
+def test_codes_survive_a_package_and_say_nothing_of_what_a_model_computes(tmp_path, small_model):
+    """So that a model whose codes are mended is the same model."""
+    model = load_model(small_model, torch.device("cpu"))
+    coded = replace(model, plan=model.plan.model_copy(update={"codes": {"one": look_up("liver")}}))
+    assert identity(coded) == identity(model)
+    save_package(coded, tmp_path / "model.medseg", "# card\n")
+    assert load_model(tmp_path / "model.medseg", torch.device("cpu")).plan.codes == {"one": look_up("liver")}

@@ -25,10 +25,10 @@ from dicom_answers import (
 )
 
 from medseg.delivery.dicom.codes import codes_of
-from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
+from medseg.delivery.dicom.write import Meaning, object_paths, on_slices, write_objects
 from medseg.errors import DataError
 from medseg.io import read_label
-from medseg.io.dicom import find_series, read_volume
+from medseg.io.dicom import DicomOptions, find_series, read_volume
 from medseg.sections import Reading
 
 KINDS = {"BINARY": False, "LABELMAP": True}
@@ -202,3 +202,41 @@ def test_what_the_header_says_of_the_distance_of_slices_is_not_believed(tmp_path
     volume = written_series(tmp_path / "series", SpacingBetweenSlices=-99)
     shared = pydicom.dcmread(write(tmp_path, volume, labels())).SharedFunctionalGroupsSequence[0]
     assert shared.PixelMeasuresSequence[0].SpacingBetweenSlices == pytest.approx(3.0)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("study", ["mr_study1", "mr_study2"])
+def test_a_real_series_whose_own_headers_break_rules(data_dir, tmp_path, study):
+    """dciodvfy finds eleven errors in each image; none of them comes into the SEG."""
+    volume = read_volume(find_series(data_dir / "hippocampus_dicom" / study).series[0])
+    image = volume.image.array[0]
+    array = np.digitize(image, np.percentile(image, [60, 80, 95])).astype(np.uint8)
+    path = write(tmp_path, volume, array)
+    assert errors_of_dciodvfy(path) == []
+    uids = [one.sop_uid for one in volume.source_slices]
+    found = hd.seg.segread(path).get_pixels_by_source_instance(uids, combine_segments=True)
+    np.testing.assert_array_equal(found, array)
+    (file,) = read_by_dcmqi(path, tmp_path / "nifti")
+    np.testing.assert_array_equal(on_grid(read_label(file), volume.image), array)
+
+
+@pytest.mark.real
+def test_a_real_stack_that_leans_with_unequal_steps(data_dir, tmp_path):
+    """The object lies on the series' own slices, where highdicom finds it; its only error is the source's own."""
+    options = DicomOptions(resample_tilt=True, allow_gaps=True)
+    volume = read_volume(find_series(data_dir / "dicom_odd" / "gantry_tilt_ge").series[0], options)
+    upright = np.zeros(volume.image.shape_zyx, np.uint8)
+    upright[5:30, 250:400, 100:300] = 1
+    upright[12:20, 300:500, 200:400] = 2
+    array = on_slices(upright, volume.series, options)
+    assert array.shape == volume.series.shape_zyx
+    path = write(tmp_path, volume, array)
+    assert [line for line in errors_of_dciodvfy(path) if "DeidentificationMethod" not in line] == []
+    seg = hd.seg.segread(path)
+    uids = [one.sop_uid for one in volume.series.slices]
+    found = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
+    np.testing.assert_array_equal(found, array)
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        uid = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        position = volume.series.slices[uids.index(uid)].position
+        assert group.PlanePositionSequence[0].ImagePositionPatient == pytest.approx(position)

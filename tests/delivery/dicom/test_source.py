@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import pydicom
-from dicom_answers import labels, meaning, written_series
+from dicom.builders import write_series
+from dicom_answers import errors_of_dciodvfy, labels, meaning, written_series
 
 from medseg.delivery.dicom.source import check_source, read_source
 from medseg.delivery.dicom.write import object_paths, write_objects
 from medseg.errors import DataError
+from medseg.io.dicom import find_series
 
 EMPTY = ("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "AccessionNumber")
 
@@ -33,6 +36,45 @@ def test_elements_that_may_be_empty_are_written_empty(tmp_path):
         assert [key for key in (*EMPTY, "PatientID") if found[key].value] == []
 
 
+def test_values_that_such_elements_may_not_have_go(tmp_path):
+    """As de-identification leaves them; dciodvfy would call each of them an error."""
+    odd = {"PatientSex": "female", "PatientBirthDate": "removed", "StudyDate": "2020-1-1", "StudyTime": "noon"}
+    with pytest.warns(UserWarning, match="Invalid value"):
+        volume = written_series(tmp_path / "series", **odd)
+    paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])
+    write_objects(labels(), volume.series, meaning(), paths, {"liver": 1.0})
+    for path in paths:
+        assert [key for key in odd if pydicom.dcmread(path)[key].value] == []
+        assert errors_of_dciodvfy(path) == []
+
+
+def test_no_warning_quotes_an_identifier(tmp_path, recwarn):
+    volume = written_series(tmp_path / "series", StudyInstanceUID="1.2.03.4")
+    recwarn.clear()  # of writing the series
+    check_source(volume.series.slices, volume.series.title)
+    write_objects(labels(), volume.series, meaning(), object_paths(tmp_path, "case", ["seg", "rtstruct"]))
+    assert not [one for one in recwarn if "1.2.03.4" in str(one.message)]
+
+
+def test_a_single_slice_needs_a_thickness(tmp_path):
+    write_series(tmp_path / "thick", labels()[2:3].astype(np.int16))
+    write_series(tmp_path / "flat", labels()[2:3].astype(np.int16), SliceThickness=None)
+    thick, flat = (find_series(tmp_path / name).series[0] for name in ("thick", "flat"))
+    (path,) = object_paths(tmp_path, "case", ["seg"])
+    write_objects(labels()[2:3], thick, meaning(), [path])
+    assert errors_of_dciodvfy(path) == []
+    measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SliceThickness, measures.get("SpacingBetweenSlices")) == (3, None)
+    with pytest.raises(DataError, match="does not say how thick"):
+        write_objects(labels()[2:3], flat, meaning(), [path])
+
+
+def test_a_kind_of_image_that_the_standard_does_not_know(tmp_path):
+    volume = written_series(tmp_path / "series", SOPClassUID="1.2.3.4.5")
+    with pytest.raises(DataError, match="SOP class"):
+        check_source(volume.series.slices, volume.series.title)
+
+
 def test_slices_that_agree_within_the_readers_tolerance_get_one_orientation(tmp_path):
     tilted = [1, 1e-6, 0, -1e-6, 1, 0]
     volume = written_series(
@@ -45,8 +87,6 @@ def test_slices_that_agree_within_the_readers_tolerance_get_one_orientation(tmp_
 @pytest.mark.real
 @pytest.mark.parametrize("folder", ["failing/gantrytilting", "siemens_multiframe/anatomical"])
 def test_real_series_without_a_frame_of_reference(data_dir, folder):
-    from medseg.io.dicom import find_series
-
     series = find_series(data_dir / "dicom_odd" / folder).series[0]
     with pytest.raises(DataError, match="lacks FrameOfReferenceUID"):
         check_source(series.slices, series.title)

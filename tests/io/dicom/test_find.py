@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_a_folder_of_everything(tmp_path):
     (tmp_path / "empty.dcm").write_bytes(b"")
     (tmp_path / "short.dcm").write_bytes(b"DICM")
     (tmp_path / "cut.dcm").write_bytes((tmp_path / "I0.IMA").read_bytes()[:300])
+    (tmp_path / "shorter.dcm").write_bytes((tmp_path / "I0.IMA").read_bytes()[:400])
     (tmp_path / ".hidden.dcm").write_bytes((tmp_path / "I0.IMA").read_bytes())
     listing = find_series(tmp_path)
     assert [(one.number, one.description, one.folder) for one in listing.series] == [
@@ -73,7 +75,7 @@ def test_a_folder_of_everything(tmp_path):
     assert why["SR001"] == "structured report"
     assert why["notes.txt"] == why["empty.dcm"] == why["short.dcm"] == "no DICOM"
     assert why["cut.dcm"].startswith("damaged")
-    assert [one.what for one in listing.damaged] == ["cut.dcm"]
+    assert [one.what for one in listing.damaged] == ["cut.dcm", "shorter.dcm"]
     assert ".hidden.dcm" not in why
     assert [(one.modality, one.file.name) for one in listing.objects if one.modality == "SR"] == [("SR", "SR001")]
     assert listing.counts()["no DICOM"] == 3
@@ -382,3 +384,24 @@ def test_without_pydicom_it_says_what_to_install(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert "pip install 'medseg[dicom]'" in done.stdout
+
+
+def test_warnings_are_as_they_were_after_threads_have_read(tmp_path):
+    write_series(tmp_path, ramp(30))
+    before = list(warnings.filters)
+    find_series(tmp_path)
+    assert warnings.filters == before
+
+
+def test_files_that_look_a_little_like_dicom(tmp_path):
+    write_series(tmp_path)
+    for name, start in (
+        ("a", b"\x08\x00"),
+        ("b", b"\x02\x00\x01\x02"),
+        ("c", b"\x00\x08\x00\x05CS"),
+        ("d", b"\x08\x00\x05\x00"),
+    ):
+        (tmp_path / name).write_bytes(start + bytes(range(256)) * 4)
+    listing = find_series(tmp_path)
+    assert [one.what for one in listing.left_out if one.why == "no DICOM"][:2] == ["a", "b"]
+    assert len(listing.left_out) == 4

@@ -81,6 +81,12 @@ def test_steps_may_differ_by_a_twentieth(tmp_path, jitter, regular):
     assert (kinds(tmp_path) == []) == regular
 
 
+def test_positions_with_one_decimal(tmp_path):
+    linear(tmp_path, [(0, 0, round(0.625 * k + 1e-9, 1)) for k in range(20)])
+    assert kinds(tmp_path) == []
+    assert found(tmp_path).spacing_mm[0] == pytest.approx(0.625, abs=0.003)
+
+
 def test_small_errors_of_every_step_do_not_add_up_unseen(tmp_path):
     """Steps that grow by a hundredth each: no two neighbours differ much, and the middle is half a slice off."""
     places = np.cumsum(1 + 0.01 * np.arange(40))
@@ -200,3 +206,9 @@ def test_a_place_where_no_patient_is(tmp_path):
 def test_a_thickness_below_nothing(tmp_path):
     write_series(tmp_path, ramp(1), SliceThickness=-3)
     assert read_volume(found(tmp_path)).image.spacing_mm[0] == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_directions_of_length_zero(tmp_path):
+    write_series(tmp_path, ImageOrientationPatient=[0] * 6)
+    assert kinds(tmp_path) == ["bad orientation"]

@@ -18,7 +18,7 @@ from medseg.sections import Reading
 def drawn(folder, rois, lies=None, reading=None, **others):
     lies = lies or grid()
     path = save(rtstruct(rois, lies, **others), folder / "RS.dcm")
-    return read_label(path, reading or Reading(segments={name: 1 for name in rois}), lies)
+    return read_label(path, reading or Reading(segments=dict.fromkeys(rois, 1)), lies)
 
 
 def plane(*rows: str) -> list[list[int]]:

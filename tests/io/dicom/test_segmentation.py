@@ -11,17 +11,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom.builders import AXIAL, CORONAL, OBLIQUE, SAGITTAL, TURNED, save
-from dicom.label_builders import grid, seg, to_patient
+from dicom.label_builders import box, grid, rtstruct, seg, to_patient
 
 from medseg.errors import DataError
 from medseg.io import read_label
 from medseg.io.dicom.files import File
 from medseg.io.dicom.label_objects import drawn_labels
+from medseg.io.segments import survey_names
 from medseg.sections import Reading
 
-SEGIMAGE = shutil.which("segimage2itkimage") or shutil.which(
-    "segimage2itkimage", path=str(Path(sys.executable).parent)
-)
+SEGIMAGE = shutil.which("segimage2itkimage") or shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent))
 
 
 def position(z: float, lies, x: float = 0, y: float = 0):
@@ -60,7 +59,10 @@ def test_a_frame_turned_against_the_scan_lies_where_it_says(tmp_path: Path) -> N
 
 def test_a_cropped_segmentation_and_what_reaches_beyond(tmp_path: Path) -> None:
     lies = grid((5, 8, 10))
-    frames = [(1, position(1, lies, 8, 6), np.ones((3, 4), np.uint8)), (1, position(9, lies), np.ones((3, 4), np.uint8))]
+    frames = [
+        (1, position(1, lies, 8, 6), np.ones((3, 4), np.uint8)),
+        (1, position(9, lies), np.ones((3, 4), np.uint8)),
+    ]
     label = read_label(save(seg(frames, ["a"]), tmp_path / "S.dcm"), grid=lies)
     assert np.argwhere(label.array[0]).tolist() == [[1, 6, 8], [1, 6, 9], [1, 7, 8], [1, 7, 9]]
     assert label.notes == ("S.dcm: 20 marked voxels lie outside of the scan",)
@@ -137,6 +139,29 @@ def test_a_file_cut_short_is_an_error_that_names_it(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(DataError, match=r"S\.dcm"):
         read_label(path)
+
+
+def test_damaged_files_end_in_an_error_or_a_label(tmp_path: Path) -> None:
+    """Seeded mutations of a SEG and an RTSTRUCT; nothing of the header is in the message."""
+    sources = [
+        save(seg([(1, (0, 0, 0), np.ones((8, 10), np.uint8))], ["a"]), tmp_path / "S.dcm"),
+        save(rtstruct({"a": [box(0.5, 0.5, 4.5, 3.5, 1)]}, grid()), tmp_path / "R.dcm"),
+    ]
+    messages = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        damaged = bytearray(sources[seed % 2].read_bytes())
+        for place in random.integers(132, len(damaged), 1 + seed % 7):
+            damaged[place] = random.integers(256)
+        path = tmp_path / "damaged.dcm"
+        path.write_bytes(damaged)
+        survey_names([path])
+        try:
+            assert read_label(path, grid=grid()).array.ndim == 4
+        except DataError as error:
+            messages.append(str(error))
+    assert len(messages) > 5
+    assert "SECRET" not in "".join(messages)
 
 
 @pytest.mark.real

@@ -138,6 +138,18 @@ def test_a_padding_value_written_with_the_wrong_sign(tmp_path):
     assert only(tmp_path).record["padding"]["voxels"] == 1
 
 
+def test_a_padding_value_in_bits_that_are_cut(tmp_path):
+    stored = np.array([[[0xF830, 100, 50]]], np.uint16)
+    write_series(tmp_path, stored, BitsStored=12, HighBit=11, PixelPaddingValue=0xF830)
+    assert only(tmp_path).image.array.ravel().tolist() == [50, 100, 50]
+
+
+def test_bits_that_do_not_fit(tmp_path):
+    write_series(tmp_path, BitsStored=20)
+    with pytest.raises(DataError, match=r"IM0000\.dcm"):
+        only(tmp_path)
+
+
 def test_modality_lut(tmp_path):
     table = item(LUTDescriptor=[4, 0, 16], ModalityLUTType="US", LUTData=np.array([5, 50, 500, 5000], "<u2").tobytes())
     write_series(tmp_path, np.array([[[0, 1], [2, 3]]], np.uint16), ModalityLUTSequence=table)
@@ -265,3 +277,25 @@ def test_nothing_that_identifies_a_patient_is_said(tmp_path):
         read_volume(series)
     told = str(caught.value) + str(series.key) + series.title
     assert all(secret not in told for secret in ("Doe", "SECRET", series.uid, series.study_uid))
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "meant"),
+    [
+        ("u2", [0, 4095, 4100], [0, 4095, 4095]),
+        ("i2", [0, 2047, 2048, 4095], [0, 2047, -2048, -1]),
+        ("i2", [-1, 2047, 2050], [-1, 2047, 2047]),
+    ],
+)
+def test_samples_of_a_codec_are_clipped_and_signed(kind, samples, meant):
+    from medseg.io.dicom.pixels import _in_range
+
+    assert _in_range(np.array(samples, kind), 12).tolist() == meant
+
+
+def test_signed_twelve_bits_packed_by_codecs(tmp_path):
+    meant = np.array([[[-2048, -1], [0, 2047]]] * 2, np.int16).repeat(16, 1).repeat(16, 2)
+    changes = {"BitsStored": 12, "HighBit": 11}
+    for name, syntax in (("jls", "1.2.840.10008.1.2.4.80"), ("j2k", "1.2.840.10008.1.2.4.90"), ("rle", RLELossless)):
+        write_series(tmp_path / name, meant, syntax=syntax, series=name, **changes)
+        np.testing.assert_array_equal(only(tmp_path / name).image.array[0], meant)

@@ -1,0 +1,42 @@
+"""`medseg dicom` from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+
+from dicom_answers import labels, written_series
+from typer.testing import CliRunner
+
+from medseg.cli.app import app
+from medseg.errors import PlanError
+from medseg.io import write_label
+
+run = CliRunner()
+
+
+def test_files_and_volumes_are_named_and_no_identifier(tmp_path):
+    volume = written_series(tmp_path / "study")
+    write_label(tmp_path / "case.nii.gz", volume.image.with_array(labels()[None]))
+    what = ["--structures", "liver=1", "--structures", "spleen=2", "--write", "seg,report", "--algorithm", "other 2.0"]
+    command = ["dicom", str(tmp_path / "case.nii.gz"), str(tmp_path / "study"), str(tmp_path / "out"), *what]
+    done = run.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "seg: " in done.output
+    assert "liver 0.801 ml" in done.output.replace("\n", " ")
+    (record,) = [json.loads(line) for line in run.invoke(app, [*command, "--json"]).stdout.splitlines()]
+    assert set(record["files"]) == {"seg", "report"}
+    for secret in ("SECRET", "Doe", volume.series.uid):
+        assert secret not in done.output + json.dumps(record)
+
+
+def test_what_is_missing_is_asked_for(tmp_path):
+    volume = written_series(tmp_path / "study")
+    write_label(tmp_path / "case.nii.gz", volume.image.with_array(labels()[None]))
+    command = ["dicom", str(tmp_path / "case.nii.gz"), str(tmp_path / "study"), str(tmp_path / "out"), "--manual"]
+    done = run.invoke(app, [*command, "--structures", "blob=1"])
+    assert isinstance(done.exception, PlanError)
+    assert "No DICOM codes are known for blob" in done.exception.message
