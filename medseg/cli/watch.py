@@ -86,8 +86,8 @@ def command(
             if not once:
                 console.print(f"Watching {source}; the answers go to {output}. Ctrl-C ends.", markup=False)
             for event in events:
-                _tell(event)
                 states[event.state] += 1
+                _tell(event)
     except KeyboardInterrupt:
         console.print("Stopped.")
     counts = {state: states[state] for state in ("done", "failed", "changed", "waiting")}
@@ -134,12 +134,14 @@ def _tell(event: StudyEvent) -> None:
     result = event.result
     about: dict[str, Any] = {"folder": event.folder, "problem": event.message}
     if result is not None:
-        cases = [{"case": case, "file": file, "volumes": result.volumes[case], "unit": result.units[case]}
-                 for case, file in result.files.items()]  # fmt: skip
+        cases = [
+            {"case": case, "file": file, "volumes": result.volumes[case], "unit": result.units[case]}
+            for case, file in result.files.items()
+        ]
         about |= {"cases": cases, "seconds": round(event.seconds, 3)}
         for note in result.notes:
             show_note(f"{event.study}: {note}")
     emit("study", study=event.study, state=event.state, **about)
     clock, told = datetime.now().strftime("%H:%M:%S"), f": {event.message}" if event.message else ""
     made = f" in {duration(event.seconds)}, {event.folder}" if result is not None else ""
-    console.print(f"{clock} {event.study}: {event.state}{made}{told}", markup=False)
+    console.print(f"{clock} {event.study}: {event.state}{made}{told}", markup=False, soft_wrap=True)

@@ -82,7 +82,7 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
         OSError: the folder cannot be listed; a network drive may be back later.
     """
     found, others = [], []
-    groups: dict[str, list[Path]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = folder / entry.name
         if entry.name.startswith(".") or _UNFINISHED.fullmatch(entry.name):
@@ -92,13 +92,12 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
         elif entry.name.lower().endswith(".zip"):
             found.append(Arrival(entry.name, path.stem, path, (path,)))
         elif is_image(path):
-            stem = split_suffix(path)[0]
+            stem, suffix = split_suffix(path)
             case, number = split_channel(stem)
-            together = channels > 1 or number == 0
-            groups[case if together and number is not None else stem].append(path)
+            groups[case if number == 0 or (number and channels > 1) else stem, suffix].append(path)
         else:
             others.append(entry.name)
-    for stem, paths in groups.items():
+    for (stem, _), paths in groups.items():
         found.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
     return sorted(found, key=lambda one: one.name), others
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,27 @@ def train_before(
             own = _options_of(options, name, fold, states[fold], share)
             part = _Part(f"{name}, fold {fold} ({number} of {len(splits)})", callback, asked)
             part.say(f"stage 1 of 2: {part.name}; {run.configuration} comes after it")
-            train_fold(own, part)
+            with _of_budget(part.name, own.budget_seconds, left):
+                train_fold(own, part)
         asked.write()
         callback(Progress("train", 0, 1, {"note": f"stage 2 of 2: {run.configuration}, fold {run.fold}"}))
     for fold in splits:
         _check_plan(run, name, folder / f"fold_{fold}")
     return Before(name, folder, {fold: _split_of(folder / f"fold_{fold}", split) for fold, split in splits.items()})
+
+
+@contextmanager
+def _of_budget(part: str, share: float | None, parts: int) -> Iterator[None]:
+    """Say that it is a part of a budget that is too short."""
+    try:
+        yield
+    except PlanError as error:
+        if share is None:
+            raise
+        raise PlanError(
+            f"{part} has {share:.0f} s of the budget, of which half is for the stage before. {error.message}",
+            f"Ask for a longer budget: {parts} folds have to be trained first, and each needs so much.",
+        ) from None
 
 
 def _check_stages(run: Run) -> None:

@@ -289,7 +289,7 @@ class _Watcher:
 
     def _printable(self, message: str) -> str:
         """A message as the journal holds it: without UIDs and without names of folders above."""
-        return str(without_uids(message, (self.source, self.state.folder)))
+        return str(without_uids(message, (self.source.absolute(), self.state.folder.absolute())))
 
 
 def _defect(error: Exception) -> str:

@@ -216,8 +216,8 @@ def test_a_real_series_whose_own_headers_break_rules(data_dir, tmp_path, study):
     uids = [one.sop_uid for one in volume.source_slices]
     found = hd.seg.segread(path).get_pixels_by_source_instance(uids, combine_segments=True)
     np.testing.assert_array_equal(found, array)
-    (file,) = read_by_dcmqi(path, tmp_path / "nifti")
-    np.testing.assert_array_equal(on_grid(read_label(file), volume.image), array)
+    parts = [on_grid(read_label(file), volume.image) for file in read_by_dcmqi(path, tmp_path / "nifti")]
+    np.testing.assert_array_equal(np.max(parts, axis=0), array)
 
 
 @pytest.mark.real

@@ -1,0 +1,141 @@
+"""The service of docs/pipelines.md, as it stands in examples/: many calls, calls that are given up, several threads."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import medseg
+
+SERVICE = Path(__file__).parents[2] / "examples" / "service.py"
+SCANS = ("hippocampus_001", "hippocampus_003")
+GROWTH_BYTES = 8 << 20
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("service", SERVICE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["service"] = module  # where dataclasses look
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def service(example: ModuleType, hippocampus_model: Path) -> Iterator:
+    with example.Service(hippocampus_model, "cpu", threads=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scans(data_dir: Path) -> list[medseg.Image]:
+    """A scan, and another that is put side by side with itself; each takes several tiles."""
+    small, other = (medseg.read_image(data_dir / "hippocampus" / "imagesTr" / f"{name}.nii.gz") for name in SCANS)
+    return [small, medseg.Image(np.concatenate([other.array] * 2, axis=-1), other.affine)]
+
+
+@pytest.fixture(scope="module")
+def truth(hippocampus_model: Path, scans: list[medseg.Image]) -> list[np.ndarray]:
+    """What a predictor of its own says of each scan."""
+    answers = [medseg.Predictor.load(hippocampus_model, "cpu")(scan).array for scan in scans]
+    assert all(len(np.unique(answer)) == 3 for answer in answers), "both structures are found"
+    return answers
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:
+        pytest.skip("the process's memory is read from /proc")
+
+
+@pytest.mark.real
+def test_a_hundred_calls_of_two_sizes_leave_nothing_behind(service, scans, truth, capsys) -> None:
+    def call(times: int) -> None:
+        for _ in range(times):
+            for scan, expected in zip(scans, truth, strict=True):
+                np.testing.assert_array_equal(service.submit(scan).answer.result().array, expected)
+
+    call(10)
+    before = resident_bytes()
+    call(40)
+    growth = resident_bytes() - before
+    with capsys.disabled():
+        print(f"\nservice: {growth / 2**20:.2f} MiB more after 100 calls than after 20")  # noqa: T201
+    assert growth < GROWTH_BYTES
+
+
+@pytest.mark.real
+def test_a_call_is_given_up_in_its_middle_and_the_next_is_right(example, service, scans, truth) -> None:
+    shares: list[float] = []
+    jobs: list = []
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        if share > 0:
+            jobs[0].cancel()
+
+    job = example.Job(scans[1], stop)
+    jobs.append(job)
+    service._queue.put(job)
+    with pytest.raises(medseg.Cancelled):
+        job.answer.result()
+    assert 0 < shares[-1] < 1, "some tiles were done, and some were not"
+    for scan, expected in zip(scans, truth, strict=True):
+        np.testing.assert_array_equal(service.submit(scan).answer.result().array, expected)
+
+
+@pytest.mark.real
+def test_what_fails_is_told_and_the_next_is_right(service, scans, truth) -> None:
+    wrong = scans[0].with_array(np.repeat(scans[0].array, 2, axis=0))
+    with pytest.raises(medseg.DataError):
+        service.submit(wrong).answer.result()
+    np.testing.assert_array_equal(service.submit(scans[0]).answer.result().array, truth[0])
+
+
+@pytest.mark.real
+def test_two_threads_answer_as_one(example, hippocampus_model, scans, truth) -> None:
+    with example.Service(hippocampus_model, "cpu", threads=2) as service:
+        jobs = [service.submit(scans[number % 2]) for number in range(12)]
+        given_up = service.submit(scans[1])
+        given_up.cancel()
+    for number, job in enumerate(jobs):
+        np.testing.assert_array_equal(job.answer.result().array, truth[number % 2])
+    assert given_up.answer.done()
+
+
+@pytest.mark.real
+def test_the_service_as_a_program(data_dir, hippocampus_model, scans, truth, tmp_path) -> None:
+    scan = data_dir / "hippocampus" / "imagesTr" / f"{SCANS[0]}.nii.gz"
+    requests = [
+        {"scan": str(scan), "labels": str(tmp_path / "a.nii.gz")},
+        {"scan": "nowhere.nii.gz", "labels": "b.nii.gz"},
+    ]
+    text = "".join(json.dumps(request) + "\n" for request in requests)
+    done = subprocess.run(
+        [sys.executable, SERVICE, hippocampus_model],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = {one["scan"]: one for one in map(json.loads, done.stdout.splitlines())}
+    assert set(told[str(scan)]["volumes"]) == {"Anterior", "Posterior"}
+    assert "nowhere.nii.gz" in told["nowhere.nii.gz"]["error"]
+    answer = np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj).transpose()
+    assert (answer != truth[0][0]).mean() < 1e-3, "another process may take another precision or backend"
