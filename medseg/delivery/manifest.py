@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from medseg import __version__
 from medseg.errors import DataError
 from medseg.files import content_hash, write_text
+from medseg.io.dicom.uids import hide_uids
 
 if TYPE_CHECKING:
     from medseg.image import Image
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 NAME = "manifest.json"
 SCHEMA_VERSION = 1
 STATEMENT = "For research use only. Not a medical device: not for diagnosis or treatment."
-_UID = re.compile(r"\b[0-2](?:\.(?:0|[1-9]\d*)){5,}\b")
 _FLAT_LIST = re.compile(r"\[\n\s+([^\[\]{}]+?)\n\s+\]")
 """A list of plain values as `json.dumps` spreads it over lines, of which texts have none."""
 _NAMES = ("case", "file")
@@ -122,7 +122,7 @@ def without_uids(value: Any, folders: Iterable[Path] = ()) -> Any:
         for folder in folders:
             for text in {str(folder.absolute()), str(folder)} - {".", "/", ""}:
                 value = value.replace(f"{text}/", "").replace(text, folder.name)
-        return _UID.sub("(UID)", value)
+        return hide_uids(value)
     if isinstance(value, Mapping):
         return {key: one if key in _NAMES else without_uids(one, folders) for key, one in value.items()}
     if isinstance(value, list | tuple):

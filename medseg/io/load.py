@@ -11,6 +11,7 @@ from medseg.case import Case
 from medseg.errors import DataError
 from medseg.image import Image, check_finite, describe_grid_difference
 from medseg.io import AS_STORED, as_scan, is_dicom, read_label, read_stack
+from medseg.io.dicom.label_frames import check_frame_of_reference
 from medseg.io.dicom.stacks import grid_of, options_of, series_at, series_size
 from medseg.io.gz import unpacked_size
 from medseg.io.regrid import resample_nearest
@@ -151,6 +152,8 @@ def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | Non
     """The label map, and whether it was resampled."""
     if case.label is None:
         raise DataError(f"Case {case.id} has no label file.", kind="missing label")
+    if is_dicom(case.label) and is_dicom(case.channels[0]):
+        check_frame_of_reference(case.label, series_at(case.channels[0]))
     label = read_label(case.label, reading, image)
     if image.same_grid(label) or not (reading.resample_labels and image.spacing_known and label.spacing_known):
         _check_grid(case, image, case.channels[0], label, case.label, "label grid")

@@ -13,9 +13,11 @@ from medseg.errors import DataError, MedsegError
 from medseg.io.dataset import DataSet, Naming, sentences
 from medseg.io.dicom.dataset import need_pydicom
 from medseg.io.dicom.find import find_series
+from medseg.io.dicom.label_frames import check_frame_of_reference
 from medseg.io.dicom.label_objects import LABEL_CLASSES, is_label_object, names_in
 from medseg.io.dicom.paths import SUFFIXES, path_of
 from medseg.io.dicom.series import DicomObject, Listing
+from medseg.io.dicom.stacks import series_at
 from medseg.io.formats import is_dicom, is_image, split_suffix
 from medseg.io.names import images_by_stem
 from medseg.io.pairs import images_folder, labels_folder
@@ -60,6 +62,8 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
             listing = find_series(container)
             label = _label_of(id, listing, aside, naming.labels if beside is None else None)
             paths, why = channels_of(listing, names or (_SOLE_CHANNEL,), how, label.refers_to)
+            if is_dicom(label.path):
+                check_frame_of_reference(label.path, series_at(paths[0]))
         except MedsegError as error:
             problems[id] = str(error).rstrip(".")
             continue

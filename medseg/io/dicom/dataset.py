@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from medseg.errors import DataError, MedsegError
+from medseg.io.dicom.uids import hide_uids
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -23,7 +24,7 @@ _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _HEAD, _META_LENGTH = 1024, 140
 _LENGTH_ELEMENT = b"\2\0\0\0UL\4\0"
 """The first element behind the mark, (0002,0000): how long the meta information is, 4 bytes from `_META_LENGTH` on."""
-_UID = re.compile(r"\b(?!1\.2\.840\.10008\.)\d+(?:\.\d+){4,}")
+_QUOTED = re.compile(r"b?'[^']*'|b?\"[^\"]*\"")
 _BLOCK, _MOST_INFLATED = 1 << 20, 2 << 30
 _GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """First bytes of files without a preamble: group 2 or 8, little endian; group 8, big endian."""
@@ -128,9 +129,9 @@ logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
 
 def why(error: Exception) -> str:
-    """What a library says of a file, on one line and without UIDs of patients' data."""
-    told = " ".join(str(error).split())[:200] or type(error).__name__
-    return _UID.sub("(a UID)", told)
+    """What a decoder says of pixels, on one line, without UIDs of patients' data and what stands in quotes."""
+    told = _QUOTED.sub("...", hide_uids(" ".join(str(error).split())))[:200]
+    return told or type(error).__name__
 
 
 @contextmanager
@@ -144,7 +145,7 @@ def _telling(file: File) -> Iterator[None]:
     except RecursionError:
         raise DataError(f"{file.name} is damaged: its sequences are nested without end.", kind="damaged") from None
     except Exception as error:  # damaged files raise a dozen unrelated types
-        reason = why(error)
+        reason = type(error).__name__  # its words may repeat values, and these a patient's name
         raise DataError(
-            f"{file.name} cannot be read as DICOM: {reason}.", "It is damaged or incomplete: copy it again.", "damaged"
+            f"{file.name} cannot be read as DICOM ({reason}).", "It is damaged or incomplete: copy it again.", "damaged"
         ) from None

@@ -172,7 +172,17 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SYSTEM)
-        yield from (Path(place, name) for name in sorted(names) if _wanted(PurePosixPath(name)))
+        wanted = (Path(place, name) for name in sorted(names) if _wanted(PurePosixPath(name)))
+        yield from (path for path in wanted if not _waits(path))
+
+
+def _waits(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device: opening one may never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # a link to nowhere, told of when it is opened
+        return False
+    return not stat.S_ISREG(mode)
 
 
 def _refuse(error: OSError) -> None:

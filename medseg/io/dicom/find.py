@@ -94,7 +94,8 @@ def _signature(files: Sequence[File]) -> str:
     stats: dict[Path, os.stat_result] = {}
     for file in files:
         if file.path not in stats:
-            stats[file.path] = os.lstat(file.path) if file.path.is_symlink() else os.stat(file.path)
+            there = file.path.exists()  # of a link, what it leads to, if it leads anywhere
+            stats[file.path] = os.stat(file.path) if there else os.lstat(file.path)
         found = stats[file.path]
         digest.update(f"{file.path}\0{file.member}\0{found.st_mtime_ns}\0{found.st_size}\n".encode(errors="replace"))
     return digest.hexdigest()

@@ -22,8 +22,7 @@ _TAGS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription",
     "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "FrameOfReferenceUID", "SliceThickness", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing", "PixelAspectRatio", "BitsAllocated", "RescaleSlope", "RescaleIntercept",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated", "RescaleSlope", "RescaleIntercept",
     "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "CurrentRequestedProcedureEvidenceSequence",
 )  # fmt: skip
 TAGS: tuple[Any, ...] = (*_TAGS, *FACT_TAGS, *FRAME_TAGS)
@@ -38,14 +37,12 @@ class Header:
         series: UIDs of study and series, number, description and modality, by those names.
         object: what it is where it is no image.
         left_out: why it is in no series.
-        notes: what is worth a word on its geometry.
     """
 
     slices: tuple[Slice, ...] = ()
     series: tuple[tuple[str, Any], ...] = ()
     object: DicomObject | None = None
     left_out: LeftOut | None = None
-    notes: tuple[str, ...] = ()
 
 
 def read_header(file: File) -> Header:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import DataError
 from medseg.image import GRID_TOLERANCE_VOXELS, Image
+from medseg.io.dicom.dataset import why
 from medseg.io.overlay import OUTSIDE, Overlay
 from medseg.io.stack import LPS
 
@@ -254,7 +255,7 @@ def _pixels(dataset: Any, frames: Sequence[Frame], source: str) -> Iterator[NDAr
     try:
         yield from iter_pixels(dataset, indices=[frame.number for frame in frames], raw=True)
     except Exception as error:  # decoders raise a dozen unrelated types
-        raise DataError(f"{source}: its pixels cannot be decoded: {' '.join(str(error).split())[:300]}.") from error
+        raise DataError(f"{source}: its pixels cannot be decoded: {why(error).removesuffix('.')}.") from None
 
 
 def _masks(

@@ -1,0 +1,56 @@
+"""Whether an RTSTRUCT or SEG speaks of the coordinates that a series lies in: the frame of reference of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medseg.errors import DataError
+from medseg.io.dicom import values
+from medseg.io.dicom.dataset import quiet, read_dataset
+from medseg.io.dicom.headers import read_header
+from medseg.io.dicom.paths import file_of
+from medseg.io.dicom.series import Series
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_TAGS = ("FrameOfReferenceUID", "ReferencedFrameOfReferenceSequence", "StructureSetROISequence")
+
+
+def check_frame_of_reference(label: Path, series: Series) -> None:
+    """Refuse a label whose coordinates are not those of a series: nothing says where it lies on its slices.
+
+    A label that says nothing, or that names the series itself among those it was drawn on, is taken.
+
+    Raises:
+        DataError: the frames of reference differ, or the label cannot be read.
+    """
+    file = file_of(label)
+    own = {one.frame_of_reference for one in series.slices} - {""}
+    if file is None or not own:
+        return
+    with quiet():
+        said = _frames_of(read_dataset(file, tags=_TAGS))
+    if said <= own:
+        return
+    about = read_header(file).object
+    if about is not None and series.uid in about.referenced_series and len(said) == 1:
+        return
+    some = "some of it lies" if said & own else "it lies"
+    raise DataError(
+        f"{file.name} was not drawn on {series.title}: {some} in another frame of reference, so that its coordinates "
+        "are not those of the scan.",
+        "Take the series that it was drawn on, or bring it to this one by a registration.",
+        "label grid",
+    )
+
+
+def _frames_of(found: Dataset) -> set[str]:
+    """Frames of reference of the structures, else of the whole object."""
+    each = {values.text(roi, "ReferencedFrameOfReferenceUID") for roi in values.items(found, "StructureSetROISequence")}
+    listed = {
+        values.text(one, "FrameOfReferenceUID") for one in values.items(found, "ReferencedFrameOfReferenceSequence")
+    }
+    whole = {values.text(found, "FrameOfReferenceUID")}
+    return (each - {""}) or (listed - {""}) or (whole - {""})
