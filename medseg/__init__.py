@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medseg.commands.report import report
     from medseg.commands.train import TrainOptions, train
     from medseg.commands.verify import verify
+    from medseg.commands.watch import StudyEvent, WatchOptions, watch
     from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
     from medseg.image import Image
     from medseg.inference.predictor import Predictor
@@ -61,6 +62,9 @@ _HOME = {
     "train": "commands.train",
     "TrainOptions": "commands.train",
     "verify": "commands.verify",
+    "watch": "commands.watch",
+    "WatchOptions": "commands.watch",
+    "StudyEvent": "commands.watch",
     "Cancelled": "errors",
     "DataError": "errors",
     "MedsegError": "errors",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,20 +30,18 @@ CPU = torch.device("cpu")
 Weights = dict[str, torch.Tensor]
 
 
-def plan_of(batch_dice: bool) -> Plan:
-    """Everything that could differ between processes is on: augmentation, oversampling, clipping, averaging."""
+def plan_of(batch_dice: bool, **others: Any) -> Plan:
+    """Everything that could differ between processes is on: augmentation, oversampling, clipping, averaging.
+
+    Args:
+        others: what the training does otherwise.
+    """
     augmentation = make_augmentation(
         rotation_probability=0.5, scaling_probability=0.5, noise_probability=0.5, gamma_probability=0.5
     )
     # SGD: AdamW would blow up the rounding in biases before a normalization, whose gradient is zero
-    training = make_training(
-        augmentation=augmentation.model_dump(),
-        optimizer="sgd",
-        learning_rate=0.05,
-        gradient_clip=0.5,
-        average_weights=0.9,
-        foreground_fraction=0.34,
-    )
+    own = {"optimizer": "sgd", "learning_rate": 0.05, "gradient_clip": 0.5, "average_weights": 0.9}
+    training = make_training(augmentation=augmentation.model_dump(), foreground_fraction=0.34, **{**own, **others})
     configuration = {
         "patch_voxels": [16] * 3,
         "batch_size": BATCH,
@@ -72,13 +71,28 @@ def setup_of(plan: Plan, folder: Path, ranks: Ranks) -> Setup:
     return Setup(plan, plan.configuration("main"), STEPS, CPU, torch.float32, folder, ranks=ranks)
 
 
-def curve(batch_dice: bool, ranks: Ranks) -> tuple[list[float], Weights]:
+CURVES: dict[str, dict[str, Any]] = {
+    "each": {"batch_dice": False},
+    "batch": {"batch_dice": True},
+    # with smaller patches at first
+    "muon": {
+        "batch_dice": False,
+        "optimizer": "muon",
+        "learning_rate": 1e-3,
+        "small_patch_share": 0.5,
+        "small_patch_fraction": 0.75,
+    },
+}
+
+
+def curve(name: str, ranks: Ranks) -> tuple[list[float], Weights]:
     """The loss of every step, and the averaged weights at the end."""
-    plan = plan_of(batch_dice)
+    plan = plan_of(**CURVES[name])
     torch.manual_seed(ranks.rank)  # different weights, if the first process did not spread its own
-    trainer = Trainer(make_network(plan, plan.configuration("main")), setup_of(plan, Path(), ranks))
+    setup = setup_of(plan, Path(), ranks)
+    trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
     batches = Batches(samples(), plan.configuration("main"), plan.training, CPU, ranks.numbers(BATCH))
-    with closing(batches.ahead(0, STEPS)) as stream:
+    with closing(batches.ahead(0, STEPS, setup.patch_voxels)) as stream:
         losses = [float(trainer.step(step, one.image, one.target, one.annotated)) for step, one in stream]
     return losses, {**trainer.best.state_dict()}
 
@@ -99,7 +113,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with joined("cpu") as (ranks, device):
         assert device == "cpu"
-        found = {str(batch_dice): curve(batch_dice, ranks) for batch_dice in (False, True)}
+        found = {name: curve(name, ranks) for name in CURVES}
         resumed = fitted(folder / "run", ranks, resume=True)
         shared = ranks.shared(lambda: {"rank": ranks.rank, "none": None})
         torch.save({**found, "resumed": resumed, "shared": shared}, folder / f"{ranks.rank}.pt")

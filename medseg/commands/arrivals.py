@@ -29,7 +29,7 @@ from medseg.io.studies import SeriesRules
 
 _UNFINISHED = re.compile(
     r".*\.(part|partial|tmp|temp|filepart|crdownload|download|!ut|swp|lock)"  # browsers, WinSCP, FileZilla ...
-    r"|\..+\.[A-Za-z0-9]{6}"  # rsync
+    r"|\.(?!_).+\.[A-Za-z0-9]{6}"  # rsync; ._NAME is macOS's
     r"|\.[0-9a-f]{8}\..+"  # medseg
     r"|.*~",
     re.IGNORECASE | re.DOTALL,
@@ -141,7 +141,7 @@ def why_not_whole(
         arrival: the study.
         look: at it, just now.
         channels, patterns, rules: as `find_scans` has them.
-        late: nothing more is expected to arrive; what `--allow-gaps` allows is then taken as it is.
+        late: nothing more is expected to arrive; what is whole, or `--allow-gaps` allows, is then taken.
     """
     if look.problem:
         return look.problem
@@ -151,7 +151,7 @@ def why_not_whole(
         return f"{arrival.path} is no whole zip: it does not open."
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
-        if refused:
+        if refused and not (late and cases):
             return "; ".join(f"{case}: {why}" for case, why in refused.items())
         return _missing(arrival, cases, late and rules.options.allow_gaps)
     except (MedsegError, OSError) as error:

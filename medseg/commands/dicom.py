@@ -116,7 +116,10 @@ def _write(
     volume = read_volume(found, allowed)
     segments = known.written_values if is_dicom(path) else {}
     answer = _on_grid(read_label(path, Reading(segments=segments), volume.image), volume.image, path)
-    known.check_values(np.unique(answer.array).tolist(), str(path))
+    try:
+        known.check_values(np.unique(answer.array).tolist(), str(path))
+    except DataError as error:
+        raise DataError(error.message, "--structures NAME=VALUE declares a structure; repeat it for each.") from None
     volumes = structure_volumes(answer, known)
     paths = object_paths(output, split_suffix(path)[0] if not is_dicom(path) else path.stem, forms)
     write_objects(volume.to_source(answer.array[0]), found, meaning, paths, volumes)

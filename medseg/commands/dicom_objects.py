@@ -55,6 +55,12 @@ class WriteOptions:
             )
         return frozenset([*named, "seg"] if "report" in named else named)
 
+    def unused(self, why: str) -> tuple[str, ...]:
+        """A note where options are given that only DICOM objects need, and none is written."""
+        given = {"--codes": self.codes, "--labelmap": self.labelmap, "--generic-codes": self.generic_codes}
+        named = " and ".join(name for name, value in given.items() if value)
+        return (f"{named}: without effect, because no DICOM object is written: {why}.",) if named else ()
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -148,9 +154,9 @@ def prepare_writer(
                 "none of these scans is DICOM.",
                 "Leave it out: label maps are written in the format of the scans.",
             )
-        return Writer(reading=reading)
+        return Writer(reading=reading, notes=options.unused("none of the scans is DICOM"))
     if not objects:
-        return Writer(reading=reading)
+        return Writer(reading=reading, notes=options.unused("--write asks for label maps only"))
     given = read_codes(options.codes) if options.codes else {}
     try:
         codes = codes_of(labels.names, known, given, options.generic_codes)

@@ -52,6 +52,7 @@ class Finished:
         try:
             if alone:
                 _remove_temporaries(answers)
+            self._earlier = self._files_before()
             if not (keep and self._read(answers)):
                 self._stream.truncate(0)
                 self._append(self.made_by)
@@ -78,9 +79,16 @@ class Finished:
             return False
 
     def add(self, case: Case, files: Iterable[Path], about: Mapping[str, Any]) -> None:
-        """Note that a case is finished: its files, and what is to be known of them later."""
+        """Note that a case is finished: its files, and what is to be known of them later.
+
+        Files that an earlier run answered the same case with and that this one does not write, such as DICOM objects of
+        an older label map, go, unless somebody changed them since.
+        """
         digests = {path.relative_to(self.path.parent).as_posix(): content_hash(path) for path in files}
         scan = _samples(case)
+        for name, known in self._earlier.pop(case.id, {}).items():
+            if name not in digests:
+                _remove_unchanged(self.path.parent / name, known)
         with self._lock:
             self.entries[case.id] = {**about, "case": case.id, "scan": scan, "files": digests}
             self._append(self.entries[case.id])
@@ -89,6 +97,15 @@ class Finished:
         """Put the record in the order of the cases: a run in two parts leaves what a run in one leaves."""
         kept = [self.entries[case.id] for case in cases if case.id in self.entries]
         write_text(self.path, "".join(map(_line, (self.made_by, *kept))))
+
+    def _files_before(self) -> dict[str, dict[str, str]]:
+        """{case: {file below the folder: its hash}} as an earlier run recorded them."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        entries = [entry for entry in map(_parse, text.splitlines()[1:]) if entry is not None and _is_entry(entry)]
+        return {
+            entry["case"]: {name: known for name, known in entry["files"].items() if _lies_below(name)}
+            for entry in entries
+        }
 
     def _read(self, answers: Sequence[Path]) -> bool:
         """Take over what an earlier run left; False if nothing is there."""
@@ -170,6 +187,18 @@ def _locked(path: Path) -> tuple[TextIO, bool]:
         ) from None
     except (ImportError, OSError):  # no such locks on this system, or on this drive
         return stream, False
+
+
+def _lies_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _remove_unchanged(path: Path, known: str) -> None:
+    try:
+        if content_hash(path) == known:
+            path.unlink()
+    except OSError:
+        pass  # gone already, or not ours to delete
 
 
 def _remove_temporaries(answers: Sequence[Path]) -> None:

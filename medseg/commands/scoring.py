@@ -17,6 +17,8 @@ from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, measu
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
 from medseg.image import Image, describe_grid_difference
 from medseg.io import AS_STORED, is_dicom, read_label
+from medseg.io.dicom.label_frames import check_frame_of_reference, check_same_frame
+from medseg.io.dicom.stacks import series_at
 from medseg.io.load import load_grid
 from medseg.io.overlay import OUTSIDE
 from medseg.io.regrid import resample_nearest
@@ -57,6 +59,8 @@ class Pair:
         names = Reading(segments=self.reading.segments, overlaps=self.reading.overlaps)
         of_dicom = is_dicom(self.reference), is_dicom(self.prediction)
         scan = load_grid(self.about, self.reading) if all(of_dicom) else None
+        if all(of_dicom):
+            self._check_frames()
         if of_dicom == (False, True):
             reference = read_label(self.reference, self.reading)
             prediction = read_label(self.prediction, names, reference)
@@ -72,6 +76,19 @@ class Pair:
             outside = 0 if labels is None else labels.background if labels.ignore is None else labels.ignore
             reference = resample_nearest(reference, prediction, outside)
         return reference, prediction
+
+    def _check_frames(self) -> None:
+        """Refuse DICOM objects of another frame of reference than their scan's or, where it is not known, each other's.
+
+        Raises:
+            DataError: they lie in different ones.
+        """
+        if self.about.channels and is_dicom(self.about.channels[0]):
+            series = series_at(self.about.channels[0])
+            check_frame_of_reference(self.reference, series)
+            check_frame_of_reference(self.prediction, series)
+        else:
+            check_same_frame(self.reference, self.prediction)
 
 
 @dataclass(frozen=True)

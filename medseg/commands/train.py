@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from medseg.commands.provenance import Clock, training_inputs, write_run_manifes
 from medseg.commands.report import write_report
 from medseg.commands.train_options import Extension, TrainOptions
 from medseg.commands.training_job import SPLIT, Job, prepare
-from medseg.commands.training_run import Run, open_run
+from medseg.commands.training_run import Run, open_run, run_of
 from medseg.commands.training_start import start_of
 from medseg.commands.validate import validate_fold
 from medseg.commands.workspace import Workspace
 from medseg.errors import MedsegError
 from medseg.evaluation.summary import Summary
 from medseg.files import write_json
+from medseg.locking import locked
 from medseg.models.run import PLAN, RECORD, NetworkFactory, save_weights
 from medseg.plan_file import save_plan
 from medseg.progress import Callback, Progress, silent
@@ -72,6 +73,21 @@ def train(
 
 
 def _train(
+    plan: str | Path | None,
+    place: Workspace,
+    options: TrainOptions,
+    callback: Callback,
+    factory: NetworkFactory | None,
+    ranks: Ranks,
+) -> TrainResult:
+    """Train a fold that no other command is training."""
+    fold = run_of(plan, place, options).folder
+    lock = locked(fold.with_name(f".{fold.name}.lock"), f"The run in {fold}") if ranks.first else nullcontext()
+    with lock:
+        return _train_locked(plan, place, options, callback, factory, ranks)
+
+
+def _train_locked(
     plan: str | Path | None,
     place: Workspace,
     options: TrainOptions,

@@ -113,7 +113,8 @@ def _cases(entry: Entry) -> list[Entry]:
 
 def _outputs(entry: Entry, verb: str, place: Path) -> Iterator[_Known]:
     lists = [entry.get("files"), *(case.get("files") for case in _cases(entry))]
-    if (entry.get("options") or {}).get("output") is None:  # scores beside the answers that were scored
+    options = entry.get("options")
+    if not isinstance(options, dict) or options.get("output") is None:  # scores beside the answers that were scored
         lists += [case.get("predictions") for case in _cases(entry)]
     for files in lists:
         for name, digest in _listed(files):
@@ -126,7 +127,8 @@ def _inputs(entry: Entry, verb: str, sources: Sequence[str | Path]) -> Iterator[
         for name, digest in _listed(case.get("inputs")):
             yield _Known(name, "input", verb, digest, tuple(folder / name for folder in folders))
         for key, digest in _listed(case.get("inputs"), "series"):
-            places = tuple(Reference(Path(source), key).path for source in sources)
+            named = key if key.isalnum() else "0"  # one that is no key is found nowhere
+            places = tuple(Reference(Path(source).absolute(), named).path for source in sources)
             yield _Known(f"series {key}", "input", verb, digest, places)
 
 

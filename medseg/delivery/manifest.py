@@ -119,9 +119,11 @@ def without_uids(value: Any, folders: Iterable[Path] = ()) -> Any:
     """
     folders = tuple(folders)
     if isinstance(value, str):
-        for folder in folders:
-            for text in {str(folder.absolute()), str(folder)} - {".", "/", ""}:
-                value = value.replace(f"{text}/", "").replace(text, folder.name)
+        written = {text: one.name for one in folders for text in (str(one.absolute()), str(one))}
+        for text in sorted(written.keys() - {".", "/", ""}, key=len, reverse=True):  # "in" is part of "/data/in"
+            path = rf"(?<![\w./-]){re.escape(text)}"
+            value = re.sub(f"{path}/", "", value)
+            value = re.sub(rf"{path}(?![\w-])", written[text].replace("\\", r"\\"), value)
         return hide_uids(value)
     if isinstance(value, Mapping):
         return {key: one if key in _NAMES else without_uids(one, folders) for key, one in value.items()}

@@ -37,7 +37,25 @@ def record_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         "python": "Python",
     }
     said = [(term, str(record[key])) for key, term in terms.items() if record.get(key) is not None]
-    return [(term, f"medseg train {text}" if term == "repeat with" else text) for term, text in said]
+    facts = [(term, f"medseg train {text}" if term == "repeat with" else text) for term, text in said]
+    return [*facts, *_history(record)]
+
+
+def _history(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What became of a run after its begin: what was changed, how often it was extended, and its schedule from then."""
+    changes = [
+        ("changed", f"from step {one['step']} on, {one['key']}: {one['old']} -> {one['new']}")
+        for one in record.get("changes", ())
+    ]
+    extended = [
+        ("extended", f"from step {one['from_step']} to {one['to_step']}, by --extend {one['asked']}")
+        for one in record.get("extended", ())
+    ]
+    schedule = [
+        ("schedule", f"steps {start} to {stop}: from {begin:.0%} to {end:.0%}")
+        for start, stop, begin, end in record.get("schedule", ())
+    ]
+    return [*changes, *extended, *schedule]
 
 
 def start_section(start: Mapping[str, Any]) -> Section:

@@ -6,6 +6,7 @@ say. Folders of images in other formats are told apart by the names of their fil
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from medseg.io.formats import FORMATS, split_suffix
 WHY = "series"
 """The attribute of a case that says why its series were chosen."""
 
-_MOST_TRIED = 20
+_MOST_TRIED = 1000
 _MOST_LOOKED_INTO = 3
 
 
@@ -56,7 +57,7 @@ def studies_in(source: Path) -> dict[str, Path]:
     if _lies_in([path for path in entries if path.is_file()]):
         return {source.resolve().name: source}
     inner = [path for path in entries if path.is_dir() or path.suffix.lower() == ".zip"]
-    found = {_name(path): path for path in inner if holds_dicom(path, [*FORMATS])}
+    found = _named([path for path in inner if holds_dicom(path, [*FORMATS])])
     uids = {_study_uid(path) for path in found.values()} if len(found) > 1 else set()
     if len(uids) == 1 and all(uids) and all(path.is_dir() for path in found.values()):
         return {source.resolve().name: source}
@@ -172,6 +173,12 @@ def _prefix(text: str, channels: Sequence[str]) -> str | None:
     name, colon, _ = text.partition(":")
     plain = name.lower() in {channel.lower() for channel in channels} or not set(name) & set("=~<>!,")
     return name if colon and name.strip() and plain else None
+
+
+def _named(containers: Sequence[Path]) -> dict[str, Path]:
+    """Studies by name; of two of one name (A/ and A.zip), the zip keeps its suffix."""
+    names = Counter(_name(path) for path in containers)
+    return {path.name if names[_name(path)] > 1 and path.is_file() else _name(path): path for path in containers}
 
 
 def _name(path: Path) -> str:

@@ -37,9 +37,12 @@ class Muon(torch.optim.Optimizer):
     """
 
     found_inf: torch.Tensor | None = None
+    _step_supports_amp_scaling = True
+    """torch's scaler of fp16 then sets `found_inf` too, instead of waiting for the device to know it."""
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float, weight_decay: float) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "capturable": False}
+        # `fused` has torch bring AdamW's counters of a checkpoint to the device of their weights
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "capturable": False, "fused": True}
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -82,7 +85,7 @@ class Muon(torch.optim.Optimizer):
             self._kept(weights, "exp_avg_sq"),
             [],
             [self.state[weight]["step"] for weight in weights],
-            fused=True,
+            fused=group["fused"],
             capturable=group["capturable"],
             found_inf=self.found_inf,
             lr=group["lr"],

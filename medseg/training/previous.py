@@ -93,7 +93,7 @@ def dilated(mask: torch.Tensor, diameter: int) -> torch.Tensor:
     diameter and not with the ball's volume.
     """
     steps = [(place - (diameter - 1) // 2, (2 * place - (diameter - 1)) ** 2) for place in range(diameter)]
-    squared = torch.where(mask, 0, _NEVER).short()  # in half voxels
+    squared = torch.full(mask.shape, _NEVER, dtype=torch.int16, device=mask.device).masked_fill_(mask, 0)  # half voxels
     for axis in range(mask.ndim):
         size, nearest = squared.shape[axis], torch.full_like(squared, _NEVER)
         for shift, cost in steps:

@@ -22,6 +22,8 @@ from medseg.training.ranks import ALONE, Ranks
 from medseg.training.schedule import Leg, Legs, learning_rate, progress
 
 _ROUNDING = 1e-12
+_STATE = {"step", "progress", "network", "average", "optimizer", "scaler", "random", "device_random"}
+"""Of a checkpoint, what a step depends on."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,15 @@ class Trainer:
         Raises:
             ModelError: it belongs to another run, or to another network or optimizer.
         """
-        step = int(state.get("step", -1))
+        missing = sorted(_STATE - state.keys())
+        if missing:
+            raise ModelError(
+                f"The checkpoint in {self.setup.folder} has no {', '.join(missing)}: another medseg version wrote it.",
+                "Go on with that version, or delete the folder and train anew.",
+            )
+        step = int(state["step"])
         there = progress(self.setup.course, step - 1) if step > 0 else 0.0
-        if not 0 <= step <= self.setup.steps or abs(state.get("progress", -1.0) - there) > _ROUNDING:
+        if not 0 <= step <= self.setup.steps or abs(state["progress"] - there) > _ROUNDING:
             raise ModelError(
                 f"The checkpoint of step {step} belongs to another run than that of {self.setup.steps} steps in "
                 f"{self.setup.folder}.",

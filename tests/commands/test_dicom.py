@@ -114,8 +114,9 @@ def test_answers_of_predict_say_it_themselves_as_long_as_nobody_changed_them(tmp
 
 
 def test_values_that_nothing_declares(tmp_path, volume, file):
-    with pytest.raises(DataError, match="label value 2"):
+    with pytest.raises(DataError, match="label value 2") as caught:
         dicom(file, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=("liver=1",), manual=True))
+    assert "--map" not in caught.value.hint
 
 
 def test_a_stack_that_leans_gets_its_labels_on_its_own_slices(tmp_path):

@@ -103,6 +103,17 @@ def test_other_scans_are_answered_as_ever(tmp_path, small_model, write_scans):
     assert [path.name for path in result.files.values()] == ["scan000.nii.gz"]
     with pytest.raises(DataError, match="none of these scans is DICOM"):
         run(scans, tmp_path / "out2", small_model, forms=("seg",))
+    told = run(scans, tmp_path / "out", small_model, labelmap=True).notes
+    assert [note for note in told if note.startswith("--codes and --labelmap: without effect")]
+
+
+def test_objects_of_an_older_label_map_go_unless_they_were_changed(tmp_path, small_model):
+    source, out = study(tmp_path / "case7"), tmp_path / "out"
+    run(source, out, small_model, forms=("nifti", "seg", "rtstruct"))
+    with (out / "case7.rtstruct.dcm").open("ab") as stream:
+        stream.write(b"corrected")
+    run(source, out, small_model, forms=("nifti",), codes=None)
+    assert {path.name for path in out.glob("case7*")} == {"case7.nii.gz", "case7.rtstruct.dcm"}
 
 
 def test_unknown_forms_are_refused(tmp_path, small_model):

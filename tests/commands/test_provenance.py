@@ -176,6 +176,10 @@ def test_odd_entries_are_passed_over(tmp_path: Path) -> None:
     content = {"schema_version": 1, "commands": {"predict": odd}}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     assert verify(tmp_path, [tmp_path], tmp_path).files == []
+    odd |= {"options": ["x"], "cases": [{"inputs": [{"series": "../..#0123456789", "sha256": "0"}]}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    (one,) = verify(tmp_path, [tmp_path]).files
+    assert one.state == "missing"
 
 
 @pytest.mark.real

@@ -285,7 +285,7 @@ def test_what_does_not_fit_together_is_refused(place: Path) -> None:
     with pytest.raises(PlanError, match=r"trained with another plan(.|\n)*spacing_mm: (.|\n)*-> \[2.0, 2.0, 2.0\]"):
         go(place, steps=1)
     set_plan(place, lambda values: values["configurations"].pop(LOW))
-    with pytest.raises(PlanError, match="comes after '3d_lowres'.*which the plan 'toy' does not have") as told:
+    with pytest.raises(PlanError, match=r"comes after '3d_lowres'.*which the plan 'toy' does not have") as told:
         go(place, steps=1)
     assert "--cascade" in str(told.value)
     set_plan(place, lambda values: values["configurations"][LATER].update(previous_stage=LATER))
@@ -295,5 +295,5 @@ def test_what_does_not_fit_together_is_refused(place: Path) -> None:
 
 def test_a_finished_cascade_whose_first_stage_is_gone(place: Path) -> None:
     shutil.rmtree(fold(place, LOW, 1))
-    with pytest.raises(ModelError, match="The folds 1 of .*3d_lowres, the stage before, are not there any more"):
+    with pytest.raises(ModelError, match=r"The folds 1 of .*3d_lowres, the stage before, are not there any more"):
         go(place, extend=Extension(steps=1))

@@ -23,7 +23,7 @@ from medseg.cli.app import main
 from medseg.commands import budget
 from medseg.commands.train import Extension, TrainOptions, TrainResult, train
 from medseg.commands.workspace import cases_path, splits_path
-from medseg.errors import Cancelled, DataError, ModelError, PlanError
+from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
 from medseg.files import write_json
 from medseg.plan_file import load_plan, save_plan
 from medseg.progress import Progress
@@ -203,6 +203,24 @@ def test_a_run_that_is_killed_at_a_bad_moment_does_the_rest(
     assert_as_undisturbed(place, undisturbed)
     if moment != "checkpoint":
         assert (place / FOLD / "log.jsonl").read_text().splitlines() == before, "it was trained again"
+
+
+def test_two_commands_do_not_train_one_fold_at_once(place: Path, killable: Killable) -> None:
+    process = killable.start(place, "begin")
+    words = rf"The run in .*fold_0 is in the hands of another process \(number {process}\)"
+    for options in ({"steps": 5}, {"resume": True}):
+        with pytest.raises(MedsegError, match=words):
+            go(place, **options)
+    os.kill(process, signal.SIGKILL)
+    assert killable.ended() == -9
+
+    def stop(event: Progress) -> None:
+        if event.stage == "train":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        go(place, stop, resume=True)
+    assert not list((place / FOLD).parent.glob(".*"))
 
 
 def test_a_finished_run_has_nothing_left_to_do(place: Path) -> None:

@@ -118,10 +118,10 @@ def test_a_study_under_way_is_left_until_all_of_it_is_there(place: Path, small_m
         for path in slices:
             (place / "in" / "study").mkdir(exist_ok=True)
             shutil.copy(path, place / "in" / "study")
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     sender = threading.Thread(target=send)
-    options = WatchOptions(PREDICT, settle_seconds=0.5, patience_seconds=60)
+    options = WatchOptions(PREDICT, settle_seconds=1.0, patience_seconds=60)
     with closing(watch(place / "in", place / "out", small_model, options=options)) as events:
         sender.start()
         event = next(one for one in events if one.state == "done")
@@ -153,6 +153,19 @@ def test_a_gap_that_is_allowed_is_waited_for_all_the_same(place: Path, small_mod
     options = {"predict": PredictOptions(device="cpu", mirror=False, allow_gaps=True, write=PREDICT.write)}
     assert states(once(place, small_model, **options)) == {"study": "waiting"}
     assert states(once(place, small_model, patience_seconds=0.01, **options)) == {"study": "done"}
+
+
+def test_of_two_studies_in_one_folder_the_whole_one_is_answered(place: Path, small_model: Path) -> None:
+    study(place / "in" / "both", "whole")
+    study(place / "in" / "both", "gap")[3].unlink()
+    assert states(once(place, small_model)) == {"both": "waiting"}
+    (event,) = (one for one in once(place, small_model, patience_seconds=0.01) if one.state != "note")
+    assert event.state == "failed"
+    assert str(event.message).startswith("gap: ")
+    assert event.result is not None
+    assert event.result.files == {"whole": place / "out" / "both" / "whole.nii.gz"}
+    assert event.result.files["whole"].exists()
+    assert states(once(place, small_model)) == {}
 
 
 def cut_zip(folder: Path) -> None:
@@ -233,6 +246,25 @@ def test_an_answer_is_only_replaced_when_that_is_asked_for(place: Path, small_mo
     assert (place / "out" / "a" / "a.nii.gz").read_bytes() != answer
     assert states(once(place, small_model, again=True)) == {}
     assert not [path for path in (place / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_another_models_answer_is_kept_as_well(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a.nii.gz")
+    once(place, small_model)
+    one_fold = PredictOptions(device="cpu", mirror=False, folds=["0"])
+    assert states(once(place, small_model, predict=one_fold)) == {}
+    assert states(once(place, small_model, predict=one_fold, again=True)) == {"a.nii.gz": "done"}
+    assert states(once(place, small_model, predict=one_fold, again=True)) == {}
+    models = [entry["model"] for entry in journal(place) if entry["state"] == "done"]
+    assert len(set(models)) == 2
+
+
+def test_scans_with_a_channel_number_are_answered_without(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a_0000.nii.gz", 1)
+    scan(place / "in" / "b" / "b_0000.nii.gz", 2)
+    assert states(once(place, small_model)) == {"a_0000.nii.gz": "done", "b": "done"}
+    assert (place / "out" / "a" / "a.nii.gz").exists()
+    assert (place / "out" / "b" / "b.nii.gz").exists()
 
 
 def test_a_bad_scan_is_named_and_ends_nothing(place: Path, small_model: Path) -> None:

@@ -113,3 +113,9 @@ def test_software_names_versions_and_at_most_a_commit() -> None:
 
 def test_an_image_without_direction_has_letters_all_the_same() -> None:
     assert manifest.describe_grid(make_image(np.zeros((2, 2, 2))))["orientation"] == "RAS"
+
+
+def test_a_relative_folder_is_not_taken_out_of_the_middle_of_another_path(tmp_path: Path) -> None:
+    inside, said = tmp_path / "in", "gap of {0}/gap; begin/end; {1}; in/gap"
+    text = said.format(inside, inside)
+    assert manifest.without_uids(text, [inside, Path("in")]) == "gap of gap; begin/end; in; gap"

@@ -6,6 +6,21 @@ from medseg.delivery.page import Chart, Facts, Table
 from medseg.delivery.run_sections import curves_section, data_section, plan_section, record_facts
 
 
+def test_what_became_of_a_run_is_told() -> None:
+    record = {
+        "steps": 90,
+        "changes": [{"step": 10, "key": "training.learning_rate", "old": 0.01, "new": 0.002}],
+        "extended": [{"from_step": 45, "to_step": 90, "asked": "2x"}],
+        "schedule": [[0, 45, 0.0, 1.0], [45, 90, 0.0, 1.0]],
+    }
+    assert record_facts(record)[1:] == [
+        ("changed", "from step 10 on, training.learning_rate: 0.01 -> 0.002"),
+        ("extended", "from step 45 to 90, by --extend 2x"),
+        ("schedule", "steps 0 to 45: from 0% to 100%"),
+        ("schedule", "steps 45 to 90: from 0% to 100%"),
+    ]
+
+
 def test_a_record_is_told_in_words_and_only_what_it_says():
     facts = record_facts({"steps": 12, "repeat_with": "--fold 0 --steps 12", "budget_seconds": None, "odd": 1})
     assert facts == [("optimizer steps", "12"), ("repeat with", "medseg train --fold 0 --steps 12")]

@@ -35,6 +35,21 @@ def mr(folder: Path, name: str, description: str, number: int) -> None:
     )
 
 
+def test_a_folder_and_a_zip_of_one_name_are_two_studies(tmp_path: Path) -> None:
+    study(tmp_path, "p1")
+    with zipfile.ZipFile(tmp_path / "p1.zip", "w") as archive:
+        for file in study(tmp_path.parent / "zipped", "z").iterdir():
+            archive.write(file, file.name)
+    assert studies_in(tmp_path) == {"p1": tmp_path / "p1", "p1.zip": tmp_path / "p1.zip"}
+
+
+def test_a_study_is_found_among_other_files(tmp_path: Path) -> None:
+    write_series(tmp_path / "p1", name="IM{}".format)
+    for number in range(60):
+        (tmp_path / "p1" / f"A{number}").write_text("notes")
+    assert [*studies_in(tmp_path)] == [*studies_in(tmp_path / "p1")] == ["p1"]
+
+
 def test_folders_and_zips_inside_are_studies(tmp_path: Path) -> None:
     study(tmp_path, "p1")
     inner = study(tmp_path, "p2/deep/within")

@@ -19,7 +19,7 @@ import medseg
 
 SERVICE = Path(__file__).parents[2] / "examples" / "service.py"
 SCANS = ("hippocampus_001", "hippocampus_003")
-GROWTH_BYTES = 8 << 20
+GROWTH_BYTES = 12 << 20
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def service(example: ModuleType, hippocampus_model: Path) -> Iterator:
 
 @pytest.fixture(scope="module")
 def scans(data_dir: Path) -> list[medseg.Image]:
-    """A scan, and another that is put side by side with itself; each takes several tiles."""
+    """A small part of a scan, and a scan that takes several tiles."""
     small, other = (medseg.read_image(data_dir / "hippocampus" / "imagesTr" / f"{name}.nii.gz") for name in SCANS)
-    return [small, medseg.Image(np.concatenate([other.array] * 2, axis=-1), other.affine)]
+    return [medseg.Image(small.array[:, 4:28, 10:40, 2:32], small.affine), other]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_two_threads_answer_as_one(example, hippocampus_model, scans, truth) -> 
 
 @pytest.mark.real
 def test_the_service_as_a_program(data_dir, hippocampus_model, scans, truth, tmp_path) -> None:
-    scan = data_dir / "hippocampus" / "imagesTr" / f"{SCANS[0]}.nii.gz"
+    scan = data_dir / "hippocampus" / "imagesTr" / f"{SCANS[1]}.nii.gz"
     requests = [
         {"scan": str(scan), "labels": str(tmp_path / "a.nii.gz")},
         {"scan": "nowhere.nii.gz", "labels": "b.nii.gz"},
@@ -138,4 +138,4 @@ def test_the_service_as_a_program(data_dir, hippocampus_model, scans, truth, tmp
     assert set(told[str(scan)]["volumes"]) == {"Anterior", "Posterior"}
     assert "nowhere.nii.gz" in told["nowhere.nii.gz"]["error"]
     answer = np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj).transpose()
-    assert (answer != truth[0][0]).mean() < 1e-3, "another process may take another precision or backend"
+    assert (answer != truth[1][0]).mean() < 1e-3, "another process may take another precision or backend"

@@ -273,6 +273,22 @@ def test_low_resolution_is_dropped_when_it_saves_too_little() -> None:
     assert "not planned" in proposal.reasons["3d_lowres"]
 
 
+def test_a_cascade_can_be_asked_for() -> None:
+    """A patch shows all of it: then the low resolution has half as many voxels, and the full one stays as it was."""
+    small = facts(shape=(36, 50, 35))
+    alone, asked = propose(small), propose(small, cascade=True)
+    assert "3d_lowres" not in alone.configurations
+    low, full, later = (asked.configurations[name] for name in ("3d_lowres", "3d_fullres", "3d_cascade_fullres"))
+    assert full == alone.configurations["3d_fullres"]
+    assert (later.inherits, later.previous_stage) == ("3d_fullres", "3d_lowres")
+    assert 1.03 ** (3 * 7) < 2 < 1.03 ** (3 * 8)
+    assert low.spacing_mm == pytest.approx([1.03**8] * 3)
+    assert "a cascade was asked for: 2.03 times fewer voxels" in low.reasons["spacing_mm"]
+    assert propose(LIVER, cascade=True) == propose(LIVER)  # the rules have one already
+    with pytest.raises(ValueError, match="single slice"):
+        propose(facts(shape=(1, 300, 200)), cascade=True)
+
+
 @pytest.mark.parametrize("planner", PLANNERS)
 def test_more_memory_never_makes_the_patch_smaller(planner: str) -> None:
     patches = [propose(AMOS, planner, gb).configurations["3d_fullres"].patch_voxels for gb in (4, 6, 11, 40, 80)]

@@ -24,7 +24,7 @@ from medseg.progress import Progress, silent
 from medseg.schema import Plan
 from medseg.training import fit as fit_module
 from medseg.training.batches import Batch, Batches
-from medseg.training.checkpoint import CHECKPOINT, load_checkpoint, on_host
+from medseg.training.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
 from medseg.training.divergence import Diverged
 from medseg.training.fit import fit, seconds_per_step
 from medseg.training.log import read_log
@@ -97,7 +97,14 @@ def dice(network: torch.nn.Module, sample: Sample, plan: Plan) -> list[float]:
 RECIPES = {
     "adamw": {"optimizer": "adamw", "learning_rate": 0.02, "schedule": "one_cycle"},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "poly"},
-    "averaged": {"optimizer": "adamw", "learning_rate": 0.02, "schedule": "poly", "average_weights": 0.9},
+    "muon": {  # with averaged weights, and smaller patches at first
+        "optimizer": "muon",
+        "learning_rate": 0.02,
+        "schedule": "one_cycle",
+        "average_weights": 0.9,
+        "small_patch_share": 0.6,
+        "small_patch_fraction": 0.75,
+    },
 }
 
 
@@ -107,7 +114,7 @@ def test_a_small_problem_is_learnt(tmp_path: Path, dimensions: int, shape: tuple
     plan, samples = plan_of(dimensions, **RECIPES[recipe]), blob_samples(shape)
     network = new_network(plan)
     best = fit(network, samples, setup_of(plan, tmp_path, 60), no_validation, silent)
-    assert (best is network) == (recipe != "averaged")
+    assert (best is network) == (recipe != "muon")
     scores = np.array([dice(best, sample, plan) for sample in samples])
     assert scores.mean() > 0.9
     losses = [record["loss"] for record in read_log(tmp_path / "log.jsonl")]
@@ -171,11 +178,11 @@ EVERYTHING = {
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_one_seed_gives_one_result(tmp_path: Path, dimensions: int, recipe: str) -> None:
     plan, samples = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING), blob_samples((4, 32, 32))
-    first = run(plan, samples, tmp_path / "a", 8)
-    assert_same(first, run(plan, samples, tmp_path / "b", 8))
+    first = run(plan, samples, tmp_path / "a", 4)
+    assert_same(first, run(plan, samples, tmp_path / "b", 4))
     other = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING, seed=1)
     last = f"heads.{len(plan.configuration('main').network.features) - 2}.bias"
-    assert not torch.equal(first[last], run(other, samples, tmp_path / "c", 8)[last])
+    assert not torch.equal(first[last], run(other, samples, tmp_path / "c", 4)[last])
 
 
 def test_one_seed_gives_one_result_on_several_threads(tmp_path: Path) -> None:
@@ -183,7 +190,7 @@ def test_one_seed_gives_one_result_on_several_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert_same(run(plan, samples, tmp_path / "a", 4), run(plan, samples, tmp_path / "b", 4))
+        assert_same(run(plan, samples, tmp_path / "a", 2), run(plan, samples, tmp_path / "b", 2))
     finally:
         torch.set_num_threads(before)
 
@@ -229,6 +236,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     other = make_plan(2, {"network": network_values(2, 2), "patch_voxels": [32, 32]})
     with pytest.raises(ModelError, match="does not fit the plan"):
         run(other, samples, tmp_path, 3, resume=True)
+    old = load_checkpoint(tmp_path / CHECKPOINT)
+    del old["progress"]
+    save_checkpoint(tmp_path / CHECKPOINT, old)
+    with pytest.raises(ModelError, match=r"has no progress: another medseg version wrote it"):
+        run(plan, samples, tmp_path, 3, resume=True)
     (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(ModelError, match="cannot be read"):
         run(plan, samples, tmp_path, 3, resume=True)
@@ -370,7 +382,7 @@ def test_a_batch_that_cannot_be_made_ends_the_run_and_keeps_its_steps(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, number: signal.Signals) -> None:
-    plan, samples = plan_of(2, **RECIPES["averaged"]), blob_samples((2, 32, 32))
+    plan, samples = plan_of(2, **RECIPES["muon"]), blob_samples((2, 32, 32))
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     network = new_network(plan)
     passes: list[int] = []

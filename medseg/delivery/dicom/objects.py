@@ -127,11 +127,11 @@ def equipment(maker: Maker) -> dict[str, str]:
     }
 
 
-def character_set(source: Dataset, texts: Sequence[str]) -> str | list[str] | None:
-    """The source's character set, or UTF-8 where a text of ours needs it."""
-    if all(text.isascii() for text in texts):
-        found: str | list[str] | None = source.get("SpecificCharacterSet")
-        return found
+def character_set(source: Dataset, texts: Sequence[str]) -> str | None:
+    """The source's character set, or UTF-8 where a text of ours needs it or the source switches between several."""
+    found = source.get("SpecificCharacterSet")
+    if all(text.isascii() for text in texts) and (not found or isinstance(found, str)):
+        return found or None
     return "ISO_IR 192"
 
 

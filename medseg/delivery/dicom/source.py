@@ -65,7 +65,7 @@ class Source:
 
 
 def check_source(slices: Sequence[Slice], name: str) -> None:
-    """Refuse a series that no object can refer to, by the header of its first slice.
+    """Refuse a series that no object can refer to, by the header of its first slice and the UIDs of all.
 
     Args:
         slices: of the series, in the order of its volume.
@@ -82,6 +82,7 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
             "pip install 'medseg[dicom]' installs it; --write nifti does without.",
         )
     _check(read_dataset(slices[0].file), name)
+    _check_distinct([one.sop_uid for one in slices if one.frame is None], name)
     several = {one.file for one in slices if one.frame is not None}
     if len(several) > 1 or (several and any(one.frame is None for one in slices)):
         raise DataError(
@@ -132,6 +133,18 @@ def _check(image: Dataset, name: str) -> None:
     if UID(str(image.SOPClassUID)).name == str(image.SOPClassUID):
         raise DataError(
             f"{name} is of a kind of image (SOP class) that the standard does not know; nothing can refer to it."
+        )
+
+
+def _check_distinct(uids: Sequence[str], name: str) -> None:
+    """Refuse images that share an identifier: a reference could mean either, and so a wrong slice."""
+    distinct = len({*uids})
+    if distinct < len(uids):
+        raise DataError(
+            f"{name} has {len(uids)} slices and only {distinct} different SOPInstanceUIDs; a reference to a slice "
+            "could mean another one.",
+            "Take the series as the scanner or the archive sent it; a label map as NIfTI needs none of this.",
+            "no identity",
         )
 
 

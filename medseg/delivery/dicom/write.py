@@ -68,16 +68,19 @@ def write_objects(
     source = read_source(series.slices, series.title)
     segments, maker = segments_of(meaning.members, meaning.codes), meaning.maker
     named = {kind: path for path in paths for kind, suffix in SUFFIXES.items() if path.name.endswith(suffix)}
+    made: list[tuple[object, Path]] = []  # all of them before the first is written
     if "seg" in named or "report" in named:
         found = make_segmentation(labels, segments, source, maker, "LABELMAP" if meaning.labelmap else "BINARY")
         if "seg" in named:
-            _save(found, named["seg"])
+            made.append((found, named["seg"]))
         if "report" in named:
             if "seg" not in named or volumes_ml is None:
                 raise DataError("A report of volumes refers to the segmentation object, and needs volumes in ml.")
-            _save(make_report(volumes_ml, segments, found, source, maker), named["report"])
+            made.append((make_report(volumes_ml, segments, found, source, maker), named["report"]))
     if "rtstruct" in named:
-        _save(make_rtstruct(labels, segments, source, maker), named["rtstruct"])
+        made.append((make_rtstruct(labels, segments, source, maker), named["rtstruct"]))
+    for dataset, path in made:
+        _save(dataset, path)
 
 
 def on_slices(labels: NDArray, series: Series, options: DicomOptions) -> NDArray:

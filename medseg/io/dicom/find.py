@@ -17,8 +17,9 @@ from medseg.io.dicom.files import File, files_in
 from medseg.io.dicom.geometry import lay_out
 from medseg.io.dicom.headers import Header, read_header
 from medseg.io.dicom.packing import problems_of_pixels
-from medseg.io.dicom.series import LeftOut, Listing, Series, Slice
+from medseg.io.dicom.series import LeftOut, Listing, Problem, Series, Slice
 from medseg.io.dicom.split import split
+from medseg.io.dicom.wholeness import lacking, mixtures, with_own_keys
 from medseg.parallel import map_cases
 from medseg.progress import Callback, silent, track
 
@@ -60,8 +61,10 @@ def find_series(source: Path, callback: Callback = silent) -> Listing:
     return listing
 
 
-def make_series(container: Path, about: dict[str, Any], split_by: str, slices: Sequence[Slice]) -> Series:
-    """A series of slices in any order, sorted and checked."""
+def make_series(
+    container: Path, about: dict[str, Any], split_by: str, slices: Sequence[Slice], problems: Sequence[Problem] = ()
+) -> Series:
+    """A series of slices in any order, sorted and checked; `problems` are known already."""
     slices = _labelled(slices)
     found = lay_out(slices)
     ordered = tuple(slices[number] for number in found.order)
@@ -73,7 +76,7 @@ def make_series(container: Path, about: dict[str, Any], split_by: str, slices: S
         shape_zyx=(len(ordered), ordered[0].rows, ordered[0].columns),
         spacing_mm=found.spacing_zyx,
         plane=found.plane,
-        problems=(*found.problems, *problems_of_pixels(ordered)),
+        problems=(*problems, *found.problems, *problems_of_pixels(ordered)),
         notes=() if found.spacing_known else (_NO_SPACING,),
     )
 
@@ -106,28 +109,38 @@ def _failed(file: File, error: MedsegError) -> Header:
 
 
 def _listing(container: Path, headers: Sequence[tuple[File, Header]]) -> Listing:
-    slices: dict[tuple[str, str], list[Slice]] = defaultdict(list)
-    about: dict[tuple[str, str], dict[str, Any]] = {}
+    by_place: dict[tuple[str, str], list[Header]] = defaultdict(list)
     left_out = [header.left_out for _, header in headers if header.left_out is not None]
     for _, header in headers:
         if header.slices:
             facts = dict(header.series)
-            place = (facts["study_uid"], facts["uid"])
-            about.setdefault(place, facts)
-            slices[place] += header.slices
+            by_place[facts["study_uid"], facts["uid"]].append(header)
     found = []
-    for place, members in slices.items():
-        kept, copies = _without_copies(members)
+    for members in by_place.values():
+        kept, copies = _without_copies([one for header in members for one in header.slices])
         left_out += copies
-        found += [make_series(container, about[place], name, part) for name, part in split(kept)]
+        about, mixed = dict(members[0].series), mixtures(members)
+        found += [make_series(container, about, name, part, mixed) for name, part in split(kept)]
+    known = {uid for _, uid in by_place}
+    for number, one in enumerate(found):
+        if (gap := lacking(one, left_out, known)) is not None:
+            found[number] = replace(one, problems=(*one.problems, gap))
     objects = tuple(header.object for _, header in headers if header.object is not None)
-    return Listing(container, tuple(sorted(found, key=_in_order)), objects, tuple(left_out))
+    return Listing(container, tuple(with_own_keys(sorted(found, key=_in_order))), objects, tuple(left_out))
 
 
 def _in_order(one: Series) -> tuple[Any, ...]:
     """By series number; parts of a series by the numbers in their names."""
     digits = [int(part) if part.isdigit() else part for part in one.split.replace("=", " ").split()]
-    return (one.number is None, one.number or 0, one.uid, len(digits), [str(type(part)) for part in digits], digits)
+    return (
+        one.number is None,
+        one.number or 0,
+        one.uid,
+        one.study_uid,
+        len(digits),
+        [str(type(part)) for part in digits],
+        digits,
+    )
 
 
 def _without_copies(slices: list[Slice]) -> tuple[list[Slice], list[LeftOut]]:

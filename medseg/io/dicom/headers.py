@@ -10,7 +10,7 @@ from medseg.io.dicom import values
 from medseg.io.dicom.dataset import quiet, read_dataset
 from medseg.io.dicom.facts import FACT_TAGS, facts_of
 from medseg.io.dicom.frames import FRAME_TAGS, slices_of_frames
-from medseg.io.dicom.kinds import DAMAGED, left_out_because
+from medseg.io.dicom.kinds import DAMAGED, SUFFIXES, left_out_because
 from medseg.io.dicom.series import DicomObject, LeftOut, Slice
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ _TAGS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription",
     "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "FrameOfReferenceUID", "SliceThickness", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated", "RescaleSlope", "RescaleIntercept",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
+    "BitsAllocated", "RescaleSlope", "RescaleIntercept", "PatientID",
     "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "CurrentRequestedProcedureEvidenceSequence",
 )  # fmt: skip
 TAGS: tuple[Any, ...] = (*_TAGS, *FACT_TAGS, *FRAME_TAGS)
@@ -35,12 +36,14 @@ class Header:
     Attributes:
         slices: its image planes, if it is an image that can be part of a volume.
         series: UIDs of study and series, number, description and modality, by those names.
+        patient: PatientID, an identifier: only to be compared.
         object: what it is where it is no image.
         left_out: why it is in no series.
     """
 
     slices: tuple[Slice, ...] = ()
     series: tuple[tuple[str, Any], ...] = ()
+    patient: str = ""
     object: DicomObject | None = None
     left_out: LeftOut | None = None
 
@@ -53,6 +56,8 @@ def read_header(file: File) -> Header:
             return _header(file, found)
     except DataError as error:
         why = "no DICOM" if error.kind == "no DICOM" else f"{DAMAGED}: {error.message}"
+        if why == "no DICOM" and file.name.lower().endswith(SUFFIXES):
+            why = f"{DAMAGED}: no DICOM in spite of its name, as if it was cut off"
         return Header(left_out=LeftOut(file.name, why))
     except Exception:  # values of damaged files are converted when they are looked at
         return Header(left_out=LeftOut(file.name, f"{DAMAGED}: a value in its header cannot be read"))
@@ -61,7 +66,8 @@ def read_header(file: File) -> Header:
 def _header(file: File, found: Dataset) -> Header:
     why = left_out_because(found)
     if why is not None:
-        return Header(object=_object(file, found), left_out=LeftOut(file.name, why))
+        uid = values.text(found, "SeriesInstanceUID")
+        return Header(object=_object(file, found), left_out=LeftOut(file.name, why, uid))
     series = (
         ("uid", values.text(found, "SeriesInstanceUID")),
         ("study_uid", values.text(found, "StudyInstanceUID")),
@@ -72,7 +78,8 @@ def _header(file: File, found: Dataset) -> Header:
     frames = values.whole(found, "NumberOfFrames") or 1
     multi = frames > 1 or "PerFrameFunctionalGroupsSequence" in found
     one = _slice(file, found)
-    return Header(slices=tuple(slices_of_frames(found, one, frames)) if multi else (one,), series=series)
+    slices = tuple(slices_of_frames(found, one, frames)) if multi else (one,)
+    return Header(slices, series, values.text(found, "PatientID"))
 
 
 def _slice(file: File, found: Dataset) -> Slice:

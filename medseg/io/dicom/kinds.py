@@ -14,6 +14,8 @@ SEGMENTATION = (f"{STORAGE}66.4", f"{STORAGE}66.7")
 """SOP classes of segmentations: binary or fractional, and label maps."""
 STRUCTURE_SET = f"{STORAGE}481.3"
 
+SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+"""What names of DICOM files end in, if in anything."""
 DAMAGED = "damaged"
 """Reasons begin with this for files that should be part of a series, and cannot be read."""
 _OBJECTS = {

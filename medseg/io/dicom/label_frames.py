@@ -46,6 +46,23 @@ def check_frame_of_reference(label: Path, series: Series) -> None:
     )
 
 
+def check_same_frame(one: Path, other: Path) -> None:
+    """Refuse two labels that say that they have no frame of reference in common.
+
+    Raises:
+        DataError: they have none, or one of them cannot be read.
+    """
+    files = [file for path in (one, other) if (file := file_of(path)) is not None]
+    with quiet():
+        said = [_frames_of(read_dataset(file, tags=_TAGS)) for file in files]
+    if all(said) and not set.intersection(*said):
+        raise DataError(
+            f"{one.name} and {other.name} lie in different frames of reference: their coordinates are not the same.",
+            "Compare what was drawn on one series, or give the folder of the studies.",
+            "label grid",
+        )
+
+
 def _frames_of(found: Dataset) -> set[str]:
     """Frames of reference of the structures, else of the whole object."""
     each = {values.text(roi, "ReferencedFrameOfReferenceUID") for roi in values.items(found, "StructureSetROISequence")}

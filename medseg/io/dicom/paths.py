@@ -10,11 +10,11 @@ from pathlib import Path
 
 from medseg.io.dicom.dataset import looks_like_dicom
 from medseg.io.dicom.files import File, files_in, is_zip
+from medseg.io.dicom.kinds import SUFFIXES
 from medseg.io.dicom.reference import instances_of, parse_reference
 
-SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _OTHER = (".json", ".yaml", ".yml", ".csv", ".tsv", ".txt", ".md", ".html", ".pdf", ".py", ".jsonl", ".toml", ".xml")
-_MOST_TRIED = 20
+_MOST_TRIED = 1000
 
 
 def means_dicom(path: Path) -> bool:

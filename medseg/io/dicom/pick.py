@@ -87,10 +87,11 @@ def _fitting(listing: Listing, channel: str, rule: str | None, preferred: Sequen
     named = [one for one in listing.series if one.uid in preferred]
     if named:
         return named, "the series that the labels refer to"
+    gone = "; the labels refer to one that is not there" if preferred else ""
     if channel.upper() in _MODALITIES:
         found = [one for one in listing.series if one.modality.upper() == channel.upper()]
-        return found, f"the only series of modality {channel.upper()}"
-    return list(listing.series), "the only series"
+        return found, f"the only series of modality {channel.upper()}{gone}"
+    return list(listing.series), f"the only series{gone}"
 
 
 def _without_uid(rule: str) -> str:

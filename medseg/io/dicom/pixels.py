@@ -15,6 +15,7 @@ from medseg.io.dicom.dataset import quiet, read_dataset, why
 from medseg.io.dicom.files import File
 from medseg.io.dicom.packing import OTHER_DECODERS, missing_decoder
 from medseg.io.dicom.series import Slice
+from medseg.io.dicom.uids import hide_uids
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -47,10 +48,10 @@ def read_planes(file: File, slices: Sequence[Slice]) -> list[Plane]:
     Raises:
         DataError: naming the file: its pixels are absent, damaged or cut off, or no decoder is installed.
     """
-    syntax = slices[0].transfer_syntax
+    syntax, name = slices[0].transfer_syntax, _called(slices[0])
     missing = missing_decoder(syntax)
     if missing is not None:
-        raise DataError(f"{file.name}: {missing}.", kind="no decoder")
+        raise DataError(f"{name}: {missing}.", kind="no decoder")
     found = read_dataset(file, pixels=True)
     with quiet():
         try:
@@ -58,16 +59,21 @@ def read_planes(file: File, slices: Sequence[Slice]) -> list[Plane]:
         except MedsegError:
             raise
         except MemoryError:
-            raise DataError(f"{file.name} needs more memory than there is.", "Close other programs.") from None
+            raise DataError(f"{name} needs more memory than there is.", "Close other programs.") from None
         except Exception as error:  # decoders raise a dozen unrelated types
             if "does not support" in str(error):
-                told = f"The pixels of {file.name} are packed in a way that no installed decoder reads: {why(error)}"
+                told = f"The pixels of {name} are packed in a way that no installed decoder reads: {why(error)}"
                 raise DataError(told, OTHER_DECODERS, "no decoder") from None
             raise DataError(
-                f"The pixels of {file.name} cannot be read: {why(error).removesuffix('.')}.",
+                f"The pixels of {name} cannot be read: {why(error).removesuffix('.')}.",
                 "The file is damaged or was cut off: copy or send it again.",
                 "damaged",
             ) from None
+
+
+def _called(one: Slice) -> str:
+    """The file of a slice for messages; where UIDs are names, as the slice is called."""
+    return one.file.name if hide_uids(one.file.name) == one.file.name else one.name
 
 
 def _plane(found: Dataset, one: Slice) -> Plane:
@@ -90,7 +96,7 @@ def _decoded(found: Dataset, one: Slice) -> NDArray:
         raise DataError(f"{one.name} declares {one.rows} x {one.columns} pixels: it is damaged.", kind="damaged")
     keyword = next((name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in found), None)
     if keyword is None:
-        raise DataError(f"{one.file.name} holds no pixels.", "It was cut off, or is a header only.", "damaged")
+        raise DataError(f"{_called(one)} holds no pixels.", "It was cut off, or is a header only.", "damaged")
     syntax = UID(one.transfer_syntax) if one.transfer_syntax else None
     if syntax is None:
         implicit, little = found.original_encoding

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medseg.io.dicom.files import File
 from medseg.io.dicom.kinds import DAMAGED
+from medseg.io.dicom.uids import hide_uids
 
 KEY_DIGITS = 10
 
@@ -57,8 +58,11 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """What messages call it: the file's name, and the frame, from 1."""
+        """What messages call it: the file's name, and the frame, from 1; where UIDs are names, what was counted."""
         file = self.label or self.file.name
+        if (shown := hide_uids(file)) != file:
+            counted = PurePosixPath(shown).with_name(f"image {self.instance_number}").as_posix()
+            file = shown if self.instance_number is None else counted
         return file if self.frame is None else f"{file}, frame {self.frame + 1}"
 
 
@@ -150,10 +154,12 @@ class LeftOut:
     Attributes:
         what: file, as it is named below the container.
         why: `secondary capture`, `localizer`, `no DICOM` ...; equal for equal reasons, so that they can be counted.
+        series_uid: SeriesInstanceUID, where the file says it; an identifier, for code only.
     """
 
     what: str
     why: str
+    series_uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from medseg.image import GRID_TOLERANCE_VOXELS
-from medseg.io.dicom.geometry import basis
+from medseg.io.dicom.geometry import basis, lay_out
 from medseg.io.dicom.series import Slice
 from medseg.io.dicom.steps import doubled_steps
 
@@ -26,6 +26,10 @@ _IN_VOLUMES = ("acquisition", "acquired", "acquired at")
 _RANKED = ("trigger", "acquired", "acquired at")
 """Times: where they differ from slice to slice, the k-th slice at each position belongs to volume k."""
 _MOST_PLACES = 2 / 3
+_CONTRASTS = ("b", "echo", "echo time", "inversion time", "kernel")
+"""Facts that differ in no volume, not even where each slice lies at a place of its own."""
+_SAME_CONTRAST = 0.05
+"""Numbers that differ by less of the larger one are one contrast: scanners round them slice by slice."""
 _WORDS = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}
 
 
@@ -71,6 +75,7 @@ def _split(slices: list[Slice], names: list[str]) -> list[tuple[list[str], list[
         else:
             left = sum(len(part) - len(set(_places(part))) for _, part in groups)
             useful = len(groups) > 1 and left < doubled and _are_volumes(groups, places, name)
+            useful = useful or (not doubled and _are_contrasts(groups, name))
         if useful:
             rest = names[number + 1 :]
             return [([label, *labels], part) for label, members in groups for labels, part in _split(members, rest)]
@@ -84,6 +89,18 @@ def _are_volumes(groups: Parts, places: list[int], name: str) -> bool:
         return False
     count = len(set(places))
     return name not in _IN_VOLUMES or (count > 1 and all(len(part) >= _MOST_PLACES * count for _, part in groups))
+
+
+def _are_contrasts(groups: Parts, name: str) -> bool:
+    """Whether slices at different places show different things, several of each, as of echoes taken in turns."""
+    if name not in _CONTRASTS or len(groups) < 2 or min(len(part) for _, part in groups) < 2:
+        return False
+    found = [part[0].facts.get(name) for _, part in groups]
+    numbers = [value for value in found if isinstance(value, (int, float))]
+    if len(numbers) == len(found) and max(numbers) - min(numbers) <= _SAME_CONTRAST * max(map(abs, numbers)):
+        return False
+    slices = [one for _, part in groups for one in part]
+    return not any(problem.kind.startswith("mixed") for problem in lay_out(slices).problems)  # these are refused
 
 
 def _groups(slices: list[Slice], places: list[int], name: str) -> Parts:

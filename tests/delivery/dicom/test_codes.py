@@ -55,7 +55,7 @@ def test_the_side_of_a_lesion_goes_with_the_organ_that_it_lies_in():
 
 
 @pytest.mark.parametrize(
-    "name", ["Anterior", "left_liver", "left right kidney", "kidney 2", "ventricles", "label_1", ""]
+    "name", ["Anterior", "left_liver", "left right kidney", "kidney 2", "ventricles", "nucleus", "label_1", ""]
 )
 def test_what_is_not_in_the_table_is_not_guessed(name):
     assert look_up(name) is None
@@ -108,6 +108,14 @@ def test_codes_given_now_go_before_the_plans_and_these_before_the_table():
     assert codes_of(["liver"], {"liver": other}, {"liver": own})["liver"] == own
     assert codes_of(["liver"], {"liver": other}, {})["liver"] == other
     assert codes_of(["liver"], {}, {})["liver"] == look_up("liver")
+
+
+def test_codes_that_are_given_twice_are_refused(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("structure,as\none,liver\none,spleen\n")
+    for source in (str(path), "one=liver,one=spleen"):
+        with pytest.raises(PlanError, match="'one' twice"):
+            read_codes(source)
 
 
 def test_an_uncoded_structure_is_asked_for_by_name():

@@ -27,6 +27,28 @@ def test_what_identifies_the_source_must_be_there(tmp_path, key):
     assert "SECRET" not in str(caught.value)
 
 
+def test_slices_that_share_an_identifier_are_refused(tmp_path):
+    """A reference to it could be followed to the other slice."""
+    written_series(tmp_path / "series")
+    first, second = sorted(path for path in (tmp_path / "series").rglob("*") if path.is_file())[:2]
+    changed = pydicom.dcmread(second)
+    changed.SOPInstanceUID = pydicom.dcmread(first).SOPInstanceUID
+    changed.save_as(second)
+    series = find_series(tmp_path / "series").series[0]
+    with pytest.raises(DataError, match="6 slices and only 5 different SOPInstanceUIDs"):
+        check_source(series.slices, series.title)
+
+
+def test_a_source_in_several_character_sets_is_written_in_utf_8(tmp_path):
+    """As Japanese scanners write names: escape sequences switch between the sets."""
+    name = "Yamada^Tarou=山田^太郎"
+    volume = written_series(tmp_path / "series", SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=name)
+    paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])
+    write_objects(labels(), volume.series, meaning(), paths, {"liver": 1.0})
+    for path in paths:
+        assert (str(pydicom.dcmread(path).PatientName), errors_of_dciodvfy(path)) == (name, [])
+
+
 def test_elements_that_may_be_empty_are_written_empty(tmp_path):
     volume = written_series(tmp_path / "series", **dict.fromkeys(EMPTY), PatientID="")
     paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])

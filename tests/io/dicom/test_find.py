@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -73,12 +74,13 @@ def test_a_folder_of_everything(tmp_path):
     assert why["sc/IM0000.dcm"] == "secondary capture"
     assert why["us/IM0000.dcm"] == "colour image"
     assert why["SR001"] == "structured report"
-    assert why["notes.txt"] == why["empty.dcm"] == why["short.dcm"] == "no DICOM"
+    assert why["notes.txt"] == "no DICOM"
+    assert why["empty.dcm"] == why["short.dcm"] == "damaged: no DICOM in spite of its name, as if it was cut off"
     assert why["cut.dcm"].startswith("damaged")
-    assert [one.what for one in listing.damaged] == ["cut.dcm", "shorter.dcm"]
+    assert [one.what for one in listing.damaged] == ["cut.dcm", "empty.dcm", "short.dcm", "shorter.dcm"]
     assert ".hidden.dcm" not in why
     assert [(one.modality, one.file.name) for one in listing.objects if one.modality == "SR"] == [("SR", "SR001")]
-    assert listing.counts()["no DICOM"] == 3
+    assert listing.counts()["no DICOM"] == 1
 
 
 def test_there_is_nothing(tmp_path):
@@ -265,6 +267,26 @@ def test_the_fact_that_settles_it_comes_first(tmp_path):
 def test_an_image_type_that_differs_does_not_split_a_volume(tmp_path):
     write_series(tmp_path, each=lambda k: {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", *["ADD"] * (k % 2)]})
     assert splits(tmp_path) == [""]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values", "names"),
+    [
+        ("EchoTime", (10.0, 80.0), ["echo 1", "echo 2"]),
+        ("ConvolutionKernel", ("B30", "B70"), ["kernel B30", "kernel B70"]),
+        ("EchoTime", (80.0, 80.1), [""]),
+        ("TriggerTime", (10.0, 80.0), [""]),
+    ],
+)
+def test_contrasts_in_turns_are_no_volume_even_where_places_differ(tmp_path, keyword, values, names):
+    write_series(tmp_path, ramp(8), each=lambda k: {keyword: values[k % 2]})
+    assert [one.split for one in find_series(tmp_path).series] == names
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
+    write_series(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert len(find_series(tmp_path).series) == 1
 
 
 def test_stacks_and_times_of_a_multi_frame_file(tmp_path):

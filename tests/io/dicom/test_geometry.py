@@ -147,6 +147,13 @@ def test_a_lean_that_is_no_tilt_is_kept_in_the_affine(tmp_path):
     np.testing.assert_allclose(image.affine[:3, 2], [0, -0.015, 3], atol=1e-9)
 
 
+@pytest.mark.parametrize(("shift_mm", "told"), [(0.07, []), (0.09, ["shifted slices"])])
+def test_a_slice_may_be_shifted_by_a_twentieth_of_a_pixel(tmp_path, shift_mm, told):
+    # pixels are 1.5 mm wide: 0.075 mm
+    write_series(tmp_path, ramp(9), move=lambda k: (shift_mm * (k == 4), 0, 3 * k))
+    assert kinds(tmp_path) == told
+
+
 def test_a_slice_that_is_shifted_against_the_others(tmp_path):
     write_series(tmp_path, move=lambda k: (4.0 * (k == 2), 0, 3 * k))
     (problem,) = found(tmp_path).problems

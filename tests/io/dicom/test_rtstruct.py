@@ -94,6 +94,12 @@ def test_contours_without_an_area_are_named(tmp_path: Path) -> None:
     assert label.notes == ("RS.dcm: contours of a that enclose no area are left out: 1 POINT",)
 
 
+def test_a_contour_may_lie_a_tenth_of_a_step_off(tmp_path: Path) -> None:
+    assert drawn(tmp_path, {"a": [box(0.5, 0.5, 3.5, 2.5, 1.09)]}).array[0, 1].any()
+    with pytest.raises(DataError, match="between slices"):
+        drawn(tmp_path, {"a": [box(0.5, 0.5, 3.5, 2.5, 1.11)]})
+
+
 def test_contours_between_slices(tmp_path: Path) -> None:
     # drawn at twice the density of slices: those between neighbours that have some are left out, and named
     dense = {"a": [box(0.5, 0.5, 4.5, 3.5, z) for z in (1, 1.5, 2, 2.5)]}
