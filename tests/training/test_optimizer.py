@@ -37,13 +37,29 @@ def test_a_slower_encoder_takes_smaller_steps(tmp_path: Path) -> None:
     assert any(change.abs().max() > 1e-4 for name, change in same.items() if name.startswith("encoder."))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path: Path, optimizer: str) -> None:
     for name, change in changes(tmp_path, 0.0, optimizer).items():
         if name.startswith("encoder."):
             assert not change.any(), name
         elif not name.startswith("heads.0"):  # the coarsest head is not in the loss
             assert change.any() or name.endswith("conv.bias"), name
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1, 0.0])
+def test_muon_has_the_convolutions_that_neither_read_the_image_nor_give_the_answers(share: float) -> None:
+    plan = make_plan(training=make_training(optimizer="muon", encoder_learning_rate=share).model_dump())
+    network = make_network(plan, plan.configuration("main"))
+    optimizer = make_optimizer(network, plan.training)
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    found = {names[one] for group in optimizer.param_groups if group["orthogonal"] for one in group["params"]}
+    first, *others = [name for name, one in network.named_parameters() if one.ndim > 1]
+    frozen = ("encoder.",) if share == 0 else ()
+    assert first.startswith("encoder.")
+    assert found == {name for name in others if not name.startswith(("heads.", *frozen))}
+    assert any(name.startswith("decoder.") for name in found)
+    known = {names[one] for group in optimizer.param_groups for one in group["params"]}
+    assert known == {name for name in names.values() if not name.startswith(frozen)}
 
 
 def test_the_schedule_reaches_every_group() -> None:
