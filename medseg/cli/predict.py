@@ -19,7 +19,8 @@ from medseg.errors import MedsegError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.commands.predict import PredictOptions, PredictResult
+    from medseg.commands.predict import PredictOptions
+    from medseg.commands.predict_result import PredictResult
 
 _NNUNETS = {
     "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",

@@ -10,7 +10,8 @@ from pathlib import Path
 from medseg.commands.evaluate import Evaluation, evaluate
 from medseg.commands.phantom import make_phantom
 from medseg.commands.plan import PlanOptions, PlanResult, plan
-from medseg.commands.predict import PredictOptions, PredictResult, predict
+from medseg.commands.predict import PredictOptions, predict
+from medseg.commands.predict_result import PredictResult
 from medseg.commands.train import TrainOptions, TrainResult, train
 from medseg.errors import DataError, PlanError
 from medseg.progress import Callback, silent

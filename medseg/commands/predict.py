@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from csv import writer
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from medseg.commands.dicom_objects import WriteOptions, Writer, prepare_writer
 from medseg.commands.finished import Finished
 from medseg.commands.labels_file import write_labels_file
 from medseg.commands.maps import Maps
+from medseg.commands.predict_result import PredictResult, collect, volumes_csv
 from medseg.commands.provenance import Clock, Prediction, prediction_manifest
 from medseg.commands.segment import segment
 from medseg.commands.workspace import Workspace
@@ -78,26 +77,6 @@ class PredictOptions:
     overrides: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class PredictResult:
-    """What came of it.
-
-    Attributes:
-        files: {case: label file}.
-        volumes: {case: {structure: volume}}, in the unit of `units[case]` ("ml" or "pixels").
-        failed: {case: why}; these have no answer.
-        kept: those of `files` that an earlier run had finished.
-        notes: what a user should know of how it was done, in sentences.
-    """
-
-    files: dict[str, Path]
-    volumes: dict[str, dict[str, float]]
-    units: dict[str, str]
-    failed: dict[str, str]
-    kept: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def predict(
     source: str | Path,
     output: str | Path,
@@ -156,9 +135,9 @@ def predict_with(
             outcomes += segment(predictors, left, output, callback, written=note, forms=forms)
         of_network = (note for predictor in predictors for note in predictor.notes)
         notes = (*loaded.notes, *_chosen_series(cases), *writer.notes, *of_network)
-        result = _result(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
+        result = collect(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, loaded.plan)
-        write_text(output / "volumes.csv", _volumes_csv(result))
+        write_text(output / "volumes.csv", volumes_csv(result))
         record.close(cases)
         problems |= result.failed
     return result
@@ -258,34 +237,3 @@ def _earlier(case: Case, record: Finished, output: Path) -> Outcome:
     entry = record.entries[case.id]
     files = tuple(output / name for name in entry["files"])
     return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")))
-
-
-def _result(
-    cases: Sequence[Case],
-    outcomes: Sequence[Outcome],
-    failed: dict[str, str],
-    kept: tuple[str, ...],
-    notes: tuple[str, ...],
-) -> PredictResult:
-    """The outcomes in the order of the cases."""
-    found = {outcome.case.id: outcome for outcome in outcomes}
-    ordered = [found[case.id] for case in cases]
-    done = {outcome.case.id: outcome for outcome in ordered if outcome.problem is None}
-    problems = {outcome.case.id: outcome.problem for outcome in ordered if outcome.problem is not None}
-    return PredictResult(
-        {case: outcome.files[0] for case, outcome in done.items()},
-        {case: outcome.volumes or {} for case, outcome in done.items()},
-        {case: outcome.unit for case, outcome in done.items()},
-        problems | failed,
-        kept,
-        notes,
-    )
-
-
-def _volumes_csv(result: PredictResult) -> str:
-    text = StringIO()
-    rows = writer(text, lineterminator="\n")
-    rows.writerow(["case", "structure", "volume", "unit"])
-    for case, volumes in result.volumes.items():
-        rows.writerows([case, name, f"{volume:.6g}", result.units[case]] for name, volume in volumes.items())
-    return text.getvalue()

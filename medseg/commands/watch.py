@@ -16,13 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg.commands.arrivals import Arrival, Look, arrivals_in, content_of, look_at, why_not_whole
-from medseg.commands.predict import (
-    PredictOptions,
-    PredictResult,
-    load_predictors,
-    predict_with,
-    series_rules,
-)
+from medseg.commands.predict import PredictOptions, load_predictors, predict_with, series_rules
+from medseg.commands.predict_result import PredictResult
 from medseg.commands.watch_state import WatchState
 from medseg.delivery.manifest import without_uids
 from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from medseg.case import Case
 from medseg.commands.maps import Maps
-from medseg.commands.predict import PredictOptions, PredictResult, predict
+from medseg.commands.predict import PredictOptions, predict
+from medseg.commands.predict_result import PredictResult
 from medseg.errors import PlanError
 from medseg.labels import Labels
 

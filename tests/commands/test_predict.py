@@ -13,7 +13,8 @@ import pytest
 from builders import contents
 
 from medseg.commands.finished import RECORD
-from medseg.commands.predict import PredictOptions, PredictResult, predict
+from medseg.commands.predict import PredictOptions, predict
+from medseg.commands.predict_result import PredictResult
 from medseg.errors import Cancelled, DataError, ModelError, PlanError
 from medseg.progress import Progress
 
