@@ -17,6 +17,9 @@ from torch.optim.adamw import adamw
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that five times over maps singular values between 0.01 and 1 to between 0.7 and 1.2."""
 _ITERATIONS = 5
+_MOST_ROWS = 64
+"""Kernels of more outputs are made orthogonal in blocks of rows: the work grows with their square and cube, the Dice
+does not (docs/benchmarks.md)."""
 _SMALLEST = 1e-7
 _ADAM_SIZE = 0.2
 """Root mean square of an update of Adam's, about."""
@@ -69,7 +72,8 @@ class Muon(torch.optim.Optimizer):
             gradients = [torch.where(skip, mean, one) for mean, one in zip(means, gradients, strict=True)]
             rate = torch.where(skip, torch.zeros_like(self.found_inf), rate)
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        updates = orthogonal(torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2))
+        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
+        updates = orthogonal(ahead.unflatten(1, (_blocks(ahead.shape[1]), -1)).flatten(0, 1)).view_as(ahead)
         size = _ADAM_SIZE * max(updates.shape[1:]) ** 0.5
         for weight, update in zip(weights, updates, strict=True):
             weight.mul_(1 - rate * group["weight_decay"]).sub_(rate * size * update.view_as(weight))
@@ -99,6 +103,11 @@ class Muon(torch.optim.Optimizer):
             if name not in self.state[weight]:
                 self.state[weight][name] = torch.zeros_like(weight)
         return [self.state[weight][name] for weight in weights]
+
+
+def _blocks(rows: int) -> int:
+    """The fewest equal blocks of at most `_MOST_ROWS` rows."""
+    return next(count for count in range(-(-rows // _MOST_ROWS), rows + 1) if rows % count == 0)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,16 @@ def test_no_gradient_moves_nothing_and_zero_gradient_only_decays() -> None:
     assert torch.allclose(decayed.detach(), torch.full((2, 3), 0.95))
 
 
+def test_many_rows_are_made_orthogonal_in_blocks() -> None:
+    weight = torch.nn.Parameter(
+        torch.zeros(160, 400)
+    )  # three equal blocks are too few: four of 40
+    weight.grad = torch.randn(160, 400, generator=torch.Generator().manual_seed(0))
+    muon([weight], lr=1.0, weight_decay=0.0).step()
+    expected = orthogonal(weight.grad.view(4, 40, 400)).view(160, 400)
+    assert torch.allclose(-weight.detach(), 0.2 * 20 * expected, atol=1e-4)
+
+
 def test_the_others_step_as_adamw_does() -> None:
     def run(make: Callable[[torch.nn.Parameter], torch.optim.Optimizer]) -> torch.Tensor:
         bias = torch.nn.Parameter(torch.ones(5))
