@@ -34,7 +34,10 @@ class Job:
     given_up: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Ends the job, waiting or in the middle of its scan; its answer is then the error `medseg.Cancelled`."""
+        """Ends the job, waiting or in the middle of its scan; its answer is then the error `medseg.Cancelled`.
+
+        `answer.cancel()` works as well, while it waits.
+        """
         self.given_up.set()
 
     def callback(self, event: medseg.Progress) -> None:
@@ -78,6 +81,8 @@ class Service:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
+            if not job.answer.set_running_or_notify_cancel():  # `job.answer.cancel()`, before its turn
+                continue
             try:
                 job.callback(medseg.Progress("waited", 0, 1))  # it may have been given up in the queue
                 job.answer.set_result(self.predictor(job.scan, job.callback))
@@ -96,19 +101,21 @@ def main(model: str) -> None:
             labels = answer.result()
             medseg.write_label(Path(request["labels"]), labels, like=Path(request["scan"]))
             told["volumes"] = service.predictor.volumes(labels)
-        except (medseg.MedsegError, OSError) as error:
-            told["error"] = str(error)
+        except Exception as error:
+            told["error"] = str(error) or type(error).__name__
         with printing:
             print(json.dumps(told), flush=True)  # noqa: T201
 
     with Service(model) as service:
         for line in sys.stdin:
-            request = json.loads(line)
+            request: dict[str, str] = {}
             try:
+                request = {key: str(json.loads(line)[key]) for key in ("scan", "labels")}
                 scan = medseg.read_image(request["scan"])
-            except medseg.MedsegError as error:
+            except (medseg.MedsegError, ValueError, KeyError, TypeError) as error:
+                told = (request or {"request": line.strip()}) | {"error": str(error)}
                 with printing:
-                    print(json.dumps(request | {"error": str(error)}), flush=True)  # noqa: T201
+                    print(json.dumps(told), flush=True)  # noqa: T201
                 continue
             job = service.submit(scan)
             job.answer.add_done_callback(lambda answer, request=request: tell(request, service, answer))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from medseg.errors import MedsegError
 
@@ -35,6 +36,27 @@ def locked(path: Path, what: str) -> Iterator[None]:
             with suppress(OSError):  # Windows deletes no open file
                 path.unlink(missing_ok=True)
             os.close(file)
+
+
+def open_alone(path: Path, refusal: MedsegError) -> tuple[TextIO, bool]:
+    """A text file, open for appending, and whether others are kept out until it is closed or this process ends.
+
+    Others are not kept out on Windows, where a locked file cannot be read either, and on drives without locks.
+
+    Raises:
+        MedsegError: `refusal`, if another process has it open so.
+    """
+    stream = path.open("a", encoding="utf-8", errors="backslashreplace")  # names may hold what is no UTF-8
+    try:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return stream, True
+    except BlockingIOError:
+        stream.close()
+        raise refusal from None
+    except (ImportError, OSError):
+        return stream, False
 
 
 def _opened(path: Path, what: str) -> int:

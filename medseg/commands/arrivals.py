@@ -108,7 +108,8 @@ def look_at(arrival: Arrival) -> Look:
     try:
         for path in _files(arrival):
             found = path.stat()
-            digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            name = os.path.relpath(path, arrival.path.parent)  # however the watched folder was written
+            digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
             if _UNFINISHED.fullmatch(path.name):
                 unfinished.append(path.name)
             elif not path.name.startswith("."):
@@ -147,7 +148,7 @@ def why_not_whole(
         return look.problem
     if look.unfinished:
         return f"{look.unfinished[0]} is a copy that was not finished."
-    if arrival.path.suffix.lower() == ".zip" and not zipfile.is_zipfile(arrival.path):
+    if arrival.files and arrival.path.suffix.lower() == ".zip" and not zipfile.is_zipfile(arrival.path):
         return f"{arrival.path} is no whole zip: it does not open."
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)

@@ -13,12 +13,13 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from medseg.case import Case
 from medseg.errors import DataError
 from medseg.files import content_hash, write_text
 from medseg.io import files_of
+from medseg.locking import open_alone
 
 RECORD = "predict.jsonl"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
@@ -48,7 +49,8 @@ class Finished:
         self.made_by = dict(made_by)
         self.entries: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
-        self._stream, alone = _locked(self.path)
+        busy = DataError(f"Another `medseg predict` is writing into {folder}.", "Wait for it, or name another folder.")
+        self._stream, alone = open_alone(self.path, busy)
         try:
             if alone:
                 _remove_temporaries(answers)
@@ -170,23 +172,6 @@ def _sample(path: Path) -> str:
             stream.seek(place)
             digest.update(stream.read(_SAMPLED_BYTES))
     return digest.hexdigest()
-
-
-def _locked(path: Path) -> tuple[TextIO, bool]:
-    """The record, open for appending, and whether other runs are kept out until it is closed or this process ends."""
-    stream = path.open("a", encoding="utf-8")
-    try:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return stream, True
-    except BlockingIOError:
-        stream.close()
-        raise DataError(
-            f"Another `medseg predict` is writing into {path.parent}.", "Wait for it, or name another folder."
-        ) from None
-    except (ImportError, OSError):  # no such locks on this system, or on this drive
-        return stream, False
 
 
 def _lies_below(name: str) -> bool:

@@ -60,6 +60,18 @@ class Before:
         found = (own or others)[:1]
         return (found[0], True) if found else (next(iter(self.splits)), False)
 
+    def leaks(self, fold: str, cases: Sequence[str]) -> list[str]:
+        """Whether `model(fold)` was trained on some of the cases that it is scored on, as a note."""
+        own = [self.splits[fold]] if fold in self.splits else self.splits.values()
+        trained = {case for split in own for case in split["train"]}
+        seen = [case for case in cases if case in trained]
+        if not seen:
+            return []
+        return [
+            f"fold {fold} of {self.name} was trained on {len(seen)} of the cases that are kept apart here "
+            f"({_some(seen)}): their scores are better than on new scans"
+        ]
+
 
 def answer_samples(
     samples: Sequence[Sample], before: Before, later: str, cache: Path, device: torch.device, callback: Callback
@@ -96,12 +108,15 @@ def answer_samples(
             failed[sample.case.id] = f"{before.name} has no answer for it, so it is left out: {error}"
     notes = []
     if seen:
-        named = ", ".join(seen[:_MOST_NAMED]) + (", ..." if len(seen) > _MOST_NAMED else "")
         notes = [
             f"{len(seen)} cases are kept apart by no fold of {before.name}, whose answers on them are better than on "
-            f"new scans: {named}"
+            f"new scans: {_some(seen)}"
         ]
     return [answered[one.case.id] for one in samples if one.case.id in answered], failed, notes
+
+
+def _some(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:_MOST_NAMED]) + (", ..." if len(cases) > _MOST_NAMED else "")
 
 
 class _Fold:

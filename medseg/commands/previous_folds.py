@@ -48,6 +48,7 @@ def as_asked(choice: str | Path | None, place: Workspace, options: TrainOptions)
         return options
     asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
     seconds = asked.pop("seconds")
+    asked["overrides"] = [*asked["overrides"], *options.overrides]
     return replace(options, resume=False, started=(options.started or time.monotonic()) - seconds, **asked)
 
 
@@ -74,6 +75,9 @@ def train_before(
             f"The folds {', '.join(missing)} of {folder}, the stage before, are not there any more.",
             "Put them back, or train anew.",
         )
+    for fold in splits:
+        if states[fold] != "new":
+            _check_plan(run, name, folder / f"fold_{fold}")  # before hours are spent on the others
     started = options.started or time.monotonic()
     asked = _Asked(run.folder / ASKED, options, started, ranks.first)
     if not options.goes_on:
@@ -94,7 +98,7 @@ def train_before(
                 train_fold(own, part)
         asked.write()
         callback(Progress("train", 0, 1, {"note": f"stage 2 of 2: {run.configuration}, fold {run.fold}"}))
-    for fold in splits:
+    for fold in missing:
         _check_plan(run, name, folder / f"fold_{fold}")
     return Before(name, folder, {fold: _split_of(folder / f"fold_{fold}", split) for fold, split in splits.items()})
 

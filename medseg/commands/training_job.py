@@ -91,11 +91,9 @@ def prepare(
     start = _start(network, run, place, options, callback)
     notes = [*notes, *(start.notes if start else ())]
     with ranks.first_before():
-        cache = place.cache / plan.name
-        every, failed = load_samples([*training, *validation], plan, configuration, cache, callback)
-        if before is not None:
-            every, more, odd = answer_samples(every, before, run.configuration, cache, device, callback)
-            failed, notes = failed | more, [*notes, *odd]
+        every, failed, odd = _load([*training, *validation], run, place.cache / plan.name, before, device, callback)
+    if before is not None:
+        notes += [*odd, *before.leaks(run.fold, [case.id for case in validation])]
     previous = None if before is None else before.model(run.fold, device)
     ids = {case.id for case in training}
     mine = [sample for sample in every if sample.case.id in ids]
@@ -115,6 +113,17 @@ def prepare(
     setup = Setup(plan, configuration, steps, device, precision, run.folder, legs, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
+
+
+def _load(
+    cases: Sequence[Case], run: Run, cache: Path, before: Before | None, device: torch.device, callback: Callback
+) -> tuple[list[Sample], dict[str, str], list[str]]:
+    """Preprocessed cases, in a cascade with the answers of the stage before; why others failed; notes."""
+    samples, failed = load_samples(cases, run.plan, run.plan.configuration(run.configuration), cache, callback)
+    if before is None:
+        return samples, failed, []
+    samples, more, notes = answer_samples(samples, before, run.configuration, cache, device, callback)
+    return samples, failed | more, notes
 
 
 def _start(

@@ -18,7 +18,7 @@ from typing import Any
 from medseg.commands.arrivals import Arrival, Look, arrivals_in, content_of, look_at, why_not_whole
 from medseg.commands.predict import PredictOptions, load_predictors, predict_with, series_rules
 from medseg.commands.predict_result import PredictResult
-from medseg.commands.watch_state import WatchState
+from medseg.commands.watch_state import ANSWERED, WatchState
 from medseg.delivery.manifest import without_uids
 from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
 from medseg.inference.predictor import Predictor
@@ -26,7 +26,7 @@ from medseg.models.identity import identity
 from medseg.progress import Callback, silent
 
 WAITING, DONE, FAILED, CHANGED = "waiting", "done", "failed", "changed"
-_LONGEST_POLL_SECONDS = 5.0
+_SHORTEST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 5.0
 _DECIDED_LOOKS = 6
 """Settling times between two looks at a study that is done or failed."""
 _MOST_NAMED = 3
@@ -102,7 +102,7 @@ def watch(
         watcher = _Watcher(source, state, options, predictors, callback)
         yield from watcher.round()
         while not options.once:
-            time.sleep(min(options.settle_seconds / 2, _LONGEST_POLL_SECONDS))
+            time.sleep(min(max(options.settle_seconds / 2, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS))
             yield from watcher.round()
         if watcher.open:
             time.sleep(options.settle_seconds)
@@ -112,8 +112,9 @@ def watch(
 def _check_folders(source: Path, output: Path) -> None:
     if not source.is_dir():
         raise DataError(f"There is no folder {source}.", "Expected a folder into which studies are copied.")
-    inner, outer = output.resolve(), source.resolve()
-    if inner == outer or outer in inner.parents or inner in outer.parents:
+    outer = source.resolve()
+    places = output.resolve(), output.absolute().parent.resolve() / output.name  # a link to elsewhere lies in a folder
+    if any(inner == outer or outer in inner.parents or inner in outer.parents for inner in places):
         raise DataError(
             f"{output} and {source} lie in one another: answers would be taken for studies.",
             "Name a folder for the answers beside the watched one.",
@@ -210,11 +211,13 @@ class _Watcher:
 
     def _compare(self, arrival: Arrival, look: Look, known: Mapping[str, Any]) -> StudyEvent | None:
         """A study that was answered and looks different now: by its content it may be the same as ever."""
-        about = {key: known[key] for key in ("content", "folder", "model") if key in known}
+        about = {key: known[key] for key in ("content", "model") if key in known}
+        if look.problem is not None:
+            return None  # a drive that is away for a while is no change
         try:
             same = content_of(look) == known.get("content")
-        except OSError as error:
-            return StudyEvent(arrival.name, WAITING, f"{arrival.path} cannot be read: {error}")
+        except OSError:
+            return None
         if same:
             self.state.note(arrival.name, DONE, signature=look.signature, **about)
             return None
@@ -246,7 +249,7 @@ class _Watcher:
         try:
             folder = self.state.folder_for(arrival.name, arrival.stem)
             place = self.state.workplace(folder)
-        except DataError as error:
+        except (DataError, OSError) as error:  # OSError: such as a name that is too long with what is put before it
             return self._failed(arrival, look, str(error))
         try:
             content = content_of(look)
@@ -266,7 +269,8 @@ class _Watcher:
         except Exception as error:  # a defect that one study brings to light must not end the watch for all others
             return self._failed(arrival, look, _defect(error))
         finally:
-            shutil.rmtree(place, ignore_errors=True)  # where it was not moved to its place
+            if self.state.entries.get(arrival.name, {}).get("state") != ANSWERED:  # else it is whole, and the next
+                shutil.rmtree(place, ignore_errors=True)  # start moves it to its place, if this one was stopped
         final = self.state.folder / folder
         result = replace(result, files={case: final / path.relative_to(place) for case, path in result.files.items()})
         return StudyEvent(arrival.name, then, why or None, final, result, time.monotonic() - began)
@@ -277,8 +281,7 @@ class _Watcher:
 
     def _failed(self, arrival: Arrival, look: Look, why: str) -> StudyEvent:
         """Write down that a study has no answer, and why; it is tried anew when it changes."""
-        kept = {key: value for key, value in self.state.entries.get(arrival.name, {}).items() if key == "folder"}
-        self.state.note(arrival.name, FAILED, signature=look.signature, problem=self._printable(why), **kept)
+        self.state.note(arrival.name, FAILED, signature=look.signature, problem=self._printable(why))
         self._decided_here.add(arrival.name)
         return StudyEvent(arrival.name, FAILED, why)
 

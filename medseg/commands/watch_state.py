@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from medseg.delivery.manifest import now
 from medseg.errors import DataError
+from medseg.locking import open_alone
 
 JOURNAL = "watch.jsonl"
 _PARTIAL = ".partial"
@@ -38,7 +39,8 @@ class WatchState:
         """
         self.folder = folder
         self.entries: dict[str, dict[str, Any]] = {}
-        self._stream = _locked(folder / JOURNAL)
+        busy = f"Another `medseg watch` is at work in {folder}.", "Stop it, or name another folder for the answers."
+        self._stream, _ = open_alone(folder / JOURNAL, DataError(*busy))
         try:
             self._read()
             self._tidy()
@@ -53,8 +55,9 @@ class WatchState:
         self._stream.close()
 
     def note(self, study: str, state: str, **about: Any) -> dict[str, Any]:
-        """Write down what became of a study."""
-        entry = {"study": study, "state": state, "time": now(), **about}
+        """Write down what became of a study; a folder of answers that it has stays its own."""
+        kept = {key: value for key, value in self.entries.get(study, {}).items() if key == "folder"}
+        entry = {"study": study, "state": state, "time": now(), **kept, **about}
         self.entries[study] = entry
         self._stream.write(json.dumps(entry, ensure_ascii=True) + "\n")
         self._stream.flush()
@@ -88,6 +91,7 @@ class WatchState:
 
     def publish(self, study: str, about: Mapping[str, Any]) -> dict[str, Any]:
         """Move a whole answer to its place, instead of an older one, and write down the state `about["then"]`."""
+        _flush(self.folder / f".{about['folder']}{_PARTIAL}")
         self.note(study, ANSWERED, **about)
         return self._move(study)
 
@@ -99,7 +103,12 @@ class WatchState:
             if final.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 final.rename(old)
-            made.rename(final)
+            try:
+                made.rename(final)
+            except OSError:
+                if old.exists():
+                    old.rename(final)
+                raise
         shutil.rmtree(old, ignore_errors=True)
         return self.note(study, about.pop("then"), **about)
 
@@ -120,6 +129,14 @@ class WatchState:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def _flush(folder: Path) -> None:
+    """Have the files of a folder on the disk, so that an answer that the journal calls whole survives a power cut."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+
+
 def _parse(line: str) -> dict[str, Any] | None:
     """A line of the journal; None for one that a kill cut short."""
     try:
@@ -128,20 +145,3 @@ def _parse(line: str) -> dict[str, Any] | None:
         return None
     good = isinstance(value, dict) and isinstance(value.get("study"), str) and isinstance(value.get("state"), str)
     return value if good else None
-
-
-def _locked(path: Path) -> TextIO:
-    """The journal, open for appending; the lock ends with this process, however it ends."""
-    stream = path.open("a", encoding="utf-8")
-    try:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.close()
-        raise DataError(
-            f"Another `medseg watch` is at work in {path.parent}.", "Stop it, or name another folder for the answers."
-        ) from None
-    except (ImportError, OSError):  # no such locks on this system, or on this drive
-        pass
-    return stream

@@ -20,6 +20,7 @@ _ITERATIONS = 5
 _MOST_ROWS = 64
 """Kernels of more outputs are made orthogonal in blocks of rows: the work grows with their square and cube, the Dice
 does not (docs/benchmarks.md)."""
+_FEWEST_ROWS = 16
 _SMALLEST = 1e-7
 _ADAM_SIZE = 0.2
 """Root mean square of an update of Adam's, about."""
@@ -73,7 +74,7 @@ class Muon(torch.optim.Optimizer):
             rate = torch.where(skip, torch.zeros_like(self.found_inf), rate)
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
-        updates = orthogonal(ahead.unflatten(1, (_blocks(ahead.shape[1]), -1)).flatten(0, 1)).view_as(ahead)
+        updates = orthogonal(ahead.unflatten(1, (_blocks(ahead.shape[1]), -1)).flatten(0, 1)).reshape(ahead.shape)
         size = _ADAM_SIZE * max(updates.shape[1:]) ** 0.5
         for weight, update in zip(weights, updates, strict=True):
             weight.mul_(1 - rate * group["weight_decay"]).sub_(rate * size * update.view_as(weight))
@@ -106,8 +107,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def _blocks(rows: int) -> int:
-    """The fewest equal blocks of at most `_MOST_ROWS` rows."""
-    return next(count for count in range(-(-rows // _MOST_ROWS), rows + 1) if rows % count == 0)
+    """The fewest equal blocks of at most `_MOST_ROWS` rows; a single one where these would be slivers."""
+    count = next(count for count in range(-(-rows // _MOST_ROWS), rows + 1) if rows % count == 0)
+    return count if rows // count >= _FEWEST_ROWS else 1
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:

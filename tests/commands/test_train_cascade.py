@@ -207,6 +207,19 @@ def test_cases_that_no_fold_keeps_apart_are_told(place: Path) -> None:
     assert notes[0].startswith(f"2 cases are kept apart by no fold of {LOW}")
 
 
+def test_scores_of_cases_that_the_stage_before_has_seen_are_told(place: Path) -> None:
+    one = before(place)
+    assert one.leaks("0", ["c", "d"]) == []
+    assert one.leaks("1", ["c", "a"]) == [
+        f"fold 1 of {LOW} was trained on 1 of the cases that are kept apart here (c): their scores are better than on "
+        "new scans"
+    ]
+    shutil.rmtree(fold(place, LATER))
+    write_json(place / "plans" / "toy.splits.json", [FOLDS[1], FOLDS[0]])
+    result = go(place, steps=1)
+    assert [note for note in result.notes if note.startswith(f"fold 0 of {LOW} was trained on 2 of the cases")]
+
+
 def test_both_stages_are_predicted_and_packed(place: Path, tmp_path: Path) -> None:
     scan = load_case_image(samples_of(place)["a"].case, 1)
     folder = place / "runs" / "toy" / LATER
@@ -252,6 +265,15 @@ def test_a_command_that_is_stopped_goes_on(
         assert_same(weights(place, configuration, number), weights(undisturbed, configuration, number))
 
 
+def test_what_is_set_when_a_command_goes_on_counts_with_what_was_set_before(place: Path) -> None:
+    shutil.rmtree(fold(place, LATER))
+    asked = {"steps": 2, "budget_seconds": None, "overrides": ["training.seed=3"], "recipe": None, "init": None}
+    write_json(fold(place, LATER) / ASKED, {**asked, "seconds": 1.0})
+    result = go(place, resume=True, overrides=["training.validations=2"])
+    training = load_plan(result.folder / "plan.yaml").training
+    assert (result.record["steps"], training.seed, training.validations) == (2, 3, 2)
+
+
 def test_another_fold_takes_what_is_there(place: Path) -> None:
     stamps = {number: (fold(place, LOW, number) / "weights.safetensors").stat().st_mtime_ns for number in (0, 1)}
     events: list[Progress] = []
@@ -284,6 +306,10 @@ def test_what_does_not_fit_together_is_refused(place: Path) -> None:
     set_plan(place, lambda values: values["configurations"][LOW].update(spacing_mm=[2.0, 2.0, 2.0]))
     with pytest.raises(PlanError, match=r"trained with another plan(.|\n)*spacing_mm: (.|\n)*-> \[2.0, 2.0, 2.0\]"):
         go(place, steps=1)
+    shutil.rmtree(fold(place, LOW, 0))
+    with pytest.raises(PlanError, match=r"fold_1, of the stage before, was trained with another plan"):
+        go(place, steps=1)
+    assert not fold(place, LOW, 0).exists(), "nothing is trained that would not fit"
     set_plan(place, lambda values: values["configurations"].pop(LOW))
     with pytest.raises(PlanError, match=r"comes after '3d_lowres'.*which the plan 'toy' does not have") as told:
         go(place, steps=1)

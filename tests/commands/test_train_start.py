@@ -84,5 +84,5 @@ def test_the_recipe_stands_in_the_runs_plan(place: Path) -> None:
     assert (own.training.optimizer, own.training.momentum, own.training.schedule_epoch_steps) == ("sgd", 0.99, 250)
     assert (result.record["recipe"], result.record["steps"]) == ("nnunet", 2)
     assert "--recipe nnunet" in result.record["repeat_with"]
-    assert medseg.load_plan(place / "plans" / "anterior.yaml").training.optimizer == "adamw"
+    assert medseg.load_plan(place / "plans" / "anterior.yaml").training.optimizer == "muon"
     assert json.loads((result.folder / "run.json").read_text())["init"] is None

@@ -232,6 +232,84 @@ def test_a_scan_that_changes_while_it_is_read_is_read_again(place: Path, small_m
     assert [entry["state"] for entry in journal(place)] == [ANSWERED, "done"]
 
 
+def test_a_study_that_waits_again_keeps_its_folder(place: Path, small_model: Path) -> None:
+    study(place / "in" / "both", "whole")
+    slices = study(place / "in" / "both", "gap")
+    moved = slices[3].rename(place / "late.dcm")
+    once(place, small_model)
+    assert states(once(place, small_model, patience_seconds=0.01)) == {"both": "failed"}
+    half = slices[3].with_suffix(".part")
+    half.write_bytes(b"half")
+    assert states(once(place, small_model)) == {"both": "waiting"}
+    half.unlink()
+    moved.rename(slices[3])
+    assert states(once(place, small_model)) == {"both": "done"}
+    assert sorted(path.name for path in (place / "out" / "both").glob("*.nii.gz")) == ["gap.nii.gz", "whole.nii.gz"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_watch_that_is_stopped_while_an_answer_moves_loses_none(
+    place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """SIGTERM may come at any moment, also when the journal says that an answer is whole and it is not in its place."""
+    path = scan(place / "in" / "a.nii.gz")
+    once(place, small_model)
+    old = (place / "out" / "a" / "a.nii.gz").read_bytes()
+    scan(path, seed=1)
+    move = Path.rename
+
+    def stopped(self: Path, target: Path) -> Path:
+        if self.name == ".a.partial" and moment == "after":
+            raise KeyboardInterrupt
+        if self.name == "a" and moment == "before":
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        once(place, small_model, again=True)
+    monkeypatch.undo()
+    assert states(once(place, small_model)) == {}
+    assert (place / "out" / "a" / "a.nii.gz").read_bytes() != old
+    assert sorted(path.name for path in (place / "out").iterdir()) == ["a", JOURNAL]
+
+
+def test_odd_names_end_nothing(place: Path, small_model: Path) -> None:
+    names = ["watch.jsonl", "x [bold] \n y.zip", "n" * 250, os.fsdecode(b"caf\xe9"), "z"]
+    for number, name in enumerate(names):
+        scan(place / "in" / name / "scan.nii.gz", number)
+    latin = os.fsdecode(b"caf\xe9.nii.gz")
+    scan(place / "in" / "plain.nii.gz").rename(place / "in" / latin)
+    events = once(place, small_model)
+    found = states(events)
+    assert [found[name] for name in (*names, latin)] == ["done", "done", "failed", "done", "done", "done"]
+    manifest = json.loads((place / "out" / latin / "manifest.json").read_text())
+    assert "caf\udce9" in json.dumps(manifest, ensure_ascii=False)
+    assert states(once(place, small_model)) == {}
+    assert (place / "out" / "watch.jsonl_2" / "scan.nii.gz").exists()
+
+
+def test_however_the_folders_are_written(place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "in" / "bad").mkdir()
+    assert states(once(place, small_model, patience_seconds=0.0)) == {"bad": "failed"}
+    nib.save(nib.Nifti1Image(np.full((8, 8, 8), np.nan), np.eye(4)), place / "in" / "nan.nii.gz")
+    assert states(once(place, small_model)) == {"nan.nii.gz": "failed"}
+    monkeypatch.chdir(place)
+    assert states(once(Path(), small_model)) == {}
+
+
+def test_a_drive_that_is_away_for_a_while_is_no_change(place: Path, small_model: Path) -> None:
+    folder = place / "in" / "a"
+    scan(folder / "a.nii.gz")
+    once(place, small_model)
+    scan_there = (folder / "a.nii.gz").rename(place / "a.nii.gz")
+    (folder / "a.nii.gz").symlink_to(place / "nowhere")
+    assert states(once(place, small_model, again=True, patience_seconds=0.01)) == {}
+    (folder / "a.nii.gz").unlink()
+    scan_there.rename(folder / "a.nii.gz")
+    assert states(once(place, small_model, again=True)) == {}
+
+
 def test_an_answer_is_only_replaced_when_that_is_asked_for(place: Path, small_model: Path) -> None:
     path = scan(place / "in" / "a.nii.gz")
     once(place, small_model)
@@ -284,7 +362,8 @@ def test_what_is_wrong_with_the_request_ends_the_watch(place: Path, small_model:
     with pytest.raises(PlanError, match="No DICOM codes"):
         once(place, small_model, predict=PredictOptions(device="cpu", mirror=False))
     assert states(once(place, small_model)) == {"study": "done"}
-    for output in (place / "in", place / "in" / "out", place):
+    (place / "in" / "link").symlink_to(place / "elsewhere")
+    for output in (place / "in", place / "in" / "out", place, place / "in" / "link"):
         with pytest.raises(DataError, match="lie in one another"):
             list(watch(place / "in", output, small_model))
     with pytest.raises(DataError, match="no folder"):

@@ -123,6 +123,7 @@ def test_the_service_as_a_program(data_dir, hippocampus_model, scans, truth, tmp
     requests = [
         {"scan": str(scan), "labels": str(tmp_path / "a.nii.gz")},
         {"scan": "nowhere.nii.gz", "labels": "b.nii.gz"},
+        {"scan": "no labels"},
     ]
     text = "".join(json.dumps(request) + "\n" for request in requests)
     done = subprocess.run(
@@ -134,8 +135,17 @@ def test_the_service_as_a_program(data_dir, hippocampus_model, scans, truth, tmp
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = {one["scan"]: one for one in map(json.loads, done.stdout.splitlines())}
+    told = {one.get("scan"): one for one in map(json.loads, done.stdout.splitlines())}
+    assert "labels" in told[None]["error"]
     assert set(told[str(scan)]["volumes"]) == {"Anterior", "Posterior"}
     assert "nowhere.nii.gz" in told["nowhere.nii.gz"]["error"]
     answer = np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj).transpose()
     assert (answer != truth[1][0]).mean() < 1e-3, "another process may take another precision or backend"
+
+
+@pytest.mark.real
+def test_an_answer_that_nobody_waits_for_any_more_ends_no_thread(example, hippocampus_model, scans, truth) -> None:
+    with example.Service(hippocampus_model, "cpu", threads=1) as service:
+        jobs = [service.submit(scans[number]) for number in (1, 0, 0)]
+        assert jobs[1].answer.cancel(), "it waits for the first one"
+    np.testing.assert_array_equal(jobs[2].answer.result(0).array, truth[0])

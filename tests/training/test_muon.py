@@ -54,9 +54,7 @@ def test_no_gradient_moves_nothing_and_zero_gradient_only_decays() -> None:
 
 
 def test_many_rows_are_made_orthogonal_in_blocks() -> None:
-    weight = torch.nn.Parameter(
-        torch.zeros(160, 400)
-    )  # three equal blocks are too few: four of 40
+    weight = torch.nn.Parameter(torch.zeros(160, 400))  # three equal blocks are too few: four of 40
     weight.grad = torch.randn(160, 400, generator=torch.Generator().manual_seed(0))
     muon([weight], lr=1.0, weight_decay=0.0).step()
     expected = orthogonal(weight.grad.view(4, 40, 400)).view(160, 400)
@@ -157,3 +155,16 @@ def both(weights: list[torch.nn.Parameter]) -> Muon:
     kernel, bias = weights
     groups = [{"params": [kernel], "orthogonal": True}, {"params": [bias], "orthogonal": False}]
     return Muon(groups, lr=0.01, momentum=0.9, weight_decay=0.1)
+
+
+@pytest.mark.parametrize(("shape", "block"), [((128, 1, 3, 3, 3), 64), ((67, 8, 3, 3, 3), 67), ((96, 1, 1, 3, 3), 48)])
+def test_blocks_of_kernels_with_few_inputs_and_odd_numbers_of_outputs(shape: tuple[int, ...], block: int) -> None:
+    weight = torch.nn.Parameter(torch.zeros(shape))
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    weight.grad = gradient.clone()
+    Muon([{"params": [weight], "orthogonal": True}], lr=1.0, momentum=0.0, weight_decay=0.0).step()
+    matrix = gradient.flatten(1)
+    blocks = torch.cat([orthogonal(part[None])[0] for part in matrix.split(block)])
+    torch.testing.assert_close(
+        weight.detach().flatten(1), -0.2 * max(matrix.shape) ** 0.5 * blocks, rtol=1e-4, atol=1e-5
+    )
