@@ -1,7 +1,6 @@
 """Two processes on one machine train as one does with the same batch; one writes, and one says what went wrong."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from rank_problem import CURVES, curve, fitted
 
 from medseg.errors import Cancelled, PlanError
 from medseg.progress import Progress
-from medseg.training.interrupt import Interrupts
 from medseg.training.log import read_log
 from medseg.training.ranks import ALONE, Ranks, joined, lost_another, own_device, rank_from_environment
 
@@ -115,13 +113,6 @@ def test_a_process_that_was_killed_is_told_from_an_error_of_ones_own() -> None:
     assert "--resume" in str(told)
     assert lost_another(RuntimeError("a size does not fit")) is None
     assert lost_another(PlanError("Connection closed by peer")) is None
-
-
-def test_only_the_first_process_heeds_an_interrupt() -> None:
-    with Interrupts(heeded=False):
-        os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), Interrupts(heeded=True):
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_batch_is_split_evenly_and_without_gaps() -> None:
