@@ -54,9 +54,7 @@ class Workspace:
             f"There are {len(there)} plans in {self.plans}: {names}.", f"Choose one: --plan {there[0].stem}"
         )
 
-    def model_path(
-        self, choice: str | Path | None, configuration: str | None = None, option: str = "--model"
-    ) -> Path:
+    def model_path(self, choice: str | Path | None, configuration: str | None = None, option: str = "--model") -> Path:
         """The model that is meant: a folder or file, `<plan>` or `<plan>/<configuration>`, or the only trained one.
 
         `option` is what the user says it with, for messages.

@@ -24,8 +24,6 @@ def medseg(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-
-
 def stop_midway(number: int, *arguments: object, out: Path) -> tuple[int, str]:
     """Start the command, send it a signal once a few answers are there, and wait: its exit code and messages."""
     with subprocess.Popen(
