@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -75,7 +76,7 @@ def test_a_hundred_calls_of_two_sizes_leave_nothing_behind(service, scans, truth
     for _ in range(4):
         call(10)
         levels.append(resident_bytes())
-    windows = [after - before for before, after in zip(levels, levels[1:], strict=False)]
+    windows = [after - before for before, after in pairwise(levels)]
     with capsys.disabled():
         print("\nservice: MiB more after each 20 of 80 calls:", *(f"{one / 2**20:.2f}" for one in windows))  # noqa: T201
     assert min(windows) < WINDOW_BYTES, "an allocator grows now and then, a leak with every call"
