@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medseg.plan_file import validate_plan
+from medseg.planning.recipe import training_recipe
 from medseg.schema import Plan
 
 NAME = "3d_fullres"
@@ -16,43 +17,6 @@ INTENSITY = {
     "max": 3071.0,
     "percentile_00_5": -800.0,
     "percentile_99_5": 300.0,
-}
-_AUGMENTATION = {
-    "rotation_probability": 0.2,
-    "scaling_probability": 0.2,
-    "scaling_range": [0.7, 1.4],
-    "noise_probability": 0.1,
-    "noise_std": [0.0, 0.1],
-    "blur_probability": 0.1,
-    "blur_sigma_voxels": [0.5, 1.0],
-    "brightness_probability": 0.15,
-    "brightness_factor": [0.75, 1.25],
-    "contrast_probability": 0.15,
-    "contrast_factor": [0.75, 1.25],
-    "low_resolution_probability": 0.25,
-    "low_resolution_zoom": [0.5, 1.0],
-    "gamma_probability": 0.3,
-    "gamma_inverted_probability": 0.1,
-    "gamma_range": [0.7, 1.5],
-}
-_TRAINING = {
-    "steps": 1,
-    "optimizer": "adamw",
-    "learning_rate": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "poly",
-    "gradient_clip": 12.0,
-    "foreground_fraction": 0.33,
-    "deep_supervision": True,
-    "dice_weight": 1.0,
-    "cross_entropy_weight": 1.0,
-    "average_weights": 0.0,
-    "precision": "auto",
-    "validations": 1,
-    "validation_cases": 1,
-    "seed": 0,
-    "augmentation": _AUGMENTATION,
 }
 
 
@@ -109,7 +73,7 @@ def ct_plan(classes: int = 105, spacing_mm: float = 1.5, patch: int = 128, featu
         "transpose_forward": [0, 1, 2],
         "default_configuration": NAME,
         "configurations": {NAME: configuration},
-        "training": _TRAINING,
+        "training": training_recipe("gpu", 3)[0],
         "inference": {
             "step_fraction": 0.5,
             "gaussian_sigma_fraction": 0.125,

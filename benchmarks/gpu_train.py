@@ -31,6 +31,7 @@ from medseg.case import Case
 from medseg.models.model import make_network
 from medseg.networks.canary import slow_convolution
 from medseg.networks.device import choose_precision
+from medseg.planning.recipe import inference_recipe, training_recipe
 from medseg.preprocessing.cache import Sample
 from medseg.schema import Plan
 from medseg.training.batches import Batches
@@ -86,24 +87,6 @@ ARMS = {
     "compile+graph": Arm(compiled=True, graph=True),
     "compile+channels_last": Arm(compiled=True, channels_last=True),
 }
-AUGMENTATION = {
-    "rotation_probability": 0.2,
-    "scaling_probability": 0.2,
-    "scaling_range": [0.7, 1.4],
-    "noise_probability": 0.1,
-    "noise_std": [0.0, 0.1],
-    "blur_probability": 0.2,
-    "blur_sigma_voxels": [0.5, 1.0],
-    "brightness_probability": 0.15,
-    "brightness_factor": [0.75, 1.25],
-    "contrast_probability": 0.15,
-    "contrast_factor": [0.75, 1.25],
-    "low_resolution_probability": 0.25,
-    "low_resolution_zoom": [0.5, 1.0],
-    "gamma_probability": 0.3,
-    "gamma_inverted_probability": 0.1,
-    "gamma_range": [0.7, 1.5],
-}
 
 
 def plan_of(task: Task, graph: bool) -> Plan:
@@ -132,26 +115,8 @@ def plan_of(task: Task, graph: bool) -> Plan:
             "decoder_convolutions": [2] * (stages - 1),
         },
     }
-    training = {
-        "steps": 1000,
-        "optimizer": "sgd",
-        "learning_rate": 0.01,
-        "momentum": 0.99,
-        "weight_decay": 3e-5,
-        "schedule": "poly",
-        "gradient_clip": 12.0,
-        "foreground_fraction": 0.33,
-        "deep_supervision": True,
-        "dice_weight": 1.0,
-        "cross_entropy_weight": 1.0,
-        "average_weights": 0.0,
-        "precision": "auto",
-        "cuda_graph": graph,
-        "validations": 1,
-        "validation_cases": 1,
-        "seed": 0,
-        "augmentation": AUGMENTATION,
-    }
+    training, _ = training_recipe("gpu", axes)
+    training |= {"steps": 1000, "cuda_graph": graph, "validations": 1, "validation_cases": 1}
     names = {f"structure_{number}": number for number in range(1, task.classes)}
     data = {
         "folder": "data",
@@ -164,13 +129,6 @@ def plan_of(task: Task, graph: bool) -> Plan:
         "intensities": [],
         "structure_cases": dict.fromkeys(names, 4),
         "structure_volume": dict.fromkeys(names, 0.1),
-    }
-    inference = {
-        "step_fraction": 0.5,
-        "gaussian_sigma_fraction": 0.125,
-        "mirror": True,
-        "precision": "auto",
-        "tile_batch": "auto",
     }
     return Plan.model_validate(
         {
@@ -185,7 +143,7 @@ def plan_of(task: Task, graph: bool) -> Plan:
             "default_configuration": "main",
             "configurations": {"main": configuration},
             "training": training,
-            "inference": inference,
+            "inference": inference_recipe(),
         }
     )
 

@@ -30,7 +30,7 @@ from medseg.models.model import Model
 from medseg.models.nnunet import plan_to_nnunet
 from medseg.models.nnunet_weights import weights_to_nnunet
 from medseg.plan_file import load_plan
-from medseg.planning.recipe import with_nnunet_recipe
+from medseg.planning.nnunet_recipe import with_nnunet_recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from recipe_problem import VARIANTS, Problem, batch, first_weights, our_losses, tiny_problem

@@ -14,7 +14,7 @@ from builders import make_plan, network_values
 from numpy.typing import NDArray
 
 from medseg.models.model import make_network
-from medseg.planning.recipe import with_nnunet_recipe
+from medseg.planning.nnunet_recipe import with_nnunet_recipe
 from medseg.schema import Plan
 from medseg.training.trainer import Setup, Trainer
 

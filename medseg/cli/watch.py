@@ -123,7 +123,8 @@ def _ended_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if before is not None:  # else it was set outside of Python, which cannot put it back
+            signal.signal(signal.SIGTERM, before)
 
 
 def _tell(event: StudyEvent) -> None:

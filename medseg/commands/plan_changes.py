@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medseg.errors import MedsegError, PlanError
-from medseg.planning.recipe import load_plan_to_train
+from medseg.planning.nnunet_recipe import load_plan_to_train
 from medseg.schema import Plan
 
 _FREE = ("training.", "inference.", "scoring.")

@@ -15,7 +15,7 @@ from medseg.errors import ModelError, PlanError
 from medseg.files import content_hash
 from medseg.models.run import PLAN, WEIGHTS, read_record
 from medseg.plan_file import load_plan
-from medseg.planning.recipe import load_plan_to_train
+from medseg.planning.nnunet_recipe import load_plan_to_train
 from medseg.schema import Plan
 from medseg.training.checkpoint import CHECKPOINT, load_checkpoint
 from medseg.training.log import LOG, read_log

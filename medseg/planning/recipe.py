@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-from medseg.errors import PlanError
-from medseg.plan_file import dump_plan, load_plan, parse_plan
-from medseg.schema import Plan
-from medseg.sections import Training
 
 NNUNET_EPOCH_STEPS = 250
 NNUNET_STEPS = 1000 * NNUNET_EPOCH_STEPS
@@ -18,7 +12,6 @@ CPU_MEMORY_GB = 2.0
 CPU_WIDTH = 0.5
 CPU_MOST_PATCHES = {2: 4, 3: 2}
 """Largest batch in 2D and 3D: in a short run more steps are worth more than larger batches."""
-_OF_THE_MACHINE = ("precision", "cuda_graph", "seed")
 _DUMMY_2D_RATIO = 3
 _SQUARE_RATIO = 1.5
 
@@ -99,45 +92,13 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
             "steps": "a short run for a CPU; --budget fits it to a wall-clock time",
             "optimizer": "reaches more Dice in a short run than AdamW, and that more than SGD (docs/benchmarks.md)",
             "small_patch_share": "steps with smaller patches are cheaper, and early on they teach as much",
-            "average_weights": "a moving average of the weights is what is validated and kept: it is steadier",
+            "average_weights": "a moving average of the weights is validated and kept (docs/benchmarks.md)",
         }
     augmentation, reasons["augmentation"] = dict(_AUGMENTATION), "nnU-Net's probabilities and ranges"
     if preset == "cpu" and dimensions == 2:
         augmentation |= _STRONGER_2D
         reasons["augmentation"] = "nnU-Net's ranges, more often: short runs on 2D images of few patients gain from it"
     return {**own, **common, "augmentation": augmentation}, {f"training.{key}": text for key, text in reasons.items()}
-
-
-def with_nnunet_recipe(plan: Plan) -> Plan:
-    """The plan with nnU-Net's way of training, for `--recipe nnunet`; precision, seed and use of a GPU stay.
-
-    Its optimizer, schedule (the learning rate changes from epoch to epoch only), gradient clip, sampling, augmentation
-    and loss; nothing that it does not do. The network, the patch and the batch are the plan's.
-    """
-    recipe, _ = training_recipe("gpu", plan.data.dimensions)
-    recipe["schedule_epoch_steps"] = NNUNET_EPOCH_STEPS
-    reasons = {key: why for key, why in plan.reasons.items() if not key.startswith("training.")}
-    reasons |= {f"training.{key}": "nnU-Net's, by --recipe nnunet" for key in recipe}
-    if plan.labels.activation == "sigmoid" and plan.labels.ignore is not None:
-        recipe["cross_entropy_weight"] = float(len(plan.labels.names))
-        reasons["training.cross_entropy_weight"] = "nnU-Net adds regions up where labels are ignored"
-    for key in _OF_THE_MACHINE:
-        recipe[key] = getattr(plan.training, key)
-        reasons.pop(f"training.{key}", None)
-    return plan.model_copy(update={"training": Training.model_validate(recipe), "reasons": reasons})
-
-
-def load_plan_to_train(path: Path, overrides: list[str], recipe: str | None = None) -> Plan:
-    """A plan file with a recipe (`nnunet`, or None for the plan's own), and then with what the user sets.
-
-    Raises:
-        PlanError: as `load_plan`; or there is no such recipe.
-    """
-    if recipe is None:
-        return load_plan(path, overrides)
-    if recipe != "nnunet":
-        raise PlanError(f"There is no recipe {recipe!r}.", "There is nnunet; without one the plan's own is used.")
-    return parse_plan(dump_plan(with_nnunet_recipe(load_plan(path))), str(path), overrides)
 
 
 def inference_recipe() -> dict[str, Any]:

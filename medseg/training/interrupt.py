@@ -35,7 +35,8 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # else it was set outside of Python, which cannot put it back
+                signal.signal(number, handler)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from builders import make_plan, make_training
 
 from medseg.errors import PlanError
 from medseg.plan_file import save_plan
-from medseg.planning.recipe import load_plan_to_train, with_nnunet_recipe
+from medseg.planning.nnunet_recipe import load_plan_to_train, with_nnunet_recipe
 
 NNUNET: dict[str, Any] = {
     "steps": 250_000,
