@@ -52,6 +52,11 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every weight that has a gradient."""
+        skip = self.found_inf
+        if skip is not None and skip.device.type == "cpu":  # on a GPU nothing waits for the answer
+            if skip:
+                return
+            skip = None
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not group["orthogonal"]:
@@ -61,23 +66,26 @@ class Muon(torch.optim.Optimizer):
             for weight in weights:
                 alike[weight.shape].append(weight)
             for some in alike.values():
-                self._step_alike(some, group)
+                self._step_alike(some, group, skip)
 
-    def _step_alike(self, weights: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Weights of one shape: their matrix products are one batch."""
+    def _step_alike(self, weights: list[torch.Tensor], group: dict[str, Any], skip: torch.Tensor | None) -> None:
+        """Weights of one shape: their matrix products are one batch. Where `skip` is not 0 nothing changes."""
         momentum, rate = group["momentum"], group["lr"]
         means = self._kept(weights, "mean")
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        if self.found_inf is not None:  # then the mean stays, and the step has no length
-            skip = self.found_inf.bool()
-            gradients = [torch.where(skip, mean, one) for mean, one in zip(means, gradients, strict=True)]
-            rate = torch.where(skip, torch.zeros_like(self.found_inf), rate)
+        if skip is not None:  # the mean stays, and the step has no length
+            gradients = [torch.where(skip.bool(), mean, one) for mean, one in zip(means, gradients, strict=True)]
+            rate = torch.where(skip.bool(), torch.zeros_like(skip), rate)
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
         updates = orthogonal(ahead.unflatten(1, (_blocks(ahead.shape[1]), -1)).flatten(0, 1)).reshape(ahead.shape)
         size = _ADAM_SIZE * max(updates.shape[1:]) ** 0.5
         for weight, update in zip(weights, updates, strict=True):
-            weight.mul_(1 - rate * group["weight_decay"]).sub_(rate * size * update.view_as(weight))
+            weight.mul_(1 - rate * group["weight_decay"])
+            if isinstance(rate, torch.Tensor):
+                weight.sub_(rate * size * update.view_as(weight))
+            else:
+                weight.sub_(update.view_as(weight), alpha=rate * size)
 
     def _step_adam(self, weights: list[torch.Tensor], group: dict[str, Any]) -> None:
         for weight in weights:
@@ -119,14 +127,14 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     all of them are multiplied on that side, which is small for a kernel of few outputs and many inputs, and X once.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=_SMALLEST)
+    scale = 1 / wide.norm(dim=(1, 2), keepdim=True).clamp(min=_SMALLEST)
     a, b, c = _COEFFICIENTS
-    gram = wide @ wide.mT
+    gram = (wide @ wide.mT) * scale**2
     one = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     product = one
     for _ in range(_ITERATIONS):
         factor = a * one + b * gram + c * (gram @ gram)
         product = factor @ product
         gram = factor @ gram @ factor
-    found = product @ wide
+    found = (product * scale) @ wide
     return found if matrices.shape[1] <= matrices.shape[2] else found.mT

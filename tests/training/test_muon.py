@@ -92,6 +92,23 @@ def test_a_gradient_that_is_no_number_changes_nothing() -> None:
     assert all(torch.allclose(value, old) for value, old in zip(kept, means, strict=True))
 
 
+def test_a_device_that_is_not_asked_leaves_weight_and_mean_as_they_are() -> None:
+    """As on a GPU, where whether a step is to be skipped stays a tensor."""
+
+    def run(skips: list[float | None]) -> torch.Tensor:
+        weight = torch.nn.Parameter(torch.eye(3, 4))
+        optimizer = muon([weight], lr=0.1, weight_decay=0.5)
+        for step, skip in enumerate(skips):
+            weight.grad = torch.arange(12.0).view(3, 4) * (step + 1) * (torch.nan if skip else 1)
+            with torch.no_grad():
+                optimizer._step_alike([weight], optimizer.param_groups[0], None if skip is None else torch.tensor(skip))
+        return weight.detach()
+
+    assert torch.allclose(run([0.0, 1.0]), run([None]), atol=1e-7)
+    assert torch.allclose(run([0.0, 0.0]), run([None, None]), atol=1e-7)
+    assert not torch.allclose(run([None, None]), run([None]), atol=1e-3)
+
+
 def test_state_goes_on_where_it_was() -> None:
     def run(breaks: bool) -> list[torch.Tensor]:
         weights, gradients = problem()
