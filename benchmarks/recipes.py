@@ -1,0 +1,179 @@
+"""Which recipe gives the most Dice in a time budget: arms and seeds on a fold's validation cases, equal wall-clock.
+
+    python benchmarks/recipes.py plan DATA SET --place P              # test cases of benchmarks/test_sets left out
+    python benchmarks/recipes.py speed SET --place P --seconds 264    # on an idle machine: steps of each arm
+    python benchmarks/recipes.py train SET --place P --arm muon --seed 1 --steps 2000
+    python benchmarks/recipes.py report --place P
+
+`speed` says how many steps each arm makes in the seconds that a budget leaves for training, with all cores; what
+`train` then makes of them does not depend on how busy the machine is, so runs may go side by side, each in one thread
+(OMP_NUM_THREADS=1). A run is `medseg train`, whole: its scores are those of the mirrored final validation on the scans'
+own grids. From its checkpoint the last weights and their moving average are scored as well, not mirrored, on the
+network's grid. `report` gives each arm's mean over seeds and, for the difference to the first arm, a 95 % interval: of
+each case's difference of its means over seeds, resampled by case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from accuracy import HERE, OPTIONS
+from accuracy import medseg as run_medseg
+
+ARMS = {
+    "adamw": ["training.optimizer=adamw", "training.learning_rate=0.003", "training.small_patch_share=0"],
+    "muon": ["training.small_patch_share=0"],
+    "muon_small": [],
+    "adamw_small": ["training.optimizer=adamw", "training.learning_rate=0.003"],
+}
+DRAWS = 10_000
+
+
+def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
+    """A run ready to start, as `medseg train` makes it."""
+    from medseg.commands.train_options import TrainOptions
+    from medseg.commands.training_job import prepare
+    from medseg.commands.training_run import open_run
+    from medseg.commands.workspace import Workspace
+    from medseg.progress import silent
+
+    options = TrainOptions(steps=steps, overrides=[*ARMS[arm], f"training.seed={seed}"])
+    workspace = Workspace(place / name)
+    return prepare(open_run(None, workspace, options), workspace, options, silent, None)
+
+
+def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, int]:
+    """Steps that each arm makes in so many seconds: the mean of two alternating rounds."""
+    from medseg.training.fit import seconds_per_step
+
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(2):
+        for arm in arms:
+            job = prepared(place, name, arm, 0, 1000)
+            found[arm].append(seconds_per_step(job.network, job.samples, job.setup, 16.0))
+    print(json.dumps({"set": name, "ms": {arm: [round(1000 * one, 1) for one in found[arm]] for arm in arms}}))
+    return {arm: int(seconds / np.mean(found[arm])) for arm in arms}
+
+
+def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, object]:
+    """A whole run, and the Dice of each validation case."""
+    from medseg.commands.validate import DiceProbe
+    from medseg.training.checkpoint import CHECKPOINT, load_checkpoint
+
+    run = place / f"{name}-{arm}-{seed}-{steps}"
+    for folder in ("plans", "cache"):
+        run.mkdir(exist_ok=True)
+        os.symlink(place / name / folder, run / folder)
+    settings = [part for text in (*ARMS[arm], f"training.seed={seed}") for part in ("--set", text)]
+    data = (place / name / "data").resolve()
+    seconds = run_medseg("train", "--fold", 0, "--steps", steps, "--data", data, *settings, cwd=run)
+    fold = next(run.glob("runs/*/*/fold_0"))
+    dice: dict[str, dict[str, float]] = defaultdict(dict)
+    mirrored: dict[str, list[float]] = defaultdict(list)
+    with (fold / "validation" / "metrics.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["dice"]:
+                mirrored[row["case"]].append(float(row["dice"]))
+    for case, values in mirrored.items():
+        dice[case]["mirrored"] = float(np.mean(values))
+    job = prepared(place, name, arm, seed, steps)
+    state = load_checkpoint(fold / CHECKPOINT)
+    for kind in ("network", "average"):
+        if state[kind] is None:
+            continue
+        job.network.load_state_dict(state[kind])
+        job.network.eval()
+        for sample in job.held_out:
+            scores = DiceProbe(job.setup.plan, job.setup.configuration, job.setup.device, [sample])(job.network)
+            dice[sample.case.id][kind] = float(np.mean([one for one in scores.values() if one is not None]))
+    kinds = sorted({kind for one in dice.values() for kind in one})
+    means = {kind: round(float(np.mean([one[kind] for one in dice.values()])), 4) for kind in kinds}
+    print(json.dumps({"set": name, "arm": arm, "seed": seed, "steps": steps, "dice": means}), flush=True)
+    date = time.strftime("%Y-%m-%d")
+    about = {"set": name, "arm": arm, "seed": seed, "steps": steps, "seconds": round(seconds), "date": date}
+    return {**about, "dice": means, "cases": dice}
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean over cases."""
+    drawn = np.random.default_rng(0).choice(differences, (DRAWS, len(differences))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def report(rows: list[dict]) -> None:
+    """A line for each set, arm and kind of score."""
+    for name in sorted({row["set"] for row in rows}):
+        arms = [arm for arm in ARMS if any(row["arm"] == arm and row["set"] == name for row in rows)]
+        first = None
+        for arm in arms:
+            mine = sorted((row for row in rows if (row["set"], row["arm"]) == (name, arm)), key=lambda row: row["seed"])
+            for kind in mine[0]["dice"]:
+                by_case = {case: np.mean([row["cases"][case][kind] for row in mine]) for case in mine[0]["cases"]}
+                seeds = {row["seed"]: row["dice"][kind] for row in mine}
+                line = {
+                    "set": name,
+                    "arm": arm,
+                    "kind": kind,
+                    "seeds": seeds,
+                    "mean": round(np.mean([*seeds.values()]), 4),
+                }
+                line["steps"] = mine[0]["steps"]
+                if kind == "mirrored":
+                    first = first or by_case
+                    low, high = interval(np.array([by_case[case] - first[case] for case in first]))
+                    line["against_first"] = [round(low, 4), round(high, 4)]
+                if kind == "average":
+                    last = [np.mean([row["cases"][case]["network"] for row in mine]) for case in by_case]
+                    low, high = interval(np.array([*by_case.values()]) - np.array(last))
+                    line["against_last_weights"] = [round(low, 4), round(high, 4)]
+                print(json.dumps(line))
+
+
+def main() -> None:
+    """One verb."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("plan", "speed", "train", "report"):
+        one = verbs.add_parser(verb)
+        one.add_argument("--place", type=Path, required=True)
+        if verb == "plan":
+            one.add_argument("data", type=Path)
+        if verb != "report":
+            one.add_argument("set", choices=OPTIONS)
+        if verb == "speed":
+            one.add_argument("--seconds", type=float, default=264.0)
+            one.add_argument("--arms", nargs="+", choices=ARMS, default=["adamw", "muon", "muon_small"])
+        if verb == "train":
+            one.add_argument("--arm", choices=ARMS, required=True)
+            one.add_argument("--seed", type=int, required=True)
+            one.add_argument("--steps", type=int, required=True)
+    asked = parser.parse_args()
+    place = asked.place.resolve()
+    results = place / "recipes.jsonl"
+    if asked.verb == "plan":
+        folder, data = place / asked.set, (asked.data / asked.set).resolve()
+        folder.mkdir(parents=True)
+        os.symlink(data, folder / "data")
+        listing = (HERE / "test_sets" / f"{asked.set}.txt").resolve()
+        run_medseg("plan", "data", "--exclude", listing, "--preset", "cpu", *OPTIONS[asked.set], cwd=folder)
+        prepared(place, asked.set, "muon", 0, 1)  # fills the cache that all runs share
+    elif asked.verb == "speed":
+        print(json.dumps({"set": asked.set, "steps": speed(place, asked.set, asked.arms, asked.seconds)}))
+    elif asked.verb == "train":
+        row = train(place, asked.set, asked.arm, asked.seed, asked.steps)
+        with results.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+    else:
+        report([json.loads(line) for line in results.read_text().splitlines()])
+
+
+if __name__ == "__main__":
+    main()
