@@ -174,7 +174,8 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     from medseg.networks.device import choose_precision
     from medseg.preprocessing.cache import load_samples
     from medseg.training.batches import Batches
-    from medseg.training.trainer import Setup, Trainer
+    from medseg.training.setup import Setup
+    from medseg.training.trainer import Trainer
 
     made = plan(data, place / preset, "set", PlanOptions(preset=preset))
     configuration = made.plan.configuration("3d_fullres").model_copy(update={"batch_size": batch})

@@ -35,7 +35,8 @@ from medseg.planning.recipe import inference_recipe, training_recipe
 from medseg.preprocessing.cache import Sample
 from medseg.schema import Plan
 from medseg.training.batches import Batches
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.setup import Setup
+from medseg.training.trainer import Trainer
 
 CURVE_STEPS = 10
 LARGEST_DIFFERENCE = 0.03  # of bf16 losses around 1 that were summed in another order

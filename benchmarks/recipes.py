@@ -51,13 +51,13 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
 
 def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, int]:
     """Steps that each arm makes in so many seconds: the mean of two alternating rounds."""
-    from medseg.training.fit import seconds_per_step
+    from medseg.training.fit import measured_pace
 
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(2):
         for arm in arms:
             job = prepared(place, name, arm, 0, 1000)
-            found[arm].append(seconds_per_step(job.network, job.samples, job.setup, 16.0))
+            found[arm].append(measured_pace(job.network, job.samples, job.setup, 16.0).of_rest(0.0))
     print(json.dumps({"set": name, "ms": {arm: [round(1000 * one, 1) for one in found[arm]] for arm in arms}}))
     return {arm: int(seconds / np.mean(found[arm])) for arm in arms}
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
+from medseg.coding import Coding
 from medseg.labels import Labels
-from medseg.sections import Coding, Data, Inference, NonNegative, Request, Scoring, Section, Training
+from medseg.sections import Data, Inference, NonNegative, Request, Scoring, Section, Training
 
 SCHEMA_VERSION = 1
 

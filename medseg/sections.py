@@ -207,6 +207,7 @@ class Training(Section):
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
         schedule_epoch_steps: the learning rate changes every so many steps; nnU-Net's epoch has 250.
         cuda_graph: on a CUDA device, record a step once and replay it.
+        patience: validations in a row without a better mean Dice after which a run comes to its end; 0 for never.
     """
 
     steps: PositiveInt
@@ -228,6 +229,7 @@ class Training(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     cuda_graph: bool = False
     validations: PositiveInt
+    patience: Annotated[int, Field(ge=0)] = 0
     validation_cases: PositiveInt
     seed: Annotated[int, Field(ge=0)]
     augmentation: Augmentation
@@ -272,36 +274,3 @@ class Scoring(Section):
     surface: Literal["elements", "voxels"] | None = "elements"
     lesions: bool = False
     instances: bool = False
-
-
-def _coded(text: str) -> str:
-    parts = text.split(maxsplit=2)
-    if len(parts) < 3 or len(parts[0]) > 16 or len(parts[1]) > 16 or len(parts[2]) > 64 or "\\" in text:
-        raise ValueError("expected SCHEME VALUE MEANING, such as SCT 10200004 Liver (16, 16 and 64 characters at most)")
-    return " ".join(parts)
-
-
-Coded = Annotated[str, AfterValidator(_coded)]
-"""A coded word as text: scheme, value, meaning."""
-
-
-class Coding(Section):
-    """What a structure is in coded words, for DICOM objects.
-
-    Attributes:
-        category: of the segmented property (DICOM PS3.16, CID 7150).
-        type: the segmented property itself.
-        modifiers: of the type, such as left or anterior.
-        region: where a tumour or a lesion lies; None for what is anatomy itself.
-        region_modifiers: of the region.
-        colour: `#rrggbb`, recommended for display.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    category: Coded
-    type: Coded
-    modifiers: tuple[Coded, ...] = ()
-    region: Coded | None = None
-    region_modifiers: tuple[Coded, ...] = ()
-    colour: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] | None = None

@@ -22,7 +22,8 @@ from medseg.schema import Plan
 from medseg.training.batches import Batches
 from medseg.training.fit import fit
 from medseg.training.ranks import Ranks, joined
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.setup import Setup
+from medseg.training.trainer import Trainer
 
 STEPS = 12
 BATCH = 3  # so that two processes do not have the same number of samples

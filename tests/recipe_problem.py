@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from medseg.models.model import make_network
 from medseg.planning.nnunet_recipe import with_nnunet_recipe
 from medseg.schema import Plan
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.setup import Setup
+from medseg.training.trainer import Trainer
 
 LABELS = {"structures": {"one": 1, "two": 2}}
 IGNORED = {**LABELS, "ignore": 3}

@@ -13,9 +13,10 @@ from medseg.errors import PlanError
 from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case_image
 from medseg.preprocessing.cache import Sample
-from medseg.training.fit import seconds_per_step
-from medseg.training.schedule import progress, shortened
-from medseg.training.trainer import Setup
+from medseg.training.fit import measured_pace
+from medseg.training.schedule import progress
+from medseg.training.setup import Setup
+from medseg.training.steering import Pace, steps_in_time
 
 _MEASURE_SECONDS = 3.0
 _MARGIN = 0.96
@@ -47,14 +48,16 @@ def fit_to_budget(
     if during > _MOST_FOR_LOOKING * budget_seconds:
         training = setup.plan.training.model_copy(update={"validations": 1})
         setup, during = replace(setup, plan=setup.plan.model_copy(update={"training": training})), 0.0
-    step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS)
-    left = setup.ranks.first_says((started + budget_seconds - time.monotonic() - during - final) * _MARGIN)
+    pace = _pace(network, samples, setup, (during, final), budget_seconds)
+    step = pace.of_rest(0.0)
+    used = time.monotonic() - started
+    left = setup.ranks.first_says(pace.left(0.0, setup.plan.training.validations, used) * _MARGIN)
     if left < _FEWEST_STEPS * step:
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
             f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
         )
-    return replace(setup, steps=int(left / step))
+    return replace(setup, steps=int(left / step), pace=pace)
 
 
 def keep_to_budget(
@@ -63,7 +66,8 @@ def keep_to_budget(
     samples: Sequence[Sample],
     validations: tuple[float, float],
     step: int,
-    ends: float,
+    started: float,
+    budget_seconds: float,
 ) -> Setup:
     """The setup of a run that goes on at `step`: as it was where the time suffices, else with fewer steps.
 
@@ -71,19 +75,32 @@ def keep_to_budget(
 
     Args:
         validations: seconds that those of a whole run and the final one will take.
-        ends: `time.monotonic()` when the budget is used up.
+        started: `time.monotonic()` when the run began, or would have without the time between its parts.
     """
-    left = setup.steps - step
-    if left <= 0:
+    if step >= setup.steps:
         return setup
+    now = progress(setup.course, step)
+    pace = _pace(network, samples, setup, validations, budget_seconds, now)
+    left = pace.left(now, setup.plan.training.validations, time.monotonic() - started)
+    fitting = steps_in_time(step, setup.steps, pace.of_rest(now), left, budget_seconds)
+    steps = setup.ranks.first_says(min(fitting, setup.steps))
+    setup = replace(setup, pace=pace)
+    return setup.redirected(step, steps) if steps < setup.steps else setup
+
+
+def _pace(
+    network: torch.nn.Module,
+    samples: Sequence[Sample],
+    setup: Setup,
+    validations: tuple[float, float],
+    budget_seconds: float,
+    start: float = 0.0,
+) -> Pace:
+    """What steps take from progress `start` on, and when they are to be done."""
     during, final = validations
-    during = during * (1 - progress(setup.course, step)) if setup.plan.training.validations > 1 else 0.0
-    per_step = seconds_per_step(network, samples, setup, _MEASURE_SECONDS, progress(setup.course, step))
-    remaining = setup.ranks.first_says(ends - time.monotonic() - during - final)
-    if left * per_step <= remaining:
-        return setup
-    steps = step + min(left, max(_FEWEST_STEPS, int(remaining * _MARGIN / per_step)))
-    return replace(setup, steps=steps, legs=shortened(setup.course, step, steps)) if steps < setup.steps else setup
+    each = during / max(1, setup.plan.training.validations - 1)
+    pace = measured_pace(network, samples, setup, _MEASURE_SECONDS, start)
+    return replace(pace, validation_seconds=each, until_seconds=budget_seconds - final)
 
 
 def validation_seconds(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.case import Case
+from medseg.coding import Coding
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, on_slices, write_objects
@@ -15,7 +16,7 @@ from medseg.errors import DataError, MedsegError, PlanError
 from medseg.image import Image
 from medseg.io import is_dicom
 from medseg.labels import Labels
-from medseg.sections import Coding, Reading
+from medseg.sections import Reading
 
 LABELS = "labels"
 _ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report"}

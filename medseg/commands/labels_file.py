@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medseg.coding import Coding
 from medseg.errors import DataError
 from medseg.files import write_json
 from medseg.io import AS_STORED
 from medseg.labels import Labels
 from medseg.schema import Plan
-from medseg.sections import Coding, Reading, Scoring
+from medseg.sections import Reading, Scoring
 
 NAME = "labels.json"
 _VERSION = 2

@@ -18,7 +18,7 @@ from medseg.commands.report import write_report
 from medseg.commands.train_options import Extension, TrainOptions
 from medseg.commands.training_job import SPLIT, Job, prepare
 from medseg.commands.training_run import Run, open_run, run_of
-from medseg.commands.training_start import start_of
+from medseg.commands.training_start import note_redirection, start_of
 from medseg.commands.validate import validate_fold
 from medseg.commands.workspace import Workspace
 from medseg.errors import MedsegError
@@ -31,6 +31,7 @@ from medseg.progress import Callback, Progress, silent
 from medseg.training.checkpoint import remove_half_written
 from medseg.training.fit import fit
 from medseg.training.ranks import Ranks, joined
+from medseg.training.setup import Redirection, Setup
 
 __all__ = ["Extension", "TrainOptions", "TrainResult", "train"]
 
@@ -108,7 +109,12 @@ def _train_locked(
     before = train_before(run, place, options, callback, train_fold, ranks)
     job = prepare(run, place, options, callback, factory, ranks, before)
     job, record = start_of(job, options, started, factory)
-    setup, began = job.setup, started - run.seconds
+
+    def keep_course(changed: Setup, change: Redirection) -> None:
+        note_redirection(record, changed, change)
+        write_json(run.folder / RECORD, record)
+
+    setup, began = replace(job.setup, announce=keep_course), started - run.seconds
     for note in job.notes:
         callback(Progress("train", run.step, setup.steps, {"note": note}))
     if not ranks.first:

@@ -29,7 +29,7 @@ from medseg.progress import Callback, Progress
 from medseg.training.ranks import ALONE, Ranks
 from medseg.training.resident import place as place_samples
 from medseg.training.schedule import legs_from
-from medseg.training.trainer import Setup
+from medseg.training.setup import Setup
 
 SPLIT = "split.json"
 """Ids of a run's training and validation cases, so that it goes on with them whatever becomes of the folds."""
@@ -110,7 +110,8 @@ def prepare(
     notes = [*notes, *([slow] if slow else ())]
     steps = int(run.record.get("steps") or options.steps or plan.training.steps)
     legs = legs_from(run.record.get("schedule", ()))
-    setup = Setup(plan, configuration, steps, device, precision, run.folder, legs, ranks)
+    early = bool(run.record.get("ended_early"))
+    setup = Setup(plan, configuration, steps, device, precision, run.folder, legs, ranks, ended_early=early)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
 

@@ -17,7 +17,7 @@ from medseg.errors import PlanError
 from medseg.files import content_hash
 from medseg.models.run import NetworkFactory
 from medseg.training.schedule import extended
-from medseg.training.trainer import Setup
+from medseg.training.setup import Redirection, Setup
 
 
 def start_of(
@@ -48,17 +48,20 @@ def _resumed(job: Job, started: float) -> tuple[Job, dict[str, Any]]:
     budget = record.get("budget_seconds")
     if budget is None or run.step >= job.setup.steps:
         return job, record
-    ends = started - run.seconds + budget
-    setup = keep_to_budget(job.setup, job.network, job.samples, _validations(job), run.step, ends)
+    began = started - run.seconds
+    setup = keep_to_budget(job.setup, job.network, job.samples, _validations(job), run.step, began, budget)
     if setup.steps == job.setup.steps:
-        return job, record
-    note = (
-        f"the budget of {budget:g} s leaves time for {setup.steps} steps instead of {job.setup.steps}: from step "
-        f"{run.step} on the schedule is passed through faster, to its end"
-    )
-    change = {"step": run.step, "key": "steps", "old": job.setup.steps, "new": setup.steps}
-    record = {**_of_setup(record, setup), "changes": [*record.get("changes", []), change], "repeat_with": None}
-    return replace(job, setup=setup, notes=[*job.notes, note]), record
+        return replace(job, setup=setup), record
+    change = Redirection(run.step, job.setup.steps, setup.steps, f"to keep to the budget of {budget:g} s")
+    note_redirection(record, setup, change)
+    return replace(job, setup=setup, notes=[*job.notes, str(change)]), record
+
+
+def note_redirection(record: dict[str, Any], setup: Setup, change: Redirection) -> None:
+    """Have the record say how the course was changed; the run is then no longer one that a command repeats."""
+    one = {"step": change.step, "key": "steps", "old": change.old, "new": change.new, "why": change.why}
+    record |= {**_of_setup(record, setup), "changes": [*record.get("changes", []), one], "repeat_with": None}
+    record["ended_early"] = setup.ended_early
 
 
 def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict[str, Any]]:
@@ -68,7 +71,9 @@ def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict
     if extension.seconds is not None:
         alone = replace(setup, legs=())
         fitted = fit_to_budget(alone, job.network, job.samples, _validations(job), extension.seconds, started)
-        setup, more = replace(setup, plan=fitted.plan), fitted.steps
+        assert fitted.pace is not None
+        pace = replace(fitted.pace, until_seconds=fitted.pace.until_seconds + run.seconds)
+        setup, more = replace(setup, plan=fitted.plan, pace=pace), fitted.steps
         record["budget_seconds"] = round(run.seconds + extension.seconds, 1)
     else:
         more = extension.steps or round(setup.steps * ((extension.factor or 1) - 1))
@@ -78,13 +83,14 @@ def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict
             f"--extend {extension} of a run of {setup.steps} steps leaves nothing to train.",
             "Say 2x for twice as many steps in all, 5000 for so many more, or 20m for the time to spend.",
         )
-    longer = replace(setup, steps=setup.steps + more, legs=extended(setup.course, more))
+    legs = extended(setup.course, more)
+    longer = replace(setup, steps=setup.steps + more, legs=legs, ended_early=False)
     one = {"from_step": setup.steps, "to_step": longer.steps, "asked": str(extension)}
     record = {**_of_setup(record, longer), "extended": [*record.get("extended", []), one]}
     if record.get("repeat_with"):
         same = shlex.join(["medseg", "train", *_names(job), "--extend", str(more)])
         record["repeat_with"] = f"{record['repeat_with']} && {same}"
-    for key in ("finished", "train_seconds", "seconds"):
+    for key in ("finished", "ended_early", "train_seconds", "seconds"):
         record.pop(key, None)
     return replace(job, setup=longer), record
 

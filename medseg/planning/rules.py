@@ -13,16 +13,13 @@ from math import inf, prod
 
 import numpy as np
 
+from medseg.planning.lowres import LOWRES_BELOW, LOWRES_MIN_GAIN, Grid, lowres_grid
 from medseg.planning.memory import Budget, batch_size, budget_for, fit_patch, millions, times
 from medseg.planning.topology import build_topology, initial_patch
 
 AXES = "zyx"
 ANISOTROPY = 3  # an axis this many times coarser and this many times shorter than the others is treated apart
 ANISOTROPIC_PERCENTILE = 10
-LOWRES_BELOW = 0.25  # patch / median image, in voxels, below which a low-resolution stage is looked for
-LOWRES_STEP = 1.03  # growth of the spacing per step of that search
-LOWRES_SIMILAR = 2  # the coarsest axis waits while another is more than this many times finer
-LOWRES_MIN_GAIN = 2  # how many times fewer voxels the low resolution must have
 MASK_BELOW = 0.75  # relative size after the crop below which z-scores look at the nonzero voxels only
 ZSCORE = ("zscore", "each image's own mean becomes 0 and its standard deviation 1")
 NORMALIZATIONS = {  # scheme and what it does, by channel name in lower case; ZSCORE for every other name
@@ -83,16 +80,6 @@ class Proposal:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """The resampled data set: transposed target spacing, median shape, and the voxels of all its cases."""
-
-    spacing_mm: tuple[float, ...]
-    median_voxels: tuple[float, ...]
-    dataset_voxels: float
-    reason: str  # for the spacing
-
-
 def propose(
     facts: DatasetFacts, planner: str = "default", memory_gb: float | None = None, cascade: bool = False
 ) -> Proposal:
@@ -109,7 +96,7 @@ def propose(
     order = axis_order(target, slices)
     median = median_shape(facts, target, slices)
     spacing, shape = tuple(target[axis] for axis in order), tuple(median[axis] for axis in order)
-    grid = _Grid(spacing, shape, prod(shape) * facts.n_cases, reason)
+    grid = Grid(spacing, shape, prod(shape) * facts.n_cases, reason)
     first = f"has the coarsest spacing ({spacing[0]:.4g} mm)" if slices is None else "is one voxel in every image"
     reasons = {"transpose": f"{AXES[order[0]]} comes first: it {first}"}
     plane = replace(grid, spacing_mm=spacing[1:], median_voxels=shape[1:])
@@ -195,37 +182,8 @@ def normalization(facts: DatasetFacts) -> tuple[tuple[tuple[str, bool], ...], st
     return tuple(schemes), "; ".join(reasons)
 
 
-def lowres_grid(grid: _Grid, n_cases: int, budget: Budget, least_gain: float = 1.0) -> tuple[_Grid | None, str]:
-    """The finest grid on which a patch shows a quarter of the image, if it is needed and worth it; and why.
-
-    With a `least_gain` above 1 it is made in any case, with so many times fewer voxels at least.
-
-    The spacing grows by 3 % per step: along all axes, or only along those more than twice as fine as the
-    coarsest while there are such. Source: nnU-Net v2 (Isensee et al. 2021).
-    """
-    spacing, full = list(grid.spacing_mm), prod(grid.median_voxels)
-    low, voxels = grid, full
-    patch = fit_patch(low.spacing_mm, low.median_voxels, budget)[0].patch_voxels
-    shown = f"a patch of {times(patch)} voxels shows {prod(patch) / full:.1%} of the median image"
-    while prod(patch) / voxels < LOWRES_BELOW or full / voxels < least_gain:
-        finer = [max(spacing) / s > LOWRES_SIMILAR for s in spacing]
-        growing = finer if any(finer) else [True] * len(spacing)
-        spacing = [s * LOWRES_STEP if grows else s for s, grows in zip(spacing, growing, strict=True)]
-        shape = [own / s * n for own, s, n in zip(grid.spacing_mm, spacing, grid.median_voxels, strict=True)]
-        voxels = prod(shape)
-        low = _Grid(tuple(spacing), tuple(max(1, round(n)) for n in shape), voxels * n_cases, "")
-        patch = fit_patch(low.spacing_mm, low.median_voxels, budget)[0].patch_voxels
-    gain = f"{full / voxels:.3g} times fewer voxels"
-    if low is grid:
-        return None, f"not planned: {shown}; from {LOWRES_BELOW:.0%} on that is enough"
-    if full / voxels < LOWRES_MIN_GAIN:
-        return None, f"not planned: {shown}, but the low resolution would have only {gain}"
-    low = replace(low, reason=f"finest at which a patch shows {LOWRES_BELOW:.0%} of the image: {gain}")
-    return low, shown
-
-
 def _plan_3d(
-    grid: _Grid, facts: DatasetFacts, budget: Budget, cascade: bool
+    grid: Grid, facts: DatasetFacts, budget: Budget, cascade: bool
 ) -> tuple[dict[str, ConfigurationProposal], str]:
     """3d_fullres alone, or with 3d_lowres before it and the cascade of both behind; and why."""
     low, why = lowres_grid(grid, facts.n_cases, budget)
@@ -245,7 +203,7 @@ def _plan_3d(
 
 
 def _with_cascade(
-    low: _Grid, full: ConfigurationProposal, facts: DatasetFacts, budget: Budget
+    low: Grid, full: ConfigurationProposal, facts: DatasetFacts, budget: Budget
 ) -> dict[str, ConfigurationProposal]:
     """3d_fullres with 3d_lowres before it and the cascade of both behind."""
     dice = f"a patch shows at least {LOWRES_BELOW:.0%} of the image, so the Dice loss is taken per sample"
@@ -255,7 +213,7 @@ def _with_cascade(
 
 
 def _configure(
-    grid: _Grid, facts: DatasetFacts, budget: Budget, batch_dice: bool, dice_reason: str
+    grid: Grid, facts: DatasetFacts, budget: Budget, batch_dice: bool, dice_reason: str
 ) -> ConfigurationProposal:
     spacing, shape, family = grid.spacing_mm, grid.median_voxels, budget.planner
     topology, size = fit_patch(spacing, shape, budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
@@ -18,12 +18,13 @@ from medseg.progress import Callback
 from medseg.training.batches import Batch, Batches
 from medseg.training.checkpoint import CHECKPOINT
 from medseg.training.interrupt import Interrupts
-from medseg.training.loop import Loop, Validate, less_memory
+from medseg.training.loop import LOG_EVERY, Loop, Validate, less_memory
 from medseg.training.schedule import validation_due
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.setup import Setup
+from medseg.training.steering import Pace
+from medseg.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0
-_LOG_EVERY = 10
 _WARM_UP_STEPS = 3
 _MOST_MEASURED = 1000
 
@@ -52,54 +53,50 @@ def fit(
     loop = Loop(network, samples, setup, callback, time.monotonic() if began is None else began)
     loop.begin(resume)
     try:
-        made = loop.batches.ahead(loop.done, setup.steps, setup.patch_voxels)
-        with Interrupts(setup.ranks.first) as interrupts, closing(made) as stream:
+        with Interrupts(setup.ranks.first) as interrupts, closing(_batches(loop)) as batches:
             if loop.validation_is_missing():
                 loop.validate(validate)
-            for step, batch in _batches(stream, setup):
+            loop.end_early()
+            for step, batch in batches:
                 with interrupts.held():
                     loop.step(step, batch)
-                if loop.done % _LOG_EVERY == 0 or loop.done == setup.steps:
+                if loop.done % LOG_EVERY == 0 or loop.done == loop.setup.steps:
                     loop.report()
-                if validation_due(setup.course, loop.done, setup.plan.training.validations):
+                    loop.keep_to_time()
+                if validation_due(loop.setup.course, loop.done, loop.setup.plan.training.validations):
                     loop.validate(validate)
-                if loop.checkpoints.due(CHECKPOINT_SECONDS) or loop.done == setup.steps:
+                    loop.end_early()
+                if loop.checkpoints.due(CHECKPOINT_SECONDS) or loop.done == loop.setup.steps:
                     loop.save()
         loop.checkpoints.wait()
     except (KeyboardInterrupt, Exception) as error:
         loop.rescue(error)
         if isinstance(error, KeyboardInterrupt):
-            raise _stopped(loop.done, setup) from None
+            raise _stopped(loop.done, loop.setup) from None
         raise
     finally:
         loop.close()
     return loop.trainer.best
 
 
-def seconds_per_step(
+def measured_pace(
     network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, seconds: float, start: float = 0.0
-) -> float:
-    """Mean time of the steps from progress `start` of a schedule on, measured for about `seconds`.
+) -> Pace:
+    """What steps from progress `start` of a schedule on take, measured for about `seconds`.
 
-    On a copy of the network, which is thrown away; with each patch that is still to come, in its share.
+    On a copy of the network, which is thrown away; with each patch that is still to come.
     """
     numbers = setup.ranks.numbers(setup.configuration.batch_size)
     own = setup.configuration, setup.plan.training, setup.device
     batches = Batches(samples, *own, numbers, setup.previous_values)
-    trainer = Trainer(deepcopy(network), setup)
-    shares = _patch_shares(setup, start)
-    times = [_seconds_of(trainer, batches, patch, seconds / len(shares)) for patch, _ in shares]
-    return sum(one * share for one, (_, share) in zip(times, shares, strict=True))
-
-
-def _patch_shares(setup: Setup, start: float) -> list[tuple[list[int], float]]:
-    """The patches of a schedule from progress `start` on, and the share of the steps that each has."""
-    training, configuration = setup.plan.training, setup.configuration
-    full = (configuration.patch_voxels, 1 - max(training.small_patch_share, start))
-    if start >= training.small_patch_share:
-        return [(full[0], 1.0)]
-    small = (configuration.small_patch_voxels(training.small_patch_fraction), training.small_patch_share - start)
-    return [(patch, share / (1 - start)) for patch, share in (small, full) if share > 0]
+    trainer, training = Trainer(deepcopy(network), setup), setup.plan.training
+    fraction, share = training.small_patch_fraction, training.small_patch_share
+    small, full = (setup.configuration.small_patch_voxels(part) for part in (fraction, 1.0))
+    if start >= share or small == full:
+        only = _seconds_of(trainer, batches, full, seconds)
+        return Pace(only, only, share)
+    first, then = (_seconds_of(trainer, batches, patch, seconds / 2) for patch in (small, full))
+    return Pace(first, then, share)
 
 
 def _seconds_of(trainer: Trainer, batches: Batches, patch: list[int], seconds: float) -> float:
@@ -116,24 +113,30 @@ def _seconds_of(trainer: Trainer, batches: Batches, patch: list[int], seconds: f
     return setup.ranks.shared(lambda: (times[-1] - times[_WARM_UP_STEPS]) / (len(times) - 1 - _WARM_UP_STEPS))
 
 
-def _batches(stream: Generator[tuple[int, Batch], Any, None], setup: Setup) -> Iterator[tuple[int, Batch]]:
-    """What `stream` yields; whatever goes wrong in making a batch ends the run with a message."""
-    while True:
-        try:
-            made = next(stream, None)
-        except MedsegError:
-            raise
-        except Exception as error:  # a file that vanished, a reader's own kind of error, memory
-            if is_out_of_memory(error):
-                raise MedsegError(f"There is not enough memory: {first_line(error)}", less_memory(setup)) from None
-            raise MedsegError(
-                f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
-                "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
-                "the cache anew.",
-            ) from error
-        if made is None:
-            return
-        yield made
+def _batches(loop: Loop) -> Generator[tuple[int, Batch], None, None]:
+    """The steps that are left of a run, and their batches; those made ahead are made anew if its course changes."""
+    while loop.done < loop.setup.steps:
+        setup = loop.setup
+        made = loop.batches.ahead(loop.done, setup.steps, setup.patch_voxels)
+        with closing(made) as stream:
+            while loop.setup is setup and (one := _next(stream, setup)) is not None:
+                yield one
+
+
+def _next(stream: Generator[tuple[int, Batch], Any, None], setup: Setup) -> tuple[int, Batch] | None:
+    """What `stream` has next; whatever goes wrong in making a batch ends the run with a message."""
+    try:
+        return next(stream, None)
+    except MedsegError:
+        raise
+    except Exception as error:  # a file that vanished, a reader's own kind of error, memory
+        if is_out_of_memory(error):
+            raise MedsegError(f"There is not enough memory: {first_line(error)}", less_memory(setup)) from None
+        raise MedsegError(
+            f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
+            "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
+            "the cache anew.",
+        ) from error
 
 
 def _stopped(done: int, setup: Setup) -> MedsegError:

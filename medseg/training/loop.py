@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -15,9 +16,12 @@ from medseg.training.batches import Batch, Batches
 from medseg.training.checkpoint import CHECKPOINT, Checkpoints, load_checkpoint
 from medseg.training.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
 from medseg.training.log import LOG, Log
-from medseg.training.schedule import validation_due
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.schedule import progress, schedule_start, validation_due
+from medseg.training.setup import Redirection, Setup
+from medseg.training.steering import Stopwatch, early_end, steps_in_time
+from medseg.training.trainer import Trainer
 
+LOG_EVERY = 10
 _OWN_STATE = ("scores", "best_dice", "first_loss")
 
 Validate = Callable[[torch.nn.Module], dict[str, float | None]]
@@ -43,6 +47,8 @@ class Loop:
         self.scores: dict[str, float | None] = {}
         self.best_dice: float | None = None
         self.first_loss: float | None = None
+        self.stopwatch = Stopwatch()
+        self.dice: list[float] = []
 
     def begin(self, resume: bool) -> None:
         """From the last checkpoint, or from nothing."""
@@ -55,6 +61,10 @@ class Loop:
         keep = self.start if resume else None
         self.log = Log(self.setup.folder / LOG, keep_to_step=keep, writes=self.setup.ranks.first)
         self.looped = time.monotonic()
+        since = schedule_start(self.setup.course)
+        shown = [one["dice"] for one in self.log.kept if one["kind"] == "validation" and one["step"] > since]
+        self.dice = [dice for one in shown if (dice := mean_dice(one)) is not None]
+        self.stopwatch.restart(self.done)
         self.callback(Progress("train", self.done, self.setup.steps, dict(self.scores)))
 
     def step(self, step: int, batch: Batch) -> None:
@@ -89,11 +99,53 @@ class Loop:
     def validate(self, validate: Validate) -> None:
         """Score whole volumes, and keep the state that was scored."""
         self.scores = self.setup.ranks.shared(lambda: validate(self.trainer.best))
-        known = [dice for dice in self.scores.values() if dice is not None]
-        if known:
-            self.best_dice = max(sum(known) / len(known), self.best_dice or 0.0)
+        dice = mean_dice(self.scores)
+        if dice is not None:
+            self.dice.append(dice)
+            self.best_dice = max(dice, self.best_dice or 0.0)
         self.log.add("validation", self.done, dice=self.scores, seconds=time.monotonic() - self.began)
         self.save()
+        self.stopwatch.restart(self.done)
+
+    def keep_to_time(self) -> None:
+        """With a time budget: end sooner where steps take longer than was measured, later where they are quicker."""
+        setup, pace = self.setup, self.setup.pace
+        if pace is None or self.done >= setup.steps:
+            return
+        before, now = (progress(setup.course, self.done - back) for back in (LOG_EVERY, 0))
+        if pace.of_step(before) != pace.of_step(now):
+            self.stopwatch.restart(self.done)
+        slowdown = self.stopwatch.slowdown(self.done, pace, now)
+        left = pace.left(now, setup.plan.training.validations, time.monotonic() - self.began)
+        steps = setup.steps
+        if slowdown is not None:
+            steps = steps_in_time(self.done, steps, slowdown * pace.of_rest(now), left, pace.until_seconds)
+        steps = setup.ranks.first_says(min(steps, setup.steps) if setup.ended_early else steps)
+        self._end_at(steps, "to keep to the budget")
+
+    def end_early(self) -> None:
+        """Where validations no longer get better, come to the end of the schedule quickly."""
+        setup, patience = self.setup, self.setup.plan.training.patience
+        if setup.ended_early:
+            return
+        start = schedule_start(setup.course)
+        steps = setup.ranks.first_says(early_end(self.dice, patience, self.done, setup.steps, start))
+        if steps < setup.steps:
+            self.setup = replace(setup, ended_early=True)
+            self._end_at(steps, f"{patience} validations in a row brought no better Dice")
+
+    def _end_at(self, steps: int, why: str) -> None:
+        """Change the course, if another end is asked for; from a checkpoint on, so that it can be gone again."""
+        change = Redirection(self.done, self.setup.steps, steps, why)
+        if change.new == change.old:
+            return
+        self.save()
+        self.checkpoints.wait()
+        self.setup = self.trainer.setup = self.setup.redirected(self.done, steps)
+        if self.setup.ranks.first:
+            self.setup.announce(self.setup, change)
+        self.callback(Progress("train", self.done, steps, {"note": str(change)}))
+        self.stopwatch.restart(self.done)
 
     def save(self) -> None:
         """Write a checkpoint, behind the training; the state is the same in every process, and one of them writes."""
@@ -140,6 +192,12 @@ class Loop:
         if not path.exists():
             return "There is no checkpoint yet."
         return f"The last good checkpoint, of step {load_checkpoint(path, peek=True)['step']}, is kept: {path}"
+
+
+def mean_dice(scores: Mapping[str, float | None]) -> float | None:
+    """Over the structures that have a score; None if none has."""
+    known = [dice for dice in scores.values() if dice is not None]
+    return sum(known) / len(known) if known else None
 
 
 def less_memory(setup: Setup) -> str:

@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the step, and how far along its schedule a step is.
 
 A run is a row of legs: one, unless its budget ran short (the rest of the schedule is then passed through in fewer
-steps) or it was extended (a new schedule follows the old one).
+steps; in more, if it had time left), its scores stood still, or it was extended (a new schedule follows the old one).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def progress(legs: Legs, step: int, every: int = 1) -> float:
     return leg.begin + (leg.end - leg.begin) * ((step - leg.start) / (leg.stop - leg.start))
 
 
-def shortened(legs: Legs, step: int, steps: int) -> Legs:
+def redirected(legs: Legs, step: int, steps: int) -> Legs:
     """Come to the end of the schedule after `steps` in all, from where it is before `step`."""
     kept = [leg for leg in legs if leg.start < step]
     now = progress(legs, step)
@@ -52,6 +52,11 @@ def extended(legs: Legs, more: int) -> Legs:
     """`more` steps with a new schedule after the end of the last one."""
     last = legs[-1].stop
     return (*legs, Leg(last, last + more))
+
+
+def schedule_start(legs: Legs) -> int:
+    """The step at which the last schedule began: 0, or the end of the one that was extended."""
+    return max(leg.start for leg in legs if leg.begin == 0)
 
 
 def legs_from(values: Sequence[Sequence[float]]) -> Legs:

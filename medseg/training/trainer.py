@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from medseg.errors import ModelError
-from medseg.models.model import input_channels
 from medseg.networks.build import supervision_scales
 from medseg.networks.device import autocast
-from medseg.schema import Configuration, Plan
 from medseg.training.batches import Batch
 from medseg.training.graph import CudaRecorder, Recorded, make_capturable
 from medseg.training.loss import Loss
 from medseg.training.optimizer import make_optimizer, set_learning_rate
-from medseg.training.ranks import ALONE, Ranks
-from medseg.training.schedule import Leg, Legs, learning_rate, progress
+from medseg.training.ranks import ALONE
+from medseg.training.schedule import progress
+from medseg.training.setup import Setup
 
 _ROUNDING = 1e-12
 _STATE = {"step", "progress", "network", "average", "optimizer", "scaler", "random", "device_random"}
 """Of a checkpoint, what a step depends on."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run is made of, besides its network and its data."""
-
-    plan: Plan
-    configuration: Configuration
-    steps: int
-    device: torch.device
-    precision: torch.dtype
-    folder: Path
-    legs: Legs = ()
-    ranks: Ranks = ALONE
-
-    def __post_init__(self) -> None:
-        if self.legs and self.legs[-1].stop != self.steps:
-            raise ValueError(f"the legs end at step {self.legs[-1].stop}, the run at {self.steps}")
-
-    @property
-    def course(self) -> Legs:
-        """The legs of the run: one over all steps, unless others were set."""
-        return self.legs or (Leg(0, self.steps),)
-
-    @property
-    def previous_values(self) -> int:
-        """Of a cascade's later stage, channels that the answer of the stage before takes."""
-        return input_channels(self.plan, self.configuration) - len(self.plan.data.channels)
-
-    def learning_rate(self, step: int) -> float:
-        """That of a step."""
-        training = self.plan.training
-        at = progress(self.course, step, training.schedule_epoch_steps)
-        return learning_rate(at, training.learning_rate, training.schedule)
-
-    def patch_voxels(self, step: int) -> list[int]:
-        """The patch of a step: a smaller one at the beginning of the schedule, if the plan says so."""
-        training = self.plan.training
-        early = progress(self.course, step) < training.small_patch_share
-        return self.configuration.small_patch_voxels(training.small_patch_fraction if early else 1.0)
 
 
 class Trainer:

@@ -410,11 +410,25 @@ def test_a_budget_that_runs_short_is_kept_with_fewer_steps(place: Path, measured
     result = go(place, resume=True)
     assert result.record["steps"] == 50 < steps, "at least a few steps to anneal"
     assert result.record["schedule"] == [[0, 30, 0.0, 30 / steps], [30, 50, 30 / steps, 1.0]]
-    assert result.record["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50}]
-    assert any("leaves time for 50 steps instead of" in note for note in result.notes)
+    why = "to keep to the budget of 1 s"
+    assert result.record["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50, "why": why}]
+    assert any(f"{why}: 50 steps instead of {steps}" in note for note in result.notes)
     rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
     assert rates[2] == pytest.approx(0.01 * (1 - 29 / steps) ** 0.9)
     assert rates[4] == pytest.approx(0.01 * ((1 - 30 / steps) / 20) ** 0.9)
+
+
+def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(place: Path) -> None:
+    still = ["training.learning_rate=1e-12", "training.patience=1", "training.validations=10"]
+    interrupted(place, 50, steps=200, overrides=still)
+    record = json.loads((place / FOLD / "run.json").read_text())
+    assert (record["steps"], record["ended_early"], record["repeat_with"]) == (60, True, None)
+    assert record["schedule"] == [[0, 40, 0.0, 0.2], [40, 60, 0.2, 1.0]]
+    result = go(place, resume=True)
+    assert (result.record["steps"], result.record["finished"]) == (60, True)
+    assert read_log(place / FOLD / "log.jsonl")[-1]["step"] == 60
+    longer = go(place, extend=Extension(steps=20))
+    assert "ended_early" not in longer.record, "a new schedule may end early again"
 
 
 def test_a_budget_that_suffices_changes_nothing(place: Path, measured_shortly: None) -> None:

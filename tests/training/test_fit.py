@@ -22,14 +22,17 @@ from medseg.preprocessing.cache import Sample
 from medseg.progress import Progress, silent
 from medseg.schema import Plan
 from medseg.training import fit as fit_module
+from medseg.training import steering
 from medseg.training.batches import Batch, Batches
 from medseg.training.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
 from medseg.training.divergence import Diverged
-from medseg.training.fit import fit, seconds_per_step
+from medseg.training.fit import fit, measured_pace
 from medseg.training.log import read_log
 from medseg.training.optimizer import make_optimizer
-from medseg.training.schedule import extended
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.schedule import Leg, extended
+from medseg.training.setup import Redirection, Setup
+from medseg.training.steering import Pace
+from medseg.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -498,7 +501,7 @@ def test_the_speed_is_measured_on_a_copy(tmp_path: Path, steps: int) -> None:
     plan = plan_of(2)
     network = new_network(plan)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert seconds_per_step(network, blob_samples((2, 32, 32)), setup_of(plan, tmp_path, steps), 0.01) > 0
+    assert measured_pace(network, blob_samples((2, 32, 32)), setup_of(plan, tmp_path, steps), 0.01).of_rest(0.0) > 0
     assert_same(before, network.state_dict())
     assert list(tmp_path.iterdir()) == []
 
@@ -572,9 +575,92 @@ def test_small_patches_come_first_and_are_ones_that_the_network_can_halve(tmp_pa
 
 
 def test_a_step_is_timed_with_the_patches_that_are_to_come(tmp_path: Path) -> None:
-    setup = setup_of(plan_of(3, small_patch_share=0.4, small_patch_fraction=0.5), tmp_path, 10)
-    first, second = fit_module._patch_shares(setup, 0.0)
-    assert first == ([8, 8, 8], pytest.approx(0.4))
-    assert second == ([16, 16, 16], pytest.approx(0.6))
-    assert fit_module._patch_shares(setup, 0.2) == [([8] * 3, pytest.approx(0.25)), ([16] * 3, pytest.approx(0.75))]
-    assert fit_module._patch_shares(setup, 0.7) == [([16] * 3, 1.0)]
+    plan = plan_of(3, small_patch_share=0.4, small_patch_fraction=0.5)
+    seen: set[int] = set()
+
+    def measured(start: float) -> Pace:
+        seen.clear()
+        network = new_network(plan)
+        network.register_forward_pre_hook(lambda module, inputs: seen.add(inputs[0].shape[-1]))
+        return measured_pace(network, blob_samples((20, 20, 20)), setup_of(plan, tmp_path, 10), 0.01, start)
+
+    pace = measured(0.2)
+    assert seen == {8, 16}
+    assert pace.small_share == 0.4
+    pace = measured(0.5)
+    assert seen == {16}
+    assert pace.of_rest(0.5) == pace.full_seconds
+
+
+def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "_TELLING_SECONDS", 0.0)
+    plan, samples = plan_of(2, **RECIPES["adamw"]), blob_samples((2, 32, 32))
+    told: list[tuple[Setup, Redirection]] = []
+
+    def start(folder: Path, **more: Any) -> Setup:
+        pace = Pace(1.0, 1.0, 0.0, until_seconds=0.0)
+        setup = replace(setup_of(plan, folder, 200), pace=pace, announce=lambda *change: told.append(change))
+        return replace(setup, **more)
+
+    events: list[Progress] = []
+    best = fit(new_network(plan), samples, start(tmp_path / "whole"), no_validation, events.append)
+    assert told[0][1] == Redirection(20, 200, 40, "to keep to the budget")
+    assert [one["step"] for one in read_log(tmp_path / "whole" / "log.jsonl")] == [10, 20, 30, 40]
+    assert "40 steps instead of 200; from step 20 on" in str([event.info.get("note") for event in events])
+    last = read_log(tmp_path / "whole" / "log.jsonl")[-1]["learning_rate"]
+    assert last == pytest.approx(told[0][0].learning_rate(39))
+    assert last < 0.01 * 0.02
+
+    def kill(event: Progress) -> None:
+        if event.done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(MedsegError, match="Stopped after step 30; 10 of 40 steps are left"):
+        fit(new_network(plan), samples, start(tmp_path / "parts"), no_validation, kill)
+    changed = told[-1][0]
+    again = fit(new_network(plan), samples, replace(changed, pace=None), no_validation, silent, resume=True)
+    assert_same(again.state_dict(), best.state_dict())
+
+
+def test_a_run_that_is_quicker_than_measured_is_given_more_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "_TELLING_SECONDS", 0.0)
+    plan = plan_of(2)
+    told: list[Redirection] = []
+    pace = Pace(1e6, 1e6, 0.0, until_seconds=1e7)  # so much time that a run of this test does not come to its end
+
+    def enough(event: Progress) -> None:
+        if told:
+            raise KeyboardInterrupt
+
+    setup = replace(setup_of(plan, tmp_path, 200), pace=pace, announce=lambda new, change: told.append(change))
+    with pytest.raises(MedsegError, match="Stopped after step 20"):
+        fit(new_network(plan), blob_samples((2, 32, 32)), setup, no_validation, enough)
+    assert told[0].new > 10_000
+
+
+def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path: Path) -> None:
+    plan, samples = plan_of(2, patience=2, validations=10), blob_samples((2, 32, 32))
+    told: list[tuple[Setup, Redirection]] = []
+    setup = replace(setup_of(plan, tmp_path, 400), announce=lambda *change: told.append(change))
+    scores = iter([0.5, 0.6, 0.6005, 0.55, *[0.6] * 9])
+    fit(new_network(plan), samples, setup, lambda network: {"one": next(scores)}, silent)
+    assert [change for _, change in told] == [
+        Redirection(160, 400, 200, "2 validations in a row brought no better Dice")
+    ]
+    assert told[0][0].ended_early
+    log = read_log(tmp_path / "log.jsonl")
+    assert log[-1]["step"] == 200
+    assert log[-1]["learning_rate"] < log[15]["learning_rate"] / 10
+
+
+def test_scores_of_before_an_extension_say_nothing(tmp_path: Path) -> None:
+    plan, samples = plan_of(2, patience=1, validations=4), blob_samples((2, 32, 32))
+    fit(new_network(plan), samples, replace(setup_of(plan, tmp_path, 8)), lambda network: {"one": 0.5}, silent)
+    longer = replace(setup_of(plan, tmp_path, 48), legs=extended((Leg(0, 8),), 40))
+    scores = iter([0.4, 0.45, 0.5])
+    fit(new_network(plan), samples, longer, lambda network: {"one": next(scores)}, silent, resume=True)
+    assert next(scores, None) is None, "all three validations took place"

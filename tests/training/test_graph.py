@@ -11,7 +11,8 @@ from medseg.models.run import make_network
 from medseg.training.batches import Batches
 from medseg.training.graph import WARM_UP_STEPS, Recorded, make_capturable
 from medseg.training.optimizer import make_optimizer, set_learning_rate
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.setup import Setup
+from medseg.training.trainer import Trainer
 
 
 class Repeater:

@@ -10,7 +10,8 @@ from builders import make_plan, make_training
 from medseg.errors import PlanError
 from medseg.models.model import make_network
 from medseg.training.optimizer import make_optimizer, set_learning_rate
-from medseg.training.trainer import Setup, Trainer
+from medseg.training.setup import Setup
+from medseg.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medseg.training.schedule import Leg, extended, learning_rate, legs_from, progress, shortened, validation_due
+from medseg.training.schedule import Leg, extended, learning_rate, legs_from, progress, redirected, validation_due
 
 
 @pytest.mark.parametrize(
@@ -46,23 +46,23 @@ def test_progress_in_epochs_moves_on_at_their_beginnings() -> None:
 
 
 def test_a_shortened_run_comes_to_its_end_from_where_it_is() -> None:
-    legs = shortened((Leg(0, 100),), 40, 60)
+    legs = redirected((Leg(0, 100),), 40, 60)
     assert legs == (Leg(0, 40, 0, 0.4), Leg(40, 60, 0.4, 1))
     assert [progress(legs, step) for step in (0, 20, 40, 50, 60)] == pytest.approx([0, 0.2, 0.4, 0.7, 1])
-    again = shortened(legs, 50, 55)
+    again = redirected(legs, 50, 55)
     assert [progress(again, step) for step in (20, 40, 50, 55)] == pytest.approx([0.2, 0.4, 0.7, 1])
-    assert shortened((Leg(0, 100),), 0, 20) == (Leg(0, 20, 0, 1),)
+    assert redirected((Leg(0, 100),), 0, 20) == (Leg(0, 20, 0, 1),)
 
 
 def test_an_extended_run_has_a_schedule_of_its_own_after_the_first() -> None:
     legs = extended((Leg(0, 10),), 20)
     assert [progress(legs, step) for step in (0, 5, 10, 15, 20, 30)] == pytest.approx([0, 0.5, 0, 0.25, 0.5, 1])
-    both = shortened(legs, 20, 25)
+    both = redirected(legs, 20, 25)
     assert [progress(both, step) for step in (5, 10, 20, 25)] == pytest.approx([0.5, 0, 0.5, 1])
 
 
 def test_legs_come_back_from_a_record() -> None:
-    legs = shortened(extended((Leg(0, 10),), 20), 20, 25)
+    legs = redirected(extended((Leg(0, 10),), 20), 20, 25)
     assert legs_from([list(leg) for leg in legs]) == legs
 
 
@@ -76,5 +76,5 @@ def test_validations_are_spread_over_the_schedule_and_the_last_is_that_of_the_fi
     assert due((Leg(0, 100),), 1) == []
     assert due((Leg(0, 3),), 20) == [1, 2]
     assert due(extended((Leg(0, 100),), 200), 4) == [25, 50, 75, 150, 200, 250]
-    assert due(shortened((Leg(0, 100),), 40, 60), 4) == [25, 44, 52]
-    assert due(shortened((Leg(0, 100),), 50, 60), 4) == [25, 50, 55]
+    assert due(redirected((Leg(0, 100),), 40, 60), 4) == [25, 44, 52]
+    assert due(redirected((Leg(0, 100),), 50, 60), 4) == [25, 50, 55]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
+from medseg.coding import Coding
 from medseg.delivery.dicom.objects import Maker, segments_of
 from medseg.delivery.dicom.source import read_source
 from medseg.errors import DataError
 from medseg.files import saving
 from medseg.io.dicom import DicomOptions, Series
-from medseg.sections import Coding
 
 SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm"}
 """What can be written, in this order."""

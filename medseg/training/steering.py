@@ -1,0 +1,111 @@
+"""When a run should end at another step than planned: its time runs out, or its scores no longer get better."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_FEWEST_STEPS = 20
+_MARGIN = 0.98
+_TOO_LATE = 0.03
+"""Share of the time left by which the end may be missed: what measuring may be wrong by."""
+_TOO_EARLY = 0.1
+"""Share of the whole time that may be left over."""
+_TELLING_STEPS, _TELLING_SECONDS = 20, 5.0
+_LEAST_GAIN = 0.001
+_ANNEALING = 0.25
+"""Steps to an early end, as a share of those before it."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a run's steps were measured to take, and when the last one is to be done.
+
+    Attributes:
+        small_seconds: of a step with the smaller patch that a schedule may begin with.
+        full_seconds: of a step with the full patch.
+        small_share: of the schedule, from its start, that has the smaller patch.
+        validation_seconds: of one validation between steps.
+        until_seconds: wall-clock time of the run at which its steps are to be done.
+    """
+
+    small_seconds: float
+    full_seconds: float
+    small_share: float
+    validation_seconds: float = 0.0
+    until_seconds: float = 0.0
+
+    def of_step(self, progress: float) -> float:
+        """Seconds of a step at a progress of 0 to 1."""
+        return self.small_seconds if progress < self.small_share else self.full_seconds
+
+    def of_rest(self, progress: float) -> float:
+        """Mean seconds of the steps from there to the end of the schedule."""
+        if progress >= self.small_share:
+            return self.full_seconds
+        small = (self.small_share - progress) / (1 - progress)
+        return small * self.small_seconds + (1 - small) * self.full_seconds
+
+    def left(self, progress: float, validations: int, used_seconds: float) -> float:
+        """Seconds for the steps from there on, less those of the validations between them; the last is not among these.
+
+        Args:
+            used_seconds: of the run's wall-clock time.
+        """
+        to_come = max(0, validations - 1 - int(progress * validations))
+        return self.until_seconds - used_seconds - to_come * self.validation_seconds
+
+
+class Stopwatch:
+    """How much slower than measured steps are, since the last time that anything else was done."""
+
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, done: int) -> None:
+        """Begin anew after `done` steps."""
+        self._done, self._time = done, time.monotonic()
+
+    def slowdown(self, done: int, pace: Pace, progress: float) -> float | None:
+        """Seconds of a step, as a multiple of what was measured; None as long as there are too few of them."""
+        steps, seconds = done - self._done, time.monotonic() - self._time
+        if steps < _TELLING_STEPS or seconds < _TELLING_SECONDS:
+            return None
+        return seconds / steps / pace.of_step(progress)
+
+
+def steps_in_time(done: int, steps: int, step_seconds: float, left_seconds: float, until_seconds: float) -> int:
+    """Of a run of `steps`, `done` of them done, the number of steps that time has room for.
+
+    The number stays where the end is missed by little, and always where nothing is left to do.
+
+    Args:
+        step_seconds: of those to come, in the mean.
+        left_seconds: until they are to be done.
+        until_seconds: for the whole run.
+    """
+    to_do = steps - done
+    late = to_do * step_seconds - left_seconds
+    if to_do <= 0 or -_TOO_EARLY * until_seconds <= late <= _TOO_LATE * left_seconds:
+        return steps
+    return done + max(min(to_do, _FEWEST_STEPS), int(left_seconds * _MARGIN / step_seconds))
+
+
+def early_end(scores: Sequence[float], patience: int, done: int, steps: int, start: int = 0) -> int:
+    """The step at which a run ends; sooner than at `steps` if its scores no longer get better.
+
+    It then has a quarter as many steps as it made, to come to the end of its schedule.
+
+    Args:
+        scores: mean Dice of its validations, in order.
+        patience: this many of them without one that is better by 0.001 are enough; 0 for never.
+        done: steps that are done.
+        start: step at which the schedule began.
+    """
+    if not 0 < patience < len(scores):
+        return steps
+    before, lately = max(scores[:-patience]), max(scores[-patience:])
+    if lately > before + _LEAST_GAIN:
+        return steps
+    return min(steps, done + max(_FEWEST_STEPS, round((done - start) * _ANNEALING)))
