@@ -12,7 +12,9 @@ _TOO_LATE = 0.03
 """Share of the time left by which the end may be missed: what measuring may be wrong by."""
 _TOO_EARLY = 0.1
 """Share of the whole time that may be left over."""
-_TELLING_STEPS, _TELLING_SECONDS = 20, 5.0
+_TELLING_STEPS = 20
+_TELLING_SHARE = 0.02
+"""Of the whole time: steps are watched for as long before anything is made of their speed."""
 _LEAST_GAIN = 0.001
 _ANNEALING = 0.25
 """Steps to an early end, as a share of those before it."""
@@ -70,7 +72,7 @@ class Stopwatch:
     def slowdown(self, done: int, pace: Pace, progress: float) -> float | None:
         """Seconds of a step, as a multiple of what was measured; None as long as there are too few of them."""
         steps, seconds = done - self._done, time.monotonic() - self._time
-        if steps < _TELLING_STEPS or seconds < _TELLING_SECONDS:
+        if steps < _TELLING_STEPS or seconds < _TELLING_SHARE * pace.until_seconds:
             return None
         return seconds / steps / pace.of_step(progress)
 
