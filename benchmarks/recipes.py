@@ -3,6 +3,7 @@
     python benchmarks/recipes.py plan DATA SET --place P              # test cases of benchmarks/test_sets left out
     python benchmarks/recipes.py speed SET --place P --seconds 264    # on an idle machine: steps of each arm
     python benchmarks/recipes.py train SET --place P --arm muon --seed 1 --steps 2000
+    python benchmarks/recipes.py score SET --place P CHECKPOINT ...   # of runs under way: last weights and average
     python benchmarks/recipes.py report --place P
 
 `speed` says how many steps each arm makes in the seconds that a budget leaves for training, with all cores; what
@@ -64,8 +65,7 @@ def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, 
 
 def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, object]:
     """A whole run, and the Dice of each validation case."""
-    from medseg.commands.validate import DiceProbe
-    from medseg.training.checkpoint import CHECKPOINT, load_checkpoint
+    from medseg.training.checkpoint import CHECKPOINT
 
     run = place / f"{name}-{arm}-{seed}-{steps}"
     for folder in ("plans", "cache"):
@@ -83,8 +83,24 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
                 mirrored[row["case"]].append(float(row["dice"]))
     for case, values in mirrored.items():
         dice[case]["mirrored"] = float(np.mean(values))
-    job = prepared(place, name, arm, seed, steps)
-    state = load_checkpoint(fold / CHECKPOINT)
+    for case, scores in score(place, name, fold / CHECKPOINT)[1].items():
+        dice[case] |= scores
+    kinds = sorted({kind for one in dice.values() for kind in one})
+    means = {kind: round(float(np.mean([one[kind] for one in dice.values()])), 4) for kind in kinds}
+    print(json.dumps({"set": name, "arm": arm, "seed": seed, "steps": steps, "dice": means}), flush=True)
+    date = time.strftime("%Y-%m-%d")
+    about = {"set": name, "arm": arm, "seed": seed, "steps": steps, "seconds": round(seconds), "date": date}
+    return {**about, "dice": means, "cases": dice}
+
+
+def score(place: Path, name: str, checkpoint: Path) -> tuple[int, dict[str, dict[str, float]]]:
+    """Step of a checkpoint, and the Dice of its weights and of their average, by case of the fold."""
+    from medseg.commands.validate import DiceProbe
+    from medseg.training.checkpoint import load_checkpoint
+
+    job = prepared(place, name, "muon", 0, 1)  # recipes differ in nothing that matters here
+    state = load_checkpoint(checkpoint)
+    dice: dict[str, dict[str, float]] = defaultdict(dict)
     for kind in ("network", "average"):
         if state[kind] is None:
             continue
@@ -93,12 +109,7 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
         for sample in job.held_out:
             scores = DiceProbe(job.setup.plan, job.setup.configuration, job.setup.device, [sample])(job.network)
             dice[sample.case.id][kind] = float(np.mean([one for one in scores.values() if one is not None]))
-    kinds = sorted({kind for one in dice.values() for kind in one})
-    means = {kind: round(float(np.mean([one[kind] for one in dice.values()])), 4) for kind in kinds}
-    print(json.dumps({"set": name, "arm": arm, "seed": seed, "steps": steps, "dice": means}), flush=True)
-    date = time.strftime("%Y-%m-%d")
-    about = {"set": name, "arm": arm, "seed": seed, "steps": steps, "seconds": round(seconds), "date": date}
-    return {**about, "dice": means, "cases": dice}
+    return state["step"], dice
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
@@ -141,7 +152,7 @@ def main() -> None:
     """One verb."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("plan", "speed", "train", "report"):
+    for verb in ("plan", "speed", "train", "score", "report"):
         one = verbs.add_parser(verb)
         one.add_argument("--place", type=Path, required=True)
         if verb == "plan":
@@ -151,6 +162,8 @@ def main() -> None:
         if verb == "speed":
             one.add_argument("--seconds", type=float, default=264.0)
             one.add_argument("--arms", nargs="+", choices=ARMS, default=["adamw", "muon", "muon_small"])
+        if verb == "score":
+            one.add_argument("checkpoints", type=Path, nargs="+", help="of runs under way, or ended")
         if verb == "train":
             one.add_argument("--arm", choices=ARMS, required=True)
             one.add_argument("--seed", type=int, required=True)
@@ -171,6 +184,12 @@ def main() -> None:
         row = train(place, asked.set, asked.arm, asked.seed, asked.steps)
         with results.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
+    elif asked.verb == "score":
+        for checkpoint in asked.checkpoints:
+            step, dice = score(place, asked.set, checkpoint)
+            cases = dice.values()
+            means = {kind: round(float(np.mean([one[kind] for one in cases])), 4) for kind in next(iter(cases))}
+            print(json.dumps({"checkpoint": checkpoint.name, "step": step, "dice": means}), flush=True)
     else:
         report([json.loads(line) for line in results.read_text().splitlines()])
 

@@ -181,7 +181,8 @@ class Loop:
         step = self.done - len(losses) + worst
         batches = self.batches
         own = batches.configuration, batches.training, batches.device
-        batch = Batches(batches.samples, *own, previous_values=batches.previous_values).make(step)
+        whole = Batches(batches.samples, *own, previous_values=batches.previous_values)  # the parts of all processes
+        batch = whole.make(step, self.setup.patch_voxels(step))
         found = culprits(batch, self.trainer.losses_one_by_one(batch))
         return diverged(f"loss is {losses[worst]:.4g}", step + 1, self._kept(), describe(batch, found))
 

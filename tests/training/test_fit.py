@@ -266,6 +266,14 @@ def test_a_scan_that_is_not_a_number_stops_the_run_and_is_named(tmp_path: Path, 
     assert not (tmp_path / CHECKPOINT).exists()
 
 
+def test_the_patch_that_is_named_is_the_one_that_was_trained_on(tmp_path: Path) -> None:
+    samples = blob_samples((16, 16, 16))
+    for sample in samples:
+        sample.image[:] = float("nan")
+    with pytest.raises(Diverged, match=r"patch of \(12, 12, 12\) voxels from"):
+        run(plan_of(3, small_patch_share=0.5, small_patch_fraction=0.8), samples, tmp_path, 30)
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_batch_that_is_not_a_number_does_not_harm_the_weights(tmp_path: Path, recipe: str) -> None:
     plan, samples = plan_of(2, **RECIPES[recipe]), blob_samples((2, 32, 32))
