@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medseg.errors import DataError
+from medseg.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,8 @@ class Labels(BaseModel):
             raise ValueError("regions need region_values: the value to write for each structure, in painting order")
         if self.region_values is not None and len(self.region_values) != len(self.structures):
             raise ValueError(
-                f"region_values has {len(self.region_values)} entries for {len(self.structures)} structures"
+                f"region_values has {counted(len(self.region_values), 'entry')} for "
+                f"{counted(len(self.structures), 'structure')}"
             )
         for name, value in self.written_values.items():
             if value not in self.members[name]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
 import io
 import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from medseg.errors import PlanError
 from medseg.files import write_text
-from medseg.schema import SCHEMA_VERSION, Configuration, Plan
+from medseg.plan_problems import is_about, nearest, problems_in
+from medseg.schema import SCHEMA_VERSION, Plan
 
 if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap
@@ -53,30 +56,56 @@ def parse_plan(text: str, source: str, overrides: list[str] | None = None) -> Pl
         raise PlanError(f"{source} is not a plan: expected keys and values at the top, found {type(raw).__name__}.")
     reasons = dict(_comments(raw))
     values = _plain(raw)
-    for setting in overrides or []:
-        key = override(values, setting)
-        reasons[key] = f"set by the user; {reasons[key]}" if key in reasons else "set by the user"
-    return validate_plan(values, reasons, source)
+    return validate_plan(values, reasons, source, overrides or [], "set by the user; {}")
 
 
-def validate_plan(values: dict[str, Any], reasons: dict[str, str], source: str) -> Plan:
-    """Validate plain values as a plan; `source` names their origin in messages."""
+def validate_plan(
+    values: dict[str, Any],
+    reasons: dict[str, str],
+    source: str,
+    overrides: Sequence[str] = (),
+    why: str | None = None,
+) -> Plan:
+    """Validate plain values as a plan.
+
+    Args:
+        source: names their origin in messages.
+        overrides: `dotted.key=value` strings of `--set` that replace some; what is wrong because of them, and not
+            without them, is said of them.
+        why: the reason for what they replaced, `{}` in it the one so far; None to leave the reasons.
+
+    Raises:
+        PlanError: a key or value is not valid; the message names it and what would be.
+    """
+    _check_version(values, source)
+    changed, reasons = copy.deepcopy(values), dict(reasons)
+    keys = {override(changed, text): text for text in overrides}
+    if why is not None:
+        reasons |= {key: why.format(reasons.get(key, "")).removesuffix("; ") for key in keys}
+    _check_version(changed, _named(keys.values()))
+    try:
+        return Plan.model_validate({**changed, "reasons": reasons})
+    except ValidationError:
+        problems, before = problems_in(changed), problems_in(values)
+    of_source = [text for text in problems if text in before]
+    of_set = [text for text in problems if text not in of_source]
+    named = [[key for key in keys if is_about(key, text)] for text in of_set]
+    guilty = keys if [] in named else {key: keys[key] for key in chain(*named)}
+    parts = [(f"{source} is not a valid plan", of_source), (f"{_named(guilty.values())} gives no valid plan", of_set)]
+    raise PlanError("\n".join("\n  ".join([f"{what}:", *texts]) for what, texts in parts if texts))
+
+
+def _named(settings: Iterable[str]) -> str:
+    return " ".join(f"--set {text}" for text in settings)
+
+
+def _check_version(values: dict[str, Any], source: str) -> None:
     version = values.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise PlanError(
             f"{source} has schema_version {version!r}; this medseg reads 1 to {SCHEMA_VERSION}.",
             "Update medseg, or make the plan anew with `medseg plan`.",
         )
-    try:
-        return Plan.model_validate({**values, "reasons": reasons})
-    except ValidationError as error:
-        problems = [_explain(item, Plan, item["loc"]) for item in error.errors()]
-    configurations = values.get("configurations")
-    for name in configurations if isinstance(configurations, dict) else []:
-        problems += _configuration_problems(values, name)
-    # what the plan's own validator says of a configuration is said again, by key, from `_configuration_problems`
-    own = [text for text in problems if "validation error" not in text]
-    raise PlanError(f"{source} is not a valid plan:\n  " + "\n  ".join(dict.fromkeys(own or problems)))
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -101,85 +130,25 @@ def override(values: dict[str, Any], text: str) -> str:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise PlanError(f"{text!r} sets nothing; expected KEY=VALUE.", "Example: --set training.learning_rate=0.003")
+        raise PlanError(
+            f"--set {text} sets nothing; expected KEY=VALUE.", "Example: --set training.learning_rate=0.003"
+        )
     target: Any = values
     for depth, part in enumerate(parts[:-1]):
         if not isinstance(target, dict) or part not in target:
             known = list(target) if isinstance(target, dict) else []
-            raise PlanError(f"The plan has no key {'.'.join(parts[: depth + 1])!r}{_nearest(part, known)}.")
+            raise PlanError(f"--set {text}: there is no key {'.'.join(parts[: depth + 1])!r}{nearest(part, known)}")
         target = target[part]
     if isinstance(target, list):
-        raise PlanError(f"{'.'.join(parts[:-1])!r} is a list; set it as a whole: KEY=[a, b, c].")
+        raise PlanError(f"--set {text}: {'.'.join(parts[:-1])!r} is a list; set it as a whole: KEY=[a, b, c].")
     if not isinstance(target, dict):
-        raise PlanError(f"{'.'.join(parts[:-1])!r} is a single value, and {parts[-1]!r} is no part of it.")
+        raise PlanError(f"--set {text}: {'.'.join(parts[:-1])!r} is a single value; it has no {parts[-1]!r} in it.")
     try:
         target[parts[-1]] = _plain(_yaml().load(value))
     except Exception as error:
-        raise PlanError(f"{value!r} is not a valid YAML value for {key}: {' '.join(str(error).split())}") from None
+        why = " ".join(str(error).split())
+        raise PlanError(f"--set {text}: {value!r} is not a valid YAML value for {key}: {why}") from None
     return ".".join(parts)
-
-
-def last_line(error: ValueError) -> str:
-    """What a validation error says, without pydantic's frame around it."""
-    if isinstance(error, ValidationError):
-        return "; ".join(_explain(item, Plan, item["loc"]) for item in error.errors())
-    return str(error)
-
-
-def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
-    """Problems of one configuration, by key; the plan's own validator sees a configuration as one value.
-
-    None where it inherits from nothing or in a circle, which that validator says.
-    """
-    merged: dict[str, Any] = {}
-    current: Any = name
-    for _ in values["configurations"]:
-        own = values["configurations"].get(current) if isinstance(current, str) else None
-        if not isinstance(own, dict):
-            return []
-        merged = {**own, **merged}
-        current = own.get("inherits")
-        if current is None:
-            break
-    else:
-        return []
-    merged.pop("inherits", None)
-    try:
-        Configuration.model_validate(merged)
-    except ValidationError as error:
-        return [_explain(item, Configuration, item["loc"], f"configurations.{name}.") for item in error.errors()]
-    return []
-
-
-def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefix: str = "") -> str:
-    key = (prefix + ".".join(map(str, location))).removesuffix(".")
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{_nearest(str(location[-1]), _fields(model, location[:-1]))}"
-    message = item["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    if item["type"] == "missing":
-        return f"{key} is missing"
-    value = repr(item["input"])
-    return f"{key}: {message[:1].lower()}{message[1:]}" + (f" (it is {value})" if len(value) < 80 else "")
-
-
-def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Names that are valid at `location`, followed through nested models and lists of them."""
-    current: Any = model
-    for part in location:
-        if isinstance(part, int):
-            current = next(iter(getattr(current, "__args__", ())), None)
-        elif hasattr(current, "model_fields") and part in current.model_fields:
-            current = current.model_fields[part].annotation
-    return list(getattr(current, "model_fields", {}))
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if match:
-        return f"; did you mean {match[0]!r}?"
-    return f"; valid are {', '.join(known)}" if known else ""
 
 
 def _yaml() -> Any:

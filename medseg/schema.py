@@ -14,6 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_v
 from medseg.coding import Coding
 from medseg.labels import Labels
 from medseg.sections import Data, Inference, NonNegative, Request, Scoring, Section, Training
+from medseg.wording import counted
 
 SCHEMA_VERSION = 1
 
@@ -61,7 +62,8 @@ class Network(Section):
         counts = {"kernels": len(self.kernels), "strides": len(self.strides), "blocks": len(self.blocks)}
         for key, count in counts.items():
             if stages and count != stages:
-                raise ValueError(f"{key} has {count} entries for the {stages} stages that features has")
+                has = counted(stages, "stage")
+                raise ValueError(f"{key} has {counted(count, 'entry')} for the {has} that features has")
         if self.name not in UNETS:
             return self
         if stages < 2:
@@ -69,7 +71,7 @@ class Network(Section):
                 f"a U-Net needs at least two stages; features has {stages}: the images or patches are too small"
             )
         if len(self.decoder_convolutions) != stages - 1:
-            raise ValueError(f"decoder_convolutions needs {stages - 1} entries, one less than the stages")
+            raise ValueError(f"decoder_convolutions needs {counted(stages - 1, 'entry')}, one less than the stages")
         if any(size % 2 == 0 for kernel in self.kernels for size in kernel):
             raise ValueError(f"kernels are {self.kernels}; sizes must be odd")
         if any(step != 1 for step in self.strides[0]):
@@ -134,7 +136,8 @@ class Configuration(Section):
             raise ValueError(f"spacing_mm has {len(self.spacing_mm)} axes, patch_voxels has {self.dimensions}")
         if len(self.rotation_degrees) not in (1, 2 * self.dimensions - 3):
             raise ValueError(
-                f"rotation_degrees has {len(self.rotation_degrees)} entries; expected one, or in 3D one an axis"
+                f"rotation_degrees has {counted(len(self.rotation_degrees), 'entry')}; expected one, "
+                "or in 3D one an axis"
             )
         if len({*self.mirror_axes}) != len(self.mirror_axes) or not {*self.mirror_axes} <= {*range(self.dimensions)}:
             raise ValueError(
@@ -202,7 +205,8 @@ class Plan(Section):
     def _configurations_are_valid(self) -> Plan:
         if len(self.data.intensities) not in (0, len(self.data.channels)):
             raise ValueError(
-                f"data.intensities has {len(self.data.intensities)} entries for {len(self.data.channels)} channels"
+                f"data.intensities has {counted(len(self.data.intensities), 'entry')} for "
+                f"{counted(len(self.data.channels), 'channel')}"
             )
         for name in self.configurations:
             try:
@@ -211,8 +215,8 @@ class Plan(Section):
                 raise ValueError(f"configurations.{name} has {error}") from None
             if len(resolved.normalization) != len(self.data.channels):
                 raise ValueError(
-                    f"configurations.{name}.normalization has {len(resolved.normalization)} entries "
-                    f"for {len(self.data.channels)} channels"
+                    f"configurations.{name}.normalization has {counted(len(resolved.normalization), 'entry')} "
+                    f"for {counted(len(self.data.channels), 'channel')}"
                 )
         odd = sorted({*self.scoring.nsd_tolerance_mm} - {*self.labels.names})
         if odd:

@@ -138,7 +138,7 @@ def test_a_value_that_only_the_ignore_label_has_is_not_a_structure() -> None:
         ({"structures": {"a": 0}}, "share one value"),
         ({"structures": {"a": [1, 2]}}, "a is a region of several values, which needs activation: sigmoid"),
         ({"structures": {"a": [1, 2]}, "activation": "sigmoid"}, "regions need region_values"),
-        ({"structures": {"a": [1, 2]}, "activation": "sigmoid", "region_values": [1, 2]}, "2 entries for 1 structures"),
+        ({"structures": {"a": [1, 2]}, "activation": "sigmoid", "region_values": [1, 2]}, "2 entries for 1 structure"),
         (
             {"structures": {"a": [1, 2], "b": 2}, "activation": "sigmoid", "region_values": [1, 3]},
             "region_values writes b as 3, which is none of its own values: 2",

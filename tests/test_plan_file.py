@@ -121,9 +121,9 @@ def test_numbers_keep_every_digit(tmp_path: Path, number: float) -> None:
         (
             "[scheme: zscore]",
             "[scheme: zscore, scheme: ct]",
-            r"not valid YAML|normalization has 2 entries for 1 channels",
+            r"not valid YAML|normalization has 2 entries for 1 channel",
         ),
-        ("channels: [MRI]", "channels: [MRI, CT]", r"configurations.main.normalization has 1 entries for 2 channels"),
+        ("channels: [MRI]", "channels: [MRI, CT]", r"configurations.main.normalization has 1 entry for 2 channels"),
         ("name: toy", "name: [toy", r"plan.yaml is not valid YAML"),
         ("two: 2}", "two: 1}", r"labels: .*share one value"),
     ],
@@ -233,24 +233,53 @@ def test_overrides_replace_what_the_file_says_and_are_recorded_as_reasons(tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("training.learning_rat=1", r"unknown key 'training.learning_rat'; did you mean 'learning_rate'"),
-        ("trainign.learning_rate=1", r"no key 'trainign'; did you mean 'training'"),
-        ("configurations.mian.batch_size=1", r"no key 'configurations.mian'; did you mean 'main'"),
-        ("training.steps.more=1", r"'training.steps' is a single value, and 'more' is no part of it"),
-        ("training.steps", r"'training.steps' sets nothing; expected KEY=VALUE"),
-        ("=5", r"'=5' sets nothing"),
+        (
+            "training.learning_rat=1",
+            r"--set training.learning_rat=1 gives no valid plan:\n  unknown key '.*'; did you mean 'learning_rate'\?",
+        ),
+        ("trainign.learning_rate=1", r"--set trainign.*=1: there is no key 'trainign'; did you mean 'training'"),
+        ("configurations.mian.batch_size=1", r"there is no key 'configurations.mian'; did you mean 'main'"),
+        ("training.steps.more=1", r"--set .*: 'training.steps' is a single value; it has no 'more' in it"),
+        ("training.steps", r"--set training.steps sets nothing; expected KEY=VALUE"),
+        ("=5", r"--set =5 sets nothing"),
         ("training..steps=5", r"sets nothing"),
-        ("data.channels.0=CT", r"'data.channels' is a list; set it as a whole"),
-        ("training.steps=[1", r"'\[1' is not a valid YAML value for training.steps"),
-        ("training.steps=often", r"training.steps: .*valid integer.*it is 'often'"),
-        ("configurations.main.patch_voxels=[10, 16, 16]", r"nearest valid patch is \[8, 16, 16\]"),
+        ("data.channels.0=CT", r"--set .*: 'data.channels' is a list; set it as a whole"),
+        ("training.steps=[1", r"--set .*: '\[1' is not a valid YAML value for training.steps"),
+        ("training.steps=often", r"--set .*=often gives no valid plan:\n  training.steps: .*integer.*it is 'often'"),
+        ("configurations.main.patch_voxels=[10, 16, 16]", r"(?s)--set conf.*nearest valid patch is \[8, 16, 16\]"),
+        ("schema_version=99", r"--set schema_version=99 has schema_version 99; this medseg reads 1 to"),
     ],
 )
-def test_a_wrong_override_is_explained(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_override_is_explained_and_the_file_is_not_blamed(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "plan.yaml"
     save_plan(make_plan(), path)
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=message) as caught:
         load_plan(path, [text])
+    assert "plan.yaml" not in str(caught.value)
+
+
+def test_what_is_wrong_in_the_file_is_the_files_and_what_was_set_is_named_beside_it(tmp_path: Path) -> None:
+    path = edit(tmp_path, ("  seed: 0", "  seed: many"))
+    with pytest.raises(PlanError) as caught:
+        load_plan(path, ["training.steps=often", "training.momentum=0.5"])
+    assert [line[:60] for line in str(caught.value).replace(str(path), "FILE").splitlines()] == [
+        "FILE is not a valid plan:",
+        "  training.seed: input should be a valid integer, unable to ",
+        "--set training.steps=often gives no valid plan:",
+        "  training.steps: input should be a valid integer, unable to",
+    ]
+    assert load_plan(path, ["training.seed=3"]).training.seed == 3
+
+
+def test_settings_that_do_not_fit_what_the_file_says_elsewhere_are_all_named(tmp_path: Path) -> None:
+    path = edit(tmp_path)
+    with pytest.raises(PlanError) as caught:
+        load_plan(path, ["data.channels=[MRI, CT]", "training.seed=3"])
+    first, *rest = str(caught.value).splitlines()
+    with pytest.raises(PlanError, match=r"^--set configurations\.main\.patch_voxels=\[9, 9, 9\] gives"):
+        load_plan(path, ["training.seed=3", "configurations.main.patch_voxels=[9, 9, 9]"])
+    assert first == "--set data.channels=[MRI, CT] --set training.seed=3 gives no valid plan:"
+    assert any("normalization has 1 entry for 2 channels" in line for line in rest)
 
 
 def test_override_answers_with_the_key_and_reads_yaml() -> None:

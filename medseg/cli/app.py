@@ -6,9 +6,10 @@ Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from medseg import __version__
 from medseg.cli import (
@@ -29,9 +30,27 @@ from medseg.cli import (
 )
 from medseg.cli.records import refusal, with_records
 from medseg.errors import MedsegError
+from medseg.stopping import stoppable
 
+
+class _Verbs(TyperGroup):
+    """All verbs; typer ends an interrupted one without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb that was given."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise MedsegError(*_STOPPED) from None
+
+
+_STOPPED = (
+    "Stopped.",
+    "What was finished is on disk. Give the same command again or, if training had begun, `medseg train --resume`.",
+)
 app = typer.Typer(
     name="medseg",
+    cls=_Verbs,
     help="Segment medical images: look at a folder of scans, plan, train, predict, evaluate.",
     epilog="Start with: medseg demo. Then: medseg plan dataset/ && medseg train && medseg predict scans/ out/",
     no_args_is_help=True,
@@ -71,9 +90,18 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; every error that a user can cause ends in a message and an exit code."""
+    """Run the command line; every error that a user can cause ends in a message and an exit code.
+
+    So do Ctrl-C and SIGTERM, whenever they come.
+    """
+    with stoppable():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """Run the command line and tell what went wrong; the exit code."""
     try:
-        sys.exit(app(standalone_mode=False))
+        return int(app(standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as error:
         told = _explained(error)
         if told is None:
@@ -84,7 +112,7 @@ def main() -> None:
             error.show()
         else:
             _complain(*told)
-    sys.exit(2)
+    return 2
 
 
 def _explained(error: BaseException) -> tuple[str, str | None] | None:
@@ -92,7 +120,7 @@ def _explained(error: BaseException) -> tuple[str, str | None] | None:
     if isinstance(error, MedsegError):
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return "Stopped.", "What was finished is on disk; a training run goes on with `medseg train --resume`."
+        return _STOPPED
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None
     if hasattr(error, "format_message"):  # click's

@@ -11,6 +11,7 @@ import typer
 from medseg.cli import data_options as options
 from medseg.cli.display import console, progress_display, show_note
 from medseg.cli.records import emit, record_result
+from medseg.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,7 +102,7 @@ def command(
     )
     for what, rest, findings in (("error", ": what is left out", result.errors), ("warning", "", result.warnings)):
         if findings:
-            console.print(_table(f"{_count(len(findings), what)}{rest}", findings))
+            console.print(_table(f"{counted(len(findings), what)}{rest}", findings))
     for note in result.notes:
         show_note(note)
     console.print(_summary(result), markup=False)
@@ -117,14 +118,10 @@ def exit_code(result: CheckResult, strict: bool) -> int:
 
 
 def _summary(result: CheckResult) -> str:
-    cases = _count(len(result.cases), "case")
+    cases = counted(len(result.cases), "case")
     if not result.findings:
         return f"{cases}, nothing wrong was found"
     return f"{cases}: {result.usable} can be used, {len(result.left_out)} left out"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _table(title: str, findings: list[Finding]) -> Table:

@@ -41,5 +41,5 @@ def command(
     for page in sorted(result.folder.rglob("report.html")):
         console.print(f"  {page}", markup=False)
     failed = result.plan.failed | result.training.failed | result.prediction.failed | result.evaluation.summary.failed
-    report_failures(failed, "cases failed")
+    report_failures(failed)
     raise typer.Exit(1 if failed else 0)

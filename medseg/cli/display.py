@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 
 from medseg.cli.records import emit
 from medseg.progress import Callback, Progress
+from medseg.wording import counted
 
 _PLAIN_SECONDS = 15.0
 _TITLES = {
@@ -148,11 +149,16 @@ def show_note(message: str) -> None:
     console.print(f"note: {message}", markup=False)
 
 
-def report_failures(failed: dict[str, str], what: str, state: str = "failed") -> None:
-    """Name every case that failed, and why; `state` is what the records of --json call it."""
+def report_failures(failed: dict[str, str], what: str = "case", became: str = "failed", state: str = "failed") -> None:
+    """Name every `what` that failed, and why.
+
+    Args:
+        became: what is said of them.
+        state: what the records of --json call it.
+    """
     for case, why in failed.items():
         emit("case", case=case, state=state, problem=why)
     if failed:
-        console.print(f"\n[bold red]{len(failed)} {what}:[/]")
+        console.print(f"\n[bold red]{counted(len(failed), what)} {became}:[/]")
         for case, why in failed.items():
             console.print(f"  {case}: {why}", markup=False)

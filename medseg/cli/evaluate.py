@@ -143,8 +143,8 @@ def _show(result: Evaluation) -> None:
         console.print(line, markup=False)
     for path in result.files:
         console.print(f"  {path}", markup=False, soft_wrap=True)
-    report_failures(result.summary.failed, "cases failed")
-    report_failures(result.not_compared, "cases have no score of the others and are not compared", "not compared")
+    report_failures(result.summary.failed)
+    report_failures(result.not_compared, became="without a score of the others, not compared", state="not compared")
 
 
 def _reading(threshold: float | None, value_map: list[str] | None, resample_labels: bool) -> Reading | None:

@@ -48,5 +48,5 @@ def command(
         console.print(f"{result.plan}: train it with medseg train --plan {result.plan.stem}", markup=False)
     for note in result.notes:
         show_note(note)
-    report_failures(result.failed, "models were left out")
+    report_failures(result.failed, "model", "left out")
     raise typer.Exit(1 if result.failed else 0)

@@ -9,6 +9,7 @@ import typer
 
 from medseg.cli.display import console, progress_display, report_failures
 from medseg.cli.records import emit, record_result
+from medseg.wording import counted
 
 _MOST_SHOWN = 20
 
@@ -43,15 +44,15 @@ def command(
 
     with progress_display() as show:
         result = labelme(folder, output, LabelmeOptions(labels, order, instances), show)
-    console.print(f"{result.images} images with masks in {result.folder}", markup=False)
+    console.print(f"{counted(result.images, 'image')} with masks in {result.folder}", markup=False)
     for name, value in result.structures.items():
-        console.print(f"  {value:3d}  {name}: {result.shapes.get(name, 0)} shapes", markup=False)
+        console.print(f"  {value:3d}  {name}: {counted(result.shapes.get(name, 0), 'shape')}", markup=False)
     record_result(folder=result.folder, images=result.images, structures=result.structures, shapes=result.shapes)
     for text in result.left_out:
         emit("note", message=f"left out: {text}")
     for text in result.left_out[:_MOST_SHOWN]:
         console.print(f"left out: {text}", markup=False)
     if len(result.left_out) > _MOST_SHOWN:
-        console.print(f"left out: {len(result.left_out) - _MOST_SHOWN} more shapes")
-    report_failures(result.failed, "files failed")
+        console.print(f"left out: {counted(len(result.left_out) - _MOST_SHOWN, 'more shape')}")
+    report_failures(result.failed, "file")
     raise typer.Exit(1 if result.failed else 0)

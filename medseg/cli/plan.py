@@ -10,6 +10,7 @@ import typer
 from medseg.cli import data_options as options
 from medseg.cli.display import console, progress_display, report_failures, show_note
 from medseg.cli.records import record_result
+from medseg.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -176,7 +177,7 @@ def command(
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
     for note in result.notes:
         show_note(note)
-    report_failures(result.failed, "cases left out")
+    report_failures(result.failed, "case", "left out")
     raise typer.Exit(1 if result.failed else 0)
 
 
@@ -190,9 +191,8 @@ def _tables(plan: Plan) -> list[Table]:
     data, labels = plan.data, plan.labels
     layout = LAYOUTS.get(data.layout, data.layout)
     spacing = "" if data.spacing_known else ", size of a pixel unknown"
-    understood = (
-        f"{data.cases} cases, {data.dimensions}D, layout: {layout}, channels: {', '.join(data.channels)}{spacing}"
-    )
+    cases, channels = counted(data.cases, "case"), ", ".join(data.channels)
+    understood = f"{cases}, {data.dimensions}D, layout: {layout}, channels: {channels}{spacing}"
     found = Table(title=escape(understood), title_justify="left")
     unit = "ml" if data.spacing_known else "pixels"
     for heading in ("structure", "value in files", "cases", f"mean volume ({unit})"):

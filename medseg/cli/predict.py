@@ -15,6 +15,7 @@ from medseg.cli.data_options import AllowGaps, ResampleTilt, Series
 from medseg.cli.display import console, duration, progress_display, report_failures, show_note
 from medseg.cli.records import emit, record_result
 from medseg.errors import MedsegError
+from medseg.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -220,7 +221,7 @@ def command(
     for note in result.notes:
         show_note(note)
     console.print(_summary(result, output, time.monotonic() - began), markup=False)
-    report_failures(result.failed, "cases failed")
+    report_failures(result.failed)
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
 
@@ -263,7 +264,7 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
 def _summary(result: PredictResult, output: Path, seconds: float) -> str:
     """What was done, how fast, and where it lies."""
     made = len(result.files) - len(result.kept)
-    text = f"{made} scan{'s' * (made != 1)} segmented in {duration(seconds)}"
+    text = f"{counted(made, 'scan')} segmented in {duration(seconds)}"
     if made > 1:
         text += f" ({seconds / made:.2g} s each, start included)"
     if result.kept:

@@ -11,6 +11,7 @@ from medseg.evaluation.comparison import Comparisons
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.statistics import Distribution
 from medseg.evaluation.summary import StructureSummary, Summary
+from medseg.wording import counted
 
 _MOST_NAMED = 12
 _COUNTED = ("lesion_f1", "panoptic_quality")
@@ -40,8 +41,8 @@ def table(summary: Summary) -> Table:
 
 def headline(summary: Summary) -> Table:
     """The overall figures with what each is a mean of, and how structures count that a case does not have."""
-    cases = f"{len(summary.cases)} case{'s' * (len(summary.cases) != 1)}"
-    structures = f"{len(summary.structures)} structure{'s' * (len(summary.structures) != 1)}"
+    cases = counted(len(summary.cases), "case")
+    structures = counted(len(summary.structures), "structure")
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(no_wrap=True)
     drawn.add_column(no_wrap=True, justify="right")

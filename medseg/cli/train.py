@@ -11,6 +11,7 @@ import typer
 
 from medseg.cli.display import console, duration, parse_duration, progress_display, report_failures, show_note
 from medseg.cli.records import no_records, record_result
+from medseg.wording import counted
 
 if TYPE_CHECKING:
     from medseg.commands.train_options import Extension
@@ -100,12 +101,13 @@ def command(
     record = result.record
     record_result(folder=result.folder, **scores(result.summary), steps=record["steps"], seconds=record["seconds"])
     console.print(
-        f"{record['steps']} steps in {duration(record['seconds'])}; {result.folder} holds the model", markup=False
+        f"{counted(record['steps'], 'step')} in {duration(record['seconds'])}; {result.folder} holds the model",
+        markup=False,
     )
     console.print(f"look at: {result.folder / 'report.html'}", markup=False)
     if record.get("repeat_with"):
         console.print(f"repeat exactly with: medseg train {record['repeat_with']}", markup=False)
-    report_failures(result.failed, "cases failed")
+    report_failures(result.failed)
     raise typer.Exit(1 if result.failed else 0)
 
 

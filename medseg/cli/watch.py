@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,10 +76,7 @@ def command(
     )
     states: Counter[str] = Counter()
     try:
-        with (
-            _ended_by_sigterm(),
-            closing(watch(source, output, shared["model"], shared["workspace"], options)) as events,
-        ):
+        with closing(watch(source, output, shared["model"], shared["workspace"], options)) as events:
             if not once:
                 console.print(f"Watching {source}; the answers go to {output}. Ctrl-C ends.", markup=False)
             for event in events:
@@ -107,24 +101,6 @@ def _signature() -> inspect.Signature:
 
 
 command.__signature__ = _signature()  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does while the block lasts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        if before is not None:  # else it was set outside of Python, which cannot put it back
-            signal.signal(signal.SIGTERM, before)
 
 
 def _tell(event: StudyEvent) -> None:

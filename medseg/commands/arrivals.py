@@ -26,6 +26,7 @@ from medseg.io.dicom.stacks import series_at
 from medseg.io.names import split_channel
 from medseg.io.scans import find_scans
 from medseg.io.studies import SeriesRules
+from medseg.wording import counted
 
 _UNFINISHED = re.compile(
     r".*\.(part|partial|tmp|temp|filepart|crdownload|download|!ut|swp|lock)"  # browsers, WinSCP, FileZilla ...
@@ -167,7 +168,7 @@ def _missing(arrival: Arrival, cases: Sequence[Case], gaps_allowed: bool) -> str
     listing = find_series(arrival.path)
     if listing.damaged:
         named = ", ".join(f"{one.what} ({one.why})" for one in listing.damaged[:3])
-        return f"{len(listing.damaged)} files are damaged or not there in full: {named}"
+        return f"{counted(len(listing.damaged), 'file')} damaged or not there in full: {named}"
     if gaps_allowed:
         return None
     return next((why for path in chosen if (why := _missing_slices(series_at(path), listing))), None)
@@ -181,7 +182,7 @@ def _missing_slices(series: Series, listing: Listing) -> str | None:
     for name in _COUNTS:
         told = str(series.attributes.get(name) or "")
         if told.isdigit() and int(told) > there:
-            return f"{series.title}: {there} images are there; its headers count {told} ({name})."
+            return f"{series.title}: {counted(there, 'image')} there; its headers count {told} ({name})."
     return None
 
 

@@ -14,7 +14,7 @@ from medseg.io.colours import TABLES, name_colours, parse_colour, read_colour_ta
 from medseg.io.dataset import DataSet
 from medseg.io.layouts import infer_labels
 from medseg.labels import Labels
-from medseg.plan_file import last_line
+from medseg.plan_problems import last_line
 from medseg.planning.fingerprint import Fingerprint
 from medseg.sections import Reading
 

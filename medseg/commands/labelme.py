@@ -92,7 +92,7 @@ def labelme(
     written = len(files) - len(failed)
     if not written:
         shown = "\n".join(f"{name}: {why}" for name, why in [*failed.items()][:_MOST_SHOWN])
-        raise DataError(f"None of the {len(files)} files in {folder} could be converted. The first:\n{shown}")
+        raise DataError(f"None of the files in {folder} could be converted ({len(files)}). The first:\n{shown}")
     structures = {name: value for name, value in values.items() if name not in (*BACKGROUND, *IGNORED)}
     ignored = {"ignore": IGNORE} if any(counts[name] for name in IGNORED) else {}
     write_json(output / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})

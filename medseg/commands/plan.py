@@ -17,7 +17,7 @@ from medseg.delivery.dicom.codes import read_codes
 from medseg.errors import DataError, MedsegError, PlanError
 from medseg.io.dataset import DataSet
 from medseg.labels import Labels
-from medseg.plan_file import load_plan, override, save_plan, validate_plan
+from medseg.plan_file import load_plan, save_plan, validate_plan
 from medseg.planning.annotation import check_annotated, present_and_annotated
 from medseg.planning.check import check_set, refuse_findings, warnings_in_short
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
@@ -29,6 +29,7 @@ from medseg.planning.survey import survey
 from medseg.progress import Callback, silent
 from medseg.schema import Plan
 from medseg.sections import Data, Request
+from medseg.wording import counted
 
 _LIKE_CT = -50.0
 """MR is not negative, fat in CT is around -100."""
@@ -152,8 +153,8 @@ def _check_units(fingerprint: Fingerprint) -> None:
     unknown = [case.id for case in fingerprint.cases if not case.spacing_known]
     if known and unknown:
         raise DataError(
-            f"{len(known)} cases say how large a voxel is ({known[0]}, ...), "
-            f"{len(unknown)} do not ({unknown[0]}, ...).",
+            f"How large a voxel is stands in {counted(len(known), 'case')} (such as {known[0]}) and not in "
+            f"{len(unknown)} (such as {unknown[0]}).",
             "Bring them to one format, or leave one kind out with --exclude.",
         )
 
@@ -267,9 +268,7 @@ def _overridden(made: Plan, options: PlanOptions) -> Plan:
     if options.codes:
         values["codes"] = {name: one.model_dump(mode="json") for name, one in read_codes(options.codes).items()}
         reasons["codes"] = "as asked for"
-    for text in options.overrides:
-        reasons[override(values, text)] = "as asked for"
-    return validate_plan(values, reasons, f"the plan {made.name!r}")
+    return validate_plan(values, reasons, f"the plan {made.name!r}", options.overrides, "as asked for")
 
 
 def _folds(cases: list[Case], fingerprint: Fingerprint, labels: Labels, kind: str) -> tuple[list[Fold], str]:

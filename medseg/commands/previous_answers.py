@@ -27,6 +27,7 @@ from medseg.plan_file import load_plan
 from medseg.preprocessing.cache import Sample, load_previous
 from medseg.preprocessing.restore import restore_onto
 from medseg.progress import Callback, Progress, track
+from medseg.wording import counted
 
 ANSWERS = "predicted_next_stage"
 """Folder in that of a fold, with the answers for each configuration that comes after it."""
@@ -109,7 +110,7 @@ def answer_samples(
     notes = []
     if seen:
         notes = [
-            f"{len(seen)} cases are kept apart by no fold of {before.name}, whose answers on them are better than on "
+            f"no fold of {before.name} keeps {counted(len(seen), 'case')} apart, where its answers are better than on "
             f"new scans: {_some(seen)}"
         ]
     return [answered[one.case.id] for one in samples if one.case.id in answered], failed, notes

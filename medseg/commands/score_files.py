@@ -28,6 +28,7 @@ from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.image import Image
 from medseg.io import read_image
 from medseg.labels import Labels
+from medseg.wording import counted
 
 if TYPE_CHECKING:
     from medseg.commands.evaluate import Evaluation
@@ -84,13 +85,13 @@ def score_sections(summary: Summary, labels: Labels, scans: Scans, more: Sequenc
 
 def lead(summary: Summary) -> str:
     """The sentence to take away."""
-    cases = f"{len(summary.cases)} case{'s' * (len(summary.cases) != 1)}"
+    cases = counted(len(summary.cases), "case")
     if summary.dice_mean is None:
         return f"{cases} scored; no structure has a Dice."
     overall = summary.overall["dice"]
     bounds = "" if overall.low is None else f" (95 % interval {figure(overall.low)} to {figure(overall.high)})"
     failed = f"; {len(summary.failed)} failed" if summary.failed else ""
-    structures = f"{len(summary.structures)} structure{'s' * (len(summary.structures) != 1)}"
+    structures = counted(len(summary.structures), "structure")
     return f"Mean Dice {figure(summary.dice_mean)}{bounds} over {cases} and {structures}{failed}."
 
 

@@ -32,6 +32,7 @@ from medseg.training.checkpoint import remove_half_written
 from medseg.training.fit import fit
 from medseg.training.ranks import Ranks, joined
 from medseg.training.setup import Redirection, Setup
+from medseg.wording import counted
 
 __all__ = ["Extension", "TrainOptions", "TrainResult", "train"]
 
@@ -142,7 +143,7 @@ def _train_locked(
 
 
 def _nothing_left(run: Run) -> TrainResult:
-    what = f"nothing is left to do: the run of {run.record['steps']} steps is finished; --extend 2x trains it further"
+    what = f"nothing is left to do: the run of {counted(run.record['steps'], 'step')} is finished; --extend 2x trains it further"
     return TrainResult(run.folder, run.record, None, [*run.notes, what], {}, trained=False)
 
 

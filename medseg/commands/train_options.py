@@ -7,6 +7,9 @@ from pathlib import Path
 
 from medseg.errors import PlanError
 
+_MANY_STEPS = 10**9
+"""More than any run has: what extends not even such a run extends none."""
+
 
 @dataclass(frozen=True)
 class Extension:
@@ -26,6 +29,10 @@ class Extension:
         if self.factor is not None:
             return f"{self.factor:g}x"
         return str(self.steps) if self.steps is not None else f"{self.seconds:g}s"
+
+    def more(self, steps: int) -> int:
+        """How many steps follow those of a run of so many; 0 where time says it."""
+        return self.steps or round(steps * ((self.factor or 1) - 1))
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,14 @@ class TrainOptions:
         return self.resume or self.extend is not None
 
 
+def nothing_to_train(what: str) -> PlanError:
+    """The error that an extension is none."""
+    return PlanError(
+        f"{what} leaves nothing to train.",
+        "Say 2x for twice as many steps in all, 5000 for so many more, or 20m for the time to spend.",
+    )
+
+
 def check_options(options: TrainOptions) -> None:
     """Refuse requests that contradict each other.
 
@@ -85,5 +100,8 @@ def check_options(options: TrainOptions) -> None:
             f"{' and '.join(started)} {'is' if len(started) == 1 else 'are'} for a run that begins; this one goes on.",
             "Leave --resume and --extend out to begin a run.",
         )
+    extend = options.extend
+    if extend is not None and not (extend.seconds or 0) > 0 and extend.more(_MANY_STEPS) < 1:
+        raise nothing_to_train(f"--extend {extend}")
     if len(given) > 1:
         raise PlanError(f"{' and '.join(given)} were given; each says when the run ends.", "Give one of them.")

@@ -30,6 +30,7 @@ from medseg.training.ranks import ALONE, Ranks
 from medseg.training.resident import place as place_samples
 from medseg.training.schedule import legs_from
 from medseg.training.setup import Setup
+from medseg.wording import counted
 
 SPLIT = "split.json"
 """Ids of a run's training and validation cases, so that it goes on with them whatever becomes of the folds."""
@@ -158,7 +159,8 @@ def _fold_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], li
     training, validation = ([by_id[one] for one in chosen[side]] for side in ("train", "val"))
     unused = len(by_id) - len(training) - len(validation)
     if unused:
-        notes.append(f"{unused} cases of the table are in no part of this fold; `medseg plan --force` makes folds anew")
+        what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
+        notes.append(f"{what}; `medseg plan --force` makes folds anew")
     return training, validation, [*notes, *patient_leaks([chosen], labelled)]
 
 
@@ -180,7 +182,7 @@ def _as_begun(path: Path, by_id: dict[str, Case]) -> tuple[list[Case], list[Case
     gone = [one for side in ("train", "val") for one in split[side] if one not in by_id]
     if gone:
         raise DataError(
-            f"{len(gone)} cases that the run began with are no longer in the data set: {_some(gone)}.",
+            f"Cases that the run began with are no longer in the data set ({len(gone)}): {_some(gone)}.",
             "Put them back to go on, or delete the run's folder to train anew.",
         )
     training, validation = ([by_id[one] for one in split[side]] for side in ("train", "val"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.commands.plan_changes import Change, check_changes, differences, differs_note
-from medseg.commands.train_options import TrainOptions, check_options
+from medseg.commands.train_options import TrainOptions, check_options, nothing_to_train
 from medseg.commands.workspace import Workspace
 from medseg.delivery.manifest import NAME as MANIFEST
 from medseg.errors import ModelError, PlanError
@@ -19,6 +19,7 @@ from medseg.planning.nnunet_recipe import load_plan_to_train
 from medseg.schema import Plan
 from medseg.training.checkpoint import CHECKPOINT, load_checkpoint
 from medseg.training.log import LOG, read_log
+from medseg.wording import counted
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ def open_run(choice: str | Path | None, place: Workspace, options: TrainOptions)
         raise ModelError(
             f"The run in {run.folder} is not finished: --extend trains a finished one further.", "Go on with --resume."
         )
+    steps = int(run.record.get("steps", 0))
+    if options.extend is not None and options.extend.seconds is None and options.extend.more(steps) < 1:
+        raise nothing_to_train(f"--extend {options.extend} of a run of {counted(steps, 'step')}")
     if options.extend is None and run.finished and run.changes:
         raise PlanError(
             f"The run in {run.folder} is finished: --set has nothing left to change.",

@@ -13,7 +13,6 @@ from medseg import __version__
 from medseg.commands.budget import fit_to_budget, keep_to_budget, validation_seconds
 from medseg.commands.train_options import Extension, TrainOptions
 from medseg.commands.training_job import Job
-from medseg.errors import PlanError
 from medseg.files import content_hash
 from medseg.models.run import NetworkFactory
 from medseg.training.schedule import extended
@@ -76,13 +75,8 @@ def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict
         setup, more = replace(setup, plan=fitted.plan, pace=pace), fitted.steps
         record["budget_seconds"] = round(run.seconds + extension.seconds, 1)
     else:
-        more = extension.steps or round(setup.steps * ((extension.factor or 1) - 1))
+        more = extension.more(setup.steps)
         record["budget_seconds"] = None
-    if more < 1:
-        raise PlanError(
-            f"--extend {extension} of a run of {setup.steps} steps leaves nothing to train.",
-            "Say 2x for twice as many steps in all, 5000 for so many more, or 20m for the time to spend.",
-        )
     legs = extended(setup.course, more)
     longer = replace(setup, steps=setup.steps + more, legs=legs, ended_early=False)
     one = {"from_step": setup.steps, "to_step": longer.steps, "asked": str(extension)}

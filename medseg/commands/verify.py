@@ -14,6 +14,7 @@ from medseg.files import content_hash
 from medseg.io.dicom.reference import Reference, parse_reference
 from medseg.parallel import map_cases
 from medseg.progress import Callback, silent, track
+from medseg.wording import counted
 
 State = Literal["same", "changed", "missing", "new", "unreadable"]
 Role = Literal["output", "input", "model"]
@@ -140,7 +141,7 @@ def _elsewhere(files: Sequence[Verified]) -> dict[str, str]:
     read = {verb: [one for one in files if one.role == "input" and one.command == verb] for verb in _verbs(files)}
     there = {verb for verb, ones in read.items() if any(one.state == "same" for one in ones)}
     return {
-        verb: f"none of the {len(ones)} files that {verb} read lies in the source; they were not compared"
+        verb: f"of {counted(len(ones), 'file')} that {verb} read none lies in the source; not compared"
         for verb, ones in read.items()
         if there and ones and verb not in there
     }

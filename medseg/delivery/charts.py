@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, isfinite, log10
 
+from medseg.wording import counted
+
 _WIDTH, _HEIGHT = 560, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 160, 14, 46
 _ROW, _LABEL, _FIGURES = 34, 140, 170
@@ -92,7 +94,7 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
             parts.append(f'<path class="mean" d="M{at:.1f} {middle - 6}l5 6l-5 6l-5 -6z"/>')
             parts.append(_text("row", _WIDTH - _FIGURES + 10, middle + 4, _interval(spread), "start"))
     description = "; ".join(
-        f"{name}: {len(spread.values)} cases, mean {_interval(spread)}"
+        f"{name}: {counted(len(spread.values), 'case')}, mean {_interval(spread)}"
         for name, spread in rows.items()
         if spread.values
     )

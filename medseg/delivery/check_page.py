@@ -8,6 +8,7 @@ from itertools import groupby
 
 from medseg.delivery.page import Block, Facts, Notes, Page, Picture, Section, Table
 from medseg.planning.findings import KINDS, Finding
+from medseg.wording import counted
 
 _MOST_ROWS = 500
 
@@ -62,10 +63,10 @@ _FOOTER = "Errors leave a case out of a plan, warnings keep it. The same in a fo
 
 def _lead(findings: Sequence[Finding], facts: CheckFacts) -> str:
     if not findings:
-        return f"Nothing wrong was found in {facts.cases} cases."
+        return f"Nothing wrong was found in {counted(facts.cases, 'case')}."
     if not facts.left_out:
         return "Every case can be used; look at what is unlike the rest before you train on it."
-    return f"{len(facts.left_out)} of {facts.cases} cases are left out; mend them and check again."
+    return f"{len(facts.left_out)} of {counted(facts.cases, 'case')} left out: mend what is wrong and check again."
 
 
 def _blocks(findings: list[Finding], pictures: Mapping[str, tuple[bytes, str]], drawn: set[str]) -> list[Block]:

@@ -13,6 +13,7 @@ from medseg.evaluation.statistics import METHOD, Distribution
 from medseg.evaluation.summary import CaseScore, StructureSummary, Summary
 from medseg.evaluation.tables import value_names
 from medseg.labels import Labels
+from medseg.wording import counted
 
 _SHOWN = ("dice", "iou", "hd95", "nsd", "lesion_f1", "panoptic_quality", "volume_error")
 _PLOTTED = ("dice", "hd95", "nsd", "lesion_f1", "panoptic_quality")
@@ -59,7 +60,7 @@ def confusion_section(summary: Summary, labels: Labels) -> Section:
     rows = [[names[i], *[f"{share:.3f}" for share in row]] for i, row in zip(kept, shares, strict=True)]
     caption = (
         "Share of the reference's voxels (row) that were predicted as each value (column), over the "
-        f"{summary.miou_cases} cases annotated in full"
+        f"{counted(summary.miou_cases, 'case')} annotated in full"
     )
     table = Table(caption, ["reference", *[names[i] for i in kept]], rows, shade=shares)
     return Section("confusion", "Confusion between structures", [table] if len(kept) > 1 else [])

@@ -13,6 +13,7 @@ from medseg.io.dicom.find import find_series
 from medseg.io.dicom.paths import holds_dicom
 from medseg.io.names import channel_numbers
 from medseg.io.studies import WHY, SeriesRules, channels_of
+from medseg.wording import counted
 
 NAME = "cases.csv"
 _RESERVED = ("id", "patient", "channels", "label", "annotated", "weight")
@@ -83,7 +84,9 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
                 attributes={**case.attributes, **said.attributes},
             )
         cases.append(case)
-    return replace(data, cases=cases, problems=[*data.problems, f"{path.name} says more of {len(rows)} cases"])
+    return replace(
+        data, cases=cases, problems=[*data.problems, f"{path.name} says more of {counted(len(rows), 'case')}"]
+    )
 
 
 def _names_files(rows: list[Row], name: str, places: tuple[Path, Path]) -> bool:

@@ -16,6 +16,7 @@ from medseg.io import FORMATS, is_image, split_suffix
 from medseg.io.dataset import DataSet, Layout, pair_up, sentences
 from medseg.io.names import channel_files, group_by_case, images_by_stem
 from medseg.labels import Labels
+from medseg.wording import counted
 
 NAME = "dataset.json"
 
@@ -171,7 +172,7 @@ def _explicit(
             what = "is no image" if absent[0].exists() else "does not exist"
             problems[id] = f"{NAME} lists {absent[0]}, which {what}"
         elif len(images) not in (1, channels):
-            problems[id] = f"{NAME} lists {len(images)} files; expected {channels} channels"
+            problems[id] = f"{NAME} lists {counted(len(images), 'file')}; expected {counted(channels, 'channel')}"
         elif id in cases:
             problems[f"{id} (again)"] = f"{NAME} lists it twice; the first one counts"
         else:

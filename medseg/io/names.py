@@ -11,6 +11,7 @@ from medseg.errors import DataError
 from medseg.io import AS_STORED, is_image, read_stack, split_suffix
 from medseg.io.load import first_look
 from medseg.sections import Reading
+from medseg.wording import counted
 
 Group = dict[int | None, Path]
 """The files of a case by channel number; None for a file without one."""
@@ -85,9 +86,11 @@ def channel_files(groups: Mapping[str, Group], channels: int) -> tuple[dict[str,
         elif None in group:
             problems[case] = f"{' and '.join(path.name for path in group.values())} claim to be one case; keep one"
         elif missing:
-            problems[case] = f"there is no {' and no '.join(missing)}; every case needs {len(expected)} channels"
+            problems[case] = (
+                f"there is no {' and no '.join(missing)}; every case needs {counted(len(expected), 'channel')}"
+            )
         elif extra:
-            problems[case] = f"{' and '.join(extra)} is beyond the {len(expected)} channels that were expected"
+            problems[case] = f"{' and '.join(extra)} is beyond what was expected: {counted(len(expected), 'channel')}"
         else:
             complete[case] = tuple(group[number] for number in expected)
     return complete, problems

@@ -21,6 +21,7 @@ from medseg.io.scan_folders import Files, scans_by_role, scans_in_folders
 from medseg.io.studies import SeriesRules, case_of_study, studies_in
 from medseg.io.voc import IMAGES as VOC_IMAGES
 from medseg.io.words import names_labels, splits
+from medseg.wording import counted
 
 TEST_IMAGES = "imagesTs"
 _MOST_TOLD = 10
@@ -111,7 +112,7 @@ def _with_studies(
         need_pydicom()
         told = "\n".join(f"  {id}: {why.splitlines()[0]}" for id, why in [*problems.items()][:_MOST_TOLD])
         raise DataError(
-            f"None of the {len(problems)} studies in {source} can be used.\n{told}",
+            f"None of the studies in {source} can be used ({len(problems)}).\n{told}",
             "`medseg series FOLDER` shows what a study holds; --series chooses, --resample-tilt and --allow-gaps read "
             "series with a tilt or with gaps.",
         )
@@ -209,7 +210,8 @@ def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
 def _by_pattern(folder: Path, patterns: Sequence[str], channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
     if len(patterns) not in (1, len(channels)):
         raise DataError(
-            f"There are {len(patterns)} patterns ({', '.join(patterns)}); the model takes {len(channels)} channels.",
+            f"{counted(len(patterns), 'pattern')} given ({', '.join(patterns)}); the model takes "
+            f"{counted(len(channels), 'channel')}.",
             f"Give one for each of {', '.join(channels)} in this order, or a single one for files that hold them all.",
         )
     return match_patterns(folder, patterns)

@@ -22,6 +22,7 @@ from medseg.io.dicom.pick import pick
 from medseg.io.dicom.reference import reference_to
 from medseg.io.dicom.series import Listing
 from medseg.io.formats import FORMATS, split_suffix
+from medseg.wording import counted
 
 WHY = "series"
 """The attribute of a case that says why its series were chosen."""
@@ -97,7 +98,7 @@ def channels_of(
     """
     if how.rules and len(how.rules) != len(channels):
         raise DataError(
-            f"There are {len(how.rules)} rules for series; the model takes {len(channels)} channels "
+            f"{counted(len(how.rules), 'rule')} for series given; the model takes {counted(len(channels), 'channel')} "
             f"({', '.join(channels)}).",
             f"Give each channel its rule: --series '{channels[0]}:SeriesDescription~{channels[0]}', repeated.",
         )

@@ -11,6 +11,7 @@ from medseg.io.class_names import BACKGROUND, number_names, read_lines
 from medseg.io.dataset import DataSet, sentences
 from medseg.io.names import images_by_stem
 from medseg.labels import Labels
+from medseg.wording import counted
 
 IMAGES = "JPEGImages"
 LABELS = ("SegmentationClass", "SegmentationClassPNG")
@@ -47,9 +48,9 @@ def read_voc(folder: Path) -> DataSet | None:
     notes = sentences(problems)
     alone = len(images.keys() - labels.keys())
     if alone:
-        notes.append(f"{alone} of {len(images)} images have no mask in {labels_folder} and are left out")
+        notes.append(f"{counted(alone, 'image')} of {len(images)} without a mask in {labels_folder}, left out")
     if len(listed) < len(labels):
-        notes.append(f"{len(labels) - len(listed)} masks stand in no list of {_SETS} and are left out")
+        notes.append(f"{counted(len(labels) - len(listed), 'mask')} in no list of {_SETS}, left out")
     structures, said = _structures(folder)
     return DataSet(folder, "voc", ("image",), structures, cases, notes + said, IGNORE, ignore_assumed=True)
 

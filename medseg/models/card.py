@@ -11,6 +11,7 @@ from typing import Any
 
 from medseg.models.model import Model
 from medseg.schema import Configuration
+from medseg.wording import counted
 
 UNSAID = "Not stated."
 _LIMITS = (
@@ -91,12 +92,12 @@ def _abilities(model: Model) -> list[str]:
 def _training_data(model: Model, about: About) -> list[str]:
     data = model.plan.data
     lines = [about.training_data, ""] if about.training_data else []
-    what = f"{data.cases} cases, {data.dimensions}D" if data.cases else f"{data.dimensions}D scans"
+    what = f"{counted(data.cases, 'case')}, {data.dimensions}D" if data.cases else f"{data.dimensions}D scans"
     lines.append(f"- {what}; channels: {', '.join(data.channels)}")
     for name, cases in data.structure_cases.items():
         volume = data.structure_volume.get(name)
         unit = "ml" if data.spacing_known else "pixels"
-        lines.append(f"- {name}: in {cases} cases" + (f", {volume:.4g} {unit} on average" if volume else ""))
+        lines.append(f"- {name}: in {counted(cases, 'case')}" + (f", {volume:.4g} {unit} on average" if volume else ""))
     return lines
 
 

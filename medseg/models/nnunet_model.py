@@ -25,7 +25,7 @@ from medseg.models.nnunet_folder import (
     stage_folder,
 )
 from medseg.models.nnunet_weights import weights_from_nnunet
-from medseg.plan_file import override, validate_plan
+from medseg.plan_file import validate_plan
 from medseg.schema import Plan
 
 _OWN_TRAINERS = re.compile(
@@ -124,8 +124,6 @@ def _plan(
     values = plan.model_dump()
     values["configurations"][name]["mirror_axes"] = list(first.mirror_axes)
     values["nnunet"]["trainer"] = first.trainer
-    for text in overrides:
-        override(values, text)
     notes = []
     if any(other.mirror_axes != first.mirror_axes for other in others):
         notes.append(f"the folds allow different mirrored axes; {list(first.mirror_axes)} are used, those of the first")
@@ -134,4 +132,4 @@ def _plan(
             notes.append(
                 f"trained by {trainer}, which is not nnU-Net's own; the network is taken to be as plans.json says"
             )
-    return validate_plan(values, plan.reasons, "the nnU-Net plan"), notes
+    return validate_plan(values, plan.reasons, "the nnU-Net plan", overrides), notes

@@ -36,7 +36,7 @@ def check_annotated(cases: Sequence[Case], labels: Labels) -> None:
     if nowhere and cases:
         more = f" and {len(nowhere) - _MOST_SHOWN} more" * (len(nowhere) > _MOST_SHOWN)
         raise DataError(
-            f"{', '.join(nowhere[:_MOST_SHOWN])}{more} was annotated in none of the {len(cases)} cases to train on.",
+            f"{', '.join(nowhere[:_MOST_SHOWN])}{more} was annotated in none of the cases to train on ({len(cases)}).",
             "Name it in the column `annotated` of the table of cases where it was, or leave it out of the structures.",
         )
 

@@ -21,6 +21,7 @@ from medseg.planning.layout_findings import layout_findings
 from medseg.planning.leaks import check_leaks
 from medseg.planning.survey import Survey
 from medseg.planning.twins import check_twins
+from medseg.wording import counted
 
 _MOST_SHOWN = 3
 
@@ -69,7 +70,7 @@ def warnings_in_short(findings: Sequence[Finding], folder: Path) -> list[str]:
         return []
     kinds = "; ".join(f"{KINDS[kind]} ({count})" for kind, count in counts.items())
     keep = "which keep their cases" if counts.total() > 1 else "which keeps its case"
-    return [f"{_count(counts.total(), 'warning')}, {keep}: {kinds}. `medseg check {folder}` shows more"]
+    return [f"{counted(counts.total(), 'warning')}, {keep}: {kinds}. `medseg check {folder}` shows more"]
 
 
 def refuse_findings(findings: Sequence[Finding], folder: Path) -> None:
@@ -83,11 +84,7 @@ def refuse_findings(findings: Sequence[Finding], folder: Path) -> None:
     shown = "\n".join(one.message for one in findings[:_MOST_SHOWN])
     errors = sum(one.severity == "error" for one in findings)
     raise DataError(
-        f"The check of {folder} found {_count(errors, 'error')} and {_count(len(findings) - errors, 'warning')}, and "
+        f"The check of {folder} found {counted(errors, 'error')} and {counted(len(findings) - errors, 'warning')}, and "
         f"--strict allows none. The first:\n{shown}",
         f"`medseg check {folder}` shows all of them with what to do; without --strict, cases with errors are left out.",
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

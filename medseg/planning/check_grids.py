@@ -15,6 +15,7 @@ from medseg.case import Case
 from medseg.planning.findings import Finding, file_named
 from medseg.planning.outliers import stand_alone, tolerance, usual
 from medseg.planning.survey import CaseFacts
+from medseg.wording import counted
 
 _FEW = 0.2
 _FEWEST_ALIKE = 3
@@ -52,7 +53,7 @@ def odd_units(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Fin
         Finding(
             "units",
             one.id,
-            f"{cases[one.id].channels[0]} {what} how large a voxel is, unlike {len(many)} other cases.",
+            f"{cases[one.id].channels[0]} {what} how large a voxel is, unlike {counted(len(many), 'other case')}.",
             remedy,
             cases[one.id].channels[0],
         )
@@ -120,7 +121,7 @@ def _odd_headers(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[
         kind = "two affines" if "qform and a sform" in said or "qform that is broken" in said else "odd header"
         of_cases = {id for id, _, _ in group}
         many = len(of_cases) > max(_FEWEST_ALIKE, _FEW * len(facts))
-        others = f" So do those of {len(of_cases) - 1} other cases." if many else ""
+        others = f" So do those of {counted(len(of_cases) - 1, 'other case')}." if many else ""
         for id, path, note in group[:1] if many else group:
             found.append(Finding(kind, "" if many else id, f"{note}.{others}", _HEADER_REMEDIES[kind], path))
     return found

@@ -81,12 +81,12 @@ def fingerprint_of(found: Survey, data: DataSet, orientation: Literal["canonical
     if not found.cases:
         problems = errors_by_case(found.errors)
         shown = "\n".join(f"{id}: {why}" for id, why in list(problems.items())[:_MOST_SHOWN])
-        raise DataError(f"None of the {len(problems)} cases in {data.folder} can be used. The first:\n{shown}")
+        raise DataError(f"None of the cases in {data.folder} can be used ({len(problems)}). The first:\n{shown}")
     samples = [sample for sample in found.samples if sample]
     if not samples:
         values = ", ".join(map(str, sorted({value for facts in found.cases for value in facts.voxels})))
         raise DataError(
-            f"None of the {len(found.cases)} label files in {data.folder} marks anything: they hold only what stands "
+            f"None of the label files in {data.folder} ({len(found.cases)}) marks anything: they hold only what stands "
             f"for background or is ignored ({values}).",
             "Check that they are masks, and the right ones; if one of these values is a structure: --map 255=1.",
         )

@@ -9,7 +9,8 @@ from typing import Any
 from medseg import __version__
 from medseg.errors import PlanError
 from medseg.labels import Labels
-from medseg.plan_file import last_line, validate_plan
+from medseg.plan_file import validate_plan
+from medseg.plan_problems import last_line
 from medseg.planning.recipe import (
     CPU_MEMORY_GB,
     CPU_MOST_PATCHES,

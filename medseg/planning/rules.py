@@ -16,6 +16,7 @@ import numpy as np
 from medseg.planning.lowres import LOWRES_BELOW, LOWRES_MIN_GAIN, Grid, lowres_grid
 from medseg.planning.memory import Budget, batch_size, budget_for, fit_patch, millions, times
 from medseg.planning.topology import build_topology, initial_patch
+from medseg.wording import counted
 
 AXES = "zyx"
 ANISOTROPY = 3  # an axis this many times coarser and this many times shorter than the others is treated apart
@@ -139,7 +140,7 @@ def target_spacing(facts: DatasetFacts) -> tuple[tuple[float, ...], str]:
     spacings = np.asarray(facts.spacings_mm, dtype=float)
     target = np.percentile(spacings, 50, axis=0).tolist()
     sizes = np.percentile(np.asarray(facts.shapes_voxels), 50, axis=0).tolist()
-    reason = f"median spacing of {len(spacings)} case{'s' * (len(spacings) > 1)}"
+    reason = f"median spacing of {counted(len(spacings), 'case')}"
     worst = int(np.argmax(target))
     finer, shorter = (max(target[:worst] + target[worst + 1 :]), min(sizes[:worst] + sizes[worst + 1 :]))
     coarse = target[worst] > ANISOTROPY * finer and sizes[worst] * ANISOTROPY < shorter
@@ -225,7 +226,7 @@ def _configure(
         "patch_voxels": f"largest patch of the median shape ({times(shape)}) whose estimated "
         f"{millions(size.elements)} feature-map values fit {budget.memory_gb:g} GB; first {times(largest)}",
         "batch_size": batch_reason,
-        "median_shape_voxels": f"of {len(facts.shapes_voxels)} images resampled to {times(spacing)} mm",
+        "median_shape_voxels": f"of {counted(len(facts.shapes_voxels), 'image')} resampled to {times(spacing)} mm",
         "normalization": schemes_reason,
         "batch_dice": dice_reason,
         "network": f"the planner's, for {budget.n_outputs} outputs",

@@ -15,6 +15,7 @@ from medseg.case import Case
 from medseg.errors import DataError
 from medseg.files import write_json
 from medseg.planning.annotation import present_and_annotated
+from medseg.wording import counted
 
 FOLDS = 5
 _NNUNET_SEED = 12345
@@ -52,13 +53,13 @@ def make_splits(
     n_patients = len(set(patients))
     folds = min(n_folds, n_patients)
     if folds < 2:
-        return [], f"no folds: {len(cases)} case{'s' * (len(cases) != 1)} of {n_patients} patient cannot be divided"
+        return [], f"no folds: {counted(len(cases), 'case')} of {n_patients} patient cannot be divided"
     rarest = _rarest(cases, present_and_annotated(structures, cases), folds)
     strata = _strata(cases, rarest, folds)
     with catch_warnings():  # strata smaller than the number of folds are expected
         simplefilter("ignore", UserWarning)
         parts = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(ids, strata, patients))
-    why = f"{folds} folds of {len(cases)} cases, {n_patients} patients, divided by patient"
+    why = f"{folds} folds of {counted(len(cases), 'case')}, {counted(n_patients, 'patient')}, divided by patient"
     if folds < n_folds:
         why += f"; not {n_folds}, as there are only {n_patients} patients"
     kinds = sorted(set(rarest) - {_NOTHING})

@@ -18,6 +18,7 @@ from medseg.preprocessing.normalize import scaling
 from medseg.preprocessing.resample import resample_label, resampled_shape, separate_axis
 from medseg.schema import Configuration, Normalization, Plan
 from medseg.sections import Intensity
+from medseg.wording import counted
 
 OUTSIDE = -2
 """Label index of background voxels outside the nonzero mask, in channels normalized within it."""
@@ -116,7 +117,7 @@ def prepare(
 def _check_fits(image: Image, plan: Plan) -> None:
     if image.array.shape[0] != len(plan.data.channels):
         raise DataError(
-            f"The image has {image.array.shape[0]} channels; the plan has {len(plan.data.channels)}: "
+            f"The image has {counted(image.array.shape[0], 'channel')}; the plan has {len(plan.data.channels)}: "
             f"{', '.join(plan.data.channels)}."
         )
     if image.spacing_known != plan.data.spacing_known:

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from medseg.errors import MedsegError, PlanError
+from medseg.wording import counted
 
 T = TypeVar("T")
 
@@ -58,7 +59,8 @@ class Ranks:
         """
         if batch_size < self.size:
             raise PlanError(
-                f"The batch has {batch_size} samples and there are {self.size} processes, each of which needs one.",
+                f"The batch has {counted(batch_size, 'sample')} and there are {self.size} processes, "
+                "each of which needs one.",
                 f"Start torchrun with --nproc-per-node {batch_size} or less, or raise the configuration's batch_size.",
             )
         start, stop = (batch_size * number // self.size for number in (self.rank, self.rank + 1))
@@ -167,7 +169,8 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
             if told is None:
                 raise
             raise told from None
-        time.sleep(_SILENCE_SECONDS)  # torchrun ends all when one has ended: the first is still to say what went wrong
+        with suppress(KeyboardInterrupt):  # which torchrun sends on when it ends the others
+            time.sleep(_SILENCE_SECONDS)  # it ends all when one has ended: the first is still to say what went wrong
         raise SystemExit(2) from None
     finally:
         if dist.is_initialized():

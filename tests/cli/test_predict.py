@@ -55,9 +55,12 @@ def test_a_killed_and_repeated_run_gives_the_same_files(tmp_path: Path, scans: P
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
-def test_an_interrupted_run_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, scans: Path, small_model: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_cleanly_and_says_how_to_go_on(
+    tmp_path: Path, scans: Path, small_model: Path, number: int
+) -> None:
     out, options = tmp_path / "out", ("--model", small_model, "--mirror", "--device", "cpu,cpu")
-    code, messages = stop_midway(signal.SIGINT, scans, out, *options, out=out)
+    code, messages = stop_midway(number, scans, out, *options, out=out)
     assert code == 2
     text = " ".join(messages.split())
     assert "Stopped" in text
@@ -76,7 +79,7 @@ def test_exit_codes_and_names_of_what_failed(tmp_path: Path, write_scans: WriteS
     assert some.returncode == 1
     text = " ".join(some.stdout.split())
     assert "2 scans segmented" in text
-    assert "1 cases failed: broken:" in text
+    assert "1 case failed: broken:" in text
     none = medseg(scans / "broken.nii.gz", tmp_path / "none", "-m", small_model)
     assert none.returncode == 2
     assert "Traceback" not in none.stderr + some.stderr

@@ -80,7 +80,7 @@ def make_app(code: int) -> typer.Typer:
         console.print("a table")
         print("a library's own print")  # noqa: T201
         show_note("an odd thing")
-        report_failures({"b": "no good"}, "cases failed")
+        report_failures({"b": "no good"})
         emit("case", case=name, state="done", volume=float("nan"), file=Path("out/a.nii.gz"), pair=(1, None))
         record_result(cases=2)
         raise typer.Exit(code)
@@ -100,7 +100,7 @@ def test_what_a_verb_says_becomes_records(code: int) -> None:
         {"kind": "case", "case": "Ödem", "state": "done", "volume": None, "file": "out/a.nii.gz", "pair": [1, None]},
         {"kind": "result", "verb": "speak", "exit_code": code, "cases": 2},
     ]
-    for text in ("a table", "a library's own print", "note: an odd thing", "1 cases failed", "b: no good"):
+    for text in ("a table", "a library's own print", "note: an odd thing", "1 case failed", "b: no good"):
         assert text in done.stderr
     plain = CliRunner().invoke(make_app(code), ["Ödem"])
     assert "a table" in plain.stdout

@@ -82,7 +82,7 @@ def test_partly_labelled_cases_are_planned_trained_and_scored(workspace):
 
 @pytest.mark.real
 def test_a_structure_that_nobody_annotated_is_named(workspace):
-    with pytest.raises(medseg.DataError, match="Posterior was annotated in none of the 5 cases"):
+    with pytest.raises(medseg.DataError, match="Posterior was annotated in none of the cases"):
         annotate(workspace, **dict.fromkeys(CASES, "Anterior"))
     with pytest.raises(medseg.DataError, match="hippocampus_003 says that Tail was annotated"):
         annotate(workspace, hippocampus_003="Tail")
@@ -90,7 +90,7 @@ def test_a_structure_that_nobody_annotated_is_named(workspace):
     fold = next(
         number for number, one in enumerate(json.loads(planned.splits_path.read_text())) if one["val"][0] == CASES[4]
     )
-    with pytest.raises(medseg.DataError, match="Posterior was annotated in none of the 4 cases to train on"):
+    with pytest.raises(medseg.DataError, match="Posterior was annotated in none of the cases to train on"):
         medseg.train(None, workspace, medseg.TrainOptions(fold=str(fold), steps=2, device="cpu"))
 
 

@@ -125,7 +125,7 @@ def test_scores_have_an_entry_of_their_own_and_are_verified_with_the_answers(pla
     assert set(json.loads((place / "out" / "manifest.json").read_text())["commands"]) == {"predict", "evaluate"}
     found = verify(place / "out", [references])
     assert found.changes == []
-    assert found.notes == ["none of the 4 files that predict read lies in the source; they were not compared"]
+    assert found.notes == ["of 4 files that predict read none lies in the source; not compared"]
     (references / "scan1.nii.gz").write_bytes(b"other")
     (place / "out" / "metrics.csv").unlink()
     changes = verify(place / "out", [references, place / "scans"]).changes

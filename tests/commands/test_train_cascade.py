@@ -204,7 +204,7 @@ def test_cases_that_no_fold_keeps_apart_are_told(place: Path) -> None:
     made, failed, notes = answer(place, seen)
     assert [*made] == ["a", "b", "c", "d"]
     assert not failed
-    assert notes[0].startswith(f"2 cases are kept apart by no fold of {LOW}")
+    assert notes[0].startswith(f"no fold of {LOW} keeps 2 cases apart")
 
 
 def test_scores_of_cases_that_the_stage_before_has_seen_are_told(place: Path) -> None:

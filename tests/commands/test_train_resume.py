@@ -267,6 +267,10 @@ def test_requests_that_contradict_each_other_or_the_run_are_named(place: Path) -
         ({"resume": True, "steps": 3}, "--resume and --steps were given"),
         ({"resume": True, "extend": Extension(factor=2)}, "--resume and --extend were given"),
         ({"budget_seconds": 9.0, "steps": 3}, "--steps and --budget were given"),
+        ({"extend": Extension(factor=1)}, "--extend 1x leaves nothing to train"),
+        ({"extend": Extension(factor=0.5)}, "--extend 0.5x leaves nothing to train"),
+        ({"extend": Extension(steps=0)}, "--extend 0 leaves nothing to train"),
+        ({"extend": Extension(seconds=0.0)}, "--extend 0s leaves nothing to train"),
     ):
         with pytest.raises(PlanError, match=words):
             go(place, **options)
@@ -280,8 +284,10 @@ def test_requests_that_contradict_each_other_or_the_run_are_named(place: Path) -
     go(place, resume=True)
     with pytest.raises(ModelError, match="holds a trained model already"):
         go(place, steps=20)
-    with pytest.raises(PlanError, match="--extend 1x of a run of 20 steps leaves nothing to train"):
-        go(place, extend=Extension(factor=1))
+    stages: list[str] = []
+    with pytest.raises(PlanError, match=r"--extend 1\.02x of a run of 20 steps leaves nothing to train"):
+        go(place, lambda event: stages.append(event.stage), extend=Extension(factor=1.02))
+    assert stages == []  # nothing was preprocessed
 
 
 def test_a_changed_plan_is_told_and_the_runs_own_counts(place: Path) -> None:

@@ -196,7 +196,7 @@ def half_slice(folder: Path) -> None:
     ("half", "why"),
     [
         (cut_zip, "does not open"),
-        (rest_to_come, "7 images are there; its headers count 8"),
+        (rest_to_come, "7 images there; its headers count 8"),
         (part_file, "IM0007.dcm.filepart"),
         (rsyncs_file, ".IM0008.dcm.aX31bZ"),
         (half_slice, "damaged"),

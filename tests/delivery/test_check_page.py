@@ -28,7 +28,7 @@ def test_each_kind_has_a_section():
         "How it was read",
     ]
     assert page.figures == [("12", "cases"), ("11", "can be used"), ("1", "left out, by errors"), ("4", "warnings")]
-    assert page.lead.startswith("1 of 12 cases are left out")
+    assert page.lead.startswith("1 of 12 cases left out")
 
 
 def test_one_remedy_is_a_note_and_several_a_column():

@@ -79,4 +79,4 @@ def test_missing_superfluous_and_contradicting_files_are_named():
     assert list(files) == ["d"]
     assert "no a_0000" in problems["a"]
     assert "b and b_0000 claim to be one case" in problems["b"]
-    assert "c_0002 is beyond the 2 channels" in problems["c"]
+    assert "c_0002 is beyond what was expected: 2 channels" in problems["c"]

@@ -63,7 +63,7 @@ def test_a_folder_for_several_channels(tmp_path):
     files, problems = found(tmp_path, ["T1", "T2"])
     assert files == {"a": ["a_0000.nii.gz", "a_0001.nii.gz"], "c": ["c.nii.gz"]}
     assert "no b_0000" in problems["b"]
-    assert "d_0002.nii.gz is beyond the 2 channels" in problems["d"]
+    assert "d_0002.nii.gz is beyond what was expected: 2 channels" in problems["d"]
 
 
 def test_two_files_with_one_answer_are_left_out_by_name(tmp_path):
@@ -96,7 +96,7 @@ def test_a_pattern_with_one_file(tmp_path):
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
-        (["*_a.png", "*_b.png"], "There are 2 patterns"),
+        (["*_a.png", "*_b.png"], "2 patterns given"),
         (["a.png"], r"has no \*"),
         (["*_x.png"], "no complete scan of 3 channels"),
     ],

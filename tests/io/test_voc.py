@@ -18,7 +18,7 @@ def test_images_and_masks_of_the_same_name(voc):
     data = find_cases(voc)
     assert (data.layout, data.labels, data.ignore) == ("voc", None, 255)
     assert files_of(data) == {name: [f"JPEGImages/{name}.jpg", f"SegmentationClass/{name}.png"] for name in "ab"}
-    assert data.problems == ["1 of 3 images have no mask in SegmentationClass and are left out"]
+    assert data.problems == ["1 image of 3 without a mask in SegmentationClass, left out"]
 
 
 @pytest.mark.parametrize("name", ["class_names.txt", "labels.txt"])
@@ -47,7 +47,7 @@ def test_image_sets_choose_the_cases_and_stay_known(voc):
         ("a", {"image_set": "train"}),
         ("b", {"image_set": "val"}),
     ]
-    assert data.problems == ["1 masks stand in no list of ImageSets/Segmentation and are left out"]
+    assert data.problems == ["1 mask in no list of ImageSets/Segmentation, left out"]
 
 
 def test_masks_where_labelme_puts_them(tmp_path):

@@ -44,10 +44,10 @@ def test_a_name_that_no_structure_has():
 
 
 def test_a_structure_that_nobody_annotated_is_named():
-    with pytest.raises(DataError, match="spleen was annotated in none of the 2 cases"):
+    with pytest.raises(DataError, match="spleen was annotated in none of the cases"):
         check_annotated([case("a", "liver"), case("b", "liver")], ORGANS)
     many = Labels(structures={f"s{number}": number for number in range(1, 8)})
-    with pytest.raises(DataError, match="s2, s3, s4 and 3 more was annotated in none of the 1 cases"):
+    with pytest.raises(DataError, match="s2, s3, s4 and 3 more was annotated in none of the cases"):
         check_annotated([case("a", "s1")], many)
 
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from medseg.coding import Coding
 from medseg.errors import PlanError
-from medseg.plan_file import last_line
+from medseg.plan_problems import last_line
 
 SIDES = {"left": "SCT 7771000 Left", "right": "SCT 24028007 Right"}
 COLUMNS = ("category", "type", "modifiers", "region", "region_modifiers", "colour")

@@ -19,6 +19,7 @@ from medseg.errors import DataError
 from medseg.image import Image
 from medseg.io.overlay import OUTSIDE, Overlay
 from medseg.io.rasterize import outlines
+from medseg.wording import counted
 
 SLICE_TOLERANCE = 0.1
 """How far from a slice a contour may lie to belong to it, as a share of the distance of slices."""
@@ -156,9 +157,9 @@ def _by_slice(
 def _remarks(roi: Roi, slices: Mapping[int, list[Points]], between: int, outside: int, source: str) -> list[str]:
     said = []
     if between:
-        said.append(f"{source}: {between} contours of {roi.name} lie between slices that have some, and are left out")
+        said.append(f"{source}: {counted(between, 'contour')} of {roi.name} between slices that have some, left out")
     if outside:
-        said.append(f"{source}: {outside} contours of {roi.name} lie {OUTSIDE}")
+        said.append(f"{source}: {counted(outside, 'contour')} of {roi.name} lie{'s' * (outside == 1)} {OUTSIDE}")
     gaps = sorted({*range(min(slices), max(slices) + 1)} - slices.keys()) if slices else []
     if gaps:
         said.append(

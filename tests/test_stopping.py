@@ -1,0 +1,67 @@
+"""Real signals, in a process of their own that runs a verb made for it."""
+
+import subprocess
+import sys
+from signal import SIGINT, SIGTERM
+
+import pytest
+
+CHILD = """
+import atexit, os, signal, sys, time
+from medseg.cli.app import app, main
+
+number, moment = int(sys.argv[1]), sys.argv[2]
+
+def stop():
+    os.kill(os.getpid(), number)
+
+def verb():
+    if moment == "at the end":
+        atexit.register(lambda: (time.sleep(0.6), stop(), print("lived on")))
+    try:
+        stop()
+        print("nothing was said")
+    finally:
+        if moment == "later":
+            time.sleep(0.6)
+        if moment in ("passed on", "later"):
+            stop()
+        print("tidied up")
+
+if moment == "ignored":
+    signal.signal(number, signal.SIG_IGN)
+app.command("verb")(verb)
+sys.argv = ["medseg", "verb"]
+main()
+"""
+
+
+def run(number: int, moment: str) -> tuple[int, list[str], str]:
+    """Exit code, lines said by the verb, and messages."""
+    # the handler of SIGINT may be inherited as one that ignores it
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", begin + CHILD, str(number), moment]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+@pytest.mark.parametrize("moment", ["once", "passed on", "at the end"])
+def test_a_verb_that_is_stopped_says_so_and_ends_with_2(number: int, moment: str) -> None:
+    code, said, messages = run(number, moment)
+    assert (code, said) == (2, ["tidied up"])
+    first, second = " ".join(messages.split()).split("hint: ")
+    assert first.strip() == "error: Stopped."
+    assert "medseg train --resume" in second
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+def test_a_second_time_interrupts_whatever_is_left_to_do(number: int) -> None:
+    code, said, messages = run(number, "later")
+    assert (code, said) == (2, [])
+    assert messages.startswith("error: Stopped.")
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+def test_what_the_caller_ignores_stays_ignored(number: int) -> None:
+    assert run(number, "ignored") == (0, ["nothing was said", "tidied up"], "")

@@ -1,0 +1,18 @@
+import pytest
+
+from medseg.wording import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [
+        (1, "case", "1 case"),
+        (0, "case", "0 cases"),
+        (2, "more shape", "2 more shapes"),
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (3, "key", "3 keys"),
+    ],
+)
+def test_one_is_no_plural(number: int, what: str, said: str) -> None:
+    assert counted(number, what) == said
