@@ -143,7 +143,8 @@ def _train_locked(
 
 
 def _nothing_left(run: Run) -> TrainResult:
-    what = f"nothing is left to do: the run of {counted(run.record['steps'], 'step')} is finished; --extend 2x trains it further"
+    length = counted(run.record["steps"], "step")
+    what = f"nothing is left to do: the run of {length} is finished; --extend 2x trains it further"
     return TrainResult(run.folder, run.record, None, [*run.notes, what], {}, trained=False)
 
 

@@ -345,7 +345,7 @@ def test_a_run_keeps_its_cases_whatever_becomes_of_the_folds(place: Path) -> Non
     interrupted(place, 10, steps=20)
     table = cases_path(place / "plans" / "toy.yaml")
     table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith("2,")) + "\n")
-    with pytest.raises(DataError, match=r"1 cases that the run began with are no longer in the data set: 2\."):
+    with pytest.raises(DataError, match=r"Cases that the run began with are no longer in the data set \(1\): 2\."):
         go(place, resume=True)
 
 
