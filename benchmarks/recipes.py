@@ -10,8 +10,8 @@
 `train` then makes of them does not depend on how busy the machine is, so runs may go side by side, each in one thread
 (OMP_NUM_THREADS=1). A run is `medseg train`, whole: its scores are those of the mirrored final validation on the scans'
 own grids. From its checkpoint the last weights and their moving average are scored as well, not mirrored, on the
-network's grid. `report` gives each arm's mean over seeds and, for the difference to the first arm, a 95 % interval: of
-each case's difference of its means over seeds, resampled by case.
+network's grid. `report` compares arms case by case and seed by seed, with 95 % intervals from drawing cases and seeds
+anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import json
 import os
 import time
 from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -112,40 +113,51 @@ def score(place: Path, name: str, checkpoint: Path) -> tuple[int, dict[str, dict
     return state["step"], dice
 
 
+def table(rows: list[dict], kind: str) -> np.ndarray:
+    """Dice by (seed, case), in the order of seeds and of case ids; NaN where a case has no score."""
+    rows = sorted(rows, key=lambda row: row["seed"])
+    cases = sorted(rows[0]["cases"])
+    return np.array([[row["cases"][case].get(kind, np.nan) for case in cases] for row in rows])
+
+
 def interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean over cases."""
-    drawn = np.random.default_rng(0).choice(differences, (DRAWS, len(differences))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+    """95 % bootstrap interval of the mean of (seed, case), seeds and cases drawn anew independently of each other."""
+    random = np.random.default_rng(0)
+    seeds, cases = differences.shape
+    drawn = [
+        np.nanmean(differences[random.integers(seeds, size=seeds)][:, random.integers(cases, size=cases)])
+        for _ in range(DRAWS)
+    ]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return round(float(low), 4), round(float(high), 4)
+
+
+def compare(name: str, kind: str, first: list[dict], second: list[dict]) -> dict[str, object]:
+    """What the second arm has more, case by case and seed by seed, with the seeds that both have."""
+    shared = {row["seed"] for row in first} & {row["seed"] for row in second}
+    one, other = (table([row for row in rows if row["seed"] in shared], kind) for rows in (first, second))
+    difference = other - one
+    arms = f"{second[0]['arm']} - {first[0]['arm']}"
+    mean = round(float(np.nanmean(difference)), 4)
+    about = {"set": name, "kind": kind, "difference": arms, "seeds": sorted(shared)}
+    return {**about, "mean": mean, "interval": interval(difference)}
 
 
 def report(rows: list[dict]) -> None:
-    """A line for each set, arm and kind of score."""
+    """A line for each set and arm, and one for each two arms of a set."""
     for name in sorted({row["set"] for row in rows}):
-        arms = [arm for arm in ARMS if any(row["arm"] == arm and row["set"] == name for row in rows)]
-        first = None
-        for arm in arms:
-            mine = sorted((row for row in rows if (row["set"], row["arm"]) == (name, arm)), key=lambda row: row["seed"])
-            for kind in mine[0]["dice"]:
-                by_case = {case: np.mean([row["cases"][case][kind] for row in mine]) for case in mine[0]["cases"]}
-                seeds = {row["seed"]: row["dice"][kind] for row in mine}
-                line = {
-                    "set": name,
-                    "arm": arm,
-                    "kind": kind,
-                    "seeds": seeds,
-                    "mean": round(np.mean([*seeds.values()]), 4),
-                }
-                line["steps"] = mine[0]["steps"]
-                if kind == "mirrored":
-                    first = first or by_case
-                    low, high = interval(np.array([by_case[case] - first[case] for case in first]))
-                    line["against_first"] = [round(low, 4), round(high, 4)]
-                if kind == "average":
-                    last = [np.mean([row["cases"][case]["network"] for row in mine]) for case in by_case]
-                    low, high = interval(np.array([*by_case.values()]) - np.array(last))
-                    line["against_last_weights"] = [round(low, 4), round(high, 4)]
-                print(json.dumps(line))
+        arms = {arm: [row for row in rows if (row["set"], row["arm"]) == (name, arm)] for arm in ARMS}
+        arms = {arm: mine for arm, mine in arms.items() if mine}
+        for arm, mine in arms.items():
+            seeds = [row["seed"] for row in mine]
+            if len(set(seeds)) < len(seeds) or len({row["steps"] for row in mine}) > 1:
+                raise SystemExit(f"{name}, {arm}: runs of one length and of different seeds are expected.")
+            kinds = {kind: {row["seed"]: row["dice"][kind] for row in mine} for kind in mine[0]["dice"]}
+            print(json.dumps({"set": name, "arm": arm, "steps": mine[0]["steps"], "dice": kinds}))
+            last, average = (table(mine, kind) for kind in ("network", "average"))
+            print(json.dumps({"set": name, "arm": arm, "average - network": interval(average - last)}))
+        for first, second in combinations(arms, 2):
+            print(json.dumps(compare(name, "mirrored", arms[first], arms[second])))
 
 
 def main() -> None:

@@ -107,6 +107,8 @@ def command(
     console.print(f"look at: {result.folder / 'report.html'}", markup=False)
     if record.get("repeat_with"):
         console.print(f"repeat exactly with: medseg train {record['repeat_with']}", markup=False)
+    elif record.get("changes"):
+        console.print("No single command repeats this run: it was changed on the way, as report.html and run.json say.")
     report_failures(result.failed)
     raise typer.Exit(1 if result.failed else 0)
 

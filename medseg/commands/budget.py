@@ -16,15 +16,14 @@ from medseg.preprocessing.cache import Sample
 from medseg.training.fit import measured_pace
 from medseg.training.schedule import progress
 from medseg.training.setup import Setup
-from medseg.training.steering import Pace, steps_in_time
+from medseg.training.steering import FEWEST_STEPS, Pace, steps_in_time
 
 _MEASURE_SECONDS = 3.0
 _MARGIN = 0.96
-_FEWEST_STEPS = 20
 _SAVING_SECONDS = 3.0
 _LONG_SECONDS = 2.0
 _MOST_FOR_LOOKING = 0.1
-"""Share of a budget for validations during training; where they would take more, only the final one is left."""
+"""Share of a budget for validations during training; where they would take more, there are fewer."""
 
 
 def fit_to_budget(
@@ -45,19 +44,29 @@ def fit_to_budget(
         PlanError: the budget leaves too little time to train at all.
     """
     during, final = validations
-    if during > _MOST_FOR_LOOKING * budget_seconds:
-        training = setup.plan.training.model_copy(update={"validations": 1})
-        setup, during = replace(setup, plan=setup.plan.model_copy(update={"training": training})), 0.0
-    pace = _pace(network, samples, setup, (during, final), budget_seconds)
+    planned = setup.plan.training.validations
+    each = during / max(1, planned - 1)
+    affordable = planned if each == 0 else min(planned, 1 + int(_MOST_FOR_LOOKING * budget_seconds / each))
+    setup = _with_validations(setup, setup.ranks.first_says(affordable))
+    pace = _pace(network, samples, setup, (each, final), budget_seconds, started)
     step = pace.of_rest(0.0)
-    used = time.monotonic() - started
-    left = setup.ranks.first_says(pace.left(0.0, setup.plan.training.validations, used) * _MARGIN)
-    if left < _FEWEST_STEPS * step:
+    left = setup.ranks.first_says(pace.left(0.0, affordable, time.monotonic() - started) * _MARGIN)
+    if left < FEWEST_STEPS * step:
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",
-            f"Ask for at least {_FEWEST_STEPS * step - left:.0f} s more.",
+            f"Ask for at least {(FEWEST_STEPS * step - left) / _MARGIN + 1:.0f} s more.",
         )
     return replace(setup, steps=int(left / step), pace=pace)
+
+
+def _with_validations(setup: Setup, validations: int) -> Setup:
+    """The setup with fewer validations, and the plan's reason for it."""
+    if validations == setup.plan.training.validations:
+        return setup
+    training = setup.plan.training.model_copy(update={"validations": validations})
+    why = f"fewer than planned: they may take {_MOST_FOR_LOOKING:.0%} of the budget"
+    reasons = setup.plan.reasons | {"training.validations": why}
+    return replace(setup, plan=setup.plan.model_copy(update={"training": training, "reasons": reasons}))
 
 
 def keep_to_budget(
@@ -79,10 +88,11 @@ def keep_to_budget(
     """
     if step >= setup.steps:
         return setup
-    now = progress(setup.course, step)
-    pace = _pace(network, samples, setup, validations, budget_seconds, now)
-    left = pace.left(now, setup.plan.training.validations, time.monotonic() - started)
-    fitting = steps_in_time(step, setup.steps, pace.of_rest(now), left, budget_seconds)
+    now, planned = progress(setup.course, step), setup.plan.training.validations
+    during, final = validations
+    pace = _pace(network, samples, setup, (during / max(1, planned - 1), final), budget_seconds, started, now)
+    left = pace.left(now, planned, time.monotonic() - started)
+    fitting = steps_in_time(step, setup.steps, pace.of_rest(now), left, pace.whole_seconds)
     steps = setup.ranks.first_says(min(fitting, setup.steps))
     setup = replace(setup, pace=pace)
     return setup.redirected(step, steps) if steps < setup.steps else setup
@@ -94,13 +104,18 @@ def _pace(
     setup: Setup,
     validations: tuple[float, float],
     budget_seconds: float,
+    started: float,
     start: float = 0.0,
 ) -> Pace:
-    """What steps take from progress `start` on, and when they are to be done."""
-    during, final = validations
-    each = during / max(1, setup.plan.training.validations - 1)
+    """What steps take from progress `start` on, and when they are to be done.
+
+    Args:
+        validations: seconds of one during the run, and of the final one.
+    """
+    each, final = validations
     pace = measured_pace(network, samples, setup, _MEASURE_SECONDS, start)
-    return replace(pace, validation_seconds=each, until_seconds=budget_seconds - final)
+    used = time.monotonic() - started
+    return replace(pace, validation_seconds=each, since_seconds=used, until_seconds=budget_seconds - final)
 
 
 def validation_seconds(

@@ -17,6 +17,7 @@ from medseg.files import content_hash
 from medseg.models.run import NetworkFactory
 from medseg.training.schedule import extended
 from medseg.training.setup import Redirection, Setup
+from medseg.wording import counted
 
 
 def start_of(
@@ -35,9 +36,20 @@ def start_of(
     if options.resume:
         return _resumed(job, started)
     if options.budget_seconds is not None:
-        setup = fit_to_budget(job.setup, job.network, job.samples, _validations(job), options.budget_seconds, started)
-        job = replace(job, setup=setup)
+        job = _in_budget(job, options.budget_seconds, started)
     return job, _record(job, options, factory)
+
+
+def _in_budget(job: Job, budget_seconds: float, started: float) -> Job:
+    """With as many steps as a budget leaves time for, and as many validations."""
+    setup = fit_to_budget(job.setup, job.network, job.samples, _validations(job), budget_seconds, started)
+    planned, left = job.setup.plan.training, setup.plan.training.validations
+    if left == planned.validations:
+        return replace(job, setup=setup)
+    note = f"Dice is measured {counted(left, 'time')} instead of {planned.validations}, to keep to the budget"
+    if planned.patience > 0 and left <= planned.patience:
+        note += f": too rarely for an early end (training.patience is {planned.patience})"
+    return replace(job, setup=setup, notes=[*job.notes, note])
 
 
 def _resumed(job: Job, started: float) -> tuple[Job, dict[str, Any]]:
@@ -51,7 +63,7 @@ def _resumed(job: Job, started: float) -> tuple[Job, dict[str, Any]]:
     setup = keep_to_budget(job.setup, job.network, job.samples, _validations(job), run.step, began, budget)
     if setup.steps == job.setup.steps:
         return replace(job, setup=setup), record
-    change = Redirection(run.step, job.setup.steps, setup.steps, f"to keep to the budget of {budget:g} s")
+    change = Redirection(run.step, job.setup.steps, setup.steps, "to keep to the budget")
     note_redirection(record, setup, change)
     return replace(job, setup=setup, notes=[*job.notes, str(change)]), record
 
@@ -61,6 +73,9 @@ def note_redirection(record: dict[str, Any], setup: Setup, change: Redirection) 
     one = {"step": change.step, "key": "steps", "old": change.old, "new": change.new, "why": change.why}
     record |= {**_of_setup(record, setup), "changes": [*record.get("changes", []), one], "repeat_with": None}
     record["ended_early"] = setup.ended_early
+    extended = record.get("extended", [])
+    if extended:
+        extended[-1]["to_step"] = change.new
 
 
 def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict[str, Any]]:
@@ -68,10 +83,11 @@ def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict
     run, setup = job.run, job.setup
     record = _with_changes(job)
     if extension.seconds is not None:
-        alone = replace(setup, legs=())
-        fitted = fit_to_budget(alone, job.network, job.samples, _validations(job), extension.seconds, started)
+        job = _in_budget(replace(job, setup=replace(setup, legs=())), extension.seconds, started)
+        fitted = job.setup
         assert fitted.pace is not None
-        pace = replace(fitted.pace, until_seconds=fitted.pace.until_seconds + run.seconds)
+        since, until = (run.seconds + one for one in (fitted.pace.since_seconds, fitted.pace.until_seconds))
+        pace = replace(fitted.pace, since_seconds=since, until_seconds=until)
         setup, more = replace(setup, plan=fitted.plan, pace=pace), fitted.steps
         record["budget_seconds"] = round(run.seconds + extension.seconds, 1)
     else:

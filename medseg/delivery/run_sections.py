@@ -44,7 +44,7 @@ def record_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _history(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What became of a run after its begin: what was changed, how often it was extended, and its schedule from then."""
     changes = [
-        ("changed", f"from step {one['step']} on, {one['key']}: {one['old']} -> {one['new']}")
+        ("changed", f"from step {one['step']} on, {one['key']}: {one['old']} -> {one['new']}{_why(one)}")
         for one in record.get("changes", ())
     ]
     extended = [
@@ -56,6 +56,10 @@ def _history(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         for start, stop, begin, end in record.get("schedule", ())
     ]
     return [*changes, *extended, *schedule]
+
+
+def _why(change: Mapping[str, Any]) -> str:
+    return f" ({change['why']})" if change.get("why") else ""
 
 
 def start_section(start: Mapping[str, Any]) -> Section:

@@ -19,7 +19,6 @@ from medseg.training.batches import Batch, Batches
 from medseg.training.checkpoint import CHECKPOINT
 from medseg.training.interrupt import Interrupts
 from medseg.training.loop import LOG_EVERY, Loop, Validate, less_memory
-from medseg.training.schedule import validation_due
 from medseg.training.setup import Setup
 from medseg.training.steering import Pace
 from medseg.training.trainer import Trainer
@@ -62,10 +61,10 @@ def fit(
                     loop.step(step, batch)
                 if loop.done % LOG_EVERY == 0 or loop.done == loop.setup.steps:
                     loop.report()
-                    loop.keep_to_time()
-                if validation_due(loop.setup.course, loop.done, loop.setup.plan.training.validations):
+                if loop.validation_due():
                     loop.validate(validate)
                     loop.end_early()
+                loop.keep_to_time()
                 if loop.checkpoints.due(CHECKPOINT_SECONDS) or loop.done == loop.setup.steps:
                     loop.save()
         loop.checkpoints.wait()

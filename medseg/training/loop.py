@@ -20,6 +20,7 @@ from medseg.training.schedule import progress, schedule_start, validation_due
 from medseg.training.setup import Redirection, Setup
 from medseg.training.steering import Stopwatch, early_end, steps_in_time
 from medseg.training.trainer import Trainer
+from medseg.wording import counted
 
 LOG_EVERY = 10
 _OWN_STATE = ("scores", "best_dice", "first_loss")
@@ -67,6 +68,11 @@ class Loop:
         self.stopwatch.restart(self.done)
         self.callback(Progress("train", self.done, self.setup.steps, dict(self.scores)))
 
+    @property
+    def used_seconds(self) -> float:
+        """Wall-clock time of the run."""
+        return time.monotonic() - self.began
+
     def step(self, step: int, batch: Batch) -> None:
         """Train on a batch; until it is done, the state is no whole one."""
         self.whole = False
@@ -84,9 +90,8 @@ class Loop:
         if is_absurd(loss, self.first_loss):
             raise self._diverged(losses)
         rate = self.setup.learning_rate(self.done - 1)
-        now = time.monotonic()
-        self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=now - self.began)
-        speed = (self.done - self.start) / (now - self.looped)
+        self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds)
+        speed = (self.done - self.start) / (time.monotonic() - self.looped)
         figures = {"loss": loss, "steps_per_second": speed, **self.scores}
         note = {} if self.trainer.note is None else {"note": self.trainer.note}
         self.callback(Progress("train", self.done, self.setup.steps, figures | note))
@@ -96,30 +101,38 @@ class Loop:
         there = any(one["kind"] == "validation" and one["step"] == self.done for one in self.log.kept)
         return not there and validation_due(self.setup.course, self.done, self.setup.plan.training.validations)
 
+    def validation_due(self) -> bool:
+        """Whether to validate after this step; not where a time budget has no time left for it."""
+        setup = self.setup
+        if not validation_due(setup.course, self.done, setup.plan.training.validations):
+            return False
+        in_time = setup.pace is None or self.used_seconds < setup.pace.until_seconds
+        return setup.ranks.first_says(in_time)
+
     def validate(self, validate: Validate) -> None:
         """Score whole volumes, and keep the state that was scored."""
-        self.scores = self.setup.ranks.shared(lambda: validate(self.trainer.best))
-        dice = mean_dice(self.scores)
-        if dice is not None:
-            self.dice.append(dice)
-            self.best_dice = max(dice, self.best_dice or 0.0)
-        self.log.add("validation", self.done, dice=self.scores, seconds=time.monotonic() - self.began)
-        self.save()
-        self.stopwatch.restart(self.done)
+        with self.stopwatch.stopped():
+            self.scores = self.setup.ranks.shared(lambda: validate(self.trainer.best))
+            dice = mean_dice(self.scores)
+            if dice is not None:
+                self.dice.append(dice)
+                self.best_dice = max(dice, self.best_dice or 0.0)
+            self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds)
+            self.save()
 
     def keep_to_time(self) -> None:
         """With a time budget: end sooner where steps take longer than was measured, later where they are quicker."""
         setup, pace = self.setup, self.setup.pace
-        if pace is None or self.done >= setup.steps:
+        if pace is None or self.done >= setup.steps or self.done % LOG_EVERY != 0:
             return
         before, now = (progress(setup.course, self.done - back) for back in (LOG_EVERY, 0))
         if pace.of_step(before) != pace.of_step(now):
             self.stopwatch.restart(self.done)
         slowdown = self.stopwatch.slowdown(self.done, pace, now)
-        left = pace.left(now, setup.plan.training.validations, time.monotonic() - self.began)
+        left = pace.left(now, setup.plan.training.validations, self.used_seconds)
         steps = setup.steps
         if slowdown is not None:
-            steps = steps_in_time(self.done, steps, slowdown * pace.of_rest(now), left, pace.until_seconds)
+            steps = steps_in_time(self.done, steps, slowdown * pace.of_rest(now), left, pace.whole_seconds)
         steps = setup.ranks.first_says(min(steps, setup.steps) if setup.ended_early else steps)
         self._end_at(steps, "to keep to the budget")
 
@@ -132,7 +145,7 @@ class Loop:
         steps = setup.ranks.first_says(early_end(self.dice, patience, self.done, setup.steps, start))
         if steps < setup.steps:
             self.setup = replace(setup, ended_early=True)
-            self._end_at(steps, f"{patience} validations in a row brought no better Dice")
+            self._end_at(steps, f"no better Dice in {counted(patience, 'validation')}")
 
     def _end_at(self, steps: int, why: str) -> None:
         """Change the course, if another end is asked for; from a checkpoint on, so that it can be gone again."""
@@ -155,7 +168,7 @@ class Loop:
             raise diverged("weights are no longer numbers", self.done, self._kept())
         state = {
             **self.trainer.state(self.done),
-            "seconds": time.monotonic() - self.began,
+            "seconds": self.used_seconds,
             **dict(zip(_OWN_STATE, (self.scores, self.best_dice, self.first_loss), strict=True)),
         }
         self.checkpoints.write(state)

@@ -35,7 +35,8 @@ def progress(legs: Legs, step: int, every: int = 1) -> float:
         every: it moves on only every so many steps of a leg, as in epochs.
     """
     leg = _leg(legs, step)
-    step -= (step - leg.start) % every
+    if leg.begin == 0:  # what is left of a redirected schedule may be shorter than an epoch, and has to come to its end
+        step -= (step - leg.start) % every
     return leg.begin + (leg.end - leg.begin) * ((step - leg.start) / (leg.stop - leg.start))
 
 
@@ -43,7 +44,7 @@ def redirected(legs: Legs, step: int, steps: int) -> Legs:
     """Come to the end of the schedule after `steps` in all, from where it is before `step`."""
     kept = [leg for leg in legs if leg.start < step]
     now = progress(legs, step)
-    if kept:
+    if kept and kept[-1].stop > step:
         kept[-1] = kept[-1]._replace(stop=step, end=now)
     return (*kept, Leg(step, steps, now, 1.0))
 
@@ -71,8 +72,12 @@ def validation_due(legs: Legs, done: int, validations: int) -> bool:
     before = _leg(legs, done - 1)
     if done == before.stop and before.end == 1.0:
         return False
-    passed, now = (int(at * validations + _ROUNDING) for at in (progress(legs, done - 1), progress(legs, done)))
-    return now > passed
+    return validations_at(progress(legs, done), validations) > validations_at(progress(legs, done - 1), validations)
+
+
+def validations_at(progress: float, validations: int) -> int:
+    """How many validations of a schedule belong to a progress of 0 to 1 and less."""
+    return int(progress * validations + _ROUNDING)
 
 
 def learning_rate(progress: float, peak: float, schedule: str) -> float:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-_FEWEST_STEPS = 20
+from medseg.training.schedule import validations_at
+
+FEWEST_STEPS = 20
+"""To come to the end of a schedule."""
 _MARGIN = 0.98
-_TOO_LATE = 0.03
-"""Share of the time left by which the end may be missed: what measuring may be wrong by."""
-_TOO_EARLY = 0.1
+_LATE, _LATE_OF_WHOLE = 0.03, 0.01
+"""Share of the time left, and of the whole time, by which the end may be missed: what measuring may be wrong by."""
+_EARLY = 0.1
 """Share of the whole time that may be left over."""
 _TELLING_STEPS = 20
 _TELLING_SHARE = 0.02
@@ -29,6 +33,7 @@ class Pace:
         full_seconds: of a step with the full patch.
         small_share: of the schedule, from its start, that has the smaller patch.
         validation_seconds: of one validation between steps.
+        since_seconds: wall-clock time that the run had used when they were measured.
         until_seconds: wall-clock time of the run at which its steps are to be done.
     """
 
@@ -36,7 +41,13 @@ class Pace:
     full_seconds: float
     small_share: float
     validation_seconds: float = 0.0
+    since_seconds: float = 0.0
     until_seconds: float = 0.0
+
+    @property
+    def whole_seconds(self) -> float:
+        """The time that there was when the steps were measured."""
+        return max(0.0, self.until_seconds - self.since_seconds)
 
     def of_step(self, progress: float) -> float:
         """Seconds of a step at a progress of 0 to 1."""
@@ -55,29 +66,37 @@ class Pace:
         Args:
             used_seconds: of the run's wall-clock time.
         """
-        to_come = max(0, validations - 1 - int(progress * validations))
+        to_come = max(0, validations - 1 - validations_at(progress, validations))
         return self.until_seconds - used_seconds - to_come * self.validation_seconds
 
 
 class Stopwatch:
-    """How much slower than measured steps are, since the last time that anything else was done."""
+    """How much slower than measured steps are, since the watch was started; without what is done between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.restart(0)
 
     def restart(self, done: int) -> None:
         """Begin anew after `done` steps."""
-        self._done, self._time = done, time.monotonic()
+        self._done, self._time = done, self._clock()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stand still in the block."""
+        began = self._clock()
+        yield
+        self._time += self._clock() - began
 
     def slowdown(self, done: int, pace: Pace, progress: float) -> float | None:
         """Seconds of a step, as a multiple of what was measured; None as long as there are too few of them."""
-        steps, seconds = done - self._done, time.monotonic() - self._time
-        if steps < _TELLING_STEPS or seconds < _TELLING_SHARE * pace.until_seconds:
+        steps, seconds = done - self._done, self._clock() - self._time
+        if steps < _TELLING_STEPS or seconds < _TELLING_SHARE * pace.whole_seconds:
             return None
         return seconds / steps / pace.of_step(progress)
 
 
-def steps_in_time(done: int, steps: int, step_seconds: float, left_seconds: float, until_seconds: float) -> int:
+def steps_in_time(done: int, steps: int, step_seconds: float, left_seconds: float, whole_seconds: float) -> int:
     """Of a run of `steps`, `done` of them done, the number of steps that time has room for.
 
     The number stays where the end is missed by little, and always where nothing is left to do.
@@ -85,13 +104,13 @@ def steps_in_time(done: int, steps: int, step_seconds: float, left_seconds: floa
     Args:
         step_seconds: of those to come, in the mean.
         left_seconds: until they are to be done.
-        until_seconds: for the whole run.
+        whole_seconds: that there were, which says what little is.
     """
     to_do = steps - done
     late = to_do * step_seconds - left_seconds
-    if to_do <= 0 or -_TOO_EARLY * until_seconds <= late <= _TOO_LATE * left_seconds:
+    if to_do <= 0 or -_EARLY * whole_seconds <= late <= max(_LATE * left_seconds, _LATE_OF_WHOLE * whole_seconds):
         return steps
-    return done + max(min(to_do, _FEWEST_STEPS), int(left_seconds * _MARGIN / step_seconds))
+    return done + max(min(to_do, FEWEST_STEPS), int(left_seconds * _MARGIN / step_seconds))
 
 
 def early_end(scores: Sequence[float], patience: int, done: int, steps: int, start: int = 0) -> int:
@@ -110,4 +129,4 @@ def early_end(scores: Sequence[float], patience: int, done: int, steps: int, sta
     before, lately = max(scores[:-patience]), max(scores[-patience:])
     if lately > before + _LEAST_GAIN:
         return steps
-    return min(steps, done + max(_FEWEST_STEPS, round((done - start) * _ANNEALING)))
+    return min(steps, done + max(FEWEST_STEPS, round((done - start) * _ANNEALING)))

@@ -28,6 +28,7 @@ from medseg.files import write_json
 from medseg.plan_file import load_plan, save_plan
 from medseg.progress import Progress
 from medseg.schema import Plan
+from medseg.training import steering
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.log import read_log
 
@@ -397,8 +398,9 @@ def test_a_finished_run_is_trained_further(place: Path) -> None:
 
 @pytest.fixture
 def measured_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The speed of a step, in a tenth of the time."""
+    """The speed of a step, in a tenth of the time; and not looked at again, as other tests may run beside this one."""
     monkeypatch.setattr(budget, "_MEASURE_SECONDS", 0.3)
+    monkeypatch.setattr(steering, "_TELLING_STEPS", 10**9)
 
 
 def test_a_finished_run_is_trained_for_a_while_longer(place: Path, measured_shortly: None) -> None:
@@ -416,7 +418,7 @@ def test_a_budget_that_runs_short_is_kept_with_fewer_steps(place: Path, measured
     result = go(place, resume=True)
     assert result.record["steps"] == 50 < steps, "at least a few steps to anneal"
     assert result.record["schedule"] == [[0, 30, 0.0, 30 / steps], [30, 50, 30 / steps, 1.0]]
-    why = "to keep to the budget of 1 s"
+    why = "to keep to the budget"
     assert result.record["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50, "why": why}]
     assert any(f"{why}: 50 steps instead of {steps}" in note for note in result.notes)
     rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
@@ -435,6 +437,32 @@ def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(place: P
     assert read_log(place / FOLD / "log.jsonl")[-1]["step"] == 60
     longer = go(place, extend=Extension(steps=20))
     assert "ended_early" not in longer.record, "a new schedule may end early again"
+
+
+def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(place: Path, measured_shortly: None) -> None:
+    go(place, steps=20)
+
+    def kill(event: Progress) -> None:
+        if event.stage == "train" and event.total > 20 and "note" not in event.info:
+            raise KeyboardInterrupt
+
+    with pytest.raises((MedsegError, KeyboardInterrupt)):
+        go(place, kill, extend=Extension(seconds=20))
+    record = json.loads((place / FOLD / "run.json").read_text())
+    assert record["steps"] > 60
+    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # so that fewer steps are left
+    result = go(place, resume=True)
+    assert result.record["schedule"] == [[0, 20, 0.0, 1.0], [20, 40, 0.0, 1.0]]
+    assert result.record["extended"] == [{"from_step": 20, "to_step": 40, "asked": "20s"}]
+
+
+def test_validations_that_a_budget_has_no_time_for_are_told(place: Path, measured_shortly: None) -> None:
+    often = ["training.validations=400", "training.patience=300"]
+    result = go(place, budget_seconds=6, overrides=often)
+    left = load_plan(place / FOLD / "plan.yaml").training.validations
+    assert 0 < left < 300
+    assert any(f"measured {left} times instead of 400" in note and "early end" in note for note in result.notes)
+    assert "fewer than planned" in (place / FOLD / "plan.yaml").read_text()
 
 
 def test_a_budget_that_suffices_changes_nothing(place: Path, measured_shortly: None) -> None:

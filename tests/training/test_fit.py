@@ -22,6 +22,7 @@ from medseg.preprocessing.cache import Sample
 from medseg.progress import Progress, silent
 from medseg.schema import Plan
 from medseg.training import fit as fit_module
+from medseg.training import steering
 from medseg.training.batches import Batch, Batches
 from medseg.training.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
 from medseg.training.divergence import Diverged
@@ -628,19 +629,32 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
     assert_same(again.state_dict(), best.state_dict())
 
 
-def test_a_run_that_is_quicker_than_measured_is_given_more_steps(tmp_path: Path) -> None:
-    plan = plan_of(2)
+@pytest.mark.parametrize("validations", [1, 50])
+def test_a_run_that_is_quicker_than_measured_is_given_more_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validations: int
+) -> None:
+    monkeypatch.setattr(steering, "_TELLING_SHARE", 0.0)  # so that the test takes no time
+    plan = plan_of(2, validations=validations)
     told: list[Redirection] = []
-    pace = Pace(0.2, 0.2, 0.0, until_seconds=40.0)  # for 200 steps; they take some 10 ms
+    pace = Pace(1e6, 1e6, 0.0, until_seconds=2e8)
 
     def enough(event: Progress) -> None:
         if told:
             raise KeyboardInterrupt
 
     setup = replace(setup_of(plan, tmp_path, 200), pace=pace, announce=lambda new, change: told.append(change))
-    with pytest.raises(MedsegError, match="Stopped after step"):
+    with pytest.raises(MedsegError, match="Stopped after step 20;"):
         fit(new_network(plan), blob_samples((2, 32, 32)), setup, no_validation, enough)
-    assert told[0].new > told[0].old == 200
+    assert told[0].new > 10_000
+
+
+def test_a_run_whose_time_is_up_is_not_validated_on_the_way(tmp_path: Path) -> None:
+    plan = plan_of(2, validations=10)
+    setup = replace(setup_of(plan, tmp_path, 100), pace=Pace(1.0, 1.0, 0.0, until_seconds=0.0))
+    fit(new_network(plan), blob_samples((2, 32, 32)), setup, no_validation, silent)
+    log = read_log(tmp_path / "log.jsonl")
+    assert [one["step"] for one in log if one["kind"] == "train"] == [10, 20, 30, 40]
+    assert not [one for one in log if one["kind"] == "validation"]
 
 
 def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path: Path) -> None:
@@ -649,9 +663,7 @@ def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path:
     setup = replace(setup_of(plan, tmp_path, 400), announce=lambda *change: told.append(change))
     scores = iter([0.5, 0.6, 0.6005, 0.55, *[0.6] * 9])
     fit(new_network(plan), samples, setup, lambda network: {"one": next(scores)}, silent)
-    assert [change for _, change in told] == [
-        Redirection(160, 400, 200, "2 validations in a row brought no better Dice")
-    ]
+    assert [change for _, change in told] == [Redirection(160, 400, 200, "no better Dice in 2 validations")]
     assert told[0][0].ended_early
     log = read_log(tmp_path / "log.jsonl")
     assert log[-1]["step"] == 200

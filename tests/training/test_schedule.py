@@ -54,6 +54,17 @@ def test_a_shortened_run_comes_to_its_end_from_where_it_is() -> None:
     assert redirected((Leg(0, 100),), 0, 20) == (Leg(0, 20, 0, 1),)
 
 
+def test_an_extended_run_can_be_redirected_before_its_first_further_step() -> None:
+    legs = redirected(extended((Leg(0, 10),), 20), 10, 15)
+    assert legs == (Leg(0, 10), Leg(10, 15))
+    assert redirected(legs, 10, 12) == (Leg(0, 10), Leg(10, 12))
+
+
+def test_what_is_left_of_a_redirected_schedule_moves_on_with_every_step() -> None:
+    legs = redirected((Leg(0, 1000),), 300, 320)
+    assert [progress(legs, step, every=250) for step in (299, 300, 310)] == pytest.approx([0.25, 0.3, 0.65])
+
+
 def test_an_extended_run_has_a_schedule_of_its_own_after_the_first() -> None:
     legs = extended((Leg(0, 10),), 20)
     assert [progress(legs, step) for step in (0, 5, 10, 15, 20, 30)] == pytest.approx([0, 0.5, 0, 0.25, 0.5, 1])
