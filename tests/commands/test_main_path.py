@@ -135,7 +135,10 @@ def test_a_budget_fixes_the_number_of_steps_and_keeps_to_the_time(trained, data_
     record = medseg.train(None, other, options).record
     assert record["steps"] >= 20
     assert record["seconds"] <= 25 * 1.5, "far beyond its budget"
-    assert f"--steps {record['steps']}" in record["repeat_with"]
+    if record.get("changes"):  # on a machine with other work: a run that was redirected is repeated by no command
+        assert record["repeat_with"] is None
+    else:
+        assert f"--steps {record['steps']}" in record["repeat_with"]
     with pytest.raises(medseg.PlanError, match="at least"):
         medseg.train(None, other, medseg.TrainOptions(fold="1", budget_seconds=1, data=data_dir / "hippocampus"))
 
