@@ -458,7 +458,7 @@ def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(place: Path, 
 
 def test_validations_that_a_budget_has_no_time_for_are_told(place: Path, measured_shortly: None) -> None:
     often = ["training.validations=1000000", "training.patience=900000"]
-    result = go(place, budget_seconds=6, overrides=often)
+    result = go(place, budget_seconds=12, overrides=often)
     left = load_plan(place / FOLD / "plan.yaml").training.validations
     assert 0 < left < 900_000
     assert any(f"measured {left} times instead of 1000000" in note and "early end" in note for note in result.notes)
