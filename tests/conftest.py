@@ -19,7 +19,7 @@ from medseg.models.run import PLAN, save_weights
 from medseg.plan_file import save_plan
 
 torch.set_num_threads(1)  # the tensors of tests are tiny; more threads only wait for each other
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: what tests start would not hear
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script, for all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 DATA = Path(os.environ.get("MEDSEG_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
