@@ -13,8 +13,8 @@ _KINDS = (
     (r" has no series", "missing image"),
     (r"there is no image|label [^;]* has no image", "missing image"),
     (r"there is no (?:label|mask|seg|gt|manual|annotation)|no label file|has no counterpart", "missing label"),
-    (r"beyond the \d+ channels", "other channels"),
-    (r"every case needs|there is no .*; there is|a channel has no file|lists \d+ files", "missing channel"),
+    (r"is beyond what was expected", "other channels"),
+    (r"every case needs|there is no .*; there is|a channel has no file|lists \d+ files?", "missing channel"),
     (r"(?i)(?:label|mask|seg|annot)[^/\\]*[/\\][^/\\]*, which (?:does not exist|is no image)", "missing label"),
     (r"does not exist|is no image", "missing image"),
 )
