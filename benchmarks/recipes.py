@@ -30,10 +30,9 @@ from accuracy import HERE, OPTIONS
 from accuracy import medseg as run_medseg
 
 ARMS = {
-    "adamw": ["training.optimizer=adamw", "training.learning_rate=0.003", "training.small_patch_share=0"],
-    "muon": ["training.small_patch_share=0"],
-    "muon_small": [],
-    "adamw_small": ["training.optimizer=adamw", "training.learning_rate=0.003"],
+    "adamw": ["training.optimizer=adamw", "training.learning_rate=0.003"],
+    "muon": [],
+    "muon_small": ["training.small_patch_share=0.5", "training.small_patch_fraction=0.8"],
 }
 DRAWS = 10_000
 

@@ -81,8 +81,6 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
             "momentum": 0.95,
             "weight_decay": 0.01,
             "schedule": "one_cycle",
-            "small_patch_share": 0.5,
-            "small_patch_fraction": 0.8,
             "gradient_clip": 12.0,
             "average_weights": 0.99,
             "validations": 4,
@@ -91,8 +89,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
         reasons = {
             "steps": "a short run for a CPU; --budget fits it to a wall-clock time",
             "optimizer": "reaches more Dice in a short run than AdamW, and that more than SGD (docs/benchmarks.md)",
-            "small_patch_share": "steps with smaller patches are cheaper, and early on they teach as much",
-            "average_weights": "a moving average of the weights is validated and kept (docs/benchmarks.md)",
+            "average_weights": "their moving average is better while the learning rate is high (docs/benchmarks.md)",
         }
     augmentation, reasons["augmentation"] = dict(_AUGMENTATION), "nnU-Net's probabilities and ranges"
     if preset == "cpu" and dimensions == 2:
