@@ -1,6 +1,6 @@
 import pytest
 
-from medseg.wording import counted
+from medseg.wording import counted, first_few
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,10 @@ from medseg.wording import counted
 )
 def test_one_is_no_plural(number: int, what: str, said: str) -> None:
     assert counted(number, what) == said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [([], ""), (["a"], "a"), (list("abc"), "a, b, c"), (list("abcd"), "a, b, c, ...")]
+)
+def test_a_long_list_is_cut_and_says_so(names: list[str], said: str) -> None:
+    assert first_few(names, most=3) == said

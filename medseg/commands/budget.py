@@ -50,7 +50,7 @@ def fit_to_budget(
     setup = _with_validations(setup, setup.ranks.first_says(affordable))
     pace = _pace(network, samples, setup, (each, final), budget_seconds, started)
     step = pace.of_rest(0.0)
-    left = setup.ranks.first_says(pace.left(0.0, affordable, time.monotonic() - started) * _MARGIN)
+    left = setup.ranks.first_says(pace.left(0.0, setup.plan.training.validations, time.monotonic() - started) * _MARGIN)
     if left < FEWEST_STEPS * step:
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {step:.2f} s.",

@@ -27,11 +27,10 @@ from medseg.plan_file import load_plan
 from medseg.preprocessing.cache import Sample, load_previous
 from medseg.preprocessing.restore import restore_onto
 from medseg.progress import Callback, Progress, track
-from medseg.wording import counted
+from medseg.wording import counted, first_few
 
 ANSWERS = "predicted_next_stage"
 """Folder in that of a fold, with the answers for each configuration that comes after it."""
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Before:
             return []
         return [
             f"fold {fold} of {self.name} was trained on {len(seen)} of the cases that are kept apart here "
-            f"({_some(seen)}): their scores are better than on new scans"
+            f"({first_few(seen)}): their scores are better than on new scans"
         ]
 
 
@@ -111,13 +110,9 @@ def answer_samples(
     if seen:
         notes = [
             f"no fold of {before.name} keeps {counted(len(seen), 'case')} apart, where its answers are better than on "
-            f"new scans: {_some(seen)}"
+            f"new scans: {first_few(seen)}"
         ]
     return [answered[one.case.id] for one in samples if one.case.id in answered], failed, notes
-
-
-def _some(cases: Sequence[str]) -> str:
-    return ", ".join(cases[:_MOST_NAMED]) + (", ..." if len(cases) > _MOST_NAMED else "")
 
 
 class _Fold:

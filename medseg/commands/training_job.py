@@ -30,7 +30,7 @@ from medseg.training.ranks import ALONE, Ranks
 from medseg.training.resident import place as place_samples
 from medseg.training.schedule import legs_from
 from medseg.training.setup import Setup
-from medseg.wording import counted
+from medseg.wording import counted, first_few
 
 SPLIT = "split.json"
 """Ids of a run's training and validation cases, so that it goes on with them whatever becomes of the folds."""
@@ -182,12 +182,8 @@ def _as_begun(path: Path, by_id: dict[str, Case]) -> tuple[list[Case], list[Case
     gone = [one for side in ("train", "val") for one in split[side] if one not in by_id]
     if gone:
         raise DataError(
-            f"Cases that the run began with are no longer in the data set ({len(gone)}): {_some(gone)}.",
+            f"Cases that the run began with are no longer in the data set ({len(gone)}): {first_few(gone)}.",
             "Put them back to go on, or delete the run's folder to train anew.",
         )
     training, validation = ([by_id[one] for one in split[side]] for side in ("train", "val"))
     return training, validation, []
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -12,6 +12,7 @@ from medseg.io.names import images_by_stem
 from medseg.io.roles import Files, cases_of, left_aside, settle_roles
 from medseg.io.similar_names import match_similar, pairing_note
 from medseg.io.words import chunks, names_labels, remove_name, splits
+from medseg.wording import first_few
 
 
 def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
@@ -75,5 +76,4 @@ def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> Files:
 
 
 def _some(names: dict[str, Path]) -> str:
-    shown = sorted(path.name for path in names.values())[:2]
-    return ", ".join(shown) + ", ..." * (len(names) > len(shown))
+    return first_few(sorted(path.name for path in names.values()), most=2)

@@ -99,7 +99,7 @@ class Loop:
     def validation_is_missing(self) -> bool:
         """Whether the run was interrupted in the validation that follows its last step."""
         there = any(one["kind"] == "validation" and one["step"] == self.done for one in self.log.kept)
-        return not there and validation_due(self.setup.course, self.done, self.setup.plan.training.validations)
+        return self.validation_due() and not there  # all processes ask, as they wait for each other
 
     def validation_due(self) -> bool:
         """Whether to validate after this step; not where a time budget has no time left for it."""
@@ -148,7 +148,7 @@ class Loop:
             self._end_at(steps, f"no better Dice in {counted(patience, 'validation')}")
 
     def _end_at(self, steps: int, why: str) -> None:
-        """Change the course, if another end is asked for; from a checkpoint on, so that it can be gone again."""
+        """Change the course, if another end is asked for; behind a checkpoint, so that it can be resumed."""
         change = Redirection(self.done, self.setup.steps, steps, why)
         if change.new == change.old:
             return
