@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 import medseg
-from medseg.image import Image
-from medseg.io import read_image, read_label
+from medseg.core.image import Image
+from medseg.io.images import read_image, read_label
 
 WAYS = [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16")]
 

@@ -32,10 +32,10 @@ def serve_medseg(folder: Path, load: dict):
     """A function that makes one batch."""
     import torch
 
-    from medseg.case import Case
-    from medseg.plan_file import load_plan
+    from medseg.core.case import Case
+    from medseg.plans.file import load_plan
     from medseg.preprocessing.cache import Sample
-    from medseg.training.batches import Batches
+    from medseg.training.data.batches import Batches
 
     plan = load_plan(Path(load["plan"]))
     update = {"patch_voxels": load["patch"], "batch_size": load["batch"]}
@@ -99,8 +99,8 @@ def serve(which: str, folder: Path) -> None:
 
 def write_set(data: Path, place: Path, batch: int) -> None:
     """The preprocessed cases of a data set, and what is to be made of them."""
-    from medseg.commands.plan import PlanOptions, plan
-    from medseg.commands.workspace import plan_cases
+    from medseg.commands.data.plan import PlanOptions, plan
+    from medseg.models.workspace import plan_cases
     from medseg.preprocessing.cache import load_samples
 
     made = plan(data, place / "workspace", "set", PlanOptions(preset="gpu"))
@@ -168,14 +168,14 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     """Milliseconds of making a batch and of training on it, in turn, with all cores; means, as batches differ."""
     import torch
 
-    from medseg.commands.plan import PlanOptions, plan
-    from medseg.commands.workspace import plan_cases
+    from medseg.commands.data.plan import PlanOptions, plan
     from medseg.models.model import make_network
+    from medseg.models.workspace import plan_cases
     from medseg.networks.device import choose_precision
     from medseg.preprocessing.cache import load_samples
-    from medseg.training.batches import Batches
-    from medseg.training.setup import Setup
-    from medseg.training.trainer import Trainer
+    from medseg.training.data.batches import Batches
+    from medseg.training.run.setup import Setup
+    from medseg.training.step.trainer import Trainer
 
     made = plan(data, place / preset, "set", PlanOptions(preset=preset))
     configuration = made.plan.configuration("3d_fullres").model_copy(update={"batch_size": batch})

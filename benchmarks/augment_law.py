@@ -67,11 +67,11 @@ def medseg_makers():
     from builders import make_configuration, make_sample, make_training
 
     from medseg.planning.recipe import training_recipe
-    from medseg.sections import Augmentation
-    from medseg.training.augment import draw_changes
-    from medseg.training.intensity import apply_changes
-    from medseg.training.sampling import Draw, Sampler, generator
-    from medseg.training.spatial import gather
+    from medseg.plans.sections import Augmentation
+    from medseg.training.data.augment import draw_changes
+    from medseg.training.data.intensity import apply_changes
+    from medseg.training.data.sampling import Draw, Sampler, generator
+    from medseg.training.data.spatial import gather
 
     recipe, _ = training_recipe("gpu", 3)
     settings = recipe["augmentation"]

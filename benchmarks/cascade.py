@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.commands.data_options import NOTHING_SAID, DataOptions
-from medseg.commands.plan import PlanOptions, plan
-from medseg.commands.train import TrainOptions, TrainResult, train
-from medseg.files import write_json
-from medseg.image import Image
-from medseg.io import write_label
+from medseg.commands.data.plan import PlanOptions, plan
+from medseg.commands.train.train import TrainOptions, TrainResult, train
+from medseg.core.files import write_json
+from medseg.core.image import Image
+from medseg.datasets.data_options import NOTHING_SAID, DataOptions
+from medseg.io.images import write_label
 
 SHAPE = (120, 48, 48)
 CASES = 16

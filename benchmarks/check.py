@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from medseg.case import Case
-from medseg.commands.check import CheckOptions, check
-from medseg.commands.data_options import DataOptions
-from medseg.commands.find_data import find_data
+from medseg.commands.data.check import CheckOptions, check
+from medseg.core.case import Case
+from medseg.core.parallel import map_cases
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.find_data import find_data
 from medseg.io.load import load_case
-from medseg.parallel import map_cases
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from medseg.training.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
-from medseg.training.log import LOG, Log, read_log
+from medseg.training.run.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
+from medseg.training.run.log import LOG, Log, read_log
 
 TIMES = 10
 

@@ -23,7 +23,7 @@ from ct_plan import NAME
 from ct_scan import SHAPE_ZYX, make_ct, write_ct
 from watch import watch
 
-from medseg.io import read_label
+from medseg.io.images import read_label
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ import torch
 from ct_plan import NAME, ct_plan
 from numpy.typing import NDArray
 
-from medseg.image import Image
+from medseg.core.image import Image
 from medseg.models.model import make_network
 from medseg.models.run import PLAN, save_weights
-from medseg.plan_file import save_plan
+from medseg.plans.file import save_plan
 from medseg.preprocessing.volume import prepare
 
 FEATURES = [8, 16, 32, 64, 288]

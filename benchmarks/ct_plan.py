@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from medseg.plan_file import validate_plan
 from medseg.planning.recipe import training_recipe
-from medseg.schema import Plan
+from medseg.plans.file import validate_plan
+from medseg.plans.schema import Plan
 
 NAME = "3d_fullres"
 INTENSITY = {

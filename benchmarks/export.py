@@ -38,11 +38,11 @@ def medseg_export(outputs: int) -> tuple[Export, dict[str, str]]:
     import torch
 
     from medseg import __version__
-    from medseg.image import Orientation
-    from medseg.labels import Labels
+    from medseg.core.image import Orientation
+    from medseg.core.labels import Labels
+    from medseg.plans.schema import Configuration, Resampling
     from medseg.preprocessing.restore import restore
     from medseg.preprocessing.volume import Geometry
-    from medseg.schema import Configuration, Resampling
 
     labels = Labels(structures={f"structure {number}": number for number in range(1, outputs)})
     how = Resampling(order=1, order_across=0, separate_axis=None)
@@ -126,7 +126,7 @@ def warm_up(small: np.ndarray) -> None:
     """Compiles the loops for this type of logits, or reads them from numba's cache."""
     import torch
 
-    from medseg.labels import Labels
+    from medseg.core.labels import Labels
     from medseg.preprocessing.cells_compiled import choose_planes
     from medseg.preprocessing.interpolate import Resize
     from medseg.preprocessing.windows import Window

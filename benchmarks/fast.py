@@ -17,7 +17,7 @@ import numpy as np
 import medseg
 from medseg.evaluation.overlap import confusion, overlaps
 from medseg.inference.fast import TRADES, fast_overrides
-from medseg.io.layouts import find_cases
+from medseg.io.layouts.find import find_cases
 from medseg.io.load import load_case_image, load_case_label
 
 

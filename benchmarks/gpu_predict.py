@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from medseg import Predictor
-from medseg.image import Image
+from medseg.core.image import Image
 from medseg.models.model import Model, make_network
-from medseg.plan_file import load_plan
+from medseg.plans.file import load_plan
+from medseg.plans.schema import Plan
 from medseg.preprocessing.restore import restore
-from medseg.schema import Plan
 
 PLAN = Path(__file__).parents[1] / "plans" / "hippocampus.yaml"
 

@@ -27,16 +27,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from medseg.case import Case
+from medseg.core.case import Case
 from medseg.models.model import make_network
-from medseg.networks.canary import slow_convolution
 from medseg.networks.device import choose_precision
+from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.recipe import inference_recipe, training_recipe
+from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
-from medseg.schema import Plan
-from medseg.training.batches import Batches
-from medseg.training.setup import Setup
-from medseg.training.trainer import Trainer
+from medseg.training.data.batches import Batches
+from medseg.training.run.setup import Setup
+from medseg.training.step.trainer import Trainer
 
 CURVE_STEPS = 10
 LARGEST_DIFFERENCE = 0.03  # of bf16 losses around 1 that were summed in another order

@@ -26,8 +26,8 @@ import torch
 
 def medseg_loss(classes: int, scales: Sequence[Sequence[int]]) -> Callable[[Any, torch.Tensor], torch.Tensor]:
     """The loss of this repository."""
-    from medseg.labels import Labels
-    from medseg.training.loss import Loss
+    from medseg.core.labels import Labels
+    from medseg.training.step.loss import Loss
 
     labels = Labels(structures={f"structure_{number}": number for number in range(1, classes)})
     return Loss(labels, False, 1.0, 1.0, scales)

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.models.model import Model
-from medseg.models.nnunet import plan_to_nnunet
-from medseg.models.nnunet_weights import weights_to_nnunet
+from medseg.models.nnunet.plans import plan_to_nnunet
+from medseg.models.nnunet.weights import weights_to_nnunet
 from medseg.models.open import load_model
 
 _TRAINER = "nnUNetTrainer"

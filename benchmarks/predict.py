@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from watch import Watched, watch
 
-from medseg.io import read_label
+from medseg.io.images import read_label
 
 BEST = ["-npp", "1", "-nps", "1"]
 

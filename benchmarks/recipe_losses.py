@@ -2,7 +2,7 @@
 
     python benchmarks/recipe_losses.py --nnunet PYTHON_WITH_NNUNETV2
     python benchmarks/recipe_losses.py --nnunet PYTHON_WITH_NNUNETV2 --plan plans/hippocampus.yaml --steps 50
-    python benchmarks/recipe_losses.py --nnunet PYTHON_WITH_NNUNETV2 --write tests/training/nnunet_losses.json
+    python benchmarks/recipe_losses.py --nnunet PYTHON_WITH_NNUNETV2 --write tests/planning/nnunet_losses.json
 
 nnU-Net's side is its `nnUNetTrainer`: its network, loss, deep supervision, optimizer, schedule and `train_step`, in
 fp32 on a CPU. Each problem is given to it twice, the second time with weights changed by 1e-7 of their size, about one
@@ -27,12 +27,12 @@ import torch
 from nnunet_model import dataset_json
 
 from medseg.models.model import Model
-from medseg.models.nnunet import plan_to_nnunet
-from medseg.models.nnunet_weights import weights_to_nnunet
-from medseg.plan_file import load_plan
+from medseg.models.nnunet.plans import plan_to_nnunet
+from medseg.models.nnunet.weights import weights_to_nnunet
 from medseg.planning.nnunet_recipe import with_nnunet_recipe
+from medseg.plans.file import load_plan
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from recipe_problem import VARIANTS, Problem, batch, first_weights, our_losses, tiny_problem
 
 THEIRS = """

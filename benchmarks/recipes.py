@@ -39,11 +39,11 @@ DRAWS = 10_000
 
 def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
     """A run ready to start, as `medseg train` makes it."""
-    from medseg.commands.train_options import TrainOptions
-    from medseg.commands.training_job import prepare
-    from medseg.commands.training_run import open_run
-    from medseg.commands.workspace import Workspace
-    from medseg.progress import silent
+    from medseg.commands.train.job import prepare
+    from medseg.commands.train.options import TrainOptions
+    from medseg.commands.train.run import open_run
+    from medseg.core.progress import silent
+    from medseg.models.workspace import Workspace
 
     options = TrainOptions(steps=steps, overrides=[*ARMS[arm], f"training.seed={seed}"])
     workspace = Workspace(place / name)
@@ -52,7 +52,7 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
 
 def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, int]:
     """Steps that each arm makes in so many seconds: the mean of two alternating rounds."""
-    from medseg.training.fit import measured_pace
+    from medseg.training.run.fit import measured_pace
 
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(2):
@@ -65,7 +65,7 @@ def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, 
 
 def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, object]:
     """A whole run, and the Dice of each validation case."""
-    from medseg.training.checkpoint import CHECKPOINT
+    from medseg.training.run.checkpoint import CHECKPOINT
 
     run = place / f"{name}-{arm}-{seed}-{steps}"
     for folder in ("plans", "cache"):
@@ -95,8 +95,8 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
 
 def score(place: Path, name: str, checkpoint: Path) -> tuple[int, dict[str, dict[str, float]]]:
     """Step of a checkpoint, and the Dice of its weights and of their average, by case of the fold."""
-    from medseg.commands.validate import DiceProbe
-    from medseg.training.checkpoint import load_checkpoint
+    from medseg.commands.train.validate import DiceProbe
+    from medseg.training.run.checkpoint import load_checkpoint
 
     job = prepared(place, name, "muon", 0, 1)  # recipes differ in nothing that matters here
     state = load_checkpoint(checkpoint)

@@ -17,7 +17,7 @@ import torch
 from medseg.inference.forward import torch_forward
 from medseg.inference.openvino_network import openvino_forward
 from medseg.networks.unet import UNet
-from medseg.schema import Network
+from medseg.plans.schema import Network
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

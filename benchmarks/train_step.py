@@ -13,11 +13,11 @@ from unittest.mock import patch
 
 import torch
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.networks import unet
 from medseg.networks.device import choose_precision
-from medseg.schema import Network
-from medseg.training.loss import Loss
+from medseg.plans.schema import Network
+from medseg.training.step.loss import Loss
 
 PATCH = (40, 56, 40)
 SLOPE = 0.01

@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from medseg.commands.check import CheckOptions, check
-    from medseg.commands.data_options import DataOptions
-    from medseg.commands.demo import demo
+    from medseg.commands.data.check import CheckOptions, check
+    from medseg.commands.data.plan import PlanOptions, plan
+    from medseg.commands.demo.demo import demo
     from medseg.commands.dicom import DicomOutOptions, dicom
-    from medseg.commands.dicom_objects import WriteOptions
-    from medseg.commands.evaluate import EvaluateOptions, evaluate
+    from medseg.commands.evaluate.evaluate import EvaluateOptions, evaluate
     from medseg.commands.import_nnunet import ImportOptions, import_nnunet
     from medseg.commands.package import PackageOptions, package
-    from medseg.commands.plan import PlanOptions, plan
-    from medseg.commands.predict import PredictOptions, predict
-    from medseg.commands.report import report
-    from medseg.commands.train import TrainOptions, train
-    from medseg.commands.verify import verify
-    from medseg.commands.watch import StudyEvent, WatchOptions, watch
-    from medseg.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
-    from medseg.image import Image
+    from medseg.commands.predict.predict import PredictOptions, predict
+    from medseg.commands.records.report import report
+    from medseg.commands.records.verify import verify
+    from medseg.commands.train.train import TrainOptions, train
+    from medseg.commands.watch.watch import StudyEvent, WatchOptions, watch
+    from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
+    from medseg.core.image import Image
+    from medseg.core.labels import Labels
+    from medseg.core.progress import Progress
+    from medseg.datasets.data_options import DataOptions
+    from medseg.delivery.answers.dicom_objects import WriteOptions
     from medseg.inference.predictor import Predictor
-    from medseg.io import read_image, read_label, write_label
-    from medseg.labels import Labels
-    from medseg.plan_file import load_plan, save_plan
+    from medseg.io.images import read_image, read_label, write_label
     from medseg.planning.planner import plan_from_fingerprint
-    from medseg.progress import Progress
+    from medseg.plans.file import load_plan, save_plan
 
 _HOME = {
     "check": "commands.check",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from builders import make_plan
+from paths import DATA
 from PIL import Image as pillow
 
 from medseg.models.model import make_network
 from medseg.models.run import PLAN, save_weights
-from medseg.plan_file import save_plan
+from medseg.plans.file import save_plan
 
 torch.set_num_threads(1)  # the tensors of tests are tiny; more threads only wait for each other
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script, for all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
-DATA = Path(os.environ.get("MEDSEG_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -29,8 +29,8 @@ from medseg.cli import (
     watch,
 )
 from medseg.cli.records import refusal, with_records
-from medseg.errors import MedsegError
-from medseg.stopping import stoppable
+from medseg.core.errors import MedsegError
+from medseg.core.stopping import stoppable
 
 
 class _Verbs(TyperGroup):

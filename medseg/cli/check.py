@@ -11,12 +11,12 @@ import typer
 from medseg.cli import data_options as options
 from medseg.cli.display import console, progress_display, show_note
 from medseg.cli.records import emit, record_result
-from medseg.wording import counted
+from medseg.core.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.commands.check import CheckResult
+    from medseg.commands.data.check import CheckResult
     from medseg.planning.findings import Finding
 
 _MOST_OF_A_KIND, _MOST_REMEDIES = 10, 3
@@ -63,8 +63,8 @@ def command(
 
     medseg check dataset/ --strict && medseg plan dataset/
     """
-    from medseg.commands.check import CheckOptions, check
-    from medseg.commands.data_options import DataOptions
+    from medseg.commands.data.check import CheckOptions, check
+    from medseg.datasets.data_options import DataOptions
 
     asked = CheckOptions(
         data=DataOptions(

@@ -25,7 +25,7 @@ def command(
     """
     from medseg.cli.scores import scores
     from medseg.cli.tables import headline, table
-    from medseg.commands.demo import demo
+    from medseg.commands.demo.demo import demo
 
     def say(text: str) -> None:
         console.print(f"\n[bold cyan]$ {text}[/]")

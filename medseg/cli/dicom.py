@@ -75,7 +75,7 @@ def command(
     [bold]Exit code[/]: 0 written, 2 nothing could be done.
     """
     from medseg.commands.dicom import DicomOutOptions, dicom
-    from medseg.commands.dicom_objects import WriteOptions
+    from medseg.delivery.answers.dicom_objects import WriteOptions
 
     options = DicomOutOptions(
         series,

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from medseg.cli.records import emit
-from medseg.progress import Callback, Progress
-from medseg.wording import counted
+from medseg.core.progress import Callback, Progress
+from medseg.core.wording import counted
 
 _PLAIN_SECONDS = 15.0
 _TITLES = {

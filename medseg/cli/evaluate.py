@@ -10,11 +10,11 @@ import typer
 from medseg.cli import data_options
 from medseg.cli.display import console, progress_display, report_failures
 from medseg.cli.records import emit, record_result
-from medseg.errors import DataError
+from medseg.core.errors import DataError
 
 if TYPE_CHECKING:
-    from medseg.commands.evaluate import Evaluation
-    from medseg.sections import Reading
+    from medseg.commands.evaluate.evaluate import Evaluation
+    from medseg.plans.sections import Reading
 
 _WHAT, _WHO, _END = "What is measured", "Which cases", "Output and exit code"
 
@@ -88,8 +88,8 @@ def command(
 
     [bold]Exit code[/]: 0 all well, 1 some cases failed, 2 nothing could be scored, 3 below a threshold.
     """
-    from medseg.commands.evaluate import EvaluateOptions, evaluate
-    from medseg.commands.thresholds import below, parse_threshold
+    from medseg.commands.evaluate.evaluate import EvaluateOptions, evaluate
+    from medseg.commands.evaluate.thresholds import below, parse_threshold
 
     scoring: dict[str, Any] = {"lesions": True} if lesions else {}
     scoring |= {"instances": True} if instances else {}
@@ -149,8 +149,8 @@ def _show(result: Evaluation) -> None:
 
 def _reading(threshold: float | None, value_map: list[str] | None, resample_labels: bool) -> Reading | None:
     """How the references are read, if anything is said about it."""
-    from medseg.commands.data_options import DataOptions
-    from medseg.commands.label_options import read_reading
+    from medseg.datasets.data_options import DataOptions
+    from medseg.datasets.label_options import read_reading
 
     said = DataOptions(threshold=threshold, map=value_map or [], resample_labels=resample_labels)
     return read_reading(said) if said.asked() else None

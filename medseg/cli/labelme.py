@@ -9,7 +9,7 @@ import typer
 
 from medseg.cli.display import console, progress_display, report_failures
 from medseg.cli.records import emit, record_result
-from medseg.wording import counted
+from medseg.core.wording import counted
 
 _MOST_SHOWN = 20
 
@@ -40,7 +40,7 @@ def command(
 
     medseg labelme annotated/ dataset/ --order area --instances
     """
-    from medseg.commands.labelme import LabelmeOptions, labelme
+    from medseg.commands.data.labelme import LabelmeOptions, labelme
 
     with progress_display() as show:
         result = labelme(folder, output, LabelmeOptions(labels, order, instances), show)

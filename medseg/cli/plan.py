@@ -10,12 +10,12 @@ import typer
 from medseg.cli import data_options as options
 from medseg.cli.display import console, progress_display, report_failures, show_note
 from medseg.cli.records import record_result
-from medseg.wording import counted
+from medseg.core.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.schema import Plan
+    from medseg.plans.schema import Plan
 
 _RULES = "What the rules decide"
 _WORK = "Where the plan goes"
@@ -122,8 +122,8 @@ def command(
 
     medseg plan studies/ --segments 'tumour=GTV*' --series 'Modality=CT,SliceThickness<4'
     """
-    from medseg.commands.data_options import DataOptions
-    from medseg.commands.plan import PlanOptions, parse_memory, plan
+    from medseg.commands.data.plan import PlanOptions, parse_memory, plan
+    from medseg.datasets.data_options import DataOptions
 
     asked = PlanOptions(
         planner=planner,
@@ -186,7 +186,7 @@ def _tables(plan: Plan) -> list[Table]:
     from rich.markup import escape
     from rich.table import Table
 
-    from medseg.io.dataset import LAYOUTS
+    from medseg.io.layouts.dataset import LAYOUTS
 
     data, labels = plan.data, plan.labels
     layout = LAYOUTS.get(data.layout, data.layout)

@@ -14,14 +14,14 @@ from typer.core import TyperCommand
 from medseg.cli.data_options import AllowGaps, ResampleTilt, Series
 from medseg.cli.display import console, duration, progress_display, report_failures, show_note
 from medseg.cli.records import emit, record_result
-from medseg.errors import MedsegError
-from medseg.wording import counted
+from medseg.core.errors import MedsegError
+from medseg.core.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.commands.predict import PredictOptions
-    from medseg.commands.predict_result import PredictResult
+    from medseg.commands.predict.predict import PredictOptions
+    from medseg.commands.predict.result import PredictResult
 
 _NNUNETS = {
     "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
@@ -206,7 +206,7 @@ def command(
     """
     began = time.monotonic()
     options = options_of(locals())
-    from medseg.commands.predict import predict
+    from medseg.commands.predict.predict import predict
 
     try:
         with progress_display() as show:
@@ -227,9 +227,9 @@ def command(
 
 def options_of(asked: Mapping[str, Any]) -> PredictOptions:
     """The options of a prediction from the arguments of `command`, by their names."""
-    from medseg.commands.dicom_objects import WriteOptions
-    from medseg.commands.maps import Maps
-    from medseg.commands.predict import PredictOptions
+    from medseg.commands.predict.predict import PredictOptions
+    from medseg.delivery.answers.dicom_objects import WriteOptions
+    from medseg.delivery.answers.maps import Maps
 
     folds, channels = asked["folds"], asked["channels"]
     forms = asked["write"].split(",") if asked["write"] else ()

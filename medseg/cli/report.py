@@ -26,7 +26,7 @@ def command(
 
     medseg report runs/liver/3d_fullres/fold_0
     """
-    from medseg.commands.report import report
+    from medseg.commands.records.report import report
 
     with progress_display() as show:
         files = report(run, workspace, data, show)

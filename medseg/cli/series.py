@@ -14,8 +14,8 @@ from medseg.cli.records import emit, record_result
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.commands.series import SeriesResult
-    from medseg.io.dicom import LeftOut, Series
+    from medseg.commands.data.series import SeriesResult
+    from medseg.io.dicom.listing.series import LeftOut, Series
 
 _MOST_PARTS = 6
 _FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
@@ -51,7 +51,7 @@ def command(
 
     [bold]Exit code[/]: 0 every series is a volume, 1 some are not or a file is damaged, 2 there is none.
     """
-    from medseg.commands.series import series, series_record
+    from medseg.commands.data.series import series, series_record
 
     with progress_display() as show:
         result = series(folder, rule, show)

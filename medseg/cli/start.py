@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from medseg.cli.display import console
+from medseg.core.progress import Callback, Progress
 from medseg.models.start import Start
-from medseg.progress import Callback, Progress
 
 
 def start_shown(callback: Callback) -> Callback:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from medseg.core.wording import counted
 from medseg.evaluation.comparison import Comparisons
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.statistics import Distribution
 from medseg.evaluation.summary import StructureSummary, Summary
-from medseg.wording import counted
 
 _MOST_NAMED = 12
 _COUNTED = ("lesion_f1", "panoptic_quality")

@@ -11,10 +11,10 @@ import typer
 
 from medseg.cli.display import console, duration, parse_duration, progress_display, report_failures, show_note
 from medseg.cli.records import no_records, record_result
-from medseg.wording import counted
+from medseg.core.wording import counted
 
 if TYPE_CHECKING:
-    from medseg.commands.train_options import Extension
+    from medseg.commands.train.options import Extension
 
 _BEGAN = time.monotonic()
 
@@ -65,9 +65,9 @@ def command(
     from medseg.cli.scores import scores
     from medseg.cli.start import start_shown
     from medseg.cli.tables import headline, table
-    from medseg.commands.train import TrainOptions, train
+    from medseg.commands.train.train import TrainOptions, train
     from medseg.networks.threads import use_cores
-    from medseg.training.ranks import rank_from_environment
+    from medseg.training.step.ranks import rank_from_environment
 
     use_cores()
     first = rank_from_environment() == 0  # of several processes, the one that says everything
@@ -119,7 +119,7 @@ def _extension(text: str | None) -> Extension | None:
     Raises:
         BadParameter: it is none of them.
     """
-    from medseg.commands.train_options import Extension
+    from medseg.commands.train.options import Extension
 
     if text is None:
         return None

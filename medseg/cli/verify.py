@@ -39,7 +39,7 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from medseg.commands.verify import verify
+    from medseg.commands.records.verify import verify
 
     with progress_display() as show:
         found = verify(folder, source or [], model, show)

@@ -16,7 +16,7 @@ from medseg.cli.display import console, duration, parse_duration, show_note
 from medseg.cli.records import emit, record_result
 
 if TYPE_CHECKING:
-    from medseg.commands.watch import StudyEvent
+    from medseg.commands.watch.watch import StudyEvent
 
 _WHEN = "When"
 _NOT_SHARED = ("source", "output", "keep")
@@ -65,7 +65,7 @@ def command(
 
     [bold]Exit code[/]: 0 ended as asked, 1 with --once some studies failed, 2 nothing could be done.
     """
-    from medseg.commands.watch import WatchOptions, watch
+    from medseg.commands.watch.watch import WatchOptions, watch
 
     options = WatchOptions(
         predict=predict.options_of(shared),

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.commands.dicom_objects import LABELS, WriteOptions
-from medseg.commands.finished import RECORD
-from medseg.commands.label_options import declared_structures
-from medseg.commands.labels_file import NAME, Answers, read_labels_file
+from medseg.core.errors import DataError, PlanError
+from medseg.core.files import content_hash
+from medseg.core.image import Image, Orientation, describe_grid_difference
+from medseg.core.labels import Labels
+from medseg.datasets.label_options import declared_structures
+from medseg.delivery.answers.dicom_objects import LABELS, WriteOptions
+from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
+from medseg.delivery.answers.prediction_ledger import RECORD
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker, segments_of
 from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, write_objects
-from medseg.errors import DataError, PlanError
-from medseg.files import content_hash
-from medseg.image import Image, Orientation, describe_grid_difference
 from medseg.inference.volumes import structure_volumes
-from medseg.io import is_dicom, read_label, split_suffix
-from medseg.io.regrid import resample_nearest
-from medseg.labels import Labels
-from medseg.sections import Reading
+from medseg.io.formats.table import is_dicom, split_suffix
+from medseg.io.images import read_label
+from medseg.io.values.regrid import resample_nearest
+from medseg.plans.sections import Reading
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class DicomOutOptions:
     """What may be asked when labels are turned into DICOM.
 
     Attributes:
-        series: which series of the study; see `medseg.io.dicom.choose`.
+        series: which series of the study; see `medseg.io.dicom.listing.choose`.
         structures: `name=value` strings, where no labels.json of `medseg predict` lies beside the labels; of an
             RTSTRUCT or SEG, the names of its structures and any values.
         write: as what; `labels` is of no use here.
@@ -106,8 +107,11 @@ def _write(
     forms: frozenset[str],
 ) -> DicomOutResult:
     from medseg.delivery.dicom.source import check_source
-    from medseg.io.dicom import DicomOptions, find_series, parse_reference, read_volume, series_of
-    from medseg.io.dicom.pick import pick
+    from medseg.io.dicom.geometry.options import DicomOptions
+    from medseg.io.dicom.listing.find import find_series
+    from medseg.io.dicom.listing.pick import pick
+    from medseg.io.dicom.listing.reference import parse_reference, series_of
+    from medseg.io.dicom.pixels.volume import read_volume
 
     allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
     reference = parse_reference(source)

@@ -12,25 +12,18 @@ from typing import Any
 import torch
 
 from medseg import __version__
-from medseg.commands.workspace import Workspace, splits_path
-from medseg.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.files import content_hash, write_text
+from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
+from medseg.core.files import content_hash, write_text
 from medseg.models.model import Model
-from medseg.models.nnunet import plan_from_nnunet
-from medseg.models.nnunet_folder import (
-    DATASET,
-    FOLD,
-    PLANS,
-    fold_checkpoints,
-    model_folders,
-    read_json,
-)
-from medseg.models.nnunet_model import Reading, load_stage
-from medseg.models.nnunet_zip import unpacked
+from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
+from medseg.models.nnunet.model import Reading, load_stage
+from medseg.models.nnunet.plans import plan_from_nnunet
+from medseg.models.nnunet.zip_file import unpacked
 from medseg.models.run import PLAN, WEIGHTS, save_weights
 from medseg.models.scores import fold_scores
-from medseg.plan_file import save_plan
-from medseg.schema import Plan
+from medseg.models.workspace import Workspace, splits_path
+from medseg.plans.file import save_plan
+from medseg.plans.schema import Plan
 
 _SPLITS = "splits_final.json"
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from medseg import __version__
-from medseg.commands.workspace import Workspace
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.models.card import About, FoldScore, model_card
 from medseg.models.model import Model
 from medseg.models.open import load_model
-from medseg.models.package import SUFFIX, save_package
+from medseg.models.package.write import SUFFIX, save_package
 from medseg.models.run import read_record
 from medseg.models.scores import fold_scores
+from medseg.models.workspace import Workspace
 
 _MOST_CARD = 1 << 20
 

@@ -9,13 +9,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import MedsegError
+from medseg.core.errors import MedsegError
+from medseg.core.labels import IGNORE, Labels
+from medseg.core.parallel import map_cases
 from medseg.evaluation.lesions import LesionRule, PanopticScore, components, panoptic, score_lesions
 from medseg.evaluation.overlap import confusion, overlaps
 from medseg.evaluation.score import StructureScore, SurfaceScore
 from medseg.evaluation.surface import Definition, surface_distances
-from medseg.labels import IGNORE, Labels
-from medseg.parallel import map_cases
 
 Box = tuple[slice, ...]
 TOLERANCE_MM = 2.0

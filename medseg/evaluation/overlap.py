@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.labels import IGNORE, Labels
+from medseg.core.labels import IGNORE, Labels
 
 _SLAB_VOXELS = 1 << 21
 

@@ -10,11 +10,11 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.labels import Labels
 from medseg.evaluation.empties import POLICIES, EmptyPolicy
 from medseg.evaluation.overlap import Overlap, count
 from medseg.evaluation.score import MEASURES, StructureScore
 from medseg.evaluation.statistics import Distribution, describe, interval_of_mean
-from medseg.labels import Labels
 
 MIOU_WITH_BACKGROUND = (
     "IoU from the counts summed over all fully annotated cases, mean over the background and every structure"

@@ -32,11 +32,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medseg.core.files import write_json, write_text
+from medseg.core.labels import Labels
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.statistics import METHOD
 from medseg.evaluation.summary import CaseScore, Summary
-from medseg.files import write_json, write_text
-from medseg.labels import Labels
 
 SCHEMA_VERSION = 2
 _COUNTS = ("tp", "fp", "fn", "tn")

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 
 import torch
 
-from medseg.errors import PlanError
+from medseg.core.errors import PlanError
 from medseg.inference.forward import torch_forward
-from medseg.inference.sweep import Forward
+from medseg.inference.window_pass import Forward
 from medseg.networks.device import first_line
 from medseg.networks.unet import UNet
-from medseg.sections import Inference
+from medseg.plans.sections import Inference
 
 
 def choose_backend(name: str, networks: Sequence[torch.nn.Module], device: torch.device) -> str:

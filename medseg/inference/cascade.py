@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.image import Image
+from medseg.core.image import Image
 from medseg.models.model import Model
+from medseg.plans.schema import Resampling
 from medseg.preprocessing.resample import nearest_voxels, separate_axis, spline_matrix
 from medseg.preprocessing.volume import Volume, content_of, prepare
-from medseg.schema import Resampling
 
 _OUTSIDE = -1
 _TIE = 1e-9

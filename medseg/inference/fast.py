@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medseg.sections import Inference
+from medseg.plans.sections import Inference
 
 TRADES: dict[str, dict[str, Any]] = {
     "larger steps": {"step_fraction": 0.75},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from medseg.inference.sweep import Forward
+from medseg.inference.window_pass import Forward
 from medseg.networks.device import autocast
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 
 from medseg.inference.forward import torch_forward
-from medseg.inference.sweep import Forward
+from medseg.inference.window_pass import Forward
 
 _RUNS = 3
 _SAME = 0.05

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from medseg.schema import Configuration
-from medseg.sections import Inference
+from medseg.plans.schema import Configuration
+from medseg.plans.sections import Inference
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")

@@ -14,7 +14,7 @@ import openvino
 import torch
 
 from medseg.inference.openvino_graph import unet_graph
-from medseg.inference.sweep import Forward
+from medseg.inference.window_pass import Forward
 from medseg.networks.unet import UNet
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}

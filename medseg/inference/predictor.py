@@ -9,22 +9,22 @@ from pathlib import Path
 
 import torch
 
-from medseg.image import Image, check_finite
+from medseg.core.image import Image, check_finite
+from medseg.core.progress import Callback, silent
 from medseg.inference.backends import make_members
 from medseg.inference.cascade import prepare_for
 from medseg.inference.memory import Free, Need, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.resources import Resources
 from medseg.inference.sliding import stream_logits
-from medseg.inference.sweep import Forward, Sweep
 from medseg.inference.uncertainty import stream_uncertainty
 from medseg.inference.views import Views, tolerance
 from medseg.inference.volumes import structure_volumes
+from medseg.inference.window_pass import Forward, Sweep
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.preprocessing.restore import restore
 from medseg.preprocessing.volume import Volume
-from medseg.progress import Callback, silent
 
 _MOST_NOTES = 20
 _ADVICE = "Close other programs, crop the scan, or take a machine with more memory."

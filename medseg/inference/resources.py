@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from medseg.errors import MedsegError
+from medseg.core.errors import MedsegError
 from medseg.inference.memory import MemoryPlan
 from medseg.inference.rolling import RollingMean
 from medseg.networks.device import first_line, is_out_of_memory

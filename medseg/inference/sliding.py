@@ -7,15 +7,15 @@ from contextlib import ExitStack
 
 import torch
 
+from medseg.core.progress import Callback, silent
 from medseg.inference.forward import torch_forward
 from medseg.inference.memory import MemoryPlan, tiles_at_once
 from medseg.inference.resources import Resources
-from medseg.inference.sweep import Sweep
 from medseg.inference.views import View, Views, tolerance
+from medseg.inference.window_pass import Sweep
 from medseg.networks.device import evaluating
-from medseg.progress import Callback, silent
-from medseg.schema import Configuration
-from medseg.sections import Inference
+from medseg.plans.schema import Configuration
+from medseg.plans.sections import Inference
 
 
 def stream_logits(sweep: Sweep, callback: Callback = silent) -> Iterator[torch.Tensor]:

@@ -16,11 +16,11 @@ from math import log
 
 import torch
 
-from medseg.errors import PlanError
-from medseg.inference.sweep import Sweep
+from medseg.core.errors import PlanError
+from medseg.core.labels import Labels
+from medseg.core.progress import Callback, silent
 from medseg.inference.views import View
-from medseg.labels import Labels
-from medseg.progress import Callback, silent
+from medseg.inference.window_pass import Sweep
 
 
 def stream_uncertainty(sweep: Sweep, labels: Labels, callback: Callback = silent) -> Iterator[torch.Tensor]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from medseg.inference.tiles import Tile, grid_of_tiles
-from medseg.schema import Configuration
-from medseg.sections import Inference
+from medseg.plans.schema import Configuration
+from medseg.plans.sections import Inference
 
 _EMPTY = 1e-3
 """A tile in which no channel varies by more is empty for `inference.skip_empty_tiles`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.image import Image
-from medseg.labels import Labels
+from medseg.core.image import Image
+from medseg.core.labels import Labels
 
 
 def structure_volumes(answer: Image, labels: Labels) -> dict[str, float]:

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.case import Case
-from medseg.errors import DataError
-from medseg.image import Image, check_finite, describe_grid_difference
-from medseg.io import AS_STORED, as_scan, is_dicom, read_label, read_stack
-from medseg.io.dicom.label_frames import check_frame_of_reference
-from medseg.io.dicom.stacks import grid_of, options_of, series_at, series_size
-from medseg.io.gz import unpacked_size
-from medseg.io.regrid import resample_nearest
-from medseg.io.stack import Stack
-from medseg.labels import Labels
-from medseg.sections import Reading
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.image import Image, check_finite, describe_grid_difference
+from medseg.core.labels import Labels
+from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference
+from medseg.io.dicom.pixels.stacks import grid_of, options_of, series_at, series_size
+from medseg.io.formats.gz import unpacked_size
+from medseg.io.formats.stack import Stack
+from medseg.io.formats.table import is_dicom
+from medseg.io.images import AS_STORED, as_scan, read_label, read_stack
+from medseg.io.values.regrid import resample_nearest
+from medseg.plans.sections import Reading
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 
 _MOST_MEMBERS = 10_000
 _BLOCK = 1 << 20

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medseg.core.wording import counted
 from medseg.models.model import Model
-from medseg.schema import Configuration
-from medseg.wording import counted
+from medseg.plans.schema import Configuration
 
 UNSAID = "Not stated."
 _LIMITS = (

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.networks.unet import UNet
-from medseg.schema import Configuration, Plan
+from medseg.plans.schema import Configuration, Plan
 
 _HEADS = "heads"
 

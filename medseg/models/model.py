@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.networks.build import build_network
-from medseg.schema import UNETS, Configuration, Network, Plan
+from medseg.plans.schema import UNETS, Configuration, Network, Plan
 
 NetworkFactory = Callable[[Configuration, int, int], torch.nn.Module]
 """(configuration, channels, outputs) -> module; for networks of one's own, handed in from Python."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.models.model import Model, NetworkFactory
-from medseg.models.nnunet_folder import FOLD, model_folders
-from medseg.models.nnunet_model import Reading, load_nnunet
-from medseg.models.nnunet_zip import unpacked_model
-from medseg.models.package_reader import is_package, load_package
+from medseg.models.nnunet.folder import FOLD, model_folders
+from medseg.models.nnunet.model import Reading, load_nnunet
+from medseg.models.nnunet.zip_file import unpacked_model
+from medseg.models.package.read import is_package, load_package
 from medseg.models.run import WEIGHTS, load_run
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from medseg.errors import ModelError
-from medseg.files import saving, write_json
+from medseg.core.errors import ModelError
+from medseg.core.files import saving, write_json
 from medseg.models.model import Model, NetworkFactory, filled_network, make_network, overrides_for
-from medseg.plan_file import load_plan
-from medseg.schema import Plan
+from medseg.plans.file import load_plan
+from medseg.plans.schema import Plan
 
 __all__ = ["Model", "NetworkFactory", "make_network"]  # what a run is made of, for those who read and write runs
 

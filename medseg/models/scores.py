@@ -10,7 +10,7 @@ from typing import Any
 
 from medseg.models.card import FoldScore
 from medseg.models.model import Model
-from medseg.models.nnunet_folder import SUMMARY
+from medseg.models.nnunet.folder import SUMMARY
 from medseg.models.run import read_record
 
 _OURS = "validation/metrics.json"

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.models.identity import identity
 from medseg.models.matching import Part, Side, channel_pairs, take_weights
 from medseg.models.model import Model
-from medseg.models.nnunet_folder import FOLD, model_folders
+from medseg.models.nnunet.folder import FOLD, model_folders
 from medseg.models.open import load_model
 from medseg.networks.unet import UNet
-from medseg.schema import Configuration, Plan
+from medseg.plans.schema import Configuration, Plan
 
 _LEAST_SHARE = 0.01
 _ENCODER = ("stem", "encoder")

@@ -7,9 +7,9 @@ from math import prod
 import torch
 from torch import nn
 
-from medseg.errors import PlanError
+from medseg.core.errors import PlanError
 from medseg.networks.unet import UNet
-from medseg.schema import UNETS, Network
+from medseg.plans.schema import UNETS, Network
 
 MONAI_NETWORKS = {
     "segresnet": "SegResNet",

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from medseg.networks.layers import norm_act, to_fast_layout, upsample
-from medseg.schema import Network
+from medseg.plans.schema import Network
 
 _SLOPE = 0.01
 _EPS = 1e-5

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.case import Case
-from medseg.errors import DataError
-from medseg.labels import Labels
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
 
 _MOST_SHOWN = 3
 

@@ -9,7 +9,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io import gz
+from medseg.io.formats import gz
 from medseg.planning.intensity import ChannelSample
 
 _PICKED = 4096

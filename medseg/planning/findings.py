@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from medseg.case import Case
-from medseg.errors import MedsegError
+from medseg.core.case import Case
+from medseg.core.errors import MedsegError
 
 Severity = Literal["error", "warning"]
 

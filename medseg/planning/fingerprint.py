@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from medseg.errors import DataError
-from medseg.io.dataset import DataSet
-from medseg.labels import Labels
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.io.layouts.dataset import DataSet
 from medseg.planning.findings import Finding, errors_by_case
 from medseg.planning.intensity import pool_intensities
 from medseg.planning.survey import CaseFacts, Survey
-from medseg.sections import Intensity
+from medseg.plans.sections import Intensity
 
 _MOST_SHOWN = 3
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.sections import Intensity
+from medseg.plans.sections import Intensity
 
 _ORDER_STATISTICS = 10_000
 _ROUNDING = 1e-12

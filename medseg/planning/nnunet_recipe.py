@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medseg.errors import PlanError
-from medseg.plan_file import dump_plan, load_plan, parse_plan
+from medseg.core.errors import PlanError
 from medseg.planning.recipe import NNUNET_EPOCH_STEPS, training_recipe
-from medseg.schema import Plan
-from medseg.sections import Training
+from medseg.plans.file import dump_plan, load_plan, parse_plan
+from medseg.plans.schema import Plan
+from medseg.plans.sections import Training
 
 _OF_THE_MACHINE = ("precision", "cuda_graph", "seed")
 

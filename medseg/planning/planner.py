@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from medseg import __version__
-from medseg.errors import PlanError
-from medseg.labels import Labels
-from medseg.plan_file import validate_plan
-from medseg.plan_problems import last_line
+from medseg.core.errors import PlanError
+from medseg.core.labels import Labels
 from medseg.planning.recipe import (
     CPU_MEMORY_GB,
     CPU_MOST_PATCHES,
@@ -21,8 +19,10 @@ from medseg.planning.recipe import (
 )
 from medseg.planning.rules import ConfigurationProposal, DatasetFacts, Proposal, propose
 from medseg.planning.sides import sided_pair
-from medseg.schema import Plan
-from medseg.sections import Data, Request
+from medseg.plans.file import validate_plan
+from medseg.plans.problems import last_line
+from medseg.plans.schema import Plan
+from medseg.plans.sections import Data, Request
 
 _NARROWEST = 8
 _MOST_WITH_SIDES = 30.0

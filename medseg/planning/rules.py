@@ -13,10 +13,10 @@ from math import inf, prod
 
 import numpy as np
 
+from medseg.core.wording import counted
 from medseg.planning.lowres import LOWRES_BELOW, LOWRES_MIN_GAIN, Grid, lowres_grid
 from medseg.planning.memory import Budget, batch_size, budget_for, fit_patch, millions, times
 from medseg.planning.topology import build_topology, initial_patch
-from medseg.wording import counted
 
 AXES = "zyx"
 ANISOTROPY = 3  # an axis this many times coarser and this many times shorter than the others is treated apart

@@ -11,11 +11,11 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
-from medseg.case import Case
-from medseg.errors import DataError
-from medseg.files import write_json
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.files import write_json
+from medseg.core.wording import counted
 from medseg.planning.annotation import present_and_annotated
-from medseg.wording import counted
 
 FOLDS = 5
 _NNUNET_SEED = 12345

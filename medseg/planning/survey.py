@@ -15,19 +15,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.case import Case
-from medseg.errors import MedsegError
-from medseg.image import Orientation, nonzero_box
-from medseg.io.dataset import DataSet
-from medseg.io.label_values import refuse_soft
+from medseg.core.case import Case
+from medseg.core.errors import MedsegError
+from medseg.core.image import Orientation, nonzero_box
+from medseg.core.labels import Labels
+from medseg.core.parallel import map_cases
+from medseg.core.progress import Callback, silent, track
+from medseg.io.layouts.dataset import DataSet
 from medseg.io.load import load_case
-from medseg.labels import Labels
-from medseg.parallel import map_cases
+from medseg.io.values.label_values import refuse_soft
 from medseg.planning.content import CaseContent, look_at
 from medseg.planning.findings import Finding, finding_of
 from medseg.planning.intensity import ChannelSample, sample_channel
-from medseg.progress import Callback, silent, track
-from medseg.sections import Reading
+from medseg.plans.sections import Reading
 
 _MOST_SHOWN = 5
 _MOST_BINS = 65535

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.plans.schema import Resampling
 from medseg.preprocessing.resample import nearest_voxels, spline_matrix
-from medseg.schema import Resampling
 
 Box = tuple[slice, slice, slice]
 Read = Callable[[Box], NDArray[np.float32]]

@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.case import Case
-from medseg.errors import DataError, MedsegError
-from medseg.files import content_hash, saving
-from medseg.io import files_of
+from medseg.core.case import Case
+from medseg.core.errors import DataError, MedsegError
+from medseg.core.files import content_hash, saving
+from medseg.core.labels import IGNORE, Labels
+from medseg.core.parallel import map_cases
+from medseg.core.progress import Callback, silent, track
+from medseg.io.formats.table import files_of
 from medseg.io.load import load_case
-from medseg.labels import IGNORE, Labels
-from medseg.parallel import map_cases
 from medseg.planning.annotation import annotated_mask
+from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.volume import prepare
-from medseg.progress import Callback, silent, track
-from medseg.schema import Configuration, Plan
 
 _FORMAT = 1
 _MOST_LOCATIONS = 10_000

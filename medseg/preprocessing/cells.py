@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.preprocessing.interpolate import Reads, Resize, pick_along
 from medseg.preprocessing.windows import Window
 

@@ -16,7 +16,7 @@ import torch
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.preprocessing.compiling import compiled
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.windows import Window

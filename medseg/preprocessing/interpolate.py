@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medseg.plans.schema import Resampling
 from medseg.preprocessing.resample import nearest_voxels
-from medseg.schema import Resampling
 
 _NO_SHARE = 1e-9
 """Shares below this are the rounding of a position, not a reading."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.preprocessing.restore import Sink
 from medseg.preprocessing.volume import Geometry
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import DataError
-from medseg.schema import Normalization
-from medseg.sections import Intensity
+from medseg.core.errors import DataError
+from medseg.plans.schema import Normalization
+from medseg.plans.sections import Intensity
 
 _SMALLEST_STD = 1e-8
 _BLOCK_VOXELS = 1 << 19

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.labels import IGNORE
-from medseg.schema import Resampling
+from medseg.core.labels import IGNORE
+from medseg.plans.schema import Resampling
 
 ANISOTROPY_THRESHOLD = 3.0
 """Slices further apart than this many times the finest spacing are resampled apart."""

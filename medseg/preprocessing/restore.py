@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
+from medseg.plans.schema import Configuration
 from medseg.preprocessing.cells import Put, answer_window
 from medseg.preprocessing.dense import dense_blocks
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.resample import separate_axis
 from medseg.preprocessing.volume import Geometry
 from medseg.preprocessing.windows import windows
-from medseg.schema import Configuration
 
 Sink = Callable[[int, torch.Tensor], None]
 """Takes the first plane and the logits (outputs, planes, y, x) float32 of some planes of `Geometry.box`, in order."""

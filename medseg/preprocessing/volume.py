@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import DataError
-from medseg.image import Image, Orientation, nonzero_box
+from medseg.core.errors import DataError
+from medseg.core.image import Image, Orientation, nonzero_box
+from medseg.core.wording import counted
+from medseg.plans.schema import Configuration, Normalization, Plan
+from medseg.plans.sections import Intensity
 from medseg.preprocessing.blocks import Read, resample_blocks
 from medseg.preprocessing.normalize import scaling
 from medseg.preprocessing.resample import resample_label, resampled_shape, separate_axis
-from medseg.schema import Configuration, Normalization, Plan
-from medseg.sections import Intensity
-from medseg.wording import counted
 
 OUTSIDE = -2
 """Label index of background voxels outside the nonzero mask, in channels normalized within it."""

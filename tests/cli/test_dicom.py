@@ -12,8 +12,8 @@ from dicom_answers import labels, written_series
 from typer.testing import CliRunner
 
 from medseg.cli.app import app
-from medseg.errors import PlanError
-from medseg.io import write_label
+from medseg.core.errors import PlanError
+from medseg.io.images import write_label
 
 run = CliRunner()
 

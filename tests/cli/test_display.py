@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medseg.cli import display
-from medseg.progress import Progress
+from medseg.core.progress import Progress
 
 
 def test_the_share_of_a_scan_under_way_counts_for_the_time_left(

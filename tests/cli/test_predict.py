@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from builders import contents
 
-from medseg.commands.finished import RECORD
+from medseg.delivery.answers.prediction_ledger import RECORD
 
 WriteScans = Callable[[Path, int], Path]
 COMMAND = [sys.executable, "-m", "medseg", "predict"]

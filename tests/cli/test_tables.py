@@ -5,12 +5,12 @@ import pytest
 from rich.console import Console
 
 from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
+from medseg.core.labels import Labels
 from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.lesions import LesionScore, PanopticScore
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.score import StructureScore
 from medseg.evaluation.summary import CaseScore, Unscored, summarize
-from medseg.labels import Labels
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 HALF = Overlap(tp=2, fp=2, fn=2, tn=10)  # Dice 1/2, IoU 1/3

@@ -15,15 +15,17 @@ from dicom.builders import write_series
 from dicom_answers import SHAPE, errors_of_dciodvfy, labels, written_series
 
 from medseg.commands.dicom import DicomOutOptions, dicom
-from medseg.commands.dicom_objects import WriteOptions
-from medseg.commands.finished import RECORD
-from medseg.commands.labels_file import NAME
-from medseg.errors import DataError, PlanError
-from medseg.files import content_hash
-from medseg.image import Image
-from medseg.io import read_label, write_label
-from medseg.io.dicom import DicomOptions, find_series, read_volume
-from medseg.sections import Reading
+from medseg.core.errors import DataError, PlanError
+from medseg.core.files import content_hash
+from medseg.core.image import Image
+from medseg.delivery.answers.dicom_objects import WriteOptions
+from medseg.delivery.answers.labels_file import NAME
+from medseg.delivery.answers.prediction_ledger import RECORD
+from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.pixels.volume import read_volume
+from medseg.io.images import read_label, write_label
+from medseg.plans.sections import Reading
 
 STRUCTURES = ("kidney_left=1", "liver=2")
 

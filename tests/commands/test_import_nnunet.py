@@ -13,13 +13,13 @@ from builders import make_image
 from nnunet_folders import TRAINER, configuration, dataset, ours, plans, write_model
 
 from medseg.commands.import_nnunet import ImportOptions, import_nnunet
-from medseg.commands.train import TrainOptions, train
-from medseg.commands.workspace import Workspace
-from medseg.errors import DataError, ModelError, PlanError
+from medseg.commands.train.train import TrainOptions, train
+from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.inference.predictor import Predictor
 from medseg.models.open import load_model
 from medseg.models.run import read_record
-from medseg.plan_file import load_plan
+from medseg.models.workspace import Workspace
+from medseg.plans.file import load_plan
 
 CPU = torch.device("cpu")
 SEVERAL = plans(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import medseg
-from medseg.commands.plan import parse_memory
-from medseg.commands.verify import verify
-from medseg.commands.workspace import Workspace
-from medseg.files import write_text
+from medseg.commands.data.plan import parse_memory
+from medseg.commands.records.verify import verify
+from medseg.core.files import write_text
+from medseg.models.workspace import Workspace
 
 CASES = (
     "hippocampus_001",

@@ -12,11 +12,11 @@ from nnunet_folders import configuration, plans, write_model
 
 from medseg.commands.import_nnunet import ImportOptions, import_nnunet
 from medseg.commands.package import PackageOptions, package
-from medseg.commands.predict import PredictOptions, predict
-from medseg.errors import ModelError
+from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.core.errors import ModelError
 from medseg.models.card import About
 from medseg.models.run import PLAN, make_network, save_weights
-from medseg.plan_file import save_plan
+from medseg.plans.file import save_plan
 
 
 def write_run(workspace: Path, name: str = "toy", **record: Any) -> Path:

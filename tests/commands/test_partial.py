@@ -11,9 +11,9 @@ import torch
 from builders import make_plan, make_sample
 
 import medseg
-from medseg.commands.validate import DiceProbe
+from medseg.commands.train.validate import DiceProbe
+from medseg.core.labels import IGNORE
 from medseg.inference.sliding import predict_logits
-from medseg.labels import IGNORE
 from medseg.models.run import make_network
 
 CASES = ("hippocampus_001", "hippocampus_003", "hippocampus_004", "hippocampus_007", "hippocampus_008")

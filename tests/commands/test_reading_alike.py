@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import medseg
-from medseg.commands.data_options import DataOptions
-from medseg.commands.evaluate import evaluate
-from medseg.commands.labels_file import write_labels_file
-from medseg.commands.workspace import plan_cases
-from medseg.io import write_label
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.datasets.data_options import DataOptions
+from medseg.delivery.answers.labels_file import write_labels_file
+from medseg.io.images import write_label
 from medseg.io.load import load_case
+from medseg.models.workspace import plan_cases
 from medseg.preprocessing.cache import load_samples
 
 SHAPE = (12, 16, 16)

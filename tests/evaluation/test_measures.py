@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from medseg.core.labels import IGNORE, Labels
 from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.lesions import LesionRule, components, panoptic, score_lesions
 from medseg.evaluation.measures import Grid, MeasureOptions, measure_case
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.surface import surface_distances
-from medseg.io import read_label
-from medseg.labels import IGNORE, Labels
+from medseg.io.images import read_label
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 REGIONS = Labels(structures={"all": [1, 2], "core": 2}, activation="sigmoid", region_values=[1, 2], ignore=9)

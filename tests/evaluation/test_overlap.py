@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from medseg.errors import DataError
+from medseg.core.errors import DataError
+from medseg.core.labels import IGNORE, Labels
 from medseg.evaluation import overlap
 from medseg.evaluation.overlap import Overlap, confusion, overlaps
-from medseg.io import read_label
-from medseg.labels import IGNORE, Labels
+from medseg.io.images import read_label
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 TUMOUR = Labels(

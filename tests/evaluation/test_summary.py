@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from medseg.core.labels import Labels
 from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.score import StructureScore
 from medseg.evaluation.summary import CaseScore, Unscored, mean_iou, summarize
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
-from medseg.labels import Labels
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 TUMOUR = Labels(structures={"whole": [1, 2], "core": [2]}, activation="sigmoid", region_values=[1, 2])

@@ -10,12 +10,12 @@ from builders import make_image, make_plan
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.image import Image
+from medseg.core.image import Image
 from medseg.inference.cascade import largest_share, prepare_for, with_previous
 from medseg.inference.predictor import Predictor
 from medseg.models.model import Model
+from medseg.plans.schema import Plan, Resampling
 from medseg.preprocessing.volume import prepare
-from medseg.schema import Plan, Resampling
 
 LINEAR = Resampling(order=1, order_across=0, separate_axis=None)
 CPU = torch.device("cpu")

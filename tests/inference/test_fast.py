@@ -3,7 +3,7 @@
 from builders import INFERENCE
 
 from medseg.inference.fast import TRADES, fast, fast_overrides
-from medseg.sections import Inference
+from medseg.plans.sections import Inference
 
 
 def test_all_trades_are_made_and_nothing_else() -> None:

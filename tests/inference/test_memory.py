@@ -16,7 +16,7 @@ from medseg.inference.memory import (
     tiles_at_once,
     total_host_bytes,
 )
-from medseg.sections import Inference
+from medseg.plans.sections import Inference
 
 GB = 10**9
 CPU = torch.device("cpu")

@@ -6,11 +6,11 @@ import pytest
 import torch
 from builders import INFERENCE, network_section
 
-from medseg.errors import PlanError
+from medseg.core.errors import PlanError
 from medseg.inference.backends import choose_backend, make_members
 from medseg.inference.forward import torch_forward
 from medseg.networks.build import build_network
-from medseg.sections import Inference
+from medseg.plans.sections import Inference
 
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
 from medseg.inference.openvino_network import openvino_forward

@@ -10,13 +10,13 @@ import pytest
 import torch
 from builders import make_plan
 
-from medseg.errors import Cancelled, DataError
-from medseg.image import Image, Orientation
+from medseg.core.errors import Cancelled, DataError
+from medseg.core.image import Image, Orientation
+from medseg.core.progress import Progress
 from medseg.inference.predictor import Predictor
 from medseg.models.run import PLAN, Model, make_network, save_weights
-from medseg.plan_file import save_plan
-from medseg.progress import Progress
-from medseg.schema import Configuration, Plan
+from medseg.plans.file import save_plan
+from medseg.plans.schema import Configuration, Plan
 
 
 class Threshold(torch.nn.Module):

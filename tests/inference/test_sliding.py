@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from medseg.inference.sliding import predict_logits
 from medseg.networks.build import build_network
-from medseg.schema import Configuration
-from medseg.sections import Inference
+from medseg.plans.schema import Configuration
+from medseg.plans.sections import Inference
 
 
 def make_networks(dimensions: int, count: int, channels: int = 2) -> list[torch.nn.Module]:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from builders import INFERENCE, make_configuration
 
-from medseg.errors import PlanError
+from medseg.core.errors import PlanError
+from medseg.core.labels import Labels
 from medseg.inference.memory import MemoryPlan
 from medseg.inference.resources import Resources
-from medseg.inference.sweep import Forward, Sweep
 from medseg.inference.uncertainty import entropy, stream_uncertainty
 from medseg.inference.views import Views
-from medseg.labels import Labels
-from medseg.sections import Inference
+from medseg.inference.window_pass import Forward, Sweep
+from medseg.plans.sections import Inference
 
 REGIONS = Labels(structures={"a": [1, 2], "b": [2]}, activation="sigmoid", region_values=[1, 2])
 PLAIN = Labels(structures={"a": 1, "b": 2})

@@ -5,7 +5,7 @@ import torch
 from builders import INFERENCE, make_configuration
 
 from medseg.inference.views import View, Views, even, tolerance
-from medseg.sections import Inference
+from medseg.plans.sections import Inference
 
 
 def views_of(shape: tuple[int, ...], tile: list[int], mirror_axes: list[int], **others: object) -> Views:

@@ -4,13 +4,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medseg.case import Case
-from medseg.errors import DataError
-from medseg.image import Image
-from medseg.io.layouts import find_cases
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.image import Image
+from medseg.core.labels import Labels
+from medseg.io.layouts.find import find_cases
 from medseg.io.load import first_look, load_case, load_case_image, load_case_label
-from medseg.labels import Labels
-from medseg.sections import Reading
+from medseg.plans.sections import Reading
 
 GRID = np.diag([1.0, 2.0, 3.0, 1.0])
 CUBE = np.ones((2, 3, 4))

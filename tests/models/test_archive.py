@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.models.archive import opened, unpack
-from medseg.models.package_reader import is_package
+from medseg.models.package.read import is_package
 
 
 def zip_of(path: Path, *members: tuple[str, bytes], mode: int = 0o100644, deflate: bool = False) -> Path:

@@ -7,10 +7,10 @@ import torch
 from builders import make_plan
 from nnunet_folders import write_model
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.models.open import load_model
 from medseg.models.run import PLAN, make_network, save_weights
-from medseg.plan_file import save_plan
+from medseg.plans.file import save_plan
 
 CPU = torch.device("cpu")
 

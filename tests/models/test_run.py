@@ -7,7 +7,7 @@ import pytest
 import torch
 from builders import make_plan, network_values
 
-from medseg.errors import ModelError, PlanError
+from medseg.core.errors import ModelError, PlanError
 from medseg.models.run import (
     PLAN,
     RECORD,
@@ -19,8 +19,8 @@ from medseg.models.run import (
     save_weights,
     trained_folds,
 )
-from medseg.plan_file import save_plan
-from medseg.schema import Configuration, Plan
+from medseg.plans.file import save_plan
+from medseg.plans.schema import Configuration, Plan
 
 CPU = torch.device("cpu")
 

@@ -8,12 +8,12 @@ import torch
 from builders import make_plan, network_values
 from nnunet_folders import architecture, configuration, plans, write_model
 
-from medseg.errors import ModelError
+from medseg.core.errors import ModelError
 from medseg.models.matching import Part
 from medseg.models.model import Model, make_network
 from medseg.models.open import load_model
 from medseg.models.start import Start, open_source, start_from
-from medseg.schema import Plan
+from medseg.plans.schema import Plan
 
 CPU = torch.device("cpu")
 TWO = {"structures": {"one": 1, "two": 2}}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import network_section
 
-from medseg.errors import PlanError
+from medseg.core.errors import PlanError
 from medseg.networks.build import MONAI_NETWORKS, UNETS, build_network, supervision_scales
 from medseg.networks.device import autocast, choose_device, choose_precision, evaluating
 

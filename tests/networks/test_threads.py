@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from medseg.core.parallel import cpu_count
 from medseg.networks import threads
 from medseg.networks.threads import container_limit, usable_cores, use_cores
-from medseg.parallel import cpu_count
 
 
 @pytest.fixture(autouse=True)

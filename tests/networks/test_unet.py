@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from medseg.networks.layers import to_fast_layout
 from medseg.networks.unet import UNet
-from medseg.schema import Network
+from medseg.plans.schema import Network
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 ANISOTROPIC: dict[str, Any] = {

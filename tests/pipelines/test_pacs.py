@@ -20,8 +20,8 @@ import highdicom as hd
 import pydicom
 from dicomweb_client import DICOMwebClient
 
-from medseg.io import read_label
-from medseg.io.dicom import find_series
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.images import read_label
 
 _PROGRAMS = ("storescu", "findscu", "getscu")
 

@@ -15,10 +15,11 @@ from types import ModuleType
 import nibabel as nib
 import numpy as np
 import pytest
+from paths import ROOT
 
 import medseg
 
-SERVICE = Path(__file__).parents[2] / "examples" / "service.py"
+SERVICE = ROOT / "examples" / "service.py"
 SCANS = ("hippocampus_001", "hippocampus_003")
 WINDOW_BYTES = 2 << 20
 """More than this in every twenty calls would be a leak of 100 kB a call: less than half of a scan."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from medseg.case import Case
-from medseg.errors import DataError
-from medseg.labels import Labels
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
 from medseg.planning.annotation import (
     annotated_mask,
     annotation_counts,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from medseg.case import Case
-from medseg.errors import DataError
+from medseg.core.case import Case
+from medseg.core.errors import DataError
 from medseg.planning.findings import ERRORS, KINDS, WARNINGS, Finding, errors_by_case, finding_of, in_order
 
 CASE = Case("c", "c", (Path("set/c.nii"), Path("set/c.nii.gz")), Path("set/l.nii"))

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medseg.errors import Cancelled, DataError
-from medseg.io.layouts import find_cases, infer_labels
-from medseg.labels import Labels
+from medseg.core.errors import Cancelled, DataError
+from medseg.core.labels import Labels
+from medseg.io.layouts.find import find_cases, infer_labels
 from medseg.planning.fingerprint import fingerprint_of
 from medseg.planning.survey import survey
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from builders import make_plan, make_training
 
-from medseg.errors import PlanError
-from medseg.plan_file import save_plan
+from medseg.core.errors import PlanError
 from medseg.planning.nnunet_recipe import load_plan_to_train, with_nnunet_recipe
+from medseg.plans.file import save_plan
 
 NNUNET: dict[str, Any] = {
     "steps": 250_000,

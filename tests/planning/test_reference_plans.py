@@ -1,12 +1,11 @@
 """The plans in `plans/` are what the planner makes of the public sets today."""
 
-from pathlib import Path
-
 import pytest
+from paths import ROOT
 
 import medseg
 
-PLANS = Path(__file__).parents[2] / "plans"
+PLANS = ROOT / "plans"
 ASKED = {
     "hippocampus": {},
     "nuclei": {"structures": ["nucleus=255"]},

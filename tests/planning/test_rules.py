@@ -1,13 +1,12 @@
 """The rules against worked examples, nnU-Net's published plans, and its own answers to 30 fingerprints."""
 
 import json
-import os
 from functools import cache
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import GOLDENS
 
 from medseg.planning.memory import PLANNERS, count_outputs
 from medseg.planning.rules import (
@@ -21,7 +20,6 @@ from medseg.planning.rules import (
     target_spacing,
 )
 
-GOLDENS = Path(os.environ.get("MEDSEG_TEST_GOLDENS", Path(__file__).parents[3] / "shared" / "goldens"))
 GOLDEN_FILE = GOLDENS / "planner" / "plans.json"
 N_GOLDEN_ROWS = 30
 GOLDEN_PLANNERS = {

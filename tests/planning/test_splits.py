@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from medseg.case import Case
-from medseg.errors import DataError
-from medseg.io.layouts import find_cases
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.io.layouts.find import find_cases
 from medseg.planning.splits import make_splits, nnunet_splits, patient_leaks, read_splits, write_splits
 
 

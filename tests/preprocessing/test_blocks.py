@@ -9,11 +9,11 @@ import torch
 from builders import make_image, make_plan
 from numpy.typing import NDArray
 
+from medseg.plans.schema import Resampling
 from medseg.preprocessing import blocks
 from medseg.preprocessing.blocks import Box, resample_blocks
 from medseg.preprocessing.resample import resample_image
 from medseg.preprocessing.volume import prepare
-from medseg.schema import Resampling
 
 SHAPES = [
     ((9, 8, 7), (14, 13, 12)),

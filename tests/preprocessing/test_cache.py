@@ -10,14 +10,14 @@ import pytest
 import torch
 from builders import make_plan, plan_values
 
-from medseg.case import Case
-from medseg.errors import MedsegError
-from medseg.labels import IGNORE
-from medseg.plan_file import validate_plan
+from medseg.core.case import Case
+from medseg.core.errors import MedsegError
+from medseg.core.labels import IGNORE
+from medseg.core.progress import Progress
+from medseg.plans.file import validate_plan
+from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.volume import OUTSIDE, prepare
-from medseg.progress import Progress
-from medseg.schema import Plan
 
 SaveNifti = Callable[..., Path]
 
@@ -207,7 +207,7 @@ def test_ct_statistics_are_part_of_the_recipe(tmp_path: Path, case: Case) -> Non
 
 
 def test_prepare_and_the_cache_agree(tmp_path: Path, case: Case) -> None:
-    from medseg.io import read_image
+    from medseg.io.images import read_image
 
     plan = make_plan(configuration={"spacing_mm": [1.5, 0.7, 1.0]}, transpose_forward=[1, 2, 0])
     (sample,) = load([case], plan, tmp_path / "cache")

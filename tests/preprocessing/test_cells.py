@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medseg.labels import Labels
+from medseg.core.labels import Labels
 from medseg.preprocessing import cells
 from medseg.preprocessing.dense import dense_blocks
 from medseg.preprocessing.interpolate import Resize

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from medseg.plans.schema import Resampling
 from medseg.preprocessing.dense import dense_blocks
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.resample import resample_image
 from medseg.preprocessing.windows import windows
-from medseg.schema import Resampling
 
 SHAPES = [((9, 8, 7), (14, 13, 12)), ((9, 8, 7), (5, 4, 3)), ((70, 3, 2), (90, 2, 3)), ((70, 3, 2), (40, 3, 2))]
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from medseg.plans.schema import Resampling
 from medseg.preprocessing.interpolate import Reads, Resize, axis_reads, read_along
 from medseg.preprocessing.resample import spline_matrix
-from medseg.schema import Resampling
 
 SIZES = [1, 2, 3, 5, 7, 8, 16, 31, 64, 137]
 

@@ -10,9 +10,9 @@ import torch
 from builders import make_configuration, make_image, make_plan
 from numpy.typing import NDArray
 
-from medseg.image import Image
-from medseg.io.nifti_stream import writing_planes
-from medseg.labels import Labels
+from medseg.core.image import Image
+from medseg.core.labels import Labels
+from medseg.io.formats.nifti_stream import writing_planes
 from medseg.preprocessing.maps import entropy, map_sink, probabilities
 from medseg.preprocessing.restore import restore, stream_maps
 from medseg.preprocessing.volume import prepare

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medseg.errors import DataError
+from medseg.core.errors import DataError
+from medseg.plans.schema import Normalization
+from medseg.plans.sections import Intensity
 from medseg.preprocessing.normalize import scaling
-from medseg.schema import Normalization
-from medseg.sections import Intensity
 
 CT = Intensity(mean=50, median=40, std=20, min=-900, max=2000, percentile_00_5=-100, percentile_99_5=250)
 

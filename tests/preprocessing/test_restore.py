@@ -13,12 +13,12 @@ from builders import make_configuration
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.image import Orientation
-from medseg.labels import Labels
+from medseg.core.image import Orientation
+from medseg.core.labels import Labels
+from medseg.plans.schema import Configuration, Resampling
 from medseg.preprocessing.resample import separate_axis
 from medseg.preprocessing.restore import restore, stream_maps
 from medseg.preprocessing.volume import Geometry
-from medseg.schema import Configuration, Resampling
 
 TURNS = list(permutations(range(3)))
 ROUNDING = 1e-5

@@ -9,13 +9,13 @@ from builders import GOLDENS, NNUNET, golden_plan, make_image, make_plan
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.errors import DataError
-from medseg.image import Image, Orientation
-from medseg.io import read_image
-from medseg.labels import Labels
+from medseg.core.errors import DataError
+from medseg.core.image import Image, Orientation
+from medseg.core.labels import Labels
+from medseg.io.images import read_image
+from medseg.plans.schema import Plan
 from medseg.preprocessing.restore import restore
 from medseg.preprocessing.volume import OUTSIDE, prepare
-from medseg.schema import Plan
 
 ORIENTATIONS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 LABELS = Labels(structures={"one": 3, "two": 200})

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from medseg.coding import Coding
-from medseg.errors import PlanError
-from medseg.plan_problems import last_line
+from medseg.core.errors import PlanError
+from medseg.plans.problems import last_line
+from medseg.plans.terminology import Coding
 
 SIDES = {"left": "SCT 7771000 Left", "right": "SCT 24028007 Right"}
 COLUMNS = ("category", "type", "modifiers", "region", "region_modifiers", "colour")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg import __version__
-from medseg.coding import Coding
-from medseg.errors import DataError, MedsegError
+from medseg.core.errors import DataError, MedsegError
+from medseg.plans.terminology import Coding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

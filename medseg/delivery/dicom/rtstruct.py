@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg import __version__
+from medseg.core.errors import DataError
 from medseg.delivery.dicom.objects import (
     RESEARCH,
     Maker,
@@ -26,7 +27,6 @@ from medseg.delivery.dicom.objects import (
 )
 from medseg.delivery.dicom.outlines import outlines_of
 from medseg.delivery.dicom.source import Source
-from medseg.errors import DataError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.delivery.dicom.objects import (
-    RESEARCH,
-    Maker,
-    Segment,
-    character_set,
-    code,
-    header_of,
-    shortened,
-    writing,
-)
+from medseg.core.errors import DataError
+from medseg.delivery.dicom.objects import RESEARCH, Maker, Segment, character_set, code, header_of, shortened, writing
 from medseg.delivery.dicom.source import Source
-from medseg.errors import DataError
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import DataError
-from medseg.io.dicom.dataset import quiet, read_dataset
+from medseg.core.errors import DataError
+from medseg.io.dicom.elements.dataset import quiet, read_dataset
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from medseg.io.dicom.series import Slice
+    from medseg.io.dicom.listing.series import Slice
 
 _NEEDED = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID",

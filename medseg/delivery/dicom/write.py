@@ -8,12 +8,13 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from medseg.coding import Coding
+from medseg.core.errors import DataError
+from medseg.core.files import saving
 from medseg.delivery.dicom.objects import Maker, segments_of
 from medseg.delivery.dicom.source import read_source
-from medseg.errors import DataError
-from medseg.files import saving
-from medseg.io.dicom import DicomOptions, Series
+from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.listing.series import Series
+from medseg.plans.terminology import Coding
 
 SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm"}
 """What can be written, in this order."""
@@ -88,8 +89,8 @@ def on_slices(labels: NDArray, series: Series, options: DicomOptions) -> NDArray
 
     Without a tilt or gaps that is the array itself; see `DicomVolume.to_source`.
     """
-    from medseg.io.dicom.geometry import lay_out
-    from medseg.io.dicom.resampling import plan_resampling
+    from medseg.io.dicom.geometry.resampling import plan_resampling
+    from medseg.io.dicom.geometry.stacking import lay_out
 
     resampling = plan_resampling(series, lay_out(series.slices), options)
     return labels if resampling is None else resampling.to_source(labels)

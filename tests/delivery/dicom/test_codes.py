@@ -12,13 +12,13 @@ import pytest
 import torch
 from builders import make_plan
 
-from medseg.coding import Coding
+from medseg.core.errors import PlanError
 from medseg.delivery.dicom.codes import codes_of, look_up, nearest, read_codes
-from medseg.errors import PlanError
 from medseg.models.identity import identity
 from medseg.models.open import load_model
-from medseg.models.package import save_package
-from medseg.plan_file import dump_plan, parse_plan
+from medseg.models.package.write import save_package
+from medseg.plans.file import dump_plan, parse_plan
+from medseg.plans.terminology import Coding
 
 ROWS = list(csv.DictReader(resources.files("medseg.delivery.dicom").joinpath("codes.csv").read_text().splitlines()))
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from medseg.delivery.dicom.outlines import outlines_of
-from medseg.io.rasterize import outlines, polygon
+from medseg.io.values.rasterize import outlines, polygon
 
 
 def area(points):

@@ -12,9 +12,10 @@ from dicom.builders import write_enhanced
 from dicom_answers import MEMBERS, PLANES, SHAPE, errors_of_dciodvfy, labels, meaning, written_series
 
 from medseg.delivery.dicom.write import object_paths, write_objects
-from medseg.io import read_label
-from medseg.io.dicom import find_series, read_volume
-from medseg.sections import Reading
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.pixels.volume import read_volume
+from medseg.io.images import read_label
+from medseg.plans.sections import Reading
 
 VALUES = Reading(segments={"kidney_left": 1, "liver": 2})
 

@@ -24,12 +24,14 @@ from dicom_answers import (
     written_series,
 )
 
+from medseg.core.errors import DataError
 from medseg.delivery.dicom.codes import codes_of
 from medseg.delivery.dicom.write import Meaning, object_paths, on_slices, write_objects
-from medseg.errors import DataError
-from medseg.io import read_label
-from medseg.io.dicom import DicomOptions, find_series, read_volume
-from medseg.sections import Reading
+from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.pixels.volume import read_volume
+from medseg.io.images import read_label
+from medseg.plans.sections import Reading
 
 KINDS = {"BINARY": False, "LABELMAP": True}
 

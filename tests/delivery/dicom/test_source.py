@@ -11,10 +11,10 @@ import pydicom
 from dicom.builders import write_series
 from dicom_answers import errors_of_dciodvfy, labels, meaning, written_series
 
+from medseg.core.errors import DataError
 from medseg.delivery.dicom.source import check_source, read_source
 from medseg.delivery.dicom.write import object_paths, write_objects
-from medseg.errors import DataError
-from medseg.io.dicom import find_series
+from medseg.io.dicom.listing.find import find_series
 
 EMPTY = ("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "AccessionNumber")
 

@@ -1,0 +1,68 @@
+"""A data set as its folder and the options say: which cases there are, and how their files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from medseg.core.case import read_cases
+from medseg.core.errors import DataError
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.label_options import settle_reading
+from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.layouts.dataset import DataSet, Naming, assign_patients
+from medseg.io.layouts.find import find_cases
+from medseg.planning.annotation import check_annotated_names
+
+
+def find_data(folder: Path, options: DataOptions, table: Path | None = None, left_out: Collection[str] = ()) -> DataSet:
+    """The data set, less what the user excludes, with its structures where they are known and how its files are read.
+
+    Args:
+        folder: of the data set.
+        options: what the user says about it.
+        table: cases of an earlier plan, which the user may have edited; if it is there, it says which cases there are,
+            unless the options say which files are meant.
+        left_out: cases that the earlier plan could not use, and that are therefore not in its table.
+
+    Raises:
+        MedsegError: the folder is no data set, or an option does not fit it.
+    """
+    allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
+    naming = Naming(tuple(options.images), options.labels, options.cases, tuple(options.series), allowed)
+    found = find_cases(folder, naming=naming, frame=options.frame)
+    cases, problems = found.cases, found.problems
+    known = {case.id for case in cases}
+    if table is not None and table.exists() and naming == Naming(dicom=allowed):
+        listed = read_cases(table, found.folder.absolute())
+        ids = {case.id for case in listed}
+        cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
+        problems = [*problems, f"the cases are those of {table}; delete it to have the folder looked through anew"]
+    if options.exclude is not None:
+        excluded = read_ids(options.exclude, known)
+        cases = [case for case in cases if case.id not in excluded]
+    if options.patient_pattern:
+        cases = assign_patients(cases, options.patient_pattern)
+    settled = settle_reading(replace(found, cases=cases, problems=problems), options)
+    if settled.labels is not None:
+        check_annotated_names(settled.cases, settled.labels)
+    return settled
+
+
+def read_ids(listing: Path, known: Collection[str]) -> set[str]:
+    """The ids in a text file, one a line.
+
+    Raises:
+        DataError: no such file, or an id that is not among those known.
+    """
+    try:
+        ids = {line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
+    except FileNotFoundError:
+        raise DataError(f"There is no file {listing} with the ids to leave out.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{listing} is not a text file; expected case ids, one a line.") from None
+    unknown = sorted(ids - set(known))
+    if unknown:
+        raise DataError(f"{listing} names {', '.join(unknown[:5])}, which the data set does not have.")
+    return ids

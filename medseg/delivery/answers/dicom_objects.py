@@ -1,0 +1,202 @@
+"""Answers as DICOM objects: what is asked for, checked before anything is computed, and written case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medseg.core.case import Case
+from medseg.core.errors import DataError, MedsegError, PlanError
+from medseg.core.image import Image
+from medseg.core.labels import Labels
+from medseg.delivery.dicom.codes import codes_of, read_codes
+from medseg.delivery.dicom.objects import Maker
+from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, on_slices, write_objects
+from medseg.io.formats.table import is_dicom
+from medseg.plans.sections import Reading
+from medseg.plans.terminology import Coding
+
+LABELS = "labels"
+_ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report"}
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """In which forms answers are written.
+
+    Attributes:
+        forms: some of `labels` (or `nifti`: the label map, in the scan's format, of DICOM as NIfTI), `seg`, `rtstruct`
+            and `report`, which needs a `seg` and brings it; empty for what suits each scan: `labels`, of DICOM also
+            `seg`.
+        labelmap: a DICOM SEG of the type LABELMAP instead of BINARY.
+        codes: file or pairs that say what structures are in coded words (`delivery.dicom.codes.read_codes`).
+        generic_codes: structures without codes are "Tissue".
+    """
+
+    forms: Sequence[str] = ()
+    labelmap: bool = False
+    codes: str | None = None
+    generic_codes: bool = False
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The forms that are asked for, by their names here.
+
+        Raises:
+            PlanError: one of them is unknown.
+        """
+        named = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in self.forms]
+        odd = [form for form in named if form not in (LABELS, *SUFFIXES)]
+        if odd:
+            raise PlanError(
+                f"Answers are not written as {odd[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
+                "Example: --write seg,nifti,rtstruct,report",
+            )
+        return frozenset([*named, "seg"] if "report" in named else named)
+
+    def unused(self, why: str) -> tuple[str, ...]:
+        """A note where options are given that only DICOM objects need, and none is written."""
+        given = {"--codes": self.codes, "--labelmap": self.labelmap, "--generic-codes": self.generic_codes}
+        named = " and ".join(name for name, value in given.items() if value)
+        return (f"{named}: without effect, because no DICOM object is written: {why}.",) if named else ()
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What is written of each case, once everything that can be checked beforehand was.
+
+    Attributes:
+        forms: {case: its forms}.
+        meaning: of the label maps; None where no DICOM object is written.
+        reading: how the scans are read, on whose slices the labels go back.
+        refused: {case: why it gets no answer}.
+        notes: what a user should know, in sentences.
+    """
+
+    forms: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    meaning: Meaning | None = None
+    reading: Reading = field(default_factory=Reading)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def with_labels(self, case: Case) -> bool:
+        """Whether the label map itself is written."""
+        return LABELS in self.forms.get(case.id, (LABELS,))
+
+    def paths(self, case: Case, folder: Path) -> list[Path]:
+        """Where the case's DICOM objects go."""
+        return object_paths(folder, case.id, self.forms.get(case.id, ()))
+
+    def write(self, case: Case, answer: Image, folder: Path, volumes: Mapping[str, float]) -> list[Path]:
+        """Write the case's DICOM objects, and return their paths.
+
+        Args:
+            case: its first channel names the series.
+            answer: (1, z, y, x) label values on the grid that the series is read on.
+            folder: where they go.
+            volumes: {structure: ml}.
+
+        Raises:
+            MedsegError: an object cannot be made or written.
+        """
+        paths = self.paths(case, folder)
+        if paths and self.meaning is not None:
+            from medseg.io.dicom.pixels.stacks import options_of, series_at
+
+            series = series_at(case.channels[0])
+            labels = on_slices(answer.array[0], series, options_of(self.reading))
+            write_objects(labels, series, self.meaning, paths, volumes)
+        return paths
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What decides the objects, as JSON holds it; empty where none are written."""
+        if self.meaning is None:
+            return {}
+        codes = {name: coding.model_dump(mode="json") for name, coding in self.meaning.codes.items()}
+        forms = sorted({form for forms in self.forms.values() for form in forms})
+        return {"written as": forms, "codes": codes, "labelmap": self.meaning.labelmap}
+
+
+def prepare_writer(
+    options: WriteOptions,
+    cases: Sequence[Case],
+    labels: Labels,
+    known: Mapping[str, Coding],
+    maker: Maker,
+    reading: Reading,
+) -> Writer:
+    """Decide what each case is answered with, and check all that can be checked before anything is computed.
+
+    Where nothing was asked for, a series that no object can refer to gets its label map and a note; where objects were
+    asked for, it is refused.
+
+    Args:
+        options: what the user asked for.
+        cases: the scans.
+        labels: the structures.
+        known: the plan's codes.
+        maker: the model.
+        reading: how scans are read.
+
+    Raises:
+        PlanError: a form or code is not valid, or a structure has no codes.
+        DataError: DICOM objects are asked for, and no scan is DICOM.
+    """
+    wanted = options.wanted
+    of_dicom = [case for case in cases if is_dicom(case.channels[0])]
+    objects = (wanted or {"seg"}) - {LABELS}
+    if objects and not of_dicom:
+        if wanted:
+            raise DataError(
+                f"--write {','.join(sorted(objects))} needs DICOM scans, whose patient, study and slices it refers to; "
+                "none of these scans is DICOM.",
+                "Leave it out: label maps are written in the format of the scans.",
+            )
+        return Writer(reading=reading, notes=options.unused("none of the scans is DICOM"))
+    if not objects:
+        return Writer(reading=reading, notes=options.unused("--write asks for label maps only"))
+    given = read_codes(options.codes) if options.codes else {}
+    try:
+        codes = codes_of(labels.names, known, given, options.generic_codes)
+    except PlanError as error:
+        raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
+    meaning = Meaning(labels.members, codes, maker, options.labelmap)
+    if options.labelmap:
+        _check_labelmap(meaning)
+    asked = wanted or {LABELS, "seg"}
+    forms, refused, notes = {}, {}, []
+    for case in cases:
+        problem = _problem(case, of_dicom)
+        if problem is None:
+            forms[case.id] = frozenset(asked)
+        elif not wanted:
+            forms[case.id] = frozenset({LABELS})
+            notes += [f"{case.id}: no DICOM SEG: {problem}"] if case in of_dicom else []
+        else:
+            refused[case.id] = problem
+    return Writer(forms, meaning, reading, refused, tuple(notes))
+
+
+def _problem(case: Case, of_dicom: Sequence[Case]) -> str | None:
+    """Why no DICOM object can be written for a case; None where nothing is in the way."""
+    from medseg.delivery.dicom.source import check_source
+    from medseg.io.dicom.pixels.stacks import series_at
+
+    if case not in of_dicom:
+        return "DICOM objects need a DICOM scan, whose patient, study and slices they refer to; this scan is none."
+    try:
+        series = series_at(case.channels[0])
+        check_source(series.slices, series.title)
+    except MedsegError as error:
+        return str(error)
+    return None
+
+
+def _check_labelmap(meaning: Meaning) -> None:
+    from medseg.delivery.dicom.objects import segments_of
+    from medseg.delivery.dicom.segmentation import check_labelmap
+
+    check_labelmap(segments_of(meaning.members, meaning.codes))

@@ -1,0 +1,65 @@
+"""labels.json beside answers: which value is which structure, its codes, how references were read, how to score."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medseg.core.errors import DataError
+from medseg.core.files import write_json
+from medseg.core.labels import Labels
+from medseg.io.images import AS_STORED
+from medseg.plans.schema import Plan
+from medseg.plans.sections import Reading, Scoring
+from medseg.plans.terminology import Coding
+
+NAME = "labels.json"
+_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is known about a folder of answers."""
+
+    labels: Labels
+    reading: Reading = AS_STORED
+    scoring: Scoring = field(default_factory=Scoring)
+    codes: dict[str, Coding] = field(default_factory=dict)
+
+
+def write_labels_file(folder: Path, plan: Plan) -> None:
+    """Write it into a folder of answers that a plan's model gave."""
+    content = {
+        "schema_version": _VERSION,
+        "names": plan.labels.written_values,
+        "labels": plan.labels.model_dump(mode="json"),
+        "reading": plan.data.reading.model_dump(mode="json"),
+        "scoring": plan.scoring.model_dump(mode="json"),
+        "codes": {name: coding.model_dump(mode="json") for name, coding in plan.codes.items()},
+    }
+    write_json(folder / NAME, content)
+
+
+def read_labels_file(folder: Path) -> Answers | None:
+    """What it says; None where there is none.
+
+    Raises:
+        DataError: it is there and does not say what it should.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Answers(
+            Labels.model_validate(content["labels"]),
+            Reading.model_validate(content.get("reading", {})),
+            Scoring.model_validate(content.get("scoring", {})),
+            {name: Coding.model_validate(coding) for name, coding in content.get("codes", {}).items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # ValidationError is a ValueError
+        raise DataError(
+            f"{path} does not declare labels: {' '.join(str(error).split()) or type(error).__name__}.",
+            "Expected what medseg predict writes; without the file, the data set's declaration is taken.",
+        ) from None

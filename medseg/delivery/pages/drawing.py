@@ -1,0 +1,154 @@
+"""Drawing one plane of a case: the scan in grey or colour, structures as lines or areas, sides and a scale bar.
+
+Axes of matplotlib are handed in, with the plane's own mm (or pixels) as their units; nothing global is touched.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.image import Image
+from medseg.core.labels import Labels
+from medseg.delivery.pages.planes import Plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito, Color Universal Design (2008), told apart with any colour vision; green and blue are lightened to
+# stand out on a dark ground.
+COLOURS = ("#56B4E9", "#E69F00", "#00B883", "#F0E442", "#CC79A7", "#D55E00", "#3A8FE0")
+LIGHT = "#F2F2F2"
+
+_TINTS = ((0.0, "white"), (0.5, "white"), (0.4, "black"))
+
+_DPI = 150
+_CONTEXT_VOXELS = 10
+_WINDOW_PERCENTILES = (0.5, 99.5)
+_BARS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
+_BAR_FRACTION = 0.35
+
+
+def colour(labels: Labels, structure: str) -> tuple[float, float, float]:
+    """The colour that a structure has in every picture; beyond the seventh lighter, then darker, then anew."""
+    from matplotlib.colors import to_rgb
+
+    turn, place = divmod(labels.names.index(structure), len(COLOURS))
+    share, towards = _TINTS[turn % len(_TINTS)]
+    mixed = zip(to_rgb(COLOURS[place]), to_rgb(towards), strict=True)
+    red, green, blue = ((1 - share) * own + share * other for own, other in mixed)
+    return red, green, blue
+
+
+def structures_in(labels: Labels, slice_: NDArray) -> dict[str, NDArray[np.bool_]]:
+    """The structures in a slice of values as they stand in files, with their masks."""
+    indices = labels.encode(slice_, "the label map")
+    # The last column stands for voxels to ignore (index -1): they belong to no structure.
+    membership = np.pad(labels.membership, ((0, 0), (0, 1)))
+    masks = {name: members[indices] for name, members in zip(labels.names, membership, strict=True)}
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def is_colour(image: Image) -> bool:
+    """Whether the channels are red, green and blue: three of 8 bits, from a format that stores no spacing."""
+    return image.array.shape[0] == 3 and image.array.dtype == np.uint8 and not image.spacing_known
+
+
+def window(image: Image, foreground: NDArray[np.bool_]) -> tuple[float, float]:
+    """Intensities to show as black and white: percentiles of what is drawn, in and around the structures.
+
+    Around the structures only, so that the air around a CT patient does not take up the range.
+    """
+    box = [slice(None)] * 3
+    for axis in range(3):
+        where = np.flatnonzero(foreground.any(axis=tuple(other for other in range(3) if other != axis)))
+        if where.size:
+            box[axis] = slice(max(0, where[0] - _CONTEXT_VOXELS), where[-1] + 1 + _CONTEXT_VOXELS)
+    shown = image.array if is_colour(image) else image.array[:1]
+    z, y, x = box
+    low, high = map(float, np.percentile(shown[:, z, y, x], _WINDOW_PERCENTILES))
+    return low, high if high > low else low + 1
+
+
+def draw_scan(axes: Axes, plane: Plane, image: Image, low: float, high: float) -> None:
+    """Draw a slice: in colour, or its first channel in grey; `low` is black and `high` white."""
+    slice_ = plane.cut(image.array)
+    shown = np.clip((slice_.astype(np.float32) - low) / (high - low), 0, 1)
+    pixels = np.moveaxis(shown, 0, -1) if is_colour(image) else shown[0]
+    extent = (0.0, slice_.shape[2] * plane.pixel[1], slice_.shape[1] * plane.pixel[0], 0.0)
+    # bounds and colour map have no effect on colour pixels
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="bilinear")
+
+
+def draw_structures(
+    axes: Axes, plane: Plane, values: Image, labels: Labels, area: float, line: dict[str, Any] | None
+) -> None:
+    """Draw each structure of a label map: its area with that opacity, and its outline unless `line` is None."""
+    slice_ = plane.cut(values.array)[0]
+    rows, columns = slice_.shape
+    height, width = plane.pixel
+    # One more pixel on each side, so that an outline closes at the border of the slice.
+    x, y = (np.arange(-1, columns + 1) + 0.5) * width, (np.arange(-1, rows + 1) + 0.5) * height
+    for name, mask in structures_in(labels, slice_).items():
+        padded = np.pad(mask.astype(float), 1)
+        if area:
+            axes.contourf(x, y, padded, levels=(0.5, 2.0), colors=[colour(labels, name)], alpha=area, antialiased=True)
+        if line is not None:
+            style = {"linewidths": line["linewidth"], "linestyles": [line["linestyle"]]}
+            drawn = axes.contour(x, y, padded, levels=(0.5,), colors=[colour(labels, name)], **style)
+            drawn.set_path_effects(_outlined(line["linewidth"] + 1.0, opacity=0.55))
+
+
+def draw_sides(axes: Axes, plane: Plane) -> None:
+    """Write which side of the patient lies left and on top, where the affine says so."""
+    style: dict[str, Any] = {"color": LIGHT, "fontsize": 8, "fontweight": "bold", "transform": axes.transAxes}
+    axes.text(0.02, 0.5, plane.left, ha="left", va="center", path_effects=_outlined(2.0), **style)
+    axes.text(0.5, 0.98, plane.top, ha="center", va="top", path_effects=_outlined(2.0), **style)
+
+
+def draw_scale_bar(axes: Axes, plane: Plane, shape: tuple[int, ...]) -> None:
+    """A bar of a round length, at most a third of the width, in the lower right corner."""
+    rows, columns = shape[0] * plane.pixel[0], shape[1] * plane.pixel[1]
+    length = next((bar for bar in _BARS_MM if bar <= _BAR_FRACTION * columns), _BARS_MM[-1])
+    right, y = columns * 0.97, rows * 0.955
+    bar = axes.plot([right - length, right], [y, y], color=LIGHT, linewidth=2, solid_capstyle="butt")
+    bar[0].set_path_effects(_outlined(3.2))
+    axes.annotate(
+        f"{length} mm",
+        (right - length / 2, y),
+        (0, 2.5),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=LIGHT,
+        fontsize=7,
+        path_effects=_outlined(2.0),
+    )
+
+
+def new_figure(width: float, height: float, ground: str) -> Figure:
+    """A figure of that size in inches, drawn by Agg, whatever matplotlib is set to elsewhere."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=ground)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
+    return stream.getvalue()
+
+
+def _outlined(width: float, opacity: float = 1.0) -> list[Any]:
+    """A dark rim, so that lines and letters stand out on bright tissue too."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    return [Stroke(linewidth=width, foreground="black", alpha=opacity), Normal()]

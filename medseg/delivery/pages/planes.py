@@ -1,0 +1,84 @@
+"""Planes through a scan as a radiologist expects them: which slices, which way up, how large a pixel is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.image import Image, Orientation
+
+_NAMES = ("axial", "coronal", "sagittal")
+_EDGES = (("R", "A"), ("R", "S"), ("A", "S"))
+_STORED = Orientation()
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One slice of a grid, ready to be drawn with its first row on top.
+
+    Attributes:
+        name: axial, coronal or sagittal; empty where the affine does not say what lies where.
+        axis: which (z, y, x) axis of the turned array is cut.
+        index: the slice along that axis.
+        pixel: height and width of a pixel, in mm or pixels.
+        left, top: the patient's side there (R, A or S); empty where the affine does not say.
+        orientation: turns a stored array to the frame that `axis` and `index` are meant in.
+    """
+
+    name: str
+    axis: int
+    index: int
+    pixel: tuple[float, float]
+    left: str
+    top: str
+    orientation: Orientation
+
+    def cut(self, array: NDArray) -> NDArray:
+        """(channel, z, y, x) as stored, to (channel, row, column) as drawn."""
+        slice_ = self.orientation.apply(array).take(self.index, axis=self.axis + 1)
+        # The canonical axes run to R, A and S; on screen R (or A) is left and A (or S) on top.
+        return slice_[:, ::-1, ::-1] if self.name else slice_
+
+
+def planes_through(grid: Image, foreground: NDArray[np.bool_]) -> list[Plane]:
+    """The axial, coronal and sagittal plane through the centre of `foreground`; of a 2D image its only plane.
+
+    Views are radiological: the patient's right is on the left, anterior or superior on top, and anterior on the
+    left of a sagittal view. Where the spacing is unknown nothing is known about sides, and slices stay as stored.
+
+    Args:
+        grid: gives the geometry.
+        foreground: (z, y, x) as stored. Where the slice through its centre misses it, the slice with most of it is
+            taken; where it is empty, the middle.
+    """
+    orientation = Orientation.of(grid) if grid.spacing_known else _STORED
+    turned = orientation.apply(foreground[np.newaxis])[0]
+    spacing = orientation.permute(grid.spacing_mm)
+    flat = [axis for axis in range(3) if turned.shape[axis] == 1]
+    planes = []
+    for axis in flat[:1] or range(3):
+        rows, columns = (other for other in range(3) if other != axis)
+        known = grid.spacing_known
+        planes.append(
+            Plane(
+                name=_NAMES[axis] if known else "",
+                axis=axis,
+                index=_central_slice(turned, axis),
+                pixel=(spacing[rows], spacing[columns]),
+                left=_EDGES[axis][0] if known else "",
+                top=_EDGES[axis][1] if known else "",
+                orientation=orientation,
+            )
+        )
+    return planes
+
+
+def _central_slice(foreground: NDArray[np.bool_], axis: int) -> int:
+    others = tuple(other for other in range(3) if other != axis)
+    counts = np.count_nonzero(foreground, axis=others)
+    if not counts.any():
+        return len(counts) // 2
+    centre = round(float(np.average(np.arange(len(counts)), weights=counts)))
+    return centre if counts[centre] else int(counts.argmax())

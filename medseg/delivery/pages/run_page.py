@@ -1,0 +1,56 @@
+"""The page of a training run: its scores, what was run, the curves, the data and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.delivery.pages.page import Page, Section, write_page
+from medseg.delivery.pages.run_sections import (
+    curves_section,
+    data_section,
+    plan_section,
+    record_facts,
+    run_section,
+    start_section,
+)
+from medseg.delivery.pages.score_files import FOOTER, PAGE, Scans, lead, score_sections
+from medseg.delivery.pages.score_sections import headline
+from medseg.evaluation.summary import Summary
+from medseg.models.run import read_record
+from medseg.plans.schema import Plan
+from medseg.training.run.log import read_log
+
+LOG = "log.jsonl"
+
+
+def write_report(fold: Path, plan: Plan, summary: Summary | None, scans: Scans = (), notes: Sequence[str] = ()) -> Path:
+    """Write the page of a fold.
+
+    Args:
+        fold: its folder, with record and log.
+        summary: scores of its validation cases; None where there are none.
+        scans: the pairs that were scored, with their scans.
+        notes: shown in what was run.
+    """
+    record = read_record(fold)
+    configuration = str(record.get("configuration", fold.parent.name))
+    facts = [*record_facts(record), *(("note", note) for note in notes)]
+    scores: list[Section] = [] if summary is None else score_sections(summary, plan.labels, scans)
+    page = Page(
+        title=f"{plan.name}, {configuration}, fold {fold.name.removeprefix('fold_')}",
+        lead="Trained on every case; none was kept apart." if summary is None else lead(summary),
+        figures=[] if summary is None else headline(summary),
+        sections=[
+            *scores[:1],
+            run_section(facts),
+            *([start_section(record["init"])] if record.get("init") else []),
+            curves_section(read_log(fold / LOG)),
+            *scores[1:],
+            data_section(plan),
+            plan_section(plan, configuration),
+        ],
+        footer=FOOTER,
+    )
+    write_page(fold / PAGE, page)
+    return fold / PAGE

@@ -1,0 +1,151 @@
+"""NIfTI-1 and NIfTI-2: single files and pairs of header and data, compressed or not.
+
+The affine is the one that nibabel answers with (sform, else qform, else the header's spacings), in millimetres.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.files import atomic
+from medseg.core.image import Image
+from medseg.io.formats import content, gz
+from medseg.io.formats.nifti_header import (
+    affine_of,
+    data_path,
+    header_notes,
+    header_path,
+    in_time,
+    notes_of,
+    read_header,
+    shape_of,
+)
+from medseg.io.formats.stack import Stack, check_reference, native, opaque
+
+__all__ = ["header_notes", "read", "read_mask", "smallest_integer", "write"]
+
+_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+_MOST_NIFTI1_VOXELS = 32767
+_QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+_GEOMETRY = ("pixdim", "xyzt_units", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM)
+
+
+def read(path: Path) -> Stack:
+    """Read plain integers and floats as stored, scaled ones as float64, colours as components.
+
+    Raises:
+        DataError: the file is damaged, or not a scan.
+    """
+    named, path = path, header_path(path)
+    header = read_header(path)
+    shape, dtype, colours = shape_of(header, path), *_number(header)
+    count, offset = prod(shape) * colours * dtype.itemsize, int(header.get_data_offset())
+    if offset < 0:
+        raise content.damaged(path, f"its header declares that the voxels start at byte {offset}")
+    sizes = " x ".join(str(size) for size in header.get_data_shape())
+    what = f"{sizes} voxels of {dtype}" + f" x {colours}" * (colours > 1)
+    data = content.body(data_path(path, header) if named == path else named, offset, count, what)
+    # as stored, x runs fastest but for the colours of a voxel, which lie together
+    stored = np.frombuffer(data, dtype).reshape(*shape[::-1], colours)
+    array = native(np.moveaxis(stored, (1, 0, 5), (0, 1, 2))).reshape(shape[3], -1, *shape[2::-1])
+    array = _scaled(array, header)
+    affine = affine_of(header, path)
+    notes = tuple(f"{named} {note}" for note in notes_of(header, path, shape, affine))
+    array = opaque(array, path) if colours == 4 else array
+    return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes)
+
+
+read_mask = read
+
+
+def write(path: Path, image: Image, like: Path | None) -> None:
+    """Write one channel of whole numbers in the smallest type; the geometry fields are those of `like` if it is NIfTI.
+
+    Raises:
+        DataError: `like` is on another grid than the image.
+    """
+    kind, header = new_header(image, like)
+    array = image.array[0].transpose().reshape(header.get_data_shape())
+    array = array.astype(smallest_integer(array))
+    header.set_data_dtype(array.dtype)
+    data = kind(array, None, header).to_bytes()
+    if path.name.lower().endswith(".gz"):
+        data = b"".join(gz.pack([data]))
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def new_header(image: Image, like: Path | None) -> tuple[Any, Any]:
+    """The class of nibabel's that fits an image, and its header but for the type of the voxels; see `write`."""
+    import nibabel as nib
+
+    shape = image.shape_zyx[::-1]
+    reference = _reference(like, image) if like is not None else None
+    wide = reference is not None and reference["sizeof_hdr"] == 540
+    kind: Any = nib.Nifti2Image if wide or max(shape) > _MOST_NIFTI1_VOXELS else nib.Nifti1Image
+    header = kind.header_class()
+    if reference is None:
+        header.set_data_shape(shape)
+        header.set_xyzt_units("mm" if image.spacing_known else "unknown")
+        _set_affine(header, image.affine)
+    else:
+        header.set_data_shape(reference.get_data_shape()[:3])  # a 2D file is answered by a 2D file
+        for name in _GEOMETRY:
+            header[name] = reference[name]
+    return kind, header
+
+
+def parts(path: Path) -> list[Path]:
+    """The files of a pair."""
+    header = header_path(path)
+    return [header, data_path(header, read_header(header)) if header == path else path]
+
+
+def smallest_integer(array: NDArray) -> np.dtype:
+    """Smallest integer type that holds every value of the array."""
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    return np.min_scalar_type(high if low >= 0 else min(low, -high - 1))
+
+
+def _number(header: Any) -> tuple[np.dtype, int]:
+    """The type of a voxel's numbers, and how many it has: 1, or 3 and 4 for colours."""
+    dtype = header.get_data_dtype()
+    if dtype.fields and len(dtype.fields) in (3, 4):
+        return np.dtype(np.uint8), len(dtype.fields)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise ValueError(f"its voxels have the type {dtype}")
+    return dtype, 1
+
+
+def _scaled(array: NDArray, header: Any) -> NDArray:
+    """Stored numbers times slope plus intercept, in float64; numbers without scaling as they are."""
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope == 1 and not intercept):
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array * float(slope) + float(intercept or 0)
+
+
+def _reference(like: Path, image: Image) -> Any:
+    """The header of `like`, None if it is in another format."""
+    if not like.name.lower().endswith(_SUFFIXES):
+        return None
+    like = header_path(like)
+    header = read_header(like)
+    check_reference(image, shape_of(header, like)[:3], affine_of(header, like), like)
+    return header
+
+
+def _set_affine(header: Any, affine: NDArray[np.float64]) -> None:
+    from nibabel.spatialimages import HeaderDataError
+
+    header.set_sform(affine, code="scanner")
+    try:
+        header.set_qform(affine, code="scanner", strip_shears=False)
+    except HeaderDataError:  # a sheared grid has no qform
+        header.set_qform(None, code="unknown")

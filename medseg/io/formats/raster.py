@@ -1,0 +1,124 @@
+"""PNG, BMP, GIF and JPEG: 2D images without a known spacing, one slice deep.
+
+Rows are y and columns x, as stored: a rotation that a camera noted (EXIF) is not applied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import DataError
+from medseg.core.files import atomic
+from medseg.core.image import Image
+from medseg.io.formats import content
+from medseg.io.formats.nifti import smallest_integer
+from medseg.io.formats.stack import Stack, opaque
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_FORMATS = ("PNG", "BMP", "DIB", "GIF", "JPEG")  # MPO, several JPEG in one file, is opened as JPEG
+_MOST_PER_BYTE = 3000  # pixels that one byte of such a file can stand for: LZW's longest strings
+_16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read(path: Path) -> Stack:
+    """Read grey as one component (8 or 16 bit), colour as three; alpha that is the same everywhere is dropped.
+
+    Raises:
+        DataError: the file is damaged, animated, would lose bits, or has varying transparency.
+    """
+    return flat(picture_pixels(_open(path), path))
+
+
+def read_mask(path: Path) -> Stack:
+    """Read a mask: grey levels as values, colours as three components.
+
+    A palette with colours, black first, holds values already: its indices.
+
+    Raises:
+        DataError: as `read`.
+    """
+    picture = _open(path)
+    if picture.mode == "P":
+        palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+        if np.ptp(palette, axis=1).any() and not palette[0].any():
+            return flat(np.asarray(picture)[np.newaxis])
+    return flat(picture_pixels(picture, path))
+
+
+def write(path: Path, image: Image, like: Path | None) -> None:
+    """Write one slice of whole numbers as grey: 8 bit, or 16 bit where a value needs it (PNG only).
+
+    Raises:
+        DataError: several slices, or a value that the format cannot hold.
+    """
+    from PIL import Image as pillow
+
+    if image.shape_zyx[0] != 1:
+        raise DataError(f"{path} can hold one slice; the answer has {image.shape_zyx[0]}.", "Write .nii.gz instead.")
+    kind = smallest_integer(image.array)
+    if kind != np.uint8 and (kind != np.uint16 or not path.name.lower().endswith(".png")):
+        low, high = image.array.min(), image.array.max()
+        raise DataError(f"{path} cannot hold the label values {low} to {high}.", "PNG holds 0 to 65535, BMP 0 to 255.")
+    with atomic(path) as temporary:
+        pillow.fromarray(image.array[0, 0].astype(kind)).save(temporary)
+
+
+def flat(array: NDArray) -> Stack:
+    """(component, y, x) as an image one slice deep, without a known spacing."""
+    return Stack(np.ascontiguousarray(array)[np.newaxis, :, np.newaxis], np.eye(4), spacing_known=False)
+
+
+def picture_pixels(picture: Picture, path: Path) -> NDArray:
+    """(component, y, x) of a picture of pillow's, one component or three, 8 or 16 bit.
+
+    Raises:
+        DataError: other colours than grey or RGB, or varying transparency.
+    """
+    mode = picture.mode
+    if mode in ("P", "PA"):
+        grey = not np.ptp(np.array(picture.getpalette("RGB")).reshape(-1, 3), axis=1).any()
+        kinds = ("L", "LA") if grey else ("RGB", "RGBA")
+        picture = picture.convert(kinds[mode == "PA" or "transparency" in picture.info])
+    elif mode == "1":
+        picture = picture.convert("L")
+    elif mode not in ("L", "LA", "RGB", "RGBA", *_16_BIT_MODES):
+        raise DataError(f"{path} has the colour mode {mode}; expected grey or RGB.", "Convert it to RGB or grey.")
+    array = np.asarray(picture)
+    if mode in _16_BIT_MODES:  # some versions of pillow widen 16-bit grey to 32
+        array = array.astype(np.uint16)
+    array = np.atleast_3d(array).transpose(2, 0, 1)
+    if array.shape[0] in (1, 3):
+        return array
+    return opaque(array[:, np.newaxis], path)[:, 0]
+
+
+def _open(path: Path) -> Picture:
+    from PIL import Image as pillow
+
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    # bit depth and colour type stand at fixed places of a PNG; pillow would cut 16-bit colours to 8 bits unasked
+    if start.startswith(_PNG_START) and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
+        raise DataError(
+            f"{path} holds colours or transparency of 16 bits, of which only 8 could be read.",
+            "Save each channel as a 16-bit grey PNG (name_0000.png, name_0001.png), or all as .nii.gz or .tif.",
+        )
+    try:
+        picture = pillow.open(path, formats=_FORMATS)
+    except pillow.DecompressionBombError as error:
+        raise DataError(
+            f"{path} is too large for a picture: {error}.", "Cut it into tiles, or save it as TIFF."
+        ) from None
+    content.check_claim(path, picture.size, len(picture.getbands()), _MOST_PER_BYTE)
+    picture.load()
+    frames = getattr(picture, "n_frames", 1)
+    if picture.format in ("PNG", "GIF") and frames > 1:
+        raise DataError(f"{path} is animated ({frames} frames).", "Save each frame as a file of its own.")
+    return picture

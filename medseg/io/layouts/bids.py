@@ -1,0 +1,150 @@
+"""BIDS: `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz`, labels in `derivatives/PIPELINE/` as `_dseg` or `_mask`.
+
+Names follow the Brain Imaging Data Structure 1.10: entities `key-value` in a fixed order, then a suffix.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.layouts.dataset import DataSet, Naming, sentences
+from medseg.io.layouts.roles import Files, Roles, cases_of, left_aside, settle_roles
+from medseg.io.layouts.words import names_labels
+from medseg.io.values.class_names import read_index_table
+
+_DERIVATIVES = "derivatives"
+_OTHER_DATA = frozenset(("func", "fmap", "eeg", "meg", "ieeg", "beh"))
+_CASE_KEYS = ("sub", "ses")
+_UNNAMED = ("sub", "ses", "space", "desc", "res", "den")
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    pipeline: str
+    entities: dict[str, str]
+    suffix: str
+
+    @property
+    def case(self) -> str:
+        """`sub-01_ses-1`."""
+        return "_".join(f"{key}-{self.entities[key]}" for key in _CASE_KEYS if key in self.entities)
+
+    @property
+    def is_label(self) -> bool:
+        return "label" in self.entities or names_labels(self.suffix)
+
+    def role(self, full: bool) -> str:
+        """What a name says beside the case; `full` keeps what tells versions of one thing apart."""
+        kept = [
+            f"{key}-{value}"
+            for key, value in self.entities.items()
+            if key not in (_CASE_KEYS if full else _UNNAMED) or key == "label"
+        ]
+        return "_".join([*kept, self.suffix])
+
+
+def read_bids(folder: Path, naming: Naming) -> DataSet | None:
+    """Read a BIDS data set whose derivatives hold label files; None where nothing is named as BIDS asks for.
+
+    A case is a subject, or a session of one; the subject is the patient. Structures are named by `dseg.tsv`.
+
+    Raises:
+        DataError: several images or labels of a case may be meant, or none is a label.
+    """
+    files = bids_files(folder)
+    if not files:
+        return None
+    labels = [file for file in files if file.is_label]
+    images = _raw_or_derived([file for file in files if not file.is_label])
+    by_case = _by_role(images) if images else {}
+    for case, own in _by_role(labels).items():
+        by_case.setdefault(case, {}).update(own)
+    if not labels:
+        raise DataError(
+            f"{folder} is laid out as BIDS, but holds no label file.",
+            "Expected derivatives/PIPELINE/sub-X/anat/sub-X_dseg.nii.gz, or _mask.nii.gz.",
+        )
+    roles = settle_roles(by_case, naming, folder)
+    if roles is None:
+        return None
+    cases, problems = cases_of(by_case, roles)
+    subject = {file.case: f"sub-{file.entities['sub']}" for file in files}
+    cases = [replace(case, patient=subject[case.id]) for case in cases]
+    notes = [*sentences(problems), *left_aside(by_case, roles)]
+    if len(roles.channels) > 1:
+        first = roles.channels[0]
+        notes.append(f"{len(roles.channels)} channels; --images {first} takes one alone, if they are not on one grid")
+    return DataSet(folder, "bids", roles.channels, _declared(folder, by_case, roles), cases, notes)
+
+
+def bids_files(folder: Path) -> list[_File]:
+    """The images named as BIDS asks for, in the folder and in its derivatives, sorted by path."""
+    roots = [("", folder)]
+    if (folder / _DERIVATIVES).is_dir():
+        roots.append((_DERIVATIVES, folder / _DERIVATIVES))
+        roots += [(path.name, path) for path in sorted((folder / _DERIVATIVES).iterdir()) if path.is_dir()]
+    found = []
+    for pipeline, root in roots:
+        for path in sorted(path for subject in sorted(root.glob("sub-*")) for path in subject.rglob("*")):
+            if is_image(path) and _OTHER_DATA.isdisjoint(path.relative_to(root).parts[:-1]) and path.is_file():
+                parsed = _parse(split_suffix(path)[0])
+                if parsed is not None:
+                    found.append(_File(path, pipeline, *parsed))
+    return found
+
+
+def scans_of_bids(folder: Path) -> Files:
+    """The images of each case that are no labels, by role."""
+    return _by_role(_raw_or_derived([file for file in bids_files(folder) if not file.is_label]))
+
+
+def _parse(stem: str) -> tuple[dict[str, str], str] | None:
+    *pairs, suffix = stem.split("_")
+    entities = dict(pair.partition("-")[::2] for pair in pairs)
+    valid = "sub" in entities and all(entities.values()) and len(entities) == len(pairs) and "-" not in suffix
+    return (entities, suffix) if valid else None
+
+
+def _raw_or_derived(images: list[_File]) -> list[_File]:
+    """Raw images where there are any; else those of the derivatives."""
+    return [file for file in images if not file.pipeline] or images
+
+
+def _by_role(files: list[_File]) -> Files:
+    """Files by case and role; roles get as long as it takes for each to be one file of a case."""
+    namings = (
+        lambda file: file.role(full=False),
+        lambda file: file.role(full=True),
+        lambda file: f"{file.pipeline}/{file.role(full=True)}",
+    )
+    for name in namings:
+        counts = Counter((file.case, name(file)) for file in files)
+        if max(counts.values(), default=0) <= 1:
+            break
+    found: Files = {}
+    for file in files:
+        found.setdefault(file.case, {})[name(file)] = file.path
+    return found
+
+
+def _declared(folder: Path, files: Files, roles: Roles) -> Labels | None:
+    """Structures after the `dseg.tsv` nearest to the label files: beside one, else in a folder above it."""
+    label = next((own[roles.label] for own in files.values() if roles.label in own), None)
+    if label is None:
+        return None
+    for place in label.parents:
+        tables = sorted(place.glob("*dseg.tsv"))
+        if len(tables) > 1:
+            own = [path for path in tables if path.stem == split_suffix(label)[0]]
+            tables = own or [path for path in tables if path.name == "dseg.tsv"]
+        if len(tables) == 1:
+            return Labels(structures=dict(read_index_table(tables[0])))
+        if place == folder:
+            break
+    return None

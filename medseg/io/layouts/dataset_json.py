@@ -1,0 +1,191 @@
+"""Data sets that describe themselves in a `dataset.json`: the Medical Segmentation Decathlon's and nnU-Net's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from medseg.core.case import Case, check_ids
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.core.wording import counted
+from medseg.io.formats.table import FORMATS, is_image, split_suffix
+from medseg.io.layouts.dataset import DataSet, Layout, pair_up, sentences
+from medseg.io.layouts.names import channel_files, group_by_case, images_by_stem
+
+NAME = "dataset.json"
+
+
+def read_dataset_json(folder: Path) -> DataSet:
+    """Read a folder with a `dataset.json`.
+
+    Raises:
+        DataError: the file is not valid, or describes neither layout.
+    """
+    path = folder / NAME
+    content = _load(path)
+    channels, labels = declared_channels(content, str(path)), declared_labels(content, str(path))
+    if "dataset" in content:
+        named = content["dataset"] if isinstance(content["dataset"], dict) else {}
+        check_ids(named, str(path))
+        cases, problems = _explicit(folder, named.items(), "images", len(channels))
+    elif "file_ending" in content:
+        cases, problems = _suffixed(folder, content["file_ending"], len(channels))
+    elif isinstance(content.get("training"), list):
+        unnamed = ((None, entry) for entry in content["training"])
+        cases, problems = _explicit(folder, unnamed, "image", len(channels))
+    else:
+        raise DataError(
+            f"{path} does not say where the cases are; it has the keys {', '.join(content)}.",
+            "Expected file_ending (nnU-Net v2: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz), dataset (a map), or "
+            "training (a list of pairs, as in the Medical Segmentation Decathlon).",
+        )
+    layout: Layout = "nnunet" if "dataset" in content or "file_ending" in content else "msd"
+    return DataSet(folder, layout, channels, labels, cases, sentences(problems))
+
+
+def lists_cases(folder: Path) -> bool:
+    """Whether there is a `dataset.json` that says where the cases are; others only name structures.
+
+    Raises:
+        DataError: the file is not valid JSON.
+    """
+    return (folder / NAME).is_file() and not {"dataset", "file_ending", "training"}.isdisjoint(_load(folder / NAME))
+
+
+def structures_in(folder: Path) -> Labels | None:
+    """The structures that a `dataset.json` declares; None where there is none, or it declares none.
+
+    Raises:
+        DataError: the file, or what it declares, is not valid.
+    """
+    path = folder / NAME
+    content = _load(path) if path.is_file() else {}
+    return declared_labels(content, str(path)) if "labels" in content else None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds a {type(content).__name__}; expected keys and values.")
+    return content
+
+
+def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    """Names of the channels in a `dataset.json`, in order; `source` names the file in messages.
+
+    Raises:
+        DataError: they are not numbered from 0.
+    """
+    names = content.get("channel_names", content.get("modality"))
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))) or not names:
+        raise DataError(
+            f"{source}: channel_names (or modality) is {names!r}.", 'Expected numbers from 0 with names: {"0": "T1"}.'
+        )
+    return tuple(str(names[str(number)]) for number in range(len(names)))
+
+
+def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
+    """Structures of a `dataset.json`; `source` names the file in messages.
+
+    They stand there as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
+
+    Raises:
+        DataError: they are not valid.
+    """
+    declared = content.get("labels")
+    if not isinstance(declared, dict):
+        raise DataError(
+            f"{source}: labels is {declared!r}.", 'Expected names and values: {"background": 0, "liver": 1}.'
+        )
+    if declared and all(name.lstrip("-").isdigit() and isinstance(value, str) for name, value in declared.items()):
+        values: dict[str, Any] = {name: int(value) for value, name in declared.items() if value != "0"}
+        if len(values) != len(declared.keys() - {"0"}):
+            raise DataError(f"{source}: two label values have one name: {declared}.", "Give each a name of its own.")
+        ignore, background = None, 0
+    else:
+        single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
+        values = declared | single
+        ignore, background = values.pop("ignore", None), values.pop("background", None)
+        values = {name: value for name, value in values.items() if value != 0}
+    regions = any(isinstance(value, list) for value in values.values())
+    order = content.get("regions_class_order") if regions else None
+    try:
+        return Labels(
+            structures=values,
+            background=background,
+            ignore=ignore,
+            activation="sigmoid" if regions else "softmax",
+            region_values=order,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("labels", *first["loc"])))
+        raise DataError(
+            f"{source}: {where} is not valid: {first['msg'].removeprefix('Value error, ')}; it is {declared}.",
+            "Every structure needs an integer, or a list of them with regions_class_order; the background is 0.",
+        ) from None
+
+
+def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dict[str, str]]:
+    """nnU-Net v2: imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz."""
+    if str(ending) not in FORMATS:
+        raise DataError(
+            f"{folder / NAME}: file_ending is {ending!r}; medseg knows {', '.join(FORMATS)}.",
+            "Convert the files: volumes to .nii.gz, 2D images to .png.",
+        )
+    folders = folder / "imagesTr", folder / "labelsTr"
+    images, problems = images_by_stem(folders[0], ending)
+    labels, more = images_by_stem(folders[1], ending)
+    files, incomplete = channel_files(group_by_case(images), channels)
+    problems |= more | incomplete
+    return pair_up(files, labels, folders, problems), problems
+
+
+def _explicit(
+    folder: Path, entries: Iterable[tuple[str | None, Any]], key: str, channels: int
+) -> tuple[list[Case], dict[str, str]]:
+    """Pairs as they are listed: (id, {key: file or files, label: file}); without an id, the label's name is it."""
+    cases: dict[str, Case] = {}
+    problems: dict[str, str] = {}
+    for number, (id, entry) in enumerate(entries):
+        try:
+            names = [entry[key]] if isinstance(entry[key], str) else entry[key]
+            images = tuple(_resolve(folder, name) for name in names)
+            label = _resolve(folder, entry["label"])
+        except (TypeError, KeyError):
+            problems[id or f"entry {number}"] = f"{NAME} says {entry!r}; expected {key} and label"
+            continue
+        id = id or split_suffix(label)[0]
+        if len(images) == 1 and not images[0].exists():
+            images = _legacy(images[0], channels)
+        absent = [path for path in (*images, label) if not (is_image(path) and path.is_file())]
+        if absent:
+            what = "is no image" if absent[0].exists() else "does not exist"
+            problems[id] = f"{NAME} lists {absent[0]}, which {what}"
+        elif len(images) not in (1, channels):
+            problems[id] = f"{NAME} lists {counted(len(images), 'file')}; expected {counted(channels, 'channel')}"
+        elif id in cases:
+            problems[f"{id} (again)"] = f"{NAME} lists it twice; the first one counts"
+        else:
+            cases[id] = Case(id, id, images, label)
+    return list(cases.values()), problems
+
+
+def _resolve(folder: Path, name: str) -> Path:
+    return folder / os.path.expandvars(name)  # nnU-Net expands variables in this map
+
+
+def _legacy(image: Path, channels: int) -> tuple[Path, ...]:
+    """The files of an image of nnU-Net v1, which lists CASE.nii.gz and stores CASE_0000.nii.gz; else itself."""
+    stem, suffix = split_suffix(image)
+    files = tuple(image.with_name(f"{stem}_{number:04d}{suffix}") for number in range(channels))
+    return files if files[0].exists() else (image,)

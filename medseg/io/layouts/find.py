@@ -1,0 +1,183 @@
+"""Folders as they lie -> cases. Nothing is renamed, and what is ambiguous is refused with what settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.io.formats.table import is_image
+from medseg.io.layouts.bids import read_bids
+from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
+from medseg.io.layouts.case_table import NAME as TABLE
+from medseg.io.layouts.case_table import add_facts, read_case_table
+from medseg.io.layouts.dataset import NOTHING_SAID, DataSet, Naming, assign_patients, sentences
+from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
+from medseg.io.layouts.flat_folder import read_flat_folder
+from medseg.io.layouts.names import channel_names
+from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
+from medseg.io.layouts.patterns import match_patterns, pattern_name
+from medseg.io.layouts.studies import SeriesRules, holds_scans
+from medseg.io.layouts.study_labels import read_studies
+from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
+from medseg.io.layouts.voc import LABELS as VOC_LABELS
+from medseg.io.layouts.voc import read_voc
+from medseg.plans.sections import Reading
+
+_UNDERSTOOD = f"""\
+medseg understands:
+- {NAME} with modality, labels and a training list (Medical Segmentation Decathlon)
+- {NAME} with channel_names, labels and file_ending, beside imagesTr/ and labelsTr/ (nnU-Net v2)
+- images/ beside labels/ or masks/, with equal or similar file names; CASE_0000, CASE_0001 are channels of CASE
+- JPEGImages/ beside SegmentationClass/ (Pascal VOC)
+- sub-*/ beside derivatives/ (BIDS)
+- one folder per case, or all in one folder: CASE_flair, CASE_t1, CASE_seg
+- one folder or zip per DICOM study with its RTSTRUCT or SEG, or images/CASE/ beside labels/
+- a table: --cases TABLE.csv, or a cases.csv in the folder, with a column for each channel and one called label
+- anything else by patterns in which * is the case: --images '*/scan.nii.gz' --labels '*/seg.nii.gz'"""
+_MOST_INFERRED = 200
+_MOST_SHOWN = 8
+_MOST_MEANT = 3
+
+
+def find_cases(
+    folder: Path, patient_pattern: str | None = None, naming: Naming = NOTHING_SAID, frame: int | None = None
+) -> DataSet:
+    """Find the cases of a data set, its channels, and its structures where they are declared.
+
+    Args:
+        folder: laid out in one of the ways that medseg understands; see docs/own-data.md.
+        patient_pattern: a regular expression whose group 1 (or whole match) in a case id is the patient; without
+            one, every case is a patient of its own unless the layout says whose it is.
+        naming: what the user says about which files are meant.
+        frame: which volume of a time series is the scan.
+
+    Raises:
+        DataError: no such folder, another layout, no usable case, or a pattern that does not match an id.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.", "Expected the folder of a data set with images and labels.")
+    data = read_layout(folder, naming)
+    if data is None:
+        inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _is_declared(path)]
+        meant = f"Perhaps {folder / ' or '.join(inner[:_MOST_MEANT])} was meant. " if inner else ""
+        raise DataError(f"{folder} is not a data set. {found_in(folder)}", meant + _UNDERSTOOD)
+    if not data.cases:
+        raise DataError(
+            f"{folder} has no case with image and label. {first_of(data.problems) or found_in(folder)}",
+            _UNDERSTOOD,
+        )
+    cases = sorted(data.cases, key=lambda case: case.id)
+    if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
+        data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
+    if patient_pattern is not None:
+        cases = assign_patients(cases, patient_pattern)
+    return replace(data, cases=cases)
+
+
+def read_layout(folder: Path, naming: Naming = NOTHING_SAID) -> DataSet | None:
+    """The data set in a folder by the first layout that fits; None where none does.
+
+    Raises:
+        DataError: a layout fits, but is not valid or leaves open what is meant.
+    """
+    table = naming.table or (folder / TABLE if (folder / TABLE).is_file() else None)
+    listed = read_case_table(folder, table, SeriesRules(options=naming.dicom)) if table is not None else None
+    if listed is not None:
+        return replace(listed, labels=structures_in(folder))
+    data = _read_files(folder, naming)
+    return add_facts(data, table) if data is not None and table is not None else data
+
+
+def _read_files(folder: Path, naming: Naming) -> DataSet | None:
+    if any("*" in pattern for pattern in (*naming.images, naming.labels or "")):
+        return _read_patterns(folder, naming)
+    nothing_said = not naming.images and naming.labels is None
+    if nothing_said and lists_cases(folder):
+        return read_dataset_json(folder)
+    if nothing_said and (found := read_voc(folder)):
+        return found
+    others = (read_pairs, read_bids, read_case_folders, read_flat_folder)
+    for read in (read_studies, *others) if find_spec("pydicom") else (*others, read_studies):
+        data = read(folder, naming)
+        if data is not None:
+            return data if data.labels is not None else replace(data, labels=structures_in(folder))
+    return read_dataset_json(folder) if (folder / NAME).is_file() else None  # refuses, and says what it lacks
+
+
+def _read_patterns(folder: Path, naming: Naming) -> DataSet:
+    patterns = [*naming.images, *([naming.labels] if naming.labels else [])]
+    if not naming.images or not naming.labels or not all("*" in pattern for pattern in patterns):
+        raise DataError(
+            f"The patterns are {', '.join(patterns)}; expected one for each channel and one for the labels.",
+            "Example: --images '*_flair.nii.gz' --images '*_t1.nii.gz' --labels '*_seg.nii.gz'.",
+        )
+    files, problems = match_patterns(folder, patterns)
+    cases = [Case(id, id, paths[:-1], paths[-1]) for id, paths in files.items()]
+    names = tuple(map(pattern_name, naming.images))
+    return DataSet(folder, "patterns", names, structures_in(folder), cases, sentences(problems))
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder is laid out as a data set, rather than being a plain folder of images or labels."""
+    if _is_declared(folder) or any((folder / name).is_dir() for name in (*LABELS, *VOC_LABELS, "derivatives")):
+        return True
+    if (folder / TABLE).is_file() and read_case_table(folder, folder / TABLE) is not None:
+        return True
+    if any(map(is_image, folder.iterdir())):
+        return False
+    return bool(files_of_folders(folder)[0]) or holds_scans(folder)
+
+
+def _is_declared(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (NAME, VOC_IMAGES, *IMAGES))
+
+
+def infer_labels(values: Iterable[int], ignore: int | None = None) -> Labels:
+    """Structures for label files whose layout does not declare them, 0 being the background.
+
+    One value is called `foreground`, several `label_1`, `label_2`, ... after their values.
+
+    Args:
+        values: that occur.
+        ignore: the one of voxels without annotation, if there is one.
+
+    Raises:
+        DataError: no value but 0, a negative one, or so many that they are no structures.
+    """
+    found = sorted({*values} - {0, ignore})
+    if not found and ignore in {*values}:
+        raise DataError(
+            f"The label files hold nothing but 0 and {ignore}, which stands for voxels without annotation here.",
+            f"If it is the structure, name it: --structures NAME={ignore}.",
+        )
+    if not found:
+        raise DataError("The label files hold nothing but 0.", "Check that they are masks, and the right ones.")
+    if found[0] < 0 or len(found) > _MOST_INFERRED:
+        what = f"{len(found)} values from {found[0]} to {found[-1]}"
+        raise DataError(
+            f"The label files hold {what}: these cannot be taken for structures without being told.",
+            "Masks with soft edges need --threshold; numbered objects become one structure with "
+            f"--map {max(found[0], 1)}-{found[-1]}=1; structures are declared with --structures NAME=VALUE.",
+        )
+    if len(found) == 1:
+        return Labels(structures={"foreground": found[0]}, ignore=ignore)
+    return Labels(structures={f"label_{value}": value for value in found}, ignore=ignore)
+
+
+def found_in(folder: Path) -> str:
+    """What lies in a folder, for messages."""
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
+    shown = ", ".join(names[:_MOST_SHOWN]) + (f" and {len(names) - _MOST_SHOWN} more" * (len(names) > _MOST_SHOWN))
+    return f"Found there: {shown}." if names else "It is empty."
+
+
+def first_of(problems: list[str]) -> str:
+    """The first few problems, for messages."""
+    rest = len(problems) - _MOST_SHOWN
+    return "; ".join(problems[:_MOST_SHOWN] + [f"and {rest} more"] * (rest > 0))

@@ -1,0 +1,99 @@
+"""`images/` beside `labels/` or `masks/`: files paired by equal names, else by similar ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medseg.core.errors import DataError
+from medseg.io.layouts.dataset import DataSet, Naming, pair_up, sentences
+from medseg.io.layouts.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
+from medseg.io.layouts.similar_names import match_similar, pairing_note
+from medseg.io.layouts.words import names_images, names_labels, words
+
+IMAGES = ("images", "imagesTr")
+LABELS = ("labels", "masks", "labelsTr")
+"""The usual names; another folder is taken by a word for images or labels in its name."""
+
+_HELD_OUT = {"ts", "test"}
+
+
+def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
+    """Read paired folders; None where there are none.
+
+    Raises:
+        DataError: several folders may be meant, or the names in them do not say what belongs together.
+    """
+    images_in = images_folder(folder, naming.images[0] if naming.images else None)
+    labels_in = labels_folder(folder, images_in, naming.labels)
+    if images_in is None or labels_in is None:
+        return None
+    folders = images_in, labels_in
+    images, problems = images_by_stem(images_in)
+    labels, more = images_by_stem(labels_in)
+    problems |= more
+    groups = group_by_case(images, known=labels)
+    notes = []
+    if groups.keys().isdisjoint(labels) and images and labels:
+        groups, labels = _similar(images, labels, groups, folders)
+        notes = [pairing_note({case: labels[case].name for case in groups.keys() & labels.keys()})]
+    highest = max((number or 0 for id in groups.keys() & labels.keys() for number in groups[id]), default=0)
+    files, incomplete = channel_files(groups, highest + 1)
+    problems |= incomplete
+    cases = pair_up(files, labels, folders, problems)
+    return DataSet(folder, "pairs", channel_numbers(cases), None, cases, sentences(problems) + notes)
+
+
+def _similar(
+    images: dict[str, Path], labels: dict[str, Path], groups: dict[str, Group], folders: tuple[Path, Path]
+) -> tuple[dict[str, Group], dict[str, Path]]:
+    """Image files by case, and labels under the names of their images.
+
+    Raises:
+        DataError: the names are not similar in a way that leaves no doubt.
+    """
+    single: dict[str, Group] = {stem: {None: path} for stem, path in images.items()}
+    for candidates in (single, groups):
+        found = match_similar(candidates, labels)
+        if found:
+            owner = {label: image for image, label in found.items()}
+            return candidates, {owner.get(label, label): path for label, path in labels.items()}
+    names = [", ".join(sorted(path.name for path in side.values())[:2]) for side in (images, labels)]
+    raise DataError(
+        f"Names in {folders[0]} ({names[0]}, ...) and in {folders[1]} ({names[1]}, ...) do not say which image belongs "
+        "to which label.",
+        "Give patterns in which * is the case: "
+        f"--images '{folders[0].name}/*_image.png' --labels '{folders[1].name}/*_label.png'.",
+    )
+
+
+def images_folder(folder: Path, wanted: str | None) -> Path | None:
+    """The folder of the images inside: the one that is wanted, else the one called so; None where there is none.
+
+    Raises:
+        DataError: several may be meant.
+    """
+    named = [path for path in _folders(folder) if path.name == wanted or (wanted is None and path.name in IMAGES)]
+    other = [path for path in _folders(folder) if wanted is None and names_images(path.name)]
+    return _only(folder, named or other, "--images")
+
+
+def labels_folder(folder: Path, images: Path | None, wanted: str | None) -> Path | None:
+    """The folder of the labels inside, other than that of the images; likewise."""
+    found = [path for path in _folders(folder) if path != images]
+    fitting = [path for path in found if path.name == wanted or (wanted is None and names_labels(path.name))]
+    return _only(folder, fitting, "--labels")
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders inside, less those of a test set."""
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in inner if _HELD_OUT.isdisjoint(words(path.name))]
+
+
+def _only(folder: Path, found: list[Path], option: str) -> Path | None:
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} has {' and '.join(path.name + '/' for path in found)}: which of them is meant is open.",
+            f"Choose one: {option} {found[0].name}.",
+        )
+    return found[0] if found else None

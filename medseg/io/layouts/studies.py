@@ -1,0 +1,212 @@
+"""DICOM studies as cases: which folders and zips are studies, and which of their series are a model's channels.
+
+A study is a folder or a zip with DICOM in it, however deep; the case is called after it, never after what its headers
+say. Folders of images in other formats are told apart by the names of their files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.wording import counted
+from medseg.io.dicom.elements.dataset import read_dataset
+from medseg.io.dicom.elements.files import File, files_in, is_zip
+from medseg.io.dicom.elements.paths import SUFFIXES, holds_dicom, is_dicom_file
+from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.listing.pick import pick
+from medseg.io.dicom.listing.reference import reference_to
+from medseg.io.dicom.listing.series import Listing
+from medseg.io.formats.table import FORMATS, split_suffix
+
+WHY = "series"
+"""The attribute of a case that says why its series were chosen."""
+
+_MOST_TRIED = 1000
+_MOST_LOOKED_INTO = 3
+
+
+@dataclass(frozen=True)
+class SeriesRules:
+    """How the series of a study become channels.
+
+    Attributes:
+        rules: of each channel in order, see `dicom.choose`; empty where nothing was said.
+        options: what is allowed to be done to irregular series.
+    """
+
+    rules: tuple[str, ...] = ()
+    options: DicomOptions = field(default_factory=DicomOptions)
+
+
+def studies_in(source: Path) -> dict[str, Path]:
+    """The studies in a folder by name: itself, if DICOM files lie right in it, else the folders and zips inside.
+
+    Folders inside that belong to one study, as a scanner writes a folder for each series, are that study. A file is a
+    study if it is DICOM, or a zip of it.
+    """
+    if source.is_file():
+        packed = is_zip(source) and holds_dicom(source, [*FORMATS])
+        single = split_suffix(source)[1] not in FORMATS and is_dicom_file(source)
+        return {_name(source): source} if packed or single else {}
+    entries = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+    if _lies_in([path for path in entries if path.is_file()]):
+        return {source.resolve().name: source}
+    inner = [path for path in entries if path.is_dir() or path.suffix.lower() == ".zip"]
+    found = _named([path for path in inner if holds_dicom(path, [*FORMATS])])
+    uids = {_study_uid(path) for path in found.values()} if len(found) > 1 else set()
+    if len(uids) == 1 and all(uids) and all(path.is_dir() for path in found.values()):
+        return {source.resolve().name: source}
+    return found
+
+
+def holds_scans(folder: Path) -> bool:
+    """Whether there are studies with series in a folder, and not only label objects."""
+    return any(find_series(container).series for container in [*studies_in(folder).values()][:_MOST_LOOKED_INTO])
+
+
+def case_of_study(id: str, container: Path, channels: Sequence[str], how: SeriesRules) -> Case:
+    """A study as a case without label: a series for each channel, and in `attributes["series"]` why these.
+
+    Raises:
+        DataError: none or several series fit a channel, or one that fits is no volume, or a file is a slice of many.
+    """
+    listing = find_series(container)
+    _refuse_slice(container, listing)
+    paths, why = channels_of(listing, channels, how)
+    return Case(id, id, paths, attributes={WHY: why})
+
+
+def channels_of(
+    listing: Listing, channels: Sequence[str], how: SeriesRules, preferred: Sequence[str] = ()
+) -> tuple[tuple[Path, ...], str]:
+    """The series of each channel as paths, and why these, in a few words.
+
+    Args:
+        listing: what the study holds.
+        channels: of the model, in order.
+        how: rules, and what is allowed.
+        preferred: UIDs of the series that the study's labels refer to.
+
+    Raises:
+        DataError: as `pick`, or there are several channels and no rules, or one series is chosen for two channels.
+    """
+    if how.rules and len(how.rules) != len(channels):
+        raise DataError(
+            f"{counted(len(how.rules), 'rule')} for series given; the model takes {counted(len(channels), 'channel')} "
+            f"({', '.join(channels)}).",
+            f"Give each channel its rule: --series '{channels[0]}:SeriesDescription~{channels[0]}', repeated.",
+        )
+    if len(channels) > 1 and not how.rules:
+        raise DataError(
+            f"{listing.container} is a study, and which of its series is which of {', '.join(channels)} is not said.",
+            f"Give each channel a rule: --series '{channels[0]}:SeriesDescription~{channels[0]}', repeated; "
+            f"`medseg series {listing.container}` lists the series.",
+            "ambiguous",
+        )
+    rules: Sequence[str | None] = how.rules or [None]
+    picked = [
+        pick(listing, channel, rule, how.options, preferred) for channel, rule in zip(channels, rules, strict=True)
+    ]
+    if len({one.series.key for one in picked}) < len(picked):
+        raise DataError(
+            f"{listing.container}: one series ({picked[0].series.title}) was chosen for several channels.",
+            "Give rules that tell the channels apart.",
+            "ambiguous",
+        )
+    single = len(channels) == 1
+    why = "; ".join(
+        one.why if single else f"{channel}: {one.why}" for channel, one in zip(channels, picked, strict=True)
+    )
+    return tuple(reference_to(one.series).path for one in picked), why
+
+
+def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`CHANNEL:RULE` or `RULE` texts to the channels they name, and their rules in the order of the channels.
+
+    Args:
+        given: as a user writes them.
+        channels: the model's, by any case of letters; none where the rules say which channels there are.
+
+    Raises:
+        DataError: a channel has no rule, or two, or is not one of the model's.
+    """
+    if len(given) == 1 and len(channels) <= 1 and not _prefix(given[0], channels):
+        return tuple(channels), (given[0],)
+    known = {channel.lower(): channel for channel in channels}
+    rules: dict[str, str] = {}
+    for text in given:
+        name = _prefix(text, channels)
+        if name is None or (known and name.lower() not in known) or known.get(name.lower(), name) in rules:
+            there = f"; there are {', '.join(channels)}" if channels else ""
+            raise DataError(
+                f"--series {text!r} does not say for which channel it is{there}, or says one twice.",
+                "Write the channel before the rule, each once: --series 'T1:SeriesDescription~t1' --series "
+                "'FLAIR:SeriesDescription~flair'.",
+            )
+        rules[known.get(name.lower(), name)] = text[len(name) + 1 :].strip()
+    missing = [channel for channel in channels if channel not in rules]
+    if missing:
+        raise DataError(f"There is no --series for the channel {missing[0]}.", "Each channel needs a rule of its own.")
+    order = channels or [*rules]
+    return tuple(order), tuple(rules[channel] for channel in order)
+
+
+def _refuse_slice(file: Path, listing: Listing) -> None:
+    """Refuse a single slice where others of its series lie beside it."""
+    if not file.is_file() or len(listing.series) != 1 or len(listing.series[0].slices) != 1:
+        return
+    uid = listing.series[0].uid
+    beside = next((one for one in find_series(file.parent).series if one.uid == uid and len(one.slices) > 1), None)
+    if beside is not None:
+        raise DataError(
+            f"{file} is one of the {len(beside.slices)} slices of {beside.title}.", f"Give the folder: {file.parent}"
+        )
+
+
+def _prefix(text: str, channels: Sequence[str]) -> str | None:
+    """What stands before the first colon, if it can be a channel's name and not part of a rule."""
+    name, colon, _ = text.partition(":")
+    plain = name.lower() in {channel.lower() for channel in channels} or not set(name) & set("=~<>!,")
+    return name if colon and name.strip() and plain else None
+
+
+def _named(containers: Sequence[Path]) -> dict[str, Path]:
+    """Studies by name; of two of one name (A/ and A.zip), the zip keeps its suffix."""
+    names = Counter(_name(path) for path in containers)
+    return {path.name if names[_name(path)] > 1 and path.is_file() else _name(path): path for path in containers}
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name if path.is_dir() else (path.stem or path.name)
+
+
+def _lies_in(files: Sequence[Path]) -> bool:
+    """Whether DICOM files are among files, by a look at a few of those that may be."""
+    likely = [path for path in files if split_suffix(path)[1] not in FORMATS and path.suffix.lower() != ".zip"]
+    likely.sort(key=lambda path: path.suffix.lower() not in SUFFIXES)
+    return any(path.name.upper() == "DICOMDIR" or is_dicom_file(path) for path in likely[:_MOST_TRIED])
+
+
+def _study_uid(container: Path) -> str:
+    """StudyInstanceUID of the first DICOM file; an identifier, for comparison only."""
+    for file in files_in(container):
+        name = (file.member or file.path.name).lower()
+        if name.endswith(tuple(FORMATS)) or file.path.name.upper() == "DICOMDIR":
+            continue
+        uid = _uid_of(file)
+        if uid:
+            return uid
+    return ""
+
+
+def _uid_of(file: File) -> str:
+    try:
+        return str(read_dataset(file, tags=("StudyInstanceUID",)).get("StudyInstanceUID", ""))
+    except DataError:
+        return ""

@@ -1,0 +1,70 @@
+"""Lists of class names: one name a line, as labelme and its exports have them, or a table with index and name."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.core.errors import DataError
+
+BACKGROUND = ("_background_", "background", "__background__")
+IGNORED = ("__ignore__", "_ignore_", "ignore")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty, without spaces at their ends.
+
+    Raises:
+        DataError: there is no such file, or it is not text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"There is no file {path}.", "Expected a text file with one name a line.") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} cannot be read as text: {error}.", "Expected UTF-8 with one name a line.") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def number_names(names: Sequence[str], source: str) -> dict[str, int]:
+    """Structures in the order of a list, from 1 on; background and ignored classes have no number of their own.
+
+    The background, where it is listed, is 0 and has to come before the structures, as in labelme's `labels.txt`.
+
+    Raises:
+        DataError: a name stands twice, the background comes late, or there is no structure.
+    """
+    structures = [name for name in names if name not in (*BACKGROUND, *IGNORED)]
+    twice = sorted({name for name in structures if structures.count(name) > 1})
+    if twice or not structures:
+        what = f"lists {twice[0]!r} twice" if twice else "lists no structure"
+        raise DataError(f"{source} {what}.", "Expected one name a line, each once; _background_ comes first.")
+    late = [name for name in BACKGROUND if name in names and names.index(name) > names.index(structures[0])]
+    if late:
+        raise DataError(
+            f"{source} lists {late[0]} after {structures[0]!r}, so it is open whether numbers start at 0 or 1.",
+            "Put the background first, or name the structures: --structures NAME=VALUE.",
+        )
+    return {name: value for value, name in enumerate(structures, start=1)}
+
+
+def read_index_table(path: Path) -> dict[str, int]:
+    """{name: value} of a table with the columns index and name, as BIDS's `dseg.tsv`; the background is left out.
+
+    Raises:
+        DataError: it is no such table.
+    """
+    lines = read_lines(path)
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines)), delimiter="\t" if path.suffix == ".tsv" else ","))
+    try:
+        found = {row["name"].strip(): int(float(row["index"])) for row in rows}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"{path} is no table of labels: its first line is {lines[0] if lines else ''!r}.",
+            "Expected the columns index and name.",
+        ) from None
+    if len(found) < len(rows):
+        raise DataError(f"{path} has one name for several values.", "Give each structure a name of its own.")
+    return {name: value for name, value in found.items() if value != 0}

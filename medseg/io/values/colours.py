@@ -1,0 +1,226 @@
+"""Masks in colours: which colour is which structure, from a table, or from a look at every mask of a set."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import DataError, MedsegError
+from medseg.core.labels import Labels
+from medseg.core.parallel import map_cases
+from medseg.io.images import read_stack
+from medseg.io.values.class_names import BACKGROUND, IGNORED, read_lines
+from medseg.io.values.label_values import hex_colour, packed_colours
+from medseg.io.values.soft import interior
+
+TABLES = ("colours.csv", "colors.csv", "class_dict.csv", "labelmap.txt", "label_colors.txt")
+"""Files in a data set's folder that are taken for its colour table."""
+
+MOST_COLOURS = 64
+BLACK = "#000000"
+
+_PICTURES = (".png", ".bmp", ".gif", ".jpg", ".jpeg", ".tif", ".tiff")
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_GREY = (0, 4)
+_MOST_BYTES = 1 << 26
+_IGNORE = 255
+_MOST_SHOWN = 6
+_MOST_THIN = 2
+
+
+def parse_colour(text: str) -> str | None:
+    """`#f00`, `#FF0000`, `255,0,0` or `255 0 0` as `#ff0000`; None where it is no colour."""
+    text = text.strip().lower()
+    if short := re.fullmatch("#([0-9a-f])([0-9a-f])([0-9a-f])", text):
+        return "#" + "".join(digit * 2 for digit in short.groups())
+    if re.fullmatch("#[0-9a-f]{6}", text):
+        return text
+    parts = re.fullmatch(r"(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})", text)
+    if parts and all(int(part) < 256 for part in parts.groups()):
+        return "#" + "".join(f"{int(part):02x}" for part in parts.groups())
+    return None
+
+
+def read_colour_table(path: Path) -> dict[str, str]:
+    """{name: `#rrggbb`} from a CSV (name with r, g, b, or with colour), `255 0 0 name`, or CVAT's `name:255,0,0::`.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    lines = [line for line in read_lines(path) if not line.startswith("#")]
+    found = _columns(lines) if path.suffix == ".csv" else _lines(lines)
+    if not found:
+        raise DataError(
+            f"{path} is no table of colours: its first line is {lines[0] if lines else ''!r}.",
+            "Expected the columns name, r, g, b (or name, colour with #rrggbb).",
+        )
+    counts = Counter(found.values())
+    twice = [name for name, colour in found.items() if counts[colour] > 1]
+    if twice:
+        raise DataError(f"{path} gives {' and '.join(twice)} one colour.", "Each needs a colour of its own.")
+    return found
+
+
+def name_colours(
+    names: Mapping[str, str], declared: Labels | None, ignore: int | None
+) -> tuple[Labels, dict[str, int]]:
+    """Structures, and which colour has which value, from a table of names.
+
+    Structures that are not declared are numbered from 1 in the order of the table; the background is 0 and black
+    unless the table says otherwise.
+
+    Raises:
+        DataError: the table names a structure that is not among those declared.
+    """
+    structures = [name for name in names if name not in (*BACKGROUND, *IGNORED)]
+    unknown = [name for name in structures if declared is not None and name not in declared.structures]
+    if unknown or not structures:
+        known = ", ".join(declared.structures) if declared is not None else "none"
+        raise DataError(
+            f"The colour table names {', '.join(unknown) or 'no structure'}; the structures are {known}.",
+            "Give each structure its colour: --colours 'liver=#ff0000'.",
+        )
+    if declared is not None:
+        labels = declared
+    else:
+        ignored = any(name in IGNORED for name in names)
+        value = (_IGNORE if ignore is None else ignore) if ignored or ignore is not None else None
+        labels = Labels(structures={name: value for value, name in enumerate(structures, start=1)}, ignore=value)
+    colours = {BLACK: labels.background}
+    for name, colour in names.items():
+        if name in BACKGROUND:
+            colours[colour] = labels.background
+        elif name in IGNORED:
+            colours[colour] = _IGNORE if labels.ignore is None else labels.ignore
+        else:
+            colours[colour] = labels.written_values[name]
+    return labels, colours
+
+
+def survey_colours(files: Iterable[Path]) -> dict[str, str]:
+    """{`colour_ff0000`: `#ff0000`, ...} of masks in several colours on black; empty where masks hold values.
+
+    Raises:
+        DataError: colours without a black background, too many or blurred ones, or palettes that contradict each
+            other. A file that cannot be read is left to whoever reads it next.
+    """
+    seen: dict[int, Path] = {}
+    flat: set[int] = set()
+    palettes: dict[int, tuple[int, Path]] = {}
+    for path, found in map_cases(_look, [path for path in files if _may_have_colours(path)]):
+        if isinstance(found, MedsegError):
+            continue
+        for index, colour in found.palette.items():
+            known, other = palettes.setdefault(index, (colour, path))
+            if known != colour:
+                raise DataError(
+                    f"The palettes of {other} and {path} disagree: {index} is {hex_colour(known)} in one and "
+                    f"{hex_colour(colour)} in the other.",
+                    "If the colours are what counts, name them: --colours 'liver=#ff0000', repeated.",
+                )
+        flat |= found.flat
+        for colour in found.colours:
+            seen.setdefault(colour, path)
+    _check_flat(seen, flat)
+    if len(seen.keys() - {0}) < 2 or all(_is_grey(colour) for colour in seen):
+        return {}
+    if 0 not in seen:
+        shown = ", ".join(hex_colour(colour) for colour in sorted(seen)[:_MOST_SHOWN])
+        raise DataError(
+            f"The masks are in {len(seen)} colours ({shown}), none of which is black: which is the background is open.",
+            f"Name them: --colours 'background={hex_colour(min(seen))}', and so on for each structure.",
+        )
+    return {f"colour_{colour:06x}": hex_colour(colour) for colour in sorted(seen.keys() - {0})}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Colours of a mask in colours, those that fill an area, and which colour each used index of a palette has."""
+
+    colours: Sequence[int] = ()
+    flat: Set[int] = frozenset()
+    palette: Mapping[int, int] = field(default_factory=dict)
+
+
+def _look(path: Path) -> _Seen:
+    stored = read_stack(path, mask=True).array[0]
+    if stored.dtype != np.uint8 or stored.shape[0] not in (1, 3):
+        return _Seen()
+    if stored.shape[0] == 1:
+        return _Seen(palette=_palette(path, stored))
+    packed = packed_colours(stored)
+    colours = np.unique(packed)[: MOST_COLOURS + 1]
+    return _Seen(colours.tolist(), {*np.unique(packed[interior(packed)]).tolist()})
+
+
+def _palette(path: Path, indices: NDArray) -> dict[int, int]:
+    shown = read_stack(path).array[0]
+    if shown.shape[0] != 3:
+        return {}
+    used, first = np.unique(indices, return_index=True)
+    return dict(zip(used.tolist(), packed_colours(shown).reshape(-1)[first].tolist(), strict=True))
+
+
+def _may_have_colours(path: Path) -> bool:
+    """Whether a look into the file is worth while: a picture that is not grey by its header."""
+    if not path.name.lower().endswith(_PICTURES) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    return not (start.startswith(_PNG_START) and len(start) == 26 and start[25] in _PNG_GREY)
+
+
+def _check_flat(seen: Mapping[int, Path], flat: Set[int]) -> None:
+    """Refuse colours most of which fill no area anywhere: they are blends of a few others."""
+    thin = sorted(seen.keys() - flat)
+    if len(seen) <= MOST_COLOURS and len(thin) <= max(_MOST_THIN, len(flat) // 2):
+        return
+    shown = ", ".join(hex_colour(colour) for colour in thin[:_MOST_SHOWN])
+    raise DataError(
+        f"The masks are in {'more than ' * (len(seen) > MOST_COLOURS)}{min(len(seen), MOST_COLOURS)} colours, many of "
+        f"which fill no area ({shown}, ..., as in {seen[thin[0]] if thin else next(iter(seen.values()))}): their edges "
+        "were smoothed, or they were stored as JPEG.",
+        "A single structure needs --threshold 128 (of the brightest of red, green and blue); several need masks "
+        "exported without smoothing, as PNG.",
+    )
+
+
+def _is_grey(colour: int) -> bool:
+    return colour >> 16 == (colour >> 8) & 255 == colour & 255
+
+
+def _columns(lines: list[str]) -> dict[str, str]:
+    found = {}
+    for row in csv.DictReader(io.StringIO("\n".join(lines)), skipinitialspace=True):
+        value = {str(name).strip().lower(): str(text).strip() for name, text in row.items() if name}
+        name = next((value[key] for key in ("name", "class", "structure", "label") if value.get(key)), None)
+        text = next((value[key] for key in ("colour", "color", "hex", "rgb") if value.get(key)), None)
+        text = text or ",".join(value.get(key, "") for key in "rgb")
+        colour = parse_colour(text)
+        if name is None or colour is None:
+            return {}
+        found[name] = colour
+    return found
+
+
+def _lines(lines: list[str]) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        cvat = re.match(r"([^:]+):(\d+,\d+,\d+):", line)
+        plain = re.fullmatch(r"(\d+\s+\d+\s+\d+)\s+(.+)", line)
+        if not cvat and not plain:
+            return {}
+        name, text = (cvat[1], cvat[2]) if cvat else (plain[2], plain[1])  # type: ignore[index]
+        colour = parse_colour(text)
+        if colour is None:
+            return {}
+        found[name.strip()] = colour
+    return found

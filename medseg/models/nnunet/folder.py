@@ -1,0 +1,156 @@
+"""Where nnU-Net keeps its models: folders with plans.json, dataset.json and fold_*/checkpoint_*.pth.
+
+They lie beside each other, one a configuration: Dataset004_X/nnUNetTrainer__nnUNetPlans__3d_fullres.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
+
+from medseg.core.errors import ModelError
+from medseg.models.nnunet.checkpoint import CHECKPOINTS
+
+PLANS, DATASET, SUMMARY = "plans.json", "dataset.json", "validation/summary.json"
+FOLD = re.compile(r"fold_(\d+|all)")
+_MOST_NAMES = 8
+_Folder = TypeVar("_Folder", bound=PurePath)
+
+
+def model_folders(place: Path) -> list[Path]:
+    """nnU-Net's model folders at a place: itself, those in it (a data set's results), or one level further down."""
+    if _is_model(place) or any(place.glob("fold_*/checkpoint_*.pth")):
+        return [place]
+    for pattern in (f"*/{PLANS}", f"*/*/{PLANS}"):
+        found = sorted(path.parent for path in place.glob(pattern) if _is_model(path.parent))
+        if found:
+            return found
+    return []
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / PLANS).is_file() and any(FOLD.fullmatch(path.name) for path in folder.glob("fold_*"))
+
+
+def configuration_of(folder: PurePath) -> str:
+    """The configuration that a model folder's name ends with: TRAINER__PLANS__CONFIGURATION."""
+    return folder.name.rpartition("__")[2]
+
+
+def stage_folder(folder: _Folder, configuration: str) -> _Folder:
+    """Where the same trainer's and plans' model of another configuration lies."""
+    return folder.with_name(f"{folder.name.removesuffix(configuration_of(folder))}{configuration}")
+
+
+def choose_model(folders: Sequence[_Folder], configuration: str | None, place: Path) -> _Folder:
+    """The only model folder, or the only one of a configuration.
+
+    Raises:
+        ModelError: none or several fit.
+    """
+    fitting = [folder for folder in folders if configuration in (None, configuration_of(folder))]
+    if len(folders) == 1 and not fitting and "__" not in folders[0].name:
+        fitting = list(folders)  # a renamed folder: its checkpoints say what it is
+    if len(fitting) == 1:
+        return fitting[0]
+    names = _names(fitting or folders, place)
+    if not fitting:
+        raise ModelError(f"{place} holds no nnU-Net model of the configuration {configuration!r}; there are {names}.")
+    how = "--config, or --model with the folder itself" if configuration is None else "--model with the folder itself"
+    raise ModelError(f"{place} holds {len(fitting)} nnU-Net models: {names}.", f"Choose one: {how}.")
+
+
+def _names(folders: Sequence[PurePath], place: Path) -> str:
+    """Folders as they are found from `place`."""
+    shown = [str(one.relative_to(place)) if one.is_relative_to(place) else str(one) for one in folders[:_MOST_NAMES]]
+    more = len(folders) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def choose_folds(there: Iterable[str], folds: Sequence[str] | None, folder: PurePath) -> list[str]:
+    """The folds that are meant: those named, else all numbered ones, as in nnU-Net, else the fold `all`.
+
+    Raises:
+        ModelError: one is missing, or none is trained.
+    """
+    known = sorted(there, key=lambda fold: (fold == "all", len(fold), fold))
+    numbered = [fold for fold in known if fold != "all"]
+    chosen = list(folds) if folds else numbered or known
+    missing = [fold for fold in chosen if fold not in known]
+    if missing or not known:
+        raise ModelError(
+            f"{folder} has no trained fold{' ' + ', '.join(missing) if missing else ''}; "
+            f"trained there: {', '.join(known) or 'none'}.",
+            None if known else f"Expected fold_0/{CHECKPOINTS['final']} and so on.",
+        )
+    return chosen
+
+
+def choose_checkpoint(there: Iterable[str], wanted: str | None, fold: PurePath) -> tuple[str, str | None]:
+    """The file name of a fold's checkpoint, and a note where it is not the final one that is usually meant.
+
+    Args:
+        there: names of the files in the fold's folder.
+        wanted: `final`, `best`, `latest`, a file name, or None for the final one, else the best.
+        fold: the fold's folder, for messages.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    names = [name for name in there if name.startswith("checkpoint_") and name.endswith(".pth")]
+    if wanted is not None:
+        name = CHECKPOINTS.get(wanted, wanted)
+        if name in names:
+            return name, None
+        raise ModelError(f"{fold} has no {name}; it has {', '.join(sorted(names)) or 'no checkpoint'}.")
+    if CHECKPOINTS["final"] in names:
+        return CHECKPOINTS["final"], None
+    if CHECKPOINTS["best"] in names:
+        note = f"{fold.name} has no {CHECKPOINTS['final']}, as its training did not end; {CHECKPOINTS['best']} was used"
+        return CHECKPOINTS["best"], note
+    raise ModelError(
+        f"{fold} has neither {CHECKPOINTS['final']} nor {CHECKPOINTS['best']}; it has "
+        f"{', '.join(sorted(names)) or 'no checkpoint'}.",
+        "Name the one that is meant: --checkpoint latest" if names else None,
+    )
+
+
+def fold_checkpoints(
+    folder: Path, folds: Sequence[str] | None, wanted: str | None
+) -> tuple[dict[str, Path], list[str]]:
+    """{fold: its checkpoint} of a model folder, and notes.
+
+    Raises:
+        ModelError: a fold or a checkpoint is missing.
+    """
+    trained = [
+        path for path in folder.glob("fold_*") if FOLD.fullmatch(path.name) and any(path.glob("checkpoint_*.pth"))
+    ]
+    chosen: dict[str, Path] = {}
+    notes = []
+    for fold in choose_folds([path.name.removeprefix("fold_") for path in trained], folds, folder):
+        place = folder / f"fold_{fold}"
+        name, note = choose_checkpoint([path.name for path in place.iterdir()], wanted, place)
+        chosen[fold] = place / name
+        notes += [] if note is None else [note]
+    return chosen, notes
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of keys and values.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ModelError(f"There is no {path}.", "An nnU-Net model needs its plans.json and dataset.json.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}; expected keys and values.")
+    return content

@@ -1,0 +1,135 @@
+"""nnU-Net's own trained models, run as they are: from a model folder, a folder of several, or an exported zip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medseg.core.errors import ModelError
+from medseg.models.model import Model, filled_network, overrides_for
+from medseg.models.nnunet.checkpoint import Checkpoint, read_checkpoint
+from medseg.models.nnunet.folder import (
+    DATASET,
+    PLANS,
+    choose_model,
+    configuration_of,
+    fold_checkpoints,
+    model_folders,
+    read_json,
+    stage_folder,
+)
+from medseg.models.nnunet.plans import plan_from_nnunet
+from medseg.models.nnunet.weights import weights_from_nnunet
+from medseg.plans.file import validate_plan
+from medseg.plans.schema import Plan
+
+_OWN_TRAINERS = re.compile(
+    r"nnUNetTrainer(_?(\d+epochs?|\d+ep|NoMirroring|onlyMirror01|DA5|DAOrd0|DASegOrd0|NoDA|noDummy2DDA|noDeepSupervision|"
+    r"NoDeepSupervision|CELoss|DiceLoss|DiceCELoss|DiceTopK10Loss|TopK10Loss|noSmooth|Adam|Adam1en3|Adam3en4|Adan|Adan1en1|"
+    r"Adan1en3|Adan3en4|vanillaAdam|vanillaAdam1en3|vanillaAdam3en4|CosAnneal|warmup|probabilisticOversampling|Benchmark|"
+    r"noDataLoading|lr1en3|lr3en4))*"
+)
+"""nnU-Net's own trainers that leave its network as the plan describes it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an nnU-Net model is to be read.
+
+    Attributes:
+        device: where its networks go.
+        folds: None for all numbered folds, else `all`.
+        overrides: `dotted.key=value` strings for its plan.
+        configuration: which one, of a folder with several.
+        checkpoint: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
+    """
+
+    device: torch.device
+    folds: Sequence[str] | None = None
+    overrides: Sequence[str] = ()
+    configuration: str | None = None
+    checkpoint: str | None = None
+
+
+def load_nnunet(place: Path, how: Reading) -> Model:
+    """Load nnU-Net's own model, with the first stage of a cascade, which lies beside it.
+
+    Raises:
+        ModelError: several models are there and none was chosen, a fold or the first stage is missing, or something
+            has no counterpart here; the message names it.
+    """
+    folder = choose_model(model_folders(place), how.configuration, place)
+    model = load_stage(folder, how)
+    stage = model.configuration.previous_stage
+    if stage is None:
+        return model
+    before = stage_folder(folder, stage)
+    if not model_folders(before):
+        raise ModelError(
+            f"{folder.name} is the second stage of a cascade; its first stage {stage} is not beside it: {before}.",
+            "nnU-Net's results folder and its export hold both stages beside each other.",
+        )
+    own = overrides_for(stage, how.overrides)
+    previous = load_nnunet(before, replace(how, configuration=stage, overrides=own))
+    return replace(model, previous=previous, notes=tuple(dict.fromkeys((*model.notes, *previous.notes))))
+
+
+def load_stage(folder: Path, how: Reading) -> Model:
+    """Load one model folder, without the stages before it.
+
+    Raises:
+        ModelError: as `load_nnunet`.
+    """
+    plans, dataset = read_json(folder / PLANS), read_json(folder / DATASET)
+    paths, notes = fold_checkpoints(folder, how.folds, how.checkpoint)
+    checkpoints = {fold: read_checkpoint(path) for fold, path in paths.items()}
+    name = _configuration(checkpoints, folder)
+    if how.configuration not in (None, name):
+        raise ModelError(f"{folder} was trained in the configuration {name!r}, not {how.configuration!r}.")
+    plan, more = _plan(plans, dataset, name, checkpoints, how.overrides)
+    networks = []
+    for fold, checkpoint in checkpoints.items():
+        weights = weights_from_nnunet(checkpoint.weights, str(paths[fold]))
+        network = filled_network(plan, plan.configuration(name), weights, str(paths[fold]))
+        networks.append(network.to(how.device))
+    files = tuple(paths.values())
+    return Model(plan, name, tuple(checkpoints), tuple(networks), folder, None, (*notes, *more), files)
+
+
+def _configuration(checkpoints: dict[str, Checkpoint], folder: Path) -> str:
+    """The configuration that the checkpoints name, else the folder."""
+    named = {fold: one.configuration or configuration_of(folder) for fold, one in checkpoints.items()}
+    names = list(dict.fromkeys(named.values()))
+    if len(names) > 1:
+        said = ", ".join(f"fold_{fold}: {name}" for fold, name in named.items())
+        raise ModelError(f"The folds of {folder} were trained in different configurations: {said}.")
+    return names[0]
+
+
+def _plan(
+    plans: dict[str, Any],
+    dataset: dict[str, Any],
+    name: str,
+    checkpoints: dict[str, Checkpoint],
+    overrides: Sequence[str],
+) -> tuple[Plan, list[str]]:
+    """The plan, with the axes that the first fold's checkpoint allows to mirror, as in nnU-Net; and notes."""
+    plan = plan_from_nnunet(plans, dataset, only=name)
+    first, *others = checkpoints.values()
+    values = plan.model_dump()
+    values["configurations"][name]["mirror_axes"] = list(first.mirror_axes)
+    values["nnunet"]["trainer"] = first.trainer
+    notes = []
+    if any(other.mirror_axes != first.mirror_axes for other in others):
+        notes.append(f"the folds allow different mirrored axes; {list(first.mirror_axes)} are used, those of the first")
+    for trainer in dict.fromkeys(one.trainer for one in checkpoints.values()):
+        if trainer and not _OWN_TRAINERS.fullmatch(trainer):
+            notes.append(
+                f"trained by {trainer}, which is not nnU-Net's own; the network is taken to be as plans.json says"
+            )
+    return validate_plan(values, plan.reasons, "the nnU-Net plan", overrides), notes

@@ -1,0 +1,179 @@
+"""nnU-Net v2's plans.json and dataset.json to a plan, and back, without loss.
+
+What an nnU-Net plan says that has no meaning here (class names, identifiers) is kept in `Plan.nnunet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from medseg import __version__
+from medseg.core.errors import ModelError
+from medseg.io.layouts.dataset_json import declared_channels, declared_labels
+from medseg.models.nnunet.configuration import from_nnunet, to_nnunet
+from medseg.planning.recipe import inference_recipe, training_recipe
+from medseg.plans.file import validate_plan
+from medseg.plans.schema import Plan
+
+_PLANS_NAME = "medsegPlans"
+_LABEL_MANAGER = "LabelManager"
+_PICTURES = "NaturalImage2DIO"  # nnU-Net's reader of formats that store no spacing
+_AS_STORED = "SimpleITKIO"
+_REORIENTED = "NibabelIOWithReorient"
+_READERS = {
+    _AS_STORED: "stored",
+    "NibabelIO": "stored",
+    _PICTURES: "stored",
+    "Tiff3DIO": "stored",
+    _REORIENTED: "canonical",
+    "SimpleITKIOWithReorient": "canonical",
+}
+"""nnU-Net's readers, and the axis order that they hand on; two of them bring every scan to R, A, S, as medseg does."""
+_DATASET_KEYS = ("channel_names", "modality", "labels", "regions_class_order", "numTraining")
+
+
+def plan_from_nnunet(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str | None = None) -> Plan:
+    """The plan that an nnU-Net v2 plans.json and dataset.json amount to; axes stay as its reader hands them on.
+
+    Args:
+        plans: the content of plans.json, of any release of v2.
+        dataset: the content of dataset.json.
+        only: leave out all configurations but this one and those that it needs.
+
+    Raises:
+        ModelError: something is missing in plans.json, or has no counterpart here; the message names it.
+        DataError: dataset.json does not declare channels or labels.
+    """
+    with _complete("The nnU-Net plan"):
+        values = _plan_values(plans, dataset, only)
+    return validate_plan(values, {}, "the nnU-Net plan")
+
+
+def needed_configurations(configurations: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
+    """A configuration and all that it inherits from or takes the answer of, itself first.
+
+    Raises:
+        ModelError: the nnU-Net plan lacks one of them.
+    """
+    needed = [name]
+    for one in needed:
+        if one not in configurations:
+            there = ", ".join(configurations)
+            raise ModelError(f"The nnU-Net plan has no configuration {one!r}; it has {there}.")
+        others = (configurations[one].get(key) for key in ("inherits_from", "previous_stage"))
+        needed.extend(other for other in others if other is not None and other not in needed)
+    return needed
+
+
+def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str | None) -> dict[str, Any]:
+    left = deepcopy(dict(plans))
+    theirs = left.pop("configurations")
+    if not isinstance(theirs, dict) or not theirs:
+        raise ModelError(f"The nnU-Net plan's configurations are {theirs!r}.", "Expected names with their values.")
+    configurations, rest = {}, {}
+    for name in theirs if only is None else sorted(needed_configurations(theirs, only), key=list(theirs).index):
+        with _complete(f"The configuration {name} of the nnU-Net plan"):
+            configurations[name], rest[name] = from_nnunet(theirs, name)
+    if "foreground_intensity_properties_by_modality" in left:  # its name in the first releases
+        older = left.pop("foreground_intensity_properties_by_modality")
+        left.setdefault("foreground_intensity_properties_per_channel", older)
+    intensities = left.pop("foreground_intensity_properties_per_channel")
+    flat = list(configurations) == ["2d"] and left["original_median_shape_after_transp"][0] == 1
+    training, _ = training_recipe("gpu", 3)
+    usual = only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)))
+    return {
+        "name": str(left.pop("dataset_name")),
+        "made_by": f"medseg {__version__}, from nnU-Net v2 plans",
+        "request": {"planner": "default", "memory_gb": None, "preset": "gpu"},
+        "data": {
+            "folder": ".",
+            "layout": "nnunet",
+            "dimensions": 2 if flat else 3,
+            "channels": list(declared_channels(dataset, "the nnU-Net dataset.json")),
+            "cases": dataset.get("numTraining", 0),
+            "patient_pattern": None,
+            "spacing_known": left.get("image_reader_writer") != _PICTURES,
+            "intensities": [dict(intensities[str(number)]) for number in range(len(intensities))],
+            "structure_cases": {},
+            "structure_volume": {},
+        },
+        "labels": declared_labels(dataset, "the nnU-Net dataset.json").model_dump(),
+        "orientation": _orientation(left),
+        "transpose_forward": left.pop("transpose_forward"),
+        "default_configuration": usual,
+        "configurations": configurations,
+        "training": training,
+        "inference": inference_recipe(),
+        "nnunet": {
+            "plans": left,
+            "configurations": rest,
+            "dataset": {key: value for key, value in dataset.items() if key not in _DATASET_KEYS},
+        },
+    }
+
+
+def _orientation(plans: Mapping[str, Any]) -> str:
+    """Which axes the network saw: those that the plan's reader hands on."""
+    reader, manager = plans.get("image_reader_writer", _AS_STORED), plans.get("label_manager", _LABEL_MANAGER)
+    if reader not in _READERS:
+        raise ModelError(
+            f"The nnU-Net plan's image_reader_writer {reader!r} is not one of nnU-Net's own: {', '.join(_READERS)}.",
+            "Which axis order it hands on is not known. Name in plans.json the one that does the same.",
+        )
+    if manager != _LABEL_MANAGER:
+        raise ModelError(f"The nnU-Net plan's label_manager {manager!r} is not nnU-Net's own {_LABEL_MANAGER}.")
+    return _READERS[reader]
+
+
+def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
+    """The plans.json of a plan; what it kept of the nnU-Net plan that it came from stands in it again.
+
+    Raises:
+        ModelError: a network is none of nnU-Net's.
+    """
+    kept = plan.nnunet
+    configurations = {}
+    for name, own in plan.configurations.items():
+        identity = (
+            {}
+            if "inherits" in own
+            else {"data_identifier": f"{_PLANS_NAME}_{name}", "preprocessor_name": "DefaultPreprocessor"}
+        )
+        kept_here = kept.get("configurations", {}).get(name)
+        configurations[name] = {**to_nnunet(own), **(identity if kept_here is None else deepcopy(kept_here))}
+    order = plan.transpose_forward
+    intensities = {str(number): one.model_dump() for number, one in enumerate(plan.data.intensities)}
+    finest = plan.configuration(plan.default_configuration)
+    missing = [1.0] * (3 - finest.dimensions)
+    reader = _REORIENTED if plan.orientation == "canonical" else _AS_STORED
+    usual = {
+        "plans_name": _PLANS_NAME,
+        "original_median_spacing_after_transp": [*missing, *finest.spacing_mm],
+        "original_median_shape_after_transp": [*missing, *finest.median_shape_voxels],
+        "image_reader_writer": reader if plan.data.spacing_known else _PICTURES,
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": _LABEL_MANAGER,
+    }
+    return {
+        **({} if "plans" in kept else usual),
+        "dataset_name": plan.name,
+        "transpose_forward": order,
+        "transpose_backward": [order.index(axis) for axis in range(len(order))],
+        "configurations": configurations,
+        "foreground_intensity_properties_per_channel": intensities,
+        **deepcopy(kept.get("plans", {})),
+    }
+
+
+@contextmanager
+def _complete(what: str) -> Iterator[None]:
+    """Make a key that is missing, or a value of an unexpected kind, an error that names it."""
+    try:
+        yield
+    except KeyError as error:
+        raise ModelError(f"{what} has no key {error}.", "Expected plans.json as nnU-Net v2 writes it.") from None
+    except (TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
+        raise ModelError(f"{what} is not valid: {error}.", "Expected plans.json as nnU-Net v2 writes it.") from None

@@ -1,0 +1,125 @@
+"""Names of weights: nnU-Net's (dynamic-network-architectures') U-Nets to ours, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from medseg.core.errors import ModelError
+
+_WRAPPERS = ("module.", "_orig_mod.")  # several GPUs, torch.compile
+_ALIASES = (
+    (r"^decoder\.encoder\.", "encoder."),  # the decoder holds the encoder a second time
+    (r"\.all_modules\.0\.", ".conv."),  # a block holds its layers a second time, in order
+    (r"\.all_modules\.1\.", ".norm."),
+)
+_NAMES = (
+    (r"encoder\.stem\.convs\.0\.(.*)", r"stem.\1"),
+    (r"encoder\.stages\.(\d+)\.0\.convs\.(\d+)\.(.*)", r"encoder.\1.\2.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.(.*)", r"encoder.\1.\2.first.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.(.*)", r"encoder.\1.\2.second.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.\d\.(.*)", r"encoder.\1.\2.project.\3"),
+    (r"decoder\.stages\.(\d+)\.convs\.(\d+)\.(.*)", r"decoder.\1.\2.\3"),
+    (r"decoder\.transpconvs\.(\d+)\.(.*)", r"up.\1.\2"),
+    (r"decoder\.seg_layers\.(\d+)\.(.*)", r"heads.\1.\2"),
+)
+_BATCH_NORM = re.compile(r"running_(mean|var)$|num_batches_tracked$")
+
+
+def weights_from_nnunet(theirs: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """Weights under our names, float32, in memory of their own; `source` names them in messages.
+
+    nnU-Net stores most tensors under two or four names. Heads that only training uses (deep supervision) may be
+    absent; they become zeros.
+
+    Raises:
+        ModelError: a name is none that nnU-Net's plain and residual encoder U-Nets have, or two copies differ.
+    """
+    named: dict[str, tuple[str, torch.Tensor]] = {}
+    for key, value in theirs.items():
+        name = _our_name(key)
+        if name is None or _BATCH_NORM.search(key):
+            raise ModelError(f"{source} holds the weight {key}, which medseg's U-Nets do not have.{_why(key)}")
+        if name not in named:
+            named[name] = key, value
+        elif not _same(named[name][1], value):
+            raise ModelError(f"{source}: {named[name][0]} and {key} are one weight, and differ.")
+    # a copy, so that neither the file nor the copies under other names are held on to
+    weights = {name: value.detach().float().clone() for name, (_, value) in named.items()}
+    return weights | _absent_heads(weights)
+
+
+def weights_to_nnunet(ours: Mapping[str, torch.Tensor], strides: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+    """Our U-Net's weights under all the names that nnU-Net's own network has for them.
+
+    Args:
+        ours: the state of a plain or residual encoder U-Net of ours.
+        strides: of its stages; a shortcut with a stride has another number in nnU-Net's.
+    """
+    residual = any(name.startswith("stem.") for name in ours)
+    theirs: dict[str, torch.Tensor] = {}
+    for name, value in ours.items():
+        names = [_their_name(name, residual, strides)]
+        for layer, number in (("conv", 0), ("norm", 1)):
+            names += [re.sub(rf"\.{layer}\.(\w+)$", rf".all_modules.{number}.\1", one) for one in names[:1]]
+        names += [f"decoder.{one}" for one in names if one.startswith("encoder.")]
+        theirs |= dict.fromkeys(names, value)
+    return theirs
+
+
+def _their_name(name: str, residual: bool, strides: Sequence[Sequence[int]]) -> str:
+    part, *rest = name.split(".")
+    if part == "encoder" and residual:
+        stage, block, which, *layer = rest
+        strided = block == "0" and any(step != 1 for step in strides[int(stage)])
+        inner = {"first": "conv1", "second": "conv2", "project": f"skip.{int(strided)}"}[which]
+        return ".".join(("encoder.stages", stage, "blocks", block, inner, *layer))
+    match part:
+        case "stem":
+            return ".".join(("encoder.stem.convs.0", *rest))
+        case "encoder":
+            return ".".join(("encoder.stages", rest[0], "0.convs", *rest[1:]))
+        case "decoder":
+            return ".".join(("decoder.stages", rest[0], "convs", *rest[1:]))
+        case "up":
+            return ".".join(("decoder.transpconvs", *rest))
+        case _:
+            return ".".join(("decoder.seg_layers", *rest))
+
+
+def _our_name(key: str) -> str | None:
+    while key.startswith(_WRAPPERS):
+        key = key.split(".", 1)[1]
+    for pattern, plain in _ALIASES:
+        key = re.sub(pattern, plain, key)
+    for pattern, name in _NAMES:
+        if re.fullmatch(pattern, key):
+            return re.sub(pattern, name, key)
+    return None
+
+
+def _why(key: str) -> str:
+    if _BATCH_NORM.search(key):
+        return " It belongs to batch normalization; they have instance normalization."
+    return " Only nnU-Net's plain and residual encoder U-Nets can be read."
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and (one.data_ptr() == other.data_ptr() or torch.equal(one, other))
+
+
+def _absent_heads(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Zeros for the heads of coarser levels, where only the finest is there."""
+    levels = sorted({int(name.split(".")[1]) for name in weights if name.startswith("up.")})
+    if not levels or f"heads.{levels[-1]}.weight" not in weights:
+        return {}
+    finest = weights[f"heads.{levels[-1]}.weight"]
+    zeros = {}
+    for level in levels[:-1]:
+        if f"heads.{level}.weight" not in weights:
+            inputs = weights[f"up.{level}.weight"].shape[1]
+            zeros[f"heads.{level}.weight"] = finest.new_zeros((finest.shape[0], inputs, *finest.shape[2:]))
+            zeros[f"heads.{level}.bias"] = finest.new_zeros(finest.shape[0])
+    return zeros

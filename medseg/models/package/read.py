@@ -1,0 +1,172 @@
+"""Read a package, which may come from anyone.
+
+Names and sizes are checked before anything is read, hashes before anything is made of it, and nothing is unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from medseg.core.errors import ModelError
+from medseg.models.archive import DAMAGED, opened
+from medseg.models.model import Model, filled_network, overrides_for
+from medseg.models.package.metadata import SCHEMA_VERSION, Metadata
+from medseg.models.package.write import CARD, METADATA, SUFFIX, plan_member, weights_member
+from medseg.models.run import WEIGHTS
+from medseg.plans.file import parse_plan
+
+_NAME = re.compile(
+    r"metadata\.json|MODEL_CARD\.md|(previous/){0,3}(plan\.yaml|fold_(\d{1,4}|all)/weights\.safetensors)"
+)
+_MOST_TEXT = 4 << 20
+_MOST_HEADER = 16 << 20
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+def is_package(path: Path) -> bool:
+    """Whether a file is a package, by its name or, under another name, by what it holds."""
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return METADATA in archive.namelist()
+    except (*DAMAGED, OSError):
+        return False
+
+
+def load_package(
+    path: Path, device: torch.device, folds: Sequence[str] | None = None, overrides: list[str] | None = None
+) -> Model:
+    """Load the folds (all, unless named) of a package.
+
+    Raises:
+        ModelError: it is damaged, holds what no package holds, or has no such fold.
+    """
+    with opened(path) as archive:
+        metadata = _check(archive, path)
+        previous: Model | None = None
+        for number, stage in reversed([*enumerate(metadata.stages)]):
+            source = f"{path}: {plan_member(number)}"
+            text = _read(archive, plan_member(number), metadata, path).decode("utf-8", "replace")
+            settings = overrides_for(stage.configuration, overrides) if number else overrides
+            plan = parse_plan(_without_aliases(text, source), source, settings)
+            chosen = list(folds) if folds else stage.folds
+            missing = [fold for fold in chosen if fold not in stage.folds]
+            if missing or stage.configuration not in plan.configurations:
+                what = f"fold {', '.join(missing)}" if missing else f"configuration {stage.configuration}"
+                raise ModelError(f"{path} has no {what}; it has the folds {', '.join(stage.folds)} of {plan.name}.")
+            networks = []
+            for fold in chosen:
+                name = weights_member(number, fold)
+                weights = _weights(_read(archive, name, metadata, path), f"{path}: {name}")
+                network = filled_network(plan, plan.configuration(stage.configuration), weights, f"{path}: {name}")
+                networks.append(network.to(device))
+            previous = Model(plan, stage.configuration, tuple(chosen), tuple(networks), path, previous, files=(path,))
+    assert previous is not None  # there is at least one stage
+    return previous
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What a package says that it is, after the checks of names and sizes.
+
+    Raises:
+        ModelError: as `load_package`.
+    """
+    with opened(path) as archive:
+        return _check(archive, path)
+
+
+def _check(archive: zipfile.ZipFile, path: Path) -> Metadata:
+    """Check the list of members, then read what they are said to be, and compare."""
+    members = {one.filename: one for one in archive.infolist()}
+    for name, one in members.items():
+        if not _NAME.fullmatch(name):
+            raise ModelError(f"{path} holds {name!r}, which does not belong into a package. Nothing of it was read.")
+        if one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size:
+            raise ModelError(f"{path}: {name} is compressed; members of a package are not. Nothing of it was read.")
+        if one.file_size > _MOST_TEXT and not name.endswith(WEIGHTS):
+            raise ModelError(f"{path}: {name} declares {one.file_size:,} bytes; expected at most {_MOST_TEXT:,}.")
+    declared, there = sum(one.file_size for one in members.values()), path.stat().st_size
+    if declared > there:
+        raise ModelError(f"{path} declares {declared:,} bytes and has only {there:,}. Nothing of it was read.")
+    if METADATA not in members:
+        raise ModelError(f"{path} has no {METADATA}: it is no package of medseg's.")
+    metadata = _parse(archive.read(METADATA), path)
+    _compare(metadata, members, path)
+    return metadata
+
+
+def _parse(content: bytes, path: Path) -> Metadata:
+    try:
+        values = json.loads(content)
+        if isinstance(values, dict) and values.get("schema_version", 0) > SCHEMA_VERSION:
+            raise ModelError(f"{path} was written by a newer medseg ({values.get('medseg')}).", "Update medseg.")
+        return Metadata.model_validate(values)
+    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path}: {METADATA} is not valid: {' '.join(str(error).split())[:300]}") from None
+
+
+def _compare(metadata: Metadata, members: dict[str, zipfile.ZipInfo], path: Path) -> None:
+    """The members have to be those that the metadata describe, neither more nor fewer."""
+    expected = {METADATA, CARD}
+    for number, stage in enumerate(metadata.stages):
+        expected |= {plan_member(number), *(weights_member(number, fold) for fold in stage.folds)}
+    for what, names in (
+        ("lacks", expected - members.keys()),
+        ("also holds", members.keys() - expected),
+        ("has no hash of", members.keys() - metadata.members.keys() - {METADATA}),
+    ):
+        if names:
+            raise ModelError(f"{path} {what} {', '.join(sorted(names))}; its {METADATA} says otherwise.")
+    for name, said in metadata.members.items():
+        if name not in members or members[name].file_size != said.bytes:
+            there = f"{members[name].file_size:,}" if name in members else "no"
+            raise ModelError(f"{path}: {name} has {there} bytes; its {METADATA} says {said.bytes:,}.")
+
+
+def _read(archive: zipfile.ZipFile, name: str, metadata: Metadata, path: Path) -> bytes:
+    """A member whose hash is right."""
+    content = archive.read(name)
+    if hashlib.sha256(content).hexdigest() != metadata.members[name].sha256:
+        raise ModelError(f"{path}: {name} was changed: its SHA-256 is not the one in {METADATA}.", "Copy it anew.")
+    return content
+
+
+def _without_aliases(text: str, source: str) -> str:
+    """The plan's text, if it repeats nothing by reference: a few lines of that can stand for gigabytes."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent
+
+    try:
+        repeated = any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text))
+    except Exception:  # not YAML at all, which is said where the plan is read
+        repeated = False
+    if repeated:
+        raise ModelError(f"{source} repeats parts by reference (*name), which medseg's plans do not.")
+    return text
+
+
+def _weights(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors member, its header checked first."""
+    from safetensors.torch import load
+
+    length = int.from_bytes(content[:8], "little")
+    try:
+        if length > min(_MOST_HEADER, len(content) - 8):
+            raise ValueError(f"its header declares {length:,} bytes")
+        header: dict[str, Any] = json.loads(content[8 : 8 + length])
+        odd = [name for name, one in header.items() if name != "__metadata__" and one["dtype"] not in _FLOATS]
+        if odd:
+            raise ValueError(f"{odd[0]} is of the type {header[odd[0]]['dtype']}; expected {', '.join(_FLOATS)}")
+        return load(content)
+    except Exception as error:  # safetensors raises a type of its own
+        raise ModelError(f"{source} is not a valid safetensors file: {str(error).splitlines()[0]}.") from None

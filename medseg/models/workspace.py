@@ -1,0 +1,132 @@
+"""Where a workspace keeps its plans, runs and cache, and which one is meant when none is named."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.core.case import Case, read_cases
+from medseg.core.errors import DataError, ModelError, PlanError
+from medseg.io.layouts.dataset import Naming
+from medseg.io.layouts.find import find_cases
+from medseg.models.run import find_models
+from medseg.plans.schema import Plan
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with `plans/`, `runs/` and `cache/`."""
+
+    folder: Path
+
+    @property
+    def plans(self) -> Path:
+        """Where plans lie."""
+        return self.folder / "plans"
+
+    @property
+    def runs(self) -> Path:
+        """Where trained models lie."""
+        return self.folder / "runs"
+
+    @property
+    def cache(self) -> Path:
+        """Where preprocessed cases lie; it may be deleted at any time."""
+        return self.folder / "cache"
+
+    def plan_path(self, choice: str | Path | None) -> Path:
+        """The plan that is meant: a file, a name, or the only one there is.
+
+        Raises:
+            PlanError: none is there, or several are and none was chosen.
+        """
+        if choice is not None:
+            path = Path(choice)
+            return path if path.suffix in {".yaml", ".yml"} else self.plans / f"{choice}.yaml"
+        there = sorted(self.plans.glob("*.yaml"))
+        if len(there) == 1:
+            return there[0]
+        if not there:
+            raise PlanError(f"There is no plan in {self.plans}.", "`medseg plan DATASET` makes one.")
+        names = ", ".join(path.stem for path in there)
+        raise PlanError(
+            f"There are {len(there)} plans in {self.plans}: {names}.", f"Choose one: --plan {there[0].stem}"
+        )
+
+    def model_path(self, choice: str | Path | None, configuration: str | None = None, option: str = "--model") -> Path:
+        """The model that is meant: a folder or file, `<plan>` or `<plan>/<configuration>`, or the only trained one.
+
+        `option` is what the user says it with, for messages.
+
+        Raises:
+            ModelError: none is trained, or several are and none was chosen.
+        """
+        there = find_models(self.runs)
+        fitting = [
+            path
+            for path in there
+            if (choice is None or str(choice) in (path.parent.name, f"{path.parent.name}/{path.name}"))
+            and (configuration is None or path.name == configuration)
+        ]
+        if choice is not None and not fitting and Path(choice).exists():
+            return Path(choice)
+        if len(fitting) == 1:
+            return fitting[0]
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in (fitting or there))
+        if not there:
+            also = "" if choice is None else f", and no file or folder {choice}"
+            raise ModelError(
+                f"There is no trained model in {self.runs}{also}.",
+                f"`medseg train` trains one, {option} names one elsewhere.",
+            )
+        if not fitting:
+            raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
+        first = fitting[0]
+        raise ModelError(
+            f"There are {len(fitting)} trained models: {names}.",
+            f"Choose one, as the wrong one harms: {option} {first.parent.name}/{first.name}",
+        )
+
+    def data_folder(self, plan: Plan, override: Path | None = None) -> Path:
+        """Where the plan's data set lies.
+
+        Raises:
+            DataError: it is not there.
+        """
+        folder = Path(override) if override is not None else self.folder / plan.data.folder
+        if not folder.is_dir():
+            raise DataError(
+                f"The data folder {folder} of the plan {plan.name!r} is not there.", "Name it: --data FOLDER"
+            )
+        return folder.absolute()
+
+    def relative(self, folder: Path) -> str:
+        """`folder` as a plan names it: relative to the workspace where one drive holds both."""
+        try:
+            return Path(os.path.relpath(folder.absolute(), self.folder.absolute())).as_posix()
+        except ValueError:
+            return folder.absolute().as_posix()
+
+
+def cases_path(plan_path: Path) -> Path:
+    """The table of cases that belongs to a plan."""
+    return plan_path.with_suffix(".cases.csv")
+
+
+def splits_path(plan_path: Path) -> Path:
+    """The folds that belong to a plan."""
+    return plan_path.with_suffix(".splits.json")
+
+
+def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
+    """The plan's cases, as the table beside it says; a plan that came alone has the folder looked through again."""
+    table = cases_path(plan_path)
+    if table.exists():
+        return read_cases(table, data_folder)
+    asked = plan.request.options
+    listing = asked.get("cases")
+    naming = Naming(
+        tuple(asked.get("images", ())), asked.get("labels"), None if listing is None else data_folder / listing
+    )
+    return find_cases(data_folder, plan.data.patient_pattern, naming, plan.data.reading.frame).cases

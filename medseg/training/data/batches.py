@@ -1,0 +1,149 @@
+"""Training batches: drawn, gathered, augmented. Batch `n` depends on the seed and on `n` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+
+from medseg.plans.schema import Configuration
+from medseg.plans.sections import Training
+from medseg.preprocessing.cache import Sample
+from medseg.preprocessing.volume import OUTSIDE
+from medseg.training.data.augment import draw_changes
+from medseg.training.data.intensity import apply_changes
+from medseg.training.data.previous import draw_spoiling, one_hot, spoil
+from medseg.training.data.sampling import Sampler, generator
+from medseg.training.data.spatial import gather, load_loops
+
+
+class Origin(NamedTuple):
+    """Where a sample of a batch was taken from, to be named when something is wrong with it.
+
+    Attributes:
+        case: its id.
+        start_zyx: first voxel of the patch in the preprocessed volume; may lie outside of it.
+        shape_zyx: of the patch, in voxels.
+    """
+
+    case: str
+    start_zyx: tuple[int, int, int]
+    shape_zyx: tuple[int, int, int]
+
+
+class Batch(NamedTuple):
+    """What one step trains on.
+
+    Attributes:
+        image: (batch, channel, ...) float32; in a cascade the previous stage's labels are the last channels.
+        target: label indices (batch, ...) int16.
+        annotated: (batch, structures) bool, which structures were annotated in each sample; None where all were.
+        origins: where each sample comes from.
+        previous: (batch, ...) int16, label indices from the previous stage of a cascade, and negative ones where
+            there is none; None without a cascade.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    annotated: torch.Tensor | None
+    origins: tuple[Origin, ...]
+    previous: torch.Tensor | None = None
+
+
+class Batches:
+    """Makes batch after batch on `device`; samples that already lie there are not copied.
+
+    Args:
+        numbers: which samples of each batch to make, for a process that trains on a part of it; None for all. A
+            sample is the same whoever makes it.
+        previous_values: of a cascade, the label values that the previous stage's answer may have.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        configuration: Configuration,
+        training: Training,
+        device: torch.device,
+        numbers: range | None = None,
+        previous_values: int = 0,
+    ) -> None:
+        self.samples = samples
+        self.configuration = configuration
+        self.training = training
+        self.device = device
+        self.numbers = range(configuration.batch_size) if numbers is None else numbers
+        self.previous_values = previous_values
+        self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
+        self.sampler = Sampler(samples, configuration, training)
+        self._samplers = {tuple(configuration.patch_voxels): self.sampler}
+        if device.type == "cpu":
+            load_loops()
+
+    def make(self, step: int, patch_voxels: Sequence[int] | None = None) -> Batch:
+        """The batch of one step.
+
+        Args:
+            patch_voxels: another patch than the configuration's; what the network can halve is the caller's to know.
+        """
+        sampler = self._sampler(tuple(patch_voxels or self.configuration.patch_voxels))
+        patch, dimensions = sampler.configuration.patch_zyx, self.configuration.dimensions
+        random = [generator(self.training.seed, step, number) for number in self.numbers]
+        draws = [sampler.draw(one, number) for one, number in zip(random, self.numbers, strict=True)]
+        changes = draw_changes(random, self.training.augmentation, len(self.samples[0].image), dimensions)
+        samples = [self.samples[draw.case] for draw in draws]
+        patches = gather(samples, draws, patch, self.device)
+        image, maps = patches.image, patches.maps
+        if dimensions == 2:
+            image, maps = image[:, :, 0], [one[:, 0] for one in maps]
+        mirrored = [draw.mirrored[-dimensions:] for draw in draws]
+        apply_changes(image, changes, mirrored, self.configuration.in_plane_only and dimensions == 3)
+        outside = maps[0] == OUTSIDE
+        for channel in self.masked:
+            image[:, channel].mul_(~outside)
+        target = maps[0].add_(outside, alpha=-OUTSIDE)  # now background; masked_fill_ takes ten times as long
+        previous = maps[1] if len(maps) > 1 else None
+        if previous is not None:
+            spoil(previous, [draw_spoiling(one, self.training.augmentation, self.previous_values) for one in random])
+            image = torch.cat([image, one_hot(previous, self.previous_values, 1)], 1)
+        annotated = _stack([sample.structures for sample in samples], self.device)
+        origins = (Origin(sample.case.id, draw.start, patch) for sample, draw in zip(samples, draws, strict=True))
+        return Batch(image, target, annotated, tuple(origins), previous)
+
+    def _sampler(self, patch_voxels: tuple[int, ...]) -> Sampler:
+        """The sampler of patches of one size; where a patch may start follows from its size."""
+        if patch_voxels not in self._samplers:
+            configuration = self.configuration.model_copy(update={"patch_voxels": list(patch_voxels)})
+            self._samplers[patch_voxels] = Sampler(self.samples, configuration, self.training)
+        return self._samplers[patch_voxels]
+
+    def ahead(
+        self, start: int, stop: int, patches: Callable[[int], Sequence[int] | None] = lambda step: None
+    ) -> Generator[tuple[int, Batch], None, None]:
+        """Steps and their batches; on an accelerator each is made while the one before is trained on.
+
+        A CPU is busy with the step anyway, and a second thread of torch operations would slow both down.
+
+        Args:
+            patches: the patch of a step, where it is not the configuration's.
+        """
+        if self.device.type == "cpu":
+            yield from ((step, self.make(step, patches(step))) for step in range(start, stop))
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            waiting = thread.submit(self.make, start, patches(start))
+            for step in range(start, stop):
+                batch = waiting.result()
+                waiting = thread.submit(self.make, step + 1, patches(step + 1))
+                yield step, batch
+
+
+def _stack(structures: Sequence[torch.Tensor | None], device: torch.device) -> torch.Tensor | None:
+    """(batch, structures) bool; None where every structure was annotated in every sample."""
+    partly = next((one for one in structures if one is not None), None)
+    if partly is None:
+        return None
+    every = torch.ones_like(partly)
+    return torch.stack([every if one is None else one for one in structures]).to(device, non_blocking=True)

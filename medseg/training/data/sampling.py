@@ -1,0 +1,152 @@
+"""Which patches are trained on: case, position, rotation and scale of every sample, from counter-based randomness.
+
+Distributions of nnU-Net v2 (`data_loader.py`, `compute_initial_patch_size.py`, `spatial.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import DataError
+from medseg.plans.schema import Configuration
+from medseg.plans.sections import Training
+from medseg.preprocessing.cache import Sample
+
+_SHRINK = 0.85
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where one sample comes from.
+
+    Attributes:
+        case: index of the case.
+        start: (z, y, x) of the unrotated patch's first voxel; may lie outside of the volume.
+        matrix: 3x3 from offsets in the patch to offsets in the volume, both in voxels from the centre;
+            None where the patch is taken as it is.
+        mirrored: (z, y, x), along which axes the patch is turned round at the end.
+    """
+
+    case: int
+    start: tuple[int, int, int]
+    matrix: NDArray[np.float64] | None
+    mirrored: tuple[bool, bool, bool] = (False, False, False)
+
+
+def generator(seed: int, step: int, number: int) -> np.random.Generator:
+    """Randomness of sample `number` of step `step`: the same wherever and by whomever it is drawn."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, step]))
+
+
+class Sampler:
+    """Draws cases and positions.
+
+    Args:
+        samples: the training cases.
+        configuration: patch, batch and limits of the rotation.
+        training: share of patches that are centred on a structure, probabilities.
+    """
+
+    def __init__(self, samples: Sequence[Sample], configuration: Configuration, training: Training) -> None:
+        self.samples = samples
+        self.configuration = configuration
+        self.augmentation = training.augmentation
+        self.patch = np.array(configuration.patch_zyx)
+        self.reach = _reach(self.patch, configuration)
+        self.forced_from = round(configuration.batch_size * (1 - training.foreground_fraction))
+        weights = np.array([sample.case.weight for sample in samples], dtype=np.float64)
+        if not weights.any():
+            raise DataError(
+                "Every training case has the weight 0.", "Give at least one a positive weight in cases.csv."
+            )
+        self.cumulative = np.cumsum(_shares(samples, weights))
+
+    def draw(self, random: np.random.Generator, number: int) -> Draw:
+        """Sample `number` of a batch."""
+        case = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.samples) - 1)
+        sample = self.samples[case]
+        shape = np.array(sample.label.shape)
+        spare = np.maximum(self.reach - self.patch, self.reach - shape)
+        lowest = -spare // 2  # rounded away from zero, as in nnU-Net: the range is symmetric
+        highest = shape + spare // 2 + spare % 2 - self.reach
+        centre = self._centre(sample, random, forced=number >= self.forced_from)
+        start = random.integers(lowest, np.maximum(highest, lowest) + 1)
+        if centre is not None:
+            start = np.maximum(lowest, centre - self.reach // 2)
+        start = start + (self.reach - self.patch) // 2
+        place = (int(start[0]), int(start[1]), int(start[2]))
+        return Draw(case, place, self._matrix(random), self._mirrored(random))
+
+    def _centre(self, sample: Sample, random: np.random.Generator, forced: bool) -> NDArray[np.int64] | None:
+        """A voxel to centre on: of a random structure of the case, or any annotated one; None for anywhere."""
+        present = [places for places in sample.locations if len(places)]
+        if forced and present:
+            places = present[random.integers(len(present))]
+        elif len(sample.annotated):
+            places = sample.annotated
+        else:
+            return None
+        return np.array(np.unravel_index(int(places[random.integers(len(places))]), sample.label.shape))
+
+    def _matrix(self, random: np.random.Generator) -> NDArray[np.float64] | None:
+        augmentation = self.augmentation
+        rotate = random.random() < augmentation.rotation_probability
+        scale = random.random() < augmentation.scaling_probability
+        angles = [random.uniform(-limit, limit) for limit in self.configuration.rotation_degrees]
+        low, high = augmentation.scaling_range
+        factor = random.uniform(low, high)
+        if not (rotate or scale):
+            return None
+        matrix = rotation(angles if rotate else [0.0] * len(angles))
+        zoom = [factor if scale else 1.0] * 3
+        if self.configuration.in_plane_only:
+            zoom[0] = 1.0
+        return matrix @ np.diag(zoom)
+
+    def _mirrored(self, random: np.random.Generator) -> tuple[bool, bool, bool]:
+        first = 3 - self.configuration.dimensions  # of the axes that mirror_axes counts
+        allowed = [axis - first in self.configuration.mirror_axes for axis in range(3)]
+        z, y, x = (bool(may and draw < 0.5) for may, draw in zip(allowed, random.random(3), strict=True))
+        return z, y, x
+
+
+def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often each case is drawn: as its weight says, and where cases are partly labelled so that every structure
+    is drawn equally often with a case in which it was annotated."""
+    if all(sample.structures is None for sample in samples):
+        return weights / weights.sum()
+    every = np.ones(len(samples[0].locations))
+    known = np.array([every if sample.structures is None else sample.structures.numpy() for sample in samples])
+    weighted = known * weights[:, None]
+    by_structure = weighted / np.maximum(weighted.sum(0), _SMALLEST)
+    return by_structure.sum(1) / by_structure.sum()
+
+
+def rotation(degrees: Sequence[float]) -> NDArray[np.float64]:
+    """3x3 rotation of (z, y, x) offsets: about z, then y, then x; a single angle turns in the slice plane."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(degrees):
+        c, s = cos(radians(angle)), sin(radians(angle))
+        first, second = (other for other in range(3) if other != axis)
+        turn = np.eye(3)
+        turn[first, first], turn[first, second], turn[second, first], turn[second, second] = c, -s, s, c
+        matrix = turn @ matrix
+    return matrix
+
+
+def _reach(patch: NDArray[np.int64], configuration: Configuration) -> NDArray[np.int64]:
+    """Voxels that a rotated and enlarged patch may touch: nnU-Net draws positions for a patch of this size."""
+    largest = patch.astype(np.float64)
+    for axis, limit in enumerate(configuration.rotation_degrees):
+        matrix = np.abs(rotation([0.0] * axis + [min(limit, 90.0)]))
+        largest = np.maximum(largest, matrix @ patch)
+    reach = (largest / _SHRINK).astype(np.int64)
+    if configuration.in_plane_only:
+        reach[0] = patch[0]
+    return reach

@@ -1,0 +1,116 @@
+"""Checkpoints of a run in progress: written whole or not at all, behind the training, and read without running code."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medseg.core.errors import ModelError
+from medseg.core.files import saving
+
+CHECKPOINT = "checkpoint.pt"
+_FIRST = 1 / 6
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\..+")
+
+
+class Checkpoints:
+    """Writes one checkpoint after the other in a thread: training pauses only while the state is copied.
+
+    Args:
+        path: of the checkpoint; each replaces the one before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        self._begun, self._written = time.monotonic(), False
+
+    def due(self, seconds: float) -> bool:
+        """Whether the last one was begun more than `seconds` ago, and is written; the first is due sooner.
+
+        Raises:
+            MedsegError: it could not be written.
+        """
+        if self._writing is not None and self._writing.done():
+            self.wait()
+        wait = seconds if self._written else seconds * _FIRST
+        return self._writing is None and time.monotonic() - self._begun > wait
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Copy the state (tensors, numbers, text, and lists and dicts of them) and write the copy in the thread.
+
+        Raises:
+            MedsegError: the one before, which is waited for, could not be written.
+        """
+        self.wait()
+        self._begun, self._written = time.monotonic(), True
+        self._writing = self._thread.submit(save_checkpoint, self.path, on_host(state))
+
+    def wait(self) -> None:
+        """Until nothing is being written.
+
+        Raises:
+            MedsegError: it could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """End the thread; what is being written is written to its end."""
+        self._thread.shutdown()
+
+
+def on_host(state: Any) -> Any:
+    """A copy that later steps do not change, with its tensors in the host's memory."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: on_host(value) for key, value in state.items()}
+    return [on_host(value) for value in state] if isinstance(state, list | tuple) else state
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write the state of a run, and have the disk confirm it, so that a power cut leaves the one before."""
+    with saving(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:
+            if "unexpected pos" not in str(error):  # torch's words for a write that the disk did not take
+                raise
+            raise OSError("the disk took only a part of it, as a full one does") from None
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+
+
+def load_checkpoint(path: Path, peek: bool = False) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote, into the host's memory.
+
+    Args:
+        peek: leave the tensors in the file, for who wants to know only the numbers beside them.
+
+    Raises:
+        ModelError: the file is damaged, or holds more than plain values.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=peek)
+    except Exception as error:  # torch raises several unrelated types here
+        raise ModelError(
+            f"The checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}",
+            "Delete it and train again, or restore it from a copy.",
+        ) from None
+    return dict(state)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in a run's folder."""
+    for path in folder.glob(".*"):
+        if _HALF_WRITTEN.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

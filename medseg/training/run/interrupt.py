@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM while training: never in the middle of a step, whose half would be lost work or worse."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from medseg.core.stopping import SIGNALS, is_echo
+
+
+class Interrupts:
+    """Turns both signals into `KeyboardInterrupt`, at once or, within `held`, at its end.
+
+    The second one interrupts wherever it is. In threads other than the main one, where Python allows no handlers,
+    nothing is changed.
+
+    Args:
+        heeded: False to ignore both: of several processes the first one ends the run, between two steps of all.
+    """
+
+    def __init__(self, heeded: bool = True) -> None:
+        self._heeded = heeded
+        self._before: dict[signal.Signals, Any] = {}
+        self._held = False
+        self._waiting = False
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            if handler is not None:  # else it was set outside of Python, which cannot put it back
+                signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let what is in the block come to its end first."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._waiting:
+            self._waiting = False
+            raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._heeded or is_echo():
+            return
+        if self._held and not self._waiting:
+            self._waiting = True
+        else:
+            raise KeyboardInterrupt

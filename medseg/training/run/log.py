@@ -1,0 +1,65 @@
+"""log.jsonl: one JSON record a line, appended as training goes; the source of every curve and table."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from medseg.core.errors import MedsegError
+from medseg.core.files import write_text
+
+LOG = "log.jsonl"
+
+
+class Log:
+    """Appends records; each is flushed, so that a kill loses none and at worst cuts the last line short."""
+
+    def __init__(self, path: Path, keep_to_step: int | None = None, writes: bool = True) -> None:
+        """Start a new log or, when a run is resumed at a step, keep what was logged up to it.
+
+        Args:
+            writes: False for a process that is not the one that writes; its log only knows what was kept.
+        """
+        self.path = path
+        self.kept = (
+            [record for record in read_log(path) if record["step"] <= keep_to_step] if keep_to_step is not None else []
+        )
+        if writes:
+            write_text(path, "".join(json.dumps(record) + "\n" for record in self.kept))
+        stream = path if writes else os.devnull
+        self._stream = open(stream, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the run
+
+    def add(self, kind: str, step: int, **figures: Any) -> None:
+        """Append a record of `kind` ("train", "validation") for the state after `step` steps.
+
+        Raises:
+            MedsegError: it could not be written.
+        """
+        try:
+            self._stream.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise MedsegError(
+                f"{self.path} could not be written: {error.strerror}", "Free some space, or check permissions."
+            ) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # what it could not write was reported by `add`
+            self._stream.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a log; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -1,0 +1,72 @@
+"""The plan's optimizer; the encoder may learn slower than the rest of the network, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from medseg.core.errors import PlanError
+from medseg.plans.sections import Training
+from medseg.training.step.muon import Muon
+
+_ENCODER = ("stem.", "encoder.")
+_HEADS = ("heads.",)
+_CONVOLUTION_AXES = 4
+"""Least number of axes of a convolution's weight: outputs, inputs, y, x."""
+
+
+def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The plan's optimizer over all parameters; gradients of a frozen encoder are switched off in the network.
+
+    Raises:
+        PlanError: the encoder is to learn at another rate, and the network has none.
+    """
+    groups = _groups(network, training)
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "muon":
+        return Muon(groups, lr=rate, momentum=training.momentum, weight_decay=decay)
+    if training.optimizer == "sgd":
+        nesterov = training.momentum > 0
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=training.momentum, weight_decay=decay, nesterov=nesterov, fused=True
+        )
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group of `make_optimizer` its share of the schedule's rate."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it where it lies
+            group["lr"].fill_(rate * group["share"])
+        else:
+            group["lr"] = rate * group["share"]
+
+
+def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]]:
+    """Parameters with their share of the learning rate; those that do not learn are in no group."""
+    share = training.encoder_learning_rate
+    named = dict(network.named_parameters())
+    encoder = {name for name in named if name.startswith(_ENCODER)} if share != 1 else set()
+    if share != 1 and len(encoder) in (0, len(named)):
+        raise PlanError(
+            f"training.encoder_learning_rate is {share:g}, and this network has no part named encoder.",
+            "medseg's own U-Nets have one. Set training.encoder_learning_rate=1 for any other network.",
+        )
+    if share == 0:
+        for name in encoder:
+            named[name].requires_grad_(False)
+    hidden = _hidden_convolutions(named) if training.optimizer == "muon" else set()
+    groups = []
+    for part, its_share in ((named.keys() - encoder, 1.0), (encoder, share)):
+        for chosen, orthogonal in ((part - hidden, False), (part & hidden, True)):
+            parameters = [named[name] for name in named if name in chosen]
+            if parameters and its_share > 0:
+                groups.append({"params": parameters, "share": its_share, "orthogonal": orthogonal})
+    return groups
+
+
+def _hidden_convolutions(named: dict[str, torch.nn.Parameter]) -> set[str]:
+    """Weights of convolutions, less the one that reads the image and those that give the answers."""
+    weights = [name for name, parameter in named.items() if parameter.ndim >= _CONVOLUTION_AXES]
+    return {name for name in weights[1:] if not name.startswith(_HEADS)}

@@ -1,0 +1,200 @@
+"""What the loss sums over voxels, with hand-written gradients: logits are read chunk by chunk and never expanded.
+
+The forward pass keeps nothing but its arguments; the backward pass computes the probabilities of a chunk anew and
+writes the gradient in the type of the logits. Beside that gradient, memory is a few chunks, whatever the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from medseg.core.labels import IGNORE
+
+_CHUNK = {"cpu": 1 << 19}
+_LARGE_CHUNK = 1 << 25
+"""Logits at once: on a CPU what stays in its caches, elsewhere what leaves few kernels to start."""
+
+
+class VoxelSums(NamedTuple):
+    """Sums over the voxels that count, of each sample and output; all but the reference have gradients.
+
+    Attributes:
+        entropy: (batch, 1) cross-entropy, or (batch, outputs) binary cross-entropy.
+        overlap: (batch, outputs) probability inside of the reference.
+        prediction: (batch, outputs) probability.
+        reference: (batch, outputs) voxels of the reference.
+        voxels: (batch, 1) voxels that are not ignored.
+    """
+
+    entropy: Tensor
+    overlap: Tensor
+    prediction: Tensor
+    reference: Tensor
+    voxels: Tensor
+
+
+def softmax_sums(logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> VoxelSums:
+    """Sums for outputs that exclude each other.
+
+    Args:
+        logits: (batch, outputs, ...), the background first.
+        target: (batch, ...) indices of outputs, or `IGNORE`.
+        annotated: (batch, outputs - 1) bool; what was not annotated is one class with the background.
+    """
+    named = None if annotated is None else torch.nn.functional.pad(annotated, (1, 0), value=False)[..., None]
+    return VoxelSums(*_Softmax.apply(logits, target, named))  # type: ignore[no-untyped-call]
+
+
+def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor) -> VoxelSums:
+    """Sums for outputs that may overlap.
+
+    Args:
+        logits: (batch, outputs, ...).
+        target: (batch, ...) label indices, or `IGNORE`.
+        membership: (outputs, label indices) bool, which indices make up an output.
+    """
+    return VoxelSums(*_Sigmoid.apply(logits, target, membership))  # type: ignore[no-untyped-call]
+
+
+class _Softmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, named: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, target, named)
+        batch, outputs = logits.shape[:2]
+        exact = _working_type(logits)
+        entropy, voxels = (torch.zeros(batch, 1, dtype=exact, device=logits.device) for _ in range(2))
+        overlap, prediction, reference = (entropy.new_zeros(batch, outputs) for _ in range(3))
+        for part, labels, _ in _chunks(logits, target):
+            scores, index = (part, labels) if named is None else _merge(part, labels, named)[:2]
+            log_probability = scores.log_softmax(1)
+            index = index[:, None].clamp(min=0).long()
+            valid = (labels != IGNORE)[:, None].to(exact)
+            chosen = log_probability.gather(1, index).mul_(valid)
+            entropy -= chosen.sum(2)
+            voxels += valid.sum(2)
+            prediction += _weighted_sum(log_probability.exp_(), valid)
+            reference += _by_class(valid, index, outputs)
+            overlap += _by_class(chosen.exp_().mul_(valid), index, outputs)
+        ctx.mark_non_differentiable(reference, voxels)
+        return entropy, overlap, prediction, reference, voxels
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_entropy: Tensor, to_overlap: Tensor, to_prediction: Tensor, *_: Any) -> Any:
+        """With weights w of a voxel's probabilities p, dp/dz = p (w - sum(w p)); cross-entropy adds p - reference."""
+        logits, target, named = ctx.saved_tensors
+        gradient = _empty_like(logits)
+        for part, labels, to_part in _chunks(logits, target, gradient):
+            scores, index, merged = (part, labels, None) if named is None else _merge(part, labels, named)
+            index = index[:, None].clamp(min=0).long()
+            valid = (labels != IGNORE)[:, None].to(scores.dtype)
+            probability = scores.softmax(1)
+            chosen = probability.gather(1, index) * to_overlap.gather(1, index[:, 0])[:, None]
+            expected = torch.bmm(to_prediction[:, None], probability) + chosen
+            probability *= valid
+            probability *= to_prediction[..., None] + (to_entropy[..., None] - expected)
+            probability.scatter_add_(1, index, (chosen - to_entropy[..., None]) * valid)
+            if merged is not None:  # the background's share is that of all that it was merged with
+                shared = probability[:, :1] * (part - merged).exp()
+                probability = torch.where(named, probability, shared)
+            to_part.copy_(probability.to(gradient.dtype))  # at once with the new layout it is slower
+        return gradient, None, None
+
+
+class _Sigmoid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, membership: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, target, membership)
+        batch, outputs = logits.shape[:2]
+        exact = _working_type(logits)
+        entropy, overlap, prediction, reference = (
+            torch.zeros(batch, outputs, dtype=exact, device=logits.device) for _ in range(4)
+        )
+        voxels = entropy.new_zeros(batch, 1)
+        for part, labels, _ in _chunks(logits, target):
+            wanted, valid = _wanted(labels, membership, exact)
+            probability = part.sigmoid()
+            voxels += valid.sum(2)
+            reference += wanted.sum(2)
+            prediction += _weighted_sum(probability, valid)
+            overlap += (probability * wanted).sum(2)
+            entropy += _weighted_sum(torch.nn.functional.softplus(part), valid) - (part * wanted).sum(2)
+        ctx.mark_non_differentiable(reference, voxels)
+        return entropy, overlap, prediction, reference, voxels
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_entropy: Tensor, to_overlap: Tensor, to_prediction: Tensor, *_: Any) -> Any:
+        logits, target, membership = ctx.saved_tensors
+        gradient = _empty_like(logits)
+        for part, labels, to_part in _chunks(logits, target, gradient):
+            wanted, valid = _wanted(labels, membership, part.dtype)
+            probability = part.sigmoid_()
+            slope = torch.addcmul(to_prediction[..., None], to_overlap[..., None], wanted)
+            slope *= probability * (1 - probability)
+            slope += to_entropy[..., None] * (probability - wanted)
+            to_part.copy_(slope.mul_(valid).to(gradient.dtype))
+        return gradient, None, None
+
+
+def _working_type(logits: Tensor) -> torch.dtype:
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def _empty_like(logits: Tensor) -> Tensor:
+    """A tensor for the gradient, laid out as the logits where these are a plain sequence of voxels."""
+    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(logits.ndim, torch.contiguous_format)
+    same = logits.is_contiguous(memory_format=layout)
+    return torch.empty_like(logits, memory_format=layout if same else torch.contiguous_format)
+
+
+def _chunks(logits: Tensor, target: Tensor, gradient: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(logits in full precision, target, where the gradient goes), each (batch, outputs or nothing, some voxels).
+
+    Volumes whose memory is no plain sequence of voxels are copied whole. The first tensor is overwritten by the next.
+    """
+    batch, outputs = logits.shape[:2]
+    voxels = target[0].numel()
+    size = max(1, _CHUNK.get(logits.device.type, _LARGE_CHUNK) // (batch * outputs))
+    flat, labels = logits.flatten(2), target.flatten(1)
+    answers = flat if gradient is None else gradient.flatten(2)
+    buffer = torch.empty(batch * outputs * min(size, voxels), dtype=_working_type(logits), device=logits.device)
+    for start in range(0, voxels, size):
+        stop = min(start + size, voxels)
+        part = buffer[: batch * outputs * (stop - start)].view(batch, outputs, stop - start)
+        yield part.copy_(flat[..., start:stop]), labels[:, start:stop], answers[..., start:stop]
+
+
+def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Background and what was not annotated as one class, the first, in logits and reference; and its logit."""
+    merged = logits.masked_fill(named, -torch.inf).logsumexp(1, keepdim=True)
+    scores = logits.masked_fill(~named, -torch.inf)
+    scores[:, :1] = merged
+    known = named[..., 0].gather(1, index.clamp(min=0).long())
+    return scores, torch.where(index == IGNORE, index, index * known), merged
+
+
+def _wanted(labels: Tensor, membership: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(batch, outputs, voxels) 1 inside of a structure, and (batch, 1, voxels) 1 where a voxel counts."""
+    valid = (labels != IGNORE)[:, None].to(kind)
+    wanted = membership.to(kind)[:, labels.clamp(min=0).long()].movedim(1, 0)
+    return wanted * valid, valid
+
+
+def _by_class(values: Tensor, index: Tensor, outputs: int) -> Tensor:
+    """(batch, 1, voxels) summed by the class of each voxel: (batch, outputs)."""
+    if values.device.type == "cpu":
+        return values.new_zeros(len(values), outputs).scatter_add_(1, index[:, 0], values[:, 0])
+    # Elsewhere all voxels of a class would wait for each other, and in another order every time.
+    classes = torch.arange(outputs, device=index.device)[:, None]
+    return ((index == classes) * values).sum(2)
+
+
+def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
+    """(batch, outputs, voxels) summed over voxels with weights (batch, 1, voxels)."""
+    return torch.bmm(values, weights.transpose(1, 2))[..., 0]

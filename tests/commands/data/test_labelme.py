@@ -1,0 +1,298 @@
+"""labelme's annotations to a data set."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import contourpy
+import numpy as np
+import pytest
+from PIL import Image as pillow
+from scipy import ndimage
+from typer.testing import CliRunner
+
+import medseg
+from medseg.cli.app import app
+from medseg.commands.data.labelme import LabelmeOptions, labelme, voc_palette
+from medseg.core.errors import DataError, MedsegError
+from medseg.io.images import read_image, read_label
+from medseg.io.layouts.find import find_cases
+
+HEIGHT, WIDTH = 20, 30
+BOX = [[2, 3], [6, 9]]  # 4 x 6 pixels
+
+
+def encoded(array: np.ndarray, kind: str = "PNG") -> str:
+    stream = io.BytesIO()
+    pillow.fromarray(array).save(stream, kind)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def shape(label: str, points: object, kind: str = "polygon", **others: object) -> dict:
+    return {"label": label, "points": points, "shape_type": kind, "group_id": None, "flags": {}, **others}
+
+
+def write(folder: Path, name: str, *shapes: dict, **others: object) -> Path:
+    """A JSON file as labelme writes it, with an embedded grey image."""
+    folder.mkdir(exist_ok=True)
+    image = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH).astype(np.uint8)
+    content = {
+        "version": "5.5.0",
+        "shapes": list(shapes),
+        "imagePath": f"{name}.png",
+        "imageData": encoded(image),
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+        **others,
+    }
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def mask_of(folder: Path, name: str = "a") -> np.ndarray:
+    return read_label(folder / "masks" / f"{name}.png").array[0, 0]
+
+
+def areas(folder: Path, name: str = "a") -> dict[int, int]:
+    values, counts = np.unique(mask_of(folder, name), return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
+
+
+def test_every_shape_with_an_area_is_painted(tmp_path):
+    disc = np.zeros((3, 5), bool)
+    disc[1] = True
+    write(
+        tmp_path / "in",
+        "a",
+        shape("cell", BOX, "rectangle"),
+        shape("disc", [[20, 10], [25, 10]], "circle"),
+        shape("triangle", [[10, 0], [14, 0], [14, 4]]),
+        shape("stored", [[1, 15], [5, 17]], "mask", mask=encoded(disc)),
+    )
+    result = labelme(tmp_path / "in", tmp_path / "out")
+    assert result.structures == {"cell": 1, "disc": 2, "stored": 3, "triangle": 4}
+    found = areas(tmp_path / "out")
+    assert (found[1], found[3], found[4]) == (24, 5, 10)
+    assert found[2] == pytest.approx(np.pi * 25, rel=0.05)
+    assert mask_of(tmp_path / "out")[16, 1:6].tolist() == [3] * 5
+    assert (result.images, result.left_out, result.failed) == (1, [], {})
+
+
+def test_the_result_is_a_data_set_with_names(tmp_path):
+    write(tmp_path / "in", "a", shape("b", BOX, "rectangle"), shape("a", [[0, 0], [1, 0], [1, 1], [0, 1]]))
+    labelme(tmp_path / "in", tmp_path / "out")
+    data = find_cases(tmp_path / "out")
+    assert (data.layout, data.labels.structures, data.labels.ignore) == ("pairs", {"a": 1, "b": 2}, None)
+    assert [case.id for case in data.cases] == ["a"]
+    assert read_image(data.cases[0].channels[0]).array[0, 0, 0, :3].tolist() == [0, 1, 2]
+    assert pillow.open(tmp_path / "out/masks/a.png").mode == "P"
+
+
+def test_classes_are_numbered_by_labels_txt_and_ignore_and_background_are_no_structures(tmp_path):
+    (tmp_path / "labels.txt").write_text("__ignore__\n_background_\nliver\nspleen\n")
+    write(
+        tmp_path / "in",
+        "a",
+        shape("spleen", [[0, 0], [10, 0], [10, 10], [0, 10]]),
+        shape("_background_", BOX, "rectangle"),
+        shape("__ignore__", [[20, 0], [22, 2]], "rectangle"),
+    )
+    result = labelme(tmp_path / "in", tmp_path / "out", LabelmeOptions(tmp_path / "labels.txt"))
+    assert result.structures == {"liver": 1, "spleen": 2}
+    assert areas(tmp_path / "out") == {2: 100 - 24, 255: 4}
+    labels = find_cases(tmp_path / "out").labels
+    assert (labels.structures, labels.ignore) == ({"liver": 1, "spleen": 2}, 255)
+
+
+def test_overlaps_go_to_the_later_shape_or_to_the_smaller_one(tmp_path):
+    small, large = shape("small", BOX, "rectangle"), shape("large", [[0, 0], [10, 10]], "rectangle")
+    write(tmp_path / "in", "a", small, large)
+    labelme(tmp_path / "in", tmp_path / "later")
+    labelme(tmp_path / "in", tmp_path / "area", LabelmeOptions(order="area"))
+    assert areas(tmp_path / "later") == {1: 100}
+    assert areas(tmp_path / "area") == {1: 100 - 24, 2: 24}
+    with pytest.raises(MedsegError, match="order is 'size'; valid are later and area"):
+        labelme(tmp_path / "in", tmp_path / "x", LabelmeOptions(order="size"))
+
+
+def test_shapes_without_area_are_named_and_left_out(tmp_path):
+    write(
+        tmp_path / "in",
+        "a",
+        shape("cell", BOX, "rectangle"),
+        shape("axis", [[0, 0], [5, 5]], "line"),
+        shape("tip", [[1, 1]], "point"),
+        shape("cell", [[0, 0], [5, 5]]),
+        shape("cell", [[100, 100], [105, 105]], "rectangle"),
+    )
+    result = labelme(tmp_path / "in", tmp_path / "out")
+    assert [text.split(": ", 1)[1] for text in result.left_out] == [
+        "shape 2 (axis, line of 2 points) has no area",
+        "shape 3 (tip, point of 1 points) has no area",
+        "shape 4 (cell, polygon of 2 points) has no area",
+        "shape 5 (cell, rectangle) covers no pixel's centre",
+    ]
+    assert result.shapes == {"cell": 1}
+
+
+def test_objects_are_numbered_on_request_and_groups_are_one(tmp_path):
+    write(
+        tmp_path / "in",
+        "a",
+        shape("cell", [[0, 0], [2, 2]], "rectangle", group_id=7),
+        shape("cell", [[4, 0], [6, 2]], "rectangle"),
+        shape("cell", [[8, 0], [10, 2]], "rectangle", group_id=7),
+        shape("dirt", [[12, 0], [14, 2]], "rectangle", group_id=7),
+    )
+    labelme(tmp_path / "in", tmp_path / "out", LabelmeOptions(instances=True))
+    picture = pillow.open(tmp_path / "out/instances/a.png")
+    assert np.asarray(picture)[0, :14].tolist() == [1, 1, 0, 0, 2, 2, 0, 0, 1, 1, 0, 0, 3, 3]
+    assert find_cases(tmp_path / "out").layout == "pairs"
+
+
+def test_external_images_are_found_and_turned_as_they_were_shown(tmp_path):
+    exif = pillow.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees when shown
+    (tmp_path / "in").mkdir()
+    stored = np.zeros((WIDTH, HEIGHT), np.uint8)
+    stored[:, 0] = 200
+    pillow.fromarray(stored).save(tmp_path / "in/photo.jpg", exif=exif, quality=95)
+    write(tmp_path / "in", "a", shape("cell", BOX, "rectangle"), imageData=None, imagePath=".\\photo.jpg")
+    write(
+        tmp_path / "in", "b", shape("cell", BOX, "rectangle"),
+        imageData=None, imagePath="photo.jpg", imageHeight=WIDTH, imageWidth=HEIGHT,
+    )  # fmt: skip
+    labelme(tmp_path / "in", tmp_path / "out")
+    turned = read_image(tmp_path / "out/images/a.png")
+    assert turned.shape_zyx == (1, HEIGHT, WIDTH)
+    assert turned.array[0, 0, 0].mean() > 150 > 50 > turned.array[0, 0, 1:].mean()
+    # whoever annotated without the rotation gets the image without it
+    assert read_image(tmp_path / "out/images/b.jpg").shape_zyx == (1, WIDTH, HEIGHT)
+    assert mask_of(tmp_path / "out", "b").shape == (WIDTH, HEIGHT)
+
+
+def test_bad_files_are_named_and_the_others_go_on(tmp_path):
+    folder = write(tmp_path / "in", "good", shape("cell", BOX, "rectangle"))
+    (folder / "broken.json").write_text('{"shapes": [')
+    write(folder, "gone", shape("cell", BOX, "rectangle"), imageData=None)
+    write(folder, "size", shape("cell", BOX, "rectangle"), imageHeight=7)
+    write(folder, "nameless", shape("", BOX, "rectangle"))
+    write(folder, "points", shape("cell", [["x", 1]], "rectangle"))
+    write(folder, "kind", shape("cell", BOX, "blob"))
+    write(folder, "picture", shape("cell", BOX, "rectangle"), imageData=base64.b64encode(b"no picture").decode())
+    write(folder, "mask", shape("cell", BOX, "mask", mask=encoded(np.ones((2, 2), bool))))
+    (folder / "other.json").write_text('{"a": 1}')  # of another program
+    done = CliRunner().invoke(app, ["labelme", str(folder), str(tmp_path / "out")])
+    assert done.exit_code == 1
+    expected = {
+        "broken.json": "not valid JSON",
+        "gone.json": "does not exist",
+        "size.json": f"drawn on an image of {WIDTH} x 7 pixels",
+        "nameless.json": "shape 1 has no label",
+        "points.json": "has no list of points",
+        "kind.json": "is a 'blob'",
+        "picture.json": "cannot be read",
+        "mask.json": "mask of 2 x 2 pixels in a box of 5 x 7",
+    }
+    text = " ".join(done.output.split())
+    for name, why in expected.items():
+        assert f"{name}: " in text
+        assert why in text.replace(" \n", " "), why
+    assert "8 files failed" in text
+    assert "other.json" not in text
+    assert [path.name for path in (tmp_path / "out/images").iterdir()] == ["good.png"]
+
+
+def test_a_class_that_the_list_does_not_have_fails_the_file(tmp_path):
+    (tmp_path / "labels.txt").write_text("liver\n")
+    write(tmp_path / "in", "a", shape("liver", BOX, "rectangle"))
+    write(tmp_path / "in", "b", shape("tumor", BOX, "rectangle"))
+    result = labelme(tmp_path / "in", tmp_path / "out", LabelmeOptions(tmp_path / "labels.txt"))
+    assert list(result.failed) == ["b.json"]
+    assert "shapes called tumor; the classes are liver" in result.failed["b.json"]
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        ("a\na\n", "lists 'a' twice"),
+        ("a\n_background_\n", "lists _background_ after 'a'"),
+        ("\n", "lists no structure"),
+    ],
+)
+def test_a_list_of_classes_that_is_not_clear_is_refused(tmp_path, listing, message):
+    (tmp_path / "labels.txt").write_text(listing)
+    write(tmp_path / "in", "a", shape("a", BOX, "rectangle"))
+    with pytest.raises(DataError, match=message):
+        labelme(tmp_path / "in", tmp_path / "out", LabelmeOptions(tmp_path / "labels.txt"))
+
+
+def test_files_in_folders_are_named_after_them(tmp_path):
+    for folder in ("in", "in/p1", "in/p2", "in/.trash"):
+        write(tmp_path / folder, "a", shape("cell", BOX, "rectangle"))
+    write(tmp_path / "in/p2", "bad", shape("", BOX, "rectangle"))
+    result = labelme(tmp_path / "in", tmp_path / "out", LabelmeOptions(instances=True))
+    assert (result.images, list(result.failed), result.shapes) == (3, ["p2/bad.json"], {"cell": 3})
+    for folder in ("images", "masks", "instances"):
+        assert {path.name for path in (tmp_path / "out" / folder).iterdir()} == {"a.png", "p1_a.png", "p2_a.png"}
+
+
+def test_files_that_would_get_one_name_are_refused(tmp_path):
+    for folder, name in (("in", "p1_a"), ("in/p1", "a")):
+        write(tmp_path / folder, name, shape("cell", BOX, "rectangle"))
+    with pytest.raises(DataError, match=r"p1/a.json and p1_a.json in .* would both become p1_a"):
+        labelme(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_convert(tmp_path):
+    write(tmp_path / "in", "a", shape("cell", BOX, "rectangle"))
+    with pytest.raises(DataError, match="There is no folder"):
+        labelme(tmp_path / "none", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty holds no JSON file of labelme"):
+        labelme(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(DataError, match="not an empty folder"):
+        labelme(tmp_path / "in", tmp_path / "in")
+
+
+def test_the_palette_is_that_of_pascal_voc():
+    palette = voc_palette()
+    assert [palette[3 * value : 3 * value + 3] for value in (0, 1, 2, 3, 8, 255)] == [
+        [0, 0, 0],
+        [128, 0, 0],
+        [0, 128, 0],
+        [128, 128, 0],
+        [64, 0, 0],
+        [224, 224, 192],
+    ]
+
+
+@pytest.mark.real
+def test_traced_nuclei_come_back(data_dir, tmp_path):
+    """Real masks as outlines halfway between pixel centres: the same pixels come back, and a plan can be made."""
+    masks = sorted((data_dir / "nuclei/masks").iterdir())[:6]
+    drawn = {}
+    for path in masks:
+        stored = read_label(path).array[0, 0] > 0
+        objects, _ = ndimage.label(stored)
+        shapes = []
+        drawn[path.stem] = np.zeros(stored.shape, bool)
+        for number, place in enumerate(ndimage.find_objects(objects), start=1):
+            one = ndimage.binary_fill_holes(objects[place] == number)
+            drawn[path.stem][place] |= one
+            lines = contourpy.contour_generator(z=np.pad(one, 1).astype(float)).lines(0.5)
+            offset = np.array([place[1].start, place[0].start]) - 0.5
+            shapes += [shape("nucleus", (line + offset).tolist()) for line in lines]
+        write(
+            tmp_path / "in", path.stem, *shapes, imageData=None, imageHeight=None, imageWidth=None,
+            imagePath=str(data_dir / "nuclei/images" / path.name),
+        )  # fmt: skip
+    result = labelme(tmp_path / "in", tmp_path / "out")
+    assert (result.images, result.failed) == (6, {})
+    for name, expected in drawn.items():
+        assert np.array_equal(mask_of(tmp_path / "out", name) == 1, expected), name
+    planned = medseg.plan(tmp_path / "out", tmp_path, None, medseg.PlanOptions(preset="cpu"))
+    assert planned.plan.labels.structures == {"nucleus": 1}
+    assert planned.plan.data.structure_cases == {"nucleus": 6}

@@ -1,0 +1,325 @@
+"""A cascade from nothing: the stage before is trained first, answers the training cases, and both are predicted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from medseg.commands.data.plan import PlanOptions, plan
+from medseg.commands.package import package
+from medseg.commands.train.previous_answers import ANSWERS, Before, answer_samples
+from medseg.commands.train.previous_folds import ASKED
+from medseg.commands.train.train import Extension, TrainOptions, TrainResult, train
+from medseg.core.errors import Cancelled, ModelError, PlanError
+from medseg.core.files import write_json
+from medseg.core.progress import Progress, silent
+from medseg.inference.predictor import Predictor
+from medseg.io.load import load_case_image
+from medseg.models.open import load_model
+from medseg.models.run import load_run
+from medseg.models.workspace import plan_cases
+from medseg.plans.file import load_plan
+from medseg.preprocessing.cache import load_samples
+
+CPU = torch.device("cpu")
+LOW, LATER = "3d_lowres", "3d_cascade_fullres"
+STEPS = 4
+FOLDS = [{"train": ["a", "b"], "val": ["c", "d"]}, {"train": ["c", "d"], "val": ["a", "b"]}]
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult, list[Progress]]:
+    """A workspace with a planned cascade, of which fold 0 is trained from nothing, and what was told meanwhile."""
+    place = tmp_path_factory.mktemp("cascade")
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        label = np.zeros((20, 20, 20), np.uint8)
+        low = rng.integers(2, 6, 3)
+        label[low[0] : low[0] + 9, low[1] : low[1] + 9, low[2] : low[2] + 6] = 1
+        label[low[0] : low[0] + 9, low[1] : low[1] + 9, low[2] + 6 : low[2] + 11] = 2
+        save(place / "data" / "images" / f"{name}.nii.gz", (label + rng.normal(0, 0.3, label.shape)).astype(np.float32))
+        save(place / "data" / "labels" / f"{name}.nii.gz", label)
+    made = plan(place / "data", place, "toy", PlanOptions(preset="cpu", cascade=True, overrides=SETTINGS))
+    assert made.plan.default_configuration == LATER
+    write_json(made.splits_path, FOLDS)
+    events: list[Progress] = []
+    return place, go(place, events.append, steps=STEPS), events
+
+
+SETTINGS = [
+    "training.validations=1",
+    "training.validation_cases=1",
+    "inference.mirror=false",
+    "inference.backend=torch",
+    "inference.precision=fp32",
+    "training.precision=fp32",
+    *(f"configurations.{name}.network.features=[4,8]" for name in (LOW, "3d_fullres")),
+    *(f"configurations.{name}.network.kernels=[[3,3,3],[3,3,3]]" for name in (LOW, "3d_fullres")),
+    *(f"configurations.{name}.network.strides=[[1,1,1],[2,2,2]]" for name in (LOW, "3d_fullres")),
+    *(f"configurations.{name}.network.blocks=[1,1]" for name in (LOW, "3d_fullres")),
+    *(f"configurations.{name}.network.decoder_convolutions=[1]" for name in (LOW, "3d_fullres")),
+    *(f"configurations.{name}.patch_voxels=[16,16,16]" for name in (LOW, "3d_fullres")),
+]
+
+
+def go(place: Path, callback: Callable[[Progress], None] = silent, **options: Any) -> TrainResult:
+    return train("toy", place, TrainOptions(device="cpu", **options), callback)
+
+
+@pytest.fixture
+def place(trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path) -> Path:
+    """A copy of the trained workspace."""
+    shutil.copytree(trained[0], tmp_path / "workspace")
+    return tmp_path / "workspace"
+
+
+def fold(place: Path, configuration: str, number: int = 0) -> Path:
+    return place / "runs" / "toy" / configuration / f"fold_{number}"
+
+
+def weights(place: Path, configuration: str, number: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(fold(place, configuration, number) / "weights.safetensors")
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def answers(place: Path) -> dict[str, Path]:
+    return {path.stem: path for path in (place / "runs" / "toy" / LOW).glob(f"fold_*/{ANSWERS}/{LATER}/*.npz")}
+
+
+def test_everything_is_trained_by_one_command(trained: tuple[Path, TrainResult, list[Progress]]) -> None:
+    place, result, events = trained
+    assert result.folder == fold(place, LATER)
+    assert result.record["steps"] == STEPS
+    assert not result.failed
+    assert result.summary is not None
+    notes = [str(event.info["note"]) for event in events if "note" in event.info]
+    assert notes[0] == f"stage 1 of 2: {LOW}, fold 0 (1 of 2); {LATER} comes after it"
+    assert f"stage 2 of 2: {LATER}, fold 0" in notes
+    assert {event.info.get("part") for event in events if event.stage == "train"} == {
+        f"{LOW}, fold 0 (1 of 2)",
+        f"{LOW}, fold 1 (2 of 2)",
+        None,
+    }
+    assert not (fold(place, LATER) / ASKED).exists()
+    network = weights(place, LATER)
+    assert any(value.ndim == 5 and value.shape[1] == 3 for value in network.values())  # the scan and two labels
+
+
+def test_each_case_is_answered_by_the_fold_that_has_not_seen_it(
+    trained: tuple[Path, TrainResult, list[Progress]],
+) -> None:
+    """The kept answer is the argmax of the fold's logits, resampled to the grid of the later stage."""
+    place, _, _ = trained
+    kept = answers(place)
+    assert {name: path.parents[2].name for name, path in kept.items()} == {
+        "a": "fold_1",
+        "b": "fold_1",
+        "c": "fold_0",
+        "d": "fold_0",
+    }
+    assert fold(place, LOW, 1) in kept["a"].parents
+    model = load_run(fold(place, LOW, 1), CPU)
+    predictor = Predictor(model, CPU)
+    image = load_case_image(samples_of(place)["a"].case, 1)
+    volume = predictor.prepare(image)
+    logits = torch.cat(list(predictor.logits(volume)), 1)
+    size = np.load(kept["a"])["label"].shape
+    assert size == (20, 20, 20)
+    assert logits.shape[1:] != size
+    larger = torch.nn.functional.interpolate(logits[None], size, mode="trilinear", align_corners=False)[0]
+    clear = larger.topk(2, 0).values.diff(dim=0).abs()[0].numpy() > 1e-4
+    np.testing.assert_array_equal(np.load(kept["a"])["label"][clear], larger.argmax(0).numpy()[clear])
+    assert clear.mean() > 0.99
+
+
+def samples_of(place: Path) -> dict[str, Any]:
+    made = load_plan(fold(place, LATER) / "plan.yaml")
+    cases = plan_cases(place / "plans" / "toy.yaml", place / "data", made)
+    samples, _ = load_samples(cases, made, made.configuration(LATER), place / "cache" / "toy")
+    return {sample.case.id: sample for sample in samples}
+
+
+def before(place: Path) -> Before:
+    return Before(LOW, place / "runs" / "toy" / LOW, {str(number): split for number, split in enumerate(FOLDS)})
+
+
+def answer(place: Path, one: Before | None = None) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    samples = list(samples_of(place).values())
+    made, failed, notes = answer_samples(samples, one or before(place), LATER, place / "cache" / "toy", CPU, silent)
+    return {sample.case.id: sample for sample in made}, failed, notes
+
+
+def test_answers_are_kept_and_made_anew_for_other_weights(place: Path) -> None:
+    kept = {name: path.read_bytes() for name, path in answers(place).items()}
+    first, _, notes = answer(place)
+    assert notes == []
+    assert {name: path.read_bytes() for name, path in answers(place).items()} == kept
+    shutil.rmtree(place / "cache")
+    again, _, _ = answer(place)
+    assert {name: path.read_bytes() for name, path in answers(place).items()} == kept  # from the run's folder
+    assert all(torch.equal(first[name].previous, again[name].previous) for name in "abcd")
+    answers(place)["b"].write_bytes(b"damaged")
+    shutil.rmtree(place / "cache")
+    assert torch.equal(answer(place)[0]["b"].previous, first["b"].previous)
+    shutil.copy(fold(place, LOW, 0) / "weights.safetensors", fold(place, LOW, 1) / "weights.safetensors")
+    changed, _, _ = answer(place)
+    assert {name for name, path in answers(place).items() if path.read_bytes() != kept[name]} == {"a", "b"}
+    assert not torch.equal(changed["a"].previous, first["a"].previous)
+
+
+def test_a_case_without_an_answer_is_named_and_left_out(place: Path) -> None:
+    samples = list(samples_of(place).values())
+    answers(place)["c"].unlink()
+    shutil.rmtree(place / "cache")
+    samples[2].case.channels[0].unlink()
+    made, failed, _ = answer_samples(samples, before(place), LATER, place / "cache" / "toy", CPU, silent)
+    assert [sample.case.id for sample in made] == ["a", "b", "d"]
+    assert [*failed] == ["c"]
+    assert failed["c"].startswith(f"{LOW} has no answer for it, so it is left out: ")
+
+
+def test_cases_that_no_fold_keeps_apart_are_told(place: Path) -> None:
+    seen = Before(LOW, place / "runs" / "toy" / LOW, {"0": {"train": ["a", "b"], "val": ["c"]}})
+    assert seen.fold_of("c") == ("0", True)
+    assert seen.fold_of("d") == ("0", True)  # it was not trained on
+    assert seen.fold_of("a") == ("0", False)
+    made, failed, notes = answer(place, seen)
+    assert [*made] == ["a", "b", "c", "d"]
+    assert not failed
+    assert notes[0].startswith(f"no fold of {LOW} keeps 2 cases apart")
+
+
+def test_scores_of_cases_that_the_stage_before_has_seen_are_told(place: Path) -> None:
+    one = before(place)
+    assert one.leaks("0", ["c", "d"]) == []
+    assert one.leaks("1", ["c", "a"]) == [
+        f"fold 1 of {LOW} was trained on 1 of the cases that are kept apart here (c): their scores are better than on "
+        "new scans"
+    ]
+    shutil.rmtree(fold(place, LATER))
+    write_json(place / "plans" / "toy.splits.json", [FOLDS[1], FOLDS[0]])
+    result = go(place, steps=1)
+    assert [note for note in result.notes if note.startswith(f"fold 0 of {LOW} was trained on 2 of the cases")]
+
+
+def test_both_stages_are_predicted_and_packed(place: Path, tmp_path: Path) -> None:
+    scan = load_case_image(samples_of(place)["a"].case, 1)
+    folder = place / "runs" / "toy" / LATER
+    model = load_model(folder, CPU)
+    assert model.previous is not None
+    assert (model.folds, model.previous.folds) == (("0",), ("0", "1"))  # all folds of the first stage are averaged
+    own = load_model(folder, CPU, ["0"])
+    assert own.previous is not None
+    assert own.previous.folds == ("0",)
+    packed = package("toy/" + LATER, tmp_path / "cascade.medseg", place).path
+    theirs = Predictor.load(packed, "cpu")(scan)
+    np.testing.assert_array_equal(Predictor(model, CPU)(scan).array, theirs.array)
+
+
+@pytest.mark.parametrize("moment", ["the stage before", "between answers", "the last stage"])
+def test_a_command_that_is_stopped_goes_on(
+    trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path, moment: str
+) -> None:
+    """Wherever it was stopped, `--resume` ends with the weights of a command that was not."""
+    undisturbed, _, _ = trained
+    place = tmp_path / "workspace"
+    for part in ("data", "plans", "cache"):
+        shutil.copytree(undisturbed / part, place / part)
+    for path in (place / "cache").rglob("*.previous.*"):
+        path.unlink()
+    if moment != "the stage before":
+        shutil.copytree(undisturbed / "runs" / "toy" / LOW, place / "runs" / "toy" / LOW)
+        shutil.rmtree(fold(place, LOW, 0) / ANSWERS)
+
+    def stop(event: Progress) -> None:
+        early = event.stage == "train" and event.info.get("part") == f"{LOW}, fold 1 (2 of 2)" and "loss" in event.info
+        between = event.stage == "predict" and event.done == 1
+        late = event.stage == "train" and "part" not in event.info and "loss" in event.info
+        if {"the stage before": early, "between answers": between, "the last stage": late}[moment]:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        go(place, stop, steps=STEPS)
+    assert not (fold(place, LATER) / "weights.safetensors").exists()
+    result = go(place, resume=True)
+    assert result.record["steps"] == STEPS
+    for configuration, number in ((LOW, 0), (LOW, 1), (LATER, 0)):
+        assert_same(weights(place, configuration, number), weights(undisturbed, configuration, number))
+
+
+def test_what_is_set_when_a_command_goes_on_counts_with_what_was_set_before(place: Path) -> None:
+    shutil.rmtree(fold(place, LATER))
+    asked = {"steps": 2, "budget_seconds": None, "overrides": ["training.seed=3"], "recipe": None, "init": None}
+    write_json(fold(place, LATER) / ASKED, {**asked, "seconds": 1.0})
+    result = go(place, resume=True, overrides=["training.validations=2"])
+    training = load_plan(result.folder / "plan.yaml").training
+    assert (result.record["steps"], training.seed, training.validations) == (2, 3, 2)
+
+
+def test_another_fold_takes_what_is_there(place: Path) -> None:
+    stamps = {number: (fold(place, LOW, number) / "weights.safetensors").stat().st_mtime_ns for number in (0, 1)}
+    events: list[Progress] = []
+    result = go(place, events.append, steps=1, fold="all")
+    assert result.record["fold"] == "all"
+    assert all(event.info.get("part") is None for event in events if event.stage == "train")
+    assert {n: (fold(place, LOW, n) / "weights.safetensors").stat().st_mtime_ns for n in (0, 1)} == stamps
+    model = load_model(place / "runs" / "toy" / LATER / "fold_all", CPU)
+    assert model.previous is not None
+    assert model.previous.folds == ("0", "1")
+
+
+def test_a_budget_is_divided(trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path) -> None:
+    """Half of it is for the folds of the stage before; the last stage ends within the whole."""
+    for part in ("data", "plans", "cache"):
+        shutil.copytree(trained[0] / part, tmp_path / part)
+    with pytest.raises(PlanError, match=r"3d_lowres, fold 0 \(1 of 2\)"):
+        go(tmp_path, budget_seconds=2.0)
+
+
+def set_plan(place: Path, change: Callable[[Any], None]) -> None:
+    yaml, path = YAML(), place / "plans" / "toy.yaml"
+    values = yaml.load(path)
+    change(values)
+    yaml.dump(values, path)
+
+
+def test_what_does_not_fit_together_is_refused(place: Path) -> None:
+    shutil.rmtree(fold(place, LATER))
+    set_plan(place, lambda values: values["configurations"][LOW].update(spacing_mm=[2.0, 2.0, 2.0]))
+    with pytest.raises(PlanError, match=r"trained with another plan(.|\n)*spacing_mm: (.|\n)*-> \[2.0, 2.0, 2.0\]"):
+        go(place, steps=1)
+    shutil.rmtree(fold(place, LOW, 0))
+    with pytest.raises(PlanError, match=r"fold_1, of the stage before, was trained with another plan"):
+        go(place, steps=1)
+    assert not fold(place, LOW, 0).exists(), "nothing is trained that would not fit"
+    set_plan(place, lambda values: values["configurations"].pop(LOW))
+    with pytest.raises(PlanError, match=r"comes after '3d_lowres'.*which the plan 'toy' does not have") as told:
+        go(place, steps=1)
+    assert "--cascade" in str(told.value)
+    set_plan(place, lambda values: values["configurations"][LATER].update(previous_stage=LATER))
+    with pytest.raises(PlanError, match="circle"):
+        go(place, steps=1)
+
+
+def test_a_finished_cascade_whose_first_stage_is_gone(place: Path) -> None:
+    shutil.rmtree(fold(place, LOW, 1))
+    with pytest.raises(ModelError, match=r"The folds 1 of .*3d_lowres, the stage before, are not there any more"):
+        go(place, extend=Extension(steps=1))

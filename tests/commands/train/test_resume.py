@@ -1,0 +1,483 @@
+"""Runs that are killed, interrupted, changed and trained further: nothing is lost, and nothing is hidden."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+import torch
+from builders import make_augmentation, make_plan, make_training, network_values
+from paths import HELPERS
+from safetensors.torch import load_file
+
+from medseg.cli.app import main
+from medseg.commands.train import budget
+from medseg.commands.train.train import Extension, TrainOptions, TrainResult, train
+from medseg.core.case import Case, write_cases
+from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
+from medseg.core.files import write_json
+from medseg.core.progress import Progress
+from medseg.models.workspace import cases_path, splits_path
+from medseg.plans.file import load_plan, save_plan
+from medseg.plans.schema import Plan
+from medseg.training.run import steering
+from medseg.training.run.checkpoint import load_checkpoint
+from medseg.training.run.log import read_log
+
+FOLD = Path("runs") / "toy" / "main" / "fold_0"
+
+
+def toy_plan(**training: Any) -> Plan:
+    augmentation = make_augmentation(rotation_probability=0.5, noise_probability=0.5, gamma_probability=0.3)
+    values = make_training(average_weights=0.9, validations=3, augmentation=augmentation.model_dump(), **training)
+    configuration = {
+        "patch_voxels": [16, 16],
+        "network": network_values(2, 2, features=[4, 8]),
+        "spacing_mm": [1.0, 1.0],
+        "median_shape_voxels": [24.0, 24.0],
+    }
+    data = make_plan(2).data.model_dump()
+    return make_plan(2, configuration, training=values.model_dump(), data={**data, "cases": 4, "folder": "data"})
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a planned set of four small scans, preprocessed."""
+    import nibabel as nib
+
+    place = tmp_path_factory.mktemp("base")
+    rng = np.random.default_rng(0)
+    cases = []
+    for number in range(4):
+        label = np.zeros((24, 24, 3), np.uint8)
+        label[6:14, 5 : 15 + number] = 1
+        label[15:20, 4:12] = 2
+        for kind, array in (("image", label * 2 + rng.normal(size=label.shape)), ("label", label)):
+            (place / "data").mkdir(exist_ok=True)
+            stored = array.astype(np.uint8 if kind == "label" else np.float32)
+            nib.save(nib.Nifti1Image(stored, np.eye(4)), place / "data" / f"{number}_{kind}.nii.gz")
+        image, mask = (place / "data" / f"{number}_{kind}.nii.gz" for kind in ("image", "label"))
+        cases.append(Case(str(number), str(number), (image,), mask))
+    plan_path = place / "plans" / "toy.yaml"
+    save_plan(toy_plan(), plan_path)
+    write_cases(cases_path(plan_path), cases, place / "data")
+    write_json(splits_path(plan_path), [{"train": ["0", "1", "2"], "val": ["3"]}])
+    return place
+
+
+@pytest.fixture
+def place(base: Path, tmp_path: Path) -> Path:
+    """A copy of the workspace."""
+    shutil.copytree(base, tmp_path / "workspace")
+    return tmp_path / "workspace"
+
+
+def go(place: Path, callback: Callable[[Progress], None] = lambda event: None, **options: Any) -> TrainResult:
+    return train(None, place, TrainOptions(device="cpu", **options), callback)
+
+
+def stop_at(step: int) -> Callable[[Progress], None]:
+    def stop(event: Progress) -> None:
+        if event.stage == "train" and event.done == step and "loss" in event.info:
+            raise Cancelled
+
+    return stop
+
+
+def interrupted(place: Path, step: int, **options: Any) -> None:
+    with pytest.raises(Cancelled):
+        go(place, stop_at(step), **options)
+
+
+def weights(place: Path) -> dict[str, torch.Tensor]:
+    return load_file(place / FOLD / "weights.safetensors")
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+class Killable:
+    """`killable.py` and its answers."""
+
+    def __init__(self) -> None:
+        script = HELPERS / "killable.py"
+        self.process = subprocess.Popen(
+            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, place: Path, how: str, moment: str = "") -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{place}\t{how}\t{moment}\n")
+        self.process.stdin.flush()
+        number = int(self._line())
+        assert int(self._line()) == 0, "training should begin"
+        return number
+
+    def ended(self) -> int:
+        """The exit code of the last one, when it has ended; -9 if it was killed."""
+        return int(self._line())
+
+    def _line(self) -> str:
+        stream: IO[str] | None = self.process.stdout
+        assert stream is not None
+        return stream.readline()
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def killable() -> Iterator[Killable]:
+    one = Killable()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base: Path, killable: Killable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `STEPS` steps."""
+    place = tmp_path_factory.mktemp("undisturbed") / "workspace"
+    shutil.copytree(base, place)
+    killable.start(place, "begin")
+    assert killable.ended() == 0
+    return place
+
+
+def assert_as_undisturbed(place: Path, undisturbed: Path) -> None:
+    assert_same(weights(undisturbed), weights(place))
+    mine, theirs = (load_checkpoint(one / FOLD / "checkpoint.pt") for one in (place, undisturbed))
+    for part in ("network", "average"):
+        assert_same(theirs[part], mine[part])
+    logs = [[(one["kind"], one["step"]) for one in read_log(one / FOLD / "log.jsonl")] for one in (place, undisturbed)]
+    assert logs[0] == logs[1]
+    seconds = [one["seconds"] for one in read_log(place / FOLD / "log.jsonl")]
+    assert seconds == sorted(seconds)
+    there, expected = (sorted(path.name for path in (one / FOLD).iterdir()) for one in (place, undisturbed))
+    assert there == expected
+    assert json.loads((place / FOLD / "run.json").read_text())["finished"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_twenty_times_ends_with_the_same_weights(
+    place: Path, killable: Killable, undisturbed: Path
+) -> None:
+    times = [one["seconds"] for one in read_log(undisturbed / FOLD / "log.jsonl")]
+    longest = (times[-1] - times[0]) / 12
+    rng = random.Random(6)
+    half_written = 0
+    for _ in range(20):
+        process = killable.start(place, "resume" if (place / FOLD / "run.json").exists() else "begin")
+        timer = threading.Timer(rng.uniform(0, longest), os.kill, (process, signal.SIGKILL))
+        timer.start()
+        code = killable.ended()
+        timer.cancel()
+        assert code in (0, -9)
+        half_written += any((place / FOLD).glob(".*"))
+        if code == 0:  # the machine was faster than before; there is more to kill in another run
+            assert_as_undisturbed(place, undisturbed)
+            shutil.rmtree(place / "runs")
+    assert half_written >= 3, "kills should hit checkpoints that are being written, too"
+    killable.start(place, "resume")
+    assert killable.ended() == 0
+    assert_as_undisturbed(place, undisturbed)
+
+
+@pytest.mark.parametrize("moment", ["checkpoint", "before weights", "weights", "validation", "report"])
+def test_a_run_that_is_killed_at_a_bad_moment_does_the_rest(
+    place: Path, killable: Killable, undisturbed: Path, moment: str
+) -> None:
+    killable.start(place, "begin", moment)
+    assert killable.ended() == -9
+    before = (place / FOLD / "log.jsonl").read_text().splitlines()
+    killable.start(place, "resume")
+    assert killable.ended() == 0
+    assert_as_undisturbed(place, undisturbed)
+    if moment != "checkpoint":
+        assert (place / FOLD / "log.jsonl").read_text().splitlines() == before, "it was trained again"
+
+
+def test_two_commands_do_not_train_one_fold_at_once(place: Path, killable: Killable) -> None:
+    process = killable.start(place, "begin")
+    words = rf"The run in .*fold_0 is in the hands of another process \(number {process}\)"
+    for options in ({"steps": 5}, {"resume": True}):
+        with pytest.raises(MedsegError, match=words):
+            go(place, **options)
+    os.kill(process, signal.SIGKILL)
+    assert killable.ended() == -9
+
+    def stop(event: Progress) -> None:
+        if event.stage == "train":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        go(place, stop, resume=True)
+    assert not list((place / FOLD).parent.glob(".*"))
+
+
+def test_a_finished_run_has_nothing_left_to_do(place: Path) -> None:
+    go(place, steps=5)
+    before = {path: path.stat().st_mtime_ns for path in (place / FOLD).rglob("*")}
+    result = go(place, resume=True)
+    assert not result.trained
+    assert "nothing is left to do: the run of 5 steps is finished" in result.notes[-1]
+    assert before == {path: path.stat().st_mtime_ns for path in (place / FOLD).rglob("*")}
+    with pytest.raises(PlanError, match="is finished: --set has nothing left to change"):
+        go(place, resume=True, overrides=["training.learning_rate=0.1"])
+    (place / FOLD / "checkpoint.pt").unlink()  # as someone may who has no use for it any more
+    assert not go(place, resume=True).trained
+
+
+def command_line(monkeypatch: pytest.MonkeyPatch, place: Path, *words: str) -> int:
+    """Exit code of `medseg train`."""
+    monkeypatch.setattr(sys, "argv", ["medseg", "train", "--workspace", str(place), "--device", "cpu", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_the_command_line_says_what_is_left_to_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(monkeypatch, place, "--steps", "5") == 0
+    assert "repeat exactly with: medseg train --plan toy" in capsys.readouterr().out
+    assert command_line(monkeypatch, place, "--resume") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert command_line(monkeypatch, place, "--resume", "--steps", "9") == 2
+    assert "--resume and --steps were given" in capsys.readouterr().err
+    assert command_line(monkeypatch, place, "--extend", "soon") == 2
+    assert "write 2x" in capsys.readouterr().err
+    assert command_line(monkeypatch, place, "--extend", "2x") == 0
+    assert "10 steps in" in capsys.readouterr().out
+    (place / FOLD / "checkpoint.pt").unlink()
+    assert command_line(monkeypatch, place, "--extend", "20") == 2
+    assert "no checkpoint.pt to go on from" in capsys.readouterr().err
+
+
+def test_requests_that_contradict_each_other_or_the_run_are_named(place: Path) -> None:
+    for options, words in (
+        ({"resume": True, "steps": 3}, "--resume and --steps were given"),
+        ({"resume": True, "extend": Extension(factor=2)}, "--resume and --extend were given"),
+        ({"budget_seconds": 9.0, "steps": 3}, "--steps and --budget were given"),
+        ({"extend": Extension(factor=1)}, "--extend 1x leaves nothing to train"),
+        ({"extend": Extension(factor=0.5)}, "--extend 0.5x leaves nothing to train"),
+        ({"extend": Extension(steps=0)}, "--extend 0 leaves nothing to train"),
+        ({"extend": Extension(seconds=0.0)}, "--extend 0s leaves nothing to train"),
+    ):
+        with pytest.raises(PlanError, match=words):
+            go(place, **options)
+    with pytest.raises(ModelError, match=r"There is no run in .*fold_0 to go on with"):
+        go(place, resume=True)
+    interrupted(place, 10, steps=20)
+    with pytest.raises(ModelError, match="holds a run that was interrupted"):
+        go(place, steps=20)
+    with pytest.raises(ModelError, match="is not finished"):
+        go(place, extend=Extension(factor=2))
+    go(place, resume=True)
+    with pytest.raises(ModelError, match="holds a trained model already"):
+        go(place, steps=20)
+    stages: list[str] = []
+    with pytest.raises(PlanError, match=r"--extend 1\.02x of a run of 20 steps leaves nothing to train"):
+        go(place, lambda event: stages.append(event.stage), extend=Extension(factor=1.02))
+    assert stages == []  # nothing was preprocessed
+
+
+def test_a_changed_plan_is_told_and_the_runs_own_counts(place: Path) -> None:
+    interrupted(place, 10, steps=20)
+    plan = toy_plan(learning_rate=0.5)
+    save_plan(plan, place / "plans" / "toy.yaml")
+    result = go(place, resume=True)
+    assert [note for note in result.notes if "toy.yaml has changed since the run began" in note] == [
+        f"{place / 'plans' / 'toy.yaml'} has changed since the run began, which keeps its own plan: "
+        "training.learning_rate is 0.01 in the run, 0.5 there"
+    ]
+    assert load_plan(place / FOLD / "plan.yaml").training.learning_rate == 0.01
+
+
+def test_a_setting_changes_from_the_checkpoint_on_and_is_recorded(place: Path) -> None:
+    interrupted(place, 10, steps=20)
+    result = go(place, resume=True, overrides=["training.learning_rate=0.002", "inference.mirror=true"])
+    assert result.record["changes"] == [
+        {"step": 10, "key": "training.learning_rate", "old": 0.01, "new": 0.002},
+        {"step": 10, "key": "inference.mirror", "old": False, "new": True},
+    ]
+    assert result.record["repeat_with"] is None
+    rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
+    assert rates == pytest.approx([0.01 * (1 - 9 / 20) ** 0.9, 0.002 * (1 - 19 / 20) ** 0.9])
+    assert load_plan(place / FOLD / "plan.yaml").training.learning_rate == 0.002
+
+
+def test_what_a_run_cannot_take_is_refused_with_old_and_new(place: Path) -> None:
+    interrupted(place, 10, steps=20)
+    settings = [
+        "configurations.main.network.features=[8, 16]",
+        "training.optimizer=sgd",
+        "labels.structures={one: 1}",
+        "training.average_weights=0",
+        "training.weight_decay=0.1",
+    ]
+    with pytest.raises(PlanError) as caught:
+        go(place, resume=True, overrides=settings)
+    assert caught.value.message.splitlines() == [
+        "A run that has begun cannot change:",
+        "  labels.structures.two: 2 -> None (weights and preprocessed cases are made for it)",
+        "  training.optimizer: adamw -> sgd (its state does not fit another one)",
+        "  training.average_weights: 0.9 -> 0.0 (the run has averaged its weights from its start, or not at all)",
+        "  configurations.main.network.features: [4, 8] -> [8, 16] (the weights do not fit another network)",
+    ]
+
+
+def test_a_run_keeps_its_cases_whatever_becomes_of_the_folds(place: Path) -> None:
+    interrupted(place, 10, steps=20)
+    write_json(splits_path(place / "plans" / "toy.yaml"), [{"train": ["3", "1", "2"], "val": ["0"]}])
+    result = go(place, resume=True)
+    assert result.summary is not None
+    assert [case.case for case in result.summary.cases] == ["3"]
+    shutil.rmtree(place / FOLD)
+    interrupted(place, 10, steps=20)
+    table = cases_path(place / "plans" / "toy.yaml")
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith("2,")) + "\n")
+    with pytest.raises(DataError, match=r"Cases that the run began with are no longer in the data set \(1\): 2\."):
+        go(place, resume=True)
+
+
+def test_a_vanished_cache_is_made_anew(place: Path) -> None:
+    def vanish(event: Progress) -> None:
+        if event.stage == "train" and event.done == 10:
+            shutil.rmtree(place / "cache", ignore_errors=True)
+            stop_at(10)(event)
+
+    with pytest.raises(Cancelled):
+        go(place, vanish, steps=20)
+    go(place, resume=True)
+    first = weights(place)
+    shutil.rmtree(place / "runs")
+    go(place, steps=20)
+    assert_same(first, weights(place))
+
+
+def test_a_finished_run_is_trained_further(place: Path) -> None:
+    go(place, steps=20)
+    old = weights(place)
+    kept: list[bool] = []
+
+    def look(event: Progress) -> None:
+        if event.stage == "train" and event.done == 30:
+            kept.append(all(torch.equal(value, old[name]) for name, value in weights(place).items()))
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        go(place, look, extend=Extension(factor=2))
+    assert kept == [True]
+    result = go(place, resume=True)
+    assert result.record["steps"] == 40
+    assert result.record["extended"] == [{"from_step": 20, "to_step": 40, "asked": "2x"}]
+    assert result.record["repeat_with"].endswith(
+        "--steps 20 && medseg train --plan toy --fold 0 --config main --extend 20"
+    )
+    log = [one for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
+    assert [one["step"] for one in log] == [10, 20, 30, 40]
+    assert log[2]["learning_rate"] == pytest.approx(log[0]["learning_rate"])
+    assert not all(torch.equal(value, old[name]) for name, value in weights(place).items())
+    # the same in one go
+    first = weights(place)
+    shutil.rmtree(place / "runs")
+    go(place, steps=20)
+    go(place, extend=Extension(steps=20))
+    assert_same(first, weights(place))
+
+
+@pytest.fixture
+def measured_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The speed of a step, in a tenth of the time; and not looked at again, as other tests may run beside this one."""
+    monkeypatch.setattr(budget, "_MEASURE_SECONDS", 0.3)
+    monkeypatch.setattr(steering, "_TELLING_STEPS", 10**9)
+
+
+def test_a_finished_run_is_trained_for_a_while_longer(place: Path, measured_shortly: None) -> None:
+    go(place, steps=5)
+    result = go(place, extend=Extension(seconds=8))
+    assert result.record["steps"] >= 25
+    assert result.record["schedule"] == [[0, 5, 0.0, 1.0], [5, result.record["steps"], 0.0, 1.0]]
+
+
+def test_a_budget_that_runs_short_is_kept_with_fewer_steps(place: Path, measured_shortly: None) -> None:
+    interrupted(place, 30, budget_seconds=10)
+    record = json.loads((place / FOLD / "run.json").read_text())
+    steps = record["steps"]
+    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # as if it had been spent already
+    result = go(place, resume=True)
+    assert result.record["steps"] == 50 < steps, "at least a few steps to anneal"
+    assert result.record["schedule"] == [[0, 30, 0.0, 30 / steps], [30, 50, 30 / steps, 1.0]]
+    why = "to keep to the budget"
+    assert result.record["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50, "why": why}]
+    assert any(f"{why}: 50 steps instead of {steps}" in note for note in result.notes)
+    rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
+    assert rates[2] == pytest.approx(0.01 * (1 - 29 / steps) ** 0.9)
+    assert rates[4] == pytest.approx(0.01 * ((1 - 30 / steps) / 20) ** 0.9)
+
+
+def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(place: Path) -> None:
+    still = ["training.learning_rate=1e-12", "training.patience=1", "training.validations=10"]
+    interrupted(place, 50, steps=200, overrides=still)
+    record = json.loads((place / FOLD / "run.json").read_text())
+    assert (record["steps"], record["ended_early"], record["repeat_with"]) == (60, True, None)
+    assert record["schedule"] == [[0, 40, 0.0, 0.2], [40, 60, 0.2, 1.0]]
+    result = go(place, resume=True)
+    assert (result.record["steps"], result.record["finished"]) == (60, True)
+    assert read_log(place / FOLD / "log.jsonl")[-1]["step"] == 60
+    longer = go(place, extend=Extension(steps=20))
+    assert "ended_early" not in longer.record, "a new schedule may end early again"
+
+
+def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(place: Path, measured_shortly: None) -> None:
+    go(place, steps=20)
+
+    def kill(event: Progress) -> None:
+        if event.stage == "train" and event.total > 20 and "note" not in event.info:
+            raise KeyboardInterrupt
+
+    with pytest.raises((MedsegError, KeyboardInterrupt)):
+        go(place, kill, extend=Extension(seconds=20))
+    record = json.loads((place / FOLD / "run.json").read_text())
+    assert record["steps"] > 60
+    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # so that fewer steps are left
+    result = go(place, resume=True)
+    assert result.record["schedule"] == [[0, 20, 0.0, 1.0], [20, 40, 0.0, 1.0]]
+    assert result.record["extended"] == [{"from_step": 20, "to_step": 40, "asked": "20s"}]
+
+
+def test_validations_that_a_budget_has_no_time_for_are_told(place: Path, measured_shortly: None) -> None:
+    often = ["training.validations=1000000", "training.patience=900000"]
+    result = go(place, budget_seconds=12, overrides=often)
+    left = load_plan(place / FOLD / "plan.yaml").training.validations
+    assert 0 < left < 900_000
+    assert any(f"measured {left} times instead of 1000000" in note and "early end" in note for note in result.notes)
+    assert "fewer than planned" in (place / FOLD / "plan.yaml").read_text()
+
+
+def test_a_budget_that_suffices_changes_nothing(place: Path, measured_shortly: None) -> None:
+    interrupted(place, 10, steps=20)
+    record = json.loads((place / FOLD / "run.json").read_text())
+    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 600.0})
+    result = go(place, resume=True)
+    assert (result.record["steps"], result.record.get("schedule")) == (20, None)
+
+
+def test_time_that_was_lost_with_a_kill_counts(place: Path) -> None:
+    interrupted(place, 10, steps=30)
+    log = place / FOLD / "log.jsonl"
+    log.write_text(log.read_text() + '{"kind": "train", "step": 20, "loss": 1.0, "seconds": 5000.0}\n')
+    result = go(place, resume=True)
+    assert result.record["seconds"] > 5000
+    assert [one["step"] for one in read_log(log) if one["kind"] == "train"] == [10, 20, 30]

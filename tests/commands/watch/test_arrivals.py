@@ -1,0 +1,72 @@
+"""Which entries of a watched folder are studies, and what of them counts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from medseg.commands.watch.arrivals import Arrival, arrivals_in, content_of, look_at
+
+
+def files(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [
+        (1, {"a_0000.nii.gz": "a", "a_0001.nii.gz": "a_0001", "b.nii.gz": "b", "c.nrrd": "c", "s.zip": "s", "x": "x"}),
+        (2, {"a_0000.nii.gz": "a", "b.nii.gz": "b", "c.nrrd": "c", "s.zip": "s", "x": "x"}),
+    ],
+)
+def test_folders_zips_and_scans_are_studies(tmp_path: Path, channels: int, expected: dict[str, str]) -> None:
+    files(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b.nii.gz", "c.nrrd", "s.zip", "x/1", "readme.txt", "IM1.dcm")
+    files(tmp_path, ".DS_Store", ".hidden/1", "d.nii.gz.part", "e.nii.gz~", "f.filepart/1", ".b.nii.gz.Xy12aB")
+    found, others = arrivals_in(tmp_path, channels)
+    assert {one.name: one.stem for one in found} == expected
+    assert others == ["IM1.dcm", "readme.txt"]
+    assert len(found[0].files) == channels
+
+
+def test_a_look_sees_every_change(tmp_path: Path) -> None:
+    arrival = Arrival("x", "x", files(tmp_path / "x", "1", "deep/2"))
+    looks = [look_at(arrival)]
+    assert look_at(arrival) == looks[0]
+    (tmp_path / "x" / "1").write_text("longer")
+    looks.append(look_at(arrival))
+    files(tmp_path / "x", "deep/.3.abcdef")
+    looks.append(look_at(arrival))
+    os.utime(tmp_path / "x" / "deep" / "2", ns=(0, 0))
+    looks.append(look_at(arrival))
+    (tmp_path / "x" / "1").rename(tmp_path / "x" / "one")
+    looks.append(look_at(arrival))
+    assert len({look.signature for look in looks}) == len(looks)
+    assert looks[-1].unfinished == (".3.abcdef",)
+
+
+def test_content_is_what_files_hold_whatever_they_are_called(tmp_path: Path) -> None:
+    arrival = Arrival("x", "x", files(tmp_path / "x", "1", "2", ".DS_Store"))
+    before = content_of(look_at(arrival))
+    (tmp_path / "x" / "1").rename(tmp_path / "x" / "one")
+    (tmp_path / "x" / ".DS_Store").unlink()
+    os.utime(tmp_path / "x" / "2", ns=(0, 0))
+    assert content_of(look_at(arrival)) == before
+    (tmp_path / "x" / "one").write_text("3")
+    assert content_of(look_at(arrival)) != before
+
+
+def test_links_in_a_circle_are_followed_once(tmp_path: Path) -> None:
+    folder = files(tmp_path / "x", "1")
+    (folder / "again").symlink_to(folder, target_is_directory=True)
+    assert [path.name for path in look_at(Arrival("x", "x", folder)).files] == ["1"]
+
+
+def test_what_cannot_be_looked_at_says_so(tmp_path: Path) -> None:
+    look = look_at(Arrival("gone", "gone", tmp_path / "gone"))
+    assert "gone" in str(look.problem)
+    assert look == look_at(Arrival("gone", "gone", tmp_path / "gone"))

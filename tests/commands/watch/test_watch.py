@@ -1,0 +1,468 @@
+"""`medseg watch`: studies are answered when they are whole, and once, also where another watch was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from builders import contents
+
+pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+
+import highdicom as hd
+import pydicom
+from dicom.builders import uid, write_series
+
+from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.watch.state import ANSWERED, JOURNAL, WatchState
+from medseg.commands.watch.watch import StudyEvent, WatchOptions, watch
+from medseg.core.errors import DataError, PlanError
+from medseg.core.progress import Progress, silent
+from medseg.delivery.answers.dicom_objects import WriteOptions
+
+SETTLE = 0.05
+PREDICT = PredictOptions(device="cpu", mirror=False, write=WriteOptions(generic_codes=True))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with an empty `in`."""
+    (tmp_path / "in").mkdir()
+    return tmp_path
+
+
+def study(folder: Path, name: str = "study", **changes: Any) -> list[Path]:
+    pixels = np.random.default_rng(len(name)).integers(0, 200, (8, 16, 16)).astype(np.int16)
+    return write_series(folder / name, pixels, series=name, StudyInstanceUID=uid(name), **changes)
+
+
+def scan(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(np.random.default_rng(seed).normal(100, 20, (16, 16, 16)), np.eye(4)), path)
+    return path
+
+
+def once(place: Path, model: Path, callback: Callable[[Progress], None] = silent, **options: Any) -> list[StudyEvent]:
+    """What one look at `place/in` does, with answers in `place/out`."""
+    asked = WatchOptions(**{"predict": PREDICT, "settle_seconds": SETTLE, "once": True, **options})
+    return list(watch(place / "in", place / "out", model, options=asked, callback=callback))
+
+
+def states(events: list[StudyEvent]) -> dict[str, str]:
+    return {event.study: event.state for event in events if event.state != "note"}
+
+
+def journal(place: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (place / "out" / JOURNAL).read_text().splitlines()]
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each answer was written; the journal aside."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != JOURNAL and path.is_file()}
+
+
+def test_each_study_has_a_folder_of_answers_and_is_answered_once(place: Path, small_model: Path) -> None:
+    study(place / "in", "folder")
+    study(place / "packed", "zipped")
+    shutil.make_archive(str(place / "in" / "zipped"), "zip", place / "packed")
+    scan(place / "in" / "single_0000.nii.gz")
+    (place / "in" / "readme.txt").write_text("no study")
+    events = once(place, small_model)
+    assert states(events) == dict.fromkeys(("folder", "single_0000.nii.gz", "zipped.zip"), "done")
+    assert [event.message for event in events if "readme.txt" in str(event.message)]
+    there = {folder.name: sorted(path.name for path in folder.iterdir()) for folder in (place / "out").glob("*/")}
+    record = ["labels.json", "manifest.json", "predict.jsonl", "volumes.csv"]
+    assert there == {
+        "folder": ["folder.nii.gz", "folder.seg.dcm", *record],
+        "single": [*record[:3], "single.nii.gz", "volumes.csv"],
+        "zipped": [*record, "zipped.nii.gz", "zipped.seg.dcm"],
+    }
+    predict(place / "in" / "folder", place / "alone", small_model, options=PREDICT)
+    labels = [nib.load(folder / "folder.nii.gz").get_fdata() for folder in (place / "out" / "folder", place / "alone")]
+    np.testing.assert_array_equal(*labels)
+    before = times(place / "out")
+    assert states(once(place, small_model)) == {}
+    assert times(place / "out") == before
+
+
+def test_two_of_one_name_and_a_folder_that_is_not_the_watchs(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a.nii.gz", 1)
+    scan(place / "in" / "a.nii", 2)
+    scan(place / "in" / "mine.nii.gz", 3)
+    (place / "out" / "mine").mkdir(parents=True)
+    (place / "out" / "mine" / "notes.txt").write_text("keep")
+    events = once(place, small_model)
+    assert states(events) == {"a.nii": "done", "a.nii.gz": "done", "mine.nii.gz": "failed"}
+    assert sorted(path.name for path in (place / "out").glob("a*")) == ["a", "a.nii.gz"]
+    assert [path.name for path in (place / "out" / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_study_under_way_is_left_until_all_of_it_is_there(place: Path, small_model: Path) -> None:
+    """Slices come from the first to the last, so that no position says that some are missing."""
+    slices = study(place / "sent")
+
+    def send() -> None:
+        for path in slices:
+            (place / "in" / "study").mkdir(exist_ok=True)
+            shutil.copy(path, place / "in" / "study")
+            time.sleep(0.05)
+
+    sender = threading.Thread(target=send)
+    options = WatchOptions(PREDICT, settle_seconds=1.0, patience_seconds=60)
+    with closing(watch(place / "in", place / "out", small_model, options=options)) as events:
+        sender.start()
+        event = next(one for one in events if one.state == "done")
+    sender.join()
+    assert event.result is not None
+    assert nib.load(event.result.files["study"]).shape == (16, 16, 8)
+    assert hd.seg.segread(place / "out" / "study" / "study.seg.dcm").get_source_image_uids()
+    assert [entry["state"] for entry in journal(place)] == [ANSWERED, "done"]
+
+
+def test_a_gap_waits_for_its_slice_and_fails_when_nothing_comes(place: Path, small_model: Path) -> None:
+    slices = study(place / "in")
+    moved = slices[3].rename(place / "late.dcm")
+    (event,) = once(place, small_model)
+    assert (event.state, "1 slice missing" in str(event.message)) == ("waiting", True)
+    assert states(once(place, small_model)) == {}, "it was said"
+    shutil.copytree(place / "in" / "study", place / "in" / "never")
+    assert states(once(place, small_model)) == {"never": "waiting"}
+    moved.rename(slices[3])
+    assert states(once(place, small_model, patience_seconds=0.01)) == {"never": "failed", "study": "done"}
+    assert "1 slice missing" in journal(place)[-3]["problem"]
+    assert states(once(place, small_model, patience_seconds=0.01)) == {}, "it is not tried again"
+    shutil.copy(slices[3], place / "in" / "never")
+    assert states(once(place, small_model)) == {"never": "done"}
+
+
+def test_a_gap_that_is_allowed_is_waited_for_all_the_same(place: Path, small_model: Path) -> None:
+    study(place / "in")[3].unlink()
+    options = {"predict": PredictOptions(device="cpu", mirror=False, allow_gaps=True, write=PREDICT.write)}
+    assert states(once(place, small_model, **options)) == {"study": "waiting"}
+    assert states(once(place, small_model, patience_seconds=0.01, **options)) == {"study": "done"}
+
+
+def test_of_two_studies_in_one_folder_the_whole_one_is_answered(place: Path, small_model: Path) -> None:
+    study(place / "in" / "both", "whole")
+    study(place / "in" / "both", "gap")[3].unlink()
+    assert states(once(place, small_model)) == {"both": "waiting"}
+    (event,) = (one for one in once(place, small_model, patience_seconds=0.01) if one.state != "note")
+    assert event.state == "failed"
+    assert str(event.message).startswith("gap: ")
+    assert event.result is not None
+    assert event.result.files == {"whole": place / "out" / "both" / "whole.nii.gz"}
+    assert event.result.files["whole"].exists()
+    assert states(once(place, small_model)) == {}
+
+
+def cut_zip(folder: Path) -> None:
+    study(folder / "packed")
+    packed = Path(shutil.make_archive(str(folder / "in" / "study"), "zip", folder / "packed"))
+    packed.write_bytes(packed.read_bytes()[:-30])
+
+
+def rest_to_come(folder: Path) -> None:
+    study(folder / "in", ImagesInAcquisition=8)[-1].unlink()
+
+
+def part_file(folder: Path) -> None:
+    study(folder / "in")[-1].rename(folder / "in" / "study" / "IM0007.dcm.filepart")
+
+
+def rsyncs_file(folder: Path) -> None:
+    study(folder / "in")
+    (folder / "in" / "study" / ".IM0008.dcm.aX31bZ").write_bytes(b"")
+
+
+def half_slice(folder: Path) -> None:
+    last = study(folder / "in")[-1]
+    last.write_bytes(last.read_bytes()[:400])
+
+
+@pytest.mark.parametrize(
+    ("half", "why"),
+    [
+        (cut_zip, "does not open"),
+        (rest_to_come, "7 images there; its headers count 8"),
+        (part_file, "IM0007.dcm.filepart"),
+        (rsyncs_file, ".IM0008.dcm.aX31bZ"),
+        (half_slice, "damaged"),
+        (lambda folder: (folder / "in" / "study").mkdir(), "no scans"),
+    ],
+)
+def test_what_is_half_there_is_never_answered(
+    place: Path, small_model: Path, half: Callable[[Path], object], why: str
+) -> None:
+    half(place)
+    (event,) = once(place, small_model)
+    assert (event.state, why in str(event.message)) == ("waiting", True)
+    (event,) = once(place, small_model, patience_seconds=0.01)
+    assert event.state == "failed"
+    assert why in journal(place)[-1]["problem"]
+    assert not list((place / "out").glob("*/"))
+
+
+def test_a_scan_that_changes_while_it_is_read_is_read_again(place: Path, small_model: Path) -> None:
+    path = scan(place / "in" / "a.nii.gz")
+    options = WatchOptions(PREDICT, SETTLE)
+    changed = []
+
+    def change(event: Progress) -> None:
+        if not changed:
+            changed.append(scan(path, seed=1))
+
+    with closing(watch(place / "in", place / "out", small_model, options=options, callback=change)) as events:
+        assert next(events).state == "done"
+    predict(path, place / "alone", small_model, options=PREDICT)
+    answers = [nib.load(folder / "a.nii.gz").get_fdata() for folder in (place / "out" / "a", place / "alone")]
+    np.testing.assert_array_equal(*answers)
+    assert [entry["state"] for entry in journal(place)] == [ANSWERED, "done"]
+
+
+def test_a_study_that_waits_again_keeps_its_folder(place: Path, small_model: Path) -> None:
+    study(place / "in" / "both", "whole")
+    slices = study(place / "in" / "both", "gap")
+    moved = slices[3].rename(place / "late.dcm")
+    once(place, small_model)
+    assert states(once(place, small_model, patience_seconds=0.01)) == {"both": "failed"}
+    half = slices[3].with_suffix(".part")
+    half.write_bytes(b"half")
+    assert states(once(place, small_model)) == {"both": "waiting"}
+    half.unlink()
+    moved.rename(slices[3])
+    assert states(once(place, small_model)) == {"both": "done"}
+    assert sorted(path.name for path in (place / "out" / "both").glob("*.nii.gz")) == ["gap.nii.gz", "whole.nii.gz"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_watch_that_is_stopped_while_an_answer_moves_loses_none(
+    place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """SIGTERM may come at any moment, also when the journal says that an answer is whole and it is not in its place."""
+    path = scan(place / "in" / "a.nii.gz")
+    once(place, small_model)
+    old = (place / "out" / "a" / "a.nii.gz").read_bytes()
+    scan(path, seed=1)
+    move = Path.rename
+
+    def stopped(self: Path, target: Path) -> Path:
+        if self.name == ".a.partial" and moment == "after":
+            raise KeyboardInterrupt
+        if self.name == "a" and moment == "before":
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        once(place, small_model, again=True)
+    monkeypatch.undo()
+    assert states(once(place, small_model)) == {}
+    assert (place / "out" / "a" / "a.nii.gz").read_bytes() != old
+    assert sorted(path.name for path in (place / "out").iterdir()) == ["a", JOURNAL]
+
+
+def test_odd_names_end_nothing(place: Path, small_model: Path) -> None:
+    names = ["watch.jsonl", "x [bold] \n y.zip", "n" * 250, os.fsdecode(b"caf\xe9"), "z"]
+    for number, name in enumerate(names):
+        scan(place / "in" / name / "scan.nii.gz", number)
+    latin = os.fsdecode(b"caf\xe9.nii.gz")
+    scan(place / "in" / "plain.nii.gz").rename(place / "in" / latin)
+    events = once(place, small_model)
+    found = states(events)
+    assert [found[name] for name in (*names, latin)] == ["done", "done", "failed", "done", "done", "done"]
+    manifest = json.loads((place / "out" / latin / "manifest.json").read_text())
+    assert "caf\udce9" in json.dumps(manifest, ensure_ascii=False)
+    assert states(once(place, small_model)) == {}
+    assert (place / "out" / "watch.jsonl_2" / "scan.nii.gz").exists()
+
+
+def test_however_the_folders_are_written(place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "in" / "bad").mkdir()
+    assert states(once(place, small_model, patience_seconds=0.0)) == {"bad": "failed"}
+    nib.save(nib.Nifti1Image(np.full((8, 8, 8), np.nan), np.eye(4)), place / "in" / "nan.nii.gz")
+    assert states(once(place, small_model)) == {"nan.nii.gz": "failed"}
+    monkeypatch.chdir(place)
+    assert states(once(Path(), small_model)) == {}
+
+
+def test_a_drive_that_is_away_for_a_while_is_no_change(place: Path, small_model: Path) -> None:
+    folder = place / "in" / "a"
+    scan(folder / "a.nii.gz")
+    once(place, small_model)
+    scan_there = (folder / "a.nii.gz").rename(place / "a.nii.gz")
+    (folder / "a.nii.gz").symlink_to(place / "nowhere")
+    assert states(once(place, small_model, again=True, patience_seconds=0.01)) == {}
+    (folder / "a.nii.gz").unlink()
+    scan_there.rename(folder / "a.nii.gz")
+    assert states(once(place, small_model, again=True)) == {}
+
+
+def test_an_answer_is_only_replaced_when_that_is_asked_for(place: Path, small_model: Path) -> None:
+    path = scan(place / "in" / "a.nii.gz")
+    once(place, small_model)
+    answer = (place / "out" / "a" / "a.nii.gz").read_bytes()
+    os.utime(path)
+    assert states(once(place, small_model)) == {}, "the content is the same"
+    scan(path, seed=1)
+    assert states(once(place, small_model)) == {"a.nii.gz": "changed"}
+    assert states(once(place, small_model)) == {}
+    assert (place / "out" / "a" / "a.nii.gz").read_bytes() == answer
+    assert states(once(place, small_model, again=True)) == {"a.nii.gz": "done"}
+    assert (place / "out" / "a" / "a.nii.gz").read_bytes() != answer
+    assert states(once(place, small_model, again=True)) == {}
+    assert not [path for path in (place / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_another_models_answer_is_kept_as_well(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a.nii.gz")
+    once(place, small_model)
+    one_fold = PredictOptions(device="cpu", mirror=False, folds=["0"])
+    assert states(once(place, small_model, predict=one_fold)) == {}
+    assert states(once(place, small_model, predict=one_fold, again=True)) == {"a.nii.gz": "done"}
+    assert states(once(place, small_model, predict=one_fold, again=True)) == {}
+    models = [entry["model"] for entry in journal(place) if entry["state"] == "done"]
+    assert len(set(models)) == 2
+
+
+def test_scans_with_a_channel_number_are_answered_without(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a_0000.nii.gz", 1)
+    scan(place / "in" / "b" / "b_0000.nii.gz", 2)
+    assert states(once(place, small_model)) == {"a_0000.nii.gz": "done", "b": "done"}
+    assert (place / "out" / "a" / "a.nii.gz").exists()
+    assert (place / "out" / "b" / "b.nii.gz").exists()
+
+
+def test_a_bad_scan_is_named_and_ends_nothing(place: Path, small_model: Path) -> None:
+    bad = place / "in" / "bad.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((8, 8, 8), np.nan), np.eye(4)), bad)
+    scan(place / "in" / "good.nii.gz")
+    assert states(once(place, small_model)) == {"bad.nii.gz": "failed", "good.nii.gz": "done"}
+    assert "NaN" in journal(place)[0]["problem"]
+    assert states(once(place, small_model)) == {}
+    assert states(once(place, small_model, again=True)) == {"bad.nii.gz": "failed"}
+    scan(bad)
+    assert states(once(place, small_model)) == {"bad.nii.gz": "done"}
+
+
+def test_what_is_wrong_with_the_request_ends_the_watch(place: Path, small_model: Path) -> None:
+    study(place / "in")
+    with pytest.raises(PlanError, match="No DICOM codes"):
+        once(place, small_model, predict=PredictOptions(device="cpu", mirror=False))
+    assert states(once(place, small_model)) == {"study": "done"}
+    (place / "in" / "link").symlink_to(place / "elsewhere")
+    for output in (place / "in", place / "in" / "out", place, place / "in" / "link"):
+        with pytest.raises(DataError, match="lie in one another"):
+            list(watch(place / "in", output, small_model))
+    with pytest.raises(DataError, match="no folder"):
+        list(watch(place / "nowhere", place / "out", small_model))
+
+
+def test_one_watch_a_folder_of_answers(place: Path, small_model: Path) -> None:
+    (place / "out").mkdir()
+    with WatchState(place / "out"), pytest.raises(DataError, match="Another `medseg watch`"):
+        once(place, small_model)
+    assert once(place, small_model) == []
+
+
+def test_an_answer_that_was_whole_when_the_watch_was_killed_counts(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a.nii.gz")
+    once(place, small_model)
+    (place / "out" / "a").rename(place / "out" / ".a.partial")
+    lines = (place / "out" / JOURNAL).read_text().splitlines(keepends=True)
+    (place / "out" / JOURNAL).write_text(lines[0] + lines[1][:40])  # killed before the answer was moved to its place
+    (place / "out" / ".b.partial").mkdir()
+    before = times(place / "out")
+    assert states(once(place, small_model)) == {}
+    assert list(times(place / "out").values()) == list(before.values())
+    assert sorted(path.name for path in (place / "out").iterdir()) == ["a", JOURNAL]
+
+
+KILLED = """
+import os, signal, sys, torch
+import test_watch
+from pathlib import Path
+torch.set_num_threads(1)
+place, model = Path(sys.argv[1]), Path(sys.argv[2])
+def die(event):
+    if any(path.name == ".b.partial" for path in (place / "out").iterdir()) and event.info.get("share"):
+        os.kill(os.getpid(), signal.SIGKILL)
+test_watch.once(place, model, die)
+"""
+
+
+def test_a_killed_watch_is_gone_on_with(place: Path, small_model: Path) -> None:
+    for number, name in enumerate("abc"):
+        scan(place / "in" / f"{name}.nii.gz", number)
+    tests = Path(__file__).parent
+    path = os.pathsep.join([*(str(folder) for folder in (tests, tests.parent, tests.parent / "io"))])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(place), str(small_model)],
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    before = times(place / "out" / "a")
+    assert sorted(path.name for path in (place / "out").iterdir()) == [".b.partial", "a", JOURNAL]
+    assert states(once(place, small_model)) == {"b.nii.gz": "done", "c.nii.gz": "done"}
+    assert times(place / "out" / "a") == before
+    (place / "out").rename(place / "in_two")
+    once(place, small_model)
+    for name in "abc":
+        assert contents(place / "in_two" / name) == contents(place / "out" / name)
+    assert sorted(path.name for path in (place / "in_two").iterdir()) == ["a", "b", "c", JOURNAL]
+
+
+def test_the_command_ends_cleanly_and_speaks_json(place: Path, small_model: Path) -> None:
+    scan(place / "in" / "a.nii.gz")
+    command = [
+        sys.executable,
+        "-m",
+        "medseg",
+        "watch",
+        "in",
+        "out",
+        "-m",
+        str(small_model),
+        "--settle",
+        "0.2s",
+        "--json",
+    ]
+    running = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    try:
+        first = json.loads(running.stdout.readline())
+        running.send_signal(signal.SIGTERM)
+        rest, messages = running.communicate(timeout=30)
+    finally:
+        running.kill()
+    assert (first["kind"], first["study"], first["state"], first["folder"]) == ("study", "a.nii.gz", "done", "out/a")
+    assert set(first["cases"][0]["volumes"]) == {"one", "two"}
+    last = json.loads(rest)
+    assert last == {"kind": "result", "verb": "watch", "exit_code": 0, "folder": "out", "done": 1, "failed": 0,
+                    "changed": 0, "waiting": 0}  # fmt: skip
+    assert "Stopped." in messages
+    assert "Traceback" not in messages
+    assert running.returncode == 0
+
+
+def test_no_identifier_stands_in_the_journal(place: Path, small_model: Path) -> None:
+    slices = study(place / "in")
+    pydicom.dcmread(slices[0]).save_as(place / "in" / "study" / "copy.dcm")
+    once(place, small_model)
+    text = (place / "out" / JOURNAL).read_text()
+    assert "SECRET" not in text
+    assert uid("study") not in text
+    assert str(place) not in text

@@ -1,0 +1,100 @@
+"""The record of a folder of answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.delivery.answers.prediction_ledger import RECORD, Finished
+
+MADE_BY = {"model": "abc", "inference.mirror": True}
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    (tmp_path / "a_0000.nii.gz").write_bytes(b"scan")
+    return Case("a", "a", (tmp_path / "a_0000.nii.gz",))
+
+
+def answered(folder: Path, case: Case) -> Path:
+    """Answer a case, and stop before the end."""
+    folder.mkdir(exist_ok=True)
+    answer = folder / f"{case.id}.nii.gz"
+    with Finished(folder, MADE_BY, False, [answer]) as record:
+        answer.write_bytes(b"answer")
+        record.add(case, [answer], {"unit": "ml"})
+    return answer
+
+
+def test_an_answer_is_held_until_it_or_the_scan_changes(tmp_path: Path, case: Case) -> None:
+    answer = answered(tmp_path / "out", case)
+    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
+        assert record.holds(case)
+        assert record.entries["a"]["unit"] == "ml"
+        assert not record.holds(Case("b", "b", case.channels))
+        answer.write_bytes(b"answeR")
+        assert not record.holds(case)
+        answer.write_bytes(b"answer")
+        case.channels[0].write_bytes(b"other scan")
+        assert not record.holds(case)
+        case.channels[0].unlink()
+        assert not record.holds(case)
+
+
+def test_a_line_that_was_cut_short_costs_only_its_case(tmp_path: Path, case: Case) -> None:
+    answer = answered(tmp_path / "out", case)
+    path = tmp_path / "out" / RECORD
+    path.write_text(path.read_text() + '{"case": "b", "fi')
+    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
+        assert list(record.entries) == ["a"]
+        record.add(Case("c", "c", case.channels), [answer], {})
+    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
+        assert list(record.entries) == ["a", "c"]
+
+
+@pytest.mark.parametrize("text", ["", "\0\0\0", "[1]\n"])
+def test_a_record_that_says_nothing_is_none(tmp_path: Path, case: Case, text: str) -> None:
+    answer = answered(tmp_path / "out", case)
+    (tmp_path / "out" / RECORD).write_text(text)
+    with pytest.raises(DataError, match="no record"):
+        Finished(tmp_path / "out", MADE_BY, True, [answer])
+    answer.unlink()
+    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
+        assert not record.entries
+
+
+def test_the_record_ends_in_the_order_of_the_cases(tmp_path: Path, case: Case) -> None:
+    answer = tmp_path / "out" / "x.nii.gz"
+    answer.parent.mkdir()
+    answer.write_bytes(b"answer")
+    cases = [Case(name, name, case.channels) for name in "cab"]
+    with Finished(answer.parent, MADE_BY, False, [answer]) as record:
+        for one in reversed(cases[1:]):
+            record.add(one, [answer], {})
+        record.close(cases)
+    lines = [json.loads(line) for line in (answer.parent / RECORD).read_text().splitlines()]
+    assert lines[0] == MADE_BY
+    assert [line["case"] for line in lines[1:]] == ["a", "b"]
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    with Finished(tmp_path, MADE_BY, False, []), pytest.raises(DataError, match="Another `medseg predict`"):
+        Finished(tmp_path, MADE_BY, True, [])
+    Finished(tmp_path, MADE_BY, True, []).__exit__()
+
+
+@pytest.mark.parametrize(
+    "change", [{"case": []}, {"files": []}, {"files": {}}, {"scan": None, "files": None}], ids=lambda one: str(one)
+)
+def test_a_line_that_is_no_entry_is_passed_over(tmp_path: Path, case: Case, change: dict[str, object]) -> None:
+    answer = answered(tmp_path / "out", case)
+    path = tmp_path / "out" / RECORD
+    head, entry = path.read_text().splitlines()
+    path.write_text(f"{head}\n{json.dumps(json.loads(entry) | change)}\n")
+    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
+        assert not record.holds(case)

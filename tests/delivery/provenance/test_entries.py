@@ -1,0 +1,206 @@
+"""The manifests that predictions and evaluations leave, and `verify`, which holds files against them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.records.verify import verify
+from medseg.core.errors import Cancelled, DataError
+from medseg.core.progress import Progress
+from medseg.delivery.answers.dicom_objects import WriteOptions
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
+    """A folder with `scans`, of which one cannot be read, and `out`."""
+    import nibabel as nib
+    import numpy as np
+
+    place = tmp_path_factory.mktemp("answered")
+    (place / "scans").mkdir()
+    for number in range(3):
+        array = np.random.default_rng(number).normal(100, 20, size=(17, 18, 14)).astype(np.float32)
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 1.0, 1.5, 1.0])), place / f"scans/scan{number}_0000.nii.gz")
+    (place / "scans" / "bad_0000.nii.gz").write_bytes(b"\x1f\x8b")
+    predict(place / "scans", place / "out", small_model, options=PredictOptions(device="cpu"))
+    return place
+
+
+@pytest.fixture
+def place(answered: Path, tmp_path: Path) -> Path:
+    """A copy to be changed."""
+    shutil.copytree(answered, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def entry(out: Path, command: str = "predict") -> dict[str, Any]:
+    return dict(json.loads((out / "manifest.json").read_text())["commands"][command])
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_manifest_of_answers_says_what_made_them(answered: Path, small_model: Path) -> None:
+    found = entry(answered / "out")
+    assert found["complete"]
+    assert found["started"] <= found["ended"]
+    model = found["model"]
+    assert (model["name"], model["configuration"], model["folds"]) == ("toy", "main", ["0", "1"])
+    assert model["weights"] == [
+        {
+            "fold": fold,
+            "file": f"fold_{fold}/weights.safetensors",
+            "sha256": digest(small_model / f"fold_{fold}/weights.safetensors"),
+        }
+        for fold in ("0", "1")
+    ]
+    assert found["computed_with"]["devices"] == ["cpu"]
+    assert found["computed_with"]["precision"] == "float32"
+    bad, first, *_ = sorted(found["cases"], key=lambda case: case["case"])
+    assert (bad["case"], "problem" in bad) == ("bad", True)
+    assert first["inputs"] == [{"file": "scan0_0000.nii.gz", "sha256": digest(answered / "scans/scan0_0000.nii.gz")}]
+    assert first["files"] == [{"file": "scan0.nii.gz", "sha256": digest(answered / "out/scan0.nii.gz")}]
+    assert first["grid"]["shape_zyx"] == [14, 18, 17]
+    assert first["grid"]["orientation"] == "LAS"
+    assert first["network_grid"] == {
+        "box": [[0, 14], [0, 18], [0, 17]],
+        "spacing": [1.0, 1.2, 1.2],
+        "shape": [21, 15, 14],
+        "resampled": True,
+    }
+    assert set(first["volumes"]) == {"one", "two"}
+    assert [one["file"] for one in found["files"]] == ["labels.json", "volumes.csv", "predict.jsonl"]
+
+
+def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: Path) -> None:
+    text = (answered / "out" / "manifest.json").read_text()
+    assert str(answered) not in text
+    assert str(small_model) not in text
+
+
+def test_what_is_as_it_was_verifies(answered: Path, small_model: Path) -> None:
+    found = verify(answered / "out", [answered / "scans"], small_model)
+    assert found.changes == []
+    assert len(found.files) == 3 + 3 + 4 + 2, "answers, tables, scans, weights"
+    assert verify(answered / "out", [], small_model / "fold_0").changes == []
+
+
+def test_what_changed_is_missing_or_is_new_is_named(place: Path, small_model: Path, tmp_path: Path) -> None:
+    answer, scan = place / "out" / "scan1.nii.gz", place / "scans" / "scan2_0000.nii.gz"
+    content = bytearray(answer.read_bytes())
+    content[100] ^= 1
+    answer.write_bytes(content)
+    (place / "out" / "scan2.nii.gz").unlink()
+    (place / "out" / "mine.nii.gz").touch()
+    (place / "out" / ".DS_Store").touch()
+    scan.write_bytes(scan.read_bytes() + b"\0")
+    shutil.copytree(small_model, tmp_path / "model")
+    (tmp_path / "model" / "fold_1" / "weights.safetensors").write_bytes(b"")
+    changes = verify(place / "out", [place / "scans"], tmp_path / "model").changes
+    assert {(one.file, one.role, one.state) for one in changes} == {
+        ("scan1.nii.gz", "output", "changed"),
+        ("scan2.nii.gz", "output", "missing"),
+        ("mine.nii.gz", "output", "new"),
+        ("scan2_0000.nii.gz", "input", "changed"),
+        ("fold_1/weights.safetensors", "model", "changed"),
+    }
+
+
+def test_scores_have_an_entry_of_their_own_and_are_verified_with_the_answers(place: Path) -> None:
+    references = place / "references"
+    references.mkdir()
+    shutil.copy(place / "out" / "scan0.nii.gz", references)
+    shutil.copy(place / "out" / "scan1.nii.gz", references)
+    evaluate(place / "out", references)
+    assert set(json.loads((place / "out" / "manifest.json").read_text())["commands"]) == {"predict", "evaluate"}
+    found = verify(place / "out", [references])
+    assert found.changes == []
+    assert found.notes == ["of 4 files that predict read none lies in the source; not compared"]
+    (references / "scan1.nii.gz").write_bytes(b"other")
+    (place / "out" / "metrics.csv").unlink()
+    changes = verify(place / "out", [references, place / "scans"]).changes
+    assert {(one.file, one.command, one.state) for one in changes} == {
+        ("scan1.nii.gz", "evaluate", "changed"),
+        ("metrics.csv", "evaluate", "missing"),
+    }
+
+
+def test_a_run_that_was_cut_short_says_so_and_is_completed(
+    tmp_path: Path, write_scans: Callable[[Path, int], Path], small_model: Path
+) -> None:
+    scans, out = write_scans(tmp_path / "scans", 4), tmp_path / "out"
+
+    def stop(event: Progress) -> None:
+        if event.stage == "predict" and event.done == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        predict(scans, out, small_model, options=PredictOptions(device="cpu"), callback=stop)
+    before = entry(out)
+    done = [case for case in before["cases"] if "files" in case]
+    assert not before["complete"]
+    assert 2 <= len(done) < 4
+    assert all(case["problem"] == "not answered yet" for case in before["cases"] if case not in done)
+    found = verify(out)
+    assert (found.changes, found.notes) == ([], ["manifest.json: predict was cut short"])
+    predict(scans, out, small_model, options=PredictOptions(device="cpu", keep_finished=True))
+    after = entry(out)
+    assert after["complete"]
+    assert [case for case in after["cases"] if case in done] == done, "what the first run noted is kept"
+    assert verify(out, [scans]).changes == []
+
+
+@pytest.mark.parametrize("damage", ["{}", "{"])
+def test_nothing_to_verify_is_an_error(tmp_path: Path, damage: str) -> None:
+    with pytest.raises(DataError, match=r"There is no manifest\.json in"):
+        verify(tmp_path)
+    with pytest.raises(DataError, match="no file or folder"):
+        verify(tmp_path / "nowhere")
+    (tmp_path / "manifest.json").write_text(damage)
+    with pytest.raises(DataError, match="not a manifest"):
+        verify(tmp_path)
+
+
+def test_odd_entries_are_passed_over(tmp_path: Path) -> None:
+    odd = {"complete": True, "files": [1, {"file": 2}], "cases": {"a": 1}, "model": {"weights": None}, "options": None}
+    content = {"schema_version": 1, "commands": {"predict": odd}}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert verify(tmp_path, [tmp_path], tmp_path).files == []
+    odd |= {"options": ["x"], "cases": [{"inputs": [{"series": "../..#0123456789", "sha256": "0"}]}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    (one,) = verify(tmp_path, [tmp_path]).files
+    assert one.state == "missing"
+
+
+@pytest.mark.real
+def test_patients_are_named_only_on_request(tmp_path: Path, data_dir: Path, small_model: Path) -> None:
+    pytest.importorskip("highdicom")
+    from pydicom import dcmread
+
+    study, out = data_dir / "hippocampus_dicom" / "mr_study2", tmp_path / "out"
+    sources = [dcmread(path, stop_before_pixels=True) for path in sorted(study.rglob("*.dcm"))]
+    secrets = {str(one[name].value) for one in sources for name in ("PatientID", "StudyInstanceUID", "SOPInstanceUID")}
+    for identify in (False, True):
+        write = WriteOptions(generic_codes=True)
+        options = PredictOptions(device="cpu", identify=identify, write=write)
+        assert not predict(study, out, small_model, options=options).failed
+        (case,) = entry(out)["cases"]
+        assert case["inputs"][0]["instances"] == len(sources)
+        assert case["attributes"] == {"series": "the only series"}
+        assert case["read"]["geometry"]["slices"] == len(sources)
+        assert verify(out, [study]).changes == []
+        told = {name: (out / name).read_text() for name in ("manifest.json", "predict.jsonl", "labels.json")}
+        named = {name for name, text in told.items() if any(secret in text for secret in secrets)}
+        assert named == ({"manifest.json"} if identify else set())
+    (identifiers,) = case["identifiers"]
+    assert sorted(identifiers["SOPInstanceUID"]) == sorted(str(one.SOPInstanceUID) for one in sources)

@@ -1,0 +1,81 @@
+"""Every file of a collection of odd ones: read as nibabel reads it, or refused with a message, as the docs say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from odd_table import NIFTI_ODD, as_nibabel_reads_it, files, row, same_as_nibabel
+from paths import DOCS
+
+from medseg.core.errors import DataError
+from medseg.io.images import read_image, read_stack
+
+PAGE = DOCS / "formats.md"
+NOT_SCALAR = ("complex32.nii", "complex64.nii", "4D.nii", "row_major.dconn.nii")
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.filterwarnings("ignore:Invalid spacing declaration"),
+]
+
+
+def test_every_file_is_told_as_in_the_docs():
+    pytest.importorskip("h5py")
+    documented = [
+        line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(("| `misc", "| `typed"))
+    ]
+    assert [row(path) for path in files()] == documented
+
+
+def test_what_is_read_is_what_nibabel_reads():
+    pytest.importorskip("h5py")
+    read, refused = [], []
+    for path in files():
+        try:
+            read_image(path)
+            read.append(path)
+        except DataError:
+            refused.append(path)
+    by_nibabel = [path for path in read if not path.name.startswith("minimal2")]
+    assert len(by_nibabel) == 39
+    assert [path.name for path in by_nibabel if not same_as_nibabel(path, read_stack(path))] == []
+    for path in refused:  # nothing that nibabel reads as a scalar volume
+        if path.name not in NOT_SCALAR:
+            with pytest.raises(Exception, match=r"."):
+                as_nibabel_reads_it(path)
+
+
+def test_a_pair_of_which_only_the_data_is_packed():
+    """nibabel wants both packed or neither; the same volume lies beside it in one file."""
+    whole = read_image(NIFTI_ODD / "typed/minimal.nii")
+    for name in ("minimal2.hdr", "minimal2.img.gz"):
+        image = read_image(NIFTI_ODD / "typed" / name)
+        np.testing.assert_array_equal(image.array, whole.array)
+        np.testing.assert_array_equal(image.affine, whole.affine)
+
+
+def test_headers_that_crashed_readers_are_refused_under_every_name(tmp_path):
+    damaged = sorted((NIFTI_ODD / "typed/fuzz_artifacts").iterdir())
+    assert len(damaged) == 5
+    for path in damaged:
+        for name in ("a.nii", "a.nii.gz", "a.hdr", "a.mgz", "a.nrrd", "a.mha", "a.gipl", "a.tif", "a.png", "a.mnc"):
+            (tmp_path / name).write_bytes(path.read_bytes())
+            with pytest.raises(DataError, match=rf"{name}"):
+                read_image(tmp_path / name)
+
+
+def test_a_frame_of_a_time_series_is_that_volume():
+    path = NIFTI_ODD / "misc/functional.nii"
+    image = read_image(path, frame=7)
+    np.testing.assert_array_equal(image.array[0], np.asarray(nib.load(path).dataobj)[..., 7].T.astype(np.float32))
+
+
+def test_the_table_is_printed():
+    script = Path(__file__).with_name("odd_table.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == len(files()) + 2

@@ -1,0 +1,106 @@
+"""A CSV that lists the files of each case, or says more of cases that are found without it."""
+
+import pytest
+from test_layouts import files_of, touch, write_json
+
+from medseg.core.errors import DataError
+from medseg.io.layouts.dataset import Naming
+from medseg.io.layouts.find import find_cases
+
+
+@pytest.fixture
+def files(tmp_path):
+    touch(tmp_path, *(f"scans/{name}_{kind}.nii" for name in "ab" for kind in ("t1", "t2", "seg")))
+    return tmp_path
+
+
+def table(folder, *lines: str, name: str = "cases.csv"):
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / name
+
+
+def test_a_column_for_each_channel(files):
+    table(
+        files,
+        "id,patient,T1,T2,label,annotated,weight,site",
+        "x,p1,scans/a_t1.nii,scans/a_t2.nii,scans/a_seg.nii,liver; spleen,2,Köln",
+        "y,p1,scans/b_t1.nii,scans/b_t2.nii,scans/b_seg.nii,,,",
+    )
+    data = find_cases(files)
+    assert (data.layout, data.channels, data.problems) == ("table", ("T1", "T2"), [])
+    assert files_of(data)["x"] == ["scans/a_t1.nii", "scans/a_t2.nii", "scans/a_seg.nii"]
+    one, other = data.cases
+    assert (one.patient, one.annotated, one.weight, one.attributes) == ("p1", ("liver", "spleen"), 2, {"site": "Köln"})
+    assert (other.annotated, other.weight) == (None, 1)
+
+
+def test_ids_and_patients_may_be_left_out(files):
+    path = table(files, "image;mask", "scans/a_t1.nii;scans/a_seg.nii", name="list.csv")
+    (case,) = find_cases(files, naming=Naming(table=path)).cases
+    assert (case.id, case.patient) == ("a_seg", "a_seg")
+
+
+def test_files_are_relative_to_the_table_or_to_the_folder(files, tmp_path):
+    (tmp_path / "lists").mkdir()
+    touch(tmp_path, "lists/near.nii")
+    path = table(tmp_path / "lists", "id,ct,label", "a,near.nii,scans/a_seg.nii")
+    (case,) = find_cases(files, naming=Naming(table=path)).cases
+    assert case.channels == (tmp_path / "lists/near.nii",)
+    assert case.label == files / "scans/a_seg.nii"
+
+
+def test_rows_that_lack_a_file_are_named(files):
+    table(
+        files,
+        "id,t1,label",
+        "a,scans/a_t1.nii,scans/a_seg.nii",
+        "b,scans/b_t1.nii,",
+        "c,gone.nii,scans/b_seg.nii",
+        "d,scans/b_t1.nii,far.nii",
+    )
+    data = find_cases(files)
+    assert [case.id for case in data.cases] == ["a"]
+    assert data.problems == [
+        "b: cases.csv, line 3: it has no label file",
+        f"c: cases.csv, line 4: there is no image file {files / 'gone.nii'}",
+        f"d: cases.csv, line 5: there is no label file {files / 'far.nii'}",
+    ]
+
+
+def test_structures_come_from_a_dataset_json_beside_it(files):
+    write_json(files, labels={"background": 0, "liver": 4})
+    table(files, "id,t1,label", "a,scans/a_t1.nii,scans/a_seg.nii")
+    assert find_cases(files).labels.structures == {"liver": 4}
+
+
+def test_a_table_without_files_says_more_of_known_cases(tmp_path):
+    touch(tmp_path, *(f"{place}/{name}.png" for place in ("images", "masks") for name in "abc"))
+    table(tmp_path, "id,patient,annotated,site", "a,p1,liver,Köln", "b,,,")
+    data = find_cases(tmp_path)
+    first, second, third = data.cases
+    assert (first.patient, first.annotated, first.attributes) == ("p1", ("liver",), {"site": "Köln"})
+    assert (second.patient, second.annotated) == ("b", None)
+    assert third.attributes == {}
+    table(tmp_path, "id,patient", "z,p1")
+    with pytest.raises(DataError, match=r"speaks of 'z', which is no case here \(a, b, c, \.\.\.\)"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["id,t1,label", "a,scans/a_t1.nii,scans/a_seg.nii", "a,scans/b_t1.nii,scans/b_seg.nii"], "more than once"),
+        (["id,t1,label", "a/b,scans/a_t1.nii,scans/a_seg.nii"], "cannot be the id"),
+        (["id,t1,label,weight", "a,scans/a_t1.nii,scans/a_seg.nii,much"], "weight is 'much'"),
+        (["id,t1,label"], "has no rows"),
+    ],
+)
+def test_tables_that_are_not_valid(files, lines, message):
+    table(files, *lines)
+    with pytest.raises(DataError, match=message):
+        find_cases(files)
+
+
+def test_there_is_no_such_table(files):
+    with pytest.raises(DataError, match=r"There is no file .*none\.csv"):
+        find_cases(files, naming=Naming(table=files / "none.csv"))

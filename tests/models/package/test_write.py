@@ -1,0 +1,283 @@
+"""Packages: the same model comes out that went in, and nothing else is ever read."""
+
+import hashlib
+import json
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import make_plan, network_values
+from nnunet_folders import configuration, plans, write_model
+
+from medseg.core.errors import ModelError, PlanError
+from medseg.models.open import load_model
+from medseg.models.package.read import read_metadata
+from medseg.models.package.write import save_package
+from medseg.models.run import PLAN, load_run, make_network, save_weights
+from medseg.plans.file import save_plan
+
+CPU = torch.device("cpu")
+Members = dict[str, bytes]
+
+
+def write_run(folder: Path, folds: tuple[str, ...] = ("0", "1"), **plan: Any) -> Path:
+    made = make_plan(2, {"network": network_values(2)}, **plan)
+    for seed, fold in enumerate(folds):
+        torch.manual_seed(seed)
+        save_plan(made, folder / f"fold_{fold}" / PLAN)
+        save_weights(make_network(made, made.configuration("main")), folder / f"fold_{fold}", {"configuration": "main"})
+    return folder
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    path = tmp_path / "model.medseg"
+    save_package(load_run(write_run(tmp_path / "run"), CPU), path, "# card\n")
+    return path
+
+
+def rewrite(path: Path, change: Callable[[Members], None], **how: Any) -> None:
+    """Change members as someone would who does not keep the hashes right."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w", **how) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def with_hashes(members: Members) -> None:
+    """Make metadata.json true again, as someone would who wants to do harm."""
+    metadata = json.loads(members["metadata.json"])
+    metadata["members"] = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in members.items()
+        if name != "metadata.json"
+    }
+    members["metadata.json"] = json.dumps(metadata).encode()
+
+
+def test_what_went_in_comes_out(tmp_path: Path, package: Path) -> None:
+    before, after = load_run(tmp_path / "run", CPU), load_model(package, CPU)
+    assert (after.configuration_name, after.folds, after.folder) == ("main", ("0", "1"), package)
+    assert after.plan.model_dump(exclude={"data", "request"}) == before.plan.model_dump(exclude={"data", "request"})
+    for one, other in zip(before.networks, after.networks, strict=True):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+        assert not other.training
+
+
+def test_what_is_in_it(package: Path) -> None:
+    with zipfile.ZipFile(package) as archive:
+        names = archive.namelist()
+        assert archive.read("MODEL_CARD.md") == b"# card\n"
+    folds = ["fold_0/weights.safetensors", "fold_1/weights.safetensors"]
+    assert sorted(names) == ["MODEL_CARD.md", *folds, "metadata.json", "plan.yaml"]
+    metadata = read_metadata(package)
+    assert (metadata.name, metadata.channels, metadata.structures) == ("toy", ["MRI"], {"one": 1, "two": 2})
+    assert metadata.stages[0].folds == ["0", "1"]
+
+
+def test_where_the_data_lay_is_not_in_it(tmp_path: Path) -> None:
+    data = {**make_plan(2).data.model_dump(), "folder": "/home/anna/secret"}
+    request = {"planner": "default", "memory_gb": None, "preset": "cpu", "options": {"exclude": "patients.txt"}}
+    folder = write_run(tmp_path / "run", data=data, request=request)
+    save_package(load_run(folder, CPU), tmp_path / "model.medseg", "")
+    assert b"anna" not in (tmp_path / "model.medseg").read_bytes()
+    assert b"patients" not in (tmp_path / "model.medseg").read_bytes()
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path, package: Path) -> None:
+    save_package(load_run(tmp_path / "run", CPU), tmp_path / "again.medseg", "# card\n")
+    assert (tmp_path / "again.medseg").read_bytes() == package.read_bytes()
+    save_package(load_model(package, CPU), tmp_path / "third.medseg", "# card\n")
+    assert (tmp_path / "third.medseg").read_bytes() == package.read_bytes()
+
+
+def test_some_folds_and_overrides(package: Path) -> None:
+    model = load_model(package, CPU, ["1"], ["inference.mirror=true"])
+    assert (model.folds, model.plan.inference.mirror) == (("1",), True)
+    with pytest.raises(ModelError, match=r"has no fold 7; it has the folds 0, 1 of toy"):
+        load_model(package, CPU, ["7"])
+    with pytest.raises(ModelError, match=r"is a model of the configuration 'main', not '2d'"):
+        load_model(package, CPU, configuration="2d")
+    with pytest.raises(PlanError, match="did you mean 'mirror'"):
+        load_model(package, CPU, overrides=["inference.miror=true"])
+
+
+def test_a_cascade_brings_its_first_stage(tmp_path: Path) -> None:
+    cascade = plans(
+        {
+            "3d_lowres": configuration(spacing=[2.0, 2.0, 2.0]),
+            "3d_fullres": configuration(),
+            "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+        }
+    )
+    for name in ("3d_lowres", "3d_cascade_fullres"):
+        write_model(tmp_path, name, cascade)
+    model = load_model(tmp_path, CPU, configuration="3d_cascade_fullres")
+    save_package(model, tmp_path / "model.medseg", "")
+    with zipfile.ZipFile(tmp_path / "model.medseg") as archive:
+        assert {"previous/plan.yaml", "previous/fold_0/weights.safetensors"} <= set(archive.namelist())
+    loaded = load_model(tmp_path / "model.medseg", CPU)
+    assert loaded.previous is not None
+    assert (loaded.configuration_name, loaded.previous.configuration_name) == ("3d_cascade_fullres", "3d_lowres")
+    assert loaded.plan == model.plan.model_copy(update={"data": loaded.plan.data, "request": loaded.plan.request})
+
+
+def test_a_package_under_another_name_is_one(package: Path) -> None:
+    assert load_model(package.rename(package.with_suffix(".zip")), CPU).folds == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("evil.py", "'evil.py', which does not belong into a package"),
+        ("fold_0/evil.pkl", "does not belong into a package"),
+        ("fold_x/weights.safetensors", "does not belong into a package"),
+        ("previous/MODEL_CARD.md", "does not belong into a package"),
+        ("../x", "leads out of its folder"),
+        ("/x", "is not a relative path"),
+        ("fold_2/weights.safetensors", "also holds fold_2/weights.safetensors"),
+        ("previous/plan.yaml", "also holds previous/plan.yaml"),
+    ],
+)
+def test_members_that_do_not_belong_there_are_refused(package: Path, name: str, why: str) -> None:
+    with zipfile.ZipFile(package, "a") as archive:
+        archive.writestr(name, b"import os")
+    with pytest.raises(ModelError, match=why):
+        load_model(package, CPU)
+
+
+def test_a_link_is_refused(package: Path) -> None:
+    with zipfile.ZipFile(package, "a") as archive:
+        member = zipfile.ZipInfo("fold_2/weights.safetensors")
+        member.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(member, "/etc/passwd")
+    with pytest.raises(ModelError, match="is a link"):
+        load_model(package, CPU)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "plan.yaml", "MODEL_CARD.md", "fold_1/weights.safetensors"])
+def test_a_missing_member_is_named(package: Path, name: str) -> None:
+    rewrite(package, lambda members: members.pop(name) and None)
+    with pytest.raises(ModelError, match=rf"{name}"):
+        load_model(package, CPU)
+
+
+@pytest.mark.parametrize("name", ["plan.yaml", "fold_1/weights.safetensors"])
+def test_a_changed_byte_is_found(package: Path, name: str) -> None:
+    def change(members: Members) -> None:
+        members[name] = members[name][:-1] + bytes([members[name][-1] ^ 1])
+
+    rewrite(package, change)
+    with pytest.raises(ModelError, match=rf"{name} was changed: its SHA-256 is not the one"):
+        load_model(package, CPU)
+
+
+def test_a_byte_that_rots_on_the_disk_is_found(package: Path) -> None:
+    content = bytearray(package.read_bytes())
+    content[len(content) // 2] ^= 1
+    package.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.medseg"):
+        load_model(package, CPU)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_a_truncated_package_is_named(package: Path, share: float) -> None:
+    content = package.read_bytes()
+    package.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ModelError, match=r"model\.medseg is damaged or no zip file"):
+        load_model(package, CPU)
+
+
+def test_compressed_members_are_refused_before_they_are_read(package: Path) -> None:
+    rewrite(package, lambda members: None, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ModelError, match=r"is compressed; members of a package are not\. Nothing of it was read"):
+        load_model(package, CPU)
+
+
+def test_a_huge_declared_size_is_refused_before_it_is_read(package: Path) -> None:
+    content = bytearray(package.read_bytes())
+    start = content.index(b"PK\x01\x02")
+    name = b"fold_1/weights.safetensors"
+    entry = content.index(name, start) - 46
+    for place in (20, 24):  # compressed and uncompressed size in the central directory
+        content[entry + place : entry + place + 4] = (0xFFFFFF00).to_bytes(4, "little")
+    package.write_bytes(content)
+    with pytest.raises(ModelError, match=r"declares 4,29\d,\d+,\d+ bytes and has only [\d,]+\. Nothing of it was read"):
+        load_model(package, CPU)
+
+
+def test_a_large_text_is_refused_before_it_is_read(package: Path) -> None:
+    rewrite(package, lambda members: members.update({"plan.yaml": bytes(5 << 20)}))
+    with pytest.raises(ModelError, match=r"plan\.yaml declares 5,242,880 bytes; expected at most 4,194,304"):
+        load_model(package, CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "something"}, "is not valid"),
+        ({"schema_version": 99}, "was written by a newer medseg"),
+        ({"schema_version": "x"}, "is not valid"),
+        ({"stages": []}, "is not valid"),
+        ({"stages": [{"configuration": "main", "folds": ["../0"]}]}, "is not valid"),
+        ({"stages": [{"configuration": "other", "folds": ["0", "1"]}]}, "has no configuration other"),
+        ({"code": "import os"}, "is not valid"),
+    ],
+)
+def test_metadata_are_validated(package: Path, change: dict[str, Any], message: str) -> None:
+    def edit(members: Members) -> None:
+        members["metadata.json"] = json.dumps({**json.loads(members["metadata.json"]), **change}).encode()
+
+    rewrite(package, edit)
+    with pytest.raises(ModelError, match=message):
+        load_model(package, CPU)
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[" * 100_000, b"\xff\xfe"])
+def test_metadata_that_are_no_json_are_refused(package: Path, content: bytes) -> None:
+    rewrite(package, lambda members: members.update({"metadata.json": content}))
+    with pytest.raises(ModelError, match=r"metadata\.json is not valid"):
+        load_model(package, CPU)
+
+
+def test_a_plan_that_repeats_itself_by_reference_is_refused(package: Path) -> None:
+    def edit(members: Members) -> None:
+        bomb = b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+        members["plan.yaml"] = bomb + members["plan.yaml"]
+        with_hashes(members)
+
+    rewrite(package, edit)
+    with pytest.raises(ModelError, match=r"repeats parts by reference"):
+        load_model(package, CPU)
+
+
+def safetensors(header: Any, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a valid safetensors file"),
+        ((1 << 40).to_bytes(8, "little") + b"{}", r"its header declares 1,099,511,627,776 bytes"),
+        (safetensors(b"no json"), "not a valid safetensors file"),
+        (safetensors({"a": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)), "a is of the type I64"),
+        (safetensors({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}, bytes(4)), "not a valid"),
+        (safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)), "do not fit their plan"),
+    ],
+)
+def test_weights_are_checked_before_they_are_used(package: Path, content: bytes, message: str) -> None:
+    def edit(members: Members) -> None:
+        members["fold_0/weights.safetensors"] = content
+        with_hashes(members)
+
+    rewrite(package, edit)
+    with pytest.raises(ModelError, match=message):
+        load_model(package, CPU)

@@ -1,0 +1,210 @@
+"""Batches: batch n follows from the seed and n alone."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import make_augmentation, make_configuration, make_sample, make_training
+
+from medseg.core.labels import IGNORE
+from medseg.plans.schema import Configuration
+from medseg.preprocessing.cache import Sample
+from medseg.preprocessing.volume import OUTSIDE
+from medseg.training.data.batches import Batches
+from medseg.training.data.sample_placement import place
+from medseg.training.data.sampling import generator
+
+CPU = torch.device("cpu")
+EVERYTHING = {
+    "rotation_probability": 0.5,
+    "scaling_probability": 0.5,
+    "noise_probability": 0.5,
+    "blur_probability": 0.5,
+    "brightness_probability": 0.5,
+    "contrast_probability": 0.5,
+    "low_resolution_probability": 0.5,
+    "gamma_probability": 0.5,
+    "gamma_inverted_probability": 0.5,
+}
+
+
+def samples(shape: tuple[int, ...] = (10, 12, 14), count: int = 3) -> list[Sample]:
+    rng = np.random.default_rng(0)
+    return [make_sample(rng.normal(size=shape), rng.integers(0, 3, size=shape), name=str(n)) for n in range(count)]
+
+
+def batches(
+    configuration: Configuration,
+    of: list[Sample] | None = None,
+    seed: int = 0,
+    numbers: range | None = None,
+    **augmentation: Any,
+) -> Batches:
+    settings = make_augmentation(**augmentation).model_dump()
+    return Batches(of or samples(), configuration, make_training(seed=seed, augmentation=settings), CPU, numbers)
+
+
+@pytest.mark.parametrize(("dimensions", "patch"), [(3, [8, 8, 16]), (2, [8, 16])])
+def test_shapes_and_types(dimensions: int, patch: list[int]) -> None:
+    image, label, annotated, *_ = batches(
+        make_configuration(dimensions, patch_voxels=patch, batch_size=5), **EVERYTHING
+    ).make(0)
+    assert annotated is None
+    assert image.shape == (5, 1, *patch)
+    assert image.dtype == torch.float32
+    assert label.shape == (5, *patch)
+    assert label.dtype == torch.int16
+    assert set(label.unique().tolist()) <= {0, 1, 2}
+    assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_batch_does_not_depend_on_what_was_made_before(dimensions: int) -> None:
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=3)
+    first = batches(configuration, **EVERYTHING)
+    wanted = [first.make(step) for step in range(6)]
+    second = batches(configuration, **EVERYTHING)
+    for step in (5, 2, 2, 0):
+        for one, other in zip(second.make(step)[:2], wanted[step][:2], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert not torch.equal(wanted[0][0], wanted[1][0])
+    assert not torch.equal(batches(configuration, seed=1, **EVERYTHING).make(0)[0], wanted[0][0])
+
+
+def test_a_larger_batch_begins_with_the_same_free_samples() -> None:
+    small = batches(make_configuration(3, patch_voxels=[8] * 3, batch_size=4), **EVERYTHING).make(3)
+    large = batches(make_configuration(3, patch_voxels=[8] * 3, batch_size=8), **EVERYTHING).make(3)
+    # half of a batch is forced, its second half: the first two samples of both are free
+    torch.testing.assert_close(small[0][:2], large[0][:2], rtol=0, atol=0)
+    torch.testing.assert_close(small[1][:2], large[1][:2], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_parts_of_a_batch_are_the_batch_whoever_makes_them(dimensions: int) -> None:
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=5)
+    for step in range(4):
+        whole = batches(configuration, **EVERYTHING).make(step)
+        parts = [
+            batches(configuration, numbers=numbers, **EVERYTHING).make(step) for numbers in (range(2), range(2, 5))
+        ]
+        torch.testing.assert_close(torch.cat([part.image for part in parts]), whole.image, rtol=0, atol=0)
+        torch.testing.assert_close(torch.cat([part.target for part in parts]), whole.target, rtol=0, atol=0)
+        assert parts[0].origins + parts[1].origins == whole.origins
+
+
+def test_a_sample_says_where_it_comes_from() -> None:
+    of = samples()
+    configuration = make_configuration(3, patch_voxels=[4, 8, 8], batch_size=4, mirror_axes=[])
+    for batch in (batches(configuration, of).make(step) for step in range(3)):
+        for image, origin in zip(batch.image, batch.origins, strict=True):
+            assert origin.shape_zyx == (4, 8, 8)
+            start = np.array(origin.start_zyx)
+            low, high = np.maximum(start, 0), np.minimum(start + origin.shape_zyx, (10, 12, 14))
+            inside = tuple(slice(*ends) for ends in zip(low, high, strict=True))
+            there = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+            torch.testing.assert_close(image[0][there], of[int(origin.case)].image[0][inside], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("dimensions", "patch"), [(3, [6, 8, 4]), (2, [6, 4])])
+def test_smaller_patches_may_be_asked_for(dimensions: int, patch: list[int]) -> None:
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=3)
+    asked = batches(configuration, **EVERYTHING).make(1, patch)
+    planned = configuration.model_copy(update={"patch_voxels": patch})
+    wanted = batches(planned, **EVERYTHING).make(1)
+    assert asked.image.shape == (3, 1, *patch)
+    torch.testing.assert_close(asked.image, wanted.image, rtol=0, atol=0)
+    assert asked.origins == wanted.origins
+
+
+def test_the_previous_stage_comes_along() -> None:
+    of = [replace(sample, previous=sample.label + 3) for sample in samples()]
+    configuration = make_configuration(3, patch_voxels=[8, 8, 16], batch_size=4)
+    batch = batches(configuration, of, rotation_probability=0.5).make(0)
+    assert batch.previous is not None
+    inside = batch.previous >= 0
+    torch.testing.assert_close(batch.previous[inside], batch.target[inside] + 3, rtol=0, atol=0)
+    assert not batch.target[~inside].any()
+    assert batches(configuration).make(0).previous is None
+
+
+def test_batches_come_in_order_from_start_to_stop() -> None:
+    maker = batches(make_configuration(2, patch_voxels=[8, 8]))
+    found = list(maker.ahead(3, 6))
+    assert [step for step, _ in found] == [3, 4, 5]
+    for step, (image, label, *_) in found:
+        torch.testing.assert_close(image, maker.make(step)[0], rtol=0, atol=0)
+        torch.testing.assert_close(label, maker.make(step)[1], rtol=0, atol=0)
+    small = maker.ahead(3, 6, lambda step: [4, 4] if step < 5 else None)
+    assert [tuple(batch.target.shape[1:]) for _, batch in small] == [(4, 4), (4, 4), (8, 8)]
+
+
+def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask() -> None:
+    image = np.full((8, 8, 8), 5.0)
+    label = np.zeros((8, 8, 8))
+    label[:, :, :3] = OUTSIDE
+    label[:, :, 3] = IGNORE
+    label[:, :, 4] = 1
+    for nonzero_only in (True, False):
+        normalization = [{"scheme": "zscore", "nonzero_only": nonzero_only}]
+        configuration = make_configuration(3, patch_voxels=[4, 8, 8], normalization=normalization, mirror_axes=[])
+        settings = {"noise_probability": 1.0, "noise_std": [0.1, 0.1]}
+        patch, target, *_ = batches(configuration, [make_sample(image, label)], **settings).make(0)
+        outside = patch[:, 0][target == 0]
+        assert set(target.unique().tolist()) == {IGNORE, 0, 1}
+        assert bool((outside == 0).any()) == nonzero_only
+        assert (patch[:, 0][target == 1] != 0).all()
+        assert (patch[:, 0][target == IGNORE] != 0).all()
+
+
+def test_the_samples_are_not_changed() -> None:
+    of = samples()
+    copies = [(sample.image.clone(), sample.label.clone()) for sample in of]
+    configuration = make_configuration(
+        3, patch_voxels=[12, 12, 16], normalization=[{"scheme": "zscore", "nonzero_only": True}]
+    )
+    maker = batches(configuration, of, **EVERYTHING)
+    for step in range(4):
+        maker.make(step)
+    for sample, (image, label) in zip(of, copies, strict=True):
+        torch.testing.assert_close(sample.image, image, rtol=0, atol=0)
+        torch.testing.assert_close(sample.label, label, rtol=0, atol=0)
+
+
+def test_a_batch_says_what_was_annotated_in_each_of_its_samples() -> None:
+    whole, partly = samples(count=2)
+    partly = replace(partly, structures=torch.tensor([True, False]))
+    maker = batches(make_configuration(2, patch_voxels=[8, 8], batch_size=3), [whole, partly])
+    seen = set()
+    for step in range(20):
+        cases = [maker.sampler.draw(generator(0, step, number), number).case for number in range(3)]
+        annotated = maker.make(step).annotated
+        wanted = [[True, case == 0] for case in cases]
+        assert wanted == ([[True, True]] * 3 if annotated is None else annotated.tolist())
+        seen.add(sum(cases))
+    assert len(seen) > 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> None:
+    """All but the noise, which comes from the device's own generator; and nothing waits for the device."""
+    cuda, changes = torch.device("cuda"), {**EVERYTHING, "noise_probability": 0.0}
+    of = samples((24, 26, 28))
+    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=6)
+    wanted = batches(configuration, of, **changes)
+    placed = place(of, cuda, 0)[0] if resident else of
+    training = make_training(augmentation=make_augmentation(**changes).model_dump())
+    maker = Batches(placed, configuration, training, cuda)
+    maker.make(0)
+    for step in range(4):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = maker.make(step)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        torch.testing.assert_close(found.image.cpu(), wanted.make(step).image, rtol=1e-3, atol=1e-3)
+        same = (found.target.cpu() == wanted.make(step).target).float().mean()
+        assert float(same) > 0.999

@@ -1,0 +1,75 @@
+"""Where cases lie: parts of cache files are read as they are needed, in memory that stays small."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import make_sample
+from paths import HELPERS
+from safetensors.torch import save_file
+
+from medseg.training.data.sample_placement import place
+
+CPU = torch.device("cpu")
+MEGABYTE = 1 << 20
+READER = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from builders import make_configuration, make_sample, make_training
+from medseg.case import Case
+from medseg.labels import Labels
+from medseg.preprocessing.cache import _read
+from medseg.training.batches import Batches
+
+def private():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+def total(sample, steps):
+    augmentation = {**make_training().augmentation.model_dump(), "rotation_probability": 0.5}
+    maker = Batches([sample], make_configuration(3), make_training(augmentation=augmentation), torch.device("cpu"))
+    return sum(float(maker.make(step).image.double().sum()) for step in range(steps))
+
+total(make_sample(np.zeros((20, 20, 20)), np.zeros((20, 20, 20))), 10)  # loads what is compiled
+before = private()
+sample = _read(Case("case", "case", ()), Path(sys.argv[1]), Labels(structures={"one": 1, "two": 2}))
+found = total(sample, 40)
+print(private() - before, found)
+"""
+
+
+def test_cases_that_fit_and_cases_that_do_not_are_told_apart() -> None:
+    samples = [make_sample(np.zeros((10, 10, 10)), np.zeros((10, 10, 10)))] * 3  # 6 bytes a voxel
+    for free, words in ((18_000, "in memory"), (17_999, "read from the cache as needed")):
+        placed, where = place(samples, CPU, free)
+        assert placed == samples
+        assert words in where
+        assert "1.8e-05 GB" in where
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
+def test_a_large_case_is_trained_on_without_being_loaded(tmp_path: Path) -> None:
+    """160 MB, of which 40 batches of two patches of 16 voxels read a little."""
+    shape = (260, 300, 330)
+    image = torch.arange(shape[0], dtype=torch.float32)[:, None, None].expand(shape).contiguous()[None]
+    label = torch.zeros(shape, dtype=torch.int16)
+    label[20, 200, 200] = 1
+    place_of_it = torch.tensor([np.ravel_multi_index((20, 200, 200), shape)])
+    save_file(
+        {"image": image, "label": label, "locations_0": place_of_it, "locations_1": place_of_it[:0]},
+        tmp_path / "case.safetensors",
+    )
+    assert image.nbytes + label.nbytes > 140 * MEGABYTE
+    command = [sys.executable, "-c", READER, str(tmp_path / "case.safetensors")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HELPERS)
+    assert answer.returncode == 0, answer.stderr
+    grown, total = (float(word) for word in answer.stdout.split())
+    assert grown < 20
+    assert total > 0

@@ -1,0 +1,75 @@
+"""The encoder's share of the learning rate, down to nothing."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from builders import make_plan, make_training
+
+from medseg.core.errors import PlanError
+from medseg.models.model import make_network
+from medseg.training.run.setup import Setup
+from medseg.training.step.optimizer import make_optimizer, set_learning_rate
+from medseg.training.step.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+def changes(tmp_path: Path, share: float, optimizer: str = "sgd") -> dict[str, torch.Tensor]:
+    """What one step without momentum and decay changes in each weight."""
+    own = {"optimizer": optimizer, "momentum": 0.0, "encoder_learning_rate": share, "average_weights": 0.5}
+    plan = make_plan(training=make_training(**own).model_dump())
+    torch.manual_seed(0)
+    network = make_network(plan, plan.configuration("main"))
+    before = deepcopy(network.state_dict())
+    trainer = Trainer(network, Setup(plan, plan.configuration("main"), 10, CPU, torch.float32, tmp_path))
+    trainer.step(0, torch.randn(2, 1, 16, 16, 16), torch.randint(0, 3, (2, 16, 16, 16), dtype=torch.int16))
+    assert trainer.state(1)["network"].keys() == before.keys()
+    assert trainer.best is not network
+    return {name: value - before[name] for name, value in network.state_dict().items()}
+
+
+def test_a_slower_encoder_takes_smaller_steps(tmp_path: Path) -> None:
+    same, slow = changes(tmp_path, 1.0), changes(tmp_path, 0.25)
+    for name, change in same.items():
+        share = 0.25 if name.startswith("encoder.") else 1.0
+        torch.testing.assert_close(slow[name], share * change, rtol=1e-3, atol=1e-7)
+    assert any(change.abs().max() > 1e-4 for name, change in same.items() if name.startswith("encoder."))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path: Path, optimizer: str) -> None:
+    for name, change in changes(tmp_path, 0.0, optimizer).items():
+        if name.startswith("encoder."):
+            assert not change.any(), name
+        elif not name.startswith("heads.0"):  # the coarsest head is not in the loss
+            assert change.any() or name.endswith("conv.bias"), name
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1, 0.0])
+def test_muon_has_the_convolutions_that_neither_read_the_image_nor_give_the_answers(share: float) -> None:
+    plan = make_plan(training=make_training(optimizer="muon", encoder_learning_rate=share).model_dump())
+    network = make_network(plan, plan.configuration("main"))
+    optimizer = make_optimizer(network, plan.training)
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    found = {names[one] for group in optimizer.param_groups if group["orthogonal"] for one in group["params"]}
+    first, *others = [name for name, one in network.named_parameters() if one.ndim > 1]
+    frozen = ("encoder.",) if share == 0 else ()
+    assert first.startswith("encoder.")
+    assert found == {name for name in others if not name.startswith(("heads.", *frozen))}
+    assert any(name.startswith("decoder.") for name in found)
+    known = {names[one] for group in optimizer.param_groups for one in group["params"]}
+    assert known == {name for name in names.values() if not name.startswith(frozen)}
+
+
+def test_the_schedule_reaches_every_group() -> None:
+    network = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "decoder": torch.nn.Linear(2, 2)})
+    optimizer = make_optimizer(network, make_training(encoder_learning_rate=0.1))
+    set_learning_rate(optimizer, 0.05)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, pytest.approx(0.005)]
+
+
+def test_a_network_without_an_encoder_cannot_have_a_slower_one() -> None:
+    with pytest.raises(PlanError, match="no part named encoder"):
+        make_optimizer(torch.nn.Linear(2, 2), make_training(encoder_learning_rate=0.0))
