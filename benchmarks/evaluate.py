@@ -25,8 +25,8 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 from medseg.evaluation.measures import Grid, MeasureOptions, measure_case
-from medseg.io import read_label
-from medseg.labels import Labels
+from medseg.io.images import read_label
+from medseg.core.labels import Labels
 import scipy.ndimage, scipy.spatial
 labels = Labels(structures={f"s{n}": n for n in range(1, 106)})
 began = time.perf_counter()

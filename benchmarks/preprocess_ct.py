@@ -38,7 +38,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 import nibabel, scipy.ndimage, scipy.sparse
 from ct_plan import NAME, ct_plan
-from medseg.io import read_image
+from medseg.io.images import read_image
 from medseg.preprocessing.volume import prepare
 plan = ct_plan(3)
 measure(lambda: prepare(read_image(Path(sys.argv[1])), plan, plan.configuration(NAME)).image)

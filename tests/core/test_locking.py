@@ -14,7 +14,7 @@ from medseg.core.locking import locked
 HOLDER = """
 import sys, time
 from pathlib import Path
-from medseg.locking import locked
+from medseg.core.locking import locked
 with locked(Path(sys.argv[1]), "It"):
     print("held", flush=True)
     time.sleep(60)

@@ -201,11 +201,11 @@ def test_sinks_see_every_logit_and_change_no_label() -> None:
 PEAK = """
 import numpy as np, torch
 from pathlib import Path
-from medseg.image import Orientation
-from medseg.labels import Labels
+from medseg.core.image import Orientation
+from medseg.core.labels import Labels
 from medseg.preprocessing.restore import restore
 from medseg.preprocessing.volume import Geometry
-from medseg.schema import Configuration, Resampling
+from medseg.plans.schema import Configuration, Resampling
 
 def megabytes(field):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -20,7 +20,7 @@ CLASSES = 60
 SHAPE = (360, 112, 112)
 COMMAND = """
 import re, sys
-from medseg.commands.predict import PredictOptions, predict
+from medseg.commands.predict.predict import PredictOptions, predict
 
 def megabytes(key):
     return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024

@@ -25,6 +25,7 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 import highdicom as hd
 import pydicom
 from dicom.builders import uid, write_series
+from paths import HELPERS, ROOT
 
 from medseg.commands.predict.predict import PredictOptions, predict
 from medseg.commands.watch.state import ANSWERED, JOURNAL, WatchState
@@ -406,8 +407,7 @@ test_watch.once(place, model, die)
 def test_a_killed_watch_is_gone_on_with(place: Path, small_model: Path) -> None:
     for number, name in enumerate("abc"):
         scan(place / "in" / f"{name}.nii.gz", number)
-    tests = Path(__file__).parent
-    path = os.pathsep.join([*(str(folder) for folder in (tests, tests.parent, tests.parent / "io"))])
+    path = os.pathsep.join([str(Path(__file__).parent), str(HELPERS), str(ROOT)])
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(place), str(small_model)],
         env={**os.environ, "PYTHONPATH": path},

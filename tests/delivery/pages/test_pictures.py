@@ -164,8 +164,8 @@ def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
 import sys, pathlib, medseg.delivery.pages.pictures as pictures
 lazy = "matplotlib" not in sys.modules
 import numpy
-from medseg.image import Image
-from medseg.labels import Labels
+from medseg.core.image import Image
+from medseg.core.labels import Labels
 label = Image(numpy.eye(8, dtype=numpy.uint8)[None, None], numpy.eye(4), False)
 picture = pictures.case_panel([pictures.View("a", label, label)], Labels(structures={"line": 1}))
 pathlib.Path(sys.argv[1]).write_bytes(picture)

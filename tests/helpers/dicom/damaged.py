@@ -21,12 +21,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from paths import DATA
 
 sys.path += [str(Path(__file__).parents[1])]
 
 from dicom.builders import image_dataset, item, ramp, save, write_enhanced, write_series
 from fuzz import mutated
+from paths import DATA
 
 SECONDS_EACH = 10
 BYTES_MORE = 2 << 30

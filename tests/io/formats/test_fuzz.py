@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import HELPERS
 
-FUZZ = Path(__file__).with_name("fuzz.py")
+FUZZ = HELPERS / "fuzz.py"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from odd_table import NIFTI_ODD, as_nibabel_reads_it, files, row, same_as_nibabel
-from paths import DOCS
+from paths import DOCS, HELPERS
 
 from medseg.core.errors import DataError
 from medseg.io.images import read_image, read_stack
@@ -76,6 +75,6 @@ def test_a_frame_of_a_time_series_is_that_volume():
 
 
 def test_the_table_is_printed():
-    script = Path(__file__).with_name("odd_table.py")
+    script = HELPERS / "odd_table.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == len(files()) + 2

@@ -1,7 +1,7 @@
 """BIDS with labels among the derivatives."""
 
 import pytest
-from test_layouts import files_of, touch
+from layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming

@@ -1,7 +1,7 @@
 """A CSV that lists the files of each case, or says more of cases that are found without it."""
 
 import pytest
-from test_layouts import files_of, touch, write_json
+from layout_files import files_of, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming

@@ -6,31 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layout_files import LIVER, files_of, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases, infer_labels
 
 VOXEL = np.zeros((1, 1, 1), np.uint8)
-LIVER = {"background": 0, "liver": 1}
-
-
-def write_json(folder: Path, **content: object) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps(content))
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-def files_of(data) -> dict[str, list[str]]:
-    return {
-        case.id: [path.relative_to(data.folder).as_posix() for path in (*case.channels, case.label)]
-        for case in data.cases
-    }
 
 
 def decathlon(folder: Path, *cases: str, **more: object) -> None:

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from builders import make_configuration, make_sample, make_training
-from medseg.case import Case
-from medseg.labels import Labels
+from medseg.core.case import Case
+from medseg.core.labels import Labels
 from medseg.preprocessing.cache import _read
-from medseg.training.batches import Batches
+from medseg.training.data.batches import Batches
 
 def private():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,7 +7,7 @@ import pytest
 
 CHILD = """
 import os, signal, sys
-from medseg.training.interrupt import Interrupts
+from medseg.training.run.interrupt import Interrupts
 number, heeded = int(sys.argv[1]), sys.argv[2] == "heeded"
 with Interrupts(heeded) as interrupts:
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import rank_problem
 import torch
-from paths import HELPERS
+from paths import HELPERS, ROOT
 from rank_problem import CURVES, curve, fitted
 
 from medseg.core.errors import Cancelled, PlanError
@@ -43,7 +43,11 @@ class Outcome:
     def __init__(self, folder: Path) -> None:
         interrupted(folder / "run")
         place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-        place |= {"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HELPERS)}
+        place |= {
+            "MASTER_PORT": str(free_port()),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(HELPERS), str(ROOT)]),
+        }
         command = [sys.executable, rank_problem.__file__, str(folder)]
         started = [
             subprocess.Popen(

@@ -395,7 +395,7 @@ def test_without_pydicom_it_says_what_to_install(tmp_path):
         "import sys; sys.modules['pydicom'] = None\n"
         "from pathlib import Path\n"
         "from medseg.core.errors import DataError\n"
-        "from medseg.io.dicom import find_series\n"
+        "from medseg.io.dicom.listing.find import find_series\n"
         "try:\n    find_series(Path(sys.argv[1]))\n"
         "except DataError as error:\n    print(error)\n"
     )
