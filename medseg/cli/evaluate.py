@@ -13,7 +13,7 @@ from medseg.cli.records import emit, record_result
 from medseg.core.errors import DataError
 
 if TYPE_CHECKING:
-    from medseg.commands.evaluate.evaluate import Evaluation
+    from medseg.evaluation.result import Evaluation
     from medseg.plans.sections import Reading
 
 _WHAT, _WHO, _END = "What is measured", "Which cases", "Output and exit code"

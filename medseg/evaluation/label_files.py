@@ -1,4 +1,4 @@
-"""Pairs of label files to scores, case by case and in parallel."""
+"""Score pairs of label files, case by case and in parallel."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from medseg.core.labels import Labels
 from medseg.core.parallel import cpu_count, map_cases
 from medseg.core.progress import Callback, track
 from medseg.evaluation.empties import POLICIES
+from medseg.evaluation.extra_measures import EXTRA_MEASURES
 from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, measure_case
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
@@ -35,6 +36,8 @@ class Pair:
 
     Attributes:
         about: id, patient, annotated structures and attributes of the case.
+        reference: the label file of the reference.
+        prediction: the label file of the prediction.
         reading: what the values in the reference mean.
     """
 
@@ -45,28 +48,35 @@ class Pair:
 
     @property
     def case(self) -> str:
-        """Its id."""
+        """The id of the case."""
         return self.about.id
 
     def read(self, labels: Labels | None = None) -> tuple[Image, Image]:
-        """Reference and prediction; a reference on another grid is brought to that of the prediction if so asked.
+        """Read reference and prediction.
 
-        DICOM objects are drawn on the grid of the other side or, if both are such, of their scan, where it is known;
-        on both sides `reading` says which name is which value.
+        A DICOM object is drawn on the grid of the other side or, if both sides are DICOM, of their scan, where it is
+        known; on both sides `reading` says which name is which value. A reference on another grid is resampled to the
+        grid of the prediction if `reading.resample_labels` allows it.
+
+        Args:
+            labels: the structures; their ignore value, else the background, fills what a resampled reference lacks.
+
+        Returns:
+            The reference and the prediction, (1, z, y, x) each.
 
         Raises:
             DataError: one of them cannot be read.
         """
-        names = Reading(segments=self.reading.segments, overlaps=self.reading.overlaps)
+        segments = Reading(segments=self.reading.segments, overlaps=self.reading.overlaps)
         of_dicom = is_dicom(self.reference), is_dicom(self.prediction)
         scan = load_grid(self.about, self.reading) if all(of_dicom) else None
         if all(of_dicom):
             self._check_frames()
         if of_dicom == (False, True):
             reference = read_label(self.reference, self.reading)
-            prediction = read_label(self.prediction, names, reference)
+            prediction = read_label(self.prediction, segments, reference)
         else:
-            prediction = read_label(self.prediction, names, scan)
+            prediction = read_label(self.prediction, segments, scan)
             reference = read_label(self.reference, self.reading, scan or prediction)
         if all(of_dicom) and scan is None and any(OUTSIDE in note for note in reference.notes):
             raise DataError(
@@ -74,15 +84,15 @@ class Pair:
                 "Give the folder of the studies, or NIfTI answers.",
             )
         if self.reading.resample_labels and not reference.same_grid(prediction):
-            outside = 0 if labels is None else labels.background if labels.ignore is None else labels.ignore
-            reference = resample_nearest(reference, prediction, outside)
+            fill = 0 if labels is None else labels.background if labels.ignore is None else labels.ignore
+            reference = resample_nearest(reference, prediction, fill)
         return reference, prediction
 
     def _check_frames(self) -> None:
-        """Refuse DICOM objects of another frame of reference than their scan's or, where it is not known, each other's.
+        """Refuse DICOM objects that do not lie in the frame of reference of their scan or, if unknown, of each other.
 
         Raises:
-            DataError: they lie in different ones.
+            DataError: the frames of reference differ.
         """
         if self.about.channels and is_dicom(self.about.channels[0]):
             series = series_at(self.about.channels[0])
@@ -94,12 +104,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scores:
-    """What came of scoring.
+    """The scores of a set of pairs.
 
     Attributes:
         cases: the score of each case that has one.
-        confusion: (values, values), summed over the cases annotated in full.
-        failed: case -> why it has none.
+        confusion: (values, values) voxels, summed over the cases annotated in full.
+        failed: {case: why it has no score}.
     """
 
     cases: list[CaseScore]
@@ -110,7 +120,15 @@ class Scores:
 def summarize_pairs(
     pairs: Sequence[Pair], labels: Labels, scoring: Scoring, unscored: Unscored, callback: Callback
 ) -> Summary:
-    """Score every pair; those that cannot be scored join `unscored.failed` by name, sorted."""
+    """Score every pair and summarize the scores.
+
+    Args:
+        pairs: label files to score.
+        labels: the structures.
+        scoring: measures and rules, as in a plan.
+        unscored: cases that are known to have no score; pairs that cannot be scored join them, sorted by id.
+        callback: told of the progress.
+    """
     scores = score_pairs(pairs, labels, scoring, callback)
     unscored = replace(unscored, failed=dict(sorted({**unscored.failed, **scores.failed}.items())))
     policy = POLICIES[scoring.empty_policy]
@@ -120,39 +138,43 @@ def summarize_pairs(
 def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callback: Callback) -> Scores:
     """Score every pair; a pair that cannot be scored is named in `failed`.
 
-    Few cases are measured structure by structure in parallel, many case by case.
+    Args:
+        pairs: label files to score.
+        labels: the structures.
+        scoring: measures and rules, as in a plan. Extra measures that are not registered are left out, and `rules`
+            says so: whoever asks for one checks it before, with `extra_measures.check_registered`.
+        callback: told of the progress.
     """
     workers = min(cpu_count(), max(1, len(pairs)))
-    options = _options(scoring, cpu_count() // workers)
+    options = _options(scoring, cpu_count() // workers)  # few cases: several structures of each at a time
 
     def score(pair: Pair) -> tuple[CaseScore, NDArray[np.int64]]:
         reference, prediction = pair.read(labels)
         _check_grids(pair, reference, prediction)
-        indices = [
-            labels.encode(image.array[0], str(path))
-            for image, path in ((reference, pair.reference), (prediction, pair.prediction))
-        ]
+        reference_indices = labels.encode(reference.array[0], str(pair.reference))
+        prediction_indices = labels.encode(prediction.array[0], str(pair.prediction))
         grid = Grid(reference.spacing_mm, reference.spacing_known)
-        measured = measure_case(indices[0], indices[1], labels, grid, options, pair.about.annotated)
-        about = pair.about
-        found = CaseScore(
-            case=about.id,
+        case = pair.about
+        measured = measure_case(reference_indices, prediction_indices, labels, grid, options, case.annotated)
+        case_score = CaseScore(
+            case=case.id,
             structures=measured.structures,
             spacing_known=reference.spacing_known,
-            patient=about.patient,
+            patient=case.patient,
             policy=POLICIES[scoring.empty_policy],
-            attributes=about.attributes,
+            attributes=case.attributes,
         )
-        return found, measured.confusion
+        return case_score, measured.confusion
 
     scores = Scores([], np.zeros((len(labels.values),) * 2, dtype=np.int64))
     for pair, result in track(map_cases(score, pairs, workers), "evaluate", len(pairs), callback):
         if isinstance(result, MedsegError):
             scores.failed[pair.case] = str(result)
             continue
-        scores.cases.append(result[0])
-        if len(result[0].structures) == len(labels.names):
-            scores.confusion[:] += result[1]
+        case_score, confusion = result
+        scores.cases.append(case_score)
+        if len(case_score.structures) == len(labels.names):  # annotated in full
+            scores.confusion[:] += confusion
     return scores
 
 
@@ -164,16 +186,25 @@ _SURFACES = {
 
 
 def rules(labels: Labels, scoring: Scoring) -> list[str]:
-    """Sentences on how was scored, for every output."""
-    said = []
+    """Return sentences on the rules of the scores, for every output.
+
+    Args:
+        labels: the structures.
+        scoring: measures and rules, as in a plan.
+    """
+    sentences = []
     if scoring.surface:
-        said.append(_SURFACES[scoring.surface])
-        own = [f"{name} {mm:g} mm" for name, mm in scoring.nsd_tolerance_mm.items() if name in labels.names]
+        sentences.append(_SURFACES[scoring.surface])
+        given = [f"{name} {mm:g} mm" for name, mm in scoring.nsd_tolerance_mm.items() if name in labels.names]
         others = f"{TOLERANCE_MM:g} mm (pixels where the spacing is unknown)"
-        said.append(f"NSD at a tolerance of {', '.join([*own, f'{others} for the others'] if own else [others])}")
+        tolerances = ", ".join([*given, f"{others} for the others"] if given else [others])
+        sentences.append(f"NSD at a tolerance of {tolerances}")
     if scoring.lesions or scoring.instances:
-        said.append(LesionRule().describe())
-    return said
+        sentences.append(LesionRule().describe())
+    unknown = [name for name in scoring.extra_measures if name not in EXTRA_MEASURES]
+    if unknown:
+        sentences.append(f"not measured, because they are not registered here: {', '.join(unknown)}")
+    return sentences
 
 
 def _options(scoring: Scoring, workers: int) -> MeasureOptions:
@@ -182,6 +213,7 @@ def _options(scoring: Scoring, workers: int) -> MeasureOptions:
         tolerance_mm=scoring.nsd_tolerance_mm,
         lesions=LesionRule() if scoring.lesions else None,
         instances=scoring.instances,
+        extra=[name for name in scoring.extra_measures if name in EXTRA_MEASURES],
         workers=max(1, workers),
     )
 

@@ -1,4 +1,4 @@
-"""Every measure of one case: voxels are counted once, and surfaces and lesions are looked at in a box per structure."""
+"""Measure everything of one case: voxels are counted once; surfaces, lesions and masks lie in a box a structure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import MedsegError
 from medseg.core.labels import IGNORE, Labels
 from medseg.core.parallel import map_cases
+from medseg.evaluation.extra_measures import EXTRA_MEASURES, MaskContext
 from medseg.evaluation.lesions import LesionRule, PanopticScore, components, panoptic, score_lesions
 from medseg.evaluation.overlap import confusion, overlaps
 from medseg.evaluation.score import StructureScore, SurfaceScore
@@ -19,15 +20,15 @@ from medseg.evaluation.surface import Definition, surface_distances
 
 Box = tuple[slice, ...]
 TOLERANCE_MM = 2.0
-"""Tolerance of the NSD of structures for which none is said."""
+"""Tolerance of the NSD of structures for which none is given."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where voxels lie.
+    """The spacing of the voxels of a case.
 
     Attributes:
-        spacing: distance of voxels along each axis, in mm, or in pixels where that is unknown.
+        spacing: distance of voxels along each axis (z, y, x), in mm, or in pixels where that is unknown.
         known: whether the spacing is in mm.
     """
 
@@ -36,19 +37,20 @@ class Grid:
 
     @property
     def voxel_volume(self) -> float:
-        """In ml; 1 where the spacing is unknown."""
+        """Volume of a voxel in ml; 1 where the spacing is unknown."""
         return prod(self.spacing) / 1000 if self.known else 1.0
 
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """Which measures, and their rules.
+    """Which measures to take, and their rules.
 
     Attributes:
-        surface: measure distances of surfaces, by this definition of a surface; None for not.
+        surface: the definition of a surface for distances; None measures none.
         tolerance_mm: {structure: tolerance of its NSD}; `TOLERANCE_MM` for the others.
-        lesions: measure lesion by lesion, by this rule; None for not.
-        instances: measure the panoptic quality of instances, which are lesions by the rule (or its default).
+        lesions: the rule of the lesion measures; None measures none.
+        instances: measure the panoptic quality of instances, which are lesions by that rule (or its default).
+        extra: names of registered measures (`extra_measures.EXTRA_MEASURES`).
         workers: structures measured at a time; None for as many as there are cores.
     """
 
@@ -56,12 +58,22 @@ class MeasureOptions:
     tolerance_mm: Mapping[str, float] = field(default_factory=dict)
     lesions: LesionRule | None = None
     instances: bool = False
+    extra: Sequence[str] = ()
     workers: int | None = None
+
+    def tolerance_of(self, structure: str) -> float:
+        """Return the NSD tolerance of a structure in mm (pixels where the spacing is unknown)."""
+        return self.tolerance_mm.get(structure, TOLERANCE_MM)
 
 
 @dataclass(frozen=True)
 class CaseMeasures:
-    """One case: the scores of its annotated structures, and how often each pair of values occurred."""
+    """What was measured of one case.
+
+    Attributes:
+        structures: {structure: its score}, of those that were annotated.
+        confusion: (values, values), how often each pair of values occurred, reference by prediction.
+    """
 
     structures: dict[str, StructureScore]
     confusion: NDArray[np.int64]
@@ -77,35 +89,48 @@ def measure_case(
 ) -> CaseMeasures:
     """Measure every annotated structure of a case.
 
-    Where the reference ignores a voxel nothing is counted, and surfaces and lesions take both sides as background.
+    Nothing is counted where the reference ignores a voxel; surfaces, lesions and registered measures see background
+    there on both sides.
 
     Args:
-        reference: label indices as `Labels.encode` makes them, `IGNORE` where nothing was annotated.
-        prediction: label indices of the same shape.
+        reference: (z, y, x) label indices as `Labels.encode` makes them, `IGNORE` where nothing was annotated.
+        prediction: (z, y, x) label indices.
+        labels: the structures.
+        grid: the spacing of the voxels.
+        options: which measures; None for the default ones.
         annotated: names of the structures that were annotated; None for all.
+
+    Raises:
+        DataError: a registered measure failed.
     """
     options = options or MeasureOptions()
     counts = confusion(reference, prediction, len(labels.values))
-    found = overlaps(counts, labels, annotated)
-    if labels.ignore is not None and (unknown := reference == IGNORE).any():
-        reference, prediction = (np.where(unknown, np.int16(0), side) for side in (reference, prediction))
+    overlap_of = overlaps(counts, labels, annotated)
+    if labels.ignore is not None and (ignored := reference == IGNORE).any():
+        reference, prediction = (np.where(ignored, np.int16(0), side) for side in (reference, prediction))
+    # Outside the box around a structure on both sides there is neither surface nor lesion: cutting changes no figure.
     boxes = _boxes(reference, prediction, labels)
     diagonal = float(np.linalg.norm(np.array(reference.shape) * grid.spacing))
 
     def measure(name: str) -> StructureScore:
         box = boxes[name]
         masks = _mask(reference[box], labels, name), _mask(prediction[box], labels, name)
+        context = MaskContext(name, reference.shape, grid.known, options.tolerance_of(name))
+        extra: dict[str, float | None] = {}
+        for extra_name in options.extra:
+            extra |= EXTRA_MEASURES[extra_name].figures_of(masks[1], masks[0], grid.spacing, context)
         return StructureScore(
-            overlap=found[name],
+            overlap=overlap_of[name],
             voxel_volume=grid.voxel_volume,
             diagonal=diagonal,
             surface=_surface(*masks, name, grid, options),
             lesions=score_lesions(*masks, options.lesions) if options.lesions else None,
             instances=_instances(*masks, options.lesions or LesionRule()) if options.instances else None,
+            extra=extra,
         )
 
     scores: dict[str, StructureScore] = {}
-    for name, score in map_cases(measure, found, options.workers):
+    for name, score in map_cases(measure, overlap_of, options.workers):
         if isinstance(score, MedsegError):
             raise score
         scores[name] = score
@@ -118,7 +143,7 @@ def _surface(
     if options.surface is None:
         return None
     distances = surface_distances(reference, prediction, grid.spacing, options.surface)
-    tolerance = options.tolerance_mm.get(name, TOLERANCE_MM)
+    tolerance = options.tolerance_of(name)
     return SurfaceScore(
         hd=distances.hausdorff_mm(),
         hd95=distances.hausdorff_mm(95),
@@ -133,26 +158,27 @@ def _instances(reference: NDArray[np.bool_], prediction: NDArray[np.bool_], rule
 
 
 def _mask(indices: NDArray[np.int16], labels: Labels, name: str) -> NDArray[np.bool_]:
-    """Where a structure is."""
+    """Return where a structure is; a region consists of several values."""
     members = np.flatnonzero(labels.membership[labels.names.index(name)])
     return indices == members[0] if len(members) == 1 else np.isin(indices, members)
 
 
 def _boxes(reference: NDArray[np.int16], prediction: NDArray[np.int16], labels: Labels) -> dict[str, Box]:
-    """The box around each structure on both sides together; an empty box where neither has it."""
+    """Return the box around each structure on both sides together; an empty box where neither has it."""
     from scipy import ndimage
 
-    most = len(labels.values) - 1
-    sides = [ndimage.find_objects(side, max_label=most) for side in (reference, prediction)]
+    highest = len(labels.values) - 1
+    boxes_of_value = [ndimage.find_objects(side, max_label=highest) for side in (reference, prediction)]
     nowhere = (slice(0, 0),) * reference.ndim
     boxes = {}
     for name, row in zip(labels.names, labels.membership, strict=True):
-        found = [box for side in sides for value in np.flatnonzero(row) if (box := side[value - 1]) is not None]
-        boxes[name] = _around(found) if found else nowhere
+        # find_objects begins with value 1
+        parts = [box for side in boxes_of_value for value in np.flatnonzero(row) if (box := side[value - 1])]
+        boxes[name] = _around(parts) if parts else nowhere
     return boxes
 
 
 def _around(boxes: Sequence[Box]) -> Box:
-    """The smallest box that holds all of them."""
+    """Return the smallest box that holds all of them."""
     axes = zip(*boxes, strict=True)
     return tuple(slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in axes)

@@ -54,7 +54,7 @@ def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
         "empty_policy": summary.policy.describe(),
         "interval": METHOD,
         "rules": list(summary.rules),
-        "measures": {name: asdict(MEASURES[name]) for name in summary.measures},
+        "measures": {name: MEASURES[name].description() for name in summary.measures},
         "overall": {
             "cases": len(summary.cases),
             "measures": {name: _tidy(asdict(overall)) for name, overall in summary.overall.items()},

@@ -267,6 +267,7 @@ class Scoring(Section):
         surface: what surfaces consist of: elements as in DeepMind's code, voxels as in MONAI's; null measures none.
         lesions: count lesions too: connected components of each structure.
         instances: measure the panoptic quality of instances, which are connected components.
+        extra_measures: names of measures that were added with `register_measure`; see docs/measures.md.
     """
 
     nsd_tolerance_mm: dict[str, PositiveFloat] = {}
@@ -274,3 +275,10 @@ class Scoring(Section):
     surface: Literal["elements", "voxels"] | None = "elements"
     lesions: bool = False
     instances: bool = False
+    extra_measures: list[str] = []
+
+    @model_serializer(mode="wrap")
+    def _without_extra(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the section as it is written: plans that ask for no extra measure need no key for it."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "extra_measures" or value}

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from medseg.commands.data.plan import PlanOptions, PlanResult, plan
 from medseg.commands.demo.phantom import make_phantom
-from medseg.commands.evaluate.evaluate import Evaluation, evaluate
+from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.predict.predict import PredictOptions, predict
 from medseg.commands.predict.result import PredictResult
 from medseg.commands.train.train import TrainOptions, TrainResult, train
 from medseg.core.errors import DataError, PlanError
 from medseg.core.progress import Callback, silent
+from medseg.evaluation.result import Evaluation
 
 NAME = "demo"
 _MARK = ".medseg-demo"

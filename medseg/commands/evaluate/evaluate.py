@@ -20,15 +20,14 @@ from medseg.core.progress import Callback, silent, track
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import Clock, write_evaluation_manifest
-from medseg.evaluation.comparison import Comparisons, compare_summaries, subgroups
+from medseg.evaluation.comparison import compare_summaries, subgroups
+from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.label_files import Pair, summarize_pairs
-from medseg.evaluation.summary import StructureSummary, Summary, Unscored
+from medseg.evaluation.result import Evaluation, Subgroups
+from medseg.evaluation.summary import Summary, Unscored
 from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
 from medseg.plans.sections import Reading, Scoring
-
-Subgroups = dict[str, dict[str, dict[str, StructureSummary]]]
-"""{attribute: {value: {structure: summary}}}."""
 
 
 @dataclass(frozen=True)
@@ -60,42 +59,6 @@ class EvaluateOptions:
     annotated: Mapping[str, Sequence[str]] = field(default_factory=dict)
     segments: Sequence[str] = ()
     overlaps: str | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came of it.
-
-    Attributes:
-        summary: every score, and what has none.
-        labels: the structures that were scored.
-        labels_from: where they were declared, in words.
-        files: what was written.
-        subgroups: the structures in the subgroups that were asked for.
-        other: the summary of the predictions that were compared with.
-        comparison: the first less the other predictions.
-    """
-
-    summary: Summary
-    labels: Labels
-    labels_from: str
-    files: tuple[Path, ...] = ()
-    subgroups: Subgroups = field(default_factory=dict)
-    other: Summary | None = None
-    comparison: Comparisons = field(default_factory=dict)
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Case -> why it has no score; where there are any, the command ends with exit code 1."""
-        return self.summary.failed
-
-    @property
-    def not_compared(self) -> dict[str, str]:
-        """Case that has a score -> why it has none of the predictions that were compared with."""
-        if self.other is None:
-            return {}
-        why = dict.fromkeys(self.other.without_prediction, "there is no prediction of this name") | self.other.failed
-        return {case.case: why[case.case] for case in self.summary.cases if case.case in why}
 
 
 def evaluate(
@@ -220,6 +183,7 @@ def _score(
 
 def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:
     base = said.scoring if said else Scoring()
+    check_registered(options.scoring.get("extra_measures", ()))
     try:
         return Scoring.model_validate({**base.model_dump(), **options.scoring})
     except ValidationError as error:

@@ -25,6 +25,7 @@ from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.delivery.pages.run_page import write_report
 from medseg.delivery.provenance.entries import Clock, training_inputs, write_run_manifest
+from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.summary import Summary
 from medseg.models.run import PLAN, RECORD, NetworkFactory, save_weights
 from medseg.models.workspace import Workspace
@@ -101,6 +102,7 @@ def _train_locked(
     started, clock = options.started or time.monotonic(), Clock()
     options = replace(options, started=started)
     run = open_run(plan, place, options)
+    check_registered(run.plan.scoring.extra_measures)  # before the hours of training that end in scores
     if run.finished and not options.extend:
         return _nothing_left(run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medseg import __version__
 from medseg.core.errors import DataError
@@ -26,12 +26,10 @@ from medseg.delivery.pages.score_sections import (
     subgroup_section,
 )
 from medseg.evaluation.label_files import Pair
+from medseg.evaluation.result import Evaluation
 from medseg.evaluation.summary import CaseScore, Summary
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.io.images import read_image
-
-if TYPE_CHECKING:
-    from medseg.commands.evaluate.evaluate import Evaluation
 
 METRICS_JSON, METRICS_CSV, PAGE = "metrics.json", "metrics.csv", "report.html"
 Scans = Sequence[tuple[Pair, Path | None]]

@@ -166,6 +166,7 @@ def _title(name: str, summary: Summary) -> str:
 
 def _overview(summary: Summary) -> Table:
     shown = [name for name in _SHOWN if name in summary.measures]
+    shown += [name for name in summary.measures if not MEASURES[name].source]  # registered, and asked for by name
     rows = [
         [name, str(one.figures["dice"].n), *[_mean_interval(one.figures.get(measure)) for measure in shown]]
         for name, one in summary.structures.items()
