@@ -99,7 +99,8 @@ def serve(which: str, folder: Path) -> None:
 
 def write_set(data: Path, place: Path, batch: int) -> None:
     """The preprocessed cases of a data set, and what is to be made of them."""
-    from medseg.commands.data.plan import PlanOptions, plan
+    from medseg.commands.data.options import PlanOptions
+    from medseg.commands.data.plan import plan
     from medseg.models.workspace import plan_cases
     from medseg.preprocessing.cache import load_samples
 
@@ -168,7 +169,8 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     """Milliseconds of making a batch and of training on it, in turn, with all cores; means, as batches differ."""
     import torch
 
-    from medseg.commands.data.plan import PlanOptions, plan
+    from medseg.commands.data.options import PlanOptions
+    from medseg.commands.data.plan import plan
     from medseg.models.model import make_network
     from medseg.models.workspace import plan_cases
     from medseg.networks.device import choose_precision

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.commands.data.plan import PlanOptions, plan
-from medseg.commands.train.train import TrainOptions, TrainResult, train
+from medseg.commands.data.options import PlanOptions
+from medseg.commands.data.plan import plan
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.train import TrainResult, train
 from medseg.core.files import write_json
 from medseg.core.image import Image
 from medseg.datasets.data_options import NOTHING_SAID, DataOptions

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from medseg.commands.data.check import CheckOptions, check
+from medseg.commands.data.check import check
+from medseg.commands.data.options import CheckOptions
 from medseg.core.case import Case
 from medseg.core.parallel import map_cases
 from medseg.datasets.data_options import DataOptions

@@ -22,7 +22,8 @@ from pathlib import Path
 OURS = """
 import sys
 from pathlib import Path
-from medseg.commands.data.plan import PlanOptions, plan
+from medseg.commands.data.options import PlanOptions
+from medseg.commands.data.plan import plan
 from medseg.models.workspace import plan_cases
 from medseg.preprocessing.cache import load_samples
 made = plan(sys.argv[1], sys.argv[2], "set", PlanOptions(preset="gpu"))

@@ -17,52 +17,59 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from medseg.commands.data.check import CheckOptions, check
-    from medseg.commands.data.plan import PlanOptions, plan
+    from medseg.commands.data.check import check
+    from medseg.commands.data.options import CheckOptions, PlanOptions
+    from medseg.commands.data.plan import plan
     from medseg.commands.demo.demo import demo
-    from medseg.commands.dicom import DicomOutOptions, dicom
-    from medseg.commands.evaluate.evaluate import EvaluateOptions, evaluate
-    from medseg.commands.import_nnunet import ImportOptions, import_nnunet
-    from medseg.commands.package import PackageOptions, package
-    from medseg.commands.predict.predict import PredictOptions, predict
+    from medseg.commands.dicom.dicom import dicom
+    from medseg.commands.dicom.options import DicomOutOptions
+    from medseg.commands.evaluate.evaluate import evaluate
+    from medseg.commands.evaluate.options import EvaluateOptions
+    from medseg.commands.models.import_nnunet import import_nnunet
+    from medseg.commands.models.options import ImportOptions, PackageOptions
+    from medseg.commands.models.package import package
+    from medseg.commands.predict.options import PredictOptions
+    from medseg.commands.predict.predict import predict
     from medseg.commands.records.report import report
     from medseg.commands.records.verify import verify
-    from medseg.commands.train.train import TrainOptions, train
-    from medseg.commands.watch.watch import StudyEvent, WatchOptions, watch
+    from medseg.commands.train.options import TrainOptions
+    from medseg.commands.train.train import train
+    from medseg.commands.watch.options import WatchOptions
+    from medseg.commands.watch.watch import StudyEvent, watch
     from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
     from medseg.core.image import Image
     from medseg.core.labels import Labels
     from medseg.core.progress import Progress
     from medseg.datasets.data_options import DataOptions
-    from medseg.delivery.answers.dicom_objects import WriteOptions
+    from medseg.delivery.answers.options import WriteOptions
     from medseg.inference.predictor import Predictor
     from medseg.io.images import read_image, read_label, write_label
     from medseg.planning.planner import plan_from_fingerprint
     from medseg.plans.file import load_plan, save_plan
 
 _HOME = {
-    "CheckOptions": "commands.data.check",
     "check": "commands.data.check",
-    "PlanOptions": "commands.data.plan",
+    "CheckOptions": "commands.data.options",
     "plan": "commands.data.plan",
+    "PlanOptions": "commands.data.options",
     "demo": "commands.demo.demo",
-    "DicomOutOptions": "commands.dicom",
-    "dicom": "commands.dicom",
-    "EvaluateOptions": "commands.evaluate.evaluate",
+    "dicom": "commands.dicom.dicom",
+    "DicomOutOptions": "commands.dicom.options",
     "evaluate": "commands.evaluate.evaluate",
-    "ImportOptions": "commands.import_nnunet",
-    "import_nnunet": "commands.import_nnunet",
-    "PackageOptions": "commands.package",
-    "package": "commands.package",
-    "PredictOptions": "commands.predict.predict",
+    "EvaluateOptions": "commands.evaluate.options",
+    "import_nnunet": "commands.models.import_nnunet",
+    "ImportOptions": "commands.models.options",
+    "package": "commands.models.package",
+    "PackageOptions": "commands.models.options",
     "predict": "commands.predict.predict",
+    "PredictOptions": "commands.predict.options",
     "report": "commands.records.report",
     "verify": "commands.records.verify",
-    "TrainOptions": "commands.train.train",
     "train": "commands.train.train",
+    "TrainOptions": "commands.train.options",
     "StudyEvent": "commands.watch.watch",
-    "WatchOptions": "commands.watch.watch",
     "watch": "commands.watch.watch",
+    "WatchOptions": "commands.watch.options",
     "Cancelled": "core.errors",
     "DataError": "core.errors",
     "MedsegError": "core.errors",
@@ -72,7 +79,7 @@ _HOME = {
     "Labels": "core.labels",
     "Progress": "core.progress",
     "DataOptions": "datasets.data_options",
-    "WriteOptions": "delivery.answers.dicom_objects",
+    "WriteOptions": "delivery.answers.options",
     "Predictor": "inference.predictor",
     "read_image": "io.images",
     "read_label": "io.images",

@@ -63,7 +63,8 @@ def command(
 
     medseg check dataset/ --strict && medseg plan dataset/
     """
-    from medseg.commands.data.check import CheckOptions, check
+    from medseg.commands.data.check import check
+    from medseg.commands.data.options import CheckOptions
     from medseg.datasets.data_options import DataOptions
 
     asked = CheckOptions(

@@ -74,8 +74,9 @@ def command(
 
     [bold]Exit code[/]: 0 written, 2 nothing could be done.
     """
-    from medseg.commands.dicom import DicomOutOptions, dicom
-    from medseg.delivery.answers.dicom_objects import WriteOptions
+    from medseg.commands.dicom.dicom import dicom
+    from medseg.commands.dicom.options import DicomOutOptions
+    from medseg.delivery.answers.options import WriteOptions
 
     options = DicomOutOptions(
         series,

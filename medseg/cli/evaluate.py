@@ -88,7 +88,8 @@ def command(
 
     [bold]Exit code[/]: 0 all well, 1 some cases failed, 2 nothing could be scored, 3 below a threshold.
     """
-    from medseg.commands.evaluate.evaluate import EvaluateOptions, evaluate
+    from medseg.commands.evaluate.evaluate import evaluate
+    from medseg.commands.evaluate.options import EvaluateOptions
     from medseg.commands.evaluate.thresholds import below, parse_threshold
 
     scoring: dict[str, Any] = {"lesions": True} if lesions else {}

@@ -38,7 +38,8 @@ def command(
 
     medseg import-nnunet nnUNet_preprocessed/Dataset004_Hippocampus/nnUNetPlans.json --data scans/
     """
-    from medseg.commands.import_nnunet import ImportOptions, import_nnunet
+    from medseg.commands.models.import_nnunet import import_nnunet
+    from medseg.commands.models.options import ImportOptions
 
     result = import_nnunet(source, workspace, ImportOptions(name, dataset_json, data, checkpoint))
     record_result(folds=result.folds, plan=result.plan)

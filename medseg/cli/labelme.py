@@ -40,7 +40,8 @@ def command(
 
     medseg labelme annotated/ dataset/ --order area --instances
     """
-    from medseg.commands.data.labelme import LabelmeOptions, labelme
+    from medseg.commands.data.labelme import labelme
+    from medseg.commands.data.options import LabelmeOptions
 
     with progress_display() as show:
         result = labelme(folder, output, LabelmeOptions(labels, order, instances), show)

@@ -42,7 +42,8 @@ def command(
 
     medseg package liver/3d_fullres liver.medseg --card card.yaml --folds 0,1,2
     """
-    from medseg.commands.package import PackageOptions, package
+    from medseg.commands.models.options import PackageOptions
+    from medseg.commands.models.package import package
     from medseg.models.card import About
 
     options = PackageOptions(

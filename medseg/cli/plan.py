@@ -122,7 +122,8 @@ def command(
 
     medseg plan studies/ --segments 'tumour=GTV*' --series 'Modality=CT,SliceThickness<4'
     """
-    from medseg.commands.data.plan import PlanOptions, parse_memory, plan
+    from medseg.commands.data.options import PlanOptions
+    from medseg.commands.data.plan import parse_memory, plan
     from medseg.datasets.data_options import DataOptions
 
     asked = PlanOptions(

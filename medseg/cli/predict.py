@@ -20,7 +20,7 @@ from medseg.core.wording import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medseg.commands.predict.predict import PredictOptions
+    from medseg.commands.predict.options import PredictOptions
     from medseg.commands.predict.result import PredictResult
 
 _NNUNETS = {
@@ -227,9 +227,8 @@ def command(
 
 def options_of(asked: Mapping[str, Any]) -> PredictOptions:
     """The options of a prediction from the arguments of `command`, by their names."""
-    from medseg.commands.predict.predict import PredictOptions
-    from medseg.delivery.answers.dicom_objects import WriteOptions
-    from medseg.delivery.answers.maps import Maps
+    from medseg.commands.predict.options import PredictOptions
+    from medseg.delivery.answers.options import Maps, WriteOptions
 
     folds, channels = asked["folds"], asked["channels"]
     forms = asked["write"].split(",") if asked["write"] else ()

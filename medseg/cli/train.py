@@ -65,7 +65,8 @@ def command(
     from medseg.cli.scores import scores
     from medseg.cli.start import start_shown
     from medseg.cli.tables import headline, table
-    from medseg.commands.train.train import TrainOptions, train
+    from medseg.commands.train.options import TrainOptions
+    from medseg.commands.train.train import train
     from medseg.networks.threads import use_cores
     from medseg.training.step.ranks import rank_from_environment
 

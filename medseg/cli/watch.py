@@ -65,7 +65,8 @@ def command(
 
     [bold]Exit code[/]: 0 ended as asked, 1 with --once some studies failed, 2 nothing could be done.
     """
-    from medseg.commands.watch.watch import WatchOptions, watch
+    from medseg.commands.watch.options import WatchOptions
+    from medseg.commands.watch.watch import watch
 
     options = WatchOptions(
         predict=predict.options_of(shared),

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medseg.core.wording import counted
-from medseg.models.model import Model
-from medseg.plans.schema import Configuration
+
+if TYPE_CHECKING:
+    from medseg.models.model import Model
+    from medseg.plans.schema import Configuration
 
 UNSAID = "Not stated."
 _LIMITS = (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import medseg
-from medseg.commands.data.check import CheckOptions, check
+from medseg.commands.data.check import check
+from medseg.commands.data.options import CheckOptions
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 

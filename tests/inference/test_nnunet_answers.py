@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from builders import GOLDENS, NNUNET
 
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.io.images import read_label
 
 MODELS = ["plain3d", "plain3d_small_patch", "resenc3d", "aniso3d", "plain2d", "regions3d"]

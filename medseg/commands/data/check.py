@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from medseg import __version__
 from medseg.checking.check import check_set
+from medseg.commands.data.options import CheckOptions
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError, PlanError
 from medseg.core.files import write_json
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
-from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
 from medseg.delivery.pages.check_page import CheckFacts, check_page
 from medseg.delivery.pages.page import write_page
@@ -32,21 +32,6 @@ from medseg.planning.survey import Survey, survey
 JSON, PAGE = "check.json", "check.html"
 _SCHEMA_VERSION = 1
 _MOST_PICTURES, _MOST_OF_A_KIND, _MOST_VALUES = 60, 8, 12
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """What may be asked of a check.
-
-    Attributes:
-        data: what is said about the data set, as for a plan.
-        orientation: `canonical` or `stored`, in which a plan would use the scans.
-        output: folder for `check.json` and `check.html`; None for `checks/NAME/` in the workspace.
-    """
-
-    data: DataOptions = field(default_factory=DataOptions)
-    orientation: str = "canonical"
-    output: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import atomic, write_json
 from medseg.core.parallel import map_cases
@@ -25,21 +26,6 @@ IMAGES, MASKS, INSTANCES = "images", "masks", "instances"
 _MOST_STRUCTURES = 254
 _MOST_INSTANCES = 65535
 _MOST_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class LabelmeOptions:
-    """What may be asked of a conversion.
-
-    Attributes:
-        labels: labelme's `labels.txt`, one class a line; None for the classes that occur, sorted.
-        order: where shapes overlap, `later` ones cover earlier ones, or, by `area`, smaller ones cover larger ones.
-        instances: also write which pixel belongs to which object.
-    """
-
-    labels: Path | None = None
-    order: str = "later"
-    instances: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from medseg.checking.check import check_set, refuse_findings, warnings_in_short
+from medseg.commands.data.options import PlanOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted
-from medseg.datasets.data_options import NOTHING_SAID, DataOptions, split_pair
+from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, settle_labels
 from medseg.delivery.dicom.codes import read_codes
@@ -33,41 +33,6 @@ from medseg.plans.sections import Data, Request
 
 _LIKE_CT = -50.0
 """MR is not negative, fat in CT is around -100."""
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What may be asked of a plan.
-
-    Attributes:
-        planner: `default` (plain U-Net), `resenc-m`, `resenc-l` or `resenc-xl`.
-        memory_gb: GPU memory to plan for; None for the planner's own, or the preset's.
-        preset: `gpu`, `cpu`, or `auto`: cpu where there is no GPU.
-        default_configuration: None for 3d_fullres, or 2d for images.
-        data: what is said about the data set: where its files lie, what their values mean.
-        normalization: `channel=scheme` strings.
-        splits: `grouped` or `nnunet`.
-        orientation: `canonical` or `stored`.
-        overrides: `dotted.key=value` strings for the plan.
-        codes: what structures are in coded words, see `delivery.dicom.codes.read_codes`.
-        cascade: plan a low resolution and a cascade, also where the rules need none, and train the cascade by default.
-        replace: overwrite a plan of the same name.
-        strict: make no plan of a data set in which the check finds anything.
-    """
-
-    planner: str = "default"
-    memory_gb: float | None = None
-    preset: str = "auto"
-    default_configuration: str | None = None
-    data: DataOptions = NOTHING_SAID
-    normalization: Sequence[str] = ()
-    splits: str = "grouped"
-    orientation: str = "canonical"
-    overrides: list[str] = field(default_factory=list)
-    codes: str | None = None
-    cascade: bool = False
-    replace: bool = False
-    strict: bool = False
 
 
 @dataclass(frozen=True)

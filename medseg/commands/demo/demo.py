@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.commands.data.plan import PlanOptions, PlanResult, plan
+from medseg.commands.data.options import PlanOptions
+from medseg.commands.data.plan import PlanResult, plan
 from medseg.commands.demo.phantom import make_phantom
 from medseg.commands.evaluate.evaluate import evaluate
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.commands.predict.result import PredictResult
-from medseg.commands.train.train import TrainOptions, TrainResult, train
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.train import TrainResult, train
 from medseg.core.errors import DataError, PlanError
 from medseg.core.progress import Callback, silent
 from medseg.evaluation.result import Evaluation

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medseg import __version__
+from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult, collect, volumes_csv
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.answer import Forms, Outcome, answer_path
-from medseg.delivery.answers.dicom_objects import WriteOptions, Writer, prepare_writer
+from medseg.delivery.answers.dicom_objects import Writer, prepare_writer
 from medseg.delivery.answers.labels_file import write_labels_file
-from medseg.delivery.answers.maps import Maps
+from medseg.delivery.answers.maps import map_files
+from medseg.delivery.answers.options import Maps, WriteOptions
 from medseg.delivery.answers.prediction_ledger import Finished
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.dicom.objects import Maker
@@ -34,47 +36,6 @@ from medseg.networks.device import choose_devices
 from medseg.plans.sections import Data
 
 _MOST_TOLD = 20
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """What may be asked of a prediction.
-
-    Attributes:
-        configuration: which of a plan's trained configurations; None if only one is trained.
-        folds: None for all that are trained; several are averaged.
-        checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
-        fast: trade some accuracy for time (`inference.fast`); what else is asked for goes before.
-        mirror: also predict mirrored copies and average; None for what the plan says.
-        channels: one pattern a channel (`*_flair.nii.gz`), where names carry no `_0000`.
-        frame: which volume of a time series is the scan, from 0.
-        series: of DICOM studies, one rule, or `CHANNEL:RULE` for each channel; else the plan's.
-        resample_tilt: read DICOM series with a gantry tilt, resampled.
-        allow_gaps: read DICOM series with missing slices, interpolated.
-        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`; several (`cuda:0,cuda:1`, or `all`) share the cases.
-        keep_finished: leave alone what an earlier run of the same model finished in the folder.
-        maps: what else is written beside the labels.
-        write: in which forms answers are written, and what DICOM objects of them say.
-        identify: name patients in manifest.json: identifiers and UIDs of DICOM, which stand nowhere otherwise.
-        overrides: `dotted.key=value` strings for the plan.
-    """
-
-    configuration: str | None = None
-    folds: Sequence[str] | None = None
-    checkpoint: str | None = None
-    fast: bool = False
-    mirror: bool | None = None
-    channels: Sequence[str] | None = None
-    frame: int | None = None
-    series: Sequence[str] = ()
-    resample_tilt: bool = False
-    allow_gaps: bool = False
-    device: str = "auto"
-    keep_finished: bool = False
-    maps: Maps = field(default_factory=Maps)
-    write: WriteOptions = field(default_factory=WriteOptions)
-    identify: bool = False
-    overrides: list[str] = field(default_factory=list)
 
 
 def predict(
@@ -119,7 +80,7 @@ def predict_with(
     cases = [case for case in cases if case.id not in writer.refused]
     answers = _answers(Path(source), output, cases)
     answers += [path for case in cases for path in writer.paths(case, output)]
-    answers += [path for case in cases for path in options.maps.files(case, output, loaded.plan.labels)]
+    answers += [path for case in cases for path in map_files(options.maps, case, output, loaded.plan.labels)]
     about = Prediction(Path(source), output, predictors, options, cases, clock)
     made_by = _made_by(predictors[0], options.maps) | writer.record
     with (

@@ -11,13 +11,14 @@ import shutil
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medseg.commands.predict.predict import PredictOptions, load_predictors, predict_with, series_rules
+from medseg.commands.predict.predict import load_predictors, predict_with, series_rules
 from medseg.commands.predict.result import PredictResult
 from medseg.commands.watch.arrivals import Arrival, Look, arrivals_in, content_of, look_at, why_not_whole
+from medseg.commands.watch.options import WatchOptions
 from medseg.commands.watch.state import ANSWERED, WatchState
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
 from medseg.core.progress import Callback, silent
@@ -30,25 +31,6 @@ _SHORTEST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 5.0
 _DECIDED_LOOKS = 6
 """Settling times between two looks at a study that is done or failed."""
 _MOST_NAMED = 3
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """How a folder is watched.
-
-    Attributes:
-        predict: how its studies are answered; `keep_finished` plays no part.
-        settle_seconds: for how long nothing of a study must have changed before it is looked into.
-        patience_seconds: for how long nothing may change of a study that is not whole before it has failed.
-        once: look twice, `settle_seconds` apart, answer what is there, and end.
-        again: answer anew what changed since it was answered, what another model answered, and, once, what failed.
-    """
-
-    predict: PredictOptions = field(default_factory=PredictOptions)
-    settle_seconds: float = 10.0
-    patience_seconds: float = 300.0
-    once: bool = False
-    again: bool = False
 
 
 @dataclass(frozen=True)

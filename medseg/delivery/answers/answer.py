@@ -12,7 +12,8 @@ from medseg.core.errors import MedsegError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.dicom_objects import Writer
-from medseg.delivery.answers.maps import Maps
+from medseg.delivery.answers.maps import map_files
+from medseg.delivery.answers.options import Maps
 from medseg.inference.volumes import structure_volumes
 from medseg.io.formats.table import answer_suffix
 from medseg.io.images import write_label
@@ -68,7 +69,7 @@ def write_answer(
     """
     path = answer_path(case, output)
     try:
-        files, writer = forms.maps.files(case, output, labels), forms.writer
+        files, writer = map_files(forms.maps, case, output, labels), forms.writer
         volumes, unit = structure_volumes(answer, labels), "ml" if answer.spacing_known else "pixels"
         if writer.with_labels(case):
             write_label(path, answer, like=case.channels[0])

@@ -11,6 +11,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, on_slices, write_objects
@@ -20,47 +21,6 @@ from medseg.plans.terminology import Coding
 
 LABELS = "labels"
 _ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report"}
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """In which forms answers are written.
-
-    Attributes:
-        forms: some of `labels` (or `nifti`: the label map, in the scan's format, of DICOM as NIfTI), `seg`, `rtstruct`
-            and `report`, which needs a `seg` and brings it; empty for what suits each scan: `labels`, of DICOM also
-            `seg`.
-        labelmap: a DICOM SEG of the type LABELMAP instead of BINARY.
-        codes: file or pairs that say what structures are in coded words (`delivery.dicom.codes.read_codes`).
-        generic_codes: structures without codes are "Tissue".
-    """
-
-    forms: Sequence[str] = ()
-    labelmap: bool = False
-    codes: str | None = None
-    generic_codes: bool = False
-
-    @property
-    def wanted(self) -> frozenset[str]:
-        """The forms that are asked for, by their names here.
-
-        Raises:
-            PlanError: one of them is unknown.
-        """
-        named = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in self.forms]
-        odd = [form for form in named if form not in (LABELS, *SUFFIXES)]
-        if odd:
-            raise PlanError(
-                f"Answers are not written as {odd[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
-                "Example: --write seg,nifti,rtstruct,report",
-            )
-        return frozenset([*named, "seg"] if "report" in named else named)
-
-    def unused(self, why: str) -> tuple[str, ...]:
-        """A note where options are given that only DICOM objects need, and none is written."""
-        given = {"--codes": self.codes, "--labelmap": self.labelmap, "--generic-codes": self.generic_codes}
-        named = " and ".join(name for name, value in given.items() if value)
-        return (f"{named}: without effect, because no DICOM object is written: {why}.",) if named else ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +105,7 @@ def prepare_writer(
         PlanError: a form or code is not valid, or a structure has no codes.
         DataError: DICOM objects are asked for, and no scan is DICOM.
     """
-    wanted = options.wanted
+    wanted = wanted_forms(options)
     of_dicom = [case for case in cases if is_dicom(case.channels[0])]
     objects = (wanted or {"seg"}) - {LABELS}
     if objects and not of_dicom:
@@ -155,9 +115,9 @@ def prepare_writer(
                 "none of these scans is DICOM.",
                 "Leave it out: label maps are written in the format of the scans.",
             )
-        return Writer(reading=reading, notes=options.unused("none of the scans is DICOM"))
+        return Writer(reading=reading, notes=_unused(options, "none of the scans is DICOM"))
     if not objects:
-        return Writer(reading=reading, notes=options.unused("--write asks for label maps only"))
+        return Writer(reading=reading, notes=_unused(options, "--write asks for label maps only"))
     given = read_codes(options.codes) if options.codes else {}
     try:
         codes = codes_of(labels.names, known, given, options.generic_codes)
@@ -178,6 +138,29 @@ def prepare_writer(
         else:
             refused[case.id] = problem
     return Writer(forms, meaning, reading, refused, tuple(notes))
+
+
+def wanted_forms(options: WriteOptions) -> frozenset[str]:
+    """The forms that are asked for, by their names here.
+
+    Raises:
+        PlanError: one of them is unknown.
+    """
+    named = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in options.forms]
+    odd = [form for form in named if form not in (LABELS, *SUFFIXES)]
+    if odd:
+        raise PlanError(
+            f"Answers are not written as {odd[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
+            "Example: --write seg,nifti,rtstruct,report",
+        )
+    return frozenset([*named, "seg"] if "report" in named else named)
+
+
+def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:
+    """A note where options are given that only DICOM objects need, and none is written."""
+    given = {"--codes": options.codes, "--labelmap": options.labelmap, "--generic-codes": options.generic_codes}
+    named = " and ".join(name for name, value in given.items() if value)
+    return (f"{named}: without effect, because no DICOM object is written: {why}.",) if named else ()
 
 
 def _problem(case: Case, of_dicom: Sequence[Case]) -> str | None:

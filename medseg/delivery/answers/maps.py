@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from medseg.core.case import Case
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback
+from medseg.delivery.answers.options import Maps
 from medseg.inference.predictor import Predictor
 from medseg.io.formats.nifti_stream import writing_planes
 from medseg.preprocessing.maps import entropy, map_sink, probabilities
@@ -25,56 +25,41 @@ from medseg.preprocessing.volume import Geometry, Volume
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Which maps are written, as 16-bit NIfTI on the scan's grid, in folders beside the labels.
+def map_files(maps: Maps, case: Case, output: Path, labels: Labels) -> list[Path]:
+    """Every map of a case."""
+    folders = [kind for kind, asked in (("mean", maps.spread), ("spread", maps.spread)) if asked]
+    wanted = ["probabilities"] * maps.probabilities + folders
+    files = [path for kind in wanted for path in _of_structures(case, output / kind, labels)]
+    return files + [_of_case(case, output / "entropy")] * maps.entropy
 
-    Attributes:
-        probabilities: `probabilities/CASE/STRUCTURE.nii.gz`, by the logits that decide the labels.
-        entropy: `entropy/CASE.nii.gz`, 0 where the answer is certain, 1 where all are equally likely.
-        spread: `mean/CASE/STRUCTURE.nii.gz` and `spread/CASE/STRUCTURE.nii.gz`, mean and standard deviation of the
-            probability over folds and mirrored copies; the networks look at the scan a second time.
+
+def map_sinks(
+    maps: Maps, stack: ExitStack, case: Case, grid: Image, geometry: Geometry, output: Path, labels: Labels
+) -> list[Sink]:
+    """What takes the interpolated logits of a case; its files are there when the stack is closed."""
+    sink = partial(_sink, stack, case, grid, geometry)
+    found = []
+    if maps.probabilities:
+        found.append(sink(probabilities(labels), _of_structures(case, output / "probabilities", labels)))
+    if maps.entropy:
+        # where nothing was looked at, the answer is certain: background
+        found.append(sink(entropy(labels), [_of_case(case, output / "entropy")]))
+    return found
+
+
+def write_spread(
+    predictor: Predictor, volume: Volume, case: Case, grid: Image, output: Path, callback: Callback
+) -> None:
+    """Write mean and spread of each structure's probability.
+
+    Raises:
+        PlanError: one network without mirrored copies has no spread.
     """
-
-    probabilities: bool = False
-    entropy: bool = False
-    spread: bool = False
-
-    def files(self, case: Case, output: Path, labels: Labels) -> list[Path]:
-        """Every map of a case."""
-        folders = [kind for kind, asked in (("mean", self.spread), ("spread", self.spread)) if asked]
-        wanted = ["probabilities"] * self.probabilities + folders
-        files = [path for kind in wanted for path in _of_structures(case, output / kind, labels)]
-        return files + [_of_case(case, output / "entropy")] * self.entropy
-
-    def sinks(
-        self, stack: ExitStack, case: Case, grid: Image, geometry: Geometry, output: Path, labels: Labels
-    ) -> list[Sink]:
-        """What takes the interpolated logits of a case; its files are there when the stack is closed."""
-        sink = partial(_sink, stack, case, grid, geometry)
-        found = []
-        if self.probabilities:
-            found.append(sink(probabilities(labels), _of_structures(case, output / "probabilities", labels)))
-        if self.entropy:
-            # where nothing was looked at, the answer is certain: background
-            found.append(sink(entropy(labels), [_of_case(case, output / "entropy")]))
-        return found
-
-    def write_spread(
-        self, predictor: Predictor, volume: Volume, case: Case, grid: Image, output: Path, callback: Callback
-    ) -> None:
-        """Write mean and spread, if they are asked for.
-
-        Raises:
-            PlanError: one network without mirrored copies has no spread.
-        """
-        if not self.spread:
-            return
-        labels = predictor.model.plan.labels
-        files = [path for kind in ("mean", "spread") for path in _of_structures(case, output / kind, labels)]
-        with ExitStack() as stack:
-            sink = _sink(stack, case, grid, volume.geometry, lambda values: values.clamp(0, 1), files)
-            stream_maps(predictor.uncertainty(volume, callback), volume.geometry, predictor.configuration, [sink])
+    labels = predictor.model.plan.labels
+    files = [path for kind in ("mean", "spread") for path in _of_structures(case, output / kind, labels)]
+    with ExitStack() as stack:
+        sink = _sink(stack, case, grid, volume.geometry, lambda values: values.clamp(0, 1), files)
+        stream_maps(predictor.uncertainty(volume, callback), volume.geometry, predictor.configuration, [sink])
 
 
 def _sink(

@@ -26,6 +26,7 @@ from medseg.core.image import Image
 from medseg.core.parallel import Behind, Shared, read_ahead
 from medseg.core.progress import Callback, Progress, silent
 from medseg.delivery.answers.answer import Forms, Outcome, write_answer
+from medseg.delivery.answers.maps import map_sinks, write_spread
 from medseg.delivery.provenance.inputs import hash_inputs
 from medseg.delivery.provenance.manifest import describe_grid, describe_resampling
 from medseg.inference.predictor import Predictor
@@ -180,10 +181,11 @@ class _Line:
         with memory_errors(_ADVICE), ExitStack() as stack:
             volume = scan.volume or predictor.prepare(scan.image, self.callback)  # type: ignore[arg-type]
             scan.image = scan.volume = None
-            sinks = self.forms.maps.sinks(stack, case, grid, volume.geometry, self.output, labels)
+            sinks = map_sinks(self.forms.maps, stack, case, grid, volume.geometry, self.output, labels)
             slabs = predictor.logits(volume, self.callback)
             answer = restore(slabs, volume.geometry, labels, predictor.configuration, sinks)
-            self.forms.maps.write_spread(predictor, volume, case, grid, self.output, self.callback)
+            if self.forms.maps.spread:
+                write_spread(predictor, volume, case, grid, self.output, self.callback)
         scan.about["network_grid"] = describe_resampling(volume.geometry)
         scan.about["seconds"] = round(time.monotonic() - began, 3)
         return grid.with_array(answer[None])

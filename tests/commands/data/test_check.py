@@ -8,7 +8,8 @@ import pytest
 
 import medseg
 from medseg.cli.check import exit_code
-from medseg.commands.data.check import CheckOptions, check
+from medseg.commands.data.check import check
+from medseg.commands.data.options import CheckOptions
 
 SMALL = [
     "configurations.3d_fullres.batch_size=2",

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import medseg
 from medseg.cli.app import app
-from medseg.commands.data.labelme import LabelmeOptions, labelme, voc_palette
+from medseg.commands.data.labelme import labelme, voc_palette
+from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError
 from medseg.io.images import read_image, read_label
 from medseg.io.layouts.find import find_cases

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from medseg.commands.evaluate.evaluate import EvaluateOptions, evaluate
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.core.errors import Cancelled, DataError
 from medseg.core.labels import Labels
 from medseg.io.images import read_label, write_label

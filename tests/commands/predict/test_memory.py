@@ -20,7 +20,8 @@ CLASSES = 60
 SHAPE = (360, 112, 112)
 COMMAND = """
 import re, sys
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.predict import predict
+from medseg.commands.predict.options import PredictOptions
 
 def megabytes(key):
     return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024

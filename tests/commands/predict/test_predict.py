@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from builders import contents
 
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.commands.predict.result import PredictResult
 from medseg.core.errors import Cancelled, DataError, ModelError, PlanError
 from medseg.core.progress import Progress

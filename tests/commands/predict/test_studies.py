@@ -12,7 +12,7 @@ from dicom.label_builders import grid
 
 import medseg
 from medseg.core.errors import DataError
-from medseg.delivery.answers.dicom_objects import WriteOptions
+from medseg.delivery.answers.options import WriteOptions
 
 NIFTI = WriteOptions(forms=("nifti",))
 

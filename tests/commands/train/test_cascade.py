@@ -14,11 +14,13 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from medseg.commands.data.plan import PlanOptions, plan
-from medseg.commands.package import package
+from medseg.commands.data.options import PlanOptions
+from medseg.commands.data.plan import plan
+from medseg.commands.models.package import package
+from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import ANSWERS, Before, answer_samples
 from medseg.commands.train.previous_folds import ASKED
-from medseg.commands.train.train import Extension, TrainOptions, TrainResult, train
+from medseg.commands.train.train import Extension, TrainResult, train
 from medseg.core.errors import Cancelled, ModelError, PlanError
 from medseg.core.files import write_json
 from medseg.core.progress import Progress, silent

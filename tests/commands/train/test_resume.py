@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 
 from medseg.cli.app import main
 from medseg.commands.train import budget
-from medseg.commands.train.train import Extension, TrainOptions, TrainResult, train
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.train import Extension, TrainResult, train
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
 from medseg.core.files import write_json

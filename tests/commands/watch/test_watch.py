@@ -27,12 +27,14 @@ import pydicom
 from dicom.builders import uid, write_series
 from paths import HELPERS, ROOT
 
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
+from medseg.commands.watch.options import WatchOptions
 from medseg.commands.watch.state import ANSWERED, JOURNAL, WatchState
-from medseg.commands.watch.watch import StudyEvent, WatchOptions, watch
+from medseg.commands.watch.watch import StudyEvent, watch
 from medseg.core.errors import DataError, PlanError
 from medseg.core.progress import Progress, silent
-from medseg.delivery.answers.dicom_objects import WriteOptions
+from medseg.delivery.answers.options import WriteOptions
 
 SETTLE = 0.05
 PREDICT = PredictOptions(device="cpu", mirror=False, write=WriteOptions(generic_codes=True))

@@ -15,9 +15,10 @@ import pydicom
 from dicom.builders import write_series
 from dicom_answers import errors_of_dciodvfy
 
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.core.errors import DataError, PlanError
-from medseg.delivery.answers.dicom_objects import WriteOptions
+from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.answers.prediction_ledger import RECORD
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.images import read_label

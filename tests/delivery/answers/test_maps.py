@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.commands.predict.result import PredictResult
 from medseg.core.case import Case
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
-from medseg.delivery.answers.maps import Maps
+from medseg.delivery.answers.maps import map_files
+from medseg.delivery.answers.options import Maps
 
 WriteScans = Callable[[Path, int], Path]
 
@@ -91,7 +93,7 @@ def test_a_map_that_is_gone_is_made_again(tmp_path: Path, scans: Path, small_mod
 
 def test_names_that_cannot_be_files_are_changed_and_stay_apart() -> None:
     labels = Labels(structures={"left/right": 1, "left:right": 2, "LEFT_right": 3, "größe 2": 4})
-    files = Maps(probabilities=True).files(Case("a", "a", (Path("a.png"),)), Path("out"), labels)
+    files = map_files(Maps(probabilities=True), Case("a", "a", (Path("a.png"),)), Path("out"), labels)
     assert [file.name for file in files] == [
         "left_right.nii.gz",
         "left_right_.nii.gz",

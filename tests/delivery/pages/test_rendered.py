@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from medseg.commands.evaluate.evaluate import EvaluateOptions, evaluate
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.io.images import read_label, write_label
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from medseg.commands.evaluate.evaluate import evaluate
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.commands.records.verify import verify
 from medseg.core.errors import Cancelled, DataError
 from medseg.core.progress import Progress
-from medseg.delivery.answers.dicom_objects import WriteOptions
+from medseg.delivery.answers.options import WriteOptions
 
 
 @pytest.fixture(scope="module")

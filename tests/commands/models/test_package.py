@@ -10,9 +10,11 @@ import torch
 from builders import GOLDENS, NNUNET, make_plan
 from nnunet_folders import configuration, plans, write_model
 
-from medseg.commands.import_nnunet import ImportOptions, import_nnunet
-from medseg.commands.package import PackageOptions, package
-from medseg.commands.predict.predict import PredictOptions, predict
+from medseg.commands.models.import_nnunet import import_nnunet
+from medseg.commands.models.options import ImportOptions, PackageOptions
+from medseg.commands.models.package import package
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.core.errors import ModelError
 from medseg.models.card import About
 from medseg.models.run import PLAN, make_network, save_weights

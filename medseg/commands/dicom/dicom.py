@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.errors import DataError, PlanError
 from medseg.core.files import content_hash
 from medseg.core.image import Image, Orientation, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.datasets.label_options import declared_structures
-from medseg.delivery.answers.dicom_objects import LABELS, WriteOptions
+from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import RECORD
 from medseg.delivery.dicom.codes import codes_of, read_codes
@@ -25,29 +25,6 @@ from medseg.io.formats.table import is_dicom, split_suffix
 from medseg.io.images import read_label
 from medseg.io.values.regrid import resample_nearest
 from medseg.plans.sections import Reading
-
-
-@dataclass(frozen=True)
-class DicomOutOptions:
-    """What may be asked when labels are turned into DICOM.
-
-    Attributes:
-        series: which series of the study; see `medseg.io.dicom.listing.choose`.
-        structures: `name=value` strings, where no labels.json of `medseg predict` lies beside the labels; of an
-            RTSTRUCT or SEG, the names of its structures and any values.
-        write: as what; `labels` is of no use here.
-        algorithm: NAME or `NAME VERSION` of the program that made the labels.
-        manual: a person made them.
-        resample_tilt, allow_gaps: how the labels' grid was made from the series.
-    """
-
-    series: str | None = None
-    structures: Sequence[str] = ()
-    write: WriteOptions = field(default_factory=WriteOptions)
-    algorithm: str | None = None
-    manual: bool = False
-    resample_tilt: bool = False
-    allow_gaps: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +58,7 @@ def dicom(
         DataError: the series cannot be referred to, or the labels lie elsewhere.
     """
     options, labels, source = options or DicomOutOptions(), Path(labels), Path(source)
-    forms = frozenset((options.write.wanted or {"seg"}) - {LABELS})
+    forms = frozenset((wanted_forms(options.write) or {"seg"}) - {LABELS})
     if not forms:
         raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct or report.")
     if not labels.is_file():

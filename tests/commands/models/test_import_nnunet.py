@@ -12,8 +12,10 @@ import torch
 from builders import make_image
 from nnunet_folders import TRAINER, configuration, dataset, ours, plans, write_model
 
-from medseg.commands.import_nnunet import ImportOptions, import_nnunet
-from medseg.commands.train.train import TrainOptions, train
+from medseg.commands.models.import_nnunet import import_nnunet
+from medseg.commands.models.options import ImportOptions
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.train import train
 from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.inference.predictor import Predictor
 from medseg.models.open import load_model

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from medseg import __version__
+from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
 from medseg.core.files import content_hash, write_text
 from medseg.models.model import Model
@@ -26,23 +27,6 @@ from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
 
 _SPLITS = "splits_final.json"
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What may be asked of an import.
-
-    Attributes:
-        name: of the run or the plan; None for the data set's.
-        dataset_json: where dataset.json lies, if not beside plans.json.
-        data: the data set's folder, for a plan.
-        checkpoint: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
-    """
-
-    name: str | None = None
-    dataset_json: Path | None = None
-    data: Path | None = None
-    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ import pydicom
 from dicom.builders import write_series
 from dicom_answers import SHAPE, errors_of_dciodvfy, labels, written_series
 
-from medseg.commands.dicom import DicomOutOptions, dicom
+from medseg.commands.dicom.dicom import dicom
+from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.errors import DataError, PlanError
 from medseg.core.files import content_hash
 from medseg.core.image import Image
-from medseg.delivery.answers.dicom_objects import WriteOptions
 from medseg.delivery.answers.labels_file import NAME
+from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.answers.prediction_ledger import RECORD
 from medseg.io.dicom.geometry.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from medseg import __version__
+from medseg.commands.models.options import PackageOptions
 from medseg.core.errors import ModelError
 from medseg.models.card import About, FoldScore, model_card
 from medseg.models.model import Model
@@ -20,27 +21,6 @@ from medseg.models.scores import fold_scores
 from medseg.models.workspace import Workspace
 
 _MOST_CARD = 1 << 20
-
-
-@dataclass(frozen=True)
-class PackageOptions:
-    """What may be asked of a package.
-
-    Attributes:
-        configuration: which of a plan's trained configurations; None if only one is trained.
-        folds: None for all that are trained.
-        checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
-        card: a YAML file with fields of `About`.
-        about: fields that go before those of the file.
-        replace: write over a file that is there.
-    """
-
-    configuration: str | None = None
-    folds: Sequence[str] | None = None
-    checkpoint: str | None = None
-    card: Path | None = None
-    about: About = field(default_factory=About)
-    replace: bool = False
 
 
 @dataclass(frozen=True)
