@@ -29,6 +29,7 @@ from medseg.cli import (
     watch,
 )
 from medseg.cli.records import refusal, with_records
+from medseg.cli.signature import typer_function
 from medseg.core.errors import MedsegError
 from medseg.core.stopping import stoppable
 
@@ -62,7 +63,7 @@ app.command("check")(with_records("check", check.command))
 app.command("series")(with_records("series", series.command))
 app.command("labelme")(with_records("labelme", labelme.command))
 app.command("plan")(with_records("plan", plan.command))
-app.command("train")(with_records("train", train.command))
+app.command("train")(with_records("train", typer_function(train.command)))
 app.command("predict", cls=predict.Command)(with_records("predict", predict.command))
 app.command("watch", cls=predict.Command)(with_records("watch", watch.command))
 app.command("evaluate")(with_records("evaluate", evaluate.command))

@@ -1,11 +1,14 @@
-"""What may be asked of `medseg train`, and which requests contradict each other."""
+"""Options of `medseg train`, and which of them contradict each other."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from medseg.core.errors import PlanError
+from medseg.core.options import PYTHON_ONLY, Option, parse_duration
 
 _MANY_STEPS = 10**9
 """More than any run has: what extends not even such a run extends none."""
@@ -35,37 +38,60 @@ class Extension:
         return self.steps or round(steps * ((self.factor or 1) - 1))
 
 
+def parse_extension(text: str) -> Extension:
+    """Return how much longer a run is to be trained, from `2x`, `5000` or `20m`.
+
+    Raises:
+        PlanError: The text is none of these.
+    """
+    if re.fullmatch(r"\d+(?:\.\d+)?x", text):
+        return Extension(factor=float(text[:-1]))
+    if text.isdigit():
+        return Extension(steps=int(text))
+    try:
+        return Extension(seconds=parse_duration(text))
+    except PlanError:
+        raise PlanError(
+            f"{text!r} is no extension.",
+            "Write 2x (twice as many steps in all), 5000 (so many more) or 20m (so much longer).",
+        ) from None
+
+
 @dataclass(frozen=True)
 class TrainOptions:
-    """What may be asked of a training run.
+    """Options of `medseg train`.
 
     Attributes:
-        fold: a number, or `all` to train on every case and keep none apart.
-        configuration: of the plan; None for the plan's default.
-        budget_seconds: wall-clock time for the whole command, preprocessing and final validation included.
-        steps: number of optimizer steps; None for the plan's.
-        overrides: `dotted.key=value` strings for the plan; of a run that goes on, from there on.
-        init: a model to start from: a file or folder, `<plan>` or `<plan>/<configuration>`; None for fresh weights.
-        recipe: `nnunet` to train as nnU-Net does; None for the plan's own way.
-        resume: go on from the last checkpoint.
-        extend: train a finished run further, with a new schedule.
-        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
-        data: where the data set lies now, if not where the plan says.
-        started: `time.monotonic()` when the command began; a budget counts from there.
+        fold: Fold to train, 0 to 4; or all, to train on every case and validate on none.
+        configuration: Configuration of the plan: 2d, 3d_fullres, ...; the plan's default unless given.
+        budget_seconds: Wall-clock time for the whole command, preprocessing and validation included, such as 5m or
+            2h. The learning rate falls to its end within that time.
+        steps: Number of optimizer steps, instead of the plan's.
+        overrides: Setting of the plan to change, such as training.learning_rate=0.003; repeatable. With --resume, it
+            is changed from there on.
+        init: Model to start from: PLAN/CONFIG, a run's folder, a .medseg file, or a model of nnU-Net. Random weights
+            unless given.
+        recipe: nnunet trains as nnU-Net does, whatever the plan says.
+        resume: Continue from the last checkpoint.
+        extend: Train a finished run further, with a new schedule: to 2x as many steps in all, for 5000 more steps, or
+            for another 20m.
+        device: Device to train on: auto, cuda, cuda:1, mps or cpu.
+        data: Folder of the data set, if it is not where the plan says.
+        started: `time.monotonic()` when the command began; the budget counts from there. None for now.
     """
 
     fold: str = "0"
-    configuration: str | None = None
-    budget_seconds: float | None = None
-    steps: int | None = None
-    overrides: list[str] = field(default_factory=list)
-    init: str | Path | None = None
+    configuration: Annotated[str | None, Option("--config")] = None
+    budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration)] = None
+    steps: Annotated[int | None, Option(minimum=1)] = None
+    overrides: Annotated[list[str], Option("--set", metavar="KEY=VALUE")] = field(default_factory=list)
+    init: Annotated[str | Path | None, Option(metavar="MODEL")] = None
     recipe: str | None = None
     resume: bool = False
-    extend: Extension | None = None
+    extend: Annotated[Extension | None, Option(metavar="AMOUNT", parse=parse_extension)] = None
     device: str = "auto"
     data: Path | None = None
-    started: float | None = None
+    started: Annotated[float | None, PYTHON_ONLY] = None
 
     @property
     def goes_on(self) -> bool:

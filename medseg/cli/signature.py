@@ -1,0 +1,194 @@
+"""Verbs as typer reads them: options made from the fields of dataclasses, help from docstrings.
+
+A verb's function takes arguments and, as parameters, dataclasses of options. `typer_function` gives it a signature in
+which every field is an option, and puts the dataclasses together again from what was typed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typer
+
+from medseg.core.errors import MedsegError
+from medseg.core.options import Option
+
+_METAVARS = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH", bool: ""}
+_SECTION = re.compile(r"^(Args|Attributes|Examples|Returns|Raises):$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A parameter of a verb's function, or a field of one of its options dataclasses.
+
+    Attributes:
+        name: Of the parameter or field.
+        kind: Its type, without `Annotated` and `None`.
+        default: Its default value; `inspect.Parameter.empty` where it must be given.
+        help: What its docstring says of it.
+        option: How it differs on the command line.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    option: Option
+
+    @property
+    def is_options(self) -> bool:
+        """Whether it is a dataclass of options."""
+        return is_dataclass(self.kind) and self.option.parse is None
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it can be given several times."""
+        return self.option.parse is None and get_origin(self.kind) in (list, Sequence)
+
+    @property
+    def flags(self) -> list[str]:
+        """Its names on the command line, if it is no argument."""
+        return self.option.flags.split() or ["--" + self.name.replace("_", "-")]
+
+    @property
+    def typer_parameter(self) -> inspect.Parameter:
+        """The parameter from which typer makes the option."""
+        kind = str if self.option.parse or self.kind not in _METAVARS else self.kind
+        metavar = self.option.metavar
+        if metavar is None:
+            metavar = _METAVARS[kind]
+        default = self._typed_default()
+        if self.option.positional or default is inspect.Parameter.empty:
+            metavar = self.option.metavar or self.name.upper()
+            described: Any = typer.Argument(help=_as_markup(self.help), metavar=metavar)
+        else:
+            panel, minimum = self.option.group, self.option.minimum
+            text = _as_markup(self.help)
+            described = typer.Option(*self.flags, help=text, metavar=metavar, rich_help_panel=panel, min=minimum)
+        whole: Any = list[kind] if self.repeated else kind  # type: ignore[valid-type]
+        annotation = Annotated[whole if default is not None else whole | None, described]
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+    def _typed_default(self) -> Any:
+        """The default as someone would type it; None where there is nothing to show."""
+        if self.default is None or self.default == () or self.default == []:
+            return None
+        if self.option.write is not None:
+            return self.option.write(self.default)
+        return self.default
+
+    def value(self, typed: Any) -> Any:
+        """Return the value for what was typed, which may be the default of `typer_parameter`."""
+        if typed is None or typed == [] or typed == self._typed_default():
+            return self.default
+        if self.option.parse is None:
+            return typed
+        try:
+            return self.option.parse(typed)
+        except MedsegError as error:
+            raise type(error)(f"{self.flags[0]}: {error.message}", error.hint) from None
+
+
+def typer_function(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that typer can register as a command and that calls a verb's function.
+
+    Args:
+        verb: Takes arguments and dataclasses of options. Its docstring describes its parameters, and becomes the help.
+    """
+    parameters = fields_of_function(verb)
+
+    def run(**typed: Any) -> None:
+        verb(**{one.name: _value(one, typed) for one in parameters})
+
+    made = [one.typer_parameter for one in flat(parameters)]
+    run.__signature__ = inspect.Signature(made)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in made}
+    run.__doc__ = help_text(verb)
+    return run
+
+
+def _value(field: Field, typed: Mapping[str, Any]) -> Any:
+    """Return the value of a parameter or field; of a dataclass, put together from its fields."""
+    if not field.is_options:
+        return field.value(typed[field.name]) if field.name in typed else field.default
+    parts = [one for one in fields_of_class(field.kind) if one.name not in field.option.without]
+    return field.kind(**{one.name: _value(one, typed) for one in parts if one.is_options or one.name in typed})
+
+
+def flat(parameters: Sequence[Field]) -> Iterator[Field]:
+    """Yield the fields that become arguments and options: dataclasses are replaced by their fields."""
+    for one in parameters:
+        if one.is_options:
+            parts = [part for part in fields_of_class(one.kind) if part.name not in one.option.without]
+            yield from flat(parts)
+        else:
+            yield one
+
+
+def fields_of_function(verb: Callable[..., None]) -> list[Field]:
+    """Return the parameters of a verb's function."""
+    described = described_names(verb.__doc__ or "")
+    signature = inspect.signature(verb, eval_str=True)
+    return [_field(one.name, one.annotation, one.default, described) for one in signature.parameters.values()]
+
+
+def fields_of_class(kind: Any) -> list[Field]:
+    """Return the fields of an options dataclass that are options on the command line: its own, then inherited ones."""
+    by_name = {one.name: one for one in fields(kind)}
+    found = []
+    for base in kind.__mro__:
+        described = described_names(base.__doc__ or "") if is_dataclass(base) else {}
+        for name, annotation in inspect.get_annotations(base, eval_str=True).items() if is_dataclass(base) else ():
+            declared = by_name[name]
+            default = declared.default if declared.default_factory is MISSING else declared.default_factory()
+            found.append(_field(name, annotation, default, described))
+    return [one for one in found if not one.option.python_only]
+
+
+def _field(name: str, annotation: Any, default: Any, described: Mapping[str, str]) -> Field:
+    """Return a field from its annotation, and what is said of it."""
+    option = Option()
+    if get_origin(annotation) is Annotated:
+        annotation, *about = get_args(annotation)
+        option = next((one for one in about if isinstance(one, Option)), option)
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(one for one in get_args(annotation) if one is not type(None))
+    return Field(name, annotation, default, described.get(name, ""), option)
+
+
+def described_names(docstring: str) -> dict[str, str]:
+    """Return what the section `Args:` or `Attributes:` of a docstring says of each name, in one line.
+
+    >>> described_names("A box.\\n\\nAttributes:\\n    width: In mm,\\n        outside.\\n    depth: Likewise.")
+    {'width': 'In mm, outside.', 'depth': 'Likewise.'}
+    """
+    sections = _sections(docstring)
+    text = sections.get("Args", "") + sections.get("Attributes", "")
+    described = re.split(r"^(\w+): ", inspect.cleandoc(text), flags=re.MULTILINE)[1:]
+    return {name: " ".join(what.split()) for name, what in zip(described[::2], described[1::2], strict=True)}
+
+
+def help_text(verb: Callable[..., None]) -> str:
+    """Return a verb's help from its docstring: paragraphs without line breaks, then the examples, one a paragraph."""
+    sections = _sections(verb.__doc__ or "")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in sections[""].split("\n\n")]
+    examples = [line.strip() for line in sections.get("Examples", "").splitlines() if line.strip()]
+    heading = ["[bold]Examples[/]"] if examples else []
+    return "\n\n".join([*map(_as_markup, paragraphs), *heading, *map(_as_markup, examples)])
+
+
+def _as_markup(text: str) -> str:
+    """Return text as rich prints it without taking brackets for markup; docstrings mark code, a terminal does not."""
+    return text.replace("`", "").replace("[", "\\[")
+
+
+def _sections(docstring: str) -> dict[str, str]:
+    """Return the parts of a docstring by their headings; what stands before the first has none."""
+    first, *others = _SECTION.split(inspect.cleandoc(docstring))
+    return {"": first.strip("\n"), **dict(zip(others[::2], others[1::2], strict=True))}

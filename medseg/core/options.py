@@ -1,0 +1,81 @@
+"""What the command line must know of an option that the field of its dataclass does not say by itself.
+
+A verb's options are a frozen dataclass. The type, default and name of a field, and its line under `Attributes:`, make
+the option on the command line (`medseg.cli.signature`); an `Option` in `Annotated` says the rest. This module and those
+of the options import nothing heavy, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from medseg.core.errors import PlanError
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field or parameter differs on the command line from what its type, name and default say.
+
+    Attributes:
+        flags: Its names, separated by spaces, such as `--model -m` or `--mirror/--no-mirror`; made from the name of
+            the field unless given.
+        group: Heading under which `--help` shows it.
+        metavar: What stands for its value in `--help`; made from the type unless given.
+        parse: Makes the value from the text that was typed.
+        write: Makes that text from the default value, for `--help`.
+        minimum: The smallest number that is accepted.
+        positional: It is an argument without a name although it may be left out.
+        python_only: It is no option on the command line.
+        without: For a field that is itself a dataclass of options: fields of it that are no options here.
+    """
+
+    flags: str = ""
+    group: str | None = None
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+    write: Callable[[Any], str] | None = None
+    minimum: int | None = None
+    positional: bool = False
+    python_only: bool = False
+    without: tuple[str, ...] = ()
+
+
+PYTHON_ONLY = Option(python_only=True)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in a duration.
+
+    Raises:
+        PlanError: The text is no duration; a number without a unit is none.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    if re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd])+", text.strip().lower()) is None:
+        raise PlanError(f"{text!r} is not a duration.", "Write 90s, 5m, 2h or 1h30m.")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.lower())
+    return sum(float(value) * _UNIT_SECONDS[unit] for value, unit in parts)
+
+
+def write_duration(seconds: float) -> str:
+    """Return seconds as `parse_duration` reads them, in minutes where these are whole.
+
+    >>> write_duration(300.0), write_duration(75.0)
+    ('5m', '75s')
+    """
+    return f"{seconds / 60:g}m" if seconds and seconds % 60 == 0 else f"{seconds:g}s"
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """Return the parts between commas, each once, in their order.
+
+    >>> parse_list("0, 1,1")
+    ('0', '1')
+    """
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
