@@ -59,21 +59,29 @@ class Field:
     @property
     def typer_parameter(self) -> inspect.Parameter:
         """The parameter from which typer makes the option."""
-        kind = str if self.option.parse or self.kind not in _METAVARS else self.kind
-        metavar = self.option.metavar
-        if metavar is None:
-            metavar = _METAVARS[kind]
-        default = self._typed_default()
+        element: Any = get_args(self.kind)[0] if self.repeated else self.kind
+        if self.option.parse is not None or element not in _METAVARS:
+            element = str
+        default, text = self._typed_default(), _as_markup(self.help)
         if self.option.positional or default is inspect.Parameter.empty:
-            metavar = self.option.metavar or self.name.upper()
-            described: Any = typer.Argument(help=_as_markup(self.help), metavar=metavar)
+            made = typer.Argument(
+                ... if default is inspect.Parameter.empty else default,
+                help=text,
+                metavar=self.option.metavar or self.name.upper(),
+            )
         else:
-            panel, minimum = self.option.group, self.option.minimum
-            text = _as_markup(self.help)
-            described = typer.Option(*self.flags, help=text, metavar=metavar, rich_help_panel=panel, min=minimum)
-        whole: Any = list[kind] if self.repeated else kind  # type: ignore[valid-type]
-        annotation = Annotated[whole if default is not None else whole | None, described]
-        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            made = typer.Option(
+                default,
+                *self.flags,
+                help=text,
+                metavar=_METAVARS[element] if self.option.metavar is None else self.option.metavar,
+                rich_help_panel=self.option.group,
+                min=self.option.minimum,
+            )
+        annotation = list[element] if self.repeated else element
+        if default is None:
+            annotation = annotation | None
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=annotation)
 
     def _typed_default(self) -> Any:
         """The default as someone would type it; None where there is nothing to show."""
@@ -142,9 +150,9 @@ def fields_of_class(kind: Any) -> list[Field]:
     """Return the fields of an options dataclass that are options on the command line: its own, then inherited ones."""
     by_name = {one.name: one for one in fields(kind)}
     found = []
-    for base in kind.__mro__:
-        described = described_names(base.__doc__ or "") if is_dataclass(base) else {}
-        for name, annotation in inspect.get_annotations(base, eval_str=True).items() if is_dataclass(base) else ():
+    for base in [one for one in kind.__mro__ if is_dataclass(one)]:
+        described = described_names(base.__doc__ or "")
+        for name, annotation in inspect.get_annotations(base, eval_str=True).items():  # type: ignore[arg-type]
             declared = by_name[name]
             default = declared.default if declared.default_factory is MISSING else declared.default_factory()
             found.append(_field(name, annotation, default, described))
