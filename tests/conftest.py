@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from medseg.models.model import make_network
 from medseg.models.run import PLAN, save_weights
 from medseg.plans.file import save_plan
 
-torch.set_num_threads(1)  # the tensors of tests are tiny; more threads only wait for each other
+# The tensors of tests are tiny; more threads only wait for each other.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script, for all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

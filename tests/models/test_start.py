@@ -115,13 +115,15 @@ def test_structures_are_matched_by_name() -> None:
     assert parts["heads"].detail == "structures: two, one taken; new new"
     mine, theirs, fresh = answer(network), answer(source.networks[0]), network_of(plan, 0)
     for here, there in ((0, 0), (2, 2), (3, 1)):
-        assert torch.equal(mine[:, here], theirs[:, there])
+        torch.testing.assert_close(
+            mine[:, here], theirs[:, there]
+        )  # a head of another width may be summed in another order
     for level in (0, 1):
         assert torch.equal(network.heads[level].weight[1], fresh.heads[level].weight[1])
         assert torch.equal(network.heads[level].bias[1], fresh.heads[level].bias[1])
     one, parts, _ = started(plan_of(labels={"structures": {"two": 1}}), source)
     assert parts["heads"].detail == "structures: two taken; one left out"
-    assert torch.equal(answer(one), theirs[:, [0, 2]])
+    torch.testing.assert_close(answer(one), theirs[:, [0, 2]])
 
 
 def test_between_softmax_and_sigmoid_a_structure_keeps_its_odds_against_the_background() -> None:

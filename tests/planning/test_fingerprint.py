@@ -1,6 +1,5 @@
 """The fingerprint, on volumes small enough to count by hand and on real data."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -199,9 +198,7 @@ def test_progress_cancelling_and_another_executor(make_pairs):
 @pytest.mark.real
 def test_hippocampus(data_dir):
     data = find_cases(data_dir / "hippocampus")
-    start = time.perf_counter()
     found = take_fingerprint(data, "stored")
-    seconds = time.perf_counter() - start
     assert (len(found.cases), found.problems, found.is_2d, found.spacing_known) == (200, {}, False, True)
     assert {tuple(case.voxels) for case in found.cases} == {(0, 1, 2)}
     assert found.relative_size == 1
@@ -212,7 +209,6 @@ def test_hippocampus(data_dir):
     assert intensity.median == pytest.approx(358.83, rel=2e-3)
     assert intensity.percentile_00_5 == 28
     assert intensity.percentile_99_5 == pytest.approx(271852, rel=5e-3)
-    assert seconds < 10  # about 0.6 s on two idle cores
 
 
 @pytest.mark.real
