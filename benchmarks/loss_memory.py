@@ -27,10 +27,11 @@ import torch
 def medseg_loss(classes: int, scales: Sequence[Sequence[int]]) -> Callable[[Any, torch.Tensor], torch.Tensor]:
     """The loss of this repository."""
     from medseg.core.labels import Labels
-    from medseg.training.step.loss import Loss
+    from medseg.training.losses.deep_supervision import DeepSupervision
+    from medseg.training.losses.dice_ce import DiceCE
 
     labels = Labels(structures={f"structure_{number}": number for number in range(1, classes)})
-    return Loss(labels, False, 1.0, 1.0, scales)
+    return DeepSupervision(DiceCE(labels, False, 1.0, 1.0), labels, scales)
 
 
 def nnunet_loss(scales: Sequence[Sequence[int]]) -> Callable[[Any, torch.Tensor], torch.Tensor]:

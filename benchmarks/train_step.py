@@ -17,7 +17,8 @@ from medseg.core.labels import Labels
 from medseg.networks import unet
 from medseg.networks.device import choose_precision
 from medseg.plans.schema import Network
-from medseg.training.step.loss import Loss
+from medseg.training.losses.deep_supervision import DeepSupervision
+from medseg.training.losses.dice_ce import DiceCE
 
 PATCH = (40, 56, 40)
 SLOPE = 0.01
@@ -49,7 +50,8 @@ def main() -> None:
         outputs=3,
         residual=False,
     )
-    loss = Loss(Labels(structures={"a": 1, "b": 2}), False, 1.0, 1.0, [[1, 1, 1], [2, 2, 2]])
+    labels = Labels(structures={"a": 1, "b": 2})
+    loss = DeepSupervision(DiceCE(labels, False, 1.0, 1.0), labels, [[1, 1, 1], [2, 2, 2]])
     precision = choose_precision("auto", torch.device("cpu"))
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     image = torch.randn(arguments.batch, 1, *PATCH)

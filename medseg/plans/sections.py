@@ -19,6 +19,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -198,10 +199,45 @@ class Augmentation(Section):
     previous_removal_probability: Fraction = 0.2
 
 
+DEFAULT_LOSS = "dice_ce"
+"""Dice + cross-entropy; plans that name no loss mean this one."""
+
+
+class LossChoice(Section):
+    """Which loss is trained with: a name, or `{name: tversky, alpha: 0.3}` with arguments of its own.
+
+    `medseg.training.losses.table` lists the names; whoever trains looks them up there.
+
+    Attributes:
+        name: of the loss.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything that is said beside the name."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="plain")
+    def _as_written(self) -> str | dict[str, Any]:
+        return {"name": self.name, **self.arguments} if self.arguments else self.name
+
+
 class Training(Section):
     """Optimizer, schedule, sampling and augmentation.
 
     Attributes:
+        loss: what is minimized, by name; written only where it is not `dice_ce`.
+        dice_weight: of the Dice term of `dice_ce`.
+        cross_entropy_weight: of the cross-entropy term of `dice_ce`.
         small_patch_share: share of the schedule, from its start, with patches of `small_patch_fraction` along each axis
             (in multiples that the network can halve).
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
@@ -223,6 +259,7 @@ class Training(Section):
     gradient_clip: PositiveFloat
     foreground_fraction: Fraction
     deep_supervision: bool
+    loss: LossChoice = LossChoice(name=DEFAULT_LOSS)
     dice_weight: NonNegative
     cross_entropy_weight: NonNegative
     average_weights: Fraction
@@ -233,6 +270,12 @@ class Training(Section):
     validation_cases: PositiveInt
     seed: Annotated[int, Field(ge=0)]
     augmentation: Augmentation
+
+    @model_serializer(mode="wrap")
+    def _without_default_loss(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default loss out, so that plans stay as they were before there was a choice."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "loss" or value != DEFAULT_LOSS}
 
 
 class Inference(Section):

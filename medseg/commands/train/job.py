@@ -28,6 +28,7 @@ from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.training.data.sample_placement import place as place_samples
+from medseg.training.losses.table import make_loss
 from medseg.training.run.schedule import legs_from
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import ALONE, Ranks
@@ -84,7 +85,9 @@ def prepare(
     cases = plan_cases(run.plan_path, place.data_folder(plan, options.data), plan)
     training, validation, notes = _fold_cases(run, cases)
     check_annotated(training, plan.labels)
-    notes = [*run.notes, *notes, *describe_annotation(training, plan.labels)]
+    partly_labelled = describe_annotation(training, plan.labels)
+    notes = [*run.notes, *notes, *partly_labelled]
+    make_loss(plan.training, plan.labels, configuration.batch_dice, bool(partly_labelled))  # refused now, not in hours
     device = choose_device(options.device)
     ranks.numbers(configuration.batch_size)  # too many processes are too many before hours of preprocessing, too
     torch.manual_seed(plan.training.seed)

@@ -12,10 +12,11 @@ from medseg.core.errors import ModelError
 from medseg.networks.build import supervision_scales
 from medseg.networks.device import autocast
 from medseg.training.data.batches import Batch
+from medseg.training.losses.deep_supervision import DeepSupervision
+from medseg.training.losses.table import make_loss
 from medseg.training.run.schedule import progress
 from medseg.training.run.setup import Setup
 from medseg.training.step.graph import CudaRecorder, Recorded, make_capturable
-from medseg.training.step.loss import Loss
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.ranks import ALONE
 
@@ -33,14 +34,9 @@ class Trainer:
         self.setup = setup
         self.network = network.to(setup.device).train()
         scales = supervision_scales(network_settings, setup.configuration.dimensions, training.deep_supervision)
-        self.loss = Loss(
-            setup.plan.labels,
-            setup.configuration.batch_dice,
-            training.dice_weight,
-            training.cross_entropy_weight,
-            scales,
-            setup.ranks.total,
-        )
+        labels = setup.plan.labels
+        loss = make_loss(training, labels, setup.configuration.batch_dice)
+        self.loss = DeepSupervision(loss, labels, scales, setup.ranks.total)
         setup.ranks.spread(self.network)
         if setup.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes stay as they are: trying algorithms pays off

@@ -7,13 +7,21 @@ import pytest
 import torch
 from torch.nn import functional
 
+from medseg.core.errors import PlanError
 from medseg.core.labels import IGNORE, Labels
-from medseg.training.step import voxel_sums
-from medseg.training.step.loss import Loss
+from medseg.training.losses import voxel_sums
+from medseg.training.losses.deep_supervision import DeepSupervision
+from medseg.training.losses.dice_ce import DiceCE
 
 CLASSES = Labels(structures={"a": 1, "b": 2}, ignore=9)
 REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2], ignore=9)
 MEMBERS = {"all": (1, 2), "b": (2,)}
+
+
+def dice_ce(
+    labels: Labels, batch_dice: bool, dice_weight: float, cross_entropy_weight: float, scales: Sequence[Sequence[int]]
+) -> DeepSupervision:
+    return DeepSupervision(DiceCE(labels, batch_dice, dice_weight, cross_entropy_weight), labels, scales)
 
 
 def one_hot(target: torch.Tensor, labels: Labels) -> torch.Tensor:
@@ -62,7 +70,7 @@ def value_and_gradient(loss: torch.Tensor, leaves: Sequence[torch.Tensor]) -> li
 def test_one_resolution(shape: tuple[int, ...], labels: Labels, batch_dice: bool, ignored: bool) -> None:
     logits, target = draw(labels, shape, ignored)
     logits.requires_grad_()
-    loss = Loss(labels, batch_dice, 1.0, 1.0, [[1] * len(shape)])
+    loss = dice_ce(labels, batch_dice, 1.0, 1.0, [[1] * len(shape)])
     cross_entropy, dice = naive(logits, target, labels, batch_dice)
     mine = value_and_gradient(loss([logits], target), [logits])
     for one, other in zip(mine, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
@@ -73,7 +81,7 @@ def test_one_resolution(shape: tuple[int, ...], labels: Labels, batch_dice: bool
 def test_weights_of_the_two_terms(dice_weight: float, cross_entropy_weight: float) -> None:
     logits, target = draw(CLASSES, (4, 4), False)
     cross_entropy, dice = naive(logits, target, CLASSES, True)
-    loss = Loss(CLASSES, True, dice_weight, cross_entropy_weight, [[1, 1]])
+    loss = dice_ce(CLASSES, True, dice_weight, cross_entropy_weight, [[1, 1]])
     torch.testing.assert_close(loss([logits], target), cross_entropy_weight * cross_entropy - dice_weight * dice)
 
 
@@ -88,15 +96,15 @@ def test_deep_supervision(labels: Labels) -> None:
         thin = functional.interpolate(target[:, None].float(), logits.shape[2:], mode="nearest-exact")[:, 0].to(target)
         cross_entropy, dice = naive(logits, thin, labels, False)
         terms.append(weight * (cross_entropy - dice))
-    mine = value_and_gradient(Loss(labels, False, 1.0, 1.0, scales)(outputs, target), outputs)
+    mine = value_and_gradient(dice_ce(labels, False, 1.0, 1.0, scales)(outputs, target), outputs)
     for one, other in zip(mine, value_and_gradient(torch.stack(terms).sum(), outputs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_as_many_outputs_as_scales() -> None:
     logits, target = draw(CLASSES, (4, 4), False)
-    with pytest.raises(ValueError, match="zip"):
-        Loss(CLASSES, False, 1.0, 1.0, [[1, 1], [2, 2]])([logits], target)
+    with pytest.raises(PlanError, match=r"answers \[\(2, 3, 4, 4\)\]; expected \[\(2, 3, 4, 4\), \(2, 3, 2, 2\)\]"):
+        dice_ce(CLASSES, False, 1.0, 1.0, [[1, 1], [2, 2]])([logits], target)
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
@@ -104,7 +112,7 @@ def test_a_batch_without_annotation_teaches_nothing(labels: Labels) -> None:
     logits, target = draw(labels, (4, 4), False)
     logits.requires_grad_()
     value, gradient = value_and_gradient(
-        Loss(labels, True, 1.0, 1.0, [[1, 1]])([logits], target * 0 + IGNORE), [logits]
+        dice_ce(labels, True, 1.0, 1.0, [[1, 1]])([logits], target * 0 + IGNORE), [logits]
     )
     assert value.isfinite()
     assert not gradient.any()
@@ -113,7 +121,7 @@ def test_a_batch_without_annotation_teaches_nothing(labels: Labels) -> None:
 def test_ignored_voxels_have_no_gradient() -> None:
     logits, target = draw(CLASSES, (6, 6), True)
     logits.requires_grad_()
-    _, gradient = value_and_gradient(Loss(CLASSES, False, 1.0, 1.0, [[1, 1]])([logits], target), [logits])
+    _, gradient = value_and_gradient(dice_ce(CLASSES, False, 1.0, 1.0, [[1, 1]])([logits], target), [logits])
     ignored = (target == IGNORE)[:, None].expand_as(gradient)
     assert not gradient[ignored].any()
     assert gradient[~ignored].abs().min() > 0
@@ -123,20 +131,20 @@ def test_ignored_voxels_have_no_gradient() -> None:
 def test_a_perfect_answer_has_the_lowest_loss(labels: Labels) -> None:
     _, target = draw(labels, (6, 6), False)
     logits = one_hot(target, labels) * 60 - 30
-    assert float(Loss(labels, False, 1.0, 1.0, [[1, 1]])([logits], target)) == pytest.approx(-1, abs=1e-4)
+    assert float(dice_ce(labels, False, 1.0, 1.0, [[1, 1]])([logits], target)) == pytest.approx(-1, abs=1e-4)
 
 
 def test_an_absent_structure_does_not_divide_by_zero() -> None:
     logits = torch.tensor([40.0, -40.0, -40.0])[None, :, None, None].expand(1, 3, 4, 4).clone().requires_grad_()
     target = torch.zeros(1, 4, 4, dtype=torch.int16)
-    value, gradient = value_and_gradient(Loss(CLASSES, False, 1.0, 1.0, [[1, 1]])([logits], target), [logits])
+    value, gradient = value_and_gradient(dice_ce(CLASSES, False, 1.0, 1.0, [[1, 1]])([logits], target), [logits])
     assert float(value) == pytest.approx(-1, abs=1e-4)
     assert gradient.isfinite().all()
 
 
 def test_half_precision_logits_are_summed_in_full_precision() -> None:
     logits, target = draw(CLASSES, (64, 64), False)
-    loss = Loss(CLASSES, True, 1.0, 1.0, [[1, 1]])
+    loss = dice_ce(CLASSES, True, 1.0, 1.0, [[1, 1]])
     rough = loss([logits.bfloat16()], target)
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, loss([logits.bfloat16().float()], target))
@@ -193,7 +201,7 @@ def test_partly_labelled_samples(partly: str, labels: Labels, batch_dice: bool, 
     annotated = torch.tensor(PARTLY[partly])
     logits, target = draw(labels, (4, 3, 5), ignored)
     logits = (logits / 3).requires_grad_()
-    mine = Loss(labels, batch_dice, 1.0, 1.0, [[1, 1, 1]])([logits], target, annotated)
+    mine = dice_ce(labels, batch_dice, 1.0, 1.0, [[1, 1, 1]])([logits], target, annotated)
     naively = naive_partly(logits, target, annotated, labels, batch_dice)
     for one, other in zip(value_and_gradient(mine, [logits]), value_and_gradient(naively, [logits]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -203,7 +211,7 @@ def test_merged_background_by_hand() -> None:
     # one voxel, background; probabilities 0.5 (background), 0.25 (a), 0.25 (b); b was not annotated
     logits = torch.tensor([0.5, 0.25, 0.25]).log().reshape(1, 3, 1, 1)
     target = torch.zeros(1, 1, 1, dtype=torch.int16)
-    only_entropy = Loss(CLASSES, False, 0.0, 1.0, [[1, 1]])
+    only_entropy = dice_ce(CLASSES, False, 0.0, 1.0, [[1, 1]])
     assert float(only_entropy([logits], target)) == pytest.approx(-math.log(0.5))
     assert float(only_entropy([logits], target, torch.tensor([[True, False]]))) == pytest.approx(-math.log(0.75))
 
@@ -213,7 +221,7 @@ def test_what_was_not_annotated_does_not_matter(labels: Labels) -> None:
     """Moving probability between the background and a hidden structure changes nothing, nor does its own region."""
     logits, target = draw(labels, (5, 6), True)
     annotated = torch.tensor([[True, False], [True, False]])
-    loss = Loss(labels, False, 1.0, 1.0, [[1, 1]])
+    loss = dice_ce(labels, False, 1.0, 1.0, [[1, 1]])
     hidden = logits.clone().requires_grad_()
     value, gradient = value_and_gradient(loss([hidden], target, annotated), [hidden])
     if labels.activation == "sigmoid":
@@ -231,10 +239,10 @@ def test_deep_supervision_of_partly_labelled_samples() -> None:
     target = torch.randint(0, 3, (2, 4, 4), dtype=torch.int16)
     outputs = [torch.randn(2, 3, 4, 4), torch.randn(2, 3, 2, 2)]
     fine, coarse = (
-        Loss(CLASSES, True, 1.0, 1.0, [[1, 1]])([logits], labels, annotated)
+        dice_ce(CLASSES, True, 1.0, 1.0, [[1, 1]])([logits], labels, annotated)
         for logits, labels in zip(outputs, (target, target[:, 1::2, 1::2]), strict=True)
     )
-    both = Loss(CLASSES, True, 1.0, 1.0, [[1, 1], [2, 2]])(outputs, target, annotated)
+    both = dice_ce(CLASSES, True, 1.0, 1.0, [[1, 1], [2, 2]])(outputs, target, annotated)
     torch.testing.assert_close(both, fine * 2 / 3 + coarse / 3)
 
 
@@ -254,7 +262,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gradients_by_finite_differences(partly: str | None, labels: Labels, batch_dice: bool) -> None:
     logits, target = draw(labels, (3, 5), ignored=True)
     annotated = None if partly is None else torch.tensor(PARTLY[partly])
-    loss = Loss(labels, batch_dice, 0.7, 1.3, [[1, 1], [1, 2]])
+    loss = dice_ce(labels, batch_dice, 0.7, 1.3, [[1, 1], [1, 2]])
     outputs = [(part / 3).double().requires_grad_() for part in (logits, logits[..., ::2][..., :2].clone())]
     assert torch.autograd.gradcheck(lambda *outputs: loss(outputs, target, annotated), outputs)
 
@@ -265,7 +273,7 @@ def test_in_chunks_the_same_within_a_millionth(labels: Labels) -> None:
     logits, target = draw(labels, (6, 7, 8), ignored=True)
     logits.requires_grad_()
     cross_entropy, dice = naive(logits, target, labels, False)
-    mine = value_and_gradient(Loss(labels, False, 1.0, 1.0, [[1, 1, 1]])([logits], target), [logits])
+    mine = value_and_gradient(dice_ce(labels, False, 1.0, 1.0, [[1, 1, 1]])([logits], target), [logits])
     for one, other in zip(mine, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
@@ -284,7 +292,7 @@ LAYOUTS = {
 def test_any_layout_of_the_logits(layout: str, labels: Labels) -> None:
     logits, target = draw(labels, (3, 4, 5), ignored=True)
     odd = LAYOUTS[layout](logits)
-    loss = Loss(labels, False, 1.0, 1.0, [[1, 1, 1]])
+    loss = dice_ce(labels, False, 1.0, 1.0, [[1, 1, 1]])
     answers = []
     for one in (odd, odd.clone(memory_format=torch.contiguous_format)):
         leaf = one.detach().requires_grad_()
@@ -304,7 +312,7 @@ def test_nothing_of_the_size_of_the_logits_is_kept_but_themselves(labels: Labels
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = Loss(labels, True, 1.0, 1.0, [[1, 1]])([rough], target)
+        loss = dice_ce(labels, True, 1.0, 1.0, [[1, 1]])([rough], target)
     large = [tensor for tensor in kept.values() if tensor.numel() >= target.numel()]
     assert {tensor.data_ptr() for tensor in large} == {rough.data_ptr(), target.data_ptr()}
     loss.backward()

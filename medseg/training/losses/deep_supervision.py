@@ -1,0 +1,94 @@
+"""What stands around every loss: several resolutions, the thinning of labels, and the sum over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medseg.core.errors import PlanError
+from medseg.core.labels import IGNORE, Labels
+from medseg.training.losses.protocol import SummedLoss
+from medseg.training.losses.table import AnyLoss
+
+
+def _alone(sums: Tensor) -> Tensor:
+    return sums
+
+
+@dataclass(frozen=True)
+class DeepSupervision:
+    """A loss over all the resolutions that a network answers in.
+
+    Weights halve from one resolution to the next and sum to one, as in nnU-Net (`deep_supervision.py`).
+
+    Attributes:
+        loss: of one resolution.
+        labels: the plan's labels.
+        scales: for each resolution, how much coarser than the target it is along each axis; the finest first.
+        total: adds up a tensor over the processes that share a batch, and passes the gradient on as it is
+            (`Ranks.total`); for a process alone, the tensor itself.
+    """
+
+    loss: AnyLoss
+    labels: Labels
+    scales: Sequence[Sequence[int]]
+    total: Callable[[Tensor], Tensor] = _alone
+
+    def __call__(self, outputs: Sequence[Tensor], target: Tensor, annotated: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch, a scalar.
+
+        Args:
+            outputs: logits (batch, outputs, ...) of each resolution.
+            target: (batch, ...) label indices, or `IGNORE`.
+            annotated: (batch, structures) bool, which structures were annotated in each sample; None for all.
+
+        Raises:
+            PlanError: the network's answers are not as many or not as large as its scales say.
+        """
+        targets = [thin(target, scale) for scale in self.scales]
+        self._check(outputs, targets)
+        pairs = list(zip(outputs, targets, strict=True))
+        if isinstance(self.loss, SummedLoss):
+            # all resolutions in one tensor, so that processes wait for each other once
+            sums = torch.stack([self.loss.sums(logits, labels, annotated) for logits, labels in pairs])
+            losses = self.loss.values(self.total(sums)).unbind()
+        else:
+            # The mean over all samples: a process weighs as much as its samples, which may be one more than another's.
+            own = torch.stack([self._plain(logits, labels, annotated) for logits, labels in pairs])
+            sums = self.total(torch.cat([own, own.new_ones(1)]) * len(target))
+            losses = (sums[:-1] / sums[-1]).unbind()
+        weights = [0.5**level for level in range(len(losses))]
+        return torch.stack([weight / sum(weights) * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
+
+    def _plain(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+        """Return the loss of one resolution, for a loss that is told by weights which voxels are ignored."""
+        assert not isinstance(self.loss, SummedLoss)
+        # Without an ignore label no voxel can be ignored, and the device is not made to look for any.
+        weights = None if self.labels.ignore is None else (target != IGNORE).float()
+        return self.loss(logits, target.clamp(min=0), annotated, weights)
+
+    def _check(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        expected = [(len(target), self.labels.outputs, *target.shape[1:]) for target in targets]
+        answered = [tuple(logits.shape) for logits in outputs]
+        if answered != expected:
+            raise PlanError(
+                f"The network answers {answered}; expected {expected}: (batch, outputs, ...) for each of its "
+                "supervision_scales, the full resolution first.",
+                "A network of your own answers one tensor of logits on the grid of its input, or a list of them with a "
+                "property `supervision_scales`. docs/extend.md shows both.",
+            )
+
+
+def thin(target: Tensor, scale: Sequence[int]) -> Tensor:
+    """Return a label map on a grid that is coarser by whole factors: the voxel in the middle of each cell.
+
+    Nearest neighbour as torch's "nearest-exact" has it; a strided view, nothing is copied.
+
+    Args:
+        target: (batch, ...) label indices.
+        scale: how much coarser, for each axis.
+    """
+    return target[(slice(None), *(slice(factor // 2, None, factor) for factor in scale))]

@@ -1,0 +1,108 @@
+"""Dice + cross-entropy, medseg's default loss; formulas of nnU-Net v2 (`dice.py`, `compound_losses.py`).
+
+Everything is made of sums over voxels (`voxel_sums`), which read the logits once. Where several processes share a
+batch these sums are added up before the formulas, so that every process has the loss of the whole batch.
+
+In a partly labelled sample "background" means the background or any structure that was not annotated in it: with
+softmax these outputs are merged before the cross-entropy (marginal loss, Shi et al. 2021,
+doi.org/10.1016/j.media.2021.101979), with sigmoid their outputs have none. Overlaps are of annotated structures only.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from medseg.core.labels import Labels
+from medseg.training.losses.protocol import SummedLoss
+from medseg.training.losses.voxel_sums import sigmoid_sums, softmax_sums
+
+_SMOOTH = 1e-5  # nnU-Net's: an absent structure that is not predicted either has a ratio of 1
+_SMALLEST = 1e-8  # nnU-Net's: the least that is divided by
+
+
+class OverlapLoss(SummedLoss):
+    """Weighted cross-entropy minus a weighted mean of overlaps, one per structure; softmax labels or regions.
+
+    A subclass says in `ratio` what an overlap is. The background has cross-entropy and no overlap.
+
+    Args:
+        labels: decides between softmax and sigmoid, and what makes up a region.
+        batch_dice: sum over the batch before the ratio, instead of a ratio per sample.
+        overlap_weight: of the mean overlap, which is subtracted.
+        cross_entropy_weight: of the mean cross-entropy of a voxel (binary for regions, then also mean over regions).
+    """
+
+    def __init__(self, labels: Labels, batch_dice: bool, overlap_weight: float, cross_entropy_weight: float) -> None:
+        self.labels = labels
+        self.batch_dice = batch_dice
+        self.overlap_weight = overlap_weight
+        self.cross_entropy_weight = cross_entropy_weight
+        self._membership: dict[torch.device, Tensor] = {}
+
+    @abstractmethod
+    def ratio(self, overlap: Tensor, prediction: Tensor, reference: Tensor) -> Tensor:
+        """Return the overlap of each structure, 1 for a perfect answer.
+
+        Args:
+            overlap: (..., structures) sum of the probability inside the reference.
+            prediction: (..., structures) sum of the probability.
+            reference: (..., structures) voxels of the reference.
+        """
+
+    def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+        """Return [cross-entropy, voxels, then the overlaps or what they are made of]; arguments as in `SummedLoss`."""
+        softmax = self.labels.activation == "softmax"
+        if softmax:
+            sums = softmax_sums(logits, target, annotated)
+        else:
+            sums = sigmoid_sums(logits, target, self._membership_on(target.device))
+        first = 1 if softmax else 0  # the background has no overlap
+        areas = [area[:, first:] for area in (sums.overlap, sums.prediction, sums.reference)]
+        known = torch.ones_like(areas[2]) if annotated is None else annotated.to(areas[2])
+        entropy, voxels = sums.entropy, sums.voxels
+        if not softmax:
+            entropy, voxels = entropy * known, voxels * known
+        overlap, prediction, reference = (area * known for area in areas)
+        if self.batch_dice:
+            parts = [part.sum(0) for part in (overlap, prediction, reference, known)]
+        else:
+            parts = [(self.ratio(overlap, prediction, reference) * known).sum()[None], known.sum()[None]]
+        return torch.cat([entropy.sum()[None], voxels.sum()[None], *parts])
+
+    def values(self, sums: Tensor) -> Tensor:
+        """Return the loss of each resolution from (resolutions, entries) of `sums`."""
+        cross_entropy = sums[:, 0] / sums[:, 1].clamp(min=1)
+        if self.batch_dice:
+            overlap, prediction, reference, known = sums[:, 2:].unflatten(1, (4, -1)).unbind(1)
+            known = known.clamp(max=1)
+            mean = (self.ratio(overlap, prediction, reference) * known).sum(1) / known.sum(1).clamp(min=1)
+        else:
+            mean = sums[:, 2] / sums[:, 3].clamp(min=1)
+        return self.cross_entropy_weight * cross_entropy - self.overlap_weight * mean
+
+    def _membership_on(self, device: torch.device) -> Tensor:
+        """Return which label indices make up each region; copied once, as a copy in every step would wait for it."""
+        if device not in self._membership:
+            self._membership[device] = torch.from_numpy(self.labels.membership).to(device)
+        return self._membership[device]
+
+
+class DiceCE(OverlapLoss):
+    """Soft Dice + cross-entropy.
+
+    Args:
+        labels: the plan's labels.
+        batch_dice: one Dice over the batch, instead of one per sample.
+        dice_weight: weight of Dice; the plan's `training.dice_weight` unless `training.loss` names another.
+        cross_entropy_weight: of the cross-entropy; likewise.
+    """
+
+    def __init__(self, labels: Labels, batch_dice: bool, dice_weight: float, cross_entropy_weight: float) -> None:
+        super().__init__(labels, batch_dice, dice_weight, cross_entropy_weight)
+
+    def ratio(self, overlap: Tensor, prediction: Tensor, reference: Tensor) -> Tensor:
+        """Return soft Dice; arguments as in `OverlapLoss`."""
+        return (2 * overlap + _SMOOTH) / (prediction + reference + _SMOOTH).clamp(min=_SMALLEST)
