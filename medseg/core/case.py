@@ -1,4 +1,4 @@
-"""Case: one subject's channel files and label file; a data set is a table of them (cases.csv)."""
+"""A case (one scan with its label file), and the table of cases (`cases.csv`) that a data set is kept as."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.core.files import write_text
+from medseg.core.wording import first_few
 
 _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
 _SEPARATOR = ";"
-_NOT_IN_NAMES = frozenset("/\\\0")
-_MOST_SHOWN = 5
+"""Between the values of one field: several channel files, several structures."""
+_NOT_IN_FILE_NAMES = frozenset("/\\\0")
 
 Row = dict[str, str]
-"""A line of a table, by column."""
+"""A row of a table: column name -> value."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class Case:
     """One case of a data set.
 
     Attributes:
-        id: unique name; answers and scores carry it.
-        patient: cases of one patient never fall into different folds.
-        channels: image files in the order of the plan's channels; one file may hold several.
+        id: unique name; predicted files and scores are named after it.
+        patient: name of the patient; all cases of a patient go into the same fold.
+        channels: image files in the order of the plan's channels; one file may hold several channels.
         label: label file, or None for a case to predict.
         annotated: names of the structures that were annotated; None means all of them.
         weight: how often the case is drawn in training, relative to the others.
-        attributes: anything else that a user's table says (site, scanner, sex).
+        attributes: the other columns of a user's table (site, scanner, sex), column name -> value.
     """
 
     id: str
@@ -46,25 +47,38 @@ class Case:
 
 
 def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
-    """Write the table; files below `folder` are written relative to it, so that the set can be moved."""
+    """Write a table of cases as CSV.
+
+    Args:
+        path: the table to write.
+        cases: one row each.
+        folder: the data set's folder; files below it are written relative to it, so that the data set can be moved.
+    """
     extra = sorted({name for case in cases for name in case.attributes})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_COLUMNS, *extra])
     for case in cases:
         annotated = "" if case.annotated is None else _SEPARATOR.join(case.annotated)
-        channels = _SEPARATOR.join(_shorten(file, folder) for file in case.channels)
-        label = "" if case.label is None else _shorten(case.label, folder)
+        channels = _SEPARATOR.join(_path_as_text(file, folder) for file in case.channels)
+        label = "" if case.label is None else _path_as_text(case.label, folder)
         values = [case.id, case.patient, channels, label, annotated, f"{case.weight:g}"]
         writer.writerow(values + [case.attributes.get(name, "") for name in extra])
     write_text(path, text.getvalue())
 
 
 def read_cases(path: Path, folder: Path) -> list[Case]:
-    """Read the table, as medseg wrote it or as a user edited it.
+    """Read a table of cases, as medseg wrote it or as a user edited it.
+
+    Args:
+        path: the table.
+        folder: the folder that relative file names start from.
+
+    Returns:
+        The cases in the order of the rows.
 
     Raises:
-        DataError: it is no table, a column is missing, a value is not valid, or an id appears twice.
+        DataError: the file is not a table, a column is missing, a value is not valid, or an id appears twice.
     """
     rows = read_rows(path)
     missing = {"id", "channels"} - rows[0].keys()
@@ -74,64 +88,89 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
             "Expected the columns " + ", ".join(_COLUMNS) + "; delete the file to have it written anew.",
         )
     cases = [parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
-    unique_ids(cases, path)
+    check_unique_ids(cases, path)
     return cases
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a CSV file, at least one, by column, spaces at the ends of values removed.
+    """Return the rows of a CSV file, with the spaces around names and values removed.
 
-    Fields are separated by commas; by semicolons or tabs where the first line has those and no comma.
+    Fields are separated by commas, or by semicolons or tabs if the first line has those and no comma, as spreadsheets
+    write them in many countries.
+
+    Args:
+        path: the file; its first line names the columns.
+
+    Returns:
+        At least one row.
 
     Raises:
-        DataError: there is no such file, it is no table, or it has no rows.
+        DataError: there is no such file, it is not a table, or it has no rows.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        first = text.partition("\n")[0]
-        separator = next((sign for sign in ",;\t" if sign in first), ",")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets start a file with a byte order mark
+        header = text.partition("\n")[0]
+        separator = next((sign for sign in ",;\t" if sign in header), ",")
         rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
     except FileNotFoundError:
-        raise DataError(f"There is no file {path}.", "Expected a CSV file with one row a case.") from None
+        raise DataError(f"There is no file {path}.", "Expected a CSV file with one row for each case.") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text.", "In Excel, save it as “CSV UTF-8”.") from None
     except csv.Error as error:
         raise DataError(f"{path} is not a table: {error}.", "Save it as CSV, fields with commas in quotes.") from None
     if not rows:
-        raise DataError(f"{path} has no rows.", "Expected a line with the names of the columns, and one a case.")
+        raise DataError(
+            f"{path} has no rows.", "Expected a line with the names of the columns, then one for each case."
+        )
     return [{name.strip(): (value or "").strip() for name, value in row.items() if name} for row in rows]
 
 
-def unique_ids(cases: Iterable[Case], path: Path) -> None:
-    """Refuse ids that stand twice in a table, or that cannot be the name of a file.
+def check_unique_ids(cases: Iterable[Case], path: Path) -> None:
+    """Refuse ids that appear twice in a table, or that cannot be the name of a file.
+
+    Args:
+        cases: the cases of the table.
+        path: the table, for the message.
 
     Raises:
-        DataError: naming one.
+        DataError: there is such an id; the message names it.
     """
     ids = [case.id for case in cases]
     check_ids(ids, str(path))
-    twice = sorted(id for id, count in Counter(ids).items() if count > 1)
-    if twice:
-        raise DataError(f"{path}: the id {twice[0]!r} appears more than once.", "Give every case an id of its own.")
+    repeated = sorted(id for id, count in Counter(ids).items() if count > 1)
+    if repeated:
+        raise DataError(f"{path}: the id {repeated[0]!r} appears more than once.", "Give every case an id of its own.")
 
 
 def check_ids(ids: Iterable[str], source: str) -> None:
-    """Refuse ids that cannot be the name of a file: answers and preprocessed cases are called after them.
+    """Refuse ids that cannot be the name of a file: predicted and preprocessed files are named after them.
+
+    Args:
+        ids: the ids of cases.
+        source: the file that lists them, for the message.
 
     Raises:
-        DataError: naming them; `source` is the file that they stand in.
+        DataError: there are such ids; the message names them.
     """
-    odd = [id for id in ids if id.startswith(".") or not _NOT_IN_NAMES.isdisjoint(id)]
-    if odd:
-        shown = ", ".join(map(repr, odd[:_MOST_SHOWN])) + ", ..." * (len(odd) > _MOST_SHOWN)
+    invalid = [repr(id) for id in ids if id.startswith(".") or not _NOT_IN_FILE_NAMES.isdisjoint(id)]
+    if invalid:
         raise DataError(
-            f"{source}: {shown} cannot be the id of a case, because files are called after it.",
+            f"{source}: {first_few(invalid)} cannot be the id of a case, because files are named after it.",
             "Expected ids without / and \\ that do not start with a dot; write sub-01_scan for sub-01/scan.",
         )
 
 
 def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
-    """A row of the table as a case; files that are not absolute lie below `folder`.
+    """Return one row of the table as a case.
+
+    Args:
+        row: column name -> value; only `id` and `channels` must have a value.
+        path: the table, for the message.
+        line: number of the row's line in the table, for the message.
+        folder: the folder that relative file names start from.
+
+    Returns:
+        The case; the columns that medseg does not know are its attributes.
 
     Raises:
         DataError: there is no id or no channel file, or the weight is not a number of 0 or more.
@@ -142,7 +181,7 @@ def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
     try:
         weight = float(value["weight"] or 1)
     except ValueError:
-        weight = -1.0
+        weight = -1.0  # refused in the next line, as negative weights are
     if not 0 <= weight < float("inf"):
         raise DataError(f"{path}, line {line}: weight is {value['weight']!r}; expected a number of 0 or more.")
     annotated = tuple(part.strip() for part in value["annotated"].split(_SEPARATOR) if part.strip())
@@ -157,7 +196,7 @@ def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
     )
 
 
-def _shorten(file: Path, folder: Path) -> str:
-    """A file below the folder relative to it, any other in full; links stay links."""
+def _path_as_text(file: Path, folder: Path) -> str:
+    """Return a file below the folder relative to it, any other as an absolute path; links are not resolved."""
     relative = Path(os.path.relpath(file.absolute(), folder.absolute()))
     return file.absolute().as_posix() if ".." in relative.parts else relative.as_posix()

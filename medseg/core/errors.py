@@ -1,4 +1,4 @@
-"""Errors that a user can cause. Each says what was seen, what was expected, and what to do."""
+"""The errors that a user can cause. Each says what was seen, what was expected, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class MedsegError(Exception):
     Args:
         message: what was seen and what was expected, in a sentence or two.
         hint: what to do about it; shown on a line of its own.
-        kind: which of the findings of `planning.findings` it is, where a program has to tell them apart.
+        kind: one of `medseg.planning.findings.KINDS`, for programs that have to tell errors apart; None for no kind.
     """
 
     def __init__(self, message: str, hint: str | None = None, kind: str | None = None) -> None:
@@ -23,15 +23,15 @@ class MedsegError(Exception):
 
 
 class DataError(MedsegError):
-    """A scan, a label file or a folder of them is not what it should be."""
+    """A scan, a label file, a table or a folder of them is missing, damaged or not as expected."""
 
 
 class PlanError(MedsegError):
-    """A plan, or a request to make one, cannot be carried out."""
+    """A plan, or an option, is not valid or cannot be carried out."""
 
 
 class ModelError(MedsegError):
-    """A trained model is missing, ambiguous, or does not fit."""
+    """A trained model is missing, damaged, ambiguous, or does not fit the data."""
 
 
 class Cancelled(MedsegError):

@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost: a temporary name beside the target, then a rename."""
+"""Write files so that none is ever half-written (a temporary file beside the target, then a rename), and hash them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from medseg.core.errors import MedsegError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path with the same suffixes; rename it to `path` when the block ends well.
+    """Give a temporary path to write to, and rename it to `path` when the block ends without an error.
 
-    A kill at any moment leaves either the old file or the new one, never half of one. Two processes that
-    write the same file both succeed, and the last rename wins.
+    A kill at any moment leaves either the old file or the new one, never half of one. If two processes write the same
+    file, both succeed, and the last rename wins.
+
+    Args:
+        path: the file to write; its folder is made if it is missing.
+
+    Yields:
+        A path in the same folder (so that the rename is atomic) with the same suffixes (by which formats are chosen).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,23 +39,31 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def saving(path: Path) -> Iterator[Path]:
-    """`atomic`, for libraries that raise errors of their own when a disk is full or a folder is not writable.
+    """Do as `atomic` does, for libraries that raise their own errors when a disk is full or a folder is not writable.
+
+    Args:
+        path: the file to write.
+
+    Yields:
+        The temporary path to write to.
 
     Raises:
-        MedsegError: the file could not be written.
+        MedsegError: the file could not be written, for whatever reason.
     """
     try:
         with atomic(path) as temporary:
             yield temporary
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise MedsegError(f"{path} could not be written: {reason}", "Free some space, or check permissions.") from None
+        raise MedsegError(
+            f"{path} could not be written: {reason}", "Free some space, or check the folder's permissions."
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8.
 
-    Names of files may hold bytes that are no UTF-8; they are written as JSON would (`\\udce9`).
+    File names on Linux may hold bytes that are not UTF-8; such bytes are written escaped, as in JSON (`\\udce9`).
     """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -61,9 +75,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal, as `sha256sum` gives it."""
+    """Return the SHA-256 of a file's bytes in hexadecimal, as `sha256sum` prints it."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
+        while block := stream.read(1 << 20):  # 1 MiB at a time: scans may be larger than memory
             digest.update(block)
     return digest.hexdigest()

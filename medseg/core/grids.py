@@ -5,52 +5,71 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_SAME = 1e-3
+_TOLERANCE = 1e-3
+"""Differences below it are rounding: relative for spacings, of cosines for directions, in voxels for shifts."""
 _SIDES = (("to the right", "to the left"), ("to the front", "to the back"), ("up", "down"))
 
 
-def affine_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
-    """What turns an affine (4x4, to RAS+ mm) into another: `the second is shifted by 3 mm to the left`, or nothing.
+def affine_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
+    """Say in words how a grid differs from another: in spacing, direction of its axes, rotation or position.
 
-    Differences below a thousandth, of a voxel or of its edges, are none. Where nothing simple holds, the affines
-    themselves are given.
+    Args:
+        first: 4x4 affine, (x, y, z) voxel indices to RAS+ mm.
+        second: the affine to compare with it.
+
+    Returns:
+        A phrase on the second grid; empty if they differ by less than a thousandth of a voxel. If no single rotation
+        explains the difference (the grids are sheared, or one is a mirror image), the phrase is the two affines.
+
+    >>> moved = np.diag([2.0, 2.0, 2.0, 1.0])
+    >>> moved[0, 3] = -3
+    >>> affine_difference(np.diag([2.0, 2.0, 2.0, 1.0]), moved)
+    'the second is shifted by 3 mm to the left'
     """
-    spacings = [np.linalg.norm(affine[:3, :3], axis=0) for affine in (one, other)]
-    first, second = (affine[:3, :3] / spacing for affine, spacing in zip((one, other), spacings, strict=True))
+    spacings = [np.linalg.norm(affine[:3, :3], axis=0) for affine in (first, second)]
+    # the columns are the unit vectors along x, y and z of each grid
+    first_axes, second_axes = (
+        affine[:3, :3] / spacing for affine, spacing in zip((first, second), spacings, strict=True)
+    )
     parts = []
-    if not np.allclose(spacings[0], spacings[1], rtol=_SAME, atol=0):
-        shown = [" x ".join(f"{value:.4g}" for value in spacing[::-1]) for spacing in spacings]
-        parts.append(f"has a spacing (z, y, x) of {shown[1]} instead of {shown[0]} mm")
-    cosines = first.T @ second
-    if np.abs(cosines - np.rint(cosines)).max() <= _SAME:
-        parts += _axes(np.rint(cosines))
+    if not np.allclose(spacings[0], spacings[1], rtol=_TOLERANCE, atol=0):
+        texts = [" x ".join(f"{value:.4g}" for value in spacing[::-1]) for spacing in spacings]
+        parts.append(f"has a spacing (z, y, x) of {texts[1]} instead of {texts[0]} mm")
+    cosines = first_axes.T @ second_axes
+    if np.abs(cosines - np.rint(cosines)).max() <= _TOLERANCE:  # every axis is parallel to one of the other grid
+        parts += _describe_axes(np.rint(cosines))
     else:
-        turn = second @ np.linalg.inv(first)
-        if np.abs(turn @ turn.T - np.eye(3)).max() > _SAME or np.linalg.det(turn) < 0:
-            return f"affines {_numbers(one)} and {_numbers(other)}"
-        angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+        rotation = second_axes @ np.linalg.inv(first_axes)
+        if np.abs(rotation @ rotation.T - np.eye(3)).max() > _TOLERANCE or np.linalg.det(rotation) < 0:
+            return f"affines {_as_text(first)} and {_as_text(second)}"
+        # the trace of a rotation by an angle is 1 + 2 cos(angle)
+        angle = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
         parts.append(f"is turned by {angle:.3g} degrees")
-    if not parts:
-        parts = _shift((other - one)[:3, 3], _SAME * spacings[0].min())
+    if not parts:  # the shift of a grid that also differs otherwise says little: it depends on where voxel 0 lies
+        parts = _describe_shift((second - first)[:3, 3], _TOLERANCE * spacings[0].min())
     return "the second " + " and ".join(parts) if parts else ""
 
 
-def _axes(signs: NDArray[np.float64]) -> list[str]:
-    """For axes that are parallel: which of them run the other way, or that their order differs."""
+def _describe_axes(signs: NDArray[np.float64]) -> list[str]:
+    """Say of parallel axes which of them run the other way, or that their order differs; [] if they are the same."""
     if not np.array_equal(np.abs(signs), np.eye(3)):
         return ["has its axes in another order"]
-    turned = [name for name, sign in zip("xyz", np.diag(signs), strict=True) if sign < 0]
-    return [f"is mirrored: its {' and '.join(turned)} run{'s' * (len(turned) == 1)} the other way"] * bool(turned)
+    reversed_axes = [name for name, sign in zip("xyz", np.diag(signs), strict=True) if sign < 0]
+    if not reversed_axes:
+        return []
+    return [f"is mirrored: its {' and '.join(reversed_axes)} run{'s' * (len(reversed_axes) == 1)} the other way"]
 
 
-def _shift(shift_mm: NDArray[np.float64], least_mm: float) -> list[str]:
-    ways = [
-        f"{abs(length):.3g} mm {words[0] if length > 0 else words[1]}"
-        for length, words in zip(shift_mm.tolist(), _SIDES, strict=True)
+def _describe_shift(shift_mm: NDArray[np.float64], least_mm: float) -> list[str]:
+    """Say how far and to which side of the body a grid is shifted; [] if that is less than `least_mm`."""
+    shifts = [
+        f"{abs(length):.3g} mm {sides[0] if length > 0 else sides[1]}"
+        for length, sides in zip(shift_mm.tolist(), _SIDES, strict=True)
         if abs(length) >= least_mm
     ]
-    return [f"is shifted by {', '.join(ways)}"] * bool(ways)
+    return [f"is shifted by {', '.join(shifts)}"] if shifts else []
 
 
-def _numbers(affine: NDArray[np.float64]) -> str:
+def _as_text(affine: NDArray[np.float64]) -> str:
+    """Return the upper three rows of an affine, with seven digits (the precision of float32)."""
     return str([[float(f"{value:.7g}") for value in row] for row in affine[:3]])

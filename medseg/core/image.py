@@ -1,7 +1,7 @@
-"""Image: an array that carries its geometry.
+"""`Image`, an array that carries its geometry, and how it relates to other grids.
 
-Arrays are (channel, z, y, x); a 2D image is one slice deep. The affine maps (x, y, z) voxel indices to
-RAS+ millimetres, as in NIfTI. Only `medseg.io` converts from and to other conventions.
+Arrays are (channel, z, y, x); a 2D image is one slice deep. The affine maps (x, y, z) voxel indices to RAS+
+millimetres, as in NIfTI. Only `medseg.io` converts from and to other conventions.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from medseg.core.grids import affine_difference
 Number = TypeVar("Number", int, float)
 
 GRID_TOLERANCE_VOXELS = 0.05
+"""How far the corners of two grids may be apart for them to count as the same: programs round what headers say."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Image:
 
     Attributes:
         array: (channel, z, y, x).
-        affine: 4x4, (x, y, z) voxel indices to RAS+ mm; to pixels where `spacing_known` is False.
-        spacing_known: False for formats that store no size of a pixel, such as PNG.
-        notes: what is odd about the headers of its files though they can be read, in sentences that name the file.
-        record: what was done to values and grid while reading, where that is more than unpacking; as JSON holds it.
+        affine: 4x4, (x, y, z) voxel indices to RAS+ mm; to pixels if `spacing_known` is False.
+        spacing_known: False for formats that do not store the size of a pixel, such as PNG.
+        notes: oddities in the headers of its files that did not keep them from being read; sentences with file names.
+        record: changes to values or grid made while reading (resampling, rescaling), as JSON-ready values.
     """
 
     array: NDArray
@@ -49,10 +50,10 @@ class Image:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of neighbouring voxels along z, y and x: mm, or pixels where the spacing is unknown.
+        """Distance of neighbouring voxels along z, y and x, in mm; in pixels if the spacing is unknown.
 
-        Along an oblique axis it is rounded to float32, in which files store its three parts: 1 mm is 1 then, and not
-        0.9999999996, which would turn half a voxel into none where a shape is rounded.
+        Along an oblique axis it is rounded to float32, the precision in which files store the three components of the
+        step: 1 mm is then 1 and not 0.9999999996, which could change a rounded shape by one voxel.
         """
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         oblique = np.count_nonzero(self.affine[:3, :3], axis=0) > 1
@@ -61,19 +62,30 @@ class Image:
 
     @property
     def voxel_volume_ml(self) -> float | None:
-        """Volume of a voxel in millilitres; None where the spacing is unknown."""
+        """Volume of a voxel in millilitres; None if the spacing is unknown."""
         return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000 if self.spacing_known else None
 
     def with_array(self, array: NDArray) -> Image:
-        """The same geometry with another array of the same (z, y, x) shape."""
+        """Return an image with the same geometry and another array.
+
+        Args:
+            array: (channel, z, y, x), with the (z, y, x) shape of this image; the number of channels may differ.
+
+        Raises:
+            ValueError: the array has another (z, y, x) shape.
+        """
         if array.shape[1:] != self.array.shape[1:]:
             raise ValueError(f"an array of shape {array.shape[1:]} does not fit a grid of {self.shape_zyx}")
         return replace(self, array=array)
 
     def grid_difference_voxels(self, other: Image) -> float:
-        """Largest distance between corresponding corners, in units of the smallest spacing; inf for other shapes.
+        """Return the largest distance between corresponding corners of two grids, in units of the smallest spacing.
 
-        An image whose spacing is unknown lies wherever another of its shape does.
+        Args:
+            other: the image to compare with.
+
+        Returns:
+            Infinity for different (z, y, x) shapes; 0 for equal shapes if the spacing of either image is unknown.
         """
         if self.shape_zyx != other.shape_zyx:
             return float("inf")
@@ -84,26 +96,43 @@ class Image:
         return float(distance / min(self.spacing_mm))
 
     def same_grid(self, other: Image, tolerance_voxels: float = GRID_TOLERANCE_VOXELS) -> bool:
-        """Whether both lie on one grid within the tolerance."""
+        """Return whether two images lie on the same grid.
+
+        Args:
+            other: the image to compare with.
+            tolerance_voxels: how far the corners may be apart, in units of the smallest spacing.
+        """
         return self.grid_difference_voxels(other) <= tolerance_voxels
 
 
-def describe_grid_difference(one: Image, other: Image) -> str:
-    """How the grids of two images differ, in words for messages: in shape, else in where they lie."""
-    known = one.spacing_known and other.spacing_known
-    difference = affine_difference(one.affine, other.affine) if known else ""
-    if one.shape_zyx != other.shape_zyx:
-        what = f"shapes (z, y, x) {one.shape_zyx} and {other.shape_zyx}"
+def describe_grid_difference(first: Image, second: Image) -> str:
+    """Say in words how the grids of two images differ, for messages.
+
+    Args:
+        first: an image.
+        second: the image to compare with it.
+
+    Returns:
+        A phrase with the shapes, or the distance of the corners; and how the affines differ, see `affine_difference`.
+    """
+    known = first.spacing_known and second.spacing_known
+    difference = affine_difference(first.affine, second.affine) if known else ""
+    if first.shape_zyx != second.shape_zyx:
+        size = f"shapes (z, y, x) {first.shape_zyx} and {second.shape_zyx}"
     else:
-        what = f"{one.grid_difference_voxels(other):.3g} voxels apart at a corner"
-    return f"{what}, {difference}" if difference else what
+        size = f"{first.grid_difference_voxels(second):.3g} voxels apart at a corner"
+    return f"{size}, {difference}" if difference else size
 
 
 def check_finite(image: Image, source: str) -> None:
-    """Refuse NaN, infinity, and values beyond float32, which networks compute in.
+    """Refuse images with NaN, infinity, or values beyond float32, the type that networks compute in.
+
+    Args:
+        image: the image to check.
+        source: name of the image in the message, such as its path.
 
     Raises:
-        DataError: with how many there are, and where the first is; `source` names the image in the message.
+        DataError: there are such values; the message says how many, and where the first one is.
     """
     array = image.array
     if array.dtype.kind != "f":
@@ -113,59 +142,68 @@ def check_finite(image: Image, source: str) -> None:
         usable &= np.abs(array) <= np.finfo(np.float32).max
     if usable.all():
         return
-    odd = np.argwhere(~usable)
+    indices = np.argwhere(~usable)
     values = array[~usable]
     kinds = {"NaN": np.isnan(values), "infinity": np.isinf(values), "values beyond 3.4e38": np.isfinite(values)}
-    what = " and ".join(kind for kind, found in kinds.items() if found.any())
+    what = " and ".join(kind for kind, is_kind in kinds.items() if is_kind.any())
     raise DataError(
-        f"{source} holds {what} in {len(odd)} of {array.size} voxels, the first at "
-        f"(channel, z, y, x) = {tuple(odd[0].tolist())}.",
+        f"{source} holds {what} in {len(indices)} of {array.size} voxels, the first at "
+        f"(channel, z, y, x) = {tuple(indices[0].tolist())}.",
         "Replace them by the value that stands for 'nothing' in this scan (0 in MR, -1024 in CT).",
         "not finite",
     )
 
 
 def nonzero_box(array: NDArray) -> tuple[slice, slice, slice]:
-    """Box (z, y, x) around what is not zero in every channel (channel, z, y, x); the whole grid of an array of zeros.
+    """Return the smallest box that holds every voxel where any channel is not zero.
 
-    Filling holes beforehand, as nnU-Net does, never changes the box.
+    nnU-Net v2 (`cropping.py`, `crop_to_nonzero`) fills holes first, which never changes the box.
+
+    Args:
+        array: (channel, z, y, x).
+
+    Returns:
+        Slices along z, y and x; the whole grid if all values are zero.
     """
-    # slices as they lie in memory, however the array is turned
-    places = sorted(range(3), key=lambda place: -abs(array.strides[place + 1]))
-    turned = array.transpose(0, *(place + 1 for place in places))
-    found = _box_in_order(turned)
-    z, y, x = (found[places.index(place)] for place in range(3))
+    # read memory in its own order, however the array was transposed
+    axes = sorted(range(3), key=lambda axis: -abs(array.strides[axis + 1]))
+    box = _box_in_memory_order(array.transpose(0, *(axis + 1 for axis in axes)))
+    z, y, x = (box[axes.index(axis)] for axis in range(3))
     return z, y, x
 
 
-def _box_in_order(array: NDArray) -> list[slice]:
-    """`nonzero_box`, slice by slice and only until the box is known; a scan without zeros is known at once."""
+def _box_in_memory_order(array: NDArray) -> list[slice]:
+    """Return the box of `nonzero_box`, reading slice after slice only until the box cannot grow any more."""
     slices, *shape = array.shape[1:]
-    first = next((number for number in range(slices) if array[:, number].any()), None)
+    first = next((index for index in range(slices) if array[:, index].any()), None)
     if first is None:
         return [slice(0, size) for size in (slices, *shape)]
-    last = next(number for number in reversed(range(slices)) if array[:, number].any())
-    filled = [np.zeros(size, dtype=bool) for size in shape]
-    for number in range(first, last + 1):
-        plane = (array[:, number] != 0).any(axis=0)
-        for axis, line in enumerate(filled):
+    last = next(index for index in reversed(range(slices)) if array[:, index].any())
+    occupied = [np.zeros(size, dtype=bool) for size in shape]  # for each row and each column: any voxel not zero
+    for index in range(first, last + 1):
+        plane = (array[:, index] != 0).any(axis=0)
+        for axis, line in enumerate(occupied):
             line |= plane.any(axis=1 - axis)
-        if all(line[0] and line[-1] for line in filled):
+        if all(line[0] and line[-1] for line in occupied):
             break
-    return [slice(first, last + 1), *(_extent(line) for line in filled)]
+    return [slice(first, last + 1), *(_extent(line) for line in occupied)]
 
 
-def _extent(line: NDArray[np.bool_]) -> slice:
-    places = np.flatnonzero(line)
-    return slice(int(places[0]), int(places[-1]) + 1)
+def _extent(occupied: NDArray[np.bool_]) -> slice:
+    """Return the slice from the first to the last True."""
+    indices = np.flatnonzero(occupied)
+    return slice(int(indices[0]), int(indices[-1]) + 1)
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How a stored array relates to the canonical frame, in which x runs to R, y to A and z to S.
+    """How a stored array relates to the canonical frame, in which x runs to the right, y to the front and z up (RAS+).
 
-    `axes[i]` is the stored (z, y, x) axis that becomes axis i, `flips[i]` whether it is reversed.
     Axes are permuted and reversed only, never resampled, so an oblique scan stays oblique.
+
+    Attributes:
+        axes: for each canonical axis (z, y, x), the stored axis that becomes it.
+        flips: for each canonical axis, whether it is reversed.
     """
 
     axes: tuple[int, int, int] = (0, 1, 2)
@@ -173,37 +211,37 @@ class Orientation:
 
     @classmethod
     def of(cls, image: Image) -> Orientation:
-        """The permutation that brings `image` closest to the canonical frame."""
+        """Return the orientation that brings `image` closest to the canonical frame."""
         return _orientation_along(np.asarray(image.affine, np.float64)[:3, :3].tobytes())
 
     def apply(self, array: NDArray) -> NDArray:
-        """(channel, z, y, x) as stored, to the canonical frame."""
-        turned = array.transpose(0, *(axis + 1 for axis in self.axes))
-        return turned[(slice(None), *(slice(None, None, -1 if flip else 1) for flip in self.flips))]
+        """Return a view of a stored (channel, z, y, x) array in the canonical frame."""
+        permuted = array.transpose(0, *(axis + 1 for axis in self.axes))
+        return permuted[(slice(None), *(slice(None, None, -1 if flip else 1) for flip in self.flips))]
 
     def invert(self, array: NDArray) -> NDArray:
-        """(channel, z, y, x) in the canonical frame, back to how it is stored."""
-        turned = array[(slice(None), *(slice(None, None, -1 if flip else 1) for flip in self.flips))]
-        back = np.argsort(self.axes)
-        return turned.transpose(0, *(int(axis) + 1 for axis in back))
+        """Return a view of a (channel, z, y, x) array of the canonical frame as it is stored."""
+        flipped = array[(slice(None), *(slice(None, None, -1 if flip else 1) for flip in self.flips))]
+        inverse = np.argsort(self.axes)  # argsort of a permutation is its inverse
+        return flipped.transpose(0, *(int(axis) + 1 for axis in inverse))
 
     def permute(self, values_zyx: tuple[Number, Number, Number]) -> tuple[Number, Number, Number]:
-        """Spacing or shape in stored order, to canonical order."""
+        """Return a spacing or a shape, given in stored (z, y, x) order, in canonical order."""
         z, y, x = (values_zyx[axis] for axis in self.axes)
         return z, y, x
 
 
 @lru_cache(maxsize=1024)
 def _orientation_along(edges: bytes) -> Orientation:
-    """The orientation of a grid with these 3x3 float64 steps; the scans of a set share theirs."""
+    """Return the orientation of a grid by its steps (3x3 float64); cached, as the scans of a data set share theirs."""
     from nibabel.orientations import io_orientation
 
     affine = np.eye(4)
     affine[:3, :3] = np.frombuffer(edges).reshape(3, 3)
-    # ornt[stored axis xyz] = (canonical axis xyz, direction)
-    ornt = io_orientation(affine)
-    stored_of = {int(target): stored for stored, (target, _) in enumerate(ornt)}
-    axes_xyz = [stored_of[target] for target in (2, 1, 0)]
-    flips = tuple(bool(ornt[stored][1] < 0) for stored in axes_xyz)
-    z, y, x = (2 - stored for stored in axes_xyz)
+    # one row for each stored axis, in the order x, y, z: the canonical axis that it is closest to, and its direction
+    orientation = io_orientation(affine)
+    stored_of = {int(canonical): stored for stored, (canonical, _) in enumerate(orientation)}
+    axes_xyz = [stored_of[canonical] for canonical in (2, 1, 0)]
+    flips = tuple(bool(orientation[stored][1] < 0) for stored in axes_xyz)
+    z, y, x = (2 - stored for stored in axes_xyz)  # number axes from z on, as arrays do
     return Orientation((z, y, x), (flips[0], flips[1], flips[2]))

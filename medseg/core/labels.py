@@ -1,8 +1,8 @@
-"""Labels: structures by name, their values in files, overlapping regions, the ignore value.
+"""`Labels`: the structures by name, their values in files, overlapping regions, and the ignore value.
 
-The only place that knows softmax from sigmoid. Inside medseg a label map holds *indices* into
-`Labels.values` (0 is background), or `IGNORE`; values as they stand in files appear only when reading and
-writing. `Labels.membership` says which of these indices make up each structure.
+This is the only module that tells softmax from sigmoid. Inside medseg a label map holds *indices* into `Labels.values`
+(0 is the background), or `IGNORE`; the values of files appear only when reading and writing. `Labels.membership` says
+which indices make up each structure.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ if TYPE_CHECKING:
     import torch
 
 IGNORE = -1
-"""Index of voxels without annotation: no loss and no score there."""
+"""Index of voxels without annotation: they count in neither loss nor scores."""
 
 _RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
-_MOST_LOOKED_UP = 1 << 16
+_LONGEST_TABLE = 1 << 16
+"""Values that spread further than this are looked up by sorting, so that one stray value claims no gigabytes."""
 _UNDECLARED = -2
+_MOST_VALUES_NAMED = 12
 
 
 class Labels(BaseModel):
-    """Which structures there are and how they are stored.
+    """Which structures there are and how files store them.
 
     Attributes:
-        structures: name -> value in files, or the values of a region that may overlap with others.
+        structures: name -> its value in files, or the list of values of a region that may overlap with others.
         background: the value of everything else.
-        ignore: the value of voxels without annotation.
-        activation: softmax where structures exclude each other, sigmoid where they may overlap.
-        region_values: for regions, the value written for each structure, painted in this order (nnU-Net's
-            `regions_class_order`).
+        ignore: the value of voxels without annotation; None if there are none.
+        activation: `softmax` if structures exclude each other, `sigmoid` if they may overlap.
+        region_values: the value written for each structure, in the order in which they are painted over each other
+            (nnU-Net's `regions_class_order`); needed for regions, None otherwise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +67,7 @@ class Labels(BaseModel):
             if value not in self.members[name]:
                 raise ValueError(
                     f"region_values writes {name} as {value}, which is none of its own values: "
-                    f"{_list([*self.members[name]])}"
+                    f"{_shorten([*self.members[name]])}"
                 )
         plain = [value for value in self.structures.values() if isinstance(value, int)]
         if self.activation == "softmax" and len({*plain, self.background}) != len(plain) + 1:
@@ -79,7 +81,10 @@ class Labels(BaseModel):
 
     @cached_property
     def members(self) -> dict[str, tuple[int, ...]]:
-        """The values that make up each structure, in the order of the network's outputs."""
+        """Structure -> the values that make it up, in the order of the network's outputs.
+
+        With softmax that order is by value, as in nnU-Net; with sigmoid it is the order of `structures`.
+        """
         members = {name: (value,) if isinstance(value, int) else (*value,) for name, value in self.structures.items()}
         return dict(sorted(members.items(), key=lambda item: item[1])) if self.activation == "softmax" else members
 
@@ -95,43 +100,51 @@ class Labels(BaseModel):
 
     @property
     def outputs(self) -> int:
-        """Channels of the network's output."""
+        """Number of channels of the network's output; softmax has one for the background."""
         return len(self.structures) + (self.activation == "softmax")
 
     @cached_property
     def membership(self) -> NDArray[np.bool_]:
-        """(structures, values): whether a value belongs to a structure, in the order of `names`."""
-        return np.array([[value in own for value in self.values] for own in self.members.values()])
+        """(structures, values): whether each of `values` belongs to each structure, in the order of `names`."""
+        return np.array([[value in members for value in self.values] for members in self.members.values()])
 
     @property
     def written_values(self) -> dict[str, int]:
-        """The value that stands for each structure in written label maps."""
+        """Structure -> the value that is written for it in predicted label maps."""
         if self.region_values is not None:
             return dict(zip(self.names, self.region_values, strict=True))
         return {name: values[0] for name, values in self.members.items()}
 
     @property
     def dtype(self) -> type[np.unsignedinteger] | type[np.signedinteger]:
-        """Smallest integer type that holds every written value."""
+        """Smallest of uint8, uint16 and int32 that holds every written value."""
         written = [self.background, *self.written_values.values()]
-        fits = (kind for kind in (np.uint8, np.uint16, np.int32) if min(written) >= np.iinfo(kind).min)
-        return next(kind for kind in fits if max(written) <= np.iinfo(kind).max)
+        fitting = (kind for kind in (np.uint8, np.uint16, np.int32) if min(written) >= np.iinfo(kind).min)
+        return next(kind for kind in fitting if max(written) <= np.iinfo(kind).max)
 
     def encode(self, array: NDArray, source: str) -> NDArray[np.int16]:
-        """Whole-number values as they stand in a file, to indices.
+        """Return the indices of the values of a label file.
+
+        Args:
+            array: integers of any shape, as stored in the file.
+            source: name of the file, for the message.
+
+        Returns:
+            An array of the same shape: indices into `values`, or `IGNORE`.
 
         Raises:
-            DataError: a value that is not declared; `source` names the file in the message.
+            DataError: there is a value that is not declared.
         """
         index_of = {value: index for index, value in enumerate(self.values)}
         if self.ignore is not None:
             index_of[self.ignore] = IGNORE
         low, high = int(array.min(initial=0)), int(array.max(initial=0))
-        if high - low > _MOST_LOOKED_UP:
+        if high - low > _LONGEST_TABLE:
             present, inverse = np.unique(array, return_inverse=True)
             self.check_values(present.tolist(), source)
             return np.array([index_of[value] for value in present.tolist()], np.int16)[inverse].reshape(array.shape)
-        # as long as the range, so that negative values find their places from the end, as Python's indices do
+        # The range includes 0, and the table is as long as it, so that a negative value, as a negative index, counts
+        # from the end and finds its own entry: no shifted copy of the array is needed.
         table = np.full(high - low + 1, _UNDECLARED, np.int16)
         for value, index in index_of.items():
             if low <= value <= high:
@@ -142,52 +155,70 @@ class Labels(BaseModel):
         return indices
 
     def check_values(self, values: Iterable[int], source: str) -> None:
-        """Refuse values of a file that are not declared.
+        """Refuse values that no structure declares.
+
+        Args:
+            values: the values that occur in a label file.
+            source: name of the file, for the message.
 
         Raises:
-            DataError: with the values; `source` names the file in the message.
+            DataError: there are such values; the message names them.
         """
         declared = {*self.values} if self.ignore is None else {*self.values, self.ignore}
         unknown = sorted({int(value) for value in values} - declared)
         if unknown:
             raise DataError(
-                f"{source} holds the label value{'s' if len(unknown) > 1 else ''} {_list(unknown)}, "
-                f"which no structure declares; declared are {_list(sorted(declared))}.",
-                f"--map {unknown[0]}={self.background} takes this value as another one, --structures NAME="
-                f"{unknown[0]} declares it; many values between those declared are a soft mask: --threshold.",
+                f"{source} holds the label value{'s' if len(unknown) > 1 else ''} {_shorten(unknown)}, "
+                f"which no structure declares; declared are {_shorten(sorted(declared))}.",
+                f"--map {unknown[0]}={self.background} reads this value as another one, --structures NAME="
+                f"{unknown[0]} declares it; many values between those declared mean a soft mask: --threshold.",
                 "unknown label",
             )
 
     @property
     def decisions(self) -> tuple[int, ...]:
-        """What is written for each answer of `choose`: the background, then every structure's value."""
+        """The value to write for each index that `choose` returns: the background's, then each structure's."""
         return (self.background, *self.written_values.values())
 
     def choose(self, logits: torch.Tensor) -> torch.Tensor:
-        """(outputs, ...) logits to (...) the structure that is written there, counted from 1, or 0 for background.
+        """Return which structure each voxel is decided to be.
 
-        Argmax, the first of equals; or, of regions painted in order where logit > 0, the last.
+        Args:
+            logits: (outputs, ...), as the network puts them out.
+
+        Returns:
+            (...) integers: 0 for the background, 1 for the first of `names`, and so on. With softmax it is the largest
+            logit, the first of equals; with sigmoid the last structure with a logit above 0, as nnU-Net paints regions
+            over each other.
         """
         import torch
 
         if self.activation == "softmax":
-            return logits.max(0).indices  # on a CPU several times faster than argmax
+            return logits.max(0).indices  # the same as argmax, and on a CPU several times faster
         answer = torch.zeros(logits.shape[1:], dtype=torch.int64, device=logits.device)
         for number, logit in enumerate(logits, start=1):
             answer.masked_fill_(logit > 0, number)
         return answer
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """(outputs, ...) logits to (structures, ...) probabilities in the order of `names`, without the background."""
+        """Return the probability of each structure.
+
+        Args:
+            logits: (outputs, ...), as the network puts them out.
+
+        Returns:
+            (structures, ...) in the order of `names`, without the background.
+        """
         return logits.softmax(0)[1:] if self.activation == "softmax" else logits.sigmoid()
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """(outputs, ...) logits to (...) written values."""
+        """Return the values to write for a network's (outputs, ...) logits, as an array of shape (...)."""
         import torch
 
         return torch.tensor(self.decisions, device=logits.device)[self.choose(logits)]
 
 
-def _list(values: list[int], most: int = 12) -> str:
-    shown = ", ".join(map(str, values[:most]))
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+def _shorten(values: list[int]) -> str:
+    """Return the first values of a list and how many more there are."""
+    more = len(values) - _MOST_VALUES_NAMED
+    return ", ".join(map(str, values[:_MOST_VALUES_NAMED])) + (f" and {more} more" if more > 0 else "")

@@ -1,9 +1,8 @@
-"""A lock that one process at a time holds, and that ends with the process, however it ends."""
+"""Locks that one process at a time can hold, and that end with the process, however it ends."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,39 +13,56 @@ from medseg.core.errors import MedsegError
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path` as long as the block lasts; it is deleted at the end.
+    """Hold the lock file `path` while the block runs, and delete it at the end.
 
-    A file that a killed process left behind is no lock any more. Where the file cannot be made (a folder that is not
-    writable), or the file system has no locks, the block runs without.
+    A lock file that a killed process left behind locks nothing. If the file cannot be made (the folder is not writable)
+    or the file system has no locks, the block runs unlocked.
 
     Args:
-        what: for the message, such as `The run in runs/...`.
+        path: the lock file; its folder is made if it is missing.
+        what: what the lock protects, as the subject of the error message, such as `The run in runs/...`.
 
     Raises:
-        MedsegError: another process holds it.
+        MedsegError: another process holds the lock; the message names the process.
     """
-    file = None
-    with suppress(OSError):  # what cannot be written there is for those who write there to say
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, fallback_to_soft=False)
+    with suppress(OSError):  # a folder that is not writable is reported by the code that writes its results there
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _opened(path, what)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise MedsegError(
+                f"{what} is in use by another process{_holder(path)}.", "Wait until it ends, or stop it."
+            ) from None
+        path.write_text(str(os.getpid()))
     try:
         yield
     finally:
-        if file is not None:
+        if lock.is_locked:
             with suppress(OSError):  # Windows deletes no open file
-                path.unlink(missing_ok=True)
-            os.close(file)
+                path.unlink()  # while it is held: a process that waits for this inode sees that it is gone
+            lock.release()
 
 
 def open_alone(path: Path, refusal: MedsegError) -> tuple[TextIO, bool]:
-    """A text file, open for appending, and whether others are kept out until it is closed or this process ends.
+    """Open a text file for appending and, where possible, keep other processes from opening it the same way.
 
-    Others are not kept out on Windows, where a locked file cannot be read either, and on drives without locks.
+    The lock is on the file itself, so that no second file lies beside it. On Windows, where a locked file cannot be
+    read either, and on drives without locks, others are not kept out.
+
+    Args:
+        path: the file, made if it is missing.
+        refusal: the error to raise if another process has the file open.
+
+    Returns:
+        The open file, and whether others are kept out until it is closed or this process ends.
 
     Raises:
-        MedsegError: `refusal`, if another process has it open so.
+        MedsegError: `refusal`.
     """
-    stream = path.open("a", encoding="utf-8", errors="backslashreplace")  # names may hold what is no UTF-8
+    stream = path.open("a", encoding="utf-8", errors="backslashreplace")  # file names may hold bytes that are not UTF-8
     try:
         import fcntl
 
@@ -59,50 +75,10 @@ def open_alone(path: Path, refusal: MedsegError) -> tuple[TextIO, bool]:
         return stream, False
 
 
-def _opened(path: Path, what: str) -> int:
-    """The lock file, opened and locked."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if not _lock(file):
-                raise MedsegError(
-                    f"{what} is in the hands of another process{_named(file)}.", "Wait for its end, or stop it."
-                )
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file), path.stat()):
-                    os.ftruncate(file, 0)
-                    os.write(file, f"{os.getpid()}".encode())
-                    return file
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)  # its holder deleted it before this process had it: the next one is another file
-
-
-def _named(file: int) -> str:
-    """Which process, as it wrote into its lock file; on another machine the number says little."""
+def _holder(path: Path) -> str:
+    """Return which process holds the lock, as it wrote into its file; on another machine the number says little."""
     try:
-        number = os.pread(file, 20, 0).decode()
-    except (OSError, AttributeError):  # Windows has no pread, and lets nobody read what is locked
+        number = path.read_text()
+    except OSError:  # on Windows nobody can read a locked file
         return ""
-    return f" (number {number})" if number.isdigit() else ""
-
-
-def _lock(file: int) -> bool:
-    """Whether an open file could be locked; another process has it otherwise.
-
-    Raises:
-        OSError: the file system has no locks.
-    """
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+    return f" (process {number})" if number.isdigit() else ""

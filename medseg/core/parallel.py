@@ -1,7 +1,7 @@
-"""The one way in which case-by-case work is spread.
+"""Spread case-by-case work over threads, and let reading, computing and writing overlap.
 
-Threads by default: reading, inflating, numpy and torch release the interpreter lock, and nothing has to be
-imported again or pickled. Another `concurrent.futures.Executor` (a cluster's) can be handed in.
+Threads suffice: reading, inflating, numpy and torch release the interpreter lock, and nothing has to be imported again
+or pickled. `map_cases` also takes another `concurrent.futures.Executor`, such as a cluster's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def cpu_count() -> int:
-    """Cores that this process may use (a container's limit counts, not the machine's size)."""
+    """Return how many cores this process may use; an affinity mask counts, not the size of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -31,28 +31,36 @@ def cpu_count() -> int:
 def map_cases(
     function: Callable[[T], R], items: Iterable[T], workers: int | None = None, executor: Executor | None = None
 ) -> Iterator[tuple[T, R | MedsegError]]:
-    """Apply `function` to every item and yield (item, result) in order.
+    """Apply a function to every item and yield the results in the order of the items.
 
-    A `MedsegError` of one item is yielded in place of its result, so that one bad case never ends a run;
-    anything else is a defect and is raised. At most `workers` + 2 results wait in memory.
+    Args:
+        function: what is done to an item, in a thread or by the executor.
+        items: drawn only as fast as results are taken.
+        workers: number of threads; None for one a core. At most `workers` + 2 results wait in memory.
+        executor: computes the results instead of threads of this process; it is not shut down.
+
+    Yields:
+        (item, result). A `MedsegError` takes the place of the result, so that one bad case never ends a run; any other
+        exception is a defect and is raised, and so is `Cancelled`.
     """
     workers = workers or cpu_count()
     pool = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
-    waiting: deque[tuple[T, Future[R]]] = deque()
+    pending: deque[tuple[T, Future[R]]] = deque()
     with pool as active:
         try:
             for item in items:
-                waiting.append((item, active.submit(function, item)))
-                if len(waiting) >= workers + 2:
-                    yield _settle(*waiting.popleft())
-            while waiting:
-                yield _settle(*waiting.popleft())
+                pending.append((item, active.submit(function, item)))
+                if len(pending) >= workers + 2:
+                    yield _result_of(*pending.popleft())
+            while pending:
+                yield _result_of(*pending.popleft())
         finally:
-            for _, future in waiting:
+            for _, future in pending:
                 future.cancel()
 
 
-def _settle(item: T, future: Future[Any]) -> tuple[T, Any]:
+def _result_of(item: T, future: Future[Any]) -> tuple[T, Any]:
+    """Wait for a result and return it with its item; a `MedsegError` is a result."""
     try:
         return item, future.result()
     except Cancelled:
@@ -61,11 +69,11 @@ def _settle(item: T, future: Future[Any]) -> tuple[T, Any]:
         return item, error
 
 
-class Shared(Iterator[T]):
-    """An iterator that several threads may draw from.
+class SharedIterator(Iterator[T]):
+    """An iterator that several threads may draw from, each item once.
 
     Attributes:
-        closed: whether `close` was called; what was drawn before is then not wanted any more either.
+        closed: whether `close` was called; items that were drawn before need not be finished then.
     """
 
     def __init__(self, items: Iterable[T]) -> None:
@@ -78,7 +86,7 @@ class Shared(Iterator[T]):
             return next(self._items)
 
     def close(self) -> None:
-        """Give out no more items."""
+        """End the iteration for all threads."""
         with self._lock:
             self._items, self.closed = iter(()), True
 
@@ -86,73 +94,94 @@ class Shared(Iterator[T]):
 def read_ahead(
     function: Callable[[T], R], items: Iterable[T], size: Callable[[T], int], most_bytes: int, ahead: int = 2
 ) -> Generator[tuple[T, R | MedsegError], None, None]:
-    """`map_cases` in one thread that works ahead of the caller, as far as memory allows.
+    """Apply a function to every item in one thread that works ahead of the caller, as far as memory allows.
 
     Args:
         function: what is done to an item.
-        items: one after the other.
-        size: bytes that an item's result will take, about.
-        most_bytes: of the results that wait and the one that the caller has; a single one may be larger.
+        items: worked on one after the other, in this order.
+        size: returns about how many bytes an item's result will take.
+        most_bytes: limit on the results that wait, together with the one that the caller has; a single result may be
+            larger.
         ahead: how many results may wait.
+
+    Yields:
+        (item, result), as `map_cases` does.
     """
     source = iter(items)
-    upcoming = list(islice(source, 1))
-    waiting: deque[tuple[T, int, Future[R]]] = deque()
+    upcoming = list(islice(source, 1))  # the next item, or nothing at the end
+    pending: deque[tuple[T, int, Future[R]]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
         try:
-            while upcoming or waiting:
-                while upcoming and len(waiting) <= ahead:
-                    bytes_ = size(upcoming[0])
-                    if waiting and sum(one[1] for one in waiting) + bytes_ > most_bytes:
+            while upcoming or pending:
+                while upcoming and len(pending) <= ahead:
+                    item_bytes = size(upcoming[0])
+                    if pending and sum(entry[1] for entry in pending) + item_bytes > most_bytes:
                         break
-                    waiting.append((upcoming[0], bytes_, pool.submit(function, upcoming[0])))
+                    pending.append((upcoming[0], item_bytes, pool.submit(function, upcoming[0])))
                     upcoming = list(islice(source, 1))
-                yield _settle(*waiting.popleft()[::2])  # nothing here holds on to the result
+                yield _result_of(
+                    *pending.popleft()[::2]
+                )  # in one expression, so that no name here keeps the result alive
         finally:
-            for _, _, future in waiting:
+            for _, _, future in pending:
                 future.cancel()
 
 
-class Behind:
-    """One thread that works behind the caller; handing in waits while too much lies there."""
+class WriteBehind:
+    """One thread that works behind the caller, such as writing results; a context manager that waits for it at its end.
+
+    Args:
+        most_bytes: limit on the memory that waiting work holds; `submit` waits until the new work fits.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind")
-        self._waiting: deque[tuple[int, Future[Any]]] = deque()
+        self._pending: deque[tuple[int, Future[Any]]] = deque()
 
-    def __enter__(self) -> Behind:
+    def __enter__(self) -> WriteBehind:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
     def submit(self, function: Callable[[], R], size: int) -> Future[R]:
-        """Do `function` later; it holds on to `size` bytes until then."""
-        while self._waiting and sum(one[0] for one in self._waiting) + size > self._most_bytes:
-            wait([self._waiting.popleft()[1]])
+        """Have a function called in the thread, after those handed in before.
+
+        Args:
+            function: what to call.
+            size: bytes that the function holds until it has been called.
+
+        Returns:
+            The future result.
+        """
+        while self._pending and sum(entry[0] for entry in self._pending) + size > self._most_bytes:
+            wait([self._pending.popleft()[1]])
         future = self._pool.submit(function)
-        self._waiting.append((size, future))
+        self._pending.append((size, future))
         return future
 
 
-class Later(Generic[R]):
-    """A value that a thread works out meanwhile, such as the hashes of large files; no process waits for it to end."""
+class BackgroundResult(Generic[R]):
+    """A value that a thread of its own computes from now on, such as the hashes of large files.
 
-    def __init__(self, make: Callable[[], R]) -> None:
-        self._found: R | BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(make,), daemon=True)
+    The thread is a daemon: a process that ends early does not wait for it, as it would for an executor.
+    """
+
+    def __init__(self, compute: Callable[[], R]) -> None:
+        self._outcome: R | BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(compute,), daemon=True)
         self._thread.start()
 
     def result(self) -> R:
-        """The value; waits for it, and raises what making it raised."""
+        """Wait for the value and return it, or raise what computing it raised."""
         self._thread.join()
-        if isinstance(self._found, BaseException):
-            raise self._found
-        return cast(R, self._found)
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return cast(R, self._outcome)
 
-    def _run(self, make: Callable[[], R]) -> None:
+    def _run(self, compute: Callable[[], R]) -> None:
         try:
-            self._found = make()
-        except BaseException as error:  # raised where the value is asked for
-            self._found = error
+            self._outcome = compute()
+        except BaseException as error:  # raised by `result`, in the caller's thread
+            self._outcome = error

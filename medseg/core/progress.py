@@ -1,7 +1,7 @@
 """Progress of long work, as events that a callback receives.
 
-A callback is any function of one `Progress`. It may raise `medseg.Cancelled` to stop the call: what was
-finished stays on disk, and nothing half-written is left behind.
+A callback is any function that takes one `Progress`. It may raise `medseg.Cancelled` to stop the call: finished results
+stay on disk, and nothing half-written is left behind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """One event: `done` of `total` units of `stage` are finished; `info` holds figures worth showing."""
+    """One event of long work.
+
+    Attributes:
+        stage: name of the work, such as `train` or `predict`.
+        done: how many of its units (cases, steps) are finished.
+        total: how many units there are.
+        info: further figures and notes to show, by name.
+    """
 
     stage: str
     done: int
@@ -27,11 +34,18 @@ Callback = Callable[[Progress], None]
 
 
 def silent(event: Progress) -> None:
-    """The default callback: show nothing."""
+    """Show nothing; the default callback."""
 
 
 def track(items: Iterable[T], stage: str, total: int, callback: Callback) -> Iterator[T]:
-    """Yield `items`, reporting after each that one more unit of `stage` is done."""
+    """Yield items, and report to a callback how many of them are done.
+
+    Args:
+        items: the units of the work.
+        stage: name of the work.
+        total: how many items there are.
+        callback: called once before the first item, and whenever the caller has finished with one.
+    """
     callback(Progress(stage, 0, total))
     for done, item in enumerate(items, start=1):
         yield item

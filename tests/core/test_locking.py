@@ -27,7 +27,7 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        words = rf"It is in the hands of another process \(number {holder.pid}\)"
+        words = rf"It is in use by another process \(process {holder.pid}\)"
         with pytest.raises(MedsegError, match=words), locked(path, "It"):
             pytest.fail("it is not this process's")
         assert path.exists()
@@ -41,7 +41,7 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
 def test_it_is_given_back_after_an_error_and_can_be_had_again(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     for _ in range(2):
-        with pytest.raises(MedsegError, match="It is in the hands"), locked(path, "It"), locked(path, "It"):
+        with pytest.raises(MedsegError, match="It is in use"), locked(path, "It"), locked(path, "It"):
             pytest.fail("it was given twice")
         assert not path.exists()
 

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from medseg.core.errors import Cancelled, DataError
-from medseg.core.parallel import Behind, Later, Shared, cpu_count, map_cases, read_ahead
+from medseg.core.parallel import BackgroundResult, SharedIterator, WriteBehind, cpu_count, map_cases, read_ahead
 from medseg.core.progress import Progress, silent, track
 
 
@@ -114,7 +114,7 @@ def test_reading_ahead_holds_on_to_nothing_that_was_taken() -> None:
 
 def test_what_is_handed_in_behind_is_done_in_order_before_the_end() -> None:
     done: list[int] = []
-    with Behind(100) as behind:
+    with WriteBehind(100) as behind:
         futures = [behind.submit(partial(done.append, item), 1) for item in range(5)]
     assert done == list(range(5))
     assert all(future.done() for future in futures)
@@ -122,7 +122,7 @@ def test_what_is_handed_in_behind_is_done_in_order_before_the_end() -> None:
 
 def test_handing_in_waits_while_too_much_lies_behind() -> None:
     gate = threading.Event()
-    with Behind(100) as behind:
+    with WriteBehind(100) as behind:
         first = behind.submit(lambda: gate.wait(20), 60)
         behind.submit(lambda: True, 40)
         threading.Timer(0.05, gate.set).start()
@@ -131,7 +131,7 @@ def test_handing_in_waits_while_too_much_lies_behind() -> None:
 
 
 def test_a_shared_iterator_gives_each_item_once_until_it_is_closed() -> None:
-    items = Shared(range(1000))
+    items = SharedIterator(range(1000))
     with ThreadPoolExecutor(4) as pool:
         taken = [item for part in pool.map(lambda _: list(islice(items, 200)), range(4)) for item in part]
     assert sorted(taken) == list(range(800))
@@ -167,8 +167,8 @@ def test_a_callback_can_stop_the_work() -> None:
 
 def test_what_is_worked_out_later_is_waited_for_and_raises_where_it_is_asked_for() -> None:
     go = threading.Event()
-    slow = Later(lambda: go.wait(10) and 7)
-    bad = Later(partial(tenfold, 99))
+    slow = BackgroundResult(lambda: go.wait(10) and 7)
+    bad = BackgroundResult(partial(tenfold, 99))
     go.set()
     assert slow.result() == 7
     for _ in range(2):

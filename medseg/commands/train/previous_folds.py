@@ -12,7 +12,6 @@ from typing import Any
 
 from medseg.commands.train.job import SPLIT, plan_folds
 from medseg.commands.train.options import TrainOptions
-from medseg.commands.train.plan_changes import differences
 from medseg.commands.train.previous_answers import Before
 from medseg.commands.train.run import Run, run_of
 from medseg.core.errors import ModelError, PlanError
@@ -22,6 +21,7 @@ from medseg.models.model import overrides_for
 from medseg.models.run import PLAN, WEIGHTS, read_record
 from medseg.models.workspace import Workspace, plan_cases
 from medseg.planning.splits import Fold
+from medseg.plans.changes import differences
 from medseg.plans.file import load_plan
 from medseg.training.run.checkpoint import CHECKPOINT
 from medseg.training.step.ranks import Ranks

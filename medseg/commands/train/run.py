@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.commands.train.options import TrainOptions, check_options, nothing_to_train
-from medseg.commands.train.plan_changes import Change, check_changes, differences, differs_note
+from medseg.commands.train.plan_changes import differs_note
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.files import content_hash
 from medseg.core.wording import counted
@@ -16,6 +16,7 @@ from medseg.delivery.provenance.manifest import NAME as MANIFEST
 from medseg.models.run import PLAN, WEIGHTS, read_record
 from medseg.models.workspace import Workspace
 from medseg.planning.nnunet_recipe import load_plan_to_train
+from medseg.plans.changes import Change, check_changes, differences
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
 from medseg.training.run.checkpoint import CHECKPOINT, load_checkpoint

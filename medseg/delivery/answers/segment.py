@@ -23,7 +23,7 @@ import numpy as np
 from medseg.core.case import Case
 from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.image import Image
-from medseg.core.parallel import Behind, Shared, read_ahead
+from medseg.core.parallel import SharedIterator, WriteBehind, read_ahead
 from medseg.core.progress import Callback, Progress, silent
 from medseg.delivery.answers.answer import Forms, Outcome, write_answer
 from medseg.delivery.answers.maps import map_sinks, write_spread
@@ -65,7 +65,7 @@ def segment(
     Raises:
         MedsegError: only what the callback raises; a case that fails is named in its outcome.
     """
-    queue, meter = Shared(cases), _Meter(callback, stage, len(cases), written)
+    queue, meter = SharedIterator(cases), _Meter(callback, stage, len(cases), written)
     tiles = meter.tiles if len(predictors) == 1 else partial(meter.watch, queue)
     lines = [_Line(one, queue, output, forms or Forms(), meter.written, tiles).run() for one in predictors]
     outcomes = lines[0] if len(lines) == 1 else _together(lines, queue)
@@ -100,7 +100,7 @@ class _Meter:
         """Pass on how far the network is with a scan."""
         self.report(**event.info, share=event.done / max(event.total, 1))
 
-    def watch(self, queue: Shared[Case], event: Progress) -> None:
+    def watch(self, queue: SharedIterator[Case], event: Progress) -> None:
         """In a device's thread: keep what memory was too short for, and end what is not wanted any more."""
         if "note" in event.info:
             self._notes.put(event.info["note"])
@@ -126,7 +126,7 @@ class _Line:
     """One device, and what it does with the cases that it draws."""
 
     predictor: Predictor
-    cases: Shared[Case]
+    cases: SharedIterator[Case]
     output: Path
     forms: Forms
     written: Written
@@ -135,7 +135,7 @@ class _Line:
     def run(self) -> Generator[Outcome, None, None]:
         writing: deque[Future[Outcome]] = deque()
         reading = read_ahead(self._read, self.cases, _bytes_of, _MOST_BYTES)
-        with Behind(_MOST_BYTES) as behind, closing(reading):
+        with WriteBehind(_MOST_BYTES) as behind, closing(reading):
             for case, scan in reading:
                 if self.cases.closed:
                     break
@@ -199,7 +199,9 @@ def _bytes_of(case: Case) -> int:
         return 0
 
 
-def _together(lines: Sequence[Generator[Outcome, None, None]], queue: Shared[Case]) -> Generator[Outcome, None, None]:
+def _together(
+    lines: Sequence[Generator[Outcome, None, None]], queue: SharedIterator[Case]
+) -> Generator[Outcome, None, None]:
     """The outcomes of several lines as they come, each line in a thread of its own."""
     arrived: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from medseg.core.case import Case
-from medseg.core.parallel import Later
+from medseg.core.parallel import BackgroundResult
 from medseg.delivery.answers.prediction_ledger import RECORD, Finished
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
@@ -62,7 +62,7 @@ def prediction_manifest(about: Prediction, record: Finished) -> Iterator[dict[st
         {case: why it has no answer}, to be filled.
     """
     problems: dict[str, str] = {}
-    model = Later(lambda: describe_model(about.predictors[0].model, record.made_by["model"]))
+    model = BackgroundResult(lambda: describe_model(about.predictors[0].model, record.made_by["model"]))
     try:
         yield problems
     except BaseException:
@@ -150,18 +150,18 @@ def computed_with(predictors: Sequence[Predictor]) -> Entry:
     }
 
 
-def training_inputs(cases: Iterable[Case], folder: Path) -> Later[dict[str, list[Entry]]]:
+def training_inputs(cases: Iterable[Case], folder: Path) -> BackgroundResult[dict[str, list[Entry]]]:
     """Begin to hash what a run is trained on, labels included; the result is {case: its files}."""
     cases = list(cases)
 
     def make() -> dict[str, list[Entry]]:
         return {case.id: input_entries(case, folder, label=True) for case in cases}
 
-    return Later(make)
+    return BackgroundResult(make)
 
 
 def write_run_manifest(
-    folder: Path, clock: Clock, inputs: Later[dict[str, list[Entry]]], record: Mapping[str, Any], plan: Plan
+    folder: Path, clock: Clock, inputs: BackgroundResult[dict[str, list[Entry]]], record: Mapping[str, Any], plan: Plan
 ) -> None:
     """Write the manifest of a trained fold: the scans it saw and kept apart, how it was trained, and every file."""
     keep = ("configuration", "fold", "steps", "device", "precision", "overrides", "budget_seconds")

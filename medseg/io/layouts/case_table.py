@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.core.case import Case, Row, parse_row, read_rows, unique_ids
+from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.dicom.elements.paths import holds_dicom
@@ -49,7 +49,7 @@ def read_case_table(folder: Path, path: Path, how: SeriesRules | None = None) ->
             problems.append(LeftOut(case.id, f"{path.name}, line {line}: {why}"))
         else:
             cases.append(case)
-    unique_ids(cases, path)
+    check_unique_ids(cases, path)
     return DataSet(folder, "table", tuple(channels) or channel_numbers(cases), None, cases, problems)
 
 

@@ -210,7 +210,7 @@ def test_a_run_that_is_killed_at_a_bad_moment_does_the_rest(
 
 def test_two_commands_do_not_train_one_fold_at_once(place: Path, killable: Killable) -> None:
     process = killable.start(place, "begin")
-    words = rf"The run in .*fold_0 is in the hands of another process \(number {process}\)"
+    words = rf"The run in .*fold_0 is in use by another process \(process {process}\)"
     for options in ({"steps": 5}, {"resume": True}):
         with pytest.raises(MedsegError, match=words):
             go(place, **options)
@@ -330,7 +330,7 @@ def test_what_a_run_cannot_take_is_refused_with_old_and_new(place: Path) -> None
     with pytest.raises(PlanError) as caught:
         go(place, resume=True, overrides=settings)
     assert caught.value.message.splitlines() == [
-        "A run that has begun cannot change:",
+        "A run that has started cannot change:",
         "  labels.structures.two: 2 -> None (weights and preprocessed cases are made for it)",
         "  training.optimizer: adamw -> sgd (its state does not fit another one)",
         "  training.average_weights: 0.9 -> 0.0 (the run has averaged its weights from its start, or not at all)",
