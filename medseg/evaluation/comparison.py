@@ -1,4 +1,4 @@
-"""Two predictions of the same cases, and one prediction in subgroups of cases."""
+"""Compare two predictions of the same cases, and summarize one prediction in subgroups of cases."""
 
 from __future__ import annotations
 
@@ -12,41 +12,60 @@ from medseg.evaluation.summary import CaseScore, StructureSummary, Summary, summ
 Comparisons = dict[str, dict[str, Comparison]]
 """{structure: {measure: first minus second}}."""
 
+_NOT_SAID = "not said"
+
 
 def compare_summaries(first: Summary, second: Summary) -> Comparisons:
-    """Paired differences per structure and measure, over the cases that both have.
+    """Return the paired differences of each structure and measure, over the cases that both summaries have.
 
-    The p values of a measure are corrected over the structures (Holm); volumes of the reference are not compared.
+    The p values of a measure are corrected over the structures (Holm 1979). Measures without a better direction, such
+    as the volume of the reference, are not compared.
+
+    Args:
+        first: scores of one prediction.
+        second: scores of the other; it is subtracted.
     """
-    other = {case.case: case for case in second.cases}
-    both = [(case, other[case.case]) for case in first.cases if case.case in other]
-    patients = [case.patient or case.case for case, _ in both]
-    found: Comparisons = {}
+    second_cases = {case.case: case for case in second.cases}
+    pairs = [(case, second_cases[case.case]) for case in first.cases if case.case in second_cases]
+    patients = [case.patient or case.case for case, _ in pairs]
+    comparisons: Comparisons = {}
     for name in (name for name in first.structures if name in second.structures):
-        figures = [(a.figures.get(name, {}), b.figures.get(name, {})) for a, b in both]
-        found[name] = {
-            measure: compare([a.get(measure) for a, _ in figures], [b.get(measure) for _, b in figures], patients)
+        figures = [(case_1.figures.get(name, {}), case_2.figures.get(name, {})) for case_1, case_2 in pairs]
+        comparisons[name] = {
+            measure: compare([f.get(measure) for f, _ in figures], [s.get(measure) for _, s in figures], patients)
             for measure in first.structures[name].figures
             if measure in second.structures[name].figures and MEASURES[measure].better is not None
         }
-    return _corrected(found)
+    return _corrected(comparisons)
 
 
 def subgroups(
     cases: Sequence[CaseScore], attribute: str, structures: Sequence[str]
 ) -> dict[str, dict[str, StructureSummary]]:
-    """{value of the attribute: {structure: summary}}; cases that do not have it are the group "not said"."""
-    values = sorted({case.attributes.get(attribute) or "not said" for case in cases})
-    groups = {value: [c for c in cases if (c.attributes.get(attribute) or "not said") == value] for value in values}
-    return {value: {name: summarize_structure(name, group) for name in structures} for value, group in groups.items()}
+    """Summarize the structures in each group of cases with the same value of an attribute.
+
+    Args:
+        cases: scores of the cases.
+        attribute: the attribute; cases that do not have it are the group "not said".
+        structures: names of the structures to summarize.
+
+    Returns:
+        {value of the attribute: {structure: summary}}, sorted by value.
+    """
+    groups: dict[str, list[CaseScore]] = {}
+    for case in cases:
+        groups.setdefault(case.attributes.get(attribute) or _NOT_SAID, []).append(case)
+    return {value: {name: summarize_structure(name, groups[value]) for name in structures} for value in sorted(groups)}
 
 
-def _corrected(found: Comparisons) -> Comparisons:
-    measures = {measure for one in found.values() for measure in one}
-    by_measure = {
-        measure: holm({name: one[measure].p for name, one in found.items() if measure in one}) for measure in measures
+def _corrected(comparisons: Comparisons) -> Comparisons:
+    """Return the comparisons with Holm-corrected p values: for each measure, over the structures that have it."""
+    measures = {measure for by_measure in comparisons.values() for measure in by_measure}
+    p_holm = {
+        measure: holm({name: of[measure].p for name, of in comparisons.items() if measure in of})
+        for measure in measures
     }
     return {
-        name: {measure: replace(result, p_holm=by_measure[measure][name]) for measure, result in one.items()}
-        for name, one in found.items()
+        name: {measure: replace(result, p_holm=p_holm[measure][name]) for measure, result in by_measure.items()}
+        for name, by_measure in comparisons.items()
     }

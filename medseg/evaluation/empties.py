@@ -1,7 +1,7 @@
-"""What a score is where a structure is empty on one side or on both: data, so that it can be written beside the scores.
+"""Policies for structures that the reference, the prediction or both do not have.
 
-Every peer decides this differently, and the mean over cases depends on it: a policy has a name, and `describe` says it
-in words for every output.
+Every package and challenge decides this differently, and the mean over cases depends on it. So a policy is data with a
+name, and `describe` says it in words beside the scores of every output.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ Empty = Literal["", "both", "reference", "prediction"]
 """Which side lacks a structure; "" for neither."""
 
 DIAGONAL: Literal["diagonal"] = "diagonal"
-"""The length of the image's diagonal: the largest distance that there can be."""
+"""Stands for the length of the image's diagonal, the largest distance that there can be."""
 
 
 @dataclass(frozen=True)
 class EmptyPolicy:
-    """Scores that stand in for those that are not defined; None leaves them undefined.
+    """Values of scores that are not defined because a structure is empty; None leaves them undefined.
 
     An undefined score is not in the mean; how many there are is always counted.
 
     Attributes:
-        name: what it is asked for by.
+        name: what a plan calls the policy.
         both_overlap: Dice, IoU, NSD, lesion F1 and lesion Dice where neither side has the structure.
-        one_overlap: of these where one side has it.
-        both_distance_mm, one_distance_mm: likewise HD, HD95 and ASSD.
+        one_overlap: the same scores where one side has it.
+        both_distance_mm: HD, HD95 and ASSD where neither side has the structure.
+        one_distance_mm: the same distances where one side has it.
     """
 
     name: str
@@ -36,18 +37,32 @@ class EmptyPolicy:
     one_distance_mm: float | Literal["diagonal"] | None
 
     def overlap(self, value: float | None, empty: Empty) -> float | None:
-        """An overlap score under this policy; `value` counts where neither side is empty."""
+        """Return an overlap score under this policy.
+
+        Args:
+            value: the score; it counts where neither side is empty.
+            empty: the side that lacks the structure.
+
+        >>> POLICIES["brats"].overlap(None, "both"), POLICIES["default"].overlap(None, "both")
+        (1.0, None)
+        """
         return value if not empty else self.both_overlap if empty == "both" else self.one_overlap
 
     def distance(self, value_mm: float | None, empty: Empty, diagonal_mm: float) -> float | None:
-        """A distance under this policy; `value_mm` counts where neither side is empty."""
+        """Return a distance under this policy.
+
+        Args:
+            value_mm: the distance; it counts where neither side is empty.
+            empty: the side that lacks the structure.
+            diagonal_mm: length of the image's diagonal.
+        """
         if not empty:
             return value_mm
         stand_in = self.both_distance_mm if empty == "both" else self.one_distance_mm
         return diagonal_mm if stand_in == DIAGONAL else stand_in
 
     def describe(self) -> str:
-        """The policy as a sentence."""
+        """Return the policy as a sentence."""
         both = _words(self.both_overlap, self.both_distance_mm)
         one = _words(self.one_overlap, self.one_distance_mm)
         return f"empty structures ({self.name}): both sides empty: {both}; one side empty: {one}"

@@ -1,4 +1,7 @@
-"""Overlap of two label maps: count every pair of values once, derive every score from the counts."""
+"""Overlap of two label maps: count every pair of values once, and derive every score from the counts.
+
+Scores whose denominator is 0 are None; `empties` says what stands in for them.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,18 @@ from numpy.typing import NDArray
 from medseg.core.labels import IGNORE, Labels
 
 _SLAB_VOXELS = 1 << 21
+"""16 MB of indices: little beside an image, and large enough that the loop costs nothing."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Voxels of one structure in one case; voxels that the reference ignores are not counted.
+    """Counts of voxels of one structure in one case; voxels that the reference ignores are not counted.
 
     Attributes:
-        tp, fp, fn, tn: true and false positives and negatives.
+        tp: true positives.
+        fp: false positives.
+        fn: false negatives.
+        tn: true negatives.
     """
 
     tp: int
@@ -43,7 +50,7 @@ class Overlap:
 
     @property
     def iou(self) -> float | None:
-        """TP / (TP + FP + FN), the Jaccard index; None where reference and prediction are both empty."""
+        """TP / (TP + FP + FN) (Jaccard 1912); None where reference and prediction are both empty."""
         return _ratio(self.tp, self.tp + self.fp + self.fn)
 
     @property
@@ -78,7 +85,7 @@ def confusion(reference: NDArray[np.integer], prediction: NDArray[np.integer], n
     counts = np.zeros(n_values * n_values, dtype=np.int64)
     for slab in _slabs(reference.shape):
         i, j = reference[slab].astype(np.int64), prediction[slab].astype(np.int64)
-        lowest, highest = min(i.min(), j.min()), max(i.max(), j.max())
+        lowest, highest = min(i.min(), j.min()), max(i.max(), j.max())  # cheap, and bincount would not refuse them
         if lowest < IGNORE or highest >= n_values:
             raise ValueError(f"indices run from {lowest} to {highest}; expected {IGNORE} to {n_values - 1}")
         np.maximum(j, 0, out=j)
@@ -91,7 +98,7 @@ def confusion(reference: NDArray[np.integer], prediction: NDArray[np.integer], n
 def overlaps(
     confusion: NDArray[np.int64], labels: Labels, annotated: Collection[str] | None = None
 ) -> dict[str, Overlap]:
-    """Counts of each structure, from the confusion of the values.
+    """Return the counts of each structure, from the confusion of the values.
 
     Args:
         confusion: (values, values), as `confusion` returns it.
@@ -104,7 +111,12 @@ def overlaps(
 
 
 def count(confusion: NDArray[np.int64], membership: NDArray[np.bool_]) -> list[Overlap]:
-    """Counts of each row of `membership` (structures, values) from a confusion (values, values)."""
+    """Return the counts of several sets of values.
+
+    Args:
+        confusion: (values, values), reference by prediction.
+        membership: (sets, values), which values belong to each set; sets may overlap.
+    """
     members = membership.astype(np.int64)
     n_reference, n_prediction = members @ confusion.sum(axis=1), members @ confusion.sum(axis=0)
     tp = ((members @ confusion) * members).sum(axis=1)
@@ -114,7 +126,7 @@ def count(confusion: NDArray[np.int64], membership: NDArray[np.bool_]) -> list[O
 
 
 def _slabs(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into slabs of about `_SLAB_VOXELS`, along its longest axis: counting needs 8 bytes a voxel."""
+    """Cut an array into slabs of about `_SLAB_VOXELS` along its longest axis: counting needs 8 bytes a voxel a side."""
     if 0 in shape:
         return
     axis = max(range(len(shape)), key=lambda a: shape[a])
@@ -124,5 +136,5 @@ def _slabs(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield (*(slice(None),) * axis, slice(start, start + step))
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return numerator / denominator if denominator else None

@@ -1,7 +1,7 @@
 """Statistics over cases: location, spread, intervals that respect patients, and paired comparisons.
 
 The unit of resampling is the patient, because scans of one patient are not independent: whole patients are drawn,
-with all their cases. Undefined figures (None, or NaN) are left out, and how many were left is always told.
+with all their cases. Undefined figures (None, or NaN) are left out, and how many are defined is always returned.
 """
 
 from __future__ import annotations
@@ -15,26 +15,37 @@ from numpy.typing import NDArray
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 20210207
-"""Intervals are the same each time; the seed stands in every output that holds one."""
+"""Fixed, so that intervals are the same each time; it stands in every output that holds an interval."""
 
 METHOD = (
     f"{CONFIDENCE:.0%} interval of the mean: bootstrap over patients ({RESAMPLES} resamples, seed {SEED}), bias-"
     "corrected and accelerated (Efron 1987), widened for few patients (Hesterberg 2015, 'expanded percentile')"
 )
 
+"""How intervals are made, for every output."""
+
 _FEWEST_GROUPS = 3
-_BLOCK = 1 << 22
+"""With two patients the resamples are three values: no interval can be read from them."""
+
+_WEIGHTS_A_BLOCK = 1 << 22
+"""Weights of resamples held at a time: 32 MB."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A figure over the cases in which it is defined.
+    """A figure over the cases in which it is defined; all but the counts are None where there are none.
 
     Attributes:
         n: cases in which it is defined.
         n_groups: patients that these cases come from.
-        mean, median, q1, q3, minimum, maximum: None where n is 0; quartiles interpolate linearly.
-        low, high: bounds of the interval of the mean (`METHOD`); None with fewer than three patients.
+        mean: mean over the cases.
+        median: median over the cases.
+        q1: first quartile, interpolated linearly.
+        q3: third quartile, likewise.
+        minimum: lowest value.
+        maximum: highest value.
+        low: lower bound of the interval of the mean (`METHOD`); None with fewer than three patients.
+        high: upper bound, likewise.
     """
 
     n: int
@@ -51,7 +62,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of two predictions on the same cases.
+    """The difference of one figure between two predictions of the same cases.
 
     Attributes:
         difference: the first minus the second, over the cases in which both are defined.
@@ -66,11 +77,15 @@ class Comparison:
 
 
 def describe(values: Sequence[float | None], groups: Sequence[str]) -> Distribution:
-    """Location, spread and interval of a figure.
+    """Return location, spread and interval of a figure.
 
     Args:
         values: one per case; None or NaN where undefined.
         groups: the patient of each case.
+
+    >>> distribution = describe([0.8, None, 0.9], ["p1", "p2", "p3"])
+    >>> distribution.n, round(distribution.mean, 2), distribution.low
+    (2, 0.85, None)
     """
     figures, patients = _defined(values, groups)
     if not figures.size:
@@ -92,7 +107,7 @@ def describe(values: Sequence[float | None], groups: Sequence[str]) -> Distribut
 
 
 def interval_of_mean(figures: NDArray[np.float64], groups: NDArray) -> tuple[float, float] | None:
-    """Interval of the mean over columns of each column's mean over cases.
+    """Return the interval of the mean over columns of each column's mean over cases.
 
     Args:
         figures: (cases, columns); NaN where a figure is undefined. One column gives the interval of its mean, several
@@ -107,6 +122,7 @@ def interval_of_mean(figures: NDArray[np.float64], groups: NDArray) -> tuple[flo
     if n < _FEWEST_GROUPS:
         return None
     defined = np.isfinite(figures)
+    # Sums and counts by patient are all that a resample of patients needs: cases are not touched again.
     sums, counts = (np.zeros((n, figures.shape[1])) for _ in range(2))
     np.add.at(sums, number, np.where(defined, figures, 0.0))
     np.add.at(counts, number, defined.astype(float))
@@ -114,17 +130,22 @@ def interval_of_mean(figures: NDArray[np.float64], groups: NDArray) -> tuple[flo
     resampled = _resample(sums, counts)
     if np.ptp(resampled) == 0:
         return estimate, estimate
-    left_out = _means(sums.sum(0) - sums, counts.sum(0) - counts)
-    low, high = np.quantile(resampled, _levels(resampled, estimate, left_out[np.isfinite(left_out)], n))
+    jackknife = _means(sums.sum(0) - sums, counts.sum(0) - counts)  # the mean without each of the patients
+    low, high = np.quantile(resampled, _levels(resampled, estimate, jackknife[np.isfinite(jackknife)], n))
     return float(low), float(high)
 
 
 def compare(first: Sequence[float | None], second: Sequence[float | None], groups: Sequence[str]) -> Comparison:
-    """Paired comparison of a figure of two predictions; entry i of both is the same case."""
+    """Compare a figure of two predictions, paired by case.
+
+    Args:
+        first: one value per case; None or NaN where undefined.
+        second: values of the same cases, which are subtracted.
+        groups: the patient of each case.
+    """
     from scipy.stats import wilcoxon
 
-    pairs = zip(first, second, strict=True)
-    differences = [None if a is None or b is None else a - b for a, b in pairs]
+    differences = [None if a is None or b is None else a - b for a, b in zip(first, second, strict=True)]
     figures, patients = _defined(differences, groups)
     names, number = np.unique(patients, return_inverse=True)
     by_patient = np.bincount(number, figures) / np.bincount(number) if names.size else figures
@@ -134,7 +155,7 @@ def compare(first: Sequence[float | None], second: Sequence[float | None], group
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Holm's step-down correction (1979) of the p values that there are; the others stay None.
+    """Correct p values by Holm's step-down procedure (1979); those that are None stay None.
 
     Example:
         >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
@@ -150,25 +171,27 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def _defined(values: Sequence[float | None], groups: Sequence[str]) -> tuple[NDArray[np.float64], NDArray]:
+    """Return the values that are defined, and the patients of their cases."""
     figures = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     keep = np.isfinite(figures)
     return figures[keep], np.asarray(groups, dtype=object)[keep].astype(str)
 
 
 def _means(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows, columns) sums and counts to (rows,): mean over the columns that have a count."""
-    there = counts > 0
-    columns = np.divide(sums, counts, out=np.zeros_like(sums), where=there)
-    n = there.sum(axis=1)
+    """Return (rows,) means over the columns that have a count, from (rows, columns) sums and counts."""
+    has_count = counts > 0
+    columns = np.divide(sums, counts, out=np.zeros_like(sums), where=has_count)
+    n = has_count.sum(axis=1)
     return np.divide(columns.sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0)
 
 
 def _resample(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean in each resample of the patients, sorted."""
+    """Return the mean in each resample of the patients, sorted."""
     n = len(sums)
     random = np.random.default_rng(SEED)
-    rows = max(1, _BLOCK // n)  # bounds the memory of the weights
+    rows = max(1, _WEIGHTS_A_BLOCK // n)
     parts = []
+    # Drawing n patients with replacement means giving each a count; the counts are multinomial.
     for start in range(0, RESAMPLES, rows):
         weights = random.multinomial(n, np.full(n, 1 / n), size=min(rows, RESAMPLES - start))
         parts.append(_means(weights @ sums, weights @ counts))
@@ -176,16 +199,18 @@ def _resample(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray
     return np.sort(resampled[np.isfinite(resampled)])
 
 
-def _levels(resampled: NDArray, estimate: float, left_out: NDArray, n: int) -> NDArray[np.float64]:
-    """Quantiles of the resamples that bound the interval: BCa's, from levels widened for `n` patients."""
+def _levels(resampled: NDArray, estimate: float, jackknife: NDArray, n: int) -> NDArray[np.float64]:
+    """Return the quantiles of the resamples that bound the interval: BCa's, from levels widened for `n` patients."""
     from scipy.stats import norm, t
 
+    # The bootstrap divides by n instead of n - 1 and has normal tails; Hesterberg 2015 corrects for both.
     tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - CONFIDENCE) / 2, n - 1))
-    below = np.searchsorted(resampled, estimate, "left") + np.searchsorted(resampled, estimate, "right")
-    bias = norm.ppf(np.clip(below / (2 * len(resampled)), 1 / len(resampled), 1 - 1 / len(resampled)))
-    spread = left_out.mean() - left_out
-    size = float((spread**2).sum()) ** 1.5
-    acceleration = float((spread**3).sum()) / (6 * size) if size > 0 else 0.0
+    # Efron 1987: the bias is the share of resamples below the estimate, ties counted by half; clipped to be finite.
+    twice_below = np.searchsorted(resampled, estimate, "left") + np.searchsorted(resampled, estimate, "right")
+    bias = norm.ppf(np.clip(twice_below / (2 * len(resampled)), 1 / len(resampled), 1 - 1 / len(resampled)))
+    deviation = jackknife.mean() - jackknife
+    scale = float((deviation**2).sum()) ** 1.5
+    acceleration = float((deviation**3).sum()) / (6 * scale) if scale > 0 else 0.0
     z = bias + norm.ppf([tail, 1 - tail])
     levels: NDArray[np.float64] = norm.cdf(bias + z / (1 - acceleration * z))
     return levels

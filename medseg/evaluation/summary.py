@@ -1,4 +1,4 @@
-"""Scores of a set of cases: per case, per structure, overall. `tables` writes them to files."""
+"""Summarize the scores of a set of cases: per case, per structure and overall. `tables` writes them to files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ MIOU_OF_REGIONS = (
 
 @dataclass(frozen=True)
 class CaseScore:
-    """What one case scored.
+    """The scores of one case.
 
     Attributes:
         case: its id.
         structures: the score of each structure that was annotated.
-        spacing_known: whether volumes are in ml and distances in mm; else in voxels and pixels.
-        patient: whom it was taken of; empty for a patient of its own.
-        policy: what stands in for scores that are not defined.
-        attributes: anything else that a table says of the case (site, scanner, sex).
+        spacing_known: whether volumes are in ml and distances in mm; else they are in voxels and pixels.
+        patient: id of the patient; empty where the case is a patient of its own.
+        policy: what a score is where a structure is empty.
+        attributes: other facts from a table of cases (site, scanner, sex).
     """
 
     case: str
@@ -62,7 +62,7 @@ class CaseScore:
 
     @property
     def dice_mean(self) -> float | None:
-        """Mean over the structures whose Dice is defined; None where that is none."""
+        """Mean Dice over the structures where it is defined; None where there are none."""
         return _mean(figures["dice"] for figures in self.figures.values())
 
 
@@ -76,7 +76,7 @@ class StructureSummary:
         n_reference_empty: cases where only the prediction has it.
         n_prediction_empty: cases where only the reference has it.
         figures: {measure: its distribution over the cases in which it is defined}. Measures with a unit are left
-            out where the cases' units differ.
+            out where the units of the cases differ.
         volume_unit: "ml" or "pixels"; "mixed" where the cases differ, empty where there are none.
     """
 
@@ -89,7 +89,7 @@ class StructureSummary:
 
     @property
     def n(self) -> int:
-        """Cases that enter the mean Dice."""
+        """Number of cases in the mean Dice."""
         return self.figures["dice"].n
 
     @property
@@ -100,7 +100,13 @@ class StructureSummary:
 
 @dataclass(frozen=True)
 class Overall:
-    """A measure's mean over cases of each structure, then over structures, with its interval (statistics.METHOD)."""
+    """A measure over all structures.
+
+    Attributes:
+        mean: mean over the structures of each structure's mean over cases.
+        low: lower bound of its interval (`statistics.METHOD`); None with fewer than three patients.
+        high: upper bound, likewise.
+    """
 
     mean: float | None
     low: float | None = None
@@ -109,20 +115,21 @@ class Overall:
 
 @dataclass(frozen=True)
 class Summary:
-    """Scores of a set of cases.
+    """The scores of a set of cases.
 
     Attributes:
-        cases: what each case scored.
+        cases: the scores of each case.
         structures: the summary of each structure, in the order of `Labels.names`.
         overall: {measure: over all structures}, without the background; structures without any score are left out
             (nnU-Net's foreground_mean is NaN then).
-        miou: mean IoU as the literature has it (Long et al. 2015, "mean IU"), as `miou_definition` says.
+        miou: mean IoU of pooled voxels (Long et al. 2015, "mean IU").
+        miou_definition: what `miou` is a mean of, in words.
         miou_cases: fully annotated cases that `miou` and `confusion` are made of.
         confusion: (values, values) voxels, reference by prediction, in the order of `Labels.values`.
-        policy: what stands in for scores that are not defined.
-        rules: sentences on how lesions and the like were counted.
-        failed: case -> why it has no score.
-        without_prediction: references without a prediction that were allowed to be missing.
+        policy: what a score is where a structure is empty.
+        rules: sentences on the rules of the measures.
+        failed: {case: why it has no score}.
+        without_prediction: references whose prediction was allowed to be missing.
         without_reference: predictions without a reference.
     """
 
@@ -153,7 +160,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class Unscored:
-    """Cases without a score, as `Summary` has them."""
+    """The cases without a score.
+
+    Attributes:
+        failed: {case: why it has no score}.
+        without_prediction: references whose prediction was allowed to be missing.
+        without_reference: predictions without a reference.
+    """
 
     failed: Mapping[str, str] = field(default_factory=dict)
     without_prediction: Iterable[str] = ()
@@ -168,14 +181,15 @@ def summarize(
     policy: EmptyPolicy = POLICIES["default"],
     rules: Sequence[str] = (),
 ) -> Summary:
-    """Summarize scores.
+    """Summarize the scores of a set of cases.
 
     Args:
         labels: the structures.
-        cases: what each case scored, all under `policy`.
-        confusion: (values, values), summed over the cases in which every structure was annotated.
+        cases: the scores of each case, all under `policy`.
+        confusion: (values, values) voxels, summed over the cases in which every structure was annotated.
         unscored: cases without a score.
-        policy, rules: as `Summary` has them.
+        policy: what a score is where a structure is empty.
+        rules: sentences on the rules of the measures.
     """
     unscored = unscored or Unscored()
     structures = {name: summarize_structure(name, cases) for name in labels.names}
@@ -197,14 +211,22 @@ def summarize(
 
 
 def summarize_structure(name: str, cases: Sequence[CaseScore]) -> StructureSummary:
-    """One structure over those of the cases in which it was annotated."""
+    """Summarize one structure over the cases in which it was annotated.
+
+    Args:
+        name: the structure.
+        cases: scores of all cases.
+    """
     annotated = [case for case in cases if name in case.structures]
     empty = [case.structures[name].empty for case in annotated]
     units = {case.volume_unit for case in annotated}
     groups = [case.patient or case.case for case in annotated]
     measured = [measure for measure in MEASURES if any(measure in case.figures[name] for case in annotated)]
-    wanted = [measure for measure in measured if len(units) == 1 or not MEASURES[measure].unit]
-    figures = {m: describe([case.figures[name].get(m) for case in annotated], groups) for m in wanted}
+    # Millimetres and pixels have no common mean.
+    comparable = [measure for measure in measured if len(units) == 1 or not MEASURES[measure].unit]
+    figures = {
+        measure: describe([case.figures[name].get(measure) for case in annotated], groups) for measure in comparable
+    }
     return StructureSummary(
         n_annotated=len(annotated),
         n_both_empty=empty.count("both"),
@@ -216,11 +238,17 @@ def summarize_structure(name: str, cases: Sequence[CaseScore]) -> StructureSumma
 
 
 def mean_iou(labels: Labels, confusion: NDArray[np.int64]) -> tuple[float | None, str]:
-    """Mean IoU over classes of the summed confusion, and what it was taken over.
+    """Return the mean IoU over the classes of a summed confusion, and its definition in words.
 
-    The background is a class too (Long et al. 2015, Everingham et al. 2010), unless structures overlap: then
-    the classes do not divide the image and the mean is over structures alone. Classes that neither side has
-    are left out; None where nothing was counted.
+    The background is a class too (Long et al. 2015, Everingham et al. 2010), unless structures overlap: then the
+    classes do not divide the image, and the mean is over the structures alone.
+
+    Args:
+        labels: the structures.
+        confusion: (values, values) voxels, reference by prediction.
+
+    Returns:
+        The mean, without classes that neither side has (None where nothing was counted), and the definition.
     """
     membership = labels.membership
     overlapping = bool((membership.sum(axis=0) > 1).any())
@@ -231,22 +259,22 @@ def mean_iou(labels: Labels, confusion: NDArray[np.int64]) -> tuple[float | None
 
 
 def _overall(structures: Mapping[str, StructureSummary], cases: Sequence[CaseScore]) -> dict[str, Overall]:
-    """Each measure over all structures; those with a unit only where it is one unit."""
-    taken = {measure for structure in structures.values() for measure in structure.figures}
+    """Return each measure over all structures; those with a unit only where all cases have the same unit."""
+    measured = {measure for structure in structures.values() for measure in structure.figures}
     groups = np.array([case.patient or case.case for case in cases], dtype=str)
-    found = {}
-    for measure in (name for name in MEASURES if name in taken):
-        means = [one.figures[measure].mean for one in structures.values() if measure in one.figures]
-        names = [name for name, one in structures.items() if measure in one.figures]
-        columns = [[case.figures.get(name, {}).get(measure) for name in names] for case in cases]
-        figures = np.array(columns, dtype=np.float64).reshape(len(cases), len(names))
-        kept = np.isfinite(figures).any(axis=1)
-        interval = interval_of_mean(figures[kept], groups[kept]) or (None, None)
-        found[measure] = Overall(_mean(means), *interval)
-    return found
+    overall = {}
+    for measure in (name for name in MEASURES if name in measured):
+        having = {name: structure for name, structure in structures.items() if measure in structure.figures}
+        mean = _mean(structure.figures[measure].mean for structure in having.values())
+        rows = [[case.figures.get(name, {}).get(measure) for name in having] for case in cases]
+        figures = np.array(rows, dtype=np.float64).reshape(len(cases), len(having))  # None becomes NaN
+        scored = np.isfinite(figures).any(axis=1)
+        interval = interval_of_mean(figures[scored], groups[scored]) or (None, None)
+        overall[measure] = Overall(mean, *interval)
+    return overall
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Mean of those that are defined; None where none is."""
+    """Return the mean of the values that are defined; None where there are none."""
     defined = [value for value in values if value is not None]
     return fmean(defined) if defined else None

@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, measured once; every surface score is derived from them.
+"""Measure the distances between the surfaces of two masks once; every surface score is derived from them.
 
 Two definitions of a surface: `elements` (Nikolov et al. 2018, arXiv:1809.04430, DeepMind's surface-distance), where
 corner points between voxels weigh as much as the surface around them; and `voxels` (MONAI), where the surface is the
@@ -21,6 +21,7 @@ from medseg.evaluation.elements import element_areas, full_code, neighbour_codes
 
 Definition = Literal["elements", "voxels"]
 _ROUNDING = 1e-9
+"""Relative: a distance that equals the tolerance must not miss it by the rounding of a square root."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Elements:
     """The surface elements of one side.
 
     Attributes:
-        distance_mm: of each to the other surface, ascending; infinite where the other side is empty.
-        area: of each, in mm² (in mm in 2D); 1 for `voxels`.
+        distance_mm: distance of each element to the other surface, ascending; infinite where the other side is empty.
+        area: area of each element, in mm² (in mm in 2D); 1 for `voxels`.
         interpolated: whether percentiles lie between two distances, as for `voxels`.
     """
 
@@ -38,22 +39,27 @@ class Elements:
     interpolated: bool = False
 
     def percentile(self, percent: float) -> float:
-        """The smallest distance that is not exceeded by `percent` of the area."""
+        """Return the smallest distance that `percent` of the area does not exceed."""
         if self.interpolated:
             return float(np.percentile(self.distance_mm, percent))
         share = np.cumsum(self.area) / self.area.sum()
-        place = int(np.searchsorted(share, percent / 100))
-        return float(self.distance_mm[min(place, len(share) - 1)])
+        index = int(np.searchsorted(share, percent / 100))
+        return float(self.distance_mm[min(index, len(share) - 1)])  # the last share may round to less than 1
 
     def area_within(self, tolerance_mm: float) -> float:
-        """Area at most `tolerance_mm` away from the other surface; equal up to rounding is within."""
-        most = tolerance_mm * (1 + _ROUNDING)
-        return float(self.area[: np.searchsorted(self.distance_mm, most, side="right")].sum())
+        """Return the area at most `tolerance_mm` away from the other surface; equal up to rounding is within."""
+        limit_mm = tolerance_mm * (1 + _ROUNDING)
+        return float(self.area[: np.searchsorted(self.distance_mm, limit_mm, side="right")].sum())
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """How far two surfaces are apart; scores are None where they are not defined."""
+    """The distances between two surfaces; scores are None where they are not defined.
+
+    Attributes:
+        reference: elements of the reference's surface, with their distances to the prediction's.
+        prediction: elements of the prediction's surface, with their distances to the reference's.
+    """
 
     reference: Elements
     prediction: Elements
@@ -64,21 +70,32 @@ class SurfaceDistances:
         return not len(self.reference.area) or not len(self.prediction.area)
 
     def hausdorff_mm(self, percent: float = 100) -> float | None:
-        """Hausdorff distance: the larger of both sides' percentiles; 95 gives HD95."""
+        """Return the Hausdorff distance; None where a side is empty.
+
+        Args:
+            percent: of the area of each surface that the distance covers; 100 for the Hausdorff distance, 95 for HD95.
+
+        Returns:
+            The larger of both sides' percentiles, in mm.
+        """
         return None if self.empty else max(self.reference.percentile(percent), self.prediction.percentile(percent))
 
     @property
     def average_mm(self) -> float | None:
-        """ASSD: mean distance over the area of both surfaces together (Heimann et al. 2009)."""
+        """ASSD: mean distance over the area of both surfaces (Heimann et al. 2009); None where a side is empty."""
         if self.empty:
             return None
         sides = (self.reference, self.prediction)
         return float(sum(side.distance_mm @ side.area for side in sides) / sum(side.area.sum() for side in sides))
 
     def within(self, tolerance_mm: float) -> float | None:
-        """NSD, the surface Dice: share of both surfaces' area at most `tolerance_mm` from the other.
+        """Return the NSD or surface Dice: the share of both surfaces' area within a tolerance (Nikolov et al. 2018).
 
-        0 where one side is empty, None where both are.
+        Args:
+            tolerance_mm: the largest distance to the other surface that counts as agreement.
+
+        Returns:
+            The share; 0 where one side is empty, None where both are.
         """
         area = float(self.reference.area.sum() + self.prediction.area.sum())
         near = self.reference.area_within(tolerance_mm) + self.prediction.area_within(tolerance_mm)
@@ -91,15 +108,16 @@ def surface_distances(
     spacing_mm: Sequence[float],
     definition: Definition = "elements",
 ) -> SurfaceDistances:
-    """Measure how far the surfaces of two masks of one shape are apart.
+    """Measure the distances between the surfaces of two masks of one shape.
 
     Beyond the masks nothing is inside, so that a structure cut by the edge of the image has a surface there. Axes of
     a single voxel are left out: a slice is measured in 2D.
 
     Args:
-        reference, prediction: two or three axes.
+        reference: (z, y, x) or (y, x), where the reference has the structure.
+        prediction: likewise.
         spacing_mm: distance of voxels along each axis.
-        definition: of a surface.
+        definition: what a surface consists of; see the module.
 
     Raises:
         ValueError: the shapes differ, or there is not one spacing for each axis.
@@ -113,63 +131,69 @@ def surface_distances(
     shape = tuple(reference.shape[axis] for axis in kept)
     spacing = tuple(float(spacing_mm[axis]) for axis in kept)
     find = _find_elements if definition == "elements" else _find_voxels
-    (first, area_a, grid), (second, area_b, _) = (
+    (indices_r, area_r, grid), (indices_p, area_p, _) = (
         find(np.ascontiguousarray(mask, dtype=bool).reshape(shape), spacing) for mask in (reference, prediction)
     )
-    a, b = (np.column_stack(np.unravel_index(place, grid)) * np.array(spacing) for place in (first, second))
-    _, shared_a, shared_b = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+    points_r, points_p = (
+        np.column_stack(np.unravel_index(indices, grid)) * np.array(spacing) for indices in (indices_r, indices_p)
+    )
+    # Good predictions share most of their surface: those points are 0 apart and need no search.
+    _, shared_r, shared_p = np.intersect1d(indices_r, indices_p, assume_unique=True, return_indices=True)
     interpolated = definition == "voxels"
     return SurfaceDistances(
-        Elements(*_sorted(_distances(a, b, shared_a), area_a), interpolated),
-        Elements(*_sorted(_distances(b, a, shared_b), area_b), interpolated),
+        Elements(*_sorted(_distances(points_r, points_p, shared_r), area_r), interpolated),
+        Elements(*_sorted(_distances(points_p, points_r, shared_p), area_p), interpolated),
     )
 
 
 def _find_elements(
     mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[int, ...]]:
-    """Flat places of corner points on the surface, their areas, and the shape of the grid of corner points."""
+    """Return flat indices of the corner points on the surface, their areas, and the shape of the grid of corners."""
     codes = neighbour_codes(mask)
-    places = np.flatnonzero((codes != 0) & (codes != full_code(mask.ndim)))
-    return places, element_areas(spacing_mm)[codes.ravel()[places]], codes.shape
+    indices = np.flatnonzero((codes != 0) & (codes != full_code(mask.ndim)))
+    return indices, element_areas(spacing_mm)[codes.ravel()[indices]], codes.shape
 
 
 def _find_voxels(
     mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[int, ...]]:
-    """Flat places of the voxels that have a face outside, an area of 1 for each, and the shape of the mask."""
-    inner = mask.copy()
+    """Return flat indices of the voxels with a face outside, an area of 1 for each, and the shape of the mask."""
+    inner = mask.copy()  # becomes: voxels whose neighbours at all faces are inside
     for axis in range(mask.ndim):
-        lines, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
-        kept[1:] &= lines[:-1]
-        kept[:-1] &= lines[1:]
-        kept[[0, -1]] = False
-    places = np.flatnonzero(mask & ~inner)
-    return places, np.ones(len(places)), mask.shape
+        slices, inner_slices = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
+        inner_slices[1:] &= slices[:-1]
+        inner_slices[:-1] &= slices[1:]
+        inner_slices[[0, -1]] = False  # beyond the mask nothing is inside
+    indices = np.flatnonzero(mask & ~inner)
+    return indices, np.ones(len(indices)), mask.shape
 
 
-def _distances(own: NDArray[np.float64], other: NDArray[np.float64], shared: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each point to the nearest of the other side: 0 at `shared`, infinite where there is none."""
+def _distances(
+    points: NDArray[np.float64], others: NDArray[np.float64], shared: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the distance of each point to the nearest of the others: 0 at `shared`, infinite where there is none."""
     from scipy.spatial import cKDTree
 
-    distance = np.full(len(own), np.inf)
+    distance = np.full(len(points), np.inf)
     distance[shared] = 0
     apart = np.flatnonzero(distance)
-    if len(apart) and len(other):
-        distance[apart] = cKDTree(other, balanced_tree=False, compact_nodes=False).query(own[apart])[0]
+    if len(apart) and len(others):
+        # A balanced, compact tree takes longer to build than it saves here: points on a grid are spread evenly.
+        distance[apart] = cKDTree(others, balanced_tree=False, compact_nodes=False).query(points[apart])[0]
     return distance
 
 
 def _sorted(
     distance: NDArray[np.float64], area: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both in the order of the distances."""
+    """Return both in the order of the distances."""
     order = np.argsort(distance, kind="stable")
     return distance[order], area[order]
 
 
 def _kept_axes(shape: Sequence[int]) -> list[int]:
-    """The axes along which there is more than one voxel, two of them at least."""
+    """Return the axes along which there is more than one voxel, two of them at least."""
     axes = sorted(range(len(shape)), key=lambda axis: (shape[axis] == 1, axis))
     count = max(2, sum(size > 1 for size in shape))
     return sorted(axes[:count])

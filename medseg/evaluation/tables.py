@@ -1,11 +1,11 @@
-"""Scores in files: metrics.json and metrics.csv.
+"""Write scores to files: metrics.json and metrics.csv.
 
 metrics.json (null stands for "not defined", there is no NaN):
 
     schema_version  2
-    empty_policy    what happens where a structure is empty
-    interval        how intervals were made; low and high are its bounds
-    rules           how lesions and the like were counted
+    empty_policy    the value of a score where a structure is empty
+    interval        how intervals were made; low and high are their bounds
+    rules           the rules of the measures
     measures        {measure: title, unit, better, definition}
     overall         cases, measures {measure: mean, low, high} (mean over cases of each structure, then structures),
                     miou, miou_definition, miou_cases
@@ -44,7 +44,14 @@ _DIGITS = 9
 
 
 def write_metrics_json(path: Path, summary: Summary, labels: Labels, more: Mapping[str, Any] | None = None) -> None:
-    """Write `metrics.json` atomically; `more` are sections that stand beside the summary's own."""
+    """Write `metrics.json` atomically.
+
+    Args:
+        path: the file.
+        summary: the scores.
+        labels: the structures.
+        more: further sections beside those of the summary.
+    """
     write_json(path, {**_document(summary, labels), **(more or {})})
 
 
@@ -64,14 +71,14 @@ def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
         },
         "structures": {
             name: {
-                "n_annotated": one.n_annotated,
-                "n_both_empty": one.n_both_empty,
-                "n_reference_empty": one.n_reference_empty,
-                "n_prediction_empty": one.n_prediction_empty,
-                "volume_unit": one.volume_unit,
-                "measures": {measure: _tidy(asdict(figures)) for measure, figures in one.figures.items()},
+                "n_annotated": structure.n_annotated,
+                "n_both_empty": structure.n_both_empty,
+                "n_reference_empty": structure.n_reference_empty,
+                "n_prediction_empty": structure.n_prediction_empty,
+                "volume_unit": structure.volume_unit,
+                "measures": {measure: _tidy(asdict(figures)) for measure, figures in structure.figures.items()},
             }
-            for name, one in summary.structures.items()
+            for name, structure in summary.structures.items()
         },
         "confusion": {"values": value_names(labels), "voxels": summary.confusion.tolist()},
         "cases": [
@@ -102,15 +109,15 @@ def write_metrics_csv(path: Path, summary: Summary) -> None:
             row = {"case": case.case, "patient": case.patient or case.case, "structure": name, **case.attributes}
             figures = _case_figures(case, name)
             writer.writerow({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy})
-    for failed, reason in summary.failed.items():
+    for case_id, reason in summary.failed.items():
         for name in summary.structures:
-            row = {"case": failed, "structure": name, "failed": " ".join(reason.split()), "empty_policy": policy}
+            row = {"case": case_id, "structure": name, "failed": " ".join(reason.split()), "empty_policy": policy}
             writer.writerow(row)
     write_text(path, text.getvalue())
 
 
 def value_names(labels: Labels) -> list[str]:
-    """What to call each of `Labels.values`: the structure that it alone makes up, else the value itself."""
+    """Return a name for each of `Labels.values`: the structure that it alone makes up, else the value itself."""
     alone = {values[0]: name for name, values in labels.members.items() if len(values) == 1}
     return ["background", *(alone.get(value, str(value)) for value in labels.values[1:])]
 
@@ -122,7 +129,7 @@ def _case_figures(case: CaseScore, name: str) -> dict[str, Any]:
 
 
 def _tidy(figures: dict[str, Any]) -> dict[str, Any]:
-    """Without the rounding errors of an affine's determinant (4.000000000000003)."""
+    """Round figures to nine digits: an affine's determinant gives volumes such as 4.000000000000003."""
     return {
         name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in figures.items()
     }
