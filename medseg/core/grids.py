@@ -1,13 +1,44 @@
-"""How two grids differ, in words: shifted, mirrored, turned, of another spacing."""
+"""Affines of voxel grids: build one, turn it from LPS to RAS, and say in words how two of them differ.
+
+An affine is 4x4 and maps (x, y, z) voxel indices to millimetres in the world.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Turns world coordinates of ITK and DICOM (to left, posterior, superior) into RAS+; its own inverse."""
+
 _TOLERANCE = 1e-3
 """Differences below it are rounding: relative for spacings, of cosines for directions, in voxels for shifts."""
 _SIDES = (("to the right", "to the left"), ("to the front", "to the back"), ("up", "down"))
+
+
+def affine_from(edges: Sequence[NDArray] | NDArray, origin: Sequence[float] | NDArray) -> NDArray[np.float64]:
+    """Return the 4x4 affine of a grid with these steps between voxels.
+
+    Args:
+        edges: the steps in mm along x, y (and z), one a row, each in 2 or 3 world coordinates. If there are only two,
+            the third is 1 mm along their normal.
+        origin: the centre of the first voxel, in 2 or 3 world coordinates.
+
+    Returns:
+        The affine, in the same world coordinates.
+    """
+    steps, centre = np.zeros((3, 3)), np.zeros(3)
+    for axis, edge in enumerate(edges):
+        steps[axis, : len(edge)] = edge
+    centre[: len(origin)] = origin
+    if len(edges) < 3:
+        normal = np.cross(steps[0], steps[1])
+        steps[2] = normal / (np.linalg.norm(normal) or 1.0)
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = steps.T, centre
+    return affine
 
 
 def affine_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:

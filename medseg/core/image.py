@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
-from medseg.core.grids import affine_difference
+from medseg.core.grids import LPS_TO_RAS, affine_difference, affine_from
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 Number = TypeVar("Number", int, float)
 
@@ -41,6 +44,83 @@ class Image:
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_sitk(cls, image: sitk.Image) -> Image:
+        """Return a SimpleITK image as an `Image`, with a copy of its values.
+
+        Args:
+            image: 2D or 3D, of whole or real numbers; the components of vector pixels (colours) become channels. Its
+                geometry, sheared directions included, is turned from ITK's LPS into RAS+. A 2D image becomes one slice,
+                1 mm thick. SimpleITK always has a spacing, so it counts as known.
+
+        Returns:
+            (channel, z, y, x) in the type of the pixels.
+
+        Raises:
+            DataError: the image is empty, has more than three dimensions, or holds complex numbers or a run-length
+                coded label map.
+
+        >>> import SimpleITK as sitk
+        >>> image = sitk.GetImageFromArray(np.zeros((2, 3, 4), np.int16))
+        >>> image.SetSpacing((0.5, 0.75, 3))
+        >>> Image.from_sitk(image).spacing_mm
+        (3.0, 0.75, 0.5)
+        """
+        import SimpleITK as sitk
+
+        dimensions, pixels = image.GetDimension(), image.GetPixelIDTypeAsString()
+        if dimensions not in (2, 3) or 0 in image.GetSize():
+            raise DataError(
+                f"The SimpleITK image has the size {image.GetSize()}; expected two or three dimensions, none 0.",
+                "Take one point in time of a 4D image: image[:, :, :, 0].",
+            )
+        if "complex" in pixels or "label of" in pixels:
+            raise DataError(
+                f"The SimpleITK image has pixels of the type {pixels!r}; expected whole or real numbers.",
+                "Take the magnitude (sitk.ComplexToModulus), or decode the label map (sitk.LabelMapToLabel).",
+            )
+        array = sitk.GetArrayFromImage(image)  # (z,) y, x and, of vector pixels, component
+        vector = "vector" in pixels
+        array = np.moveaxis(array, -1, 0) if vector else array[np.newaxis]
+        if dimensions == 2:
+            array = array[:, np.newaxis]
+        # column i of ITK's direction matrix is the unit step along axis i
+        steps = np.array(image.GetDirection()).reshape(dimensions, dimensions) * image.GetSpacing()
+        return cls(np.ascontiguousarray(array), LPS_TO_RAS @ affine_from(steps.T, image.GetOrigin()))
+
+    def to_sitk(self, dimensions: int = 3) -> sitk.Image:
+        """Return a SimpleITK image with a copy of the values; `Image.from_sitk` gives this image back.
+
+        Args:
+            dimensions: 3, or 2 for a 2D image of an image of one slice, which then lies in ITK's x-y plane.
+
+        Returns:
+            Several channels become vector pixels, booleans 8-bit numbers. The geometry is turned from RAS+ into ITK's
+            LPS; where the spacing is unknown, it is ITK's own default (1 along each axis).
+
+        Raises:
+            ValueError: `dimensions` is 2 and there are several slices, or the slice is not parallel to the x-y plane.
+        """
+        import SimpleITK as sitk
+
+        if dimensions not in (2, 3) or (dimensions == 2 and self.shape_zyx[0] != 1):
+            raise ValueError(f"an image of shape (z, y, x) {self.shape_zyx} does not have {dimensions} dimensions")
+        array = self.array.astype(np.uint8) if self.array.dtype == bool else self.array
+        array = array if dimensions == 3 else array[:, 0]
+        vector = array.shape[0] > 1
+        image = sitk.GetImageFromArray(np.moveaxis(array, 0, -1) if vector else array[0], isVector=vector)
+        if not self.spacing_known:
+            return image
+        affine = LPS_TO_RAS @ self.affine
+        steps = affine[:dimensions, :dimensions]
+        if dimensions == 2 and affine[2, :2].any():
+            raise ValueError("the slice is not parallel to the x-y plane, so that a 2D image cannot say where it lies")
+        spacing = np.linalg.norm(steps, axis=0)
+        image.SetSpacing(spacing.tolist())
+        image.SetDirection((steps / spacing).ravel().tolist())
+        image.SetOrigin(affine[:dimensions, 3].tolist())
+        return image
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:

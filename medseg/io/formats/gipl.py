@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.files import atomic
+from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
 from medseg.io.formats.nifti import smallest_integer
-from medseg.io.formats.stack import LPS, Stack, affine_from, check_reference, native, usable_affine
+from medseg.io.formats.stack import Stack, check_reference, native, usable_affine
 
 _BYTES = 256
 _MAGIC = (0xEFFFE9B0, 0x2AE389B8)
@@ -55,7 +56,7 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         DataError: the grid is turned or sheared, which GIPL cannot say, or differs from that of `like`.
     """
     kind = smallest_integer(image.array)
-    steps = (LPS @ image.affine)[:3]
+    steps = (LPS_TO_RAS @ image.affine)[:3]
     if like is not None and like.name.lower().endswith((".gipl", ".gipl.gz")):
         header = bytearray(_header(like))
         check_reference(image, _sizes(header)[:3], _affine(bytes(header)), like)
@@ -91,4 +92,4 @@ def _sizes(header: bytes | bytearray) -> tuple[int, ...]:
 
 def _affine(header: bytes) -> NDArray[np.float64]:
     spacing = [abs(step) or 1.0 for step in struct.unpack_from(">3f", header, _SPACING)]
-    return LPS @ affine_from(np.diag(spacing), struct.unpack_from(">3d", header, _ORIGIN))
+    return LPS_TO_RAS @ affine_from(np.diag(spacing), struct.unpack_from(">3d", header, _ORIGIN))

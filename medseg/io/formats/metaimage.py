@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.files import atomic
+from medseg.core.grids import LPS_TO_RAS
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
 from medseg.io.formats.metaimage_header import DTYPES, GEOMETRY, MATRIX, OFFSET, SPACING, Header, data_file, read_header
 from medseg.io.formats.nifti import smallest_integer
-from medseg.io.formats.stack import LPS, Stack, check_reference, native, usable_affine
+from medseg.io.formats.stack import Stack, check_reference, native, usable_affine
 
 _SUFFIXES = (".mha", ".mhd")
 
@@ -90,7 +91,7 @@ def _copied(header: Header, count: int) -> dict[str, str]:
 
 
 def _made(image: Image) -> dict[str, str]:
-    affine = LPS @ image.affine
+    affine = LPS_TO_RAS @ image.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not image.spacing_known:
         return {}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
+from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.io.formats import content
-from medseg.io.formats.stack import LPS, affine_from
 
 _MOST_HEADER_BYTES = 1 << 20
 DTYPES = {
@@ -76,7 +76,7 @@ class Header:
         spacing = self.numbers(SPACING, np.ones(count))
         offset = self.numbers(OFFSET, np.zeros(count))
         edges = (matrix.reshape(count, count) * spacing[:, np.newaxis])[:3, :3]
-        return LPS @ affine_from(edges, offset[:3])
+        return LPS_TO_RAS @ affine_from(edges, offset[:3])
 
     def packed(self) -> bool:
         """Whether the voxels are compressed."""

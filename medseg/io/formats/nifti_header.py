@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
+from medseg.core.grids import affine_from
 from medseg.core.image import GRID_TOLERANCE_VOXELS, Image
 from medseg.io.formats import content, gz
-from medseg.io.formats.stack import affine_from, usable_affine
+from medseg.io.formats.stack import usable_affine
 
 HEADER_BYTES = 540
 _MM = {"meter": 1000.0, "micron": 0.001}

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.files import atomic
+from medseg.core.grids import LPS_TO_RAS
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
 from medseg.io.formats.nifti import smallest_integer
 from medseg.io.formats.nrrd_header import DTYPES, GEOMETRY, TEXT, Header, read_header
-from medseg.io.formats.stack import LPS, Stack, check_reference, native, opaque, usable_affine
+from medseg.io.formats.stack import Stack, check_reference, native, opaque, usable_affine
 
 _SUFFIXES = (".nrrd", ".nhdr")
 _MOST_LINES = 10_000
@@ -97,7 +98,7 @@ def _copied(header: Header) -> list[str]:
 def _made(image: Image) -> list[str]:
     if not image.spacing_known:
         return []
-    affine = LPS @ image.affine
+    affine = LPS_TO_RAS @ image.affine
     directions = " ".join(_vector(affine[:3, axis]) for axis in range(3))
     return [
         "space: left-posterior-superior",

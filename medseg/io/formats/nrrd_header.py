@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
+from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.io.formats.content import damaged
-from medseg.io.formats.stack import LPS, affine_from, mm_in
+from medseg.io.formats.stack import mm_in
 
 _MOST_HEADER_BYTES = 1 << 22
 _MOST_AXES = 16  # NRRD's own limit
@@ -137,7 +138,7 @@ class Header:
             scale = _unit(units[self.spatial[0]]) if units else 1.0
         origin = _numbers(self.fields.get("space origin", "(0,0,0)"))[:3]
         stored = affine_from([edge * scale for edge in edges], origin * scale)
-        return _TO_RAS.get(name, LPS) @ stored
+        return _TO_RAS.get(name, LPS_TO_RAS) @ stored
 
     def data_file(self) -> Path:
         """The file that holds the voxels."""

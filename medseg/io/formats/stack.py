@@ -23,8 +23,6 @@ _UNITS_MM = {
     25.4: ("inch", "inches"),
 }
 _MM_BY_UNIT = {name: size for size, names in _UNITS_MM.items() for name in names}
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Turns the world coordinates of ITK and DICOM (to left, posterior, superior) into RAS+, and back."""
 
 
 def mm_in(unit: str) -> float | None:
@@ -98,23 +96,6 @@ def opaque(array: NDArray, path: Path) -> NDArray:
             "Draw it on an opaque background and save it without alpha.",
         )
     return colours
-
-
-def affine_from(edges: Sequence[NDArray] | NDArray, origin: Sequence[float] | NDArray) -> NDArray[np.float64]:
-    """4x4 from the steps along x, y (and z), one a row, and the place of the first voxel, in 2 or 3 coordinates.
-
-    A third step that is absent is 1 along the normal of the others.
-    """
-    steps, place = np.zeros((3, 3)), np.zeros(3)
-    for number, edge in enumerate(edges):
-        steps[number, : len(edge)] = edge
-    place[: len(origin)] = origin
-    if len(edges) < 3:
-        normal = np.cross(steps[0], steps[1])
-        steps[2] = normal / (np.linalg.norm(normal) or 1.0)
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = steps.T, place
-    return affine
 
 
 def usable_affine(affine: NDArray[np.float64], path: Path, source: str) -> NDArray[np.float64]:

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian
 
+from medseg.core.grids import LPS_TO_RAS
 from medseg.core.image import Image
-from medseg.io.formats.stack import LPS
 
 SEG, LABELMAP, RTSTRUCT = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("66.4", "66.7", "481.3"))
 SPACING_YX = (2.0, 1.5)
@@ -30,13 +30,13 @@ def grid(
     affine = np.eye(4)
     affine[:3, :3] = np.stack([x * SPACING_YX[1], y * SPACING_YX[0], np.cross(x, y) * step_mm], axis=1)
     affine[:3, 3] = origin
-    return Image(np.broadcast_to(np.uint8(0), (1, *shape_zyx)), LPS @ affine)
+    return Image(np.broadcast_to(np.uint8(0), (1, *shape_zyx)), LPS_TO_RAS @ affine)
 
 
 def to_patient(points_xyz: Sequence[Sequence[float]], lies: Image) -> NDArray[np.float64]:
     """Points in voxels (x, y, z; centres at whole numbers) of a grid to LPS mm, as files hold them."""
     points = np.array(points_xyz, float)
-    affine = LPS @ lies.affine
+    affine = LPS_TO_RAS @ lies.affine
     return points @ affine[:3, :3].T + affine[:3, 3]
 
 

@@ -39,7 +39,7 @@ def save_with_nibabel(path: Path, array: NDArray, affine: NDArray) -> None:
 
 
 def save_with_itk(path: Path, array: NDArray, affine: NDArray) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    import SimpleITK as sitk
     lps = LPS @ affine
     image = sitk.GetImageFromArray(array)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import GRID_TOLERANCE_VOXELS
 from medseg.io.dicom.geometry.options import DicomOptions
 from medseg.io.dicom.geometry.stacking import Geometry, basis
 from medseg.io.dicom.listing.series import Series
-from medseg.io.formats.stack import LPS, affine_from
 
 _DIGITS = 4
 
@@ -131,7 +131,7 @@ def plan_resampling(series: Series, geometry: Geometry, options: DicomOptions) -
     if gaps:
         record["slices interpolated"] = same.count(None)
     return Resampling(
-        affine=LPS @ affine_from(edges, origin),
+        affine=LPS_TO_RAS @ affine_from(edges, origin),
         shape_zyx=(count, rows + int(grown[1]), columns + int(grown[0])),
         source_shape=series.shape_zyx,
         heights=heights,

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import GRID_TOLERANCE_VOXELS
 from medseg.io.dicom.geometry.steps import Steps, find_steps, tolerance_mm
 from medseg.io.dicom.listing.series import Problem, Slice
-from medseg.io.formats.stack import LPS, affine_from
 
 TILT_DEGREES = 0.5
 """A lean of the stack beyond this is a gantry tilt; so is one that drifts by more than a pixel from end to end."""
@@ -88,7 +88,7 @@ def basis(one: Slice) -> NDArray[np.float64]:
 def _without_place(one: Slice) -> Geometry:
     """A single image that does not say where it lies, such as a radiograph."""
     y, x = one.spacing_yx or (1.0, 1.0)
-    affine = LPS @ np.diag([x, y, 1.0, 1.0])
+    affine = LPS_TO_RAS @ np.diag([x, y, 1.0, 1.0])
     known = one.spacing_yx is not None
     return Geometry((0,), affine, known, (0.0, y, x) if known else (0.0, 0.0, 0.0), places_mm=np.zeros(1))
 
@@ -151,7 +151,7 @@ def _stacked(slices: Sequence[Slice]) -> Geometry:
     lean, astray = _lean(points, places, min(x, y))
     edges = directions * [x, y, 1.0]
     edges[:, 2] = directions @ [lean[0], lean[1], 1.0] * steps.mean_mm
-    affine = LPS @ affine_from(edges.T, np.array(ordered[0].position))
+    affine = LPS_TO_RAS @ affine_from(edges.T, np.array(ordered[0].position))
     problems = list(steps.problems)
     if astray.any() and not any(problem.kind == "doubled slices" for problem in problems):
         odd = [one for one, is_odd in zip(ordered, astray, strict=True) if is_odd]

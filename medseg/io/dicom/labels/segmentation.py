@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
+from medseg.core.grids import LPS_TO_RAS
 from medseg.core.image import GRID_TOLERANCE_VOXELS, Image
 from medseg.io.dicom.elements.dataset import why
-from medseg.io.formats.stack import LPS
 from medseg.io.values.overlay import OUTSIDE, Overlay
 
 FRACTION = 0.5
@@ -245,7 +245,7 @@ def _affine(place: Any, turn: Any, measures: Any, spacing: float | None) -> NDAr
     affine[:3, 0], affine[:3, 1] = row * between_columns, column * between_rows
     affine[:3, 2] = np.cross(row, column) * thickness
     affine[:3, 3] = np.array(place.ImagePositionPatient, dtype=np.float64)
-    return LPS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def _pixels(dataset: Any, frames: Sequence[Frame], source: str) -> Iterator[NDArray]:
