@@ -8,10 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medseg.core.errors import DataError
+from medseg.core.image import Image
 from medseg.io.formats.table import files_of, is_image
-from medseg.io.images import read_image, read_label
+from medseg.io.images import read_image, read_label, write_label
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 DIRECTION = (0.36, 0.48, -0.8, -0.8, 0.6, 0.0, 0.48, 0.64, 0.6)
@@ -29,7 +31,6 @@ def itk_affine(image) -> np.ndarray:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
 def test_as_itk_writes_it(tmp_path, suffix, packed, dtype):
-    import SimpleITK as sitk
     if "gipl" in suffix and dtype[1] in "48" and dtype[0] != "f":
         pytest.skip("ITK does not write it")
     path = tmp_path / f"a.{suffix}"
@@ -54,7 +55,6 @@ def test_as_itk_writes_it(tmp_path, suffix, packed, dtype):
     [((3, 4), False, (1, 1, 3, 4)), ((2, 3, 4, 3), True, (3, 2, 3, 4)), ((5, 2, 3, 4), False, (5, 2, 3, 4))],
 )
 def test_dimensions(tmp_path, suffix, shape, vector, expected):
-    import SimpleITK as sitk
     array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=vector), str(tmp_path / f"a.{suffix}"))
     image = read_image(tmp_path / f"a.{suffix}")
@@ -268,10 +268,6 @@ def test_gipl_without_its_mark_is_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["nrrd", "mha", "gipl.gz"])
 def test_itk_reads_what_is_written(tmp_path, suffix):
-    import SimpleITK as sitk
-    from medseg.core.image import Image
-    from medseg.io.images import write_label
-
     labels = np.arange(24).reshape(1, 2, 3, 4)
     affine = (
         np.diag([-0.5, -2, 3, 1])

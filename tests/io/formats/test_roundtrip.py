@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
@@ -39,7 +40,6 @@ def save_with_nibabel(path: Path, array: NDArray, affine: NDArray) -> None:
 
 
 def save_with_itk(path: Path, array: NDArray, affine: NDArray) -> None:
-    import SimpleITK as sitk
     lps = LPS @ affine
     image = sitk.GetImageFromArray(array)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -55,8 +55,6 @@ def geometry_of(path: Path) -> tuple[object, ...]:
         image = nib.load(path)
         codes = [int(image.header[key]) for key in ("sform_code", "qform_code") if key in image.header]
         return image.affine.tolist(), codes, np.asarray(image.dataobj).T
-    import SimpleITK as sitk
-
     image = sitk.ReadImage(str(path))
     return (image.GetSpacing(), image.GetOrigin(), image.GetDirection()), None, sitk.GetArrayFromImage(image)
 
