@@ -1,4 +1,4 @@
-"""Images in files: scans and label maps in, label maps out, whatever the format.
+"""Read and write image files of every format: scans and label maps in, label maps out.
 
 No reader turns or flips anything: an array comes as (channel, z, y, x) with an affine that says how it lies.
 """
@@ -15,54 +15,34 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
 from medseg.io.dicom.labels.label_objects import read_label_object
 from medseg.io.dicom.pixels import stacks
-from medseg.io.formats import nifti
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import (
-    FORMATS,
-    answer_suffix,
-    files_of,
-    format_of,
-    is_dicom,
-    is_image,
-    refuse_unknown,
-    split_suffix,
-)
-from medseg.io.values.label_values import map_values, values_meant
-from medseg.io.values.masks import one_value
+from medseg.io.formats.table import FORMATS, answer_suffix, format_of, is_dicom, refuse_unknown, split_suffix
+from medseg.io.values.label_values import interpret_values, map_values
 from medseg.plans.sections import Reading
 
-__all__ = [
-    "AS_STORED",
-    "FORMATS",
-    "answer_suffix",
-    "as_scan",
-    "files_of",
-    "header_notes",
-    "is_dicom",
-    "is_image",
-    "read_image",
-    "read_label",
-    "read_stack",
-    "split_suffix",
-    "write_label",
-]
-
 AS_STORED = Reading()
-"""Label files mean what they say."""
+"""The reading of label files whose values need no interpretation."""
 
 
 def read_image(path: Path, frame: int | None = None) -> Image:
     """Read a scan as (channel, z, y, x): integers where the file stores plain integers, else float32.
 
-    Values beyond float32 stay float64; NaN and infinity are kept. Several volumes (a 4D file) are channels, unless
-    `frame` chooses one of them; files of one volume are that volume.
+    Values beyond float32 stay float64; NaN and infinity are kept.
+
+    Args:
+        path: the file, or a DICOM series (`FOLDER#KEY`).
+        frame: which of several volumes (of a 4D file) to read, from 0; None for all of them, as channels. A file of one
+            volume is that volume, whatever `frame` says.
+
+    Returns:
+        The scan on its grid.
 
     Raises:
         DataError: the file is missing, damaged, of an unknown format, or has no such frame.
     """
     path = Path(path)
-    return as_scan(read_stack(path).image(path, frame))
+    return narrow_floats(read_stack(path).image(path, frame))
 
 
 def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = None) -> Image:
@@ -70,32 +50,35 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
 
     Args:
         path: the file.
-        reading: what a user said about soft masks, colours, other values, time series, and structures by their names.
-        grid: of the scan, on which contours (RTSTRUCT) and frames (DICOM SEG) are drawn; where there is none, that of
-            the series that they refer to, if it lies beside them.
+        reading: how the user said that values are meant: soft masks, colours, other values, time series, and structures
+            by their names.
+        grid: the scan, on whose grid contours (RTSTRUCT) and frames (DICOM SEG) are drawn. None for the grid of the
+            series that they refer to, if it lies beside them.
+
+    Returns:
+        The label map, with the values that are meant.
 
     Raises:
-        DataError: as `read_image`, or several channels, or values that are not whole numbers.
+        DataError: as `read_image`, or the file has several channels, or values that are not whole numbers.
     """
     path = Path(path)
     if is_dicom(path):
-        with _telling(path):
+        with _library_errors(path):
             image = read_label_object(path, reading, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
-    image = (read_stack(path) if reading.colours else read_stack(path, mask=True)).image(path, reading.frame)
-    if image.array.shape[0] == 3 and not reading.colours and reading.threshold is None:
-        image = image.with_array(one_value(image.array))
-    return image.with_array(values_meant(image.array, path, reading))
+    # values of a mask with a palette are its indices, unless the user said what its colours mean
+    image = read_stack(path, mask=not reading.colours).image(path, reading.frame)
+    return image.with_array(interpret_values(image.array, path, reading))
 
 
 def write_label(path: Path, image: Image, like: Path | None = None) -> None:
     """Write (1, z, y, x) whole numbers in the smallest integer type, under a temporary name first.
 
     Args:
-        path: the format follows from its suffix.
+        path: the file; its format follows from its suffix.
         image: the label map on its grid.
-        like: the scan that the labels belong to; if it is of the same family of formats, the answer has its geometry
-            fields as they stand there.
+        like: the scan that the labels belong to. If it is of the same family of formats, its geometry fields are
+            copied as they stand.
 
     Raises:
         DataError: the format cannot hold the image or its values, or `like` lies on another grid.
@@ -104,35 +87,40 @@ def write_label(path: Path, image: Image, like: Path | None = None) -> None:
     suffix = split_suffix(path)[1]
     if suffix not in FORMATS:
         refuse_unknown(path)
-    if answer_suffix(path) != suffix:
+    write = FORMATS[suffix].write
+    if write is None:
         raise DataError(f"{path}: label maps are not written as {suffix}.", f"Write {answer_suffix(path)} instead.")
-    FORMATS[suffix].write(path, image, None if like is None else Path(like))
+    write(path, image, None if like is None else Path(like))
 
 
 def read_stack(path: Path, mask: bool = False, reading: Reading = AS_STORED) -> Stack:
-    """Everything that a file holds, or a series of DICOM; see `Stack`.
+    """Read everything that a file or a DICOM series holds; see `Stack`.
 
     Args:
         path: the file or series.
-        mask: label values are wanted as they are stored, not the colours that they are shown in.
-        reading: what is allowed to be done to series that are no regular volumes.
+        mask: whether label values are wanted as they are stored, not as the colours that they are shown in.
+        reading: what the user allowed for DICOM series that are not regular volumes.
+
+    Returns:
+        All its volumes.
 
     Raises:
-        DataError: the file is missing, damaged or of an unknown format, or the series is no volume.
+        DataError: the file is missing, damaged or of an unknown format, or the series is not a volume.
     """
     if is_dicom(path):
-        with _telling(path):
+        with _library_errors(path):
             return stacks.read(path, reading)
     form = format_of(path)
-    with _telling(path):
-        stack = form.read_mask(path) if mask else form.read(path)
+    read = form.read_mask if mask and form.read_mask is not None else form.read
+    with _library_errors(path):
+        stack = read(path)
     if 0 in stack.array.shape:
         raise damaged(path, f"it holds no voxels (its shape is {stack.array.shape[2:]})", "no data")
     return stack
 
 
-def as_scan(image: Image) -> Image:
-    """Integers as they are, everything else as float32 unless finite values do not fit."""
+def narrow_floats(image: Image) -> Image:
+    """Return a scan with its integers as they are, and other values as float32 unless finite ones do not fit."""
     array = image.array
     if array.dtype.kind in "iu" or array.dtype == np.float32:
         return image
@@ -143,20 +131,21 @@ def as_scan(image: Image) -> Image:
 
 
 def header_notes(path: Path) -> list[str]:
-    """What is odd in a file's header though it can be read, in sentences; only NIfTI has such oddities.
+    """Return what is odd in a file's header although the file can be read, in sentences; only the header is read.
 
     Raises:
-        DataError: as `read_stack`, of which only the header is read.
+        DataError: as `read_stack`.
     """
-    if is_dicom(path) or format_of(path) is not nifti:
+    notes = None if is_dicom(path) else format_of(path).header_notes
+    if notes is None:
         return []
-    with _telling(path):
-        return nifti.header_notes(path)
+    with _library_errors(path):
+        return notes(path)
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Errors of the libraries underneath as a `DataError` that names the file."""
+def _library_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of the libraries underneath into a `DataError` that names the file."""
     try:
         yield
     except MedsegError:
@@ -170,7 +159,7 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    """The error of a library, told with what the file seems to be."""
+    """Return the error for a file on which a library failed, with what the file seems to be."""
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:
         return DataError(

@@ -1,4 +1,4 @@
-"""The files of a case as one image and one label map, after a check that they lie on one grid."""
+"""Load a case: its files as one image and one label map, after a check that they lie on one grid."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from medseg.io.dicom.pixels.stacks import grid_of, options_of, series_at, series
 from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import is_dicom
-from medseg.io.images import AS_STORED, as_scan, read_label, read_stack
+from medseg.io.images import AS_STORED, narrow_floats, read_label, read_stack
 from medseg.io.values.regrid import resample_nearest
 from medseg.plans.sections import Reading
 
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """A case with label.
+    """A case with its label.
 
     Attributes:
         image: (channel, z, y, x), finite.
         label: (1, z, y, x) whole numbers on the same grid.
         grid_difference_voxels: the largest distance of a file's grid from that of the image, at its corners.
-        resampled: whether the label lay on another grid and was brought to this one.
+        resampled: whether the label lay on another grid and was resampled to this one.
     """
 
     image: Image
@@ -41,29 +41,40 @@ class LoadedCase:
 def load_case(
     case: Case, n_channels: int | None, reading: Reading = AS_STORED, labels: Labels | None = None
 ) -> LoadedCase:
-    """Read a case with its label, and how far apart the grids of its files are.
+    """Read a case with its label, and measure how far apart the grids of its files are.
 
     Args:
         case: its files.
-        n_channels: how many are expected; None for as many as there are.
-        reading: what a user said about its files.
-        labels: the structures, if they are known: a label that does not cover the whole scan is completed with their
-            ignore value, or else their background.
+        n_channels: the number of channels expected; None accepts any.
+        reading: what the user said about the files.
+        labels: the structures, if they are known. A label that is resampled and does not cover the whole scan is
+            completed with their ignore value, or else with their background.
+
+    Returns:
+        The image and the label map, on one grid.
 
     Raises:
         DataError: as `load_case_image` and `load_case_label`.
     """
-    image, apart = _load_image(case, n_channels, reading)
+    image, distance_voxels = _load_image(case, n_channels, reading)
     label, resampled = _load_label(case, image, reading, labels)
     if not resampled:
-        apart = max(apart, image.grid_difference_voxels(label))
-    return LoadedCase(image, label, apart, resampled)
+        distance_voxels = max(distance_voxels, image.grid_difference_voxels(label))
+    return LoadedCase(image, label, distance_voxels, resampled)
 
 
 def load_case_image(case: Case, n_channels: int | None, reading: Reading = AS_STORED) -> Image:
     """Read all channels of a case as (channel, z, y, x) on the grid of its first file that knows its spacing.
 
-    Several volumes in a file (4D) are channels if so many are expected; of a time series, `reading.frame` chooses.
+    Several volumes in a file (4D) are channels if that many are expected; of a time series, `reading.frame` chooses.
+
+    Args:
+        case: its files.
+        n_channels: the number of channels expected; None accepts any.
+        reading: what the user said about the files.
+
+    Returns:
+        The image, finite.
 
     Raises:
         DataError: a file cannot be read, holds NaN or infinity, lies on another grid, or the number of channels is not
@@ -73,11 +84,16 @@ def load_case_image(case: Case, n_channels: int | None, reading: Reading = AS_ST
 
 
 def load_case_label(case: Case, image: Image, reading: Reading = AS_STORED, labels: Labels | None = None) -> Image:
-    """Read the label map (1, z, y, x) of a case, whole numbers with the meaning that `reading` gives them.
+    """Read the label map of a case, whole numbers with the meaning that `reading` gives them.
 
     Args:
-        case, reading, labels: as in `load_case`.
-        image: the scan that it has to fit.
+        case: its files.
+        image: the scan that the label map has to fit.
+        reading: what the user said about the files.
+        labels: as in `load_case`.
+
+    Returns:
+        (1, z, y, x) on the grid of the image.
 
     Raises:
         DataError: the case has no label, or it cannot be read, or lies on another grid than the image and
@@ -87,10 +103,17 @@ def load_case_label(case: Case, image: Image, reading: Reading = AS_STORED, labe
 
 
 def load_grid(case: Case, reading: Reading = AS_STORED) -> Image | None:
-    """The grid of a case's scan; of a DICOM series no pixels are read. None for a case without a scan.
+    """Return the grid of a case's scan; the pixels of a DICOM series are not read.
+
+    Args:
+        case: its files.
+        reading: what the user said about the files.
+
+    Returns:
+        An image of which only the grid counts; None for a case without a scan.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the scan cannot be read.
     """
     if not case.channels:
         return None
@@ -100,16 +123,24 @@ def load_grid(case: Case, reading: Reading = AS_STORED) -> Image | None:
 
 
 def size_in_memory(path: Path) -> int:
-    """About how many bytes a scan takes once it is read, from its header.
+    """Return about how many bytes a scan takes once it is read, judged by its header.
 
     Raises:
-        OSError, DataError: it is not there.
+        OSError: the file is not there.
+        DataError: the DICOM series is not there.
     """
     return series_size(path) if is_dicom(path) else unpacked_size(path)
 
 
 def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
-    """The image of a case of which nothing is declared: pages beside a label of one page are taken for channels.
+    """Read the image of a case of which nothing is declared: pages beside a label of one page are taken for channels.
+
+    Args:
+        case: its files.
+        reading: what the user said about the files.
+
+    Returns:
+        The image, finite.
 
     Raises:
         DataError: as `load_case_image`, or the file holds a time series of which `reading` chooses no frame.
@@ -122,17 +153,19 @@ def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
         _refuse_count(case, [stack], [image], 1, reading)
     pages = stack.pages_as_channels()
     if pages is not None and case.label is not None and read_stack(case.label, mask=True).array.shape[2] == 1:
-        return as_scan(pages)
+        return narrow_floats(pages)
     return image
 
 
 def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[Image, float]:
-    """The image, and the largest distance of a channel's grid from it in voxels."""
+    """Read the image, and measure the largest distance of a channel's grid from it in voxels."""
     stacks = [read_stack(path, reading=reading) for path in case.channels]
-    images = [as_scan(stack.image(path, reading.frame)) for path, stack in zip(case.channels, stacks, strict=True)]
+    images = [
+        narrow_floats(stack.image(path, reading.frame)) for path, stack in zip(case.channels, stacks, strict=True)
+    ]
     pages = stacks[0].pages_as_channels() if len(stacks) == 1 else None
     if pages is not None and pages.array.shape[0] == n_channels:
-        images = [as_scan(pages)]
+        images = [narrow_floats(pages)]
     main = next((number for number, image in enumerate(images) if image.spacing_known), 0)
     for path, image in zip(case.channels, images, strict=True):
         _check_grid(case, images[main], case.channels[main], image, path, "channel grid")
@@ -143,14 +176,16 @@ def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[I
     if len(images) == 1:
         return images[0], 0.0
     array = np.concatenate([image.array for image in images])
-    apart = max(images[main].grid_difference_voxels(image) for image in images)
+    distance_voxels = max(images[main].grid_difference_voxels(image) for image in images)
     merged = images[main].with_array(array.astype(np.float32) if array.dtype.kind == "f" else array)
     records = {f"channel {number}": image.record for number, image in enumerate(images) if image.record}
-    return replace(merged, notes=tuple(note for image in images for note in image.notes), record=records), apart
+    return replace(
+        merged, notes=tuple(note for image in images for note in image.notes), record=records
+    ), distance_voxels
 
 
 def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | None) -> tuple[Image, bool]:
-    """The label map, and whether it was resampled."""
+    """Read the label map, and say whether it was resampled."""
     if case.label is None:
         raise DataError(f"Case {case.id} has no label file.", kind="missing label")
     if is_dicom(case.label) and is_dicom(case.channels[0]):
@@ -166,8 +201,8 @@ def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | Non
     resampled = resample_nearest(label, image, outside)
     if (label.array != background).any() and np.isin(resampled.array, (background, outside)).all():
         raise DataError(
-            f"Case {case.id}: nothing of {case.label} is left on the grid of {case.channels[0]}, to which it was to be "
-            f"resampled: {describe_grid_difference(image, label)}.",
+            f"Case {case.id}: nothing of {case.label} is left after resampling it to the grid of {case.channels[0]}: "
+            f"{describe_grid_difference(image, label)}.",
             "One of the two headers is wrong, or the label belongs to another scan: look at both in a viewer.",
             "label grid",
         )

@@ -46,9 +46,6 @@ def read(path: Path) -> Stack:
     return Stack(array, usable_affine(_affine(header), path, "Its spacing"))
 
 
-read_mask = read
-
-
 def write(path: Path, image: Image, like: Path | None) -> None:
     """Write one channel of whole numbers in the smallest type; spacing and origin are those of a GIPL `like`.
 

@@ -37,9 +37,6 @@ def read(path: Path) -> Stack:
     return Stack(array, affine, header.spacing_known)
 
 
-read_mask = read
-
-
 def parts(path: Path) -> list[Path]:
     """The files of header and voxels."""
     return [path, data_file(read_header(path))]

@@ -34,9 +34,6 @@ def read(path: Path) -> Stack:
     return Stack(array, _affine(header, path))
 
 
-read_mask = read
-
-
 def write(path: Path, image: Image, like: Path | None) -> None:
     """Write one channel of whole numbers as uint8, int16 or int32; where `like` is MGH, with its geometry.
 

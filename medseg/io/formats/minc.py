@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from medseg.core.errors import DataError
-from medseg.core.image import Image
 from medseg.io.formats import content
 from medseg.io.formats.stack import Stack, native, usable_affine
 
@@ -40,11 +39,3 @@ def read(path: Path) -> Stack:
     array = array if array.ndim == 4 else array[np.newaxis]
     affine = usable_affine(np.array(image.affine, dtype=np.float64), path, "Its geometry")
     return Stack(native(array.transpose(0, 3, 2, 1))[:, np.newaxis], affine, in_time=len(shape) == 4)
-
-
-read_mask = read
-
-
-def write(path: Path, image: Image, like: Path | None) -> None:
-    """Not written: `medseg.io` answers MINC as NIfTI."""
-    raise DataError(f"{path}: label maps are not written as MINC.", "Write .nii.gz instead.")

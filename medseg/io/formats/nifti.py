@@ -27,7 +27,7 @@ from medseg.io.formats.nifti_header import (
 )
 from medseg.io.formats.stack import Stack, check_reference, native, opaque
 
-__all__ = ["header_notes", "read", "read_mask", "smallest_integer", "write"]
+__all__ = ["header_notes", "read", "smallest_integer", "write"]
 
 _SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 _MOST_NIFTI1_VOXELS = 32767
@@ -58,9 +58,6 @@ def read(path: Path) -> Stack:
     notes = tuple(f"{named} {note}" for note in notes_of(header, path, shape, affine))
     array = opaque(array, path) if colours == 4 else array
     return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes)
-
-
-read_mask = read
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:

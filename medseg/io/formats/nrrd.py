@@ -44,9 +44,6 @@ def read(path: Path) -> Stack:
     return Stack(array, affine, header.spacing_known, header.in_time)
 
 
-read_mask = read
-
-
 def parts(path: Path) -> list[Path]:
     """The files of header and voxels."""
     return [path, read_header(path).data_file()]

@@ -1,10 +1,14 @@
-"""Which module reads and writes which file: one table from suffix to format."""
+"""The table of file formats: which functions read and write the files of a suffix, and what answers are written as.
+
+A format of your own is one call of `register`; the formats that come with medseg are the rows below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
@@ -13,77 +17,85 @@ from medseg.io.formats import gipl, metaimage, mgh, minc, nifti, nrrd, raster, t
 from medseg.io.formats.stack import Stack
 
 
-class Format(Protocol):
-    """What a module of one format family offers. Readers may raise anything: it is told as a `DataError` here."""
+@dataclass(frozen=True)
+class Format:
+    """A row of the table: what is done with files of some suffixes.
 
-    def read(self, path: Path) -> Stack:
-        """Intensities as they are meant, scaling applied."""
+    A function may raise any exception for a damaged file; callers turn it into a `DataError` that names the file.
 
-    def read_mask(self, path: Path) -> Stack:
-        """Label values as they are stored; the same as `read` but for pictures with a palette."""
+    Attributes:
+        suffixes: how the names of its files end, in lower case, with the dot.
+        read: returns what a file holds, with values as they are meant (scaling applied).
+        write: writes a label map: `write(path, image, like)`, where `image` is one channel of whole numbers and `like`
+            the scan whose geometry fields to copy if it is of the same format (None: no scan). Written through
+            `medseg.core.files.atomic`, so that no half-written file is left behind. None if label maps are not written
+            in these suffixes.
+        read_mask: as `read`, for label maps: values as they are stored. None if `read` does that too; pictures with
+            a palette differ.
+        answer: suffix of the answer to a file of a format without `write`.
+        parts: returns the files that an image consists of; None if it is always one.
+        header_notes: returns what is odd in a header that can be read, in sentences; None if nothing is looked for.
+        listed: False for a file that is the second half of a pair, and not listed as an image of its own.
+    """
 
-    def write(self, path: Path, image: Image, like: Path | None) -> None:
-        """Write one channel of whole numbers; geometry fields are those of `like` where it is of the same family."""
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Stack]
+    write: Callable[[Path, Image, Path | None], None] | None = None
+    read_mask: Callable[[Path], Stack] | None = None
+    answer: str = ".nii.gz"
+    parts: Callable[[Path], list[Path]] | None = None
+    header_notes: Callable[[Path], list[str]] | None = None
+    listed: bool = True
 
 
-FORMATS: dict[str, Format] = {
-    ".nii.gz": nifti,
-    ".nii": nifti,
-    ".hdr.gz": nifti,
-    ".hdr": nifti,
-    ".img.gz": nifti,
-    ".img": nifti,
-    ".mgz": mgh,
-    ".mgh": mgh,
-    ".mnc": minc,
-    ".seg.nrrd": nrrd,
-    ".nrrd": nrrd,
-    ".nhdr": nrrd,
-    ".mha": metaimage,
-    ".mhd": metaimage,
-    ".gipl.gz": gipl,
-    ".gipl": gipl,
-    ".ome.tiff": tiff,
-    ".ome.tif": tiff,
-    ".tiff": tiff,
-    ".tif": tiff,
-    ".png": raster,
-    ".bmp": raster,
-    ".gif": raster,
-    ".jpg": raster,
-    ".jpeg": raster,
-}
-_ANSWERS = {
-    ".hdr.gz": ".nii.gz",
-    ".hdr": ".nii.gz",
-    ".img.gz": ".nii.gz",
-    ".img": ".nii.gz",
-    ".mnc": ".nii.gz",
-    ".nhdr": ".nrrd",
-    ".mhd": ".mha",
-    ".gif": ".png",
-    ".jpg": ".png",
-    ".jpeg": ".png",
-}
-"""Suffixes that no answer is written in, with that of the same family, or the lossless one, that it gets."""
-_DATA_FILES = (".img", ".img.gz")
-_PARTS: dict[str, Callable[[Path], list[Path]]] = {
-    ".hdr.gz": nifti.parts,
-    ".hdr": nifti.parts,
-    ".img.gz": nifti.parts,
-    ".img": nifti.parts,
-    ".nhdr": nrrd.parts,
-    ".mhd": metaimage.parts,
-    **dict.fromkeys((".ome.tiff", ".ome.tif", ".tiff", ".tif"), tiff.parts),
-}
-"""The files that an image consists of, for formats in which these may be several."""
+_ROWS = (
+    Format((".nii.gz", ".nii"), nifti.read, nifti.write, header_notes=nifti.header_notes),
+    Format((".hdr.gz", ".hdr"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes),
+    Format((".img.gz", ".img"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes, listed=False),
+    Format((".mgz", ".mgh"), mgh.read, mgh.write),
+    Format((".mnc",), minc.read),
+    Format((".seg.nrrd", ".nrrd"), nrrd.read, nrrd.write),
+    Format((".nhdr",), nrrd.read, answer=".nrrd", parts=nrrd.parts),
+    Format((".mha",), metaimage.read, metaimage.write),
+    Format((".mhd",), metaimage.read, answer=".mha", parts=metaimage.parts),
+    Format((".gipl.gz", ".gipl"), gipl.read, gipl.write),
+    Format((".ome.tiff", ".ome.tif", ".tiff", ".tif"), tiff.read, tiff.write, tiff.read_mask, parts=tiff.parts),
+    Format((".png", ".bmp"), raster.read, raster.write, raster.read_mask),
+    Format((".gif", ".jpg", ".jpeg"), raster.read, read_mask=raster.read_mask, answer=".png"),
+)
+
+FORMATS: dict[str, Format] = {suffix: row for row in _ROWS for suffix in row.suffixes}
+"""The format of each suffix."""
+
+
+def register(form: Format) -> None:
+    """Add a format to the table of this process, so that its files are found, read and answered like all others.
+
+    Every process that is to know it has to call this, before it looks for files; nothing is recorded.
+
+    Args:
+        form: the format. Its suffixes must be new: a longer one goes before a shorter one that it ends in.
+
+    Raises:
+        ValueError: a suffix does not start with a dot, is not in lower case, or already has a format; or label maps
+            are not written in the suffix of the answer.
+    """
+    for suffix in form.suffixes:
+        if not suffix.startswith(".") or suffix != suffix.lower():
+            raise ValueError(f"the suffix {suffix!r} does not start with a dot, or is not in lower case")
+        if suffix in FORMATS:
+            raise ValueError(f"files that end in {suffix} already have a format")
+    answering = form if form.write is not None else FORMATS.get(form.answer)
+    if answering is None or answering.write is None:
+        raise ValueError(f"label maps are not written as {form.answer}, which the answers to {form.suffixes} are")
+    FORMATS.update(dict.fromkeys(form.suffixes, form))
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file that is there.
+    """Return the format of a file that is there.
 
     Raises:
-        DataError: it is not, or is a folder, empty, or of an unknown format.
+        DataError: the file is missing, a folder, empty, or of an unknown format.
     """
     suffix = split_suffix(path)[1]
     try:
@@ -105,48 +117,61 @@ def format_of(path: Path) -> Format:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of an image which medseg reads.
+    """Return whether a file's name is that of an image which medseg reads.
 
-    Hidden files (macOS `._` copies) are not, and of a pair of header and data only the header is.
+    Hidden files (macOS `._` copies) are none, and of a pair of header and data only the header is one.
     """
-    suffix = split_suffix(path)[1]
-    return suffix in FORMATS and suffix not in _DATA_FILES and not Path(path).name.startswith(".")
+    form = FORMATS.get(split_suffix(path)[1])
+    return form is not None and form.listed and not Path(path).name.startswith(".")
 
 
 def split_suffix(path: Path) -> tuple[str, str]:
-    """Name without suffix, and the suffix in lower case; `.nii.gz` counts as one."""
+    """Return a file's name without suffix, and the suffix in lower case; `.nii.gz` counts as one.
+
+    >>> split_suffix(Path("scans/Case.7.NII.gz"))
+    ('Case.7', '.nii.gz')
+    """
     name = Path(path).name
-    known = next((suffix for suffix in FORMATS if name.lower().endswith(suffix)), Path(name).suffix.lower())
-    return name[: len(name) - len(known)], known
+    known = [suffix for suffix in FORMATS if name.lower().endswith(suffix)]
+    suffix = max(known, key=len, default=Path(name).suffix.lower())
+    return name[: len(name) - len(suffix)], suffix
 
 
 def answer_suffix(path: Path) -> str:
-    """Suffix of the answer to an input: its own, or that of a format in which label maps are written."""
+    """Return the suffix of the answer to an input: its own, or that of a format in which label maps are written."""
     suffix = split_suffix(path)[1]
-    return _ANSWERS.get(suffix, suffix if suffix in FORMATS or not is_dicom(path) else ".nii.gz")
+    form = FORMATS.get(suffix)
+    if form is None:
+        return ".nii.gz" if is_dicom(path) else suffix
+    return suffix if form.write is not None else form.answer
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a path names DICOM: a series in a folder or zip (`FOLDER#KEY`), or a file that begins as DICOM does."""
+    """Return whether a path names DICOM: a series in a folder or zip (`FOLDER#KEY`), or a file that begins as such."""
     return split_suffix(path)[1] not in FORMATS and means_dicom(Path(path))
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file and the others that its image depends on: the data of a header, the spacing beside a TIFF.
+    """Return a file and the others that its image depends on: the data of a header, the spacing beside a TIFF.
 
-    Of a DICOM series they are its instances. One that cannot be read stands for itself alone.
+    Of a DICOM series they are its instances. A file that cannot be read stands for itself alone.
     """
-    parts = _PARTS.get(split_suffix(path)[1])
+    form = FORMATS.get(split_suffix(path)[1])
     try:
         if is_dicom(path):
             return instances(path)
-        return [path, *(part for part in parts(path) if part != path)] if parts else [path]
+        parts = form.parts(path) if form is not None and form.parts is not None else []
+        return [path, *(part for part in parts if part != path)]
     except Exception:  # a damaged header: reading the file says what is wrong
         return [path]
 
 
 def refuse_unknown(path: Path) -> NoReturn:
-    """Raise the error for a file of an unknown format."""
+    """Raise the error for a file of an unknown format.
+
+    Raises:
+        DataError: always.
+    """
     raise DataError(
         f"{path} is in a format that medseg does not know; it knows {', '.join(FORMATS)}.",
         "Convert it: volumes to .nii.gz, 2D images to .png. DICOM is given as the folder or zip of a study.",

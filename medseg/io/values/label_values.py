@@ -1,4 +1,4 @@
-"""Values as they stand in a label file, to the values meant, as the plan's `reading` says.
+"""Interpret the values in a label file: from what is stored to the structures' values, as the plan's `reading` says.
 
 Nothing is guessed from a single file: what is soft, blurred or coloured is refused with the values seen and the option
 that settles it.
@@ -15,26 +15,35 @@ from medseg.core.errors import DataError
 from medseg.io.values.soft import is_soft
 from medseg.plans.sections import Reading
 
-_WHOLE_NUMBER_TOLERANCE = 1e-3
+_WHOLE_NUMBER_TOLERANCE = 1e-3  # label maps scaled by a tiny slope are whole numbers up to float32 rounding
 _MOST_SHOWN = 8
-_MOST_LOOKED_UP = 1 << 16
+_LONGEST_LOOKUP = 1 << 16  # entries; values farther apart are searched instead of looked up
 _JPEG_START = b"\xff\xd8\xff"
+_LUMINANCE = np.array([299, 587, 114])  # in thousandths: red, green and blue in a grey level (ITU-R BT.601)
 
 
-def values_meant(array: NDArray, path: Path, reading: Reading) -> NDArray[np.integer]:
-    """(channel, z, y, x) as a file stores it, to (1, z, y, x) whole numbers with the meaning that `reading` gives them.
+def interpret_values(array: NDArray, path: Path, reading: Reading) -> NDArray[np.integer]:
+    """Return the label map that the values of a file mean.
 
-    In this order: colours are looked up, a threshold (on the brightest of red, green and blue) makes 0 and 1, whole
-    numbers are rounded, values are mapped.
+    In this order: colours are looked up; a threshold (on the brightest of red, green and blue) makes 0 and 1; grey or
+    one colour on black, stored in three channels, becomes one value; whole numbers are rounded; values are mapped.
+
+    Args:
+        array: (channel, z, y, x), as the file stores it.
+        path: the file, for messages.
+        reading: what the user said about the values.
+
+    Returns:
+        (1, z, y, x) whole numbers.
 
     Raises:
         DataError: with the values seen and the option that settles it.
     """
     if reading.colours:
         array = _look_up(array, path, reading.colours)
-    elif array.shape[0] == 3 and reading.threshold is not None:
-        array = array.max(axis=0, keepdims=True)
-    elif array.shape[0] != 1:
+    elif array.shape[0] == 3:
+        array = _single_channel(array) if reading.threshold is None else array.max(axis=0, keepdims=True)
+    if array.shape[0] != 1:
         _refuse_channels(array, path)
     if reading.threshold is not None:
         array = (array >= reading.threshold).astype(np.uint8)
@@ -45,17 +54,24 @@ def values_meant(array: NDArray, path: Path, reading: Reading) -> NDArray[np.int
 
 
 def whole_numbers(array: NDArray, source: str) -> NDArray[np.integer]:
-    """Labels as integers; floating-point values that are whole numbers up to rounding are accepted.
+    """Return labels as integers; floating-point values that are whole numbers up to rounding are accepted.
+
+    Args:
+        array: the values, of any shape.
+        source: the file, for messages.
+
+    Returns:
+        The array itself if it holds integers, else 8, 32 or 64-bit integers.
 
     Raises:
-        DataError: a value that is not a whole number; `source` names the file in the message.
+        DataError: a value is not a whole number.
     """
     if array.dtype.kind in "iu":
         return array
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     rounded = np.rint(array)
-    with np.errstate(invalid="ignore"):  # of infinity, which is no whole number either
+    with np.errstate(invalid="ignore"):  # infinity minus infinity; it is not a whole number either
         odd = ~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)
     if odd.any():
         raise DataError(
@@ -71,8 +87,12 @@ def whole_numbers(array: NDArray, source: str) -> NDArray[np.integer]:
 def refuse_soft(array: NDArray[np.integer], source: str) -> None:
     """Refuse whole numbers that are the smoothed edge of something, where nothing says that they are structures.
 
+    Args:
+        array: (..., y, x) whole numbers.
+        source: the file, for messages.
+
     Raises:
-        DataError: with the values seen; `source` names the file.
+        DataError: with the values seen.
     """
     if is_soft(array):
         raise DataError(
@@ -86,22 +106,34 @@ def refuse_soft(array: NDArray[np.integer], source: str) -> None:
 
 
 def map_values(values: NDArray[np.integer], table: dict[int | str, int]) -> NDArray[np.integer]:
-    """Values replaced as `Reading.map` says: single ones (`3`), and ranges (`100-255`) for those without their own."""
+    """Return values replaced as `Reading.map` says; values that it does not name stay.
+
+    Args:
+        values: whole numbers of any shape.
+        table: the new value by the old one (`3`), or by a range (`"100-255"`). A single value goes before a range.
+
+    Returns:
+        64-bit integers of the same shape.
+
+    >>> map_values(np.array([0, 3, 120]), {"100-255": 1, 3: 2}).tolist()
+    [0, 2, 1]
+    """
     present = np.unique(values)
-    meant = present.astype(np.int64)
+    replaced = present.astype(np.int64)
     for source, target in sorted(table.items(), key=lambda item: isinstance(item[0], int)):  # single values last
         low, high = Reading.bounds(source)
-        meant[(present >= low) & (present <= high)] = target
+        replaced[(present >= low) & (present <= high)] = target
     low, high = int(present[0]), int(present[-1])
-    if high - low > _MOST_LOOKED_UP:
-        return meant[np.searchsorted(present, values)]
+    if high - low > _LONGEST_LOOKUP:
+        return replaced[np.searchsorted(present, values)]
+    # several times faster than searching each voxel
     lookup = np.zeros(high - low + 1, np.int64)
-    lookup[present - low] = meant
+    lookup[present - low] = replaced
     return lookup[values - low]
 
 
 def shown_values(array: NDArray) -> str:
-    """The values of an array in words for messages: all of a few, else how many and some from smallest to largest."""
+    """Return the values of an array in words for messages: all of a few, else their number and some of them."""
     present = np.unique(array)
     if present.size <= _MOST_SHOWN:
         return ", ".join(f"{value:.6g}" for value in present.tolist())
@@ -110,14 +142,30 @@ def shown_values(array: NDArray) -> str:
 
 
 def packed_colours(array: NDArray) -> NDArray[np.int32]:
-    """(1 or 3, z, y, x) grey or colour of 8 bits to (z, y, x) numbers 0xRRGGBB."""
+    """Return grey or colour of 8 bits, (1 or 3, z, y, x), as (z, y, x) numbers 0xRRGGBB."""
     red, green, blue = array.astype(np.int32) if array.shape[0] == 3 else np.repeat(array, 3, 0).astype(np.int32)
     return (red << 16) | (green << 8) | blue
 
 
 def hex_colour(packed: int) -> str:
-    """0xRRGGBB as `#rrggbb`."""
+    """Return 0xRRGGBB as `#rrggbb`."""
     return f"#{packed:06x}"
+
+
+def _single_channel(array: NDArray) -> NDArray:
+    """Return (3, z, y, x) as (1, z, y, x) if it holds grey levels, or one colour on black; else as it is.
+
+    A single colour is one structure, whose value is the colour's luminance: it keeps the structures of two files apart
+    that each use one colour.
+    """
+    if (array == array[:1]).all():
+        return array[:1]
+    marked: NDArray[np.bool_] = np.any(array != 0, axis=0)
+    first = array[(slice(None), *(indices[0] for indices in np.nonzero(marked)))]
+    if (array[:, marked] != first[:, np.newaxis]).any():
+        return array
+    value = max(1, round(float(first @ _LUMINANCE) / 1000))
+    return (marked[np.newaxis] * value).astype(array.dtype)
 
 
 def _look_up(array: NDArray, path: Path, colours: dict[str, int]) -> NDArray[np.integer]:
@@ -140,9 +188,9 @@ def _look_up(array: NDArray, path: Path, colours: dict[str, int]) -> NDArray[np.
             "Name them (--colours 'tumour=#ff0000'), or draw the mask again without smoothed edges.",
             "unknown label",
         )
-    present = np.array(sorted(table))
-    meant = np.array([table[colour] for colour in present.tolist()])
-    return meant[np.searchsorted(present, packed)][np.newaxis]
+    known = np.array(sorted(table))
+    values = np.array([table[colour] for colour in known.tolist()])
+    return values[np.searchsorted(known, packed)][np.newaxis]
 
 
 def _refuse_channels(array: NDArray, path: Path) -> None:
@@ -155,15 +203,15 @@ def _refuse_channels(array: NDArray, path: Path) -> None:
     present = np.unique(array.reshape(3, -1), axis=1).T
     some = ", ".join("#" + "".join(f"{int(part):02x}" for part in colour) for colour in present[:_MOST_SHOWN])
     raise DataError(
-        f"{path} is a mask in {len(present)} colours ({some}{', ...' * (len(present) > _MOST_SHOWN)}), and which of "
-        "them is which structure is not known.",
+        f"{path} is a mask in {len(present)} colours ({some}{', ...' * (len(present) > _MOST_SHOWN)}), and it is not "
+        "known which of them is which structure.",
         "Name them: --colours 'liver=#ff0000', repeated, or --colours TABLE.csv with the columns name and colour.",
         "colour label",
     )
 
 
 def _refuse_blur(array: NDArray, path: Path, reading: Reading) -> None:
-    """Refuse a mask stored as JPEG, whatever it is called, and soft ones of which `map` covers values only in part."""
+    """Refuse a mask stored as JPEG, whatever its name, and a soft mask of which `map` covers only some values."""
     ranges = [Reading.bounds(source) for source in reading.map]
     covered = [(array >= low) & (array <= high) for low, high in ranges]
     rest = array[~np.any(covered, axis=0)] if covered else array
@@ -172,10 +220,10 @@ def _refuse_blur(array: NDArray, path: Path, reading: Reading) -> None:
     rest = rest[rest != 0]
     if not rest.size or not (blurred or partly):
         return
-    which = f"; --map says nothing of {shown_values(rest)}" if reading.map else ""
+    unmapped = f"; --map does not name {shown_values(rest)}" if reading.map else ""
     what = "is a mask stored as JPEG, which changes values; it holds" if blurred else "is a soft mask; it holds"
     raise DataError(
-        f"{path} {what} {shown_values(array)}{which}.",
+        f"{path} {what} {shown_values(array)}{unmapped}.",
         f"--threshold {_middle(array):.0f} takes what is at least that as the structure; ranges of values, such as "
         "--map 0-99=0 --map 100-255=1, have to cover everything; better, export the masks again as PNG.",
         "lossy label" if blurred else "soft label",

@@ -132,14 +132,14 @@ def test_jpeg_masks_with_an_option_that_settles_them(tmp_path):
     by_threshold = values_of(path, threshold=128)
     assert sum(by_threshold) == 11 * 13
     assert values_of(path, map={"0-127": 0, "128-255": 1}) == by_threshold
-    with pytest.raises(DataError, match="--map says nothing of"):
+    with pytest.raises(DataError, match="--map does not name"):
         values_of(path, map={"128-255": 1})
 
 
 def test_a_soft_mask_of_which_a_map_says_only_half_is_refused(tmp_path, save_picture):
     ramp = np.repeat(np.clip(np.arange(64) * 8 - 128, 0, 255)[np.newaxis], 32, axis=0)
     path = save_picture(tmp_path / "a.png", ramp)
-    with pytest.raises(DataError, match=r"is a soft mask; it holds .* --map says nothing of"):
+    with pytest.raises(DataError, match=r"is a soft mask; it holds .* --map does not name"):
         values_of(path, map={"128-255": 1})
     assert sum(values_of(path, map={"0-127": 0, "128-255": 1})) == 32 * 32
 

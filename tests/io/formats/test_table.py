@@ -1,0 +1,103 @@
+"""The table of formats, and a format of one's own in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.core.errors import DataError
+from medseg.core.image import Image
+from medseg.io.formats import table
+from medseg.io.formats.stack import Stack
+from medseg.io.formats.table import Format, answer_suffix, files_of, is_image, register, split_suffix
+from medseg.io.images import read_image, read_label, read_stack, write_label
+
+
+@pytest.fixture(autouse=True)
+def _table_as_it_was():
+    before = dict(table.FORMATS)
+    yield
+    table.FORMATS.clear()
+    table.FORMATS.update(before)
+
+
+def read_npz(path: Path) -> Stack:
+    with np.load(path) as content:
+        return Stack(content["voxels"][np.newaxis, np.newaxis], content["affine"])
+
+
+def write_npz(path: Path, image: Image, like: Path | None) -> None:
+    np.savez(path, voxels=image.array[0], affine=image.affine)
+
+
+def test_a_format_of_ones_own_is_read_found_and_answered(tmp_path):
+    register(Format((".npz",), read_npz))
+    voxels, affine = np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.diag([0.5, 0.75, 3, 1])
+    np.savez(tmp_path / "a.npz", voxels=voxels, affine=affine)
+    image = read_image(tmp_path / "a.npz")
+    np.testing.assert_array_equal(image.array[0], voxels)
+    assert image.spacing_mm == (3, 0.75, 0.5)
+    np.testing.assert_array_equal(read_label(tmp_path / "a.npz").array[0], voxels)
+    assert is_image(tmp_path / "a.npz")
+    assert split_suffix(tmp_path / "a.npz") == ("a", ".npz")
+    assert files_of(tmp_path / "a.npz") == [tmp_path / "a.npz"]
+    assert answer_suffix(tmp_path / "a.npz") == ".nii.gz"
+    with pytest.raises(DataError, match=r"not written as \.npz"):
+        write_label(tmp_path / "b.npz", image)
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and nothing else")
+    with pytest.raises(DataError, match=r"broken\.npz cannot be read as \.npz"):
+        read_image(tmp_path / "broken.npz")
+
+
+def test_a_format_that_is_written_answers_in_itself(tmp_path):
+    register(Format((".npz",), read_npz, write_npz))
+    image = Image(np.arange(24).reshape(1, 2, 3, 4), np.diag([0.5, 0.75, 3, 1]))
+    write_label(tmp_path / "a.npz", image)
+    np.testing.assert_array_equal(read_label(tmp_path / "a.npz").array, image.array)
+    assert answer_suffix(tmp_path / "a.npz") == ".npz"
+
+
+def test_masks_may_be_read_in_another_way(tmp_path):
+    register(Format((".two",), lambda path: read_npz(path.with_suffix(".npz")), read_mask=_zeros))
+    np.savez(tmp_path / "a.npz", voxels=np.ones((2, 3, 4), np.uint8), affine=np.eye(4))
+    (tmp_path / "a.two").write_text("see a.npz")
+    assert read_stack(tmp_path / "a.two").array.all()
+    assert not read_stack(tmp_path / "a.two", mask=True).array.any()
+
+
+def _zeros(path: Path) -> Stack:
+    return Stack(np.zeros((1, 1, 2, 3, 4), np.uint8), np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (Format(("npz",), read_npz), "does not start with a dot"),
+        (Format((".NPZ",), read_npz), "not in lower case"),
+        (Format((".npz", ".nii.gz"), read_npz), r"end in \.nii\.gz already have a format"),
+        (Format((".npz",), read_npz, answer=".mnc"), r"not written as \.mnc"),
+        (Format((".npz",), read_npz, answer=".xyz"), r"not written as \.xyz"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_and_leave_the_table_as_it_is(form, message):
+    before = dict(table.FORMATS)
+    with pytest.raises(ValueError, match=message):
+        register(form)
+    assert before == table.FORMATS
+
+
+def test_the_longest_suffix_counts(tmp_path):
+    register(Format((".extra.nii.gz",), read_npz))
+    assert split_suffix(Path("a.extra.nii.gz")) == ("a", ".extra.nii.gz")
+    assert split_suffix(Path("a.EXTRA.nii.gz")) == ("a", ".extra.nii.gz")
+    assert split_suffix(Path("a.nii.gz")) == ("a", ".nii.gz")
+
+
+def test_the_rows_that_come_with_medseg_fit_the_table():
+    before = dict(table.FORMATS)
+    for row in dict.fromkeys(before.values()):
+        table.FORMATS.clear()
+        table.FORMATS.update({suffix: form for suffix, form in before.items() if form is not row})
+        register(row)
