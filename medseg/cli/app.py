@@ -6,6 +6,7 @@ Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -29,12 +30,12 @@ from medseg.cli import (
     watch,
 )
 from medseg.cli.records import refusal, with_records
-from medseg.cli.signature import typer_function
+from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError
 from medseg.core.stopping import stoppable
 
 
-class _Verbs(TyperGroup):
+class _Verbs(PlainHelp, TyperGroup):
     """All verbs; typer ends an interrupted one without a word."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -55,24 +56,28 @@ app = typer.Typer(
     help="Segment medical images: look at a folder of scans, plan, train, predict, evaluate.",
     epilog="Start with: medseg demo. Then: medseg plan dataset/ && medseg train && medseg predict scans/ out/",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("check")(with_records("check", check.command))
-app.command("series")(with_records("series", series.command))
-app.command("labelme")(with_records("labelme", labelme.command))
-app.command("plan")(with_records("plan", plan.command))
-app.command("train")(with_records("train", typer_function(train.command)))
-app.command("predict", cls=predict.Command)(with_records("predict", predict.command))
-app.command("watch", cls=predict.Command)(with_records("watch", watch.command))
-app.command("evaluate")(with_records("evaluate", evaluate.command))
-app.command("dicom")(with_records("dicom", dicom.command))
-app.command("report")(with_records("report", report.command))
-app.command("package")(with_records("package", package.command))
-app.command("import-nnunet")(with_records("import-nnunet", import_nnunet.command))
-app.command("verify")(with_records("verify", verify.command))
-app.command("demo")(with_records("demo", demo.command))
+VERBS: dict[str, Callable[..., None]] = {
+    "check": check.command,
+    "series": series.command,
+    "labelme": labelme.command,
+    "plan": plan.command,
+    "train": train.command,
+    "predict": predict.command,
+    "watch": watch.command,
+    "evaluate": evaluate.command,
+    "dicom": dicom.command,
+    "report": report.command,
+    "package": package.command,
+    "import-nnunet": import_nnunet.command,
+    "verify": verify.command,
+    "demo": demo.command,
+}
+_COMMAND_CLASSES: dict[str, type[VerbCommand]] = {"predict": predict.Command, "watch": predict.Command}
+for _name, _verb in VERBS.items():
+    app.command(_name, cls=_COMMAND_CLASSES.get(_name, VerbCommand))(with_records(_name, typer_function(_verb)))
 
 
 def _version(wanted: bool) -> None:
@@ -84,7 +89,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
     """Segment medical images: look at a folder of scans, plan, train, predict, evaluate."""
@@ -102,7 +108,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command line and tell what went wrong; the exit code."""
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(prog_name="medseg", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as error:
         told = _explained(error)
         if told is None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli import data_options as options
 from medseg.cli.display import console, progress_display, show_note
 from medseg.cli.records import emit, record_result
+from medseg.commands.data.options import CheckOptions
+from medseg.core.options import Option
 from medseg.core.wording import counted
 
 if TYPE_CHECKING:
@@ -23,76 +24,33 @@ _MOST_OF_A_KIND, _MOST_REMEDIES = 10, 3
 
 
 def command(
-    data: options.DataSetFolder,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings, too, end with exit code 1.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder for check.json and check.html; checks/NAME/ in the workspace unless given."),
-    ] = None,
-    orientation: Annotated[
-        str, typer.Option(help="As for the plan: canonical, or stored, where the order of axes matters.")
-    ] = "canonical",
-    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/, cache/ and checks/.")] = Path("."),
-    images: options.Images = None,
-    labels: options.LabelFiles = None,
-    cases: options.Cases = None,
-    patient_pattern: options.PatientPattern = None,
-    exclude: options.Exclude = None,
-    frame: options.Frame = None,
-    structures: options.Structures = None,
-    ignore: options.Ignore = None,
-    threshold: options.Threshold = None,
-    value_map: options.ValueMap = None,
-    colours: options.Colours = None,
-    resample_labels: options.ResampleLabels = False,
-    annotated_from_values: options.AnnotatedFromValues = False,
-    segments: options.Segments = None,
-    overlaps: options.OverlapsOption = None,
-    series: options.Series = None,
-    resample_tilt: options.ResampleTilt = False,
-    allow_gaps: options.AllowGaps = False,
+    *,
+    data: Annotated[Path, Option(metavar="DATASET")],
+    strict: bool = False,
+    options: CheckOptions,
+    workspace: Path = Path("."),
 ) -> None:
     """Read every case and name what is wrong, or looks wrong, with the file and what to do about it.
 
     Errors leave a case out of a plan, warnings keep it. Writes check.json, and check.html with pictures of the
-    suspected cases. Exit code 0: no errors. 1: some cases are left out. 2: nothing can be used.
+    suspected cases.
 
-    [bold]Examples[/]
+    Exit code: 0 no errors, 1 some cases are left out, 2 nothing can be used.
 
-    medseg check dataset/
+    Args:
+        data: Folder of the data set, as it lies.
+        strict: End with exit code 1 also where there are only warnings.
+        options: How to check it.
+        workspace: Folder with plans/, runs/, cache/ and checks/.
 
-    medseg check dataset/ --strict && medseg plan dataset/
+    Examples:
+        medseg check dataset/
+        medseg check dataset/ --strict && medseg plan dataset/
     """
     from medseg.commands.data.check import check
-    from medseg.commands.data.options import CheckOptions
-    from medseg.datasets.data_options import DataOptions
 
-    asked = CheckOptions(
-        data=DataOptions(
-            images=images or [],
-            labels=labels,
-            cases=cases,
-            patient_pattern=patient_pattern,
-            exclude=exclude,
-            structures=structures or [],
-            ignore=ignore,
-            threshold=threshold,
-            map=value_map or [],
-            colours=colours or [],
-            frame=frame,
-            resample_labels=resample_labels,
-            annotated_from_values=annotated_from_values,
-            segments=segments or [],
-            overlaps=overlaps,
-            series=series or [],
-            resample_tilt=resample_tilt,
-            allow_gaps=allow_gaps,
-        ),
-        orientation=orientation,
-        output=output,
-    )
     with progress_display() as show:
-        result = check(data, workspace, asked, show)
+        result = check(data, workspace, options, show)
     for one in result.findings:
         emit("finding", severity=one.severity, finding=one.kind, case=one.case, message=one.message, remedy=one.remedy)
     record_result(

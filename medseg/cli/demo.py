@@ -7,21 +7,25 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console, parse_duration, progress_display, report_failures
+from medseg.cli.display import console, progress_display, report_failures
 from medseg.cli.records import record_result
+from medseg.core.options import Option, parse_duration, write_duration
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where to put it all.")] = Path("medseg-demo"),
-    budget: Annotated[str, typer.Option(help="Time for training.")] = "75s",
+    *,
+    folder: Annotated[Path, Option(positional=True)] = Path("medseg-demo"),
+    budget: Annotated[float, Option("", None, "TIME", parse_duration, write_duration)] = 75.0,
 ) -> None:
-    """All of it on a generated phantom: make scans, plan, train, segment, score. About two minutes on two cores.
+    """Try everything on a generated phantom: make scans, plan, train, segment, score. About two minutes on two cores.
 
-    [bold]Examples[/]
+    Args:
+        folder: Folder for all of it.
+        budget: Time for training, such as 75s or 5m.
 
-    medseg demo
-
-    medseg demo /tmp/demo --budget 5m
+    Examples:
+        medseg demo
+        medseg demo /tmp/demo --budget 5m
     """
     from medseg.cli.scores import scores
     from medseg.cli.tables import headline, table
@@ -30,10 +34,8 @@ def command(
     def say(text: str) -> None:
         console.print(f"\n[bold cyan]$ {text}[/]")
 
-    seconds = parse_duration(budget)
-    assert seconds is not None
     with progress_display() as show:
-        result = demo(folder, seconds, show, say)
+        result = demo(folder, budget, show, say)
     record_result(folder=result.folder, **scores(result.evaluation.summary))
     console.print(table(result.evaluation.summary))
     console.print(headline(result.evaluation.summary))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -30,7 +28,6 @@ _TITLES = {
     "pictures": "Drawing cases",
     "headers": "Reading headers",
 }
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 console = Console(highlight=False, emoji=False)
 
@@ -127,20 +124,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def parse_duration(text: str | None) -> float | None:
-    """`90s`, `5m` or `1h30m` to seconds; None stays None.
-
-    Raises:
-        BadParameter: it is no duration; a number needs its unit.
-    """
-    if text is None:
-        return None
-    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd])+", text.strip().lower())
-    if parts is None:
-        raise typer.BadParameter(f"{text!r} is not a duration; write 90s, 5m, 2h or 1h30m.")
-    return sum(float(value) * _UNITS[unit] for value, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.lower()))
 
 
 def show_note(message: str) -> None:

@@ -9,39 +9,32 @@ import typer
 
 from medseg.cli.display import console, report_failures, show_note
 from medseg.cli.records import record_result
+from medseg.commands.models.options import ImportOptions
+from medseg.core.options import Option
 
 
 def command(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="nnU-Net's model folder, a folder of several, its exported zip, or a raw plans.json.", metavar="FOLDER"
-        ),
-    ],
-    name: Annotated[str | None, typer.Option(help="Name of the run or plan; the data set's unless given.")] = None,
-    dataset_json: Annotated[
-        Path | None, typer.Option(help="dataset.json that goes with a raw plans.json, if it is not beside it.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="The data set's folder, for a raw plans.json.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="final, best, latest or a file's name; final, else best, unless given.")
-    ] = None,
-    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
+    *,
+    source: Annotated[Path, Option(metavar="FOLDER")],
+    options: ImportOptions,
+    workspace: Path = Path("."),
 ) -> None:
     """Bring models of nnU-Net v2 into the workspace as runs, or a raw plans.json as a plan to train with.
 
-    To predict with such a model, importing is not needed: medseg predict --model FOLDER runs it as it is.
+    To predict with such a model, importing is not needed: `medseg predict --model FOLDER` runs it as it is.
 
-    [bold]Examples[/]
+    Args:
+        source: nnU-Net's model folder, a folder of several, its exported zip, or a raw plans.json.
+        options: What is imported, and under which name.
+        workspace: Folder with plans/, runs/ and cache/.
 
-    medseg import-nnunet nnUNet_results/Dataset004_Hippocampus --name hippocampus
-
-    medseg import-nnunet nnUNet_preprocessed/Dataset004_Hippocampus/nnUNetPlans.json --data scans/
+    Examples:
+        medseg import-nnunet nnUNet_results/Dataset004_Hippocampus --name hippocampus
+        medseg import-nnunet nnUNet_preprocessed/Dataset004_Hippocampus/nnUNetPlans.json --data scans/
     """
     from medseg.commands.models.import_nnunet import import_nnunet
-    from medseg.commands.models.options import ImportOptions
 
-    result = import_nnunet(source, workspace, ImportOptions(name, dataset_json, data, checkpoint))
+    result = import_nnunet(source, workspace, options)
     record_result(folds=result.folds, plan=result.plan)
     for folder in result.folds:
         console.print(f"{folder}", markup=False, soft_wrap=True)

@@ -9,42 +9,31 @@ import typer
 
 from medseg.cli.display import console, progress_display, report_failures
 from medseg.cli.records import emit, record_result
+from medseg.commands.data.options import LabelmeOptions
+from medseg.core.options import Option
 from medseg.core.wording import counted
 
 _MOST_SHOWN = 20
 
 
-def command(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder with labelme's JSON files, also in folders inside it.", metavar="FOLDER")
-    ],
-    output: Annotated[Path, typer.Argument(help="Folder for the data set; a new one.", metavar="OUT")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="labelme's labels.txt, one class a line; the classes found, sorted, unless given."),
-    ] = None,
-    order: Annotated[
-        str, typer.Option(help="Overlaps: later (shapes cover earlier ones), or area (smaller cover larger).")
-    ] = "later",
-    instances: Annotated[
-        bool, typer.Option("--instances", help="Also write instances/: which pixel belongs to which object.")
-    ] = False,
-) -> None:
+def command(*, folder: Path, output: Annotated[Path, Option(metavar="OUT")], options: LabelmeOptions) -> None:
     """Turn shapes drawn in labelme into masks, laid out so that `medseg plan OUT` works.
 
     A pixel belongs to a shape if its centre lies inside. Lines and points have no area: they are named and left out.
 
-    [bold]Examples[/]
+    Args:
+        folder: Folder with labelme's JSON files, also in folders inside it.
+        output: New folder for the data set.
+        options: How to draw them.
 
-    medseg labelme annotated/ dataset/ --labels labels.txt
-
-    medseg labelme annotated/ dataset/ --order area --instances
+    Examples:
+        medseg labelme annotated/ dataset/ --labels labels.txt
+        medseg labelme annotated/ dataset/ --order area --instances
     """
     from medseg.commands.data.labelme import labelme
-    from medseg.commands.data.options import LabelmeOptions
 
     with progress_display() as show:
-        result = labelme(folder, output, LabelmeOptions(labels, order, instances), show)
+        result = labelme(folder, output, options, show)
     console.print(f"{counted(result.images, 'image')} with masks in {result.folder}", markup=False)
     for name, value in result.structures.items():
         console.print(f"  {value:3d}  {name}: {counted(result.shapes.get(name, 0), 'shape')}", markup=False)

@@ -21,7 +21,7 @@ import typer
 OPTION = "--json"
 _Asked = Annotated[
     bool,
-    typer.Option(OPTION, help="Write records, one a line of JSON, to standard output; all else to standard error."),
+    typer.Option(OPTION, help="Write records, one per line of JSON, to standard output; all else to standard error."),
 ]
 
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from medseg.cli.display import console, progress_display
 from medseg.cli.records import record_result
+from medseg.core.options import Option
 
 
 def command(
-    run: Annotated[
-        str | None, typer.Argument(help="A run's or a fold's folder, or PLAN/CONFIG; the only one if left out.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the data set lies now.")] = None,
-    workspace: Annotated[Path, typer.Option(help="Folder with plans/, runs/ and cache/.")] = Path("."),
+    *, run: Annotated[str | None, Option(positional=True)] = None, data: Path | None = None, workspace: Path = Path(".")
 ) -> None:
-    """Make the page of a training run anew: report.html in each fold's folder.
+    """Make the page of a training run again: report.html in each fold's folder.
 
-    [bold]Examples[/]
+    Args:
+        run: Folder of a run or a fold, or PLAN/CONFIG; may be left out if there is only one run.
+        data: Folder of the data set, if it is not where the plan says.
+        workspace: Folder with plans/, runs/ and cache/.
 
-    medseg report
-
-    medseg report runs/liver/3d_fullres/fold_0
+    Examples:
+        medseg report
+        medseg report runs/liver/3d_fullres/fold_0
     """
     from medseg.commands.records.report import report
 

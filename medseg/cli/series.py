@@ -10,6 +10,7 @@ import typer
 
 from medseg.cli.display import console, progress_display
 from medseg.cli.records import emit, record_result
+from medseg.core.options import Option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,34 +23,25 @@ _FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
 
 
 def command(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="Folder (nested, mixed with other files), zip, DICOMDIR, or one file.", metavar="FOLDER"),
-    ],
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            "--series",
-            help="Show only what this chooses: a number, a key, a SeriesInstanceUID, or rules on attributes with "
-            "commas for 'and'. Signs: = != ~ (contains, a regular expression) < > <= >=.",
-        ),
-    ] = None,
-    left_out: Annotated[bool, typer.Option("--left-out", help="Name every file that is in no series.")] = False,
+    *, folder: Path, rule: Annotated[str | None, Option("--series", metavar="RULE")] = None, left_out: bool = False
 ) -> None:
     """List the DICOM series in a folder: what they are, how they lie, and what keeps them from being a volume.
 
     Geometry is taken from the positions of slices only. One series that holds several volumes (b-values, echoes, points
     in time, stacks) is listed as several. The key names a volume for good: FOLDER#KEY can stand wherever a file can.
 
-    [bold]Examples[/]
+    Exit code: 0 every series is a volume, 1 some are not or a file is damaged, 2 there is none.
 
-    medseg series study/
+    Args:
+        folder: Folder (nested, mixed with other files), zip, DICOMDIR, or one file.
+        rule: Show only what this chooses: a number, a key, a SeriesInstanceUID, or rules on attributes, joined by
+            commas for 'and'. Signs: = != ~ (contains, a regular expression) < > <= >=.
+        left_out: Name every file that is in no series.
 
-    medseg series study.zip --series Modality=CT,SeriesDescription~thorax
-
-    medseg series study/ --series 4 --json
-
-    [bold]Exit code[/]: 0 every series is a volume, 1 some are not or a file is damaged, 2 there is none.
+    Examples:
+        medseg series study/
+        medseg series study.zip --series Modality=CT,SeriesDescription~thorax
+        medseg series study/ --series 4 --json
     """
     from medseg.commands.data.series import series, series_record
 

@@ -15,12 +15,29 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
+from typer.core import TyperCommand
 
 from medseg.core.errors import MedsegError
 from medseg.core.options import Option
 
-_METAVARS = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH", bool: ""}
+_METAVARS = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
 _SECTION = re.compile(r"^(Args|Attributes|Examples|Returns|Raises):$", re.MULTILINE)
+
+
+class PlainHelp:
+    """A command whose `--help` shows no type beside flags, which take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+
+class VerbCommand(PlainHelp, TyperCommand):
+    """A verb, for typer."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class Field:
     def typer_parameter(self) -> inspect.Parameter:
         """The parameter from which typer makes the option."""
         element: Any = get_args(self.kind)[0] if self.repeated else self.kind
-        if self.option.parse is not None or element not in _METAVARS:
+        if self.option.parse is not None or element not in (*_METAVARS, bool):
             element = str
         default, text = self._typed_default(), _as_markup(self.help)
         if self.option.positional or default is inspect.Parameter.empty:
@@ -74,7 +91,7 @@ class Field:
                 default,
                 *self.flags,
                 help=text,
-                metavar=_METAVARS[element] if self.option.metavar is None else self.option.metavar,
+                metavar=self.option.metavar or _METAVARS.get(element),
                 rich_help_panel=self.option.group,
                 min=self.option.minimum,
             )

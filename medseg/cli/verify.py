@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,31 +11,30 @@ import typer
 
 from medseg.cli.display import console, progress_display, show_note
 from medseg.cli.records import emit, record_result
+from medseg.core.options import Option
 
 _MOST_SHOWN = 40
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Folder of answers, of scores, or of a run.", metavar="OUT")],
-    source: Annotated[
-        list[Path] | None,
-        typer.Option(help="Where the scans or references lie: their hashes are compared too; repeatable."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="The model's folder or file: its weights are compared too.")
-    ] = None,
+    *,
+    folder: Annotated[Path, Option(metavar="OUT")],
+    source: Sequence[Path] = (),
+    model: Annotated[Path | None, Option("--model -m")] = None,
 ) -> None:
     """Compare files with manifest.json beside them: which changed, are missing, or are new.
 
-    [bold]Examples[/]
+    Exit code: 0 all is as it was, 1 something changed, is missing or new, 2 there is no manifest.
 
-    medseg verify out/
+    Args:
+        folder: Folder of answers, of scores, or of a run.
+        source: Folder of the scans or references, whose hashes are compared too; repeatable.
+        model: Folder or file of the model, whose weights are compared too.
 
-    medseg verify out/ --source scans/ --model liver.medseg
-
-    medseg verify runs/liver/3d_fullres
-
-    [bold]Exit code[/]: 0 all is as it was, 1 something changed, is missing or new, 2 there is no manifest.
+    Examples:
+        medseg verify out/
+        medseg verify out/ --source scans/ --model liver.medseg
+        medseg verify runs/liver/3d_fullres
     """
     from rich.markup import escape
     from rich.table import Table
@@ -42,7 +42,7 @@ def command(
     from medseg.commands.records.verify import verify
 
     with progress_display() as show:
-        found = verify(folder, source or [], model, show)
+        found = verify(folder, source, model, show)
     for one in found.changes:
         emit("file", state=one.state, role=one.role, command=one.command or None, file=one.file)
     if found.changes:

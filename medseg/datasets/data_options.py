@@ -5,56 +5,87 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from medseg.core.errors import PlanError
+from medseg.core.options import Option
+
+_FILES = Option(group="Which files")
+_VALUES = Option(group="What label files mean")
+_DICOM = Option(group="DICOM")
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """What may be said about a data set.
+class LabelOptions:
+    """Options on what the values in label files mean, which every verb that reads label files has.
 
     Attributes:
-        images: one entry a channel, patterns (`*_flair.nii.gz`) or names of files (`flair`).
-        labels: likewise for the label files.
-        cases: a CSV that lists the files of each case, or says more of cases that are found without it.
-        patient_pattern: regular expression that finds the patient in a case's id.
-        exclude: text file of case ids to leave out, one a line.
-        structures: `name=value` strings, where the data set does not declare them.
-        ignore: value of voxels without annotation.
-        activation: `softmax` or `sigmoid`; None for what the structures ask for.
-        threshold: soft masks are the structure, as value 1, where they are at least this large.
-        map: `value=value` or `low-high=value` strings, for values in label files that mean others.
-        colours: `name=#rrggbb` strings, or one path of a table, for masks in colours.
-        frame: which point in time of a time series is the scan.
-        resample_labels: bring label maps on another grid to that of their scan.
-        annotated_from_values: a structure that a case's label file does not hold was not annotated there.
-        segments: `name=pattern` strings, or names, for the structures in RTSTRUCT and DICOM SEG.
-        overlaps: where these overlap: `refuse`, `later` (of `segments`) or `regions`; None for refuse.
-        series: of DICOM studies, one rule, or `CHANNEL:RULE` for each channel.
-        resample_tilt: read DICOM series with a gantry tilt, resampled.
-        allow_gaps: read DICOM series with missing slices, interpolated.
+        threshold: For soft masks: voxels with at least this value are the structure, as value 1.
+        map: FOUND=MEANT for values in label files that stand for others, such as 3=0 or 128-255=1; repeatable.
+        resample_labels: Resample label maps on another grid to that of their scan, by nearest neighbour.
+        segments: Structures in RTSTRUCT and DICOM SEG: NAME=PATTERN of ROI or segment names, such as 'tumour=GTV*', or
+            only a name; repeatable. Every name in the files is a structure unless given.
+        overlaps: What to do where such structures overlap: refuse, later (the one named later in --segments counts) or
+            regions (each structure is predicted by itself); refuse unless given.
     """
 
-    images: Sequence[str] = ()
-    labels: str | None = None
-    cases: Path | None = None
-    patient_pattern: str | None = None
-    exclude: Path | None = None
-    structures: Sequence[str] = ()
-    ignore: int | None = None
-    activation: str | None = None
-    threshold: float | None = None
-    map: Sequence[str] = ()
-    colours: Sequence[str] = ()
-    frame: int | None = None
-    resample_labels: bool = False
-    annotated_from_values: bool = False
-    segments: Sequence[str] = ()
-    overlaps: str | None = None
-    series: Sequence[str] = ()
-    resample_tilt: bool = False
-    allow_gaps: bool = False
+    threshold: Annotated[float | None, _VALUES] = None
+    map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="FOUND=MEANT")] = ()
+    resample_labels: Annotated[bool, _VALUES] = False
+    segments: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=PATTERN")] = ()
+    overlaps: Annotated[str | None, _VALUES] = None
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """Options on how DICOM series are chosen and read, which every verb that reads scans has.
+
+    Attributes:
+        series: Which series of a DICOM study is the scan: a number, a key of `medseg series`, a SeriesInstanceUID, or a
+            rule such as 'Modality=CT,SeriesDescription~thorax'. For several channels one rule each, repeated:
+            'T1:SeriesDescription~t1'.
+        resample_tilt: Read series with a gantry tilt, resampled to right angles.
+        allow_gaps: Read series with missing slices or unequal slice distances, interpolated to equal ones.
+    """
+
+    series: Annotated[Sequence[str], Option(group=_DICOM.group, metavar="RULE")] = ()
+    resample_tilt: Annotated[bool, _DICOM] = False
+    allow_gaps: Annotated[bool, _DICOM] = False
+
+
+@dataclass(frozen=True)
+class DataOptions(SeriesOptions, LabelOptions):
+    """Options on a data set: where its files lie, and what the values in them mean.
+
+    Attributes:
+        images: Image files where the folder does not say: a pattern such as '*_flair.nii.gz' in which * is the case, or
+            the name that they have in each case, flair. Repeat it for several channels.
+        labels: Label files, likewise: '*_seg.nii.gz', or seg.
+        cases: CSV with a row for each case: a column for each channel, and label; also id, patient, annotated, weight.
+            A cases.csv in the folder needs no option.
+        patient_pattern: Regular expression that finds the patient in a case's name.
+        exclude: Text file of case ids to leave out, one per line, such as a test set.
+        frame: Which point in time of a time series is the scan, counted from 0.
+        structures: NAME=VALUE of a structure, where the data set does not say; repeatable.
+        ignore: Value of voxels that were not annotated: they count in no loss and no score.
+        activation: softmax, or sigmoid: each structure is predicted by itself. Regions that overlap need sigmoid; what
+            the structures need unless given.
+        colours: For masks in colours: NAME=#rrggbb, repeatable, or a CSV with columns name and colour.
+        annotated_from_values: For partly labelled cases: a structure that a label file does not contain was not
+            annotated in that case.
+    """
+
+    images: Annotated[Sequence[str], Option(group=_FILES.group, metavar="PATTERN")] = ()
+    labels: Annotated[str | None, Option(group=_FILES.group, metavar="PATTERN")] = None
+    cases: Annotated[Path | None, _FILES] = None
+    patient_pattern: Annotated[str | None, Option(group=_FILES.group, metavar="REGEX")] = None
+    exclude: Annotated[Path | None, _FILES] = None
+    frame: Annotated[int | None, Option(group=_FILES.group, minimum=0)] = None
+    structures: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=VALUE")] = ()
+    ignore: Annotated[int | None, _VALUES] = None
+    activation: Annotated[str | None, _VALUES] = None
+    colours: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=COLOUR")] = ()
+    annotated_from_values: Annotated[bool, _VALUES] = False
 
     def asked(self) -> dict[str, Any]:
         """What was said, as the plan records it; the patient pattern has a place of its own there."""

@@ -24,7 +24,17 @@ _LIMITS = (
 
 @dataclass(frozen=True)
 class About:
-    """What only people know of a model; every field may be left open."""
+    """Fields of the model card that only people know.
+
+    Attributes:
+        author: Who made the model.
+        license: Licence of the weights.
+        intended_use: What the model is for.
+        limitations: What the model is not for, and where it fails.
+        training_data: What the model was trained on, in words.
+        contact: Whom to ask about the model.
+        citation: What to cite.
+    """
 
     author: str | None = None
     license: str | None = None

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
-import typer
 
-from medseg.cli.display import duration, parse_duration
+from medseg.cli.display import duration
+from medseg.core.errors import PlanError
+from medseg.core.options import parse_duration
 
 VERBS = ["check", "plan", "train", "predict", "evaluate", "demo"]
 
@@ -56,7 +57,6 @@ def test_durations():
     assert parse_duration("90s") == 90
     assert parse_duration("1h30m") == 5400
     assert parse_duration("0.5h") == 1800
-    assert parse_duration(None) is None
-    with pytest.raises(typer.BadParameter, match="5m"):
+    with pytest.raises(PlanError, match="5m"):
         parse_duration("soon")
     assert (duration(45), duration(200), duration(7500)) == ("45 s", "3:20", "2:05:00")

@@ -2,71 +2,96 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from medseg.core.errors import PlanError
+from medseg.core.options import Option
 from medseg.datasets.data_options import NOTHING_SAID, DataOptions
+
+_RULES = Option(group="What the rules decide")
+_PLAN_FILE = Option(group="Where the plan goes")
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What may be asked of a check.
+    """Options of `medseg check`.
 
     Attributes:
-        data: what is said about the data set, as for a plan.
-        orientation: `canonical` or `stored`, in which a plan would use the scans.
-        output: folder for `check.json` and `check.html`; None for `checks/NAME/` in the workspace.
+        data: Where the files of the data set lie, and what their values mean.
+        orientation: Orientation in which a plan would use the scans: canonical, or stored, where the order of axes in
+            the files matters.
+        output: Folder for check.json and check.html; checks/NAME/ in the workspace unless given.
     """
 
-    data: DataOptions = field(default_factory=DataOptions)
     orientation: str = "canonical"
     output: Path | None = None
+    data: Annotated[DataOptions, Option(without=("activation",))] = field(default_factory=DataOptions)
+
+
+def parse_memory(text: str) -> float:
+    """Return an amount of memory in GB.
+
+    Raises:
+        PlanError: The text is no amount of memory.
+
+    >>> parse_memory("24 GiB"), parse_memory("24")
+    (24.0, 24.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:g|gb|gib)?", text.strip().lower())
+    if match is None or float(match[1]) <= 0:
+        raise PlanError(f"{text!r} is not an amount of memory.", "Write it as --memory 24GB.")
+    return float(match[1])
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What may be asked of a plan.
+    """Options of `medseg plan`.
 
     Attributes:
-        planner: `default` (plain U-Net), `resenc-m`, `resenc-l` or `resenc-xl`.
-        memory_gb: GPU memory to plan for; None for the planner's own, or the preset's.
-        preset: `gpu`, `cpu`, or `auto`: cpu where there is no GPU.
-        default_configuration: None for 3d_fullres, or 2d for images.
-        data: what is said about the data set: where its files lie, what their values mean.
-        normalization: `channel=scheme` strings.
-        splits: `grouped` or `nnunet`.
-        orientation: `canonical` or `stored`.
-        overrides: `dotted.key=value` strings for the plan.
-        codes: what structures are in coded words, see `delivery.dicom.codes.read_codes`.
-        cascade: plan a low resolution and a cascade, also where the rules need none, and train the cascade by default.
-        replace: overwrite a plan of the same name.
-        strict: make no plan of a data set in which the check finds anything.
+        planner: Planner: default (plain U-Net), resenc-m, resenc-l or resenc-xl.
+        memory_gb: GPU memory to plan for, such as 24GB; the planner's own, or the preset's, unless given.
+        preset: Machine to plan for: gpu, cpu, or auto: cpu where there is no GPU.
+        default_configuration: Default configuration: 2d, 3d_fullres or 3d_lowres; 3d_fullres, or 2d for images, unless
+            given.
+        data: Where the files of the data set lie, and what their values mean.
+        normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable.
+        splits: Folds: grouped (cases of one patient together, structures balanced) or nnunet (nnU-Net's own five).
+        orientation: Orientation of the scans: canonical, or stored as in their files, which is what nnU-Net does.
+        overrides: Setting of the plan to change, such as training.batch_size=4; repeatable.
+        codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
+            'Anterior=anterior hippocampus,...' with names of the table. docs/dicom.md describes both.
+        cascade: Plan a low resolution and a cascade also where the rules need none, and make the cascade the default.
+        replace: Replace a plan of this name.
+        strict: Make no plan if the check finds anything.
     """
 
-    planner: str = "default"
-    memory_gb: float | None = None
-    preset: str = "auto"
-    default_configuration: str | None = None
+    planner: Annotated[str, _RULES] = "default"
+    memory_gb: Annotated[float | None, Option("--memory", _RULES.group, "SIZE", parse_memory)] = None
+    preset: Annotated[str, _RULES] = "auto"
+    default_configuration: Annotated[str | None, Option("--config", _RULES.group)] = None
+    cascade: Annotated[bool, _RULES] = False
+    normalization: Annotated[Sequence[str], Option(group=_RULES.group, metavar="CHANNEL=SCHEME")] = ()
+    splits: Annotated[str, _RULES] = "grouped"
+    orientation: Annotated[str, _RULES] = "canonical"
+    overrides: Annotated[list[str], Option("--set", _RULES.group, "KEY=VALUE")] = field(default_factory=list)
+    codes: Annotated[str | None, _RULES] = None
     data: DataOptions = NOTHING_SAID
-    normalization: Sequence[str] = ()
-    splits: str = "grouped"
-    orientation: str = "canonical"
-    overrides: list[str] = field(default_factory=list)
-    codes: str | None = None
-    cascade: bool = False
-    replace: bool = False
-    strict: bool = False
+    replace: Annotated[bool, Option("--force", _PLAN_FILE.group)] = False
+    strict: Annotated[bool, _PLAN_FILE] = False
 
 
 @dataclass(frozen=True)
 class LabelmeOptions:
-    """What may be asked of a conversion.
+    """Options of `medseg labelme`.
 
     Attributes:
-        labels: labelme's `labels.txt`, one class a line; None for the classes that occur, sorted.
-        order: where shapes overlap, `later` ones cover earlier ones, or, by `area`, smaller ones cover larger ones.
-        instances: also write which pixel belongs to which object.
+        labels: labelme's labels.txt, one class per line; the classes that occur, sorted, unless given.
+        order: Which shape covers the other where two overlap: later (the one drawn later) or area (the smaller one).
+        instances: Also write instances/: which pixel belongs to which object.
     """
 
     labels: Path | None = None

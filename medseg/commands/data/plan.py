@@ -88,20 +88,6 @@ def plan(
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
 
 
-def parse_memory(text: str | None) -> float | None:
-    """`24GB`, `24 GiB` or `24` to 24.0.
-
-    Raises:
-        PlanError: it is not an amount of memory.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:g|gb|gib)?", text.strip().lower())
-    if match is None or float(match[1]) <= 0:
-        raise PlanError(f"{text!r} is not an amount of memory.", "Write it as --memory 24GB.")
-    return float(match[1])
-
-
 def _check(options: PlanOptions) -> None:
     choices = {
         "preset": ("auto", "gpu", "cpu"),

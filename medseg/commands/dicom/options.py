@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from medseg.core.options import Option
 from medseg.delivery.answers.options import WriteOptions
+
+_MEANING = Option(group="What the labels are")
+_SERIES = Option(group="Which series")
 
 
 @dataclass(frozen=True)
 class DicomOutOptions:
-    """What may be asked when labels are turned into DICOM.
+    """Options of `medseg dicom`.
 
     Attributes:
-        series: which series of the study; see `medseg.io.dicom.listing.choose`.
-        structures: `name=value` strings, where no labels.json of `medseg predict` lies beside the labels; of an
-            RTSTRUCT or SEG, the names of its structures and any values.
-        write: as what; `labels` is of no use here.
-        algorithm: NAME or `NAME VERSION` of the program that made the labels.
-        manual: a person made them.
-        resample_tilt, allow_gaps: how the labels' grid was made from the series.
+        series: Which series of the study: a number, a key of `medseg series`, or a rule such as Modality=CT.
+        structures: NAME=VALUE of a structure in the labels, repeatable; of an RTSTRUCT or DICOM SEG, the names of its
+            structures with any values. What labels.json of `medseg predict` beside the labels says unless given.
+        write: Forms in which the labels are written; a label map is no form here.
+        algorithm: NAME, or 'NAME VERSION', of the program that made the labels.
+        manual: A person drew or corrected the labels.
+        resample_tilt: The labels were made with --resample-tilt.
+        allow_gaps: The labels were made with --allow-gaps.
     """
 
-    series: str | None = None
-    structures: Sequence[str] = ()
+    series: Annotated[str | None, Option(group=_SERIES.group, metavar="RULE")] = None
+    structures: Annotated[Sequence[str], Option(group=_MEANING.group, metavar="NAME=VALUE")] = ()
     write: WriteOptions = field(default_factory=WriteOptions)
-    algorithm: str | None = None
-    manual: bool = False
-    resample_tilt: bool = False
-    allow_gaps: bool = False
+    algorithm: Annotated[str | None, _MEANING] = None
+    manual: Annotated[bool, _MEANING] = False
+    resample_tilt: Annotated[bool, _SERIES] = False
+    allow_gaps: Annotated[bool, _SERIES] = False

@@ -17,6 +17,8 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import Labels
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.label_options import read_reading
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import Clock, write_evaluation_manifest
@@ -27,7 +29,7 @@ from medseg.evaluation.result import Evaluation, Subgroups
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
-from medseg.plans.sections import Scoring
+from medseg.plans.sections import Reading, Scoring
 
 
 def evaluate(
@@ -81,7 +83,7 @@ def _pairs(
 ) -> tuple[list[Pair], Answers | None]:
     """The pairs of files with what is known of their cases, and what stands beside the predictions."""
     said = read_labels_file(prediction if prediction.is_dir() else prediction.parent)
-    reading = options.reading or (said.reading if said else None)
+    reading = options.reading or _reading(options) or (said.reading if said else None)
     ids = sorted(predictions.files.keys() & references.files.keys())
     cases = [references.cases.get(id, Case(id, id, ())) for id in ids]
     if options.patient_pattern is not None:
@@ -98,6 +100,12 @@ def _pairs(
         )
     how = {} if reading is None else {"reading": reading}
     return [Pair(c, references.files[c.id], predictions.files[c.id], **how) for c in cases], said
+
+
+def _reading(options: EvaluateOptions) -> Reading | None:
+    """Return how the options say that references are read; None if they say nothing."""
+    given = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
+    return None if given == DataOptions() else read_reading(given)
 
 
 def _with_facts(cases: list[Case], path: Path) -> list[Case]:
@@ -152,9 +160,9 @@ def _score(
 
 def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:
     base = said.scoring if said else Scoring()
-    check_registered(options.scoring.get("extra_measures", ()))
+    check_registered(options.scoring_keys.get("extra_measures", ()))
     try:
-        return Scoring.model_validate({**base.model_dump(), **options.scoring})
+        return Scoring.model_validate({**base.model_dump(), **options.scoring_keys})
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"scoring.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
@@ -165,7 +173,7 @@ def _check_names(labels: Labels, pairs: Sequence[Pair], references: Side, option
 
     What a data set itself says of its cases may name structures that a model was not trained on.
     """
-    named = dict.fromkeys(options.scoring.get("nsd_tolerance_mm", {}), "a tolerance is given for")
+    named = dict.fromkeys(options.scoring_keys.get("nsd_tolerance_mm", {}), "a tolerance is given for")
     given = [pair for pair in pairs if pair.about.annotated != references.cases.get(pair.case, pair.about).annotated]
     for pair in given if references.cases else pairs:
         named |= dict.fromkeys(pair.about.annotated or (), f"case {pair.case} is said to be annotated for")

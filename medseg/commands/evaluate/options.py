@@ -5,38 +5,86 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from medseg.core.errors import DataError
+from medseg.core.options import PYTHON_ONLY, Option
+from medseg.datasets.data_options import LabelOptions
 
 if TYPE_CHECKING:
     from medseg.plans.sections import Reading
 
+_MEASURES = Option(group="What is measured")
+_CASES = Option(group="Which cases")
+_OUTPUT = Option(group="Output and exit code")
+
 
 @dataclass(frozen=True)
-class EvaluateOptions:
-    """What may be asked of an evaluation.
+class EvaluateOptions(LabelOptions):
+    """Options of `medseg evaluate`.
 
     Attributes:
-        output: where to write; the folder of the predictions if None.
-        allow_missing: a reference without a prediction is left out, and counted; otherwise that case failed.
-        reading: what the values in the references mean; else what `labels.json` says, else what they say themselves.
-        scoring: keys of the plan's section `scoring` that replace those of `labels.json`.
-        table: CSV with a column `id` (or `case`) and, all optional, `patient`, `annotated` (structures with `;`
-            between), and attributes of the cases.
-        patient_pattern: regular expression that finds the patient in a case's id.
-        by: columns of the table to make subgroups of.
-        compare: another folder of predictions, to be compared with.
-        annotated: case -> the structures that were annotated there, where not all were.
-        segments, overlaps: which names in RTSTRUCT and DICOM SEG are which structure, as for a plan.
+        tolerance: STRUCTURE=MM: tolerance of the surface Dice (NSD) of a structure, in mm; repeatable. 2 mm unless
+            given.
+        surface: Measure distances between surfaces.
+        lesions: Also count lesions: detection F1 and Dice.
+        instances: Also measure the panoptic quality of instances.
+        empty: What a structure scores that is empty on one side or both: default, brats or isles.
+        scoring: Keys of the plan's section `scoring` that replace those of `labels.json` and the options above.
+        compare: Another folder of answers, to compare with.
+        table: CSV of the cases: id (or case), and any of patient, annotated (structures with ; between), and attributes
+            such as site or sex.
+        by: Column of that CSV to make subgroups of; repeatable.
+        patient_pattern: Regular expression that finds the patient in a case's name.
+        allow_missing: Count references without a prediction, which else are failed cases.
+        annotated: {case: the structures that were annotated there}, where not all were.
+        reading: What the values in the references mean, in place of what `labels.json` and the options on label files
+            say.
+        output: Folder for report.html and the tables; OUT unless given.
     """
 
-    output: Path | None = None
-    allow_missing: bool = False
-    reading: Reading | None = None
-    scoring: Mapping[str, Any] = field(default_factory=dict)
-    table: Path | None = None
-    patient_pattern: str | None = None
-    by: Sequence[str] = ()
-    compare: Path | None = None
-    annotated: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    segments: Sequence[str] = ()
-    overlaps: str | None = None
+    tolerance: Annotated[Sequence[str], Option(group=_MEASURES.group, metavar="STRUCTURE=MM")] = ()
+    surface: Annotated[bool, Option("--surface/--no-surface", _MEASURES.group)] = True
+    lesions: Annotated[bool, _MEASURES] = False
+    instances: Annotated[bool, _MEASURES] = False
+    empty: Annotated[str | None, _MEASURES] = None
+    scoring: Annotated[Mapping[str, Any], PYTHON_ONLY] = field(default_factory=dict)
+    compare: Annotated[Path | None, _MEASURES] = None
+    table: Annotated[Path | None, Option("--cases", _CASES.group)] = None
+    by: Annotated[Sequence[str], Option(group=_CASES.group, metavar="COLUMN")] = ()
+    patient_pattern: Annotated[str | None, Option(group=_CASES.group, metavar="REGEX")] = None
+    allow_missing: Annotated[bool, _CASES] = False
+    annotated: Annotated[Mapping[str, Sequence[str]], PYTHON_ONLY] = field(default_factory=dict)
+    reading: Annotated["Reading | None", PYTHON_ONLY] = None  # noqa: UP037 (Reading is imported for type checkers only)
+    output: Annotated[Path | None, _OUTPUT] = None
+
+    @property
+    def scoring_keys(self) -> dict[str, Any]:
+        """Keys of the plan's section `scoring` that these options set.
+
+        Raises:
+            DataError: A tolerance is not valid.
+        """
+        keys: dict[str, Any] = {}
+        if self.tolerance:
+            keys["nsd_tolerance_mm"] = dict(map(_parse_tolerance, self.tolerance))
+        if not self.surface:
+            keys["surface"] = None
+        if self.lesions:
+            keys["lesions"] = True
+        if self.instances:
+            keys["instances"] = True
+        if self.empty is not None:
+            keys["empty_policy"] = self.empty
+        return {**keys, **self.scoring}
+
+
+def _parse_tolerance(text: str) -> tuple[str, float]:
+    """Return structure and millimetres from `liver=3`."""
+    name, _, value = text.rpartition("=")
+    try:
+        if name.strip():
+            return name.strip(), float(value)
+    except ValueError:
+        pass
+    raise DataError(f"{text!r} is no tolerance.", "Write the structure and millimetres: --tolerance liver=3")

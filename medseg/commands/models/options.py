@@ -5,40 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from medseg.core.options import Option, parse_list
 from medseg.models.card import About
 
 
 @dataclass(frozen=True)
 class PackageOptions:
-    """What may be asked of a package.
+    """Options of `medseg package`.
 
     Attributes:
-        configuration: which of a plan's trained configurations; None if only one is trained.
-        folds: None for all that are trained.
-        checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
-        card: a YAML file with fields of `About`.
-        about: fields that go before those of the file.
-        replace: write over a file that is there.
+        configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
+        folds: Folds to pack, joined by commas, such as 0,1,2; all that are trained unless given.
+        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; final, else best, unless given.
+        card: YAML file with fields of the model card: author, license, intended_use, limitations, training_data,
+            contact, citation.
+        about: Fields of the model card, which take precedence over those of the file.
+        replace: Replace the file if it exists.
     """
 
-    configuration: str | None = None
-    folds: Sequence[str] | None = None
+    configuration: Annotated[str | None, Option("--config")] = None
+    folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list)] = None
     checkpoint: str | None = None
     card: Path | None = None
     about: About = field(default_factory=About)
-    replace: bool = False
+    replace: Annotated[bool, Option("--force")] = False
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What may be asked of an import.
+    """Options of `medseg import-nnunet`.
 
     Attributes:
-        name: of the run or the plan; None for the data set's.
-        dataset_json: where dataset.json lies, if not beside plans.json.
-        data: the data set's folder, for a plan.
-        checkpoint: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
+        name: Name of the run or plan; the data set's unless given.
+        dataset_json: dataset.json that belongs to a raw plans.json, if it does not lie beside it.
+        data: Folder of the data set, for a raw plans.json.
+        checkpoint: Checkpoint to import: final, best, latest, or the name of a file; final, else best, unless given.
     """
 
     name: str | None = None

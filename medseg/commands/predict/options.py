@@ -4,46 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from medseg.core.options import Option, parse_list
+from medseg.datasets.data_options import SeriesOptions
 from medseg.delivery.answers.options import Maps, WriteOptions
+
+_MODEL = Option(group="Which model")
+_SCANS = Option(group="Which scans")
+_HOW = Option(group="How")
+_OUTPUT = Option(group="Where, and what is kept")
 
 
 @dataclass(frozen=True)
-class PredictOptions:
-    """What may be asked of a prediction.
+class PredictOptions(SeriesOptions):
+    """Options of `medseg predict`.
 
     Attributes:
-        configuration: which of a plan's trained configurations; None if only one is trained.
-        folds: None for all that are trained; several are averaged.
-        checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
-        fast: trade some accuracy for time (`inference.fast`); what else is asked for goes before.
-        mirror: also predict mirrored copies and average; None for what the plan says.
-        channels: one pattern a channel (`*_flair.nii.gz`), where names carry no `_0000`.
-        frame: which volume of a time series is the scan, from 0.
-        series: of DICOM studies, one rule, or `CHANNEL:RULE` for each channel; else the plan's.
-        resample_tilt: read DICOM series with a gantry tilt, resampled.
-        allow_gaps: read DICOM series with missing slices, interpolated.
-        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`; several (`cuda:0,cuda:1`, or `all`) share the cases.
-        keep_finished: leave alone what an earlier run of the same model finished in the folder.
-        maps: what else is written beside the labels.
-        write: in which forms answers are written, and what DICOM objects of them say.
-        identify: name patients in manifest.json: identifiers and UIDs of DICOM, which stand nowhere otherwise.
-        overrides: `dotted.key=value` strings for the plan.
+        configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
+        folds: Folds whose predictions are averaged, joined by commas, such as 0,1,2; all that are trained unless given.
+        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; final, else best, unless given.
+        channels: One file pattern per channel where names carry no _0000: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.
+        frame: Which volume of a time series is the scan, counted from 0.
+        mirror: Also predict mirrored copies and average; as the plan says unless given.
+        fast: Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out. docs/inference.md
+            says what it costs. Other options take precedence.
+        overrides: Setting of the plan to change, such as inference.step_fraction=0.5; repeatable.
+        maps: Maps that are written beside the labels.
+        write: Forms in which answers are written.
+        device: Device to predict on: auto, cuda, cuda:1, mps or cpu. Several share the scans: cuda:0,cuda:1, or all.
+        keep_finished: Skip scans that an earlier run of this command finished in OUT.
+        identify: Name patients in manifest.json: PatientID and the UIDs of DICOM, which are written nowhere otherwise.
     """
 
-    configuration: str | None = None
-    folds: Sequence[str] | None = None
-    checkpoint: str | None = None
-    fast: bool = False
-    mirror: bool | None = None
-    channels: Sequence[str] | None = None
-    frame: int | None = None
-    series: Sequence[str] = ()
-    resample_tilt: bool = False
-    allow_gaps: bool = False
-    device: str = "auto"
-    keep_finished: bool = False
+    configuration: Annotated[str | None, Option("--config -c", _MODEL.group)] = None
+    folds: Annotated[Sequence[str] | None, Option("--folds -f", _MODEL.group, "FOLDS", parse_list)] = None
+    checkpoint: Annotated[str | None, _MODEL] = None
+    channels: Annotated[Sequence[str] | None, Option("", _SCANS.group, "PATTERNS", parse_list)] = None
+    frame: Annotated[int | None, Option(group=_SCANS.group, minimum=0)] = None
+    mirror: Annotated[bool | None, Option("--mirror/--no-mirror", _HOW.group)] = None
+    fast: Annotated[bool, _HOW] = False
+    overrides: Annotated[list[str], Option("--set", _HOW.group, "KEY=VALUE")] = field(default_factory=list)
     maps: Maps = field(default_factory=Maps)
     write: WriteOptions = field(default_factory=WriteOptions)
-    identify: bool = False
-    overrides: list[str] = field(default_factory=list)
+    device: Annotated[str, _OUTPUT] = "auto"
+    keep_finished: Annotated[bool, Option("--continue", _OUTPUT.group)] = False
+    identify: Annotated[bool, _OUTPUT] = False

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from medseg.commands.predict.options import PredictOptions
+from medseg.core.options import Option, parse_duration, write_duration
+
+_WHEN = Option(group="When")
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """How a folder is watched.
+    """Options of `medseg watch`.
 
     Attributes:
-        predict: how its studies are answered; `keep_finished` plays no part.
-        settle_seconds: for how long nothing of a study must have changed before it is looked into.
-        patience_seconds: for how long nothing may change of a study that is not whole before it has failed.
-        once: look twice, `settle_seconds` apart, answer what is there, and end.
-        again: answer anew what changed since it was answered, what another model answered, and, once, what failed.
+        predict: How studies are answered.
+        settle_seconds: How long nothing in a study must have changed before it is read, such as 10s or 2m.
+        patience_seconds: How long a study may stay without its missing slices or files, unchanged, before it has
+            failed.
+        once: Look twice, as far apart as --settle says, answer what is there, and end: for cron.
+        again: Answer again what changed since it was answered, what another model answered, and, once, what failed.
     """
 
-    predict: PredictOptions = field(default_factory=PredictOptions)
-    settle_seconds: float = 10.0
-    patience_seconds: float = 300.0
-    once: bool = False
-    again: bool = False
+    predict: Annotated[PredictOptions, Option(without=("keep_finished",))] = field(default_factory=PredictOptions)
+    settle_seconds: Annotated[float, Option("--settle", _WHEN.group, "TIME", parse_duration, write_duration)] = 10.0
+    patience_seconds: Annotated[float, Option("--patience", _WHEN.group, "TIME", parse_duration, write_duration)] = (
+        300.0
+    )
+    once: Annotated[bool, _WHEN] = False
+    again: Annotated[bool, _WHEN] = False

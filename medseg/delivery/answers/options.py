@@ -4,38 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from medseg.core.options import Option, parse_list
+
+_MAPS = Option(group="Maps beside the labels")
+_DICOM = Option(group="DICOM answers")
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Which maps are written, as 16-bit NIfTI on the scan's grid, in folders beside the labels.
+    """Options on maps that are written beside the labels, as 16-bit NIfTI on the grid of the scan.
 
     Attributes:
-        probabilities: `probabilities/CASE/STRUCTURE.nii.gz`, by the logits that decide the labels.
-        entropy: `entropy/CASE.nii.gz`, 0 where the answer is certain, 1 where all are equally likely.
-        spread: `mean/CASE/STRUCTURE.nii.gz` and `spread/CASE/STRUCTURE.nii.gz`, mean and standard deviation of the
-            probability over folds and mirrored copies; the networks look at the scan a second time.
+        probabilities: Also write one probability map per structure: probabilities/CASE/STRUCTURE.nii.gz.
+        entropy: Also write a map of doubt, entropy/CASE.nii.gz: 0 where the answer is certain, 1 where all structures
+            are equally likely.
+        spread: Also write the mean and standard deviation of each probability over folds and mirrored copies:
+            mean/CASE/STRUCTURE.nii.gz and spread/CASE/STRUCTURE.nii.gz. The networks read the scan a second time.
     """
 
-    probabilities: bool = False
-    entropy: bool = False
-    spread: bool = False
+    probabilities: Annotated[bool, _MAPS] = False
+    entropy: Annotated[bool, _MAPS] = False
+    spread: Annotated[bool, _MAPS] = False
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """In which forms answers are written.
+    """Options on the forms in which answers to DICOM scans are written.
 
     Attributes:
-        forms: some of `labels` (or `nifti`: the label map, in the scan's format, of DICOM as NIfTI), `seg`, `rtstruct`
-            and `report`, which needs a `seg` and brings it; empty for what suits each scan: `labels`, of DICOM also
-            `seg`.
-        labelmap: a DICOM SEG of the type LABELMAP instead of BINARY.
-        codes: file or pairs that say what structures are in coded words (`delivery.dicom.codes.read_codes`).
-        generic_codes: structures without codes are "Tissue".
+        forms: What is written of DICOM scans, joined by commas: nifti (the label map), seg, rtstruct, report (volumes;
+            it needs a seg and brings it). Unless given: nifti,seg; `medseg dicom` writes seg. Other scans are answered
+            in their own format.
+        labelmap: Write DICOM SEG of the type LABELMAP, not BINARY.
+        codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
+            'Anterior=anterior hippocampus,...' with names of the table. docs/dicom.md describes both.
+        generic_codes: Code structures without codes as 'Tissue', with their name.
     """
 
-    forms: Sequence[str] = ()
-    labelmap: bool = False
-    codes: str | None = None
-    generic_codes: bool = False
+    forms: Annotated[Sequence[str], Option("--write", _DICOM.group, "FORMS", parse_list)] = ()
+    labelmap: Annotated[bool, _DICOM] = False
+    codes: Annotated[str | None, _DICOM] = None
+    generic_codes: Annotated[bool, _DICOM] = False
