@@ -176,6 +176,7 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     from medseg.networks.device import choose_precision
     from medseg.preprocessing.cache import load_samples
     from medseg.training.data.batches import Batches
+    from medseg.training.length.course import Course
     from medseg.training.run.setup import Setup
     from medseg.training.step.trainer import Trainer
 
@@ -184,14 +185,14 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     samples, _ = load_samples(plan_cases(made.path, data, made.plan), made.plan, configuration, place / "cache")
     device = torch.device("cpu")
     batches = Batches(samples, configuration, made.plan.training, device)
-    setup = Setup(made.plan, configuration, 1000, device, choose_precision("auto", device), place)
+    setup = Setup(made.plan, configuration, Course.over(1000), device, choose_precision("auto", device), place)
     trainer = Trainer(make_network(made.plan, configuration), setup)
     times: dict[str, list[float]] = {"batch": [], "step": []}
     for step in range(MEASURED + 3):
         began = time.perf_counter()
         one = batches.make(step)
         made_at = time.perf_counter()
-        trainer.step(step, one.image, one.target).item()
+        trainer.step(setup, step, one).item()
         times["batch"].append(made_at - began)
         times["step"].append(time.perf_counter() - made_at)
     mean = {name: 1000 * statistics.mean(values[3:]) for name, values in times.items()}

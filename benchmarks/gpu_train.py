@@ -34,7 +34,8 @@ from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.recipe import inference_recipe, training_recipe
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
-from medseg.training.data.batches import Batches
+from medseg.training.data.batches import Batch
+from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
 
@@ -166,8 +167,8 @@ def samples_of(task: Task, device: torch.device, count: int = 4) -> list[Sample]
     return found
 
 
-def trainer_of(task: Task, arm: Arm, device: torch.device) -> Trainer:
-    """From the same weights every time."""
+def trainer_of(task: Task, arm: Arm, device: torch.device) -> tuple[Trainer, Setup]:
+    """A trainer and its setup, from the same weights every time."""
     plan = plan_of(task, arm.graph)
     configuration = plan.configuration("main")
     torch.manual_seed(0)
@@ -175,12 +176,13 @@ def trainer_of(task: Task, arm: Arm, device: torch.device) -> Trainer:
     if arm.channels_last:
         network = network.to(memory_format=layout_of(task))
     precision = choose_precision("auto", device)
-    trainer = Trainer(network, Setup(plan, configuration, 1000, device, precision, Path()))
+    setup = Setup(plan, configuration, Course.over(1000), device, precision, Path())
+    trainer = Trainer(network, setup)
     if arm.compiled:
         torch.compiler.reset()
         torch._dynamo.config.recompile_limit = 64  # one network after the other, each with many blocks
         trainer.network = torch.compile(trainer.network)
-    return trainer
+    return trainer, setup
 
 
 def layout_of(task: Task) -> torch.memory_format:
@@ -188,7 +190,7 @@ def layout_of(task: Task) -> torch.memory_format:
     return torch.channels_last if len(task.patch) == 2 else torch.channels_last_3d
 
 
-def batches_of(task: Task, arm: Arm, device: torch.device, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches_of(task: Task, arm: Arm, device: torch.device, count: int) -> list[Batch]:
     """The same batches for every arm."""
     made = []
     for number in range(count):
@@ -196,7 +198,8 @@ def batches_of(task: Task, arm: Arm, device: torch.device, count: int) -> list[t
         image = torch.randn(task.batch, task.channels, *task.patch, generator=random)
         target = torch.randint(0, task.classes, (task.batch, *task.patch), generator=random).short()
         image = image.to(device)
-        made.append((image.to(memory_format=layout_of(task)) if arm.channels_last else image, target.to(device)))
+        image = image.to(memory_format=layout_of(task)) if arm.channels_last else image
+        made.append(Batch(image, target.to(device)))
     return made
 
 
@@ -209,9 +212,9 @@ def now(device: torch.device) -> float:
 
 def curve(task: Task, arm: Arm, device: torch.device) -> list[float]:
     """The first losses."""
-    trainer = trainer_of(task, arm, device)
+    trainer, setup = trainer_of(task, arm, device)
     batches = batches_of(task, arm, device, 2)
-    losses = [trainer.step(step, *batches[step % 2]) for step in range(CURVE_STEPS)]
+    losses = [trainer.step(setup, step, batches[step % 2]) for step in range(CURVE_STEPS)]
     if trainer.note:
         raise RuntimeError(trainer.note)
     return torch.stack(losses).tolist()
@@ -219,28 +222,28 @@ def curve(task: Task, arm: Arm, device: torch.device) -> list[float]:
 
 def step_row(task: Task, arm: Arm, device: torch.device, seconds: float) -> dict[str, Any]:
     """Milliseconds of a step on batches that are there."""
-    trainer = trainer_of(task, arm, device)
+    trainer, setup = trainer_of(task, arm, device)
     batches = batches_of(task, arm, device, 2)
     reset_peak(device)
     began = now(device)
-    trainer.step(0, *batches[0])
+    trainer.step(setup, 0, batches[0])
     first = now(device) - began
-    row = timed(lambda step: trainer.step(step, *batches[step % 2]), device, seconds)
+    row = timed(lambda step: trainer.step(setup, step, batches[step % 2]), device, seconds)
     return {**row, "first_step_s": round(first, 2), **peak(device)}
 
 
 def loop_row(task: Task, arm: Arm, device: torch.device, seconds: float) -> dict[str, Any]:
     """Milliseconds of a step of the whole loop, patches drawn and augmented."""
-    trainer = trainer_of(task, arm, device)
-    setup = trainer.setup
-    batches = Batches(samples_of(task, device), setup.configuration, setup.plan.training, device)
+    trainer, setup = trainer_of(task, arm, device)
+    batches = setup.batches(samples_of(task, device))
     reset_peak(device)
-    with closing(batches.ahead(0, 1_000_000)) as stream:
+    with closing(batches.ahead(0)) as stream:
 
         def step(number: int) -> None:
-            _, batch = next(stream)
-            image = batch.image.to(memory_format=layout_of(task)) if arm.channels_last else batch.image
-            trainer.step(number % 1000, image, batch.target, batch.annotated)
+            batch = next(stream)
+            if arm.channels_last:
+                batch = batch._replace(image=batch.image.to(memory_format=layout_of(task)))
+            trainer.step(setup, number % 1000, batch)
 
         row = timed(step, device, seconds)
     return {**row, **peak(device)}
@@ -276,9 +279,10 @@ def peak(device: torch.device) -> dict[str, float]:
 
 def tera_operations(task: Task, device: torch.device) -> float:
     """Floating point operations of a step's forward and backward pass, in 10^12."""
-    trainer, arm = trainer_of(task, Arm(), device), Arm()
+    arm = Arm()
+    trainer, setup = trainer_of(task, arm, device)
     with FlopCounterMode(display=False) as counter:
-        trainer.step(0, *batches_of(task, arm, device, 1)[0])
+        trainer.step(setup, 0, batches_of(task, arm, device, 1)[0])
     return counter.get_total_flops() / 1e12
 
 

@@ -32,7 +32,6 @@ from accuracy import medseg as run_medseg
 ARMS = {
     "adamw": ["training.optimizer=adamw", "training.learning_rate=0.003"],
     "muon": [],
-    "muon_small": ["training.small_patch_share=0.5", "training.small_patch_fraction=0.8"],
 }
 DRAWS = 10_000
 
@@ -52,13 +51,13 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
 
 def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, int]:
     """Steps that each arm makes in so many seconds: the mean of two alternating rounds."""
-    from medseg.training.run.fit import measured_pace
+    from medseg.training.length.measure import measured_step_seconds
 
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(2):
         for arm in arms:
             job = prepared(place, name, arm, 0, 1000)
-            found[arm].append(measured_pace(job.network, job.samples, job.setup, 16.0).of_rest(0.0))
+            found[arm].append(measured_step_seconds(job.network, job.samples, job.setup, 16.0))
     print(json.dumps({"set": name, "ms": {arm: [round(1000 * one, 1) for one in found[arm]] for arm in arms}}))
     return {arm: int(seconds / np.mean(found[arm])) for arm in arms}
 
@@ -172,7 +171,7 @@ def main() -> None:
             one.add_argument("set", choices=OPTIONS)
         if verb == "speed":
             one.add_argument("--seconds", type=float, default=264.0)
-            one.add_argument("--arms", nargs="+", choices=ARMS, default=["adamw", "muon", "muon_small"])
+            one.add_argument("--arms", nargs="+", choices=ARMS, default=["adamw", "muon"])
         if verb == "score":
             one.add_argument("checkpoints", type=Path, nargs="+", help="of runs under way, or ended")
         if verb == "train":

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap
 
 _MOST_ON_A_LINE = 3
+REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
+"""Keys of the section `training` that earlier versions wrote; `_migrated` leaves them out."""
 _HEADER = """\
 {name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
 Vectors are (z, y, x) after transpose_forward. docs/plan.md explains every key.
@@ -78,7 +80,8 @@ def validate_plan(
         PlanError: a key or value is not valid; the message names it and what would be.
     """
     _check_version(values, source)
-    changed, reasons = copy.deepcopy(values), dict(reasons)
+    values, reasons = _migrated(values, reasons)
+    changed = copy.deepcopy(values)
     keys = {override(changed, text): text for text in overrides}
     if why is not None:
         reasons |= {key: why.format(reasons.get(key, "")).removesuffix("; ") for key in keys}
@@ -106,6 +109,24 @@ def _check_version(values: dict[str, Any], source: str) -> None:
             f"{source} has schema_version {version!r}; this medseg reads 1 to {SCHEMA_VERSION}.",
             "Update medseg, or make the plan anew with `medseg plan`.",
         )
+
+
+def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return values and reasons of a plan without the keys that earlier versions of medseg had.
+
+    Smaller patches at the beginning of the schedule brought nothing measurable (docs/benchmarks.md) and are gone. Where
+    a plan asks for them, the reason of `training` names it from now on.
+    """
+    training = values.get("training")
+    if not isinstance(training, dict) or not REMOVED_TRAINING_KEYS & training.keys():
+        return values, dict(reasons)
+    asked = {key: training[key] for key in sorted(REMOVED_TRAINING_KEYS & training.keys())}
+    kept = {key: value for key, value in training.items() if key not in asked}
+    reasons = {key: why for key, why in reasons.items() if key.removeprefix("training.") not in REMOVED_TRAINING_KEYS}
+    if asked.get("small_patch_share", 0) != 0 and asked.get("small_patch_fraction", 1) != 1:
+        named = ", ".join(f"{key}: {value}" for key, value in asked.items())
+        reasons["training"] = f"{named} of an earlier version has no effect any more: patches are full from the start"
+    return {**values, "training": kept}, reasons
 
 
 def save_plan(plan: Plan, path: Path) -> None:

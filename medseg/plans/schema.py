@@ -120,16 +120,6 @@ class Configuration(Section):
         z, y, x = (1,) * (3 - self.dimensions) + tuple(self.patch_voxels)
         return z, y, x
 
-    def small_patch_voxels(self, fraction: float) -> list[int]:
-        """The patch with each axis shortened to at most `fraction` of it, in steps that the network can halve.
-
-        A network that does not say what it can halve keeps its patch.
-        """
-        if not self.network.strides:
-            return self.patch_voxels
-        sizes = zip(self.patch_voxels, self.network.divisor, strict=True)
-        return [max(step, int(size * fraction) // step * step) for size, step in sizes]
-
     @model_validator(mode="after")
     def _patch_fits_network(self) -> Configuration:
         if len(self.spacing_mm) != self.dimensions:

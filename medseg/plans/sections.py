@@ -238,8 +238,6 @@ class Training(Section):
         loss: what is minimized, by name; written only where it is not `dice_ce`.
         dice_weight: of the Dice term of `dice_ce`.
         cross_entropy_weight: of the cross-entropy term of `dice_ce`.
-        small_patch_share: share of the schedule, from its start, with patches of `small_patch_fraction` along each axis
-            (in multiples that the network can halve).
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
         schedule_epoch_steps: the learning rate changes every so many steps; nnU-Net's epoch has 250.
         cuda_graph: on a CUDA device, record a step once and replay it.
@@ -254,8 +252,6 @@ class Training(Section):
     weight_decay: NonNegative
     schedule: Literal["poly", "one_cycle"]
     schedule_epoch_steps: PositiveInt = 1
-    small_patch_share: Fraction = 0.0
-    small_patch_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     gradient_clip: PositiveFloat
     foreground_fraction: Fraction
     deep_supervision: bool

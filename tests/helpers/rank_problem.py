@@ -6,7 +6,6 @@ RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python tests/helpers/r
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from medseg.core.progress import Callback, silent
 from medseg.models.run import make_network
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
-from medseg.training.data.batches import Batches
+from medseg.training.length.course import Course
 from medseg.training.run.fit import fit
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import Ranks, joined
@@ -69,19 +68,16 @@ def samples() -> list[Sample]:
 
 def setup_of(plan: Plan, folder: Path, ranks: Ranks) -> Setup:
     """Of `STEPS` steps on a CPU."""
-    return Setup(plan, plan.configuration("main"), STEPS, CPU, torch.float32, folder, ranks=ranks)
+    return Setup(plan, plan.configuration("main"), Course.over(STEPS), CPU, torch.float32, folder, ranks=ranks)
 
 
 CURVES: dict[str, dict[str, Any]] = {
     "each": {"batch_dice": False},
     "batch": {"batch_dice": True},
-    # with smaller patches at first
     "muon": {
         "batch_dice": False,
         "optimizer": "muon",
         "learning_rate": 1e-3,
-        "small_patch_share": 0.5,
-        "small_patch_fraction": 0.75,
     },
 }
 
@@ -92,9 +88,8 @@ def curve(name: str, ranks: Ranks) -> tuple[list[float], Weights]:
     torch.manual_seed(ranks.rank)  # different weights, if the first process did not spread its own
     setup = setup_of(plan, Path(), ranks)
     trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
-    batches = Batches(samples(), plan.configuration("main"), plan.training, CPU, ranks.numbers(BATCH))
-    with closing(batches.ahead(0, STEPS, setup.patch_voxels)) as stream:
-        losses = [float(trainer.step(step, one.image, one.target, one.annotated)) for step, one in stream]
+    batches = setup.batches(samples())
+    losses = [float(trainer.step(setup, step, batches.make(step))) for step in range(STEPS)]
     return losses, {**trainer.best.state_dict()}
 
 

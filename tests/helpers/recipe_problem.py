@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from medseg.models.model import make_network
 from medseg.planning.nnunet_recipe import with_nnunet_recipe
 from medseg.plans.schema import Plan
+from medseg.training.data.batches import Batch
+from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
 
@@ -94,11 +96,11 @@ def batch(problem: Problem, step: int) -> tuple[NDArray[np.float32], NDArray[np.
 def our_losses(problem: Problem, steps: int) -> list[float]:
     """The losses of medseg's own trainer, before each of its first steps."""
     plan, name = problem.plan, problem.plan.default_configuration
-    setup = Setup(plan, plan.configuration(name), problem.steps, torch.device("cpu"), torch.float32, None)  # type: ignore[arg-type]
+    setup = Setup(plan, plan.configuration(name), Course.over(problem.steps), torch.device("cpu"), torch.float32, None)  # type: ignore[arg-type]
     trainer = Trainer(first_weights(problem), setup)
     losses = []
     for step in range(steps):
         image, label = batch(problem, step)
         target = plan.labels.encode(label, "a batch")
-        losses.append(float(trainer.step(step, torch.from_numpy(image), torch.from_numpy(target))))
+        losses.append(float(trainer.step(setup, step, Batch(torch.from_numpy(image), torch.from_numpy(target)))))
     return losses

@@ -328,3 +328,29 @@ def test_inheritance_survives_the_file(tmp_path: Path) -> None:
 def test_wrong_inheritance_is_refused(configurations: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         validate_plan(inherited(**configurations), {}, "x")
+
+
+@pytest.mark.parametrize(("share", "fraction"), [(0, 1.0), (0.0, 0.8), (0.5, 1)])
+def test_smaller_patches_of_an_earlier_version_that_were_off_are_left_out_silently(
+    share: float, fraction: float
+) -> None:
+    values = plan_values()
+    values["training"] |= {"small_patch_share": share, "small_patch_fraction": fraction}
+    reasons = {"training.small_patch_share": "none", "training.steps": "few"}
+    plan = validate_plan(values, reasons, "x")
+    assert plan == validate_plan(plan_values(), {}, "x").model_copy(update={"reasons": plan.reasons})
+    assert plan.reasons == {"training.steps": "few"}
+    assert "small_patch" not in dump_plan(plan)
+
+
+def test_smaller_patches_of_an_earlier_version_that_were_on_are_named(tmp_path: Path) -> None:
+    values = plan_values()
+    values["training"] |= {"small_patch_share": 0.5, "small_patch_fraction": 0.8}
+    plan = validate_plan(values, {}, "x")
+    assert plan.reasons["training"].startswith(
+        "small_patch_fraction: 0.8, small_patch_share: 0.5 of an earlier version"
+    )
+    save_plan(plan, tmp_path / "plan.yaml")
+    assert load_plan(tmp_path / "plan.yaml").reasons == plan.reasons
+    with pytest.raises(PlanError, match="small_patch_share"):
+        validate_plan(values, {}, "x", ["training.small_patch_share=0.5"])

@@ -28,8 +28,8 @@ from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.training.data.sample_placement import place as place_samples
+from medseg.training.length.course import Course
 from medseg.training.losses.table import make_loss
-from medseg.training.run.schedule import legs_from
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import ALONE, Ranks
 
@@ -113,9 +113,8 @@ def prepare(
     slow = slow_convolution(device, precision, configuration.dimensions)
     notes = [*notes, *([slow] if slow else ())]
     steps = int(run.record.get("steps") or options.steps or plan.training.steps)
-    legs = legs_from(run.record.get("schedule", ()))
-    early = bool(run.record.get("ended_early"))
-    setup = Setup(plan, configuration, steps, device, precision, run.folder, legs, ranks, ended_early=early)
+    course = Course.recorded(steps, run.record.get("schedule", ()), bool(run.record.get("ended_early")))
+    setup = Setup(plan, configuration, course, device, precision, run.folder, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
 

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 
 from medseg import __version__
-from medseg.commands.train.budget import fit_to_budget, keep_to_budget, validation_seconds
 from medseg.commands.train.job import Job
 from medseg.commands.train.options import Extension, TrainOptions
+from medseg.commands.train.validate import validation_seconds
 from medseg.core.files import content_hash
 from medseg.core.wording import counted
 from medseg.models.run import NetworkFactory
-from medseg.training.run.schedule import extended
-from medseg.training.run.setup import Redirection, Setup
+from medseg.training.length.budget import Time, ValidationSeconds, Work, fit_to_budget, keep_to_budget
+from medseg.training.length.steering import Redirection
+from medseg.training.run.setup import Setup
 
 
 def start_of(
@@ -36,13 +37,13 @@ def start_of(
     if options.resume:
         return _resumed(job, started)
     if options.budget_seconds is not None:
-        job = _in_budget(job, options.budget_seconds, started)
+        job = _in_budget(job, Time(options.budget_seconds, started))
     return job, _record(job, options, factory)
 
 
-def _in_budget(job: Job, budget_seconds: float, started: float) -> Job:
+def _in_budget(job: Job, clock: Time) -> Job:
     """With as many steps as a budget leaves time for, and as many validations."""
-    setup = fit_to_budget(job.setup, job.network, job.samples, _validations(job), budget_seconds, started)
+    setup = fit_to_budget(job.setup, _work(job), clock)
     planned, left = job.setup.plan.training, setup.plan.training.validations
     if left == planned.validations:
         return replace(job, setup=setup)
@@ -54,16 +55,15 @@ def _in_budget(job: Job, budget_seconds: float, started: float) -> Job:
 
 def _resumed(job: Job, started: float) -> tuple[Job, dict[str, Any]]:
     """As the run was begun; with fewer steps where its budget does not leave time for all of them."""
-    run = job.run
+    run, steps = job.run, job.setup.course.steps
     record = _with_changes(job)
     budget = record.get("budget_seconds")
-    if budget is None or run.step >= job.setup.steps:
+    if budget is None or run.step >= steps:
         return job, record
-    began = started - run.seconds
-    setup = keep_to_budget(job.setup, job.network, job.samples, _validations(job), run.step, began, budget)
-    if setup.steps == job.setup.steps:
+    setup = keep_to_budget(job.setup, _work(job), Time(budget, started - run.seconds), run.step)
+    if setup.course.steps == steps:
         return replace(job, setup=setup), record
-    change = Redirection(run.step, job.setup.steps, setup.steps, "to keep to the budget")
+    change = Redirection(run.step, steps, setup.course.steps, "to keep to the budget")
     note_redirection(record, setup, change)
     return replace(job, setup=setup, notes=[*job.notes, str(change)]), record
 
@@ -72,7 +72,7 @@ def note_redirection(record: dict[str, Any], setup: Setup, change: Redirection) 
     """Have the record say how the course was changed; the run is then no longer one that a command repeats."""
     one = {"step": change.step, "key": "steps", "old": change.old, "new": change.new, "why": change.why}
     record |= {**_of_setup(record, setup), "changes": [*record.get("changes", []), one], "repeat_with": None}
-    record["ended_early"] = setup.ended_early
+    record["ended_early"] = setup.course.ended_early
     extended = record.get("extended", [])
     if extended:
         extended[-1]["to_step"] = change.new
@@ -83,19 +83,14 @@ def _extended(job: Job, extension: Extension, started: float) -> tuple[Job, dict
     run, setup = job.run, job.setup
     record = _with_changes(job)
     if extension.seconds is not None:
-        job = _in_budget(replace(job, setup=replace(setup, legs=())), extension.seconds, started)
-        fitted = job.setup
-        assert fitted.pace is not None
-        since, until = (run.seconds + one for one in (fitted.pace.since_seconds, fitted.pace.until_seconds))
-        pace = replace(fitted.pace, since_seconds=since, until_seconds=until)
-        setup, more = replace(setup, plan=fitted.plan, pace=pace), fitted.steps
+        job = _in_budget(job, Time(extension.seconds, started, run.seconds))
+        more, pace = job.setup.course.steps, job.setup.course.pace
         record["budget_seconds"] = round(run.seconds + extension.seconds, 1)
     else:
-        more = extension.more(setup.steps)
+        more, pace = extension.more(setup.course.steps), None
         record["budget_seconds"] = None
-    legs = extended(setup.course, more)
-    longer = replace(setup, steps=setup.steps + more, legs=legs, ended_early=False)
-    one = {"from_step": setup.steps, "to_step": longer.steps, "asked": str(extension)}
+    longer = replace(job.setup, course=replace(setup.course.extended(more), pace=pace))
+    one = {"from_step": setup.course.steps, "to_step": longer.course.steps, "asked": str(extension)}
     record = {**_of_setup(record, longer), "extended": [*record.get("extended", []), one]}
     if record.get("repeat_with"):
         same = shlex.join(["medseg", "train", *_names(job), "--extend", str(more)])
@@ -115,14 +110,14 @@ def _with_changes(job: Job) -> dict[str, Any]:
 
 
 def _of_setup(record: dict[str, Any], setup: Setup) -> dict[str, Any]:
-    return {**record, "steps": setup.steps, "schedule": [list(leg) for leg in setup.course]}
+    return {**record, "steps": setup.course.steps, "schedule": [list(leg) for leg in setup.course.legs]}
 
 
-def _validations(job: Job) -> tuple[float, float]:
-    during, final = job.setup.ranks.shared(
-        lambda: validation_seconds(job.probe, job.network, job.predictor(job.network), job.held_out)
-    )
-    return during, final
+def _work(job: Job) -> Work:
+    def measure() -> ValidationSeconds:
+        return validation_seconds(job.probe, job.network, job.predictor(job.network), job.held_out)
+
+    return Work(job.network, job.samples, lambda: ValidationSeconds(*job.setup.ranks.shared(measure)))
 
 
 def _names(job: Job) -> list[str]:
@@ -139,9 +134,9 @@ def _record(job: Job, options: TrainOptions, factory: NetworkFactory | None) -> 
     return {
         "configuration": run.configuration,
         "fold": run.fold,
-        "steps": setup.steps,
+        "steps": setup.course.steps,
         "budget_seconds": options.budget_seconds,
-        "repeat_with": shlex.join([*_names(job), "--steps", str(setup.steps), *begun, *settings]),
+        "repeat_with": shlex.join([*_names(job), "--steps", str(setup.course.steps), *begun, *settings]),
         "overrides": options.overrides,
         "recipe": options.recipe,
         "init": None if job.start is None else {**job.start.record(), "asked": str(options.init)},

@@ -30,9 +30,10 @@ from medseg.evaluation.summary import Summary
 from medseg.models.run import PLAN, RECORD, NetworkFactory, save_weights
 from medseg.models.workspace import Workspace
 from medseg.plans.file import save_plan
+from medseg.training.length.steering import Redirection
 from medseg.training.run.checkpoint import remove_half_written
 from medseg.training.run.fit import fit
-from medseg.training.run.setup import Redirection, Setup
+from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import Ranks, joined
 
 __all__ = ["Extension", "TrainOptions", "TrainResult", "train"]
@@ -119,7 +120,7 @@ def _train_locked(
 
     setup, began = replace(job.setup, announce=keep_course), started - run.seconds
     for note in job.notes:
-        callback(Progress("train", run.step, setup.steps, {"note": note}))
+        callback(Progress("train", run.step, setup.course.steps, {"note": note}))
     if not ranks.first:
         fit(job.network, job.samples, setup, job.probe, callback, options.goes_on, began)
         ranks.wait()  # until the model is written: another run may follow that needs it

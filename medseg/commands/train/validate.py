@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,16 @@ from medseg.evaluation.summary import Summary, Unscored
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.inference.predictor import Predictor
 from medseg.inference.sliding import predict_logits
+from medseg.io.load import load_case_image
 from medseg.networks.device import choose_precision
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.previous import one_hot
+from medseg.training.length.budget import ValidationSeconds
+
+_SAVING_SECONDS = 3.0
+_LONG_SECONDS = 2.0
 
 
 class DiceProbe:
@@ -92,3 +98,28 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
     write_metrics_json(folder / METRICS_JSON, summary, plan.labels)
     write_metrics_csv(folder / METRICS_CSV, summary)
     return Validation(summary, [(pair, pair.about.channels[0]) for pair in pairs])
+
+
+def validation_seconds(
+    probe: DiceProbe, network: torch.nn.Module, predictor: Predictor, held_out: Sequence[Sample]
+) -> ValidationSeconds:
+    """Extrapolate the time of validations, during training and at its end, from one timed volume, by voxel count."""
+    first, *_ = probe.samples
+    probed = sum(sample.label.numel() for sample in probe.samples) / first.label.numel()
+    each = _seconds(lambda: probe.one(network)) * probed
+    if not held_out:
+        return ValidationSeconds(each, 0.0)
+    image = load_case_image(first.case, len(probe.plan.data.channels), probe.plan.data.reading)
+    volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
+    return ValidationSeconds(each, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Return the time of a call; of a second one where the first is short, as it has more to set up than to do."""
+    for _ in range(2):
+        start_time = time.monotonic()
+        call()
+        spent = time.monotonic() - start_time
+        if spent > _LONG_SECONDS:
+            break
+    return spent

@@ -1,9 +1,10 @@
-"""Training batches: drawn, gathered, augmented. Batch `n` depends on the seed and on `n` alone."""
+"""Training batches: drawn, gathered, augmented. Batch `n` depends on the plan's seed and on `n` alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -47,18 +48,22 @@ class Batch(NamedTuple):
 
     image: torch.Tensor
     target: torch.Tensor
-    annotated: torch.Tensor | None
-    origins: tuple[Origin, ...]
+    annotated: torch.Tensor | None = None
+    origins: tuple[Origin, ...] = ()
     previous: torch.Tensor | None = None
 
 
 class Batches:
-    """Makes batch after batch on `device`; samples that already lie there are not copied.
+    """Makes batch after batch on a device; samples that already lie there are not copied.
 
     Args:
+        samples: training cases; all in the host's memory, or all on `device`.
+        configuration: patch, batch size and limits of the augmentation.
+        training: seed, sampling and augmentation.
+        device: where batches are made.
         numbers: which samples of each batch to make, for a process that trains on a part of it; None for all. A
-            sample is the same whoever makes it.
-        previous_values: of a cascade, the label values that the previous stage's answer may have.
+            sample is the same whichever process makes it.
+        previous_values: in a cascade, the number of label values that the previous stage's answer may have.
     """
 
     def __init__(
@@ -78,26 +83,20 @@ class Batches:
         self.previous_values = previous_values
         self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
         self.sampler = Sampler(samples, configuration, training)
-        self._samplers = {tuple(configuration.patch_voxels): self.sampler}
         if device.type == "cpu":
             load_loops()
 
-    def make(self, step: int, patch_voxels: Sequence[int] | None = None) -> Batch:
-        """The batch of one step.
-
-        Args:
-            patch_voxels: another patch than the configuration's; what the network can halve is the caller's to know.
-        """
-        sampler = self._sampler(tuple(patch_voxels or self.configuration.patch_voxels))
-        patch, dimensions = sampler.configuration.patch_zyx, self.configuration.dimensions
+    def make(self, step: int) -> Batch:
+        """Return the batch of a step (0-based)."""
+        patch, dimensions = self.configuration.patch_zyx, self.configuration.dimensions
         random = [generator(self.training.seed, step, number) for number in self.numbers]
-        draws = [sampler.draw(one, number) for one, number in zip(random, self.numbers, strict=True)]
+        draws = [self.sampler.draw(source, number) for source, number in zip(random, self.numbers, strict=True)]
         changes = draw_changes(random, self.training.augmentation, len(self.samples[0].image), dimensions)
         samples = [self.samples[draw.case] for draw in draws]
         patches = gather(samples, draws, patch, self.device)
         image, maps = patches.image, patches.maps
         if dimensions == 2:
-            image, maps = image[:, :, 0], [one[:, 0] for one in maps]
+            image, maps = image[:, :, 0], [labels[:, 0] for labels in maps]
         mirrored = [draw.mirrored[-dimensions:] for draw in draws]
         apply_changes(image, changes, mirrored, self.configuration.in_plane_only and dimensions == 3)
         outside = maps[0] == OUTSIDE
@@ -106,44 +105,33 @@ class Batches:
         target = maps[0].add_(outside, alpha=-OUTSIDE)  # now background; masked_fill_ takes ten times as long
         previous = maps[1] if len(maps) > 1 else None
         if previous is not None:
-            spoil(previous, [draw_spoiling(one, self.training.augmentation, self.previous_values) for one in random])
+            augmentation = self.training.augmentation
+            spoil(previous, [draw_spoiling(source, augmentation, self.previous_values) for source in random])
             image = torch.cat([image, one_hot(previous, self.previous_values, 1)], 1)
         annotated = _stack([sample.structures for sample in samples], self.device)
         origins = (Origin(sample.case.id, draw.start, patch) for sample, draw in zip(samples, draws, strict=True))
         return Batch(image, target, annotated, tuple(origins), previous)
 
-    def _sampler(self, patch_voxels: tuple[int, ...]) -> Sampler:
-        """The sampler of patches of one size; where a patch may start follows from its size."""
-        if patch_voxels not in self._samplers:
-            configuration = self.configuration.model_copy(update={"patch_voxels": list(patch_voxels)})
-            self._samplers[patch_voxels] = Sampler(self.samples, configuration, self.training)
-        return self._samplers[patch_voxels]
+    def ahead(self, start: int) -> Generator[Batch, None, None]:
+        """Yield the batches of the steps from `start` on, without end.
 
-    def ahead(
-        self, start: int, stop: int, patches: Callable[[int], Sequence[int] | None] = lambda step: None
-    ) -> Generator[tuple[int, Batch], None, None]:
-        """Steps and their batches; on an accelerator each is made while the one before is trained on.
-
-        A CPU is busy with the step anyway, and a second thread of torch operations would slow both down.
-
-        Args:
-            patches: the patch of a step, where it is not the configuration's.
+        On an accelerator each is made while the one before is trained on. A CPU is busy with the step anyway, and a
+        second thread of torch operations would slow both down.
         """
         if self.device.type == "cpu":
-            yield from ((step, self.make(step, patches(step))) for step in range(start, stop))
-            return
+            yield from map(self.make, count(start))
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-            waiting = thread.submit(self.make, start, patches(start))
-            for step in range(start, stop):
+            waiting = thread.submit(self.make, start)
+            for step in count(start + 1):
                 batch = waiting.result()
-                waiting = thread.submit(self.make, step + 1, patches(step + 1))
-                yield step, batch
+                waiting = thread.submit(self.make, step)
+                yield batch
 
 
 def _stack(structures: Sequence[torch.Tensor | None], device: torch.device) -> torch.Tensor | None:
-    """(batch, structures) bool; None where every structure was annotated in every sample."""
-    partly = next((one for one in structures if one is not None), None)
+    """Return the annotated structures as (batch, structures) bool; None where all were annotated in every sample."""
+    partly = next((known for known in structures if known is not None), None)
     if partly is None:
         return None
     every = torch.ones_like(partly)
-    return torch.stack([every if one is None else one for one in structures]).to(device, non_blocking=True)
+    return torch.stack([every if known is None else known for known in structures]).to(device, non_blocking=True)

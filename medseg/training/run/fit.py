@@ -1,31 +1,33 @@
-"""The training loop, readable from top to bottom."""
+"""The training loop: `fit` reads from top to bottom, and `Loop` has what it does around each step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
-from contextlib import closing
-from copy import deepcopy
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 
 import torch
 
 from medseg.core.errors import Cancelled, MedsegError
-from medseg.core.progress import Callback
+from medseg.core.progress import Callback, Progress, silent
+from medseg.core.wording import counted
 from medseg.networks.device import first_line, is_out_of_memory, memory_errors
 from medseg.preprocessing.cache import Sample
-from medseg.training.data.batches import Batch, Batches
-from medseg.training.run.checkpoint import CHECKPOINT
+from medseg.training.data.batches import Batch
+from medseg.training.length.steering import Redirection, Steering
+from medseg.training.run.checkpoint import CHECKPOINT, Checkpoints, load_checkpoint
+from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
 from medseg.training.run.interrupt import Interrupts
-from medseg.training.run.loop import LOG_EVERY, Loop, Validate, less_memory
+from medseg.training.run.log import LOG, Log
 from medseg.training.run.setup import Setup
-from medseg.training.run.steering import Pace
 from medseg.training.step.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0
-_WARM_UP_STEPS = 3
-_MOST_MEASURED = 1000
+LOG_EVERY = 10
+"""Steps between two looks at the loss and the clock: each look waits for the device."""
+
+Validate = Callable[[torch.nn.Module], dict[str, float | None]]
 
 
 def fit(
@@ -35,115 +37,292 @@ def fit(
     validate: Validate,
     callback: Callback,
     resume: bool = False,
-    began: float | None = None,
+    start_time: float | None = None,
 ) -> torch.nn.Module:
-    """Train `network` for `setup.steps` steps and return the one to predict with.
+    """Train a network to the end of its course and return the network to predict with.
 
     Args:
-        validate: scores a network on whole volumes: {structure: mean Dice}. Called evenly over the run, so that with
-            the score of the finished network, which is the caller's, there are `training.validations`.
+        network: with its first weights; a resumed run replaces them.
+        samples: training cases.
+        setup: what the run is made of.
+        validate: scores a network on whole volumes: {structure: mean Dice}. It is called evenly over the run, so that
+            with the score of the finished network, which is the caller's, there are `training.validations`.
+        callback: receives progress and notes.
         resume: go on from the last checkpoint in `setup.folder`, if there is one.
-        began: `time.monotonic()` when the run began, or would have without the time between its parts.
+        start_time: virtual start time of the run: `time.monotonic()` now minus the time trained in earlier sessions;
+            None for a run that starts now.
 
     Raises:
         MedsegError: the loss is no longer a number, memory or disk are full, a batch could not be made, or the run
             was interrupted. The last checkpoint is whole in any case.
     """
-    loop = Loop(network, samples, setup, callback, time.monotonic() if began is None else began)
+    loop = Loop(network, samples, setup, validate, callback, time.monotonic() if start_time is None else start_time)
     loop.begin(resume)
     try:
-        with Interrupts(setup.ranks.first) as interrupts, closing(_batches(loop)) as batches:
+        with Interrupts(setup.ranks.first) as interrupts, closing(loop.batches.ahead(loop.done)) as batches:
             if loop.validation_is_missing():
-                loop.validate(validate)
-            loop.end_early()
-            for step, batch in batches:
+                loop.validate()
+            loop.end_without_gain()
+            while not loop.finished:
+                batch = loop.next_batch(batches)
                 with interrupts.held():
-                    loop.step(step, batch)
-                if loop.done % LOG_EVERY == 0 or loop.done == loop.setup.steps:
+                    loop.step(batch)
+                if loop.done % LOG_EVERY == 0 or loop.finished:
                     loop.report()
                 if loop.validation_due():
-                    loop.validate(validate)
-                    loop.end_early()
-                loop.keep_to_time()
-                if loop.checkpoints.due(CHECKPOINT_SECONDS) or loop.done == loop.setup.steps:
+                    loop.validate()
+                    loop.end_without_gain()
+                loop.end_in_time()
+                if loop.checkpoints.due(CHECKPOINT_SECONDS) or loop.finished:
                     loop.save()
         loop.checkpoints.wait()
-    except (KeyboardInterrupt, Exception) as error:
+    except KeyboardInterrupt as error:
         loop.rescue(error)
-        if isinstance(error, KeyboardInterrupt):
-            raise _stopped(loop.done, loop.setup) from None
+        raise loop.stopped() from None
+    except Exception as error:
+        loop.rescue(error)
         raise
     finally:
         loop.close()
     return loop.trainer.best
 
 
-def measured_pace(
-    network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, seconds: float, start: float = 0.0
-) -> Pace:
-    """What steps from progress `start` of a schedule on take, measured for about `seconds`.
+class Loop:
+    """What the loop does around each step, and what it remembers for that.
 
-    On a copy of the network, which is thrown away; with each patch that is still to come.
+    Args:
+        network: to be trained.
+        samples: training cases.
+        setup: what the run is made of.
+        validate: scores a network on whole volumes.
+        callback: receives progress and notes, from the first process.
+        start_time: virtual start time of the run.
+
+    Attributes:
+        setup: the only copy; its course may change from step to step.
+        done: steps that are done.
     """
-    numbers = setup.ranks.numbers(setup.configuration.batch_size)
-    own = setup.configuration, setup.plan.training, setup.device
-    batches = Batches(samples, *own, numbers, setup.previous_values)
-    trainer, training = Trainer(deepcopy(network), setup), setup.plan.training
-    fraction, share = training.small_patch_fraction, training.small_patch_share
-    small, full = (setup.configuration.small_patch_voxels(part) for part in (fraction, 1.0))
-    if start >= share or small == full:
-        only = _seconds_of(trainer, batches, full, seconds)
-        return Pace(only, only, share)
-    first, then = (_seconds_of(trainer, batches, patch, seconds / 2) for patch in (small, full))
-    return Pace(first, then, share)
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        samples: Sequence[Sample],
+        setup: Setup,
+        validate: Validate,
+        callback: Callback,
+        start_time: float,
+    ) -> None:
+        self.setup = setup
+        self.samples = samples
+        self.score = validate
+        self.callback = callback if setup.ranks.first else silent
+        self.start_time = start_time
+        self.trainer = Trainer(network, setup)
+        self.batches = setup.batches(samples)
+        self.checkpoints = Checkpoints(setup.folder / CHECKPOINT)
+        self.first_step = self.done = 0
+        self.losses: list[torch.Tensor] = []  # since the last report; still on the device
+        self.scores: dict[str, float | None] = {}
+        self.best_dice: float | None = None
+        self.first_loss: float | None = None
+        self._consistent = True
+
+    def begin(self, resume: bool) -> None:
+        """Start from the last checkpoint, or from the first step."""
+        if resume and self.checkpoints.path.exists():
+            state = load_checkpoint(self.checkpoints.path)
+            self.first_step = self.done = self.trainer.restore(self.setup, state)
+            self.scores, self.best_dice, self.first_loss = (state[key] for key in ("scores", "best_dice", "first_loss"))
+        else:
+            torch.manual_seed(self.setup.plan.training.seed)
+        ranks, course = self.setup.ranks, self.setup.course
+        self.log = Log(self.setup.folder / LOG, keep_to_step=self.done if resume else None, writes=ranks.first)
+        self.loop_time = time.monotonic()
+        validations = [one for one in self.log.kept if one["kind"] == "validation"]
+        scores = [mean_dice(one["dice"]) for one in validations if one["step"] > course.schedule_start]
+        self.steering = Steering(ranks, self.setup.plan.training, [dice for dice in scores if dice is not None])
+        self.steering.stopwatch.restart(self.done)
+        self._validated = any(one["step"] == self.done for one in validations)
+        self.callback(Progress("train", self.done, course.steps, dict(self.scores)))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.done >= self.setup.course.steps
+
+    @property
+    def used_seconds(self) -> float:
+        """Wall-clock time of the run, that of earlier sessions included."""
+        return time.monotonic() - self.start_time
+
+    def next_batch(self, batches: Iterator[Batch]) -> Batch:
+        """Return the next batch; whatever goes wrong in making it ends the run with a message.
+
+        Args:
+            batches: of the steps to come.
+
+        Raises:
+            MedsegError: the batch could not be made.
+        """
+        try:
+            return next(batches)
+        except MedsegError:
+            raise
+        except Exception as error:  # a file that vanished, an error type of a reader's own, memory
+            if is_out_of_memory(error):
+                raise MedsegError(f"There is not enough memory: {first_line(error)}", self.setup.less_memory) from None
+            raise MedsegError(
+                f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
+                "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
+                "the cache anew.",
+            ) from error
+
+    def step(self, batch: Batch) -> None:
+        """Train on a batch. The state is inconsistent until this returns."""
+        self._consistent = False
+        with memory_errors(self.setup.less_memory):
+            self.losses.append(self.trainer.step(self.setup, self.done, batch))
+        self.done += 1
+        self._consistent = True
+
+    def report(self) -> None:
+        """Ask the device for the losses since the last report, and log and show their mean.
+
+        Raises:
+            Diverged: a loss is not a number, or absurdly large.
+        """
+        losses: list[float] = torch.stack(self.losses).tolist()
+        self.losses.clear()
+        loss = sum(losses) / len(losses)
+        if self.first_loss is None:
+            self.first_loss = losses[0]
+        if is_absurd(loss, self.first_loss):
+            raise self._diverged(losses)
+        rate = self.setup.learning_rate(self.done - 1)
+        self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds)
+        speed = (self.done - self.first_step) / (time.monotonic() - self.loop_time)
+        figures = {"loss": loss, "steps_per_second": speed, **self.scores}
+        note = {} if self.trainer.note is None else {"note": self.trainer.note}
+        self.callback(Progress("train", self.done, self.setup.course.steps, figures | note))
+
+    def validation_is_missing(self) -> bool:
+        """Return whether the run was interrupted in the validation that follows its last step."""
+        return self.validation_due() and not self._validated  # in this order: all processes have to ask the first one
+
+    def validation_due(self) -> bool:
+        """Return whether to validate after this step: as planned, unless a budget has no time left for it."""
+        setup, pace = self.setup, self.setup.course.pace
+        if not setup.course.validation_due(self.done, setup.plan.training.validations):
+            return False
+        return setup.ranks.first_says(pace is None or self.used_seconds < pace.until_seconds)
+
+    def validate(self) -> None:
+        """Score whole volumes, and keep the state that was scored."""
+        with self.steering.stopwatch.paused():
+            self.scores = self.setup.ranks.shared(lambda: self.score(self.trainer.best))
+            dice = mean_dice(self.scores)
+            if dice is not None:
+                self.steering.dice.append(dice)
+                self.best_dice = max(dice, self.best_dice or 0.0)
+            self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds)
+            self.save()
+
+    def end_in_time(self) -> None:
+        """With a time budget: end sooner where steps take longer than was measured, later where they are quicker."""
+        if self.done % LOG_EVERY == 0:
+            steps = self.steering.end_in_time(self.setup.course, self.done, self.used_seconds)
+            self._redirect(steps, "to keep to the budget")
+
+    def end_without_gain(self) -> None:
+        """Where validations no longer get better, come to the end of the schedule quickly."""
+        steps = self.steering.end_without_gain(self.setup.course, self.done)
+        patience = counted(self.setup.plan.training.patience, "validation")
+        self._redirect(steps, f"no better Dice in {patience}", ended_early=True)
+
+    def _redirect(self, steps: int, why: str, ended_early: bool = False) -> None:
+        """Change the course if the run is to end at another step.
+
+        A checkpoint is written first, so that a kill leaves a record and a checkpoint that fit together.
+        """
+        course = self.setup.course
+        if steps == course.steps:
+            return
+        self.save()
+        self.checkpoints.wait()
+        change = Redirection(self.done, course.steps, steps, why)
+        course = replace(course.redirected(self.done, steps), ended_early=ended_early or course.ended_early)
+        self.setup = replace(self.setup, course=course)
+        if self.setup.ranks.first:
+            self.setup.announce(self.setup, change)
+        self.callback(Progress("train", self.done, steps, {"note": str(change)}))
+        self.steering.stopwatch.restart(self.done)
+
+    def save(self) -> None:
+        """Write a checkpoint, behind the training; the state is the same in every process, and one of them writes.
+
+        Raises:
+            Diverged: a weight is not a number.
+            MedsegError: the checkpoint before could not be written.
+        """
+        if not self.setup.ranks.first:
+            return
+        if not self.trainer.finite():
+            raise diverged("weights are no longer numbers", self.done, self._last_checkpoint())
+        state = {
+            **self.trainer.state(self.setup, self.done),
+            "seconds": self.used_seconds,
+            "scores": self.scores,
+            "best_dice": self.best_dice,
+            "first_loss": self.first_loss,
+        }
+        self.checkpoints.write(state)
+
+    def rescue(self, error: BaseException) -> None:
+        """Write a checkpoint of the last step where the state is consistent; `error` ends the run in any case."""
+        if not self._consistent or isinstance(error, Diverged) or self.done == 0:
+            return
+        with suppress(MedsegError):  # the disk is full: the checkpoint before is still there
+            self.save()
+            self.checkpoints.wait()
+
+    def stopped(self) -> MedsegError:
+        """Return the error that says where the user stopped the run, and how to go on."""
+        if self.done == 0:
+            return Cancelled("Stopped before the first step.")
+        steps = self.setup.course.steps
+        left = "" if self.finished else f"; {steps - self.done} of {steps} steps are left"
+        return MedsegError(
+            f"Stopped after step {self.done}{left}. The checkpoint is written: {self.checkpoints.path}",
+            "Go on with `medseg train --resume`, and the same --plan, --fold and --config if you gave them.",
+        )
+
+    def close(self) -> None:
+        """End the thread that writes checkpoints, and close the log."""
+        self.checkpoints.close()
+        self.log.close()
+
+    def _diverged(self, losses: Sequence[float]) -> Diverged:
+        """Return the error for the losses of the last steps, of which one is not a number."""
+        worst = worst_step(losses)
+        step = self.done - len(losses) + worst
+        batch = self.setup.batches(self.samples, whole=True).make(step)  # the samples of all processes
+        found = culprits(batch, self.trainer.losses_one_by_one(batch))
+        return diverged(f"loss is {losses[worst]:.4g}", step + 1, self._last_checkpoint(), describe(batch, found))
+
+    def _last_checkpoint(self) -> str:
+        """Say which checkpoint there is."""
+        self.checkpoints.wait()
+        path = self.checkpoints.path
+        if not path.exists():
+            return "There is no checkpoint yet."
+        return f"The last good checkpoint, of step {load_checkpoint(path, peek=True)['step']}, is kept: {path}"
 
 
-def _seconds_of(trainer: Trainer, batches: Batches, patch: list[int], seconds: float) -> float:
-    """Time of a step with patches of one size; the same in every process."""
-    setup = trainer.setup
-    times = [time.monotonic()]
-    with closing(batches.ahead(0, _MOST_MEASURED, lambda step: patch)) as stream, memory_errors(less_memory(setup)):
-        for _, batch in stream:
-            trainer.step(0, batch.image, batch.target, batch.annotated).item()
-            times.append(time.monotonic())
-            long_enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + 4
-            if setup.ranks.first_says(long_enough):
-                break
-    return setup.ranks.shared(lambda: (times[-1] - times[_WARM_UP_STEPS]) / (len(times) - 1 - _WARM_UP_STEPS))
+def mean_dice(scores: Mapping[str, float | None]) -> float | None:
+    """Return the mean over the structures that have a score; None if none has.
 
-
-def _batches(loop: Loop) -> Generator[tuple[int, Batch], None, None]:
-    """The steps that are left of a run, and their batches; those made ahead are made anew if its course changes."""
-    while loop.done < loop.setup.steps:
-        setup = loop.setup
-        made = loop.batches.ahead(loop.done, setup.steps, setup.patch_voxels)
-        with closing(made) as stream:
-            while loop.setup is setup and (one := _next(stream, setup)) is not None:
-                yield one
-
-
-def _next(stream: Generator[tuple[int, Batch], Any, None], setup: Setup) -> tuple[int, Batch] | None:
-    """What `stream` has next; whatever goes wrong in making a batch ends the run with a message."""
-    try:
-        return next(stream, None)
-    except MedsegError:
-        raise
-    except Exception as error:  # a file that vanished, a reader's own kind of error, memory
-        if is_out_of_memory(error):
-            raise MedsegError(f"There is not enough memory: {first_line(error)}", less_memory(setup)) from None
-        raise MedsegError(
-            f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
-            "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
-            "the cache anew.",
-        ) from error
-
-
-def _stopped(done: int, setup: Setup) -> MedsegError:
-    path: Path = setup.folder / CHECKPOINT
-    if done == 0:
-        return Cancelled("Stopped before the first step.")
-    left = f"; {setup.steps - done} of {setup.steps} steps are left" if done < setup.steps else ""
-    return MedsegError(
-        f"Stopped after step {done}{left}. The checkpoint is written: {path}",
-        "Go on with `medseg train --resume`, and the same --plan, --fold and --config if you gave them.",
-    )
+    >>> mean_dice({"liver": 0.9, "tumour": None, "vessel": 0.7})
+    0.8
+    """
+    known = [dice for dice in scores.values() if dice is not None]
+    return sum(known) / len(known) if known else None

@@ -1,4 +1,4 @@
-"""Network, optimizer and averaged weights: what one step of training does."""
+"""One step of training: network, optimizer and averaged weights."""
 
 from __future__ import annotations
 
@@ -14,24 +14,36 @@ from medseg.networks.device import autocast
 from medseg.training.data.batches import Batch
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.table import make_loss
-from medseg.training.run.schedule import progress
 from medseg.training.run.setup import Setup
 from medseg.training.step.graph import CudaRecorder, Recorded, make_capturable
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.ranks import ALONE
 
 _ROUNDING = 1e-12
+"""Progress in a checkpoint that differs by more belongs to another course."""
 _STATE = {"step", "progress", "network", "average", "optimizer", "scaler", "random", "device_random"}
-"""Of a checkpoint, what a step depends on."""
+"""Keys of a checkpoint that a step depends on."""
 
 
 class Trainer:
-    """Network, optimizer and averaged weights: what a step changes, and what a checkpoint holds."""
+    """Network, optimizer and averaged weights: what a step changes, and what a checkpoint holds.
+
+    The setup is the loop's, whose course may change from step to step: it is handed to each call that needs it. Kept
+    here is only what stays for the whole run.
+
+    Args:
+        network: with its first weights; it is moved to the setup's device.
+        setup: what the run is made of.
+
+    Attributes:
+        network: that is trained.
+        average: the moving average of its weights; None where the plan has none.
+    """
 
     def __init__(self, network: torch.nn.Module, setup: Setup) -> None:
         training = setup.plan.training
         network_settings = setup.configuration.network
-        self.setup = setup
+        self.device, self.precision, self.ranks = setup.device, setup.precision, setup.ranks
         self.network = network.to(setup.device).train()
         scales = supervision_scales(network_settings, setup.configuration.dimensions, training.deep_supervision)
         labels = setup.plan.labels
@@ -41,7 +53,9 @@ class Trainer:
         if setup.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes stay as they are: trying algorithms pays off
         self.optimizer = make_optimizer(self.network, training)
+        self.gradient_clip = training.gradient_clip
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision == torch.float16)
+        self.average_weights = training.average_weights
         self.average = deepcopy(self.network).eval() if training.average_weights > 0 else None
         self._recorded = self._as_graph() if training.cuda_graph and setup.device.type == "cuda" else None
 
@@ -50,12 +64,16 @@ class Trainer:
         """The network to predict with: the averaged one where weights are averaged."""
         return self.network if self.average is None else self.average
 
-    def step(
-        self, step: int, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """One optimizer step on a `Batch`; returns the loss, still on the device."""
-        set_learning_rate(self.optimizer, self.setup.learning_rate(step))
-        loss = (self._recorded or self._learn)(image, target, annotated)
+    def step(self, setup: Setup, step: int, batch: Batch) -> torch.Tensor:
+        """Make one optimizer step and return its loss, which is still on the device.
+
+        Args:
+            setup: of the run, as it is at this step.
+            step: 0-based; learning rate and average depend on it.
+            batch: to train on.
+        """
+        set_learning_rate(self.optimizer, setup.learning_rate(step))
+        loss = (self._recorded or self._learn)(batch.image, batch.target, batch.annotated)
         if self.average is not None:
             self._update_average(step)
         return loss
@@ -66,81 +84,97 @@ class Trainer:
         return None if self._recorded is None else self._recorded.note
 
     def _learn(self, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
-        """Loss, gradients, new weights; nothing here asks the device for a number."""
-        with autocast(self.setup.device, self.setup.precision):
+        """Compute loss and gradients and change the weights; nothing here asks the device for a number."""
+        with autocast(self.device, self.precision):
             outputs = self.network(image, len(self.loss.scales))
         loss = self.loss(outputs, target, annotated)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
-        self.setup.ranks.add_gradients(self.network.parameters())
+        self.ranks.add_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.setup.plan.training.gradient_clip)
-        self._skip_unless_finite(norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        if not self.scaler.is_enabled():
+            # a gradient that is no number leaves weights and state as they are, without asking the device: fused
+            # optimizers look at `found_inf`, as they do for the scaler of fp16, which sets it itself
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
 
     def _as_graph(self) -> Recorded:
-        """The step to be recorded, as far as it can be."""
-        recorded = Recorded(self._learn, CudaRecorder(self.setup.device))
-        if self.setup.ranks.size > 1 or self.scaler.is_enabled():
-            why = "several processes" if self.setup.ranks.size > 1 else "fp16"
+        """Return the step as one to be recorded, as far as it can be."""
+        recorded = Recorded(self._learn, CudaRecorder(self.device))
+        if self.ranks.size > 1 or self.scaler.is_enabled():
+            why = "several processes" if self.ranks.size > 1 else "fp16"
             recorded.note = f"training.cuda_graph is of no use with {why}: steps run without"
         else:
-            make_capturable(self.optimizer, self.setup.device)
+            make_capturable(self.optimizer, self.device)
         return recorded
 
     def finite(self) -> bool:
-        """Whether all weights are numbers, as they have to be in a checkpoint and in a model."""
+        """Return whether all weights are numbers, as they have to be in a checkpoint and in a model."""
         return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
 
     @torch.no_grad()
     def losses_one_by_one(self, batch: Batch) -> list[float]:
-        """The loss of each sample of a batch alone, without training on it; of the whole batch in every process."""
-        found, alone = [], replace(self.loss, total=ALONE.total)
-        for number in range(len(batch.image)):
-            one = slice(number, number + 1)
-            annotated = None if batch.annotated is None else batch.annotated[one]
-            with autocast(self.setup.device, self.setup.precision):
-                outputs = self.network(batch.image[one], len(self.loss.scales))
-            found.append(float(alone(outputs, batch.target[one], annotated)))
-        return found
+        """Return the loss of each sample alone, without training on it.
 
-    def state(self, step: int) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, `step` steps done; batches depend on the step alone."""
-        device = self.setup.device
+        Args:
+            batch: all samples of a step, in every process.
+        """
+        losses, loss = [], replace(self.loss, total=ALONE.total)  # nothing is added up over processes
+        for number in range(len(batch.image)):
+            sample = slice(number, number + 1)
+            annotated = None if batch.annotated is None else batch.annotated[sample]
+            with autocast(self.device, self.precision):
+                outputs = self.network(batch.image[sample], len(self.loss.scales))
+            losses.append(float(loss(outputs, batch.target[sample], annotated)))
+        return losses
+
+    def state(self, setup: Setup, done: int) -> dict[str, Any]:
+        """Return everything that the rest of the run depends on; batches depend on the seed and the step alone.
+
+        Args:
+            setup: of the run.
+            done: steps that are done.
+        """
         return {
-            "step": step,
-            "progress": progress(self.setup.course, step - 1) if step else 0.0,
+            "step": done,
+            "progress": setup.course.progress(done - 1) if done else 0.0,
             "network": self.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
-            "device_random": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "device_random": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
-    def restore(self, state: dict[str, Any]) -> int:
-        """Take over a checkpoint's state, on the CPU; returns the step to go on from.
+    def restore(self, setup: Setup, state: dict[str, Any]) -> int:
+        """Take over a checkpoint's state and return the number of steps that are done.
+
+        Args:
+            setup: of the run that goes on.
+            state: as `state` made it, with its tensors in the host's memory.
 
         Raises:
-            ModelError: it belongs to another run, or to another network or optimizer.
+            ModelError: the state belongs to another run, or to another network or optimizer.
         """
         missing = sorted(_STATE - state.keys())
         if missing:
             raise ModelError(
-                f"The checkpoint in {self.setup.folder} has no {', '.join(missing)}: another medseg version wrote it.",
+                f"The checkpoint in {setup.folder} has no {', '.join(missing)}: another medseg version wrote it.",
                 "Go on with that version, or delete the folder and train anew.",
             )
         step = int(state["step"])
-        there = progress(self.setup.course, step - 1) if step > 0 else 0.0
-        if not 0 <= step <= self.setup.steps or abs(state["progress"] - there) > _ROUNDING:
+        progress = setup.course.progress(step - 1) if step > 0 else 0.0
+        if not 0 <= step <= setup.course.steps or abs(state["progress"] - progress) > _ROUNDING:
             raise ModelError(
-                f"The checkpoint of step {step} belongs to another run than that of {self.setup.steps} steps in "
-                f"{self.setup.folder}.",
+                f"The checkpoint of step {step} belongs to another run than that of {setup.course.steps} steps in "
+                f"{setup.folder}.",
                 "Put the run's own checkpoint back, or delete the folder and train anew.",
             )
-        settings = [{key: value for key, value in group.items() if key != "params"} for group in self._groups]
+        groups = self.optimizer.param_groups
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -149,30 +183,18 @@ class Trainer:
                 self.average.load_state_dict(state["average"])
         except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"The checkpoint does not fit the plan: {str(error).splitlines()[0]}") from None
-        for group, own in zip(self._groups, settings, strict=True):
-            group.update(own)  # momentum, weight decay: the plan's, which may have changed since
+        for group, planned in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(planned)  # momentum, weight decay: the plan's, which may have changed since
         torch.set_rng_state(state["random"])
-        if state["device_random"] is not None and self.setup.device.type == "cuda":
-            torch.cuda.set_rng_state(state["device_random"], self.setup.device)
+        if state["device_random"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["device_random"], self.device)
         return step
-
-    @property
-    def _groups(self) -> list[dict[str, Any]]:
-        return self.optimizer.param_groups
-
-    def _skip_unless_finite(self, norm: torch.Tensor) -> None:
-        """Have the optimizer leave everything as it is where the gradient is no number, without asking the device.
-
-        Fused optimizers look at `found_inf`, as they do for the scaler of fp16, which sets it itself.
-        """
-        if not self.scaler.is_enabled():
-            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
-        """Exponential moving average, over fewer steps at first so that the start is forgotten."""
+        """Update the exponential moving average: over fewer steps at first, so that the start is forgotten."""
         assert self.average is not None
-        decay = min(self.setup.plan.training.average_weights, (1 + step) / (10 + step))
-        for mine, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            mine.copy_(theirs)
+        decay = min(self.average_weights, (1 + step) / (10 + step))
+        for averaged, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            averaged.copy_(current)  # counters and statistics, which no average is made of
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)

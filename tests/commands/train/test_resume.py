@@ -20,7 +20,6 @@ from paths import HELPERS
 from safetensors.torch import load_file
 
 from medseg.cli.app import main
-from medseg.commands.train import budget
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import Extension, TrainResult, train
 from medseg.core.case import Case, write_cases
@@ -30,7 +29,7 @@ from medseg.core.progress import Progress
 from medseg.models.workspace import cases_path, splits_path
 from medseg.plans.file import load_plan, save_plan
 from medseg.plans.schema import Plan
-from medseg.training.run import steering
+from medseg.training.length import budget, pace
 from medseg.training.run.checkpoint import load_checkpoint
 from medseg.training.run.log import read_log
 
@@ -402,7 +401,7 @@ def test_a_finished_run_is_trained_further(place: Path) -> None:
 def measured_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The speed of a step, in a tenth of the time; and not looked at again, as other tests may run beside this one."""
     monkeypatch.setattr(budget, "_MEASURE_SECONDS", 0.3)
-    monkeypatch.setattr(steering, "_TELLING_STEPS", 10**9)
+    monkeypatch.setattr(pace, "_FEWEST_WATCHED_STEPS", 10**9)
 
 
 def test_a_finished_run_is_trained_for_a_while_longer(place: Path, measured_shortly: None) -> None:

@@ -107,17 +107,6 @@ def test_a_sample_says_where_it_comes_from() -> None:
             torch.testing.assert_close(image[0][there], of[int(origin.case)].image[0][inside], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("dimensions", "patch"), [(3, [6, 8, 4]), (2, [6, 4])])
-def test_smaller_patches_may_be_asked_for(dimensions: int, patch: list[int]) -> None:
-    configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=3)
-    asked = batches(configuration, **EVERYTHING).make(1, patch)
-    planned = configuration.model_copy(update={"patch_voxels": patch})
-    wanted = batches(planned, **EVERYTHING).make(1)
-    assert asked.image.shape == (3, 1, *patch)
-    torch.testing.assert_close(asked.image, wanted.image, rtol=0, atol=0)
-    assert asked.origins == wanted.origins
-
-
 def test_the_previous_stage_comes_along() -> None:
     of = [replace(sample, previous=sample.label + 3) for sample in samples()]
     configuration = make_configuration(3, patch_voxels=[8, 8, 16], batch_size=4)
@@ -129,15 +118,11 @@ def test_the_previous_stage_comes_along() -> None:
     assert batches(configuration).make(0).previous is None
 
 
-def test_batches_come_in_order_from_start_to_stop() -> None:
+def test_batches_come_in_order_from_a_step_on() -> None:
     maker = batches(make_configuration(2, patch_voxels=[8, 8]))
-    found = list(maker.ahead(3, 6))
-    assert [step for step, _ in found] == [3, 4, 5]
-    for step, (image, label, *_) in found:
+    for step, (image, label, *_) in zip((3, 4, 5), maker.ahead(3), strict=False):
         torch.testing.assert_close(image, maker.make(step)[0], rtol=0, atol=0)
         torch.testing.assert_close(label, maker.make(step)[1], rtol=0, atol=0)
-    small = maker.ahead(3, 6, lambda step: [4, 4] if step < 5 else None)
-    assert [tuple(batch.target.shape[1:]) for _, batch in small] == [(4, 4), (4, 4), (8, 8)]
 
 
 def test_outside_is_background_and_zero_in_channels_normalized_within_the_mask() -> None:

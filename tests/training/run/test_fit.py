@@ -22,15 +22,17 @@ from medseg.models.run import make_network
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
+from medseg.training.length import pace as pace_module
+from medseg.training.length.course import Course
+from medseg.training.length.measure import measured_step_seconds
+from medseg.training.length.pace import Pace
+from medseg.training.length.steering import Redirection
 from medseg.training.run import fit as fit_module
-from medseg.training.run import steering
 from medseg.training.run.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
 from medseg.training.run.divergence import Diverged
-from medseg.training.run.fit import fit, measured_pace
+from medseg.training.run.fit import fit
 from medseg.training.run.log import read_log
-from medseg.training.run.schedule import Leg, extended
-from medseg.training.run.setup import Redirection, Setup
-from medseg.training.run.steering import Pace
+from medseg.training.run.setup import Setup
 from medseg.training.step.optimizer import make_optimizer
 from medseg.training.step.trainer import Trainer
 
@@ -60,7 +62,7 @@ def plan_of(dimensions: int, **training: Any) -> Plan:
 
 
 def setup_of(plan: Plan, folder: Path, steps: int) -> Setup:
-    return Setup(plan, plan.configuration("main"), steps, CPU, torch.float32, folder)
+    return Setup(plan, plan.configuration("main"), Course.over(steps), CPU, torch.float32, folder)
 
 
 def new_network(plan: Plan, seed: int = 0) -> torch.nn.Module:
@@ -99,13 +101,11 @@ def dice(network: torch.nn.Module, sample: Sample, plan: Plan) -> list[float]:
 RECIPES = {
     "adamw": {"optimizer": "adamw", "learning_rate": 0.02, "schedule": "one_cycle"},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "poly"},
-    "muon": {  # with averaged weights, and smaller patches at first
+    "muon": {  # with averaged weights
         "optimizer": "muon",
         "learning_rate": 0.02,
         "schedule": "one_cycle",
         "average_weights": 0.9,
-        "small_patch_share": 0.6,
-        "small_patch_fraction": 0.75,
     },
 }
 
@@ -271,8 +271,8 @@ def test_the_patch_that_is_named_is_the_one_that_was_trained_on(tmp_path: Path) 
     samples = blob_samples((16, 16, 16))
     for sample in samples:
         sample.image[:] = float("nan")
-    with pytest.raises(Diverged, match=r"patch of \(12, 12, 12\) voxels from"):
-        run(plan_of(3, small_patch_share=0.5, small_patch_fraction=0.8), samples, tmp_path, 30)
+    with pytest.raises(Diverged, match=r"patch of \(16, 16, 16\) voxels from"):
+        run(plan_of(3), samples, tmp_path, 30)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -284,10 +284,10 @@ def test_a_batch_that_is_not_a_number_does_not_harm_the_weights(tmp_path: Path, 
         Batches(samples, setup.configuration, plan.training, CPU),
     )
     batch = batches.make(0)
-    trainer.step(0, batch.image, batch.target)
-    before = on_host(trainer.state(1))
-    assert trainer.step(1, batch.image * float("nan"), batch.target).isnan()
-    after = trainer.state(1)
+    trainer.step(setup, 0, batch)
+    before = on_host(trainer.state(setup, 1))
+    assert trainer.step(setup, 1, batch._replace(image=batch.image * float("nan"))).isnan()
+    after = trainer.state(setup, 1)
     assert_same(before["network"], after["network"])
     for number, values in before["optimizer"]["state"].items():
         assert_same(values, after["optimizer"]["state"][number])
@@ -436,8 +436,8 @@ def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
 
 def test_time_goes_on_where_it_was_left(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
-    began = time.monotonic() - 1000  # what a caller says who has read 1000 s from the checkpoint
-    fit(new_network(plan), samples, setup_of(plan, tmp_path, 10), no_validation, silent, began=began)
+    start = time.monotonic() - 1000  # what a caller says who has read 1000 s from the checkpoint
+    fit(new_network(plan), samples, setup_of(plan, tmp_path, 10), no_validation, silent, start_time=start)
     assert read_log(tmp_path / "log.jsonl")[0]["seconds"] > 1000
     assert load_checkpoint(tmp_path / CHECKPOINT)["seconds"] > 1000
 
@@ -445,8 +445,8 @@ def test_time_goes_on_where_it_was_left(tmp_path: Path) -> None:
 def test_a_finished_run_goes_on_with_a_new_schedule(tmp_path: Path) -> None:
     plan, samples = plan_of(2, **RECIPES["adamw"]), blob_samples((2, 32, 32))
     run(plan, samples, tmp_path, 10)
-    setup = setup_of(plan, tmp_path, 30)
-    longer = replace(setup, legs=extended(setup_of(plan, tmp_path, 10).course, 20))
+    setup = setup_of(plan, tmp_path, 10)
+    longer = replace(setup, course=setup.course.extended(20))
     fit(new_network(plan), samples, longer, no_validation, silent, resume=True)
     log = read_log(tmp_path / "log.jsonl")
     assert [one["step"] for one in log] == [10, 20, 30]
@@ -459,10 +459,10 @@ def test_settings_of_the_optimizer_are_the_plans_also_after_a_restart(tmp_path: 
     samples = blob_samples((2, 32, 32))
     setup = setup_of(plan_of(2, optimizer="sgd", momentum=0.5), tmp_path, 10)
     trainer = Trainer(new_network(setup.plan), setup)
-    trainer.step(0, samples[0].image[:, :1].repeat(2, 1, 1, 1), samples[0].label[:1].repeat(2, 1, 1))
+    trainer.step(setup, 0, Batch(samples[0].image[:, :1].repeat(2, 1, 1, 1), samples[0].label[:1].repeat(2, 1, 1)))
     changed = setup_of(plan_of(2, optimizer="sgd", momentum=0.8, weight_decay=0.1), tmp_path, 10)
     other = Trainer(new_network(changed.plan), changed)
-    assert other.restore(trainer.state(1)) == 1
+    assert other.restore(changed, trainer.state(setup, 1)) == 1
     assert other.optimizer.param_groups[0]["momentum"] == 0.8
     assert other.optimizer.param_groups[0]["weight_decay"] == 0.1
 
@@ -509,7 +509,7 @@ def test_the_speed_is_measured_on_a_copy(tmp_path: Path, steps: int) -> None:
     plan = plan_of(2)
     network = new_network(plan)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert measured_pace(network, blob_samples((2, 32, 32)), setup_of(plan, tmp_path, steps), 0.01).of_rest(0.0) > 0
+    assert measured_step_seconds(network, blob_samples((2, 32, 32)), setup_of(plan, tmp_path, steps), 0.01) > 0
     assert_same(before, network.state_dict())
     assert list(tmp_path.iterdir()) == []
 
@@ -518,13 +518,14 @@ def test_one_step_of_sgd_by_hand(tmp_path: Path) -> None:
     plan = plan_of(2, optimizer="sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01, gradient_clip=0.3)
     network = new_network(plan)
     before = {name: value.clone() for name, value in network.named_parameters()}
-    trainer = Trainer(network, setup_of(plan, tmp_path, 10))
+    setup = setup_of(plan, tmp_path, 10)
+    trainer = Trainer(network, setup)
     image, target = torch.randn(2, 1, 32, 32), torch.randint(0, 3, (2, 32, 32), dtype=torch.int16)
     loss = trainer.loss(network(image, 2), target)
     gradients = dict(zip(before, torch.autograd.grad(loss, list(network.parameters()), allow_unused=True), strict=True))
     norm = torch.stack([gradient.norm() for gradient in gradients.values() if gradient is not None]).norm()
     assert norm > 0.3  # so that clipping shows
-    torch.testing.assert_close(trainer.step(4, image, target), loss.detach())
+    torch.testing.assert_close(trainer.step(setup, 4, Batch(image, target)), loss.detach())
     rate = 0.1 * 0.6**0.9
     for name, value in network.named_parameters():
         gradient = gradients[name]
@@ -539,10 +540,12 @@ def test_one_step_of_sgd_by_hand(tmp_path: Path) -> None:
 def test_averaged_weights_by_hand(tmp_path: Path) -> None:
     plan = plan_of(2, average_weights=0.5)
     network = new_network(plan)
-    trainer = Trainer(network, setup_of(plan, tmp_path, 10))
+    setup = setup_of(plan, tmp_path, 10)
+    trainer = Trainer(network, setup)
     expected = network.get_parameter("heads.2.bias").detach().clone()
     for step, decay in ((0, 0.1), (1, 2 / 11), (9, 0.5)):  # (1 + step) / (10 + step), at most the plan's
-        trainer.step(step, torch.randn(2, 1, 32, 32), torch.randint(0, 3, (2, 32, 32), dtype=torch.int16))
+        target = torch.randint(0, 3, (2, 32, 32), dtype=torch.int16)
+        trainer.step(setup, step, Batch(torch.randn(2, 1, 32, 32), target))
         expected = decay * expected + (1 - decay) * network.get_parameter("heads.2.bias").detach()
         torch.testing.assert_close(trainer.best.get_parameter("heads.2.bias"), expected)
         assert not torch.equal(expected, network.get_parameter("heads.2.bias"))
@@ -567,37 +570,8 @@ def test_optimizers_follow_the_plan() -> None:
     assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.003, 0.02)
 
 
-def test_small_patches_come_first_and_are_ones_that_the_network_can_halve(tmp_path: Path) -> None:
-    plan = plan_of(3, small_patch_share=0.5, small_patch_fraction=0.8)  # patch 16, and two halvings: multiples of 4
-    setup = setup_of(plan, tmp_path, 10)
-    assert [setup.patch_voxels(step)[0] for step in range(10)] == [12] * 5 + [16] * 5
-    seen: list[int] = []
-
-    def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        seen.append(inputs[0].shape[-1])
-
-    network = new_network(plan)
-    network.register_forward_pre_hook(watch)
-    fit(network, blob_samples((20, 20, 20)), setup, no_validation, silent)
-    assert seen == [12] * 5 + [16] * 5
-
-
-def test_a_step_is_timed_with_the_patches_that_are_to_come(tmp_path: Path) -> None:
-    plan = plan_of(3, small_patch_share=0.4, small_patch_fraction=0.5)
-    seen: set[int] = set()
-
-    def measured(start: float) -> Pace:
-        seen.clear()
-        network = new_network(plan)
-        network.register_forward_pre_hook(lambda module, inputs: seen.add(inputs[0].shape[-1]))
-        return measured_pace(network, blob_samples((20, 20, 20)), setup_of(plan, tmp_path, 10), 0.01, start)
-
-    pace = measured(0.2)
-    assert seen == {8, 16}
-    assert pace.small_share == 0.4
-    pace = measured(0.5)
-    assert seen == {16}
-    assert pace.of_rest(0.5) == pace.full_seconds
+def in_time(setup: Setup, pace: Pace) -> Setup:
+    return replace(setup, course=replace(setup.course, pace=pace))
 
 
 def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(tmp_path: Path) -> None:
@@ -605,9 +579,8 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
     told: list[tuple[Setup, Redirection]] = []
 
     def start(folder: Path, **more: Any) -> Setup:
-        pace = Pace(1.0, 1.0, 0.0, until_seconds=0.0)
-        setup = replace(setup_of(plan, folder, 200), pace=pace, announce=lambda *change: told.append(change))
-        return replace(setup, **more)
+        setup = in_time(setup_of(plan, folder, 200), Pace(1.0, until_seconds=0.0))
+        return replace(setup, announce=lambda *change: told.append(change), **more)
 
     events: list[Progress] = []
     best = fit(new_network(plan), samples, start(tmp_path / "whole"), no_validation, events.append)
@@ -625,7 +598,8 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
     with pytest.raises(MedsegError, match="Stopped after step 30; 10 of 40 steps are left"):
         fit(new_network(plan), samples, start(tmp_path / "parts"), no_validation, kill)
     changed = told[-1][0]
-    again = fit(new_network(plan), samples, replace(changed, pace=None), no_validation, silent, resume=True)
+    resumed = replace(changed, course=replace(changed.course, pace=None))
+    again = fit(new_network(plan), samples, resumed, no_validation, silent, resume=True)
     assert_same(again.state_dict(), best.state_dict())
 
 
@@ -633,16 +607,17 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
 def test_a_run_that_is_quicker_than_measured_is_given_more_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validations: int
 ) -> None:
-    monkeypatch.setattr(steering, "_TELLING_SHARE", 0.0)  # so that the test takes no time
+    monkeypatch.setattr(pace_module, "_LEAST_WATCHED_SHARE", 0.0)  # so that the test takes no time
     plan = plan_of(2, validations=validations)
     told: list[Redirection] = []
-    pace = Pace(1e6, 1e6, 0.0, until_seconds=2e8)
+    pace = Pace(1e6, until_seconds=2e8)
 
     def enough(event: Progress) -> None:
         if told:
             raise KeyboardInterrupt
 
-    setup = replace(setup_of(plan, tmp_path, 200), pace=pace, announce=lambda new, change: told.append(change))
+    setup = in_time(setup_of(plan, tmp_path, 200), pace)
+    setup = replace(setup, announce=lambda new, change: told.append(change))
     with pytest.raises(MedsegError, match="Stopped after step 20;"):
         fit(new_network(plan), blob_samples((2, 32, 32)), setup, no_validation, enough)
     assert told[0].new > 10_000
@@ -650,7 +625,7 @@ def test_a_run_that_is_quicker_than_measured_is_given_more_steps(
 
 def test_a_run_whose_time_is_up_is_not_validated_on_the_way(tmp_path: Path) -> None:
     plan = plan_of(2, validations=10)
-    setup = replace(setup_of(plan, tmp_path, 100), pace=Pace(1.0, 1.0, 0.0, until_seconds=0.0))
+    setup = in_time(setup_of(plan, tmp_path, 100), Pace(1.0, until_seconds=0.0))
     fit(new_network(plan), blob_samples((2, 32, 32)), setup, no_validation, silent)
     log = read_log(tmp_path / "log.jsonl")
     assert [one["step"] for one in log if one["kind"] == "train"] == [10, 20, 30, 40]
@@ -664,7 +639,7 @@ def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path:
     scores = iter([0.5, 0.6, 0.6005, 0.55, *[0.6] * 9])
     fit(new_network(plan), samples, setup, lambda network: {"one": next(scores)}, silent)
     assert [change for _, change in told] == [Redirection(160, 400, 200, "no better Dice in 2 validations")]
-    assert told[0][0].ended_early
+    assert told[0][0].course.ended_early
     log = read_log(tmp_path / "log.jsonl")
     assert log[-1]["step"] == 200
     assert log[-1]["learning_rate"] < log[15]["learning_rate"] / 10
@@ -672,8 +647,8 @@ def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path:
 
 def test_scores_of_before_an_extension_say_nothing(tmp_path: Path) -> None:
     plan, samples = plan_of(2, patience=1, validations=4), blob_samples((2, 32, 32))
-    fit(new_network(plan), samples, replace(setup_of(plan, tmp_path, 8)), lambda network: {"one": 0.5}, silent)
-    longer = replace(setup_of(plan, tmp_path, 48), legs=extended((Leg(0, 8),), 40))
+    fit(new_network(plan), samples, setup_of(plan, tmp_path, 8), lambda network: {"one": 0.5}, silent)
+    longer = replace(setup_of(plan, tmp_path, 8), course=Course.over(8).extended(40))
     scores = iter([0.4, 0.45, 0.5])
     fit(new_network(plan), samples, longer, lambda network: {"one": next(scores)}, silent, resume=True)
     assert next(scores, None) is None, "all three validations took place"

@@ -9,6 +9,7 @@ from rank_problem import plan_of, samples
 
 from medseg.models.run import make_network
 from medseg.training.data.batches import Batches
+from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
 from medseg.training.step.graph import WARM_UP_STEPS, Recorded, make_capturable
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
@@ -102,13 +103,13 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     device, plan = torch.device("cuda"), plan_of(True)
-    setup = Setup(plan, plan.configuration("main"), 12, device, torch.bfloat16, tmp_path)
+    setup = Setup(plan, plan.configuration("main"), Course.over(12), device, torch.bfloat16, tmp_path)
     trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
     batch = Batches(samples(), plan.configuration("main"), plan.training, device).make(0)
-    trainer.step(0, batch.image, batch.target, batch.annotated)
+    trainer.step(setup, 0, batch)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer.step(1, batch.image, batch.target, batch.annotated)
+        trainer.step(setup, 1, batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -122,10 +123,10 @@ def test_the_same_losses_as_without(tmp_path: Path) -> None:
         plan = plan_of(True)
         plan = plan.model_copy(update={"training": plan.training.model_copy(update={"cuda_graph": wanted})})
         torch.manual_seed(0)
-        setup = Setup(plan, plan.configuration("main"), 12, device, torch.float32, tmp_path)
+        setup = Setup(plan, plan.configuration("main"), Course.over(12), device, torch.float32, tmp_path)
         trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
         batches = Batches(samples(), plan.configuration("main"), plan.training, device)
         made = [batches.make(step) for step in range(12)]
-        curves.append([float(trainer.step(n, one.image, one.target, one.annotated)) for n, one in enumerate(made)])
+        curves.append([float(trainer.step(setup, n, one)) for n, one in enumerate(made)])
         assert trainer.note is None
     torch.testing.assert_close(*curves, rtol=1e-4, atol=1e-4)

@@ -9,6 +9,8 @@ from builders import make_plan, make_training
 
 from medseg.core.errors import PlanError
 from medseg.models.model import make_network
+from medseg.training.data.batches import Batch
+from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.trainer import Trainer
@@ -23,9 +25,11 @@ def changes(tmp_path: Path, share: float, optimizer: str = "sgd") -> dict[str, t
     torch.manual_seed(0)
     network = make_network(plan, plan.configuration("main"))
     before = deepcopy(network.state_dict())
-    trainer = Trainer(network, Setup(plan, plan.configuration("main"), 10, CPU, torch.float32, tmp_path))
-    trainer.step(0, torch.randn(2, 1, 16, 16, 16), torch.randint(0, 3, (2, 16, 16, 16), dtype=torch.int16))
-    assert trainer.state(1)["network"].keys() == before.keys()
+    setup = Setup(plan, plan.configuration("main"), Course.over(10), CPU, torch.float32, tmp_path)
+    trainer = Trainer(network, setup)
+    target = torch.randint(0, 3, (2, 16, 16, 16), dtype=torch.int16)
+    trainer.step(setup, 0, Batch(torch.randn(2, 1, 16, 16, 16), target))
+    assert trainer.state(setup, 1)["network"].keys() == before.keys()
     assert trainer.best is not network
     return {name: value - before[name] for name, value in network.state_dict().items()}
 

@@ -1,23 +1,18 @@
-"""When a run should end at another step: worked examples."""
+"""How many steps fit into the time that is left, and when a run ends early: worked examples."""
 
 from dataclasses import replace
 
 import pytest
 
-from medseg.training.run.steering import Pace, Stopwatch, early_end, steps_in_time
+from medseg.training.length.pace import Pace, Stopwatch, steps_in_time
+from medseg.training.length.steering import early_end
 
-PACE = Pace(small_seconds=1.0, full_seconds=2.0, small_share=0.5, validation_seconds=5.0, until_seconds=100.0)
-
-
-@pytest.mark.parametrize(("progress", "now", "rest"), [(0.0, 1, 1.5), (0.25, 1, 5 / 3), (0.5, 2, 2), (0.9, 2, 2)])
-def test_small_patches_come_first(progress: float, now: float, rest: float) -> None:
-    assert PACE.of_step(progress) == now
-    assert PACE.of_rest(progress) == pytest.approx(rest)
+PACE = Pace(step_seconds=2.0, validation_seconds=5.0, until_seconds=100.0)
 
 
 @pytest.mark.parametrize(("progress", "left"), [(0.0, 75), (0.3, 80), (0.5, 85), (0.75, 90), (1.0, 90)])
 def test_of_four_validations_the_three_between_steps_take_time_of_these(progress: float, left: float) -> None:
-    assert PACE.left(progress, 4, used_seconds=10.0) == left
+    assert PACE.seconds_for_steps(progress, 4, used_seconds=10.0) == left
 
 
 @pytest.mark.parametrize(
@@ -68,21 +63,18 @@ def test_close_to_the_end_a_hundredth_of_the_whole_time_is_nothing() -> None:
     assert steps_in_time(70, 100, 1.0, 28.9, whole_seconds=100.0) == 98
 
 
-def test_a_stopwatch_tells_the_slowdown_of_steps_without_what_is_done_between_them() -> None:
-    times = iter([0, 100, 119, 140, 165, 190, 200, 240])
+def test_a_stopwatch_measures_steps_without_what_is_done_between_them() -> None:
+    times = iter([0, 100, 119, 140, 165, 190, 240])
     watch = Stopwatch(clock=lambda: next(times))
     watch.restart(10)  # at 100 s
-    assert watch.slowdown(29, PACE, 0.0) is None, "19 steps are too few to tell"
-    with watch.stopped():  # from 140 s to 165 s
+    assert watch.step_seconds(29, 100.0) is None, "19 steps are too few to tell"
+    with watch.paused():  # from 140 s to 165 s
         pass
-    assert watch.slowdown(60, PACE, 0.0) == pytest.approx((190 - 100 - 25) / 50)
-    assert watch.slowdown(60, PACE, 0.5) == pytest.approx((200 - 100 - 25) / 50 / 2), (
-        "a full patch may take two seconds"
-    )
-    longer = replace(PACE, until_seconds=7001.0)
-    assert watch.slowdown(60, longer, 0.0) is None, "115 s are too short of 7001"
+    assert watch.step_seconds(60, 100.0) == pytest.approx((190 - 100 - 25) / 50)
+    assert watch.step_seconds(60, 7001.0) is None, "115 s are too short of 7001"
 
 
 def test_what_was_used_before_the_measurement_is_no_part_of_the_time() -> None:
-    assert replace(PACE, since_seconds=60.0).whole_seconds == 40
-    assert replace(PACE, since_seconds=60.0).left(1.0, 1, used_seconds=70.0) == 30
+    pace = replace(PACE, since_seconds=60.0)
+    assert pace.whole_seconds == 40
+    assert pace.seconds_for_steps(1.0, 1, used_seconds=70.0) == 30

@@ -1,0 +1,135 @@
+"""From a wall-clock budget to a number of steps, measured before training starts, so that the schedule can anneal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+from medseg.core.errors import PlanError
+from medseg.preprocessing.cache import Sample
+from medseg.training.length.course import Course
+from medseg.training.length.measure import measured_step_seconds
+from medseg.training.length.pace import FEWEST_STEPS, Pace, steps_in_time
+from medseg.training.run.setup import Setup
+
+_MEASURE_SECONDS = 3.0
+_MARGIN = 0.96
+"""Share of the time left that is planned with; the rest is for what the measurement did not see."""
+_MOST_FOR_VALIDATIONS = 0.1
+"""Share of a budget for validations during training; where they would take more, there are fewer."""
+
+
+class ValidationSeconds(NamedTuple):
+    """What validations take, in seconds.
+
+    Attributes:
+        each: one of those during training.
+        final: the final one, with scores and report.
+    """
+
+    each: float
+    final: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What has to be measured to know how many steps a budget has time for.
+
+    Attributes:
+        network: as it is when training begins.
+        samples: training cases.
+        measure_validations: measures what validations take; the same in every process.
+    """
+
+    network: torch.nn.Module
+    samples: Sequence[Sample]
+    measure_validations: Callable[[], ValidationSeconds]
+
+
+@dataclass(frozen=True)
+class Time:
+    """The wall-clock time of a run.
+
+    Attributes:
+        budget_seconds: for this session or, where a run goes on in its old budget, for the whole run.
+        start_time: `time.monotonic()` when the budget began to run.
+        earlier_seconds: time of the run before that.
+    """
+
+    budget_seconds: float
+    start_time: float
+    earlier_seconds: float = 0.0
+
+    def measured(self, work: Work, setup: Setup, validations: ValidationSeconds) -> Pace:
+        """Measure a step, and return what steps take and when they have to be done.
+
+        Args:
+            work: what to measure.
+            setup: of the run.
+            validations: what they take.
+        """
+        step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
+        since = self.earlier_seconds + time.monotonic() - self.start_time
+        until = self.earlier_seconds + self.budget_seconds - validations.final
+        return Pace(step_seconds, validations.each, since, until)
+
+
+def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
+    """Return the setup with a single schedule over as many steps as a budget leaves time for.
+
+    Args:
+        setup: of the run; validations that would take too much of the budget are left out of its plan.
+        work: what to measure.
+        clock: the budget.
+
+    Raises:
+        PlanError: the budget leaves too little time to train at all.
+    """
+    validations = work.measure_validations()
+    planned = setup.plan.training.validations
+    affordable = 1 + int(_MOST_FOR_VALIDATIONS * clock.budget_seconds / max(validations.each, 1e-9))
+    setup = _with_validations(setup, setup.ranks.first_says(min(planned, affordable)))
+    pace = clock.measured(work, setup, validations)
+    left = pace.seconds_for_steps(0.0, setup.plan.training.validations, pace.since_seconds) * _MARGIN
+    left = setup.ranks.first_says(left)
+    if left < FEWEST_STEPS * pace.step_seconds:
+        more = (FEWEST_STEPS * pace.step_seconds - left) / _MARGIN + 1
+        raise PlanError(
+            f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {pace.step_seconds:.2f} s.",
+            f"Ask for at least {more:.0f} s more.",
+        )
+    return replace(setup, course=replace(Course.over(int(left / pace.step_seconds)), pace=pace))
+
+
+def keep_to_budget(setup: Setup, work: Work, clock: Time, done: int) -> Setup:
+    """Return the setup of a run that goes on, with fewer steps where its budget leaves no time for all of them.
+
+    The schedule is then passed through faster from where it is, so that the run still anneals to its end.
+
+    Args:
+        setup: of the run, as it was.
+        work: what to measure.
+        clock: the budget of the whole run.
+        done: steps that are done.
+    """
+    course, planned = setup.course, setup.plan.training.validations
+    pace = clock.measured(work, setup, work.measure_validations())
+    left = pace.seconds_for_steps(course.progress(done), planned, pace.since_seconds)
+    steps = steps_in_time(done, course.steps, pace.step_seconds, left, pace.whole_seconds)
+    steps = setup.ranks.first_says(min(steps, course.steps))
+    course = course if steps == course.steps else course.redirected(done, steps)
+    return replace(setup, course=replace(course, pace=pace))
+
+
+def _with_validations(setup: Setup, validations: int) -> Setup:
+    """Return the setup with another number of validations, and the plan's reason for it."""
+    if validations == setup.plan.training.validations:
+        return setup
+    training = setup.plan.training.model_copy(update={"validations": validations})
+    why = f"fewer than planned: they may take {_MOST_FOR_VALIDATIONS:.0%} of the budget"
+    reasons = setup.plan.reasons | {"training.validations": why}
+    return replace(setup, plan=setup.plan.model_copy(update={"training": training, "reasons": reasons}))

@@ -1,0 +1,42 @@
+"""Measures what a training step takes, before a run begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from copy import deepcopy
+
+import torch
+
+from medseg.networks.device import memory_errors
+from medseg.preprocessing.cache import Sample
+from medseg.training.run.setup import Setup
+from medseg.training.step.trainer import Trainer
+
+_WARM_UP_STEPS = 3
+"""Steps in which libraries set themselves up; they are not counted."""
+_FEWEST_STEPS, _MOST_STEPS = 5, 1000
+"""Steps to measure after warming up, and in all."""
+
+
+def measured_step_seconds(network: torch.nn.Module, samples: Sequence[Sample], setup: Setup, seconds: float) -> float:
+    """Return the time of a training step; the same in every process.
+
+    It is measured on a copy of the network, which is thrown away.
+
+    Args:
+        network: as it is when training begins.
+        samples: training cases.
+        setup: of the run.
+        seconds: to measure for, about.
+    """
+    trainer, ranks, times = Trainer(deepcopy(network), setup), setup.ranks, [time.monotonic()]
+    with closing(setup.batches(samples).ahead(0)) as batches, memory_errors(setup.less_memory):
+        for batch in batches:
+            trainer.step(setup, 0, batch).item()  # waits for the device
+            times.append(time.monotonic())
+            enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + _FEWEST_STEPS - 1
+            if ranks.first_says(enough or len(times) > _MOST_STEPS):
+                break
+    return ranks.shared(lambda: (times[-1] - times[_WARM_UP_STEPS]) / (len(times) - 1 - _WARM_UP_STEPS))
