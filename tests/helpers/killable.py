@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 import medseg
-from medseg.commands.train.train import train as train_module
+from medseg.commands.train import train as train_module
 from medseg.training.run import checkpoint, fit
 
 STEPS = 200

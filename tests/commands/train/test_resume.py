@@ -256,7 +256,7 @@ def test_the_command_line_says_what_is_left_to_do(
     assert command_line(monkeypatch, place, "--resume", "--steps", "9") == 2
     assert "--resume and --steps were given" in capsys.readouterr().err
     assert command_line(monkeypatch, place, "--extend", "soon") == 2
-    assert "write 2x" in capsys.readouterr().err
+    assert "Write 2x" in capsys.readouterr().err
     assert command_line(monkeypatch, place, "--extend", "2x") == 0
     assert "10 steps in" in capsys.readouterr().out
     (place / FOLD / "checkpoint.pt").unlink()
