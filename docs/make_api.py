@@ -1,0 +1,32 @@
+"""Make the API reference from docstrings, as HTML: `python docs/make_api.py [FOLDER]`, by default build/api.
+
+The public names of `medseg` load their modules on first use; pdoc looks at what a module holds, so that each name is loaded and
+kept here first.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import pdoc
+
+import medseg
+
+
+def make(folder: Path) -> list[str]:
+    """Write the pages of the public names into a folder and return the warnings of pdoc."""
+    for name in medseg.__all__:
+        setattr(medseg, name, getattr(medseg, name))
+    pdoc.render.configure(docformat="google", show_source=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pdoc.pdoc("medseg", "!medseg.cli", output_directory=folder)
+    return [str(warning.message) for warning in caught]
+
+
+if __name__ == "__main__":
+    problems = make(Path(sys.argv[1] if len(sys.argv) > 1 else "build/api"))
+    print(*problems, sep="\n")
+    sys.exit(bool(problems))
