@@ -1,7 +1,7 @@
 """Make the API reference from docstrings, as HTML: `python docs/make_api.py [FOLDER]`, by default build/api.
 
-The public names of `medseg` load their modules on first use; pdoc looks at what a module holds, so that each name is loaded and
-kept here first.
+The public names of `medseg` load their modules on first use, and pdoc looks at what a module holds: each name is
+loaded and kept here first.
 """
 
 from __future__ import annotations
