@@ -179,7 +179,7 @@ def _distances(
     distance[shared] = 0
     apart = np.flatnonzero(distance)
     if len(apart) and len(others):
-        # A balanced, compact tree takes longer to build than it saves here: points on a grid are spread evenly.
+        # Balancing the tree costs what it saves: points on a grid are spread evenly already.
         distance[apart] = cKDTree(others, balanced_tree=False, compact_nodes=False).query(points[apart])[0]
     return distance
 

@@ -60,7 +60,7 @@ def test_files_that_a_list_names_in_vain(tmp_path, save_nifti):
         ("table.csv, line 3: it has no label file", "missing label"),
         ("table.csv, line 3: there is no label file set/images/a.nii", "missing label"),
         ("table.csv, line 3: there is no image file set/labels/a.nii", "missing image"),
-        ("a.nii and a.nii.gz in images would give one answer; keep one of them", "ambiguous"),
+        ("a.nii and a.nii.gz in images would be the same case; keep one of them", "ambiguous"),
     ],
 )
 def test_reasons_of_other_layouts(why, kind):

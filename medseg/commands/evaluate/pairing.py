@@ -9,7 +9,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import split_suffix
-from medseg.io.layouts.dataset import NOTHING_SAID
+from medseg.io.layouts.dataset import DEFAULT_NAMING
 from medseg.io.layouts.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.find import find_cases, found_in, is_data_set
 from medseg.io.layouts.flat_folder import read_flat_folder
@@ -99,7 +99,7 @@ def find_references(path: Path) -> Side:
             return replace(find_references(path.parent), files=files, failed={})
         except DataError:  # what else lies in the folder of a named file need not concern it
             return Side(files)
-    data = find_cases(path) if is_data_set(path) else read_flat_folder(path, NOTHING_SAID)
+    data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
     if data is not None:
         files = {case.id: case.label for case in data.cases if case.label is not None}
         scans = {case.id: case.channels[0] for case in data.cases}

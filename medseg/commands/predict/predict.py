@@ -29,7 +29,7 @@ from medseg.inference.fast import fast_overrides
 from medseg.inference.predictor import Predictor
 from medseg.io.dicom.pixels.stacks import options_of, series_at
 from medseg.io.layouts.scans import find_scans
-from medseg.io.layouts.studies import WHY, SeriesRules, parse_rules
+from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, parse_rules
 from medseg.models.identity import identity
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
@@ -148,9 +148,9 @@ def _check_maps(predictor: Predictor, maps: Maps) -> None:
 
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
     """Which series of DICOM studies were taken, and why, in sentences."""
-    chosen = [case for case in cases if WHY in case.attributes]
+    chosen = [case for case in cases if SERIES_REASON in case.attributes]
     told = [
-        f"{case.id}: {' and '.join(series_at(path).title for path in case.channels)}; {case.attributes[WHY]}"
+        f"{case.id}: {' and '.join(series_at(path).title for path in case.channels)}; {case.attributes[SERIES_REASON]}"
         for case in chosen[:_MOST_TOLD]
     ]
     return told + [f"and {len(chosen) - _MOST_TOLD} more studies, see manifest.json"] * (len(chosen) > _MOST_TOLD)

@@ -1,4 +1,4 @@
-"""BIDS: `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz`, labels in `derivatives/PIPELINE/` as `_dseg` or `_mask`.
+"""Read BIDS: `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz`, labels in `derivatives/PIPELINE/` as `_dseg` or `_mask`.
 
 Names follow the Brain Imaging Data Structure 1.10: entities `key-value` in a fixed order, then a suffix.
 """
@@ -21,10 +21,20 @@ _DERIVATIVES = "derivatives"
 _OTHER_DATA = frozenset(("func", "fmap", "eeg", "meg", "ieeg", "beh"))
 _CASE_KEYS = ("sub", "ses")
 _UNNAMED = ("sub", "ses", "space", "desc", "res", "den")
+"""Entities that are left out of a role, unless they tell two files of a case apart."""
 
 
 @dataclass(frozen=True)
-class _File:
+class BidsFile:
+    """An image named as BIDS asks for.
+
+    Attributes:
+        path: where it lies.
+        pipeline: the folder in `derivatives/` that holds it; empty for raw data.
+        entities: {key: value} of its name, in order.
+        suffix: the last part of its name, such as `T1w`.
+    """
+
     path: Path
     pipeline: str
     entities: dict[str, str]
@@ -32,27 +42,32 @@ class _File:
 
     @property
     def case(self) -> str:
-        """`sub-01_ses-1`."""
+        """Id of the case, such as `sub-01_ses-1`."""
         return "_".join(f"{key}-{self.entities[key]}" for key in _CASE_KEYS if key in self.entities)
 
     @property
     def is_label(self) -> bool:
+        """Whether the name says that the file is a label."""
         return "label" in self.entities or names_labels(self.suffix)
 
     def role(self, full: bool) -> str:
-        """What a name says beside the case; `full` keeps what tells versions of one thing apart."""
-        kept = [
-            f"{key}-{value}"
-            for key, value in self.entities.items()
-            if key not in (_CASE_KEYS if full else _UNNAMED) or key == "label"
-        ]
-        return "_".join([*kept, self.suffix])
+        """Return the part of the name that does not say the case; with `full`, all of it."""
+        unnamed = _CASE_KEYS if full else _UNNAMED
+        entities = [f"{key}-{value}" for key, value in self.entities.items() if key not in unnamed or key == "label"]
+        return "_".join([*entities, self.suffix])
 
 
 def read_bids(folder: Path, naming: Naming) -> DataSet | None:
-    """Read a BIDS data set whose derivatives hold label files; None where nothing is named as BIDS asks for.
+    """Read a BIDS data set whose derivatives hold label files.
 
     A case is a subject, or a session of one; the subject is the patient. Structures are named by `dseg.tsv`.
+
+    Args:
+        folder: the data set.
+        naming: what the user says about which files are meant.
+
+    Returns:
+        The data set; None where no file is named as BIDS asks for.
 
     Raises:
         DataError: several images or labels of a case may be meant, or none is a label.
@@ -63,8 +78,8 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
     labels = [file for file in files if file.is_label]
     images = _raw_or_derived([file for file in files if not file.is_label])
     by_case = _by_role(images) if images else {}
-    for case, own in _by_role(labels).items():
-        by_case.setdefault(case, {}).update(own)
+    for case, label_roles in _by_role(labels).items():
+        by_case.setdefault(case, {}).update(label_roles)
     if not labels:
         raise DataError(
             f"{folder} is laid out as BIDS, but holds no label file.",
@@ -74,8 +89,8 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
     if roles is None:
         return None
     cases, problems = cases_of(by_case, roles)
-    subject = {file.case: f"sub-{file.entities['sub']}" for file in files}
-    cases = [replace(case, patient=subject[case.id]) for case in cases]
+    subjects = {file.case: f"sub-{file.entities['sub']}" for file in files}
+    cases = [replace(case, patient=subjects[case.id]) for case in cases]
     notes = [*sentences(problems), *left_aside(by_case, roles)]
     if len(roles.channels) > 1:
         first = roles.channels[0]
@@ -83,68 +98,69 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
     return DataSet(folder, "bids", roles.channels, _declared(folder, by_case, roles), cases, notes)
 
 
-def bids_files(folder: Path) -> list[_File]:
-    """The images named as BIDS asks for, in the folder and in its derivatives, sorted by path."""
+def bids_files(folder: Path) -> list[BidsFile]:
+    """Return the images named as BIDS asks for, in the folder and in its derivatives, sorted by path."""
     roots = [("", folder)]
     if (folder / _DERIVATIVES).is_dir():
         roots.append((_DERIVATIVES, folder / _DERIVATIVES))
         roots += [(path.name, path) for path in sorted((folder / _DERIVATIVES).iterdir()) if path.is_dir()]
-    found = []
+    files = []
     for pipeline, root in roots:
         for path in sorted(path for subject in sorted(root.glob("sub-*")) for path in subject.rglob("*")):
             if is_image(path) and _OTHER_DATA.isdisjoint(path.relative_to(root).parts[:-1]) and path.is_file():
                 parsed = _parse(split_suffix(path)[0])
                 if parsed is not None:
-                    found.append(_File(path, pipeline, *parsed))
-    return found
+                    files.append(BidsFile(path, pipeline, *parsed))
+    return files
 
 
 def scans_of_bids(folder: Path) -> Files:
-    """The images of each case that are no labels, by role."""
+    """Return the images of each case that are not labels, by role."""
     return _by_role(_raw_or_derived([file for file in bids_files(folder) if not file.is_label]))
 
 
 def _parse(stem: str) -> tuple[dict[str, str], str] | None:
+    """Return entities and suffix of a name; None where it is not valid BIDS."""
     *pairs, suffix = stem.split("_")
     entities = dict(pair.partition("-")[::2] for pair in pairs)
     valid = "sub" in entities and all(entities.values()) and len(entities) == len(pairs) and "-" not in suffix
     return (entities, suffix) if valid else None
 
 
-def _raw_or_derived(images: list[_File]) -> list[_File]:
-    """Raw images where there are any; else those of the derivatives."""
+def _raw_or_derived(images: list[BidsFile]) -> list[BidsFile]:
+    """Return the raw images where there are any, else those of the derivatives."""
     return [file for file in images if not file.pipeline] or images
 
 
-def _by_role(files: list[_File]) -> Files:
-    """Files by case and role; roles get as long as it takes for each to be one file of a case."""
-    namings = (
+def _by_role(files: list[BidsFile]) -> Files:
+    """Return the files by case and role, in the shortest form of roles that gives each file of a case its own."""
+    role_forms = (
         lambda file: file.role(full=False),
         lambda file: file.role(full=True),
         lambda file: f"{file.pipeline}/{file.role(full=True)}",
     )
-    for name in namings:
-        counts = Counter((file.case, name(file)) for file in files)
+    for role_of in role_forms:
+        counts = Counter((file.case, role_of(file)) for file in files)
         if max(counts.values(), default=0) <= 1:
             break
-    found: Files = {}
+    by_case: Files = {}
     for file in files:
-        found.setdefault(file.case, {})[name(file)] = file.path
-    return found
+        by_case.setdefault(file.case, {})[role_of(file)] = file.path
+    return by_case
 
 
 def _declared(folder: Path, files: Files, roles: Roles) -> Labels | None:
-    """Structures after the `dseg.tsv` nearest to the label files: beside one, else in a folder above it."""
-    label = next((own[roles.label] for own in files.values() if roles.label in own), None)
+    """Return the structures of the `dseg.tsv` nearest to the label files: beside one, else in a folder above it."""
+    label = next((by_role[roles.label] for by_role in files.values() if roles.label in by_role), None)
     if label is None:
         return None
-    for place in label.parents:
-        tables = sorted(place.glob("*dseg.tsv"))
+    for parent in label.parents:
+        tables = sorted(parent.glob("*dseg.tsv"))
         if len(tables) > 1:
-            own = [path for path in tables if path.stem == split_suffix(label)[0]]
-            tables = own or [path for path in tables if path.name == "dseg.tsv"]
+            same_stem = [path for path in tables if path.stem == split_suffix(label)[0]]
+            tables = same_stem or [path for path in tables if path.name == "dseg.tsv"]
         if len(tables) == 1:
             return Labels(structures=dict(read_index_table(tables[0])))
-        if place == folder:
+        if parent == folder:
             break
     return None

@@ -1,4 +1,4 @@
-"""One folder per case: `CASE/CASE_flair.nii.gz` beside `CASE/CASE_seg.nii.gz`, or `CASE/imaging.nii.gz`."""
+"""Read one folder per case: `CASE/CASE_flair.nii.gz` beside `CASE/CASE_seg.nii.gz`, or `CASE/imaging.nii.gz`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from pathlib import Path
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
-from medseg.io.layouts.words import chunks, remove_name
+from medseg.io.layouts.words import chunks, common_start, remove_name
 
 _FEWEST_NESTED = 2
+"""A single folder of folders with an image each is more likely something else than a case."""
 
 
 def read_case_folders(folder: Path, naming: Naming) -> DataSet | None:
-    """Read a folder of case folders; None where it is none.
+    """Read a folder of case folders; None where it is not one.
+
+    Args:
+        folder: the data set.
+        naming: what the user says about which files are meant.
 
     Raises:
-        DataError: it is open which file of a case is its label.
+        DataError: the names do not say which file of a case is its label.
     """
     files, problems = files_of_folders(folder)
     roles = settle_roles(files, naming, folder) if files else None
@@ -29,11 +34,11 @@ def read_case_folders(folder: Path, naming: Naming) -> DataSet | None:
 
 
 def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
-    """The images of each case folder by their role, and why others are left out.
+    """Return the images of each case folder by their role, and {case: why it is left out}.
 
-    The role of a file is what its name says beyond that of its folder, or beyond what all names in the folder have in
-    common. Images one level deeper count where a case folder has none itself and each of its folders has one. At least
-    half of the folders have to be such.
+    The role of a file is what its name says beyond the name of its folder, or beyond what all names in the folder have
+    in common. Images one level deeper count where a case folder has none itself and each of its folders has one. Where
+    fewer than half of the folders hold images, they are no cases, and both are empty.
     """
     direct: Files = {}
     nested: Files = {}
@@ -42,19 +47,19 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     for inner in folders:
         images = _images(inner)
         if images:
-            roles, twice = _roles([split_suffix(path)[0] for path in images], inner.name, images)
-            direct[inner.name] = roles
-            if twice:
-                problems[inner.name] = f"{' and '.join(twice)} of {inner} would be one thing; keep one of them"
-                del direct[inner.name]
+            roles, clashing = _roles([split_suffix(path)[0] for path in images], inner.name, images)
+            if clashing:
+                problems[inner.name] = f"{' and '.join(clashing)} of {inner} have the same role; keep one of them"
+            else:
+                direct[inner.name] = roles
             continue
         below = {path.name: _images(path) for path in sorted(inner.iterdir()) if path.is_dir()}
-        if below and all(len(found) == 1 for found in below.values()):
-            nested[inner.name] = {name: found[0] for name, found in below.items()}
-    found = direct or (nested if len(nested) >= _FEWEST_NESTED else {})
-    if 2 * (len(found) + len(problems)) < len(folders):
-        return {}, {}  # a few folders with images among others are no cases
-    return found, problems
+        if below and all(len(images) == 1 for images in below.values()):
+            nested[inner.name] = {name: images[0] for name, images in below.items()}
+    files = direct or (nested if len(nested) >= _FEWEST_NESTED else {})
+    if 2 * (len(files) + len(problems)) < len(folders):
+        return {}, {}
+    return files, problems
 
 
 def _images(folder: Path) -> list[Path]:
@@ -62,18 +67,13 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _roles(stems: list[str], case: str, images: list[Path]) -> tuple[dict[str, Path], list[str]]:
-    """{role: file}, and the names of files that share a role."""
-    roles = [remove_name(stem, case) for stem in stems]
-    if len(stems) > 1 and all(role is None for role in roles):
-        start = _common_start(stems)
-        roles = ["_".join(chunks(stem)[start:]) for stem in stems]
-    named = [stem if role is None else role for stem, role in zip(stems, roles, strict=True)]
-    counts = Counter(named)
-    twice = [path.name for path, role in zip(images, named, strict=True) if counts[role] > 1]
-    return dict(zip(named, images, strict=True)), twice
-
-
-def _common_start(stems: list[str]) -> int:
-    """How many parts all names begin with."""
-    columns = zip(*(chunks(stem) for stem in stems), strict=False)
-    return next((number for number, column in enumerate(columns) if len(set(column)) > 1), 0)
+    """Return {role: file}, and the names of files that share a role."""
+    after_case = [remove_name(stem, case) for stem in stems]
+    if len(stems) > 1 and all(role is None for role in after_case):
+        parts = [chunks(stem) for stem in stems]
+        start = common_start(parts)
+        after_case = ["_".join(names[start:]) for names in parts]
+    roles = [stem if role is None else role for stem, role in zip(stems, after_case, strict=True)]
+    counts = Counter(roles)
+    clashing = [path.name for path, role in zip(images, roles, strict=True) if counts[role] > 1]
+    return dict(zip(roles, images, strict=True)), clashing

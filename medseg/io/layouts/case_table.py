@@ -1,4 +1,4 @@
-"""A CSV that lists the files of each case: one row a case, one column a channel, and what else is known of it."""
+"""Read a CSV that lists the files of each case (a row a case, a column a channel), or adds facts on known cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medseg.io.dicom.listing.find import find_series
 from medseg.io.formats.table import FORMATS, is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, LeftOut
 from medseg.io.layouts.names import channel_numbers
-from medseg.io.layouts.studies import WHY, SeriesRules, channels_of
+from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of
 
 NAME = "cases.csv"
 _RESERVED = ("id", "patient", "channels", "label", "annotated", "weight")
@@ -21,32 +21,39 @@ _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _MOST_SHOWN = 5
 
 
-def read_case_table(folder: Path, path: Path, how: SeriesRules | None = None) -> DataSet | None:
-    """Read a table whose rows name files; None where no column does, so that it only says more of known cases.
-
-    A channel may be the folder or zip of a DICOM study; `how` says what is allowed to be done to its series.
+def read_case_table(folder: Path, path: Path, series_rules: SeriesRules | None = None) -> DataSet | None:
+    """Read a table whose rows name files.
 
     Columns: `id` (else the label file's name), `patient`, one column a channel under the channel's name (or `channels`
     with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between), `weight`;
-    any other is kept as an attribute. Files are relative to the table, else to the data set's folder.
+    any other is kept as an attribute. Files are relative to the table, else to the data set's folder. A channel may be
+    the folder or zip of a DICOM study.
+
+    Args:
+        folder: the data set's folder.
+        path: the table.
+        series_rules: how a series of each study is chosen, and what may be done to it.
+
+    Returns:
+        The data set; None where no column names files: such a table only adds facts on cases (`add_facts`).
 
     Raises:
-        DataError: it is no table, or a row is not valid.
+        DataError: the file is not a table, or a row is not valid.
     """
     rows = read_rows(path)
     label = next((name for name in _LABEL_COLUMNS if name in rows[0]), None)
-    places = path.parent, folder
-    channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name, places)]
+    roots = path.parent, folder
+    channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name, roots)]
     if not channels and "channels" not in rows[0]:
         return None
     cases = []
     problems: list[str] = []
     for line, row in enumerate(rows, start=2):
-        case, why = _case(row, channels, label, folder, path, line)
-        if why is None:
-            case, why = _with_series(case, channels, how or SeriesRules())
-        if why:
-            problems.append(LeftOut(case.id, f"{path.name}, line {line}: {why}"))
+        case, reason = _case(row, channels, label, folder, path, line)
+        if reason is None:
+            case, reason = _with_series(case, channels, series_rules or SeriesRules())
+        if reason:
+            problems.append(LeftOut(case.id, f"{path.name}, line {line}: {reason}"))
         else:
             cases.append(case)
     check_unique_ids(cases, path)
@@ -54,10 +61,14 @@ def read_case_table(folder: Path, path: Path, how: SeriesRules | None = None) ->
 
 
 def add_facts(data: DataSet, path: Path) -> DataSet:
-    """Cases with what a table without files says of them: patient, annotated structures, weight, attributes.
+    """Add what a table without files says of the cases: patient, annotated structures, weight, attributes.
+
+    Args:
+        data: the data set.
+        path: the table; its column `id` holds ids of cases.
 
     Raises:
-        DataError: it is no table, has no ids, or names a case that is not there.
+        DataError: the file is not a table, has no ids, or names a case that the data set does not have.
     """
     rows = {row.get("id", ""): (line, row) for line, row in enumerate(read_rows(path), start=2)}
     unknown = sorted(rows.keys() - {case.id for case in data.cases})
@@ -66,7 +77,7 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
     if unknown:
         known = ", ".join(sorted(case.id for case in data.cases)[:_MOST_SHOWN])
         raise DataError(
-            f"{path} speaks of {', '.join(map(repr, unknown[:_MOST_SHOWN]))}, which is no case here ({known}, ...).",
+            f"{path} names {', '.join(map(repr, unknown[:_MOST_SHOWN]))}, which is not a case here ({known}, ...).",
             "Its column id has to hold the ids of the cases. To list files, give it a column for each channel and one "
             "called label.",
         )
@@ -74,71 +85,73 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
     for case in data.cases:
         if case.id in rows:
             line, row = rows[case.id]
-            said = parse_row({**row, "channels": "-"}, path, line, data.folder)
-            patient = said.patient if row.get("patient") else case.patient
+            facts = parse_row({**row, "channels": "-"}, path, line, data.folder)
             case = replace(
                 case,
-                patient=patient,
-                annotated=said.annotated,
-                weight=said.weight,
-                attributes={**case.attributes, **said.attributes},
+                patient=facts.patient if row.get("patient") else case.patient,
+                annotated=facts.annotated,
+                weight=facts.weight,
+                attributes={**case.attributes, **facts.attributes},
             )
         cases.append(case)
     return replace(
-        data, cases=cases, problems=[*data.problems, f"{path.name} says more of {counted(len(rows), 'case')}"]
+        data, cases=cases, problems=[*data.problems, f"{path.name} adds facts on {counted(len(rows), 'case')}"]
     )
 
 
-def _names_files(rows: list[Row], name: str, places: tuple[Path, Path]) -> bool:
+def _names_files(rows: list[Row], name: str, roots: tuple[Path, Path]) -> bool:
+    """Return whether a column holds files: only names of images, or mostly DICOM studies that exist."""
     values = [row[name] for row in rows if row.get(name)]
     if not values or all(is_image(Path(value)) for value in values):
         return bool(values)
-    return 2 * sum(_is_study(_resolve(value, *places)) for value in values) > len(values)
+    return 2 * sum(_is_study(_resolve(value, *roots)) for value in values) > len(values)
 
 
 def _is_study(path: Path) -> bool:
+    """Return whether a path is a folder or zip with DICOM in it."""
     return not is_image(path) and path.exists() and holds_dicom(path, [*FORMATS])
 
 
-def _with_series(case: Case, channels: list[str], how: SeriesRules) -> tuple[Case, str | None]:
-    """The case with a series for each channel that is a study, and why it is left out."""
+def _with_series(case: Case, channels: list[str], series_rules: SeriesRules) -> tuple[Case, str | None]:
+    """Return the case with a series for each channel that is a study, and why it is left out (None if it is not)."""
     files, reasons = [], []
     for number, path in enumerate(case.channels):
         if not _is_study(path):
             files.append(path)
             continue
         try:
-            found, why = channels_of(find_series(path), [channels[number] if channels else ""], how)
+            series, reason = channels_of(find_series(path), [channels[number] if channels else ""], series_rules)
         except MedsegError as error:
             return case, str(error).rstrip(".")
-        files += found
-        reasons.append(why)
-    attributes = {**case.attributes, WHY: "; ".join(reasons)} if reasons else case.attributes
+        files += series
+        reasons.append(reason)
+    attributes = {**case.attributes, SERIES_REASON: "; ".join(reasons)} if reasons else case.attributes
     return replace(case, channels=tuple(files), attributes=attributes), None
 
 
 def _case(
     row: Row, channels: list[str], label: str | None, folder: Path, path: Path, line: int
 ) -> tuple[Case, str | None]:
-    """The case of a row, and why it is left out."""
+    """Return the case of a row, and why it is left out (None if it is not)."""
     files = [row.get(name, "") for name in channels] if channels else row.get("channels", "").split(";")
     reference = row.get(label, "") if label else ""
     id = row.get("id") or split_suffix(Path(reference or files[0]))[0]
     rest = {name: value for name, value in row.items() if name not in (*channels, label)}
     case = parse_row({**rest, "id": id, "channels": "-"}, path, line, folder)
-    found = [_resolve(name.strip(), path.parent, folder) for name in files if name.strip()]
+    paths = [_resolve(name.strip(), path.parent, folder) for name in files if name.strip()]
     label_file = _resolve(reference, path.parent, folder) if reference else None
-    case = replace(case, channels=tuple(found), label=label_file)
-    if len(found) < len(files) or not found:
+    case = replace(case, channels=tuple(paths), label=label_file)
+    if len(paths) < len(files) or not paths:
         return case, "a channel has no file"
     if label_file is None:
         return case, "it has no label file"
-    if absent := [file for file in found if not (file.exists() or is_dicom(file))]:
+    if absent := [file for file in paths if not (file.exists() or is_dicom(file))]:
         return case, f"there is no image file {absent[0]}"
-    there = label_file.is_file() or is_dicom(label_file)
-    return case, None if there else f"there is no label file {label_file}"
+    exists = label_file.is_file() or is_dicom(label_file)
+    return case, None if exists else f"there is no label file {label_file}"
 
 
-def _resolve(name: str, *places: Path) -> Path:
-    candidates = [place / name for place in places]
+def _resolve(name: str, *roots: Path) -> Path:
+    """Return the file in the first of the folders that has it; in the first folder where none has it."""
+    candidates = [root / name for root in roots]
     return next((path for path in candidates if path.exists()), candidates[0])

@@ -1,4 +1,4 @@
-"""DataSet: the cases of a folder with what it declares about them."""
+"""The types that every reader of a layout shares: what a user says about names, and the data set that is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medseg.io.images import AS_STORED
 from medseg.plans.sections import Reading
 
 Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "dicom", "folders", "files", "table", "patterns"]
-"""How a data set lies; `LAYOUTS` says it in words."""
+"""How a data set is laid out; `LAYOUTS` says it in words."""
 
 LAYOUTS: dict[str, str] = {
     "msd": "Medical Segmentation Decathlon",
@@ -34,15 +34,15 @@ LAYOUTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Naming:
-    """What a user says about which files are meant, where the folder alone leaves it open.
+    """What a user says about which files are meant, where the folder alone does not tell.
 
     Attributes:
-        images: one entry a channel: patterns in which `*` is the case id (`*_flair.nii.gz`), or channels by name as
-            the folder has them (`flair`).
-        labels: likewise one pattern, or the name that label files have there (`seg`).
+        images: one entry a channel: patterns in which `*` is the case id (`*_flair.nii.gz`), or names of channels that
+            the files have (`flair`).
+        labels: likewise one pattern, or the name that label files have (`seg`).
         table: a CSV that lists the files of each case.
         series: of DICOM studies, one rule for all or `CHANNEL:RULE`, one a channel; see `io.dicom.choose`.
-        dicom: what is allowed to be done to series that are no regular volumes.
+        dicom: what may be done to series that are not regular volumes.
     """
 
     images: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Naming:
     dicom: DicomOptions = field(default_factory=DicomOptions)
 
 
-NOTHING_SAID = Naming()
+DEFAULT_NAMING = Naming()
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class DataSet:
     """A folder of cases with labels.
 
     Attributes:
-        folder: where it lies.
-        layout: how it is laid out there.
+        folder: the folder of the data set.
+        layout: how it is laid out.
         channels: names of the channels, in order.
         labels: the structures; None where the layout does not declare them.
         cases: sorted by id, each with a label.
         problems: what was left out and why, one `LeftOut` each, and what else is worth a note.
         ignore: the value of voxels without annotation, where the layout fixes it and `labels` is None.
-        ignore_assumed: whether only the layout says so, not whoever uses the data set.
-        reading: what the values in its files mean, where the files alone do not say.
+        ignore_assumed: whether only the layout says so, and not the user.
+        reading: what the values in its files mean, where the files alone do not tell.
         series_rules: of DICOM studies, the rule by which the series of each channel was chosen, where one was given.
     """
 
@@ -90,37 +90,59 @@ def pair_up(
     folders: tuple[Path, Path],
     problems: dict[str, str],
 ) -> list[Case]:
-    """Images with their labels by id; what has no counterpart is added to `problems` unless it is there already."""
-    for folder, have, lack in ((folders[1], images, labels), (folders[0], labels, images)):
-        what = "label" if lack is labels else "image"
-        for id in have.keys() - lack.keys() - problems.keys():
-            problems[id] = f"there is no {what} of this name in {folder}"
+    """Pair images with labels of the same id.
+
+    Args:
+        images: {id: files of the channels}.
+        labels: {id: label file}.
+        folders: where the images and where the labels lie, for messages.
+        problems: {id: why it is left out}; ids without a counterpart are added.
+    """
+    for id in images.keys() - labels.keys() - problems.keys():
+        problems[id] = f"there is no label of this name in {folders[1]}"
+    for id in labels.keys() - images.keys() - problems.keys():
+        problems[id] = f"there is no image of this name in {folders[0]}"
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
 
 
 class LeftOut(str):
-    """A sentence about a case that was left out, with its parts: the case's `id`, and `why`."""
+    """A sentence about a case that was left out, with its parts.
+
+    Attributes:
+        id: the case.
+        why: the reason.
+
+    >>> LeftOut("case7", "it has no label file")
+    'case7: it has no label file'
+    """
 
     id: str
     why: str
 
     def __new__(cls, id: str, why: str) -> LeftOut:
-        """`id: why`."""
+        """Make the sentence `id: why`."""
         sentence = super().__new__(cls, f"{id}: {why}")
         sentence.id, sentence.why = id, why
         return sentence
 
 
 def sentences(problems: Mapping[str, str]) -> list[str]:
-    """What was left out and why, by id, as sorted sentences."""
+    """Return a sentence for each case that was left out, sorted by id, from {id: why}."""
     return [LeftOut(id, why) for id, why in sorted(problems.items())]
 
 
 def assign_patients(cases: list[Case], pattern: str) -> list[Case]:
-    """Cases with the patient that `pattern` finds in their id: its group 1, else the whole match.
+    """Return the cases with the patient that a pattern finds in their ids.
+
+    Args:
+        cases: cases of a data set.
+        pattern: a regular expression, searched anywhere in the id; its group 1, else the whole match, is the patient.
 
     Raises:
-        DataError: the pattern is no regular expression, or does not match an id.
+        DataError: the pattern is not a regular expression, or does not match an id.
+
+    >>> [case.patient for case in assign_patients([Case("P07-slice-012", "", ())], "^(P[0-9]+)")]
+    ['P07']
     """
     try:
         search = re.compile(pattern).search

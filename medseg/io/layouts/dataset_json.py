@@ -1,4 +1,4 @@
-"""Data sets that describe themselves in a `dataset.json`: the Medical Segmentation Decathlon's and nnU-Net's."""
+"""Read data sets that describe themselves in a `dataset.json`: the Medical Segmentation Decathlon's and nnU-Net's."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_dataset_json(folder: Path) -> DataSet:
 
 
 def lists_cases(folder: Path) -> bool:
-    """Whether there is a `dataset.json` that says where the cases are; others only name structures.
+    """Return whether there is a `dataset.json` that says where the cases are; others only name structures.
 
     Raises:
         DataError: the file is not valid JSON.
@@ -59,7 +59,7 @@ def lists_cases(folder: Path) -> bool:
 
 
 def structures_in(folder: Path) -> Labels | None:
-    """The structures that a `dataset.json` declares; None where there is none, or it declares none.
+    """Return the structures that a `dataset.json` declares; None where there is no such file, or it declares none.
 
     Raises:
         DataError: the file, or what it declares, is not valid.
@@ -80,10 +80,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    """Names of the channels in a `dataset.json`, in order; `source` names the file in messages.
+    """Return the names of the channels of a `dataset.json`, in order; `source` names the file in messages.
 
     Raises:
         DataError: they are not numbered from 0.
+
+    >>> declared_channels({"modality": {"0": "T1", "1": "FLAIR"}}, "dataset.json")
+    ('T1', 'FLAIR')
     """
     names = content.get("channel_names", content.get("modality"))
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))) or not names:
@@ -94,9 +97,9 @@ def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...
 
 
 def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
-    """Structures of a `dataset.json`; `source` names the file in messages.
+    """Return the structures of a `dataset.json`; `source` names the file in messages.
 
-    They stand there as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
+    They are written as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
 
     Raises:
         DataError: they are not valid.
@@ -136,7 +139,7 @@ def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
 
 
 def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dict[str, str]]:
-    """nnU-Net v2: imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz."""
+    """Return the cases of nnU-Net v2 (imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz), and {id: why left out}."""
     if str(ending) not in FORMATS:
         raise DataError(
             f"{folder / NAME}: file_ending is {ending!r}; medseg knows {', '.join(FORMATS)}.",
@@ -144,16 +147,23 @@ def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dic
         )
     folders = folder / "imagesTr", folder / "labelsTr"
     images, problems = images_by_stem(folders[0], ending)
-    labels, more = images_by_stem(folders[1], ending)
+    labels, label_problems = images_by_stem(folders[1], ending)
     files, incomplete = channel_files(group_by_case(images), channels)
-    problems |= more | incomplete
+    problems |= label_problems | incomplete
     return pair_up(files, labels, folders, problems), problems
 
 
 def _explicit(
     folder: Path, entries: Iterable[tuple[str | None, Any]], key: str, channels: int
 ) -> tuple[list[Case], dict[str, str]]:
-    """Pairs as they are listed: (id, {key: file or files, label: file}); without an id, the label's name is it."""
+    """Return the cases that a `dataset.json` lists, and {id: why it is left out}.
+
+    Args:
+        folder: the data set.
+        entries: (id, {key: file or files, "label": file}) of each case; without an id, it is the label file's name.
+        key: "image" or "images".
+        channels: how many channels a case has.
+    """
     cases: dict[str, Case] = {}
     problems: dict[str, str] = {}
     for number, (id, entry) in enumerate(entries):
@@ -181,11 +191,11 @@ def _explicit(
 
 
 def _resolve(folder: Path, name: str) -> Path:
-    return folder / os.path.expandvars(name)  # nnU-Net expands variables in this map
+    return folder / os.path.expandvars(name)  # as nnU-Net does in its map `dataset`
 
 
 def _legacy(image: Path, channels: int) -> tuple[Path, ...]:
-    """The files of an image of nnU-Net v1, which lists CASE.nii.gz and stores CASE_0000.nii.gz; else itself."""
+    """Return the files of an image of nnU-Net v1, which lists CASE.nii.gz and stores CASE_0000.nii.gz; else itself."""
     stem, suffix = split_suffix(image)
     files = tuple(image.with_name(f"{stem}_{number:04d}{suffix}") for number in range(channels))
     return files if files[0].exists() else (image,)

@@ -1,4 +1,7 @@
-"""Folders as they lie -> cases. Nothing is renamed, and what is ambiguous is refused with what settles it."""
+"""Find the cases of a folder, whatever its layout: the first reader that knows the layout reads it.
+
+Nothing is renamed, and what is ambiguous is refused with the option that settles it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from medseg.io.layouts.bids import read_bids
 from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
-from medseg.io.layouts.dataset import NOTHING_SAID, DataSet, Naming, assign_patients, sentences
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, assign_patients, sentences
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.names import channel_names
@@ -40,19 +43,20 @@ medseg understands:
 - a table: --cases TABLE.csv, or a cases.csv in the folder, with a column for each channel and one called label
 - anything else by patterns in which * is the case: --images '*/scan.nii.gz' --labels '*/seg.nii.gz'"""
 _MOST_INFERRED = 200
+"""More values than this are numbered objects or grey values, not structures."""
 _MOST_SHOWN = 8
-_MOST_MEANT = 3
+_MOST_SUGGESTED = 3
 
 
 def find_cases(
-    folder: Path, patient_pattern: str | None = None, naming: Naming = NOTHING_SAID, frame: int | None = None
+    folder: Path, patient_pattern: str | None = None, naming: Naming = DEFAULT_NAMING, frame: int | None = None
 ) -> DataSet:
     """Find the cases of a data set, its channels, and its structures where they are declared.
 
     Args:
         folder: laid out in one of the ways that medseg understands; see docs/own-data.md.
         patient_pattern: a regular expression whose group 1 (or whole match) in a case id is the patient; without
-            one, every case is a patient of its own unless the layout says whose it is.
+            one, every case is a patient of its own unless the layout names the patient.
         naming: what the user says about which files are meant.
         frame: which volume of a time series is the scan.
 
@@ -65,8 +69,8 @@ def find_cases(
     data = read_layout(folder, naming)
     if data is None:
         inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _is_declared(path)]
-        meant = f"Perhaps {folder / ' or '.join(inner[:_MOST_MEANT])} was meant. " if inner else ""
-        raise DataError(f"{folder} is not a data set. {found_in(folder)}", meant + _UNDERSTOOD)
+        suggestion = f"Perhaps {folder / ' or '.join(inner[:_MOST_SUGGESTED])} was meant. " if inner else ""
+        raise DataError(f"{folder} is not a data set. {found_in(folder)}", suggestion + _UNDERSTOOD)
     if not data.cases:
         raise DataError(
             f"{folder} has no case with image and label. {first_of(data.problems) or found_in(folder)}",
@@ -80,34 +84,36 @@ def find_cases(
     return replace(data, cases=cases)
 
 
-def read_layout(folder: Path, naming: Naming = NOTHING_SAID) -> DataSet | None:
-    """The data set in a folder by the first layout that fits; None where none does.
+def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
+    """Read a data set by the first layout that fits; None where none does.
 
     Raises:
-        DataError: a layout fits, but is not valid or leaves open what is meant.
+        DataError: a layout fits, but is not valid or ambiguous.
     """
     table = naming.table or (folder / TABLE if (folder / TABLE).is_file() else None)
-    listed = read_case_table(folder, table, SeriesRules(options=naming.dicom)) if table is not None else None
-    if listed is not None:
-        return replace(listed, labels=structures_in(folder))
+    data = read_case_table(folder, table, SeriesRules(options=naming.dicom)) if table is not None else None
+    if data is not None:
+        return replace(data, labels=structures_in(folder))
     data = _read_files(folder, naming)
     return add_facts(data, table) if data is not None and table is not None else data
 
 
 def _read_files(folder: Path, naming: Naming) -> DataSet | None:
+    """Read a data set whose files say where the cases are, rather than a table."""
     if any("*" in pattern for pattern in (*naming.images, naming.labels or "")):
         return _read_patterns(folder, naming)
-    nothing_said = not naming.images and naming.labels is None
-    if nothing_said and lists_cases(folder):
+    unnamed = not naming.images and naming.labels is None
+    if unnamed and lists_cases(folder):
         return read_dataset_json(folder)
-    if nothing_said and (found := read_voc(folder)):
-        return found
+    if unnamed and (voc := read_voc(folder)):
+        return voc
     others = (read_pairs, read_bids, read_case_folders, read_flat_folder)
+    # Without pydicom, studies come last: their reader then only says which package is missing.
     for read in (read_studies, *others) if find_spec("pydicom") else (*others, read_studies):
         data = read(folder, naming)
         if data is not None:
             return data if data.labels is not None else replace(data, labels=structures_in(folder))
-    return read_dataset_json(folder) if (folder / NAME).is_file() else None  # refuses, and says what it lacks
+    return read_dataset_json(folder) if (folder / NAME).is_file() else None  # refuses, and says what the file lacks
 
 
 def _read_patterns(folder: Path, naming: Naming) -> DataSet:
@@ -124,7 +130,7 @@ def _read_patterns(folder: Path, naming: Naming) -> DataSet:
 
 
 def is_data_set(folder: Path) -> bool:
-    """Whether a folder is laid out as a data set, rather than being a plain folder of images or labels."""
+    """Return whether a folder is laid out as a data set, rather than being a plain folder of images or labels."""
     if _is_declared(folder) or any((folder / name).is_dir() for name in (*LABELS, *VOC_LABELS, "derivatives")):
         return True
     if (folder / TABLE).is_file() and read_case_table(folder, folder / TABLE) is not None:
@@ -139,45 +145,49 @@ def _is_declared(folder: Path) -> bool:
 
 
 def infer_labels(values: Iterable[int], ignore: int | None = None) -> Labels:
-    """Structures for label files whose layout does not declare them, 0 being the background.
+    """Return structures for label files whose layout does not declare them; 0 is the background.
 
     One value is called `foreground`, several `label_1`, `label_2`, ... after their values.
 
     Args:
-        values: that occur.
-        ignore: the one of voxels without annotation, if there is one.
+        values: the values that occur.
+        ignore: the value of voxels without annotation, if there is one.
 
     Raises:
-        DataError: no value but 0, a negative one, or so many that they are no structures.
+        DataError: there is no value but 0, a negative one, or too many to be structures.
+
+    >>> infer_labels([0, 1, 3]).structures
+    {'label_1': 1, 'label_3': 3}
     """
-    found = sorted({*values} - {0, ignore})
-    if not found and ignore in {*values}:
+    values = {*values}
+    foreground = sorted(values - {0, ignore})
+    if not foreground and ignore in values:
         raise DataError(
             f"The label files hold nothing but 0 and {ignore}, which stands for voxels without annotation here.",
             f"If it is the structure, name it: --structures NAME={ignore}.",
         )
-    if not found:
+    if not foreground:
         raise DataError("The label files hold nothing but 0.", "Check that they are masks, and the right ones.")
-    if found[0] < 0 or len(found) > _MOST_INFERRED:
-        what = f"{len(found)} values from {found[0]} to {found[-1]}"
+    if foreground[0] < 0 or len(foreground) > _MOST_INFERRED:
+        values_seen = f"{len(foreground)} values from {foreground[0]} to {foreground[-1]}"
         raise DataError(
-            f"The label files hold {what}: these cannot be taken for structures without being told.",
+            f"The label files hold {values_seen}: these cannot be taken for structures without being told.",
             "Masks with soft edges need --threshold; numbered objects become one structure with "
-            f"--map {max(found[0], 1)}-{found[-1]}=1; structures are declared with --structures NAME=VALUE.",
+            f"--map {max(foreground[0], 1)}-{foreground[-1]}=1; structures are declared with --structures NAME=VALUE.",
         )
-    if len(found) == 1:
-        return Labels(structures={"foreground": found[0]}, ignore=ignore)
-    return Labels(structures={f"label_{value}": value for value in found}, ignore=ignore)
+    if len(foreground) == 1:
+        return Labels(structures={"foreground": foreground[0]}, ignore=ignore)
+    return Labels(structures={f"label_{value}": value for value in foreground}, ignore=ignore)
 
 
 def found_in(folder: Path) -> str:
-    """What lies in a folder, for messages."""
+    """Return a sentence on the files and folders in a folder, for messages."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
     shown = ", ".join(names[:_MOST_SHOWN]) + (f" and {len(names) - _MOST_SHOWN} more" * (len(names) > _MOST_SHOWN))
     return f"Found there: {shown}." if names else "It is empty."
 
 
 def first_of(problems: list[str]) -> str:
-    """The first few problems, for messages."""
+    """Return the first few problems in one line, for messages."""
     rest = len(problems) - _MOST_SHOWN
     return "; ".join(problems[:_MOST_SHOWN] + [f"and {rest} more"] * (rest > 0))

@@ -1,4 +1,4 @@
-"""Images and labels side by side in one folder: `case7_image.nii.gz` with `case7_seg.nii.gz`."""
+"""Read images and labels side by side in one folder: `case7_image.nii.gz` with `case7_seg.nii.gz`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from medseg.io.layouts.words import chunks, names_labels, remove_name, splits
 
 
 def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
-    """Read a folder in which names say what is image and what is label; None where no name says so.
+    """Read a folder in which names say what is an image and what is a label; None where no name says so.
+
+    Args:
+        folder: the data set.
+        naming: what the user says about which files are meant.
 
     Raises:
-        DataError: which image belongs to which label is open, or which of several labels is meant.
+        DataError: the names do not say which image belongs to which label, or which of several labels is meant.
     """
-    found, problems = images_by_stem(folder)
-    labels = {stem: path for stem, path in found.items() if names_labels(stem)}
-    images = {stem: path for stem, path in found.items() if stem not in labels}
+    files_by_stem, problems = images_by_stem(folder)
+    labels = {stem: path for stem, path in files_by_stem.items() if names_labels(stem)}
+    images = {stem: path for stem, path in files_by_stem.items() if stem not in labels}
     if not labels or not images:
         return None
     files = _by_case(images, labels)
@@ -35,21 +39,26 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
     pairs = match_similar(images, labels)
     if not pairs:
         raise DataError(
-            f"{folder} holds {len(images)} images ({_some(images)}) and {len(labels)} labels ({_some(labels)}); which "
-            "belong together is open.",
+            f"{folder} holds {len(images)} images ({_some(images)}) and {len(labels)} labels ({_some(labels)}); the "
+            "names do not say which belong together.",
             "Give patterns in which * is the case: --images '*_image.nii.gz' --labels '*_seg.nii.gz'.",
         )
     cases = [Case(image, image, (images[image],), labels[label]) for image, label in pairs.items()]
-    alone = (images.keys() - pairs.keys()) | (labels.keys() - set(pairs.values()))
-    problems |= dict.fromkeys(alone, "it has no counterpart")
+    unpaired = (images.keys() - pairs.keys()) | (labels.keys() - set(pairs.values()))
+    problems |= dict.fromkeys(unpaired, "it has no counterpart")
     return DataSet(folder, "files", ("image",), None, cases, [*sentences(problems), pairing_note(pairs)])
 
 
 def files_for_channels(stems: dict[str, Path], channels: Sequence[str]) -> Files:
-    """Files by case and channel where names are `CASE_channel` or `channel_CASE`, in any case of letters."""
+    """Return the files by case and channel where names are `CASE_channel` or `channel_CASE`, whatever their case.
+
+    Args:
+        stems: {name without suffix: file}.
+        channels: names of the channels.
+    """
     files: Files = {}
     for stem, path in stems.items():
-        for channel in sorted(channels, key=len, reverse=True):
+        for channel in sorted(channels, key=len, reverse=True):  # t1ce before t1
             case = remove_name(stem, channel)
             if case:
                 files.setdefault(case, {})[channel] = path
@@ -58,21 +67,24 @@ def files_for_channels(stems: dict[str, Path], channels: Sequence[str]) -> Files
 
 
 def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> Files:
-    """Files by case and role: a case's id is what a label's name says beside its word for labels; else nothing."""
+    """Return the files by case and role; empty where names do not begin or end with a word for labels.
+
+    The id of a case is the name of its label file without that word.
+    """
     files: Files = {}
     for stem, path in labels.items():
         parts = chunks(stem)
-        outer = [part for part in (parts[-1], parts[0]) if names_labels(part)]
-        case = remove_name(stem, outer[0]) if outer else None
-        if not case or outer[0] in files.get(case, {}):
+        label_word = next((part for part in (parts[-1], parts[0]) if names_labels(part)), None)
+        case = remove_name(stem, label_word) if label_word else None
+        if label_word is None or not case or label_word in files.get(case, {}):
             return {}
-        files.setdefault(case, {})[outer[0]] = path
+        files.setdefault(case, {})[label_word] = path
     for stem, path in images.items():
         owners = [(case, role) for case, role in splits(stem) if case in files]
         if owners:
-            case, role = max(owners, key=lambda found: len(found[0]))
+            case, role = max(owners, key=lambda owner: len(owner[0]))  # p10 and not p1 for p10_flair
             files[case][role] = path
-    return files if any(len(own) > 1 for own in files.values()) else {}
+    return files if any(len(roles) > 1 for roles in files.values()) else {}
 
 
 def _some(names: dict[str, Path]) -> str:

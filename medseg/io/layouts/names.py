@@ -1,4 +1,4 @@
-"""File names to cases and channels: `case_0000.nii.gz` is channel 0 of `case`, `case.png` holds all channels."""
+"""Turn file names into cases and channels: `case_0000.nii.gz` is channel 0 of `case`; `case.png` holds all channels."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})", re.DOTALL)
 
 
 def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, Path], dict[str, str]]:
-    """The images of a folder by name without suffix, and the names left out, because two files share them."""
+    """Return the images of a folder by their names without suffix.
+
+    Args:
+        folder: where to look; it need not exist.
+        suffix: only files with this suffix; None for all formats.
+
+    Returns:
+        {name: file}, and {name: why it is left out} of the names that two files share.
+    """
     stems: dict[str, list[Path]] = {}
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             if is_image(path) and suffix in (None, split_suffix(path)[1]) and path.is_file():
                 stems.setdefault(split_suffix(path)[0], []).append(path)
     problems = {
-        stem: f"{' and '.join(path.name for path in paths)} in {folder} would give one answer; keep one of them"
+        stem: f"{' and '.join(path.name for path in paths)} in {folder} would be the same case; keep one of them"
         for stem, paths in stems.items()
         if len(paths) > 1
     }
@@ -36,12 +44,21 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
 
 
 def channel_names(cases: Sequence[Case], single: str, reading: Reading = AS_STORED) -> tuple[str, ...]:
-    """Names of the channels in the one file of a case, after the first that can be read; `single` for one channel."""
+    """Return names for the channels that are stored together in one file.
+
+    Args:
+        cases: cases of one file each; the first that can be read decides.
+        single: the name where there is one channel.
+        reading: how the files are read.
+
+    Returns:
+        red, green and blue for colours; else channel_0, channel_1, ...; else `single`.
+    """
     for case in cases:
         try:
             image = first_look(case, reading)
         except DataError:
-            continue  # named when the fingerprint is taken
+            continue  # it is named when the fingerprint is taken
         count = image.array.shape[0]
         if count == 3 and read_stack(case.channels[0]).array.shape[1] == 3:  # components, which are colours
             return ("red", "green", "blue")
@@ -50,19 +67,28 @@ def channel_names(cases: Sequence[Case], single: str, reading: Reading = AS_STOR
 
 
 def channel_numbers(cases: Sequence[Case]) -> tuple[str, ...]:
-    """Names of the files of a case by their number; `image` for a single one."""
+    """Return channel_0, channel_1, ... for cases of several files; `image` for cases of one."""
     count = max((len(case.channels) for case in cases), default=1)
     return tuple(f"channel_{number}" for number in range(count)) if count > 1 else ("image",)
 
 
 def split_channel(stem: str) -> tuple[str, int | None]:
-    """`case_0001` to (`case`, 1); (the name itself, None) where it does not end in four digits."""
+    """Split a name into case and channel number; None is the number where the name does not end in four digits.
+
+    >>> split_channel("case_0001"), split_channel("case_01")
+    (('case', 1), ('case_01', None))
+    """
     match = _CHANNEL.fullmatch(stem)
     return (match[1], int(match[2])) if match else (stem, None)
 
 
 def group_by_case(files: Mapping[str, Path], known: Collection[str] = ()) -> dict[str, Group]:
-    """Files by case; a name in `known` (the names of the labels) is a case of its own, whatever it ends in."""
+    """Group files by case.
+
+    Args:
+        files: {name without suffix: file}.
+        known: names that are cases of their own, whatever they end in: those of the labels.
+    """
     groups: dict[str, Group] = {}
     for stem, path in files.items():
         case, channel = (stem, None) if stem in known else split_channel(stem)
@@ -71,9 +97,13 @@ def group_by_case(files: Mapping[str, Path], known: Collection[str] = ()) -> dic
 
 
 def channel_files(groups: Mapping[str, Group], channels: int) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
-    """The files of each case in the order of the channels, and the cases left out and why.
+    """Return the files of each case in the order of the channels, and {case: why it is left out}.
 
     Where no case has more than a channel 0, each file holds all the channels in itself.
+
+    Args:
+        groups: {case: {channel number: file}}.
+        channels: how many channels a case has.
     """
     numbers = {number for group in groups.values() for number in group if number is not None}
     expected = list(range(channels if numbers - {0} else 1))

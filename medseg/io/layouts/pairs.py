@@ -1,4 +1,4 @@
-"""`images/` beside `labels/` or `masks/`: files paired by equal names, else by similar ones."""
+"""Read `images/` beside `labels/` or `masks/`: files are paired by equal names, else by similar ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medseg.io.layouts.words import names_images, names_labels, words
 
 IMAGES = ("images", "imagesTr")
 LABELS = ("labels", "masks", "labelsTr")
-"""The usual names; another folder is taken by a word for images or labels in its name."""
+"""The usual names; else a folder is found by a word for images or labels in its name."""
 
 _HELD_OUT = {"ts", "test"}
 
@@ -20,17 +20,21 @@ _HELD_OUT = {"ts", "test"}
 def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
     """Read paired folders; None where there are none.
 
+    Args:
+        folder: the data set.
+        naming: what the user says about which folders are meant.
+
     Raises:
-        DataError: several folders may be meant, or the names in them do not say what belongs together.
+        DataError: several folders may be meant, or the names in them do not say which files belong together.
     """
-    images_in = images_folder(folder, naming.images[0] if naming.images else None)
-    labels_in = labels_folder(folder, images_in, naming.labels)
-    if images_in is None or labels_in is None:
+    image_folder = images_folder(folder, naming.images[0] if naming.images else None)
+    label_folder = labels_folder(folder, image_folder, naming.labels)
+    if image_folder is None or label_folder is None:
         return None
-    folders = images_in, labels_in
-    images, problems = images_by_stem(images_in)
-    labels, more = images_by_stem(labels_in)
-    problems |= more
+    folders = image_folder, label_folder
+    images, problems = images_by_stem(image_folder)
+    labels, label_problems = images_by_stem(label_folder)
+    problems |= label_problems
     groups = group_by_case(images, known=labels)
     notes = []
     if groups.keys().isdisjoint(labels) and images and labels:
@@ -46,17 +50,17 @@ def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
 def _similar(
     images: dict[str, Path], labels: dict[str, Path], groups: dict[str, Group], folders: tuple[Path, Path]
 ) -> tuple[dict[str, Group], dict[str, Path]]:
-    """Image files by case, and labels under the names of their images.
+    """Return image files by case, and labels under the names of their images.
 
     Raises:
-        DataError: the names are not similar in a way that leaves no doubt.
+        DataError: the names are not similar enough.
     """
     single: dict[str, Group] = {stem: {None: path} for stem, path in images.items()}
     for candidates in (single, groups):
-        found = match_similar(candidates, labels)
-        if found:
-            owner = {label: image for image, label in found.items()}
-            return candidates, {owner.get(label, label): path for label, path in labels.items()}
+        pairs = match_similar(candidates, labels)
+        if pairs:
+            image_of = {label: image for image, label in pairs.items()}
+            return candidates, {image_of.get(label, label): path for label, path in labels.items()}
     names = [", ".join(sorted(path.name for path in side.values())[:2]) for side in (images, labels)]
     raise DataError(
         f"Names in {folders[0]} ({names[0]}, ...) and in {folders[1]} ({names[1]}, ...) do not say which image belongs "
@@ -67,7 +71,7 @@ def _similar(
 
 
 def images_folder(folder: Path, wanted: str | None) -> Path | None:
-    """The folder of the images inside: the one that is wanted, else the one called so; None where there is none.
+    """Return the folder of the images inside a data set: the named one, else one with a usual name; None if none.
 
     Raises:
         DataError: several may be meant.
@@ -78,22 +82,31 @@ def images_folder(folder: Path, wanted: str | None) -> Path | None:
 
 
 def labels_folder(folder: Path, images: Path | None, wanted: str | None) -> Path | None:
-    """The folder of the labels inside, other than that of the images; likewise."""
-    found = [path for path in _folders(folder) if path != images]
-    fitting = [path for path in found if path.name == wanted or (wanted is None and names_labels(path.name))]
+    """Return the folder of the labels inside a data set; None where there is none.
+
+    Args:
+        folder: the data set.
+        images: the folder of the images, which is another one.
+        wanted: the name that the user gives; None for any with a word for labels.
+
+    Raises:
+        DataError: several may be meant.
+    """
+    others = [path for path in _folders(folder) if path != images]
+    fitting = [path for path in others if path.name == wanted or (wanted is None and names_labels(path.name))]
     return _only(folder, fitting, "--labels")
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders inside, less those of a test set."""
+    """Return the folders inside, without those of a test set."""
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     return [path for path in inner if _HELD_OUT.isdisjoint(words(path.name))]
 
 
-def _only(folder: Path, found: list[Path], option: str) -> Path | None:
-    if len(found) > 1:
+def _only(folder: Path, candidates: list[Path], option: str) -> Path | None:
+    if len(candidates) > 1:
         raise DataError(
-            f"{folder} has {' and '.join(path.name + '/' for path in found)}: which of them is meant is open.",
-            f"Choose one: {option} {found[0].name}.",
+            f"{folder} has {' and '.join(path.name + '/' for path in candidates)}: which is meant is not clear.",
+            f"Choose one: {option} {candidates[0].name}.",
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None

@@ -1,4 +1,4 @@
-"""Files by pattern: `*_flair.nii.gz` or `*/imaging.nii.gz`, where `*` is the case id, the same wherever it stands."""
+"""Find files by pattern: `*_flair.nii.gz` or `*/imaging.nii.gz`, where every `*` is the case id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from medseg.io.formats.table import is_image, split_suffix
 
 
 def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str, str]]:
-    """The images below `folder` that match, by case id, and the ids left out because two files match.
+    """Find the images that match a pattern.
+
+    Args:
+        folder: the pattern is relative to it.
+        pattern: `*` stands for the case id.
+
+    Returns:
+        {case id: file}, and {case id: why it is left out} of the ids that two files match.
 
     Raises:
         DataError: the pattern has no `*`, or leads out of the folder.
@@ -26,17 +33,24 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
     files: dict[str, Path] = {}
     problems: dict[str, str] = {}
     for path in sorted(folder.glob("/".join("*" if "*" in part else escape(part) for part in pattern.split("/")))):
-        found = match(path.relative_to(folder).as_posix())
-        if not found or not is_image(path):
+        matched = match(path.relative_to(folder).as_posix())
+        if not matched or not is_image(path):
             continue
-        other = files.setdefault(found["id"], path)
+        other = files.setdefault(matched["id"], path)
         if other != path:
-            problems[found["id"]] = f"{other.name} and {path.name} both match {pattern}; keep one of them"
+            problems[matched["id"]] = f"{other.name} and {path.name} both match {pattern}; keep one of them"
     return files, problems
 
 
 def match_patterns(folder: Path, patterns: Sequence[str]) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
-    """The files of each case that matches every pattern, in their order, and why other cases are left out.
+    """Find the files of each case that match every pattern.
+
+    Args:
+        folder: the patterns are relative to it.
+        patterns: one for each file of a case.
+
+    Returns:
+        {case id: files in the order of the patterns}, and {case id: why it is left out}.
 
     Raises:
         DataError: as `match_pattern`.
@@ -59,7 +73,11 @@ def match_patterns(folder: Path, patterns: Sequence[str]) -> tuple[dict[str, tup
 
 
 def pattern_name(pattern: str) -> str:
-    """A channel's name after its pattern: what a file's name has beside the case id, `flair` for `*_flair.nii`."""
+    """Return a channel's name after its pattern: the part of a file's name that is not the case id.
+
+    >>> pattern_name("*_flair.nii.gz"), pattern_name("*/t1.nii"), pattern_name("*.png")
+    ('flair', 't1', 'image')
+    """
     stem = split_suffix(Path(pattern))[0]
     rest = stem.replace("*", "").strip("_- .") or Path(pattern).parent.name.replace("*", "").strip("_- .")
     return rest or "image"

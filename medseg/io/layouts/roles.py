@@ -1,4 +1,7 @@
-"""Which of a case's files is a channel and which is the label, where their names say it: `flair`, `t1`, `seg`."""
+"""Find out which file of a case is a channel and which is the label, by their names: `flair`, `t1`, `seg`.
+
+The role of a file is the part of its name that does not say the case.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +25,35 @@ _NUMBERED = re.compile(r"\d{4}")
 
 @dataclass(frozen=True)
 class Roles:
-    """The roles that count: channels in their order, and the label file's."""
+    """The roles of the files that are used.
+
+    Attributes:
+        channels: roles of the channels, in order.
+        label: role of the label file.
+    """
 
     channels: tuple[str, ...]
     label: str
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """The channels as a plan calls them."""
+        """Names of the channels in a plan: `channel_0` for `0000`, `image` for a file without a role."""
         return tuple(f"channel_{int(name)}" if _NUMBERED.fullmatch(name) else name or "image" for name in self.channels)
 
 
 def settle_roles(files: Files, naming: Naming, folder: Path) -> Roles | None:
-    """The roles of a set: the label's is known by a word such as seg or mask, channels are what most cases have.
+    """Return the roles of a data set: the label has a word such as seg or mask, channels are what most cases have.
 
     Args:
-        files: of each case, by role.
-        naming: what a user says about them.
-        folder: for messages.
+        files: {case: {role: file}}.
+        naming: what the user says about which files are meant.
+        folder: the data set, for messages.
 
     Returns:
-        None where no role is shared by most of the cases, so that these are no cases at all.
+        The roles; None where no role is shared by most of the cases, so that these are no cases at all.
 
     Raises:
-        DataError: it is open which role is the label, or one that a user named does not occur.
+        DataError: several roles or none may be the label, or a role that the user named does not occur.
     """
     counts = Counter(role for roles in files.values() for role in roles)
     common = {role for role, count in counts.items() if 2 * count > len(files)}
@@ -69,34 +77,45 @@ def settle_roles(files: Files, naming: Naming, folder: Path) -> Roles | None:
 
 
 def cases_of(files: Files, roles: Roles) -> tuple[list[Case], dict[str, str]]:
-    """The cases that have every file, and why the others are left out."""
+    """Return the cases that have every file, and {case: why it is left out}.
+
+    Args:
+        files: {case: {role: file}}.
+        roles: the roles that a case needs.
+    """
     cases, problems = [], {}
-    for id, own in files.items():
-        missing = [role or "image" for role in (*roles.channels, roles.label) if role not in own]
+    for id, by_role in files.items():
+        missing = [role or "image" for role in (*roles.channels, roles.label) if role not in by_role]
         if missing:
-            problems[id] = f"there is no {' and no '.join(missing)}; there is {', '.join(sorted(own)) or 'nothing'}"
+            present = ", ".join(sorted(by_role)) or "nothing"
+            problems[id] = f"there is no {' and no '.join(missing)}; there is {present}"
         else:
-            cases.append(Case(id, id, tuple(own[role] for role in roles.channels), own[roles.label]))
+            cases.append(Case(id, id, tuple(by_role[role] for role in roles.channels), by_role[roles.label]))
     return cases, problems
 
 
 def left_aside(files: Files, roles: Roles) -> list[str]:
-    """A sentence about files that are neither channel nor label."""
+    """Return a sentence about files that are neither channel nor label; nothing where there are none."""
     used = {*roles.channels, roles.label}
-    counts = Counter(role for own in files.values() for role in own if role not in used)
+    counts = Counter(role for by_role in files.values() for role in by_role if role not in used)
     if not counts:
         return []
-    return [f"left aside: {shown_roles(counts)}; --images and --labels choose others than {', '.join(sorted(used))}"]
+    return [f"not used: {shown_roles(counts)}; --images and --labels choose others than {', '.join(sorted(used))}"]
 
 
 def shown_roles(counts: Mapping[str, int]) -> str:
-    """Roles with how many cases have them, in words."""
+    """Return the roles with how many cases have each, in words."""
     ordered = sorted(counts, key=lambda role: (-counts[role], role))
     some = ", ".join(f"{role or 'no name of their own'} ({counts[role]})" for role in ordered[:_MOST_SHOWN])
     return some + f" and {len(ordered) - _MOST_SHOWN} more" * (len(ordered) > _MOST_SHOWN)
 
 
 def _label_role(common: set[str], counts: Mapping[str, int], folder: Path) -> str:
+    """Return the one role with a word for labels among those that most cases have.
+
+    Raises:
+        DataError: there are several, or none.
+    """
     candidates = sorted(role for role in common if names_labels(role))
     if len(candidates) == 1:
         return candidates[0]

@@ -1,4 +1,4 @@
-"""Scans to segment: a file or a folder -> cases without labels."""
+"""Find the scans that a model is to segment: from a file or a folder to cases without labels."""
 
 from __future__ import annotations
 
@@ -25,30 +25,33 @@ from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.words import names_labels, splits
 
 TEST_IMAGES = "imagesTs"
-_MOST_TOLD = 10
+_MOST_SHOWN = 10
 
 
 def find_scans(
-    source: Path, channels: Sequence[str], patterns: Sequence[str] | None = None, how: SeriesRules | None = None
+    source: Path,
+    channels: Sequence[str],
+    patterns: Sequence[str] | None = None,
+    series_rules: SeriesRules | None = None,
 ) -> tuple[list[Case], dict[str, str]]:
     """Find the scans that a model is to segment.
 
     `CASE_0000.nii.gz` is channel 0 of CASE, and CASE itself for a model of one channel; a file without such a suffix
-    holds all channels. Names may also say the model's channels (`CASE_flair.nii.gz`), with all cases in one folder, a
-    folder for each, or BIDS. Of a data set's folder, `imagesTs` is taken if it is there, else the training images.
-    Folders and zips of DICOM are cases, too, one a study, called after the folder or zip.
+    holds all channels. Files may also be named after the model's channels (`CASE_flair.nii.gz`), all in one folder, in
+    one folder per case, or as in BIDS. Of a data set, `imagesTs` is taken if it exists, else the training images. A
+    folder or zip of DICOM is a case too, named after the folder or zip.
 
     Args:
         source: one file, or a folder.
         channels: names of the model's channels, in order.
         patterns: one per channel, such as `*_flair.nii.gz` or `*/t1.nii.gz`, where `*` is the case id.
-        how: which series of DICOM studies are the channels; where a study leaves it open, it is left out.
+        series_rules: which series of DICOM studies are the channels; a study where that is not clear is left out.
 
     Returns:
-        The cases sorted by id, and those that were left out, by id, with the reason.
+        The cases sorted by id, and {case: why it is left out}.
 
     Raises:
-        DataError: there is nothing to segment, or it is open which files are channels and which are cases.
+        DataError: there is nothing to segment, or the names do not say which files are channels and which are cases.
     """
     source = Path(source)
     if not source.exists():
@@ -57,7 +60,7 @@ def find_scans(
     if source.is_file() and not studies and not is_image(source):
         read_image(source)  # refuses, and says which formats are known
     if studies:
-        return _with_studies(source, channels, studies, how or SeriesRules())
+        return _with_studies(source, channels, studies, series_rules or SeriesRules())
     if patterns:
         files, problems = _by_pattern(source if source.is_dir() else source.parent, patterns, channels)
         if source.is_file():
@@ -67,7 +70,7 @@ def find_scans(
     else:
         files, problems = _by_folder(source, channels)
     if not files:
-        wanted = f"{len(channels)} channel{'s' * (len(channels) > 1)} ({', '.join(channels)})"
+        wanted = f"{counted(len(channels), 'channel')} ({', '.join(channels)})"
         raise DataError(
             f"{source} has no complete scan of {wanted}. {first_of(sentences(problems))}",
             "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
@@ -77,18 +80,20 @@ def find_scans(
 
 
 def _studies(source: Path) -> dict[str, Path]:
-    """The DICOM studies of a folder; of a data set's folder, those of its images."""
-    inner = [source / name for name in (TEST_IMAGES, *IMAGES) if (source / name).is_dir()]
-    return next((found for folder in inner if (found := studies_in(folder))), None) or studies_in(source)
+    """Return the DICOM studies of a folder; of a data set's folder, those of its images."""
+    for name in (TEST_IMAGES, *IMAGES):
+        if (source / name).is_dir() and (studies := studies_in(source / name)):
+            return studies
+    return studies_in(source)
 
 
 def _with_studies(
-    source: Path, channels: Sequence[str], studies: dict[str, Path], how: SeriesRules
+    source: Path, channels: Sequence[str], studies: dict[str, Path], series_rules: SeriesRules
 ) -> tuple[list[Case], dict[str, str]]:
-    """Studies as cases, and the scans of other formats beside them.
+    """Return studies as cases together with the scans of other formats beside them, and {case: why it is left out}.
 
     Raises:
-        DataError: there is one study only, and it cannot be used.
+        DataError: there is only one study and it cannot be used, or nothing can be used.
     """
     files: Files = {}
     problems: dict[str, str] = {}
@@ -98,22 +103,22 @@ def _with_studies(
     for id, container in studies.items():
         problems.pop(id, None)
         try:
-            if id in cases and not how.rules:
+            if id in cases and not series_rules.rules:
                 del cases[id]
                 raise DataError(
-                    f"{container} is a DICOM study, and there is {files[id][0]}, too: which of them is meant is open.",
+                    f"{container} is a DICOM study, and there is {files[id][0]}, too: which is meant is not clear.",
                     "Choose by --series or, for the files, by --channels '*/scan.nii.gz'.",
                 )
-            cases[id] = case_of_study(id, container, channels, how)
+            cases[id] = case_of_study(id, container, channels, series_rules)
         except MedsegError as error:
             if len(studies) == 1 and not cases:
                 raise
             problems[id] = str(error)
     if not cases:
         need_pydicom()
-        told = "\n".join(f"  {id}: {why.splitlines()[0]}" for id, why in [*problems.items()][:_MOST_TOLD])
+        shown = "\n".join(f"  {id}: {why.splitlines()[0]}" for id, why in [*problems.items()][:_MOST_SHOWN])
         raise DataError(
-            f"None of the studies in {source} can be used ({len(problems)}).\n{told}",
+            f"None of the studies in {source} can be used ({len(problems)}).\n{shown}",
             "`medseg series FOLDER` shows what a study holds; --series chooses, --resample-tilt and --allow-gaps read "
             "series with a tilt or with gaps.",
         )
@@ -121,7 +126,7 @@ def _with_studies(
 
 
 def _by_file(source: Path, channels: int) -> Files:
-    """One file, or the channels of one case of which it is the first."""
+    """Return one file as a case, or all channels of a case of which it is the first."""
     stem = split_suffix(source)[0]
     case, number = split_channel(stem)
     paths = tuple(source.with_name(f"{case}_{channel:04d}{source.name[len(stem) :]}") for channel in range(channels))
@@ -131,10 +136,10 @@ def _by_file(source: Path, channels: int) -> Files:
 
 
 def _by_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
-    """The scans of a folder, and why others are left out.
+    """Return the scans of a folder by case, and {case: why it is left out}.
 
     Raises:
-        DataError: there is neither one nor the other.
+        DataError: there are no scans at all.
     """
     files, problems = _look_through(folder, channels)
     if files or problems:
@@ -147,17 +152,20 @@ def _by_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, 
 
 
 def _look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
-    """A plain folder of scans, the test images, else the training images, of a data set, or one folder per case."""
+    """Return the scans of a folder by case, and {case: why it is left out}; both empty where there are none.
+
+    In this order: images right in the folder; a data set's test images, else its training images; one folder per case.
+    """
     for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
         images, problems = images_by_stem(folder / name)
         if images or problems:
-            numbered = all(split_channel(stem)[1] is not None for stem in images)  # then CT_0000 is CT
+            numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
             named = {} if name or numbered else _by_name(images, channels)
             if named:
                 files, incomplete = scans_by_role(named, channels)
                 return files, problems | incomplete
-            places = LABELS if name in IMAGES else ()
-            known = {stem for place in places for stem in images_by_stem(folder / place)[0]}
+            label_folders = LABELS if name in IMAGES else ()
+            known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
             groups = group_by_case(images if name else _without_labels(images), known)
             single = len(channels) == 1
             files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
@@ -168,7 +176,7 @@ def _look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[st
 
 
 def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
-    """The files less those that are the label of another one by their name: `case7_seg` beside `case7`."""
+    """Return the files without those that are named as the label of another one: `case7_seg` beside `case7`."""
     return {
         stem: path
         for stem, path in images.items()
@@ -177,18 +185,22 @@ def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
 
 
 def _by_name(images: dict[str, Path], channels: Sequence[str]) -> RoleFiles:
-    """Files by case and channel where names say the channel (`CASE_flair`); nothing where some file is left over.
+    """Return files by case and channel where names say the channel (`CASE_flair`); empty if a file fits no case.
 
-    Further files of a case that is known so (`CASE_seg`) are not left over.
+    Other files of a known case (`CASE_seg`) may stay unused.
     """
     named = files_for_channels(images, channels)
-    used = {path for own in named.values() for path in own.values()}
-    rest = [stem for stem, path in images.items() if path not in used]
-    return named if all(any(part in named for part, _ in splits(stem)) for stem in rest) else {}
+    used = {path for by_channel in named.values() for path in by_channel.values()}
+    unused = [stem for stem, path in images.items() if path not in used]
+    return named if all(any(part in named for part, _ in splits(stem)) for stem in unused) else {}
 
 
 def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
-    """CASE_0000 is CASE for a model of one channel, and any other number belongs to the case's name."""
+    """Regroup files for a model of one channel: CASE_0000 is CASE; any other number belongs to the case's name.
+
+    Raises:
+        DataError: numbered files may be channels or cases.
+    """
     settled: dict[str, Group] = {}
     for case, group in groups.items():
         numbers = sorted(number for number in group if number is not None)
@@ -209,6 +221,7 @@ def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
 
 
 def _by_pattern(folder: Path, patterns: Sequence[str], channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """Return the files that match one pattern a channel, or a single one, by case, and {case: why it is left out}."""
     if len(patterns) not in (1, len(channels)):
         raise DataError(
             f"{counted(len(patterns), 'pattern')} given ({', '.join(patterns)}); the model takes "

@@ -1,7 +1,7 @@
-"""DICOM studies as cases: which folders and zips are studies, and which of their series are a model's channels.
+"""Turn DICOM studies into cases: which folders and zips are studies, and which of their series are the channels.
 
-A study is a folder or a zip with DICOM in it, however deep; the case is called after it, never after what its headers
-say. Folders of images in other formats are told apart by the names of their files.
+A study is a folder or a zip with DICOM in it, however deep; the case is named after it, never after what its headers
+say. Folders of images in other formats are known by the names of their files.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from medseg.io.dicom.listing.reference import reference_to
 from medseg.io.dicom.listing.series import Listing
 from medseg.io.formats.table import FORMATS, split_suffix
 
-WHY = "series"
+SERIES_REASON = "series"
 """The attribute of a case that says why its series were chosen."""
 
-_MOST_TRIED = 1000
-_MOST_LOOKED_INTO = 3
+_MOST_FILES_TRIED = 1000
+_MOST_STUDIES_READ = 3
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class SeriesRules:
     """How the series of a study become channels.
 
     Attributes:
-        rules: of each channel in order, see `dicom.choose`; empty where nothing was said.
-        options: what is allowed to be done to irregular series.
+        rules: one a channel, in order, see `io.dicom.listing.choose`; empty where the user gives none.
+        options: what may be done to irregular series.
     """
 
     rules: tuple[str, ...] = ()
@@ -45,10 +45,11 @@ class SeriesRules:
 
 
 def studies_in(source: Path) -> dict[str, Path]:
-    """The studies in a folder by name: itself, if DICOM files lie right in it, else the folders and zips inside.
+    """Return {name: study} of a folder or a file.
 
-    Folders inside that belong to one study, as a scanner writes a folder for each series, are that study. A file is a
-    study if it is DICOM, or a zip of it.
+    A folder with DICOM files right in it is one study; else the folders and zips inside are studies. Folders inside
+    that belong to one study are that study: scanners write a folder for each series. A file is a study if it is DICOM
+    or a zip with DICOM in it.
     """
     if source.is_file():
         packed = is_zip(source) and holds_dicom(source, [*FORMATS])
@@ -58,80 +59,94 @@ def studies_in(source: Path) -> dict[str, Path]:
     if _lies_in([path for path in entries if path.is_file()]):
         return {source.resolve().name: source}
     inner = [path for path in entries if path.is_dir() or path.suffix.lower() == ".zip"]
-    found = _named([path for path in inner if holds_dicom(path, [*FORMATS])])
-    uids = {_study_uid(path) for path in found.values()} if len(found) > 1 else set()
-    if len(uids) == 1 and all(uids) and all(path.is_dir() for path in found.values()):
+    studies = _named([path for path in inner if holds_dicom(path, [*FORMATS])])
+    uids = {_study_uid(path) for path in studies.values()} if len(studies) > 1 else set()
+    if len(uids) == 1 and all(uids) and all(path.is_dir() for path in studies.values()):
         return {source.resolve().name: source}
-    return found
+    return studies
 
 
 def holds_scans(folder: Path) -> bool:
-    """Whether there are studies with series in a folder, and not only label objects."""
-    return any(find_series(container).series for container in [*studies_in(folder).values()][:_MOST_LOOKED_INTO])
+    """Return whether there are studies with image series in a folder, and not only label objects."""
+    return any(find_series(container).series for container in [*studies_in(folder).values()][:_MOST_STUDIES_READ])
 
 
-def case_of_study(id: str, container: Path, channels: Sequence[str], how: SeriesRules) -> Case:
-    """A study as a case without label: a series for each channel, and in `attributes["series"]` why these.
+def case_of_study(id: str, container: Path, channels: Sequence[str], series_rules: SeriesRules) -> Case:
+    """Return a study as a case without label: a series for each channel, and the reason in `attributes["series"]`.
+
+    Args:
+        id: of the case.
+        container: the folder, zip or file of the study.
+        channels: names of the model's channels, in order.
+        series_rules: how a series is chosen, and what may be done to it.
 
     Raises:
-        DataError: none or several series fit a channel, or one that fits is no volume, or a file is a slice of many.
+        DataError: none or several series fit a channel, the one that fits is not a volume, or `container` is one slice
+            of a series.
     """
     listing = find_series(container)
     _refuse_slice(container, listing)
-    paths, why = channels_of(listing, channels, how)
-    return Case(id, id, paths, attributes={WHY: why})
+    paths, reason = channels_of(listing, channels, series_rules)
+    return Case(id, id, paths, attributes={SERIES_REASON: reason})
 
 
 def channels_of(
-    listing: Listing, channels: Sequence[str], how: SeriesRules, preferred: Sequence[str] = ()
+    listing: Listing, channels: Sequence[str], series_rules: SeriesRules, preferred: Sequence[str] = ()
 ) -> tuple[tuple[Path, ...], str]:
-    """The series of each channel as paths, and why these, in a few words.
+    """Choose the series of each channel.
 
     Args:
-        listing: what the study holds.
-        channels: of the model, in order.
-        how: rules, and what is allowed.
+        listing: the series of the study.
+        channels: names of the model's channels, in order.
+        series_rules: how a series is chosen, and what may be done to it.
         preferred: UIDs of the series that the study's labels refer to.
+
+    Returns:
+        The series as paths, and the reason for the choice in a few words.
 
     Raises:
         DataError: as `pick`, or there are several channels and no rules, or one series is chosen for two channels.
     """
-    if how.rules and len(how.rules) != len(channels):
+    rules = series_rules.rules
+    if rules and len(rules) != len(channels):
         raise DataError(
-            f"{counted(len(how.rules), 'rule')} for series given; the model takes {counted(len(channels), 'channel')} "
+            f"{counted(len(rules), 'rule')} for series given; the model takes {counted(len(channels), 'channel')} "
             f"({', '.join(channels)}).",
             f"Give each channel its rule: --series '{channels[0]}:SeriesDescription~{channels[0]}', repeated.",
         )
-    if len(channels) > 1 and not how.rules:
+    if len(channels) > 1 and not rules:
         raise DataError(
-            f"{listing.container} is a study, and which of its series is which of {', '.join(channels)} is not said.",
+            f"{listing.container} is a study; which of its series are the channels {', '.join(channels)} is not clear.",
             f"Give each channel a rule: --series '{channels[0]}:SeriesDescription~{channels[0]}', repeated; "
             f"`medseg series {listing.container}` lists the series.",
             "ambiguous",
         )
-    rules: Sequence[str | None] = how.rules or [None]
     picked = [
-        pick(listing, channel, rule, how.options, preferred) for channel, rule in zip(channels, rules, strict=True)
+        pick(listing, channel, rule, series_rules.options, preferred)
+        for channel, rule in zip(channels, rules or [None], strict=True)
     ]
-    if len({one.series.key for one in picked}) < len(picked):
+    if len({choice.series.key for choice in picked}) < len(picked):
         raise DataError(
             f"{listing.container}: one series ({picked[0].series.title}) was chosen for several channels.",
             "Give rules that tell the channels apart.",
             "ambiguous",
         )
     single = len(channels) == 1
-    why = "; ".join(
-        one.why if single else f"{channel}: {one.why}" for channel, one in zip(channels, picked, strict=True)
-    )
-    return tuple(reference_to(one.series).path for one in picked), why
+    reasons = [
+        choice.why if single else f"{channel}: {choice.why}" for channel, choice in zip(channels, picked, strict=True)
+    ]
+    return tuple(reference_to(choice.series).path for choice in picked), "; ".join(reasons)
 
 
 def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """`CHANNEL:RULE` or `RULE` texts to the channels they name, and their rules in the order of the channels.
+    """Parse rules `CHANNEL:RULE`, or a single `RULE`.
 
     Args:
-        given: as a user writes them.
-        channels: the model's, by any case of letters; none where the rules say which channels there are.
+        given: the texts that a user writes.
+        channels: the model's channels, matched in upper or lower case; empty where the rules name the channels.
+
+    Returns:
+        The channels, and their rules in the same order.
 
     Raises:
         DataError: a channel has no rule, or two, or is not one of the model's.
@@ -143,9 +158,9 @@ def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tup
     for text in given:
         name = _prefix(text, channels)
         if name is None or (known and name.lower() not in known) or known.get(name.lower(), name) in rules:
-            there = f"; there are {', '.join(channels)}" if channels else ""
+            known_channels = f"; there are {', '.join(channels)}" if channels else ""
             raise DataError(
-                f"--series {text!r} does not say for which channel it is{there}, or says one twice.",
+                f"--series {text!r} does not say which channel it is for{known_channels}, or is the second for it.",
                 "Write the channel before the rule, each once: --series 'T1:SeriesDescription~t1' --series "
                 "'FLAIR:SeriesDescription~flair'.",
             )
@@ -162,22 +177,23 @@ def _refuse_slice(file: Path, listing: Listing) -> None:
     if not file.is_file() or len(listing.series) != 1 or len(listing.series[0].slices) != 1:
         return
     uid = listing.series[0].uid
-    beside = next((one for one in find_series(file.parent).series if one.uid == uid and len(one.slices) > 1), None)
-    if beside is not None:
+    beside = find_series(file.parent).series
+    whole = next((series for series in beside if series.uid == uid and len(series.slices) > 1), None)
+    if whole is not None:
         raise DataError(
-            f"{file} is one of the {len(beside.slices)} slices of {beside.title}.", f"Give the folder: {file.parent}"
+            f"{file} is one of the {len(whole.slices)} slices of {whole.title}.", f"Give the folder: {file.parent}"
         )
 
 
 def _prefix(text: str, channels: Sequence[str]) -> str | None:
-    """What stands before the first colon, if it can be a channel's name and not part of a rule."""
+    """Return the text before the first colon if it can be a channel's name; None if it is part of a rule."""
     name, colon, _ = text.partition(":")
     plain = name.lower() in {channel.lower() for channel in channels} or not set(name) & set("=~<>!,")
     return name if colon and name.strip() and plain else None
 
 
 def _named(containers: Sequence[Path]) -> dict[str, Path]:
-    """Studies by name; of two of one name (A/ and A.zip), the zip keeps its suffix."""
+    """Return studies by name; where two have the same name (A/ and A.zip), the zip keeps its suffix."""
     names = Counter(_name(path) for path in containers)
     return {path.name if names[_name(path)] > 1 and path.is_file() else _name(path): path for path in containers}
 
@@ -187,14 +203,14 @@ def _name(path: Path) -> str:
 
 
 def _lies_in(files: Sequence[Path]) -> bool:
-    """Whether DICOM files are among files, by a look at a few of those that may be."""
+    """Return whether there are DICOM files among files; likely names are tried first."""
     likely = [path for path in files if split_suffix(path)[1] not in FORMATS and path.suffix.lower() != ".zip"]
     likely.sort(key=lambda path: path.suffix.lower() not in SUFFIXES)
-    return any(path.name.upper() == "DICOMDIR" or is_dicom_file(path) for path in likely[:_MOST_TRIED])
+    return any(path.name.upper() == "DICOMDIR" or is_dicom_file(path) for path in likely[:_MOST_FILES_TRIED])
 
 
 def _study_uid(container: Path) -> str:
-    """StudyInstanceUID of the first DICOM file; an identifier, for comparison only."""
+    """Return the StudyInstanceUID of the first DICOM file, which identifies the patient: for comparison only."""
     for file in files_in(container):
         name = (file.member or file.path.name).lower()
         if name.endswith(tuple(FORMATS)) or file.path.name.upper() == "DICOMDIR":

@@ -1,4 +1,4 @@
-"""DICOM studies as a data set: an image series and, beside it or in a folder of labels, the label of each study."""
+"""Read DICOM studies as a data set: of each study a series and its label, beside it or in a folder of labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.pairs import images_folder, labels_folder
-from medseg.io.layouts.studies import WHY, SeriesRules, channels_of, parse_rules, studies_in
+from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, studies_in
 
 _SOLE_CHANNEL = "image"
 _MOST_SHOWN = 6
@@ -30,7 +30,12 @@ _KINDS = (".seg", ".rtstruct")
 
 @dataclass(frozen=True)
 class _Label:
-    """A label file, and the UIDs of the series that it refers to, if it says."""
+    """The label of a study.
+
+    Attributes:
+        path: the label file.
+        refers_to: UIDs of the series that it refers to; empty where the file does not say.
+    """
 
     path: Path
     refers_to: tuple[str, ...] = ()
@@ -40,34 +45,38 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     """Read a folder of studies; None where there is no DICOM, or none of the studies has a label.
 
     The studies lie in the folder, or in its `images/` beside `labels/`. A label is an RTSTRUCT or DICOM SEG of the
-    study, the only image of another format in its folder, or a file called after the study (`labels/CASE.nii.gz`).
+    study, the only image of another format in its folder, or a file named after the study (`labels/CASE.nii.gz`).
+
+    Args:
+        folder: the data set.
+        naming: what the user says about which folders, labels and series are meant.
 
     Raises:
-        DataError: it is open which folders or labels are meant, or which series are which channel.
+        DataError: several folders may be meant, or the rules for series are not valid.
     """
     inner = images_folder(folder, naming.images[0] if naming.images else None)
-    beside = labels_folder(folder, inner, naming.labels) if inner is not None else None
-    studies = studies_in(inner) if inner is not None and beside is not None else studies_in(folder)
+    label_folder = labels_folder(folder, inner, naming.labels) if inner is not None else None
+    studies = studies_in(inner) if inner is not None and label_folder is not None else studies_in(folder)
     if not studies:
         return None
     need_pydicom()
-    aside = label_files(beside) if beside is not None else {}
+    separate_labels = label_files(label_folder) if label_folder is not None else {}
     names, rules = parse_rules(naming.series) if naming.series else ((), ())
-    how = SeriesRules(rules, naming.dicom)
+    series_rules = SeriesRules(rules, naming.dicom)
     cases: list[Case] = []
     problems: dict[str, str] = {}
     modalities: Counter[str] = Counter()
     for id, container in studies.items():
         try:
             listing = find_series(container)
-            label = _label_of(id, listing, aside, naming.labels if beside is None else None)
-            paths, why = channels_of(listing, names or (_SOLE_CHANNEL,), how, label.refers_to)
+            label = _label_of(id, listing, separate_labels, naming.labels if label_folder is None else None)
+            paths, reason = channels_of(listing, names or (_SOLE_CHANNEL,), series_rules, label.refers_to)
             if is_dicom(label.path):
                 check_frame_of_reference(label.path, series_at(paths[0]))
         except MedsegError as error:
             problems[id] = str(error).rstrip(".")
             continue
-        cases.append(Case(id, id, paths, label.path, attributes={WHY: why}))
+        cases.append(Case(id, id, paths, label.path, attributes={SERIES_REASON: reason}))
         modalities[_modality(listing, paths[0])] += 1
     if not cases and all("no label" in why for why in problems.values()):
         return None
@@ -75,53 +84,60 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     return DataSet(folder, "dicom", channels, None, cases, sentences(problems), series_rules=rules)
 
 
-def _label_of(id: str, listing: Listing, aside: Mapping[str, list[Path]], wanted: str | None) -> _Label:
-    """The label of a study.
+def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], wanted: str | None) -> _Label:
+    """Return the label of a study.
+
+    Args:
+        id: the case.
+        listing: the series and label objects of the study.
+        separate: {case: label files} of a folder of labels; empty where labels lie in the studies.
+        wanted: the part of a description or file name that chooses one of several labels.
 
     Raises:
         DataError: there is none, or there are several.
     """
-    if aside:
-        found = [_of_file(path) for path in aside.get(id, [])]
-        shown = [label.path.name for label in found]
+    if separate:
+        labels = [_of_file(path) for path in separate.get(id, [])]
+        shown = [label.path.name for label in labels]
     else:
-        objects = [one for one in listing.objects if one.sop_class in LABEL_CLASSES and _is_wanted(one, wanted)]
-        found = [_Label(path_of(one.file), one.referenced_series) for one in objects]
-        shown = [_described(one) for one in objects]
-        if not found:
-            found = [_Label(path) for path in _files_in(listing.container) if wanted in (None, split_suffix(path)[0])]
-            shown = [label.path.name for label in found]
-    if not found:
+        objects = [item for item in listing.objects if item.sop_class in LABEL_CLASSES and _is_wanted(item, wanted)]
+        labels = [_Label(path_of(item.file), item.referenced_series) for item in objects]
+        shown = [_described(item) for item in objects]
+        if not labels:
+            labels = [_Label(path) for path in _files_in(listing.container) if wanted in (None, split_suffix(path)[0])]
+            shown = [label.path.name for label in labels]
+    if not labels:
         raise DataError("there is no label: neither an RTSTRUCT nor a DICOM SEG, nor a file of the study's name")
-    if len(found) > 1:
+    if len(labels) > 1:
         some = "; ".join(shown[:_MOST_SHOWN]) + "; ..." * (len(shown) > _MOST_SHOWN)
         raise DataError(
-            f"it has {len(found)} labels: {some}.",
+            f"it has {len(labels)} labels: {some}.",
             "--labels RTSTRUCT, --labels SEG, or a part of the description or file name, chooses one of them.",
         )
-    return found[0]
+    return labels[0]
 
 
 def label_files(folder: Path) -> dict[str, list[Path]]:
-    """The label files of a folder by case: images of any format, RTSTRUCT and SEG."""
-    found = {stem: [path] for stem, path in images_by_stem(folder)[0].items()}
+    """Return the label files of a folder by case: images of any format, RTSTRUCT and SEG."""
+    labels = {stem: [path] for stem, path in images_by_stem(folder)[0].items()}
     for case, objects in label_objects(folder).items():
-        found[case] = [*found.get(case, []), *objects]
-    return found
+        labels[case] = [*labels.get(case, []), *objects]
+    return labels
 
 
 def label_objects(folder: Path) -> dict[str, list[Path]]:
-    """RTSTRUCT and SEG files by case: `CASE.dcm`, `CASE.seg.dcm` or `CASE.rtstruct.dcm`, or in a folder CASE."""
-    found: dict[str, list[Path]] = {}
+    """Return RTSTRUCT and SEG files by case: `CASE.dcm`, `CASE.seg.dcm`, `CASE.rtstruct.dcm`, or in a folder CASE."""
+    objects: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         inside = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
         for file in inside:
             if file.is_file() and not file.name.startswith(".") and not is_image(file) and is_label_object(file):
-                found.setdefault(path.name if path.is_dir() else _case_of(file), []).append(file)
-    return found
+                objects.setdefault(path.name if path.is_dir() else _case_of(file), []).append(file)
+    return objects
 
 
 def _case_of(file: Path) -> str:
+    """Return the case of a label object: its name without `.dcm`, `.seg` and `.rtstruct`."""
     stem = file.stem if file.suffix.lower() in SUFFIXES else file.name
     kind = Path(stem).suffix.lower()
     return stem[: -len(kind)] if kind in _KINDS else stem
@@ -131,42 +147,45 @@ def _of_file(path: Path) -> _Label:
     if not is_dicom(path):
         return _Label(path)
     listing = find_series(path)
-    return _Label(path, tuple(uid for one in listing.objects for uid in one.referenced_series))
+    return _Label(path, tuple(uid for item in listing.objects for uid in item.referenced_series))
 
 
 def _files_in(container: Path) -> list[Path]:
-    """The only image of another format right in a study's folder: its label map. Of several, one is the scan."""
+    """Return the only image of another format right in a study's folder: its label map. Of several, one is the scan."""
     if not container.is_dir():
         return []
     images = [path for path in container.iterdir() if path.is_file() and is_image(path)]
     return images if len(images) == 1 else []
 
 
-def _is_wanted(one: DicomObject, wanted: str | None) -> bool:
+def _is_wanted(item: DicomObject, wanted: str | None) -> bool:
+    """Return whether a label object has the wanted modality, or the wanted text in its description or file name."""
     if wanted is None:
         return True
     pattern = f"*{wanted.lower()}*"
-    return wanted.upper() == one.modality.upper() or any(
-        fnmatchcase(text.lower(), pattern) for text in (one.description, one.file.name)
+    return wanted.upper() == item.modality.upper() or any(
+        fnmatchcase(text.lower(), pattern) for text in (item.description, item.file.name)
     )
 
 
-def _described(one: DicomObject) -> str:
+def _described(item: DicomObject) -> str:
+    """Return a label object's file, modality, description and structures, for messages."""
     try:
-        names = names_in(one.file)
+        names = names_in(item.file)
     except DataError:
         names = []
     shown = ", ".join(names[:_MOST_SHOWN]) + ", ..." * (len(names) > _MOST_SHOWN)
-    about = f' "{one.description}"' if one.description else ""
-    return f"{one.file.name} ({one.modality}{about}: {shown or 'no structures'})"
+    description = f' "{item.description}"' if item.description else ""
+    return f"{item.file.name} ({item.modality}{description}: {shown or 'no structures'})"
 
 
 def _modality(listing: Listing, path: Path) -> str:
+    """Return the modality of the series that a path FOLDER#KEY names."""
     key = path.name.rpartition("#")[2]
     return next(series.modality for series in listing.series if series.key == key)
 
 
 def _channel(modalities: Counter[str]) -> tuple[str, ...]:
-    """The modality, if all studies agree on it: normalization goes by it."""
+    """Name the channel by its modality where all studies agree on it: the name decides the normalization."""
     name = next(iter(modalities), "")
     return (name,) if len(modalities) == 1 and name else (_SOLE_CHANNEL,)

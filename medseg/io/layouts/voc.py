@@ -1,4 +1,4 @@
-"""Pascal VOC: `JPEGImages/` and `SegmentationClass/` with the same names, `ImageSets/Segmentation/*.txt`."""
+"""Read Pascal VOC: `JPEGImages/` and `SegmentationClass/` with the same names, `ImageSets/Segmentation/*.txt`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medseg.io.values.class_names import BACKGROUND, number_names, read_lines
 IMAGES = "JPEGImages"
 LABELS = ("SegmentationClass", "SegmentationClassPNG")
 IGNORE = 255
-"""What VOC's masks have at the border of objects and where nobody decided."""
+"""The value of VOC's masks at the border of objects and where nobody decided."""
 
 _NAMES = ("class_names.txt", "labels.txt")
 _SETS = "ImageSets/Segmentation"
@@ -25,19 +25,19 @@ _SETS = "ImageSets/Segmentation"
 def read_voc(folder: Path) -> DataSet | None:
     """Read a data set laid out as Pascal VOC; None where it is not.
 
-    Structures are numbered by their line in `class_names.txt` or `labels.txt`, 255 is the ignore value, and where
-    `ImageSets/Segmentation` lists names, those count and the list is kept as the attribute `image_set`.
+    Structures are numbered by their line in `class_names.txt` or `labels.txt`, and 255 is the ignore value. Where
+    `ImageSets/Segmentation` lists names, only those cases are used, and the attribute `image_set` names their lists.
 
     Raises:
-        DataError: the class list is not valid, or no mask is there.
+        DataError: the class list is not valid.
     """
     if not (folder / IMAGES).is_dir() or not any((folder / name).is_dir() for name in LABELS):
         return None
-    found = {name: images_by_stem(folder / name) for name in LABELS}
-    labels_folder = next((name for name in LABELS if found[name][0]), LABELS[0])
-    labels, problems = found[labels_folder]
-    images, more = images_by_stem(folder / IMAGES)
-    problems |= more
+    masks = {name: images_by_stem(folder / name) for name in LABELS}
+    labels_folder = next((name for name in LABELS if masks[name][0]), LABELS[0])
+    labels, problems = masks[labels_folder]
+    images, image_problems = images_by_stem(folder / IMAGES)
+    problems |= image_problems
     sets = _image_sets(folder)
     listed = {id: path for id, path in labels.items() if not sets or id in sets}
     cases = [Case(id, id, (images[id],), listed[id]) for id in listed.keys() & images.keys()]
@@ -46,17 +46,18 @@ def read_voc(folder: Path) -> DataSet | None:
         listed.keys() - images.keys() - problems.keys(), f"there is no image of this name in {folder / IMAGES}"
     )
     notes = sentences(problems)
-    alone = len(images.keys() - labels.keys())
-    if alone:
-        notes.append(f"{counted(alone, 'image')} of {len(images)} without a mask in {labels_folder}, left out")
+    without_mask = len(images.keys() - labels.keys())
+    if without_mask:
+        notes.append(f"{counted(without_mask, 'image')} of {len(images)} without a mask in {labels_folder}, left out")
     if len(listed) < len(labels):
         notes.append(f"{counted(len(labels) - len(listed), 'mask')} in no list of {_SETS}, left out")
-    structures, said = _structures(folder)
-    return DataSet(folder, "voc", ("image",), structures, cases, notes + said, IGNORE, ignore_assumed=True)
+    structures, structure_notes = _structures(folder)
+    notes += structure_notes
+    return DataSet(folder, "voc", ("image",), structures, cases, notes, IGNORE, ignore_assumed=True)
 
 
 def _structures(folder: Path) -> tuple[Labels | None, list[str]]:
-    """The structures that a class list declares, and a note where it begins without a background."""
+    """Return the structures that a class list declares, and a note where it does not begin with the background."""
     path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
     if path is None:
         return None, []
@@ -70,7 +71,7 @@ def _structures(folder: Path) -> tuple[Labels | None, list[str]]:
 
 
 def _image_sets(folder: Path) -> dict[str, str]:
-    """{case: names of the lists that it stands in}; train and val say more than trainval, which is named only alone."""
+    """Return {case: the lists that name it}; trainval only where neither train nor val, which say more, does."""
     sets: dict[str, list[str]] = {}
     for path in sorted((folder / _SETS).glob("*.txt")):
         for line in read_lines(path):

@@ -48,7 +48,7 @@ def test_cases_that_lack_a_file_are_named_and_what_few_have_is_left_aside(tmp_pa
     assert data.problems == [
         "P1: there is no t2; there is seg, t1",
         "P2: there is no seg; there is t1, t2",
-        "left aside: dwi (1); --images and --labels choose others than seg, t1, t2",
+        "not used: dwi (1); --images and --labels choose others than seg, t1, t2",
     ]
 
 

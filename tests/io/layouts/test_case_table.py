@@ -82,7 +82,7 @@ def test_a_table_without_files_says_more_of_known_cases(tmp_path):
     assert (second.patient, second.annotated) == ("b", None)
     assert third.attributes == {}
     table(tmp_path, "id,patient", "z,p1")
-    with pytest.raises(DataError, match=r"speaks of 'z', which is no case here \(a, b, c, \.\.\.\)"):
+    with pytest.raises(DataError, match=r"names 'z', which is not a case here \(a, b, c, \.\.\.\)"):
         find_cases(tmp_path)
 
 

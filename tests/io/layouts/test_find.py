@@ -177,7 +177,7 @@ def test_other_names_of_folders(tmp_path):
 
 def test_the_folder_of_labels_is_asked_for_where_two_may_be_meant(tmp_path):
     touch(tmp_path, "images/1_x.png", "1st_manual/1_a.png", "mask/1_b.png")
-    with pytest.raises(DataError, match=r"1st_manual/ and mask/: which of them is meant") as caught:
+    with pytest.raises(DataError, match=r"1st_manual/ and mask/: which is meant") as caught:
         find_cases(tmp_path)
     assert "--labels 1st_manual" in str(caught.value)
     data = find_cases(tmp_path, naming=Naming(labels="1st_manual"))
@@ -254,7 +254,7 @@ def test_a_folder_around_the_data_set_names_it(tmp_path):
 
 def test_labels_beside_masks_are_ambiguous(tmp_path):
     touch(tmp_path, "images/a.png", "labels/a.png", "masks/a.png")
-    with pytest.raises(DataError, match="labels/ and masks/: which of them is meant"):
+    with pytest.raises(DataError, match="labels/ and masks/: which is meant"):
         find_cases(tmp_path)
 
 

@@ -128,7 +128,7 @@ def test_a_study_with_another_scan_in_it_leaves_open_which_is_meant(tmp_path: Pa
     save_nifti(tmp_path / "p1" / "scan.nii.gz", np.zeros((2, 2, 2), np.int16))
     cases, failed = find_scans(tmp_path, ["CT"])
     assert [case.id for case in cases] == ["p2"]
-    assert "which of them is meant is open" in failed["p1"]
+    assert "which is meant is not clear" in failed["p1"]
 
 
 def test_several_series_are_refused_with_the_list_and_chosen_by_rule(tmp_path: Path) -> None:
@@ -139,34 +139,34 @@ def test_several_series_are_refused_with_the_list_and_chosen_by_rule(tmp_path: P
     assert '"t1 mprage"' in str(caught.value)
     assert '"t2 space"' in str(caught.value)
     assert "Doe" not in str(caught.value)
-    (case,), _ = find_scans(tmp_path / "p1", ["MR"], how=SeriesRules(("SeriesDescription~T2",)))
+    (case,), _ = find_scans(tmp_path / "p1", ["MR"], series_rules=SeriesRules(("SeriesDescription~T2",)))
     assert case.attributes["series"] == "the only series that fits SeriesDescription~T2"
     with pytest.raises(DataError, match=r"(?s)no series that fits 'SeriesNumber=9'.*t1 mprage"):
-        find_scans(tmp_path / "p1", ["MR"], how=SeriesRules(("SeriesNumber=9",)))
+        find_scans(tmp_path / "p1", ["MR"], series_rules=SeriesRules(("SeriesNumber=9",)))
 
 
 def test_each_channel_has_its_rule(tmp_path: Path) -> None:
     for number, description in ((3, "t1 mprage"), (4, "flair")):
         mr(tmp_path / "p1", "p1", description, number)
     channels = ["T1", "FLAIR"]
-    with pytest.raises(DataError, match="which of its series is which of T1, FLAIR"):
+    with pytest.raises(DataError, match="which of its series are the channels T1, FLAIR"):
         find_scans(tmp_path / "p1", channels)
     _, rules = parse_rules(["flair:SeriesDescription~flair", "T1:3"], channels)
-    (case,), _ = find_scans(tmp_path / "p1", channels, how=SeriesRules(rules))
+    (case,), _ = find_scans(tmp_path / "p1", channels, series_rules=SeriesRules(rules))
     first, second = (read_image(path) for path in case.channels)
     assert first.same_grid(second)
     assert case.attributes["series"].startswith("T1: the only series that fits 3; FLAIR: ")
     with pytest.raises(DataError, match="chosen for several channels"):
-        find_scans(tmp_path / "p1", channels, how=SeriesRules(("3", "3")))
+        find_scans(tmp_path / "p1", channels, series_rules=SeriesRules(("3", "3")))
 
 
 @pytest.mark.parametrize(
     ("given", "channels", "message"),
     [
-        (["A:1", "A:2"], ["A", "B"], "says one twice"),
+        (["A:1", "A:2"], ["A", "B"], "is the second for it"),
         (["A:1"], ["A", "B"], "no --series for the channel B"),
         (["C:1", "A:2"], ["A", "B"], "there are A, B"),
-        (["1", "2"], (), "does not say for which channel"),
+        (["1", "2"], (), "does not say which channel it is for"),
     ],
 )
 def test_rules_that_do_not_say_for_which_channel(given, channels, message) -> None:
@@ -189,7 +189,7 @@ def test_one_that_cannot_be_read_is_named_with_its_reason_and_option(tmp_path: P
     assert "--allow-gaps" in failed["gap"]
     from medseg.io.dicom.geometry.options import DicomOptions
 
-    cases, failed = find_scans(tmp_path, ["CT"], how=SeriesRules((), DicomOptions(allow_gaps=True)))
+    cases, failed = find_scans(tmp_path, ["CT"], series_rules=SeriesRules((), DicomOptions(allow_gaps=True)))
     assert [case.id for case in cases] == ["gap", "good"]
 
 
