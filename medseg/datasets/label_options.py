@@ -15,7 +15,7 @@ from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
 from medseg.io.values.colours import TABLES, name_colours, parse_colour, read_colour_table, survey_colours
 from medseg.planning.fingerprint import Fingerprint
-from medseg.plans.problems import last_line
+from medseg.plans.problems import validation_message
 from medseg.plans.sections import Reading
 
 
@@ -63,7 +63,9 @@ def read_reading(options: DataOptions, colours: dict[str, int] | None = None) ->
             allow_gaps=options.allow_gaps,
         )
     except ValueError as error:  # pydantic's ValidationError is a ValueError
-        raise PlanError(last_line(error), "Examples: --map 3=0, --map 128-255=1, --threshold 0.5, --frame 0") from None
+        raise PlanError(
+            validation_message(error), "Examples: --map 3=0, --map 128-255=1, --threshold 0.5, --frame 0"
+        ) from None
 
 
 def adjust(labels: Labels, ignore: int | None, activation: str | None) -> Labels:
@@ -82,7 +84,7 @@ def adjust(labels: Labels, ignore: int | None, activation: str | None) -> Labels
     except ValueError as error:
         asked = {"--ignore": ignore, "--activation": activation}
         shown = " ".join(f"{option} {value}" for option, value in asked.items() if value is not None)
-        raise PlanError(f"{shown} does not go with the structures: {last_line(error)}") from None
+        raise PlanError(f"{shown} does not go with the structures: {validation_message(error)}") from None
 
 
 def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
@@ -171,7 +173,7 @@ def declared_structures(structures: Sequence[str]) -> Labels:
     try:
         return Labels(structures={name: int(value) for name, value in pairs})
     except ValueError as error:  # pydantic's ValidationError is a ValueError
-        raise PlanError(f"structures are {', '.join(structures)}: {last_line(error)}") from None
+        raise PlanError(f"structures are {', '.join(structures)}: {validation_message(error)}") from None
 
 
 def _value_map(given: Sequence[str]) -> dict[int | str, int]:

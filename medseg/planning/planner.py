@@ -20,7 +20,7 @@ from medseg.planning.recipe import (
 from medseg.planning.rules import ConfigurationProposal, DatasetFacts, Proposal, propose
 from medseg.planning.sides import sided_pair
 from medseg.plans.file import validate_plan
-from medseg.plans.problems import last_line
+from medseg.plans.problems import validation_message
 from medseg.plans.schema import Plan
 from medseg.plans.sections import Data, Request
 
@@ -69,7 +69,7 @@ def plan_from_fingerprint(
     try:
         request = Request(planner=planner, memory_gb=memory_gb, preset=preset)  # type: ignore[arg-type]
     except ValueError as error:
-        raise PlanError(last_line(error)) from None
+        raise PlanError(validation_message(error)) from None
     return make_plan("unnamed", facts, data, labels, request, "canonical")
 
 

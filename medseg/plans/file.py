@@ -1,4 +1,7 @@
-"""Plans as YAML files: read, validate, override, and save with a comment for each decision."""
+"""Read plans from YAML files, validate them, override keys, and save them with the reason for each decision.
+
+Reasons are comments in the file, behind the key that they explain; they survive reading and saving.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from pydantic import ValidationError
 
 from medseg.core.errors import PlanError
 from medseg.core.files import write_text
-from medseg.plans.problems import is_about, nearest, problems_in
+from medseg.plans.problems import is_about, problems_in, suggestion
 from medseg.plans.schema import SCHEMA_VERSION, Plan
 
 if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap
 
-_MOST_ON_A_LINE = 3
+_MOST_KEYS_ON_A_LINE = 3
 REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 """Keys of the section `training` that earlier versions wrote; `_migrated` leaves them out."""
 _HEADER = """\
@@ -30,10 +33,15 @@ Vectors are (z, y, x) after transpose_forward. docs/plan.md explains every key.
 
 
 def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
-    """Read and validate a plan; `overrides` are `dotted.key=value` strings that replace what the file says.
+    """Read and validate a plan.
+
+    Args:
+        path: the YAML file.
+        overrides: `dotted.key=value` strings that replace values of the file, as `--set` takes them.
 
     Raises:
-        PlanError: the file is not a plan, or a key or value is not valid; the message names it and what would be.
+        PlanError: there is no such file, it is not a plan, or a key or value is not valid; the message names the key
+            and what would be valid.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -45,7 +53,12 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
 
 
 def parse_plan(text: str, source: str, overrides: list[str] | None = None) -> Plan:
-    """Validate a plan's YAML; `source` names its origin in messages.
+    """Return the plan that a YAML text describes.
+
+    Args:
+        text: the content of a plan file.
+        source: where it comes from, for messages.
+        overrides: as for `load_plan`.
 
     Raises:
         PlanError: as `load_plan`.
@@ -56,9 +69,7 @@ def parse_plan(text: str, source: str, overrides: list[str] | None = None) -> Pl
         raise PlanError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise PlanError(f"{source} is not a plan: expected keys and values at the top, found {type(raw).__name__}.")
-    reasons = dict(_comments(raw))
-    values = _plain(raw)
-    return validate_plan(values, reasons, source, overrides or [], "set by the user; {}")
+    return validate_plan(_as_plain(raw), _comments(raw), source, overrides or [], "set by the user; {}")
 
 
 def validate_plan(
@@ -66,56 +77,65 @@ def validate_plan(
     reasons: dict[str, str],
     source: str,
     overrides: Sequence[str] = (),
-    why: str | None = None,
+    override_reason: str | None = None,
 ) -> Plan:
-    """Validate plain values as a plan.
+    """Return plain values as a plan.
 
     Args:
-        source: names their origin in messages.
-        overrides: `dotted.key=value` strings of `--set` that replace some; what is wrong because of them, and not
-            without them, is said of them.
-        why: the reason for what they replaced, `{}` in it the one so far; None to leave the reasons.
+        values: the plan's content, as JSON would hold it.
+        reasons: dotted key -> why it has its value.
+        source: where the values come from, for messages.
+        overrides: `dotted.key=value` strings of `--set` that replace some values.
+        override_reason: the reason to give for the values that are replaced, with `{}` where the reason so far goes;
+            None to leave the reasons as they are.
 
     Raises:
-        PlanError: a key or value is not valid; the message names it and what would be.
+        PlanError: a key or value is not valid; the message names it and what would be valid. It blames the overrides
+            for problems that the values do not have without them, and `source` for the others.
     """
     _check_version(values, source)
     values, reasons = _migrated(values, reasons)
     changed = copy.deepcopy(values)
     keys = {override(changed, text): text for text in overrides}
-    if why is not None:
-        reasons |= {key: why.format(reasons.get(key, "")).removesuffix("; ") for key in keys}
-    _check_version(changed, _named(keys.values()))
+    if override_reason is not None:
+        reasons |= {key: override_reason.format(reasons.get(key, "")).removesuffix("; ") for key in keys}
+    _check_version(changed, _set_options(keys.values()))
     try:
         return Plan.model_validate({**changed, "reasons": reasons})
     except ValidationError:
-        problems, before = problems_in(changed), problems_in(values)
-    of_source = [text for text in problems if text in before]
-    of_set = [text for text in problems if text not in of_source]
-    named = [[key for key in keys if is_about(key, text)] for text in of_set]
-    guilty = keys if [] in named else {key: keys[key] for key in chain(*named)}
-    parts = [(f"{source} is not a valid plan", of_source), (f"{_named(guilty.values())} gives no valid plan", of_set)]
+        problems, problems_before = problems_in(changed), problems_in(values)
+    of_source = [text for text in problems if text in problems_before]
+    of_overrides = [text for text in problems if text not in of_source]
+    # blame the overrides that the problems name; all of them if a problem names none
+    blamed_keys = [[key for key in keys if is_about(key, text)] for text in of_overrides]
+    blamed = keys if [] in blamed_keys else {key: keys[key] for key in chain(*blamed_keys)}
+    parts = [
+        (f"{source} is not a valid plan", of_source),
+        (f"{_set_options(blamed.values())} gives an invalid plan", of_overrides),
+    ]
     raise PlanError("\n".join("\n  ".join([f"{what}:", *texts]) for what, texts in parts if texts))
 
 
-def _named(settings: Iterable[str]) -> str:
-    return " ".join(f"--set {text}" for text in settings)
+def _set_options(overrides: Iterable[str]) -> str:
+    """Return overrides as they stand on the command line."""
+    return " ".join(f"--set {text}" for text in overrides)
 
 
 def _check_version(values: dict[str, Any], source: str) -> None:
+    """Refuse versions of the file format that this medseg does not know."""
     version = values.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise PlanError(
             f"{source} has schema_version {version!r}; this medseg reads 1 to {SCHEMA_VERSION}.",
-            "Update medseg, or make the plan anew with `medseg plan`.",
+            "Update medseg, or make the plan again with `medseg plan`.",
         )
 
 
 def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return values and reasons of a plan without the keys that earlier versions of medseg had.
+    """Return the values and reasons of a plan without the keys that only earlier versions of medseg knew.
 
-    Smaller patches at the beginning of the schedule brought nothing measurable (docs/benchmarks.md) and are gone. Where
-    a plan asks for them, the reason of `training` names it from now on.
+    These are the smaller patches at the start of training, which brought nothing measurable (docs/benchmarks.md). If a
+    plan used them, the reason for `training` says from now on that they have no effect.
     """
     training = values.get("training")
     if not isinstance(training, dict) or not REMOVED_TRAINING_KEYS & training.keys():
@@ -135,7 +155,7 @@ def save_plan(plan: Plan, path: Path) -> None:
 
 
 def dump_plan(plan: Plan) -> str:
-    """The plan as YAML text."""
+    """Return the plan as YAML text, each decision with its reason as a comment."""
     tree = _commented(plan.model_dump(mode="json"), "", plan.reasons)
     tree.yaml_set_start_comment(_HEADER.format(name=plan.name))
     stream = io.StringIO()
@@ -144,9 +164,22 @@ def dump_plan(plan: Plan) -> str:
 
 
 def override(values: dict[str, Any], text: str) -> str:
-    """Apply one `dotted.key=value` to plain values, in place, and return the key.
+    """Apply one override to plain values, in place.
 
-    The value is read as YAML, so `training.steps=500` is a number and `inference.mirror=false` is not a string.
+    Args:
+        values: the plan's content.
+        text: `dotted.key=value`; the value is read as YAML, so that `training.steps=500` sets a number and
+            `inference.mirror=false` a truth value.
+
+    Returns:
+        The dotted key.
+
+    Raises:
+        PlanError: the text is not of this form, or the section that the key should lie in does not exist.
+
+    >>> values = {"training": {"steps": 1000}}
+    >>> override(values, "training.steps=500"), values
+    ('training.steps', {'training': {'steps': 500}})
     """
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
@@ -158,25 +191,26 @@ def override(values: dict[str, Any], text: str) -> str:
     for depth, part in enumerate(parts[:-1]):
         if not isinstance(target, dict) or part not in target:
             known = list(target) if isinstance(target, dict) else []
-            raise PlanError(f"--set {text}: there is no key {'.'.join(parts[: depth + 1])!r}{nearest(part, known)}")
+            raise PlanError(f"--set {text}: there is no key {'.'.join(parts[: depth + 1])!r}{suggestion(part, known)}")
         target = target[part]
     if isinstance(target, list):
         raise PlanError(f"--set {text}: {'.'.join(parts[:-1])!r} is a list; set it as a whole: KEY=[a, b, c].")
     if not isinstance(target, dict):
         raise PlanError(f"--set {text}: {'.'.join(parts[:-1])!r} is a single value; it has no {parts[-1]!r} in it.")
     try:
-        target[parts[-1]] = _plain(_yaml().load(value))
-    except Exception as error:
-        why = " ".join(str(error).split())
-        raise PlanError(f"--set {text}: {value!r} is not a valid YAML value for {key}: {why}") from None
+        target[parts[-1]] = _as_plain(_yaml().load(value))
+    except Exception as error:  # the YAML library raises several unrelated types
+        reason = " ".join(str(error).split())
+        raise PlanError(f"--set {text}: {value!r} is not a valid YAML value for {key}: {reason}") from None
     return ".".join(parts)
 
 
 def _yaml() -> Any:
+    """Return a reader and writer of YAML that keeps comments."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    yaml.width = 10_000
+    yaml.width = 10_000  # never break a line: comments stand at its end
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(
         type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
@@ -184,38 +218,40 @@ def _yaml() -> Any:
     return yaml
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's node types to plain Python values."""
+def _as_plain(node: Any) -> Any:
+    """Return ruamel's node types as plain Python values, with strings as keys."""
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): _as_plain(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
+        return [_as_plain(value) for value in node]
+    for kind in (bool, int, float, str):  # bool first: it is an int, too
         if isinstance(node, kind):
             return kind(node)
     return node
 
 
-def _commented(value: dict[str, Any], path: str, reasons: dict[str, str]) -> CommentedMap:
+def _commented(value: dict[str, Any], prefix: str, reasons: dict[str, str]) -> CommentedMap:
+    """Return a mapping as ruamel writes it, with reasons as comments; `prefix` precedes its keys in dotted keys."""
     from ruamel.yaml.comments import CommentedMap
 
     tree = CommentedMap()
     for key, item in value.items():
-        place = f"{path}{key}"
-        block = isinstance(item, dict) and not _short(item, f"{place}.", reasons)
-        tree[key] = _commented(item, f"{place}.", reasons) if block else _flow(item)
-        if place in reasons:
-            tree.yaml_add_eol_comment(" ".join(reasons[place].split()), key, column=0)
+        dotted = f"{prefix}{key}"
+        block = isinstance(item, dict) and not _fits_on_a_line(item, f"{dotted}.", reasons)
+        tree[key] = _commented(item, f"{dotted}.", reasons) if block else _flow(item)
+        if dotted in reasons:
+            tree.yaml_add_eol_comment(" ".join(reasons[dotted].split()), key, column=0)
     return tree
 
 
-def _short(value: dict[str, Any], path: str, reasons: dict[str, str]) -> bool:
-    """Whether a mapping fits on its key's line: a few plain values without reasons of their own."""
+def _fits_on_a_line(value: dict[str, Any], prefix: str, reasons: dict[str, str]) -> bool:
+    """Return whether a mapping goes on the line of its key: a few plain values without reasons of their own."""
     plain = not any(isinstance(item, dict | list) for item in value.values())
-    return plain and len(value) <= _MOST_ON_A_LINE and not any(f"{path}{key}" in reasons for key in value)
+    return plain and len(value) <= _MOST_KEYS_ON_A_LINE and not any(f"{prefix}{key}" in reasons for key in value)
 
 
 def _flow(value: Any) -> Any:
+    """Return a value as ruamel writes it on one line: `[1, 2]`, `{a: 1}`."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     if isinstance(value, list):
@@ -229,24 +265,23 @@ def _flow(value: Any) -> Any:
     return value
 
 
-def _comments(node: Any, path: str = "") -> list[tuple[str, str]]:
-    """(dotted key, comment) for every comment that stands behind a key."""
-    found: list[tuple[str, str]] = []
+def _comments(node: Any, prefix: str = "") -> dict[str, str]:
+    """Return dotted key -> comment, for every comment that stands behind a key."""
+    comments: dict[str, str] = {}
     if not isinstance(node, dict):
-        return found
+        return comments
     for key, value in node.items():
-        place = f"{path}{key}"
-        for token in _tokens(node, key, value):
-            text = re.sub(r"^\s*#\s?", "", token.value.split("\n")[0]).strip()
-            if text:
-                found.append((place, text))
-                break
-        found += _comments(value, f"{place}.")
-    return found
+        dotted = f"{prefix}{key}"
+        texts = [token.value.split("\n")[0] for token in _tokens(node, key, value)]  # the rest are lines of their own
+        texts = [re.sub(r"^\s*#\s?", "", text).strip() for text in texts]
+        if comment := next(filter(None, texts), None):
+            comments[dotted] = comment
+        comments |= _comments(value, f"{dotted}.")
+    return comments
 
 
 def _tokens(node: Any, key: Any, value: Any) -> list[Any]:
-    """Comment tokens that ruamel attaches to `key`, or, for a nested block, to the block itself."""
+    """Return the comment tokens that ruamel attaches to a key or, for a nested block, to the block itself."""
     tokens = list(node.ca.items.get(key) or [])
     if hasattr(value, "ca") and value.ca.comment:
         tokens.append(value.ca.comment[0])

@@ -1,11 +1,12 @@
-"""The plan: the one configuration, validated. `plan_file` reads and writes it as YAML.
+"""The plan: everything that preprocessing, training and inference do, validated; `file` reads and writes it.
 
-Vectors are (z, y, x) in the plan's axis order, that is after `transpose_forward`; 2D configurations leave
-the first axis out. Nothing here has a default that another module repeats.
+Vectors are (z, y, x) in the plan's axis order, that is after `transpose_forward`; 2D configurations leave the first
+axis out. Defaults of the plan are given here and in `sections`, and nowhere else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -17,23 +18,37 @@ from medseg.plans.sections import Data, Inference, NonNegative, Request, Scoring
 from medseg.plans.terminology import Coding
 
 SCHEMA_VERSION = 1
+"""Version of the file format that this medseg writes; newer ones are refused."""
 
 
 class Normalization(Section):
-    """How one channel is normalized; `nonzero_only`: statistics within the nonzero mask, zero outside of it."""
+    """How the intensities of one channel are normalized.
+
+    Attributes:
+        scheme: `ct` (clip to the 0.5 and 99.5 percentiles of the foreground, standardize by its statistics), `zscore`
+            (by each image's own mean and deviation), `rescale_0_1`, `rgb_0_1` (divide by 255) or `none`.
+        nonzero_only: with `zscore`, take the statistics of the nonzero voxels, and set all others to zero.
+    """
 
     scheme: Literal["ct", "zscore", "rescale_0_1", "rgb_0_1", "none"]
     nonzero_only: bool = False
 
     @model_validator(mode="after")
-    def _mask_needs_zscore(self) -> Normalization:
+    def _check(self) -> Normalization:
         if self.nonzero_only and self.scheme != "zscore":
             raise ValueError(f"nonzero_only goes with zscore, not with {self.scheme}")
         return self
 
 
 class Resampling(Section):
-    """Spline order in plane, order across slices, and whether slices are resampled apart (null: when anisotropic)."""
+    """How images are resampled to another spacing.
+
+    Attributes:
+        order: order of the spline, within slices if these are resampled separately: 0 is nearest neighbour, 3 cubic.
+        order_across: order of the spline across slices, if these are resampled separately.
+        separate_axis: whether to resample within and across slices separately; None to do so if the spacing is
+            anisotropic, as nnU-Net does (`default_resampling.py`).
+    """
 
     order: Annotated[int, Field(ge=0, le=3)]
     order_across: Annotated[int, Field(ge=0, le=1)]
@@ -41,11 +56,22 @@ class Resampling(Section):
 
 
 UNETS = {"plain_unet": False, "residual_unet": True}
-"""medseg's own networks, and whether their encoder is residual."""
+"""Name of each of medseg's own networks -> whether its encoder is residual."""
 
 
 class Network(Section):
-    """A U-Net, stage by stage from the full resolution down, or another network by name with its own arguments."""
+    """A U-Net, stage by stage from the full resolution down, or another network by name with its own arguments.
+
+    Attributes:
+        name: name of the network; `plain_unet` and `residual_unet` are described by the lists below.
+        features: channels of each stage.
+        kernels: kernel size along each axis, for each stage.
+        strides: stride along each axis, for each stage; the first stage keeps the full resolution.
+        blocks: convolutions (plain) or residual blocks (residual) of each stage of the encoder.
+        decoder_convolutions: convolutions of each stage of the decoder, which has one stage less.
+        bias: whether convolutions have a bias.
+        arguments: arguments of networks that are not medseg's own.
+    """
 
     name: str
     features: list[PositiveInt] = []
@@ -57,14 +83,15 @@ class Network(Section):
     arguments: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _stages_agree(self) -> Network:
+    def _check(self) -> Network:
         stages = len(self.features)
-        counts = {"kernels": len(self.kernels), "strides": len(self.strides), "blocks": len(self.blocks)}
-        for key, count in counts.items():
+        for key in ("kernels", "strides", "blocks"):
+            count = len(getattr(self, key))
             if stages and count != stages:
-                has = counted(stages, "stage")
-                raise ValueError(f"{key} has {counted(count, 'entry')} for the {has} that features has")
-        if self.name not in UNETS:
+                raise ValueError(
+                    f"{key} has {counted(count, 'entry')} for the {counted(stages, 'stage')} that features has"
+                )
+        if self.name not in UNETS:  # other networks need not have stages
             return self
         if stages < 2:
             raise ValueError(
@@ -82,16 +109,28 @@ class Network(Section):
 
     @property
     def divisor(self) -> list[int]:
-        """What each axis of a patch must be a multiple of."""
+        """The number that the patch must be a multiple of, for each axis: the product of its strides."""
         return [prod(axis) for axis in zip(*self.strides, strict=True)]
 
 
 class Configuration(Section):
     """One way to segment this data set: a resolution, a patch, a network.
 
-    `rotation_degrees` limits the random rotation about each axis; a single angle turns in the slice plane, and
-    `in_plane_only` keeps scaling there too. `mirror_axes` are the axes of the patch that may be reversed, in
-    training and in prediction.
+    Attributes:
+        spacing_mm: spacing of the network's grid.
+        median_shape_voxels: median shape of the cases on that grid.
+        patch_voxels: size of a training patch, and of a tile in prediction.
+        batch_size: patches in a training step.
+        batch_dice: take the Dice loss over the whole batch instead of for each patch.
+        normalization: how each channel is normalized.
+        resample_image: how images are brought to the network's grid.
+        resample_label: how label maps are brought to the network's grid.
+        resample_logits: how the network's output is brought back to the grid of the scan.
+        rotation_degrees: limit of the random rotation about each axis; a single one is for rotations within slices.
+        in_plane_only: random scaling, too, stays within slices.
+        mirror_axes: axes of the patch that may be mirrored, in training and in prediction.
+        network: the network.
+        previous_stage: in a cascade, the configuration whose prediction is an input of this one.
     """
 
     spacing_mm: list[PositiveFloat]
@@ -116,48 +155,61 @@ class Configuration(Section):
 
     @property
     def patch_zyx(self) -> tuple[int, int, int]:
-        """The patch in three axes: one slice deep in 2D."""
+        """The patch with three axes: one slice deep in 2D."""
         z, y, x = (1,) * (3 - self.dimensions) + tuple(self.patch_voxels)
         return z, y, x
 
     @model_validator(mode="after")
-    def _patch_fits_network(self) -> Configuration:
+    def _check(self) -> Configuration:
         if len(self.spacing_mm) != self.dimensions:
             raise ValueError(f"spacing_mm has {len(self.spacing_mm)} axes, patch_voxels has {self.dimensions}")
         if len(self.rotation_degrees) not in (1, 2 * self.dimensions - 3):
             raise ValueError(
                 f"rotation_degrees has {counted(len(self.rotation_degrees), 'entry')}; expected one, "
-                "or in 3D one an axis"
+                "or in 3D one for each axis"
             )
         if len({*self.mirror_axes}) != len(self.mirror_axes) or not {*self.mirror_axes} <= {*range(self.dimensions)}:
             raise ValueError(
                 f"mirror_axes is {self.mirror_axes}; expected some of {[*range(self.dimensions)]}, each once"
             )
         for key in ("kernels", "strides"):
-            odd = [axes for axes in getattr(self.network, key) if len(axes) != self.dimensions]
-            if odd:
+            wrong = [axes for axes in getattr(self.network, key) if len(axes) != self.dimensions]
+            if wrong:
                 raise ValueError(
-                    f"network.{key} has an entry {odd[0]}; expected {self.dimensions} axes, as patch_voxels has"
+                    f"network.{key} has an entry {wrong[0]}; expected {self.dimensions} axes, as patch_voxels has"
                 )
-        if self.network.strides:
-            divisor = self.network.divisor
-            if any(size % step for size, step in zip(self.patch_voxels, divisor, strict=True)):
-                valid = [
-                    max(step, round(size / step) * step) for size, step in zip(self.patch_voxels, divisor, strict=True)
-                ]
-                raise ValueError(
-                    f"patch_voxels is {self.patch_voxels}, but the network's strides need multiples of {divisor}; "
-                    f"the nearest valid patch is {valid}"
-                )
+        divisor = self.network.divisor or [1] * self.dimensions  # networks without strides take any patch
+        nearest = [max(step, round(size / step) * step) for size, step in zip(self.patch_voxels, divisor, strict=True)]
+        if nearest != self.patch_voxels:
+            raise ValueError(
+                f"patch_voxels is {self.patch_voxels}, but the network's strides need multiples of {divisor}; "
+                f"the nearest valid patch is {nearest}"
+            )
         return self
 
 
 class Plan(Section):
     """Everything that preprocessing, training and inference will do, with the reason for each decision.
 
-    `reasons` maps dotted keys (`configurations.3d_fullres.patch_voxels`) to sentences; in the file they are
-    comments. `codes` says in coded words what structures are whose names do not (`delivery.dicom.codes`). `nnunet`
-    keeps what an nnU-Net plan said that has no meaning here, so that it can be turned back.
+    Attributes:
+        schema_version: version of the file format.
+        name: name of the plan; runs lie below `runs/NAME/`.
+        made_by: version of medseg that made the plan.
+        request: the request that the plan was made from.
+        data: the data set that the plan was made from.
+        labels: the structures.
+        orientation: `canonical` brings every scan to one frame (x to the right, y to the front, z up); `stored` keeps
+            the axes of the files, as nnU-Net does.
+        transpose_forward: which (z, y, x) axis becomes the first, second and third axis of the network.
+        default_configuration: the configuration that is used unless another one is asked for.
+        configurations: name -> values of a configuration, or of the keys in which it differs from the one it `inherits`
+            from; `configuration` returns one complete and validated.
+        training: how to train.
+        inference: how to predict.
+        scoring: how predictions are scored.
+        codes: structure -> its DICOM code, for names that are not in medseg's own table (`delivery.dicom.codes`).
+        nnunet: content of an imported nnU-Net plan that has no meaning here, kept for export to nnU-Net.
+        reasons: dotted key (`configurations.3d_fullres.patch_voxels`) -> why it has its value; comments in the file.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -179,43 +231,34 @@ class Plan(Section):
 
     @field_validator("name")
     @classmethod
-    def _file_name(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         if not value or value.startswith(".") or "/" in value or "\\" in value:
             raise ValueError(f"{value!r} cannot be the name of a folder")
         return value
 
     @field_validator("transpose_forward")
     @classmethod
-    def _permutation(cls, value: list[int]) -> list[int]:
+    def _check_transpose(cls, value: list[int]) -> list[int]:
         if sorted(value) != [0, 1, 2]:
             raise ValueError(f"{value} is not a permutation of the axes [0, 1, 2]")
         return value
 
     @model_validator(mode="after")
-    def _configurations_are_valid(self) -> Plan:
+    def _check(self) -> Plan:
+        channels = counted(len(self.data.channels), "channel")
         if len(self.data.intensities) not in (0, len(self.data.channels)):
-            raise ValueError(
-                f"data.intensities has {counted(len(self.data.intensities), 'entry')} for "
-                f"{counted(len(self.data.channels), 'channel')}"
-            )
+            raise ValueError(f"data.intensities has {counted(len(self.data.intensities), 'entry')} for {channels}")
         for name in self.configurations:
             try:
-                resolved = self.configuration(name)
+                count = len(self.configuration(name).normalization)
             except ValidationError as error:
                 raise ValueError(f"configurations.{name} has {error}") from None
-            if len(resolved.normalization) != len(self.data.channels):
-                raise ValueError(
-                    f"configurations.{name}.normalization has {counted(len(resolved.normalization), 'entry')} "
-                    f"for {counted(len(self.data.channels), 'channel')}"
-                )
-        odd = sorted({*self.scoring.nsd_tolerance_mm} - {*self.labels.names})
-        if odd:
-            raise ValueError(
-                f"scoring.nsd_tolerance_mm names {odd[0]!r}; structures are {', '.join(self.labels.names)}"
-            )
-        odd = sorted({*self.codes} - {*self.labels.names})
-        if odd:
-            raise ValueError(f"codes names {odd[0]!r}; structures are {', '.join(self.labels.names)}")
+            if count != len(self.data.channels):
+                raise ValueError(f"configurations.{name}.normalization has {counted(count, 'entry')} for {channels}")
+        for key, names in (("scoring.nsd_tolerance_mm", self.scoring.nsd_tolerance_mm), ("codes", self.codes)):
+            unknown = sorted({*names} - {*self.labels.names})
+            if unknown:
+                raise ValueError(f"{key} names {unknown[0]!r}; structures are {', '.join(self.labels.names)}")
         if self.default_configuration not in self.configurations:
             raise ValueError(
                 f"default_configuration is {self.default_configuration!r}; there are {', '.join(self.configurations)}"
@@ -223,14 +266,41 @@ class Plan(Section):
         return self
 
     def configuration(self, name: str) -> Configuration:
-        """The configuration with everything that it inherits filled in."""
-        return Configuration.model_validate(self._inherited(name, ()))
+        """Return a configuration with everything that it inherits filled in.
 
-    def _inherited(self, name: str, path: tuple[str, ...]) -> dict[str, Any]:
-        if name in path:
-            raise ValueError(f"configurations inherit in a circle: {' -> '.join((*path, name))}")
-        if not isinstance(name, str) or name not in self.configurations:
-            raise ValueError(f"there is no configuration {name!r}; there are {', '.join(self.configurations)}")
-        own = dict(self.configurations[name])
-        parent = own.pop("inherits", None)
-        return own if parent is None else {**self._inherited(parent, (*path, name)), **own}
+        Args:
+            name: name of the configuration.
+
+        Raises:
+            ValueError: there is no such configuration, it inherits from itself, or its values are not valid.
+        """
+        return Configuration.model_validate(inherited_values(self.configurations, name))
+
+
+def inherited_values(configurations: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return the values of a configuration, with those that it inherits filled in.
+
+    Args:
+        configurations: all configurations by name, as in a plan.
+        name: name of the configuration.
+
+    Raises:
+        ValueError: it, or one that it inherits from, is missing; or it inherits from itself.
+
+    >>> inherited_values({"full": {"batch_size": 2, "batch_dice": True}, "low": {"inherits": "full", "batch_size": 4}},
+    ...                  "low")
+    {'batch_size': 4, 'batch_dice': True}
+    """
+    values: dict[str, Any] = {}
+    chain: list[str] = []
+    current: Any = name
+    while current is not None:
+        if current in chain:
+            raise ValueError(f"configurations inherit in a circle: {' -> '.join([*chain, current])}")
+        if not isinstance(current, str) or current not in configurations:
+            raise ValueError(f"there is no configuration {current!r}; there are {', '.join(configurations)}")
+        chain.append(current)
+        values = {**configurations[current], **values}
+        current = configurations[current].get("inherits")
+    values.pop("inherits", None)
+    return values

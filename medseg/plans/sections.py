@@ -1,13 +1,13 @@
-"""The plan's sections on data, training and inference; `schema` puts the plan together.
+"""The plan's sections on data, training, inference and scoring; `schema` puts the plan together.
 
-Nothing here has a default that another module repeats.
+Defaults of the plan are given here and in `schema`, and nowhere else.
 """
 
 from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,45 +25,63 @@ from pydantic import (
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
-_OF_DICOM = ("segments", "overlaps", "resample_tilt", "allow_gaps")
 
-
-def _ordered(limits: list[float]) -> list[float]:
+def _check_order(limits: list[float]) -> list[float]:
+    """Refuse a range whose lower limit is above the upper one."""
     if limits[0] > limits[1]:
         raise ValueError("expected [smallest, largest]")
     return limits
 
 
-Range = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
+Range = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
+PositiveRange = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
 Overlaps = Literal["refuse", "later"] | dict[str, int]
-PositiveRange = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
 class Section(BaseModel):
-    """A part of the plan; unknown keys are errors."""
+    """A part of the plan; unknown keys are errors.
+
+    Attributes:
+        OPTIONAL_KEYS: keys that are left out of a written plan while they have their default, so that plans, and the
+            hashes that name cached cases, stay as they were before these keys existed.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Return the values by key, without optional keys that have their default."""
+        values: dict[str, Any] = handler(self)
+        for key in self.OPTIONAL_KEYS:
+            if getattr(self, key) == type(self).model_fields[key].default:
+                values.pop(key, None)
+        return values
+
 
 class Reading(Section):
-    """How files become scans and label maps where the files alone do not say; empty unless someone said so.
+    """How files become scans and label maps, as far as the files themselves do not tell.
 
     Attributes:
-        frame: which point in time of a time series is the scan, from 0.
-        threshold: a soft mask belongs to the structure, which then has the value 1, where it is at least this large.
-        map: value in label files (`3`), or a range of them (`100-255`) -> value meant, applied after the threshold and
-            before structures are looked up.
-        colours: `#rrggbb` in label files -> value meant; palettes are then read by colour, too.
-        resample_labels: a label map on another grid than its scan is brought there by nearest neighbour.
-        segments: name of an ROI (RTSTRUCT) or segment (DICOM SEG), or a pattern of such names (`GTV*`) -> value meant.
-            Those that no pattern fits are left out; nothing said, a SEG's segments have their numbers as values.
-        overlaps: what is meant where several of them overlap: nothing (that is an error), the `later` one of
-            `segments`, or a table of sets of values (`1+2`) -> value.
-        resample_tilt: a DICOM series with a gantry tilt is resampled onto a grid with right angles.
-        allow_gaps: missing slices and unequal steps of a DICOM series are bridged by linear interpolation.
+        frame: index of the point in time to take from a time series, from 0; None for files without time.
+        threshold: voxels of a soft mask with at least this value belong to the structure, whose value is then 1; None
+            for label files with whole numbers.
+        map: value in label files (`3`), or a range of values (`100-255`) -> the value it stands for. It is applied
+            after the threshold and before structures are looked up.
+        colours: `#rrggbb` in label files -> the value it stands for; images with a palette are then read by colour too.
+        resample_labels: bring a label map on another grid than its scan to the scan's grid, by nearest neighbour.
+        segments: name of an ROI (RTSTRUCT) or segment (DICOM SEG), or a pattern of names (`GTV*`) -> its value. Those
+            that match nothing are left out. If this is empty, the segments of a SEG have their numbers as values.
+        overlaps: what overlapping segments mean: `refuse` makes them an error, `later` lets the later one of `segments`
+            win, and a table gives each set of values (`1+2`) a value of its own.
+        resample_tilt: resample DICOM series with a gantry tilt onto a grid with right angles.
+        allow_gaps: bridge missing slices and unequal steps of DICOM series by linear interpolation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("segments", "overlaps", "resample_tilt", "allow_gaps")
 
     frame: Annotated[int, Field(ge=0)] | None = None
     threshold: float | None = None
@@ -75,20 +93,11 @@ class Reading(Section):
     resample_tilt: bool = False
     allow_gaps: bool = False
 
-    @model_serializer(mode="wrap")
-    def _without_dicom(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What was said of DICOM only where something was: other plans, and the keys of their caches, need none."""
-        values: dict[str, Any] = handler(self)
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in _OF_DICOM or getattr(self, name) != type(self).model_fields[name].default
-        }
-
     @field_validator("map")
     @classmethod
-    def _values_or_ranges(cls, table: dict[int | str, int]) -> dict[int | str, int]:
-        # JSON, and YAML as plans are written, have keys in text: whole numbers become whole again
+    def _check_map(cls, table: dict[int | str, int]) -> dict[int | str, int]:
+        """Turn keys that are whole numbers into integers, and refuse ranges that overlap."""
+        # the keys of JSON and of written plans are strings
         table = {
             int(source) if re.fullmatch(r"-?\d+", str(source)) else source: value for source, value in table.items()
         }
@@ -100,28 +109,42 @@ class Reading(Section):
 
     @field_validator("colours")
     @classmethod
-    def _hexadecimal(cls, table: dict[str, int]) -> dict[str, int]:
-        odd = [colour for colour in table if not re.fullmatch("#[0-9a-f]{6}", colour)]
-        if odd:
-            raise ValueError(f"{odd[0]!r} is no colour; expected #rrggbb in lower case, such as #ff0000")
+    def _check_colours(cls, table: dict[str, int]) -> dict[str, int]:
+        """Refuse keys that are not `#rrggbb`."""
+        wrong = [colour for colour in table if not re.fullmatch("#[0-9a-f]{6}", colour)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a colour; expected #rrggbb in lower case, such as #ff0000")
         return table
 
     @staticmethod
     def bounds(source: int | str) -> tuple[int, int]:
-        """The smallest and the largest value that a key of `map` stands for.
+        """Return the smallest and the largest value that a key of `map` stands for.
+
+        Args:
+            source: a whole number, or a range of them as text.
 
         Raises:
-            ValueError: it is neither a whole number nor a range of them.
+            ValueError: it is neither.
+
+        >>> Reading.bounds(3), Reading.bounds("100-255"), Reading.bounds("-5--1")
+        ((3, 3), (100, 255), (-5, -1))
         """
         parts = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", str(source))
-        low, high = (int(parts[1]), int(parts[2] or parts[1])) if parts else (1, 0)
+        low, high = (int(parts[1]), int(parts[2] or parts[1])) if parts else (1, 0)  # (1, 0): not a range
         if low > high:
             raise ValueError(f"{source!r} is neither a value (3) nor a range of values (100-255)")
         return low, high
 
 
 class Request(Section):
-    """What was asked when the plan was made; the plan depends on this and on the data, not on the machine."""
+    """The request that the plan was made from; the plan follows from it and from the data, not from the machine.
+
+    Attributes:
+        planner: the rules and the size of network: `default`, `resenc-m`, `resenc-l` or `resenc-xl`.
+        memory_gb: GPU memory to plan for, in GB; None for the planner's own.
+        preset: how to train: `gpu` (nnU-Net's recipe) or `cpu` (short runs on a few cores).
+        options: further options of `medseg plan` that were given, by name.
+    """
 
     planner: str
     memory_gb: PositiveFloat | None
@@ -130,7 +153,17 @@ class Request(Section):
 
 
 class Intensity(Section):
-    """Statistics of a channel over the foreground voxels of the training cases."""
+    """Statistics of one channel over the foreground voxels of all cases, in which each case weighs the same.
+
+    Attributes:
+        mean: mean intensity.
+        median: median intensity.
+        std: standard deviation.
+        min: smallest intensity.
+        max: largest intensity.
+        percentile_00_5: 0.5th percentile.
+        percentile_99_5: 99.5th percentile.
+    """
 
     mean: float
     median: float
@@ -145,10 +178,23 @@ class Data(Section):
     """The data set that the plan was made from.
 
     Attributes:
-        left_out: ids of cases that could not be used when the plan was made; planning anew looks at them again.
-        series_rules: of DICOM studies, the rule by which the series of each channel is chosen; none where a study has
-            one series that fits. Prediction goes by them, too.
+        folder: the data set's folder, relative to the workspace if it lies in it.
+        layout: how files are arranged there, one of `medseg.io.layouts.dataset.LAYOUTS`.
+        dimensions: 2 for images, 3 for volumes.
+        channels: names of the channels, in order.
+        cases: number of cases that were read.
+        patient_pattern: regular expression that finds the patient in a case's id; None if ids say nothing of patients.
+        spacing_known: False if the files do not store the size of a pixel (PNG); lengths are then in pixels.
+        intensities: foreground statistics of each channel.
+        structure_cases: structure -> number of cases in which it was annotated and is present.
+        structure_volume: structure -> its mean volume in those cases, in ml, or in pixels if the spacing is unknown.
+        reading: what the values in files mean, as far as the files do not tell.
+        left_out: ids of cases that could not be used; making the plan again looks at them again.
+        series_rules: for DICOM studies, the rule that chooses the series of each channel, in prediction too; empty if
+            each study has one series that fits.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("series_rules",)
 
     folder: str
     layout: str
@@ -164,19 +210,33 @@ class Data(Section):
     left_out: list[str] = []
     series_rules: list[str] = []
 
-    @model_serializer(mode="wrap")
-    def _without_rules(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Rules for series only where there are any."""
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "series_rules" or value}
-
 
 class Augmentation(Section):
     """Probabilities and ranges of the random changes to a training patch.
 
+    The changes are nnU-Net v2's (`nnUNetTrainer.get_training_transforms`); `medseg.training.data.augment` draws them.
+    Ranges are [smallest, largest].
+
     Attributes:
-        previous_operator_probability: in a cascade, the stage before's structures grow, shrink, are opened or closed.
-        previous_removal_probability: and parts of them vanish; see `training.previous`.
+        rotation_probability: probability of a rotation, within the configuration's `rotation_degrees`.
+        scaling_probability: probability of a change of size.
+        scaling_range: factors of the change of size.
+        noise_probability: probability of added Gaussian noise.
+        noise_std: standard deviation of the noise, in units of the normalized image.
+        blur_probability: probability of a Gaussian blur.
+        blur_sigma_voxels: standard deviation of the blur, in voxels.
+        brightness_probability: probability that intensities are multiplied by a factor.
+        brightness_factor: that factor.
+        contrast_probability: probability that deviations from the mean intensity are multiplied by a factor.
+        contrast_factor: that factor.
+        low_resolution_probability: probability that the patch is made as coarse as an image of lower resolution.
+        low_resolution_zoom: the lower resolution, as a share of that of the patch.
+        gamma_probability: probability of a gamma correction.
+        gamma_inverted_probability: probability of a gamma correction of the inverted image.
+        gamma_range: exponents of both gamma corrections.
+        previous_operator_probability: in a cascade, probability that structures of the previous stage grow, shrink, are
+            opened or closed.
+        previous_removal_probability: in a cascade, probability that parts of such structures are removed.
     """
 
     rotation_probability: Fraction
@@ -200,16 +260,14 @@ class Augmentation(Section):
 
 
 DEFAULT_LOSS = "dice_ce"
-"""Dice + cross-entropy; plans that name no loss mean this one."""
+"""Dice plus cross-entropy; the loss of plans that name none."""
 
 
 class LossChoice(Section):
-    """Which loss is trained with: a name, or `{name: tversky, alpha: 0.3}` with arguments of its own.
-
-    `medseg.training.losses.table` lists the names; whoever trains looks them up there.
+    """The loss to train with: a name, or `{name: tversky, alpha: 0.3}` with arguments of its own.
 
     Attributes:
-        name: of the loss.
+        name: name of the loss; `medseg.training.losses.table` has the names, and is asked when training starts.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -218,31 +276,51 @@ class LossChoice(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Everything that is said beside the name."""
+        """The arguments of the loss: every key but the name."""
         return dict(self.model_extra or {})
 
     @model_validator(mode="before")
     @classmethod
-    def _name_alone(cls, value: Any) -> Any:
+    def _accept_name_alone(cls, value: Any) -> Any:
+        """Turn a plain name into a section."""
         return {"name": value} if isinstance(value, str) else value
 
-    @model_serializer(mode="plain")
-    def _as_written(self) -> str | dict[str, Any]:
-        return {"name": self.name, **self.arguments} if self.arguments else self.name
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Return the name alone if there are no arguments."""
+        return handler(self) if self.arguments else self.name
 
 
 class Training(Section):
-    """Optimizer, schedule, sampling and augmentation.
+    """Optimizer, schedule, loss, sampling and augmentation.
 
     Attributes:
-        loss: what is minimized, by name; written only where it is not `dice_ce`.
-        dice_weight: of the Dice term of `dice_ce`.
-        cross_entropy_weight: of the cross-entropy term of `dice_ce`.
+        steps: optimizer steps; `--steps` and `--budget` override it.
+        optimizer: `sgd` (with Nesterov momentum), `adamw`, or `muon` (orthogonalized steps for convolutions, AdamW for
+            the rest).
+        learning_rate: the largest of the schedule.
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
-        schedule_epoch_steps: the learning rate changes every so many steps; nnU-Net's epoch has 250.
+        momentum: of SGD and Muon.
+        weight_decay: strength of the weight decay.
+        schedule: `poly` ((1 - progress)^0.9) or `one_cycle` (up over the first tenth, then down along a cosine).
+        schedule_epoch_steps: the learning rate changes once in this many steps; nnU-Net's epoch has 250.
+        gradient_clip: largest global norm of the gradient.
+        foreground_fraction: share of patches that are centred on a structure.
+        deep_supervision: also apply the loss to coarser outputs.
+        loss: what is minimized.
+        dice_weight: weight of the Dice term of `dice_ce`.
+        cross_entropy_weight: weight of the cross-entropy term of `dice_ce`.
+        average_weights: decay of the moving average of the weights, which is then kept as the result; 0 for none.
+        precision: in which convolutions are computed; `auto` is bf16 if the processor has it.
         cuda_graph: on a CUDA device, record a step once and replay it.
-        patience: validations in a row without a better mean Dice after which a run comes to its end; 0 for never.
+        validations: how often whole volumes are validated during the run.
+        patience: validations in a row without a better mean Dice after which a run goes to its end early; 0 for never.
+        validation_cases: number of cases in each of these validations.
+        seed: start of all random numbers.
+        augmentation: random changes to patches.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("loss",)
 
     steps: PositiveInt
     optimizer: Literal["sgd", "adamw", "muon"]
@@ -267,25 +345,20 @@ class Training(Section):
     seed: Annotated[int, Field(ge=0)]
     augmentation: Augmentation
 
-    @model_serializer(mode="wrap")
-    def _without_default_loss(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the default loss out, so that plans stay as they were before there was a choice."""
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "loss" or value != DEFAULT_LOSS}
-
 
 class Inference(Section):
     """The sliding window, and how it is computed.
 
     Attributes:
         step_fraction: largest step from tile to tile, as a share of the tile.
-        gaussian_sigma_fraction: width of the weight around a tile's centre, as a share of the tile.
+        gaussian_sigma_fraction: standard deviation of the Gaussian weight around a tile's centre, as a share of the
+            tile.
         mirror: average over mirrored copies along the configuration's `mirror_axes`.
-        precision: that convolutions are computed in; auto: bf16 where the processor has it.
-        backend: auto: OpenVINO on a CPU where it is installed, else torch.
-        tile_batch: tiles and mirrored copies that go through the network at once; auto: by the tile's size.
-        skip_empty_tiles: a tile in which no channel varies by more than 0.001 is answered as another one of the same
-            intensity (to two decimals) was. Tiles that are exactly even are answered once in any case.
+        precision: in which convolutions are computed; `auto` is bf16 if the processor has it.
+        backend: what computes the network; `auto` is OpenVINO on a CPU if it is installed, else torch.
+        tile_batch: how many tiles and mirrored copies go through the network at once; `auto` decides by their size.
+        skip_empty_tiles: compute a tile in which no channel varies by more than 0.001 only once for each intensity
+            (rounded to two decimals). Tiles of exactly one value are computed once in any case.
     """
 
     step_fraction: Annotated[float, Field(gt=0, le=1)]
@@ -298,16 +371,19 @@ class Inference(Section):
 
 
 class Scoring(Section):
-    """How answers are scored, after training and by `medseg evaluate`.
+    """How predictions are scored, after training and by `medseg evaluate`.
 
     Attributes:
-        nsd_tolerance_mm: {structure: tolerance of its normalized surface distance}; 2 mm (pixels) for the others.
-        empty_policy: what a score is where a structure is empty: medseg's own rule, or a challenge's.
-        surface: what surfaces consist of: elements as in DeepMind's code, voxels as in MONAI's; null measures none.
-        lesions: count lesions too: connected components of each structure.
-        instances: measure the panoptic quality of instances, which are connected components.
+        nsd_tolerance_mm: structure -> tolerance of its normalized surface distance; 2 mm (or pixels) for the others.
+        empty_policy: what an empty structure scores: medseg's own rule (`default`), or that of a challenge.
+        surface: what surfaces consist of: `elements` as in DeepMind's code, `voxels` as in MONAI; None for no surface
+            distances.
+        lesions: also count lesions, which are connected components of a structure.
+        instances: also measure the panoptic quality of instances, which are connected components.
         extra_measures: names of measures that were added with `register_measure`; see docs/measures.md.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("extra_measures",)
 
     nsd_tolerance_mm: dict[str, PositiveFloat] = {}
     empty_policy: Literal["default", "brats", "isles"] = "default"
@@ -315,9 +391,3 @@ class Scoring(Section):
     lesions: bool = False
     instances: bool = False
     extra_measures: list[str] = []
-
-    @model_serializer(mode="wrap")
-    def _without_extra(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the section as it is written: plans that ask for no extra measure need no key for it."""
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "extra_measures" or value}

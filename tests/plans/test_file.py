@@ -173,7 +173,10 @@ def test_a_patch_that_the_network_cannot_take_is_answered_with_one_that_it_can(
         ({"network": network_values(kernels=[[3, 3]] * 3)}, r"network\.kernels has an entry \[3, 3\]; expected 3 axes"),
         ({"mirror_axes": [0, 3]}, r"mirror_axes is \[0, 3\]; expected some of \[0, 1, 2\]"),
         ({"mirror_axes": [0, 0]}, r"mirror_axes is \[0, 0\]"),
-        ({"rotation_degrees": [30.0, 30.0]}, r"rotation_degrees has 2 entries; expected one, or in 3D one an axis"),
+        (
+            {"rotation_degrees": [30.0, 30.0]},
+            r"rotation_degrees has 2 entries; expected one, or in 3D one for each axis",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -235,7 +238,7 @@ def test_overrides_replace_what_the_file_says_and_are_recorded_as_reasons(tmp_pa
     [
         (
             "training.learning_rat=1",
-            r"--set training.learning_rat=1 gives no valid plan:\n  unknown key '.*'; did you mean 'learning_rate'\?",
+            r"--set training.learning_rat=1 gives an invalid plan:\n  unknown key '.*'; did you mean 'learning_rate'\?",
         ),
         ("trainign.learning_rate=1", r"--set trainign.*=1: there is no key 'trainign'; did you mean 'training'"),
         ("configurations.mian.batch_size=1", r"there is no key 'configurations.mian'; did you mean 'main'"),
@@ -245,7 +248,7 @@ def test_overrides_replace_what_the_file_says_and_are_recorded_as_reasons(tmp_pa
         ("training..steps=5", r"sets nothing"),
         ("data.channels.0=CT", r"--set .*: 'data.channels' is a list; set it as a whole"),
         ("training.steps=[1", r"--set .*: '\[1' is not a valid YAML value for training.steps"),
-        ("training.steps=often", r"--set .*=often gives no valid plan:\n  training.steps: .*integer.*it is 'often'"),
+        ("training.steps=often", r"--set .*=often gives an invalid plan:\n  training.steps: .*integer.*it is 'often'"),
         ("configurations.main.patch_voxels=[10, 16, 16]", r"(?s)--set conf.*nearest valid patch is \[8, 16, 16\]"),
         ("schema_version=99", r"--set schema_version=99 has schema_version 99; this medseg reads 1 to"),
     ],
@@ -265,7 +268,7 @@ def test_what_is_wrong_in_the_file_is_the_files_and_what_was_set_is_named_beside
     assert [line[:60] for line in str(caught.value).replace(str(path), "FILE").splitlines()] == [
         "FILE is not a valid plan:",
         "  training.seed: input should be a valid integer, unable to ",
-        "--set training.steps=often gives no valid plan:",
+        "--set training.steps=often gives an invalid plan:",
         "  training.steps: input should be a valid integer, unable to",
     ]
     assert load_plan(path, ["training.seed=3"]).training.seed == 3
@@ -278,7 +281,7 @@ def test_settings_that_do_not_fit_what_the_file_says_elsewhere_are_all_named(tmp
     first, *rest = str(caught.value).splitlines()
     with pytest.raises(PlanError, match=r"^--set configurations\.main\.patch_voxels=\[9, 9, 9\] gives"):
         load_plan(path, ["training.seed=3", "configurations.main.patch_voxels=[9, 9, 9]"])
-    assert first == "--set data.channels=[MRI, CT] --set training.seed=3 gives no valid plan:"
+    assert first == "--set data.channels=[MRI, CT] --set training.seed=3 gives an invalid plan:"
     assert any("normalization has 1 entry for 2 channels" in line for line in rest)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from medseg.core.errors import PlanError
-from medseg.plans.problems import last_line
+from medseg.plans.problems import validation_message
 from medseg.plans.terminology import Coding
 
 SIDES = {"left": "SCT 7771000 Left", "right": "SCT 24028007 Right"}
@@ -164,7 +164,7 @@ def _row(row: dict[str, str], place: str) -> tuple[str, Coding]:
     try:
         return name, _coding({key: (row.get(key) or "").strip() for key in COLUMNS})
     except ValidationError as error:
-        raise PlanError(f"{place}, {name}: {last_line(error)}.") from None
+        raise PlanError(f"{place}, {name}: {validation_message(error)}.") from None
 
 
 def _known(name: str, place: str) -> Coding:
