@@ -29,6 +29,7 @@ SECONDS_EACH = 5
 BYTES_MORE = 1 << 30
 _NUMBERS = (b"0", b"-1", b"1", b"3", b"65536", b"2147483648", b"99999999999", b"1e300", b"nan", b"-inf", b"x", b"")
 AFFINE = np.array([[0, -0.8, 0.1, 12], [0.9, 0, 0, -7.5], [0, 0.08, 3, 40], [0, 0, 0, 1]])
+_DATA_SUFFIX = {"hdr": ".img", "par": ".rec"}  # of formats in pairs of files
 _EXTREME = (0, 1, 0x7F, 0x80, 0xFF)
 
 
@@ -49,6 +50,7 @@ def samples(folder: Path) -> dict[str, list[Path]]:
     found["hdr"] = [folder / "pair.hdr"]
     _of_itk(folder, add, volume)
     _pictures(add, volume)
+    _read_only(folder, add, volume)
     for path in sorted((DATA / "nifti_odd" / "misc").glob("minc*.mnc")):
         add(path.name).write_bytes(path.read_bytes())
     return found
@@ -120,6 +122,29 @@ def _pictures(add: Callable[[str], Path], volume: NDArray) -> None:
     tifffile.imwrite(
         add("big.tif"), volume.astype(np.float32), bigtiff=True, tile=(16, 16), ome=True, metadata={"axes": "ZYX"}
     )
+
+
+def _read_only(folder: Path, add: Callable[[str], Path], volume: NDArray) -> None:
+    """MRC and VTK, which SimpleITK writes, and PAR/REC, of which nibabel has samples."""
+    import SimpleITK as sitk
+    from nibabel.testing import data_path
+
+    for name, dtype in (("short", np.int16), ("byte", np.uint8), ("real", np.float32)):
+        image = sitk.GetImageFromArray(volume.astype(dtype))
+        for suffix in ("mrc", "vtk"):
+            sitk.WriteImage(image, str(add(f"{name}.{suffix}")))
+    colour = sitk.GetImageFromArray(np.dstack([volume[0].astype(np.uint8)] * 3), isVector=True)
+    sitk.WriteImage(colour, str(add("colour.vtk")))
+    sitk.WriteImage(colour, str(add("colour.mrc")))
+    add("text.vtk").write_text(
+        "# vtk DataFile Version 3.0\ntitle\nASCII\nDATASET STRUCTURED_POINTS\nDIMENSIONS 6 5 4\nSPACING 1 1 2\n"
+        f"ORIGIN 0 0 0\nPOINT_DATA {volume.size}\nSCALARS scalars short 1\nLOOKUP_TABLE default\n"
+        + " ".join(map(str, volume.ravel()))
+    )
+    for name in ("phantom_EPI_asc_CLEAR_2_1", "phantom_varscale"):
+        for suffix in (".PAR", ".REC"):
+            (folder / (name + suffix.lower())).write_bytes((Path(data_path) / (name + suffix)).read_bytes())
+        add(f"{name}.par")
 
 
 # --- damage ---
@@ -222,9 +247,10 @@ def run(kind: str, count: int, seed: int) -> int:
             rng = np.random.default_rng([seed, number])
             path = original.with_name(f"damaged_{original.name}")
             path.write_bytes(mutated(original.read_bytes(), rng))
-            if kind == "hdr":
-                data = original.with_suffix(".img").read_bytes()
-                path.with_suffix(".img").write_bytes(data if rng.random() < 0.7 else mutated(data, rng))
+            if kind in _DATA_SUFFIX:
+                data = original.with_suffix(_DATA_SUFFIX[kind]).read_bytes()
+                data = data if rng.random() < 0.7 else mutated(data, rng)
+                path.with_suffix(_DATA_SUFFIX[kind]).write_bytes(data)
             sys.stderr.write(f"{kind} {number}\n")  # the last line tells where a process died
             signal.setitimer(signal.ITIMER_REAL, SECONDS_EACH)
             try:

@@ -36,6 +36,7 @@ _STARTS = (
     (b"ObjectType", "MetaImage"),
     (b"\x89HDF", "HDF5 (MINC, MATLAB)"),
     (b"CDF", "netCDF (MINC)"),
+    (b"# vtk DataFile", "VTK"),
     (b"PK\x03\x04", "a zip archive"),
     (b"7z\xbc\xaf", "a 7z archive"),
     (gz.MAGIC, "gzip"),

@@ -13,7 +13,7 @@ from typing import NoReturn
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.io.dicom.elements.paths import instances, means_dicom
-from medseg.io.formats import gipl, metaimage, mgh, minc, nifti, nrrd, raster, tiff
+from medseg.io.formats import gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.stack import Stack
 
 
@@ -35,7 +35,8 @@ class Format:
         answer: suffix of the answer to a file of a format without `write`.
         parts: returns the files that an image consists of; None if it is always one.
         header_notes: returns what is odd in a header that can be read, in sentences; None if nothing is looked for.
-        listed: False for a file that is the second half of a pair, and not listed as an image of its own.
+        listed: returns whether a file in a folder is an image of its own; None if every one is. The second half of a
+            pair is not, nor is a mesh in a format that also holds images.
     """
 
     suffixes: tuple[str, ...]
@@ -45,13 +46,17 @@ class Format:
     answer: str = ".nii.gz"
     parts: Callable[[Path], list[Path]] | None = None
     header_notes: Callable[[Path], list[str]] | None = None
-    listed: bool = True
+    listed: Callable[[Path], bool] | None = None
+
+
+def _never(path: Path) -> bool:
+    return False
 
 
 _ROWS = (
     Format((".nii.gz", ".nii"), nifti.read, nifti.write, header_notes=nifti.header_notes),
     Format((".hdr.gz", ".hdr"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes),
-    Format((".img.gz", ".img"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes, listed=False),
+    Format((".img.gz", ".img"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes, listed=_never),
     Format((".mgz", ".mgh"), mgh.read, mgh.write),
     Format((".mnc",), minc.read),
     Format((".seg.nrrd", ".nrrd"), nrrd.read, nrrd.write),
@@ -59,6 +64,10 @@ _ROWS = (
     Format((".mha",), metaimage.read, metaimage.write),
     Format((".mhd",), metaimage.read, answer=".mha", parts=metaimage.parts),
     Format((".gipl.gz", ".gipl"), gipl.read, gipl.write),
+    Format((".mrc",), itk.read_mrc),
+    Format((".vtk",), itk.read_vtk, listed=itk.is_vtk_image),
+    Format((".rec",), parrec.read, parts=parrec.parts),
+    Format((".par",), parrec.read, parts=parrec.parts, listed=_never),  # FSL writes other text files of this name
     Format((".ome.tiff", ".ome.tif", ".tiff", ".tif"), tiff.read, tiff.write, tiff.read_mask, parts=tiff.parts),
     Format((".png", ".bmp"), raster.read, raster.write, raster.read_mask),
     Format((".gif", ".jpg", ".jpeg"), raster.read, read_mask=raster.read_mask, answer=".png"),
@@ -117,12 +126,14 @@ def format_of(path: Path) -> Format:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file's name is that of an image which medseg reads.
+    """Return whether a file is an image which medseg reads, judged by its name; of a .vtk file also by its header.
 
-    Hidden files (macOS `._` copies) are none, and of a pair of header and data only the header is one.
+    Hidden files (macOS `._` copies) are none, and of a pair of header and data only one is.
     """
     form = FORMATS.get(split_suffix(path)[1])
-    return form is not None and form.listed and not Path(path).name.startswith(".")
+    if form is None or Path(path).name.startswith("."):
+        return False
+    return form.listed is None or form.listed(Path(path))
 
 
 def split_suffix(path: Path) -> tuple[str, str]:
