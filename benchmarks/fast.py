@@ -16,7 +16,7 @@ import numpy as np
 
 import medseg
 from medseg.evaluation.overlap import confusion, overlaps
-from medseg.inference.fast import TRADES, fast_overrides
+from medseg.inference.fast import TRADES
 from medseg.io.layouts.find import find_cases
 from medseg.io.load import load_case_image, load_case_label
 
@@ -37,7 +37,9 @@ def main() -> None:
     arguments = parser.parse_args()
     ids = arguments.cases.read_text().split()[: arguments.most]
     cases = [case for case in find_cases(arguments.data).cases if case.id in ids]
-    ways = {"as planned": [], **{name: overrides_of(trade) for name, trade in TRADES.items()}, "all": fast_overrides()}
+    single = {name: overrides_of(trade) for name, trade in TRADES.items()}
+    every = [override for overrides in single.values() for override in overrides]
+    ways = {"as planned": [], **single, "all": every}
     whole = None
     for name, changes in ways.items():
         predictor = medseg.Predictor.load(

@@ -1,4 +1,4 @@
-"""Who computes a model's networks: torch, OpenVINO on a processor, or what measures fastest on a GPU."""
+"""Choose who computes a model's networks: torch, OpenVINO on a processor, or whatever measures fastest on a GPU."""
 
 from __future__ import annotations
 
@@ -8,30 +8,55 @@ from importlib.util import find_spec
 import torch
 
 from medseg.core.errors import PlanError
-from medseg.inference.forward import torch_forward
-from medseg.inference.window_pass import Forward
-from medseg.networks.device import first_line
+from medseg.networks.device import autocast, first_line
 from medseg.networks.unet import UNet
 from medseg.plans.sections import Inference
 
+Forward = Callable[[torch.Tensor], torch.Tensor]
+"""A network as a function, whoever computes it: tiles (tile, channel, ...) float32, on any device, to logits
+(tile, outputs, ...) of any floating type. The next call may overwrite the answer."""
+
+
+def torch_forward(network: torch.nn.Module, precision: torch.dtype) -> Forward:
+    """Return a network as a function of tiles, computed by torch on the device of the network's parameters.
+
+    Args:
+        network: answers with a list of tensors, the full resolution first.
+        precision: in which convolutions are computed.
+    """
+    device = next(network.parameters()).device
+
+    def forward(tiles: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), autocast(device, precision):
+            logits: torch.Tensor = network(tiles.to(device, non_blocking=True))[0]
+        return logits
+
+    return forward
+
 
 def choose_backend(name: str, networks: Sequence[torch.nn.Module], device: torch.device) -> str:
-    """`torch` or `openvino`: what the plan says or, for `auto`, OpenVINO for medseg's own networks on a CPU.
+    """Return `torch` or `openvino`: as planned or, for `auto`, OpenVINO for medseg's own networks on a CPU.
 
-    Other networks have to be traced for it, which takes seconds and not always succeeds, so it has to be asked for.
+    Other networks must be traced for OpenVINO, which takes seconds and does not always succeed; so it must be asked
+    for.
+
+    Args:
+        name: `inference.backend` of the plan.
+        networks: one per fold.
+        device: the networks' device.
 
     Raises:
-        PlanError: OpenVINO is asked for, and is not there or not for this device.
+        PlanError: OpenVINO is asked for, but is not installed or does not compute on this device.
     """
-    there = find_spec("openvino") is not None
+    installed = find_spec("openvino") is not None
     if name == "auto":
-        own = all(isinstance(network, UNet) for network in networks)
-        return "openvino" if device.type == "cpu" and there and own else "torch"
+        suits = device.type == "cpu" and installed and all(isinstance(network, UNet) for network in networks)
+        return "openvino" if suits else "torch"
     if name == "openvino" and device.type != "cpu":
         raise PlanError(
             f"inference.backend is openvino, which computes on the CPU; the device is {device}.", "Add --device cpu."
         )
-    if name == "openvino" and not there:
+    if name == "openvino" and not installed:
         raise PlanError("inference.backend is openvino, which is not installed.", "pip install 'medseg[openvino]'")
     return name
 
@@ -42,25 +67,25 @@ def make_members(
     shape: Sequence[int],
     tile_batch: int,
     precision: torch.dtype,
-    say: Callable[[str], None],
+    on_note: Callable[[str], None],
 ) -> list[Forward]:
-    """The networks as functions of tiles.
+    """Return the networks as functions of tiles.
 
     Args:
-        networks: one a fold, on the device to compute on.
-        inference: which backend is wanted.
-        shape: of a tile (channel, ...).
-        tile_batch: how many usually come at once.
-        precision: of convolutions.
-        say: is told, in a sentence, what could not be done.
+        networks: one per fold, on the device to compute on.
+        inference: says which backend is wanted.
+        shape: of a tile (channel, y, x) or (channel, z, y, x).
+        tile_batch: how many tiles usually come at once.
+        precision: in which convolutions are computed.
+        on_note: called with a sentence for everything that could not be done as asked.
 
     Raises:
-        PlanError: the backend that the plan insists on is not there, or cannot take the networks.
+        PlanError: the backend that the plan insists on is not there, or cannot compute the networks.
     """
     device = next(networks[0].parameters()).device
-    backend = choose_backend(inference.backend, networks, device)
-    if backend == "openvino":
-        from medseg.inference.openvino_network import openvino_forward
+    if choose_backend(inference.backend, networks, device) == "openvino":
+        # imported here, as OpenVINO is not installed everywhere
+        from medseg.inference.openvino_backend import openvino_forward
 
         try:
             return [openvino_forward(network, shape[0], shape[1:], precision) for network in networks]
@@ -68,15 +93,12 @@ def make_members(
             problem = f"OpenVINO cannot compute this network: {first_line(error)}"
             if inference.backend == "openvino":
                 raise PlanError(problem, "Leave it to torch: --set inference.backend=torch") from None
-            say(f"{problem}; torch computes it.")
+            on_note(f"{problem}; torch computes it.")
     if device.type == "cuda":
-        return _on_gpu(networks, torch.zeros(tile_batch, *shape, device=device), precision)
+        from medseg.inference.gpu_backend import fastest, gpu_candidates
+
+        # measured on one network only: the others have the same layers
+        example = torch.zeros(tile_batch, *shape, device=device)
+        name, first = fastest(gpu_candidates(networks[0], example, precision), example)
+        return [first, *(gpu_candidates(network, example, precision)[name]() for network in networks[1:])]
     return [torch_forward(network, precision) for network in networks]
-
-
-def _on_gpu(networks: Sequence[torch.nn.Module], example: torch.Tensor, precision: torch.dtype) -> list[Forward]:
-    """All networks in the way that is fastest for the first."""
-    from medseg.inference.gpu import fastest, gpu_candidates
-
-    name, first = fastest(gpu_candidates(networks[0], example, precision), example)
-    return [first, *(gpu_candidates(network, example, precision)[name]() for network in networks[1:])]

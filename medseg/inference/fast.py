@@ -1,26 +1,40 @@
-"""`--fast`: a named set of trades. What each costs in Dice, and gains in time, is measured in docs/inference.md."""
+"""`--fast`: a named set of trades of accuracy for time; docs/inference.md measures what each costs and gains."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from medseg.plans.sections import Inference
+from medseg.models.model import Model
 
 TRADES: dict[str, dict[str, Any]] = {
     "larger steps": {"step_fraction": 0.75},
     "no mirrored copies": {"mirror": False},
     "empty tiles": {"skip_empty_tiles": True},
 }
-"""What is changed in a plan's section `inference`, by what the user is told."""
+"""{name of a trade: the settings of a plan's section `inference` that it changes}."""
 
 
-def fast(inference: Inference) -> Inference:
-    """The section with all trades made; never done unless asked for."""
-    changes = {key: value for trade in TRADES.values() for key, value in trade.items()}
-    step = max(inference.step_fraction, changes.pop("step_fraction"))
-    return inference.model_copy(update={**changes, "step_fraction": step})
+def make_fast(model: Model, overrides: Sequence[str] = ()) -> Model:
+    """Return a model, and the stages before it, with all trades made in the plan.
 
+    Steps are never made smaller: a plan whose step is larger already keeps it.
 
-def fast_overrides() -> list[str]:
-    """The same as `key=value` texts for `Predictor.load(overrides=...)`."""
-    return [f"inference.{key}={str(value).lower()}" for trade in TRADES.values() for key, value in trade.items()]
+    Args:
+        model: as it was loaded.
+        overrides: `dotted.key=value` strings that the user asked for; settings named there stay as they are.
+    """
+    named = {text.partition("=")[0].strip() for text in overrides}
+    changes = {
+        key: value
+        for trade in TRADES.values()
+        for key, value in trade.items()
+        if named.isdisjoint({"inference", f"inference.{key}"})
+    }
+    inference = model.plan.inference
+    if "step_fraction" in changes:
+        changes["step_fraction"] = max(inference.step_fraction, changes["step_fraction"])
+    plan = model.plan.model_copy(update={"inference": inference.model_copy(update=changes)})
+    previous = None if model.previous is None else make_fast(model.previous, overrides)
+    return replace(model, plan=plan, previous=previous)

@@ -1,7 +1,8 @@
-"""How much memory is left, and how a prediction fits into it: planned before it begins.
+"""How a prediction fits into memory: planned beforehand, and reduced while it runs where memory is still short.
 
-What is planned decides the answer's last bits (how many tiles share a pass, what sums are kept in). So these follow
-from the plan, the scan and the machine's size, and what happens to be free only ever makes a batch smaller.
+What is planned decides the last bits of an answer (how many tiles share a pass, and the type of the sums). The plan
+therefore follows from the model's plan, the scan and the size of the machine; what happens to be free can only make a
+batch smaller.
 """
 
 from __future__ import annotations
@@ -11,33 +12,47 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from medseg.core.errors import MedsegError
+from medseg.networks.device import first_line, is_out_of_memory
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Inference
 
+T = TypeVar("T")
+
+MEMORY_ADVICE = "Close other programs, crop the scan, or take a machine with more memory."
+HOST = torch.device("cpu")
+_FEW_TILES = 2
+"""Batches of a GPU are halved down to this size before the sums move to the host's memory, which is slower."""
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
+"""Limits from here on mean none: version 1 of control groups reports "no limit" as about 2^63."""
 _USABLE = 0.85
-"""Share of what is free that is counted on; the rest is for allocators' gaps and workspaces."""
+"""Share of the free memory that is counted on; the rest is for gaps between allocations and for workspaces."""
 _MOST_SUMS = 1 / 8
-"""Share of a machine's memory up to which sums are kept in fp32; larger ones in fp16, as nnU-Net always does."""
+"""Sums up to this share of the machine's memory are kept in fp32; larger ones in fp16, as always in nnU-Net."""
 _FINEST_MAPS = 5.5
-"""Feature maps of a U-Net's finest level that are alive at once: skip, upsampled, both joined, and the answer, twice
-the first's channels; coarser skips add about a tenth of that."""
+"""Feature maps of a U-Net's finest level that are alive at once, in multiples of that level's channels: the skip
+connection (1), the upsampled map (1), both concatenated (2), the block's answer (1), and a tenth for coarser levels."""
 _UNKNOWN_MAPS = 400
-"""Values a voxel for networks whose layers are not known."""
+"""Values per voxel for networks whose layers are not known."""
 _VOXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 23, "mps": 1 << 21}
+"""Voxels that go through a network at once for `tile_batch: auto`: see `tiles_at_once`."""
 _MOST_TILES = {"cpu": 16, "cuda": 128, "mps": 32}
 
 
 @dataclass(frozen=True)
 class Free:
-    """Bytes that may still be used, and those that the machine (or its container) has in all.
+    """Memory in bytes; on a processor, the device is the host.
 
-    On a processor the device is the host.
+    Attributes:
+        device: free memory of the device.
+        host: free memory of the host.
+        total: all memory of the host, or of the container.
     """
 
     device: float
@@ -46,7 +61,7 @@ class Free:
 
     @classmethod
     def of(cls, device: torch.device) -> Free:
-        """What this machine says now."""
+        """Ask the operating system and the device."""
         host = free_host_bytes()
         if device.type != "cuda":
             return cls(host, host, total_host_bytes())
@@ -57,13 +72,13 @@ class Free:
 
 @dataclass(frozen=True)
 class Need:
-    """What a prediction asks for.
+    """What a prediction would like to have.
 
     Attributes:
         tile_batch: tiles that should go through the network at once.
-        tile_bytes: of one tile on its way through the network, input and answer included.
-        sums: (tiles at once) -> values that are summed up at a time.
-        image_bytes: of the preprocessed volume.
+        tile_bytes: memory of one tile on its way through the network, input and answer included.
+        sums: function from a batch size to the number of values that are summed up at a time.
+        image_bytes: memory of the preprocessed volume.
     """
 
     tile_batch: int
@@ -78,10 +93,10 @@ class MemoryPlan:
 
     Attributes:
         tile_batch: tiles that go through the network at once.
-        sums_on_host: sums are kept in the host's memory, not the device's.
-        sums_dtype: what they are kept in.
-        image_on_host: tiles are cut from the volume in the host's memory.
-        notes: what had to be given up for memory, a sentence each.
+        sums_on_host: whether sums are kept in the host's memory, not the device's.
+        sums_dtype: data type of the sums.
+        image_on_host: whether tiles are cut from the volume in the host's memory.
+        notes: what had to be given up for lack of memory, in sentences.
     """
 
     tile_batch: int
@@ -92,7 +107,12 @@ class MemoryPlan:
 
 
 def plan_memory(need: Need, free: Free) -> MemoryPlan:
-    """The largest batch up to the one asked for that fits, with sums on the device if they fit there with it."""
+    """Return the largest batch (up to the wanted one) that fits, with the sums on the device if they fit there too.
+
+    Args:
+        need: what the prediction would like to have.
+        free: what there is.
+    """
     dtype = torch.float32 if 4 * need.sums(1) <= _MOST_SUMS * free.total else torch.float16
     size = torch.finfo(dtype).bits // 8
     batches = [need.tile_batch >> halvings for halvings in range(need.tile_batch.bit_length())]
@@ -119,8 +139,81 @@ def _notes(need: Need, batch: int, sums_on_host: bool, free: Free) -> tuple[str,
     return tuple(notes)
 
 
+class Resources:
+    """What a running prediction uses: shrinks step by step when memory runs out.
+
+    Args:
+        plan: what to begin with.
+        device: of the networks.
+
+    Attributes:
+        tile_batch: tiles that go through a network at once.
+        sums_device: where sums are kept.
+        image_device: where tiles are cut from the volume.
+        sums_dtype: data type of the sums.
+        notes: what was given up, in sentences.
+        ran_short: whether memory was not enough for the plan.
+        on_note: called with each new note.
+        move_sums: called to move sums that are there already to another device.
+    """
+
+    def __init__(self, plan: MemoryPlan, device: torch.device) -> None:
+        self.tile_batch = plan.tile_batch
+        self.device = device
+        self.sums_device = HOST if plan.sums_on_host else device
+        self.image_device = HOST if plan.image_on_host else device
+        self.sums_dtype = plan.sums_dtype
+        self.notes = list(plan.notes)
+        self.ran_short = False
+        self.on_note: Callable[[str], None] = lambda note: None
+        self.move_sums: Callable[[torch.device], None] = lambda device: None
+
+    def attempt(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`, called again with fewer resources each time that memory runs out.
+
+        Args:
+            work: reads the attributes of this object anew at each call.
+
+        Raises:
+            MedsegError: there is nothing left to give up.
+        """
+        while True:
+            try:
+                return work()
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+            # outside of the handler: the traceback there keeps the memory of the failed attempt
+            self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        """Take smaller batches, then keep sums in the host's memory, then take single tiles."""
+        self.ran_short = True
+        if self.tile_batch > _FEW_TILES or (self.tile_batch > 1 and self.sums_device == HOST):
+            self.tile_batch //= 2
+            note = f"Not enough memory: now {self.tile_batch} of the tiles at once ({reason})."
+        elif self.sums_device != HOST:
+            self.sums_device = HOST
+            self.move_sums(HOST)
+            note = f"Not enough memory on the device: sums are now kept in the host's ({reason})."
+        else:
+            raise MedsegError(f"There is not enough memory for a single tile: {reason}", MEMORY_ADVICE)
+        self.notes.append(note)
+        self.on_note(note)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
 def tile_bytes(configuration: Configuration, channels: int, outputs: int, precision: torch.dtype) -> float:
-    """About what one tile takes while it goes through a network: maps in `precision`, input and answer in fp32."""
+    """Estimate the memory of one tile on its way through a network: maps in `precision`, input and answer in fp32.
+
+    Args:
+        configuration: says how large tiles are and how many features the network has.
+        channels: of the network's input.
+        outputs: channels of its answer.
+        precision: of its feature maps.
+    """
     voxels = prod(configuration.patch_voxels)
     features = configuration.network.features
     maps = _FINEST_MAPS * features[0] if features else _UNKNOWN_MAPS
@@ -128,10 +221,15 @@ def tile_bytes(configuration: Configuration, channels: int, outputs: int, precis
 
 
 def tiles_at_once(configuration: Configuration, inference: Inference, device: torch.device) -> int:
-    """Tiles that should go through the network at once: what the plan says or, for `auto`, by the tile's size.
+    """Return how many tiles should go through the network at once: as planned or, for `auto`, by the tile's size.
 
-    A processor is fastest with as few as keep its cores busy, as their maps then stay in its cache (measured in
-    docs/inference.md); a GPU wants many voxels at once.
+    A processor is fastest with just enough tiles to keep its cores busy, as their feature maps then stay in its cache
+    (measured in docs/inference.md); a GPU needs many voxels at once.
+
+    Args:
+        configuration: says how large a tile is.
+        inference: says how many tiles, or `auto`.
+        device: on which the network is computed.
     """
     if inference.tile_batch != "auto":
         return inference.tile_batch
@@ -140,7 +238,7 @@ def tiles_at_once(configuration: Configuration, inference: Inference, device: to
 
 
 def free_host_bytes() -> float:
-    """Bytes of the host's memory that this process may still use: of the machine, its container and its limits."""
+    """Return the bytes of memory that this process may still use: limited by the machine, the container and ulimit."""
     available = _meminfo().get("MemAvailable", inf)
     for limit, used in _cgroup_limits():
         available = min(available, limit - used)
@@ -148,25 +246,26 @@ def free_host_bytes() -> float:
 
 
 def total_host_bytes() -> float:
-    """Bytes of the host's memory: the machine's, or the container's limit."""
+    """Return the bytes of the machine's memory, or the container's limit if that is lower."""
     return min([_meminfo().get("MemTotal", inf), *(limit for limit, _ in _cgroup_limits())])
 
 
 def gigabytes(count: float) -> str:
-    """1234567890 as '1.2 GB'."""
+    """Return a number of bytes as text.
+
+    >>> gigabytes(1234567890)
+    '1.2 GB'
+    """
     return f"{count / 1e9:.1f} GB"
 
 
 def _meminfo() -> dict[str, int]:
+    """Return the entries of /proc/meminfo in bytes; without /proc only the total, as what is free is not known."""
     try:
         lines = (_PROC / "meminfo").read_text().splitlines()
+        return {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
     except OSError:
-        return _sysconf()
-    return {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
-
-
-def _sysconf() -> dict[str, int]:
-    """The machine's size where there is no /proc; how much of it is free is not known."""
+        pass
     try:
         return {"MemTotal": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
     except (AttributeError, ValueError, OSError):
@@ -174,35 +273,33 @@ def _sysconf() -> dict[str, int]:
 
 
 def _cgroup_limits() -> list[tuple[int, int]]:
-    """(limit, used) of the container, versions 2 and 1; pages of files in use count as free."""
-    found = []
-    names = ("memory.max", "memory.current")
-    places = [(folder, *names) for folder in _own_cgroup()]
-    for folder, limit, used in (*places, (_CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")):
+    """Return (limit, used) in bytes of each control group around this process, versions 2 and 1.
+
+    The limits of enclosing groups count too. Cached pages of files are not counted as used, as they can be dropped.
+    """
+    try:
+        lines = (_PROC / "self" / "cgroup").read_text().splitlines()
+        name = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+        group = _CGROUP / name
+        folders = [group, *(parent for parent in group.parents if parent.is_relative_to(_CGROUP))]
+    except OSError:
+        folders = []
+    files = [(folder, "memory.max", "memory.current") for folder in folders]  # version 2
+    files.append((_CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))  # version 1
+    limits = []
+    for folder, limit_file, usage_file in files:
         try:
-            most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+            limit, usage = (folder / limit_file).read_text().strip(), int((folder / usage_file).read_text())
             stat = dict(line.split()[:2] for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):
             continue
-        if most.isdigit() and int(most) < _UNLIMITED:
-            cached = int(stat.get("inactive_file", 0))
-            found.append((int(most), max(0, now - cached)))
-    return found
-
-
-def _own_cgroup() -> list[Path]:
-    """The folder of this process's group (version 2), and those of the groups around it, whose limits count too."""
-    try:
-        lines = (_PROC / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    folder = _CGROUP / own
-    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(_CGROUP))]
+        if limit.isdigit() and int(limit) < _UNLIMITED:
+            limits.append((int(limit), max(0, usage - int(stat.get("inactive_file", 0)))))
+    return limits
 
 
 def _address_space() -> float:
-    """What `ulimit -v` leaves."""
+    """Return the bytes of address space that `ulimit -v` leaves."""
     try:
         import resource
 

@@ -1,49 +1,55 @@
-"""A trained model that stays loaded: image in, labels on its grid out."""
+"""Predictor: a trained model that stays loaded; a scan in, labels on the scan's grid out.
+
+This is the only way from a scan to labels: prepare (the scan on the network's grid), logits (slabs of the sliding
+window), restore (labels on the scan's grid, as slabs come). `medseg predict` feeds it with files and writes what comes
+out, see `delivery.answers.segment`.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from numpy.typing import NDArray
 
 from medseg.core.image import Image, check_finite
 from medseg.core.progress import Callback, silent
-from medseg.inference.backends import make_members
-from medseg.inference.cascade import prepare_for
-from medseg.inference.memory import Free, Need, plan_memory, tile_bytes, tiles_at_once
-from medseg.inference.resources import Resources
-from medseg.inference.sliding import stream_logits
-from medseg.inference.uncertainty import stream_uncertainty
-from medseg.inference.views import Views, tolerance
+from medseg.inference.backends import Forward, make_members
+from medseg.inference.fast import make_fast
+from medseg.inference.memory import MEMORY_ADVICE, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
+from medseg.inference.tiles import Views, uniform_tolerance
 from medseg.inference.volumes import structure_volumes
-from medseg.inference.window_pass import Forward, Sweep
+from medseg.inference.window_pass import WindowPass
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
 from medseg.networks.device import choose_device, choose_precision, memory_errors
-from medseg.preprocessing.restore import restore
-from medseg.preprocessing.volume import Volume
+from medseg.preprocessing.restore import Sink, restore, stream_maps
+from medseg.preprocessing.volume import Volume, prepare
 
 _MOST_NOTES = 20
-_ADVICE = "Close other programs, crop the scan, or take a machine with more memory."
 
 
 class Predictor:
-    """Segments images with a model.
+    """Segments scans with a model.
 
-    Nothing is shared between calls but the networks, and nothing is set for the whole process: several threads may
-    call one predictor, and each gets the answer that it would get alone. They take turns at the processor or device,
-    so that they gain no speed but what overlaps with reading and writing. A call that is cancelled or fails leaves
-    the predictor as it was.
+    Calls share nothing but the networks, and nothing is set for the whole process: several threads may call one
+    predictor, and each gets the answer that it would get alone. They take turns at the processor or device, so threads
+    only overlap reading and writing with computing. A call that is cancelled or fails leaves the predictor as it was.
 
     Example:
         >>> predictor = Predictor.load("runs/hippocampus/3d_fullres")       # doctest: +SKIP
         >>> labels = predictor(medseg.read_image("scan.nii.gz"))            # doctest: +SKIP
 
+    Args:
+        model: plan and networks.
+        device: on which the networks are.
+
     Attributes:
-        notes: what was done otherwise than asked, a sentence each.
+        notes: what was done otherwise than asked, in sentences.
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
@@ -69,90 +75,154 @@ class Predictor:
         factory: NetworkFactory | None = None,
         configuration: str | None = None,
         checkpoint: str | None = None,
+        fast: bool = False,
     ) -> Predictor:
-        """Load the folds of a model (all that are trained, unless named); see `models.open.load_model`.
+        """Load a model.
+
+        Args:
+            folder: a run's folder, a package (`model.medseg`), or a model folder or zip of nnU-Net's.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+            folds: which folds to average; None for all that are trained.
+            overrides: `dotted.key=value` strings for its plan, such as `inference.mirror=false`.
+            factory: makes the network of a run that was trained with one of the user's own.
+            configuration: which configuration, where there are several.
+            checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
+            fast: trade some accuracy for time (`inference.fast.TRADES`), except what `overrides` name.
 
         Raises:
-            ModelError, PlanError: the model or an override (`inference.mirror=false`) is not valid.
+            ModelError: the model is not there, or is damaged.
+            PlanError: the device is not there, or an override is not valid.
         """
-        chosen = choose_device(device)
-        return cls(load_model(folder, chosen, folds, overrides, factory, configuration, checkpoint), chosen)
+        torch_device = choose_device(device)
+        model = load_model(folder, torch_device, folds, overrides, factory, configuration, checkpoint)
+        return cls(make_fast(model, overrides or ()) if fast else model, torch_device)
 
     def __call__(self, image: Image, callback: Callback = silent) -> Image:
-        """Labels (1, z, y, x), in the values that the training labels had, on the grid of `image`.
+        """Segment a scan.
 
         Args:
             image: a scan with the channels that the model was trained on.
-            callback: told of every batch of tiles, as the stage `tiles`, with `note` in its info where memory ran
-                short; may raise `Cancelled`.
+            callback: receives progress after every batch of tiles, as the stage `tiles`, with `note` in its info where
+                memory ran short; may raise `Cancelled`.
+
+        Returns:
+            Labels (1, z, y, x) on the grid of `image`, in the values that the training labels had.
 
         Raises:
             DataError: the image does not suit the model.
             MedsegError: there is not enough memory.
         """
         check_finite(image, "The scan")
-        with memory_errors(_ADVICE):
-            volume = self.prepare(image, callback)
-            slabs = self.logits(volume, callback)
-            answer = restore(slabs, volume.geometry, self.model.plan.labels, self.configuration)
-        return image.with_array(answer[None])
+        volume = self.prepare(image, callback)
+        return image.with_array(self.labels(volume, callback)[None])
 
     def prepare(self, image: Image, callback: Callback = silent) -> Volume:
-        """A scan as the networks see it; the second stage of a cascade asks the first one here.
+        """Bring a scan to the networks' grid; for the second stage of a cascade, the first one is predicted here.
+
+        Args:
+            image: a scan with finite values (`core.image.check_finite`; what medseg reads from files has them).
+            callback: receives the progress of a first stage.
 
         Raises:
             DataError: the image does not suit the model.
+            MedsegError: there is not enough memory.
         """
-        return prepare_for(self.model, image, lambda _, scan: self._previous(scan, callback))
+        with memory_errors(MEMORY_ADVICE):
+            if self.model.previous is None:
+                return prepare(image, self.model.plan, self.model.configuration)
+            from medseg.inference.cascade import with_previous  # only cascades need it
+
+            return with_previous(self.model, image, self._previous(image, callback))
+
+    def labels(self, volume: Volume, callback: Callback = silent, sinks: Sequence[Sink] = ()) -> NDArray:
+        """Predict a prepared scan.
+
+        Args:
+            volume: what `prepare` returned.
+            callback: as in `__call__`.
+            sinks: also get the logits on the scan's grid, some planes at a time: for maps of probabilities, say.
+
+        Returns:
+            Label values (z, y, x) on the scan's grid as it is stored.
+
+        Raises:
+            MedsegError: there is not enough memory.
+        """
+        with memory_errors(MEMORY_ADVICE):
+            slabs = self.logits(volume, callback)
+            return restore(slabs, volume.geometry, self.model.plan.labels, self.configuration, sinks)
 
     def logits(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
-        """Logits of a prepared scan, as consecutive slabs (outputs, planes, y, x) along its first axis, for `restore`.
+        """Yield the logits of a prepared scan as consecutive slabs (outputs, planes, y, x) on the network's grid.
+
+        Args:
+            volume: what `prepare` returned.
+            callback: as in `__call__`.
 
         Raises:
             MedsegError: there is not enough memory for a single tile.
         """
-        yield from self._swept(volume, self.model.plan.labels.outputs, stream_logits, callback)
+        with self._window_pass(volume, self.model.plan.labels.outputs) as window_pass:
+            yield from window_pass.logits(callback)
 
-    def uncertainty(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
-        """Slabs (2 x structures, planes, y, x) of a prepared scan: see `uncertainty.stream_uncertainty`.
+    def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
+        """Predict mean and spread of the probabilities over folds and mirrored copies: see `inference.uncertainty`.
+
+        Args:
+            volume: what `prepare` returned.
+            sinks: get (2 x structures, planes, y, x), means first, on the scan's grid, some planes at a time.
+            callback: as in `__call__`.
 
         Raises:
-            PlanError: one network without mirrored copies has no spread.
-            MedsegError: there is not enough memory for a single tile.
+            PlanError: there is only one prediction: one fold without mirrored copies.
+            MedsegError: there is not enough memory.
         """
+        from medseg.inference.uncertainty import stream_uncertainty  # only maps of the spread need it
+
         labels = self.model.plan.labels
-        yield from self._swept(volume, 2 * len(labels.names), partial(stream_uncertainty, labels=labels), callback)
+        with memory_errors(MEMORY_ADVICE), self._window_pass(volume, 2 * len(labels.names)) as window_pass:
+            slabs = stream_uncertainty(window_pass, labels, callback)
+            stream_maps(slabs, volume.geometry, self.configuration, sinks)
 
     def warm_up(self) -> None:
-        """Compile what is compiled, and let a batch of empty tiles through; the first scan then takes no longer."""
-        for member in self._ready():
+        """Compile what is to be compiled, with a batch of empty tiles; the first scan then takes no longer."""
+        for member in self._make_members():
             member(torch.zeros(self._most_tiles, *self._tile_shape, device=self.device))
 
-    def _swept(
-        self, volume: Volume, sums: int, stream: Callable[..., Iterator[torch.Tensor]], callback: Callback
-    ) -> Iterator[torch.Tensor]:
-        """What a stream makes of a scan, in the memory that is there; `sums` are the values that it keeps a voxel."""
+    def volumes(self, labels: Image) -> dict[str, float]:
+        """Return {structure: volume} of an answer in ml, or in voxels (pixels) where the spacing is unknown."""
+        return structure_volumes(labels, self.model.plan.labels)
+
+    @contextmanager
+    def _window_pass(self, volume: Volume, values_per_voxel: int) -> Iterator[WindowPass]:
+        """A pass over a volume in the memory that there is; `values_per_voxel` are summed up at each voxel."""
         image = torch.from_numpy(volume.image)
         views = Views.of(image.shape[1:], self.configuration, self.inference)
-        outputs = self.model.plan.labels.outputs
         need = Need(
             self._most_tiles,
-            tile_bytes(self.configuration, len(image), outputs, self.precision),
-            lambda tiles: sums * views.depth(tiles) * image[0, 0].numel(),
+            tile_bytes(self.configuration, len(image), self.model.plan.labels.outputs, self.precision),
+            lambda tiles: values_per_voxel * views.depth(tiles) * image[0, 0].numel(),
             volume.image.nbytes,
         )
         resources = Resources(plan_memory(need, Free.of(self.device)), self.device)
-        sweep = Sweep(self._ready(), image, views, resources, tolerance(self.inference))
-        yield from stream(sweep, callback=callback)
-        if resources.ran_short:
+        yield WindowPass(self._make_members(), image, views, resources, uniform_tolerance(self.inference))
+        if resources.ran_short:  # the next scan begins with what this one has shown to fit
             self._most_tiles = min(self._most_tiles, resources.tile_batch)
         self.notes += [note for note in resources.notes if note not in self.notes][: _MOST_NOTES - len(self.notes)]
 
-    def _ready(self) -> list[Forward]:
-        """The networks as functions of tiles, made once, of which one computes at a time."""
+    def _make_members(self) -> list[Forward]:
+        """Return the networks as functions of tiles, made at the first call; only one of them computes at a time."""
+
+        def in_turn(forward: Forward) -> Forward:
+            def locked(tiles: torch.Tensor) -> torch.Tensor:
+                with self._lock:
+                    return forward(tiles)
+
+            return locked
+
         with self._lock:
             if self._members is None:
-                made = make_members(
+                members = make_members(
                     self.model.networks,
                     self.inference,
                     self._tile_shape,
@@ -160,25 +230,16 @@ class Predictor:
                     self.precision,
                     self.notes.append,
                 )
-                self._members = [self._in_turn(forward) for forward in made]
+                self._members = [in_turn(forward) for forward in members]
         return self._members
-
-    def _in_turn(self, forward: Forward) -> Forward:
-        def in_turn(tiles: torch.Tensor) -> torch.Tensor:
-            with self._lock:
-                return forward(tiles)
-
-        return in_turn
 
     @property
     def _tile_shape(self) -> tuple[int, ...]:
+        """Shape of a tile: (channel, y, x) or (channel, z, y, x)."""
         return (input_channels(self.model.plan, self.configuration), *self.configuration.patch_voxels)
 
     @cached_property
     def _previous(self) -> Predictor:
+        """The first stage of a cascade."""
         assert self.model.previous is not None
         return Predictor(self.model.previous, self.device)
-
-    def volumes(self, labels: Image) -> dict[str, float]:
-        """Volume of each structure of an answer: ml, or voxels (pixels) where the spacing is unknown."""
-        return structure_volumes(labels, self.model.plan.labels)

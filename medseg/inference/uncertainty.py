@@ -1,58 +1,66 @@
-"""How sure a model is: the mean and the spread of each structure's probability over folds and mirrored copies.
+"""How sure a model is: mean and spread of each structure's probability over folds and mirrored copies.
 
-In a tile, each of the n looks (fold times mirrored copy) gives each voxel a probability p_i per structure. Over the
-looks of a tile these have a mean and a variance (of the population: divided by n). Both are averaged over the tiles
+In a tile, each of the n predictions (fold times mirrored copy) gives each voxel a probability p_i per structure. Over
+the n predictions these have a mean and a variance (of the population: divided by n). Both are averaged over the tiles
 that cover a voxel, with the weights that logits are averaged with. The spread is the square root of that variance: the
-standard deviation of the probability, between 0 and 0.5. That tiles differ among each other does not enter.
+standard deviation of the probability, between 0 and 0.5. Differences between overlapping tiles do not enter.
 
-The mean of probabilities is not what labels are decided by, which is the mean of logits; the two differ where looks
-disagree.
+Labels are decided by the mean of logits, not by the mean of probabilities; the two differ where predictions disagree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log
 
 import torch
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback, silent
-from medseg.inference.views import View
-from medseg.inference.window_pass import Sweep
+from medseg.inference.tiles import View
+from medseg.inference.window_pass import WindowPass
 
 
-def stream_uncertainty(sweep: Sweep, labels: Labels, callback: Callback = silent) -> Iterator[torch.Tensor]:
-    """Slabs (2 x structures, planes, y, x) along the first axis: each structure's mean probability, then each spread.
+def stream_uncertainty(window_pass: WindowPass, labels: Labels, callback: Callback = silent) -> Iterator[torch.Tensor]:
+    """Yield mean and spread of the probabilities as consecutive slabs (2 x structures, planes, y, x).
+
+    The first channels are the mean probability of each structure, the others the spreads.
+
+    Args:
+        window_pass: the volume and the networks.
+        labels: say which structures exclude each other.
+        callback: receives progress after every batch of tiles; may raise `Cancelled`.
 
     Raises:
-        PlanError: there is one look only.
+        PlanError: there is only one prediction: one fold without mirrored copies.
         MedsegError: there is not enough memory for a single tile.
     """
-    looks = len(sweep.members) * len(sweep.views.flips)
-    if looks == 1:
+    predictions = len(window_pass.members) * len(window_pass.views.flips)
+    if predictions == 1:
         raise PlanError(
             "The spread is taken over folds and mirrored copies; here are one fold and no mirrored copies.",
             "Use --mirror, or a model of several folds.",
         )
-    gathered: dict[int, _Looks] = {}
+    tile_sums: dict[int, _Sums] = {}
 
     def gather(view: View, logits: torch.Tensor) -> list[tuple[View, torch.Tensor, float]]:
-        so_far = gathered.setdefault(id(view.tile), _Looks())
-        so_far.add(labels.probabilities(logits.float()).flip(view.flip))
-        if so_far.count < looks:
+        sums = tile_sums.setdefault(id(view.tile), _Sums())
+        sums.add(labels.probabilities(logits.float()).flip(view.flip))
+        if sums.count < predictions:
             return []
-        del gathered[id(view.tile)]
-        return [(View(view.tile, ()), so_far.mean_and_variance(), 1.0)]
+        del tile_sums[id(view.tile)]
+        return [(View(view.tile, ()), sums.mean_and_variance(), 1.0)]
 
-    for slab in sweep.slabs(gather, callback):
+    for slab in window_pass.slabs(gather, callback):
         slab[len(labels.names) :].clamp_(min=0).sqrt_()
         yield slab
 
 
-class _Looks:
-    """Sums over the looks at a tile, as differences from the first look, so that equal looks have no spread at all."""
+class _Sums:
+    """Sums over the predictions for a tile, of differences from the first one: equal ones then have no spread at all.
+
+    Sums of squares themselves would leave a spread of about 1e-4 by rounding.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -70,17 +78,3 @@ class _Looks:
     def mean_and_variance(self) -> torch.Tensor:
         offset = self.sum / self.count
         return torch.cat([self.first + offset, self.squares / self.count - offset * offset])
-
-
-def entropy(probabilities: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """(structures, ...) probabilities to (...) entropy between 0 and 1.
-
-    Softmax: of the background and all structures, as a share of the entropy when all are equally likely. Sigmoid: the
-    largest of the structures' own, each as a share of its entropy at a probability of one half.
-    """
-    if labels.activation == "softmax":
-        background = (1 - probabilities.sum(0, keepdim=True)).clamp(min=0)
-        every = torch.cat([background, probabilities])
-        return torch.special.entr(every).sum(0) / log(len(every))
-    each = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
-    return each.amax(0) / log(2)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from builders import contents
 
-from medseg.delivery.answers.prediction_ledger import RECORD
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 
 WriteScans = Callable[[Path, int], Path]
 COMMAND = [sys.executable, "-m", "medseg", "predict"]
@@ -46,7 +46,7 @@ def test_a_killed_and_repeated_run_gives_the_same_files(tmp_path: Path, scans: P
     out, options = tmp_path / "out", ("--model", small_model, "--mirror", "--device", "cpu")
     code, _ = stop_midway(signal.SIGKILL, scans, out, *options, out=out)
     assert code == -signal.SIGKILL
-    finished = len((out / RECORD).read_text().splitlines()) - 1
+    finished = len((out / LEDGER_NAME).read_text().splitlines()) - 1
     assert 0 < finished < SCANS
     again = medseg(scans, out, *options, "--continue")
     assert again.returncode == 0, again.stderr
@@ -67,7 +67,7 @@ def test_an_interrupted_run_ends_cleanly_and_says_how_to_go_on(
     assert "--continue does the rest" in text
     assert "Traceback" not in messages
     assert not [path for path in out.iterdir() if path.name.startswith(".")], "temporary files are left"
-    recorded = [json.loads(line)["case"] for line in (out / RECORD).read_text().splitlines()[1:]]
+    recorded = [json.loads(line)["case"] for line in (out / LEDGER_NAME).read_text().splitlines()[1:]]
     assert sorted(recorded) == sorted(path.name.removesuffix(".nii.gz") for path in out.glob("*.nii.gz"))
     assert len(recorded) < SCANS
 

@@ -13,7 +13,7 @@ from builders import make_plan, make_sample
 import medseg
 from medseg.commands.train.validate import DiceProbe
 from medseg.core.labels import IGNORE
-from medseg.inference.sliding import predict_logits
+from medseg.inference.window_pass import predict_logits
 from medseg.models.run import make_network
 
 CASES = ("hippocampus_001", "hippocampus_003", "hippocampus_004", "hippocampus_007", "hippocampus_008")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medseg.core.image import Image
-from medseg.inference.cascade import largest_share, prepare_for, with_previous
+from medseg.inference.cascade import largest_share, with_previous
 from medseg.inference.predictor import Predictor
 from medseg.models.model import Model
 from medseg.plans.schema import Plan, Resampling
@@ -99,7 +99,7 @@ def test_a_cascade_is_predicted_stage_by_stage() -> None:
 
 def test_a_model_of_one_stage_asks_for_no_other() -> None:
     image, model = scan(), model_of(make_plan(3), Bright())
-    volume = prepare_for(model, image, lambda earlier, given: pytest.fail("there is no stage before"))
+    volume = Predictor(model, CPU).prepare(image)
     np.testing.assert_array_equal(volume.image, prepare(image, model.plan, model.configuration).image)
 
 

@@ -11,7 +11,7 @@ from builders import INFERENCE, make_configuration, network_section
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from medseg.inference.sliding import predict_logits
+from medseg.inference.window_pass import predict_logits
 from medseg.networks.build import build_network
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Inference

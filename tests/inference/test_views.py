@@ -1,10 +1,10 @@
-"""What networks are shown: tiles in all their mirrored copies, in order, and which of them are even."""
+"""What networks are shown: tiles in all their mirrored copies, in order, and which of them are uniform."""
 
 import pytest
 import torch
 from builders import INFERENCE, make_configuration
 
-from medseg.inference.views import View, Views, even, tolerance
+from medseg.inference.tiles import View, Views, uniform_intensities, uniform_tolerance
 from medseg.plans.sections import Inference
 
 
@@ -22,23 +22,23 @@ def test_flips_are_all_combinations_of_the_mirror_axes() -> None:
 def test_the_copies_of_a_tile_follow_each_other() -> None:
     views = views_of((8, 12, 8), [8, 8, 8], [1])
     assert len(views) == 4
-    order = [(view.tile.volume[1].start, view.flip) for view in views.part(0, 10)]
+    order = [(view.tile.volume[1].start, view.flip) for view in views.batch(0, 10)]
     assert order == [(0, ()), (0, (2,)), (4, ()), (4, (2,))]
-    assert [(view.tile.volume[1].start, view.flip) for view in views.part(1, 2)] == order[1:3]
+    assert [(view.tile.volume[1].start, view.flip) for view in views.batch(1, 2)] == order[1:3]
 
 
 def test_cut_views_turned_back_are_the_volume() -> None:
     image = torch.arange(2 * 8 * 12 * 9).reshape(2, 8, 12, 9).float()
     views = views_of(image.shape[1:], [8, 8, 8], [0, 1, 2])
-    parts = views.part(0, len(views))
+    parts = views.batch(0, len(views))
     for view, cut in zip(parts, views.cut(image, parts), strict=True):
-        torch.testing.assert_close(view.turned_back(cut), image[(slice(None), *view.tile.volume)])
+        torch.testing.assert_close(view.unmirror(cut), image[(slice(None), *view.tile.volume)])
 
 
 def test_outside_of_the_volume_is_zero() -> None:
     image = torch.ones(1, 2, 3, 9)
     views = views_of((2, 3, 9), [4, 8, 8], [1])
-    (cut, flipped, *_) = views.cut(image, views.part(0, 9))
+    (cut, flipped, *_) = views.cut(image, views.batch(0, 9))
     assert cut.sum() == flipped.sum() == 2 * 3 * 8
     assert cut[0, 1:3, 2:5].min() == 1
     assert flipped[0, 1:3, 3:6].min() == 1
@@ -47,7 +47,7 @@ def test_outside_of_the_volume_is_zero() -> None:
 def test_slices_of_a_volume_are_two_dimensional_tiles() -> None:
     image = torch.randn(2, 3, 8, 8)
     views = views_of((3, 8, 8), [8, 8], [0])
-    batch = views.cut(image, views.part(0, 3))
+    batch = views.cut(image, views.batch(0, 3))
     assert batch.shape == (3, 2, 8, 8)
     torch.testing.assert_close(batch[2], image[:, 1])
     torch.testing.assert_close(batch[1], image[:, 0].flip(1))
@@ -60,29 +60,29 @@ def test_depth_is_what_consecutive_views_span(count: int, depth: int) -> None:
     assert views.depth(count) == depth
 
 
-def test_even_tiles_are_known_by_their_intensity() -> None:
+def test_uniform_tiles_are_known_by_their_intensity() -> None:
     image = torch.full((2, 8, 8, 16), 0.25)
     image[1] = -1
     image[0, 3, 3, 3] = 0.2504
     first, _, last = views_of((8, 8, 16), [8, 8, 8], []).tiles
-    assert even(image, last, 0.0) == (0.25, -1)
-    assert even(image, first, 0.0) is None
-    assert even(image, first, 1e-3) == (0.25, -1)
+    assert uniform_intensities(image, last, 0.0) == (0.25, -1)
+    assert uniform_intensities(image, first, 0.0) is None
+    assert uniform_intensities(image, first, 1e-3) == (0.25, -1)
     image[0, 0, 0, 0] = 0.5
-    assert even(image, first, 1e-3) is None
+    assert uniform_intensities(image, first, 1e-3) is None
 
 
-def test_an_even_volume_inside_a_larger_tile_is_not_even() -> None:
+def test_a_uniform_volume_inside_a_larger_tile_is_not_uniform() -> None:
     (tile,) = views_of((4, 8, 8), [8, 8, 8], []).tiles
-    assert even(torch.ones(1, 4, 8, 8), tile, 0.0) is None
+    assert uniform_intensities(torch.ones(1, 4, 8, 8), tile, 0.0) is None
 
 
 def test_only_asked_for_tiles_may_differ() -> None:
-    assert tolerance(Inference.model_validate(INFERENCE)) == 0
-    assert tolerance(Inference.model_validate({**INFERENCE, "skip_empty_tiles": True})) == 1e-3
+    assert uniform_tolerance(Inference.model_validate(INFERENCE)) == 0
+    assert uniform_tolerance(Inference.model_validate({**INFERENCE, "skip_empty_tiles": True})) == 1e-3
 
 
 def test_a_view_that_is_not_mirrored_is_not_copied() -> None:
     (tile,) = views_of((8, 8, 8), [8, 8, 8], []).tiles
     logits = torch.zeros(1, 8, 8, 8)
-    assert View(tile, ()).turned_back(logits).data_ptr() == logits.data_ptr()
+    assert View(tile, ()).unmirror(logits).data_ptr() == logits.data_ptr()

@@ -9,11 +9,9 @@ from builders import INFERENCE, make_configuration
 
 from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.progress import Progress
-from medseg.inference.memory import MemoryPlan
-from medseg.inference.resources import Resources
-from medseg.inference.sliding import stream_logits
-from medseg.inference.views import Views, tolerance
-from medseg.inference.window_pass import Sweep
+from medseg.inference.memory import MemoryPlan, Resources
+from medseg.inference.tiles import Views, uniform_tolerance
+from medseg.inference.window_pass import WindowPass
 from medseg.plans.sections import Inference
 
 CPU = torch.device("cpu")
@@ -34,18 +32,18 @@ class Spy:
         return torch.cat([tiles * self.factor, tiles / 2], dim=1)
 
 
-def make_sweep(
+def make_pass(
     image: torch.Tensor,
     tile: list[int],
     members: list[Callable[[torch.Tensor], torch.Tensor]],
     tile_batch: int = 2,
     **settings: object,
-) -> Sweep:
+) -> WindowPass:
     configuration = make_configuration(len(tile), patch_voxels=tile)
     inference = Inference.model_validate({**INFERENCE, **settings})
     views = Views.of(image.shape[1:], configuration, inference)
     resources = Resources(MemoryPlan(tile_batch, False, torch.float32, False), CPU)
-    return Sweep(members, image, views, resources, tolerance(inference))
+    return WindowPass(members, image, views, resources, uniform_tolerance(inference))
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -54,14 +52,16 @@ def test_slabs_make_up_the_volume_in_order(seed: int) -> None:
     tile = rng.integers(1, 4, size=2 + seed % 2) * 4
     image = torch.from_numpy(rng.normal(size=(1, *rng.integers(1, 30, size=3))).astype(np.float32))
     step, batch = float(rng.choice([0.4, 0.5, 0.75])), int(rng.integers(1, 9))
-    sweep = make_sweep(image, tile.tolist(), [Spy(), Spy(factor=3.0)], batch, mirror=bool(seed % 3), step_fraction=step)
-    whole = torch.cat(list(stream_logits(sweep)), dim=1)
+    window_pass = make_pass(
+        image, tile.tolist(), [Spy(), Spy(factor=3.0)], batch, mirror=bool(seed % 3), step_fraction=step
+    )
+    whole = torch.cat(list(window_pass.logits()), dim=1)
     torch.testing.assert_close(whole, torch.cat([2 * image, image / 2]), rtol=1e-4, atol=1e-5)
 
 
 def test_slabs_come_while_later_tiles_are_not_looked_at_yet() -> None:
     spy, image = Spy(), torch.randn(1, 40, 8, 8)
-    slabs = stream_logits(make_sweep(image, [8, 8, 8], [spy], tile_batch=1))
+    slabs = make_pass(image, [8, 8, 8], [spy], tile_batch=1).logits()
     first = next(slabs)
     assert first.shape[1] == 4
     assert len(spy.seen) == 1
@@ -70,20 +70,20 @@ def test_slabs_come_while_later_tiles_are_not_looked_at_yet() -> None:
 
 
 def test_the_sums_are_no_larger_than_a_tile_and_a_step() -> None:
-    sweep = make_sweep(torch.randn(1, 64, 8, 12), [8, 8, 8], [Spy()], tile_batch=3)
+    window_pass = make_pass(torch.randn(1, 64, 8, 12), [8, 8, 8], [Spy()], tile_batch=3)
     deepest = 0
-    for _ in stream_logits(sweep):
-        assert sweep.resources.means is not None
-        deepest = max(deepest, sweep.resources.means.depth)
+    for _ in window_pass.logits():
+        assert window_pass.means is not None
+        deepest = max(deepest, window_pass.means.depth)
     assert deepest <= 16
-    assert sweep.resources.means is None
+    assert window_pass.means is None
 
 
 def test_a_constant_network_gives_constant_logits() -> None:
     def constant(tiles: torch.Tensor) -> torch.Tensor:
         return torch.tensor([-2.0, 7.0]).reshape(1, 2, 1, 1, 1).expand(len(tiles), 2, *tiles.shape[2:])
 
-    whole = torch.cat(list(stream_logits(make_sweep(torch.randn(1, 21, 9, 13), [8, 8, 8], [constant], 4))), dim=1)
+    whole = torch.cat(list(make_pass(torch.randn(1, 21, 9, 13), [8, 8, 8], [constant], 4).logits()), dim=1)
     torch.testing.assert_close(whole[0], torch.full((21, 9, 13), -2.0))
     torch.testing.assert_close(whole[1], torch.full((21, 9, 13), 7.0))
 
@@ -93,8 +93,10 @@ def test_even_tiles_that_are_alike_go_through_once(tile_batch: int) -> None:
     image = torch.zeros(1, 8, 8, 64)
     image[..., :8] = torch.randn(8, 8, 8)
     spy = Spy()
-    sweep = make_sweep(image, [8, 8, 8], [spy, Spy(factor=3.0)], tile_batch, mirror=True)  # 15 tiles, 2 with content
-    whole = torch.cat(list(stream_logits(sweep)), dim=1)
+    window_pass = make_pass(
+        image, [8, 8, 8], [spy, Spy(factor=3.0)], tile_batch, mirror=True
+    )  # 15 tiles, 2 with content
+    whole = torch.cat(list(window_pass.logits()), dim=1)
     torch.testing.assert_close(whole, torch.cat([2 * image, image / 2]), rtol=1e-4, atol=1e-5)
     assert sum(spy.seen) == 2 * 8 + 1
 
@@ -106,7 +108,7 @@ def test_nearly_even_tiles_are_only_alike_if_the_plan_says_so() -> None:
     seen = []
     for skip in (False, True):
         spy = Spy()
-        whole = torch.cat(list(stream_logits(make_sweep(image, [8, 8, 8], [spy], 1, skip_empty_tiles=skip))), dim=1)
+        whole = torch.cat(list(make_pass(image, [8, 8, 8], [spy], 1, skip_empty_tiles=skip).logits()), dim=1)
         torch.testing.assert_close(whole[:1], image, rtol=1e-3, atol=0)
         seen.append(sum(spy.seen))
     assert seen == [15, 3]  # all; or the two intensities, and the tile between them
@@ -115,15 +117,15 @@ def test_nearly_even_tiles_are_only_alike_if_the_plan_says_so() -> None:
 def test_too_large_answers_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medseg.inference.window_pass._REMEMBERED_BYTES", 100)
     spy, image = Spy(), torch.zeros(1, 8, 8, 64)
-    whole = torch.cat(list(stream_logits(make_sweep(image, [8, 8, 8], [spy], 2))), dim=1)
+    whole = torch.cat(list(make_pass(image, [8, 8, 8], [spy], 2).logits()), dim=1)
     assert whole.abs().max() == 0
     assert sum(spy.seen) == 8  # once in each batch of two
 
 
 def test_progress_counts_tiles() -> None:
     events: list[Progress] = []
-    sweep = make_sweep(torch.randn(1, 8, 8, 20), [8, 8, 8], [Spy()], 3, mirror=True)
-    list(stream_logits(sweep, events.append))
+    window_pass = make_pass(torch.randn(1, 8, 8, 20), [8, 8, 8], [Spy()], 3, mirror=True)
+    list(window_pass.logits(events.append))
     assert {event.stage for event in events} == {"tiles"}
     assert {event.total for event in events} == {4}
     done = [event.done for event in events]
@@ -138,7 +140,7 @@ def test_a_callback_can_cancel() -> None:
 
     spy = Spy()
     with pytest.raises(Cancelled):
-        list(stream_logits(make_sweep(torch.randn(1, 8, 8, 40), [8, 8, 8], [spy], 1), stop))
+        list(make_pass(torch.randn(1, 8, 8, 40), [8, 8, 8], [spy], 1).logits(stop))
     assert len(spy.seen) == 2
 
 
@@ -146,24 +148,24 @@ def test_a_callback_can_cancel() -> None:
 def test_less_memory_means_smaller_batches_and_the_same_answer(most: int) -> None:
     events: list[Progress] = []
     image, spy = torch.randn(1, 20, 8, 8), Spy(most)
-    sweep = make_sweep(image, [8, 8, 8], [spy, Spy(most, factor=3.0)], 8, mirror=True)
-    whole = torch.cat(list(stream_logits(sweep, events.append)), dim=1)
+    window_pass = make_pass(image, [8, 8, 8], [spy, Spy(most, factor=3.0)], 8, mirror=True)
+    whole = torch.cat(list(window_pass.logits(events.append)), dim=1)
     torch.testing.assert_close(whole, torch.cat([2 * image, image / 2]), rtol=1e-4, atol=1e-5)
     assert max(spy.seen) <= most
     assert sum(spy.seen) == 4 * 8  # nothing that was done is done again
     notes = [event.info["note"] for event in events if "note" in event.info]
     assert notes
     assert all(note.startswith("Not enough memory: now") for note in notes)
-    assert f"out of memory for {2 * sweep.resources.tile_batch} tiles" in notes[-1]
+    assert f"out of memory for {2 * window_pass.resources.tile_batch} tiles" in notes[-1]
 
 
 def test_too_little_memory_for_one_tile_is_an_error_and_other_errors_stay_what_they_are() -> None:
     image = torch.randn(1, 8, 8, 8)
     with pytest.raises(MedsegError, match="not enough memory for a single tile: out of memory for 1 tiles"):
-        list(stream_logits(make_sweep(image, [8, 8, 8], [Spy(0)])))
+        list(make_pass(image, [8, 8, 8], [Spy(0)]).logits())
 
     def broken(tiles: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        list(stream_logits(make_sweep(image, [8, 8, 8], [broken])))
+        list(make_pass(image, [8, 8, 8], [broken]).logits())

@@ -16,7 +16,7 @@ from medseg.core.labels import Labels
 from medseg.datasets.label_options import declared_structures
 from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
-from medseg.delivery.answers.prediction_ledger import RECORD
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker, segments_of
 from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, write_objects
@@ -133,7 +133,7 @@ def _maker(path: Path, options: DicomOutOptions) -> Maker:
     made_by = _recorded(path)
     if made_by is None:
         raise PlanError(
-            f"It is not known who made {path}: no {RECORD} beside it has the file as it is now.",
+            f"It is not known who made {path}: no {LEDGER_NAME} beside it has the file as it is now.",
             "--algorithm 'NAME VERSION' names the program, --manual says that a person drew or corrected it.",
         )
     return Maker("AUTOMATIC", "medseg", made_by.get("medseg"), made_by.get("model"))
@@ -141,7 +141,7 @@ def _maker(path: Path, options: DicomOutOptions) -> Maker:
 
 def _recorded(path: Path) -> dict[str, str] | None:
     """What made a file, by the record of answers beside it; None if there is none, or the file has changed since."""
-    record = path.parent / RECORD
+    record = path.parent / LEDGER_NAME
     if not record.is_file():
         return None
     try:

@@ -1,16 +1,19 @@
-"""`medseg predict`: scans in, labels on their own grids out."""
+"""`medseg predict`: scans in, labels on their own grids out.
+
+What only some predictions need (DICOM, maps, cascades, nnU-Net's models, packages) is imported in the functions that
+use it, here and on the floors below: the first scan is then answered sooner, and who reads along meets less.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medseg import __version__
 from medseg.commands.predict.options import PredictOptions
-from medseg.commands.predict.result import PredictResult, collect, volumes_csv
+from medseg.commands.predict.result import PredictResult
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.files import write_text
@@ -20,12 +23,11 @@ from medseg.delivery.answers.dicom_objects import Writer, prepare_writer
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps, WriteOptions
-from medseg.delivery.answers.prediction_ledger import Finished
+from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.provenance.entries import Clock, Prediction, prediction_manifest
 from medseg.delivery.provenance.manifest import now, without_uids
-from medseg.inference.fast import fast_overrides
 from medseg.inference.predictor import Predictor
 from medseg.io.dicom.pixels.stacks import options_of, series_at
 from medseg.io.layouts.scans import find_scans
@@ -35,7 +37,7 @@ from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
 from medseg.plans.sections import Data
 
-_MOST_TOLD = 20
+_MOST_STUDIES_NAMED = 20
 
 
 def predict(
@@ -46,11 +48,22 @@ def predict(
     options: PredictOptions | None = None,
     callback: Callback = silent,
 ) -> PredictResult:
-    """Segment one scan or a folder of them, and write labels, volumes.csv, labels.json, predict.jsonl and
-    manifest.json.
+    """Segment one scan or a folder of scans.
+
+    Writes the labels, volumes.csv, labels.json, predict.jsonl and manifest.json. A single bad case does not raise; it
+    is named in the result.
+
+    Args:
+        source: a scan, a DICOM study, or a folder of these.
+        output: folder for the answers.
+        model: a run's folder, `<plan>/<configuration>`, a package, or a model folder or zip of nnU-Net's; None if the
+            workspace has one trained model.
+        workspace: folder with `plans/` and `runs/`.
+        options: everything else.
+        callback: receives progress; may raise `Cancelled`.
 
     Raises:
-        MedsegError: no model is meant, or there is nothing to segment. A single bad case does not raise.
+        MedsegError: there is no model, several fit, or there is nothing to segment.
     """
     options, clock = options or PredictOptions(), Clock()
     predictors = load_predictors(model, workspace, options)
@@ -65,53 +78,69 @@ def predict_with(
     callback: Callback = silent,
     clock: Clock | None = None,
 ) -> PredictResult:
-    """`predict` with a model that is loaded, once a device; `clock` runs from before it was loaded for this call.
+    """Segment one scan or a folder of scans with a model that is loaded: see `predict`.
+
+    Args:
+        predictors: the model, once per device.
+        source: a scan, a DICOM study, or a folder of these.
+        output: folder for the answers.
+        options: everything else.
+        callback: receives progress; may raise `Cancelled`.
+        clock: runs since the command started; None if the model was not loaded for this call.
 
     Raises:
         MedsegError: there is nothing to segment.
     """
-    output, clock = Path(output), clock or Clock()
-    loaded = predictors[0].model
-    data = loaded.plan.data
-    cases, failed = find_scans(Path(source), data.channels, options.channels, series_rules(data, options))
-    _check_maps(predictors[0], options.maps)
-    writer = _writer(predictors[0], options.write, cases)
+    output, clock, model = Path(output), clock or Clock(), predictors[0].model
+    rules = series_rules(model.plan.data, options)
+    cases, failed = find_scans(Path(source), model.plan.data.channels, options.channels, rules)
+    _check_spread(predictors[0], options.maps)
+    writer = _prepare_writer(predictors[0], options.write, cases)
     failed |= writer.refused
     cases = [case for case in cases if case.id not in writer.refused]
-    answers = _answers(Path(source), output, cases)
+    answers = _prepare_folder(Path(source), output, cases)
     answers += [path for case in cases for path in writer.paths(case, output)]
-    answers += [path for case in cases for path in map_files(options.maps, case, output, loaded.plan.labels)]
-    about = Prediction(Path(source), output, predictors, options, cases, clock)
+    answers += [path for case in cases for path in map_files(options.maps, case, output, model.plan.labels)]
     made_by = _made_by(predictors[0], options.maps) | writer.record
+    prediction = Prediction(Path(source), output, predictors, options, cases, clock)
     with (
-        Finished(output, made_by, options.keep_finished, answers) as record,
-        prediction_manifest(about, record) as problems,
+        PredictionLedger(output, made_by, options.keep_finished, answers) as ledger,
+        prediction_manifest(prediction, ledger) as problems,
     ):
-        kept = {case.id: _earlier(case, record, output) for case in cases if record.holds(case)}
-        left = [case for case in cases if case.id not in kept]
+
+        def on_written(outcome: Outcome) -> None:
+            about = {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
+            ledger.add(outcome.case, outcome.files, about)
+
+        kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         outcomes = list(kept.values())
-        if left:
-            note = partial(_note, record=record)
+        remaining = [case for case in cases if case.id not in kept]
+        if remaining:
             forms = Forms(options.maps, writer)
-            outcomes += segment(predictors, left, output, callback, written=note, forms=forms)
-        of_network = (note for predictor in predictors for note in predictor.notes)
-        notes = (*loaded.notes, *_chosen_series(cases), *writer.notes, *of_network)
-        result = collect(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
-        write_labels_file(output, loaded.plan)
-        write_text(output / "volumes.csv", volumes_csv(result))
-        record.close(cases)
+            outcomes += segment(predictors, remaining, output, callback, on_written=on_written, forms=forms)
+        notes = [*model.notes, *_chosen_series(cases), *writer.notes]
+        notes += [note for predictor in predictors for note in predictor.notes]
+        result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
+        write_labels_file(output, model.plan)
+        write_text(output / "volumes.csv", result.volumes_csv())
+        ledger.close(cases)
         problems |= result.failed
     return result
 
 
 def load_predictors(model: str | Path | None, workspace: str | Path, options: PredictOptions) -> list[Predictor]:
-    """The model, once a device.
+    """Load a model, once per device.
+
+    Args:
+        model: as in `predict`.
+        workspace: as in `predict`.
+        options: say which folds, devices and settings.
 
     Raises:
-        MedsegError: none is meant, or it cannot be loaded.
+        MedsegError: there is no model, several fit, or it cannot be loaded.
     """
     path = Workspace(Path(workspace)).model_path(model, options.configuration)
-    overrides = [*(fast_overrides() if options.fast else ()), *options.overrides]
+    overrides = list(options.overrides)
     if options.mirror is not None:
         overrides.append(f"inference.mirror={str(options.mirror).lower()}")
     if options.frame is not None:
@@ -125,19 +154,20 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
             overrides,
             configuration=options.configuration,
             checkpoint=options.checkpoint,
+            fast=options.fast,
         )
         for device in choose_devices(options.device)
     ]
 
 
 def series_rules(data: Data, options: PredictOptions) -> SeriesRules:
-    """How series of DICOM studies are chosen: as asked, else as the plan says."""
+    """Return how series of DICOM studies are chosen: as the user asked, else as the plan says."""
     rules = parse_rules(options.series, data.channels)[1] if options.series else tuple(data.series_rules)
     return SeriesRules(rules, options_of(data.reading))
 
 
-def _check_maps(predictor: Predictor, maps: Maps) -> None:
-    """Say at once, and not of each case, that a single look has no spread."""
+def _check_spread(predictor: Predictor, maps: Maps) -> None:
+    """Refuse maps of the spread where there is a single prediction: now, and not for each case."""
     mirrored = predictor.inference.mirror and predictor.configuration.mirror_axes
     if maps.spread and len(predictor.model.networks) == 1 and not mirrored:
         raise PlanError(
@@ -147,24 +177,29 @@ def _check_maps(predictor: Predictor, maps: Maps) -> None:
 
 
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
-    """Which series of DICOM studies were taken, and why, in sentences."""
+    """Say in sentences which series of DICOM studies were taken, and why."""
     chosen = [case for case in cases if SERIES_REASON in case.attributes]
-    told = [
+    notes = [
         f"{case.id}: {' and '.join(series_at(path).title for path in case.channels)}; {case.attributes[SERIES_REASON]}"
-        for case in chosen[:_MOST_TOLD]
+        for case in chosen[:_MOST_STUDIES_NAMED]
     ]
-    return told + [f"and {len(chosen) - _MOST_TOLD} more studies, see manifest.json"] * (len(chosen) > _MOST_TOLD)
+    more = len(chosen) - _MOST_STUDIES_NAMED
+    return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])
 
 
-def _writer(predictor: Predictor, options: WriteOptions, cases: Sequence[Case]) -> Writer:
-    """In which forms the cases are answered, all checked that can be before anything is computed."""
+def _prepare_writer(predictor: Predictor, options: WriteOptions, cases: Sequence[Case]) -> Writer:
+    """Decide in which forms the cases are answered; all that can be checked is checked before computing starts."""
     model = predictor.model
     maker = Maker("AUTOMATIC", f"medseg {model.plan.name}", __version__, identity(model))
     return prepare_writer(options, cases, model.plan.labels, model.plan.codes, maker, model.plan.data.reading)
 
 
-def _answers(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:
-    """Make the folder before anything is computed, and refuse one in which an answer would replace a scan."""
+def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:
+    """Make the folder for the answers, and return the label files; no answer may replace a scan.
+
+    Raises:
+        DataError: one would, or the folder is a file.
+    """
     if output.exists() and not output.is_dir():
         raise DataError(f"{output} is a file; expected a folder for the answers.")
     if source.is_dir() and source.resolve() == output.resolve():
@@ -180,21 +215,21 @@ def _answers(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:
 
 
 def _made_by(predictor: Predictor, maps: Maps) -> dict[str, Any]:
-    """What decides the answers, for the record."""
+    """Return what decides the answers, for the ledger."""
     model = predictor.model
-    inference = {f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()}
-    became = {"device type": predictor.device.type, "precision": str(predictor.precision).removeprefix("torch.")}
-    how = {"folds": list(model.folds), "maps": asdict(maps), **became, **inference}
-    return {"medseg": __version__, "model": identity(model), **how}
+    return {
+        "medseg": __version__,
+        "model": identity(model),
+        "folds": list(model.folds),
+        "maps": asdict(maps),
+        "device type": predictor.device.type,
+        "precision": str(predictor.precision).removeprefix("torch."),
+        **{f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()},
+    }
 
 
-def _note(outcome: Outcome, record: Finished) -> None:
-    about = {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
-    record.add(outcome.case, outcome.files, about)
-
-
-def _earlier(case: Case, record: Finished, output: Path) -> Outcome:
-    """What an earlier run noted of a case."""
-    entry = record.entries[case.id]
+def _earlier_outcome(case: Case, ledger: PredictionLedger, output: Path) -> Outcome:
+    """Return what an earlier run noted of a case."""
+    entry = ledger.entries[case.id]
     files = tuple(output / name for name in entry["files"])
     return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")))

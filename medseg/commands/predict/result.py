@@ -1,4 +1,4 @@
-"""What came of a prediction: answers, volumes, and what failed."""
+"""What `predict` returns: answers, volumes, and what failed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from csv import writer
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from medseg.core.case import Case
-from medseg.delivery.answers.answer import Outcome
+if TYPE_CHECKING:
+    from medseg.core.case import Case
+    from medseg.delivery.answers.answer import Outcome
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What came of it.
+    """What came of a prediction.
 
     Attributes:
         files: {case: label file}.
-        volumes: {case: {structure: volume}}, in the unit of `units[case]` ("ml" or "pixels").
-        failed: {case: why}; these have no answer.
+        volumes: {case: {structure: volume}}, in the unit of `units[case]`.
+        units: {case: "ml" or "pixels"}.
+        failed: {case: why it has no answer}.
         kept: those of `files` that an earlier run had finished.
         notes: what a user should know of how it was done, in sentences.
     """
@@ -31,34 +34,42 @@ class PredictResult:
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        cases: Sequence[Case],
+        outcomes: Sequence[Outcome],
+        failed: dict[str, str],
+        kept: tuple[str, ...],
+        notes: tuple[str, ...],
+    ) -> PredictResult:
+        """Put outcomes in the order of the cases.
 
-def collect(
-    cases: Sequence[Case],
-    outcomes: Sequence[Outcome],
-    failed: dict[str, str],
-    kept: tuple[str, ...],
-    notes: tuple[str, ...],
-) -> PredictResult:
-    """The outcomes in the order of the cases; `failed` are those that had none."""
-    found = {outcome.case.id: outcome for outcome in outcomes}
-    ordered = [found[case.id] for case in cases]
-    done = {outcome.case.id: outcome for outcome in ordered if outcome.problem is None}
-    problems = {outcome.case.id: outcome.problem for outcome in ordered if outcome.problem is not None}
-    return PredictResult(
-        {case: outcome.files[0] for case, outcome in done.items()},
-        {case: outcome.volumes or {} for case, outcome in done.items()},
-        {case: outcome.unit for case, outcome in done.items()},
-        problems | failed,
-        kept,
-        notes,
-    )
+        Args:
+            cases: what was segmented.
+            outcomes: one per case, in any order.
+            failed: {case: why} of cases that have no outcome.
+            kept: cases that an earlier run had finished.
+            notes: what a user should know.
+        """
+        outcome_of = {outcome.case.id: outcome for outcome in outcomes}
+        ordered = {case.id: outcome_of[case.id] for case in cases}
+        answered = {case: outcome for case, outcome in ordered.items() if outcome.problem is None}
+        problems = {case: outcome.problem for case, outcome in ordered.items() if outcome.problem is not None}
+        return cls(
+            {case: outcome.files[0] for case, outcome in answered.items()},
+            {case: outcome.volumes or {} for case, outcome in answered.items()},
+            {case: outcome.unit for case, outcome in answered.items()},
+            problems | failed,
+            kept,
+            notes,
+        )
 
-
-def volumes_csv(result: PredictResult) -> str:
-    """The volumes as a table: case, structure, volume, unit."""
-    text = StringIO()
-    rows = writer(text, lineterminator="\n")
-    rows.writerow(["case", "structure", "volume", "unit"])
-    for case, volumes in result.volumes.items():
-        rows.writerows([case, name, f"{volume:.6g}", result.units[case]] for name, volume in volumes.items())
-    return text.getvalue()
+    def volumes_csv(self) -> str:
+        """Return the volumes as a table: case, structure, volume, unit."""
+        text = StringIO()
+        rows = writer(text, lineterminator="\n")
+        rows.writerow(["case", "structure", "volume", "unit"])
+        for case, volumes in self.volumes.items():
+            rows.writerows([case, name, f"{volume:.6g}", self.units[case]] for name, volume in volumes.items())
+        return text.getvalue()

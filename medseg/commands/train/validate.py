@@ -19,7 +19,7 @@ from medseg.evaluation.overlap import confusion, overlaps
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.inference.predictor import Predictor
-from medseg.inference.sliding import predict_logits
+from medseg.inference.window_pass import predict_logits
 from medseg.io.load import load_case_image
 from medseg.networks.device import choose_precision
 from medseg.plans.schema import Configuration, Plan

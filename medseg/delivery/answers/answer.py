@@ -1,4 +1,4 @@
-"""Answers as files: where they go, writing them, and what is measured on the way."""
+"""Write the answer to a case: its path, its files, and the volumes that are measured on the way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ from medseg.io.images import write_label
 
 @dataclass(frozen=True)
 class Forms:
-    """As what answers are written: the label map or DICOM objects of it, and maps beside them."""
+    """In which forms answers are written.
+
+    Attributes:
+        maps: which maps are written beside the labels.
+        writer: whether label maps, DICOM objects made from them, or both are written.
+    """
 
     maps: Maps = field(default_factory=Maps)
     writer: Writer = field(default_factory=Writer)
@@ -29,13 +34,15 @@ class Forms:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: where its answer is and how large each structure is, or why there is none.
+    """What came of a case: its answer, or why there is none.
 
     Attributes:
-        files: the labels first.
-        volumes: {structure: volume} in `unit`, "ml" or "pixels".
+        case: which case.
+        files: what was written, the labels first.
+        volumes: {structure: volume} in `unit`; None where there is no answer.
+        unit: "ml" or "pixels".
         problem: why there is no answer; None where there is one.
-        about: what the manifest says of how it was made: hashes of the scan, its grid, the network's, times.
+        about: what the manifest says of how the answer was made: hashes of the scan, its grid, the network's, times.
     """
 
     case: Case
@@ -47,7 +54,7 @@ class Outcome:
 
 
 def answer_path(case: Case, output: Path) -> Path:
-    """Where the answer to a case goes: its id, in the format of its first file."""
+    """Return where the label map of a case goes: named by the case's id, in the format of its first file."""
     return output / f"{case.id}{answer_suffix(case.channels[0])}"
 
 
@@ -57,26 +64,30 @@ def write_answer(
     output: Path,
     labels: Labels,
     forms: Forms,
-    written: Callable[[Outcome], None],
-    about: Mapping[str, Any] | None = None,
+    on_written: Callable[[Outcome], None],
+    about: Mapping[str, Any],
 ) -> Outcome:
-    """Write an answer and measure its structures.
+    """Write an answer and measure its structures; an answer that cannot be written is an outcome with a problem.
 
     Args:
-        forms: as what it is written; maps are there already.
-        written: told of the outcome before this returns.
+        case: which case.
+        answer: labels (1, z, y, x) on the scan's grid.
+        output: folder for the answer.
+        labels: its structures.
+        forms: in which forms it is written; its maps are there already.
+        on_written: called with the outcome before this returns.
         about: passed on in the outcome.
     """
-    path = answer_path(case, output)
     try:
-        files, writer = map_files(forms.maps, case, output, labels), forms.writer
         volumes, unit = structure_volumes(answer, labels), "ml" if answer.spacing_known else "pixels"
-        if writer.with_labels(case):
+        files = map_files(forms.maps, case, output, labels)
+        if forms.writer.with_labels(case):
+            path = answer_path(case, output)
             write_label(path, answer, like=case.channels[0])
             files = [path, *files]
-        files += writer.write(case, answer, output, volumes)
-        outcome = Outcome(case, tuple(files), volumes, unit, about=about or {})
-        written(outcome)
+        files += forms.writer.write(case, answer, output, volumes)
+        outcome = Outcome(case, tuple(files), volumes, unit, about=about)
+        on_written(outcome)
     except (MedsegError, OSError) as error:
         return Outcome(case, problem=str(error))
     return outcome

@@ -1,4 +1,7 @@
-"""labels.json beside answers: which value is which structure, its codes, how references were read, how to score."""
+"""labels.json beside answers: what each value means, its codes, how references were read, and how to score.
+
+`predict` and the validation of `train` write it; `evaluate` and `dicom` read it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,14 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known about a folder of answers."""
+    """What is known about a folder of answers.
+
+    Attributes:
+        labels: the structures and their values.
+        reading: how the references of the training data were read.
+        scoring: how the plan wants answers to be scored.
+        codes: {structure: coded words for DICOM}.
+    """
 
     labels: Labels
     reading: Reading = AS_STORED
@@ -29,7 +39,7 @@ class Answers:
 
 
 def write_labels_file(folder: Path, plan: Plan) -> None:
-    """Write it into a folder of answers that a plan's model gave."""
+    """Write labels.json into a folder of answers that a model of this plan gave."""
     content = {
         "schema_version": _VERSION,
         "names": plan.labels.written_values,
@@ -42,10 +52,10 @@ def write_labels_file(folder: Path, plan: Plan) -> None:
 
 
 def read_labels_file(folder: Path) -> Answers | None:
-    """What it says; None where there is none.
+    """Return what labels.json in a folder says; None if there is no such file.
 
     Raises:
-        DataError: it is there and does not say what it should.
+        DataError: the file does not say what it should.
     """
     path = folder / NAME
     if not path.is_file():

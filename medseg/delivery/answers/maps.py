@@ -1,4 +1,8 @@
-"""Maps beside the labels, when asked for: probabilities, doubt, and how much folds and mirrored copies differ."""
+"""Maps beside the labels, when asked for: probabilities, entropy, and the spread over folds and mirrored copies.
+
+What computes and writes maps is imported where it is used: most predictions write none, and the names of the files
+(`map_files`) must be known beforehand in any case.
+"""
 
 from __future__ import annotations
 
@@ -7,62 +11,89 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-
-import torch
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from medseg.core.case import Case
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback
 from medseg.delivery.answers.options import Maps
-from medseg.inference.predictor import Predictor
-from medseg.io.formats.nifti_stream import writing_planes
-from medseg.preprocessing.maps import entropy, map_sink, probabilities
-from medseg.preprocessing.restore import Sink, stream_maps
-from medseg.preprocessing.volume import Geometry, Volume
 
-_NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from medseg.inference.predictor import Predictor
+    from medseg.preprocessing.restore import Sink
+    from medseg.preprocessing.volume import Geometry, Volume
+
+_NOT_IN_FILE_NAMES = re.compile(r"[^\w.+-]+")
 
 
 def map_files(maps: Maps, case: Case, output: Path, labels: Labels) -> list[Path]:
-    """Every map of a case."""
-    folders = [kind for kind, asked in (("mean", maps.spread), ("spread", maps.spread)) if asked]
-    wanted = ["probabilities"] * maps.probabilities + folders
-    files = [path for kind in wanted for path in _of_structures(case, output / kind, labels)]
-    return files + [_of_case(case, output / "entropy")] * maps.entropy
+    """Return the path of every map of a case.
+
+    Args:
+        maps: which maps are written.
+        case: which case.
+        output: folder of the answers.
+        labels: their structures.
+    """
+    kinds = ["probabilities"] * maps.probabilities + ["mean", "spread"] * maps.spread
+    files = [path for kind in kinds for path in _structure_files(case, output / kind, labels)]
+    return files + [_entropy_file(case, output)] * maps.entropy
 
 
-def map_sinks(
+def open_sinks(
     maps: Maps, stack: ExitStack, case: Case, grid: Image, geometry: Geometry, output: Path, labels: Labels
 ) -> list[Sink]:
-    """What takes the interpolated logits of a case; its files are there when the stack is closed."""
-    sink = partial(_sink, stack, case, grid, geometry)
-    found = []
+    """Return sinks that take the interpolated logits of a case and write probabilities and entropy.
+
+    Args:
+        maps: which maps are written.
+        stack: the files are complete when it is closed.
+        case: which case.
+        grid: an image on the scan's grid.
+        geometry: how the scan came to the network's grid.
+        output: folder of the answers.
+        labels: their structures.
+    """
+    if not (maps.probabilities or maps.entropy):
+        return []
+    from medseg.preprocessing.maps import entropy, probabilities
+
+    sink, sinks = partial(_open_sink, stack, case, grid, geometry), []
     if maps.probabilities:
-        found.append(sink(probabilities(labels), _of_structures(case, output / "probabilities", labels)))
-    if maps.entropy:
-        # where nothing was looked at, the answer is certain: background
-        found.append(sink(entropy(labels), [_of_case(case, output / "entropy")]))
-    return found
+        sinks.append(sink(probabilities(labels), _structure_files(case, output / "probabilities", labels)))
+    if maps.entropy:  # 0 outside the nonzero box, where the network sees nothing: background is certain there
+        sinks.append(sink(entropy(labels), [_entropy_file(case, output)]))
+    return sinks
 
 
 def write_spread(
     predictor: Predictor, volume: Volume, case: Case, grid: Image, output: Path, callback: Callback
 ) -> None:
-    """Write mean and spread of each structure's probability.
+    """Predict and write mean and spread.
+
+    Args:
+        predictor: the model.
+        volume: the prepared scan.
+        case: which case.
+        grid: an image on the scan's grid.
+        output: folder of the answers.
+        callback: receives progress; may raise `Cancelled`.
 
     Raises:
-        PlanError: one network without mirrored copies has no spread.
+        PlanError: there is one fold and no mirrored copy, so nothing to take a spread over.
     """
     labels = predictor.model.plan.labels
-    files = [path for kind in ("mean", "spread") for path in _of_structures(case, output / kind, labels)]
+    files = [path for kind in ("mean", "spread") for path in _structure_files(case, output / kind, labels)]
     with ExitStack() as stack:
-        sink = _sink(stack, case, grid, volume.geometry, lambda values: values.clamp(0, 1), files)
-        stream_maps(predictor.uncertainty(volume, callback), volume.geometry, predictor.configuration, [sink])
+        sink = _open_sink(stack, case, grid, volume.geometry, lambda values: values.clamp(0, 1), files)
+        predictor.spread(volume, [sink], callback)
 
 
-def _sink(
+def _open_sink(
     stack: ExitStack,
     case: Case,
     grid: Image,
@@ -70,6 +101,10 @@ def _sink(
     transform: Callable[[torch.Tensor], torch.Tensor],
     files: Sequence[Path],
 ) -> Sink:
+    """Open the files, and return the sink that writes each channel of `transform(logits)` to one of them."""
+    from medseg.io.formats.nifti_stream import writing_planes
+    from medseg.preprocessing.maps import map_sink
+
     z, y, x = geometry.turned_shape
     turn: Callable[[NDArray], NDArray] = geometry.stored
     writes = [
@@ -79,15 +114,19 @@ def _sink(
     return map_sink(geometry, transform, writes)
 
 
-def _of_case(case: Case, folder: Path) -> Path:
-    return folder / f"{case.id}.nii.gz"
+def _entropy_file(case: Case, output: Path) -> Path:
+    return output / "entropy" / f"{case.id}.nii.gz"
 
 
-def _of_structures(case: Case, folder: Path, labels: Labels) -> list[Path]:
-    """A file for each structure, in their order; names that could not be files' are changed, and stay apart."""
+def _structure_files(case: Case, folder: Path, labels: Labels) -> list[Path]:
+    """Return a file for each structure, in their order.
+
+    Characters that file names cannot hold are replaced; names that are then equal (also for file systems that ignore
+    case) get `_` appended.
+    """
     names: list[str] = []
     for structure in labels.names:
-        name = _NOT_IN_NAMES.sub("_", structure)
+        name = _NOT_IN_FILE_NAMES.sub("_", structure)
         while name.lower() in {other.lower() for other in names}:
             name += "_"
         names.append(name)

@@ -1,7 +1,7 @@
-"""Cases through a model: reading ahead, the network, and writing behind overlap, in one process.
+"""Feed cases to predictors and write what they answer: reading ahead, computing and writing behind overlap.
 
-Each device has a predictor and a line of its own; all lines draw from one queue of cases. What waits before and behind
-a network is bounded in bytes, so that large scans do not pile up.
+Each device has a predictor and a worker of its own; all workers draw from one queue of cases. What waits before and
+behind a network is limited in bytes, so that large scans do not pile up in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,20 +26,15 @@ from medseg.core.image import Image
 from medseg.core.parallel import SharedIterator, WriteBehind, read_ahead
 from medseg.core.progress import Callback, Progress, silent
 from medseg.delivery.answers.answer import Forms, Outcome, write_answer
-from medseg.delivery.answers.maps import map_sinks, write_spread
+from medseg.delivery.answers.maps import open_sinks, write_spread
 from medseg.delivery.provenance.inputs import hash_inputs
 from medseg.delivery.provenance.manifest import describe_grid, describe_resampling
 from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case_image, size_in_memory
-from medseg.networks.device import memory_errors
-from medseg.preprocessing.restore import restore
 from medseg.preprocessing.volume import Volume
 
 _MOST_BYTES = 1 << 30
-"""Of scans that are read and wait, and of answers that wait to be written, on each device."""
-_ADVICE = "Close other programs, crop the scan, or take a machine with more memory."
-
-Written = Callable[[Outcome], None]
+"""For each device, of scans that are read and wait, and again of answers that wait to be written."""
 
 
 def segment(
@@ -48,46 +43,50 @@ def segment(
     output: Path,
     callback: Callback = silent,
     stage: str = "predict",
-    written: Written = lambda outcome: None,
+    on_written: Callable[[Outcome], None] = lambda outcome: None,
     forms: Forms | None = None,
 ) -> Iterator[Outcome]:
-    """Segment cases into a folder, and yield what came of each once its answer is written.
+    """Segment cases into a folder, and yield the outcome of each once its answer is written.
 
     Args:
-        predictors: one a device.
+        predictors: one per device.
         cases: what to segment; where there are several devices, the outcomes come in another order.
-        output: where the answers go.
-        callback: told of each outcome as a unit of `stage`, with one device also of the share of a scan that is done
-            (`share` in its info) and of what memory was too short for (`note`).
-        written: called for each answer right after it is written, in the thread that wrote it.
-        forms: as what answers are written, and what is written beside them.
+        output: folder for the answers.
+        callback: receives each outcome as a unit of `stage`, for a single device also the share of a scan that is done
+            (`share` in its info), and what memory was too short for (`note`).
+        stage: name of the progress stage.
+        on_written: called for each answer right after it is written, in the thread that wrote it.
+        forms: in which forms answers are written, and which maps are written beside them.
 
     Raises:
         MedsegError: only what the callback raises; a case that fails is named in its outcome.
     """
-    queue, meter = SharedIterator(cases), _Meter(callback, stage, len(cases), written)
-    tiles = meter.tiles if len(predictors) == 1 else partial(meter.watch, queue)
-    lines = [_Line(one, queue, output, forms or Forms(), meter.written, tiles).run() for one in predictors]
-    outcomes = lines[0] if len(lines) == 1 else _together(lines, queue)
-    with closing(outcomes):  # at once, and not when the error that ends it has been dealt with
-        meter.report()
+    queue, reporter = SharedIterator(cases), _Reporter(callback, stage, len(cases), on_written)
+    on_tiles = reporter.on_tiles if len(predictors) == 1 else partial(reporter.on_tiles_in_thread, queue)
+    workers = [
+        _Worker(predictor, queue, output, forms or Forms(), reporter.on_written, on_tiles).outcomes()
+        for predictor in predictors
+    ]
+    outcomes = workers[0] if len(workers) == 1 else _merge(workers, queue)
+    with closing(outcomes):  # ends the workers at once, and not when the error that ended the loop was dealt with
+        reporter.report()
         for outcome in outcomes:
-            meter.failed += outcome.problem is not None
+            reporter.failed += outcome.problem is not None
             yield outcome
-            meter.report()
+            reporter.report()
 
 
-class _Meter:
-    """What the callback is told; answers count as soon as they are written."""
+class _Reporter:
+    """Tells the callback how far the cases are; answers count as soon as they are written."""
 
-    def __init__(self, callback: Callback, stage: str, total: int, written: Written) -> None:
-        self.callback, self.stage, self.total, self._written = callback, stage, total, written
+    def __init__(self, callback: Callback, stage: str, total: int, on_written: Callable[[Outcome], None]) -> None:
+        self.callback, self.stage, self.total, self._on_written = callback, stage, total, on_written
         self.answered = self.failed = 0
         self._notes: SimpleQueue[str] = SimpleQueue()
         self._lock = threading.Lock()
 
-    def written(self, outcome: Outcome) -> None:
-        self._written(outcome)
+    def on_written(self, outcome: Outcome) -> None:
+        self._on_written(outcome)
         with self._lock:
             self.answered += 1
 
@@ -96,12 +95,12 @@ class _Meter:
             info["note"] = self._notes.get()
         self.callback(Progress(self.stage, self.answered + self.failed, self.total, info))
 
-    def tiles(self, event: Progress) -> None:
+    def on_tiles(self, event: Progress) -> None:
         """Pass on how far the network is with a scan."""
         self.report(**event.info, share=event.done / max(event.total, 1))
 
-    def watch(self, queue: SharedIterator[Case], event: Progress) -> None:
-        """In a device's thread: keep what memory was too short for, and end what is not wanted any more."""
+    def on_tiles_in_thread(self, queue: SharedIterator[Case], event: Progress) -> None:
+        """Keep notes for the thread that may call the callback; cancel a scan that is no longer wanted."""
         if "note" in event.info:
             self._notes.put(event.info["note"])
         if queue.closed:
@@ -110,47 +109,52 @@ class _Meter:
 
 @dataclass
 class _Scan:
-    """A scan that was read: its grid and, as long as they are needed, its voxels or what the network sees of them.
+    """A scan that was read.
 
-    `about` is what the manifest is to say of it.
+    Attributes:
+        grid: image without voxels of its own (1, z, y, x), for the answer's geometry.
+        image: its voxels; None once they are prepared.
+        volume: what the network sees of it; None before it is prepared, and once it is computed.
+        about: what the manifest says of it.
     """
 
     grid: Image
     image: Image | None
-    volume: Volume | None = None
-    about: dict[str, Any] = field(default_factory=dict)
+    volume: Volume | None
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Line:
+class _Worker:
     """One device, and what it does with the cases that it draws."""
 
     predictor: Predictor
     cases: SharedIterator[Case]
     output: Path
     forms: Forms
-    written: Written
+    on_written: Callable[[Outcome], None]
     callback: Callback
 
-    def run(self) -> Generator[Outcome, None, None]:
+    def outcomes(self) -> Generator[Outcome, None, None]:
         writing: deque[Future[Outcome]] = deque()
-        reading = read_ahead(self._read, self.cases, _bytes_of, _MOST_BYTES)
+        reading = read_ahead(self._read, self.cases, _memory_of, _MOST_BYTES)
         with WriteBehind(_MOST_BYTES) as behind, closing(reading):
             for case, scan in reading:
                 if self.cases.closed:
                     break
                 try:
-                    answer = self._answer(case, scan)
+                    if isinstance(scan, MedsegError):
+                        raise scan
+                    answer = self._predict(case, scan)
                 except Cancelled:
                     raise
                 except MedsegError as error:
                     yield Outcome(case, problem=str(error))
                     continue
-                labels = self.predictor.model.plan.labels
-                about = scan.about if isinstance(scan, _Scan) else {}
-                write = partial(write_answer, case, answer, self.output, labels, self.forms, self.written, about)
+                labels, about = self.predictor.model.plan.labels, scan.about
+                write = partial(write_answer, case, answer, self.output, labels, self.forms, self.on_written, about)
                 writing.append(behind.submit(write, answer.array.nbytes))
-                del scan, answer, write
+                del scan, answer, write  # the next scan may need their memory
                 while writing and writing[0].done():
                     yield writing.popleft().result()
             while writing:
@@ -165,67 +169,64 @@ class _Line:
         more = {"notes": list(image.notes), "read": dict(image.record), "attributes": case.attributes}
         about |= {key: value for key, value in more.items() if value}
         if self.predictor.device.type == "cpu" or self.predictor.model.previous is not None:
-            return _Scan(grid, image, about=about)
+            return _Scan(grid, image, None, about)
         return _Scan(grid, None, self.predictor.prepare(image), about)
 
-    def _answer(self, case: Case, scan: _Scan | MedsegError) -> Image:
-        """Labels on the scan's grid; its voxels are let go as soon as they are prepared.
+    def _predict(self, case: Case, scan: _Scan) -> Image:
+        """Predict labels on the scan's grid, and write the maps; voxels are freed as soon as they are prepared.
 
         Raises:
-            MedsegError: the scan could not be read, does not suit the model, or memory is short.
+            MedsegError: the scan does not suit the model, or memory is short.
         """
-        if isinstance(scan, MedsegError):
-            raise scan
-        predictor, labels, grid = self.predictor, self.predictor.model.plan.labels, scan.grid
-        began = time.monotonic()
-        with memory_errors(_ADVICE), ExitStack() as stack:
-            volume = scan.volume or predictor.prepare(scan.image, self.callback)  # type: ignore[arg-type]
-            scan.image = scan.volume = None
-            sinks = map_sinks(self.forms.maps, stack, case, grid, volume.geometry, self.output, labels)
-            slabs = predictor.logits(volume, self.callback)
-            answer = restore(slabs, volume.geometry, labels, predictor.configuration, sinks)
-            if self.forms.maps.spread:
-                write_spread(predictor, volume, case, grid, self.output, self.callback)
+        predictor, maps = self.predictor, self.forms.maps
+        start = time.monotonic()
+        volume = scan.volume or predictor.prepare(scan.image, self.callback)  # type: ignore[arg-type]
+        scan.image = scan.volume = None
+        with ExitStack() as stack:
+            sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, predictor.model.plan.labels)
+            answer = predictor.labels(volume, self.callback, sinks)
+            if maps.spread:
+                write_spread(predictor, volume, case, scan.grid, self.output, self.callback)
         scan.about["network_grid"] = describe_resampling(volume.geometry)
-        scan.about["seconds"] = round(time.monotonic() - began, 3)
-        return grid.with_array(answer[None])
+        scan.about["seconds"] = round(time.monotonic() - start, 3)
+        return scan.grid.with_array(answer[None])
 
 
-def _bytes_of(case: Case) -> int:
-    """About what a case takes in memory once it is read; nothing, if it cannot be."""
+def _memory_of(case: Case) -> int:
+    """Estimate the bytes that a case takes once it is read; 0 if it cannot be read, which reading it will report."""
     try:
         return sum(size_in_memory(path) for path in case.channels)
     except (OSError, MedsegError):
         return 0
 
 
-def _together(
-    lines: Sequence[Generator[Outcome, None, None]], queue: SharedIterator[Case]
+def _merge(
+    workers: Sequence[Generator[Outcome, None, None]], queue: SharedIterator[Case]
 ) -> Generator[Outcome, None, None]:
-    """The outcomes of several lines as they come, each line in a thread of its own."""
+    """Yield the outcomes of several workers as they come, each worker in a thread of its own."""
     arrived: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
 
-    def run(line: Generator[Outcome, None, None]) -> None:
+    def run(worker: Generator[Outcome, None, None]) -> None:
         try:
-            for outcome in line:
+            for outcome in worker:
                 arrived.put(outcome)
-        except BaseException as error:  # raised where the outcomes are waited for
+        except BaseException as error:  # raised in the thread that waits for outcomes
             arrived.put(error)
         arrived.put(None)
 
-    threads = [threading.Thread(target=run, args=(line,), name=f"device-{n}") for n, line in enumerate(lines)]
+    threads = [threading.Thread(target=run, args=(worker,), name=f"device-{n}") for n, worker in enumerate(workers)]
     running = len(threads)
     try:
         for thread in threads:
             thread.start()
         while running:
-            found = arrived.get()
-            if isinstance(found, BaseException):
-                raise found
-            if found is None:
+            outcome = arrived.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if outcome is None:
                 running -= 1
             else:
-                yield found
+                yield outcome
     finally:
         queue.close()
         for thread in threads:

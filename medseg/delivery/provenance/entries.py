@@ -1,4 +1,4 @@
-"""What the manifests of predictions, runs and evaluations say, put together from what is at hand when they end."""
+"""Write the manifest entries of predictions, training runs and evaluations from what is known when they end."""
 
 from __future__ import annotations
 
@@ -8,43 +8,55 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from medseg.core.case import Case
 from medseg.core.parallel import BackgroundResult
-from medseg.delivery.answers.prediction_ledger import RECORD, Finished
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Entry
-from medseg.evaluation.label_files import Pair
 from medseg.inference.backends import choose_backend
 from medseg.inference.predictor import Predictor
 from medseg.models.model import Model
 from medseg.plans.schema import Plan
 
-_OWN_FILES = ("labels.json", "volumes.csv", RECORD)
+if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
+    from medseg.evaluation.label_files import Pair
+
+_OWN_FILES = ("labels.json", "volumes.csv", LEDGER_NAME)
+"""What a prediction writes into its folder beside the files of the cases."""
 
 
 class Clock:
-    """When a command began; started before the work that it times."""
+    """The start of a command; made before the work that it times."""
 
     def __init__(self) -> None:
-        self.started, self._began = manifest.now(), time.monotonic()
+        self.started, self._start = manifest.now(), time.monotonic()
 
     def entry(self) -> Entry:
-        """Begin, end (now), and the seconds between."""
+        """Return start, end (now), and the seconds between."""
         return {
             "started": self.started,
             "ended": manifest.now(),
-            "seconds": round(time.monotonic() - self._began, 3),
+            "seconds": round(time.monotonic() - self._start, 3),
         }
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is known of a prediction before it starts."""
+    """What is known of a prediction before it starts.
+
+    Attributes:
+        source: the scan or the folder of scans.
+        output: folder of the answers.
+        predictors: one per device.
+        options: what the user asked for, a dataclass.
+        cases: the scans.
+        clock: runs since the command started.
+    """
 
     source: Path
     output: Path
@@ -55,70 +67,73 @@ class Prediction:
 
 
 @contextmanager
-def prediction_manifest(about: Prediction, record: Finished) -> Iterator[dict[str, str]]:
-    """Write the manifest of a folder of answers when the block ends, also if it is cut short.
+def prediction_manifest(prediction: Prediction, ledger: PredictionLedger) -> Iterator[dict[str, str]]:
+    """Write the manifest of a folder of answers when the block ends, also if an error ends it.
+
+    Args:
+        prediction: what is known beforehand.
+        ledger: knows the answered cases when the block ends.
 
     Yields:
-        {case: why it has no answer}, to be filled.
+        An empty {case: why it has no answer}, to be filled in the block.
     """
     problems: dict[str, str] = {}
-    model = BackgroundResult(lambda: describe_model(about.predictors[0].model, record.made_by["model"]))
+    # the weights' files may be large, and are hashed while the network computes
+    model = BackgroundResult(lambda: {"id": ledger.made_by["model"], **_describe_model(prediction.predictors[0].model)})
     try:
         yield problems
     except BaseException:
-        with suppress(OSError):  # what ended the run is the error to tell of
-            _write_prediction(about, record, problems, model.result(), complete=False)
+        with suppress(OSError):  # the error that ended the block is the one to report
+            _write_prediction(prediction, ledger, problems, model.result(), complete=False)
         raise
-    _write_prediction(about, record, problems, model.result(), complete=True)
+    _write_prediction(prediction, ledger, problems, model.result(), complete=True)
 
 
 def _write_prediction(
-    about: Prediction, record: Finished, problems: Mapping[str, str], model: Entry, complete: bool
+    prediction: Prediction, ledger: PredictionLedger, problems: Mapping[str, str], model: Entry, complete: bool
 ) -> None:
-    output, first = about.output, about.predictors[0]
-    folder = about.source if about.source.is_dir() else about.source.parent
-    cases = [_case_entry(case, folder, record.entries.get(case.id), problems.get(case.id)) for case in about.cases]
-    known = {case.id for case in about.cases}
+    output, predictors = prediction.output, prediction.predictors
+    folder = prediction.source if prediction.source.is_dir() else prediction.source.parent
+    cases = [_case_entry(case, folder, ledger.entries.get(case.id), problems.get(case.id)) for case in prediction.cases]
+    known = {case.id for case in prediction.cases}
     cases += [{"case": case, "problem": why} for case, why in problems.items() if case not in known]
+    notes = [note for predictor in predictors for note in predictor.notes]
     entry = {
         "complete": complete,
-        **about.clock.entry(),
+        **prediction.clock.entry(),
         "software": manifest.software(),
-        "options": asdict(about.options),
+        "options": asdict(prediction.options),
         "model": model,
-        "computed_with": computed_with(about.predictors),
-        "notes": list(dict.fromkeys((*first.model.notes, *(note for one in about.predictors for note in one.notes)))),
+        "computed_with": _computed_with(predictors),
+        "notes": list(dict.fromkeys((*predictors[0].model.notes, *notes))),
         "cases": cases,
         "files": manifest.listed(output, (output / name for name in _OWN_FILES)),
     }
     entry = manifest.without_uids(entry, (output, folder))
-    if about.options.identify:
-        for case, told in zip(about.cases, entry["cases"], strict=False):
-            told["identifiers"] = identifiers(case)
+    if prediction.options.identify:
+        for case, case_entry in zip(prediction.cases, entry["cases"], strict=False):
+            case_entry["identifiers"] = identifiers(case)
     manifest.write_entry(output, "predict", entry)
 
 
 def _case_entry(case: Case, folder: Path, known: Mapping[str, Any] | None, problem: str | None) -> Entry:
-    """What came of a case: by the record, else why there is no answer."""
+    """Return what came of a case: what the ledger says, or why there is no answer."""
     if known is None:
         return {"case": case.id, "inputs": input_entries(case, folder), "problem": problem or "not answered yet"}
-    kept = {key: value for key, value in known.items() if key not in ("case", "scan", "files", "inputs")}
+    about = {key: value for key, value in known.items() if key not in ("case", "scan", "files", "inputs")}
     files = [{"file": name, "sha256": digest} for name, digest in known["files"].items()]
-    return {"case": case.id, "inputs": input_entries(case, folder, known.get("inputs")), **kept, "files": files}
+    return {"case": case.id, "inputs": input_entries(case, folder, known.get("inputs")), **about, "files": files}
 
 
-def describe_model(model: Model, identity: str) -> Entry:
-    """Which model it is: its identity, its plan and its weights, and the stage before it of a cascade."""
-    return {"id": identity, **_stage(model)}
-
-
-def _stage(model: Model) -> Entry:
+def _describe_model(model: Model) -> Entry:
+    """Return a model's plan and the hashes of its weights, and the same of the stage before it in a cascade."""
+    # a package holds all folds in one file, and a run one file per fold
     folds: Sequence[str | None] = model.folds if len(model.files) == len(model.folds) else [None] * len(model.files)
     base = model.folder.parent if model.folder.is_file() else model.folder
     weights = [
-        {**({} if fold is None else {"fold": fold}), **one}
+        {**({} if fold is None else {"fold": fold}), **file}
         for fold, path in zip(folds, model.files, strict=True)
-        for one in manifest.listed(base, [path])
+        for file in manifest.listed(base, [path])
     ]
     return {
         "name": model.plan.name,
@@ -127,31 +142,38 @@ def _stage(model: Model) -> Entry:
         "plan_sha256": plan_hash(model.plan.model_dump_json()),
         "mirror_axes": list(model.configuration.mirror_axes) if model.plan.inference.mirror else [],
         "weights": weights,
-        "previous": None if model.previous is None else _stage(model.previous),
+        "previous": None if model.previous is None else _describe_model(model.previous),
     }
 
 
-def plan_hash(text: str) -> str:
-    """SHA-256 of a plan's values as one line of JSON, as `Plan.model_dump_json` gives it."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def computed_with(predictors: Sequence[Predictor]) -> Entry:
-    """The devices, and how they compute."""
+def _computed_with(predictors: Sequence[Predictor]) -> Entry:
+    """Return the devices, and how they compute."""
     first = predictors[0]
-    devices = [str(one.device) for one in predictors]
-    names = {torch.cuda.get_device_name(one.device) for one in predictors if one.device.type == "cuda"}
+    devices = [predictor.device for predictor in predictors]
     return {
-        "devices": devices,
-        "device_names": sorted(names),
+        "devices": [str(device) for device in devices],
+        "device_names": sorted({torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"}),
         "precision": str(first.precision).removeprefix("torch."),
         "backend": choose_backend(first.inference.backend, first.model.networks, first.device),
         "threads": torch.get_num_threads(),
     }
 
 
+def plan_hash(text: str) -> str:
+    """Return the SHA-256 of a plan's values as one line of JSON, as `Plan.model_dump_json` returns it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def training_inputs(cases: Iterable[Case], folder: Path) -> BackgroundResult[dict[str, list[Entry]]]:
-    """Begin to hash what a run is trained on, labels included; the result is {case: its files}."""
+    """Start hashing what a run is trained on, labels included, in a thread.
+
+    Args:
+        cases: of training and validation.
+        folder: of the data set; files are named relative to it.
+
+    Returns:
+        The hashes to come: {case: entries of its files}.
+    """
     cases = list(cases)
 
     def make() -> dict[str, list[Entry]]:
@@ -163,7 +185,15 @@ def training_inputs(cases: Iterable[Case], folder: Path) -> BackgroundResult[dic
 def write_run_manifest(
     folder: Path, clock: Clock, inputs: BackgroundResult[dict[str, list[Entry]]], record: Mapping[str, Any], plan: Plan
 ) -> None:
-    """Write the manifest of a trained fold: the scans it saw and kept apart, how it was trained, and every file."""
+    """Write the manifest of a trained fold: its training and validation scans, how it was trained, and every file.
+
+    Args:
+        folder: of the fold.
+        clock: runs since the command started.
+        inputs: what `training_inputs` returned.
+        record: the run's record.
+        plan: of the run.
+    """
     keep = ("configuration", "fold", "steps", "device", "precision", "overrides", "budget_seconds")
     entry = {
         "complete": True,
@@ -187,7 +217,17 @@ def write_evaluation_manifest(
     problems: Mapping[str, str],
     files: Iterable[Path],
 ) -> None:
-    """Write the manifest of an evaluation: what was compared with what, how, and the files with the scores."""
+    """Write the manifest of an evaluation: what was compared with what, how, and the files with the scores.
+
+    Args:
+        folder: of the scores.
+        clock: runs since the command started.
+        options: what the user asked for, a dataclass.
+        sides: files or folders of the predictions and of the references.
+        pairs: files that were compared.
+        problems: {case: why it was not scored}.
+        files: with the scores.
+    """
     prediction, reference = (side if side.is_dir() else side.parent for side in sides)
     cases: dict[str, Entry] = {
         pair.case: {

@@ -21,7 +21,7 @@ from medseg.core.files import content_hash
 from medseg.core.image import Image
 from medseg.delivery.answers.labels_file import NAME
 from medseg.delivery.answers.options import WriteOptions
-from medseg.delivery.answers.prediction_ledger import RECORD
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.io.dicom.geometry.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
@@ -105,7 +105,7 @@ def test_answers_of_predict_say_it_themselves_as_long_as_nobody_changed_them(tmp
     labelled["codes"] = {"one": codes, "two": codes}
     (file.parent / NAME).write_text(json.dumps(labelled))
     lines = [{"medseg": "9.9", "model": "abc"}, {"case": "case", "files": {file.name: content_hash(file)}}]
-    (file.parent / RECORD).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (file.parent / LEDGER_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = dicom(file, tmp_path / "study", tmp_path / "out")
     segment = pydicom.dcmread(result.files["seg"]).SegmentSequence[0]
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "1"

@@ -17,7 +17,7 @@ from medseg.commands.predict.predict import predict
 from medseg.commands.predict.result import PredictResult
 from medseg.core.errors import Cancelled, DataError, ModelError, PlanError
 from medseg.core.progress import Progress
-from medseg.delivery.answers.prediction_ledger import RECORD
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 
 WriteScans = Callable[[Path, int], Path]
 
@@ -106,7 +106,7 @@ def test_folds_and_devices_that_are_not_there(tmp_path: Path, scans: Path, small
 def test_fast_makes_its_trades_unless_told_otherwise(tmp_path: Path, scans: Path, small_model: Path) -> None:
     def settings(name: str, **options: object) -> dict[str, object]:
         run(scans, tmp_path / name, small_model, **options)
-        return dict(json.loads((tmp_path / name / RECORD).read_text().splitlines()[0]))
+        return dict(json.loads((tmp_path / name / LEDGER_NAME).read_text().splitlines()[0]))
 
     usual, fast = settings("usual", mirror=True), settings("fast", fast=True)
     assert (usual["inference.mirror"], usual["inference.step_fraction"]) == (True, 0.5)
@@ -172,8 +172,8 @@ def test_answers_made_otherwise_are_not_mistaken(
 
 def test_another_model_is_not_mistaken(tmp_path: Path, scans: Path, small_model: Path) -> None:
     run(scans, tmp_path / "out", small_model / "fold_0")
-    record = (tmp_path / "out" / RECORD).read_text()
-    (tmp_path / "out" / RECORD).write_text(record.replace('"folds": ["0"]', '"folds": ["1"]'))
+    record = (tmp_path / "out" / LEDGER_NAME).read_text()
+    (tmp_path / "out" / LEDGER_NAME).write_text(record.replace('"folds": ["0"]', '"folds": ["1"]'))
     with pytest.raises(DataError, match=r"model: \w+ then, \w+ now"):
         run(scans, tmp_path / "out", small_model / "fold_1", keep_finished=True)
 

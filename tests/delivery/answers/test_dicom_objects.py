@@ -19,7 +19,7 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.core.errors import DataError, PlanError
 from medseg.delivery.answers.options import WriteOptions
-from medseg.delivery.answers.prediction_ledger import RECORD
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.images import read_label
 
@@ -50,7 +50,7 @@ def test_a_study_is_answered_by_a_seg_and_the_same_as_nifti(tmp_path, small_mode
     np.testing.assert_array_equal(pixels, array)
     assert seg.SegmentSequence[0].SegmentAlgorithmName == "medseg toy"
     assert errors_of_dciodvfy(out / "case7.seg.dcm") == []
-    entry = json.loads((out / RECORD).read_text().splitlines()[1])
+    entry = json.loads((out / LEDGER_NAME).read_text().splitlines()[1])
     assert sorted(entry["files"]) == ["case7.nii.gz", "case7.seg.dcm"]
 
 
@@ -134,5 +134,5 @@ def test_a_finished_study_is_left_alone_until_its_codes_change(tmp_path, small_m
     before = (tmp_path / "out" / "case7.seg.dcm").read_bytes()
     assert again(CODES).kept == ("case7",)
     assert (tmp_path / "out" / "case7.seg.dcm").read_bytes() == before
-    with pytest.raises(DataError, match="made otherwise"):
+    with pytest.raises(DataError, match="made in another way"):
         again("one=spleen,two=left kidney")

@@ -9,7 +9,7 @@ import pytest
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.delivery.answers.prediction_ledger import RECORD, Finished
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 
 MADE_BY = {"model": "abc", "inference.mirror": True}
 
@@ -24,47 +24,47 @@ def answered(folder: Path, case: Case) -> Path:
     """Answer a case, and stop before the end."""
     folder.mkdir(exist_ok=True)
     answer = folder / f"{case.id}.nii.gz"
-    with Finished(folder, MADE_BY, False, [answer]) as record:
+    with PredictionLedger(folder, MADE_BY, False, [answer]) as ledger:
         answer.write_bytes(b"answer")
-        record.add(case, [answer], {"unit": "ml"})
+        ledger.add(case, [answer], {"unit": "ml"})
     return answer
 
 
 def test_an_answer_is_held_until_it_or_the_scan_changes(tmp_path: Path, case: Case) -> None:
     answer = answered(tmp_path / "out", case)
-    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
-        assert record.holds(case)
-        assert record.entries["a"]["unit"] == "ml"
-        assert not record.holds(Case("b", "b", case.channels))
+    with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
+        assert ledger.holds(case)
+        assert ledger.entries["a"]["unit"] == "ml"
+        assert not ledger.holds(Case("b", "b", case.channels))
         answer.write_bytes(b"answeR")
-        assert not record.holds(case)
+        assert not ledger.holds(case)
         answer.write_bytes(b"answer")
         case.channels[0].write_bytes(b"other scan")
-        assert not record.holds(case)
+        assert not ledger.holds(case)
         case.channels[0].unlink()
-        assert not record.holds(case)
+        assert not ledger.holds(case)
 
 
 def test_a_line_that_was_cut_short_costs_only_its_case(tmp_path: Path, case: Case) -> None:
     answer = answered(tmp_path / "out", case)
-    path = tmp_path / "out" / RECORD
+    path = tmp_path / "out" / LEDGER_NAME
     path.write_text(path.read_text() + '{"case": "b", "fi')
-    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
-        assert list(record.entries) == ["a"]
-        record.add(Case("c", "c", case.channels), [answer], {})
-    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
-        assert list(record.entries) == ["a", "c"]
+    with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
+        assert list(ledger.entries) == ["a"]
+        ledger.add(Case("c", "c", case.channels), [answer], {})
+    with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
+        assert list(ledger.entries) == ["a", "c"]
 
 
 @pytest.mark.parametrize("text", ["", "\0\0\0", "[1]\n"])
 def test_a_record_that_says_nothing_is_none(tmp_path: Path, case: Case, text: str) -> None:
     answer = answered(tmp_path / "out", case)
-    (tmp_path / "out" / RECORD).write_text(text)
+    (tmp_path / "out" / LEDGER_NAME).write_text(text)
     with pytest.raises(DataError, match="no record"):
-        Finished(tmp_path / "out", MADE_BY, True, [answer])
+        PredictionLedger(tmp_path / "out", MADE_BY, True, [answer])
     answer.unlink()
-    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
-        assert not record.entries
+    with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
+        assert not ledger.entries
 
 
 def test_the_record_ends_in_the_order_of_the_cases(tmp_path: Path, case: Case) -> None:
@@ -72,20 +72,20 @@ def test_the_record_ends_in_the_order_of_the_cases(tmp_path: Path, case: Case) -
     answer.parent.mkdir()
     answer.write_bytes(b"answer")
     cases = [Case(name, name, case.channels) for name in "cab"]
-    with Finished(answer.parent, MADE_BY, False, [answer]) as record:
+    with PredictionLedger(answer.parent, MADE_BY, False, [answer]) as ledger:
         for one in reversed(cases[1:]):
-            record.add(one, [answer], {})
-        record.close(cases)
-    lines = [json.loads(line) for line in (answer.parent / RECORD).read_text().splitlines()]
+            ledger.add(one, [answer], {})
+        ledger.close(cases)
+    lines = [json.loads(line) for line in (answer.parent / LEDGER_NAME).read_text().splitlines()]
     assert lines[0] == MADE_BY
     assert [line["case"] for line in lines[1:]] == ["a", "b"]
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    with Finished(tmp_path, MADE_BY, False, []), pytest.raises(DataError, match="Another `medseg predict`"):
-        Finished(tmp_path, MADE_BY, True, [])
-    Finished(tmp_path, MADE_BY, True, []).__exit__()
+    with PredictionLedger(tmp_path, MADE_BY, False, []), pytest.raises(DataError, match="Another `medseg predict`"):
+        PredictionLedger(tmp_path, MADE_BY, True, [])
+    PredictionLedger(tmp_path, MADE_BY, True, []).__exit__()
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
 )
 def test_a_line_that_is_no_entry_is_passed_over(tmp_path: Path, case: Case, change: dict[str, object]) -> None:
     answer = answered(tmp_path / "out", case)
-    path = tmp_path / "out" / RECORD
+    path = tmp_path / "out" / LEDGER_NAME
     head, entry = path.read_text().splitlines()
     path.write_text(f"{head}\n{json.dumps(json.loads(entry) | change)}\n")
-    with Finished(tmp_path / "out", MADE_BY, True, [answer]) as record:
-        assert not record.holds(case)
+    with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
+        assert not ledger.holds(case)

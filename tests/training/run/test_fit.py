@@ -17,7 +17,7 @@ from scipy import ndimage
 from medseg.core.errors import Cancelled, MedsegError, ModelError
 from medseg.core.labels import IGNORE, Labels
 from medseg.core.progress import Progress, silent
-from medseg.inference.sliding import predict_logits
+from medseg.inference.window_pass import predict_logits
 from medseg.models.run import make_network
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample

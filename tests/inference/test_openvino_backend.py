@@ -7,13 +7,12 @@ import torch
 from builders import INFERENCE, network_section
 
 from medseg.core.errors import PlanError
-from medseg.inference.backends import choose_backend, make_members
-from medseg.inference.forward import torch_forward
+from medseg.inference.backends import choose_backend, make_members, torch_forward
 from medseg.networks.build import build_network
 from medseg.plans.sections import Inference
 
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
-from medseg.inference.openvino_network import openvino_forward
+from medseg.inference.openvino_backend import openvino_forward
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from builders import network_section
 
-from medseg.inference.forward import torch_forward
-from medseg.inference.gpu import fastest, gpu_candidates
+from medseg.inference.backends import torch_forward
+from medseg.inference.gpu_backend import fastest, gpu_candidates
 from medseg.networks.build import build_network
 
 EXAMPLE = torch.ones(2, 1, 4, 4)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.inference import rolling
-from medseg.inference.rolling import RollingMean
-from medseg.inference.tiles import grid_of_tiles
-from medseg.inference.views import View
+from medseg.inference import rolling_mean
+from medseg.inference.rolling_mean import RollingMean
+from medseg.inference.tiles import View, grid_of_tiles
 
 CPU = torch.device("cpu")
 
@@ -18,8 +17,8 @@ def test_rolling_equals_dense(dtype: torch.dtype, seed: int, monkeypatch: pytest
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(1, 25, size=3).tolist())
     tile = tuple(rng.integers(1, 9, size=3).tolist())
-    monkeypatch.setattr(rolling, "_BLOCK_BYTES", int(rng.integers(1, 5)) * 2 * shape[1] * shape[2] * 4)
-    monkeypatch.setattr(rolling, "_ONE_THREAD", int(rng.integers(1, 1000)))
+    monkeypatch.setattr(rolling_mean, "_BLOCK_BYTES", int(rng.integers(1, 5)) * 2 * shape[1] * shape[2] * 4)
+    monkeypatch.setattr(rolling_mean, "_SINGLE_THREAD_VALUES", int(rng.integers(1, 1000)))
     tiles = list(grid_of_tiles(shape, tile, float(rng.choice([0.3, 0.5, 1.0])), 0.125))
     answers = rng.normal(size=(len(tiles), 2, *tile)).astype(np.float32)
     dense = np.zeros((2, *shape))
@@ -30,7 +29,9 @@ def test_rolling_equals_dense(dtype: torch.dtype, seed: int, monkeypatch: pytest
         for span in one.spans:
             weight = weight[..., None] * span.share.numpy()
         flip = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
-        dense[(slice(None), *one.volume)] += np.flip(answer, flip)[(slice(None), *one.inside)] * weight
+        dense[(slice(None), *one.volume)] += (
+            np.flip(answer, flip)[(slice(None), *(span.tile for span in one.spans))] * weight
+        )
         slabs += mean.finish(one.planes.start)
         mean.add(View(one, flip), torch.from_numpy(answer) * 4, 0.25)
     slabs += mean.finish(shape[0])
@@ -63,7 +64,7 @@ def test_slabs_share_no_memory_with_what_is_still_summed_up() -> None:
 def test_planes_that_are_gone_or_too_far_ahead_are_refused() -> None:
     first, second, *_, last = grid_of_tiles((20, 4, 4), (4, 4, 4), 0.5, 0.125)
     mean = RollingMean(1, (20, 4, 4), 4, torch.float32, CPU)
-    with pytest.raises(ValueError, match="do not lie in the 4 from plane 0 on"):
+    with pytest.raises(ValueError, match="not among the 4 planes from 0 on"):
         mean.add(View(last, ()), torch.ones(1, 4, 4, 4), 1.0)
     mean.add(View(first, ()), torch.ones(1, 4, 4, 4), 1.0)
     list(mean.finish(second.planes.start))

@@ -1,0 +1,191 @@
+"""Let OpenVINO compute a network on a processor, where it measured faster than torch (docs/inference.md).
+
+Optional: `pip install 'medseg[openvino]'`. This module is imported only where OpenVINO is installed and wanted.
+
+medseg's own U-Nets are written down as a graph from the module's parts instead of traced: that takes a tenth of a
+second, and the number of tiles stays free. Weights are shared with the module, not copied. Other networks are traced.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openvino
+import torch
+from openvino import Model, Node, PartialShape, Type
+from openvino import opset13 as ops
+from torch import nn
+
+from medseg.inference.backends import Forward
+from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
+
+_HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+_LARGEST_DIFFERENCE = 0.05
+"""Largest difference, as a share of the largest logit, that converting a network of another library may make."""
+
+
+def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], precision: torch.dtype) -> Forward:
+    """Compile a network for tiles of one shape; the function takes any number of tiles at once, from any thread.
+
+    Args:
+        network: on the CPU. medseg's own U-Nets are written down as a graph; others are traced, and their answer is
+            compared with torch's.
+        channels: of its input.
+        tile: shape of a tile (y, x) or (z, y, x).
+        precision: in which convolutions are computed; normalization and sums are computed in fp32.
+
+    Raises:
+        RuntimeError: OpenVINO cannot compute this network.
+    """
+    graph = unet_graph(network, channels, tile) if isinstance(network, UNet) else _traced(network, channels, tile)
+    processing = openvino.preprocess.PrePostProcessor(graph)
+    # an answer in 16 bits has half as many bytes to write and to add up; fp16 has more digits than bf16
+    half = precision != torch.float32
+    processing.output().tensor().set_element_type(Type.f16 if half else Type.f32)
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    compiled = openvino.Core().compile_model(processing.build(), "CPU", settings)
+    forward = _Compiled(compiled, one_by_one=not isinstance(network, UNet))
+    if forward.one_by_one:
+        _compare(network, forward, channels, tile)
+    return forward
+
+
+class _Compiled:
+    """A compiled network; each thread has its own inference request, as a request serves one call at a time."""
+
+    def __init__(self, compiled: openvino.CompiledModel, one_by_one: bool) -> None:
+        self.compiled = compiled
+        self.one_by_one = one_by_one
+        self.thread = threading.local()
+
+    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
+        if self.one_by_one and len(tiles) > 1:
+            return torch.cat([self._infer(tile[None]).clone() for tile in tiles])
+        return self._infer(tiles)
+
+    def _infer(self, tiles: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self.thread, "request"):
+            self.thread.request = self.compiled.create_infer_request()
+        values = tiles.contiguous().numpy()
+        answer: Any = self.thread.request.infer([values], share_inputs=True, share_outputs=True)[0]
+        return torch.from_numpy(answer)
+
+
+def _traced(network: nn.Module, channels: int, tile: Sequence[int]) -> Model:
+    """Trace a network of another library for one tile at a time, as nothing is known of what it does to a batch."""
+    example = torch.zeros(1, channels, *tile)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(_FirstOutput(network), (example,))
+        graph = openvino.convert_model(exported)
+    graph.reshape([1, channels, *tile])
+    return graph
+
+
+class _FirstOutput(nn.Module):
+    """The full resolution of a network that answers with several."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.network(tiles)[0]
+        return answer
+
+
+def _compare(network: nn.Module, forward: Forward, channels: int, tile: Sequence[int]) -> None:
+    """Check a converted network against torch on a tile of noise.
+
+    Raises:
+        RuntimeError: the logits differ.
+    """
+    example = torch.randn(1, channels, *tile, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network(example)[0].float()
+    difference = float((forward(example).float() - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
+    if difference > _LARGEST_DIFFERENCE:
+        raise RuntimeError(f"the converted network's logits differ by {difference:.0%}")
+
+
+def unet_graph(network: UNet, channels: int, tile: Sequence[int]) -> Model:
+    """Return the graph of a U-Net: (tile, channel, ...) float32 to logits (tile, outputs, ...) of full resolution.
+
+    Args:
+        network: on the CPU.
+        channels: of its input.
+        tile: shape of a tile (y, x) or (z, y, x).
+    """
+    image = ops.parameter(PartialShape([-1, channels, *tile]), Type.f32, name="tiles")
+    x: Node = image
+    if network.stem is not None:
+        x = _block(x, network.stem)
+    skips = []
+    for stage in network.encoder:
+        for block in stage:  # type: ignore[attr-defined]
+            x = _block(x, block)
+        skips.append(x)
+    for depth, (up, decode) in enumerate(zip(network.up, network.decoder, strict=True)):
+        x = ops.concat([_upsample(x, up), skips[-2 - depth]], 1)
+        for block in decode:  # type: ignore[attr-defined]
+            x = _block(x, block)
+    return Model([_convolution(x, network.heads[-1])], [image], "unet")
+
+
+def _block(x: Node, block: nn.Module) -> Node:
+    if isinstance(block, ConvBlock):
+        return _activation(_norm(_convolution(x, block.conv), block), block.slope)
+    assert isinstance(block, ResidualBlock)
+    shortcut = x
+    if not isinstance(block.pool, nn.Identity):
+        size = [int(step) for step in block.pool.kernel_size]
+        zero = [0] * len(size)
+        shortcut = ops.avg_pool(x, size, zero, zero, size, True)
+    if not isinstance(block.project, nn.Identity):
+        shortcut = _block(shortcut, block.project)
+    answer = _block(_block(x, block.first), block.second)
+    return _activation(ops.add(answer, shortcut), block.first.slope)
+
+
+def _convolution(x: Node, layer: Any) -> Node:
+    padding = [int(size) for size in layer.padding]
+    y = ops.convolution(x, _constant(layer.weight), layer.stride, padding, padding, layer.dilation)
+    return y if layer.bias is None else ops.add(y, _per_channel(layer.bias, layer.weight.ndim))
+
+
+def _upsample(x: Node, layer: Any) -> Node:
+    zero = [0] * len(layer.stride)
+    one = [1] * len(layer.stride)
+    y = ops.convolution_backprop_data(x, _constant(layer.weight), layer.stride, None, zero, zero, one)
+    return y if layer.bias is None else ops.add(y, _per_channel(layer.bias, layer.weight.ndim))
+
+
+def _norm(x: Node, block: ConvBlock) -> Node:
+    """Instance normalization; its statistics are in fp32 whatever convolutions are computed in."""
+    dimensions = block.conv.weight.ndim
+    axes = ops.constant(np.arange(2, dimensions, dtype=np.int64))
+    y = ops.mvn(x, axes, True, block.norm.eps, "inside_sqrt")
+    y = ops.multiply(y, _per_channel(block.norm.weight, dimensions))
+    return ops.add(y, _per_channel(block.norm.bias, dimensions))
+
+
+def _activation(x: Node, slope: float) -> Node:
+    """Leaky ReLU; a slope of 1 means no activation."""
+    return x if slope == 1 else ops.prelu(x, ops.constant(np.array([slope], dtype=np.float32)))
+
+
+def _per_channel(values: torch.Tensor, dimensions: int) -> Node:
+    """A constant of shape (1, channel, 1, ...), to be broadcast over voxels."""
+    return _constant(values.reshape(1, -1, *[1] * (dimensions - 2)))
+
+
+def _constant(values: torch.Tensor) -> Node:
+    return ops.constant(values.detach().float().contiguous().numpy(), shared_memory=True)
