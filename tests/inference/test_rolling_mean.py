@@ -68,5 +68,5 @@ def test_planes_that_are_gone_or_too_far_ahead_are_refused() -> None:
         mean.add(View(last, ()), torch.ones(1, 4, 4, 4), 1.0)
     mean.add(View(first, ()), torch.ones(1, 4, 4, 4), 1.0)
     list(mean.finish(second.planes.start))
-    with pytest.raises(ValueError, match="from plane 2 on"):
+    with pytest.raises(ValueError, match="from 2 on"):
         mean.add(View(first, ()), torch.ones(1, 4, 4, 4), 1.0)
