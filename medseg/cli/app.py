@@ -7,49 +7,82 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from medseg import __version__
-from medseg.cli import (
-    check,
-    demo,
-    dicom,
-    evaluate,
-    import_nnunet,
-    labelme,
-    package,
-    plan,
-    predict,
-    report,
-    series,
-    train,
-    verify,
-    watch,
-)
 from medseg.cli.records import refusal, with_records
-from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
+from medseg.cli.signature import NNUNetHints, PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError
 from medseg.core.stopping import stoppable
 
+VERBS = {
+    "check": "check:command",
+    "series": "series:command",
+    "labelme": "labelme:command",
+    "plan": "plan:command",
+    "train": "train:command",
+    "predict": "predict:command",
+    "watch": "watch:command",
+    "evaluate": "evaluate:command",
+    "dicom": "dicom:command",
+    "report": "report:command",
+    "package": "models:package_command",
+    "import-nnunet": "models:import_command",
+    "verify": "verify:command",
+    "demo": "demo:command",
+}
+"""Every verb with its module in this folder and its function there, in the order of `medseg --help`."""
+_STOPPED = (
+    "Stopped.",
+    "What was finished is on disk. Give the same command again or, if training had begun, `medseg train --resume`.",
+)
+
+
+def verb_function(verb: str) -> Callable[..., None]:
+    """Return the function of a verb, whose parameters and docstring make its command line."""
+    module, name = VERBS[verb].split(":")
+    function: Callable[..., None] = getattr(import_module(f"medseg.cli.{module}"), name)
+    return function
+
+
+def verb_command(verb: str) -> Any:
+    """Return the typer command of a verb."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    kind = NNUNetHints if verb in ("predict", "watch") else VerbCommand
+    alone.command(verb, cls=kind)(with_records(verb, typer_function(verb_function(verb))))
+    return typer.main.get_command(alone)
+
 
 class _Verbs(PlainHelp, TyperGroup):
-    """All verbs; typer ends an interrupted one without a word."""
+    """All verbs. The module of a verb is imported when the verb is used, so that others cost no time."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: Any = dict.fromkeys(VERBS)  # typer suggests these for a mistyped one
+        self.commands = names
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a verb; None if there is no such verb."""
+        if cmd_name in self.commands and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = verb_command(cmd_name)
+        return self.commands.get(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb that was given."""
+        """Run the verb that was given; where it is interrupted, typer would end it without a word."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise MedsegError(*_STOPPED) from None
 
 
-_STOPPED = (
-    "Stopped.",
-    "What was finished is on disk. Give the same command again or, if training had begun, `medseg train --resume`.",
-)
 app = typer.Typer(
     name="medseg",
     cls=_Verbs,
@@ -59,25 +92,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS: dict[str, Callable[..., None]] = {
-    "check": check.command,
-    "series": series.command,
-    "labelme": labelme.command,
-    "plan": plan.command,
-    "train": train.command,
-    "predict": predict.command,
-    "watch": watch.command,
-    "evaluate": evaluate.command,
-    "dicom": dicom.command,
-    "report": report.command,
-    "package": package.command,
-    "import-nnunet": import_nnunet.command,
-    "verify": verify.command,
-    "demo": demo.command,
-}
-_COMMAND_CLASSES: dict[str, type[VerbCommand]] = {"predict": predict.Command, "watch": predict.Command}
-for _name, _verb in VERBS.items():
-    app.command(_name, cls=_COMMAND_CLASSES.get(_name, VerbCommand))(with_records(_name, typer_function(_verb)))
 
 
 def _version(wanted: bool) -> None:

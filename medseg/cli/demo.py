@@ -27,8 +27,7 @@ def command(
         medseg demo
         medseg demo /tmp/demo --budget 5m
     """
-    from medseg.cli.scores import scores
-    from medseg.cli.tables import headline, table
+    from medseg.cli.tables import headline, scores, table
     from medseg.commands.demo.demo import demo
 
     def say(text: str) -> None:

@@ -61,8 +61,7 @@ def command(
 
 def _show(result: Evaluation) -> None:
     """Tables, what was left out, and the files."""
-    from medseg.cli.scores import scores
-    from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
+    from medseg.cli.tables import comparison_table, headline, left_out, scores, subgroup_table, table
 
     for case in result.summary.cases:
         emit("case", case=case.case, state="done", structures=case.figures)

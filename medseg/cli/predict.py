@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.cli.display import console, duration, progress_display, report_failures, show_note
 from medseg.cli.records import emit, record_result
-from medseg.cli.signature import VerbCommand
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import MedsegError
 from medseg.core.options import Option
@@ -22,38 +20,10 @@ if TYPE_CHECKING:
 
     from medseg.commands.predict.result import PredictResult
 
-_NNUNETS = {
-    "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
-    "-o": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
-    "-d": "name the model's folder: --model nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
-    "-chk": "--checkpoint best",
-    "-device": "--device cpu",
-    "-step_size": "--set inference.step_fraction=0.5",
-    "--disable_tta": "--no-mirror",
-    "--continue_prediction": "--continue",
-    "--save_probabilities": "--probabilities",
-    "-npp": "leave it out: there are no worker processes",
-    "-nps": "leave it out: there are no worker processes",
-    "-num_parts": "--device cuda:0,cuda:1 shares the scans in one command",
-}
 _MOST_ROWS = 40
 _MOST_COLUMNS = 8
 _MODEL = Option("--model -m", "Which model", "MODEL")
 _WORKSPACE = Option(group="Where, and what is kept")
-
-
-class Command(VerbCommand):
-    """The verb, which knows nnU-Net's options and says what they are called here."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
-            if arg in _NNUNETS:
-                raise typer.BadParameter(f"{arg} is nnU-Net's option; here: {_NNUNETS[arg]}", ctx)
-            if arg in ("-f", "--folds") and "," not in following:
-                folds = list(takewhile(str.isdigit, args[args.index(arg) + 1 :]))
-                if len(folds) > 1:
-                    raise typer.BadParameter(f"folds are joined by commas: {arg} {','.join(folds)}", ctx)
-        return super().parse_args(ctx, args)
 
 
 def command(

@@ -11,6 +11,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -21,6 +22,20 @@ from medseg.core.errors import MedsegError
 from medseg.core.options import Option
 
 _METAVARS = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
+_NNUNET_OPTIONS = {
+    "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
+    "-o": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
+    "-d": "name the model's folder: --model nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
+    "-chk": "--checkpoint best",
+    "-device": "--device cpu",
+    "-step_size": "--set inference.step_fraction=0.5",
+    "--disable_tta": "--no-mirror",
+    "--continue_prediction": "--continue",
+    "--save_probabilities": "--probabilities",
+    "-npp": "leave it out: there are no worker processes",
+    "-nps": "leave it out: there are no worker processes",
+    "-num_parts": "--device cuda:0,cuda:1 shares the scans in one command",
+}
 _SECTION = re.compile(r"^(Args|Attributes|Examples|Returns|Raises):$", re.MULTILINE)
 
 
@@ -38,6 +53,20 @@ class PlainHelp:
 
 class VerbCommand(PlainHelp, TyperCommand):
     """A verb, for typer."""
+
+
+class NNUNetHints(VerbCommand):
+    """A verb that knows the options of nnU-Net's commands, and says what they are called here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for arg, following in zip(args, [*args[1:], ""], strict=True):
+            if arg in _NNUNET_OPTIONS:
+                raise typer.BadParameter(f"{arg} is nnU-Net's option; here: {_NNUNET_OPTIONS[arg]}", ctx)
+            if arg in ("-f", "--folds") and "," not in following:
+                folds = list(takewhile(str.isdigit, args[args.index(arg) + 1 :]))
+                if len(folds) > 1:
+                    raise typer.BadParameter(f"folds are joined by commas: {arg} {','.join(folds)}", ctx)
+        return super().parse_args(ctx, args)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Scores as tables for the terminal."""
+"""Scores as tables for the terminal, and as the records of --json hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -114,3 +115,18 @@ def _interval(one: Distribution, between: str = "-") -> str:
 
 def _figure(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def scores(summary: Summary | None) -> dict[str, Any]:
+    """Means over cases of every measure, per structure and over all; nothing where nothing was scored."""
+    if summary is None:
+        return {}
+    return {
+        "cases": len(summary.cases),
+        "overall": {name: one.mean for name, one in summary.overall.items()},
+        "miou": summary.miou,
+        "structures": {
+            name: {measure: one.mean for measure, one in structure.figures.items()}
+            for name, structure in summary.structures.items()
+        },
+    }

@@ -5,13 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from medseg.cli.display import console, duration, progress_display, report_failures, show_note
 from medseg.cli.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
+from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from medseg.models.start import Start
 
 _PROCESS_START = time.monotonic()
 
@@ -33,9 +40,7 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         medseg train --fold 0 --resume --set training.learning_rate=0.001
         medseg train --fold 0 --extend 2x
     """
-    from medseg.cli.scores import scores
-    from medseg.cli.start import start_shown
-    from medseg.cli.tables import headline, table
+    from medseg.cli.tables import headline, scores, table
     from medseg.commands.train.train import train
     from medseg.networks.threads import use_cores
     from medseg.training.step.ranks import rank_from_environment
@@ -47,7 +52,7 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         no_records()
     options = replace(options, started=_PROCESS_START)
     with progress_display() as show:
-        result = train(plan, workspace, options, start_shown(show))
+        result = train(plan, workspace, options, _with_start_table(show))
     if not first:
         raise typer.Exit
     if not result.trained:
@@ -69,3 +74,34 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         console.print("No single command repeats this run: it was changed on the way, as report.html and run.json say.")
     report_failures(result.failed)
     raise typer.Exit(1 if result.failed else 0)
+
+
+def _with_start_table(callback: Callback) -> Callback:
+    """Return a callback that prints what a run takes over from another model, and passes on all other events."""
+    from medseg.models.start import Start
+
+    def show(event: Progress) -> None:
+        start = event.info.get("start")
+        if not isinstance(start, Start):
+            callback(event)
+            return
+        console.print(_start_table(start))
+        said = f"{start.share:.1%} of the weights are those of fold {start.fold} of {start.source}"
+        console.print(said, markup=False)
+
+    return show
+
+
+def _start_table(start: Start) -> Table:
+    """Return a table of the parts of a network, and how much of each was taken from the model it starts from."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(show_edge=False, pad_edge=False)
+    drawn.add_column("part", no_wrap=True)
+    drawn.add_column("weights", justify="right", no_wrap=True)
+    drawn.add_column("taken", justify="right", no_wrap=True)
+    drawn.add_column("what there is to say")
+    for part in start.parts:
+        drawn.add_row(part.name, f"{part.weights:,}", part.amount, Text(part.detail))
+    return drawn

@@ -11,11 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from medseg.cli.app import app, main
+from medseg.cli.app import VERBS, main, verb_command
 from medseg.cli.display import console, report_failures, show_note
 from medseg.cli.records import emit, record_result, with_records
-
-VERBS = [str(verb.name) for verb in app.registered_commands]
 
 
 def records(text: str) -> list[dict[str, Any]]:
@@ -32,14 +30,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
 
 def arguments_of(verb: str, place: Path) -> list[str]:
     """As many arguments as a verb insists on, all of them files and folders that are not there."""
-    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    command = verb_command(verb)
     needed = [one for one in command.params if one.param_type_name == "argument" and one.required]
     return [str(place / f"nowhere{number}") for number in range(len(needed))]
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_the_option(verb: str) -> None:
-    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    command = verb_command(verb)
     options = [name for parameter in command.params for name in parameter.opts]
     assert "--json" in options
 

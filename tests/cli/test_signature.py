@@ -17,7 +17,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from medseg.cli.app import VERBS, app
+from medseg.cli.app import VERBS, app, verb_function
 from medseg.cli.signature import (
     Field,
     VerbCommand,
@@ -35,8 +35,8 @@ NAMES = {"nnunet", "softmax", "labelme's", "dataset.json", "nnU-Net's"}
 """Names in lower case, with which a help text may begin."""
 OPTIONS = [
     pytest.param(verb, one, id=f"{verb} {one.name}")
-    for verb, function in VERBS.items()
-    for one in flat(fields_of_function(function))
+    for verb in VERBS
+    for one in flat(fields_of_function(verb_function(verb)))
 ]
 
 
@@ -50,7 +50,7 @@ def typed_value(field: Field) -> str:
 
 def call(verb: str, *arguments: str, required: bool = True) -> dict[str, Any]:
     """Type a verb with arguments, and return what its function would get."""
-    function, seen = VERBS[verb], {}
+    function, seen = verb_function(verb), {}
 
     def record(**values: Any) -> None:
         seen.update(values)
@@ -92,7 +92,7 @@ def test_an_option_has_help_and_is_read_into_its_field(verb: str, field: Field) 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_defaults_are_those_of_the_dataclasses(verb: str) -> None:
-    for one in fields_of_function(VERBS[verb]):
+    for one in fields_of_function(verb_function(verb)):
         if one.is_options:
             assert call(verb)[one.name] == one.kind()
 
@@ -100,7 +100,7 @@ def test_defaults_are_those_of_the_dataclasses(verb: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_names_every_option_and_no_type_of_flags(verb: str) -> None:
     shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}, color=False)
-    for one in flat(fields_of_function(VERBS[verb])):
+    for one in flat(fields_of_function(verb_function(verb))):
         named = one.flags[0].split("/")[0] if not one.option.positional else one.name.upper()
         if one.default is not inspect.Parameter.empty:
             assert named in shown.output
@@ -109,7 +109,9 @@ def test_help_names_every_option_and_no_type_of_flags(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_examples_can_be_typed(verb: str) -> None:
-    examples = [line.strip() for line in (VERBS[verb].__doc__ or "").splitlines() if line.strip().startswith("medseg ")]
+    examples = [
+        line.strip() for line in (verb_function(verb).__doc__ or "").splitlines() if line.strip().startswith("medseg ")
+    ]
     assert examples
     for example in examples:
         words = shlex.split(example.split("&&")[0])
@@ -119,9 +121,9 @@ def test_examples_can_be_typed(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_field_and_parameter_is_described(verb: str) -> None:
-    described = described_names(VERBS[verb].__doc__ or "")
-    assert list(described) == [one.name for one in fields_of_function(VERBS[verb])]
-    for one in fields_of_function(VERBS[verb]):
+    described = described_names(verb_function(verb).__doc__ or "")
+    assert list(described) == [one.name for one in fields_of_function(verb_function(verb))]
+    for one in fields_of_function(verb_function(verb)):
         for base in one.kind.__mro__ if one.is_options else ():
             if is_dataclass(base):
                 assert set(described_names(base.__doc__ or "")) == set(inspect.get_annotations(base))
