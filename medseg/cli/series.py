@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from medseg.commands.data.series import SeriesResult
-    from medseg.io.dicom.listing.series import LeftOut, Series
+    from medseg.io.dicom.elements.series import LeftOut, Series
 
 _MOST_PARTS = 6
 _FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
@@ -50,7 +50,7 @@ def command(
     for one in result.series:
         emit("series", **series_record(one))
     for gone in result.listing.left_out:
-        emit("left_out", file=gone.what, why=gone.why)
+        emit("left_out", file=gone.file, why=gone.reason)
     record_result(series=len(result.series), left_out=result.listing.counts())
     if result.series:
         console.print(_table(result.series))
@@ -80,12 +80,12 @@ def _table(found: tuple[Series, ...]) -> Table:
         for one in parts[:_MOST_PARTS]:
             kinds = "\n".join(problem.kind for problem in one.problems)
             grid = "x".join(map(str, one.shape_zyx))
-            what = ", ".join(part for part in (f"{one.modality} {one.description}".strip(), one.split) if part)
+            what = ", ".join(part for part in (f"{one.modality} {one.description}".strip(), one.volume_name) if part)
             state = Text(kinds or "ok", style="bold red" if kinds else "green")
             number = "" if one.number is None else str(one.number)
             drawn.add_row(number, one.key, Text(what), one.plane, grid, _spacing(one), state)
         if len(parts) > _MOST_PARTS:
-            drawn.add_row("", "...", f"and {len(parts) - _MOST_PARTS} more, to {parts[-1].split}", "", "", "", "")
+            drawn.add_row("", "...", f"and {len(parts) - _MOST_PARTS} more, to {parts[-1].volume_name}", "", "", "", "")
     return drawn
 
 
@@ -115,4 +115,4 @@ def _say_what_is_left_out(result: SeriesResult, names: bool) -> None:
     )
     for one in gone:
         if names or one in result.listing.damaged:
-            console.print(f"  {one.what}: {one.why}", markup=False, soft_wrap=True)
+            console.print(f"  {one.file}: {one.reason}", markup=False, soft_wrap=True)

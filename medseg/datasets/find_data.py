@@ -10,7 +10,7 @@ from medseg.core.case import read_cases
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.label_options import settle_reading
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.dataset import DataSet, Naming, assign_patients
 from medseg.io.layouts.find import find_cases
 from medseg.planning.annotation import check_annotated_names

@@ -20,8 +20,6 @@ from medseg.evaluation.extra_measures import EXTRA_MEASURES
 from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, measure_case
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
-from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference, check_same_frame
-from medseg.io.dicom.pixels.stacks import series_at
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, read_label
 from medseg.io.load import load_grid
@@ -94,12 +92,15 @@ class Pair:
         Raises:
             DataError: the frames of reference differ.
         """
+        from medseg.io.dicom.labels import frames_of_reference  # loaded only for DICOM
+        from medseg.io.dicom.listing.locate import series_at
+
         if self.about.channels and is_dicom(self.about.channels[0]):
             series = series_at(self.about.channels[0])
-            check_frame_of_reference(self.reference, series)
-            check_frame_of_reference(self.prediction, series)
+            frames_of_reference.check_frame_of_reference(self.reference, series)
+            frames_of_reference.check_frame_of_reference(self.prediction, series)
         else:
-            check_same_frame(self.reference, self.prediction)
+            frames_of_reference.check_common_frame_of_reference(self.reference, self.prediction)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ import numpy as np
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
-from medseg.io.dicom.labels.label_objects import read_label_object
-from medseg.io.dicom.pixels import stacks
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import FORMATS, answer_suffix, format_of, is_dicom, refuse_unknown, split_suffix
@@ -63,6 +61,8 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
     """
     path = Path(path)
     if is_dicom(path):
+        from medseg.io.dicom.labels.label_objects import read_label_object  # loaded only for DICOM
+
         with _library_errors(path):
             image = read_label_object(path, reading, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
@@ -108,8 +108,10 @@ def read_stack(path: Path, mask: bool = False, reading: Reading = AS_STORED) -> 
         DataError: the file is missing, damaged or of an unknown format, or the series is not a volume.
     """
     if is_dicom(path):
+        from medseg.io.dicom.pixels.volume import read_series_stack  # loaded only for DICOM
+
         with _library_errors(path):
-            return stacks.read(path, reading)
+            return read_series_stack(path, reading)
     form = format_of(path)
     read = form.read_mask if mask and form.read_mask is not None else form.read
     with _library_errors(path):

@@ -11,8 +11,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.image import Image, check_finite, describe_grid_difference
 from medseg.core.labels import Labels
-from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference
-from medseg.io.dicom.pixels.stacks import grid_of, options_of, series_at, series_size
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import is_dicom
@@ -118,7 +117,10 @@ def load_grid(case: Case, reading: Reading = AS_STORED) -> Image | None:
     if not case.channels:
         return None
     if is_dicom(case.channels[0]):
-        return grid_of(series_at(case.channels[0]), options_of(reading))
+        from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
+        from medseg.io.dicom.pixels.volume import series_grid
+
+        return series_grid(series_at(case.channels[0]), DicomOptions.of(reading))
     return _load_image(case, None, reading)[0]
 
 
@@ -129,7 +131,11 @@ def size_in_memory(path: Path) -> int:
         OSError: the file is not there.
         DataError: the DICOM series is not there.
     """
-    return series_size(path) if is_dicom(path) else unpacked_size(path)
+    if is_dicom(path):
+        from medseg.io.dicom.pixels.volume import series_bytes  # loaded only for DICOM
+
+        return series_bytes(path)
+    return unpacked_size(path)
 
 
 def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
@@ -189,6 +195,9 @@ def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | Non
     if case.label is None:
         raise DataError(f"Case {case.id} has no label file.", kind="missing label")
     if is_dicom(case.label) and is_dicom(case.channels[0]):
+        from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference  # loaded only for DICOM
+        from medseg.io.dicom.listing.locate import series_at
+
         check_frame_of_reference(case.label, series_at(case.channels[0]))
     label = read_label(case.label, reading, image)
     if image.same_grid(label) or not (reading.resample_labels and image.spacing_known and label.spacing_known):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.progress import Callback, silent
-from medseg.io.dicom.listing.choose import choose
+from medseg.io.dicom.elements.paths import parse_reference
+from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.reference import parse_reference
-from medseg.io.dicom.listing.series import Listing, Series
+from medseg.io.dicom.listing.rules import matching_series
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
 
     Args:
         source: where to look; or one series, FOLDER#KEY.
-        rule: which of them to list; see `medseg.io.dicom.listing.choose`.
+        rule: which of them to list; see `medseg.io.dicom.listing.rules`.
         callback: progress; may raise `Cancelled`.
 
     Raises:
@@ -48,7 +48,7 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
     if reference is not None:
         source, rule = reference.container, rule or reference.key
     listing = find_series(source, callback)
-    return SeriesResult(listing, tuple(choose(listing, rule)) if rule is not None else listing.series)
+    return SeriesResult(listing, tuple(matching_series(listing, rule)) if rule is not None else listing.series)
 
 
 def series_record(one: Series) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def series_record(one: Series) -> dict[str, Any]:
         "number": one.number,
         "description": one.description,
         "modality": one.modality,
-        "split": one.split,
+        "split": one.volume_name,
         "plane": one.plane,
         "shape_zyx": list(one.shape_zyx),
         "spacing_mm": [round(value, 6) or None for value in one.spacing_mm],

@@ -84,15 +84,18 @@ def _write(
     forms: frozenset[str],
 ) -> DicomOutResult:
     from medseg.delivery.dicom.source import check_source
-    from medseg.io.dicom.geometry.options import DicomOptions
+    from medseg.io.dicom.elements.options import DicomOptions
+    from medseg.io.dicom.elements.paths import parse_reference
+    from medseg.io.dicom.listing.channel import choose_series
     from medseg.io.dicom.listing.find import find_series
-    from medseg.io.dicom.listing.pick import pick
-    from medseg.io.dicom.listing.reference import parse_reference, series_of
+    from medseg.io.dicom.listing.locate import series_at
     from medseg.io.dicom.pixels.volume import read_volume
 
     allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
-    reference = parse_reference(source)
-    found = series_of(reference) if reference else pick(find_series(source), "labels", options.series, allowed).series
+    if parse_reference(source) is not None:
+        found = series_at(source)
+    else:
+        found = choose_series(find_series(source), "labels", options.series, allowed).series
     check_source(found.slices, found.title)
     volume = read_volume(found, allowed)
     segments = known.written_values if is_dicom(path) else {}

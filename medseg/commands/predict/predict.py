@@ -29,7 +29,7 @@ from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.provenance.entries import Clock, Prediction, prediction_manifest
 from medseg.delivery.provenance.manifest import now, without_uids
 from medseg.inference.predictor import Predictor
-from medseg.io.dicom.pixels.stacks import options_of, series_at
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, parse_rules
 from medseg.models.identity import identity
@@ -163,7 +163,7 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
 def series_rules(data: Data, options: PredictOptions) -> SeriesRules:
     """Return how series of DICOM studies are chosen: as the user asked, else as the plan says."""
     rules = parse_rules(options.series, data.channels)[1] if options.series else tuple(data.series_rules)
-    return SeriesRules(rules, options_of(data.reading))
+    return SeriesRules(rules, DicomOptions.of(data.reading))
 
 
 def _check_spread(predictor: Predictor, maps: Maps) -> None:
@@ -179,6 +179,10 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
     """Say in sentences which series of DICOM studies were taken, and why."""
     chosen = [case for case in cases if SERIES_REASON in case.attributes]
+    if not chosen:
+        return []
+    from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
+
     notes = [
         f"{case.id}: {' and '.join(series_at(path).title for path in case.channels)}; {case.attributes[SERIES_REASON]}"
         for case in chosen[:_MOST_STUDIES_NAMED]

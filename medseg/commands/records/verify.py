@@ -14,7 +14,7 @@ from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import counted
 from medseg.delivery.provenance.inputs import hash_series
 from medseg.delivery.provenance.manifest import NAME, Entry, files_below, read_entries
-from medseg.io.dicom.listing.reference import Reference, parse_reference
+from medseg.io.dicom.elements.paths import Reference, parse_reference
 
 State = Literal["same", "changed", "missing", "new", "unreadable"]
 Role = Literal["output", "input", "model"]

@@ -19,10 +19,10 @@ from medseg.core.errors import MedsegError
 from medseg.core.files import content_hash
 from medseg.core.wording import counted
 from medseg.delivery.provenance.inputs import combined_hash
+from medseg.io.dicom.elements.paths import parse_reference
+from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.reference import parse_reference
-from medseg.io.dicom.listing.series import Listing, Series
-from medseg.io.dicom.pixels.stacks import series_at
+from medseg.io.dicom.listing.locate import series_at
 from medseg.io.formats.table import files_of, is_image, split_suffix
 from medseg.io.layouts.names import split_channel
 from medseg.io.layouts.scans import find_scans
@@ -167,7 +167,7 @@ def _missing(arrival: Arrival, cases: Sequence[Case], gaps_allowed: bool) -> str
         return None
     listing = find_series(arrival.path)
     if listing.damaged:
-        named = ", ".join(f"{one.what} ({one.why})" for one in listing.damaged[:3])
+        named = ", ".join(f"{one.file} ({one.reason})" for one in listing.damaged[:3])
         return f"{counted(len(listing.damaged), 'file')} damaged or not there in full: {named}"
     if gaps_allowed:
         return None

@@ -14,7 +14,7 @@ from medseg.core.labels import Labels
 from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
-from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, on_slices, write_objects
+from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, write_objects
 from medseg.io.formats.table import is_dicom
 from medseg.plans.sections import Reading
 from medseg.plans.terminology import Coding
@@ -63,10 +63,12 @@ class Writer:
         """
         paths = self.paths(case, folder)
         if paths and self.meaning is not None:
-            from medseg.io.dicom.pixels.stacks import options_of, series_at
+            from medseg.io.dicom.elements.options import DicomOptions
+            from medseg.io.dicom.geometry.resampling import labels_on_slices
+            from medseg.io.dicom.listing.locate import series_at
 
             series = series_at(case.channels[0])
-            labels = on_slices(answer.array[0], series, options_of(self.reading))
+            labels = labels_on_slices(answer.array[0], series, DicomOptions.of(self.reading))
             write_objects(labels, series, self.meaning, paths, volumes)
         return paths
 
@@ -166,7 +168,7 @@ def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:
 def _problem(case: Case, of_dicom: Sequence[Case]) -> str | None:
     """Why no DICOM object can be written for a case; None where nothing is in the way."""
     from medseg.delivery.dicom.source import check_source
-    from medseg.io.dicom.pixels.stacks import series_at
+    from medseg.io.dicom.listing.locate import series_at
 
     if case not in of_dicom:
         return "DICOM objects need a DICOM scan, whose patient, study and slices they refer to; this scan is none."

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
-from medseg.io.dicom.elements.dataset import quiet, read_dataset
+from medseg.io.dicom.elements.dataset import read_dataset, without_warnings
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from medseg.io.dicom.listing.series import Slice
+    from medseg.io.dicom.elements.series import Slice
 
 _NEEDED = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID",
@@ -82,7 +82,7 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
             "pip install 'medseg[dicom]' installs it; --write nifti does without.",
         )
     _check(read_dataset(slices[0].file), name)
-    _check_distinct([one.sop_uid for one in slices if one.frame is None], name)
+    _check_distinct([one.sop_instance_uid for one in slices if one.frame is None], name)
     several = {one.file for one in slices if one.frame is not None}
     if len(several) > 1 or (several and any(one.frame is None for one in slices)):
         raise DataError(
@@ -100,11 +100,11 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
     """
     check_source(slices, name)
     first = slices[0]
-    if first.orientation is None or first.spacing_yx is None or any(one.position is None for one in slices):
+    if first.orientation is None or first.spacing_yx_mm is None or any(one.position is None for one in slices):
         raise DataError(f"{name} does not say where its slices lie in the patient.")
     positions = np.array([one.position for one in slices], dtype=np.float64)
     step = _step(positions, first.orientation)
-    with quiet():
+    with without_warnings():
         if first.frame is None:
             images = [_prepared(read_dataset(one.file), name) for one in slices]
             numbers = None
@@ -115,13 +115,13 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
         for image in images:
             _set_geometry(image, first.orientation, measures)
     shape = (len(slices), first.rows, first.columns)
-    return Source(images, numbers, positions, first.orientation, first.spacing_yx, shape, step)
+    return Source(images, numbers, positions, first.orientation, first.spacing_yx_mm, shape, step)
 
 
 def _check(image: Dataset, name: str) -> None:
     from pydicom.uid import UID
 
-    with quiet():  # warnings would quote them
+    with without_warnings():  # warnings would quote them
         missing = [key for key in _NEEDED if not str(image.get(key) or "").strip()]
     missing += [_PRESENT] if _PRESENT not in image else []
     if missing:
@@ -183,10 +183,10 @@ def _frames_in_use(image: Dataset, numbers: tuple[int, ...]) -> Dataset:
 
 def _measures(first: Slice, step: float | None, name: str) -> dict[str, Any]:
     """Pixel spacing, thickness and distance of slices; what the file says of the distance is not believed."""
-    thickness = first.thickness if first.thickness else step
+    thickness = first.thickness_mm if first.thickness_mm else step
     if thickness is None:
         raise DataError(f"{name} does not say how thick its slices are.", "A label map as NIfTI does not need to know.")
-    found = {"PixelSpacing": [_decimal(value) for value in first.spacing_yx or ()], "SliceThickness": thickness}
+    found = {"PixelSpacing": [_decimal(value) for value in first.spacing_yx_mm or ()], "SliceThickness": thickness}
     return found if step is None else {**found, "SpacingBetweenSlices": step}
 
 

@@ -12,8 +12,7 @@ from medseg.core.errors import DataError
 from medseg.core.files import saving
 from medseg.delivery.dicom.objects import Maker, segments_of
 from medseg.delivery.dicom.source import read_source
-from medseg.io.dicom.geometry.options import DicomOptions
-from medseg.io.dicom.listing.series import Series
+from medseg.io.dicom.elements.series import Series
 from medseg.plans.terminology import Coding
 
 SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm"}
@@ -82,18 +81,6 @@ def write_objects(
         made.append((make_rtstruct(labels, segments, source, maker), named["rtstruct"]))
     for dataset, path in made:
         _save(dataset, path)
-
-
-def on_slices(labels: NDArray, series: Series, options: DicomOptions) -> NDArray:
-    """Label values (z, y, x) on the grid that a series is read on, brought back to its own slices.
-
-    Without a tilt or gaps that is the array itself; see `DicomVolume.to_source`.
-    """
-    from medseg.io.dicom.geometry.resampling import plan_resampling
-    from medseg.io.dicom.geometry.stacking import lay_out
-
-    resampling = plan_resampling(series, lay_out(series.slices), options)
-    return labels if resampling is None else resampling.to_source(labels)
 
 
 def _save(dataset: object, path: Path) -> None:

@@ -10,7 +10,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.files import content_hash
 from medseg.delivery.provenance.manifest import Entry, relative
-from medseg.io.dicom.listing.reference import parse_reference
+from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.table import files_of, is_dicom
 
 _IDENTIFIERS = (
@@ -65,7 +65,7 @@ def input_entries(case: Case, folder: Path, hashes: Sequence[Entry] | None = Non
 
 def identifiers(case: Case) -> list[Entry]:
     """Who and what each series of a case is, by DICOM's own identifiers; nothing of other files."""
-    from medseg.io.dicom.pixels.stacks import series_at
+    from medseg.io.dicom.listing.locate import series_at
 
     found = []
     for path in filter(is_dicom, case.channels):
@@ -74,7 +74,7 @@ def identifiers(case: Case) -> list[Entry]:
             said = {name: str(series.attributes[name]) for name in _IDENTIFIERS if series.attributes.get(name)}
         except DataError:  # it is named as a case that failed
             continue
-        uids = dict.fromkeys(one.sop_uid for one in series.slices)
+        uids = dict.fromkeys(one.sop_instance_uid for one in series.slices)
         found.append({"series": series.key, **said, "SOPInstanceUID": list(uids)})
     return found
 

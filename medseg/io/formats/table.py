@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
-from medseg.io.dicom.elements.paths import instances, means_dicom
+from medseg.io.dicom.elements.paths import means_dicom
 from medseg.io.formats import gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.stack import Stack
 
@@ -170,7 +170,9 @@ def files_of(path: Path) -> list[Path]:
     form = FORMATS.get(split_suffix(path)[1])
     try:
         if is_dicom(path):
-            return instances(path)
+            from medseg.io.dicom.listing.locate import instance_files  # loaded only for DICOM
+
+            return instance_files(path)
         parts = form.parts(path) if form is not None and form.parts is not None else []
         return [path, *(part for part in parts if part != path)]
     except Exception:  # a damaged header: reading the file says what is wrong

@@ -9,7 +9,6 @@ from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.dicom.elements.paths import holds_dicom
-from medseg.io.dicom.listing.find import find_series
 from medseg.io.formats.table import FORMATS, is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, LeftOut
 from medseg.io.layouts.names import channel_numbers
@@ -119,6 +118,8 @@ def _with_series(case: Case, channels: list[str], series_rules: SeriesRules) -> 
         if not _is_study(path):
             files.append(path)
             continue
+        from medseg.io.dicom.listing.find import find_series  # loaded only for DICOM
+
         try:
             series, reason = channels_of(find_series(path), [channels[number] if channels else ""], series_rules)
         except MedsegError as error:

@@ -11,7 +11,7 @@ from typing import Literal
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.images import AS_STORED
 from medseg.plans.sections import Reading
 
@@ -41,7 +41,7 @@ class Naming:
             the files have (`flair`).
         labels: likewise one pattern, or the name that label files have (`seg`).
         table: a CSV that lists the files of each case.
-        series: of DICOM studies, one rule for all or `CHANNEL:RULE`, one a channel; see `io.dicom.choose`.
+        series: of DICOM studies, one rule for all or `CHANNEL:RULE`, one a channel; see `io.dicom.listing.rules`.
         dicom: what may be done to series that are not regular volumes.
     """
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
-from medseg.io.dicom.elements.dataset import need_pydicom
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.images import read_image
 from medseg.io.layouts.dataset import sentences
@@ -115,7 +114,9 @@ def _with_studies(
                 raise
             problems[id] = str(error)
     if not cases:
-        need_pydicom()
+        from medseg.io.dicom.elements.dataset import require_pydicom  # loaded only for DICOM
+
+        require_pydicom()
         shown = "\n".join(f"  {id}: {why.splitlines()[0]}" for id, why in [*problems.items()][:_MOST_SHOWN])
         raise DataError(
             f"None of the studies in {source} can be used ({len(problems)}).\n{shown}",

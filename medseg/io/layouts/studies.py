@@ -10,19 +10,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted
-from medseg.io.dicom.elements.dataset import read_dataset
-from medseg.io.dicom.elements.files import File, files_in, is_zip
-from medseg.io.dicom.elements.paths import SUFFIXES, holds_dicom, is_dicom_file
-from medseg.io.dicom.geometry.options import DicomOptions
-from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.pick import pick
-from medseg.io.dicom.listing.reference import reference_to
-from medseg.io.dicom.listing.series import Listing
+from medseg.io.dicom.elements.files import SUFFIXES, File, files_in, is_zip
+from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.elements.paths import holds_dicom, is_dicom_file
 from medseg.io.formats.table import FORMATS, split_suffix
+
+if TYPE_CHECKING:
+    from medseg.io.dicom.elements.series import Listing
 
 SERIES_REASON = "series"
 """The attribute of a case that says why its series were chosen."""
@@ -36,7 +35,7 @@ class SeriesRules:
     """How the series of a study become channels.
 
     Attributes:
-        rules: one a channel, in order, see `io.dicom.listing.choose`; empty where the user gives none.
+        rules: one a channel, in order, see `io.dicom.listing.rules`; empty where the user gives none.
         options: what may be done to irregular series.
     """
 
@@ -68,6 +67,8 @@ def studies_in(source: Path) -> dict[str, Path]:
 
 def holds_scans(folder: Path) -> bool:
     """Return whether there are studies with image series in a folder, and not only label objects."""
+    from medseg.io.dicom.listing.find import find_series  # loaded only for DICOM
+
     return any(find_series(container).series for container in [*studies_in(folder).values()][:_MOST_STUDIES_READ])
 
 
@@ -84,6 +85,8 @@ def case_of_study(id: str, container: Path, channels: Sequence[str], series_rule
         DataError: none or several series fit a channel, the one that fits is not a volume, or `container` is one slice
             of a series.
     """
+    from medseg.io.dicom.listing.find import find_series
+
     listing = find_series(container)
     _refuse_slice(container, listing)
     paths, reason = channels_of(listing, channels, series_rules)
@@ -105,8 +108,11 @@ def channels_of(
         The series as paths, and the reason for the choice in a few words.
 
     Raises:
-        DataError: as `pick`, or there are several channels and no rules, or one series is chosen for two channels.
+        DataError: as `choose_series`, or there are several channels and no rules, or one series is chosen for two of
+            them.
     """
+    from medseg.io.dicom.listing.channel import choose_series  # loaded only for DICOM
+
     rules = series_rules.rules
     if rules and len(rules) != len(channels):
         raise DataError(
@@ -121,21 +127,22 @@ def channels_of(
             f"`medseg series {listing.container}` lists the series.",
             "ambiguous",
         )
-    picked = [
-        pick(listing, channel, rule, series_rules.options, preferred)
+    chosen = [
+        choose_series(listing, channel, rule, series_rules.options, preferred)
         for channel, rule in zip(channels, rules or [None], strict=True)
     ]
-    if len({choice.series.key for choice in picked}) < len(picked):
+    if len({choice.series.key for choice in chosen}) < len(chosen):
         raise DataError(
-            f"{listing.container}: one series ({picked[0].series.title}) was chosen for several channels.",
+            f"{listing.container}: one series ({chosen[0].series.title}) was chosen for several channels.",
             "Give rules that tell the channels apart.",
             "ambiguous",
         )
     single = len(channels) == 1
     reasons = [
-        choice.why if single else f"{channel}: {choice.why}" for channel, choice in zip(channels, picked, strict=True)
+        choice.reason if single else f"{channel}: {choice.reason}"
+        for channel, choice in zip(channels, chosen, strict=True)
     ]
-    return tuple(reference_to(choice.series).path for choice in picked), "; ".join(reasons)
+    return tuple(choice.series.path for choice in chosen), "; ".join(reasons)
 
 
 def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -174,6 +181,8 @@ def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tup
 
 def _refuse_slice(file: Path, listing: Listing) -> None:
     """Refuse a single slice where others of its series lie beside it."""
+    from medseg.io.dicom.listing.find import find_series
+
     if not file.is_file() or len(listing.series) != 1 or len(listing.series[0].slices) != 1:
         return
     uid = listing.series[0].uid
@@ -222,6 +231,8 @@ def _study_uid(container: Path) -> str:
 
 
 def _uid_of(file: File) -> str:
+    from medseg.io.dicom.elements.dataset import read_dataset
+
     try:
         return str(read_dataset(file, tags=("StudyInstanceUID",)).get("StudyInstanceUID", ""))
     except DataError:

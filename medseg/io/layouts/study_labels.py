@@ -7,21 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
-from medseg.io.dicom.elements.dataset import need_pydicom
-from medseg.io.dicom.elements.paths import SUFFIXES, path_of
-from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference
-from medseg.io.dicom.labels.label_objects import LABEL_CLASSES, is_label_object, names_in
-from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.series import DicomObject, Listing
-from medseg.io.dicom.pixels.stacks import series_at
+from medseg.io.dicom.elements.files import SUFFIXES
+from medseg.io.dicom.elements.paths import is_dicom_file
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.pairs import images_folder, labels_folder
 from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, studies_in
+
+if TYPE_CHECKING:
+    from medseg.io.dicom.elements.series import DicomObject, Listing
 
 _SOLE_CHANNEL = "image"
 _MOST_SHOWN = 6
@@ -59,7 +58,12 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     studies = studies_in(inner) if inner is not None and label_folder is not None else studies_in(folder)
     if not studies:
         return None
-    need_pydicom()
+    from medseg.io.dicom.elements.dataset import require_pydicom  # loaded only for DICOM
+    from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference
+    from medseg.io.dicom.listing.find import find_series
+    from medseg.io.dicom.listing.locate import series_at
+
+    require_pydicom()
     separate_labels = label_files(label_folder) if label_folder is not None else {}
     names, rules = parse_rules(naming.series) if naming.series else ((), ())
     series_rules = SeriesRules(rules, naming.dicom)
@@ -96,12 +100,14 @@ def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], wan
     Raises:
         DataError: there is none, or there are several.
     """
+    from medseg.io.dicom.elements.kinds import LABEL_CLASSES
+
     if separate:
         labels = [_of_file(path) for path in separate.get(id, [])]
         shown = [label.path.name for label in labels]
     else:
-        objects = [item for item in listing.objects if item.sop_class in LABEL_CLASSES and _is_wanted(item, wanted)]
-        labels = [_Label(path_of(item.file), item.referenced_series) for item in objects]
+        objects = [item for item in listing.objects if item.sop_class_uid in LABEL_CLASSES and _is_wanted(item, wanted)]
+        labels = [_Label(item.file.full_path, item.referenced_series) for item in objects]
         shown = [_described(item) for item in objects]
         if not labels:
             labels = [_Label(path) for path in _files_in(listing.container) if wanted in (None, split_suffix(path)[0])]
@@ -131,9 +137,17 @@ def label_objects(folder: Path) -> dict[str, list[Path]]:
     for path in sorted(folder.iterdir()):
         inside = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
         for file in inside:
-            if file.is_file() and not file.name.startswith(".") and not is_image(file) and is_label_object(file):
+            if file.is_file() and not file.name.startswith(".") and not is_image(file) and _is_label_object(file):
                 objects.setdefault(path.name if path.is_dir() else _case_of(file), []).append(file)
     return objects
+
+
+def _is_label_object(file: Path) -> bool:
+    if not is_dicom_file(file):
+        return False
+    from medseg.io.dicom.labels.label_objects import is_label_object  # loaded only for DICOM
+
+    return is_label_object(file)
 
 
 def _case_of(file: Path) -> str:
@@ -146,6 +160,8 @@ def _case_of(file: Path) -> str:
 def _of_file(path: Path) -> _Label:
     if not is_dicom(path):
         return _Label(path)
+    from medseg.io.dicom.listing.find import find_series
+
     listing = find_series(path)
     return _Label(path, tuple(uid for item in listing.objects for uid in item.referenced_series))
 
@@ -170,8 +186,10 @@ def _is_wanted(item: DicomObject, wanted: str | None) -> bool:
 
 def _described(item: DicomObject) -> str:
     """Return a label object's file, modality, description and structures, for messages."""
+    from medseg.io.dicom.labels.label_objects import structure_names
+
     try:
-        names = names_in(item.file)
+        names = structure_names(item.file)
     except DataError:
         names = []
     shown = ", ".join(names[:_MOST_SHOWN]) + ", ..." * (len(names) > _MOST_SHOWN)

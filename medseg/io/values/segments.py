@@ -9,8 +9,7 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.parallel import map_cases
-from medseg.io.dicom.elements.paths import file_of
-from medseg.io.dicom.labels.label_objects import drawn_labels, names_in
+from medseg.io.dicom.elements.paths import file_at
 from medseg.io.formats.table import is_dicom
 from medseg.io.load import load_grid
 from medseg.io.values.overlay import Together
@@ -50,12 +49,16 @@ def survey_overlaps(cases: Sequence[Case], reading: Reading) -> Counter[Together
 
 
 def _names(path: Path) -> list[str]:
-    file = file_of(path)
-    return [] if file is None else names_in(file)
+    from medseg.io.dicom.labels.label_objects import structure_names  # loaded only for DICOM
+
+    file = file_at(path)
+    return [] if file is None else structure_names(file)
 
 
 def _together(case: Case, reading: Reading) -> dict[Together, int]:
-    file = None if case.label is None else file_of(case.label)
+    from medseg.io.dicom.labels.label_objects import draw_structures
+
+    file = None if case.label is None else file_at(case.label)
     if file is None:
         return {}
-    return drawn_labels(file, reading, load_grid(case, reading))[0].counts()
+    return draw_structures(file, reading, load_grid(case, reading))[0].counts()

@@ -14,7 +14,6 @@ from dicom.builders import ramp, write_series
 
 from medseg.commands.data.series import series, series_record
 from medseg.core.errors import DataError
-from medseg.io.dicom.listing.reference import reference_to
 
 
 def medseg(*arguments):
@@ -36,7 +35,7 @@ def test_what_it_finds_and_its_exit_code(study, tmp_path):
     assert result.exit_code == 1
     assert series(study, "2").exit_code == 0
     assert series(study, "9").exit_code == 2
-    assert series(reference_to(result.series[0]).path).series == (result.series[0],)
+    assert series(result.series[0].path).series == (result.series[0],)
     with pytest.raises(DataError, match="no condition"):
         series(study, "what")
 

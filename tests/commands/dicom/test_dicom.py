@@ -22,7 +22,7 @@ from medseg.core.image import Image
 from medseg.delivery.answers.labels_file import NAME
 from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.images import read_label, write_label
@@ -32,7 +32,7 @@ STRUCTURES = ("kidney_left=1", "liver=2")
 
 
 def pixels_of(path, volume):
-    uids = [one.sop_uid for one in volume.series.slices]
+    uids = [one.sop_instance_uid for one in volume.series.slices]
     seg = hd.seg.segread(path)
     return seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, combine_segments=True)
 

@@ -45,7 +45,7 @@ def test_a_study_is_answered_by_a_seg_and_the_same_as_nifti(tmp_path, small_mode
     array = read_label(result.files["case7"]).array[0]
     assert array.any()
     seg = hd.seg.segread(out / "case7.seg.dcm")
-    uids = [one.sop_uid for one in find_series(source).series[0].slices]
+    uids = [one.sop_instance_uid for one in find_series(source).series[0].slices]
     pixels = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, combine_segments=True)
     np.testing.assert_array_equal(pixels, array)
     assert seg.SegmentSequence[0].SegmentAlgorithmName == "medseg toy"

@@ -45,7 +45,7 @@ def test_contours_refer_to_their_images(tmp_path):
     found = pydicom.dcmread(write(tmp_path, volume, labels()))
     assert [roi.ROIName for roi in found.StructureSetROISequence] == list(MEMBERS)
     assert all(roi.ROIGenerationAlgorithm == "AUTOMATIC" for roi in found.StructureSetROISequence)
-    places = {one.sop_uid: one.position for one in volume.source_slices}
+    places = {one.sop_instance_uid: one.position for one in volume.source_slices}
     kidney, _, spleen = found.ROIContourSequence
     assert "ContourSequence" not in spleen  # no voxel
     assert len(kidney.ContourSequence) == 3

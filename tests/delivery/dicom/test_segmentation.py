@@ -27,7 +27,7 @@ from dicom_answers import (
 from medseg.core.errors import DataError
 from medseg.delivery.dicom.codes import codes_of
 from medseg.delivery.dicom.write import Meaning, object_paths, on_slices, write_objects
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.images import read_label
@@ -59,7 +59,7 @@ def answer(request, tmp_path_factory):
 def test_highdicom_reads_the_same_voxels_by_source_instance(answer):
     volume, members, path = answer
     seg = hd.seg.segread(path)
-    uids = [one.sop_uid for one in volume.source_slices]
+    uids = [one.sop_instance_uid for one in volume.source_slices]
     found = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
     np.testing.assert_array_equal(found.astype(bool), masks(labels(), members))
 
@@ -86,7 +86,7 @@ def test_pydicom_sees_frames_at_the_positions_of_their_sources(answer):
     volume, members, path = answer
     seg = pydicom.dcmread(path)
     pixels = seg.pixel_array.reshape(-1, *SHAPE[1:])
-    places = {one.sop_uid: (number, one.position) for number, one in enumerate(volume.source_slices)}
+    places = {one.sop_instance_uid: (number, one.position) for number, one in enumerate(volume.source_slices)}
     found = np.zeros((*SHAPE, len(members)), bool)
     for frame, group in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
         source = group.DerivationImageSequence[0].SourceImageSequence[0]
@@ -162,7 +162,7 @@ def test_frames_of_a_multi_frame_source_keep_their_numbers(tmp_path):
         assert frames in ([11, 9, 7, 5, 3, 1], [12, 10, 8, 6, 4, 2])
         seg = hd.seg.segread(path)
         pixels = seg.get_pixels_by_source_frame(
-            volume.source_slices[0].sop_uid, frames, assert_missing_frames_are_empty=True
+            volume.source_slices[0].sop_instance_uid, frames, assert_missing_frames_are_empty=True
         )
         np.testing.assert_array_equal(pixels.astype(bool), masks(labels(), MEMBERS))
         np.testing.assert_array_equal(read_label(path, grid=volume.image).array[0], labels())
@@ -172,7 +172,7 @@ def test_an_answer_without_a_voxel_is_a_valid_object(tmp_path):
     volume = written_series(tmp_path / "series")
     path = write(tmp_path, volume, np.zeros(SHAPE, np.uint8))
     assert errors_of_dciodvfy(path) == []
-    uids = [one.sop_uid for one in volume.source_slices]
+    uids = [one.sop_instance_uid for one in volume.source_slices]
     assert not hd.seg.segread(path).get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True).any()
 
 
@@ -215,7 +215,7 @@ def test_a_real_series_whose_own_headers_break_rules(data_dir, tmp_path, study):
     array = np.digitize(image, np.percentile(image, [60, 80, 95])).astype(np.uint8)
     path = write(tmp_path, volume, array)
     assert errors_of_dciodvfy(path) == []
-    uids = [one.sop_uid for one in volume.source_slices]
+    uids = [one.sop_instance_uid for one in volume.source_slices]
     found = hd.seg.segread(path).get_pixels_by_source_instance(uids, combine_segments=True)
     np.testing.assert_array_equal(found, array)
     parts = [on_grid(read_label(file), volume.image) for file in read_by_dcmqi(path, tmp_path / "nifti")]
@@ -235,7 +235,7 @@ def test_a_real_stack_that_leans_with_unequal_steps(data_dir, tmp_path):
     path = write(tmp_path, volume, array)
     assert [line for line in errors_of_dciodvfy(path) if "DeidentificationMethod" not in line] == []
     seg = hd.seg.segread(path)
-    uids = [one.sop_uid for one in volume.series.slices]
+    uids = [one.sop_instance_uid for one in volume.series.slices]
     found = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
     np.testing.assert_array_equal(found, array)
     for group in seg.PerFrameFunctionalGroupsSequence:

@@ -42,11 +42,10 @@ def test_a_combined_hash_takes_no_notice_of_order() -> None:
 def test_a_series_is_told_by_its_content_and_names_nobody(data_dir: Path, tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     from medseg.io.dicom.listing.find import find_series
-    from medseg.io.dicom.listing.reference import reference_to
 
     study = shutil.copytree(data_dir / "hippocampus_dicom" / "mr_study1", tmp_path / "Doe^John")
     (series,) = find_series(study).series
-    case = Case("study", "study", (reference_to(series).path,))
+    case = Case("study", "study", (series.path,))
     (entry,) = input_entries(case, tmp_path)
     files = [path for path in study.rglob("*") if path.is_file()]
     assert entry == {

@@ -78,15 +78,15 @@ def attempt(source: Path) -> bool:
         Exception: anything but a MedsegError, which is what is looked for.
     """
     from medseg.core.errors import MedsegError
-    from medseg.io.dicom.geometry.options import DicomOptions
-    from medseg.io.dicom.listing.choose import choose
+    from medseg.io.dicom.elements.options import DicomOptions
     from medseg.io.dicom.listing.find import find_series
+    from medseg.io.dicom.listing.rules import matching_series
     from medseg.io.dicom.pixels.volume import read_volume
 
     readable = False
     try:
         listing = find_series(source)
-        choose(listing, "SeriesDescription~thorax")
+        matching_series(listing, "SeriesDescription~thorax")
     except MedsegError:
         return False
     for series in listing.series:

@@ -13,9 +13,9 @@ import numpy as np
 from paths import DATA
 
 from medseg.core.errors import DataError
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.elements.series import Series
 from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.series import Series
 from medseg.io.dicom.pixels.volume import DicomVolume, read_volume
 
 SETS = ("dicom_odd", "lung_ct_dicom", "hippocampus_dicom", "dicom_seg")

@@ -187,7 +187,7 @@ def test_one_that_cannot_be_read_is_named_with_its_reason_and_option(tmp_path: P
     assert [case.id for case in cases] == ["good"]
     assert "missing" in failed["gap"]
     assert "--allow-gaps" in failed["gap"]
-    from medseg.io.dicom.geometry.options import DicomOptions
+    from medseg.io.dicom.elements.options import DicomOptions
 
     cases, failed = find_scans(tmp_path, ["CT"], series_rules=SeriesRules((), DicomOptions(allow_gaps=True)))
     assert [case.id for case in cases] == ["gap", "good"]

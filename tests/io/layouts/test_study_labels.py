@@ -44,7 +44,7 @@ def test_the_series_that_the_labels_refer_to_is_taken_among_several(tmp_path: Pa
         study(tmp_path / "p1" / str(number), f"s{number}", SeriesNumber=number)
     contours(tmp_path / "p1" / "rs.dcm", "s2")
     (case,) = find_cases(tmp_path).cases
-    from medseg.io.dicom.pixels.stacks import series_at
+    from medseg.io.dicom.listing.locate import series_at
 
     assert series_at(case.channels[0]).number == 2
 

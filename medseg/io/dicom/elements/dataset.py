@@ -1,4 +1,7 @@
-"""One DICOM file as a pydicom data set; whatever is wrong with it ends in a `DataError` that names it."""
+"""Read one DICOM file as a pydicom data set; every error becomes a `DataError` that names the file.
+
+Headers hold names of patients, and pydicom's messages and warnings quote them: none of their words are passed on.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from medseg.core.errors import DataError, MedsegError
+from medseg.io.dicom.elements.files import PREAMBLE_BYTES, looks_like_dicom
 from medseg.io.dicom.elements.uids import hide_uids
 
 if TYPE_CHECKING:
@@ -19,22 +23,28 @@ if TYPE_CHECKING:
 
     from medseg.io.dicom.elements.files import File
 
-_MARK = slice(128, 132)
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_HEAD, _META_LENGTH = 1024, 140
-_LENGTH_ELEMENT = b"\2\0\0\0UL\4\0"
-"""The first element behind the mark, (0002,0000): how long the meta information is, 4 bytes from `_META_LENGTH` on."""
+"""Deflated Explicit VR Little Endian (PS3.5 A.5): everything behind the file meta information is one deflate stream."""
+_HEAD_BYTES = 1024
+_META_LENGTH_ELEMENT = b"\2\0\0\0UL\4\0"
+"""The first element behind the preamble, (0002,0000): the length of the file meta information (PS3.10 7.1)."""
+_META_LENGTH_AT = PREAMBLE_BYTES + len(_META_LENGTH_ELEMENT)
+_BLOCK_BYTES = 1 << 20
+_MAX_INFLATED_BYTES = 2 << 30
 _QUOTED = re.compile(r"b?'[^']*'|b?\"[^\"]*\"")
-_BLOCK, _MOST_INFLATED = 1 << 20, 2 << 30
-_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
-"""First bytes of files without a preamble: group 2 or 8, little endian; group 8, big endian."""
+_MAX_REASON = 200
+
+_lock = threading.Lock()
+_silenced: list[Any] = []
+"""The context of the first thread within `without_warnings`, and a None for every thread."""
+logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
 
-def need_pydicom() -> None:
-    """Refuse kindly where the extra is not installed.
+def require_pydicom() -> None:
+    """Check that the extra `dicom` is installed.
 
     Raises:
-        DataError: with the command that installs it.
+        DataError: it is not; with the command that installs it.
     """
     try:
         import pydicom  # noqa: F401
@@ -46,106 +56,105 @@ def need_pydicom() -> None:
 
 
 def read_dataset(file: File, pixels: bool = False, tags: Sequence[str] | None = None) -> FileDataset:
-    """The data set of a file: without its pixels unless asked for, and only elements with keywords `tags`, if given.
+    """Read the data set of a file.
+
+    Args:
+        file: the file or the member of a zip.
+        pixels: also read the pixels.
+        tags: keywords (or tags) of the elements to read; None for all.
 
     Raises:
-        DataError: it cannot be opened, is no DICOM, or damaged.
+        DataError: it cannot be opened, is no DICOM (kind `no DICOM`), or is damaged (kind `damaged`).
     """
     with file.open() as stream:
         if not looks_like_dicom(stream):
             raise DataError(f"{file.name} is no DICOM file.", kind="no DICOM")
-        with _telling(file), quiet():
+        with naming_damage(file), without_warnings():
             import pydicom
 
-            _check_deflated(stream, file)
+            _check_inflated_size(stream, file)
             return pydicom.dcmread(
                 stream,
                 stop_before_pixels=not pixels,
-                force=True,
+                force=True,  # files without a preamble are common
                 specific_tags=None if tags is None else list(tags),
             )
 
 
-def looks_like_dicom(stream: BinaryIO) -> bool:
-    """Whether a file begins as DICOM does, with or without the preamble; the stream is where it was afterwards."""
-    start = stream.tell()
-    first = stream.read(_MARK.stop)
-    stream.seek(start)
-    if first[_MARK] == b"DICM":
-        return True
-    big = first[:2] == b"\0\x08"
-    length = int.from_bytes(first[4:8], "big" if big else "little")
-    is_text = first[4:6].isalpha() and first[4:6].isupper()  # the type of an element that says it, else its length
-    return len(first) == _MARK.stop and first[:2] in _GROUPS and (is_text or 0 < length < _MARK.stop)
-
-
-def _check_deflated(stream: BinaryIO, file: File) -> None:
-    """Refuse a deflated data set that is much larger than any image: pydicom inflates all of it at once."""
-    start = stream.tell()
-    head = stream.read(_HEAD)
-    if _DEFLATED in head and head[_MARK.stop : _META_LENGTH] == _LENGTH_ELEMENT:
-        stream.seek(start + _META_LENGTH + 4 + int.from_bytes(head[_META_LENGTH : _META_LENGTH + 4], "little"))
-        if _inflates_beyond(stream, _MOST_INFLATED):
-            told = f"{file.name} inflates to more than {_MOST_INFLATED:,} bytes; it may be a bomb."
-            raise DataError(told, kind="damaged")
-    stream.seek(start)
-
-
-def _inflates_beyond(stream: BinaryIO, most: int) -> bool:
-    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    block = stream.read(_BLOCK)
-    while block and not inflater.eof:
-        size += len(inflater.decompress(block, _BLOCK))
-        if size > most:
-            return True
-        block = inflater.unconsumed_tail or stream.read(_BLOCK)
-    return False
-
-
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without pydicom's warnings on values that break a rule of the standard and can be read all the same.
+def naming_damage(file: File) -> Iterator[None]:
+    """Turn whatever a damaged file raises into a `DataError` that names the file and none of its values.
 
-    Filters of warnings belong to the process: the first of several threads sets them, the last one sets them back.
+    Raises:
+        DataError: an error of the block that was none of medseg's own.
     """
-    with _lock:
-        if not _inside:
-            _inside.append(warnings.catch_warnings())
-            _inside[0].__enter__()
-            warnings.simplefilter("ignore")
-        _inside.append(None)
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside.pop()
-            if len(_inside) == 1:
-                _inside.pop().__exit__(None, None, None)
-
-
-_lock = threading.Lock()
-_inside: list[Any] = []
-logging.getLogger("pydicom").addHandler(logging.NullHandler())
-
-
-def why(error: Exception) -> str:
-    """What a decoder says of pixels, on one line, without UIDs of patients' data and what stands in quotes."""
-    told = _QUOTED.sub("...", hide_uids(" ".join(str(error).split())))[:200]
-    return told or type(error).__name__
-
-
-@contextmanager
-def _telling(file: File) -> Iterator[None]:
     try:
         yield
     except MedsegError:
         raise
     except MemoryError:
-        raise DataError(f"{file.name} declares more than there is memory for: it is damaged.", kind="damaged") from None
+        raise DataError(
+            f"{file.name} declares more than there is memory for: it is damaged, or too large for this machine.",
+            kind="damaged",
+        ) from None
     except RecursionError:
         raise DataError(f"{file.name} is damaged: its sequences are nested without end.", kind="damaged") from None
-    except Exception as error:  # damaged files raise a dozen unrelated types
-        reason = type(error).__name__  # its words may repeat values, and these a patient's name
+    except Exception as error:  # damaged files raise a dozen unrelated types, and their messages quote values
         raise DataError(
-            f"{file.name} cannot be read as DICOM ({reason}).", "It is damaged or incomplete: copy it again.", "damaged"
+            f"{file.name} cannot be read as DICOM ({type(error).__name__}).",
+            "It is damaged or incomplete: copy or export it again.",
+            "damaged",
         ) from None
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence pydicom's warnings on values that break a rule of the standard and can be read all the same.
+
+    The filters of warnings belong to the process: the first of several threads sets them, the last one restores them.
+    """
+    with _lock:
+        if not _silenced:
+            _silenced.append(warnings.catch_warnings())
+            _silenced[0].__enter__()
+            warnings.simplefilter("ignore")
+        _silenced.append(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _silenced.pop()
+            if len(_silenced) == 1:
+                _silenced.pop().__exit__(None, None, None)
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error's message on one line, without UIDs of the patient and without what stands in quotes."""
+    message = _QUOTED.sub("...", hide_uids(" ".join(str(error).split())))[:_MAX_REASON]
+    return message or type(error).__name__
+
+
+def _check_inflated_size(stream: BinaryIO, file: File) -> None:
+    """Refuse a deflated data set that is much larger than any image: pydicom inflates all of it at once."""
+    start = stream.tell()
+    head = stream.read(_HEAD_BYTES)
+    if _DEFLATED in head and head[PREAMBLE_BYTES:_META_LENGTH_AT] == _META_LENGTH_ELEMENT:
+        meta_bytes = int.from_bytes(head[_META_LENGTH_AT : _META_LENGTH_AT + 4], "little")
+        stream.seek(start + _META_LENGTH_AT + 4 + meta_bytes)
+        if _inflates_beyond(stream, _MAX_INFLATED_BYTES):
+            raise DataError(
+                f"{file.name} inflates to more than {_MAX_INFLATED_BYTES:,} bytes; it may be a zip bomb.",
+                kind="damaged",
+            )
+    stream.seek(start)
+
+
+def _inflates_beyond(stream: BinaryIO, max_bytes: int) -> bool:
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    block = stream.read(_BLOCK_BYTES)
+    while block and not inflater.eof:
+        size += len(inflater.decompress(block, _BLOCK_BYTES))
+        if size > max_bytes:
+            return True
+        block = inflater.unconsumed_tail or stream.read(_BLOCK_BYTES)
+    return False

@@ -1,4 +1,7 @@
-"""Where DICOM files lie: a folder, a zip, or a file of its own; each file can be opened as a stream."""
+"""DICOM files in a folder, in a zip, or alone: find them, and open each as a stream.
+
+Zips are read in place. They come from strangers, so that every member is checked before the first one is opened.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,21 @@ from typing import BinaryIO
 
 from medseg.core.errors import DataError
 
-_MOST_MEMBERS = 200_000
-_MOST_MEMBER_BYTES = 4 << 30
-_MOST_RATIO = 1_100.0  # deflate packs at most 1,032 to 1
+SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+"""Suffixes that names of DICOM files may have. Many have none."""
+PREAMBLE_BYTES = 132
+"""The preamble of 128 bytes, which may hold anything, and the prefix `DICM` (PS3.10 7.1)."""
+
+_PREFIX = b"DICM"
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+"""First bytes of files without a preamble: group 2 or 8 in little endian, group 8 in big endian."""
+_MAX_MEMBERS = 200_000
+_MAX_MEMBER_BYTES = 4 << 30
+_MAX_RATIO = 1_100.0  # deflate packs at most 1,032 to 1
 _ENCRYPTED = 0x1
-_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
-_SYSTEM = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
+_SYSTEM_NAMES = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class File:
     Attributes:
         path: the file, or the zip.
         member: the member's name; None for a file.
-        root: folder that messages leave out of its name; two files are the same whatever their roots are.
+        root: the folder that messages leave out of its name. It plays no part in comparing two files.
     """
 
     path: Path
@@ -40,17 +51,22 @@ class File:
 
     @property
     def name(self) -> str:
-        """What messages call it: where it lies below the folder or zip that was looked at."""
+        """Its name in messages: its path below the folder or zip that was searched."""
         name = self.path.name if self.root is None else self.path.relative_to(self.root).as_posix()
         return (name if self.member is None else self.member).encode(errors="replace").decode()
 
     @property
     def folder(self) -> str:
-        """The folder that it lies in, as in `name`."""
+        """The folder of `name`."""
         return PurePosixPath(self.name).parent.as_posix()
 
+    @property
+    def full_path(self) -> Path:
+        """The file as one path; a member is named as if the zip were a folder (`study.zip/RS.dcm`)."""
+        return self.path if self.member is None else self.path / self.member
+
     def open(self) -> BinaryIO:
-        """The file's bytes as a stream that can seek; a member is unpacked into memory.
+        """Open the file as a stream that can seek; a member is unpacked into memory.
 
         Raises:
             DataError: it is gone, cannot be opened, or the zip is damaged.
@@ -65,15 +81,30 @@ class File:
             ) from None
 
 
+def looks_like_dicom(stream: BinaryIO) -> bool:
+    """Return whether a file begins as DICOM does, with or without the preamble; the stream's position is kept."""
+    start = stream.tell()
+    first = stream.read(PREAMBLE_BYTES)
+    stream.seek(start)
+    if first[-len(_PREFIX) :] == _PREFIX and len(first) == PREAMBLE_BYTES:
+        return True
+    big_endian = first[:2] == b"\0\x08"
+    length = int.from_bytes(first[4:8], "big" if big_endian else "little")
+    # An element in explicit VR has its two capital letters here, one in implicit VR the length of its value.
+    has_vr = first[4:6].isalpha() and first[4:6].isupper()
+    return len(first) == PREAMBLE_BYTES and first[:2] in _FIRST_GROUPS and (has_vr or 0 < length < PREAMBLE_BYTES)
+
+
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip, by its content; DICOM files begin with a preamble that may hold anything."""
-    return path.is_file() and not _has_dicom_mark(path) and zipfile.is_zipfile(path)
+    """Return whether a file is a zip, by its content; a DICOM file is none, whatever its preamble holds."""
+    return path.is_file() and not _has_preamble(path) and zipfile.is_zipfile(path)
 
 
 def files_in(container: Path) -> Iterator[File]:
-    """Every file below a folder, every member of a zip, or the file itself, in order of their names.
+    """Yield every file below a folder, every member of a zip, or the file itself, ordered by name.
 
-    Links to folders are followed once; hidden folders and what operating systems leave behind are skipped.
+    Links to folders are followed once; hidden folders and the files of operating systems are skipped. A DICOMDIR
+    stands for its folder.
 
     Raises:
         DataError: there is nothing there, or the zip is damaged or not safe to read.
@@ -86,67 +117,75 @@ def files_in(container: Path) -> Iterator[File]:
     elif container.name.upper() == "DICOMDIR":
         yield from (File(path, root=container.parent) for path in _walk(container.parent))
     elif is_zip(container):
-        yield from (File(container, name) for name in sorted(members_of(container)) if _wanted(PurePosixPath(name)))
+        yield from (File(container, name) for name in sorted(members_of(container)) if _is_visible(PurePosixPath(name)))
     else:
         yield File(container)
 
 
 def members_of(path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The members of a zip that are files, by name.
+    """Return the members of a zip that are files, by name.
 
     Raises:
         DataError: it is damaged, or a member is encrypted, a link, leads out of the zip or declares absurd sizes.
     """
-    return _opened(path)[1]
+    return _open_zip(path)[1]
 
 
 def read_member(path: Path, name: str) -> bytes:
-    """The content of a member, and no more than it declares.
+    """Return the content of a zip's member, and never more bytes than it declares.
+
+    Args:
+        path: the zip.
+        name: of the member.
 
     Raises:
-        DataError: it is damaged, or not safe to read.
+        DataError: the zip is damaged or not safe to read, or has no such member any more.
     """
-    archive, members = _opened(path)
+    archive, members = _open_zip(path)
     if name not in members:
         raise DataError(f"{path} holds no {name!r} any more.", "It changed while it was read: run the command again.")
     member = members[name]
     try:
         with archive.open(member) as source:
             data = source.read(member.file_size + 1)
-    except _DAMAGED as error:
-        raise DataError(f"{path}: {name} is damaged: {error}.", "Copy or download the zip anew.") from None
+    except _ZIP_ERRORS as error:
+        raise DataError(f"{path}: {name} is damaged: {error}.", "Copy or download the zip again.") from None
     if len(data) != member.file_size:
         raise DataError(f"{path}: {name} does not hold the {member.file_size:,} bytes that it declares.")
     return data
 
 
-def _opened(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+def _open_zip(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     try:
-        found = os.stat(path)
-        return _archive(path, found.st_mtime_ns, found.st_size)
-    except _DAMAGED as error:
-        raise DataError(f"{path} is damaged or no zip file: {error}.", "Copy or download it anew.") from None
+        status = os.stat(path)
+        return _checked_zip(path, status.st_mtime_ns, status.st_size)
+    except _ZIP_ERRORS as error:
+        raise DataError(f"{path} is damaged or no zip file: {error}.", "Copy or download it again.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, changed: int, size: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """An open zip whose members were looked at; it stays open while slices are read from it."""
+def _checked_zip(path: Path, modified_ns: int, size: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Open a zip and check its members; it stays open while slices are read from it.
+
+    The time of change and the size are arguments so that a zip that changed is opened again.
+    """
     archive = zipfile.ZipFile(path)
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
-    if len(members) > _MOST_MEMBERS:
-        raise DataError(f"{path} has {len(members):,} members; expected at most {_MOST_MEMBERS:,}.")
-    found: dict[str, zipfile.ZipInfo] = {}
+    if len(members) > _MAX_MEMBERS:
+        raise DataError(f"{path} has {len(members):,} members; expected at most {_MAX_MEMBERS:,}.")
+    by_name: dict[str, zipfile.ZipInfo] = {}
     for member in members:
-        wrong = _wrong(member) or ("is there twice" if member.filename in found else None)
-        if wrong:
-            raise DataError(f"{path} holds {member.filename!r}, which {wrong}; nothing of it was read.")
-        found[member.filename] = member
-    return archive, found
+        danger = _danger(member) or ("is there twice" if member.filename in by_name else None)
+        if danger:
+            raise DataError(f"{path} holds {member.filename!r}, which {danger}; nothing of it was read.")
+        by_name[member.filename] = member
+    return archive, by_name
 
 
-def _wrong(member: zipfile.ZipInfo) -> str | None:
+def _danger(member: zipfile.ZipInfo) -> str | None:
+    """Return why a member is not safe to read, as the end of a sentence; None if it is."""
     name = member.filename
     if not name or name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or "\0" in member.orig_filename:
         return "is not a relative path"
@@ -156,31 +195,31 @@ def _wrong(member: zipfile.ZipInfo) -> str | None:
         return "is a link"
     if member.flag_bits & _ENCRYPTED:
         return "is encrypted"
-    if member.compress_type not in _PACKINGS:
+    if member.compress_type not in _COMPRESSIONS:
         return "is compressed otherwise than by deflate"
-    if member.file_size > _MOST_MEMBER_BYTES or member.file_size > _MOST_RATIO * max(member.compress_size, 1):
+    if member.file_size > _MAX_MEMBER_BYTES or member.file_size > _MAX_RATIO * max(member.compress_size, 1):
         return f"declares {member.file_size:,} bytes, {member.compress_size:,} in the zip (it may be a zip bomb)"
     return None
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(place)
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SYSTEM)
-        wanted = (Path(place, name) for name in sorted(names) if _wanted(PurePosixPath(name)))
-        yield from (path for path in wanted if not _waits(path))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SYSTEM_NAMES)
+        visible = (Path(parent, name) for name in sorted(names) if _is_visible(PurePosixPath(name)))
+        yield from (path for path in visible if not _is_special(path))
 
 
-def _waits(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device: opening one may never end."""
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device: opening one may block for ever."""
     try:
         mode = os.stat(path).st_mode
-    except OSError:  # a link to nowhere, told of when it is opened
+    except OSError:  # a link to nowhere is reported when it is opened
         return False
     return not stat.S_ISREG(mode)
 
@@ -189,11 +228,10 @@ def _refuse(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}.", "Check its permissions.") from None
 
 
-def _wanted(name: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part in _SYSTEM for part in name.parts)
-    return not hidden
+def _is_visible(name: PurePosixPath) -> bool:
+    return not any(part.startswith(".") or part in _SYSTEM_NAMES for part in name.parts)
 
 
-def _has_dicom_mark(path: Path) -> bool:
+def _has_preamble(path: Path) -> bool:
     with open(path, "rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+        return stream.read(PREAMBLE_BYTES)[-len(_PREFIX) :] == _PREFIX

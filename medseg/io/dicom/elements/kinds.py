@@ -1,4 +1,4 @@
-"""Which DICOM objects are image planes that may make a volume, and what the others are called."""
+"""SOP classes: which DICOM objects are images that may make a volume, which are label maps, and what the others are."""
 
 from __future__ import annotations
 
@@ -9,53 +9,61 @@ from medseg.io.dicom.elements import values
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-STORAGE = "1.2.840.10008.5.1.4.1.1."
-SEGMENTATION = (f"{STORAGE}66.4", f"{STORAGE}66.7")
-"""SOP classes of segmentations: binary or fractional, and label maps."""
-STRUCTURE_SET = f"{STORAGE}481.3"
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+SEGMENTATION_CLASSES = (f"{_STORAGE}66.4", f"{_STORAGE}66.7")
+"""SOP classes of segmentations: binary or fractional, and label maps (PS3.4 B.5)."""
+STRUCTURE_SET_CLASS = f"{_STORAGE}481.3"
+"""SOP class of an RT Structure Set."""
+LABEL_CLASSES = (*SEGMENTATION_CLASSES, STRUCTURE_SET_CLASS)
+"""SOP classes of the objects that are read as label maps."""
 
-SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
-"""What names of DICOM files end in, if in anything."""
 DAMAGED = "damaged"
-"""Reasons begin with this for files that should be part of a series, and cannot be read."""
+"""Reasons begin with this for files that should be part of a series and cannot be read."""
+
 _OBJECTS = {
     "1.2.840.10008.1.3.10": "DICOMDIR",
-    f"{STORAGE}66.4": "segmentation",
-    f"{STORAGE}66.7": "segmentation",
-    f"{STORAGE}66.5": "surface segmentation",
-    f"{STORAGE}66.6": "tractography",
-    f"{STORAGE}66.1": "registration",
-    f"{STORAGE}66.2": "fiducials",
-    f"{STORAGE}66.3": "registration",
-    f"{STORAGE}66": "raw data",
-    f"{STORAGE}67": "real world value mapping",
-    f"{STORAGE}481.2": "RT dose",
-    f"{STORAGE}481.3": "RT structure set",
-    f"{STORAGE}481.5": "RT plan",
-    f"{STORAGE}481.8": "RT plan",
-    f"{STORAGE}88.59": "key object selection",
-    f"{STORAGE}4.2": "MR spectroscopy",
+    f"{_STORAGE}66.4": "segmentation",
+    f"{_STORAGE}66.7": "segmentation",
+    f"{_STORAGE}66.5": "surface segmentation",
+    f"{_STORAGE}66.6": "tractography",
+    f"{_STORAGE}66.1": "registration",
+    f"{_STORAGE}66.2": "fiducials",
+    f"{_STORAGE}66.3": "registration",
+    f"{_STORAGE}66": "raw data",
+    f"{_STORAGE}67": "real world value mapping",
+    f"{_STORAGE}481.2": "RT dose",
+    f"{_STORAGE}481.3": "RT structure set",
+    f"{_STORAGE}481.5": "RT plan",
+    f"{_STORAGE}481.8": "RT plan",
+    f"{_STORAGE}88.59": "key object selection",
+    f"{_STORAGE}4.2": "MR spectroscopy",
 }
-"""SOP classes that are no images, by UID (DICOM PS3.4, B.5)."""
+"""SOP classes that are no images of a volume, by UID (PS3.4 B.5)."""
 _FAMILIES = {
-    f"{STORAGE}7": "secondary capture",
-    f"{STORAGE}88": "structured report",
-    f"{STORAGE}11": "presentation state",
-    f"{STORAGE}104": "encapsulated document",
-    f"{STORAGE}9": "waveform",
-    f"{STORAGE}77.1": "colour picture or video",
-    f"{STORAGE}78": "ophthalmic measurement",
+    f"{_STORAGE}7": "secondary capture",
+    f"{_STORAGE}88": "structured report",
+    f"{_STORAGE}11": "presentation state",
+    f"{_STORAGE}104": "encapsulated document",
+    f"{_STORAGE}9": "waveform",
+    f"{_STORAGE}77.1": "colour picture or video",
+    f"{_STORAGE}78": "ophthalmic measurement",
 }
-"""The same for whole branches of UIDs."""
-_META_CLASS = "MediaStorageSOPClassUID"  # a DICOMDIR has no other
-_GREY = ("MONOCHROME1", "MONOCHROME2", "")
+"""The same for all SOP classes whose UIDs begin so."""
+_GREY = ("MONOCHROME1", "MONOCHROME2", "")  # PhotometricInterpretation, PS3.3 C.7.6.3.1.2
+_LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM")
+"""Value 3 of ImageType for CT is LOCALIZER (PS3.3 C.8.2.1.1.1); vendors write the other words."""
 
 
-def left_out_because(found: Dataset) -> str | None:
-    """Why an object is no part of a volume, in two or three words; None for an image plane that may be."""
-    meta = getattr(found, "file_meta", None)
-    class_of_file = "" if meta is None else values.text(meta, _META_CLASS)
-    sop_class = values.text(found, "SOPClassUID") or class_of_file
+def why_no_slice(dataset: Dataset) -> str | None:
+    """Return why an object cannot be a slice of a volume, in two or three words; None for an image that may be one.
+
+    Args:
+        dataset: the header of a file, with its file meta information.
+    """
+    meta = getattr(dataset, "file_meta", None)
+    # a DICOMDIR states its class in the file meta information only (PS3.10 8.6)
+    meta_class = "" if meta is None else values.text(meta, "MediaStorageSOPClassUID")
+    sop_class = values.text(dataset, "SOPClassUID") or meta_class
     if sop_class in _OBJECTS:
         return _OBJECTS[sop_class]
     family = next((name for uid, name in _FAMILIES.items() if sop_class == uid or sop_class.startswith(f"{uid}.")), "")
@@ -63,18 +71,16 @@ def left_out_because(found: Dataset) -> str | None:
         return family
     if not sop_class:
         return f"{DAMAGED}: its header breaks off" if meta else "no DICOM"
-    rows, columns = values.whole(found, "Rows"), values.whole(found, "Columns")
-    if not rows or not columns or not values.whole(found, "BitsAllocated"):
-        return f"{DAMAGED}: an image without a size" if _is_image(sop_class) or _is_image(class_of_file) else "no image"
-    if not values.text(found, "SeriesInstanceUID"):
+    rows, columns = values.integer(dataset, "Rows"), values.integer(dataset, "Columns")
+    if not rows or not columns or not values.integer(dataset, "BitsAllocated"):
+        return f"{DAMAGED}: an image without a size" if _is_image(sop_class) or _is_image(meta_class) else "no image"
+    if not values.text(dataset, "SeriesInstanceUID"):
         return f"{DAMAGED}: an image without SeriesInstanceUID"
-    photometric = values.text(found, "PhotometricInterpretation").upper()
-    if (values.whole(found, "SamplesPerPixel") or 1) > 1 or photometric not in _GREY:
+    photometric = values.text(dataset, "PhotometricInterpretation").upper()
+    if (values.integer(dataset, "SamplesPerPixel") or 1) > 1 or photometric not in _GREY:
         return "colour image"
-    image_type = [part.strip().upper() for part in values.text(found, "ImageType").split("\\")]
-    if "LOCALIZER" in image_type or "SCOUT" in image_type or "TOPOGRAM" in image_type:
-        return "localizer"
-    return None
+    image_type = [part.strip().upper() for part in values.text(dataset, "ImageType").split("\\")]
+    return "localizer" if any(word in image_type for word in _LOCALIZERS) else None
 
 
 def _is_image(sop_class: str) -> bool:

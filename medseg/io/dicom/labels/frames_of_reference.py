@@ -1,4 +1,7 @@
-"""Whether an RTSTRUCT or SEG speaks of the coordinates that a series lies in: the frame of reference of both."""
+"""Check that an RTSTRUCT or SEG lies in the coordinates of a series: that both name one frame of reference.
+
+Positions in two frames of reference have no known relation (PS3.3 C.7.4.1.1.1), however alike the numbers look.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements import values
-from medseg.io.dicom.elements.dataset import quiet, read_dataset
-from medseg.io.dicom.elements.paths import file_of
+from medseg.io.dicom.elements.dataset import read_dataset, without_warnings
+from medseg.io.dicom.elements.paths import file_at
+from medseg.io.dicom.elements.series import Series
 from medseg.io.dicom.listing.headers import read_header
-from medseg.io.dicom.listing.series import Series
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -19,55 +22,64 @@ _TAGS = ("FrameOfReferenceUID", "ReferencedFrameOfReferenceSequence", "Structure
 
 
 def check_frame_of_reference(label: Path, series: Series) -> None:
-    """Refuse a label whose coordinates are not those of a series: nothing says where it lies on its slices.
+    """Refuse a label whose coordinates are not those of a series.
 
-    A label that says nothing, or that names the series itself among those it was drawn on, is taken.
+    A label that states no frame of reference, or that names the series itself among those it was drawn on, is accepted.
+
+    Args:
+        label: an RTSTRUCT or SEG; other files are accepted.
+        series: the scan.
 
     Raises:
         DataError: the frames of reference differ, or the label cannot be read.
     """
-    file = file_of(label)
-    own = {one.frame_of_reference for one in series.slices} - {""}
-    if file is None or not own:
+    file = file_at(label)
+    of_series = {slice_.frame_of_reference for slice_ in series.slices} - {""}
+    if file is None or not of_series:
         return
-    with quiet():
-        said = _frames_of(read_dataset(file, tags=_TAGS))
-    if said <= own:
+    with without_warnings():
+        of_label = _frames_of(read_dataset(file, tags=_TAGS))
+    if of_label <= of_series:
         return
-    about = read_header(file).object
-    if about is not None and series.uid in about.referenced_series and len(said) == 1:
+    object_ = read_header(file).object
+    if object_ is not None and series.uid in object_.referenced_series and len(of_label) == 1:
         return
-    some = "some of it lies" if said & own else "it lies"
+    what = "some of it lies" if of_label & of_series else "it lies"
     raise DataError(
-        f"{file.name} was not drawn on {series.title}: {some} in another frame of reference, so that its coordinates "
+        f"{file.name} was not drawn on {series.title}: {what} in another frame of reference, so that its coordinates "
         "are not those of the scan.",
         "Take the series that it was drawn on, or bring it to this one by a registration.",
         "label grid",
     )
 
 
-def check_same_frame(one: Path, other: Path) -> None:
-    """Refuse two labels that say that they have no frame of reference in common.
+def check_common_frame_of_reference(reference: Path, prediction: Path) -> None:
+    """Refuse two label objects that state frames of reference and have none in common.
+
+    Args:
+        reference: an RTSTRUCT or SEG.
+        prediction: the one that it is compared with.
 
     Raises:
-        DataError: they have none, or one of them cannot be read.
+        DataError: they have none in common, or one of them cannot be read.
     """
-    files = [file for path in (one, other) if (file := file_of(path)) is not None]
-    with quiet():
-        said = [_frames_of(read_dataset(file, tags=_TAGS)) for file in files]
-    if all(said) and not set.intersection(*said):
+    files = [file for path in (reference, prediction) if (file := file_at(path)) is not None]
+    with without_warnings():
+        frames = [_frames_of(read_dataset(file, tags=_TAGS)) for file in files]
+    if all(frames) and not set.intersection(*frames):
         raise DataError(
-            f"{one.name} and {other.name} lie in different frames of reference: their coordinates are not the same.",
+            f"{reference.name} and {prediction.name} lie in different frames of reference: their coordinates are not "
+            "the same.",
             "Compare what was drawn on one series, or give the folder of the studies.",
             "label grid",
         )
 
 
-def _frames_of(found: Dataset) -> set[str]:
-    """Frames of reference of the structures, else of the whole object."""
-    each = {values.text(roi, "ReferencedFrameOfReferenceUID") for roi in values.items(found, "StructureSetROISequence")}
-    listed = {
-        values.text(one, "FrameOfReferenceUID") for one in values.items(found, "ReferencedFrameOfReferenceSequence")
-    }
-    whole = {values.text(found, "FrameOfReferenceUID")}
-    return (each - {""}) or (listed - {""}) or (whole - {""})
+def _frames_of(dataset: Dataset) -> set[str]:
+    """Return the frames of reference of the structures (PS3.3 C.8.8.5), else of the whole object."""
+    rois = values.items(dataset, "StructureSetROISequence")
+    of_rois = {values.text(roi, "ReferencedFrameOfReferenceUID") for roi in rois}
+    referenced = values.items(dataset, "ReferencedFrameOfReferenceSequence")
+    listed = {values.text(item, "FrameOfReferenceUID") for item in referenced}
+    whole = {values.text(dataset, "FrameOfReferenceUID")}
+    return (of_rois - {""}) or (listed - {""}) or (whole - {""})

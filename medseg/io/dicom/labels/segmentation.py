@@ -1,6 +1,6 @@
-"""DICOM SEG: frames of segments, put where their positions say, on the grid of a scan or on one of their own.
+"""Put the frames of a DICOM SEG where their positions say, on the grid of a scan or on one of their own (PS3.3 A.51).
 
-The order of the frames plays no role, and where some are missing, nothing is marked.
+The order of the frames plays no part, and where frames are missing nothing is marked.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.grids import LPS_TO_RAS
 from medseg.core.image import GRID_TOLERANCE_VOXELS, Image
-from medseg.io.dicom.elements.dataset import why
+from medseg.io.dicom.elements import values as elements
+from medseg.io.dicom.elements.dataset import reason_of
 from medseg.io.values.overlay import OUTSIDE, Overlay
 
 FRACTION = 0.5
-"""Share of the largest possible value from which on a voxel of a FRACTIONAL segmentation belongs to its segment."""
+"""Share of MaximumFractionalValue from which on a voxel of a FRACTIONAL segmentation belongs to its segment."""
 
-_MOST_SLICES = 1 << 14
-_SAME_PLACE_MM = 0.01
+_MAX_SLICES = 1 << 14
+_SAME_POSITION_MM = 0.01
+_SAME_DIRECTION = 1e-4  # mm a voxel: frames whose rows and columns differ by more are turned against each other
+_EXPORT_AGAIN = "Export it again, on the grid of the series that it belongs to."
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Frame:
 
     Attributes:
         number: of the frame, from 0.
-        segment: ReferencedSegmentNumber; None where voxels hold the numbers of their segments.
+        segment: ReferencedSegmentNumber; None in a LABELMAP, whose voxels hold the numbers of their segments.
         affine: 4x4, (column, row, 1 along the normal) to RAS+ mm; the third step is one slice thick.
-        spacing_mm: SpacingBetweenSlices, where it is stored.
+        spacing_mm: SpacingBetweenSlices, if it is stored.
     """
 
     number: int
@@ -43,24 +46,73 @@ class Frame:
     spacing_mm: float | None
 
 
-def names_in(dataset: Any) -> dict[int, str]:
-    """{SegmentNumber: SegmentLabel}, without the background of a label map."""
-    found = {
+@dataclass(frozen=True)
+class Placement:
+    """Where a frame lies in a label map (z, y, x).
+
+    Attributes:
+        slice_axis: the axis of the map across the frame.
+        slice_number: the slice on that axis.
+        starts: where the frame's first row and first column lie in the map.
+        steps: 1 or -1: the direction of the frame's rows and columns in the map.
+        transposed: whether the frame's columns run along the earlier of the two axes of the map's plane.
+    """
+
+    slice_axis: int
+    slice_number: int
+    starts: tuple[int, int]
+    steps: tuple[int, int]
+    transposed: bool
+
+    def paint(self, overlay: Overlay, mask: NDArray[np.bool_], value: int) -> int:
+        """Add a segment of the frame to a map, and return how many of its voxels lie outside of it.
+
+        Args:
+            overlay: the map.
+            mask: (row, column) of the frame.
+            value: of the segment.
+        """
+        marked = int(np.count_nonzero(mask))
+        if not 0 <= self.slice_number < overlay.array.shape[self.slice_axis]:
+            return marked
+        plane = np.moveaxis(overlay.array, self.slice_axis, 0)[self.slice_number]
+        plane = plane.T if self.transposed else plane
+        oriented = mask[:: self.steps[0], :: self.steps[1]]  # rows and columns in the directions of the map
+        firsts = [
+            start if step > 0 else start - size + 1
+            for start, step, size in zip(self.starts, self.steps, mask.shape, strict=True)
+        ]
+        ranges = [
+            (max(0, first), min(first + size, limit))
+            for first, size, limit in zip(firsts, oriented.shape, plane.shape, strict=True)
+        ]
+        if any(low >= high for low, high in ranges):
+            return marked
+        (top, bottom), (left, right) = ranges
+        target = plane[top:bottom, left:right]
+        inside = oriented[top - firsts[0] : bottom - firsts[0], left - firsts[1] : right - firsts[1]]
+        overlay.paint(target, inside, value)
+        return marked - int(np.count_nonzero(inside))
+
+
+def segment_names(dataset: Any) -> dict[int, str]:
+    """Return {SegmentNumber: SegmentLabel}, without the background of a label map, which is number 0."""
+    names = {
         int(item.SegmentNumber): str(item.get("SegmentLabel", "") or "").strip() or f"segment {int(item.SegmentNumber)}"
         for item in dataset.get("SegmentSequence") or []
     }
-    return {number: name for number, name in found.items() if number}
+    return {number: name for number, name in names.items() if number}
 
 
-def draw(
+def place_frames(
     dataset: Any, values: Mapping[int, int], grid: Image | None, source: str, fraction: float = FRACTION
 ) -> tuple[Overlay, Image, list[str]]:
     """Put the frames of segments on a grid.
 
     Args:
-        dataset: the file, pixels included.
-        values: {segment number: value}; others are left out.
-        grid: of the scan; where some frame does not lie on its voxels, or there is none, the frames' own grid is taken.
+        dataset: the SEG, pixels included.
+        values: {segment number: value}; other segments are left out.
+        grid: of the scan; if a frame does not lie on its voxels, or it is None, the frames' own grid is taken.
         source: the file, for messages.
         fraction: see `FRACTION`.
 
@@ -70,24 +122,24 @@ def draw(
     Raises:
         DataError: frames have no positions or make no regular grid, or the pixels cannot be decoded.
     """
-    frames = [frame for frame in frames_of(dataset, source) if frame.segment is None or frame.segment in values]
+    every = frames_of(dataset, source)
+    frames = [frame for frame in every if frame.segment is None or frame.segment in values]
     size = int(dataset.Rows), int(dataset.Columns)
-    placed = None if grid is None else [place_on(frame, size, grid) for frame in frames]
-    if placed is None or grid is None or any(place is None for place in placed):
-        every = frames_of(dataset, source)
-        grid = own_grid(dataset, every, size, source)
-        placed = [place_on(frame, size, grid) for frame in frames]
+    placements = [] if grid is None else [place_on(frame, size, grid) for frame in frames]
+    if grid is None or None in placements:
+        grid = grid_of_frames(every, size, source)
+        placements = [place_on(frame, size, grid) for frame in frames]
     overlay, notes = Overlay(grid.shape_zyx), []
-    beyond = 0
-    for frame, place, pixels in zip(frames, placed, _pixels(dataset, frames, source), strict=True):
-        if place is None:
-            raise DataError(f"{source}: its frames do not lie on one grid.", _EXPORT, "label grid")
+    outside = 0
+    for frame, placement, pixels in zip(frames, placements, _pixels(dataset, frames, source), strict=True):
+        if placement is None:
+            raise DataError(f"{source}: its frames do not lie on one grid.", _EXPORT_AGAIN, "label grid")
         for segment, mask in _masks(dataset, frame, pixels, values, fraction, source):
-            beyond += place.paint(overlay, mask, values[segment])
+            outside += placement.paint(overlay, mask, values[segment])
     if str(dataset.get("SegmentationType", "")) == "FRACTIONAL":
         notes.append(f"{source} is fractional: what is at least {fraction:g} of the largest value is the segment")
-    if beyond:
-        notes.append(f"{source}: {beyond} marked voxels lie {OUTSIDE}")
+    if outside:
+        notes.append(f"{source}: {outside} marked voxels lie {OUTSIDE}")
         if not overlay.array.any():
             raise DataError(
                 f"{source}: everything that it marks lies outside of the scan.",
@@ -97,129 +149,111 @@ def draw(
     return overlay, grid, notes
 
 
-_EXPORT = "Export it anew, on the grid of the series that it belongs to."
-
-
 def frames_of(dataset: Any, source: str) -> list[Frame]:
-    """Every frame with its segment and place.
+    """Return every frame with its segment and geometry, from its functional groups (PS3.3 C.7.6.16).
+
+    Args:
+        dataset: the SEG.
+        source: the file, for messages.
 
     Raises:
-        DataError: a frame has no place in the patient, as in microscopy.
+        DataError: a frame has no position in the patient, as in microscopy.
     """
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    labelmap = str(dataset.get("SegmentationType", "")) == "LABELMAP"
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    per_frame = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+    is_labelmap = str(dataset.get("SegmentationType", "")) == "LABELMAP"
     frames = []
     for number in range(int(dataset.get("NumberOfFrames") or 1)):
-        own = groups[number] if number < len(groups) else None
-        segment = _of_group("SegmentIdentificationSequence", own, shared)
-        place = _of_group("PlanePositionSequence", own, shared)
-        turn = _of_group("PlaneOrientationSequence", own, shared)
-        measures = _of_group("PixelMeasuresSequence", own, shared)
-        if place is None or turn is None or measures is None or (segment is None and not labelmap):
+        groups = [*per_frame[number : number + 1], *shared]
+        identification: Any = elements.functional_group(groups, "SegmentIdentificationSequence")
+        position = elements.functional_group(groups, "PlanePositionSequence")
+        orientation = elements.functional_group(groups, "PlaneOrientationSequence")
+        measures = elements.functional_group(groups, "PixelMeasuresSequence")
+        without_segment = identification is None and not is_labelmap
+        if position is None or orientation is None or measures is None or without_segment:
             raise DataError(
                 f"{source}: frame {number + 1} does not say where it lies in the patient, or which segment it shows.",
                 "Expected a position, an orientation, a pixel spacing and a segment for each frame.",
             )
-        identity = None if labelmap else int(segment.ReferencedSegmentNumber)
-        spacing = float(measures.get("SpacingBetweenSlices") or 0) or None
-        frames.append(Frame(number, identity, _affine(place, turn, measures, spacing), spacing))
+        segment = None if is_labelmap else int(identification.ReferencedSegmentNumber)
+        spacing_mm = float(measures.get("SpacingBetweenSlices") or 0) or None
+        frames.append(Frame(number, segment, _affine(position, orientation, measures, spacing_mm), spacing_mm))
     return frames
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a frame lies in a label map (z, y, x): its slice, and for rows and columns axis, start and direction."""
+def place_on(frame: Frame, size: tuple[int, int], grid: Image) -> Placement | None:
+    """Return where a frame lies on a grid; None if its voxels are none of the grid's.
 
-    slice_axis: int
-    slice_number: int
-    starts: tuple[int, int]
-    steps: tuple[int, int]
-    transposed: bool
-
-    def paint(self, overlay: Overlay, mask: NDArray[np.bool_], value: int) -> int:
-        """Add a frame's segment, and return how many of its voxels lie outside of the map."""
-        marked = int(np.count_nonzero(mask))
-        if not 0 <= self.slice_number < overlay.array.shape[self.slice_axis]:
-            return marked
-        plane = np.moveaxis(overlay.array, self.slice_axis, 0)[self.slice_number]
-        plane = plane.T if self.transposed else plane  # (row, column), in the directions of the map
-        kept = mask[:: self.steps[0], :: self.steps[1]]
-        firsts = [
-            start if step > 0 else start - size + 1
-            for start, step, size in zip(self.starts, self.steps, mask.shape, strict=True)
-        ]
-        ranges = [
-            (max(0, first), min(first + size, limit))
-            for first, size, limit in zip(firsts, kept.shape, plane.shape, strict=True)
-        ]
-        if any(low >= high for low, high in ranges):
-            return marked
-        (top, bottom), (left, right) = ranges
-        target = plane[top:bottom, left:right]
-        inside = kept[top - firsts[0] : bottom - firsts[0], left - firsts[1] : right - firsts[1]]
-        overlay.paint(target, inside, value)
-        return marked - int(np.count_nonzero(inside))
-
-
-def place_on(frame: Frame, size: tuple[int, int], grid: Image) -> Place | None:
-    """Where a frame of (rows, columns) lies on a grid; None if its voxels are none of the grid's."""
+    Args:
+        frame: the frame.
+        size: its rows and columns.
+        grid: of a label map.
+    """
     to_index = np.linalg.inv(grid.affine) @ frame.affine
     steps = np.rint(to_index[:3, :2])
+    # each of the frame's two directions must be one axis of the grid, and not the same one
     if (np.abs(steps).sum(axis=0) != 1).any() or (np.abs(steps).sum(axis=1) > 1).any():
         return None
     start = np.rint(to_index[:3, 3])
-    corners = np.array(list(product((0, size[1] - 1), (0, size[0] - 1))))
+    corners = np.array(list(product((0, size[1] - 1), (0, size[0] - 1))))  # (column, row)
     exact = corners @ to_index[:3, :2].T + to_index[:3, 3]
     if np.abs(exact - (corners @ steps.T + start)).max() > GRID_TOLERANCE_VOXELS:
         return None
-    column, row = (int(np.flatnonzero(steps[:, number])[0]) for number in (0, 1))
-    across = 3 - column - row
-    return Place(
-        slice_axis=2 - across,
+    column_axis, row_axis = (int(np.flatnonzero(steps[:, number])[0]) for number in (0, 1))  # x, y or z of the grid
+    across = 3 - column_axis - row_axis
+    return Placement(
+        slice_axis=2 - across,  # arrays are (z, y, x)
         slice_number=int(start[across]),
-        starts=(int(start[row]), int(start[column])),
-        steps=(int(steps[row, 1]), int(steps[column, 0])),
-        transposed=row < column,  # x before y: in an array (z, y, x) without the slice axis the column comes first
+        starts=(int(start[row_axis]), int(start[column_axis])),
+        steps=(int(steps[row_axis, 1]), int(steps[column_axis, 0])),
+        transposed=row_axis < column_axis,  # x before y: in an array (z, y, x) the column's axis comes first
     )
 
 
-def own_grid(dataset: Any, frames: Sequence[Frame], size: tuple[int, int], source: str) -> Image:
-    """The grid of the frames themselves: from the first to the last slice, those included that have no frame.
+def grid_of_frames(frames: Sequence[Frame], size: tuple[int, int], source: str) -> Image:
+    """Return the grid of the frames themselves, from the first to the last slice, slices without a frame included.
+
+    Args:
+        frames: all frames of the SEG.
+        size: their rows and columns.
+        source: the file, for messages.
 
     Raises:
         DataError: the frames do not lie one behind another at multiples of one step.
     """
     first = frames[0].affine
     normal = first[:3, 2] / np.linalg.norm(first[:3, 2])
-    turned = [frame for frame in frames if not np.allclose(frame.affine[:3, :2], first[:3, :2], atol=1e-4)]
-    places = np.array([frame.affine[:3, 3] for frame in frames])
-    along = places @ normal
-    order = np.argsort(along)
-    origin = places[order[0]]
-    step = _step(along, frames[0].spacing_mm, float(np.linalg.norm(first[:3, 2])))
-    numbers = (along - along[order[0]]) / step
+    is_turned = any(not np.allclose(frame.affine[:3, :2], first[:3, :2], atol=_SAME_DIRECTION) for frame in frames)
+    positions = np.array([frame.affine[:3, 3] for frame in frames])
+    heights = positions @ normal
+    order = np.argsort(heights)
+    origin = positions[order[0]]
+    step = _slice_step(heights, frames[0].spacing_mm, float(np.linalg.norm(first[:3, 2])))
+    numbers = (heights - heights[order[0]]) / step
     steps = round(float(numbers.max()))
-    way = (places[order[-1]] - origin) / steps if steps else normal * step
-    ideal = origin + np.rint(numbers)[:, None] * way
-    apart = float(np.linalg.norm(places - ideal, axis=1).max())
-    if turned or apart > GRID_TOLERANCE_VOXELS * min(step, *np.linalg.norm(first[:3, :2], axis=0)):
+    step_vector = (positions[order[-1]] - origin) / steps if steps else normal * step
+    ideal = origin + np.rint(numbers)[:, None] * step_vector
+    error_mm = float(np.linalg.norm(positions - ideal, axis=1).max())
+    if is_turned or error_mm > GRID_TOLERANCE_VOXELS * min(step, *np.linalg.norm(first[:3, :2], axis=0)):
         raise DataError(
-            f"{source}: its frames lie at different angles or unequal steps ({apart:.3g} mm off), and make no grid.",
+            f"{source}: its frames lie at different angles or unequal steps ({error_mm:.3g} mm off), and make no grid.",
             "Give it together with the series that it was drawn on.",
             "label grid",
         )
-    if steps >= _MOST_SLICES:
-        raise DataError(f"{source}: its frames span {steps} slices of {step:.3g} mm; expected at most {_MOST_SLICES}.")
+    if steps >= _MAX_SLICES:
+        raise DataError(f"{source}: its frames span {steps} slices of {step:.3g} mm; expected at most {_MAX_SLICES}.")
     affine = first.copy()
-    affine[:3, 2], affine[:3, 3] = way, origin
+    affine[:3, 2], affine[:3, 3] = step_vector, origin
     return Image(np.broadcast_to(np.uint8(0), (1, steps + 1, *size)), affine)
 
 
-def _step(along: NDArray[np.float64], declared: float | None, thickness: float) -> float:
-    """The distance of slices in mm: of those declared, smallest and thickness the first that all are multiples of."""
-    gaps = np.diff(np.unique(np.round(along, 3)))
-    gaps = gaps[gaps > _SAME_PLACE_MM]
+def _slice_step(heights_mm: NDArray[np.float64], declared: float | None, thickness: float) -> float:
+    """Return the distance of slices in mm.
+
+    It is the first of the declared one, the smallest gap and the thickness of which all gaps are multiples.
+    """
+    gaps = np.diff(np.unique(np.round(heights_mm, 3)))
+    gaps = gaps[gaps > _SAME_POSITION_MM]
     if not gaps.size:
         return declared or thickness
     smallest = float(gaps.min())
@@ -229,39 +263,32 @@ def _step(along: NDArray[np.float64], declared: float | None, thickness: float) 
     return smallest
 
 
-def _of_group(name: str, own: Any, shared: Any) -> Any:
-    """An item of a frame's functional groups, else of those that all frames share."""
-    for group in (own, shared):
-        if group is not None and group.get(name):
-            return group[name].value[0]
-    return None
-
-
-def _affine(place: Any, turn: Any, measures: Any, spacing: float | None) -> NDArray[np.float64]:
-    row, column = np.array(turn.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+def _affine(position: Any, orientation: Any, measures: Any, spacing_mm: float | None) -> NDArray[np.float64]:
+    """Return the affine of a frame (PS3.3 C.7.6.2.1.1), with a third step of one slice along the normal."""
+    along_row, along_column = np.array(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
     between_rows, between_columns = (float(value) for value in measures.PixelSpacing)
-    thickness = spacing or float(measures.get("SliceThickness") or 1.0)
+    thickness = spacing_mm or float(measures.get("SliceThickness") or 1.0)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = row * between_columns, column * between_rows
-    affine[:3, 2] = np.cross(row, column) * thickness
-    affine[:3, 3] = np.array(place.ImagePositionPatient, dtype=np.float64)
+    affine[:3, 0], affine[:3, 1] = along_row * between_columns, along_column * between_rows
+    affine[:3, 2] = np.cross(along_row, along_column) * thickness
+    affine[:3, 3] = np.array(position.ImagePositionPatient, dtype=np.float64)
     return LPS_TO_RAS @ affine
 
 
 def _pixels(dataset: Any, frames: Sequence[Frame], source: str) -> Iterator[NDArray]:
-    """(row, column) of each of the frames in turn."""
+    """Yield (row, column) of each of the frames."""
     from pydicom.pixels import iter_pixels
 
     try:
         yield from iter_pixels(dataset, indices=[frame.number for frame in frames], raw=True)
     except Exception as error:  # decoders raise a dozen unrelated types
-        raise DataError(f"{source}: its pixels cannot be decoded: {why(error).removesuffix('.')}.") from None
+        raise DataError(f"{source}: its pixels cannot be decoded: {reason_of(error).removesuffix('.')}.") from None
 
 
 def _masks(
     dataset: Any, frame: Frame, pixels: NDArray, values: Mapping[int, int], fraction: float, source: str
 ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """The segments in a frame, by number."""
+    """Yield the segments in a frame by number, each with its mask (PS3.3 C.8.20.2.3)."""
     kind = str(dataset.get("SegmentationType", ""))
     if frame.segment is None:
         for segment in np.unique(pixels).tolist():

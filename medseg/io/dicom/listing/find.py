@@ -1,12 +1,16 @@
-"""Every series in a folder, a zip or a file, from the headers of its files."""
+"""Find every series in a folder, a zip or a file, from the headers of its files.
+
+The way: read all headers, group the slices by study and series, drop copies of files, split each group into its volumes
+(`split_volumes`), lay their slices out (`geometry.stacking`), and note what keeps a volume from being whole.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
-from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,26 +18,26 @@ from typing import Any
 from medseg.core.errors import MedsegError
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
-from medseg.io.dicom.elements.dataset import need_pydicom
+from medseg.io.dicom.elements.dataset import require_pydicom
 from medseg.io.dicom.elements.files import File, files_in
-from medseg.io.dicom.geometry.stacking import lay_out
-from medseg.io.dicom.listing.headers import Header, read_header
-from medseg.io.dicom.listing.series import LeftOut, Listing, Problem, Series, Slice
-from medseg.io.dicom.listing.split import split
-from medseg.io.dicom.listing.wholeness import lacking, mixtures, with_own_keys
-from medseg.io.dicom.pixels.packing import problems_of_pixels
+from medseg.io.dicom.elements.series import LeftOut, Listing, Problem, Series, Slice
+from medseg.io.dicom.elements.transfer_syntax import missing_decoder
+from medseg.io.dicom.elements.uids import hide_uids
+from medseg.io.dicom.geometry.stacking import stack_geometry
+from medseg.io.dicom.listing.headers import Header, SeriesHeader, read_header
+from medseg.io.dicom.listing.split_volumes import split_volumes
 
-_MOST_KEPT = 16
+_MAX_CACHED = 16
+_MAX_FILES_NAMED = 4
 _NO_SPACING = "the size of a pixel in the patient is not known (no PixelSpacing): sizes are in pixels"
-_kept: OrderedDict[tuple[Path, str], Listing] = OrderedDict()
+_cache: OrderedDict[tuple[Path, str], Listing] = OrderedDict()
 _lock = threading.Lock()
 
 
 def find_series(source: Path, callback: Callback = silent) -> Listing:
     """List the series in a folder (nested, mixed with other files), a zip, a DICOMDIR, or a single file.
 
-    Only headers are read, in threads. The listing is kept for the next call and made anew when a file was added,
-    removed or changed.
+    Only headers are read, in threads. A listing is cached until a file is added, removed or changed.
 
     Args:
         source: where to look.
@@ -42,130 +46,199 @@ def find_series(source: Path, callback: Callback = silent) -> Listing:
     Raises:
         DataError: there is nothing at `source`, a zip is damaged or not safe to read, or pydicom is not installed.
     """
-    need_pydicom()
+    require_pydicom()
     container = Path(os.path.abspath(source))
     files = list(files_in(container))
-    place = (container, _signature(files))
+    key = (container, _signature(files))
     with _lock:
-        if place in _kept:
-            _kept.move_to_end(place)
-            return _kept[place]
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
     headers = []
     for file, header in track(map_cases(read_header, files), "headers", len(files), callback):
-        headers.append((file, _failed(file, header) if isinstance(header, MedsegError) else header))
+        if isinstance(header, MedsegError):
+            header = Header(left_out=LeftOut(file.name, header.message))
+        headers.append(header)
     listing = _listing(container, headers)
     with _lock:
-        _kept[place] = listing
-        while len(_kept) > _MOST_KEPT:
-            _kept.popitem(last=False)
+        _cache[key] = listing
+        while len(_cache) > _MAX_CACHED:
+            _cache.popitem(last=False)
     return listing
 
 
-def make_series(
-    container: Path, about: dict[str, Any], split_by: str, slices: Sequence[Slice], problems: Sequence[Problem] = ()
-) -> Series:
-    """A series of slices in any order, sorted and checked; `problems` are known already."""
-    slices = _labelled(slices)
-    found = lay_out(slices)
-    ordered = tuple(slices[number] for number in found.order)
-    return Series(
-        container=container,
-        **about,
-        split=split_by,
-        slices=ordered,
-        shape_zyx=(len(ordered), ordered[0].rows, ordered[0].columns),
-        spacing_mm=found.spacing_zyx,
-        plane=found.plane,
-        problems=(*problems, *found.problems, *problems_of_pixels(ordered)),
-        notes=() if found.spacing_known else (_NO_SPACING,),
-    )
-
-
-def _labelled(slices: Sequence[Slice]) -> list[Slice]:
-    """Slices that messages call by the last part of their file's name, where that is no other file's as well."""
-    by_label: dict[str, set[File]] = defaultdict(set)
-    for one in slices:
-        by_label[PurePosixPath(one.file.name).name].add(one.file)
-    if any(len(files) > 1 for files in by_label.values()):
-        return list(slices)
-    return [replace(one, label=PurePosixPath(one.file.name).name) for one in slices]
-
-
 def _signature(files: Sequence[File]) -> str:
-    """Changes whenever a file is added, removed, renamed or written anew."""
+    """Return a hash that changes whenever a file is added, removed, renamed or written."""
     digest = hashlib.sha256()
-    stats: dict[Path, os.stat_result] = {}
+    statuses: dict[Path, os.stat_result] = {}
     for file in files:
-        if file.path not in stats:
-            there = file.path.exists()  # of a link, what it leads to, if it leads anywhere
-            stats[file.path] = os.stat(file.path) if there else os.lstat(file.path)
-        found = stats[file.path]
-        digest.update(f"{file.path}\0{file.member}\0{found.st_mtime_ns}\0{found.st_size}\n".encode(errors="replace"))
+        if file.path not in statuses:
+            exists = file.path.exists()  # a link counts as the file that it leads to, if there is one
+            statuses[file.path] = os.stat(file.path) if exists else os.lstat(file.path)
+        status = statuses[file.path]
+        digest.update(f"{file.path}\0{file.member}\0{status.st_mtime_ns}\0{status.st_size}\n".encode(errors="replace"))
     return digest.hexdigest()
 
 
-def _failed(file: File, error: MedsegError) -> Header:
-    return Header(left_out=LeftOut(file.name, error.message))
-
-
-def _listing(container: Path, headers: Sequence[tuple[File, Header]]) -> Listing:
-    by_place: dict[tuple[str, str], list[Header]] = defaultdict(list)
-    left_out = [header.left_out for _, header in headers if header.left_out is not None]
-    for _, header in headers:
-        if header.slices:
-            facts = dict(header.series)
-            by_place[facts["study_uid"], facts["uid"]].append(header)
-    found = []
-    for members in by_place.values():
-        kept, copies = _without_copies([one for header in members for one in header.slices])
+def _listing(container: Path, headers: Sequence[Header]) -> Listing:
+    left_out = [header.left_out for header in headers if header.left_out is not None]
+    by_series: dict[tuple[str, str], list[tuple[SeriesHeader, Sequence[Slice]]]] = defaultdict(list)
+    for header in headers:
+        if header.series is not None and header.slices:
+            by_series[header.series.study_uid, header.series.uid].append((header.series, header.slices))
+    found: list[Series] = []
+    for members in by_series.values():
+        shared = [series for series, _ in members]
+        slices, copies = _without_copies([slice_ for _, slices in members for slice_ in slices])
         left_out += copies
-        about, mixed = dict(members[0].series), mixtures(members)
-        found += [make_series(container, about, name, part, mixed) for name, part in split(kept)]
-    known = {uid for _, uid in by_place}
-    for number, one in enumerate(found):
-        if (gap := lacking(one, left_out, known)) is not None:
-            found[number] = replace(one, problems=(*one.problems, gap))
-    objects = tuple(header.object for _, header in headers if header.object is not None)
-    return Listing(container, tuple(with_own_keys(sorted(found, key=_in_order))), objects, tuple(left_out))
+        problems = _mixed_headers(shared)
+        for name, part in split_volumes(slices):
+            found.append(_series(container, shared[0], name, part, problems))
+    known = {uid for _, uid in by_series}
+    for number, series in enumerate(found):
+        if (gap := _damaged_files(series, left_out, known)) is not None:
+            found[number] = replace(series, problems=(*series.problems, gap))
+    objects = tuple(header.object for header in headers if header.object is not None)
+    return Listing(container, tuple(_with_unique_keys(sorted(found, key=_order))), objects, tuple(left_out))
 
 
-def _in_order(one: Series) -> tuple[Any, ...]:
-    """By series number; parts of a series by the numbers in their names."""
-    digits = [int(part) if part.isdigit() else part for part in one.split.replace("=", " ").split()]
+def _series(
+    container: Path, header: SeriesHeader, volume_name: str, slices: Sequence[Slice], problems: Sequence[Problem]
+) -> Series:
+    """Return slices in any order as a series: sorted, and checked for what keeps them from being a volume."""
+    slices = _with_short_names(slices)
+    geometry = stack_geometry(slices)
+    ordered = tuple(slices[number] for number in geometry.order)
+    return Series(
+        container=container,
+        uid=header.uid,
+        study_uid=header.study_uid,
+        number=header.number,
+        description=header.description,
+        modality=header.modality,
+        volume_name=volume_name,
+        slices=ordered,
+        shape_zyx=(len(ordered), ordered[0].rows, ordered[0].columns),
+        spacing_mm=geometry.spacing_zyx_mm,
+        plane=geometry.plane,
+        problems=(*problems, *geometry.problems, *_pixel_problems(ordered)),
+        notes=() if geometry.spacing_known else (_NO_SPACING,),
+    )
+
+
+def _with_short_names(slices: Sequence[Slice]) -> list[Slice]:
+    """Have messages call slices by the last part of their file's name, if no two files share it."""
+    files_by_name: dict[str, set[File]] = defaultdict(set)
+    for slice_ in slices:
+        files_by_name[PurePosixPath(slice_.file.name).name].add(slice_.file)
+    if any(len(files) > 1 for files in files_by_name.values()):
+        return list(slices)
+    return [replace(slice_, label=PurePosixPath(slice_.file.name).name) for slice_ in slices]
+
+
+def _order(series: Series) -> tuple[Any, ...]:
+    """Return a sort key: by series number; the volumes of a series by the numbers in their names."""
+    parts = [int(part) if part.isdigit() else part for part in series.volume_name.replace("=", " ").split()]
     return (
-        one.number is None,
-        one.number or 0,
-        one.uid,
-        one.study_uid,
-        len(digits),
-        [str(type(part)) for part in digits],
-        digits,
+        series.number is None,
+        series.number or 0,
+        series.uid,
+        series.study_uid,
+        len(parts),
+        [str(type(part)) for part in parts],  # numbers and words cannot be compared with each other
+        parts,
     )
 
 
 def _without_copies(slices: list[Slice]) -> tuple[list[Slice], list[LeftOut]]:
-    """Slices without those whose file is the same, byte for byte, as another of the same instance."""
+    """Drop slices whose file equals, byte for byte, another file of the same instance; return also what was dropped."""
     by_instance: dict[tuple[str, int | None], list[Slice]] = defaultdict(list)
-    for one in slices:
-        by_instance[one.sop_uid, one.frame].append(one)
-    kept, left_out, hashes = [], {}, {}
-    for (uid, _), same in by_instance.items():
-        known: set[str] = set()
-        for one in same:
-            if len(same) > 1 and uid:
-                if one.file not in hashes:
-                    hashes[one.file] = _content(one.file)
-                if hashes[one.file] in known:
-                    left_out[one.file] = LeftOut(one.file.name, "copy of another file")
+    for slice_ in slices:
+        by_instance[slice_.sop_instance_uid, slice_.frame].append(slice_)
+    unique: list[Slice] = []
+    copies: dict[File, LeftOut] = {}
+    hashes: dict[File, str] = {}
+    for (uid, _), same_instance in by_instance.items():
+        seen: set[str] = set()
+        for slice_ in same_instance:
+            if len(same_instance) > 1 and uid:
+                if slice_.file not in hashes:
+                    hashes[slice_.file] = _content_hash(slice_.file)
+                if hashes[slice_.file] in seen:
+                    copies[slice_.file] = LeftOut(slice_.file.name, "copy of another file")
                     continue
-                known.add(hashes[one.file])
-            kept.append(one)
-    return kept, list(left_out.values())
+                seen.add(hashes[slice_.file])
+            unique.append(slice_)
+    return unique, list(copies.values())
 
 
-def _content(file: File) -> str:
+def _content_hash(file: File) -> str:
     digest = hashlib.sha256()
     with file.open() as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _mixed_headers(headers: Sequence[SeriesHeader]) -> list[Problem]:
+    """Return the problems of files that share a SeriesInstanceUID and differ in patient or modality.
+
+    A series has one of each (PS3.3 C.7.3.1); no scanner writes otherwise, but careless de-identification does.
+    """
+    patients = {header.patient for header in headers} - {""}
+    modalities = {header.modality for header in headers} - {""}
+    problems = []
+    if len(patients) > 1:
+        problems.append(Problem("mixed patients", f"its files are of {len(patients)} patients (PatientID)"))
+    if len(modalities) > 1:
+        problems.append(Problem("mixed modalities", f"its files are of {' and '.join(sorted(modalities))}"))
+    return problems
+
+
+def _pixel_problems(slices: Sequence[Slice]) -> list[Problem]:
+    """Return what keeps the pixels of slices from being read: a mosaic, a missing decoder."""
+    problems = []
+    if any("MOSAIC" in str(slice_.acquisition.get("image type", "")).upper() for slice_ in slices):
+        what = "each file is a mosaic of many slices, of which only the scanner's private elements say where they lie"
+        problems.append(Problem("mosaic", f"{what}; convert it with dcm2niix"))
+    for uid in sorted({slice_.transfer_syntax for slice_ in slices}):
+        missing = missing_decoder(uid)
+        if missing is not None:
+            problems.append(Problem("no decoder", missing))
+    return problems
+
+
+def _damaged_files(series: Series, left_out: Iterable[LeftOut], known: Collection[str]) -> Problem | None:
+    """Return the problem that a series may lack slices, because damaged files may belong to it.
+
+    At either end of a stack nothing else tells that a slice is missing. A damaged file belongs to the series that it
+    names, else to every series with files in its folder.
+
+    Args:
+        series: the series.
+        left_out: of the whole container.
+        known: SeriesInstanceUIDs in the container; a damaged file may hold a part of one.
+    """
+    folders = {slice_.file.folder for slice_ in series.slices}
+    names = []
+    for gone in left_out:
+        folder = PurePosixPath(gone.file).parent.as_posix()
+        if gone.is_damaged and (gone.series_uid == series.uid if gone.series_uid in known else folder in folders):
+            names.append(hide_uids(gone.file))
+    if not names:
+        return None
+    more = len(names) - _MAX_FILES_NAMED
+    named = ", ".join(names[:_MAX_FILES_NAMED]) + f" and {more} more" * (more > 0)
+    what = "is damaged, and may be a slice of it" if len(names) == 1 else "are damaged, and may be slices of it"
+    return Problem("damaged files", f"{named} {what}: copy again, or remove what is none")
+
+
+def _with_unique_keys(found: Sequence[Series]) -> list[Series]:
+    """Return the series, those with equal keys numbered: studies may share a SeriesInstanceUID, volumes a name."""
+    counts, seen = Counter(series.key for series in found), Counter[str]()
+    result = []
+    for series in found:
+        seen[series.key] += 1
+        numbered = f"{series.volume_name} no. {seen[series.key]}".strip()
+        result.append(replace(series, volume_name=numbered) if counts[series.key] > 1 else series)
+    return result

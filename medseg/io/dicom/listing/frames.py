@@ -1,20 +1,25 @@
-"""The frames of a multi-frame image: what its functional groups say, shared and for each (PS3.3, C.7.6.16)."""
+"""Turn the frames of a multi-frame image into slices: what its functional groups state, shared and per frame.
+
+The functional groups of a frame are items of PerFrameFunctionalGroupsSequence; what all frames have in common stands in
+SharedFunctionalGroupsSequence (PS3.3 C.7.6.16).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements import values
-from medseg.io.dicom.listing.series import Slice
+from medseg.io.dicom.elements.series import Slice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 FRAME_TAGS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence")
-_MOST_FRAMES = 100_000
+"""The elements of a header that describe frames."""
+_MAX_FRAMES = 100_000
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "FrameTypeSequence")
 _NUMBERS = {
     "b": ("MRDiffusionSequence", "DiffusionBValue"),
@@ -30,87 +35,90 @@ _TEXTS = {
     "acquired": ("FrameContentSequence", "FrameAcquisitionDateTime"),
     "kernel": ("CTReconstructionSequence", "ConvolutionKernel"),
 }
-_PLACES = ("ImagePositionPatient", "InStackPositionNumber", "StackID", "ImageOrientationPatient")
+_POSITION_DIMENSIONS = ("ImagePositionPatient", "InStackPositionNumber", "StackID", "ImageOrientationPatient")
+"""Dimensions that say where a frame lies, and not which volume it belongs to."""
 
 
-def slices_of_frames(found: Dataset, whole: Slice, frames: int) -> Iterator[Slice]:
-    """A slice for each frame; `whole` is the file as the elements outside of the functional groups describe it.
+def slices_of_frames(dataset: Dataset, whole: Slice, frames: int) -> Iterator[Slice]:
+    """Yield a slice for each frame.
+
+    Args:
+        dataset: the header of the multi-frame image.
+        whole: the file as the elements outside of the functional groups describe it.
+        frames: how many frames the file declares.
 
     Raises:
-        DataError: there are fewer descriptions than frames.
+        DataError: the file declares too many frames, or another number of them than it describes.
     """
-    shared = next(iter(values.items(found, "SharedFunctionalGroupsSequence")), None)
-    each = values.items(found, "PerFrameFunctionalGroupsSequence")
-    if frames > _MOST_FRAMES or (each and len(each) != frames):
-        raise DataError(f"{whole.file.name} declares {frames} frames and describes {len(each)}.", kind="damaged")
-    dimensions = _dimensions(found)
-    if not each:  # frames without descriptions have no position of their own
-        whole = replace(whole, position=None) if frames > 1 else whole
+    shared = values.items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    per_frame = values.items(dataset, "PerFrameFunctionalGroupsSequence")
+    if frames > _MAX_FRAMES or (per_frame and len(per_frame) != frames):
+        raise DataError(f"{whole.file.name} declares {frames} frames and describes {len(per_frame)}.", kind="damaged")
+    dimensions = _dimensions(dataset)
+    if not per_frame and frames > 1:  # frames that are not described have no positions of their own
+        whole = replace(whole, position=None)
     for number in range(frames):
-        groups = ([each[number]] if each else []) + ([shared] if shared is not None else [])
-        yield _slice(whole, number, groups, dimensions)
+        yield _slice(whole, number, [*per_frame[number : number + 1], *shared], dimensions)
 
 
-def _slice(whole: Slice, number: int, groups: list[Dataset], dimensions: list[str]) -> Slice:
-    measures = _group(groups, "PixelMeasuresSequence")
-    position = _group(groups, "PlanePositionSequence")
-    orientation = _group(groups, "PlaneOrientationSequence")
-    transformation = _group(groups, "PixelValueTransformationSequence")
-    changes: dict[str, Any] = {"frame": number, "facts": {**whole.facts, **_facts(groups, dimensions)}}
+def _slice(whole: Slice, number: int, groups: Sequence[Dataset], dimensions: Sequence[str]) -> Slice:
+    measures = values.functional_group(groups, "PixelMeasuresSequence")
+    position = values.functional_group(groups, "PlanePositionSequence")
+    orientation = values.functional_group(groups, "PlaneOrientationSequence")
+    transformation = values.functional_group(groups, "PixelValueTransformationSequence")
+    acquisition = {**whole.acquisition, **_acquisition(groups, dimensions)}
+    changes: dict[str, Any] = {"frame": number, "acquisition": acquisition}
     if position is not None:
-        changes["position"] = values.vector(values.numbers(position, "ImagePositionPatient", 3))
+        changes["position"] = values.point(values.numbers(position, "ImagePositionPatient", 3))
     elif groups:
         changes["position"] = None
     if orientation is not None:
         changes["orientation"] = values.numbers(orientation, "ImageOrientationPatient", 6)
     if measures is not None:
         spacing = values.numbers(measures, "PixelSpacing", 2)
-        changes["spacing_yx"] = None if spacing is None else (spacing[0], spacing[1])
-        changes["thickness"] = values.number(measures, "SliceThickness")
+        changes["spacing_yx_mm"] = None if spacing is None else (spacing[0], spacing[1])
+        changes["thickness_mm"] = values.number(measures, "SliceThickness")
     if transformation is not None:
         slope = values.number(transformation, "RescaleSlope")
         changes["rescale"] = (1.0 if slope is None else slope, values.number(transformation, "RescaleIntercept") or 0.0)
     return replace(whole, **changes)
 
 
-def _facts(groups: list[Dataset], dimensions: list[str]) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
+def _acquisition(groups: Sequence[Dataset], dimensions: Sequence[str]) -> dict[str, Any]:
+    """Return the acquisition attributes of a frame, by the names that those of single-frame images have."""
+    found: dict[str, Any] = {}
     for name, (sequence, keyword) in _NUMBERS.items():
-        group = _group(groups, sequence)
-        facts[name] = None if group is None else values.number(group, keyword)
+        group = values.functional_group(groups, sequence)
+        found[name] = None if group is None else values.number(group, keyword)
     for name, (sequence, keyword) in _TEXTS.items():
-        group = _group(groups, sequence)
-        facts[name] = None if group is None else values.text(group, keyword) or None
-    frame_type = next((group for name in _FRAME_TYPES if (group := _group(groups, name)) is not None), None)
+        group = values.functional_group(groups, sequence)
+        found[name] = None if group is None else values.text(group, keyword) or None
+    types = (values.functional_group(groups, sequence) for sequence in _FRAME_TYPES)
+    frame_type = next((group for group in types if group is not None), None)
     if frame_type is not None:
-        facts["image type"] = values.text(frame_type, "FrameType") or None
-    diffusion = _group(groups, "MRDiffusionSequence")
+        found["image type"] = values.text(frame_type, "FrameType") or None
+    diffusion = values.functional_group(groups, "MRDiffusionSequence")
     if diffusion is not None:
         direction = next(iter(values.items(diffusion, "DiffusionGradientDirectionSequence")), None)
         if direction is not None:
-            facts["direction"] = values.numbers(direction, "DiffusionGradientOrientation", 3)
-        facts["directionality"] = values.text(diffusion, "DiffusionDirectionality") or None
-    content = _group(groups, "FrameContentSequence")
+            found["direction"] = values.numbers(direction, "DiffusionGradientOrientation", 3)
+        found["directionality"] = values.text(diffusion, "DiffusionDirectionality") or None
+    content = values.functional_group(groups, "FrameContentSequence")
     if content is not None and dimensions:
-        index = values.numbers(content, "DimensionIndexValues", len(dimensions))
-        facts |= {
-            f"dimension {name}": place
-            for name, place in zip(dimensions, index or (), strict=False)
-            if name not in _PLACES
+        index = values.numbers(content, "DimensionIndexValues", len(dimensions)) or ()
+        found |= {
+            f"dimension {name}": value
+            for name, value in zip(dimensions, index, strict=False)
+            if name not in _POSITION_DIMENSIONS
         }
-    return {name: value for name, value in facts.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _group(groups: list[Dataset], sequence: str) -> Dataset | None:
-    """The first item of a functional group: that of the frame, else the shared one."""
-    return next((items[0] for group in groups if (items := values.items(group, sequence))), None)
-
-
-def _dimensions(found: Dataset) -> list[str]:
-    """Names of the dimensions that frames are organized along; an unknown one is called by its number."""
+def _dimensions(dataset: Dataset) -> list[str]:
+    """Return the names of the dimensions that frames are organized along (PS3.3 C.7.6.17); a number if unknown."""
     from pydicom.datadict import keyword_for_tag
 
-    pointers = [item.get("DimensionIndexPointer") for item in values.items(found, "DimensionIndexSequence")]
+    pointers = [item.get("DimensionIndexPointer") for item in values.items(dataset, "DimensionIndexSequence")]
     return [
         (keyword_for_tag(pointer) if pointer is not None else "") or str(number)
         for number, pointer in enumerate(pointers, start=1)

@@ -1,4 +1,4 @@
-"""The header of one DICOM file: its slices, or the object it is instead, or why it is left out."""
+"""Read the header of one DICOM file: its slices, or the object it is instead, or why it is left out."""
 
 from __future__ import annotations
 
@@ -7,26 +7,71 @@ from typing import TYPE_CHECKING, Any
 
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements import values
-from medseg.io.dicom.elements.dataset import quiet, read_dataset
-from medseg.io.dicom.elements.kinds import DAMAGED, SUFFIXES, left_out_because
-from medseg.io.dicom.listing.facts import FACT_TAGS, facts_of
+from medseg.io.dicom.elements.dataset import read_dataset, without_warnings
+from medseg.io.dicom.elements.files import SUFFIXES
+from medseg.io.dicom.elements.kinds import DAMAGED, why_no_slice
+from medseg.io.dicom.elements.series import DicomObject, LeftOut, Slice
 from medseg.io.dicom.listing.frames import FRAME_TAGS, slices_of_frames
-from medseg.io.dicom.listing.series import DicomObject, LeftOut, Slice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from medseg.io.dicom.elements.files import File
 
-_TAGS = (
+_B_VALUES = ((0x0019, 0x100C), (0x0043, 0x1039), (0x2001, 0x1003))
+"""Private elements of Siemens, GE and Philips that hold the b-value where DiffusionBValue is absent."""
+_GE_B_OFFSET = 1_000_000_000
+"""GE adds it to a b-value to say that the directions are stored elsewhere."""
+_ACQUISITION_NUMBERS = {
+    "b": "DiffusionBValue",
+    "echo": "EchoNumbers",
+    "echo time": "EchoTime",
+    "inversion time": "InversionTime",
+    "flip angle": "FlipAngle",
+    "kilovolts": "KVP",
+    "time position": "TemporalPositionIdentifier",
+    "trigger": "TriggerTime",
+    "acquisition": "AcquisitionNumber",
+}
+_ACQUISITION_TEXTS = {
+    "kernel": "ConvolutionKernel",
+    "sequence": "SequenceName",
+    "acquired": "AcquisitionDateTime",
+    "acquired at": "AcquisitionTime",
+    "image type": "ImageType",
+}
+_DIRECTION = "DiffusionGradientOrientation"
+HEADER_TAGS: tuple[Any, ...] = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription",
     "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "FrameOfReferenceUID", "SliceThickness", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
     "BitsAllocated", "RescaleSlope", "RescaleIntercept", "PatientID",
     "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "CurrentRequestedProcedureEvidenceSequence",
+    *_ACQUISITION_NUMBERS.values(), *_ACQUISITION_TEXTS.values(), _DIRECTION, *_B_VALUES, *FRAME_TAGS,
 )  # fmt: skip
-TAGS: tuple[Any, ...] = (*_TAGS, *FACT_TAGS, *FRAME_TAGS)
+"""The elements that are read of each file, and no others: headers are read by the thousand."""
+
+
+@dataclass(frozen=True)
+class SeriesHeader:
+    """What the headers of a series share.
+
+    Attributes:
+        uid: SeriesInstanceUID; an identifier, never shown.
+        study_uid: StudyInstanceUID, likewise.
+        number: SeriesNumber.
+        description: SeriesDescription.
+        modality: CT, MR, PT ...
+        patient: PatientID; an identifier, only compared.
+    """
+
+    uid: str
+    study_uid: str
+    number: int | None
+    description: str
+    modality: str
+    patient: str
 
 
 @dataclass(frozen=True)
@@ -35,92 +80,120 @@ class Header:
 
     Attributes:
         slices: its image planes, if it is an image that can be part of a volume.
-        series: UIDs of study and series, number, description and modality, by those names.
-        patient: PatientID, an identifier: only to be compared.
-        object: what it is where it is no image.
+        series: what it says about its series; None if it has no slices.
+        object: the object that it is instead of an image.
         left_out: why it is in no series.
     """
 
     slices: tuple[Slice, ...] = ()
-    series: tuple[tuple[str, Any], ...] = ()
-    patient: str = ""
+    series: SeriesHeader | None = None
     object: DicomObject | None = None
     left_out: LeftOut | None = None
 
 
 def read_header(file: File) -> Header:
-    """Read the header of a file, and no pixels."""
+    """Read the header of a file, and no pixels. What cannot be read is left out, with the reason."""
     try:
-        found = read_dataset(file, tags=TAGS)
-        with quiet():
-            return _header(file, found)
+        dataset = read_dataset(file, tags=HEADER_TAGS)
+        with without_warnings():
+            return _header(file, dataset)
     except DataError as error:
-        why = "no DICOM" if error.kind == "no DICOM" else f"{DAMAGED}: {error.message}"
-        if why == "no DICOM" and file.name.lower().endswith(SUFFIXES):
-            why = f"{DAMAGED}: no DICOM in spite of its name, as if it was cut off"
-        return Header(left_out=LeftOut(file.name, why))
+        reason = "no DICOM" if error.kind == "no DICOM" else f"{DAMAGED}: {error.message}"
+        if reason == "no DICOM" and file.name.lower().endswith(SUFFIXES):
+            reason = f"{DAMAGED}: no DICOM in spite of its name, as if it was cut off"
     except Exception:  # values of damaged files are converted when they are looked at
-        return Header(left_out=LeftOut(file.name, f"{DAMAGED}: a value in its header cannot be read"))
+        reason = f"{DAMAGED}: a value in its header cannot be read"
+    return Header(left_out=LeftOut(file.name, reason))
 
 
-def _header(file: File, found: Dataset) -> Header:
-    why = left_out_because(found)
-    if why is not None:
-        uid = values.text(found, "SeriesInstanceUID")
-        return Header(object=_object(file, found), left_out=LeftOut(file.name, why, uid))
-    series = (
-        ("uid", values.text(found, "SeriesInstanceUID")),
-        ("study_uid", values.text(found, "StudyInstanceUID")),
-        ("number", values.whole(found, "SeriesNumber")),
-        ("description", values.printable(found, "SeriesDescription")),
-        ("modality", values.printable(found, "Modality")),
+def _header(file: File, dataset: Dataset) -> Header:
+    reason = why_no_slice(dataset)
+    if reason is not None:
+        uid = values.text(dataset, "SeriesInstanceUID")
+        return Header(object=_object(file, dataset), left_out=LeftOut(file.name, reason, uid))
+    series = SeriesHeader(
+        uid=values.text(dataset, "SeriesInstanceUID"),
+        study_uid=values.text(dataset, "StudyInstanceUID"),
+        number=values.integer(dataset, "SeriesNumber"),
+        description=values.printable(dataset, "SeriesDescription"),
+        modality=values.printable(dataset, "Modality"),
+        patient=values.text(dataset, "PatientID"),
     )
-    frames = values.whole(found, "NumberOfFrames") or 1
-    multi = frames > 1 or "PerFrameFunctionalGroupsSequence" in found
-    one = _slice(file, found)
-    slices = tuple(slices_of_frames(found, one, frames)) if multi else (one,)
-    return Header(slices, series, values.text(found, "PatientID"))
+    frames = values.integer(dataset, "NumberOfFrames") or 1
+    slice_ = _slice(file, dataset)
+    if frames > 1 or "PerFrameFunctionalGroupsSequence" in dataset:
+        return Header(tuple(slices_of_frames(dataset, slice_, frames)), series)
+    return Header((slice_,), series)
 
 
-def _slice(file: File, found: Dataset) -> Slice:
-    """The file as a single plane; what functional groups say comes on top of it."""
-    spacing = values.numbers(found, "PixelSpacing", 2)
-    meta = getattr(found, "file_meta", None)
-    slope, intercept = values.number(found, "RescaleSlope"), values.number(found, "RescaleIntercept")
+def _slice(file: File, dataset: Dataset) -> Slice:
+    """Return the file as a single plane; what functional groups state replaces it in `slices_of_frames`."""
+    spacing = values.numbers(dataset, "PixelSpacing", 2)
+    meta = getattr(dataset, "file_meta", None)
+    slope, intercept = values.number(dataset, "RescaleSlope"), values.number(dataset, "RescaleIntercept")
     return Slice(
         file=file,
         frame=None,
-        sop_uid=values.text(found, "SOPInstanceUID"),
-        sop_class=values.text(found, "SOPClassUID"),
-        instance_number=values.whole(found, "InstanceNumber"),
-        rows=values.whole(found, "Rows") or 0,
-        columns=values.whole(found, "Columns") or 0,
-        position=values.vector(values.numbers(found, "ImagePositionPatient", 3)),
-        orientation=values.numbers(found, "ImageOrientationPatient", 6),
-        spacing_yx=None if spacing is None else (spacing[0], spacing[1]),
-        thickness=values.number(found, "SliceThickness"),
+        sop_instance_uid=values.text(dataset, "SOPInstanceUID"),
+        sop_class_uid=values.text(dataset, "SOPClassUID"),
+        instance_number=values.integer(dataset, "InstanceNumber"),
+        rows=values.integer(dataset, "Rows") or 0,
+        columns=values.integer(dataset, "Columns") or 0,
+        position=values.point(values.numbers(dataset, "ImagePositionPatient", 3)),
+        orientation=values.numbers(dataset, "ImageOrientationPatient", 6),
+        spacing_yx_mm=None if spacing is None else (spacing[0], spacing[1]),
+        thickness_mm=values.number(dataset, "SliceThickness"),
         rescale=(1.0 if slope is None else slope, intercept or 0.0),
         transfer_syntax=values.text(meta, "TransferSyntaxUID") if meta is not None else "",
-        facts=facts_of(found),
-        frame_of_reference=values.text(found, "FrameOfReferenceUID"),
+        acquisition=_acquisition(dataset),
+        frame_of_reference=values.text(dataset, "FrameOfReferenceUID"),
     )
 
 
-def _object(file: File, found: Dataset) -> DicomObject:
+def _acquisition(dataset: Dataset) -> dict[str, Any]:
+    """Return the acquisition attributes of a single-frame image; those that it does not state are absent."""
+    found: dict[str, Any] = {name: values.number(dataset, keyword) for name, keyword in _ACQUISITION_NUMBERS.items()}
+    found |= {name: values.text(dataset, keyword) or None for name, keyword in _ACQUISITION_TEXTS.items()}
+    found["direction"] = values.numbers(dataset, _DIRECTION, 3)
+    if found["b"] is None:
+        found["b"] = _private_b_value(dataset)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _private_b_value(dataset: Dataset) -> float | None:
+    """Return the b-value as vendors stored it before there was a standard element for it."""
+    for tag in _B_VALUES:
+        if tag not in dataset:
+            continue
+        value = dataset[tag].value
+        if isinstance(value, bytes):
+            value = value.decode("ascii", "replace").split("\\")[0]
+        elif not isinstance(value, (str, int, float)):
+            value = value[0] if len(value) else None
+        number = values.finite(value)
+        if number is not None and number >= 0:
+            return number % _GE_B_OFFSET
+    return None
+
+
+def _object(file: File, dataset: Dataset) -> DicomObject:
+    """Return an object that is no image, with the series that it refers to.
+
+    Segmentations and reports name them in ReferencedSeriesSequence (PS3.3 C.12.4), structure sets in the frame of
+    reference that their contours lie in (PS3.3 C.8.8.5).
+    """
     referenced = []
-    for place in (found, *values.items(found, "CurrentRequestedProcedureEvidenceSequence")):
-        referenced += [values.text(one, "SeriesInstanceUID") for one in values.items(place, "ReferencedSeriesSequence")]
-    for frame in values.items(found, "ReferencedFrameOfReferenceSequence"):
+    for evidence in (dataset, *values.items(dataset, "CurrentRequestedProcedureEvidenceSequence")):
+        series = values.items(evidence, "ReferencedSeriesSequence")
+        referenced += [values.text(item, "SeriesInstanceUID") for item in series]
+    for frame in values.items(dataset, "ReferencedFrameOfReferenceSequence"):
         for study in values.items(frame, "RTReferencedStudySequence"):
             series = values.items(study, "RTReferencedSeriesSequence")
-            referenced += [values.text(one, "SeriesInstanceUID") for one in series]
+            referenced += [values.text(item, "SeriesInstanceUID") for item in series]
     return DicomObject(
         file=file,
-        sop_class=values.text(found, "SOPClassUID"),
-        sop_uid=values.text(found, "SOPInstanceUID"),
-        modality=values.text(found, "Modality"),
-        series_uid=values.text(found, "SeriesInstanceUID"),
-        study_uid=values.text(found, "StudyInstanceUID"),
+        sop_class_uid=values.text(dataset, "SOPClassUID"),
+        modality=values.text(dataset, "Modality"),
         referenced_series=tuple(dict.fromkeys(uid for uid in referenced if uid)),
-        description=values.printable(found, "SeriesDescription"),
+        description=values.printable(dataset, "SeriesDescription"),
     )

@@ -1,4 +1,8 @@
-"""Pixels of one slice, as they are meant: stored bits, then the modality's transformation, padding told apart."""
+"""Decode the pixels of one slice to the values that they mean.
+
+In order: the stored bits (PS3.5 8.1.1), padding (PS3.3 C.7.5.1.1.2), the inversion of MONOCHROME1 (PS3.3 C.7.6.3.1.2),
+the modality LUT or rescale (PS3.3 C.11.1).
+"""
 
 from __future__ import annotations
 
@@ -11,193 +15,199 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.io.dicom.elements import values
-from medseg.io.dicom.elements.dataset import quiet, read_dataset, why
+from medseg.io.dicom.elements.dataset import read_dataset, reason_of, without_warnings
 from medseg.io.dicom.elements.files import File
+from medseg.io.dicom.elements.series import Slice
+from medseg.io.dicom.elements.transfer_syntax import JPEG_FAMILY, OTHER_DECODERS, missing_decoder
 from medseg.io.dicom.elements.uids import hide_uids
-from medseg.io.dicom.listing.series import Slice
-from medseg.io.dicom.pixels.packing import OTHER_DECODERS, missing_decoder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
+_PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
 """Modalities whose values are no quantity: MONOCHROME1 ones are inverted, so that the same tissue is bright in all."""
-_BY_SAMPLE = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203))
-"""Transfer syntaxes of JPEG and its successors: they pack samples; RLE packs bytes, whatever is in them."""
-_MOST_PIXELS = 1 << 31
+_MAX_PIXELS = 1 << 31
 
 
 @dataclass(frozen=True)
-class Plane:
+class SlicePixels:
     """The pixels of a slice.
 
     Attributes:
-        array: (y, x); integers where the transformation keeps them whole, else float32.
-        padding: where pixels are padding and no measurement; None where there is none.
-        done: what was done to the stored values, by name, for the record.
+        array: (row, column) values after the modality LUT; integers where it keeps them whole, else floating point.
+        padding: (row, column), where pixels are padding and no measurement; None if there is none.
+        record: what was done to the stored values, by name, for the record of the case.
     """
 
     array: NDArray
     padding: NDArray[np.bool_] | None
-    done: dict[str, Any]
+    record: dict[str, Any]
 
 
-def read_planes(file: File, slices: Sequence[Slice]) -> list[Plane]:
-    """The pixels of some slices of one file, which is opened once.
+def read_pixels(file: File, slices: Sequence[Slice]) -> list[SlicePixels]:
+    """Return the pixels of some slices of one file, which is opened once.
+
+    Args:
+        file: where they are stored.
+        slices: of this file.
 
     Raises:
-        DataError: naming the file: its pixels are absent, damaged or cut off, or no decoder is installed.
+        DataError: the file's pixels are absent, damaged or cut off, or no decoder is installed.
     """
-    syntax, name = slices[0].transfer_syntax, _called(slices[0])
+    syntax, name = slices[0].transfer_syntax, _file_name(slices[0])
     missing = missing_decoder(syntax)
     if missing is not None:
         raise DataError(f"{name}: {missing}.", kind="no decoder")
-    found = read_dataset(file, pixels=True)
-    with quiet():
+    dataset = read_dataset(file, pixels=True)
+    with without_warnings():
         try:
-            return [_plane(found, one) for one in slices]
+            return [_slice_pixels(dataset, slice_) for slice_ in slices]
         except MedsegError:
             raise
         except MemoryError:
             raise DataError(f"{name} needs more memory than there is.", "Close other programs.") from None
         except Exception as error:  # decoders raise a dozen unrelated types
+            reason = reason_of(error)
             if "does not support" in str(error):
-                told = f"The pixels of {name} are packed in a way that no installed decoder reads: {why(error)}"
-                raise DataError(told, OTHER_DECODERS, "no decoder") from None
+                raise DataError(
+                    f"The pixels of {name} are packed in a way that no installed decoder reads: {reason}",
+                    OTHER_DECODERS,
+                    "no decoder",
+                ) from None
             raise DataError(
-                f"The pixels of {name} cannot be read: {why(error).removesuffix('.')}.",
+                f"The pixels of {name} cannot be read: {reason.removesuffix('.')}.",
                 "The file is damaged or was cut off: copy or send it again.",
                 "damaged",
             ) from None
 
 
-def _called(one: Slice) -> str:
-    """The file of a slice for messages; where UIDs are names, as the slice is called."""
-    return one.file.name if hide_uids(one.file.name) == one.file.name else one.name
+def _file_name(slice_: Slice) -> str:
+    """Return the name of a slice's file in messages; where files are named by UIDs, that of the slice."""
+    return slice_.file.name if hide_uids(slice_.file.name) == slice_.file.name else slice_.name
 
 
-def _plane(found: Dataset, one: Slice) -> Plane:
-    raw = _decoded(found, one)
-    stored = raw if raw.dtype.kind == "f" else _own_bits(raw, found)
-    done: dict[str, Any] = {}
-    padding = _padding(found, stored)
+def _slice_pixels(dataset: Dataset, slice_: Slice) -> SlicePixels:
+    raw = _decode(dataset, slice_)
+    stored = raw if raw.dtype.kind == "f" else _stored_values(raw, dataset)
+    record: dict[str, Any] = {}
+    padding = _padding(dataset, stored)
     if padding is None and stored is not raw:
-        padding = _padding(found, raw)  # a padding value may use the bits that are cut
-    array = _meant(found, one, _inverted(found, stored, done), done)
-    return Plane(array, padding, done)
+        padding = _padding(dataset, raw)  # a padding value may use the bits that are cut
+    array = _apply_modality_lut(dataset, slice_, _invert(dataset, stored, record), record)
+    return SlicePixels(array, padding, record)
 
 
-def _decoded(found: Dataset, one: Slice) -> NDArray:
-    """Stored values (y, x), signed or not, with bits that are not the image's."""
+def _decode(dataset: Dataset, slice_: Slice) -> NDArray:
+    """Return the words of the pixels (row, column), signed or not, with the bits that are not the image's."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    if one.rows * one.columns > _MOST_PIXELS:
-        raise DataError(f"{one.name} declares {one.rows} x {one.columns} pixels: it is damaged.", kind="damaged")
-    keyword = next((name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in found), None)
-    if keyword is None:
-        raise DataError(f"{_called(one)} holds no pixels.", "It was cut off, or is a header only.", "damaged")
-    syntax = UID(one.transfer_syntax) if one.transfer_syntax else None
-    if syntax is None:
-        implicit, little = found.original_encoding
+    if slice_.rows * slice_.columns > _MAX_PIXELS:
+        raise DataError(
+            f"{slice_.name} declares {slice_.rows} x {slice_.columns} pixels: it is damaged.", kind="damaged"
+        )
+    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise DataError(f"{_file_name(slice_)} holds no pixels.", "It was cut off, or is a header only.", "damaged")
+    syntax = UID(slice_.transfer_syntax) if slice_.transfer_syntax else None
+    if syntax is None:  # no file meta information: pydicom guessed the encoding
+        implicit, little = dataset.original_encoding
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        found.file_meta.TransferSyntaxUID = syntax
-    decoder = get_decoder(syntax)
+        dataset.file_meta.TransferSyntaxUID = syntax
     options: Any = {"raw": True, "correct_unused_bits": False}
-    decoded, _ = decoder.as_array(found, index=one.frame or 0, **options)
-    array = np.asarray(decoded).reshape(one.rows, one.columns)
+    decoded, _ = get_decoder(syntax).as_array(dataset, index=slice_.frame or 0, **options)
+    array = np.asarray(decoded).reshape(slice_.rows, slice_.columns)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "f":
         return array
-    signed = bool(values.whole(found, "PixelRepresentation"))
+    signed = bool(values.integer(dataset, "PixelRepresentation"))
     return array.view(np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}"))
 
 
-def _own_bits(array: NDArray, found: Dataset) -> NDArray:
-    """Integers of which only `BitsStored` bits up to `HighBit` count, with their sign."""
-    width = array.dtype.itemsize * 8
-    stored = values.whole(found, "BitsStored") or width
-    high = values.whole(found, "HighBit")
-    high = stored - 1 if high is None else high
-    if not 0 < stored <= width or not stored - 1 <= high < width:
-        raise ValueError(f"{stored} bits up to bit {high} do not fit into {width} bits")
-    if stored == width:
-        return array
-    if found.file_meta.TransferSyntaxUID in _BY_SAMPLE:
-        return _in_range(array, stored)
-    return (array << (width - 1 - high)) >> (width - stored)
+def _stored_values(words: NDArray, dataset: Dataset) -> NDArray:
+    """Return the BitsStored bits up to HighBit of each word, with their sign; the other bits may hold overlays."""
+    width = words.dtype.itemsize * 8
+    bits = values.integer(dataset, "BitsStored") or width
+    high = values.integer(dataset, "HighBit")
+    high = bits - 1 if high is None else high
+    if not 0 < bits <= width or not bits - 1 <= high < width:
+        raise ValueError(f"{bits} bits up to bit {high} do not fit into {width} bits")
+    if bits == width:
+        return words
+    if dataset.file_meta.TransferSyntaxUID in JPEG_FAMILY:
+        return _clip_samples(words, bits)
+    # shifted up and down again: the type's own shift extends the sign
+    return (words << (width - 1 - high)) >> (width - bits)
 
 
-def _in_range(array: NDArray, stored: int) -> NDArray:
-    """Samples of a codec, which holds no other bits: lossy ones that overshoot are clipped, not wrapped round."""
-    if array.dtype.kind == "u":
-        return array.clip(0, (1 << stored) - 1)
-    half = 1 << (stored - 1)
-    if array.min() >= 0 and array.max() >= half:  # a decoder that knows of no signs
-        return np.where(array >= half, array - 2 * half, array).astype(array.dtype)
-    return array.clip(-half, half - 1)
+def _clip_samples(samples: NDArray, bits: int) -> NDArray:
+    """Return samples of a codec, which holds no other bits: lossy ones that overshoot are clipped, not wrapped."""
+    if samples.dtype.kind == "u":
+        return samples.clip(0, (1 << bits) - 1)
+    half = 1 << (bits - 1)
+    if samples.min() >= 0 and samples.max() >= half:  # a decoder that does not know signs
+        return np.where(samples >= half, samples - 2 * half, samples).astype(samples.dtype)
+    return samples.clip(-half, half - 1)
 
 
-def _padding(found: Dataset, stored: NDArray) -> NDArray[np.bool_] | None:
-    """Pixels that hold PixelPaddingValue, or lie between it and PixelPaddingRangeLimit (PS3.3, C.7.5.1.1.2)."""
-    value = _padding_number(found, "PixelPaddingValue", stored)
+def _padding(dataset: Dataset, stored: NDArray) -> NDArray[np.bool_] | None:
+    """Return where pixels hold PixelPaddingValue, or lie between it and PixelPaddingRangeLimit; None if nowhere."""
+    value = _padding_number(dataset, "PixelPaddingValue", stored)
     if value is None:
         return None
-    limit = _padding_number(found, "PixelPaddingRangeLimit", stored)
+    limit = _padding_number(dataset, "PixelPaddingRangeLimit", stored)
     low, high = (value, value) if limit is None else (min(value, limit), max(value, limit))
     padding = (stored >= low) & (stored <= high)
     return padding if padding.any() else None
 
 
-def _padding_number(found: Dataset, keyword: str, stored: NDArray) -> int | None:
-    """A padding value in the type of the pixels: writers confuse its sign (63536 for -2000)."""
-    value = values.number(found, keyword)
+def _padding_number(dataset: Dataset, keyword: str, stored: NDArray) -> int | None:
+    """Return a padding value in the type of the pixels: writers confuse its sign (63536 for -2000)."""
+    value = values.number(dataset, keyword)
     if value is None or stored.dtype.kind not in "iu":
         return None
     limits = np.iinfo(stored.dtype)
-    bits = limits.bits
     if value > limits.max and stored.dtype.kind == "i":
-        value -= 1 << bits
+        value -= 1 << limits.bits
     if value < 0 and stored.dtype.kind == "u":
-        value += 1 << bits
+        value += 1 << limits.bits
     return int(value)
 
 
-def _inverted(found: Dataset, stored: NDArray, done: dict[str, Any]) -> NDArray:
-    if values.text(found, "PhotometricInterpretation").upper() != "MONOCHROME1":
+def _invert(dataset: Dataset, stored: NDArray, record: dict[str, Any]) -> NDArray:
+    """Return MONOCHROME1 values of radiographs inverted within the stored bits, and all others as they are."""
+    if values.text(dataset, "PhotometricInterpretation").upper() != "MONOCHROME1":
         return stored
-    if values.text(found, "Modality") not in PROJECTIONS or stored.dtype.kind not in "iu":
-        done["MONOCHROME1"] = "values as stored"
+    if values.text(dataset, "Modality") not in _PROJECTIONS or stored.dtype.kind not in "iu":
+        record["MONOCHROME1"] = "values as stored"
         return stored
-    done["MONOCHROME1"] = "inverted"
-    bits = values.whole(found, "BitsStored") or stored.dtype.itemsize * 8
+    record["MONOCHROME1"] = "inverted"
+    bits = values.integer(dataset, "BitsStored") or stored.dtype.itemsize * 8
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if stored.dtype.kind == "i" else (0, (1 << bits) - 1)
     return (low + high - stored.astype(np.int64)).astype(stored.dtype)
 
 
-def _meant(found: Dataset, one: Slice, stored: NDArray, done: dict[str, Any]) -> NDArray:
-    """Values after the modality LUT, which is a table or a line; whole numbers stay integers."""
-    table = values.items(found, "ModalityLUTSequence")
-    if table:
+def _apply_modality_lut(dataset: Dataset, slice_: Slice, stored: NDArray, record: dict[str, Any]) -> NDArray:
+    """Return values after the modality LUT, a table or slope and intercept; whole numbers stay integers."""
+    if values.items(dataset, "ModalityLUTSequence"):
         from pydicom.pixels import apply_modality_lut
 
-        done["modality LUT"] = True
-        return np.asarray(apply_modality_lut(stored, found))
-    slope, intercept = one.rescale
+        record["modality LUT"] = True
+        return np.asarray(apply_modality_lut(stored, dataset))
+    slope, intercept = slice_.rescale
     if (slope, intercept) == (1.0, 0.0):
         return stored
     if slope == 0:
-        raise DataError(f"{one.name} has a rescale slope of 0: all its values would be the same.", kind="damaged")
+        raise DataError(f"{slice_.name} has a rescale slope of 0: all its values would be the same.", kind="damaged")
     if stored.dtype.kind in "iu" and slope == int(slope) and intercept == int(intercept):
         return _narrow(stored.astype(np.int64) * int(slope) + int(intercept))
-    meant = stored.astype(np.float64) * slope + intercept
-    return meant if np.abs(meant).max() > np.finfo(np.float32).max else meant.astype(np.float32)
+    rescaled = stored.astype(np.float64) * slope + intercept
+    return rescaled if np.abs(rescaled).max() > np.finfo(np.float32).max else rescaled.astype(np.float32)
 
 
 def _narrow(array: NDArray) -> NDArray:
-    """Integers in the smallest signed type of at least 16 bits that holds them."""
+    """Return integers in the smallest signed type of at least 16 bits that holds them."""
     low, high = int(array.min()), int(array.max())
-    for kind in (np.int16, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return array.astype(kind)
+    for dtype in (np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return array.astype(dtype)
     return array

@@ -1,10 +1,12 @@
-"""A series as an image: the slices in order along their normal, on the grid that their positions make."""
+"""Read a series as an image: its slices in order along their normal, on the grid that their positions make."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,16 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
 from medseg.core.parallel import map_cases
 from medseg.io.dicom.elements.files import File
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.elements.series import Series, Slice
 from medseg.io.dicom.geometry.resampling import Resampling, plan_resampling
-from medseg.io.dicom.geometry.stacking import Geometry, lay_out
-from medseg.io.dicom.listing.series import Series, Slice
-from medseg.io.dicom.pixels.slice_pixels import Plane, read_planes
-from medseg.io.formats.stack import usable_affine
+from medseg.io.dicom.geometry.stacking import Geometry, stack_geometry
+from medseg.io.dicom.listing.locate import series_at
+from medseg.io.dicom.pixels.slice_pixels import SlicePixels, read_pixels
+from medseg.io.formats.stack import Stack, usable_affine
+from medseg.plans.sections import Reading
 
-_FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
+_VOXEL_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class DicomVolume:
 
     Attributes:
         series: where it comes from.
-        image: (1, z, y, x), affine to RAS+; slice k is `source_slices[k]`, rows run along y, columns along x.
-        source_slices: for each slice of the image the one that it is, unchanged or shifted in its plane; None where
-            it was interpolated between two.
+        image: (1, z, y, x), affine to RAS+; rows run along y, columns along x.
+        source_slices: for each slice of the image the source slice that it is, unchanged or shifted in its plane; None
+            where it was interpolated between two.
         record: what was done to the values and the geometry, without identifiers.
         resampling: how the source's slices lie on the image's grid; None where they are its slices.
     """
@@ -44,10 +48,13 @@ class DicomVolume:
     resampling: Resampling | None = None
 
     def to_source(self, labels: NDArray) -> NDArray:
-        """Label values on the image's grid (z, y, x), brought back to the slices of the series (slice, row, column).
+        """Return label values on the image's grid (z, y, x), brought back to the slices of the series.
 
-        Each pixel of the source takes the value of the voxel that its centre lies in; outside of the grid it is 0.
-        Without resampling that is the array itself.
+        Each pixel of the source takes the value of the voxel that its centre lies in. Without resampling that is the
+        array itself.
+
+        Raises:
+            ValueError: the labels have another shape than the image.
         """
         if labels.shape != self.image.shape_zyx:
             raise ValueError(f"labels of shape {labels.shape} do not fit the grid {self.image.shape_zyx}")
@@ -62,101 +69,126 @@ def read_volume(series: Series, options: DicomOptions | None = None) -> DicomVol
     (CT), or 0.
 
     Args:
-        series: one of a listing.
+        series: a series of a listing.
         options: which irregularities may be resampled away.
 
     Raises:
         DataError: the series has a problem that `options` do not allow, or a file is damaged or cannot be decoded.
     """
     options = options or DicomOptions()
-    check_problems(series, options)
-    geometry = lay_out(series.slices)
+    series.check(options)
+    geometry = stack_geometry(series.slices)
     assert geometry.affine is not None
     usable_affine(geometry.affine, series.container, "Its geometry")
-    array, padding, record = _read(series)
+    array, padding, record = _read_slices(series)
     record["geometry"] = _geometry_record(series, geometry)
     notes = tuple(f"{series.container}: {series.title}: {note}" for note in series.notes)
     image = Image(array[None], geometry.affine, geometry.spacing_known, notes)
     resampling = plan_resampling(series, geometry, options)
     if resampling is None:
         return DicomVolume(series, image, series.slices, record)
-    outside = _outside(series, array, padding)
+    background = _background(series, array, padding)
     try:
-        resampled, filled = resampling.apply(array, outside)
+        resampled, uncovered = resampling.apply(array, background)
     except MemoryError:
-        told = f"{series.container}: {series.title} needs more memory than there is to be resampled."
-        raise DataError(told, "Close other programs.") from None
-    record["resampled"] = {**resampling.record, "value outside": outside, "voxels outside": filled}
+        message = f"{series.container}: {series.title} needs more memory than there is to be resampled."
+        raise DataError(message, "Close other programs.") from None
+    record["resampled"] = {**resampling.record, "value outside": background, "voxels outside": uncovered}
     image = replace(image, array=resampled[None], affine=resampling.affine)
-    sources = tuple(None if number is None else series.slices[number] for number in resampling.same)
+    sources = tuple(None if number is None else series.slices[number] for number in resampling.source_slices)
     return DicomVolume(series, image, sources, record, resampling)
 
 
-def check_problems(series: Series, options: DicomOptions) -> None:
-    """Refuse a series that is no volume.
+def read_series_stack(path: Path, reading: Reading) -> Stack:
+    """Read the voxels of the series that a path names, as the readers of other formats return them.
+
+    Args:
+        path: `FOLDER#KEY` or a DICOM file.
+        reading: what a plan allows to be done to irregular series.
 
     Raises:
-        DataError: what is wrong, with which slices, and the option that accepts it, if there is one.
+        DataError: there is no such series, it is no volume, or its pixels cannot be read.
     """
-    open_problems = [one for one in series.problems if one.option is None or not getattr(options, one.option)]
-    if not open_problems:
-        return
-    told = "; ".join(one.message for one in open_problems)
-    if all(one.option is not None for one in open_problems):
-        flags = " and ".join(dict.fromkeys(_FLAGS[one.option] for one in open_problems if one.option))
-        hint = f"{flags} resamples it to a regular grid, and records that; or choose another series."
-    else:
-        hint = "Choose another series, or export it again from the scanner or archive."
-    raise DataError(f"{series.container}: {series.title} cannot be read as a volume: {told}.", hint, "dicom geometry")
+    volume = read_volume(series_at(path), DicomOptions.of(reading))
+    image = volume.image
+    return Stack(image.array[None], image.affine, image.spacing_known, notes=image.notes, record=volume.record)
 
 
-def _read(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dict[str, Any]]:
-    """(z, y, x), where padding is, and what was done."""
+def series_grid(series: Series, options: DicomOptions) -> Image:
+    """Return the grid that a series is read on, with an array that takes no memory; no pixels are read.
+
+    Args:
+        series: a series of a listing.
+        options: which irregularities may be resampled away.
+
+    Raises:
+        DataError: it is no volume.
+    """
+    series.check(options)
+    geometry = stack_geometry(series.slices)
+    resampling = plan_resampling(series, geometry, options)
+    affine = geometry.affine if resampling is None else resampling.affine
+    shape = series.shape_zyx if resampling is None else resampling.shape_zyx
+    assert affine is not None
+    return Image(np.broadcast_to(np.uint8(0), (1, *shape)), affine, geometry.spacing_known)
+
+
+def series_bytes(path: Path) -> int:
+    """Return about how many bytes the series that a path names takes once it is read.
+
+    Raises:
+        DataError: there is none.
+    """
+    return math.prod(series_at(path).shape_zyx) * _VOXEL_BYTES
+
+
+def _read_slices(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dict[str, Any]]:
+    """Return the values (z, y, x), where padding is, and what was done."""
     by_file: dict[File, list[int]] = defaultdict(list)
-    for number, one in enumerate(series.slices):
-        by_file[one.file].append(number)
-    planes: dict[int, Plane] = {}
+    for number, slice_ in enumerate(series.slices):
+        by_file[slice_.file].append(number)
+    by_number: dict[int, SlicePixels] = {}
 
-    def read(numbers: Sequence[int]) -> list[Plane]:
-        return read_planes(series.slices[numbers[0]].file, [series.slices[number] for number in numbers])
+    def read(numbers: Sequence[int]) -> list[SlicePixels]:
+        return read_pixels(series.slices[numbers[0]].file, [series.slices[number] for number in numbers])
 
     for numbers, found in map_cases(read, by_file.values()):
         if isinstance(found, MedsegError):
             raise found
-        planes |= dict(zip(numbers, found, strict=True))
-    ordered = [planes[number] for number in range(len(series.slices))]
-    array = _joined([one.array for one in ordered])
+        by_number |= dict(zip(numbers, found, strict=True))
+    planes = [by_number[number] for number in range(len(series.slices))]
+    array = _join([plane.array for plane in planes])
     padding = None
-    if any(one.padding is not None for one in ordered):
-        empty = np.zeros(ordered[0].array.shape, dtype=bool)
-        padding = np.stack([empty if one.padding is None else one.padding for one in ordered])
-    record = _values_record(series, ordered)
+    if any(plane.padding is not None for plane in planes):
+        nowhere = np.zeros(planes[0].array.shape, dtype=bool)
+        padding = np.stack([nowhere if plane.padding is None else plane.padding for plane in planes])
+    record = _values_record(series, planes)
     if padding is not None:
-        value = _outside(series, array, padding)
+        value = _background(series, array, padding)
         array[padding] = value
         record["padding"] = {"voxels": int(padding.sum()), "replaced by": value}
     record["type"] = str(array.dtype)
     return array, padding, record
 
 
-def _joined(planes: list[NDArray]) -> NDArray:
-    """Planes as one array, of the smallest type that holds the values of all."""
+def _join(planes: Sequence[NDArray]) -> NDArray:
+    """Return planes as one array, of the smallest type that holds the values of all."""
     array = np.empty((len(planes), *planes[0].shape), np.result_type(*planes))
     for number, plane in enumerate(planes):
         array[number] = plane
     return array
 
 
-def _outside(series: Series, array: NDArray, padding: NDArray[np.bool_] | None) -> float | int:
-    """The value that stands for nothing: the lowest one measured in CT, where it is air; 0 elsewhere."""
+def _background(series: Series, array: NDArray, padding: NDArray[np.bool_] | None) -> float | int:
+    """Return the value that stands for no measurement: in CT the lowest one measured, which is air; 0 elsewhere."""
     if series.modality != "CT":
         return 0
     measured = array if padding is None else array[~padding]
     return (measured if measured.size else array).min().item()
 
 
-def _values_record(series: Series, planes: list[Plane]) -> dict[str, Any]:
-    rescales = {one.rescale for one in series.slices}
+def _values_record(series: Series, planes: Sequence[SlicePixels]) -> dict[str, Any]:
+    rescales = {slice_.rescale for slice_ in series.slices}
     record: dict[str, Any] = {}
     if len(rescales) > 1:
         record["rescale"] = "differs from slice to slice"
@@ -164,7 +196,7 @@ def _values_record(series: Series, planes: list[Plane]) -> dict[str, Any]:
         slope, intercept = next(iter(rescales))
         record["rescale"] = {"slope": slope, "intercept": intercept}
     for plane in planes:
-        record |= plane.done
+        record |= plane.record
     return record
 
 
@@ -172,7 +204,7 @@ def _geometry_record(series: Series, geometry: Geometry) -> dict[str, Any]:
     return {
         "slices": len(series.slices),
         "plane": geometry.plane,
-        "spacing_zyx_mm": [round(value, 6) for value in geometry.spacing_zyx],
-        "lean_xy": [round(value, 6) for value in geometry.lean],
-        "problems": [one.message for one in series.problems],
+        "spacing_zyx_mm": [round(value, 6) for value in geometry.spacing_zyx_mm],
+        "lean_xy": [round(value, 6) for value in geometry.shear_xy],
+        "problems": [problem.message for problem in series.problems],
     }

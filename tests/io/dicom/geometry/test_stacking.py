@@ -7,7 +7,7 @@ import pytest
 from dicom.builders import AXIAL, OBLIQUE, SAGITTAL, normal_of, ramp, write_series
 
 from medseg.core.errors import DataError
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 

@@ -13,9 +13,8 @@ from pydicom.dataset import Dataset
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.io.dicom.labels.frames_of_reference import check_same_frame
+from medseg.io.dicom.labels.frames_of_reference import check_common_frame_of_reference
 from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.reference import reference_to
 from medseg.io.layouts.find import find_cases
 from medseg.io.load import load_case
 from medseg.plans.sections import Reading
@@ -42,7 +41,7 @@ def test_a_label_of_another_frame_of_reference_is_refused(tmp_path: Path, make: 
     label = save(make("elsewhere", "pet"), tmp_path / "p1" / "label.dcm")
     with pytest.raises(DataError, match="another frame of reference"):
         find_cases(tmp_path)
-    scan = reference_to(find_series(tmp_path).series[0]).path
+    scan = find_series(tmp_path).series[0].path
     with pytest.raises(DataError, match="another frame of reference"):
         load_case(Case("p1", "p1", (scan,), label), 1, GTV)
 
@@ -71,6 +70,6 @@ def test_two_labels_of_different_frames_are_not_compared(tmp_path: Path) -> None
         save(make(frame, "ct"), tmp_path / f"{number}.dcm")
         for number, (make, frame) in enumerate([(contours, "here"), (segments, "here"), (segments, "there")])
     )
-    check_same_frame(one, same)
+    check_common_frame_of_reference(one, same)
     with pytest.raises(DataError, match="different frames of reference"):
-        check_same_frame(one, other)
+        check_common_frame_of_reference(one, other)

@@ -15,7 +15,7 @@ from dicom.label_builders import box, grid, rtstruct, seg, to_patient
 
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements.files import File
-from medseg.io.dicom.labels.label_objects import drawn_labels
+from medseg.io.dicom.labels.label_objects import draw_structures
 from medseg.io.images import read_label
 from medseg.io.values.segments import survey_names
 from medseg.plans.sections import Reading
@@ -184,7 +184,7 @@ def test_the_same_voxels_as_dcmqi(data_dir: Path, tmp_path: Path, name: str) -> 
         check=True,
         capture_output=True,
     )
-    overlay, lies, _, _ = drawn_labels(File(source), Reading(), None)
+    overlay, lies, _, _ = draw_structures(File(source), Reading(), None)
     files = sorted(tmp_path.glob("*.nii.gz"))
     assert files
     for number, file in enumerate(files, start=1):

@@ -39,7 +39,7 @@ def test_damaged_files_of_each_codec():
 
 
 def test_a_deflated_file_that_is_a_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "_MOST_INFLATED", 1 << 22)
+    monkeypatch.setattr(dataset, "_MAX_INFLATED_BYTES", 1 << 22)
     found = image_dataset(ramp(1)[0])
     found.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
     path = save(found, tmp_path / "bomb.dcm")
@@ -48,4 +48,4 @@ def test_a_deflated_file_that_is_a_bomb(tmp_path, monkeypatch):
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     path.write_bytes(data[:end] + packer.compress(bytes(1 << 24)) + packer.flush())
     (gone,) = find_series(tmp_path).left_out
-    assert "bomb" in gone.why
+    assert "bomb" in gone.reason

@@ -15,14 +15,15 @@ from dicom.builders import MR, item, ramp, write_enhanced, write_series, write_s
 
 from medseg.core.errors import Cancelled, DataError
 from medseg.io.dicom.elements.files import read_member
-from medseg.io.dicom.listing.choose import choose
+from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.reference import instances_of, parse_reference, reference_to, series_of
+from medseg.io.dicom.listing.locate import instance_files, series_at
+from medseg.io.dicom.listing.rules import matching_series
 from medseg.io.dicom.pixels.volume import read_volume
 
 
 def splits(folder):
-    return [one.split for one in find_series(folder).series]
+    return [one.volume_name for one in find_series(folder).series]
 
 
 def repeated(folder, times, each, **changes):
@@ -64,7 +65,7 @@ def test_a_folder_of_everything(tmp_path):
         (2, "T2 tra", "."),
         (4, "thorax", "deep/er"),
     ]
-    why = {one.what: one.why for one in listing.left_out}
+    why = {one.file: one.reason for one in listing.left_out}
     assert why["scout/IM0000.dcm"] == "localizer"
     assert why["sc/IM0000.dcm"] == "secondary capture"
     assert why["us/IM0000.dcm"] == "colour image"
@@ -72,7 +73,7 @@ def test_a_folder_of_everything(tmp_path):
     assert why["notes.txt"] == "no DICOM"
     assert why["empty.dcm"] == why["short.dcm"] == "damaged: no DICOM in spite of its name, as if it was cut off"
     assert why["cut.dcm"].startswith("damaged")
-    assert [one.what for one in listing.damaged] == ["cut.dcm", "empty.dcm", "short.dcm", "shorter.dcm"]
+    assert [one.file for one in listing.damaged] == ["cut.dcm", "empty.dcm", "short.dcm", "shorter.dcm"]
     assert ".hidden.dcm" not in why
     assert [(one.modality, one.file.name) for one in listing.objects if one.modality == "SR"] == [("SR", "SR001")]
     assert listing.counts()["no DICOM"] == 1
@@ -161,7 +162,7 @@ def test_a_zip_reads_as_the_folder_does(tmp_path):
     np.testing.assert_array_equal(read_volume(series).image.array[0], ramp())
     assert series.key == find_series(tmp_path / "in").series[0].key
     assert series.attributes["SeriesDescription"] == "thorax"
-    assert instances_of(reference_to(series)) == [target]
+    assert instance_files(series.path) == [target]
 
 
 @pytest.mark.parametrize("name", ["../out.dcm", "/etc/out.dcm", "a\\b.dcm"])
@@ -217,7 +218,7 @@ def test_a_damaged_zip(tmp_path):
 def test_what_splits_a_series(tmp_path, each, names):
     repeated(tmp_path, 3, each)
     listing = find_series(tmp_path)
-    assert [one.split for one in listing.series] == names
+    assert [one.volume_name for one in listing.series] == names
     assert len({one.key for one in listing.series}) == 3
     for volume, series in enumerate(listing.series):
         np.testing.assert_array_equal(read_volume(series).image.array[0], ramp(3) + 1000 * volume)
@@ -275,7 +276,7 @@ def test_an_image_type_that_differs_does_not_split_a_volume(tmp_path):
 )
 def test_contrasts_in_turns_are_no_volume_even_where_places_differ(tmp_path, keyword, values, names):
     write_series(tmp_path, ramp(8), each=lambda k: {keyword: values[k % 2]})
-    assert [one.split for one in find_series(tmp_path).series] == names
+    assert [one.volume_name for one in find_series(tmp_path).series] == names
 
 
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
@@ -298,7 +299,7 @@ def test_stacks_and_times_of_a_multi_frame_file(tmp_path):
         },
     )
     listing = find_series(tmp_path)
-    assert [one.split for one in listing.series] == [
+    assert [one.volume_name for one in listing.series] == [
         "stack 1, time 1", "stack 1, time 2", "stack 2, time 1", "stack 2, time 2",
     ]  # fmt: skip
     np.testing.assert_array_equal(read_volume(listing.series[2]).image.array[0], ramp(3) + 5000)
@@ -347,12 +348,12 @@ def study(tmp_path):
     ],
 )
 def test_series_by_rule(study, rule, numbers):
-    assert [one.number for one in choose(study, rule)] == numbers
+    assert [one.number for one in matching_series(study, rule)] == numbers
 
 
 def test_series_by_key_and_uid(study):
     for one in study.series:
-        assert choose(study, one.key) == choose(study, one.uid) == [one]
+        assert matching_series(study, one.key) == matching_series(study, one.uid) == [one]
 
 
 @pytest.mark.parametrize(
@@ -367,7 +368,7 @@ def test_series_by_key_and_uid(study):
 )
 def test_rules_that_are_none(study, rule, told):
     with pytest.raises(DataError, match=told):
-        choose(study, rule)
+        matching_series(study, rule)
 
 
 # --- one path for a series ---
@@ -375,11 +376,11 @@ def test_rules_that_are_none(study, rule, told):
 
 def test_a_reference_is_a_path(study, tmp_path):
     one = study.series[1]
-    path = reference_to(one).path
+    path = one.path
     assert path.name == f"{tmp_path.name}#{one.key}"
-    reference = parse_reference(path)
-    assert series_of(reference) == one
-    assert sorted(instances_of(reference)) == sorted((tmp_path / "b").iterdir())
+    assert parse_reference(path).key == one.key
+    assert series_at(path) == one
+    assert sorted(instance_files(path)) == sorted((tmp_path / "b").iterdir())
     assert parse_reference(tmp_path / "image.nii.gz") is None
     assert parse_reference(tmp_path / "odd#name.dcm") is None
 
@@ -387,7 +388,7 @@ def test_a_reference_is_a_path(study, tmp_path):
 def test_a_reference_to_what_is_gone(tmp_path):
     write_series(tmp_path)
     with pytest.raises(DataError, match="no series with the key 0123456789; it holds series 4"):
-        series_of(parse_reference(f"{tmp_path}#0123456789"))
+        series_at(tmp_path.with_name(f"{tmp_path.name}#0123456789"))
 
 
 def test_without_pydicom_it_says_what_to_install(tmp_path):
@@ -420,5 +421,5 @@ def test_files_that_look_a_little_like_dicom(tmp_path):
     ):
         (tmp_path / name).write_bytes(start + bytes(range(256)) * 4)
     listing = find_series(tmp_path)
-    assert [one.what for one in listing.left_out if one.why == "no DICOM"][:2] == ["a", "b"]
+    assert [one.file for one in listing.left_out if one.reason == "no DICOM"][:2] == ["a", "b"]
     assert len(listing.left_out) == 4

@@ -9,7 +9,7 @@ from dicom.builders import ramp, uid, write_series
 
 from medseg.core.errors import DataError
 from medseg.io.dicom.listing.find import find_series
-from medseg.io.dicom.listing.reference import reference_to, series_of
+from medseg.io.dicom.listing.locate import series_at
 from medseg.io.dicom.pixels.volume import read_volume
 
 
@@ -59,7 +59,7 @@ def test_studies_that_share_a_series_uid_have_keys_of_their_own(tmp_path: Path) 
         write_series(tmp_path / name, ramp() + 7 * number, StudyInstanceUID=uid(name), SOPInstanceUID=uid(name))
     found = find_series(tmp_path).series
     assert len({one.key for one in found}) == 2
-    again = [read_volume(series_of(reference_to(one))).image.array[0, 0, 0, 0] for one in found]
+    again = [read_volume(series_at(one.path)).image.array[0, 0, 0, 0] for one in found]
     assert sorted(again) == [0, 7]
 
 

@@ -22,7 +22,7 @@ from dicom.builders import (
 from pydicom.uid import RLELossless
 
 from medseg.core.errors import DataError
-from medseg.io.dicom.geometry.options import DicomOptions
+from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 
@@ -264,7 +264,7 @@ def test_a_missing_decoder_is_named(tmp_path):
 def test_a_decoder_that_can_be_installed(monkeypatch):
     from pydicom.pixels.decoders import HTJ2KDecoder
 
-    from medseg.io.dicom.pixels.packing import missing_decoder
+    from medseg.io.dicom.elements.transfer_syntax import missing_decoder
 
     missing_decoder.cache_clear()
     monkeypatch.setattr(HTJ2KDecoder, "_available", {})
@@ -290,9 +290,9 @@ def test_nothing_that_identifies_a_patient_is_said(tmp_path):
     ],
 )
 def test_samples_of_a_codec_are_clipped_and_signed(kind, samples, meant):
-    from medseg.io.dicom.pixels.slice_pixels import _in_range
+    from medseg.io.dicom.pixels.slice_pixels import _clip_samples
 
-    assert _in_range(np.array(samples, kind), 12).tolist() == meant
+    assert _clip_samples(np.array(samples, kind), 12).tolist() == meant
 
 
 def test_signed_twelve_bits_packed_by_codecs(tmp_path):

@@ -1,0 +1,113 @@
+"""Choose the series of a study that is a model's channel; if none or several fit, refuse and list them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medseg.core.errors import DataError
+from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.elements.series import Listing, Series
+from medseg.io.dicom.listing.rules import matching_series
+
+_MODALITIES = ("CT", "MR", "PT", "US", "NM", "MG", "XA", "CR", "DX")
+_MAX_LISTED = 20
+_MAX_REASONS = 6
+
+
+@dataclass(frozen=True)
+class ChosenSeries:
+    """The series that is a channel.
+
+    Attributes:
+        series: the series.
+        reason: why it was chosen, in a few words without a patient's data.
+    """
+
+    series: Series
+    reason: str
+
+
+def choose_series(
+    listing: Listing, channel: str, rule: str | None, options: DicomOptions, preferred: Sequence[str] = ()
+) -> ChosenSeries:
+    """Choose the series for a channel.
+
+    Without a rule, the series that the study's labels refer to are meant, else, for a channel named after a modality
+    (CT, MR), those of that modality, else all. Of several, one is chosen only if no option makes volumes of the others.
+
+    Args:
+        listing: what the study holds.
+        channel: the channel's name in the model or plan.
+        rule: see `matching_series`; None for none.
+        options: what is allowed to be done to irregular series.
+        preferred: SeriesInstanceUIDs that labels refer to.
+
+    Raises:
+        DataError: no series fits, or several do, or the one that fits is no volume; with the list, or the reason.
+    """
+    fitting, reason = _fitting(listing, channel, rule, preferred)
+    if not fitting:
+        raise DataError(
+            f"{listing.container} has no series{f' that fits {rule!r}' if rule else ''}"
+            f"{f' of modality {channel.upper()}' if not rule and listing.series else ''}. {_contents(listing)}",
+            "A rule chooses among them: --series 'Modality=MR,SeriesDescription~T2', or a number or key of the list."
+            if listing.series
+            else "Expected the folder or zip of a study with images.",
+            "missing image",
+        )
+    # those that are volumes, or would be with an option: the others nobody can mean
+    possible = [series for series in fitting if all(problem.option for problem in series.open_problems(options))]
+    if len(fitting) == 1:
+        chosen = fitting[0]
+    elif len(possible) == 1:
+        chosen, reason = possible[0], f"the only readable one of {len(fitting)} series"
+    else:
+        raise DataError(
+            f"{listing.container} has {len(fitting)} series for the channel {channel}: {_listed(fitting)}",
+            "Choose one by its number, its key or what its attributes say: "
+            f"--series {fitting[0].key}, --series 'Modality={fitting[0].modality},SeriesDescription~T2'.",
+            "ambiguous",
+        )
+    chosen.check(options)
+    return ChosenSeries(chosen, reason)
+
+
+def describe(series: Series) -> str:
+    """Return a series in a line: number, description, key, modality, plane, grid, and what is wrong with it."""
+    z, y, x = series.shape_zyx
+    spacing = " x ".join(f"{size:.3g}" for size in series.spacing_mm[::-1])
+    problems = "".join(f"; {problem.kind}" for problem in series.problems)
+    return f"{series.title}: {series.modality} {series.plane}, {x} x {y} x {z} voxels of {spacing} mm{problems}"
+
+
+def _fitting(listing: Listing, channel: str, rule: str | None, preferred: Sequence[str]) -> tuple[list[Series], str]:
+    """Return the series that may be meant, and the reason for taking it if it is one."""
+    if rule:
+        return matching_series(listing, rule), f"the only series that fits {_without_uid(rule)}"
+    named = [series for series in listing.series if series.uid in preferred]
+    if named:
+        return named, "the series that the labels refer to"
+    absent = "; the labels refer to one that is not there" if preferred else ""
+    if channel.upper() in _MODALITIES:
+        of_modality = [series for series in listing.series if series.modality.upper() == channel.upper()]
+        return of_modality, f"the only series of modality {channel.upper()}{absent}"
+    return list(listing.series), f"the only series{absent}"
+
+
+def _without_uid(rule: str) -> str:
+    """Return a rule as it may stand in a record: a UID would identify the patient."""
+    return "the UID that was given" if rule.replace(".", "").isdigit() and "." in rule else rule
+
+
+def _contents(listing: Listing) -> str:
+    parts = [f"It holds {_listed(listing.series)}"] if listing.series else ["It holds no image series"]
+    if listing.left_out:
+        counts = [f"{count} x {reason}" for reason, count in [*listing.counts().items()][:_MAX_REASONS]]
+        parts.append(f"left out: {', '.join(counts)}")
+    return "; ".join(parts) + "."
+
+
+def _listed(series: Sequence[Series]) -> str:
+    shown = "".join(f"\n  {describe(one)}" for one in series[:_MAX_LISTED])
+    return shown + f"\n  and {len(series) - _MAX_LISTED} more" * (len(series) > _MAX_LISTED)
