@@ -26,8 +26,9 @@ from dicom_answers import (
 
 from medseg.core.errors import DataError
 from medseg.delivery.dicom.codes import codes_of
-from medseg.delivery.dicom.write import Meaning, object_paths, on_slices, write_objects
+from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
 from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.geometry.resampling import labels_on_slices
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.images import read_label
@@ -230,7 +231,7 @@ def test_a_real_stack_that_leans_with_unequal_steps(data_dir, tmp_path):
     upright = np.zeros(volume.image.shape_zyx, np.uint8)
     upright[5:30, 250:400, 100:300] = 1
     upright[12:20, 300:500, 200:400] = 2
-    array = on_slices(upright, volume.series, options)
+    array = labels_on_slices(upright, volume.series, options)
     assert array.shape == volume.series.shape_zyx
     path = write(tmp_path, volume, array)
     assert [line for line in errors_of_dciodvfy(path) if "DeidentificationMethod" not in line] == []
