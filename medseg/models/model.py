@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,8 @@ from pathlib import Path
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.networks.build import build_network
+from medseg.networks.table import NetworkFactory, build_network
 from medseg.plans.schema import UNETS, Configuration, Network, Plan
-
-NetworkFactory = Callable[[Configuration, int, int], torch.nn.Module]
-"""(configuration, channels, outputs) -> module; for networks of one's own, handed in from Python."""
 
 _MOST_NAMES = 4
 
@@ -62,11 +59,8 @@ def input_channels(plan: Plan, configuration: Configuration) -> int:
 
 
 def make_network(plan: Plan, configuration: Configuration, factory: NetworkFactory | None = None) -> torch.nn.Module:
-    """An untrained network for a configuration: the plan's, or the caller's own."""
-    channels, outputs = input_channels(plan, configuration), plan.labels.outputs
-    if factory is not None:
-        return factory(configuration, channels, outputs)
-    return build_network(configuration.network, channels, outputs, configuration.dimensions)
+    """Return an untrained network for a configuration: the plan's, or that of the caller's own factory."""
+    return build_network(configuration, input_channels(plan, configuration), plan.labels.outputs, factory)
 
 
 def filled_network(

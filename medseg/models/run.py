@@ -6,7 +6,7 @@ runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,15 +118,30 @@ def _essence(plan: Plan, configuration: str) -> tuple[Any, ...]:
     return (*scans, plan.labels, plan.configuration(configuration) if configuration in plan.configurations else None)
 
 
+def check_factory(record: Mapping[str, Any], fold: Path, factory: NetworkFactory | None) -> None:
+    """Refuse to go on without the factory that made a run's network.
+
+    Args:
+        record: of the run; empty for a new one.
+        fold: the run's folder.
+        factory: what the caller handed in.
+
+    Raises:
+        ModelError: the run's network was made by a factory, and there is none; the message names it.
+    """
+    made_by = record.get("network_factory")
+    if made_by and factory is None:
+        raise ModelError(
+            f"{fold} was trained with a network of the user's own, {made_by}.",
+            "Hand the same factory in from Python: medseg.Predictor.load(..., factory=...), or "
+            "medseg.train(..., factory=...) to train it further.",
+        )
+
+
 def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFactory | None) -> torch.nn.Module:
     from safetensors.torch import load_file
 
-    own = read_record(fold).get("network_factory")
-    if own and factory is None:
-        raise ModelError(
-            f"{fold} was trained with a network of the user's own, {own}.",
-            "Load it from Python: medseg.Predictor.load(..., factory=...)",
-        )
+    check_factory(read_record(fold), fold, factory)
     try:
         weights = load_file(fold / WEIGHTS)
     except Exception as error:  # safetensors raises unrelated types

@@ -72,11 +72,19 @@ class UNet(nn.Module):
         channels: of the image.
         outputs: of the answer (logits).
         residual: residual blocks in the encoder, behind a stem of one convolution.
+
+    Attributes:
+        supervision_scales: how much coarser than the image each answer is that deep supervision looks at, per axis, the
+            full resolution first. nnU-Net gives the coarsest decoder level a weight of zero, so it is left out here.
     """
 
     def __init__(self, network: Network, channels: int, outputs: int, residual: bool) -> None:
         super().__init__()
         features, kernels, strides = network.features, network.kernels, network.strides
+        levels = max(1, len(features) - 2)
+        self.supervision_scales = [
+            [prod(axis) for axis in zip(*strides[: level + 1], strict=True)] for level in range(levels)
+        ]
         self.stem = (
             ConvBlock(channels, features[0], kernels[0], [1] * len(kernels[0]), network.bias) if residual else None
         )

@@ -4,11 +4,11 @@ import time
 
 import pytest
 import torch
-from builders import network_section
+from builders import make_configuration
 
 from medseg.inference.backends import torch_forward
 from medseg.inference.gpu_backend import fastest, gpu_candidates
-from medseg.networks.build import build_network
+from medseg.networks.table import build_network
 
 EXAMPLE = torch.ones(2, 1, 4, 4)
 
@@ -42,7 +42,7 @@ def test_ways_that_fail_are_left_out() -> None:
 
 def make_network() -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_network(network_section(3, 3), 1, 3, 3).eval()
+    return build_network(make_configuration(3), 1, 3).eval()
 
 
 def test_channels_last_agrees_without_a_gpu_too() -> None:

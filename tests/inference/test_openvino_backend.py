@@ -4,11 +4,11 @@ import threading
 
 import pytest
 import torch
-from builders import INFERENCE, network_section
+from builders import INFERENCE, make_configuration, network_values
 
 from medseg.core.errors import PlanError
 from medseg.inference.backends import choose_backend, make_members, torch_forward
-from medseg.networks.build import build_network
+from medseg.networks.table import build_network
 from medseg.plans.sections import Inference
 
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
@@ -19,7 +19,8 @@ CPU = torch.device("cpu")
 
 def make_network(dimensions: int, name: str, **others: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    network = build_network(network_section(dimensions, 3, name, **others), 2, 3, dimensions).eval()
+    configuration = make_configuration(dimensions, network=network_values(dimensions, 3, name, **others))
+    network = build_network(configuration, 2, 3).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.InstanceNorm2d | torch.nn.InstanceNorm3d):
             torch.nn.init.uniform_(module.weight, 0.5, 2)

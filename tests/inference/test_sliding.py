@@ -7,12 +7,12 @@ from math import ceil
 import numpy as np
 import pytest
 import torch
-from builders import INFERENCE, make_configuration, network_section
+from builders import INFERENCE, make_configuration, network_values
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from medseg.inference.window_pass import predict_logits
-from medseg.networks.build import build_network
+from medseg.networks.table import build_network
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Inference
 
@@ -20,7 +20,8 @@ from medseg.plans.sections import Inference
 def make_networks(dimensions: int, count: int, channels: int = 2) -> list[torch.nn.Module]:
     """Networks that answer differently for every flip and position."""
     torch.manual_seed(0)
-    return [build_network(network_section(dimensions, 2), channels, 3, dimensions) for _ in range(count)]
+    configuration = make_configuration(dimensions, network=network_values(dimensions, 2))
+    return [build_network(configuration, channels, 3) for _ in range(count)]
 
 
 def stitch(

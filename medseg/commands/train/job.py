@@ -19,7 +19,7 @@ from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted, first_few
 from medseg.inference.memory import free_host_bytes
 from medseg.inference.predictor import Predictor
-from medseg.models.run import Model, NetworkFactory, make_network
+from medseg.models.run import Model, NetworkFactory, check_factory, make_network
 from medseg.models.start import Start, open_source, start_from
 from medseg.models.workspace import Workspace, plan_cases, splits_path
 from medseg.networks.device import choose_device, choose_precision
@@ -29,9 +29,9 @@ from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.training.data.sample_placement import place as place_samples
 from medseg.training.length.course import Course
-from medseg.training.losses.table import make_loss
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import ALONE, Ranks
+from medseg.training.step.rehearsal import rehearse
 
 SPLIT = "split.json"
 """Ids of a run's training and validation cases, so that it goes on with them whatever becomes of the folds."""
@@ -87,11 +87,12 @@ def prepare(
     check_annotated(training, plan.labels)
     partly_labelled = describe_annotation(training, plan.labels)
     notes = [*run.notes, *notes, *partly_labelled]
-    make_loss(plan.training, plan.labels, configuration.batch_dice, bool(partly_labelled))  # refused now, not in hours
     device = choose_device(options.device)
     ranks.numbers(configuration.batch_size)  # too many processes are too many before hours of preprocessing, too
     torch.manual_seed(plan.training.seed)
+    check_factory(run.record, run.folder, factory)
     network = make_network(plan, configuration, factory).to(device)
+    rehearse(network, plan, configuration, bool(partly_labelled))
     start = _start(network, run, place, options, callback)
     notes = [*notes, *(start.notes if start else ())]
     with ranks.first_before():

@@ -125,6 +125,12 @@ def _names(job: Job) -> list[str]:
     return ["--plan", job.run.plan_path.stem, "--fold", job.run.fold, "--config", job.run.configuration]
 
 
+def _qualified_name(factory: NetworkFactory) -> str:
+    """Return module and name of a function or class, or those of an object's class."""
+    named = factory if hasattr(factory, "__qualname__") else type(factory)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def _record(job: Job, options: TrainOptions, factory: NetworkFactory | None) -> dict[str, Any]:
     """How this run came about, for whoever reads its folder later; a run that goes on keeps the record of its start."""
     setup, run = job.setup, job.run
@@ -143,7 +149,7 @@ def _record(job: Job, options: TrainOptions, factory: NetworkFactory | None) -> 
         "device": str(setup.device),
         "processes": setup.ranks.size,
         "precision": str(setup.precision).removeprefix("torch."),
-        "network_factory": None if factory is None else getattr(factory, "__qualname__", type(factory).__qualname__),
+        "network_factory": None if factory is None else _qualified_name(factory),
         "plan_hash": content_hash(run.plan_path),
         "medseg": __version__,
         "torch": torch.__version__,

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import IGNORE, Labels
+from medseg.networks.table import supervision_scales
+from medseg.plans.schema import Configuration, Plan
 from medseg.training.losses.protocol import SummedLoss
-from medseg.training.losses.table import AnyLoss
+from medseg.training.losses.table import AnyLoss, make_loss
 
 
 def _alone(sums: Tensor) -> Tensor:
@@ -36,6 +38,31 @@ class DeepSupervision:
     labels: Labels
     scales: Sequence[Sequence[int]]
     total: Callable[[Tensor], Tensor] = _alone
+
+    @classmethod
+    def of(
+        cls,
+        network: torch.nn.Module,
+        plan: Plan,
+        configuration: Configuration,
+        total: Callable[[Tensor], Tensor] = _alone,
+        partly_labelled: bool = False,
+    ) -> DeepSupervision:
+        """Return the loss that a plan names, over the resolutions that a network answers in.
+
+        Args:
+            network: as `networks.table.build_network` makes it.
+            plan: names the loss, and says whether there is deep supervision at all.
+            configuration: that of the network.
+            total: adds up a tensor over processes, see the attribute.
+            partly_labelled: whether there are cases in which only some structures were annotated.
+
+        Raises:
+            PlanError: the plan's loss cannot be made, or not be used for such labels.
+        """
+        loss = make_loss(plan.training, plan.labels, configuration.batch_dice, partly_labelled)
+        scales = supervision_scales(network, configuration.dimensions, plan.training.deep_supervision)
+        return cls(loss, plan.labels, scales, total)
 
     def __call__(self, outputs: Sequence[Tensor], target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Return the loss of a batch, a scalar.
@@ -68,7 +95,10 @@ class DeepSupervision:
         assert not isinstance(self.loss, SummedLoss)
         # Without an ignore label no voxel can be ignored, and the device is not made to look for any.
         weights = None if self.labels.ignore is None else (target != IGNORE).float()
-        return self.loss(logits, target.clamp(min=0), annotated, weights)
+        loss = self.loss(logits, target.clamp(min=0), annotated, weights)
+        if loss.ndim:
+            raise PlanError(f"The loss answers a tensor of shape {tuple(loss.shape)}; expected a single number.")
+        return loss
 
     def _check(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
         expected = [(len(target), self.labels.outputs, *target.shape[1:]) for target in targets]

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.networks.build import supervision_scales
 from medseg.networks.device import autocast
 from medseg.training.data.batches import Batch
 from medseg.training.losses.deep_supervision import DeepSupervision
-from medseg.training.losses.table import make_loss
 from medseg.training.run.setup import Setup
 from medseg.training.step.graph import CudaRecorder, Recorded, make_capturable
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
@@ -42,13 +40,9 @@ class Trainer:
 
     def __init__(self, network: torch.nn.Module, setup: Setup) -> None:
         training = setup.plan.training
-        network_settings = setup.configuration.network
         self.device, self.precision, self.ranks = setup.device, setup.precision, setup.ranks
         self.network = network.to(setup.device).train()
-        scales = supervision_scales(network_settings, setup.configuration.dimensions, training.deep_supervision)
-        labels = setup.plan.labels
-        loss = make_loss(training, labels, setup.configuration.batch_dice)
-        self.loss = DeepSupervision(loss, labels, scales, setup.ranks.total)
+        self.loss = DeepSupervision.of(self.network, setup.plan, setup.configuration, setup.ranks.total)
         setup.ranks.spread(self.network)
         if setup.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes stay as they are: trying algorithms pays off

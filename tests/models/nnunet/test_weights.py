@@ -2,20 +2,20 @@
 
 import pytest
 import torch
-from builders import network_section
+from builders import make_configuration, network_values
 
 from medseg.core.errors import ModelError
 from medseg.models.nnunet.weights import weights_from_nnunet, weights_to_nnunet
-from medseg.networks.build import build_network
+from medseg.networks.table import build_network
 
 STRIDES = [[1, 1], [2, 1], [1, 2], [1, 1]]
 
 
 def network(name: str = "plain_unet") -> torch.nn.Module:
-    section = network_section(
+    values = network_values(
         2, 4, name, strides=STRIDES, blocks=[1, 2, 3, 1], features=[4, 8, 8, 8], decoder_convolutions=[2, 1, 1]
     )
-    return build_network(section, 2, 3, 2)
+    return build_network(make_configuration(2, network=values), 2, 3)
 
 
 @pytest.fixture(params=["plain_unet", "residual_unet"])
