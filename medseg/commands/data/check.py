@@ -1,4 +1,4 @@
-"""`medseg check`: everything that is wrong, or looks wrong, in a data set, before anything is planned."""
+"""`medseg check`: find everything that is wrong, or looks wrong, in a data set, before anything is planned."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ _MOST_PICTURES, _MOST_OF_A_KIND, _MOST_VALUES = 60, 8, 12
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         findings: errors first; files and messages name files relative to the data set's folder.
-        cases: ids of all cases, those included that the layout leaves out.
-        left_out: ids of the cases in which there is an error.
+        cases: ids of all cases, also of those that the layout leaves out.
+        left_out: ids of the cases that have an error.
         notes: other sentences about how the data set was read.
-        json_path, page_path: where the findings were written.
+        json_path: the findings as JSON.
+        page_path: the findings as a page.
     """
 
     findings: list[Finding]
@@ -55,17 +56,17 @@ class CheckResult:
 
     @property
     def errors(self) -> list[Finding]:
-        """Those that leave a case out."""
-        return [one for one in self.findings if one.severity == "error"]
+        """The findings that leave a case out."""
+        return [finding for finding in self.findings if finding.severity == "error"]
 
     @property
     def warnings(self) -> list[Finding]:
-        """Those that keep the case."""
-        return [one for one in self.findings if one.severity == "warning"]
+        """The findings that do not leave the case out."""
+        return [finding for finding in self.findings if finding.severity == "warning"]
 
     @property
     def usable(self) -> int:
-        """How many cases are left."""
+        """How many cases can be used."""
         return len(self.cases) - len(self.left_out)
 
 
@@ -75,40 +76,49 @@ def check(
     options: CheckOptions | None = None,
     callback: Callback = silent,
 ) -> CheckResult:
-    """Read every case of the data set in `data`, and write what is wrong with it as `check.json` and `check.html`.
+    """Read every case of a data set, and write what is wrong with it as `check.json` and `check.html`.
+
+    Args:
+        data: the folder of the data set.
+        workspace: the findings go to `checks/NAME/` in it.
+        options: how to read the data set and where to write; None for the defaults.
+        callback: told of the progress; may raise `Cancelled`.
 
     Raises:
-        MedsegError: the folder is no data set, or an option does not fit it.
+        MedsegError: the folder is not a data set, or an option does not fit it.
     """
     options = options or CheckOptions()
     if options.orientation not in ("canonical", "stored"):
         raise PlanError(f"orientation is {options.orientation!r}; valid are canonical, stored.")
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
-    found = find_data(Path(data), options.data)
-    seen = survey(found, orientation, callback)
-    checked = check_set(found, seen, orientation, options.data.annotated_from_values)
-    findings = [_brief(one, found.folder) for one in checked]
-    cases = sorted({case.id for case in found.cases} | {one.id for one in found.problems if isinstance(one, LeftOut)})
-    left_out = sorted({one.case for one in findings if one.severity == "error"} & {*cases})
-    name = found.folder.resolve().name or "dataset"
+    data_set = find_data(Path(data), options.data)
+    surveyed = survey(data_set, orientation, callback)
+    checked = check_set(data_set, surveyed, orientation, options.data.annotated_from_values)
+    findings = [_relative(finding, data_set.folder) for finding in checked]
+    not_listed = {problem.id for problem in data_set.problems if isinstance(problem, LeftOut)}
+    cases = sorted({case.id for case in data_set.cases} | not_listed)
+    left_out = sorted({finding.case for finding in findings if finding.severity == "error"} & {*cases})
+    name = data_set.folder.resolve().name or "dataset"
     folder = options.output or Path(workspace) / "checks" / name
-    notes = [_without(text, found.folder) for text in found.problems if not isinstance(text, LeftOut)] + seen.notes
+    notes = [_without(text, data_set.folder) for text in data_set.problems if not isinstance(text, LeftOut)]
+    notes += surveyed.notes
     result = CheckResult(findings, cases, left_out, notes, folder / JSON, folder / PAGE)
-    said = _said(found, seen)
-    write_json(result.json_path, _as_json(result, found, said))
-    facts = CheckFacts(name, [*said.items()], len(cases), left_out, notes)
-    write_page(result.page_path, check_page(facts, findings, _pictures(findings, found, callback)))
+    understood = _understood(data_set, surveyed)
+    write_json(result.json_path, _as_json(result, data_set, understood))
+    facts = CheckFacts(name, [*understood.items()], len(cases), left_out, notes)
+    write_page(result.page_path, check_page(facts, findings, _pictures(findings, data_set, callback)))
     return result
 
 
 def _without(text: str, folder: Path) -> str:
-    """A message that names files relative to the data set's folder."""
+    """Return a message in which files are named relative to the data set's folder."""
     for end in ("/", "\\"):
         text = text.replace(f"{folder}{end}", "")
     return text
 
 
-def _brief(finding: Finding, folder: Path) -> Finding:
+def _relative(finding: Finding, folder: Path) -> Finding:
+    """Return a finding in which files are named relative to the data set's folder."""
     file = finding.file
     if file is not None and file.is_relative_to(folder):
         file = file.relative_to(folder)
@@ -117,16 +127,18 @@ def _brief(finding: Finding, folder: Path) -> Finding:
     )
 
 
-def _said(data: DataSet, seen: Survey) -> dict[str, str]:
-    """How the data set was understood."""
-    values = sorted({value for one in seen.cases for value in one.voxels})
+def _understood(data: DataSet, surveyed: Survey) -> dict[str, str]:
+    """Return how the data set was understood, as {what: in words}."""
+    values = sorted({value for case in surveyed.cases for value in case.voxels})
     if data.labels is not None:
-        structures = ", ".join(f"{name} ({', '.join(map(str, own))})" for name, own in data.labels.members.items())
+        structures = ", ".join(
+            f"{name} ({', '.join(map(str, members))})" for name, members in data.labels.members.items()
+        )
     else:
         structures = f"not declared; the label files hold {', '.join(map(str, values[:_MOST_VALUES]))}" + (
             f" and {len(values) - _MOST_VALUES} more values" * (len(values) > _MOST_VALUES)
         )
-    worst = max((one.grid_difference_voxels for one in seen.cases), default=0.0)
+    worst = max((case.grid_difference_voxels for case in surveyed.cases), default=0.0)
     return {
         "layout": LAYOUTS.get(data.layout, data.layout),
         "channels": ", ".join(data.channels),
@@ -135,39 +147,39 @@ def _said(data: DataSet, seen: Survey) -> dict[str, str]:
     }
 
 
-def _as_json(result: CheckResult, data: DataSet, said: dict[str, str]) -> dict[str, Any]:
+def _as_json(result: CheckResult, data: DataSet, understood: dict[str, str]) -> dict[str, Any]:
     return {
         "schema_version": _SCHEMA_VERSION,
         "made_by": f"medseg {__version__}",
         "data_set": data.folder.resolve().name,
-        **said,
+        **understood,
         "cases": len(result.cases),
         "usable": result.usable,
         "left_out": result.left_out,
-        "counts": dict(Counter(one.kind for one in result.findings)),
+        "counts": dict(Counter(finding.kind for finding in result.findings)),
         "findings": [
             {
-                "severity": one.severity,
-                "kind": one.kind,
-                "case": one.case or None,
-                "file": None if one.file is None else one.file.as_posix(),
-                "message": one.message,
-                "remedy": one.remedy,
+                "severity": finding.severity,
+                "kind": finding.kind,
+                "case": finding.case or None,
+                "file": None if finding.file is None else finding.file.as_posix(),
+                "message": finding.message,
+                "remedy": finding.remedy,
             }
-            for one in result.findings
+            for finding in result.findings
         ],
         "notes": result.notes,
     }
 
 
 def _pictures(findings: Sequence[Finding], data: DataSet, callback: Callback) -> dict[str, tuple[bytes, str]]:
-    """Pictures of the suspected cases that can be drawn, a few of each kind."""
+    """Return {case: (PNG, description)} of the cases with findings that can be drawn, a few of each kind."""
     of_a_kind: Counter[str] = Counter()
     wanted: dict[str, None] = {}
-    for one in findings:
-        of_a_kind[one.kind] += 1
-        if of_a_kind[one.kind] <= _MOST_OF_A_KIND and len(wanted) < _MOST_PICTURES:
-            wanted[one.case] = None
+    for finding in findings:
+        of_a_kind[finding.kind] += 1
+        if of_a_kind[finding.kind] <= _MOST_OF_A_KIND and len(wanted) < _MOST_PICTURES:
+            wanted[finding.case] = None
     cases = [case for case in data.cases if case.id in wanted]
     results = map_cases(lambda case: _draw(case, data), cases)
     drawn = track(results, "pictures", len(cases), callback) if cases else ()
@@ -175,7 +187,7 @@ def _pictures(findings: Sequence[Finding], data: DataSet, callback: Callback) ->
 
 
 def _draw(case: Case, data: DataSet) -> tuple[bytes, str]:
-    """A picture of a case, without its label where that cannot be read or has another shape.
+    """Return a picture of a case as PNG, and its description; without the label where it does not fit.
 
     Raises:
         MedsegError: the scan cannot be read.

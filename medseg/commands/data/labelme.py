@@ -1,4 +1,4 @@
-"""`medseg labelme`: annotations drawn in labelme to a data set of images and masks."""
+"""`medseg labelme`: turn annotations drawn in labelme into a data set of images and masks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from medseg.io.formats.labelme import Annotation, Shape, read_annotation, read_s
 from medseg.io.values.class_names import BACKGROUND, IGNORED, number_names, read_lines
 
 IGNORE = 255
+"""Value of pixels without annotation, as in Pascal VOC."""
+
 IMAGES, MASKS, INSTANCES = "images", "masks", "instances"
 
 _MOST_STRUCTURES = 254
@@ -30,15 +32,15 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class LabelmeResult:
-    """What came of it.
+    """The result of a conversion.
 
     Attributes:
         folder: the data set.
-        structures: name -> value in the masks.
-        images: how many were written.
-        shapes: name -> how many shapes were painted.
+        structures: {name: value in the masks}.
+        images: how many images were written.
+        shapes: {name: how many shapes were painted}.
         left_out: sentences about shapes that cover nothing.
-        failed: JSON file, as named from the folder on -> why it has no mask.
+        failed: {JSON file, relative to the folder: why it has no mask}.
     """
 
     folder: Path
@@ -54,17 +56,23 @@ def labelme(
 ) -> LabelmeResult:
     """Turn labelme's JSON files into `images/`, `masks/` (a palette of class values) and a `dataset.json`.
 
+    Args:
+        folder: with labelme's JSON files, also in folders inside it.
+        output: the new data set; a folder that does not exist, or is empty.
+        options: classes, order of painting, instances; None for the defaults.
+        callback: told of the progress; may raise `Cancelled`.
+
     Raises:
         MedsegError: there is nothing to convert, the output folder is in use, or the classes are not valid. A bad file
-            is named in the result, and the others go on.
+            does not raise: it is named in the result.
     """
     options = options or LabelmeOptions()
     folder, output = Path(folder), Path(output)
     if options.order not in ("later", "area"):
         raise PlanError(f"order is {options.order!r}; valid are later and area.")
-    files = _files(folder)
+    files = _labelme_files(folder)
     _check_output(output)
-    values, failed = _values(files, options.labels, callback)
+    values, failed = _class_values(files, options.labels, callback)
     convert = partial(_convert, names=files, output=output, values=values, options=options)
     readable = [file for file, name in files.items() if name not in failed]
     counts: Counter[str] = Counter()
@@ -85,15 +93,19 @@ def labelme(
     return LabelmeResult(output, structures, written, dict(counts), left_out, dict(sorted(failed.items())))
 
 
-def _files(folder: Path) -> dict[Path, str]:
-    """labelme's files in a folder and those inside it -> their names from there (`p1/scan.json`)."""
+def _labelme_files(folder: Path) -> dict[Path, str]:
+    """Return {labelme's file: its path relative to the folder}, also of folders inside (`p1/scan.json`).
+
+    Raises:
+        DataError: there is no such file, or two would get the same name.
+    """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.", "Expected one with labelme's JSON files.")
-    named = {path: path.relative_to(folder) for path in sorted(folder.rglob("*.json"))}
+    relative_paths = {path: path.relative_to(folder) for path in sorted(folder.rglob("*.json"))}
     files = {
-        path: name.as_posix()
-        for path, name in named.items()
-        if not any(part.startswith(".") for part in name.parts) and _has_shapes(path)
+        path: relative.as_posix()
+        for path, relative in relative_paths.items()
+        if not any(part.startswith(".") for part in relative.parts) and _has_shapes(path)
     }
     if not files:
         raise DataError(f"{folder} holds no JSON file of labelme.", "labelme saves one beside each image.")
@@ -109,16 +121,16 @@ def _files(folder: Path) -> dict[Path, str]:
 
 
 def _id(name: str) -> str:
-    """What image and mask of a file are called: `p1/scan.json` becomes `p1_scan`."""
+    """Return the name of a file's image and mask: `p1/scan.json` becomes `p1_scan`."""
     return name.removesuffix(".json").replace("/", "_")
 
 
 def _has_shapes(path: Path) -> bool:
-    """Whether a JSON file may be labelme's: valid ones of another kind, such as a `dataset.json`, are passed over."""
+    """Return whether a JSON file may be labelme's: valid ones of another kind, such as a `dataset.json`, are not."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        return True  # damaged: it is named when it is read
+        return True  # damaged: it is named as failed when it is read
     return isinstance(content, dict) and "shapes" in content
 
 
@@ -127,23 +139,27 @@ def _check_output(output: Path) -> None:
         raise DataError(f"{output} is there already and not an empty folder.", "Name a new folder, or delete it.")
 
 
-def _values(
+def _class_values(
     files: Mapping[Path, str], listing: Path | None, callback: Callback
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Value of each class, background and ignored ones included, and the files that cannot be read."""
+    """Return the value of each class, background and ignored ones included, and {file: why it cannot be read}.
+
+    Raises:
+        DataError: no file can be read, or there are too many classes.
+    """
     failed: dict[str, str] = {}
     if listing is not None:
         names = read_lines(listing)
     else:
-        found: set[str] = set()
+        drawn: set[str] = set()
         for file, labels in track(map_cases(read_shape_labels, [*files]), "look for structures", len(files), callback):
             if isinstance(labels, MedsegError):
                 failed[files[file]] = str(labels)
             else:
-                found |= labels
+                drawn |= labels
         if len(failed) == len(files):
             raise DataError(next(iter(failed.values())))
-        names = sorted(found, key=lambda name: (name not in BACKGROUND, name))
+        names = sorted(drawn, key=lambda name: (name not in BACKGROUND, name))
     structures = number_names(names, str(listing or "what was drawn"))
     if len(structures) > _MOST_STRUCTURES:
         raise DataError(f"There are {len(structures)} classes; a mask holds {_MOST_STRUCTURES}.")
@@ -154,7 +170,14 @@ def _values(
 def _convert(
     file: Path, names: Mapping[Path, str], output: Path, values: Mapping[str, int], options: LabelmeOptions
 ) -> tuple[Counter[str], list[str]]:
-    """Write image and mask of a file; how many shapes of each class were painted, and which cover nothing."""
+    """Write image and mask of a file.
+
+    Returns:
+        How many shapes of each class were painted, and sentences about shapes that cover nothing.
+
+    Raises:
+        DataError: the file cannot be read, or has unknown classes or too many objects.
+    """
     annotation, id = read_annotation(file), _id(names[file])
     unknown = sorted({shape.label for shape in annotation.shapes if shape.has_area} - values.keys())
     if unknown:
@@ -179,9 +202,14 @@ def paint(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], Counter[str], list[str]]:
     """Paint the shapes of an image one over the other.
 
+    Args:
+        annotation: the shapes and the size of their image.
+        values: {class: value in the mask}.
+        order: "later" shapes cover earlier ones, or, by "area", smaller ones cover larger ones.
+
     Returns:
-        (y, x) class values, (y, x) numbers of objects from 1 on in the order in which they were drawn, how many shapes
-        of each class were painted, and a sentence for each that covers nothing.
+        (y, x) class values; (y, x) numbers of objects, from 1 in the order in which they were drawn; how many shapes of
+        each class were painted; and a sentence for each shape that covers nothing.
     """
     mask, objects = np.zeros(annotation.shape, np.uint8), np.zeros(annotation.shape, np.int32)
     numbers = _object_numbers(annotation.shapes)
@@ -210,9 +238,9 @@ def paint(
 
 
 def _object_numbers(shapes: Sequence[Shape]) -> list[int]:
-    """The number of the object that each shape belongs to: shapes of one class and group are one."""
+    """Return the number of the object that each shape belongs to: shapes of the same class and group are one object."""
     numbers: dict[tuple[str, int | None, int], int] = {}
-    keys = [(shape.label, shape.group, -1 if shape.group is not None else place) for place, shape in enumerate(shapes)]
+    keys = [(shape.label, shape.group, -1 if shape.group is not None else index) for index, shape in enumerate(shapes)]
     return [numbers.setdefault(key, len(numbers) + 1) for key in keys]
 
 
@@ -234,10 +262,17 @@ def _save_instances(path: Path, objects: NDArray[np.int32]) -> None:
 
 
 def voc_palette() -> list[int]:
-    """Pascal VOC's colours: red, green and blue of each value, whose bits are dealt out to them from the top."""
+    """Return Pascal VOC's palette: red, green and blue of each of 256 values, one after the other.
+
+    The bits of a value go to red, green and blue in turn, lowest bit first, and fill each colour from its highest bit,
+    so that the first values have colours that differ most (VOCdevkit's `VOClabelcolormap.m`).
+
+    >>> voc_palette()[:12]
+    [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    """
     palette = []
     for value in range(256):
         for channel in range(3):
-            bits = [(value >> (3 * place + channel)) & 1 for place in range(3)]
-            palette.append(sum(bit << (7 - place) for place, bit in enumerate(bits)))
+            bits = [(value >> (3 * position + channel)) & 1 for position in range(3)]
+            palette.append(sum(bit << (7 - position) for position, bit in enumerate(bits)))
     return palette

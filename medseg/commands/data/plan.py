@@ -1,4 +1,4 @@
-"""`medseg plan`: look at a data set, decide, and write the plan with its table of cases and its folds."""
+"""`medseg plan`: inspect a data set, decide, and write the plan with its table of cases and its folds."""
 
 from __future__ import annotations
 
@@ -32,12 +32,21 @@ from medseg.plans.schema import Plan
 from medseg.plans.sections import Data, Request
 
 _LIKE_CT = -50.0
-"""MR is not negative, fat in CT is around -100."""
+"""A structure with values this low looks like CT: MR is not negative, fat in CT is around -100 HU."""
 
 
 @dataclass(frozen=True)
 class PlanResult:
-    """The plan, where it and what belongs to it lie, what is worth a note, and the cases left out with why."""
+    """A plan that was made.
+
+    Attributes:
+        plan: the plan.
+        path: its file.
+        cases_path: the table of its cases.
+        splits_path: the folds of its cross-validation.
+        notes: sentences for the user.
+        failed: {case: why it is left out}.
+    """
 
     plan: Plan
     path: Path
@@ -54,41 +63,54 @@ def plan(
     options: PlanOptions | None = None,
     callback: Callback = silent,
 ) -> PlanResult:
-    """Inspect the data set in `data` and write `plans/<name>.yaml`, `.cases.csv` and `.splits.json`.
+    """Inspect a data set and write `plans/NAME.yaml`, `.cases.csv` and `.splits.json`.
+
+    Args:
+        data: the folder of the data set.
+        workspace: where `plans/` lies.
+        name: of the plan; None for that of the folder.
+        options: how to read the data set, and what to plan; None for the defaults.
+        callback: told of the progress; may raise `Cancelled`.
 
     Raises:
-        MedsegError: the folder is no data set, or the request makes no plan.
+        MedsegError: the folder is not a data set, or no plan fits the options.
     """
     options = options or PlanOptions()
-    _check(options)
-    place = Workspace(Path(workspace))
-    path = place.plans / f"{_checked_name(name) if name else _name_of(Path(data))}.yaml"
+    _check_choices(options)
+    folder, home = Path(data), Workspace(Path(workspace))
+    path = home.plans / f"{_checked_name(name) if name else _name_of(folder)}.yaml"
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
-    found = find_data(Path(data), options.data, cases_path(path), _left_out(path))
-    orientation = _orientation(options)
-    seen = survey(found, orientation, callback)
-    findings = check_set(found, seen, orientation, options.data.annotated_from_values)
+    data_set = find_data(folder, options.data, cases_path(path), _left_out(path))
+    orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
+    surveyed = survey(data_set, orientation, callback)
+    findings = check_set(data_set, surveyed, orientation, options.data.annotated_from_values)
     if options.strict:
-        refuse_findings(findings, Path(data))
-    fingerprint = fingerprint_of(seen.without(findings), found, orientation)
+        refuse_findings(findings, folder)
+    fingerprint = fingerprint_of(surveyed.without(findings), data_set, orientation)
     _check_units(fingerprint)
-    labels = settle_labels(found, fingerprint.values, options.data)
+    labels = settle_labels(data_set, fingerprint.values, options.data)
     if options.data.annotated_from_values:
-        found = annotated_from_values(found, fingerprint, labels)
-    made = _make(path.stem, place, found, fingerprint, labels, options)
+        data_set = annotated_from_values(data_set, fingerprint, labels)
+    new_plan = _make_plan(path.stem, home, data_set, fingerprint, labels, options)
     readable = {facts.id for facts in fingerprint.cases}
-    cases = [case for case in found.cases if case.id in readable]
+    cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
-    folds, why = _folds(cases, fingerprint, labels, options.splits)
-    write_cases(cases_path(path), cases, found.folder)
+    folds, folds_note = _folds(cases, fingerprint, labels, options.splits)
+    write_cases(cases_path(path), cases, data_set.folder)
     write_splits(splits_path(path), folds)
-    save_plan(made, path)
-    notes = [*found.problems, *seen.notes, why, *_names_that_mislead(made), *warnings_in_short(findings, Path(data))]
-    return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
+    save_plan(new_plan, path)
+    notes = [*data_set.problems, *surveyed.notes, folds_note, *_notes_on_channels(new_plan)]
+    notes += warnings_in_short(findings, folder)
+    return PlanResult(new_plan, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
 
 
-def _check(options: PlanOptions) -> None:
+def _check_choices(options: PlanOptions) -> None:
+    """Refuse a preset, kind of splits or orientation that does not exist.
+
+    Raises:
+        PlanError: an option has another value.
+    """
     choices = {
         "preset": ("auto", "gpu", "cpu"),
         "splits": ("grouped", "nnunet"),
@@ -100,115 +122,128 @@ def _check(options: PlanOptions) -> None:
 
 
 def _check_units(fingerprint: Fingerprint) -> None:
+    """Refuse data sets with some cases of unknown spacing: millimetres and pixels cannot be planned together.
+
+    Raises:
+        DataError: some cases have a spacing, and others do not.
+    """
     known = [case.id for case in fingerprint.cases if case.spacing_known]
     unknown = [case.id for case in fingerprint.cases if not case.spacing_known]
     if known and unknown:
         raise DataError(
-            f"How large a voxel is stands in {counted(len(known), 'case')} (such as {known[0]}) and not in "
+            f"The size of a voxel is known in {counted(len(known), 'case')} (such as {known[0]}) and not known in "
             f"{len(unknown)} (such as {unknown[0]}).",
-            "Bring them to one format, or leave one kind out with --exclude.",
+            "Convert them to one format, or leave one kind out with --exclude.",
         )
 
 
 def _left_out(path: Path) -> list[str]:
-    """The cases that an earlier plan of this name could not use."""
+    """Return the cases that an earlier plan of this name could not use: they are looked at again."""
     try:
         return load_plan(path).data.left_out if path.exists() else []
     except MedsegError:
         return []  # a plan that cannot be read is about to be replaced
 
 
-def _orientation(options: PlanOptions) -> Literal["canonical", "stored"]:
-    return "stored" if options.orientation == "stored" else "canonical"
-
-
 def _checked_name(name: str) -> str:
+    """Return the name of a plan.
+
+    Raises:
+        PlanError: it cannot be the name of a file.
+    """
     if not re.fullmatch(r"[\w][\w. -]*", name):
         raise PlanError(f"{name!r} cannot be the name of a plan: letters, digits, '-', '_' and '.' can.")
     return name
 
 
 def _name_of(folder: Path) -> str:
+    """Return the name of a folder as the name of a plan, without nnU-Net's or the Decathlon's number."""
     name = re.sub(r"[^\w-]+", "_", folder.resolve().name)
     return re.sub(r"^(Dataset|Task)\d+_", "", name) or "dataset"
 
 
-def _names_that_mislead(made: Plan) -> list[str]:
-    """A note on channels that look like CT and are not called so, as the name decides how they are normalized."""
-    configuration = made.configuration(made.default_configuration)
+def _notes_on_channels(plan: Plan) -> list[str]:
+    """Return a note on each channel that looks like CT but is not named CT: the name decides the normalization."""
+    configuration = plan.configuration(plan.default_configuration)
     return [
         f"the channel {channel} reaches down to {intensity.min:g} in the structures, as CT does; if it is CT, plan "
         f"with --normalization {channel}=ct"
         for channel, intensity, how in zip(
-            made.data.channels, made.data.intensities, configuration.normalization, strict=True
+            plan.data.channels, plan.data.intensities, configuration.normalization, strict=True
         )
         if how.scheme == "zscore" and intensity.min <= _LIKE_CT and not how.nonzero_only
     ]
 
 
-def _make(
-    name: str, place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
+def _make_plan(
+    name: str, workspace: Workspace, data_set: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
 ) -> Plan:
+    """Return the plan that the rules make of a data set, with what the user asks for in place of their decisions."""
     preset: Any = _preset() if options.preset == "auto" else options.preset
-    asked = options.data.asked()
-    asked |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
+    requested = options.data.asked()
+    requested |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
     if options.splits != "grouped":
-        asked["splits"] = options.splits
+        requested["splits"] = options.splits
     if options.cascade:
-        asked["cascade"] = True
+        requested["cascade"] = True
     if options.default_configuration:
-        asked["default_configuration"] = options.default_configuration
-    request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=asked)
+        requested["default_configuration"] = options.default_configuration
+    request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=requested)
     facts = DatasetFacts(
         spacings_mm=[case.spacing_mm for case in fingerprint.cases],
         shapes_voxels=[case.cropped_voxels for case in fingerprint.cases],
         n_cases=len(fingerprint.cases),
         n_outputs=count_outputs(len(labels.structures), labels.ignore is not None),
-        channel_names=found.channels,
+        channel_names=data_set.channels,
         relative_size_after_crop=fingerprint.relative_size,
     )
-    made = make_plan(
-        name, facts, _data(place, found, fingerprint, labels, options), labels, request, options.orientation
-    )
-    return _overridden(made, options)
+    data = _data_section(workspace, data_set, fingerprint, labels, options)
+    return _overridden(make_plan(name, facts, data, labels, request, options.orientation), options)
 
 
-def _data(place: Workspace, found: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions) -> Data:
-    present = present_and_annotated(fingerprint.structures_of(labels), found.cases)
-    having = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
-    volume = {
+def _data_section(
+    workspace: Workspace, data_set: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
+) -> Data:
+    """Return the plan's section `data`: what is known of the data set."""
+    present = present_and_annotated(fingerprint.structures_of(labels), data_set.cases)
+    cases_with = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
+    mean_volume = {  # in ml; in voxels where the spacing is unknown
         name: sum(case.voxels.get(value, 0) * (case.voxel_ml or 1) for case in cases for value in labels.members[name])
         / max(len(cases), 1)
-        for name, cases in having.items()
+        for name, cases in cases_with.items()
     }
     return Data(
-        folder=place.relative(found.folder),
-        layout=found.layout,
+        folder=workspace.relative(data_set.folder),
+        layout=data_set.layout,
         dimensions=2 if fingerprint.is_2d else 3,
-        channels=list(found.channels),
+        channels=list(data_set.channels),
         cases=len(fingerprint.cases),
         patient_pattern=options.data.patient_pattern,
         spacing_known=fingerprint.spacing_known,
         intensities=fingerprint.intensities,
-        structure_cases={name: len(cases) for name, cases in having.items()},
-        structure_volume={name: float(f"{value:.6g}") for name, value in volume.items()},
-        reading=found.reading,
+        structure_cases={name: len(cases) for name, cases in cases_with.items()},
+        structure_volume={name: float(f"{value:.6g}") for name, value in mean_volume.items()},
+        reading=data_set.reading,
         left_out=sorted(fingerprint.problems),
-        series_rules=list(found.series_rules),
+        series_rules=list(data_set.series_rules),
     )
 
 
-def _overridden(made: Plan, options: PlanOptions) -> Plan:
-    """The plan with what the user asked for instead of what the rules say."""
-    values, reasons = made.model_dump(mode="json"), dict(made.reasons)
+def _overridden(plan: Plan, options: PlanOptions) -> Plan:
+    """Return a plan with what the user asks for in place of what the rules say.
+
+    Raises:
+        PlanError: a channel or key does not exist, or a value is not valid.
+    """
+    values, reasons = plan.model_dump(mode="json"), dict(plan.reasons)
     for text in options.normalization:
         channel, scheme = split_pair(text, "--normalization FLAIR=zscore")
-        if channel not in made.data.channels:
-            raise PlanError(f"There is no channel {channel!r}; there are {', '.join(made.data.channels)}.")
+        if channel not in plan.data.channels:
+            raise PlanError(f"There is no channel {channel!r}; there are {', '.join(plan.data.channels)}.")
         for name, configuration in values["configurations"].items():
             if "normalization" in configuration:
-                how = configuration["normalization"][made.data.channels.index(channel)]
-                how.update(scheme=scheme, nonzero_only=how["nonzero_only"] and scheme == "zscore")
+                normalization = configuration["normalization"][plan.data.channels.index(channel)]
+                normalization.update(scheme=scheme, nonzero_only=normalization["nonzero_only"] and scheme == "zscore")
                 reasons[f"configurations.{name}.normalization"] = f"{channel}: {scheme}, as asked for"
     if options.cascade:
         values["default_configuration"] = "3d_cascade_fullres"
@@ -217,18 +252,20 @@ def _overridden(made: Plan, options: PlanOptions) -> Plan:
         values["default_configuration"] = options.default_configuration
         reasons["default_configuration"] = "as asked for"
     if options.codes:
-        values["codes"] = {name: one.model_dump(mode="json") for name, one in read_codes(options.codes).items()}
+        values["codes"] = {name: coding.model_dump(mode="json") for name, coding in read_codes(options.codes).items()}
         reasons["codes"] = "as asked for"
-    return validate_plan(values, reasons, f"the plan {made.name!r}", options.overrides, "as asked for")
+    return validate_plan(values, reasons, f"the plan {plan.name!r}", options.overrides, "as asked for")
 
 
 def _folds(cases: list[Case], fingerprint: Fingerprint, labels: Labels, kind: str) -> tuple[list[Fold], str]:
+    """Return the folds, grouped by patient or nnU-Net's, and a note on how they were made."""
     if kind == "nnunet":
         return nnunet_splits([case.id for case in cases]), "nnU-Net's five folds"
     return make_splits(cases, fingerprint.structures_of(labels))
 
 
 def _preset() -> str:
+    """Return the preset for this machine."""
     import torch
 
     return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"

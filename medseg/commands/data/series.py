@@ -1,4 +1,4 @@
-"""`medseg series`: what DICOM series a folder or zip holds, and which of them are volumes."""
+"""`medseg series`: list the DICOM series of a folder or zip, and which of them are volumes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from medseg.io.dicom.listing.rules import matching_series
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """What was found.
+    """The series of a container.
 
     Attributes:
         listing: everything in the container.
-        series: those that the rule fits; all without a rule.
+        series: the series that the rule fits; all without a rule.
     """
 
     listing: Listing
@@ -30,7 +30,7 @@ class SeriesResult:
         """0: all are volumes; 1: some are not, or a file is damaged; 2: there is no series."""
         if not self.series:
             return 2
-        return int(any(one.problems for one in self.series) or bool(self.listing.damaged))
+        return int(any(series.problems for series in self.series) or bool(self.listing.damaged))
 
 
 def series(source: Path, rule: str | None = None, callback: Callback = silent) -> SeriesResult:
@@ -38,11 +38,11 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
 
     Args:
         source: where to look; or one series, FOLDER#KEY.
-        rule: which of them to list; see `medseg.io.dicom.listing.rules`.
-        callback: progress; may raise `Cancelled`.
+        rule: which series to list; see `medseg.io.dicom.listing.rules`; None for all.
+        callback: told of the progress; may raise `Cancelled`.
 
     Raises:
-        DataError: there is nothing at `source`, a zip is damaged, the rule is none, or pydicom is not installed.
+        DataError: `source` does not exist, a zip is damaged, the rule is not valid, or pydicom is not installed.
     """
     reference = parse_reference(source)
     if reference is not None:
@@ -51,21 +51,22 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
     return SeriesResult(listing, tuple(matching_series(listing, rule)) if rule is not None else listing.series)
 
 
-def series_record(one: Series) -> dict[str, Any]:
-    """A series as plain values, without identifiers."""
+def series_record(series: Series) -> dict[str, Any]:
+    """Return a series as plain values, without identifiers of the patient."""
     return {
-        "key": one.key,
-        "number": one.number,
-        "description": one.description,
-        "modality": one.modality,
-        "split": one.volume_name,
-        "plane": one.plane,
-        "shape_zyx": list(one.shape_zyx),
-        "spacing_mm": [round(value, 6) or None for value in one.spacing_mm],
-        "folder": one.folder,
-        "files": len({each.file for each in one.slices}),
+        "key": series.key,
+        "number": series.number,
+        "description": series.description,
+        "modality": series.modality,
+        "split": series.volume_name,
+        "plane": series.plane,
+        "shape_zyx": list(series.shape_zyx),
+        "spacing_mm": [round(value, 6) or None for value in series.spacing_mm],
+        "folder": series.folder,
+        "files": len({image.file for image in series.slices}),
         "problems": [
-            {"problem": problem.kind, "message": problem.message, "option": problem.option} for problem in one.problems
+            {"problem": problem.kind, "message": problem.message, "option": problem.option}
+            for problem in series.problems
         ],
-        "notes": list(one.notes),
+        "notes": list(series.notes),
     }

@@ -1,4 +1,4 @@
-"""`medseg demo`: the whole way once, on a generated phantom set."""
+"""`medseg demo`: plan, train, predict and evaluate once, on a generated phantom data set."""
 
 from __future__ import annotations
 
@@ -24,12 +24,21 @@ NAME = "demo"
 _MARK = ".medseg-demo"
 _CASES = 30
 _SEED = 1
-_FEWEST_STEPS = 100
+_FALLBACK_STEPS = 100
+"""Trained where the machine is too slow for the budget."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What each step of the demonstration gave."""
+    """The results of the steps of the demonstration.
+
+    Attributes:
+        folder: holds data set, plan, run and predictions.
+        plan: of `medseg plan`.
+        training: of `medseg train`.
+        prediction: of `medseg predict`.
+        evaluation: of `medseg evaluate`.
+    """
 
     folder: Path
     plan: PlanResult
@@ -44,33 +53,35 @@ def demo(
     callback: Callback = silent,
     say: Callable[[str], None] = lambda text: None,
 ) -> DemoResult:
-    """Make a phantom set in `folder`, plan, train within the budget, segment its test cases, and score them.
+    """Make a phantom data set, plan, train within the budget, segment the test cases, and score them.
 
     Args:
+        folder: where everything is written; an earlier demonstration in it is replaced.
         budget_seconds: wall-clock time for training.
-        say: called with the command that each step stands for, before the step.
+        callback: told of the progress; may raise `Cancelled`.
+        say: called before each step with the command that the step stands for.
 
     Raises:
-        DataError: `folder` holds something else than an earlier demonstration.
+        DataError: `folder` holds something other than an earlier demonstration.
     """
-    place = Path(folder)
-    if place.exists() and any(place.iterdir()) and not (place / _MARK).exists():
-        raise DataError(f"{place} is not empty.", "Name another folder: medseg demo FOLDER")
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    (place / _MARK).touch()
-    data = place / "dataset"
+    workspace = Path(folder)
+    if workspace.exists() and any(workspace.iterdir()) and not (workspace / _MARK).exists():
+        raise DataError(f"{workspace} is not empty.", "Name another folder: medseg demo FOLDER")
+    shutil.rmtree(workspace, ignore_errors=True)
+    workspace.mkdir(parents=True)
+    (workspace / _MARK).touch()
+    data = workspace / "dataset"
     make_phantom(data, _CASES, _SEED, callback)
     say("medseg plan dataset --preset cpu")
-    made = plan(data, place, NAME, PlanOptions(preset="cpu"), callback)
+    plan_result = plan(data, workspace, NAME, PlanOptions(preset="cpu"), callback)
     say(f"medseg train --fold 0 --budget {budget_seconds:.0f}s")
     try:
-        trained = train(NAME, place, TrainOptions(budget_seconds=budget_seconds), callback)
-    except PlanError as error:  # a machine too slow for the budget still shows the whole way
-        say(f"medseg train --fold 0 --steps {_FEWEST_STEPS}   # {error.message}")
-        trained = train(NAME, place, TrainOptions(steps=_FEWEST_STEPS), callback)
+        train_result = train(NAME, workspace, TrainOptions(budget_seconds=budget_seconds), callback)
+    except PlanError as error:  # a machine that is too slow for the budget still shows every step
+        say(f"medseg train --fold 0 --steps {_FALLBACK_STEPS}   # {error.message}")
+        train_result = train(NAME, workspace, TrainOptions(steps=_FALLBACK_STEPS), callback)
     say("medseg predict dataset/imagesTs predictions")
-    predicted = predict(data / "imagesTs", place / "predictions", None, place, PredictOptions(), callback)
+    predict_result = predict(data / "imagesTs", workspace / "predictions", None, workspace, PredictOptions(), callback)
     say("medseg evaluate predictions dataset/labelsTs")
-    scored = evaluate(place / "predictions", data / "labelsTs", callback=callback)
-    return DemoResult(place, made, trained, predicted, scored)
+    evaluation = evaluate(workspace / "predictions", data / "labelsTs", callback=callback)
+    return DemoResult(workspace, plan_result, train_result, predict_result, evaluation)

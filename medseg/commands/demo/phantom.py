@@ -1,9 +1,9 @@
-"""A phantom data set for `medseg demo`: abdomens with six organs, made from shapes, noise and a seed.
+"""Make a phantom data set for `medseg demo`: abdomens with six organs, from shapes, noise and a seed.
 
-Each case is one atlas of ellipsoids, posed, deformed and jittered at random, and sampled on a grid of its own as a
-magnetic resonance scan would: partial volume, texture, a bias field, Rician noise. Organs share intensities with
-each other, and gut, stomach and vessels look like organs, so that no threshold finds them. The affine is RAS, and
-what is called right does lie on the patient's right.
+Each case is one atlas of ellipsoids, posed, deformed and jittered at random, and sampled on its own grid as a magnetic
+resonance scan would be: partial volume, texture, a bias field, Rician noise. Organs share intensities with each other,
+and gut, stomach and vessels look like organs, so that no threshold finds them. The affine is RAS, and what is called
+right does lie on the patient's right.
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ STRUCTURES = ("liver", "spleen", "kidney_left", "kidney_right", "spine", "aorta"
 """The structures in the order of their values, 1 to 6."""
 
 TRAINING_PER_TEST = 4
+"""Training cases for each test case."""
 
-_LONG = 400.0  # a radius along z that makes a cylinder
-_LARGEST_MOVABLE = 60.0
-_EDGE_MM, _FAR = 1.6, 30.0
-_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.07, 2.5, 0.025
-_BUMPS, _WARP_MM = 0.08, 4.0
-_BIAS, _TEXTURE, _NOISE = 0.1, 0.045, 0.025
+_LONG = 400.0  # mm: a radius along z that makes a cylinder
+_LARGEST_MOVABLE = 60.0  # mm: along an axis with a larger radius (body, vessels) a part is neither moved nor scaled
+_EDGE_MM, _FAR = 1.6, 30.0  # width of the blurred edge of a part; exponent above which a voxel is outside for sure
+_SIZE_JITTER, _CENTRE_JITTER_MM, _BRIGHTNESS_JITTER = 0.07, 2.5, 0.025  # standard deviations between cases
+_BUMPS, _WARP_MM = 0.08, 4.0  # of a part's surface, as a share of its radius; of the whole body
+_BIAS, _TEXTURE, _NOISE = 0.1, 0.045, 0.025  # standard deviations, relative to the brightness of 1
 
 
 @dataclass(frozen=True)
 class _Part:
-    """An ellipsoid of the atlas: centre and radii in mm along (z, y, x), towards S, A and R.
+    """An ellipsoid of the atlas.
 
-    `lean` shifts it towards R by that many mm per mm of height; `structure` is None for what has no label;
-    `within` keeps it inside a structure that is painted already.
+    Attributes:
+        centre: in mm along (z, y, x), towards S, A and R.
+        radii: in mm along (z, y, x).
+        brightness: from 0 (air) to 1.
+        structure: its label; None for none.
+        lean: shift towards R, in mm per mm of height.
+        within: a structure painted before, inside which this part stays.
     """
 
     centre: tuple[float, float, float]
@@ -90,9 +96,10 @@ def make_phantom(folder: Path, cases: int, seed: int, callback: Callback = silen
     The same seed gives the same files, and a case does not depend on how many there are.
 
     Args:
-        folder: where to; files of the same names are replaced.
+        folder: where to write; files of the same names are replaced.
         cases: training cases; for every four of them there is a test case, and at least one.
         seed: any number of 0 or more.
+        callback: told of the progress; may raise `Cancelled`.
     """
     folder = Path(folder)
     total = cases + max(1, cases // TRAINING_PER_TEST)
@@ -117,7 +124,12 @@ def make_phantom(folder: Path, cases: int, seed: int, callback: Callback = silen
 
 
 def phantom_case(seed: int, number: int) -> tuple[Image, Image]:
-    """Scan and label map of one case, (1, z, y, x) of whole numbers, about 27 x 56 x 64 voxels of 6 x 4 x 4 mm."""
+    """Return scan and label map of one case, (1, z, y, x) of whole numbers, about 27 x 56 x 64 voxels of 6 x 4 x 4 mm.
+
+    Args:
+        seed: of the data set.
+        number: of the case.
+    """
     rng = np.random.default_rng((seed, number))
     shape, affine = _grid(rng)
     position = _position(rng, shape, affine)
@@ -136,7 +148,7 @@ def phantom_case(seed: int, number: int) -> tuple[Image, Image]:
 
 
 def _grid(rng: np.random.Generator) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    """Shape and RAS affine; three in four cases share a spacing, the others come from another protocol."""
+    """Return shape and RAS affine; three in four cases share a spacing, the others come from another protocol."""
     spacing_zyx = np.array([6.0, 4.0, 4.0])
     if rng.random() < 0.25:
         spacing_zyx = np.array([rng.choice([5.0, 7.0]), *[rng.choice([3.5, 4.5])] * 2])
@@ -150,7 +162,7 @@ def _grid(rng: np.random.Generator) -> tuple[tuple[int, int, int], NDArray[np.fl
 def _position(
     rng: np.random.Generator, shape: tuple[int, int, int], affine: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """(3, z, y, x): where in the atlas each voxel lies, in mm along (z, y, x): the pose undone, and warped."""
+    """Return where in the atlas each voxel lies, (3, z, y, x) in mm along (z, y, x): the pose undone, and warped."""
     x_y_z = [affine[axis, axis] * np.arange(size) + affine[axis, 3] for axis, size in enumerate(shape[::-1])]
     grid = np.stack(np.meshgrid(*x_y_z[::-1], indexing="ij")).astype(np.float32)
     grid -= (rng.normal(0, 1, 3) * (8, 4, 4)).reshape(3, 1, 1, 1)
@@ -168,7 +180,7 @@ def _position(
 
 
 def _inside(rng: np.random.Generator, part: _Part, position: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(z, y, x): the share of each voxel that a jittered, bumpy copy of the part fills."""
+    """Return the share of each voxel, (z, y, x), that a jittered, bumpy copy of a part fills."""
     movable = np.array(part.radii) < _LARGEST_MOVABLE
     centre = (np.array(part.centre) + movable * rng.normal(0, _CENTRE_JITTER_MM, 3)).tolist()
     radii = (np.array(part.radii) * np.exp(movable * rng.normal(0, _SIZE_JITTER, 3))).tolist()
@@ -177,12 +189,12 @@ def _inside(rng: np.random.Generator, part: _Part, position: NDArray[np.float32]
     radius = np.sqrt((z / radii[0]) ** 2 + (y / radii[1]) ** 2 + (x / radii[2]) ** 2)
     if part.structure is not None:
         radius += _BUMPS * _smooth_field(rng, radius.shape, 8)
-    steepness = sum(sorted(radii)[:2]) / 2 / _EDGE_MM  # of the distance to the surface, in widths of the edge
+    steepness = sum(sorted(radii)[:2]) / 2 / _EDGE_MM  # turns a radius relative to the surface into widths of the edge
     return 1 / (1 + np.exp(np.minimum((radius - 1) * steepness, _FAR)))
 
 
 def _scan(rng: np.random.Generator, brightness: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Brightness as a scanner sees it, on a scale that means nothing, as in MR."""
+    """Return brightness as a scanner would measure it, on an arbitrary scale, as in MR."""
     from scipy.ndimage import gaussian_filter
 
     grain = gaussian_filter(rng.standard_normal(brightness.shape, dtype=np.float32), 1.0)
@@ -193,12 +205,12 @@ def _scan(rng: np.random.Generator, brightness: NDArray[np.float32]) -> NDArray[
 
 
 def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], waves: int) -> NDArray[np.float32]:
-    """A random field of mean 0 and standard deviation 1, a sum of cosines with up to `waves` half-waves per axis."""
+    """Return a random field of mean 0 and standard deviation 1: a sum of cosines, up to `waves` half-waves an axis."""
     coefficients = rng.normal(0, 1, (waves,) * 3) / (1 + sum(np.ogrid[:waves, :waves, :waves]))
     coefficients[0, 0, 0] = 0
     field = coefficients.astype(np.float32)
     for size in shape:
-        places = (np.arange(size) + 0.5) / size
-        waveforms = np.cos(np.pi * np.outer(places, np.arange(waves))).astype(np.float32)
+        centres = (np.arange(size) + 0.5) / size
+        waveforms = np.cos(np.pi * np.outer(centres, np.arange(waves))).astype(np.float32)
         field = np.moveaxis(field, 0, -1) @ waveforms.T
     return (field - field.mean()) / field.std()

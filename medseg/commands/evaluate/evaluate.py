@@ -1,4 +1,4 @@
-"""`medseg evaluate`: answers against references, on the grids of the files."""
+"""`medseg evaluate`: score predictions against references, on the grids of the files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from medseg.delivery.provenance.entries import Clock, write_evaluation_manifest
 from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.label_files import Pair, summarize_pairs
-from medseg.evaluation.result import Evaluation, Subgroups
+from medseg.evaluation.result import Evaluation
 from medseg.evaluation.summary import Summary, Unscored
+from medseg.io.images import AS_STORED
 from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
 from medseg.plans.sections import Reading, Scoring
@@ -44,62 +45,71 @@ def evaluate(
     Args:
         prediction: a label file or a folder of them; files are paired by name without suffix, two files as they are.
         reference: likewise, or the folder of a data set.
-        labels: the structures; else what `labels.json` beside the predictions says, else the data set's
-            declaration, else every value that occurs is a structure.
+        labels: the structures; None for those that `labels.json` beside the predictions declares, else those of the
+            data set, else every value that occurs.
+        options: what to measure, of which cases, and where to write; None for the defaults.
+        callback: told of the progress; may raise `Cancelled`.
 
     Raises:
-        DataError: nothing can be paired, or no structure is known. A single bad case does not raise.
+        DataError: nothing can be paired, no structure is known, or an option is not valid. A single bad case does not
+            raise: it is named in the result.
+        PlanError: `options.scoring` names a measure that is not registered.
     """
     options, clock = options or EvaluateOptions(), Clock()
     prediction, reference = Path(prediction), Path(reference)
-    sides = find_sides(prediction, reference)
-    pairs, said = _pairs(*sides, prediction, options)
-    declared = labels or (said.labels if said is not None else sides[1].labels)
+    sides = predictions, references = find_sides(prediction, reference)
+    answers = read_labels_file(_folder_of(prediction))
+    pairs = _pairs(predictions, references, options, answers)
+    declared = labels or (answers.labels if answers is not None else references.labels)
     pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
     if declared is None and named is not None:
         labels, labels_from = named, "the names in the RTSTRUCT and SEG files"
     else:
-        labels, labels_from = _settle_labels(labels, said, sides[1], pairs, callback)
-    scoring = _scoring(said, options)
-    _check_names(labels, pairs, sides[1], options)
-    others = find_sides(Path(options.compare), reference) if options.compare else None  # before hours of scoring
-    found = Evaluation(_score(pairs, sides, labels, scoring, options, callback), labels, labels_from)
-    if others is not None and options.compare is not None:
-        more, _ = _pairs(*others, Path(options.compare), options)
-        more, _ = name_segments(more, labels, options.segments, options.overlaps)
-        other = _score(more, others, labels, scoring, replace(options, allow_missing=True), callback)
-        found = replace(found, other=other, comparison=compare_summaries(found.summary, other))
-    found = replace(found, subgroups=_subgroups(found.summary, options.by))
-    folder = prediction if prediction.is_dir() else prediction.parent
-    scans = [(pair, sides[1].scans.get(pair.case)) for pair in pairs]
-    folder = options.output or folder
-    files = write_results(folder, found, scans, _facts(found, pairs))
-    write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, found.failed, files)
-    return replace(found, files=files)
+        labels, labels_from = _settle_labels(labels, answers, references, pairs, callback)
+    scoring = _scoring(answers, options)
+    _check_names(labels, pairs, references, options)
+    other_sides = find_sides(Path(options.compare), reference) if options.compare else None  # before hours of scoring
+    summary = _score(pairs, sides, labels, scoring, options.allow_missing, callback)
+    by_attribute = {name: subgroups(summary.cases, name, [*summary.structures]) for name in options.by}
+    result = Evaluation(summary, labels, labels_from, subgroups=by_attribute)
+    if other_sides is not None and options.compare is not None:
+        other_pairs = _pairs(*other_sides, options, read_labels_file(_folder_of(Path(options.compare))))
+        other_pairs, _ = name_segments(other_pairs, labels, options.segments, options.overlaps)
+        other = _score(other_pairs, other_sides, labels, scoring, True, callback)
+        result = replace(result, other=other, comparison=compare_summaries(summary, other))
+    folder = options.output or _folder_of(prediction)
+    scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
+    files = write_results(folder, result, scans, _facts(result, pairs))
+    write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, result.failed, files)
+    return replace(result, files=files)
 
 
-def _pairs(
-    predictions: Side, references: Side, prediction: Path, options: EvaluateOptions
-) -> tuple[list[Pair], Answers | None]:
-    """The pairs of files with what is known of their cases, and what stands beside the predictions."""
-    said = read_labels_file(prediction if prediction.is_dir() else prediction.parent)
-    reading = options.reading or _reading(options) or (said.reading if said else None)
+def _folder_of(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answers: Answers | None) -> list[Pair]:
+    """Return the pairs of files with what is known of their cases.
+
+    Raises:
+        DataError: a table or a pattern does not fit the cases, or no case has an attribute that makes subgroups.
+    """
     ids = sorted(predictions.files.keys() & references.files.keys())
     cases = [references.cases.get(id, Case(id, id, ())) for id in ids]
     if options.patient_pattern is not None:
         cases = assign_patients(cases, options.patient_pattern)
     if options.table is not None:
-        cases = _with_facts(cases, Path(options.table))
+        cases = _with_table(cases, Path(options.table))
     cases = [replace(c, annotated=tuple(options.annotated[c.id])) if c.id in options.annotated else c for c in cases]
-    absent = [name for name in options.by if not any(name in case.attributes for case in cases)]
+    known_attributes = sorted({name for case in cases for name in case.attributes})
+    absent = [name for name in options.by if name not in known_attributes]
     if absent:
-        there = sorted({name for case in cases for name in case.attributes})
         raise DataError(
-            f"No case has the attribute {absent[0]!r}; there are {', '.join(there) or 'none'}.",
+            f"No case has the attribute {absent[0]!r}; there are {', '.join(known_attributes) or 'none'}.",
             "Give a table of the cases with such a column: --cases table.csv",
         )
-    how = {} if reading is None else {"reading": reading}
-    return [Pair(c, references.files[c.id], predictions.files[c.id], **how) for c in cases], said
+    reading = options.reading or _reading(options) or (answers.reading if answers else AS_STORED)
+    return [Pair(case, references.files[case.id], predictions.files[case.id], reading) for case in cases]
 
 
 def _reading(options: EvaluateOptions) -> Reading | None:
@@ -108,8 +118,12 @@ def _reading(options: EvaluateOptions) -> Reading | None:
     return None if given == DataOptions() else read_reading(given)
 
 
-def _with_facts(cases: list[Case], path: Path) -> list[Case]:
-    """Cases with what a table says of them."""
+def _with_table(cases: list[Case], path: Path) -> list[Case]:
+    """Return the cases with patient, annotated structures and attributes from a table; rows of other cases are unused.
+
+    Raises:
+        DataError: the table names a case twice, or none of the cases.
+    """
     rows = {}
     for line, row in enumerate(read_rows(path), start=2):
         id = row.get("id") or row.pop("case", "")
@@ -122,17 +136,16 @@ def _with_facts(cases: list[Case], path: Path) -> list[Case]:
             f"the cases are {', '.join(case.id for case in cases[:3])}, ...",
             "Its column id (or case) has to hold the names of the label files without suffix.",
         )
-    return [
-        replace(
-            case,
-            patient=rows[case.id].patient if rows[case.id].patient != case.id else case.patient,
-            annotated=rows[case.id].annotated or case.annotated,
-            attributes={**case.attributes, **rows[case.id].attributes},
-        )
-        if case.id in rows
-        else case
-        for case in cases
-    ]
+    return [_with_row(case, rows[case.id]) if case.id in rows else case for case in cases]
+
+
+def _with_row(case: Case, row: Case) -> Case:
+    return replace(
+        case,
+        patient=row.patient if row.patient != case.id else case.patient,  # a row without one repeats the id
+        annotated=row.annotated or case.annotated,
+        attributes={**case.attributes, **row.attributes},
+    )
 
 
 def _score(
@@ -140,26 +153,33 @@ def _score(
     sides: tuple[Side, Side],
     labels: Labels,
     scoring: Scoring,
-    options: EvaluateOptions,
+    allow_missing: bool,
     callback: Callback,
 ) -> Summary:
-    """Score the pairs, and name what has no score."""
+    """Score the pairs; cases of the (predictions, references) that have no score are named in the summary."""
     predictions, references = sides
     known = references.files.keys() | references.failed.keys()
     failed = references.failed | {case: why for case, why in predictions.failed.items() if case in known}
     missing = sorted(references.files.keys() - predictions.files.keys() - failed.keys())
-    if not options.allow_missing:
+    if not allow_missing:
         failed |= dict.fromkeys(missing, "there is no prediction of this name")
     unscored = Unscored(
         failed,
-        without_prediction=missing if options.allow_missing else (),
+        without_prediction=missing if allow_missing else (),
         without_reference=sorted(predictions.files.keys() - known),
     )
     return summarize_pairs(pairs, labels, scoring, unscored, callback)
 
 
-def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:
-    base = said.scoring if said else Scoring()
+def _scoring(answers: Answers | None, options: EvaluateOptions) -> Scoring:
+    """Return how to score: as `labels.json` beside the predictions says, with the keys that the options replace.
+
+    Raises:
+        DataError: a key or value is not valid.
+        PlanError: the options name a measure that is not registered. One that only `labels.json` names is left out:
+            its model was trained in a process that had registered it.
+    """
+    base = answers.scoring if answers else Scoring()
     check_registered(options.scoring_keys.get("extra_measures", ()))
     try:
         return Scoring.model_validate({**base.model_dump(), **options.scoring_keys})
@@ -169,53 +189,56 @@ def _scoring(said: Answers | None, options: EvaluateOptions) -> Scoring:
 
 
 def _check_names(labels: Labels, pairs: Sequence[Pair], references: Side, options: EvaluateOptions) -> None:
-    """Refuse what was asked about structures that there are not: a slip would change scores unseen.
+    """Refuse options that name a structure that does not exist: a typing error would change scores unseen.
 
-    What a data set itself says of its cases may name structures that a model was not trained on.
+    A data set's own record of what was annotated may name structures that a model was not trained on.
+
+    Raises:
+        DataError: a name is not one of the structures.
     """
     named = dict.fromkeys(options.scoring_keys.get("nsd_tolerance_mm", {}), "a tolerance is given for")
-    given = [pair for pair in pairs if pair.about.annotated != references.cases.get(pair.case, pair.about).annotated]
-    for pair in given if references.cases else pairs:
+    from_options = [p for p in pairs if p.about.annotated != references.cases.get(p.case, p.about).annotated]
+    for pair in from_options if references.cases else pairs:
         named |= dict.fromkeys(pair.about.annotated or (), f"case {pair.case} is said to be annotated for")
     for name in sorted(named.keys() - set(labels.names)):
         raise DataError(f"There is no structure {name!r}, which {named[name]}; there are {', '.join(labels.names)}.")
 
 
 def _settle_labels(
-    labels: Labels | None, said: Answers | None, references: Side, pairs: Sequence[Pair], callback: Callback
+    labels: Labels | None, answers: Answers | None, references: Side, pairs: Sequence[Pair], callback: Callback
 ) -> tuple[Labels, str]:
-    """The structures, and where they come from."""
+    """Return the structures, and in words where they come from.
+
+    Raises:
+        MedsegError: no label file can be read, or they hold no structure.
+    """
     if labels is not None:
         return labels, "as given"
-    if said is not None:
-        return said.labels, "labels.json beside the predictions"
+    if answers is not None:
+        return answers.labels, "labels.json beside the predictions"
     if references.labels is not None:
         return references.labels, "the data set of the references"
     values: set[int] = set()
     errors: list[MedsegError] = []
-    for _, found in track(map_cases(_values, pairs), "look for structures", len(pairs), callback):
-        if isinstance(found, MedsegError):
-            errors.append(found)  # it is named when the case is scored
+    for _, result in track(map_cases(_values, pairs), "look for structures", len(pairs), callback):
+        if isinstance(result, MedsegError):
+            errors.append(result)  # the case is named when it is scored
         else:
-            values |= found
+            values |= result
     if len(errors) == len(pairs):
         raise errors[0]
     return infer_labels(values), "every value that occurs"
 
 
 def _values(pair: Pair) -> set[int]:
-    found = (np.unique(image.array) for image in pair.read())
-    return {int(value) for values in found for value in values}
+    """Return the values in both label files."""
+    return {int(value) for image in pair.read() for value in np.unique(image.array)}
 
 
-def _subgroups(summary: Summary, by: Sequence[str]) -> Subgroups:
-    return {attribute: subgroups(summary.cases, attribute, [*summary.structures]) for attribute in by}
-
-
-def _facts(found: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
-    """What the page says of how was scored."""
+def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    """Return what was scored, as (name, value) for the page."""
     return [
         ("predictions", ", ".join(sorted({str(pair.prediction.parent) for pair in pairs}))),
         ("references", ", ".join(sorted({str(pair.reference.parent) for pair in pairs}))),
-        ("structures", f"{', '.join(found.labels.names)} ({found.labels_from})"),
+        ("structures", f"{', '.join(result.labels.names)} ({result.labels_from})"),
     ]

@@ -1,4 +1,4 @@
-"""Names of structures in RTSTRUCT and DICOM SEG, for the pairs of an evaluation: one table for both sides."""
+"""Settle which name in RTSTRUCT and DICOM SEG is which value, in one table for both sides of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ from medseg.io.formats.table import is_dicom
 def name_segments(
     pairs: Sequence[Pair], declared: Labels | None, segments: Sequence[str], overlaps: str | None
 ) -> tuple[list[Pair], Labels | None]:
-    """Pairs that know which name is which value, and the structures; as they are where no file has names.
+    """Give pairs a table of names and values where their files hold names.
 
     Args:
-        pairs: to be scored.
-        declared: the structures, where something declares them; else every name is one.
-        segments, overlaps: as in `DataOptions`.
+        pairs: the pairs to be scored.
+        declared: the structures, where something declares them; else every name becomes a structure.
+        segments: which name is which structure, as in `DataOptions`.
+        overlaps: what to do where structures overlap, as in `DataOptions`.
+
+    Returns:
+        The pairs, and the structures; both as they were given where no file has names.
 
     Raises:
         MedsegError: the options do not fit what the files hold.
     """
     references = [pair for pair in pairs if is_dicom(pair.reference)]
     predictions = [pair for pair in pairs if is_dicom(pair.prediction)]
-    known = any(pair.reading.segments for pair in pairs) and not segments
-    alone = declared is None and len(references) < len(pairs)  # values of the other files are not names
-    if known or alone or not (references or predictions or segments):
+    settled = any(pair.reading.segments for pair in pairs) and not segments
+    mixed = declared is None and len(references) < len(pairs)  # values in the other files have no names
+    if settled or mixed or not (references or predictions or segments):
         return [*pairs], declared
     files = [(pair, pair.reference) for pair in references] + [(pair, pair.prediction) for pair in predictions]
     cases = [Case(pair.case, pair.case, pair.about.channels, label=file) for pair, file in files]
-    found = settle_segments(cases, DataOptions(segments=segments, overlaps=overlaps), declared, pairs[0].reading)
-    if found is None:
+    names = settle_segments(cases, DataOptions(segments=segments, overlaps=overlaps), declared, pairs[0].reading)
+    if names is None:
         return [*pairs], declared
-    named = {"segments": dict(found.table), "overlaps": found.overlaps}
-    return [replace(pair, reading=pair.reading.model_copy(update=named)) for pair in pairs], found.labels
+    update = {"segments": dict(names.table), "overlaps": names.overlaps}
+    return [replace(pair, reading=pair.reading.model_copy(update=update)) for pair in pairs], names.labels

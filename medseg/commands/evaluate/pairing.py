@@ -1,4 +1,4 @@
-"""Which prediction belongs to which reference: label files paired by name without suffix."""
+"""Find which prediction belongs to which reference: label files are paired by name without suffix."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Side:
 
     Attributes:
         files: {case: label file}.
-        failed: {case: why its label file cannot be told}.
+        failed: {case: why it is not clear which file is its label}.
         scans: {case: its first scan}, where scans lie beside the references.
         labels: the structures, where a data set declares them.
-        cases: what a data set says of its cases: patient, annotated structures, attributes.
+        cases: {case: patient, annotated structures and attributes}, where a data set knows them.
     """
 
     files: dict[str, Path]
@@ -40,7 +40,7 @@ class Side:
     cases: dict[str, Case] = field(default_factory=dict)
 
     def only(self, case: str) -> Side:
-        """The same with a single case, or none."""
+        """Return the same with a single case, or none."""
         return replace(
             self,
             files={id: file for id, file in self.files.items() if id == case},
@@ -49,10 +49,13 @@ class Side:
 
 
 def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
-    """Predictions and references; two files are a pair whatever they are called, one file asks for that case alone.
+    """Return predictions and references, in which label files of a case have the same id.
+
+    Two files are a pair whatever their names; one file and a folder make a single pair.
 
     Args:
-        prediction, reference: a file or a folder each; the reference may be the folder of a data set.
+        prediction: a file or a folder.
+        reference: likewise, or the folder of a data set.
 
     Raises:
         DataError: a path does not exist, or no case is on both sides.
@@ -79,16 +82,16 @@ def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
 
 
 def _renamed(references: Side, pairs: dict[str, str]) -> Side:
-    """The references under the names of their predictions, where names are similar but not equal."""
-    names = {reference: prediction for prediction, reference in pairs.items()}
-    files = {names.get(id, id): file for id, file in references.files.items()}
-    scans = {names.get(id, id): file for id, file in references.scans.items()}
-    cases = {names.get(id, id): replace(case, id=names.get(id, id)) for id, case in references.cases.items()}
+    """Return the references under the names of their predictions, from {prediction: reference} of similar names."""
+    new_ids = {reference: prediction for prediction, reference in pairs.items()}
+    files = {new_ids.get(id, id): file for id, file in references.files.items()}
+    scans = {new_ids.get(id, id): file for id, file in references.scans.items()}
+    cases = {new_ids.get(id, id): replace(case, id=new_ids.get(id, id)) for id, case in references.cases.items()}
     return replace(references, files=files, scans=scans, cases=cases)
 
 
 def find_references(path: Path) -> Side:
-    """Label files of a data set, of a folder (perhaps one inside a data set), or one file.
+    """Return the label files of a data set, of a folder (perhaps one inside a data set), or of one file.
 
     Raises:
         DataError: it does not exist, or is the folder of a data set that cannot be read.
@@ -97,7 +100,7 @@ def find_references(path: Path) -> Side:
         files = {split_suffix(path)[0]: _existing(path)}
         try:
             return replace(find_references(path.parent), files=files, failed={})
-        except DataError:  # what else lies in the folder of a named file need not concern it
+        except DataError:  # other files in the folder of a named file do not matter
             return Side(files)
     data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
     if data is not None:
@@ -115,7 +118,7 @@ def find_references(path: Path) -> Side:
 
 
 def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """The label files of a folder by case, and why others cannot be told; DICOM only where there is nothing else."""
+    """Return the label files of a folder by case (DICOM only where there is no other), and {case: why it has none}."""
     files, failed = images_by_stem(folder)
     for case, objects in label_objects(folder).items():
         if case not in files and len(objects) == 1:
@@ -126,12 +129,18 @@ def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
 
 
 def _existing(path: Path) -> Path:
+    """Return the path.
+
+    Raises:
+        DataError: it does not exist.
+    """
     if not path.exists():
         raise DataError(f"There is no file or folder {path}.", "Expected a label file, or a folder of them.")
     return path
 
 
 def _shown(path: Path, side: Side) -> str:
+    """Return what a path holds, for messages."""
     if path.is_file():
         return f"{path} is one file"
     if not side.files:

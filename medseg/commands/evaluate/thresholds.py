@@ -1,4 +1,4 @@
-"""Thresholds that scores must reach, for pipelines: `Dice=0.8`."""
+"""Check scores against thresholds, for pipelines: `Dice=0.8`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from medseg.evaluation.summary import Summary
 
 
 def parse_threshold(text: str) -> tuple[str, str, float]:
-    """`Dice=0.8` or `liver:Dice=0.8` to (structure, measure, value); the structure is empty for all of them.
+    """Parse a threshold into (structure, measure, value); the structure is empty for the mean over all of them.
 
     Raises:
-        DataError: it says something else, or names a measure of which less is better.
+        DataError: the text has another form, or names a measure of which less is better.
+
+    >>> parse_threshold("liver:Dice=0.8")
+    ('liver', 'dice', 0.8)
     """
     match = re.fullmatch(r"(?:(?P<structure>.+):)?(?P<measure>[^:=]+)=(?P<value>[0-9]*\.?[0-9]+)", text.strip())
     names = {title: name for name, measure in MEASURES.items() for title in (name, measure.title.lower())}
@@ -22,27 +25,31 @@ def parse_threshold(text: str) -> tuple[str, str, float]:
     name = names.get(match["measure"].strip().lower()) if match else None
     if match is None or name is None or MEASURES[name].better != "high":
         raise DataError(
-            f"{text!r} is no threshold.",
+            f"{text!r} is not a threshold.",
             f"Write Dice=0.8, or liver:Dice=0.8; measures of which more is better: {', '.join(high)}.",
         )
     return match["structure"] or "", name, float(match["value"])
 
 
 def below(summary: Summary, thresholds: Sequence[str]) -> list[str]:
-    """Sentences on what lies below a threshold (`parse_threshold`), or has no score to compare.
+    """Return sentences on the means that lie below a threshold or are not defined.
+
+    Args:
+        summary: the scores.
+        thresholds: texts such as `Dice=0.8`; see `parse_threshold`.
 
     Raises:
-        DataError: a threshold is none, or names a structure or measure that was not scored.
+        DataError: a threshold is not valid, or names a structure or measure that was not scored.
     """
-    said = []
-    for structure, measure, least in map(parse_threshold, thresholds):
+    sentences = []
+    for structure, measure, threshold in map(parse_threshold, thresholds):
         if structure and structure not in summary.structures:
             raise DataError(f"There is no structure {structure!r}; there are {', '.join(summary.structures)}.")
         scores = summary.structures[structure].figures if structure else summary.overall
         if measure not in scores:
             raise DataError(f"{measure} was not measured.", f"Measured are {', '.join(summary.measures)}.")
         mean = scores[measure].mean
-        if mean is None or mean < least:
-            found = "not defined" if mean is None else f"{mean:.4f}"
-            said.append(f"{structure or 'mean'} {measure} is {found}, below {least:g}")
-    return said
+        if mean is None or mean < threshold:
+            value = "not defined" if mean is None else f"{mean:.4f}"
+            sentences.append(f"{structure or 'mean'} {measure} is {value}, below {threshold:g}")
+    return sentences

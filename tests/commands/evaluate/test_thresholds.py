@@ -37,7 +37,7 @@ def test_what_lies_below_is_named(summary):
     "text", ["Dice", "Dice>0.5", "HD95=2", "volume_error=1", "beauty=1", "Dice=high", "Dice=.", "Dice=1.2.3"]
 )
 def test_what_is_no_threshold_is_refused(text):
-    with pytest.raises(DataError, match="is no threshold"):
+    with pytest.raises(DataError, match="is not a threshold"):
         parse_threshold(text)
 
 
