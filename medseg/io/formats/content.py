@@ -1,6 +1,6 @@
-"""The bytes of a file, inflated where it is packed, and never more of them than its header may ask for.
+"""Read the bytes of a file, inflated if it is packed, and never more of them than its header may ask for.
 
-Nothing here believes a header: memory is claimed for what is really there, and a size that the file cannot hold is
+Nothing here trusts a header: memory is claimed for what is really there, and a size that the file cannot hold is
 refused before anything is read.
 """
 
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.io.formats import gz
 
-_DEFLATE_AT_MOST = 1032  # bytes that deflate can make of one
-_SLACK = 1 << 20
+_DEFLATE_AT_MOST = 1032  # bytes that deflate can make of one (https://zlib.net/zlib_tech.html)
+_SLACK = 1 << 20  # bytes; so little memory is claimed without a check
 _BROKEN: Any = (*gz.ERRORS, OSError, EOFError)
 _GZIP_HEADER = 1 << 12  # more than a name and some compressed bytes take
-_GZIP_OR_ZLIB = 47  # zlib's sign for: whichever header is there
+_GZIP_OR_ZLIB = 47  # zlib's window bits for: accept whichever header is there
 
 _STARTS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -48,7 +48,7 @@ _STARTS = (
 
 
 def kind_of(path: Path) -> str | None:
-    """What the first bytes of a file say that it is, for messages; None if they say nothing."""
+    """Return the kind of file that the first bytes show, for messages; None if they show none."""
     try:
         with path.open("rb") as stream:
             begin = stream.read(400)
@@ -62,23 +62,26 @@ def kind_of(path: Path) -> str | None:
 
 
 def start(path: Path, count: int) -> bytes:
-    """The first `count` bytes of the content, or as many as there are."""
+    """Return the first `count` bytes of the unpacked content, or as many as there are."""
     with path.open("rb") as stream:
         begin = stream.read(count + _GZIP_HEADER)
     if begin[:2] != gz.MAGIC:
         return begin[:count]
-    found: bytes = gz.engine.decompressobj(_GZIP_OR_ZLIB).decompress(begin, count)
-    return found
+    unpacked: bytes = gz.engine.decompressobj(_GZIP_OR_ZLIB).decompress(begin, count)
+    return unpacked
 
 
 def body(path: Path, offset: int, count: int, what: str) -> NDArray[np.uint8]:
-    """`count` bytes of the content of a plain or gzip'd file from `offset` on.
+    """Return some bytes of the content of a plain or gzip'd file.
 
     Args:
         path: the file.
-        offset: bytes of the content to leave out.
-        count: how many the header declares.
+        offset: bytes of the content to skip.
+        count: the number of bytes that the header declares.
         what: the header's declaration in words, for messages.
+
+    Returns:
+        (count,) bytes.
 
     Raises:
         DataError: there are fewer, or the file is damaged.
@@ -88,23 +91,23 @@ def body(path: Path, offset: int, count: int, what: str) -> NDArray[np.uint8]:
         packed = stream.read(2) == gz.MAGIC
     most = size * _DEFLATE_AT_MOST if packed else size
     if offset + count > most:
-        none = packed and _ends_by(path, offset)
-        raise incomplete(path, what, count, 0 if none else max(0, most - offset))
+        no_data = packed and _ends_by(path, offset)
+        raise incomplete(path, what, count, 0 if no_data else max(0, most - offset))
     if not packed:
         return np.fromfile(path, np.uint8, count, offset=offset)
     try:
-        found, whole = gz.read(path, offset, count)
+        unpacked, complete = gz.read(path, offset, count)
     except gz.ERRORS as error:
         raise damaged(path, f"its packed content is broken ({error})") from error
-    if len(found) < count:
-        raise incomplete(path, what, count, len(found))
-    if not whole:
+    if len(unpacked) < count:
+        raise incomplete(path, what, count, len(unpacked))
+    if not complete:
         raise damaged(path, "its packed content ends early", "truncated")
-    return found
+    return unpacked
 
 
 def _ends_by(path: Path, offset: int) -> bool:
-    """Whether the unpacked content has no byte at `offset`: a header without data."""
+    """Return whether the unpacked content has no byte at `offset`: a header without data."""
     try:
         return not len(gz.read(path, offset, 1, 0)[0])
     except gz.ERRORS:
@@ -112,26 +115,45 @@ def _ends_by(path: Path, offset: int) -> bool:
 
 
 def unpack(packed: bytes, count: int, path: Path, what: str) -> memoryview:
-    """`count` bytes out of packed ones (gzip, zlib or bzip2); the checksum at their end is verified if it follows soon.
+    """Unpack bytes; the checksum at their end is verified if it follows soon.
+
+    Args:
+        packed: gzip, zlib or bzip2.
+        count: the number of unpacked bytes that the header declares.
+        path: the file, for messages.
+        what: the header's declaration in words, for messages.
+
+    Returns:
+        `count` bytes.
 
     Raises:
         DataError: there are fewer, or they are damaged.
     """
     engine: Any = bz2.BZ2Decompressor() if packed[:3] == b"BZh" else gz.engine.decompressobj(_GZIP_OR_ZLIB)
     try:
-        found = engine.decompress(packed, count)
+        unpacked = engine.decompress(packed, count)
         rest = b"" if engine.eof else engine.decompress(getattr(engine, "unconsumed_tail", b""), _SLACK)
     except _BROKEN as error:
         raise damaged(path, f"its packed content is broken ({error})") from error
-    if len(found) < count:
-        raise incomplete(path, what, count, len(found))
+    if len(unpacked) < count:
+        raise incomplete(path, what, count, len(unpacked))
     if not engine.eof and len(rest) < _SLACK:
         raise damaged(path, "its packed content ends early", "truncated")
-    return memoryview(found)
+    return memoryview(unpacked)
 
 
 def plain(stream: BinaryIO, begin: int, count: int, path: Path, what: str) -> bytes:
-    """`count` bytes of an open file from `begin` on.
+    """Return some bytes of an open file that is not packed.
+
+    Args:
+        stream: the open file.
+        begin: the first byte.
+        count: the number of bytes that the header declares.
+        path: the file.
+        what: the header's declaration in words, for messages.
+
+    Returns:
+        `count` bytes.
 
     Raises:
         DataError: there are fewer.
@@ -144,10 +166,21 @@ def plain(stream: BinaryIO, begin: int, count: int, path: Path, what: str) -> by
 
 
 def written_out(text: bytes, count: int, dtype: np.dtype, path: Path, what: str) -> bytes:
-    """The bytes of `count` numbers that are written out as text.
+    """Return the bytes of numbers that are written out as text.
+
+    Args:
+        text: the numbers with white space between them; what follows the last is left alone.
+        count: the number of numbers that the header declares.
+        dtype: their type.
+        path: the file, for messages.
+        what: the header's declaration in words, for messages.
+
+    Returns:
+        `count` numbers as bytes of the type.
 
     Raises:
         DataError: there are fewer.
+        ValueError: one of them is not a number, or does not fit the type.
     """
     numbers = text.split(None, count)
     if len(numbers) < count:
@@ -156,7 +189,14 @@ def written_out(text: bytes, count: int, dtype: np.dtype, path: Path, what: str)
 
 
 def incomplete(path: Path, what: str, count: int, available: int) -> DataError:
-    """The error for a file with fewer bytes of voxels than its header declares."""
+    """Return the error for a file with fewer bytes of voxels than its header declares.
+
+    Args:
+        path: the file.
+        what: the header's declaration in words.
+        count: the bytes that it declares.
+        available: the most bytes that the file can hold.
+    """
     return DataError(
         f"{path} is incomplete: its header declares {what}, which is {count} bytes; there are at most {available}.",
         "The copy or export was interrupted, or the header is damaged: copy or export it again.",
@@ -166,6 +206,12 @@ def incomplete(path: Path, what: str, count: int, available: int) -> DataError:
 
 def check_claim(path: Path, shape: tuple[int, ...], itemsize: int, most_per_byte: int = _DEFLATE_AT_MOST) -> None:
     """Refuse a shape that a file of this size cannot hold, for libraries that claim memory before they read.
+
+    Args:
+        path: the file.
+        shape: the shape that its header declares.
+        itemsize: bytes of a value.
+        most_per_byte: the most bytes that one byte of the file can stand for.
 
     Raises:
         DataError: with the shape.
@@ -177,5 +223,11 @@ def check_claim(path: Path, shape: tuple[int, ...], itemsize: int, most_per_byte
 
 
 def damaged(path: Path, what: str, kind: str | None = None) -> DataError:
-    """The error for a file that does not hold what its format asks for."""
+    """Return the error for a file that does not hold what its format requires.
+
+    Args:
+        path: the file.
+        what: what is wrong, for "PATH cannot be read: ...".
+        kind: of the error, see `DataError`.
+    """
     return DataError(f"{path} cannot be read: {what}.", "It is damaged or incomplete: copy or export it again.", kind)

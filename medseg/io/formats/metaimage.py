@@ -5,21 +5,41 @@ World coordinates are LPS, as ITK takes them, and are turned to RAS+.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.errors import DataError
 from medseg.core.files import atomic
-from medseg.core.grids import LPS_TO_RAS
+from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
-from medseg.io.formats.metaimage_header import DTYPES, GEOMETRY, MATRIX, OFFSET, SPACING, Header, data_file, read_header
-from medseg.io.formats.nifti import smallest_integer
-from medseg.io.formats.stack import Stack, check_reference, native, usable_affine
+from medseg.io.formats.stack import Stack, check_reference, native, smallest_integer, usable_affine
 
 _SUFFIXES = (".mha", ".mhd")
+_MOST_HEADER_BYTES = 1 << 20
+_DTYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_MATRIX = ("TransformMatrix", "Rotation", "Orientation")  # names of one field, the first is today's
+_OFFSET = ("Offset", "Position", "Origin")
+_SPACING = ("ElementSpacing", "ElementSize")
+_GEOMETRY = (*_MATRIX, *_OFFSET, *_SPACING, "AnatomicalOrientation", "CenterOfRotation")
 
 
 def read(path: Path) -> Stack:
@@ -28,7 +48,7 @@ def read(path: Path) -> Stack:
     Raises:
         DataError: the file is damaged, or of a kind that medseg does not read.
     """
-    header = read_header(path)
+    header = _read_header(path)
     dtype = header.dtype()
     volumes, *grid = (*header.sizes[::-1],) if len(header.sizes) == 4 else (1, *header.sizes[::-1])
     array = np.frombuffer(_data(header, dtype), dtype).reshape(volumes, *grid, header.channels)
@@ -38,19 +58,24 @@ def read(path: Path) -> Stack:
 
 
 def parts(path: Path) -> list[Path]:
-    """The files of header and voxels."""
-    return [path, data_file(read_header(path))]
+    """Return the files of header and voxels."""
+    return [path, _data_file(_read_header(path))]
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
-    """Write one channel of whole numbers in the smallest type, packed; geometry fields are those of a MetaImage `like`.
+    """Write a label map in the smallest type, packed.
+
+    Args:
+        path: the file.
+        image: one channel of whole numbers.
+        like: the scan; the geometry fields of a MetaImage are copied as they stand.
 
     Raises:
         DataError: `like` is on another grid than the image.
     """
     array = image.array[0]
     if like is not None and like.name.lower().endswith(_SUFFIXES):
-        header = read_header(like)
+        header = _read_header(like)
         count = min(3, len(header.sizes))
         check_reference(image, header.sizes[:3], header.affine(), like)
         geometry, array = _copied(header, count), array.reshape(array.shape[3 - count :])
@@ -67,27 +92,134 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         "CompressedDataSize": str(len(packed)),
         **geometry,
         "DimSize": " ".join(map(str, array.shape[::-1])),
-        "ElementType": next(name for name, code in DTYPES.items() if np.dtype(code) == kind),
+        "ElementType": next(name for name, code in _DTYPES.items() if np.dtype(code) == kind),
         "ElementDataFile": "LOCAL",
     }
     with atomic(path) as temporary:
         temporary.write_bytes("".join(f"{name} = {value}\n" for name, value in fields.items()).encode() + packed)
 
 
-def _copied(header: Header, count: int) -> dict[str, str]:
-    """The fields of `like` that say where its voxels lie, as they stand there but for a dimension of volumes."""
+@dataclass(frozen=True)
+class _Header:
+    """The header of a file.
+
+    Attributes:
+        path: the file that it stands in.
+        fields: values by name.
+        end: the byte of the file at which it ends.
+        sizes: along x, y (and z, and volumes).
+    """
+
+    path: Path
+    fields: dict[str, str]
+    end: int
+    sizes: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """Components of a voxel."""
+        return int(self.fields.get("ElementNumberOfChannels", "1"))
+
+    @property
+    def spacing_known(self) -> bool:
+        """Whether the header says how large a voxel is."""
+        return "ElementSpacing" in self.fields or "ElementSize" in self.fields
+
+    def dtype(self) -> np.dtype:
+        """Return the type of a number, in the byte order of the file."""
+        name = self.fields.get("ElementType", "").removesuffix("_ARRAY")
+        if name not in _DTYPES:
+            raise DataError(f"{self.path} has the type {name!r}; expected one of {', '.join(_DTYPES)}.")
+        high_first = self._yes("ElementByteOrderMSB") or self._yes("BinaryDataByteOrderMSB")
+        return np.dtype((">" if high_first else "<") + _DTYPES[name])
+
+    def numbers(self, names: tuple[str, ...], default: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the numbers in the first of some fields that is there, as many as the default has."""
+        text = next((self.fields[name] for name in names if name in self.fields), None)
+        values = default if text is None else np.array([float(part) for part in text.split()])
+        if values.size != default.size:
+            raise content.damaged(self.path, f"its {names[0]} has {values.size} numbers instead of {default.size}")
+        return values
+
+    def affine(self) -> NDArray[np.float64]:
+        """Return the affine, (x, y, z) indices to RAS+ mm; a row of TransformMatrix is the direction of an axis."""
+        count = len(self.sizes)
+        matrix = self.numbers(_MATRIX, np.eye(count).ravel())
+        spacing = self.numbers(_SPACING, np.ones(count))
+        offset = self.numbers(_OFFSET, np.zeros(count))
+        edges = (matrix.reshape(count, count) * spacing[:, np.newaxis])[:3, :3]
+        return LPS_TO_RAS @ affine_from(edges, offset[:3])
+
+    def packed(self) -> bool:
+        """Return whether the voxels are compressed."""
+        return self._yes("CompressedData")
+
+    def written_out(self) -> bool:
+        """Return whether the voxels are numbers in text."""
+        return "BinaryData" in self.fields and not self._yes("BinaryData")
+
+    def _yes(self, name: str) -> bool:
+        return self.fields.get(name, "").lower() in ("true", "1")
+
+
+def _read_header(path: Path) -> _Header:
+    """Read the header of a file.
+
+    Raises:
+        DataError: it cannot be understood.
+        ValueError: it is not a MetaImage.
+    """
+    with path.open("rb") as stream:
+        begin = stream.read(_MOST_HEADER_BYTES)
+    last = re.search(rb"(?:^|\n)[ \t]*ElementDataFile[ \t]*=[^\n]*(?:\n|$)", begin)
+    if last is None:
+        raise ValueError("it has no field ElementDataFile")
+    lines = begin[: last.end()].decode("utf-8", "replace").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
+    sizes = tuple(int(size) for size in fields.get("DimSize", "").split())
+    if not 2 <= len(sizes) <= 4 or min(sizes) < 1 or fields.get("NDims") != str(len(sizes)):
+        raise content.damaged(path, f"its sizes are {fields.get('DimSize')!r} in {fields.get('NDims')!r} dimensions")
+    header = _Header(path, fields, last.end(), sizes)
+    if not 1 <= header.channels <= 1 << 16:
+        raise content.damaged(path, f"it declares {header.channels} channels")
+    return header
+
+
+def _data_file(header: _Header) -> Path:
+    """Return the file that holds the voxels.
+
+    Raises:
+        DataError: it is not there, or is several.
+    """
+    name = header.fields["ElementDataFile"]
+    path = header.path if name.upper() == "LOCAL" else header.path.parent / name
+    if name.upper().startswith("LIST") or "%" in name:
+        raise DataError(f"{header.path} has its voxels in several files ({name}).", "Save it as one .mha file.")
+    if not path.is_file():
+        raise DataError(
+            f"{header.path} is a header; there is no file {name} with its voxels.",
+            "Copy both files into one folder, under the names that the header gives them.",
+            "no data",
+        )
+    return path
+
+
+def _copied(header: _Header, count: int) -> dict[str, str]:
+    """Return the fields that say where the voxels of a header lie, as they stand there, without a volume axis."""
     if len(header.sizes) == count:
-        return {name: header.fields[name] for name in GEOMETRY if name in header.fields}
-    whole = len(header.sizes)
-    matrix = header.numbers(MATRIX, np.eye(whole).ravel())
+        return {name: header.fields[name] for name in _GEOMETRY if name in header.fields}
+    dimensions = len(header.sizes)
+    matrix = header.numbers(_MATRIX, np.eye(dimensions).ravel())
     return {
-        "TransformMatrix": _text(matrix.reshape(whole, whole)[:count, :count]),
-        "Offset": _text(header.numbers(OFFSET, np.zeros(whole))[:count]),
-        "ElementSpacing": _text(header.numbers(SPACING, np.ones(whole))[:count]),
+        "TransformMatrix": _text(matrix.reshape(dimensions, dimensions)[:count, :count]),
+        "Offset": _text(header.numbers(_OFFSET, np.zeros(dimensions))[:count]),
+        "ElementSpacing": _text(header.numbers(_SPACING, np.ones(dimensions))[:count]),
     }
 
 
 def _made(image: Image) -> dict[str, str]:
+    """Return the fields that say where the voxels of an image lie."""
     affine = LPS_TO_RAS @ image.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not image.spacing_known:
@@ -104,14 +236,14 @@ def _text(values: NDArray[np.float64]) -> str:
     return " ".join(repr(value) for value in values.ravel().tolist())
 
 
-def _data(header: Header, dtype: np.dtype) -> bytes | memoryview:
-    """The bytes of the voxels, unpacked."""
-    path = data_file(header)
+def _data(header: _Header, dtype: np.dtype) -> bytes | memoryview:
+    """Return the bytes of the voxels, unpacked."""
+    path = _data_file(header)
     count = prod(header.sizes) * header.channels
     what = f"{' x '.join(map(str, header.sizes))} of {dtype}" + f" x {header.channels}" * (header.channels > 1)
     skip, size = int(header.fields.get("HeaderSize", "0")), path.stat().st_size
     begin = (header.end if path == header.path else 0) + max(skip, 0)
-    if skip == -1 and not header.packed():
+    if skip == -1 and not header.packed():  # -1 means that the voxels stand at the end of the file
         begin = max(0, size - count * dtype.itemsize)
     with path.open("rb") as stream:
         if not header.packed() and not header.written_out():

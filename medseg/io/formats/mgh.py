@@ -1,4 +1,4 @@
-"""FreeSurfer's MGH (.mgh, .mgz); https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat."""
+"""Read and write FreeSurfer's MGH (.mgh, .mgz); https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
-from medseg.io.formats.nifti import smallest_integer
-from medseg.io.formats.stack import Stack, check_reference, native, usable_affine
+from medseg.io.formats.stack import Stack, check_reference, native, smallest_integer, usable_affine
 
 _HEADER_BYTES = 284
 
@@ -35,7 +34,12 @@ def read(path: Path) -> Stack:
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
-    """Write one channel of whole numbers as uint8, int16 or int32; where `like` is MGH, with its geometry.
+    """Write a label map as uint8, int16 or int32, the integers that MGH has.
+
+    Args:
+        path: the file.
+        image: one channel of whole numbers.
+        like: the scan; of an MGH file, the geometry fields are copied as they stand.
 
     Raises:
         DataError: a value does not fit, or `like` is on another grid.
@@ -64,6 +68,7 @@ def write(path: Path, image: Image, like: Path | None) -> None:
 
 
 def _header(path: Path) -> Any:
+    """Return the header as nibabel's, after a check that it is one and has a geometry."""
     from nibabel.freesurfer.mghformat import MGHHeader
 
     begin = content.start(path, _HEADER_BYTES)

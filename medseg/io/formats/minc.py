@@ -1,4 +1,4 @@
-"""MINC 1 and 2 (.mnc), read only; https://en.wikibooks.org/wiki/MINC."""
+"""Read MINC 1 and 2 (.mnc); https://en.wikibooks.org/wiki/MINC."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from medseg.io.formats import content
 from medseg.io.formats.stack import Stack, native, usable_affine
 
 _HDF5 = b"\x89HDF"
-_PACKED_AT_MOST = 100  # voxels in a byte of a MINC 2 file; those of MINC 1 are not packed
+_MOST_PER_BYTE = 100  # voxels that a byte of a MINC 2 file may stand for; those of MINC 1 are not packed
 
 
 def read(path: Path) -> Stack:
-    """Read values as they are meant, float64; a time axis as volumes. Axes are as nibabel gives them.
+    """Read values as they are meant (scaled, float64), a time axis as volumes, and axes as nibabel gives them.
 
     Raises:
         DataError: the file is damaged, or h5py, which MINC 2 needs, is not installed.
     """
     import nibabel as nib
 
-    second = content.start(path, 4) == _HDF5
-    if second and find_spec("h5py") is None:
+    is_minc2 = content.start(path, 4) == _HDF5
+    if is_minc2 and find_spec("h5py") is None:
         raise DataError(
             f"{path} is a MINC 2 file, which needs the package h5py.",
             "Install it with: pip install 'medseg[minc]'; or convert the file with mnc2nii.",
         )
-    image: Any = (nib.Minc2Image if second else nib.Minc1Image).from_filename(str(path))
+    image: Any = (nib.Minc2Image if is_minc2 else nib.Minc1Image).from_filename(str(path))
     shape = image.shape
-    content.check_claim(path, shape, 1, _PACKED_AT_MOST if second else 1)
+    content.check_claim(path, shape, 1, _MOST_PER_BYTE if is_minc2 else 1)
     if not 3 <= len(shape) <= 4:
         raise DataError(f"{path} has the shape {shape}; expected three axes in space, and perhaps time.")
     array = np.asarray(image.dataobj)

@@ -1,6 +1,6 @@
-"""NIfTI-1 and NIfTI-2: single files and pairs of header and data, compressed or not.
+"""Read and write NIfTI-1 and NIfTI-2: single files and pairs of header and data, compressed or not.
 
-The affine is the one that nibabel answers with (sform, else qform, else the header's spacings), in millimetres.
+The affine is the one that nibabel chooses (sform, else qform, else the header's spacings), in millimetres.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from medseg.io.formats.nifti_header import (
     read_header,
     shape_of,
 )
-from medseg.io.formats.stack import Stack, check_reference, native, opaque
+from medseg.io.formats.stack import Stack, check_reference, native, opaque, smallest_integer
 
-__all__ = ["header_notes", "read", "smallest_integer", "write"]
+__all__ = ["header_notes", "read", "write"]
 
 _SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 _MOST_NIFTI1_VOXELS = 32767
@@ -41,7 +41,7 @@ def read(path: Path) -> Stack:
     Raises:
         DataError: the file is damaged, or not a scan.
     """
-    named, path = path, header_path(path)
+    given_path, path = path, header_path(path)
     header = read_header(path)
     shape, dtype, colours = shape_of(header, path), *_number(header)
     count, offset = prod(shape) * colours * dtype.itemsize, int(header.get_data_offset())
@@ -49,19 +49,24 @@ def read(path: Path) -> Stack:
         raise content.damaged(path, f"its header declares that the voxels start at byte {offset}")
     sizes = " x ".join(str(size) for size in header.get_data_shape())
     what = f"{sizes} voxels of {dtype}" + f" x {colours}" * (colours > 1)
-    data = content.body(data_path(path, header) if named == path else named, offset, count, what)
-    # as stored, x runs fastest but for the colours of a voxel, which lie together
+    data = content.body(data_path(path, header) if given_path == path else given_path, offset, count, what)
+    # x runs fastest in the file, except that the colours of a voxel lie together
     stored = np.frombuffer(data, dtype).reshape(*shape[::-1], colours)
     array = native(np.moveaxis(stored, (1, 0, 5), (0, 1, 2))).reshape(shape[3], -1, *shape[2::-1])
     array = _scaled(array, header)
     affine = affine_of(header, path)
-    notes = tuple(f"{named} {note}" for note in notes_of(header, path, shape, affine))
+    notes = tuple(f"{given_path} {note}" for note in notes_of(header, path, shape, affine))
     array = opaque(array, path) if colours == 4 else array
     return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes)
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
-    """Write one channel of whole numbers in the smallest type; the geometry fields are those of `like` if it is NIfTI.
+    """Write a label map in the smallest type.
+
+    Args:
+        path: the file.
+        image: one channel of whole numbers.
+        like: the scan; of a NIfTI file, the geometry fields are copied as they stand.
 
     Raises:
         DataError: `like` is on another grid than the image.
@@ -78,7 +83,18 @@ def write(path: Path, image: Image, like: Path | None) -> None:
 
 
 def new_header(image: Image, like: Path | None) -> tuple[Any, Any]:
-    """The class of nibabel's that fits an image, and its header but for the type of the voxels; see `write`."""
+    """Return nibabel's class for an image, and its header without the type of the voxels.
+
+    Args:
+        image: the image, of which only the grid counts.
+        like: a NIfTI file whose geometry fields are copied; other formats are ignored.
+
+    Returns:
+        The class (`Nifti1Image` or `Nifti2Image`), and the header.
+
+    Raises:
+        DataError: `like` is on another grid than the image.
+    """
     import nibabel as nib
 
     shape = image.shape_zyx[::-1]
@@ -98,19 +114,13 @@ def new_header(image: Image, like: Path | None) -> tuple[Any, Any]:
 
 
 def parts(path: Path) -> list[Path]:
-    """The files of a pair."""
+    """Return the files of a pair; the file itself if it is none."""
     header = header_path(path)
     return [header, data_path(header, read_header(header)) if header == path else path]
 
 
-def smallest_integer(array: NDArray) -> np.dtype:
-    """Smallest integer type that holds every value of the array."""
-    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    return np.min_scalar_type(high if low >= 0 else min(low, -high - 1))
-
-
 def _number(header: Any) -> tuple[np.dtype, int]:
-    """The type of a voxel's numbers, and how many it has: 1, or 3 and 4 for colours."""
+    """Return the type of a voxel's numbers, and how many it has: 1, or 3 and 4 for colours."""
     dtype = header.get_data_dtype()
     if dtype.fields and len(dtype.fields) in (3, 4):
         return np.dtype(np.uint8), len(dtype.fields)
@@ -120,7 +130,7 @@ def _number(header: Any) -> tuple[np.dtype, int]:
 
 
 def _scaled(array: NDArray, header: Any) -> NDArray:
-    """Stored numbers times slope plus intercept, in float64; numbers without scaling as they are."""
+    """Return stored numbers times slope plus intercept, in float64; numbers without scaling as they are."""
     slope, intercept = header.get_slope_inter()
     if slope is None or (slope == 1 and not intercept):
         return array
@@ -129,7 +139,7 @@ def _scaled(array: NDArray, header: Any) -> NDArray:
 
 
 def _reference(like: Path, image: Image) -> Any:
-    """The header of `like`, None if it is in another format."""
+    """Return the header of `like` after a check of its grid; None if it is in another format."""
     if not like.name.lower().endswith(_SUFFIXES):
         return None
     like = header_path(like)
@@ -139,10 +149,11 @@ def _reference(like: Path, image: Image) -> Any:
 
 
 def _set_affine(header: Any, affine: NDArray[np.float64]) -> None:
+    """Set the sform, and the qform too if the grid has one."""
     from nibabel.spatialimages import HeaderDataError
 
     header.set_sform(affine, code="scanner")
     try:
         header.set_qform(affine, code="scanner", strip_shears=False)
-    except HeaderDataError:  # a sheared grid has no qform
+    except HeaderDataError:  # of a sheared grid, which a quaternion cannot express
         header.set_qform(None, code="unknown")

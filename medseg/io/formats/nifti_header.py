@@ -1,4 +1,4 @@
-"""What a NIfTI header says: its kind, its geometry, where its voxels lie, and what is odd about it."""
+"""Read NIfTI headers: their kind, their geometry, where the voxels lie, and what is odd about them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _UNREAD = {
 _CIFTI = range(3000, 3100)
 _PAIRS = ((".hdr", ".img"), (".HDR", ".IMG"))
 _MOST_DIMENSIONS = 5
-_quiet = logging.Logger("medseg.nifti")  # nibabel says what is odd twice: to its log, and in its exceptions
+_quiet = logging.Logger("medseg.nifti")  # nibabel reports what is odd twice: to its log, and in its exceptions
 _quiet.addHandler(logging.NullHandler())
 
 
 def read_header(path: Path) -> Any:
-    """The header at the start of a file, as one of nibabel's (untyped, hence Any).
+    """Return the header at the start of a file, as one of nibabel's (untyped, hence Any).
 
     Raises:
-        DataError: it is none of NIfTI's, or not a scan's, or one that cannot be understood.
+        DataError: it is not a NIfTI header, or not that of a scan, or cannot be understood.
     """
     begin = content.start(path, HEADER_BYTES)
     header = _kind(begin, path)
@@ -58,32 +58,36 @@ def read_header(path: Path) -> Any:
 
 
 def header_path(path: Path) -> Path:
-    """The file that holds the header: the other of a pair for `.img`."""
-    return next((found for name in _partners(path, "img") if (found := path.with_name(name)).is_file()), path)
+    """Return the file that holds the header: the other one of a pair for `.img`."""
+    return next((header for name in _partners(path, "img") if (header := path.with_name(name)).is_file()), path)
 
 
 def data_path(path: Path, header: Any) -> Path:
-    """The file that holds the voxels.
+    """Return the file that holds the voxels.
+
+    Args:
+        path: the file that holds the header.
+        header: its header.
 
     Raises:
-        DataError: it is not there.
+        DataError: it is missing.
     """
     if header["magic"].tobytes()[:2] == b"n+":
         return path
     names = _partners(path, "hdr")
-    found = next((place for name in names if (place := path.with_name(name)).is_file()), None)
-    if found is None:
+    data = next((other for name in names if (other := path.with_name(name)).is_file()), None)
+    if data is None:
         expected = f"; there is no {names[0]} beside it" if names else ", and its name does not end in .hdr"
         raise DataError(
             f"{path} is the header of a pair of files{expected}.",
             "Copy both files of the pair, NAME.hdr and NAME.img (or NAME.img.gz), into one folder.",
             "no data",
         )
-    return found
+    return data
 
 
 def shape_of(header: Any, path: Path) -> tuple[int, ...]:
-    """Voxels along x, y, z, points in time, components: (x, y, z, time, component), ones where the file has fewer.
+    """Return the shape (x, y, z, time, component), with ones for the dimensions that the file does not have.
 
     Raises:
         DataError: fewer than two dimensions, more than these, or an empty one.
@@ -101,7 +105,7 @@ def shape_of(header: Any, path: Path) -> tuple[int, ...]:
 
 
 def affine_of(header: Any, path: Path) -> NDArray[np.float64]:
-    """The affine in millimetres: sform, else qform, else the spacings, as nibabel decides.
+    """Return the affine in millimetres: sform, else qform, else the spacings, as nibabel decides.
 
     A single slice without thickness gets 1 mm along its normal.
 
@@ -117,12 +121,12 @@ def affine_of(header: Any, path: Path) -> NDArray[np.float64]:
 
 
 def in_time(header: Any) -> bool:
-    """Whether the fourth dimension is said to be time: it has a unit of time and a step."""
+    """Return whether the fourth dimension is declared as time: it has a unit of time and a step."""
     return _units(header)[1] in ("sec", "msec", "usec") and float(header["pixdim"][4]) > 0
 
 
 def header_notes(path: Path) -> list[str]:
-    """What is odd in a header though the file can be read, in sentences; only the header is read.
+    """Return what is odd in a header although the file can be read, in sentences; only the header is read.
 
     Raises:
         DataError: as `read_header`.
@@ -133,7 +137,14 @@ def header_notes(path: Path) -> list[str]:
 
 
 def notes_of(header: Any, path: Path, shape: tuple[int, ...], affine: NDArray[np.float64]) -> list[str]:
-    """`header_notes` of a header that was read, with what `shape_of` and `affine_of` make of it."""
+    """Return the `header_notes` of a header that was read.
+
+    Args:
+        header: one of nibabel's.
+        path: the file that holds it.
+        shape: as `shape_of` returns it.
+        affine: as `affine_of` returns it.
+    """
     codes = int(header["sform_code"]), int(header["qform_code"])
     notes = []
     if codes == (0, 0):
@@ -147,22 +158,23 @@ def notes_of(header: Any, path: Path, shape: tuple[int, ...], affine: NDArray[np
 
 
 def _disagreement(header: Any, shape: tuple[int, ...], sform: NDArray[np.float64]) -> list[str]:
+    """Return a note if qform and sform are both set and describe different grids."""
     try:
         qform = np.array(header.get_qform(), dtype=np.float64)
-    except ValueError as error:  # a quaternion that is none
+    except ValueError as error:  # not a unit quaternion
         return [f"has a qform that is broken ({error}); its sform is used"]
     qform[:3] *= _MM.get(_units(header)[0], 1.0)
     if np.array_equal(qform, sform):
         return []
     grid = np.broadcast_to(np.uint8(0), (1, *shape[2::-1]))
-    apart = Image(grid, sform).grid_difference_voxels(Image(grid, qform))
-    if apart <= GRID_TOLERANCE_VOXELS:
+    difference_voxels = Image(grid, sform).grid_difference_voxels(Image(grid, qform))
+    if difference_voxels <= GRID_TOLERANCE_VOXELS:
         return []
-    return [f"has a qform and a sform that disagree by {apart:.3g} voxels at a corner; its sform is used"]
+    return [f"has a qform and a sform that disagree by {difference_voxels:.3g} voxels at a corner; its sform is used"]
 
 
 def _leftover(header: Any, path: Path, shape: tuple[int, ...]) -> list[str]:
-    """Whether there is more content than the header declares: perhaps the header is not the file's own."""
+    """Return a note if there is more content than the header declares: perhaps the header belongs to another file."""
     if header["magic"].tobytes()[:2] != b"n+":
         return []
     declared = int(header.get_data_offset()) + prod(shape) * header.get_data_dtype().itemsize
@@ -176,6 +188,7 @@ def _leftover(header: Any, path: Path, shape: tuple[int, ...]) -> list[str]:
 
 
 def _units(header: Any) -> tuple[str, str]:
+    """Return the units of space and time."""
     try:
         space, time = header.get_xyzt_units()
     except KeyError:  # a code that means nothing
@@ -184,6 +197,7 @@ def _units(header: Any) -> tuple[str, str]:
 
 
 def _kind(begin: bytes, path: Path) -> Any:
+    """Return nibabel's header of the kind that the first bytes of a file are."""
     import nibabel as nib
 
     if begin[344:347] in (b"n+1", b"ni1"):
@@ -205,11 +219,11 @@ def _kind(begin: bytes, path: Path) -> Any:
 
 
 def _partners(path: Path, ending: str) -> list[str]:
-    """Names of the other file of a pair, for a path that ends in `.hdr` or `.img`, packed or not."""
+    """Return possible names of the other file of a pair, for a path that ends in `.hdr` or `.img`, packed or not."""
     name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     for pair in _PAIRS:
-        own, other = pair if ending == "hdr" else pair[::-1]
-        if name.endswith(own):
-            stem = name[: -len(own)]
+        suffix, other = pair if ending == "hdr" else pair[::-1]
+        if name.endswith(suffix):
+            stem = name[: -len(suffix)]
             return [stem + other, stem + other + ".gz", stem + other + ".GZ"]
     return []

@@ -1,4 +1,7 @@
-"""A NIfTI file of real numbers, written a few planes at a time in whatever order of axes they come."""
+"""Write a NIfTI file of real numbers a few planes at a time, whatever the order of their axes.
+
+Probability maps are larger than memory allows at once; the planes come as the sliding window finishes them.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,17 @@ from medseg.io.formats import gz
 from medseg.io.formats.nifti import new_header
 
 Write = Callable[[int, NDArray], None]
-"""Takes the number of the first of some planes, and the planes (planes, y, x); in rising order."""
+"""Takes the number of the first of some planes, and the planes (planes, y, x); called in rising order."""
 
 Turn = Callable[[NDArray], NDArray]
 """A view of an array (channel, z, y, x) with its axes permuted and reversed, from the planes' order to the file's."""
 
 Shape = tuple[int, int, int]
 
-_NO_EXTENSION = bytes(4)
-_LEVEL, _GZIP_WRAPPER = 1, 31
+_NO_EXTENSION = bytes(4)  # NIfTI's mark after the header: no extensions follow
+_LEVEL, _GZIP_WRAPPER = 1, 31  # the fastest compression; zlib's window bits for a gzip header
 _MOST_VOXELS = 1 << 22
-"""Voxels that are filled in or turned at once."""
+"""Voxels that are filled in or reordered at once: 16 MB as float32."""
 
 
 @contextmanager
@@ -42,18 +45,22 @@ def writing_planes(
     outside: float = 0.0,
     largest: float | None = None,
 ) -> Iterator[Write]:
-    """Give a function that takes planes. The file is there when the block ends well, and not before.
+    """Give a function that takes planes; the file appears when the block ends without an error, and not before.
 
     Planes that follow one another in the file too go straight into it; others wait, uncompressed, in a nameless file
-    beside it, and are turned at the end. Memory holds a few planes either way.
+    beside it, and are reordered at the end. Memory holds a few planes either way.
 
     Args:
         path: ends in `.nii` or `.nii.gz`.
         grid: an image on the file's grid; its values do not matter.
         like: a NIfTI file whose geometry fields to copy; see `nifti.write`.
-        planes: the shape of the volume whose planes come, and how to turn that to the file's; None if they are one.
-        outside: the value of planes that do not come.
+        planes: the shape (z, y, x) of the volume whose planes come, and the function that turns it to the file's axes;
+            None if the planes come in the file's own axes.
+        outside: the value of planes that are left out.
         largest: None for float32; else values from 0 to this are stored in 16 bits, in half the space.
+
+    Yields:
+        The function that takes planes; see `Write`.
 
     Raises:
         DataError: `like` is on another grid than the image.
@@ -69,18 +76,18 @@ def writing_planes(
         put, end = _output(stream, path.name.lower().endswith(".gz"))
         put(header)
         if _in_order(shape, turn):
-            yield from _taking(shape, outside, lambda block: put(_bytes(turn(encode(block)[None]))))
+            yield from _all_planes(shape, outside, lambda block: put(_bytes(turn(encode(block)[None]))))
         else:
             with TemporaryFile(dir=path.parent) as waiting:
-                yield from _taking(shape, outside, lambda block: waiting.write(_bytes(encode(block))))
+                yield from _all_planes(shape, outside, lambda block: waiting.write(_bytes(encode(block))))
                 waiting.flush()
-                for part in _turned(waiting, dtype, shape, turn):
+                for part in _reordered(waiting, dtype, shape, turn):
                     put(_bytes(part))
         end()
 
 
 def _header(grid: Image, like: Path | None, largest: float | None) -> tuple[bytes, np.dtype, float]:
-    """The file up to its voxels, the type of these, and what they are multiplied by when they are read."""
+    """Return the file up to its voxels, the type of these, and what they are multiplied by when they are read."""
     _, header = new_header(grid, like)
     dtype = np.dtype(np.float32 if largest is None else np.uint16)
     slope = 1.0 if largest is None else largest / np.iinfo(np.uint16).max
@@ -90,8 +97,8 @@ def _header(grid: Image, like: Path | None, largest: float | None) -> tuple[byte
     return header.binaryblock + _NO_EXTENSION, dtype, slope
 
 
-def _taking(shape: Shape, outside: float, put: Callable[[NDArray], Any]) -> Iterator[Write]:
-    """Give a `Write` that hands on every plane of a volume, in order, those left out too."""
+def _all_planes(shape: Shape, outside: float, put: Callable[[NDArray], Any]) -> Iterator[Write]:
+    """Give a `Write` that passes on every plane of a volume, in order, also those left out."""
     next_plane = 0
     at_once = max(1, _MOST_VOXELS // (shape[1] * shape[2]))
 
@@ -112,14 +119,15 @@ def _taking(shape: Shape, outside: float, put: Callable[[NDArray], Any]) -> Iter
 
 
 def _in_order(shape: Shape, turn: Turn) -> bool:
-    """Whether the first axis of the planes' volume is the file's too, in the same direction."""
+    """Return whether the first axis of the planes' volume is the file's too, in the same direction."""
+    # a view of one byte shows by its strides what the turn does to the axes
     strides = (shape[1] * shape[2], shape[2], 1)
     turned = turn(as_strided(np.empty(1, np.int8), (1, *shape), (0, *strides)))
     return shape[0] == 1 or (turned.shape[1] == shape[0] and turned.strides[1] == strides[0])
 
 
-def _turned(waiting: Any, dtype: np.dtype, shape: Shape, turn: Turn) -> Iterator[NDArray]:
-    """A volume that was written plane by plane, in parts of the file's order."""
+def _reordered(waiting: Any, dtype: np.dtype, shape: Shape, turn: Turn) -> Iterator[NDArray]:
+    """Yield a volume that was written plane by plane, in parts that follow one another in the file."""
     volume = np.memmap(waiting, dtype, "r", shape=(1, *shape))
     turned = turn(volume)[0]
     at_once = max(1, _MOST_VOXELS // (turned.shape[1] * turned.shape[2]))
@@ -132,7 +140,7 @@ def _bytes(block: NDArray) -> memoryview:
 
 
 def _output(stream: BinaryIO, packed: bool) -> tuple[Callable[[Any], Any], Callable[[], Any]]:
-    """What writes bytes to a file, as gzip if `packed`, and what to call after the last of them."""
+    """Return the function that writes bytes to a file, as gzip if `packed`, and the one to call after the last."""
     if not packed:
         return stream.write, stream.flush
     packer = gz.engine.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WRAPPER)
@@ -141,6 +149,7 @@ def _output(stream: BinaryIO, packed: bool) -> tuple[Callable[[Any], Any], Calla
 
 @contextmanager
 def _failures(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into one that names the file."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""PNG, BMP, GIF and JPEG: 2D images without a known spacing, one slice deep.
+"""Read and write PNG, BMP, GIF and JPEG: 2D images without a known spacing, one slice deep.
 
-Rows are y and columns x, as stored: a rotation that a camera noted (EXIF) is not applied.
+Rows are y and columns x, as stored: a rotation that a camera recorded (EXIF) is not applied.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content
-from medseg.io.formats.nifti import smallest_integer
-from medseg.io.formats.stack import Stack, opaque
+from medseg.io.formats.stack import Stack, opaque, smallest_integer
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -28,18 +27,18 @@ _16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read(path: Path) -> Stack:
-    """Read grey as one component (8 or 16 bit), colour as three; alpha that is the same everywhere is dropped.
+    """Read grey as one component (8 or 16 bits), colour as three; an alpha that is the same everywhere is dropped.
 
     Raises:
         DataError: the file is damaged, animated, would lose bits, or has varying transparency.
     """
-    return flat(picture_pixels(_open(path), path))
+    return _flat(_pixels(_open(path), path))
 
 
 def read_mask(path: Path) -> Stack:
     """Read a mask: grey levels as values, colours as three components.
 
-    A palette with colours, black first, holds values already: its indices.
+    The indices of a palette with colours, black first, are the values: annotation programs store masks so.
 
     Raises:
         DataError: as `read`.
@@ -48,12 +47,17 @@ def read_mask(path: Path) -> Stack:
     if picture.mode == "P":
         palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
         if np.ptp(palette, axis=1).any() and not palette[0].any():
-            return flat(np.asarray(picture)[np.newaxis])
-    return flat(picture_pixels(picture, path))
+            return _flat(np.asarray(picture)[np.newaxis])
+    return _flat(_pixels(picture, path))
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
-    """Write one slice of whole numbers as grey: 8 bit, or 16 bit where a value needs it (PNG only).
+    """Write a label map of one slice as grey of 8 bits, or of 16 bits if a value needs it (PNG only).
+
+    Args:
+        path: the file.
+        image: one channel of whole numbers.
+        like: the scan; not used, since these formats have no geometry.
 
     Raises:
         DataError: several slices, or a value that the format cannot hold.
@@ -70,13 +74,13 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         pillow.fromarray(image.array[0, 0].astype(kind)).save(temporary)
 
 
-def flat(array: NDArray) -> Stack:
-    """(component, y, x) as an image one slice deep, without a known spacing."""
+def _flat(array: NDArray) -> Stack:
+    """Return (component, y, x) as a stack of one slice without a known spacing."""
     return Stack(np.ascontiguousarray(array)[np.newaxis, :, np.newaxis], np.eye(4), spacing_known=False)
 
 
-def picture_pixels(picture: Picture, path: Path) -> NDArray:
-    """(component, y, x) of a picture of pillow's, one component or three, 8 or 16 bit.
+def _pixels(picture: Picture, path: Path) -> NDArray:
+    """Return the pixels of one of pillow's pictures: (component, y, x), one component or three, 8 or 16 bits.
 
     Raises:
         DataError: other colours than grey or RGB, or varying transparency.
@@ -100,6 +104,7 @@ def picture_pixels(picture: Picture, path: Path) -> NDArray:
 
 
 def _open(path: Path) -> Picture:
+    """Return the opened and decoded picture, refusing what pillow would read with fewer bits than are stored."""
     from PIL import Image as pillow
 
     with path.open("rb") as stream:

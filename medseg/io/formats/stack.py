@@ -1,4 +1,4 @@
-"""Stack: what a file holds, before it is said which of its volumes are meant."""
+"""`Stack`: what a reader of a file format returns, and what readers and writers of several formats share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 
-_FLATTEST = 1e-6  # volume of a voxel as a share of what its edges would span at right angles
+_FLATTEST = 1e-6  # least volume of a voxel, as a share of what its edges would span at right angles
 _UNITS_MM = {
     1e3: ("m", "meter", "metre"),
     10.0: ("cm", "centimeter", "centimetre"),
@@ -26,22 +26,22 @@ _MM_BY_UNIT = {name: size for size, names in _UNITS_MM.items() for name in names
 
 
 def mm_in(unit: str) -> float | None:
-    """Millimetres in a unit of length, by one of the names that formats give it; None if it is none."""
+    """Return the millimetres in a unit of length, by a name that formats give it; None if it is not one."""
     return _MM_BY_UNIT.get(unit.strip().lower())
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The content of a file.
+    """The content of a file, before a user or a plan chooses among its volumes.
 
     Attributes:
         array: (volume, component, z, y, x); a component is a colour, or a part of a vector.
         affine: 4x4, (x, y, z) indices to RAS+ mm.
-        spacing_known: whether the format says how large a voxel is.
+        spacing_known: whether the file says how large a voxel is.
         in_time: whether the file says that its volumes are points in time.
-        pages: whether the slices are pages of which the file does not say what they are: slices, or channels.
-        notes: what is odd about the header though it can be read, in sentences that name the file.
-        record: as an image's.
+        pages: whether the slices are pages of which the file does not say if they are slices or channels.
+        notes: what is odd about the header although it can be read, in sentences that name the file.
+        record: what was done to values and grid while reading, see `Image.record`.
     """
 
     array: NDArray
@@ -53,7 +53,14 @@ class Stack:
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def image(self, path: Path, frame: int | None = None) -> Image:
-        """All volumes as channels, or only volume `frame` of several.
+        """Return all volumes as channels, or only one of several.
+
+        Args:
+            path: the file, for messages.
+            frame: the number of the volume, from 0; None for all.
+
+        Returns:
+            The image, (channel, z, y, x).
 
         Raises:
             DataError: there is no such frame, or several volumes have several components each.
@@ -76,7 +83,7 @@ class Stack:
         return Image(chosen, self.affine, self.spacing_known, self.notes, self.record)
 
     def pages_as_channels(self) -> Image | None:
-        """The pages as channels of one slice; None where the file says what they are, or there is only one."""
+        """Return the pages as channels of one slice; None if the file says what they are, or there is only one."""
         volumes, components, pages = self.array.shape[:3]
         if not self.pages or volumes * components != 1 or pages == 1:
             return None
@@ -84,7 +91,14 @@ class Stack:
 
 
 def opaque(array: NDArray, path: Path) -> NDArray:
-    """Colours (..., component, z, y, x) without a last component of transparency that is the same everywhere.
+    """Return colours without their last component, a transparency that is the same everywhere.
+
+    Args:
+        array: (..., component, z, y, x).
+        path: the file, for messages.
+
+    Returns:
+        (..., component - 1, z, y, x).
 
     Raises:
         DataError: the transparency varies.
@@ -92,17 +106,25 @@ def opaque(array: NDArray, path: Path) -> NDArray:
     colours, alpha = array[..., :-1, :, :, :], array[..., -1, :, :, :]
     if alpha.min() != alpha.max():
         raise DataError(
-            f"{path} has a transparency that varies ({alpha.min()} to {alpha.max()}): which colour is meant is open.",
+            f"{path} has a transparency that varies ({alpha.min()} to {alpha.max()}), so its colours are ambiguous.",
             "Draw it on an opaque background and save it without alpha.",
         )
     return colours
 
 
 def usable_affine(affine: NDArray[np.float64], path: Path, source: str) -> NDArray[np.float64]:
-    """The affine, if its voxels have a volume.
+    """Return an affine after a check that its voxels have a volume.
+
+    Args:
+        affine: 4x4, (x, y, z) indices to RAS+ mm.
+        path: the file, for messages.
+        source: the field that it comes from, for messages.
+
+    Returns:
+        The same affine.
 
     Raises:
-        DataError: it has no inverse; `source` says where it comes from.
+        DataError: it has no inverse.
     """
     edges = affine[:3, :3]
     with np.errstate(all="ignore"):  # damaged headers hold numbers of any size
@@ -117,7 +139,13 @@ def usable_affine(affine: NDArray[np.float64], path: Path, source: str) -> NDArr
 
 
 def check_reference(image: Image, sizes_xyz: Sequence[int], affine: NDArray[np.float64], like: Path) -> None:
-    """Refuse an answer that does not lie on the grid of its scan, whose sizes may be two.
+    """Refuse an answer that does not lie on the grid of its scan.
+
+    Args:
+        image: the answer.
+        sizes_xyz: the voxels of the scan along x, y (and z).
+        affine: 4x4 of the scan, (x, y, z) indices to RAS+ mm.
+        like: the scan's file, for messages.
 
     Raises:
         DataError: with how the grids differ.
@@ -129,5 +157,16 @@ def check_reference(image: Image, sizes_xyz: Sequence[int], affine: NDArray[np.f
 
 
 def native(array: NDArray) -> NDArray:
-    """The array, or where need be a copy, writable, in C order and the machine's byte order."""
+    """Return the array, copied only if it is not writable, in C order and in the machine's byte order."""
     return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+
+
+def smallest_integer(array: NDArray) -> np.dtype:
+    """Return the smallest integer type that holds every value of an array.
+
+    >>> smallest_integer(np.array([-1, 200]))
+    dtype('int16')
+    """
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    # of signed types, the one that holds -high - 1 holds high
+    return np.min_scalar_type(high if low >= 0 else min(low, -high - 1))

@@ -1,8 +1,14 @@
-"""TIFF: grey and colour of any depth, stacks of pages, BigTIFF, ImageJ's and OME's, with spacing where it is known."""
+"""Read and write TIFF: grey and colour of any depth, stacks of pages, BigTIFF, ImageJ's and OME's.
+
+The spacing comes from a file beside it, OME's or ImageJ's description, or the resolution tags.
+"""
 
 from __future__ import annotations
 
+import html
+import json
 import logging
+import re
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -15,10 +21,8 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content
-from medseg.io.formats.nifti import smallest_integer
-from medseg.io.formats.stack import Stack, native, opaque, usable_affine
+from medseg.io.formats.stack import Stack, mm_in, native, opaque, smallest_integer, usable_affine
 from medseg.io.formats.tiff_directory import check_directories
-from medseg.io.formats.tiff_spacing import side_file, spacing_zyx
 
 if TYPE_CHECKING:
     import tifffile
@@ -26,12 +30,19 @@ if TYPE_CHECKING:
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it logs what it also raises
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _PHOTOMETRIC = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR)
-_LOSSY = (6, 7, 34892)  # the kinds of JPEG
-_UNPACKED = (1, 8, 32773, 32946, 34925)  # nothing, deflate, PackBits, deflate, LZMA
-_PREDICTED = (1, 2)  # nothing, differences
-_UNNAMED = "IQ"
+_JPEG = (6, 7, 34892)  # numbers of compressions, as those that follow
+_UNPACKED_BY_TIFFFILE = (1, 8, 32773, 32946, 34925)  # none, deflate, PackBits, deflate, LZMA
+_PREDICTORS = (1, 2)  # none, differences of neighbours
+_UNNAMED = "IQ"  # tifffile's letters for axes that the file does not name
 _MOST_PER_BYTE = 3000  # pixels that one byte of such a file can stand for: LZW's longest strings
-_IMAGEJ = (np.dtype(np.uint8), np.dtype(np.uint16))
+_IMAGEJ_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+_Spacing = tuple[float, float, float]
+_TIFF_SUFFIX = re.compile(r"(\.ome)?\.tiff?$", re.IGNORECASE)
+_CHANNEL = re.compile(r"_\d{4}$")
+_INCH, _CENTIMETRE = 2, 3
+_MM_PER_UNIT = {_INCH: 25.4, _CENTIMETRE: 10.0}
+_PRINTER_DPI = (72, 96, 100, 120, 150, 180, 200, 240, 254, 300, 350, 360, 400, 600, 720, 1200, 2400)
+"""Dots per inch that programs write where they know nothing of the object."""
 
 
 def read(path: Path) -> Stack:
@@ -55,13 +66,18 @@ def read_mask(path: Path) -> Stack:
 
 
 def parts(path: Path) -> list[Path]:
-    """The file, and the one beside it that holds its spacing."""
-    beside = side_file(path)
+    """Return the file, and the one beside it that holds its spacing."""
+    beside = _side_file(path)
     return [path] if beside is None else [path, beside]
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
-    """Write one channel of whole numbers in the smallest type, packed; the tags of ImageJ or OME hold the spacing.
+    """Write a label map in the smallest type, packed; the tags of ImageJ or OME hold the spacing.
+
+    Args:
+        path: the file.
+        image: one channel of whole numbers.
+        like: not used: the spacing of the scan is that of the image.
 
     Raises:
         DataError: the axes of the grid are turned, which TIFF cannot say.
@@ -75,7 +91,7 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         _check_straight(image, path)
         z, y, x = image.spacing_mm
         axes = "ZYX"[3 - array.ndim :]
-        imagej = array.dtype in _IMAGEJ
+        imagej = array.dtype in _IMAGEJ_TYPES
         settings |= {"imagej": imagej, "ome": not imagej}
         settings |= {"resolution": (10 / x, 10 / y), "resolutionunit": "CENTIMETER"}
         if imagej:
@@ -94,16 +110,16 @@ def _read(path: Path, mask: bool) -> Stack:
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series
         if len(series) != 1:
-            sizes = ", ".join(" x ".join(map(str, one.shape)) for one in series[:4])
+            sizes = ", ".join(" x ".join(map(str, image.shape)) for image in series[:4])
             raise DataError(f"{path} holds {len(series)} images ({sizes}).", "Save each as a file of its own.")
         page = series[0].keyframe
         _check_readable(page, series[0], path, mask)
         array, axes = _named(_pixels(tiff, path), series[0].axes, path)
         unnamed = any(axis in _UNNAMED for axis in series[0].axes)
-        array = _meant(array, page, mask)
+        array = _interpret(array, page, mask)
         if page.photometric == _RGB and array.shape[1] == 4:
             array = opaque(array, path)
-        spacing = spacing_zyx(tiff, array.shape[2], path)
+        spacing = _spacing_zyx(tiff, array.shape[2], path)
     step = np.diag([*(spacing or (1.0, 1.0, 1.0))[::-1], 1.0])
     affine = usable_affine(step, path, "Its resolution, or the spacing in the file beside it,")
     return Stack(native(array), affine, spacing is not None, "T" in axes, unnamed)
@@ -115,7 +131,7 @@ def _check_readable(page: Any, series: tifffile.TiffPageSeries, path: Path, mask
         raise DataError(f"{path} holds no whole or real numbers (its type is {page.dtype}).", "Save it as those.")
     if page.photometric not in _PHOTOMETRIC:
         raise DataError(f"{path} has the colours {page.photometric!s}; expected grey or RGB.", "Convert it.")
-    if mask and page.compression in _LOSSY:
+    if mask and page.compression in _JPEG:
         raise DataError(
             f"{path} is a mask packed as JPEG, which changes values.",
             "Threshold the masks (at half of their largest value if they are black and white) and save them unpacked.",
@@ -124,16 +140,16 @@ def _check_readable(page: Any, series: tifffile.TiffPageSeries, path: Path, mask
     content.check_claim(path, series.shape, page.dtype.itemsize if plain else 1, 1 if plain else _MOST_PER_BYTE)
     size = path.stat().st_size
     for part in series.pages:
-        places = zip(part.dataoffsets, part.databytecounts, strict=False) if part is not None else [(0, 0)]
-        if any(length < 1 or start + length > size for start, length in places):
+        pieces = zip(part.dataoffsets, part.databytecounts, strict=False) if part is not None else [(0, 0)]
+        if any(length < 1 or start + length > size for start, length in pieces):
             raise content.damaged(path, "pixels that it declares lie outside of the file")
 
 
 def _pixels(tiff: tifffile.TiffFile, path: Path) -> NDArray:
-    """The pixels of the only series, by tifffile, or by pillow where tifffile cannot unpack them."""
+    """Return the pixels of the only series, by tifffile, or by pillow if tifffile cannot unpack them."""
     series = tiff.series[0]
     page = series.keyframe
-    unpacks = page.compression in _UNPACKED and page.predictor in _PREDICTED
+    unpacks = page.compression in _UNPACKED_BY_TIFFFILE and page.predictor in _PREDICTORS
     if not unpacks and find_spec("imagecodecs") is None:
         pages = [_by_pillow(path, int(part.index), page) for part in series.pages if part is not None]
         return np.stack(pages).reshape(series.shape)
@@ -141,13 +157,14 @@ def _pixels(tiff: tifffile.TiffFile, path: Path) -> NDArray:
 
 
 def _by_pillow(path: Path, index: int, page: Any) -> NDArray:
+    """Return the pixels of a page as pillow reads them, if it neither loses bits nor changes their number."""
     from PIL import Image as pillow
 
     with pillow.open(path, formats=("TIFF",)) as picture:
         picture.seek(index)
         array = np.asarray(picture)
         if picture.mode in ("1", "L") and page.photometric == _WHITE_IS_ZERO:
-            array = ~array  # pillow has turned it
+            array = ~array  # pillow has inverted it
     if array.dtype != page.dtype or array.size != prod(page.shape):
         raise DataError(
             f"{path} is packed ({page.compression.name}) with {page.bitspersample} bits a sample, which cannot be "
@@ -158,11 +175,11 @@ def _by_pillow(path: Path, index: int, page: Any) -> NDArray:
 
 
 def _named(array: NDArray, axes: str, path: Path) -> tuple[NDArray, str]:
-    """(volume, component, z, y, x) by the names of the axes; pages without a name are slices."""
-    kept = [place for place, axis in enumerate(axes) if array.shape[place] > 1 or axis in "YX"]
-    array, axes = array.reshape([array.shape[place] for place in kept]), "".join(axes[place] for place in kept)
+    """Return (volume, component, z, y, x) and the names of the axes; pages without a name are slices."""
+    used = [number for number, axis in enumerate(axes) if array.shape[number] > 1 or axis in "YX"]
+    array, axes = array.reshape([array.shape[number] for number in used]), "".join(axes[number] for number in used)
     if "Z" not in axes:
-        last = max((place for place, axis in enumerate(axes) if axis in _UNNAMED), default=None)
+        last = max((number for number, axis in enumerate(axes) if axis in _UNNAMED), default=None)
         axes = axes if last is None else axes[:last] + "Z" + axes[last + 1 :]
     odd = [axis for axis in axes if axis not in "TCSZYX" + _UNNAMED]
     if odd or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
@@ -171,14 +188,14 @@ def _named(array: NDArray, axes: str, path: Path) -> tuple[NDArray, str]:
             "Save it with these, for example with Fiji.",
         )
     groups = [
-        [place for place, axis in enumerate(axes) if axis in names] for names in ("T" + _UNNAMED, "CS", "Z", "Y", "X")
+        [number for number, axis in enumerate(axes) if axis in names] for names in ("T" + _UNNAMED, "CS", "Z", "Y", "X")
     ]
-    shape = [prod(array.shape[place] for place in group) for group in groups]
-    return array.transpose([place for group in groups for place in group]).reshape(shape), axes
+    shape = [prod(array.shape[number] for number in group) for group in groups]
+    return array.transpose([number for group in groups for number in group]).reshape(shape), axes
 
 
-def _meant(array: NDArray, page: Any, mask: bool) -> NDArray:
-    """Stored numbers (volume, component, z, y, x) to what they stand for."""
+def _interpret(array: NDArray, page: Any, mask: bool) -> NDArray:
+    """Return what stored numbers (volume, component, z, y, x) stand for: colours of a palette, white as zero turned."""
     if array.dtype == bool:
         white = array != (page.photometric == _WHITE_IS_ZERO)
         return white.astype(np.uint8) * np.uint8(255)
@@ -187,6 +204,7 @@ def _meant(array: NDArray, page: Any, mask: bool) -> NDArray:
     if page.photometric == _PALETTE and array.shape[1] == 1:
         colours = np.asarray(page.colormap)[:, array[:, 0]]  # 16 bits each
         colours = np.moveaxis(colours, 0, 1)
+        # a palette of 8 bits is stored as multiples of 256, or of 257
         low, high = page.colormap & 255, page.colormap >> 8
         return (colours >> 8).astype(np.uint8) if ((low == 0) | (low == high)).all() else colours
     if page.photometric == _WHITE_IS_ZERO and array.dtype.kind == "u":
@@ -195,6 +213,115 @@ def _meant(array: NDArray, page: Any, mask: bool) -> NDArray:
 
 
 def _check_straight(image: Image, path: Path) -> None:
+    """Refuse a grid whose axes do not run along x, y and z."""
     steps = image.affine[:3, :3]
     if np.abs(steps - np.diag(np.abs(np.diag(steps)))).max() > 1e-6 * np.abs(steps).max():
         raise DataError(f"{path}: TIFF cannot say how the axes of this grid run.", "Write .nii.gz instead.")
+
+
+def _spacing_zyx(tiff: Any, slices: int, path: Path) -> _Spacing | None:
+    """Return the distance of voxels in mm along z, y and x; None if it is not known.
+
+    Args:
+        tiff: tifffile's open file.
+        slices: their number; for a single one, the distance of slices does not matter.
+        path: the file. `{"spacing": [z, y, x]}` in CASE.json beside it goes before everything else, for CASE_0000.tif
+            as well (nnU-Net's convention).
+
+    Raises:
+        DataError: the file beside it is not understood.
+    """
+    beside = _from_side_file(path)
+    if beside is not None:
+        return beside
+    if tiff.is_ome:
+        spacing = _from_ome(tiff.ome_metadata or "")
+    elif tiff.is_imagej:
+        spacing = _from_imagej(tiff)
+    else:
+        spacing = _from_tags(tiff)
+    if spacing is None or not all(0 < size < float("inf") for size in spacing[1:]):
+        return None
+    if not 0 < spacing[0] < float("inf"):
+        return None if slices > 1 else (1.0, spacing[1], spacing[2])
+    return spacing
+
+
+def _side_file(path: Path) -> Path | None:
+    """Return the file beside a TIFF that may hold its spacing."""
+    stem = _TIFF_SUFFIX.sub("", path.name)
+    names = (f"{stem}.json", f"{_CHANNEL.sub('', stem)}.json")
+    return next((beside for name in names if (beside := path.with_name(name)).is_file()), None)
+
+
+def _from_side_file(path: Path) -> _Spacing | None:
+    beside = _side_file(path)
+    if beside is None:
+        return None
+    try:
+        values = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{beside} is not JSON: {error}.", 'Expected {"spacing": [z, y, x]} in millimetres.') from None
+    if not isinstance(values, dict) or "spacing" not in values:
+        return None  # it is about something else
+    spacing = values["spacing"]
+    if (
+        not isinstance(spacing, list)
+        or not 2 <= len(spacing) <= 3
+        or not all(isinstance(size, int | float) and 0 < size < float("inf") for size in spacing)
+    ):
+        raise DataError(f"{beside}: spacing is {spacing!r}; expected two or three numbers: [z, y, x] in millimetres.")
+    z, y, x = spacing if len(spacing) == 3 else (1.0, *spacing)
+    return float(z), float(y), float(x)
+
+
+def _from_ome(text: str) -> _Spacing | None:
+    """Return OME's PhysicalSizeX, -Y and -Z, in micrometres unless they say otherwise."""
+    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
+    values = dict(re.findall(r'(\w+)="([^"]*)"', pixels[0])) if pixels else {}
+    sizes = []
+    for axis in "ZYX":
+        unit = html.unescape(values.get(f"PhysicalSize{axis}Unit", "um"))
+        size = _number(values.get(f"PhysicalSize{axis}", "0")) * (mm_in(unit) or 0.0)
+        sizes.append(size)
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _from_imagej(tiff: Any) -> _Spacing | None:
+    """Return what ImageJ's distance of slices and pixels per unit say."""
+    description = tiff.imagej_metadata or {}
+    unit = mm_in(str(description.get("unit", "")))
+    per_unit = _per_unit(tiff)
+    if unit is None or per_unit is None:
+        return None
+    return _number(description.get("spacing", 0)) * unit, unit / per_unit[0], unit / per_unit[1]
+
+
+def _from_tags(tiff: Any) -> _Spacing | None:
+    """Return what pixels per centimetre or inch say, unless programs write them by habit; 0 for slices."""
+    page = tiff.pages[0]
+    unit, per_unit = page.tags.get("ResolutionUnit"), _per_unit(tiff)
+    mm = _MM_PER_UNIT.get(int(unit.value)) if unit is not None and isinstance(unit.value, int) else None
+    if mm is None or per_unit is None:
+        return None
+    if all(any(abs(count * 25.4 / mm - dpi) < 0.01 * dpi for dpi in _PRINTER_DPI) for count in per_unit):
+        return None
+    return 0.0, mm / per_unit[0], mm / per_unit[1]
+
+
+def _per_unit(tiff: Any) -> tuple[float, float] | None:
+    """Return the pixels per unit of length along y and x."""
+    tags = [tiff.pages[0].tags.get(name) for name in ("YResolution", "XResolution")]
+    per_unit = []
+    for tag in tags:
+        if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2 or 0 in tag.value:
+            return None
+        per_unit.append(tag.value[0] / tag.value[1])
+    return per_unit[0], per_unit[1]
+
+
+def _number(text: object) -> float:
+    try:
+        return float(str(text))
+    except ValueError:
+        return 0.0

@@ -1,4 +1,4 @@
-"""A look at the directories of a TIFF before a library follows them: damaged ones may overlap, or run in circles."""
+"""Check the directories of a TIFF before a library follows them: damaged ones may overlap, or run in circles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_directories(path: Path) -> None:
 
     Raises:
         DataError: with what is wrong.
-        ValueError: it is no TIFF.
+        ValueError: it is not a TIFF.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -31,43 +31,42 @@ def check_directories(path: Path) -> None:
         if kind == _BIG:
             stream.seek(8)
         (first,) = _unpack(stream, layouts[2], path)
-        places, seen, bytes_taken = [first], {0}, 0
-        while places:
-            place = places.pop()
-            if place in seen:
+        offsets, seen, bytes_taken = [first], {0}, 0
+        while offsets:
+            offset = offsets.pop()
+            if offset in seen:
                 continue
-            seen.add(place)
-            taken, more = _directory(stream, place, layouts, size, path)
+            seen.add(offset)
+            taken, following = _directory(stream, offset, layouts, size, path)
             bytes_taken += taken
             if bytes_taken > size:
                 raise damaged(path, "its directories overlap")
-            places += more
+            offsets += following
 
 
-def _directory(stream: BinaryIO, place: int, layouts: list[str], size: int, path: Path) -> tuple[int, list[int]]:
-    """The bytes that a directory takes, and where those that it leads to stand."""
+def _directory(stream: BinaryIO, start: int, layouts: list[str], size: int, path: Path) -> tuple[int, list[int]]:
+    """Return the bytes that a directory takes, and the offsets of the directories that it leads to."""
     entry, number, offset = layouts
-    if place >= size:
-        raise damaged(path, f"a directory of it would stand at byte {place} of {size}")
-    stream.seek(place)
+    if start >= size:
+        raise damaged(path, f"a directory of it would stand at byte {start} of {size}")
+    stream.seek(start)
     (count,) = _unpack(stream, number, path)
     taken = struct.calcsize(number) + count * struct.calcsize(entry) + struct.calcsize(offset)
-    if place + taken > size:
+    if start + taken > size:
         raise damaged(path, f"a directory of {count} entries ends beyond the file")
     entries = [_unpack(stream, entry, path) for _ in range(count)]
-    (following,) = _unpack(stream, offset, path)
-    more = [following]
+    following = [*_unpack(stream, offset, path)]
     for tag, kind, values, field in entries:
         bytes_of_values = values * _BYTES_OF_TYPE.get(kind, 1)
         if bytes_of_values > size:
             raise damaged(path, f"its field {tag} declares {values} values")
         if tag == _SUB_DIRECTORIES:
-            more += _offsets(stream, field, values, layouts, _BYTES_OF_TYPE.get(kind, 1))
-    return taken, more
+            following += _offsets(stream, field, values, layouts, _BYTES_OF_TYPE.get(kind, 1))
+    return taken, following
 
 
 def _offsets(stream: BinaryIO, field: bytes, count: int, layouts: list[str], width: int) -> list[int]:
-    """The places of sub-directories, which stand in the field itself if they fit there."""
+    """Return the offsets of sub-directories, which stand in the field itself if they fit there."""
     if width not in (4, 8):
         return []
     if count * width > len(field):
