@@ -8,8 +8,6 @@ from pathlib import Path
 
 from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError, ModelError, PlanError
-from medseg.io.layouts.dataset import Naming
-from medseg.io.layouts.find import find_cases
 from medseg.models.run import find_models
 from medseg.plans.schema import Plan
 
@@ -120,13 +118,25 @@ def splits_path(plan_path: Path) -> Path:
 
 
 def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
-    """The plan's cases, as the table beside it says; a plan that came alone has the folder looked through again."""
+    """Return the cases of a plan, as the table beside it lists them.
+
+    A plan that came without its table has the data folder looked through again.
+
+    Args:
+        plan_path: of the plan's file.
+        data_folder: of the data set.
+        plan: says which files the user named as images and labels.
+    """
     table = cases_path(plan_path)
     if table.exists():
         return read_cases(table, data_folder)
-    asked = plan.request.options
-    listing = asked.get("cases")
+    # imported here: predicting needs the workspace, but none of the layouts of data sets
+    from medseg.io.layouts.dataset import Naming
+    from medseg.io.layouts.find import find_cases
+
+    options = plan.request.options
+    listing = options.get("cases")
     naming = Naming(
-        tuple(asked.get("images", ())), asked.get("labels"), None if listing is None else data_folder / listing
+        tuple(options.get("images", ())), options.get("labels"), None if listing is None else data_folder / listing
     )
     return find_cases(data_folder, plan.data.patient_pattern, naming, plan.data.reading.frame).cases

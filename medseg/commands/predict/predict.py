@@ -19,13 +19,12 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.answer import Forms, Outcome, answer_path
-from medseg.delivery.answers.dicom_objects import Writer, prepare_writer
+from medseg.delivery.answers.dicom_objects import prepare_writer
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.maps import map_files
-from medseg.delivery.answers.options import Maps, WriteOptions
+from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
-from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.provenance.entries import Clock, Prediction, prediction_manifest
 from medseg.delivery.provenance.manifest import now, without_uids
 from medseg.inference.predictor import Predictor
@@ -95,7 +94,7 @@ def predict_with(
     rules = series_rules(model.plan.data, options)
     cases, failed = find_scans(Path(source), model.plan.data.channels, options.channels, rules)
     _check_spread(predictors[0], options.maps)
-    writer = _prepare_writer(predictors[0], options.write, cases)
+    writer = prepare_writer(options.write, cases, model)
     failed |= writer.refused
     cases = [case for case in cases if case.id not in writer.refused]
     answers = _prepare_folder(Path(source), output, cases)
@@ -189,13 +188,6 @@ def _chosen_series(cases: Sequence[Case]) -> list[str]:
     ]
     more = len(chosen) - _MOST_STUDIES_NAMED
     return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])
-
-
-def _prepare_writer(predictor: Predictor, options: WriteOptions, cases: Sequence[Case]) -> Writer:
-    """Decide in which forms the cases are answered; all that can be checked is checked before computing starts."""
-    model = predictor.model
-    maker = Maker("AUTOMATIC", f"medseg {model.plan.name}", __version__, identity(model))
-    return prepare_writer(options, cases, model.plan.labels, model.plan.codes, maker, model.plan.data.reading)
 
 
 def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:

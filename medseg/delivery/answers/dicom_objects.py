@@ -1,23 +1,27 @@
-"""Answers as DICOM objects: what is asked for, checked before anything is computed, and written case by case."""
+"""Answers as DICOM objects: what is asked for, checked before anything is computed, and written case by case.
+
+What makes DICOM objects is imported where it is used: most predictions write none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from medseg import __version__
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.image import Image
-from medseg.core.labels import Labels
 from medseg.delivery.answers.options import WriteOptions
-from medseg.delivery.dicom.codes import codes_of, read_codes
-from medseg.delivery.dicom.objects import Maker
-from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, write_objects
 from medseg.io.formats.table import is_dicom
+from medseg.models.identity import identity
+from medseg.models.model import Model
 from medseg.plans.sections import Reading
-from medseg.plans.terminology import Coding
+
+if TYPE_CHECKING:
+    from medseg.delivery.dicom.write import Meaning
 
 LABELS = "labels"
 _ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report"}
@@ -46,7 +50,11 @@ class Writer:
         return LABELS in self.forms.get(case.id, (LABELS,))
 
     def paths(self, case: Case, folder: Path) -> list[Path]:
-        """Where the case's DICOM objects go."""
+        """Return the paths of the case's DICOM objects."""
+        if self.meaning is None:
+            return []
+        from medseg.delivery.dicom.write import object_paths
+
         return object_paths(folder, case.id, self.forms.get(case.id, ()))
 
     def write(self, case: Case, answer: Image, folder: Path, volumes: Mapping[str, float]) -> list[Path]:
@@ -63,6 +71,7 @@ class Writer:
         """
         paths = self.paths(case, folder)
         if paths and self.meaning is not None:
+            from medseg.delivery.dicom.write import write_objects
             from medseg.io.dicom.elements.options import DicomOptions
             from medseg.io.dicom.geometry.resampling import labels_on_slices
             from medseg.io.dicom.listing.locate import series_at
@@ -82,31 +91,22 @@ class Writer:
         return {"written as": forms, "codes": codes, "labelmap": self.meaning.labelmap}
 
 
-def prepare_writer(
-    options: WriteOptions,
-    cases: Sequence[Case],
-    labels: Labels,
-    known: Mapping[str, Coding],
-    maker: Maker,
-    reading: Reading,
-) -> Writer:
-    """Decide what each case is answered with, and check all that can be checked before anything is computed.
+def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model) -> Writer:
+    """Decide in which forms each case is answered, and check all that can be checked before anything is computed.
 
-    Where nothing was asked for, a series that no object can refer to gets its label map and a note; where objects were
-    asked for, it is refused.
+    Where the user asked for no forms, a series that no object can refer to gets its label map and a note; where the
+    user asked for DICOM objects, it is refused.
 
     Args:
         options: what the user asked for.
         cases: the scans.
-        labels: the structures.
-        known: the plan's codes.
-        maker: the model.
-        reading: how scans are read.
+        model: makes the answers; its plan says which structures there are, their codes, and how scans are read.
 
     Raises:
         PlanError: a form or code is not valid, or a structure has no codes.
         DataError: DICOM objects are asked for, and no scan is DICOM.
     """
+    plan, reading = model.plan, model.plan.data.reading
     wanted = wanted_forms(options)
     of_dicom = [case for case in cases if is_dicom(case.channels[0])]
     objects = (wanted or {"seg"}) - {LABELS}
@@ -120,12 +120,17 @@ def prepare_writer(
         return Writer(reading=reading, notes=_unused(options, "none of the scans is DICOM"))
     if not objects:
         return Writer(reading=reading, notes=_unused(options, "--write asks for label maps only"))
+    from medseg.delivery.dicom.codes import codes_of, read_codes
+    from medseg.delivery.dicom.objects import Maker
+    from medseg.delivery.dicom.write import Meaning
+
     given = read_codes(options.codes) if options.codes else {}
     try:
-        codes = codes_of(labels.names, known, given, options.generic_codes)
+        codes = codes_of(plan.labels.names, plan.codes, given, options.generic_codes)
     except PlanError as error:
         raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
-    meaning = Meaning(labels.members, codes, maker, options.labelmap)
+    maker = Maker("AUTOMATIC", f"medseg {plan.name}", __version__, identity(model))
+    meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
     if options.labelmap:
         _check_labelmap(meaning)
     asked = wanted or {LABELS, "seg"}
@@ -143,19 +148,23 @@ def prepare_writer(
 
 
 def wanted_forms(options: WriteOptions) -> frozenset[str]:
-    """The forms that are asked for, by their names here.
+    """Return the forms that the user asked for, by their names here; empty if the user asked for none.
 
     Raises:
         PlanError: one of them is unknown.
     """
-    named = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in options.forms]
-    odd = [form for form in named if form not in (LABELS, *SUFFIXES)]
-    if odd:
+    if not options.forms:
+        return frozenset()
+    from medseg.delivery.dicom.write import SUFFIXES
+
+    forms = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in options.forms]
+    unknown = [form for form in forms if form not in (LABELS, *SUFFIXES)]
+    if unknown:
         raise PlanError(
-            f"Answers are not written as {odd[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
+            f"Answers are not written as {unknown[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
             "Example: --write seg,nifti,rtstruct,report",
         )
-    return frozenset([*named, "seg"] if "report" in named else named)
+    return frozenset([*forms, "seg"] if "report" in forms else forms)
 
 
 def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:

@@ -21,13 +21,6 @@ import torch
 from medseg.core.errors import ModelError
 from medseg.models.archive import DAMAGED
 
-CHECKPOINTS = {
-    "final": "checkpoint_final.pth",
-    "best": "checkpoint_best.pth",
-    "latest": "checkpoint_latest.pth",
-}
-"""What nnU-Net writes into a fold's folder, the one to prefer first."""
-
 _NUMBERS = ("Bool", *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)), "Float16", "Float32")
 _NUMPY = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),

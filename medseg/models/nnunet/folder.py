@@ -12,10 +12,15 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from medseg.core.errors import ModelError
-from medseg.models.nnunet.checkpoint import CHECKPOINTS
 
 PLANS, DATASET, SUMMARY = "plans.json", "dataset.json", "validation/summary.json"
 FOLD = re.compile(r"fold_(\d+|all)")
+CHECKPOINTS = {
+    "final": "checkpoint_final.pth",
+    "best": "checkpoint_best.pth",
+    "latest": "checkpoint_latest.pth",
+}
+"""What nnU-Net writes into a fold's folder, the one to prefer first."""
 _MOST_NAMES = 8
 _Folder = TypeVar("_Folder", bound=PurePath)
 
