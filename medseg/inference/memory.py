@@ -123,20 +123,17 @@ def plan_memory(need: Need, free: Free) -> MemoryPlan:
             device = batch * need.tile_bytes + sums * (not sums_on_host) + image * (not image_on_host)
             host = sums * sums_on_host + image * image_on_host if apart else 0
             if device <= _USABLE * free.device and host <= _USABLE * free.host:
-                notes = _notes(need, batch, sums_on_host, free)
-                return MemoryPlan(batch, sums_on_host, dtype, image_on_host, notes)
+                notes = []
+                if batch < need.tile_batch:
+                    few = f"{batch} instead of {need.tile_batch} tiles go through the network at once."
+                    notes.append(f"{gigabytes(free.device)} of memory are free: {few}")
+                if sums_on_host:
+                    notes.append(
+                        f"{gigabytes(free.device)} of memory are free on the device: sums are kept in the host's."
+                    )
+                return MemoryPlan(batch, sums_on_host, dtype, image_on_host, tuple(notes))
     note = f"{gigabytes(free.host)} of memory are free, which may not be enough for this scan."
     return MemoryPlan(1, apart, dtype, apart, (note,))
-
-
-def _notes(need: Need, batch: int, sums_on_host: bool, free: Free) -> tuple[str, ...]:
-    there = f"{gigabytes(free.device)} of memory are free"
-    notes = []
-    if batch < need.tile_batch:
-        notes.append(f"{there}: {batch} instead of {need.tile_batch} tiles go through the network at once.")
-    if sums_on_host:
-        notes.append(f"{there} on the device: sums are kept in the host's.")
-    return tuple(notes)
 
 
 class Resources:

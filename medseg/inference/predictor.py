@@ -21,7 +21,7 @@ from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, make_members
 from medseg.inference.fast import make_fast
 from medseg.inference.memory import MEMORY_ADVICE, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
-from medseg.inference.tiles import Views, uniform_tolerance
+from medseg.inference.tiles import Views
 from medseg.inference.volumes import structure_volumes
 from medseg.inference.window_pass import WindowPass
 from medseg.models.model import Model, NetworkFactory, input_channels
@@ -205,7 +205,7 @@ class Predictor:
             volume.image.nbytes,
         )
         resources = Resources(plan_memory(need, Free.of(self.device)), self.device)
-        yield WindowPass(self._make_members(), image, views, resources, uniform_tolerance(self.inference))
+        yield WindowPass(self._make_members(), image, views, resources)
         if resources.ran_short:  # the next scan begins with what this one has shown to fit
             self._most_tiles = min(self._most_tiles, resources.tile_batch)
         self.notes += [note for note in resources.notes if note not in self.notes][: _MOST_NOTES - len(self.notes)]

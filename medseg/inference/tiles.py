@@ -121,11 +121,14 @@ class Views:
         tiles: all tiles, those that start at the first planes first.
         flips: combinations of mirrored dimensions; the empty one comes first.
         shape: of a tile as the networks take it: (y, x) or (z, y, x).
+        tolerance: how far intensities of a channel may lie apart in a tile that counts as uniform; 0 means exactly
+            equal.
     """
 
     tiles: tuple[Tile, ...]
     flips: tuple[tuple[int, ...], ...]
     shape: tuple[int, ...]
+    tolerance: float = 0.0
 
     @classmethod
     def of(cls, volume: Sequence[int], configuration: Configuration, inference: Inference) -> Views:
@@ -134,14 +137,16 @@ class Views:
         Args:
             volume: shape (z, y, x) of the preprocessed volume.
             configuration: says how large a tile is, and which axes may be mirrored.
-            inference: says how far tiles are apart, how they are weighted, and whether to mirror.
+            inference: says how far tiles are apart, how they are weighted, whether to mirror, and whether tiles that
+                are nearly uniform share an answer.
         """
         tiles = grid_of_tiles(
             volume, configuration.patch_zyx, inference.step_fraction, inference.gaussian_sigma_fraction
         )
         axes = [4 - configuration.dimensions + axis for axis in configuration.mirror_axes if inference.mirror]
         flips = tuple(chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count))
-        return cls(tiles, flips, tuple(configuration.patch_voxels))
+        tolerance = _EMPTY_RANGE if inference.skip_empty_tiles else 0.0
+        return cls(tiles, flips, tuple(configuration.patch_voxels), tolerance)
 
     def __len__(self) -> int:
         return len(self.tiles) * len(self.flips)
@@ -269,11 +274,6 @@ def gaussian_profile(length: int, sigma_fraction: float) -> NDArray[np.float64]:
     profile = gaussian_filter1d(impulse, length * sigma_fraction, mode="constant")
     profile /= profile.max()
     return np.maximum(profile, profile[profile > 0].min())
-
-
-def uniform_tolerance(inference: Inference) -> float:
-    """Return how far intensities of a channel may lie apart in a tile that counts as uniform; 0 means exactly equal."""
-    return _EMPTY_RANGE if inference.skip_empty_tiles else 0.0
 
 
 def uniform_intensities(image: torch.Tensor, tile: Tile, tolerance: float) -> Intensities | None:

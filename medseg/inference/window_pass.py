@@ -16,7 +16,7 @@ from medseg.core.progress import Callback, Progress, silent
 from medseg.inference.backends import Forward, torch_forward
 from medseg.inference.memory import MemoryPlan, Resources, tiles_at_once
 from medseg.inference.rolling_mean import RollingMean
-from medseg.inference.tiles import Intensities, View, Views, uniform_intensities, uniform_tolerance
+from medseg.inference.tiles import Intensities, View, Views, uniform_intensities
 from medseg.networks.device import evaluating
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Inference
@@ -40,7 +40,6 @@ class WindowPass:
         image: (channel, z, y, x) float32 in the host's memory.
         views: the tiles and their mirrored copies.
         resources: where sums and volume are stored, and how many tiles go through a network at once.
-        tolerance: how far intensities may lie apart in a tile that counts as uniform; 0 means exactly equal.
         uniform_logits: logits of each member for every intensity of uniform tiles that was seen.
         means: the sums of the planes that tiles still cover; None before the first answer and after the last.
     """
@@ -49,7 +48,6 @@ class WindowPass:
     image: torch.Tensor
     views: Views
     resources: Resources
-    tolerance: float = 0.0
     uniform_logits: dict[Intensities, list[torch.Tensor]] = field(default_factory=dict)
     means: RollingMean | None = None
 
@@ -120,7 +118,7 @@ class WindowPass:
         """Yield every view of a batch with the logits of each member; equal uniform tiles go through only once."""
         rows: list[tuple[Intensities | None, list[View]]] = []
         for view in batch:
-            key = uniform_intensities(self.image, view.tile, self.tolerance)
+            key = uniform_intensities(self.image, view.tile, self.views.tolerance)
             equal_views = next((views for other, views in rows if key is not None and other == key), None)
             if key is not None and key in self.uniform_logits:
                 yield from ((view, logits) for logits in self.uniform_logits[key])
@@ -183,7 +181,7 @@ def predict_logits(
     plan = MemoryPlan(tiles_at_once(configuration, inference, device), False, torch.float32, False)
     members = [torch_forward(network, precision) for network in networks]
     views = Views.of(image.shape[1:], configuration, inference)
-    window_pass = WindowPass(members, image, views, Resources(plan, device), uniform_tolerance(inference))
+    window_pass = WindowPass(members, image, views, Resources(plan, device))
     whole: torch.Tensor | None = None
     done = 0
     with ExitStack() as stack:

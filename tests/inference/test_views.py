@@ -4,7 +4,7 @@ import pytest
 import torch
 from builders import INFERENCE, make_configuration
 
-from medseg.inference.tiles import View, Views, uniform_intensities, uniform_tolerance
+from medseg.inference.tiles import View, Views, uniform_intensities
 from medseg.plans.sections import Inference
 
 
@@ -78,8 +78,8 @@ def test_a_uniform_volume_inside_a_larger_tile_is_not_uniform() -> None:
 
 
 def test_only_asked_for_tiles_may_differ() -> None:
-    assert uniform_tolerance(Inference.model_validate(INFERENCE)) == 0
-    assert uniform_tolerance(Inference.model_validate({**INFERENCE, "skip_empty_tiles": True})) == 1e-3
+    assert views_of((8, 8, 8), [8, 8, 8], []).tolerance == 0
+    assert views_of((8, 8, 8), [8, 8, 8], [], skip_empty_tiles=True).tolerance == 1e-3
 
 
 def test_a_view_that_is_not_mirrored_is_not_copied() -> None:

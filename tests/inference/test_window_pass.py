@@ -10,7 +10,7 @@ from builders import INFERENCE, make_configuration
 from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.progress import Progress
 from medseg.inference.memory import MemoryPlan, Resources
-from medseg.inference.tiles import Views, uniform_tolerance
+from medseg.inference.tiles import Views
 from medseg.inference.window_pass import WindowPass
 from medseg.plans.sections import Inference
 
@@ -43,7 +43,7 @@ def make_pass(
     inference = Inference.model_validate({**INFERENCE, **settings})
     views = Views.of(image.shape[1:], configuration, inference)
     resources = Resources(MemoryPlan(tile_batch, False, torch.float32, False), CPU)
-    return WindowPass(members, image, views, resources, uniform_tolerance(inference))
+    return WindowPass(members, image, views, resources)
 
 
 @pytest.mark.parametrize("seed", range(10))

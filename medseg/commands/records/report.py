@@ -8,7 +8,7 @@ from medseg.core.case import Case
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.progress import Callback, silent
 from medseg.delivery.pages.run_page import write_report
-from medseg.delivery.provenance.manifest import made_anew
+from medseg.delivery.provenance.manifest import update_hash
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Unscored
 from medseg.io.layouts.names import images_by_stem
@@ -37,7 +37,7 @@ def report(
         raise ModelError(f"{folder} holds no run: there is no fold_0/{PLAN} in it.", "`medseg train` makes one.")
     pages = tuple(_rebuild(fold, place, data, callback) for fold in folds)
     for page in pages:
-        made_anew(page.parent, page)
+        update_hash(page.parent, page)
     return pages
 
 

@@ -1,4 +1,4 @@
-"""What a case is read from, as manifests tell it: files by name and hash, a series of DICOM without names."""
+"""Describe for manifests what a case is read from: files by name and hash, series of DICOM by hash only."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ _IDENTIFIERS = (
 
 
 def hash_inputs(case: Case, label: bool = False) -> list[Entry]:
-    """Hashes of what a case is read from, in order: of each file, and one of all instances of a series.
+    """Return hashes of what a case is read from, in order: one per file, and one for all instances of a series.
 
-    Names of DICOM files and folders tell patients and UIDs, so that a series has none: it has its key.
+    Names of DICOM files and folders reveal patients and UIDs, so a series is identified by its key instead.
+
+    Args:
+        case: its files.
+        label: whether to include the label.
     """
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for path, dicom in _units(case, label):
         if dicom:
-            found.append(hash_series(path))
-        elif path.is_file():
-            found.append({"sha256": content_hash(path)})
+            entries.append(hash_series(path))
         else:
-            found.append({"sha256": None})
-    return found
+            entries.append({"sha256": content_hash(path) if path.is_file() else None})
+    return entries
 
 
 def hash_series(path: Path) -> Entry:
-    """The key of a series, how many files it has, and a hash over their sorted hashes: names play no part."""
+    """Return the key of a series, how many files it has, and a hash over their sorted hashes, which no name affects."""
     reference = parse_reference(path)
     hashes = [content_hash(file) for file in files_of(path) if file.is_file()]
     named = {} if reference is None else {"series": reference.key}
@@ -48,12 +50,19 @@ def hash_series(path: Path) -> Entry:
 
 
 def combined_hash(hashes: Iterable[str]) -> str:
-    """SHA-256 of hashes, sorted, one a line."""
-    return hashlib.sha256("".join(f"{one}\n" for one in sorted(hashes)).encode()).hexdigest()
+    """Return the SHA-256 of hashes, sorted, one per line."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in sorted(hashes)).encode()).hexdigest()
 
 
 def input_entries(case: Case, folder: Path, hashes: Sequence[Entry] | None = None, label: bool = False) -> list[Entry]:
-    """The inputs of a case with their names below a folder; hashed now, unless that was done before."""
+    """Return what a case is read from, by name and hash.
+
+    Args:
+        case: its files.
+        folder: names are relative to it.
+        hashes: what `hash_inputs` returned, if the files were hashed before.
+        label: whether to include the label.
+    """
     units = list(_units(case, label))
     if hashes is None or len(hashes) != len(units):
         hashes = hash_inputs(case, label)
@@ -64,23 +73,23 @@ def input_entries(case: Case, folder: Path, hashes: Sequence[Entry] | None = Non
 
 
 def identifiers(case: Case) -> list[Entry]:
-    """Who and what each series of a case is, by DICOM's own identifiers; nothing of other files."""
+    """Return the identifiers of patient, study and instances of each DICOM series of a case; nothing of other files."""
     from medseg.io.dicom.listing.locate import series_at
 
-    found = []
+    entries = []
     for path in filter(is_dicom, case.channels):
         try:
             series = series_at(path)
-            said = {name: str(series.attributes[name]) for name in _IDENTIFIERS if series.attributes.get(name)}
-        except DataError:  # it is named as a case that failed
+            attributes = {name: str(series.attributes[name]) for name in _IDENTIFIERS if series.attributes.get(name)}
+        except DataError:  # such a case failed, and is named as one
             continue
-        uids = dict.fromkeys(one.sop_instance_uid for one in series.slices)
-        found.append({"series": series.key, **said, "SOPInstanceUID": list(uids)})
-    return found
+        uids = dict.fromkeys(image.sop_instance_uid for image in series.slices)
+        entries.append({"series": series.key, **attributes, "SOPInstanceUID": list(uids)})
+    return entries
 
 
 def _units(case: Case, label: bool) -> Iterator[tuple[Path, bool]]:
-    """Files, with the further ones that belong to them, and paths that mean DICOM (True)."""
+    """Yield (path, whether it means DICOM) for all files of a case, also those that come in pairs (.hdr, .img)."""
     for path in [*case.channels, *([case.label] if label and case.label else [])]:
         if is_dicom(path):
             yield path, True

@@ -1,8 +1,8 @@
-"""What manifest.json says beside answers, scores and trained weights: what made them, from what, and their hashes.
+"""manifest.json beside answers, scores and trained weights: what made them, from what, and their hashes.
 
-One file a folder, with an entry for each command that wrote there. It names files relative to the folder that was read
-or written, and nothing that tells a patient: neither folders above these nor the UIDs of DICOM. docs/provenance.md
-describes every key.
+There is one file per folder, with an entry for each command that wrote into the folder. It names files relative to the
+folder that was read or written, and nothing that identifies a patient: neither enclosing folders nor the UIDs of DICOM.
+docs/provenance.md describes every key. `provenance.entries` puts the entries together.
 """
 
 from __future__ import annotations
@@ -31,35 +31,41 @@ NAME = "manifest.json"
 SCHEMA_VERSION = 1
 STATEMENT = "For research use only. Not a medical device: not for diagnosis or treatment."
 _FLAT_LIST = re.compile(r"\[\n\s+([^\[\]{}]+?)\n\s+\]")
-"""A list of plain values as `json.dumps` spreads it over lines, of which texts have none."""
-_NAMES = ("case", "file")
+"""A list of plain values as `json.dumps` spreads it over lines; texts contain no line breaks, so none matches."""
+_NAME_KEYS = ("case", "file")
+"""Keys whose values stay as they are: files would not be found again under another name."""
 _GIT_SECONDS = 5.0
 _DECIMALS = 6
+"""Of millimetres in a manifest: a nanometre, well below what any scanner resolves."""
 
 Entry = dict[str, Any]
 """What one command did, as JSON holds it."""
 
 
 def now() -> str:
-    """The time, UTC, as ISO 8601 to the second."""
+    """Return the time in UTC as ISO 8601, to the second."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def software() -> Entry:
-    """The package, its commit where it runs from a checkout, and what it computes with."""
+    """Return the package, its commit where it runs from a checkout, and what it computes with."""
+    try:
+        torch_version = version("torch")
+    except PackageNotFoundError:
+        torch_version = None
     return {
         "package": "medseg",
         "version": __version__,
         "git": git_commit(),
         "python": platform.python_version(),
-        "torch": _version("torch"),
+        "torch": torch_version,
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
 @lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """The commit of the checkout that the package lies in, with `-dirty` where files differ from it; else None."""
+    """Return the commit of the checkout that medseg runs from, with `-dirty` if files were changed; else None."""
     folder = Path(__file__).parents[3]
     if not ((folder / ".git").exists() and (folder / "pyproject.toml").exists()):
         return None
@@ -72,7 +78,10 @@ def git_commit() -> str | None:
 
 
 def describe_grid(image: Image) -> Entry:
-    """Where the voxels of a scan lie: shape and spacing along z, y, x; affine from (x, y, z) indices to RAS+ mm."""
+    """Return where the voxels of a scan lie.
+
+    The entry has shape and spacing along z, y, x, and the affine from (x, y, z) indices to RAS+ mm.
+    """
     from nibabel.orientations import aff2axcodes
 
     return {
@@ -84,7 +93,11 @@ def describe_grid(image: Image) -> Entry:
 
 
 def describe_resampling(geometry: Geometry) -> Entry:
-    """What the network saw of a scan: its box (network's axes, first and last + 1), and the grid it was brought to."""
+    """Return what the network saw of a scan.
+
+    The entry has the cropped box (in the network's axis order, as [first, last + 1] voxel), and spacing and shape of
+    the grid that it was resampled to.
+    """
     return {
         "box": [[part.start, part.stop] for part in geometry.box],
         "spacing": _rounded(geometry.network_spacing_mm),
@@ -94,18 +107,18 @@ def describe_resampling(geometry: Geometry) -> Entry:
 
 
 def listed(folder: Path, files: Iterable[Path]) -> list[Entry]:
-    """Files below a folder by name and hash; those that are not there are left out."""
+    """Return entries with name and hash of files, relative to a folder; files that do not exist are left out."""
     return [{"file": relative(path, folder), "sha256": content_hash(path)} for path in files if path.is_file()]
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file in a folder and those below it, but for manifests and what is being written."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
-    return sorted(path for path in found if not path.name.startswith("."))
+    """Return every file in a folder and those below it, except manifests and temporary files (`.name`)."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A file's name below a folder; of one that lies elsewhere the bare name, as its folders may name people."""
+    """Return a file's path relative to a folder; only its name if it lies elsewhere, as folders may name people."""
     try:
         return path.absolute().relative_to(folder.absolute()).as_posix()
     except ValueError:
@@ -113,54 +126,69 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def without_uids(value: Any, folders: Iterable[Path] = ()) -> Any:
-    """A value as JSON holds it with the UIDs of DICOM, and the paths to these folders, taken out of every text.
+    """Return a value as JSON holds it, with the UIDs of DICOM and the paths of some folders taken out of every text.
 
-    Names of cases and of their files stay what they are, as the files would not be found again.
+    Names of cases and of their files stay as they are, because the files would not be found again.
+
+    Args:
+        value: texts, paths and plain values, and lists and mappings of these.
+        folders: a path below one of them becomes relative to it; the path of a folder itself becomes its name.
     """
     folders = tuple(folders)
     if isinstance(value, str):
-        written = {text: one.name for one in folders for text in (str(one.absolute()), str(one))}
-        for text in sorted(written.keys() - {".", "/", ""}, key=len, reverse=True):  # "in" is part of "/data/in"
-            path = rf"(?<![\w./-]){re.escape(text)}"
+        name_of = {text: folder.name for folder in folders for text in (str(folder.absolute()), str(folder))}
+        # the longest first: "in" is part of "/data/in"
+        for text in sorted(name_of.keys() - {".", "/", ""}, key=len, reverse=True):
+            path = rf"(?<![\w./-]){re.escape(text)}"  # not in the middle of another path
             value = re.sub(f"{path}/", "", value)
-            value = re.sub(rf"{path}(?![\w-])", written[text].replace("\\", r"\\"), value)
+            value = re.sub(rf"{path}(?![\w-])", name_of[text].replace("\\", r"\\"), value)
         return hide_uids(value)
     if isinstance(value, Mapping):
-        return {key: one if key in _NAMES else without_uids(one, folders) for key, one in value.items()}
+        return {key: item if key in _NAME_KEYS else without_uids(item, folders) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_uids(one, folders) for one in value]
+        return [without_uids(item, folders) for item in value]
     return value.name if isinstance(value, Path) else value
 
 
 def write_entry(folder: Path, command: str, entry: Entry) -> Path:
-    """Write what a command did into a folder's manifest, beside what other commands left there."""
+    """Write what a command did into a folder's manifest, beside the entries of other commands.
+
+    Args:
+        folder: that the command wrote into.
+        command: its name; an earlier entry of the same command is replaced.
+        entry: what it did.
+
+    Returns:
+        The path of the manifest.
+    """
     try:
         others = read_entries(folder)
-    except DataError:  # damaged, or of another version: what this command did is to be known all the same
+    except DataError:  # damaged, or of another version: what this command did should be known all the same
         others = {}
     return _write(folder, {**others, command: entry})
 
 
-def made_anew(folder: Path, file: Path) -> None:
-    """Note the new hash of a file that a command had written, where a manifest names it."""
+def update_hash(folder: Path, file: Path) -> None:
+    """Update the hash of a file that was written anew, where the folder's manifest lists the file."""
     entries = read_entries(folder)
-    listed = [one for entry in entries.values() for one in entry.get("files", ())]
-    own = [one for one in listed if one["file"] == relative(file, folder)]
-    for one in own:
-        one["sha256"] = content_hash(file)
-    if own:
+    files = [listed_file for entry in entries.values() for listed_file in entry.get("files", ())]
+    same = [listed_file for listed_file in files if listed_file["file"] == relative(file, folder)]
+    for listed_file in same:
+        listed_file["sha256"] = content_hash(file)
+    if same:
         _write(folder, entries)
 
 
 def _write(folder: Path, commands: Mapping[str, Entry]) -> Path:
     content = {"schema_version": SCHEMA_VERSION, "statement": STATEMENT, "commands": dict(commands)}
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    write_text(folder / NAME, _FLAT_LIST.sub(_on_one_line, text) + "\n")
+    one_line = _FLAT_LIST.sub(lambda match: "[" + re.sub(r",\n\s+", ", ", match[1]) + "]", text)
+    write_text(folder / NAME, one_line + "\n")
     return folder / NAME
 
 
 def read_entries(folder: Path) -> dict[str, Entry]:
-    """What each command did in a folder; nothing where there is no manifest.
+    """Return {command: what it did in a folder}; empty where there is no manifest.
 
     Raises:
         DataError: it is damaged, or was written by a later version.
@@ -170,29 +198,18 @@ def read_entries(folder: Path) -> dict[str, Entry]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found, commands = content["schema_version"], content["commands"]
-        valid = isinstance(commands, dict) and all(isinstance(one, dict) for one in commands.values())
+        schema_version, commands = content["schema_version"], content["commands"]
+        valid = isinstance(commands, dict) and all(isinstance(entry, dict) for entry in commands.values())
     except (OSError, ValueError, KeyError, TypeError):
-        found, valid, commands = None, False, {}
-    if found != SCHEMA_VERSION or not valid:
+        schema_version, valid, commands = None, False, {}
+    if schema_version != SCHEMA_VERSION or not valid:
         raise DataError(
             f"{path} is not a manifest of version {SCHEMA_VERSION}"
-            + (f"; it says {found}." if isinstance(found, int) else "."),
+            + (f"; it says {schema_version}." if isinstance(schema_version, int) else "."),
             "Expected what medseg writes beside its answers; restore it from a copy, or make the answers anew.",
         )
     return dict(commands)
 
 
-def _on_one_line(match: re.Match[str]) -> str:
-    return "[" + re.sub(r",\n\s+", ", ", match[1]) + "]"
-
-
 def _rounded(values: Iterable[float]) -> list[float]:
-    return [round(float(value), _DECIMALS) + 0.0 for value in values]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return [round(float(value), _DECIMALS) + 0.0 for value in values]  # + 0.0 turns -0.0 into 0.0

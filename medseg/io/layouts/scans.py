@@ -1,29 +1,24 @@
-"""Find the scans that a model is to segment: from a file or a folder to cases without labels."""
+"""Find the scans that a model is to segment: from a file or a folder to cases without labels.
+
+What knows the layouts of folders is imported only for a folder: a single file is answered sooner without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
-from medseg.io.formats.table import FORMATS, is_image, split_suffix
+from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.images import read_image
-from medseg.io.layouts.dataset import sentences
-from medseg.io.layouts.dataset_json import lists_cases, read_dataset_json
-from medseg.io.layouts.find import first_of, found_in
-from medseg.io.layouts.flat_folder import files_for_channels
-from medseg.io.layouts.names import Group, channel_files, group_by_case, images_by_stem, split_channel
-from medseg.io.layouts.pairs import IMAGES, LABELS
-from medseg.io.layouts.patterns import match_patterns
-from medseg.io.layouts.roles import Files as RoleFiles
-from medseg.io.layouts.scan_folders import Files, scans_by_role, scans_in_folders
+from medseg.io.layouts.names import split_channel
 from medseg.io.layouts.studies import SeriesRules, case_of_study, studies_in
-from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
-from medseg.io.layouts.words import names_labels, splits
 
-TEST_IMAGES = "imagesTs"
+if TYPE_CHECKING:
+    from medseg.io.layouts.scan_folders import Files
 _MOST_SHOWN = 10
 
 
@@ -67,8 +62,13 @@ def find_scans(
     elif source.is_file():
         files, problems = _by_file(source, len(channels)), {}
     else:
-        files, problems = _by_folder(source, channels)
+        from medseg.io.layouts.folder_of_scans import scans_of_folder
+
+        files, problems = scans_of_folder(source, channels)
     if not files:
+        from medseg.io.layouts.dataset import sentences
+        from medseg.io.layouts.find import first_of
+
         wanted = f"{counted(len(channels), 'channel')} ({', '.join(channels)})"
         raise DataError(
             f"{source} has no complete scan of {wanted}. {first_of(sentences(problems))}",
@@ -80,6 +80,10 @@ def find_scans(
 
 def _studies(source: Path) -> dict[str, Path]:
     """Return the DICOM studies of a folder; of a data set's folder, those of its images."""
+    if source.is_file():
+        return studies_in(source)
+    from medseg.io.layouts.folder_of_scans import IMAGES, TEST_IMAGES
+
     for name in (TEST_IMAGES, *IMAGES):
         if (source / name).is_dir() and (studies := studies_in(source / name)):
             return studies
@@ -97,7 +101,9 @@ def _with_studies(
     files: Files = {}
     problems: dict[str, str] = {}
     if source.is_dir() and source.resolve() not in [path.resolve() for path in studies.values()]:
-        files, problems = _look_through(source, channels)
+        from medseg.io.layouts.folder_of_scans import look_through
+
+        files, problems = look_through(source, channels)
     cases = {id: Case(id, id, paths) for id, paths in files.items()}
     for id, container in studies.items():
         problems.pop(id, None)
@@ -136,91 +142,6 @@ def _by_file(source: Path, channels: int) -> Files:
     return {case if number == 0 else stem: (source,)}
 
 
-def _by_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
-    """Return the scans of a folder by case, and {case: why it is left out}.
-
-    Raises:
-        DataError: there are no scans at all.
-    """
-    files, problems = _look_through(folder, channels)
-    if files or problems:
-        return files, problems
-    raise DataError(
-        f"{folder} holds no scans. {found_in(folder)}",
-        f"Expected image files ({', '.join(FORMATS)}), DICOM studies, one folder per case, or a data set's folder with "
-        f"{TEST_IMAGES}/ or images/.",
-    )
-
-
-def _look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
-    """Return the scans of a folder by case, and {case: why it is left out}; both empty where there are none.
-
-    In this order: images right in the folder; a data set's test images, else its training images; one folder per case.
-    """
-    for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
-        images, problems = images_by_stem(folder / name)
-        if images or problems:
-            numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
-            named = {} if name or numbered else _by_name(images, channels)
-            if named:
-                files, incomplete = scans_by_role(named, channels)
-                return files, problems | incomplete
-            label_folders = LABELS if name in IMAGES else ()
-            known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
-            groups = group_by_case(images if name else _without_labels(images), known)
-            single = len(channels) == 1
-            files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
-            return files, problems | incomplete
-    if lists_cases(folder):
-        return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
-    return scans_in_folders(folder, channels)
-
-
-def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
-    """Return the files without those that are named as the label of another one: `case7_seg` beside `case7`."""
-    return {
-        stem: path
-        for stem, path in images.items()
-        if not any(names_labels(part) and rest in images for part, rest in splits(stem))
-    }
-
-
-def _by_name(images: dict[str, Path], channels: Sequence[str]) -> RoleFiles:
-    """Return files by case and channel where names say the channel (`CASE_flair`); empty if a file fits no case.
-
-    Other files of a known case (`CASE_seg`) may stay unused.
-    """
-    named = files_for_channels(images, channels)
-    used = {path for by_channel in named.values() for path in by_channel.values()}
-    unused = [stem for stem, path in images.items() if path not in used]
-    return named if all(any(part in named for part, _ in splits(stem)) for stem in unused) else {}
-
-
-def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
-    """Regroup files for a model of one channel: CASE_0000 is CASE; any other number belongs to the case's name.
-
-    Raises:
-        DataError: numbered files may be channels or cases.
-    """
-    settled: dict[str, Group] = {}
-    for case, group in groups.items():
-        numbers = sorted(number for number in group if number is not None)
-        if 0 in numbers and len(numbers) > 1:
-            first, last = group[0].name, group[numbers[-1]].name
-            raise DataError(
-                f"{folder}: {first} to {last} may be {len(numbers)} channels of one case, or {len(numbers)} cases; "
-                "the model takes one channel.",
-                f"Give a pattern, in which * is the case id: '*{split_suffix(group[0])[1]}' if each file is a case, "
-                f"'*_0000{split_suffix(group[0])[1]}' if only this channel is wanted.",
-            )
-        for number, path in group.items():
-            if number in (None, 0):
-                settled.setdefault(case, {})[number] = path
-            else:
-                settled[split_suffix(path)[0]] = {None: path}
-    return settled
-
-
 def _by_pattern(folder: Path, patterns: Sequence[str], channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
     """Return the files that match one pattern a channel, or a single one, by case, and {case: why it is left out}."""
     if len(patterns) not in (1, len(channels)):
@@ -229,4 +150,6 @@ def _by_pattern(folder: Path, patterns: Sequence[str], channels: Sequence[str]) 
             f"{counted(len(channels), 'channel')}.",
             f"Give one for each of {', '.join(channels)} in this order, or a single one for files that hold them all.",
         )
+    from medseg.io.layouts.patterns import match_patterns
+
     return match_patterns(folder, patterns)

@@ -83,10 +83,10 @@ def test_a_page_made_anew_is_noted(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     manifest.write_entry(tmp_path, "train", {"files": manifest.listed(tmp_path, [tmp_path / "report.html"])})
     before = (tmp_path / manifest.NAME).read_bytes()
-    manifest.made_anew(tmp_path, tmp_path / "mine.txt")
+    manifest.update_hash(tmp_path, tmp_path / "mine.txt")
     assert (tmp_path / manifest.NAME).read_bytes() == before
     (tmp_path / "report.html").write_text("anew")
-    manifest.made_anew(tmp_path, tmp_path / "report.html")
+    manifest.update_hash(tmp_path, tmp_path / "report.html")
     (file,) = manifest.read_entries(tmp_path)["train"]["files"]
     assert file["sha256"] == hashlib.sha256(b"anew").hexdigest()
 

@@ -1,0 +1,109 @@
+"""Find the scans of other formats than DICOM in a folder: `scans` looks here where a model is to segment a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.core.errors import DataError
+from medseg.io.formats.table import FORMATS, split_suffix
+from medseg.io.layouts.dataset_json import lists_cases, read_dataset_json
+from medseg.io.layouts.find import found_in
+from medseg.io.layouts.flat_folder import files_for_channels
+from medseg.io.layouts.names import Group, channel_files, group_by_case, images_by_stem, split_channel
+from medseg.io.layouts.pairs import IMAGES, LABELS
+from medseg.io.layouts.roles import Files as RoleFiles
+from medseg.io.layouts.scan_folders import Files, scans_by_role, scans_in_folders
+from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
+from medseg.io.layouts.words import names_labels, splits
+
+TEST_IMAGES = "imagesTs"
+
+
+def scans_of_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """Return the scans of a folder by case, and {case: why it is left out}.
+
+    Args:
+        folder: of scans, or of a data set.
+        channels: names of the model's channels, in order.
+
+    Raises:
+        DataError: there are no scans at all.
+    """
+    files, problems = look_through(folder, channels)
+    if files or problems:
+        return files, problems
+    raise DataError(
+        f"{folder} holds no scans. {found_in(folder)}",
+        f"Expected image files ({', '.join(FORMATS)}), DICOM studies, one folder per case, or a data set's folder with "
+        f"{TEST_IMAGES}/ or images/.",
+    )
+
+
+def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """Return the scans of a folder by case, and {case: why it is left out}; both empty where there are none.
+
+    In this order: images right in the folder; a data set's test images, else its training images; one folder per case.
+    """
+    for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
+        images, problems = images_by_stem(folder / name)
+        if images or problems:
+            numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
+            named = {} if name or numbered else _by_name(images, channels)
+            if named:
+                files, incomplete = scans_by_role(named, channels)
+                return files, problems | incomplete
+            label_folders = LABELS if name in IMAGES else ()
+            known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
+            groups = group_by_case(images if name else _without_labels(images), known)
+            single = len(channels) == 1
+            files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
+            return files, problems | incomplete
+    if lists_cases(folder):
+        return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
+    return scans_in_folders(folder, channels)
+
+
+def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
+    """Return the files without those that are named as the label of another one: `case7_seg` beside `case7`."""
+    return {
+        stem: path
+        for stem, path in images.items()
+        if not any(names_labels(part) and rest in images for part, rest in splits(stem))
+    }
+
+
+def _by_name(images: dict[str, Path], channels: Sequence[str]) -> RoleFiles:
+    """Return files by case and channel where names say the channel (`CASE_flair`); empty if a file fits no case.
+
+    Other files of a known case (`CASE_seg`) may stay unused.
+    """
+    named = files_for_channels(images, channels)
+    used = {path for by_channel in named.values() for path in by_channel.values()}
+    unused = [stem for stem, path in images.items() if path not in used]
+    return named if all(any(part in named for part, _ in splits(stem)) for stem in unused) else {}
+
+
+def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
+    """Regroup files for a model of one channel: CASE_0000 is CASE; any other number belongs to the case's name.
+
+    Raises:
+        DataError: numbered files may be channels or cases.
+    """
+    settled: dict[str, Group] = {}
+    for case, group in groups.items():
+        numbers = sorted(number for number in group if number is not None)
+        if 0 in numbers and len(numbers) > 1:
+            first, last = group[0].name, group[numbers[-1]].name
+            raise DataError(
+                f"{folder}: {first} to {last} may be {len(numbers)} channels of one case, or {len(numbers)} cases; "
+                "the model takes one channel.",
+                f"Give a pattern, in which * is the case id: '*{split_suffix(group[0])[1]}' if each file is a case, "
+                f"'*_0000{split_suffix(group[0])[1]}' if only this channel is wanted.",
+            )
+        for number, path in group.items():
+            if number in (None, 0):
+                settled.setdefault(case, {})[number] = path
+            else:
+                settled[split_suffix(path)[0]] = {None: path}
+    return settled
