@@ -22,11 +22,13 @@ Role = Literal["output", "input", "model"]
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of a file.
+    """The state of a file.
 
     Attributes:
-        file: its name, below the folder it belongs to.
+        file: its name, relative to the folder it belongs to.
+        role: whether a command wrote it, read it, or it belongs to the model.
         command: the verb that wrote or read it; empty for a new file.
+        state: how it compares with the manifest.
     """
 
     file: str
@@ -37,26 +39,39 @@ class Verified:
 
 @dataclass(frozen=True)
 class Verification:
-    """Every file that was looked at, and in sentences what was not."""
+    """What `verify` returns.
+
+    Attributes:
+        files: every file that was looked at.
+        notes: what was not looked at, in sentences.
+    """
 
     files: list[Verified]
     notes: list[str]
 
     @property
     def changes(self) -> list[Verified]:
-        """Those that are not what they were."""
-        return [one for one in self.files if one.state != "same"]
+        """The files that differ from the manifest."""
+        return [file for file in self.files if file.state != "same"]
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A file with the hash that it had, and where it may lie now."""
+class _Listed:
+    """A file that a manifest lists.
+
+    Attributes:
+        name: as the manifest has it.
+        role: as in `Verified`.
+        command: the verb that wrote or read it.
+        sha256: the hash that it had.
+        paths: where it may lie now.
+    """
 
     name: str
     role: Role
     command: str
     sha256: str
-    places: tuple[Path, ...]
+    paths: tuple[Path, ...]
 
 
 def verify(
@@ -69,8 +84,9 @@ def verify(
 
     Args:
         folder: of answers, of scores, or of a run.
-        sources: where the scans, references or training images lie; nothing said, they are not looked for.
-        model: the model's folder or file; nothing said, its weights are not looked for.
+        sources: where the scans, references or training images lie; without any, these are not compared.
+        model: the model's folder or file; without one, its weights are not compared.
+        callback: receives progress; may raise `Cancelled`.
 
     Raises:
         DataError: there is no manifest, or one is damaged.
@@ -85,94 +101,92 @@ def verify(
             f"There is no {NAME} in {folder}.",
             "Expected a folder that medseg predict, train or evaluate wrote.",
         )
-    known, notes = [], []
+    listed, notes = [], []
     for place in places:
         shown = f"{place.relative_to(folder).as_posix()}/".removeprefix("./")
         for verb, entry in read_entries(place).items():
             notes += [] if entry.get("complete") else [f"{shown}{NAME}: {verb} was cut short"]
-            known += [*_outputs(entry, verb, place), *_of_model(entry, verb, model), *_inputs(entry, verb, sources)]
+            listed += [*_outputs(entry, verb, place), *_weights(entry, verb, model), *_inputs(entry, verb, sources)]
     files = []
-    for one, state in track(map_cases(_state, known), "verify", len(known), callback):
+    for file, state in track(map_cases(_state, listed), "verify", len(listed), callback):
         now = "unreadable" if isinstance(state, MedsegError) else state
-        files.append(Verified(_shown(one, folder), one.role, one.command, now))
-    elsewhere = _elsewhere(files)
-    files = [one for one in files if one.role != "input" or one.command not in elsewhere]
-    return Verification(files + _new(folder, places, known), [*notes, *elsewhere.values()])
+        files.append(Verified(_shown_name(file, folder), file.role, file.command, now))
+    elsewhere = _notes_on_other_sources(files)
+    files = [file for file in files if file.role != "input" or file.command not in elsewhere]
+    return Verification(files + _new_files(folder, places, listed), [*notes, *elsewhere.values()])
 
 
-def _listed(entries: Any, named: Literal["file", "series"] = "file") -> Iterator[tuple[str, str]]:
-    """Names and hashes of a list in a manifest; what is none is passed over."""
-    for one in entries if isinstance(entries, list) else []:
-        if isinstance(one, dict) and isinstance(one.get(named), str) and isinstance(one.get("sha256"), str):
-            yield one[named], one["sha256"]
+def _names_and_hashes(entries: Any, key: Literal["file", "series"] = "file") -> Iterator[tuple[str, str]]:
+    """Yield names and hashes of a list in a manifest; what has none is skipped, as anyone may have edited the file."""
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get(key), str) and isinstance(entry.get("sha256"), str):
+            yield entry[key], entry["sha256"]
 
 
 def _cases(entry: Entry) -> list[Entry]:
     cases = entry.get("cases")
-    return [one for one in cases if isinstance(one, dict)] if isinstance(cases, list) else []
+    return [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
 
 
-def _outputs(entry: Entry, verb: str, place: Path) -> Iterator[_Known]:
+def _outputs(entry: Entry, verb: str, place: Path) -> Iterator[_Listed]:
     lists = [entry.get("files"), *(case.get("files") for case in _cases(entry))]
     options = entry.get("options")
     if not isinstance(options, dict) or options.get("output") is None:  # scores beside the answers that were scored
         lists += [case.get("predictions") for case in _cases(entry)]
     for files in lists:
-        for name, digest in _listed(files):
-            yield _Known(name, "output", verb, digest, (place / name,))
+        for name, digest in _names_and_hashes(files):
+            yield _Listed(name, "output", verb, digest, (place / name,))
 
 
-def _inputs(entry: Entry, verb: str, sources: Sequence[str | Path]) -> Iterator[_Known]:
+def _inputs(entry: Entry, verb: str, sources: Sequence[str | Path]) -> Iterator[_Listed]:
     folders = [Path(source) if Path(source).is_dir() else Path(source).parent for source in sources]
     for case in _cases(entry) if folders else []:
-        for name, digest in _listed(case.get("inputs")):
-            yield _Known(name, "input", verb, digest, tuple(folder / name for folder in folders))
-        for key, digest in _listed(case.get("inputs"), "series"):
-            named = key if key.isalnum() else "0"  # one that is no key is found nowhere
-            places = tuple(Reference(Path(source).absolute(), named).path for source in sources)
-            yield _Known(f"series {key}", "input", verb, digest, places)
+        for name, digest in _names_and_hashes(case.get("inputs")):
+            yield _Listed(name, "input", verb, digest, tuple(folder / name for folder in folders))
+        for key, digest in _names_and_hashes(case.get("inputs"), "series"):
+            valid_key = key if key.isalnum() else "0"  # no part of a path from an edited file
+            paths = tuple(Reference(Path(source).absolute(), valid_key).path for source in sources)
+            yield _Listed(f"series {key}", "input", verb, digest, paths)
 
 
-def _elsewhere(files: Sequence[Verified]) -> dict[str, str]:
-    """Commands whose inputs lie somewhere else, with a note: none of them is as it was, but another command's are.
-
-    Scans and their references often have the same names, so that a name alone says nothing.
-    """
-    read = {verb: [one for one in files if one.role == "input" and one.command == verb] for verb in _verbs(files)}
-    there = {verb for verb, ones in read.items() if any(one.state == "same" for one in ones)}
-    return {
-        verb: f"of {counted(len(ones), 'file')} that {verb} read none lies in the source; not compared"
-        for verb, ones in read.items()
-        if there and ones and verb not in there
-    }
-
-
-def _verbs(files: Sequence[Verified]) -> list[str]:
-    return list(dict.fromkeys(one.command for one in files))
-
-
-def _of_model(entry: Entry, verb: str, model: str | Path | None) -> Iterator[_Known]:
-    """The files of weights, of an earlier stage too; a model is named by its folder, that of a fold, or its file."""
+def _weights(entry: Entry, verb: str, model: str | Path | None) -> Iterator[_Listed]:
+    """Yield the files of weights, those of a cascade's first stage included."""
     stage = entry.get("model")
     while model is not None and isinstance(stage, dict):
         path = Path(model)
-        for name, digest in _listed(stage.get("weights")):
-            places = (path,) if path.is_file() else (path / name, path.parent / name)
-            yield _Known(name, "model", verb, digest, places)
+        for name, digest in _names_and_hashes(stage.get("weights")):
+            # the user may name the model by its folder, by the folder of one of its folds, or by its file
+            paths = (path,) if path.is_file() else (path / name, path.parent / name)
+            yield _Listed(name, "model", verb, digest, paths)
         stage = stage.get("previous")
 
 
-def _state(one: _Known) -> State:
-    """`same` if any of the places holds what was there."""
+def _notes_on_other_sources(files: Sequence[Verified]) -> dict[str, str]:
+    """Return {command: note} for commands whose inputs lie in none of the sources, though another command's do.
+
+    Scans and their references often have the same names, so a name alone does not tell whose input a file is.
+    """
+    commands = list(dict.fromkeys(file.command for file in files))
+    inputs = {verb: [file for file in files if file.role == "input" and file.command == verb] for verb in commands}
+    in_sources = {verb for verb, read in inputs.items() if any(file.state == "same" for file in read)}
+    return {
+        verb: f"of {counted(len(read), 'file')} that {verb} read none lies in the source; not compared"
+        for verb, read in inputs.items()
+        if in_sources and read and verb not in in_sources
+    }
+
+
+def _state(file: _Listed) -> State:
+    """Return `same` if any of the paths holds the content that the manifest lists."""
     try:
-        found = [digest for digest in map(_hash, one.places) if digest is not None]
+        digests = [digest for digest in map(_hash, file.paths) if digest is not None]
     except OSError:
         return "unreadable"
-    return "same" if one.sha256 in found else "changed" if found else "missing"
+    return "same" if file.sha256 in digests else "changed" if digests else "missing"
 
 
 def _hash(path: Path) -> str | None:
-    """Hash of a file, or of the instances of a DICOM series; None where there is none."""
+    """Return the hash of a file, or of the instances of a DICOM series; None where there is neither."""
     if path.is_file():
         return content_hash(path)
     if parse_reference(path) is None:
@@ -181,18 +195,18 @@ def _hash(path: Path) -> str | None:
     return str(series["sha256"]) if series["instances"] else None
 
 
-def _new(folder: Path, places: Sequence[Path], known: Iterable[_Known]) -> list[Verified]:
-    """Files beside a manifest that no command names."""
-    named = {path for one in known if one.role == "output" for path in one.places}
+def _new_files(folder: Path, places: Sequence[Path], listed: Iterable[_Listed]) -> list[Verified]:
+    """Return the files beside manifests that no command lists."""
+    outputs = {path for file in listed if file.role == "output" for path in file.paths}
     below = {path for place in places for path in files_below(place)}
-    return [Verified(path.relative_to(folder).as_posix(), "output", "", "new") for path in sorted(below - named)]
+    return [Verified(path.relative_to(folder).as_posix(), "output", "", "new") for path in sorted(below - outputs)]
 
 
-def _shown(one: _Known, folder: Path) -> str:
-    """A file's name: of outputs below the folder that is verified, else as the manifest has it."""
-    if one.role != "output":
-        return one.name
+def _shown_name(file: _Listed, folder: Path) -> str:
+    """Return a file's name: of outputs relative to the verified folder, else as the manifest has it."""
+    if file.role != "output":
+        return file.name
     try:
-        return one.places[0].relative_to(folder).as_posix()
+        return file.paths[0].relative_to(folder).as_posix()
     except ValueError:
-        return one.name
+        return file.name
