@@ -1,4 +1,7 @@
-"""The command line: verbs, exit codes, and errors as one clear message.
+"""The command line: the table of verbs, exit codes, and errors as one message each.
+
+A verb is a function in this folder (`VERBS`), which calls that of the Python API and prints the result. Its parameters,
+its options dataclass and its docstring make the command line (`medseg.cli.signature`).
 
 Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done.
 """
@@ -14,8 +17,9 @@ import typer
 from typer.core import TyperGroup
 
 from medseg import __version__
-from medseg.cli.records import refusal, with_records
-from medseg.cli.signature import NNUNetHints, PlainHelp, VerbCommand, typer_function
+from medseg.cli.nnunet_hints import NNUNetHints
+from medseg.cli.records import record_error, with_records
+from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError
 from medseg.core.stopping import stoppable
 
@@ -76,7 +80,7 @@ class _Verbs(PlainHelp, TyperGroup):
         return self.commands.get(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb that was given; where it is interrupted, typer would end it without a word."""
+        """Run the verb that was typed. On Ctrl-C typer would end it without a message; here it gets one."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -94,8 +98,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"medseg {__version__}")
         raise typer.Exit
 
@@ -104,52 +108,52 @@ def _version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True),
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Segment medical images: look at a folder of scans, plan, train, predict, evaluate."""
 
 
 def main() -> None:
-    """Run the command line; every error that a user can cause ends in a message and an exit code.
+    """Run the command line, and end the process with an exit code.
 
-    So do Ctrl-C and SIGTERM, whenever they come.
+    Every error that a user can cause ends in one message; so do Ctrl-C and SIGTERM, whenever they come.
     """
     with stoppable():
         sys.exit(_run())
 
 
 def _run() -> int:
-    """Run the command line and tell what went wrong; the exit code."""
+    """Run the command line, print what went wrong, and return the exit code."""
     try:
         return int(app(prog_name="medseg", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as error:
-        told = _explained(error)
-        if told is None:
-            refusal(f"{type(error).__name__}: {error}", "This is an error in medseg itself; please report it.", 1)
+        explanation = _explain(error)
+        if explanation is None:
+            record_error(f"{type(error).__name__}: {error}", "This is an error in medseg itself; please report it.", 1)
             raise
-        refusal(*told, exit_code=2)
-        if hasattr(error, "show"):  # what click raises for wrong arguments shows itself, with the usage
+        record_error(*explanation, exit_code=2)
+        if hasattr(error, "show"):  # click's errors on arguments print themselves, with the usage
             error.show()
         else:
-            _complain(*told)
+            _print_error(*explanation)
     return 2
 
 
-def _explained(error: BaseException) -> tuple[str, str | None] | None:
-    """What a user is told of an error, and what to do; None if it is medseg's own fault."""
+def _explain(error: BaseException) -> tuple[str, str | None] | None:
+    """Return the message and the hint for an error that a user can cause; None for an error in medseg itself."""
     if isinstance(error, MedsegError):
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _STOPPED
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None
-    if hasattr(error, "format_message"):  # click's
+    if hasattr(error, "format_message"):  # an error of click
         return error.format_message(), None
     return None
 
 
-def _complain(message: str, hint: str | None) -> None:
+def _print_error(message: str, hint: str | None) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)

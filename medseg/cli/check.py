@@ -51,17 +51,25 @@ def command(
 
     with progress_display() as show:
         result = check(data, workspace, options, show)
-    for one in result.findings:
-        emit("finding", severity=one.severity, finding=one.kind, case=one.case, message=one.message, remedy=one.remedy)
+    for finding in result.findings:
+        emit(
+            "finding",
+            severity=finding.severity,
+            finding=finding.kind,
+            case=finding.case,
+            message=finding.message,
+            remedy=finding.remedy,
+        )
     record_result(
         cases=len(result.cases),
         usable=result.usable,
         left_out=result.left_out,
         files=[result.json_path, result.page_path],
     )
-    for what, rest, findings in (("error", ": what is left out", result.errors), ("warning", "", result.warnings)):
-        if findings:
-            console.print(_table(f"{counted(len(findings), what)}{rest}", findings))
+    if result.errors:
+        console.print(_table(f"{counted(len(result.errors), 'error')}: what is left out", result.errors))
+    if result.warnings:
+        console.print(_table(counted(len(result.warnings), "warning"), result.warnings))
     for note in result.notes:
         show_note(note)
     console.print(_summary(result), markup=False)
@@ -70,7 +78,7 @@ def command(
 
 
 def exit_code(result: CheckResult, strict: bool) -> int:
-    """0: no errors; 1: some, or with `strict` warnings; 2: no case can be used."""
+    """Return the exit code: 0 no errors; 1 errors, or with `strict` warnings; 2 no case can be used."""
     if not result.usable:
         return 2
     return int(bool(result.errors or (strict and result.warnings)))
@@ -84,24 +92,24 @@ def _summary(result: CheckResult) -> str:
 
 
 def _table(title: str, findings: list[Finding]) -> Table:
-    """A row a finding under a heading for each kind, the first few of each."""
+    """Return a table with a heading for each kind of finding and a row for each of the first findings of a kind."""
     from rich.markup import escape
     from rich.table import Table
 
     from medseg.planning.findings import KINDS
 
-    drawn = Table(title=title, title_justify="left", show_lines=False, pad_edge=False)
-    drawn.add_column("case", overflow="fold", max_width=28)
-    drawn.add_column("finding, and what to do", overflow="fold")
-    for kind, group in groupby(findings, key=lambda one: one.kind):
-        ones = list(group)
-        drawn.add_section()
-        drawn.add_row(f"[bold]{len(ones)} x[/]", f"[bold]{escape(KINDS[kind])}[/]")
-        for one in ones[:_MOST_OF_A_KIND]:
-            drawn.add_row(escape(one.case or "all"), escape(one.message))
-        if len(ones) > _MOST_OF_A_KIND:
-            drawn.add_row("...", f"and {len(ones) - _MOST_OF_A_KIND} more, see check.html")
-        remedies = [*dict.fromkeys(one.remedy for one in ones[:_MOST_OF_A_KIND])]
-        for remedy in remedies[:_MOST_REMEDIES]:
-            drawn.add_row("", f"[cyan]{escape(remedy)}[/]")
-    return drawn
+    table = Table(title=title, title_justify="left", show_lines=False, pad_edge=False)
+    table.add_column("case", overflow="fold", max_width=28)
+    table.add_column("finding, and what to do", overflow="fold")
+    for kind, group in groupby(findings, key=lambda finding: finding.kind):
+        of_kind = list(group)
+        table.add_section()
+        table.add_row(f"[bold]{len(of_kind)} x[/]", f"[bold]{escape(KINDS[kind])}[/]")
+        for finding in of_kind[:_MOST_OF_A_KIND]:
+            table.add_row(escape(finding.case or "all"), escape(finding.message))
+        if len(of_kind) > _MOST_OF_A_KIND:
+            table.add_row("...", f"and {len(of_kind) - _MOST_OF_A_KIND} more, see check.html")
+        remedies = dict.fromkeys(finding.remedy for finding in of_kind[:_MOST_OF_A_KIND])
+        for remedy in list(remedies)[:_MOST_REMEDIES]:
+            table.add_row("", f"[cyan]{escape(remedy)}[/]")
+    return table

@@ -27,17 +27,17 @@ def command(
         medseg demo
         medseg demo /tmp/demo --budget 5m
     """
-    from medseg.cli.tables import headline, scores, table
+    from medseg.cli.tables import headline_table, scores_record, scores_table
     from medseg.commands.demo.demo import demo
 
-    def say(text: str) -> None:
+    def show_command(text: str) -> None:
         console.print(f"\n[bold cyan]$ {text}[/]")
 
     with progress_display() as show:
-        result = demo(folder, budget, show, say)
-    record_result(folder=result.folder, **scores(result.evaluation.summary))
-    console.print(table(result.evaluation.summary))
-    console.print(headline(result.evaluation.summary))
+        result = demo(folder, budget, show, show_command)
+    record_result(folder=result.folder, **scores_record(result.evaluation.summary))
+    console.print(scores_table(result.evaluation.summary))
+    console.print(headline_table(result.evaluation.summary))
     console.print("Pages to look at in a browser:")
     for page in sorted(result.folder.rglob("report.html")):
         console.print(f"  {page}", markup=False)

@@ -1,4 +1,7 @@
-"""Progress on a terminal as live bars with an ETA; plain lines now and then where there is no terminal."""
+"""What every verb prints in one way: progress, durations, notes, and what failed.
+
+Progress is live bars with an ETA on a terminal, and a plain line now and then elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
 
 _PLAIN_SECONDS = 15.0
+"""Time between two plain lines: a log of an hour stays readable."""
 _TITLES = {
     "fingerprint": "Reading scans",
     "preprocess": "Preprocessing",
@@ -34,7 +38,7 @@ console = Console(highlight=False, emoji=False)
 
 @contextmanager
 def progress_display() -> Iterator[Callback]:
-    """A callback that shows the progress of long work while the block lasts."""
+    """Yield a callback that shows the progress of long work while the block lasts."""
     if not console.is_terminal:
         yield _PlainLines()
         return
@@ -52,54 +56,56 @@ def progress_display() -> Iterator[Callback]:
         notes: set[str] = set()
 
         def show(event: Progress) -> None:
-            _show_note(event, notes)
+            _show_note_once(event, notes)
             title = _title(event)
             if title not in tasks:
                 tasks[title] = bars.add_task(title, total=event.total, figures="")
-            figures, done = _figures(event.info), _done(event)
+            figures, done = _figures(event.info), _units_done(event)
             bars.update(tasks[title], completed=done, total=event.total, figures=figures)
 
         yield show
 
 
 class _PlainLines:
-    """One line a stage, and one every quarter of a minute."""
+    """A callback that prints a line for each stage, and one every `_PLAIN_SECONDS` within it."""
 
     def __init__(self) -> None:
-        self.stage = ""
-        self.began = self.shown = self.first = 0.0
+        self.title = ""
+        self.stage_start = self.last_line = 0.0  # seconds
+        self.first_done = 0.0  # units that were done when the stage began: a resumed run begins with some
         self.notes: set[str] = set()
 
     def __call__(self, event: Progress) -> None:
-        _show_note(event, self.notes)
-        now, done, title = time.monotonic(), _done(event), _title(event)
-        if title != self.stage:
-            self.stage, self.began, self.shown, self.first = title, now, now, done
+        _show_note_once(event, self.notes)
+        now, done, title = time.monotonic(), _units_done(event), _title(event)
+        if title != self.title:
+            self.title, self.stage_start, self.last_line, self.first_done = title, now, now, done
         finished = event.done == event.total
-        if not finished and (done <= self.first or now - self.shown < _PLAIN_SECONDS):
+        if not finished and (done <= self.first_done or now - self.last_line < _PLAIN_SECONDS):
             return
-        self.shown = now
-        spent = now - self.began
-        left = "" if finished else f", {duration(spent / (done - self.first) * (event.total - done))} left"
+        self.last_line = now
+        elapsed = now - self.stage_start
+        remaining = 0.0 if finished else elapsed / (done - self.first_done) * (event.total - done)
+        left = "" if finished else f", {duration(remaining)} left"
         figures = _figures(event.info)
         console.print(
-            f"{title}: {event.done}/{event.total} in {duration(spent)}{left}{'  ' + figures if figures else ''}"
+            f"{title}: {event.done}/{event.total} in {duration(elapsed)}{left}{'  ' + figures if figures else ''}"
         )
 
 
 def _title(event: Progress) -> str:
-    """What is done, and of which part of a command that does it several times."""
+    """Return the name of a stage, with the part of a verb that does it several times."""
     title, part = _TITLES.get(event.stage, event.stage), event.info.get("part")
     return title if part is None else f"{title} {part}"
 
 
-def _done(event: Progress) -> float:
-    """Units that are done, with the share of the one that is under way."""
+def _units_done(event: Progress) -> float:
+    """Return the units that are done, with the share of the one that is under way."""
     return event.done + float(event.info.get("share", 0.0))
 
 
-def _show_note(event: Progress, shown: set[str]) -> None:
-    """Print what a user should know now, once."""
+def _show_note_once(event: Progress, shown: set[str]) -> None:
+    """Print the note of an event unless it was shown before."""
     note = event.info.get("note")
     if note is not None and note not in shown:
         shown.add(note)
@@ -107,17 +113,21 @@ def _show_note(event: Progress, shown: set[str]) -> None:
 
 
 def _figures(info: dict[str, Any]) -> str:
-    shown = []
+    texts = []
     for name, value in info.items():
         if name == "steps_per_second":
-            shown.append(f"{value:.1f} steps/s")
+            texts.append(f"{value:.1f} steps/s")
         elif isinstance(value, float) and name != "share":
-            shown.append(f"{name} {value:.3f}")
-    return "  ".join(shown)
+            texts.append(f"{name} {value:.3f}")
+    return "  ".join(texts)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3:20, 2:05:00."""
+    """Return seconds as people write them.
+
+    >>> duration(45), duration(200), duration(7500)
+    ('45 s', '3:20', '2:05:00')
+    """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -127,21 +137,23 @@ def duration(seconds: float) -> str:
 
 
 def show_note(message: str) -> None:
-    """Tell a user, or the program that asked for records, something worth knowing."""
+    """Print what is worth knowing, and write it as a record."""
     emit("note", message=message)
     console.print(f"note: {message}", markup=False)
 
 
-def report_failures(failed: dict[str, str], what: str = "case", became: str = "failed", state: str = "failed") -> None:
-    """Name every `what` that failed, and why.
+def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "failed", state: str = "failed") -> None:
+    """Print the name and the reason of everything that failed, and write them as records.
 
     Args:
-        became: what is said of them.
-        state: what the records of --json call it.
+        failed: {name: reason}.
+        what: What these are names of.
+        outcome: What became of them, in the heading.
+        state: The same in the records of --json.
     """
-    for case, why in failed.items():
-        emit("case", case=case, state=state, problem=why)
+    for name, reason in failed.items():
+        emit("case", case=name, state=state, problem=reason)
     if failed:
-        console.print(f"\n[bold red]{counted(len(failed), what)} {became}:[/]")
-        for case, why in failed.items():
-            console.print(f"  {case}: {why}", markup=False)
+        console.print(f"\n[bold red]{counted(len(failed), what)} {outcome}:[/]")
+        for name, reason in failed.items():
+            console.print(f"  {name}: {reason}", markup=False)

@@ -51,31 +51,38 @@ def command(
     _show(result)
     if not result.summary.cases:
         raise typer.Exit(2)
-    short = below(result.summary, fail_below)
-    record_result(below_threshold=short)
-    for sentence in short:
+    misses = below(result.summary, fail_below)
+    record_result(below_threshold=misses)
+    for sentence in misses:
         console.print(f"[bold red]below the threshold[/]: {sentence}")
-    bad = result.failed or (result.other is not None and result.other.failed)
-    raise typer.Exit(3 if short else 1 if bad else 0)
+    some_failed = result.failed or (result.other is not None and result.other.failed)
+    raise typer.Exit(3 if misses else 1 if some_failed else 0)
 
 
 def _show(result: Evaluation) -> None:
-    """Tables, what was left out, and the files."""
-    from medseg.cli.tables import comparison_table, headline, left_out, scores, subgroup_table, table
+    """Print the scores as tables, what was left out, and the files; and write them as records."""
+    from medseg.cli.tables import (
+        comparison_table,
+        headline_table,
+        scores_record,
+        scores_table,
+        subgroup_table,
+        unpaired_lines,
+    )
 
     for case in result.summary.cases:
         emit("case", case=case.case, state="done", structures=case.figures)
-    record_result(files=result.files, **scores(result.summary))
-    console.print(table(result.summary))
-    console.print(headline(result.summary))
+    record_result(files=result.files, **scores_record(result.summary))
+    console.print(scores_table(result.summary))
+    console.print(headline_table(result.summary))
     for attribute, groups in result.subgroups.items():
         console.print(subgroup_table(attribute, groups))
     if result.comparison:
         console.print(comparison_table(result.comparison))
     console.print(f"structures: {result.labels_from}", markup=False)
-    for line in left_out(result.summary):
+    for line in unpaired_lines(result.summary):
         console.print(line, markup=False)
     for path in result.files:
         console.print(f"  {path}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed)
-    report_failures(result.not_compared, became="without a score of the others, not compared", state="not compared")
+    report_failures(result.not_compared, outcome="without a score of the others, not compared", state="not compared")

@@ -35,11 +35,13 @@ def package_command(
     from medseg.commands.models.package import package
 
     result = package(model, output, workspace, options)
-    held = result.model
-    stages = held.configuration_name + (f" after {held.previous.configuration_name}" if held.previous else "")
-    record_result(path=result.path, bytes=result.bytes, name=held.plan.name, folds=held.folds)
+    packed = result.model
+    stages = packed.configuration_name
+    if packed.previous is not None:
+        stages += f" after {packed.previous.configuration_name}"
+    record_result(path=result.path, bytes=result.bytes, name=packed.plan.name, folds=packed.folds)
     console.print(
-        f"{result.path}: {held.plan.name}, {stages}, folds {', '.join(held.folds)}, {result.bytes / 1e6:.1f} MB",
+        f"{result.path}: {packed.plan.name}, {stages}, folds {', '.join(packed.folds)}, {result.bytes / 1e6:.1f} MB",
         markup=False,
     )
     for note in result.notes:

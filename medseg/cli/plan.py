@@ -48,18 +48,17 @@ def command(
 
     with progress_display() as show:
         result = plan(data, workspace, name, options, show)
-    made = result.plan
     record_result(
         path=result.path,
         files=[result.path, result.cases_path, result.splits_path],
-        name=made.name,
-        cases=made.data.cases,
-        structures=made.labels.names,
-        configurations=list(made.configurations),
-        default_configuration=made.default_configuration,
+        name=result.plan.name,
+        cases=result.plan.data.cases,
+        structures=result.plan.labels.names,
+        configurations=list(result.plan.configurations),
+        default_configuration=result.plan.default_configuration,
     )
-    for table in _tables(result.plan):
-        console.print(table)
+    console.print(_data_table(result.plan))
+    console.print(_configurations_table(result.plan))
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
     for note in result.notes:
         show_note(note)
@@ -67,8 +66,8 @@ def command(
     raise typer.Exit(1 if result.failed else 0)
 
 
-def _tables(plan: Plan) -> list[Table]:
-    """What was understood of the data, and what was decided."""
+def _data_table(plan: Plan) -> Table:
+    """Return a table of what was understood of the data: a row for each structure."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -78,37 +77,37 @@ def _tables(plan: Plan) -> list[Table]:
     layout = LAYOUTS.get(data.layout, data.layout)
     spacing = "" if data.spacing_known else ", size of a pixel unknown"
     cases, channels = counted(data.cases, "case"), ", ".join(data.channels)
-    understood = f"{cases}, {data.dimensions}D, layout: {layout}, channels: {channels}{spacing}"
-    found = Table(title=escape(understood), title_justify="left")
+    title = f"{cases}, {data.dimensions}D, layout: {layout}, channels: {channels}{spacing}"
+    table = Table(title=escape(title), title_justify="left")
     unit = "ml" if data.spacing_known else "pixels"
     for heading in ("structure", "value in files", "cases", f"mean volume ({unit})"):
-        found.add_column(heading, justify="left" if heading == "structure" else "right")
+        table.add_column(heading, justify="left" if heading == "structure" else "right")
     for name in labels.names:
         value = labels.structures[name]
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        found.add_row(
-            escape(name), shown, str(data.structure_cases.get(name, 0)), f"{data.structure_volume.get(name, 0):.4g}"
-        )
-    decided = Table(title="configurations", title_justify="left")
-    for heading in (
-        "name",
-        "spacing (mm)" if data.spacing_known else "spacing (pixels)",
-        "patch",
-        "batch",
-        "network",
-        "normalization",
-    ):
-        decided.add_column(heading)
+        values = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        cases_with_it, volume = data.structure_cases.get(name, 0), data.structure_volume.get(name, 0)
+        table.add_row(escape(name), values, str(cases_with_it), f"{volume:.4g}")
+    return table
+
+
+def _configurations_table(plan: Plan) -> Table:
+    """Return a table of what was decided: a row for each configuration."""
+    from rich.table import Table
+
+    table = Table(title="configurations", title_justify="left")
+    spacing = "spacing (mm)" if plan.data.spacing_known else "spacing (pixels)"
+    for heading in ("name", spacing, "patch", "batch", "network", "normalization"):
+        table.add_column(heading)
     for name in plan.configurations:
-        one = plan.configuration(name)
+        configuration = plan.configuration(name)
         mark = " (default)" if name == plan.default_configuration else ""
-        decided.add_row(
+        features = configuration.network.features
+        table.add_row(
             name + mark,
-            " x ".join(f"{value:.3g}" for value in one.spacing_mm),
-            " x ".join(map(str, one.patch_voxels)),
-            str(one.batch_size),
-            one.network.name
-            + (f" {one.network.features[0]}-{one.network.features[-1]}" if one.network.features else ""),
-            ", ".join(how.scheme for how in one.normalization),
+            " x ".join(f"{value:.3g}" for value in configuration.spacing_mm),
+            " x ".join(map(str, configuration.patch_voxels)),
+            str(configuration.batch_size),
+            configuration.network.name + (f" {features[0]}-{features[-1]}" if features else ""),
+            ", ".join(normalization.scheme for normalization in configuration.normalization),
         )
-    return [found, decided]
+    return table

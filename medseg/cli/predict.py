@@ -55,7 +55,7 @@ def command(
         medseg predict scans/ out/ --model model.medseg --continue
         medseg predict scans/ out/ --channels '*_flair.nii.gz,*_t1ce.nii.gz' --folds 0,1 --device cuda:0,cuda:1
     """
-    began = time.monotonic()
+    start = time.monotonic()
     from medseg.commands.predict.predict import predict
 
     try:
@@ -65,18 +65,19 @@ def command(
         raise MedsegError(
             f"Stopped; what is finished lies in {output}.", "The same command with --continue does the rest."
         ) from None
-    _record(result, output, time.monotonic() - began)
-    if (table := _volumes(result)) is not None:
+    seconds = time.monotonic() - start
+    _record(result, output, seconds)
+    if (table := _volumes_table(result)) is not None:
         console.print(table)
     for note in result.notes:
         show_note(note)
-    console.print(_summary(result, output, time.monotonic() - began), markup=False)
+    console.print(_summary(result, output, seconds), markup=False)
     report_failures(result.failed)
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
 
 def _record(result: PredictResult, output: Path, seconds: float) -> None:
-    """The same for programs."""
+    """Write the records of a prediction."""
     for case, file in result.files.items():
         state = "kept" if case in result.kept else "done"
         emit("case", case=case, state=state, file=file, volumes=result.volumes[case], unit=result.units[case])
@@ -84,7 +85,7 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
 
 
 def _summary(result: PredictResult, output: Path, seconds: float) -> str:
-    """What was done, how fast, and where it lies."""
+    """Return what was done, how fast, and where it lies."""
     made = len(result.files) - len(result.kept)
     text = f"{counted(made, 'scan')} segmented in {duration(seconds)}"
     if made > 1:
@@ -94,23 +95,26 @@ def _summary(result: PredictResult, output: Path, seconds: float) -> str:
     return f"{text}; {output} holds the answers, volumes.csv the volumes, labels.json the names"
 
 
-def _volumes(result: PredictResult) -> Table | None:
-    """Volume of each structure in each case, the first ones of many; none where neither fits the screen's width."""
+def _volumes_table(result: PredictResult) -> Table | None:
+    """Return a table of the volume of each structure in each case, with the first rows of many.
+
+    Structures are the columns, or cases where there are too many structures; None if these are too many as well.
+    """
     from rich.markup import escape
     from rich.table import Table
 
     structures, cases = list(next(iter(result.volumes.values()), {})), list(result.volumes)
     units = ", ".join(sorted(set(result.units.values())))
-    across, turned = (structures, False) if len(structures) <= _MOST_COLUMNS else (cases, True)
-    down = structures if turned else cases
-    if not across or len(across) > _MOST_COLUMNS:
+    transposed = len(structures) > _MOST_COLUMNS
+    columns, rows = (cases, structures) if transposed else (structures, cases)
+    if not columns or len(columns) > _MOST_COLUMNS:
         return None
-    table = Table("structure" if turned else "case", title=f"volumes ({units})", title_justify="left")
-    for name in across:
+    table = Table("structure" if transposed else "case", title=f"volumes ({units})", title_justify="left")
+    for name in columns:
         table.add_column(escape(name), justify="right")
-    for row in down[:_MOST_ROWS]:
-        pairs = [(name, row) if turned else (row, name) for name in across]
+    for row in rows[:_MOST_ROWS]:
+        pairs = [(column, row) if transposed else (row, column) for column in columns]
         table.add_row(escape(row), *(f"{result.volumes[case][structure]:.4g}" for case, structure in pairs))
-    if len(down) > _MOST_ROWS:
-        table.add_row(f"... and {len(down) - _MOST_ROWS} more", *("" for _ in across))
+    if len(rows) > _MOST_ROWS:
+        table.add_row(f"... and {len(rows) - _MOST_ROWS} more", *("" for _ in columns))
     return table

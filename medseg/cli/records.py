@@ -1,7 +1,7 @@
-"""`--json` on every verb: what it has to say as records, one a line of JSON on standard output and nothing else there.
+"""`--json` on every verb: its results as records on standard output, one per line of JSON, and nothing else there.
 
-Tables, messages and progress go to standard error then. The last record is always a `result` with the exit code;
-docs/provenance.md describes the kinds.
+Tables, messages and progress go to standard error then. The last record is always a `result` with the exit code.
+docs/provenance.md describes the kinds of records.
 """
 
 from __future__ import annotations
@@ -19,58 +19,79 @@ from typing import Annotated, Any, TextIO
 import typer
 
 OPTION = "--json"
-_Asked = Annotated[
+_JsonOption = Annotated[
     bool,
     typer.Option(OPTION, help="Write records, one per line of JSON, to standard output; all else to standard error."),
 ]
 
 
 class _Records:
-    """Where records go, and what the last one is to say."""
+    """The records of the verb that runs.
 
-    stream: TextIO | None = None
+    Attributes:
+        stream: Where they are written; None where no records are asked for.
+        result: Values of the last record beside the exit code.
+    """
 
     def __init__(self) -> None:
-        self.last: dict[str, Any] = {}
+        self.stream: TextIO | None = None
+        self.result: dict[str, Any] = {}
 
 
 _records = _Records()
 
 
 def with_records(name: str, verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb with the option --json."""
+    """Return a verb's function with the option `--json`.
+
+    Args:
+        name: Name of the verb, for its last record.
+        verb: The function, with a signature for typer.
+    """
     signature = inspect.signature(verb, eval_str=True)
-    option = inspect.Parameter("json_", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Asked)
+    option = inspect.Parameter("json_", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_JsonOption)
 
     @wraps(verb)
     def run(*, json_: bool = False, **options: Any) -> None:
         with _recording(name) if json_ else nullcontext():
             verb(**options)
 
-    del run.__dict__["__wrapped__"]  # its signature is not this one's
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()} | {"json_": _Asked}
+    parameters = [*signature.parameters.values(), option]
+    del run.__dict__["__wrapped__"]  # else `inspect` would take the signature of the verb itself
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
 def emit(kind: str, **values: Any) -> None:
-    """Write a record, if they are asked for."""
+    """Write a record, if records are asked for.
+
+    Args:
+        kind: Kind of the record, such as `case`.
+        **values: Its other values; paths, and numbers that JSON does not have, are converted.
+    """
     if _records.stream is not None:
         _write(_records.stream, {"kind": kind, **values})
 
 
 def no_records() -> None:
-    """Leave the records of this call to another process."""
+    """Write no records in this process: of several that train together, one writes them."""
     _records.stream = None
 
 
 def record_result(**values: Any) -> None:
-    """What the last record says beside the exit code."""
-    _records.last |= values
+    """Add values to the last record."""
+    _records.result |= values
 
 
-def refusal(message: str, hint: str | None, exit_code: int) -> None:
-    """The records of a command that could not be carried out, for a command line that asks for records."""
+def record_error(message: str, hint: str | None, exit_code: int) -> None:
+    """Write the records of a command that ended with an error, if its command line asks for records.
+
+    Args:
+        message: What went wrong.
+        hint: What to do about it.
+        exit_code: The exit code of the process.
+    """
     if OPTION in sys.argv[1:]:
         _write(sys.stdout, {"kind": "error", "message": message, "hint": hint})
         _write(sys.stdout, {"kind": "result", "exit_code": exit_code})
@@ -78,15 +99,15 @@ def refusal(message: str, hint: str | None, exit_code: int) -> None:
 
 @contextmanager
 def _recording(name: str) -> Iterator[None]:
-    """Records while the block lasts, and the last one when it ends; of errors, `refusal` tells."""
-    _records.stream, _records.last, code = sys.stdout, {}, 0
+    """Write records while the block lasts, and the last one at its end; after an error, `record_error` writes it."""
+    _records.stream, _records.result, code = sys.stdout, {}, 0
     try:
         with redirect_stdout(sys.stderr):
             try:
                 yield
-            except typer.Exit as done:
-                code = done.exit_code
-        emit("result", verb=name, exit_code=code, **_records.last)
+            except typer.Exit as end:
+                code = end.exit_code
+        emit("result", verb=name, exit_code=code, **_records.result)
     finally:
         _records.stream = None
     if code:
@@ -99,13 +120,13 @@ def _write(stream: TextIO, record: Mapping[str, Any]) -> None:
 
 
 def _as_json(value: Any) -> Any:
-    """Values as JSON holds them: paths as text, no infinity and no NaN, which are no JSON."""
+    """Return a value in types that JSON has: paths become text, infinity and NaN become null."""
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _as_json(one) for key, one in value.items()}
+        return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_as_json(one) for one in value]
+        return [_as_json(item) for item in value]
     return value

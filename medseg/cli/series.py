@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from medseg.commands.data.series import SeriesResult
-    from medseg.io.dicom.elements.series import LeftOut, Series
+    from medseg.io.dicom.elements.series import Series
 
-_MOST_PARTS = 6
+_MOST_VOLUMES = 6
 _FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
 
 
@@ -47,72 +47,76 @@ def command(
 
     with progress_display() as show:
         result = series(folder, rule, show)
-    for one in result.series:
-        emit("series", **series_record(one))
-    for gone in result.listing.left_out:
-        emit("left_out", file=gone.file, why=gone.reason)
+    for listed in result.series:
+        emit("series", **series_record(listed))
+    for omitted in result.listing.left_out:
+        emit("left_out", file=omitted.file, why=omitted.reason)
     record_result(series=len(result.series), left_out=result.listing.counts())
     if result.series:
         console.print(_table(result.series))
-    _say_what_is_wrong(result)
-    _say_what_is_left_out(result, left_out)
+    _print_problems(result)
+    _print_left_out(result, left_out)
     if not result.series:
         chosen = f" that {rule} fits" if rule is not None and result.listing.series else ""
         console.print(f"{folder} holds no series of DICOM images{chosen}.", markup=False)
     raise typer.Exit(result.exit_code)
 
 
-def _table(found: tuple[Series, ...]) -> Table:
-    """A row a volume; of a series of many volumes, the first few."""
+def _table(listed: tuple[Series, ...]) -> Table:
+    """Return a table with a row for each volume; of a series of many volumes, for the first few."""
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    drawn.add_column("no.", justify="right", no_wrap=True)
-    drawn.add_column("key", no_wrap=True)
-    drawn.add_column("description", overflow="fold")
-    drawn.add_column("plane", overflow="fold")
-    drawn.add_column("grid\nz x y x x", justify="right", no_wrap=True)
-    drawn.add_column("spacing\nmm", justify="right", no_wrap=True)
-    drawn.add_column("", overflow="fold")
-    for _, group in groupby(found, key=lambda one: (one.study_uid, one.uid)):
-        parts = list(group)
-        for one in parts[:_MOST_PARTS]:
-            kinds = "\n".join(problem.kind for problem in one.problems)
-            grid = "x".join(map(str, one.shape_zyx))
-            what = ", ".join(part for part in (f"{one.modality} {one.description}".strip(), one.volume_name) if part)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("no.", justify="right", no_wrap=True)
+    table.add_column("key", no_wrap=True)
+    table.add_column("description", overflow="fold")
+    table.add_column("plane", overflow="fold")
+    table.add_column("grid\nz x y x x", justify="right", no_wrap=True)
+    table.add_column("spacing\nmm", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for _, group in groupby(listed, key=lambda series: (series.study_uid, series.uid)):
+        volumes = list(group)
+        for volume in volumes[:_MOST_VOLUMES]:
+            kinds = "\n".join(problem.kind for problem in volume.problems)
+            grid = "x".join(map(str, volume.shape_zyx))
+            description = f"{volume.modality} {volume.description}".strip()
+            description = ", ".join(part for part in (description, volume.volume_name) if part)
             state = Text(kinds or "ok", style="bold red" if kinds else "green")
-            number = "" if one.number is None else str(one.number)
-            drawn.add_row(number, one.key, Text(what), one.plane, grid, _spacing(one), state)
-        if len(parts) > _MOST_PARTS:
-            drawn.add_row("", "...", f"and {len(parts) - _MOST_PARTS} more, to {parts[-1].volume_name}", "", "", "", "")
-    return drawn
+            number = "" if volume.number is None else str(volume.number)
+            table.add_row(number, volume.key, Text(description), volume.plane, grid, _spacing(volume), state)
+        if len(volumes) > _MOST_VOLUMES:
+            more = f"and {len(volumes) - _MOST_VOLUMES} more, to {volumes[-1].volume_name}"
+            table.add_row("", "...", more, "", "", "", "")
+    return table
 
 
-def _spacing(one: Series) -> str:
-    return "x".join(f"{value:.3g}" if value else "?" for value in one.spacing_mm)
+def _spacing(volume: Series) -> str:
+    return "x".join(f"{value:.3g}" if value else "?" for value in volume.spacing_mm)
 
 
-def _say_what_is_wrong(result: SeriesResult) -> None:
-    for one in (one for one in result.series if one.problems or one.notes):
-        console.print(f"\n[bold red]{one.key}[/]", end=" ")
-        place = "" if one.folder == "." else f" in {one.folder}"
-        console.print(f"{one.title.rpartition(' [')[0]}{place}", markup=False, soft_wrap=True)
-        for problem in one.problems:
+def _print_problems(result: SeriesResult) -> None:
+    """Print what keeps series from being volumes, and what else is worth knowing of them."""
+    for series in result.series:
+        if not series.problems and not series.notes:
+            continue
+        console.print(f"\n[bold red]{series.key}[/]", end=" ")
+        folder = "" if series.folder == "." else f" in {series.folder}"
+        console.print(f"{series.title.rpartition(' [')[0]}{folder}", markup=False, soft_wrap=True)
+        for problem in series.problems:
             option = f" ({_FLAGS[problem.option]} resamples it)" if problem.option else ""
             console.print(f"  {problem.message}{option}", markup=False)
-        for note in one.notes:
+        for note in series.notes:
             console.print(f"  {note}", markup=False)
 
 
-def _say_what_is_left_out(result: SeriesResult, names: bool) -> None:
-    gone: tuple[LeftOut, ...] = result.listing.left_out
-    if not gone:
+def _print_left_out(result: SeriesResult, names: bool) -> None:
+    """Print how many files are in no series, and why; with `names` every one of them, else the damaged ones."""
+    left_out = result.listing.left_out
+    if not left_out:
         return
-    counts = result.listing.counts()
-    console.print(
-        f"\nleft out: {', '.join(f'{count} {why}' for why, count in counts.items())}", markup=False, soft_wrap=True
-    )
-    for one in gone:
-        if names or one in result.listing.damaged:
-            console.print(f"  {one.file}: {one.reason}", markup=False, soft_wrap=True)
+    counts = ", ".join(f"{count} {why}" for why, count in result.listing.counts().items())
+    console.print(f"\nleft out: {counts}", markup=False, soft_wrap=True)
+    for file in left_out:
+        if names or file in result.listing.damaged:
+            console.print(f"  {file.file}: {file.reason}", markup=False, soft_wrap=True)

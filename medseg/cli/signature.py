@@ -11,7 +11,6 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -22,20 +21,6 @@ from medseg.core.errors import MedsegError
 from medseg.core.options import Option
 
 _METAVARS = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
-_NNUNET_OPTIONS = {
-    "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
-    "-o": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",
-    "-d": "name the model's folder: --model nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
-    "-chk": "--checkpoint best",
-    "-device": "--device cpu",
-    "-step_size": "--set inference.step_fraction=0.5",
-    "--disable_tta": "--no-mirror",
-    "--continue_prediction": "--continue",
-    "--save_probabilities": "--probabilities",
-    "-npp": "leave it out: there are no worker processes",
-    "-nps": "leave it out: there are no worker processes",
-    "-num_parts": "--device cuda:0,cuda:1 shares the scans in one command",
-}
 _SECTION = re.compile(r"^(Args|Attributes|Examples|Returns|Raises):$", re.MULTILINE)
 
 
@@ -43,7 +28,11 @@ class PlainHelp:
     """A command whose `--help` shows no type beside flags, which take no value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters."""
+        """Return the parameters of the command.
+
+        Args:
+            ctx: The context of click.
+        """
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
             if getattr(param, "is_flag", False) and param.metavar is None:
@@ -55,30 +44,16 @@ class VerbCommand(PlainHelp, TyperCommand):
     """A verb, for typer."""
 
 
-class NNUNetHints(VerbCommand):
-    """A verb that knows the options of nnU-Net's commands, and says what they are called here."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
-            if arg in _NNUNET_OPTIONS:
-                raise typer.BadParameter(f"{arg} is nnU-Net's option; here: {_NNUNET_OPTIONS[arg]}", ctx)
-            if arg in ("-f", "--folds") and "," not in following:
-                folds = list(takewhile(str.isdigit, args[args.index(arg) + 1 :]))
-                if len(folds) > 1:
-                    raise typer.BadParameter(f"folds are joined by commas: {arg} {','.join(folds)}", ctx)
-        return super().parse_args(ctx, args)
-
-
 @dataclass(frozen=True)
 class Field:
     """A parameter of a verb's function, or a field of one of its options dataclasses.
 
     Attributes:
-        name: Of the parameter or field.
-        kind: Its type, without `Annotated` and `None`.
-        default: Its default value; `inspect.Parameter.empty` where it must be given.
-        help: What its docstring says of it.
-        option: How it differs on the command line.
+        name: Name of the parameter or field.
+        kind: Type of its value, without `Annotated` and `None`.
+        default: Default value; `inspect.Parameter.empty` where a value must be given.
+        help: Its description in the docstring.
+        option: What the command line must know beside these.
     """
 
     name: str
@@ -99,12 +74,12 @@ class Field:
 
     @property
     def flags(self) -> list[str]:
-        """Its names on the command line, if it is no argument."""
+        """Names of the option on the command line, such as `--model` and `-m`."""
         return self.option.flags.split() or ["--" + self.name.replace("_", "-")]
 
     @property
     def typer_parameter(self) -> inspect.Parameter:
-        """The parameter from which typer makes the option."""
+        """Parameter from which typer makes the argument or option."""
         element: Any = get_args(self.kind)[0] if self.repeated else self.kind
         if self.option.parse is not None or element not in (*_METAVARS, bool):
             element = str
@@ -138,7 +113,14 @@ class Field:
         return self.default
 
     def value(self, typed: Any) -> Any:
-        """Return the value for what was typed, which may be the default of `typer_parameter`."""
+        """Return the value of the parameter or field.
+
+        Args:
+            typed: What typer read, which may be the default of `typer_parameter`.
+
+        Raises:
+            MedsegError: The text cannot be read; the message names the option.
+        """
         if typed is None or typed == [] or typed == self._typed_default():
             return self.default
         if self.option.parse is None:
@@ -158,11 +140,11 @@ def typer_function(verb: Callable[..., None]) -> Callable[..., None]:
     parameters = fields_of_function(verb)
 
     def run(**typed: Any) -> None:
-        verb(**{one.name: _value(one, typed) for one in parameters})
+        verb(**{parameter.name: _value(parameter, typed) for parameter in parameters})
 
-    made = [one.typer_parameter for one in flat(parameters)]
-    run.__signature__ = inspect.Signature(made)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in made}
+    for_typer = [field.typer_parameter for field in flat(parameters)]
+    run.__signature__ = inspect.Signature(for_typer)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in for_typer}
     run.__doc__ = help_text(verb)
     return run
 
@@ -171,48 +153,47 @@ def _value(field: Field, typed: Mapping[str, Any]) -> Any:
     """Return the value of a parameter or field; of a dataclass, put together from its fields."""
     if not field.is_options:
         return field.value(typed[field.name]) if field.name in typed else field.default
-    parts = [one for one in fields_of_class(field.kind) if one.name not in field.option.without]
-    return field.kind(**{one.name: _value(one, typed) for one in parts if one.is_options or one.name in typed})
+    parts = [part for part in fields_of_class(field.kind) if part.name not in field.option.without]
+    return field.kind(**{part.name: _value(part, typed) for part in parts})
 
 
 def flat(parameters: Sequence[Field]) -> Iterator[Field]:
     """Yield the fields that become arguments and options: dataclasses are replaced by their fields."""
-    for one in parameters:
-        if one.is_options:
-            parts = [part for part in fields_of_class(one.kind) if part.name not in one.option.without]
-            yield from flat(parts)
+    for field in parameters:
+        if field.is_options:
+            yield from flat([part for part in fields_of_class(field.kind) if part.name not in field.option.without])
         else:
-            yield one
+            yield field
 
 
 def fields_of_function(verb: Callable[..., None]) -> list[Field]:
-    """Return the parameters of a verb's function."""
+    """Return the parameters of a verb's function, in their order."""
     described = described_names(verb.__doc__ or "")
     signature = inspect.signature(verb, eval_str=True)
-    return [_field(one.name, one.annotation, one.default, described) for one in signature.parameters.values()]
+    return [_field(given.name, given.annotation, given.default, described) for given in signature.parameters.values()]
 
 
 def fields_of_class(kind: Any) -> list[Field]:
     """Return the fields of an options dataclass that are options on the command line: its own, then inherited ones."""
-    by_name = {one.name: one for one in fields(kind)}
-    found = []
-    for base in [one for one in kind.__mro__ if is_dataclass(one)]:
+    declarations = {declaration.name: declaration for declaration in fields(kind)}
+    collected = []
+    for base in filter(is_dataclass, kind.__mro__):
         described = described_names(base.__doc__ or "")
         for name, annotation in inspect.get_annotations(base, eval_str=True).items():  # type: ignore[arg-type]
-            declared = by_name[name]
-            default = declared.default if declared.default_factory is MISSING else declared.default_factory()
-            found.append(_field(name, annotation, default, described))
-    return [one for one in found if not one.option.python_only]
+            factory = declarations[name].default_factory
+            default = declarations[name].default if factory is MISSING else factory()
+            collected.append(_field(name, annotation, default, described))
+    return [field for field in collected if not field.option.python_only]
 
 
 def _field(name: str, annotation: Any, default: Any, described: Mapping[str, str]) -> Field:
-    """Return a field from its annotation, and what is said of it."""
+    """Return the field that an annotation, a default and the descriptions in a docstring make."""
     option = Option()
     if get_origin(annotation) is Annotated:
-        annotation, *about = get_args(annotation)
-        option = next((one for one in about if isinstance(one, Option)), option)
+        annotation, *extras = get_args(annotation)
+        option = next((extra for extra in extras if isinstance(extra, Option)), option)
     if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(one for one in get_args(annotation) if one is not type(None))
+        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
     return Field(name, annotation, default, described.get(name, ""), option)
 
 

@@ -40,29 +40,31 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         medseg train --fold 0 --resume --set training.learning_rate=0.001
         medseg train --fold 0 --extend 2x
     """
-    from medseg.cli.tables import headline, scores, table
+    from medseg.cli.tables import headline_table, scores_record, scores_table
     from medseg.commands.train.train import train
     from medseg.networks.threads import use_cores
     from medseg.training.step.ranks import rank_from_environment
 
     use_cores()
-    first = rank_from_environment() == 0  # of several processes, the one that says everything
-    if not first:
+    prints = rank_from_environment() == 0  # of several processes that train together, only the first prints
+    if not prints:
         console.quiet = True
         no_records()
     options = replace(options, started=_PROCESS_START)
     with progress_display() as show:
         result = train(plan, workspace, options, _with_start_table(show))
-    if not first:
+    if not prints:
         raise typer.Exit
     if not result.trained:
         for note in result.notes:
             show_note(note)
     if result.summary is not None:
-        console.print(table(result.summary))
-        console.print(headline(result.summary))
+        console.print(scores_table(result.summary))
+        console.print(headline_table(result.summary))
     record = result.record
-    record_result(folder=result.folder, **scores(result.summary), steps=record["steps"], seconds=record["seconds"])
+    record_result(
+        folder=result.folder, **scores_record(result.summary), steps=record["steps"], seconds=record["seconds"]
+    )
     console.print(
         f"{counted(record['steps'], 'step')} in {duration(record['seconds'])}; {result.folder} holds the model",
         markup=False,
@@ -86,8 +88,8 @@ def _with_start_table(callback: Callback) -> Callback:
             callback(event)
             return
         console.print(_start_table(start))
-        said = f"{start.share:.1%} of the weights are those of fold {start.fold} of {start.source}"
-        console.print(said, markup=False)
+        summary = f"{start.share:.1%} of the weights are those of fold {start.fold} of {start.source}"
+        console.print(summary, markup=False)
 
     return show
 
@@ -97,11 +99,11 @@ def _start_table(start: Start) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(show_edge=False, pad_edge=False)
-    drawn.add_column("part", no_wrap=True)
-    drawn.add_column("weights", justify="right", no_wrap=True)
-    drawn.add_column("taken", justify="right", no_wrap=True)
-    drawn.add_column("what there is to say")
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("part", no_wrap=True)
+    table.add_column("weights", justify="right", no_wrap=True)
+    table.add_column("taken", justify="right", no_wrap=True)
+    table.add_column("remarks")
     for part in start.parts:
-        drawn.add_row(part.name, f"{part.weights:,}", part.amount, Text(part.detail))
-    return drawn
+        table.add_row(part.name, f"{part.weights:,}", part.amount, Text(part.detail))
+    return table

@@ -42,21 +42,21 @@ def command(
     from medseg.commands.records.verify import verify
 
     with progress_display() as show:
-        found = verify(folder, source, model, show)
-    for one in found.changes:
-        emit("file", state=one.state, role=one.role, command=one.command or None, file=one.file)
-    if found.changes:
+        result = verify(folder, source, model, show)
+    for file in result.changes:
+        emit("file", state=file.state, role=file.role, command=file.command or None, file=file.file)
+    if result.changes:
         table = Table("state", "file", "is", box=None, pad_edge=False, header_style="bold")
-        for one in found.changes[:_MOST_SHOWN]:
-            role = f"{one.role} of {one.command}" if one.command else "in no manifest"
-            table.add_row(f"[bold red]{one.state}[/]", escape(one.file), role)
-        if len(found.changes) > _MOST_SHOWN:
-            table.add_row("...", f"and {len(found.changes) - _MOST_SHOWN} more", "")
+        for file in result.changes[:_MOST_SHOWN]:
+            role = f"{file.role} of {file.command}" if file.command else "in no manifest"
+            table.add_row(f"[bold red]{file.state}[/]", escape(file.file), role)
+        if len(result.changes) > _MOST_SHOWN:
+            table.add_row("...", f"and {len(result.changes) - _MOST_SHOWN} more", "")
         console.print(table)
-    for note in found.notes:
+    for note in result.notes:
         show_note(note)
-    states = Counter(one.state for one in found.files)
+    states = Counter(file.state for file in result.files)
     counts = {state: states[state] for state in ("same", "changed", "missing", "new", "unreadable")}
     record_result(**counts)
     console.print(", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "same"))
-    raise typer.Exit(1 if found.changes else 0)
+    raise typer.Exit(1 if result.changes else 0)

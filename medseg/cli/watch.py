@@ -55,33 +55,34 @@ def command(
                 console.print(f"Watching {source}; the answers go to {output}. Ctrl-C ends.", markup=False)
             for event in events:
                 states[event.state] += 1
-                _tell(event)
+                _show(event)
     except KeyboardInterrupt:
         console.print("Stopped.")
     counts = {state: states[state] for state in ("done", "failed", "changed", "waiting")}
     record_result(folder=output, **counts)
     if options.once:
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
-        console.print(f"{told}; {output / 'watch.jsonl'} says what became of each", markup=False)
+        summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
+        console.print(f"{summary}; {output / 'watch.jsonl'} says what became of each", markup=False)
     raise typer.Exit(1 if options.once and states["failed"] else 0)
 
 
-def _tell(event: StudyEvent) -> None:
-    """A line for people, a record for programs."""
+def _show(event: StudyEvent) -> None:
+    """Print what became of a study, and write it as a record."""
     if event.state == "note":
         show_note(str(event.message))
         return
     result = event.result
-    about: dict[str, Any] = {"folder": event.folder, "problem": event.message}
+    values: dict[str, Any] = {"folder": event.folder, "problem": event.message}
     if result is not None:
         cases = [
             {"case": case, "file": file, "volumes": result.volumes[case], "unit": result.units[case]}
             for case, file in result.files.items()
         ]
-        about |= {"cases": cases, "seconds": round(event.seconds, 3)}
+        values |= {"cases": cases, "seconds": round(event.seconds, 3)}
         for note in result.notes:
             show_note(f"{event.study}: {note}")
-    emit("study", study=event.study, state=event.state, **about)
-    clock, told = datetime.now().strftime("%H:%M:%S"), f": {event.message}" if event.message else ""
-    made = f" in {duration(event.seconds)}, {event.folder}" if result is not None else ""
-    console.print(f"{clock} {event.study}: {event.state}{made}{told}", markup=False, soft_wrap=True)
+    emit("study", study=event.study, state=event.state, **values)
+    clock = datetime.now().strftime("%H:%M:%S")
+    answer = f" in {duration(event.seconds)}, {event.folder}" if result is not None else ""
+    message = f": {event.message}" if event.message else ""
+    console.print(f"{clock} {event.study}: {event.state}{answer}{message}", markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medseg.cli.tables import comparison_table, headline, left_out, subgroup_table, table
+from medseg.cli.tables import comparison_table, headline_table, scores_table, subgroup_table, unpaired_lines
 from medseg.core.labels import Labels
 from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.lesions import LesionScore, PanopticScore
@@ -36,7 +36,7 @@ def rows_of(drawn):
 
 
 def rows(summary):
-    return rows_of(table(summary))
+    return rows_of(scores_table(summary))
 
 
 def test_a_row_for_each_structure():
@@ -56,7 +56,7 @@ def test_what_is_not_defined_is_a_dash():
     *_, liver, spleen = rows(summary)
     assert liver == ["liver", "0", "-", "-", "-", "0.00", "1"]
     assert spleen == ["spleen", "0", "-", "-", "-", "-", "0"]
-    assert lines(headline(summary))[0].split()[:3] == ["mean", "Dice", "-"]
+    assert lines(headline_table(summary))[0].split()[:3] == ["mean", "Dice", "-"]
 
 
 def test_a_comparison_and_subgroups_have_a_row_each():
@@ -83,12 +83,12 @@ def test_a_comparison_and_subgroups_have_a_row_each():
 def test_names_are_printed_as_they_are(name):
     labels = Labels(structures={name: 1})
     summary = summarize(labels, [case("a", {name: HALF}, 1.0)], np.diag([10, 4]))
-    assert lines(table(summary))[2].startswith(f"{name}  ")
+    assert lines(scores_table(summary))[2].startswith(f"{name}  ")
 
 
 def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():
     summary = summarize(ORGANS, [case("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
-    dice, iou, miou, empty, *_ = lines(headline(summary))
+    dice, iou, miou, empty, *_ = lines(headline_table(summary))
     assert dice == "mean Dice  0.2500  mean over 1 case per structure, then over 2 structures"
     assert iou == "mean IoU   0.1667  likewise"
     assert miou.startswith("mIoU       1.0000  IoU from the counts summed over all fully annotated cases, mean over")
@@ -97,17 +97,17 @@ def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():
 
 def test_long_explanations_wrap_beside_their_figures():
     summary = summarize(ORGANS, [case("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
-    narrow = lines(headline(summary), width=60)
+    narrow = lines(headline_table(summary), width=60)
     assert max(map(len, narrow)) <= 60
-    assert "volume error" in lines(table(summary), width=80)[0]
+    assert "volume error" in lines(scores_table(summary), width=80)[0]
     assert [line[:9] for line in narrow if line[:9].strip()] == ["mean Dice", "mean IoU ", "mIoU     ", "empty    "]
 
 
 def test_cases_without_a_counterpart_are_named():
     nothing = np.zeros((3, 3), int)
-    assert left_out(summarize(ORGANS, [], nothing)) == []
+    assert unpaired_lines(summarize(ORGANS, [], nothing)) == []
     summary = summarize(ORGANS, [], nothing, Unscored({}, ["b"], [str(number) for number in range(13)]))
-    assert left_out(summary) == [
+    assert unpaired_lines(summary) == [
         "1 without prediction, counted: b",
         "13 without reference, not scored: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...",
     ]
@@ -116,6 +116,6 @@ def test_cases_without_a_counterpart_are_named():
 def test_objects_have_lines_where_they_were_counted():
     score = StructureScore(HALF, 1.0, 10.0, lesions=LesionScore(2, 1, 1, 0, 0.5), instances=PanopticScore(1, 0, 1, 0.6))
     summary = summarize(ORGANS, [CaseScore("a", {"liver": score})], np.diag([10, 4, 0]))
-    shown = [line.split() for line in lines(headline(summary))]
+    shown = [line.split() for line in lines(headline_table(summary))]
     assert ["mean", "Lesion", "F1", "0.6667", "likewise"] in shown  # 2 / (2 + 0 + 1)
     assert ["mean", "PQ", "0.4000", "likewise"] in shown  # 2 * 0.6 / (2 + 0 + 1)
