@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +77,14 @@ def test_a_measure_of_ones_own_goes_into_every_output(folders):
     page = (folders[0] / "report.html").read_text()
     assert "Centre distance (mm)" in page
     assert "distance between the centres of mass" in page
+
+
+def test_the_example_in_the_documentation_runs(folders, monkeypatch):
+    page = Path(__file__).parents[2] / "docs/measures.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(folders[0].parent)
+    exec(example, {})
+    assert "centre_distance" in (folders[0] / "metrics.csv").read_text().splitlines()[0]
 
 
 def test_it_is_measured_only_where_it_is_asked_for(folders):
