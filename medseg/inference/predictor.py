@@ -27,6 +27,7 @@ from medseg.inference.window_pass import WindowPass
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
 from medseg.networks.device import choose_device, choose_precision, memory_errors
+from medseg.preprocessing.normalize import check_schemes
 from medseg.preprocessing.restore import Sink, restore, stream_maps
 from medseg.preprocessing.volume import Volume, prepare
 
@@ -50,12 +51,16 @@ class Predictor:
 
     Attributes:
         notes: what was done otherwise than asked, in sentences.
+
+    Raises:
+        PlanError: the model's plan names a normalization that nobody registered.
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
         self.model = model
         self.device = device
         self.configuration = model.configuration
+        check_schemes(self.configuration, model.configuration_name)
         self.inference = model.plan.inference
         self.precision = choose_precision(self.inference.precision, device)
         self.notes: list[str] = []

@@ -98,6 +98,26 @@ def register_network(name: str, make: NetworkFactory, dimensions: tuple[int, ...
     NETWORKS[name] = NetworkRow(make, dimensions)
 
 
+def find_network(configuration: Configuration) -> NetworkRow:
+    """Return the row of the network that a configuration names.
+
+    Raises:
+        PlanError: there is no such network, or it does not take images of so many dimensions.
+    """
+    name, dimensions = configuration.network.name, configuration.dimensions
+    if name not in NETWORKS:
+        raise PlanError(
+            f"There is no network {name!r}; there are {', '.join(NETWORKS)}.",
+            "Set network.name to one of these. A network of your own is registered from Python first: "
+            f"medseg.register_network({name!r}, make). docs/extend.md shows how.",
+        )
+    row = NETWORKS[name]
+    if dimensions not in row.dimensions:
+        allowed = " or ".join(f"{number}D" for number in row.dimensions)
+        raise PlanError(f"The network {name} takes {allowed} images, and the configuration is {dimensions}D.")
+    return row
+
+
 def build_network(
     configuration: Configuration, channels: int, outputs: int, factory: NetworkFactory | None = None
 ) -> nn.Module:
@@ -114,17 +134,7 @@ def build_network(
     """
     if factory is not None:
         return _as_list(factory(configuration, channels, outputs), configuration.dimensions)
-    name, dimensions = configuration.network.name, configuration.dimensions
-    row = NETWORKS.get(name)
-    if row is None:
-        raise PlanError(
-            f"There is no network {name!r}; there are {', '.join(NETWORKS)}.",
-            "Set network.name to one of these. A network of your own is registered from Python first: "
-            f"medseg.register_network({name!r}, make). docs/extend.md shows how.",
-        )
-    if dimensions not in row.dimensions:
-        allowed = " or ".join(f"{number}D" for number in row.dimensions)
-        raise PlanError(f"The network {name} takes {allowed} images, and the configuration is {dimensions}D.")
+    row, name = find_network(configuration), configuration.network.name
     try:
         network = row.make(configuration, channels, outputs)
     except MedsegError:
@@ -138,7 +148,7 @@ def build_network(
             f"network.arguments do not fit {name}: {type(error).__name__}: {first_line(error)}",
             f"network.arguments is {configuration.network.arguments}.",
         ) from error
-    return _as_list(network, dimensions)
+    return _as_list(network, configuration.dimensions)
 
 
 def supervision_scales(network: nn.Module, dimensions: int, enabled: bool) -> Sequence[Sequence[int]]:

@@ -21,21 +21,27 @@ SCHEMA_VERSION = 1
 """Version of the file format that this medseg writes; newer ones are refused."""
 
 
+_OF_WHOLE_IMAGES = ("ct", "rescale_0_1", "rgb_0_1", "none")
+"""Normalization schemes that take no statistics of the nonzero voxels."""
+
+
 class Normalization(Section):
     """How the intensities of one channel are normalized.
 
     Attributes:
         scheme: `ct` (clip to the 0.5 and 99.5 percentiles of the foreground, standardize by its statistics), `zscore`
-            (by each image's own mean and deviation), `rescale_0_1`, `rgb_0_1` (divide by 255) or `none`.
-        nonzero_only: with `zscore`, take the statistics of the nonzero voxels, and set all others to zero.
+            (by each image's own mean and deviation), `rescale_0_1`, `rgb_0_1` (divide by 255), `none`, or one that was
+            registered; `medseg.preprocessing.normalize` has the table, and is asked before anything is preprocessed.
+        nonzero_only: take the statistics of the nonzero voxels, and set all others to zero; with `zscore`, or with a
+            scheme that was registered.
     """
 
-    scheme: Literal["ct", "zscore", "rescale_0_1", "rgb_0_1", "none"]
+    scheme: str
     nonzero_only: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Normalization:
-        if self.nonzero_only and self.scheme != "zscore":
+        if self.nonzero_only and self.scheme in _OF_WHOLE_IMAGES:
             raise ValueError(f"nonzero_only goes with zscore, not with {self.scheme}")
         return self
 

@@ -27,6 +27,7 @@ from medseg.io.formats.table import files_of
 from medseg.io.load import load_case
 from medseg.planning.annotation import annotated_mask
 from medseg.plans.schema import Configuration, Plan
+from medseg.preprocessing.normalize import registered_code
 from medseg.preprocessing.volume import prepare
 
 _FORMAT = 1
@@ -132,6 +133,9 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
         "intensities": [intensity.model_dump() for intensity in plan.data.intensities],
         "configuration": configuration.model_dump(include=keys),
     }
+    code = registered_code(configuration)
+    if code:  # only then, so that what was cached before there were registered schemes is still found
+        settings["registered_code"] = code
     return json.dumps(settings, sort_keys=True)
 
 

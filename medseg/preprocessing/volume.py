@@ -17,7 +17,7 @@ from medseg.core.wording import counted
 from medseg.plans.schema import Configuration, Normalization, Plan
 from medseg.plans.sections import Intensity
 from medseg.preprocessing.blocks import Read, resample_blocks
-from medseg.preprocessing.normalize import scaling
+from medseg.preprocessing.normalize import ChannelFunction, Scaling, normalizer
 from medseg.preprocessing.resample import resample_label, resampled_shape, separate_axis
 
 OUTSIDE = -2
@@ -147,17 +147,30 @@ def _intensities(plan: Plan) -> list[Intensity | None]:
 def _reader(
     channel: NDArray, how: Normalization, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None
 ) -> Read:
-    """Boxes of a channel (z, y, x), normalized."""
-    scheme = scaling(channel, how, intensity, nonzero)
+    """Return a function that reads boxes of a channel (z, y, x), normalized."""
+    normalize = normalizer(channel, how, intensity, nonzero)
+    whole = None if isinstance(normalize, Scaling) else _whole(normalize, channel, how.scheme)
 
     def read(box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
-        values = channel[box].astype(np.float32, order="C")
-        scheme.apply(values)
+        # always a copy, in C order: the caller may change it, and sums along its axes then run through memory in order
+        values = (channel if whole is None else whole)[box].astype(np.float32, order="C")
+        if isinstance(normalize, Scaling):
+            normalize.apply(values)
         if how.nonzero_only and nonzero is not None:
             values[~nonzero[box]] = 0
         return values
 
     return read
+
+
+def _whole(normalize: ChannelFunction, channel: NDArray, scheme: str) -> NDArray[np.float32]:
+    """Return a channel normalized by a function that needs all of it."""
+    values = np.asarray(normalize(channel.astype(np.float32)), dtype=np.float32)
+    if values.shape != channel.shape:
+        raise DataError(f"The normalization {scheme} turns a channel of shape {channel.shape} into {values.shape}.")
+    if not np.isfinite(values).all():
+        raise DataError(f"The normalization {scheme} makes values that are not finite.")
+    return values
 
 
 def content_of(cropped: NDArray) -> NDArray[np.bool_]:

@@ -104,8 +104,8 @@ def test_numbers_keep_every_digit(tmp_path: Path, number: float) -> None:
         ("[scheme: zscore]", "[shceme: zscore]", r"unknown key '.*normalization.0.shceme'; did you mean 'scheme'"),
         (
             "[scheme: zscore]",
-            "[scheme: zsore]",
-            r"configurations.main.normalization.0.scheme: .*'zscore'.*it is 'zsore'",
+            "[scheme: 3]",
+            r"configurations.main.normalization.0.scheme: .*string.*it is 3",
         ),
         ("  schedule: poly", "  schedule: cosine", r"training.schedule: .*'poly' or 'one_cycle' \(it is 'cosine'\)"),
         ("  learning_rate: 0.01", "  learning_rate: -1", r"training.learning_rate: .*greater than 0 \(it is -1\)"),

@@ -1,15 +1,25 @@
 """Intensity normalization, each scheme by hand."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from builders import make_image, make_plan
 from numpy.typing import NDArray
 
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, PlanError
 from medseg.plans.schema import Normalization
 from medseg.plans.sections import Intensity
-from medseg.preprocessing.normalize import scaling
+from medseg.preprocessing import cache
+from medseg.preprocessing.normalize import (
+    NORMALIZATIONS,
+    Scaling,
+    check_schemes,
+    normalizer,
+    register_normalization,
+)
+from medseg.preprocessing.volume import prepare
 
 CT = Intensity(mean=50, median=40, std=20, min=-900, max=2000, percentile_00_5=-100, percentile_99_5=250)
 
@@ -19,7 +29,9 @@ def normalize(
 ) -> NDArray[np.float32]:
     """One channel as `blocks` normalizes it: the scaling found, then applied; zero outside where it is masked."""
     values = channel.astype(np.float32)
-    scaling(channel, how, intensity, nonzero).apply(values)
+    how_to = normalizer(channel, how, intensity, nonzero)
+    assert isinstance(how_to, Scaling)
+    how_to.apply(values)
     if how.nonzero_only and nonzero is not None:
         values[~nonzero] = 0
     return values
@@ -91,3 +103,76 @@ def test_what_does_not_suit_a_scheme_is_said() -> None:
     with pytest.raises(DataError, match=r"expects 0 to 255; the values run from -1 to 300") as caught:
         run("rgb_0_1", [-1, 300])
     assert "rescale_0_1" in str(caught.value)
+
+
+# --- schemes of one's own ---
+
+
+def ranks(channel: NDArray, intensity: Any, nonzero: NDArray[np.bool_] | None) -> Any:
+    """Each voxel's rank among the values of the channel, or of its content: no clip, shift and division."""
+    known = np.sort(channel[nonzero] if nonzero is not None else channel.ravel())
+    return lambda values: np.searchsorted(known, values) / known.size
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    register_normalization("ranks", ranks)
+    register_normalization("halves", lambda channel, intensity, nonzero: Scaling(divisor=2.0))
+    yield
+    del NORMALIZATIONS["ranks"], NORMALIZATIONS["halves"]
+
+
+def prepared(array: NDArray, **how: Any) -> NDArray[np.float32]:
+    plan = make_plan(3, {"normalization": [how]})
+    return prepare(make_image(array), plan, plan.configuration("main")).image[0]
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_scheme_of_ones_own_is_a_scaling_or_any_function_of_the_channel() -> None:
+    array = np.arange(1, 28, dtype=np.int16).reshape(3, 3, 3)
+    np.testing.assert_array_equal(prepared(array, scheme="halves"), array / np.float32(2))
+    np.testing.assert_allclose(prepared(array, scheme="ranks"), (array - 1) / 27, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("registered")
+def test_it_is_told_where_the_content_is_and_zero_stays_outside() -> None:
+    array = np.zeros((4, 4, 4), dtype=np.int16)
+    array[0, 0, 0] = array[3, 3, 3] = 4  # opposite corners: the box is whole, and most of it is empty
+    array[0, 0, 1] = 2
+    inside = prepared(array, scheme="ranks", nonzero_only=True)
+    assert inside[0, 0, 1] == 0
+    assert inside[0, 0, 0] == pytest.approx(1 / 3)
+    assert not inside[1:3].any()
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_it_makes_is_checked() -> None:
+    array = np.ones((3, 3, 3), dtype=np.int16)
+    NORMALIZATIONS["ranks"] = lambda channel, intensity, nonzero: lambda values: values[:1]
+    with pytest.raises(DataError, match=r"ranks turns a channel of shape \(3, 3, 3\) into \(1, 3, 3\)"):
+        prepared(array, scheme="ranks")
+    NORMALIZATIONS["ranks"] = lambda channel, intensity, nonzero: lambda values: values * np.nan
+    with pytest.raises(DataError, match="ranks makes values that are not finite"):
+        prepared(array, scheme="ranks")
+
+
+def test_an_unknown_scheme_is_answered_with_the_known_ones_and_how_to_add_one() -> None:
+    configuration = make_plan(3, {"normalization": [{"scheme": "zsore"}]}).configuration("main")
+    told = (
+        r"configurations\.main\.normalization\.0\.scheme is 'zsore'.*there are ct, zscore, rescale_0_1, rgb_0_1, none"
+    )
+    with pytest.raises(PlanError, match=told) as caught:
+        check_schemes(configuration, "main")
+    assert "medseg.register_normalization('zsore'" in str(caught.value)
+    with pytest.raises(PlanError, match="medseg has a normalization named 'ct'"):
+        register_normalization("ct", ranks)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_scheme_that_was_changed_does_not_find_what_it_made_before() -> None:
+    plan = make_plan(3, {"normalization": [{"scheme": "ranks"}]})
+    before = cache._recipe(plan, plan.configuration("main"))
+    register_normalization("ranks", lambda channel, intensity, nonzero: Scaling(shift=1.0))
+    assert cache._recipe(plan, plan.configuration("main")) != before
+    register_normalization("ranks", ranks)
+    assert cache._recipe(plan, plan.configuration("main")) == before

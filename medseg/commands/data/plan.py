@@ -20,6 +20,7 @@ from medseg.datasets.label_options import annotated_from_values, settle_labels
 from medseg.delivery.dicom.codes import read_codes
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
+from medseg.networks.table import find_network
 from medseg.planning.annotation import check_annotated, present_and_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
@@ -30,6 +31,8 @@ from medseg.planning.survey import survey
 from medseg.plans.file import load_plan, save_plan, validate_plan
 from medseg.plans.schema import Plan
 from medseg.plans.sections import Data, Request
+from medseg.preprocessing.normalize import check_schemes
+from medseg.training.losses.table import make_loss
 
 _LIKE_CT = -50.0
 """A structure with values this low looks like CT: MR is not negative, fat in CT is around -100 HU."""
@@ -254,7 +257,13 @@ def _overridden(plan: Plan, options: PlanOptions) -> Plan:
     if options.codes:
         values["codes"] = {name: coding.model_dump(mode="json") for name, coding in read_codes(options.codes).items()}
         reasons["codes"] = "as asked for"
-    return validate_plan(values, reasons, f"the plan {plan.name!r}", options.overrides, "as asked for")
+    changed = validate_plan(values, reasons, f"the plan {plan.name!r}", options.overrides, "as asked for")
+    for name in changed.configurations:
+        configuration = changed.configuration(name)
+        check_schemes(configuration, name)
+        find_network(configuration)
+        make_loss(changed.training, changed.labels, configuration.batch_dice)
+    return changed
 
 
 def _folds(cases: list[Case], fingerprint: Fingerprint, labels: Labels, kind: str) -> tuple[list[Fold], str]:

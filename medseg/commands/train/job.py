@@ -27,6 +27,7 @@ from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
+from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place as place_samples
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
@@ -90,6 +91,7 @@ def prepare(
     device = choose_device(options.device)
     ranks.numbers(configuration.batch_size)  # too many processes are too many before hours of preprocessing, too
     torch.manual_seed(plan.training.seed)
+    check_schemes(configuration, run.configuration)
     check_factory(run.record, run.folder, factory)
     network = make_network(plan, configuration, factory).to(device)
     rehearse(network, plan, configuration, bool(partly_labelled))

@@ -73,7 +73,7 @@ def to_nnunet(own: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration of ours, inherited keys not filled in, in nnU-Net's form.
 
     Raises:
-        ModelError: the network is none of nnU-Net's.
+        ModelError: the network or a normalization is none of nnU-Net's.
     """
     values = {theirs: own[ours] for theirs, ours in _PLAIN_KEYS.items() if own.get(ours) is not None}
     if "inherits" in own:
@@ -81,6 +81,9 @@ def to_nnunet(own: Mapping[str, Any]) -> dict[str, Any]:
     if "normalization" in own:
         theirs_of = {ours: theirs for theirs, ours in _SCHEMES.items()}
         channels = [Normalization.model_validate(how) for how in own["normalization"]]
+        unknown = [how.scheme for how in channels if how.scheme not in theirs_of]
+        if unknown:
+            raise ModelError(f"The normalization {unknown[0]!r} has no counterpart in nnU-Net.")
         values["normalization_schemes"] = [theirs_of[how.scheme] for how in channels]
         values["use_mask_for_norm"] = [how.nonzero_only for how in channels]
     for ours, role in _ROLES.items():
