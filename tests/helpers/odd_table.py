@@ -1,4 +1,4 @@
-"""The table in docs/formats.md: each file of `nifti_odd`, how it is read, or the message that refuses it.
+"""Make the table in docs/formats-odd-files.md: how each file of `nifti_odd` is read, or the message that refuses it.
 
 `python tests/helpers/odd_table.py` prints it.
 """
@@ -22,12 +22,12 @@ NIFTI_ODD = DATA / "nifti_odd"
 
 
 def files() -> list[Path]:
-    """Every file of the folder but its description."""
+    """Return every file of the folder except its description."""
     return [path for path in sorted(NIFTI_ODD.rglob("*")) if path.is_file() and path.name != "README.md"]
 
 
 def row(path: Path) -> str:
-    """A file's line of the table."""
+    """Return a file's line of the table."""
     name = path.relative_to(NIFTI_ODD).as_posix()
     try:
         image = read_image(path)
@@ -40,21 +40,21 @@ def row(path: Path) -> str:
 
 
 def remarks(path: Path) -> list[str]:
-    """What is worth a word on a file that is read."""
+    """Return what to say about a file that is read."""
     stack = read_stack(path)
     volumes = stack.array.shape[0]
-    found = [f"{volumes} volumes, a time series: `--frame`"] if stack.in_time and volumes > 1 else []
+    lines = [f"{volumes} volumes, a time series: `--frame`"] if stack.in_time and volumes > 1 else []
     if volumes > 1 and not stack.in_time:
-        found.append(f"{volumes} volumes: channels, or `--frame`")
+        lines.append(f"{volumes} volumes: channels, or `--frame`")
     if stack.array.shape[1] > 1:
-        found.append("colours as channels")
+        lines.append("colours as channels")
     if stack.array.dtype.kind == "f" and not np.isfinite(stack.array).all():
-        found.append("holds NaN: training and prediction refuse it by name")
-    return found + header_notes(path)
+        lines.append("holds NaN: training and prediction refuse it by name")
+    return lines + header_notes(path)
 
 
 def as_nibabel_reads_it(path: Path) -> tuple[NDArray, NDArray]:
-    """(volume, component, z, y, x) and affine, for every file that nibabel reads."""
+    """Return (volume, component, z, y, x) and the affine, for every file that nibabel reads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = nib.load(path)
@@ -71,7 +71,7 @@ def as_nibabel_reads_it(path: Path) -> tuple[NDArray, NDArray]:
 
 
 def same_as_nibabel(path: Path, stack: Stack) -> bool:
-    """Whether values, type and affine are nibabel's, NaN being NaN."""
+    """Return whether values, type and affine are those of nibabel; NaN equals NaN."""
     array, affine = as_nibabel_reads_it(path)
     same = array.dtype.newbyteorder("=") == stack.array.dtype and np.array_equal(
         array, stack.array, equal_nan=stack.array.dtype.kind == "f"

@@ -1,4 +1,4 @@
-"""labelme's annotations: one JSON file per image, which holds or names the image and lists the shapes drawn on it."""
+"""Read labelme's annotations: a JSON file per image, which holds or names it and lists the shapes drawn on it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif"}
-"""Formats of images that are taken over as they are, with their suffixes."""
+"""Pillow's names of the formats whose files are taken over unchanged, with their suffixes."""
 
 _AREAS = {"polygon": (polygon, 3), "rectangle": (rectangle, 2), "circle": (circle, 2)}
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
 _ORIENTATION = 0x0112
-_FARTHEST = 1e7  # pixels; no image is that large
+_FARTHEST_PIXELS = 1e7  # from the corner; no image is that large, and larger numbers overflow
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Shape:
 
     Attributes:
         label: its class.
-        kind: polygon, rectangle, circle, mask, or one without area.
+        kind: polygon, rectangle, circle, mask, or a kind without area.
         points: (point, 2), x and y in pixels.
         group: shapes of one class and group are one object; None for a shape by itself.
-        mask: for a stored mask, its pixels (y, x) from the first point on.
+        mask: the pixels (y, x) of a stored mask, from the first point on.
     """
 
     label: str
@@ -49,11 +49,11 @@ class Shape:
 
     @property
     def has_area(self) -> bool:
-        """Whether it can cover pixels: not a line or a point, nor an outline of too few points."""
+        """Whether it can cover pixels: it is neither a line nor a point, nor an outline of too few points."""
         return self.kind == "mask" or (self.kind in _AREAS and len(self.points) >= _AREAS[self.kind][1])
 
     def pixels(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-        """A box (rows, columns) of an image of (height, width), and which pixels in it are covered; see `rasterize`."""
+        """Return a box (rows, columns) of an image of (height, width), and which pixels in it the shape covers."""
         low, high = self._extent()
         left, top = (int(value) for value in np.clip(low, 0, shape[::-1]))
         right, bottom = (int(value) for value in np.clip(high, 0, shape[::-1]))
@@ -65,7 +65,7 @@ class Shape:
         return box, draw(self.points - (left, top), (bottom - top, right - left))
 
     def _extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The smallest and the largest (x, y) in whole pixels between which it lies."""
+        """Return the smallest and the largest (x, y) in whole pixels between which it lies."""
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         if self.mask is not None:
             low = np.trunc(low)
@@ -82,9 +82,9 @@ class Annotation:
 
     Attributes:
         shape: (height, width) in pixels.
-        shapes: in the order in which they were drawn.
-        image: the image as a file's content.
-        suffix: of that file.
+        shapes: the shapes in the order in which they were drawn.
+        image: the bytes of the image's file.
+        suffix: the suffix of that file.
     """
 
     shape: tuple[int, int]
@@ -96,46 +96,49 @@ class Annotation:
 def read_annotation(path: Path) -> Annotation:
     """Read a JSON file of labelme with its image, which is embedded or lies where `imagePath` says.
 
-    A rotation noted by the camera (EXIF) is carried out for an image in a file of its own, as labelme does before
-    drawing, unless only the size without it is the one that was annotated.
+    A rotation that the camera recorded (EXIF) is applied to an image in a file of its own, as labelme does before
+    drawing, unless only the size without the rotation is the one that was annotated.
 
     Raises:
-        DataError: it is no such file, or its image is missing, unreadable or of another size.
+        DataError: it is not a file of labelme, or its image is missing, unreadable or of another size.
     """
     content = _content(path)
     shapes = [_shape(entry, number, path) for number, entry in enumerate(content["shapes"], start=1)]
-    noted = content.get("imageHeight"), content.get("imageWidth")
+    annotated_size = content.get("imageHeight"), content.get("imageWidth")
     data, external = _image_bytes(content, path)
-    image, size = _upright(data, external, noted, path)
-    if None not in noted and noted != size:
+    image, size = _upright(data, external, annotated_size, path)
+    if None not in annotated_size and annotated_size != size:
         raise DataError(
-            f"{path} was drawn on an image of {noted[1]} x {noted[0]} pixels; its image has {size[1]} x {size[0]}.",
+            f"{path} was drawn on an image of {annotated_size[1]} x {annotated_size[0]} pixels; its image has "
+            f"{size[1]} x {size[0]}.",
             "The image was replaced or resized: bring back the one that was annotated.",
         )
     return Annotation(size, shapes, *image)
 
 
 def read_shape_labels(path: Path) -> set[str]:
-    """The classes that occur in a JSON file as shapes with an area.
+    """Return the classes that occur in a JSON file as shapes with an area.
 
     Raises:
-        DataError: it is no file of labelme.
+        DataError: it is not a file of labelme.
     """
     shapes = [_shape(entry, number, path) for number, entry in enumerate(_content(path)["shapes"], start=1)]
     return {shape.label for shape in shapes if shape.has_area}
 
 
 def _content(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that has a list of shapes."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.", "Save it again in labelme.") from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise DataError(f"{path} is no file of labelme: it has no list of shapes.")
+        raise DataError(f"{path} is not a file of labelme: it has no list of shapes.")
     return content
 
 
 def _label(entry: Any, number: int, path: Path) -> str:
+    """Return the class of a shape."""
     label = entry.get("label") if isinstance(entry, dict) else None
     if not isinstance(label, str) or not label.strip():
         raise DataError(f"{path}: shape {number} has no label.", "Give it one in labelme, or delete it.")
@@ -143,11 +146,12 @@ def _label(entry: Any, number: int, path: Path) -> str:
 
 
 def _shape(entry: Any, number: int, path: Path) -> Shape:
+    """Return a shape from its entry in the list."""
     label = _label(entry, number, path)
     kind = entry.get("shape_type") or "polygon"
     try:
         points = np.array(entry["points"], dtype=np.float64).reshape(-1, 2)
-        usable = points.size > 0 and bool((np.abs(points) <= _FARTHEST).all())
+        usable = points.size > 0 and bool((np.abs(points) <= _FARTHEST_PIXELS).all())
     except (KeyError, TypeError, ValueError, OverflowError):
         usable = False
     if not usable:
@@ -163,6 +167,7 @@ def _shape(entry: Any, number: int, path: Path) -> Shape:
 
 
 def _stored_mask(entry: Mapping[str, Any], points: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
+    """Return the pixels (y, x) of a mask that is stored as a PNG within the entry."""
     try:
         with _open(base64.b64decode(entry["mask"], validate=True)) as picture:
             mask = np.asarray(picture.convert("L")) > 0
@@ -178,7 +183,7 @@ def _stored_mask(entry: Mapping[str, Any], points: NDArray[np.float64], name: st
 
 
 def _image_bytes(content: Mapping[str, Any], path: Path) -> tuple[bytes, bool]:
-    """The image as a file's content, and whether it is a file of its own."""
+    """Return the bytes of the image's file, and whether it is a file of its own."""
     if content.get("imageData"):
         try:
             return base64.b64decode(content["imageData"], validate=True), False
@@ -194,23 +199,23 @@ def _image_bytes(content: Mapping[str, Any], path: Path) -> tuple[bytes, bool]:
 
 
 def _upright(
-    data: bytes, external: bool, noted: tuple[Any, Any], path: Path
+    data: bytes, external: bool, annotated_size: tuple[Any, Any], path: Path
 ) -> tuple[tuple[bytes, str], tuple[int, int]]:
-    """The image's content and suffix, turned as it was shown to whoever annotated it, and its (height, width)."""
+    """Return the image's content and suffix, rotated as it was shown to the annotator, and its (height, width)."""
     from PIL import ImageOps
 
     try:
         with _open(data) as picture:
             picture.load()
             stored = picture.size[1], picture.size[0]
-            turned = (
+            rotated = (
                 ImageOps.exif_transpose(picture) if external and picture.getexif().get(_ORIENTATION, 1) > 1 else None
             )
-            if turned is None or (noted == stored and noted != (turned.size[1], turned.size[0])):
+            if rotated is None or (annotated_size == stored and annotated_size != (rotated.size[1], rotated.size[0])):
                 return (data, FORMATS[str(picture.format)]), stored
             buffer = io.BytesIO()
-            turned.save(buffer, "PNG")
-            return (buffer.getvalue(), ".png"), (turned.size[1], turned.size[0])
+            rotated.save(buffer, "PNG")
+            return (buffer.getvalue(), ".png"), (rotated.size[1], rotated.size[0])
     except Exception as error:  # pillow raises several unrelated types for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"The image of {path} cannot be read: {reason}.", "It is damaged: export it again.") from None

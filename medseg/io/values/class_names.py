@@ -1,4 +1,4 @@
-"""Lists of class names: one name a line, as labelme and its exports have them, or a table with index and name."""
+"""Read lists of class names: one name a line, as labelme and its exports have them, or a table of index and name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IGNORED = ("__ignore__", "_ignore_", "ignore")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty, without spaces at their ends.
+    """Return the lines of a text file that are not empty, without spaces at their ends.
 
     Raises:
         DataError: there is no such file, or it is not text.
@@ -29,12 +29,22 @@ def read_lines(path: Path) -> list[str]:
 
 
 def number_names(names: Sequence[str], source: str) -> dict[str, int]:
-    """Structures in the order of a list, from 1 on; background and ignored classes have no number of their own.
+    """Number structures in the order of a list, from 1 on; background and ignored classes get no number.
 
-    The background, where it is listed, is 0 and has to come before the structures, as in labelme's `labels.txt`.
+    The background, if it is listed, is 0 and has to come before the structures, as in labelme's `labels.txt`.
+
+    Args:
+        names: the names in their order.
+        source: the file, for messages.
+
+    Returns:
+        The number of each structure.
 
     Raises:
-        DataError: a name stands twice, the background comes late, or there is no structure.
+        DataError: a name is listed twice, the background comes after a structure, or there is no structure.
+
+    >>> number_names(["_background_", "liver", "spleen"], "labels.txt")
+    {'liver': 1, 'spleen': 2}
     """
     structures = [name for name in names if name not in (*BACKGROUND, *IGNORED)]
     twice = sorted({name for name in structures if structures.count(name) > 1})
@@ -44,27 +54,30 @@ def number_names(names: Sequence[str], source: str) -> dict[str, int]:
     late = [name for name in BACKGROUND if name in names and names.index(name) > names.index(structures[0])]
     if late:
         raise DataError(
-            f"{source} lists {late[0]} after {structures[0]!r}, so it is open whether numbers start at 0 or 1.",
+            f"{source} lists {late[0]} after {structures[0]!r}, so numbers could start at 0 or at 1.",
             "Put the background first, or name the structures: --structures NAME=VALUE.",
         )
     return {name: value for value, name in enumerate(structures, start=1)}
 
 
 def read_index_table(path: Path) -> dict[str, int]:
-    """{name: value} of a table with the columns index and name, as BIDS's `dseg.tsv`; the background is left out.
+    """Read a table with the columns index and name, such as BIDS's `dseg.tsv`.
+
+    Returns:
+        {name: value}, without the background.
 
     Raises:
-        DataError: it is no such table.
+        DataError: it is not such a table.
     """
     lines = read_lines(path)
     rows = list(csv.DictReader(io.StringIO("\n".join(lines)), delimiter="\t" if path.suffix == ".tsv" else ","))
     try:
-        found = {row["name"].strip(): int(float(row["index"])) for row in rows}
+        values = {row["name"].strip(): int(float(row["index"])) for row in rows}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DataError(
-            f"{path} is no table of labels: its first line is {lines[0] if lines else ''!r}.",
+            f"{path} is not a table of labels: its first line is {lines[0] if lines else ''!r}.",
             "Expected the columns index and name.",
         ) from None
-    if len(found) < len(rows):
+    if len(values) < len(rows):
         raise DataError(f"{path} has one name for several values.", "Give each structure a name of its own.")
-    return {name: value for name, value in found.items() if value != 0}
+    return {name: value for name, value in values.items() if value != 0}

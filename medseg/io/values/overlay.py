@@ -1,4 +1,4 @@
-"""Masks that may overlap, painted one after another into a label map: which structures meet in a voxel is kept."""
+"""Paint masks that may overlap into a label map, keeping for each voxel the set of structures that it belongs to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from medseg.plans.sections import Overlaps
 _MOST_SETS = np.iinfo(np.uint16).max
 
 OUTSIDE = "outside of the scan"
-"""What remarks say of contours and voxels that are not on the grid."""
+"""Words in remarks for contours and voxels that are not on the grid."""
 
 Together = frozenset[int]
 """The values of the structures that a voxel belongs to."""
 
 
 class Overlay:
-    """A label map (z, y, x) in the making; voxels hold the number of a set of values, 0 being the empty set."""
+    """A label map that is being painted.
+
+    Attributes:
+        array: (z, y, x), the number of each voxel's set of values.
+        sets: the sets by their number; 0 is the empty set.
+    """
 
     def __init__(self, shape_zyx: tuple[int, int, int]) -> None:
         self.array = np.zeros(shape_zyx, np.uint16)
@@ -28,32 +33,38 @@ class Overlay:
         self._number: dict[Together, int] = {frozenset(): 0}
 
     def paint(self, plane: NDArray[np.uint16], mask: NDArray[np.bool_], value: int) -> None:
-        """Add a value where the mask is set; `plane` is a view of `array` of the mask's shape."""
-        under = plane[mask]
-        if not under.size:
+        """Add a value to the voxels of a mask.
+
+        Args:
+            plane: a view of `array`.
+            mask: the voxels, in the shape of the plane.
+            value: the structure's value.
+        """
+        covered = plane[mask]
+        if not covered.size:
             return
-        table = np.zeros(len(self.sets), np.uint16)
-        for number in np.unique(under).tolist():
-            table[number] = self._number_of(self.sets[number] | {value})
-        plane[mask] = table[under]
+        new_number = np.zeros(len(self.sets), np.uint16)
+        for number in np.unique(covered).tolist():
+            new_number[number] = self._number_of(self.sets[number] | {value})
+        plane[mask] = new_number[covered]
 
     def counts(self) -> dict[Together, int]:
-        """How many voxels hold each set of values that occurs, the empty one included."""
+        """Return how many voxels hold each set of values that occurs, the empty one included."""
         voxels = np.bincount(self.array.reshape(-1), minlength=len(self.sets)).tolist()
         return {self.sets[number]: count for number, count in enumerate(voxels) if count}
 
     def values(self, rule: Overlaps, names: Mapping[int, str], source: str) -> NDArray[np.integer]:
-        """The label map (z, y, x), each set of values as the one value that stands for it.
+        """Return the label map (z, y, x), with one value for each set of values.
 
         Args:
-            rule: see `Reading.overlaps`; `later` goes by the order of `names`.
-            names: what the structures are called, in the order in which they are painted.
+            rule: what overlaps mean, see `Reading.overlaps`; `later` goes by the order of `names`.
+            names: {value: name} of the structures, in the order in which they are painted.
             source: the file, for messages.
 
         Raises:
-            DataError: structures overlap and nothing says what that means.
+            DataError: structures overlap and the rule does not say what that means.
         """
-        order = {value: place for place, value in enumerate(names)}
+        order = {value: number for number, value in enumerate(names)}
         counts = self.counts()
         table = np.zeros(len(self.sets), np.int64)
         for number, together in enumerate(self.sets):
@@ -81,7 +92,7 @@ class Overlay:
 
 
 def set_key(together: Together) -> str:
-    """A set of values as `Reading.overlaps` names it: `1+3`."""
+    """Return a set of values as `Reading.overlaps` names it: `1+3`."""
     return "+".join(map(str, sorted(together)))
 
 

@@ -1,4 +1,4 @@
-"""Outlines to pixels: a pixel belongs to a shape if its centre lies inside.
+"""Turn outlines into pixels: a pixel belongs to a shape if its centre lies inside.
 
 Coordinates are those of the image plane in pixels: pixel (column 0, row 0) reaches from 0 to 1 along x and y, and its
 centre is at (0.5, 0.5). So a rectangle from (0, 0) to (4, 3) is 12 pixels, and areas are right on average.
@@ -16,14 +16,25 @@ Points = NDArray[np.float64]
 
 
 def polygon(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels of an image of (height, width) whose centres lie inside, by the even-odd rule.
+    """Return which pixels have their centres inside a polygon, by the even-odd rule.
 
     Where the outline crosses itself, what is enclosed twice is outside. A centre on the outline itself belongs to the
-    shape at its left and upper edges and not at its right and lower ones, so that shapes side by side never share one.
+    shape at its left and upper edges and not at its right and lower ones, so that adjacent shapes never share a pixel.
+
+    Args:
+        points: the corners (point, 2), x and y in pixels.
+        shape: (height, width) of the image.
+
+    Returns:
+        (y, x) booleans.
+
+    >>> int(polygon(np.array([[0, 0], [4, 0], [4, 3], [0, 3]]), (5, 5)).sum())
+    12
     """
     height, width = shape
     starts, ends = points, np.roll(points, -1, axis=0)
     centres = np.arange(height) + 0.5
+    # each row of centres crosses an edge at one x; a pixel is inside if an odd number of crossings lie left of it
     crosses = (starts[:, 1, None] <= centres) != (ends[:, 1, None] <= centres)  # (edge, row)
     edges, rows = np.nonzero(crosses)
     (x0, y0), (x1, y1) = starts[edges].T, ends[edges].T
@@ -35,9 +46,17 @@ def polygon(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def outlines(parts: Iterable[Points], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels inside an odd number of outlines: an outline within another one is a hole, and one within that an island.
+    """Return which pixels lie inside an odd number of outlines.
 
-    The same as the even-odd rule over all their edges at once.
+    An outline within another is a hole, and one within that an island. This is the even-odd rule over all their edges
+    at once.
+
+    Args:
+        parts: the outlines, each (point, 2), x and y in pixels.
+        shape: (height, width) of the image.
+
+    Returns:
+        (y, x) booleans.
     """
     inside = np.zeros(shape, bool)
     for points in parts:
@@ -46,13 +65,13 @@ def outlines(parts: Iterable[Points], shape: tuple[int, int]) -> NDArray[np.bool
 
 
 def rectangle(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels between two opposite corners."""
+    """Return which pixels of an image of (height, width) lie between two opposite corners."""
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     return polygon(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), shape)
 
 
 def circle(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels whose centres are no farther from the first point than the second one is."""
+    """Return which pixels of an image of (height, width) are no farther from the first point than the second is."""
     (x, y), rim = points[:2]
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= ((points[0] - rim) ** 2).sum()

@@ -1,4 +1,4 @@
-"""A look at all RTSTRUCT and DICOM SEG labels of a set at once: which names they hold, and which structures overlap."""
+"""Survey the RTSTRUCT and DICOM SEG labels of a set: which names they hold, and which structures overlap."""
 
 from __future__ import annotations
 
@@ -17,45 +17,59 @@ from medseg.plans.sections import Reading
 
 
 def dicom_labels(cases: Sequence[Case]) -> list[Case]:
-    """The cases whose label is a DICOM object."""
+    """Return the cases whose label is a DICOM object."""
     return [case for case in cases if case.label is not None and is_dicom(case.label)]
 
 
 def survey_names(files: Sequence[Path]) -> dict[str, int]:
-    """{name of a structure: how many files hold it}, sorted; names that differ in their case of letters are one.
+    """Count how many files hold each name of a structure; names that differ only in upper and lower case are one.
 
-    A file that cannot be read is left to whoever reads it next.
+    Args:
+        files: the labels. A file that cannot be read is skipped here and refused when it is read.
+
+    Returns:
+        {name in its most frequent spelling: number of files}, sorted.
     """
     counts: Counter[str] = Counter()
-    spelled: dict[str, Counter[str]] = {}
+    spellings: dict[str, Counter[str]] = {}
     for _, names in map_cases(_names, files):
         if isinstance(names, MedsegError):
             continue
         counts.update({name.lower() for name in names})
         for name in names:
-            spelled.setdefault(name.lower(), Counter())[name] += 1
-    usual = {low: min(found, key=lambda name: (-found[name], name)) for low, found in spelled.items()}
+            spellings.setdefault(name.lower(), Counter())[name] += 1
+    usual = {low: min(names, key=lambda name: (-names[name], name)) for low, names in spellings.items()}
     return {usual[low]: counts[low] for low in sorted(counts)}
 
 
 def survey_overlaps(cases: Sequence[Case], reading: Reading) -> Counter[Together]:
-    """How many voxels of all cases belong to each set of structures, by their values in `reading.segments`."""
+    """Count the voxels of all cases that belong to each set of structures.
+
+    Args:
+        cases: cases with DICOM labels. A case that cannot be read is skipped here and refused when it is read.
+        reading: what the user said about the labels; `segments` gives the structures their values.
+
+    Returns:
+        {set of values: number of voxels}, without the empty set.
+    """
     voxels: Counter[Together] = Counter()
-    for _, found in map_cases(lambda case: _together(case, reading), cases):
-        if not isinstance(found, MedsegError):
-            voxels.update(found)
+    for _, counts in map_cases(lambda case: _set_counts(case, reading), cases):
+        if not isinstance(counts, MedsegError):
+            voxels.update(counts)
     del voxels[frozenset()]
     return voxels
 
 
 def _names(path: Path) -> list[str]:
+    """Return the names of structures in a label."""
     from medseg.io.dicom.labels.label_objects import structure_names  # loaded only for DICOM
 
     file = file_at(path)
     return [] if file is None else structure_names(file)
 
 
-def _together(case: Case, reading: Reading) -> dict[Together, int]:
+def _set_counts(case: Case, reading: Reading) -> dict[Together, int]:
+    """Return how many voxels of a case belong to each set of structures."""
     from medseg.io.dicom.labels.label_objects import draw_structures
 
     file = None if case.label is None else file_at(case.label)

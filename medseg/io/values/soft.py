@@ -1,27 +1,28 @@
-"""Soft masks among whole numbers: edges that were smoothed, interpolated or blurred by JPEG."""
+"""Recognize soft masks of whole numbers: edges that were smoothed, interpolated or blurred by JPEG."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+# What the thresholds mean stands in `is_soft`.
 _FEWEST_VALUES = 4
 _FEWEST_VOXELS = 20
 _MOST_SLICES = 16
 _MOST_INTERIOR = 0.2
-_FEWEST_BETWEEN = 0.6
+_LEAST_BETWEEN = 0.6
 
 
 def is_soft(array: NDArray[np.integer]) -> bool:
-    """Whether the values between the smallest and the largest are transitions, not structures.
+    """Return whether the values between the smallest and the largest are transitions, not structures.
 
-    Structures have an interior, voxels among their like; the values of a smoothed edge have none, and lie between a
-    smaller and a larger neighbour. Judged within slices, on up to 16 of them: at most a fifth of these voxels may
-    equal their four neighbours, and at least three fifths have to lie between two of their eight. Fewer than four
-    values, or 20 such voxels, are never soft: a trimap is no blur.
+    Structures have an interior: voxels surrounded by equal ones. The values of a smoothed edge have none, and lie
+    between a smaller and a larger neighbour. A mask is soft if, on up to 16 of its slices, at most a fifth of the
+    voxels between the extremes equal their four neighbours, and at least three fifths lie between two of their eight
+    neighbours. Fewer than four values, or fewer than 20 such voxels, are never soft: a trimap is not a blur.
 
     Args:
-        array: (..., y, x) whole numbers, in any numbering that keeps their order.
+        array: (..., y, x) whole numbers; only their order counts.
     """
     slices = array.reshape(-1, *array.shape[-2:])
     low, high = array.min(initial=0), array.max(initial=0)
@@ -36,18 +37,18 @@ def is_soft(array: NDArray[np.integer]) -> bool:
     neighbours = [_shifted(slices, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
     below = np.any([other < slices for other in neighbours], axis=0)
     above = np.any([other > slices for other in neighbours], axis=0)
-    return float((below & above)[inside].mean()) >= _FEWEST_BETWEEN
+    return float((below & above)[inside].mean()) >= _LEAST_BETWEEN
 
 
 def interior(array: NDArray) -> NDArray[np.bool_]:
-    """(..., y, x) whether a pixel equals its four neighbours in the slice; those beyond the border count as equal."""
+    """Return which pixels (..., y, x) equal their four neighbours in the slice; beyond the border all are equal."""
     slices = array.reshape(-1, *array.shape[-2:])
     sides = ((0, 1), (0, -1), (1, 0), (-1, 0))
     return np.all([_shifted(slices, *side) == slices for side in sides], axis=0).reshape(array.shape)
 
 
 def _shifted(slices: NDArray, down: int, right: int) -> NDArray:
-    """(slice, y, x) with each pixel's neighbour in its place; beyond the border, the pixel itself."""
+    """Return the neighbour of each pixel (slice, y, x); beyond the border, the pixel itself."""
     framed = np.pad(slices, ((0, 0), (1, 1), (1, 1)), mode="edge")
     height, width = slices.shape[1:]
     return framed[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]

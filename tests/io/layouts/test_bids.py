@@ -42,7 +42,7 @@ def test_structures_are_named_by_the_table(tmp_path):
     (tmp_path / "derivatives/manual/dseg.tsv").write_text(table)
     assert find_cases(tmp_path).labels.structures == {"liver": 3, "left kidney": 7}
     (tmp_path / "derivatives/manual/dseg.tsv").write_text("structure\nliver\n")
-    with pytest.raises(DataError, match=r"dseg\.tsv is no table of labels: its first line is 'structure'"):
+    with pytest.raises(DataError, match=r"dseg\.tsv is not a table of labels: its first line is 'structure'"):
         find_cases(tmp_path)
 
 

@@ -57,9 +57,9 @@ def test_tables_of_several_kinds(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("name,r,g,b\nliver,300,0,0\n", "no table of colours: its first line is 'name,r,g,b'"),
-        ("liver\n", "no table of colours"),
-        ("", "no table of colours"),
+        ("name,r,g,b\nliver,300,0,0\n", "not a table of colours: its first line is 'name,r,g,b'"),
+        ("liver\n", "not a table of colours"),
+        ("", "not a table of colours"),
         ("name,colour\nliver,#f00\nspleen,#ff0000\n", "gives liver and spleen one colour"),
     ],
 )
