@@ -29,7 +29,7 @@ from nnunet_model import dataset_json
 from medseg.models.model import Model
 from medseg.models.nnunet.plans import plan_to_nnunet
 from medseg.models.nnunet.weights import weights_to_nnunet
-from medseg.planning.nnunet_recipe import with_nnunet_recipe
+from medseg.planning.recipe import with_nnunet_recipe
 from medseg.plans.file import load_plan
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))

@@ -1,4 +1,7 @@
-"""What a case holds, in a few figures: enough to see that it differs from the others, cheap beside reading it."""
+"""A few figures on what a case holds, by which the check sees that it differs from other cases.
+
+They are taken in the one pass over the files, and cost little beside reading them.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,26 @@ from numpy.typing import NDArray
 from medseg.io.formats import gz
 from medseg.planning.intensity import ChannelSample
 
-_PICKED = 4096
-_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_FLAT_SHARE = 0.02
+_SAMPLED_VOXELS = 4096
+"""Voxels of a channel that quantiles and shares are taken from: their error is below a percent, and sorting is fast."""
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_LEAST_FLAT_SHARE = 0.02
+"""A value is taken for air or padding if at least this share of the voxels has it: no tissue has one exact value."""
 
 
 @dataclass(frozen=True)
 class ChannelContent:
-    """One channel of one case; quantiles and shares are those of about 4,000 voxels, evenly spread.
+    """Figures on one channel of one case; quantiles and shares are those of about 4,000 voxels, evenly spread.
 
     Attributes:
-        low, high, mean: of all voxels.
-        quantiles: 5, 25, 50, 75 and 95 %.
-        flat: the value that air or padding has, the most frequent one; None if no value stands out.
-        share_high: share of the voxels that have the highest value.
+        low: smallest value of all voxels.
+        high: largest value of all voxels.
+        mean: mean of all voxels.
+        quantiles: the 5, 25, 50, 75 and 95 % quantiles.
+        flat: the most frequent value, which air or padding has; None if no value stands out.
+        share_high: share of the voxels that have the largest value.
         share_negative: share of the voxels below zero.
-        foreground_rank: share of the voxels that are darker than the median of the structures; None without any.
+        foreground_rank: share of the voxels that are darker than the median of the foreground; None without foreground.
     """
 
     low: float
@@ -41,26 +48,26 @@ class ChannelContent:
 
     @property
     def constant(self) -> bool:
-        """Whether every voxel has one value."""
+        """Whether every voxel has the same value."""
         return self.low == self.high
 
     @property
     def spread(self) -> float:
-        """From the 5 % to the 95 % quantile, or over everything where these two are one."""
+        """Distance of the 5 % and the 95 % quantile; of the smallest and the largest value if that is zero."""
         return (self.quantiles[-1] - self.quantiles[0]) or (self.high - self.low)
 
 
 @dataclass(frozen=True)
 class CaseContent:
-    """One case.
+    """Figures on one case.
 
     Attributes:
-        channels: of the image.
-        foreground_share: of the voxels.
-        border_share: of the voxels on the faces of the grid, how many are foreground.
-        foreground_checksum: of where the foreground is.
-        outside_share: share of the foreground where every channel is at its flat value.
-        axes: where the stored axes x, y and z run to, such as RAS; empty where this is unknown.
+        channels: figures on each channel of the image.
+        foreground_share: share of the voxels that are foreground (a structure).
+        border_share: share of the voxels on the faces of the grid that are foreground.
+        foreground_checksum: CRC-32 of the foreground mask, equal for equal masks.
+        outside_share: share of the foreground where every channel has its flat value, that is, in air or padding.
+        axes: where the stored axes x, y and z run to, such as RAS; empty if that is unknown.
     """
 
     channels: tuple[ChannelContent, ...]
@@ -71,70 +78,81 @@ class CaseContent:
     axes: str
 
 
-def look_at(
-    image: NDArray, marked: NDArray[np.bool_], values: Sequence[NDArray], samples: Sequence[ChannelSample], axes: str
+def case_content(
+    image: NDArray,
+    foreground: NDArray[np.bool_],
+    values: Sequence[NDArray],
+    samples: Sequence[ChannelSample],
+    axes: str,
 ) -> CaseContent:
-    """Figures of a case.
+    """Return figures on what a case holds.
 
     Args:
         image: (channel, z, y, x).
-        marked: (z, y, x) where the foreground is.
-        values: of each channel there.
-        samples: of these values; none without foreground.
+        foreground: (z, y, x) mask of the voxels that are a structure.
+        values: intensities of each channel in the foreground.
+        samples: summary of these values for each channel; empty without foreground.
         axes: see `CaseContent`.
     """
-    middles = [sample.sorted_values[len(sample.sorted_values) // 2] for sample in samples] or [None] * len(image)
-    channels = tuple(_look_at_channel(channel, middle) for channel, middle in zip(image, middles, strict=True))
+    medians = [sample.sorted_values[len(sample.sorted_values) // 2] for sample in samples] or [None] * len(image)
+    channels = tuple(_channel_content(channel, median) for channel, median in zip(image, medians, strict=True))
     return CaseContent(
         channels=channels,
         foreground_share=values[0].size / image[0].size,
-        border_share=_border_share(marked),
-        foreground_checksum=int(gz.engine.crc32(np.ascontiguousarray(marked))),
+        border_share=_border_share(foreground),
+        foreground_checksum=int(gz.engine.crc32(np.ascontiguousarray(foreground))),
         outside_share=_outside_share(channels, values),
         axes=axes,
     )
 
 
-def _look_at_channel(channel: NDArray, middle: np.number | None) -> ChannelContent:
-    """Figures of a channel; `middle` is the median of its foreground."""
-    picked = np.sort(_thinned(channel))
-    count = len(picked)
-    starts = np.flatnonzero(picked[1:] != picked[:-1]) + 1
+def _channel_content(channel: NDArray, foreground_median: np.number | None) -> ChannelContent:
+    """Return figures on one channel (z, y, x)."""
+    ordered = np.sort(_evenly_sampled(channel))
+    count = len(ordered)
+    # runs of equal values in sorted order: the longest one is the most frequent value
+    starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     bounds = np.concatenate([[0], starts, [count]])
     lengths = np.diff(bounds)
     longest = int(lengths.argmax())
     high = channel.max()
     rank = None
-    if middle is not None:
-        rank = float(np.searchsorted(picked, middle) + np.searchsorted(picked, middle, "right")) / 2 / count
+    if foreground_median is not None:  # the middle of the ranks that equal values share
+        low_rank, high_rank = (np.searchsorted(ordered, foreground_median, side) for side in ("left", "right"))
+        rank = float(low_rank + high_rank) / 2 / count
     return ChannelContent(
         low=float(channel.min()),
         high=float(high),
         mean=float(channel.mean(dtype=np.float64)),
-        quantiles=tuple(float(picked[int(share * (count - 1))]) for share in _SHARES),
-        flat=float(picked[bounds[longest]]) if lengths[longest] >= _FLAT_SHARE * count else None,
-        share_high=float(count - np.searchsorted(picked, high)) / count,
-        share_negative=float(np.searchsorted(picked, 0)) / count,
+        quantiles=tuple(float(ordered[int(share * (count - 1))]) for share in _QUANTILES),
+        flat=float(ordered[bounds[longest]]) if lengths[longest] >= _LEAST_FLAT_SHARE * count else None,
+        share_high=float(count - np.searchsorted(ordered, high)) / count,
+        share_negative=float(np.searchsorted(ordered, 0)) / count,
         foreground_rank=rank,
     )
 
 
-def _thinned(channel: NDArray) -> NDArray:
-    """About 4,000 voxels or all of fewer, in steps that do not run in time with rows or slices."""
-    step = max(1, channel.size // _PICKED)
+def _evenly_sampled(channel: NDArray) -> NDArray:
+    """Return about 4,000 voxels, or all if there are fewer.
+
+    The step between them has no divisor in common with the number of voxels, so that they do not all lie in the same
+    columns or slices.
+    """
+    step = max(1, channel.size // _SAMPLED_VOXELS)
     while gcd(step, channel.size) > 1 and step > 1:
         step += 1
     return channel.reshape(-1)[::step]
 
 
-def _border_share(marked: NDArray[np.bool_]) -> float:
-    """Over the first and last slice along every axis that has several."""
-    faces = [marked.take(end, axis) for axis, size in enumerate(marked.shape) if size > 1 for end in (0, -1)]
+def _border_share(foreground: NDArray[np.bool_]) -> float:
+    """Return the share of foreground in the first and last slice along every axis that has several."""
+    faces = [foreground.take(end, axis) for axis, size in enumerate(foreground.shape) if size > 1 for end in (0, -1)]
     size = sum(face.size for face in faces)
     return sum(int(np.count_nonzero(face)) for face in faces) / size if size else 0.0
 
 
 def _outside_share(channels: Sequence[ChannelContent], values: Sequence[NDArray]) -> float:
+    """Return the share of the foreground where every channel has its flat value."""
     if not values[0].size or any(channel.flat is None for channel in channels):
         return 0.0
     empty = np.ones(values[0].size, bool)

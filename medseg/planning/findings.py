@@ -1,4 +1,4 @@
-"""Findings: what a check of a data set has to say about a case, in words and in a kind that programs can tell apart."""
+"""Findings: what the check of a data set says about a case, in words, with a kind that programs can tell apart."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ERRORS: Mapping[str, str] = MappingProxyType(
         "units": "voxels of unknown size among known ones",
     }
 )
-"""Kinds that leave a case out, with a heading."""
+"""Kind of each finding that leaves a case out -> its heading in reports."""
 
 WARNINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -62,24 +62,24 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "odd header": "headers that leave doubt",
     }
 )
-"""Kinds that keep a case, with a heading."""
+"""Kind of each finding that keeps a case -> its heading in reports."""
 
 KINDS: Mapping[str, str] = MappingProxyType({**ERRORS, **WARNINGS})
-"""Every kind with a heading, in the order of reports."""
+"""Every kind -> its heading, in the order of reports."""
 
-_UNKNOWN_REMEDY = "Mend the file, or leave the case out with --exclude."
+_DEFAULT_REMEDY = "Repair the file, or leave the case out with --exclude."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a case, or with the data set.
+    """A problem of a case, or of the data set.
 
     Attributes:
         kind: one of `KINDS`, which decides the severity.
-        case: id; empty for what concerns the data set as a whole.
+        case: id of the case; empty if the finding concerns the data set as a whole.
         message: what was seen and what was expected.
         remedy: what to do about it.
-        file: the file at fault, where it is one.
+        file: the file at fault; None if there is not exactly one.
     """
 
     kind: str
@@ -98,28 +98,29 @@ class Finding:
 
 
 def finding_of(error: MedsegError, case: Case) -> Finding:
-    """What reading a case ended with, as a finding; the file is the one that the message names last."""
+    """Return an error that reading a case raised as a finding, on the file that its message names last."""
     kind = error.kind if error.kind in KINDS else "unreadable"
-    return Finding(str(kind), case.id, error.message, error.hint or _UNKNOWN_REMEDY, file_named(error.message, case))
+    return Finding(str(kind), case.id, error.message, error.hint or _DEFAULT_REMEDY, file_named(error.message, case))
 
 
 def file_named(message: str, case: Case) -> Path | None:
-    """The file of the case that a message names last."""
+    """Return the file of a case that a message names last; None if it names none."""
     files = [*case.channels, *([case.label] if case.label is not None else [])]
-    named = [(message.rfind(str(file)), len(str(file)), file) for file in files if str(file) in message]
-    return max(named)[2] if named else None
+    # at the same position the longest name counts: a name may be the start of another one
+    positions = [(message.rfind(str(file)), len(str(file)), file) for file in files if str(file) in message]
+    return max(positions)[2] if positions else None
 
 
 def errors_by_case(findings: list[Finding]) -> dict[str, str]:
-    """Id of each case that is left out -> why."""
-    found: dict[str, str] = {}
-    for one in findings:
-        if one.severity == "error":
-            found.setdefault(one.case, str(one))
-    return found
+    """Return id of each case that is left out -> the first reason for it."""
+    reasons: dict[str, str] = {}
+    for finding in findings:
+        if finding.severity == "error":
+            reasons.setdefault(finding.case, str(finding))
+    return reasons
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:
-    """Sorted for reports: errors first, then by kind as in `KINDS`, then by case."""
-    place = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(findings, key=lambda one: (place[one.kind], one.case))
+    """Return findings in the order of reports: by kind as in `KINDS` (errors first), then by case."""
+    position = {kind: index for index, kind in enumerate(KINDS)}
+    return sorted(findings, key=lambda finding: (position[finding.kind], finding.case))

@@ -1,6 +1,6 @@
-"""The fingerprint of a data set: sizes, spacings, structures and intensities, from the pass over its files.
+"""The fingerprint of a data set: sizes, spacings, structures and intensities, which planning starts from.
 
-It holds what nnU-Net v2's `fingerprint_extractor.py` finds, without its random sampling.
+It holds what nnU-Net v2 extracts (`dataset_fingerprint/fingerprint_extractor.py`), without its random sampling.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from medseg.planning.intensity import pool_intensities
 from medseg.planning.survey import CaseFacts, Survey
 from medseg.plans.sections import Intensity
 
-_MOST_SHOWN = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Fingerprint:
     """What planning knows about a data set.
 
     Attributes:
-        orientation: axis order of the vectors, `canonical` or as `stored`.
-        channels: names, in order.
-        cases: facts of the cases that could be read, in the data set's order.
+        orientation: axis order of the vectors: `canonical`, or `stored` as in the files.
+        channels: names of the channels, in order.
+        cases: facts on the cases that could be read, in the data set's order.
         intensities: foreground statistics of each channel.
-        errors: what is wrong with the cases that were left out.
+        errors: findings on the cases that were left out.
     """
 
     orientation: Literal["canonical", "stored"]
@@ -41,17 +41,17 @@ class Fingerprint:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Id of each case that was left out -> why."""
+        """Id of each case that was left out -> the reason."""
         return errors_by_case(self.errors)
 
     @property
     def relative_size(self) -> float:
-        """Median over the cases of the voxels after the crop over those before."""
+        """Share of the voxels that the crop to the nonzero box leaves, median over the cases."""
         return float(np.median([case.relative_size for case in self.cases]))
 
     @property
     def spacing_known(self) -> bool:
-        """Whether every file says how large a voxel is."""
+        """Whether every file stores the size of its voxels."""
         return all(case.spacing_known for case in self.cases)
 
     @property
@@ -61,34 +61,39 @@ class Fingerprint:
 
     @property
     def values(self) -> list[int]:
-        """Label values seen, sorted."""
+        """All values that occur in label files, sorted."""
         return sorted({value for case in self.cases for value in case.voxels})
 
     def structures_of(self, labels: Labels) -> dict[str, set[str]]:
-        """The structures that are present in each case, by id."""
+        """Return id of each case -> the structures that are present in it."""
         return {
             case.id: {name for name, values in labels.members.items() if not case.voxels.keys().isdisjoint(values)}
             for case in self.cases
         }
 
 
-def fingerprint_of(found: Survey, data: DataSet, orientation: Literal["canonical", "stored"]) -> Fingerprint:
-    """The fingerprint that a pass over the files of `data` amounts to.
+def fingerprint_of(surveyed: Survey, data: DataSet, orientation: Literal["canonical", "stored"]) -> Fingerprint:
+    """Return the fingerprint of a data set.
+
+    Args:
+        surveyed: the result of the pass over its files.
+        data: the data set.
+        orientation: axis order of the vectors in `surveyed`.
 
     Raises:
         DataError: no case can be used, or no case has foreground.
     """
-    if not found.cases:
-        problems = errors_by_case(found.errors)
-        shown = "\n".join(f"{id}: {why}" for id, why in list(problems.items())[:_MOST_SHOWN])
-        raise DataError(f"None of the cases in {data.folder} can be used ({len(problems)}). The first:\n{shown}")
-    samples = [sample for sample in found.samples if sample]
+    if not surveyed.cases:
+        problems = errors_by_case(surveyed.errors)
+        first = "\n".join(f"{id}: {reason}" for id, reason in list(problems.items())[:_MOST_NAMED])
+        raise DataError(f"None of the cases in {data.folder} can be used ({len(problems)}). The first:\n{first}")
+    samples = [sample for sample in surveyed.samples if sample]
     if not samples:
-        values = ", ".join(map(str, sorted({value for facts in found.cases for value in facts.voxels})))
+        values = ", ".join(map(str, sorted({value for facts in surveyed.cases for value in facts.voxels})))
         raise DataError(
-            f"None of the label files in {data.folder} ({len(found.cases)}) marks anything: they hold only what stands "
-            f"for background or is ignored ({values}).",
+            f"None of the {len(surveyed.cases)} label files in {data.folder} marks anything: they hold only values of "
+            f"the background or of ignored voxels ({values}).",
             "Check that they are masks, and the right ones; if one of these values is a structure: --map 255=1.",
         )
     intensities = [pool_intensities(channel) for channel in zip(*samples, strict=True)]
-    return Fingerprint(orientation, data.channels, found.cases, intensities, found.errors)
+    return Fingerprint(orientation, data.channels, surveyed.cases, intensities, surveyed.errors)

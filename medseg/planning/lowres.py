@@ -1,6 +1,7 @@
-"""The low resolution beside a full one: whether a patch of the full one shows too little, and which grid shows enough.
+"""The low resolution: whether a patch at full resolution shows too little of the image, and which grid shows enough.
 
-The rules are nnU-Net v2's (Isensee et al., Nature Methods 2021).
+The rules and constants are nnU-Net v2's (`experiment_planning/experiment_planners/default_experiment_planner.py`,
+`ExperimentPlanner.plan_experiment`; Isensee et al., Nature Methods 2021).
 """
 
 from __future__ import annotations
@@ -10,29 +11,48 @@ from math import prod
 
 from medseg.planning.memory import Budget, fit_patch, times
 
-LOWRES_BELOW = 0.25  # patch / median image, in voxels, below which a low-resolution stage is looked for
-LOWRES_STEP = 1.03  # growth of the spacing per step of that search
-LOWRES_SIMILAR = 2  # the coarsest axis waits while another is more than this many times finer
-LOWRES_MIN_GAIN = 2  # how many times fewer voxels the low resolution must have
+LOWRES_BELOW = 0.25
+"""A low resolution is planned if a patch shows a smaller share of the median image (`lowres_creation_threshold`)."""
+LOWRES_STEP = 1.03
+"""Factor by which the spacing grows in each step of the search (`spacing_increase_factor`)."""
+LOWRES_SIMILAR = 2
+"""While an axis is more than this many times finer than the coarsest one, only such axes grow."""
+LOWRES_MIN_GAIN = 2
+"""The low resolution must have at least this many times fewer voxels than the full one to be worth a network."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The resampled data set: transposed target spacing, median shape, and the voxels of all its cases."""
+    """A grid that the data set may be resampled to; axes in the network's order.
+
+    Attributes:
+        spacing_mm: the target spacing.
+        median_voxels: median shape of the resampled cases; may hold halves.
+        dataset_voxels: voxels of all resampled cases together.
+        reason: why this spacing.
+    """
 
     spacing_mm: tuple[float, ...]
     median_voxels: tuple[float, ...]
     dataset_voxels: float
-    reason: str  # for the spacing
+    reason: str
 
 
 def lowres_grid(grid: Grid, n_cases: int, budget: Budget, least_gain: float = 1.0) -> tuple[Grid | None, str]:
-    """The finest grid on which a patch shows a quarter of the image, if it is needed and worth it; and why.
+    """Return the finest grid on which a patch shows a quarter of the image, if it is needed and worth it.
 
-    With a `least_gain` above 1 it is made in any case, with so many times fewer voxels at least.
+    The spacing grows by 3 % in each step: along all axes, or only along those that are more than twice as fine as the
+    coarsest one while there are such.
 
-    The spacing grows by 3 % per step: along all axes, or only along those more than twice as fine as the
-    coarsest while there are such. Source: nnU-Net v2 (Isensee et al. 2021).
+    Args:
+        grid: the full resolution.
+        n_cases: number of cases.
+        budget: the memory that a patch must fit.
+        least_gain: the grid must have at least this many times fewer voxels; above 1, for a cascade that was asked for,
+            it is returned even if the rule needs none.
+
+    Returns:
+        The grid, or None if none is needed or worth it; and the reason.
     """
     spacing, full = list(grid.spacing_mm), prod(grid.median_voxels)
     low, voxels = grid, full

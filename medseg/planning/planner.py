@@ -1,4 +1,4 @@
-"""From a fingerprint to a plan: the rules' proposals, put into the form of a plan file with their reasons."""
+"""Make a plan from facts about a data set: the proposals of the rules and their reasons, in the form of a plan file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ from medseg.plans.problems import validation_message
 from medseg.plans.schema import Plan
 from medseg.plans.sections import Data, Request
 
-_NARROWEST = 8
-_MOST_WITH_SIDES = 30.0
+_LEAST_FEATURES = 8
+"""Features that a stage keeps when the preset `cpu` narrows the network."""
+_LARGEST_ROTATION_WITH_SIDES = 30.0
+"""Limit in degrees if structures have sides: rotated further, a left one lies where a right one does."""
 _RESAMPLING = {
     "resample_image": {"order": 3, "order_across": 0, "separate_axis": None},
     "resample_label": {"order": 1, "order_across": 0, "separate_axis": None},
     "resample_logits": {"order": 1, "order_across": 0, "separate_axis": None},
 }
+"""nnU-Net v2's: `determine_resampling` and `determine_segmentation_softmax_export_fn` of its default planner."""
 
 
 def plan_from_fingerprint(
@@ -39,17 +42,25 @@ def plan_from_fingerprint(
     memory_gb: float | None = None,
     preset: str = "gpu",
 ) -> Plan:
-    """A plan from facts alone, without any file: the same rules, and by `preset="gpu"` the same figures, as nnU-Net's.
+    """Return the plan for a data set that is described by facts alone, without any file.
+
+    With the preset `gpu` its figures equal those of nnU-Net.
 
     Args:
-        fingerprint: `DatasetFacts`, or a mapping with `spacings` (z, y, x; mm), `shapes_after_crop` (voxels), and
-            `cases`, `structures` (without background), `channels`, `median_relative_size_after_crop`.
+        fingerprint: `DatasetFacts`, or a mapping with `spacings` (z, y, x; mm), `shapes_after_crop` (voxels), `cases`
+            (a number), `structures` (a number, without background), `channels` (names) and, optionally,
+            `median_relative_size_after_crop`.
         planner: `default`, `resenc-m`, `resenc-l` or `resenc-xl`.
-        memory_gb: GPU memory to plan for; None for the planner's own.
+        memory_gb: GPU memory to plan for, in GB; None for the planner's own.
         preset: `gpu` or `cpu`.
 
     Raises:
-        PlanError: the facts or the request make no plan.
+        PlanError: facts are missing, or no plan follows from the facts and the request.
+
+    >>> plan = plan_from_fingerprint({"spacings": [(1.0, 1.0, 1.0)], "shapes_after_crop": [(40, 50, 35)],
+    ...                               "cases": 1, "structures": 2, "channels": ["MRI"]})
+    >>> plan.configuration("3d_fullres").patch_voxels
+    [40, 56, 40]
     """
     facts = fingerprint if isinstance(fingerprint, DatasetFacts) else _facts(fingerprint)
     structures = facts.n_outputs - 1
@@ -74,10 +85,18 @@ def plan_from_fingerprint(
 
 
 def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, request: Request, orientation: str) -> Plan:
-    """Apply the rules and put together the plan.
+    """Return the plan that the rules make for a data set.
+
+    Args:
+        name: name of the plan.
+        facts: the facts that the rules depend on.
+        data: the plan's section on the data set.
+        labels: the structures.
+        request: planner, memory, preset and options.
+        orientation: `canonical` or `stored`.
 
     Raises:
-        PlanError: the facts or the request make no plan.
+        PlanError: no plan follows from the facts and the request.
     """
     memory = request.memory_gb
     if memory is None and request.preset == "cpu":
@@ -87,7 +106,7 @@ def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, reques
     except ValueError as error:
         raise PlanError(str(error)) from None
     reasons = {"request.preset": _preset_reason(request), "transpose_forward": proposal.reasons["transpose"]}
-    known_frame = orientation == "canonical" or data.dimensions == 2
+    known_frame = orientation == "canonical" or data.dimensions == 2  # the columns of 2D images run sideways
     training, training_reasons = training_recipe(request.preset, data.dimensions)
     configurations, configuration_reasons = _configurations(proposal, labels, known_frame, request)
     default = "3d_fullres" if "3d_fullres" in configurations else "2d"
@@ -116,38 +135,41 @@ def make_plan(name: str, facts: DatasetFacts, data: Data, labels: Labels, reques
 def _configurations(
     proposal: Proposal, labels: Labels, known_frame: bool, request: Request
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the configurations as the plan has them, and dotted key -> reason."""
     configurations: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
-    for name, one in proposal.configurations.items():
-        if one.inherits is not None:
-            configurations[name] = {"inherits": one.inherits, "previous_stage": one.previous_stage}
-            own_reasons = one.reasons
+    for name, proposed in proposal.configurations.items():
+        if proposed.inherits is not None:
+            configurations[name] = {"inherits": proposed.inherits, "previous_stage": proposed.previous_stage}
+            reasons_by_key = proposed.reasons
         else:
-            configurations[name], own_reasons = _configuration(one, proposal.transpose, labels, known_frame, request)
-        reasons |= {f"configurations.{name}.{key}": text for key, text in own_reasons.items()}
+            configurations[name], reasons_by_key = _configuration(
+                proposed, proposal.transpose, labels, known_frame, request
+            )
+        reasons |= {f"configurations.{name}.{key}": text for key, text in reasons_by_key.items()}
     return configurations, reasons
 
 
 def _configuration(
-    one: ConfigurationProposal, transpose: tuple[int, ...], labels: Labels, known_frame: bool, request: Request
+    proposed: ConfigurationProposal, transpose: tuple[int, ...], labels: Labels, known_frame: bool, request: Request
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """A configuration as the plan has it, and its reasons by key."""
-    reasons = dict(one.reasons)
-    features, batch = list(one.features), one.batch_size
+    """Return one configuration as the plan has it, and its reasons by key."""
+    reasons = dict(proposed.reasons)
+    features, batch = list(proposed.features), proposed.batch_size
     if request.preset == "cpu":
-        batch = min(batch, CPU_MOST_PATCHES[len(one.patch_voxels)])
-        if batch < one.batch_size:
+        batch = min(batch, CPU_MOST_PATCHES[len(proposed.patch_voxels)])
+        if batch < proposed.batch_size:
             reasons["batch_size"] = (
                 f"{batch} for the preset cpu, for more steps in a short run; {reasons['batch_size']}"
             )
-        features = [max(_NARROWEST, int(size * CPU_WIDTH)) for size in features]
+        features = [max(_LEAST_FEATURES, int(count * CPU_WIDTH)) for count in features]
         reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
-    degrees, in_plane, reasons["rotation_degrees"] = rotation_limits(one.patch_voxels)
-    mirror, reasons["mirror_axes"] = _mirror_axes(len(one.patch_voxels), transpose, labels, known_frame)
-    if len(mirror) < len(one.patch_voxels) and max(degrees) > _MOST_WITH_SIDES:
-        degrees = [_MOST_WITH_SIDES]
+    degrees, in_plane, reasons["rotation_degrees"] = rotation_limits(proposed.patch_voxels)
+    mirror, reasons["mirror_axes"] = _mirror_axes(len(proposed.patch_voxels), transpose, labels, known_frame)
+    if len(mirror) < len(proposed.patch_voxels) and max(degrees) > _LARGEST_ROTATION_WITH_SIDES:
+        degrees = [_LARGEST_ROTATION_WITH_SIDES]
         reasons["rotation_degrees"] = "structures have sides: a half turn and a mirror image would exchange them"
-    renamed = {
+    plan_keys = {  # fields of a proposal that have another name in the plan
         "network": "network.name",
         "features": "network.features",
         "kernels": "network.kernels",
@@ -156,36 +178,32 @@ def _configuration(
         "convs_per_stage_decoder": "network.decoder_convolutions",
     }
     values = {
-        "spacing_mm": list(one.spacing_mm),
-        "median_shape_voxels": list(one.median_shape_voxels),
-        "patch_voxels": list(one.patch_voxels),
+        "spacing_mm": list(proposed.spacing_mm),
+        "median_shape_voxels": list(proposed.median_shape_voxels),
+        "patch_voxels": list(proposed.patch_voxels),
         "batch_size": batch,
-        "batch_dice": one.batch_dice,
-        "normalization": [{"scheme": scheme, "nonzero_only": nonzero} for scheme, nonzero in one.normalization],
+        "batch_dice": proposed.batch_dice,
+        "normalization": [{"scheme": scheme, "nonzero_only": nonzero} for scheme, nonzero in proposed.normalization],
         **{key: dict(how) for key, how in _RESAMPLING.items()},
         "rotation_degrees": degrees,
         "in_plane_only": in_plane,
         "mirror_axes": mirror,
         "network": {
-            "name": one.network,
+            "name": proposed.network,
             "features": features,
-            "kernels": [list(kernel) for kernel in one.kernels],
-            "strides": [list(stride) for stride in one.strides],
-            "blocks": list(one.convs_or_blocks_per_stage),
-            "decoder_convolutions": list(one.convs_per_stage_decoder),
+            "kernels": [list(kernel) for kernel in proposed.kernels],
+            "strides": [list(stride) for stride in proposed.strides],
+            "blocks": list(proposed.convs_or_blocks_per_stage),
+            "decoder_convolutions": list(proposed.convs_per_stage_decoder),
         },
     }
-    return values, {renamed.get(key, key): text for key, text in reasons.items()}
+    return values, {plan_keys.get(key, key): text for key, text in reasons.items()}
 
 
 def _mirror_axes(
     dimensions: int, transpose: tuple[int, ...], labels: Labels, known_frame: bool
 ) -> tuple[list[int], str]:
-    """Axes of the patch that may be reversed, and why.
-
-    Args:
-        known_frame: whether it is known which axis runs from left to right.
-    """
+    """Return the axes of the patch that may be mirrored, and why; `known_frame`: x is known to be left to right."""
     every = list(range(dimensions))
     pair = sided_pair(labels.names)
     if pair is None:
@@ -193,23 +211,26 @@ def _mirror_axes(
     named = f"{pair[0]} and {pair[1]} are told apart by their side"
     if not known_frame:
         return [], f"{named}, and axes as stored may run anywhere: no mirroring"
-    sideways = transpose.index(2) - (3 - dimensions)
+    sideways = transpose.index(2) - (3 - dimensions)  # where x went; 2D patches leave the first axis out
     return [axis for axis in every if axis != sideways], f"{named}: no mirroring from left to right"
 
 
 def _orientation_reason(orientation: str) -> str:
+    """Return what an orientation means, as the reason for it."""
     if orientation == "canonical":
         return "every scan is brought to one frame (x to the right, y to the front, z up) and answered in its own"
     return "axes stay as the files store them, as in nnU-Net"
 
 
 def _preset_reason(request: Request) -> str:
+    """Return what a preset means, as the reason for it."""
     if request.preset == "gpu":
         return "nnU-Net's network and recipe"
     return "no GPU was found or cpu was asked for: a network of half the width, smaller patches, a short recipe"
 
 
 def _facts(fingerprint: Mapping[str, Any]) -> DatasetFacts:
+    """Return the facts in a mapping that a caller of `plan_from_fingerprint` made."""
     keys = ("spacings", "shapes_after_crop", "cases", "structures", "channels")
     missing = [key for key in keys if key not in fingerprint]
     if missing:

@@ -1,19 +1,38 @@
-"""How to train and predict: the presets `gpu` (nnU-Net's recipe) and `cpu` (most Dice per minute on a few cores)."""
+"""How to train and predict: the presets `gpu` (nnU-Net's recipe) and `cpu` (short runs), and `--recipe nnunet`.
+
+nnU-Net's figures are those of nnU-Net v2's `training/nnUNetTrainer/nnUNetTrainer.py`. Those of the preset `cpu` were
+measured for the most Dice per minute on a few cores (docs/benchmarks.md).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-NNUNET_EPOCH_STEPS = 250
-NNUNET_STEPS = 1000 * NNUNET_EPOCH_STEPS
-CPU_STEPS = 4000
+from medseg.core.errors import PlanError
+from medseg.plans.file import dump_plan, load_plan, parse_plan
+from medseg.plans.schema import Plan
+from medseg.plans.sections import Training
+
+_NNUNET_EPOCH_STEPS = 250
+"""Steps of an epoch (`num_iterations_per_epoch`); nnU-Net's learning rate changes once an epoch."""
+_NNUNET_STEPS = 1000 * _NNUNET_EPOCH_STEPS
+"""Length of nnU-Net's training (`num_epochs`)."""
+_CPU_STEPS = 4000
+"""Length of a short run; `--budget` replaces it by what fits the time."""
 CPU_MEMORY_GB = 2.0
+"""Memory that the preset `cpu` plans patches for: a quarter of nnU-Net's, as a step has to be short."""
 CPU_WIDTH = 0.5
+"""Share of the usual features per stage; half the width is a quarter of the work."""
 CPU_MOST_PATCHES = {2: 4, 3: 2}
 """Largest batch in 2D and 3D: in a short run more steps are worth more than larger batches."""
 _DUMMY_2D_RATIO = 3
+"""A patch this many times longer within slices than across is changed within slices only (`ANISO_THRESHOLD`)."""
 _SQUARE_RATIO = 1.5
+"""A 2D patch whose edges differ by more than this factor loses its content when it is turned far."""
+_MACHINE_KEYS = ("precision", "cuda_graph", "seed")
+"""Keys that depend on the machine and the run, not on the recipe."""
 
 _AUGMENTATION: dict[str, Any] = {
     "rotation_probability": 0.2,
@@ -33,8 +52,7 @@ _AUGMENTATION: dict[str, Any] = {
     "gamma_inverted_probability": 0.1,
     "gamma_range": [0.7, 1.5],
 }
-"""nnU-Net v2, `nnUNetTrainer.get_training_transforms`."""
-
+"""nnU-Net v2's, from `nnUNetTrainer.get_training_transforms`."""
 
 _STRONGER_2D: dict[str, Any] = {
     "rotation_probability": 0.6,
@@ -43,11 +61,22 @@ _STRONGER_2D: dict[str, Any] = {
     "contrast_probability": 0.4,
     "gamma_probability": 0.5,
 }
-"""A short run sees each slice often, and slices of a few patients are alike: measured in docs/benchmarks.md."""
+"""Changes to 2D images that are made more often in short runs, which see the similar slices of few patients often.
+
+Measured in docs/benchmarks.md.
+"""
 
 
 def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """The training section of a plan for 2D images or 3D volumes, and the reasons for what is in it."""
+    """Return the training section of a plan.
+
+    Args:
+        preset: `gpu` or `cpu`.
+        dimensions: 2 for images, 3 for volumes.
+
+    Returns:
+        The values of the section by key, and dotted key -> reason.
+    """
     common = {
         "foreground_fraction": 0.33,
         "deep_supervision": True,
@@ -58,7 +87,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
     }
     if preset == "gpu":
         own = {
-            "steps": NNUNET_STEPS,
+            "steps": _NNUNET_STEPS,
             "optimizer": "sgd",
             "learning_rate": 0.01,
             "momentum": 0.99,
@@ -75,7 +104,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
         }
     else:
         own = {
-            "steps": CPU_STEPS,
+            "steps": _CPU_STEPS,
             "optimizer": "muon",
             "learning_rate": 0.006,
             "momentum": 0.95,
@@ -99,7 +128,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
 
 
 def inference_recipe() -> dict[str, Any]:
-    """The inference section of a plan: nnU-Net's sliding window."""
+    """Return the inference section of a plan: the sliding window of nnU-Net v2 (`sliding_window_prediction.py`)."""
     return {
         "step_fraction": 0.5,
         "gaussian_sigma_fraction": 0.125,
@@ -110,9 +139,16 @@ def inference_recipe() -> dict[str, Any]:
 
 
 def rotation_limits(patch_voxels: Sequence[int]) -> tuple[list[float], bool, str]:
-    """(degrees about each axis, or one in the slice plane; in-plane only?; reason).
+    """Return how far patches of this size may be rotated.
 
-    Source: nnU-Net v2, `configure_rotation_dummyDA_mirroring_and_inital_patch_size`.
+    Source: nnU-Net v2, `nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size`.
+
+    Args:
+        patch_voxels: size of the patch along each axis, the coarsest first.
+
+    Returns:
+        Degrees about each axis, or a single one for rotations within slices; whether all changes of space stay within
+        slices; and the reason.
     """
     longest = max(patch_voxels)
     if len(patch_voxels) == 2:
@@ -122,3 +158,41 @@ def rotation_limits(patch_voxels: Sequence[int]) -> tuple[list[float], bool, str
     if longest / patch_voxels[0] > _DUMMY_2D_RATIO:
         return [180.0], True, "slices are few and far apart: rotation and scaling stay in the slice plane"
     return [30.0, 30.0, 30.0], False, "nnU-Net's limit in 3D"
+
+
+def with_nnunet_recipe(plan: Plan) -> Plan:
+    """Return a plan with nnU-Net's way of training, for `--recipe nnunet`.
+
+    Optimizer, schedule (the learning rate changes once an epoch), gradient clip, sampling, augmentation and loss become
+    nnU-Net's, without anything that it does not do. Network, patch and batch stay, and so do the keys that depend on
+    the machine: precision, seed and the use of CUDA graphs.
+    """
+    recipe, _ = training_recipe("gpu", plan.data.dimensions)
+    recipe["schedule_epoch_steps"] = _NNUNET_EPOCH_STEPS
+    reasons = {key: reason for key, reason in plan.reasons.items() if not key.startswith("training.")}
+    reasons |= {f"training.{key}": "nnU-Net's, by --recipe nnunet" for key in recipe}
+    if plan.labels.activation == "sigmoid" and plan.labels.ignore is not None:
+        recipe["cross_entropy_weight"] = float(len(plan.labels.names))
+        reasons["training.cross_entropy_weight"] = "nnU-Net adds regions up where labels are ignored"
+    for key in _MACHINE_KEYS:
+        recipe[key] = getattr(plan.training, key)
+        reasons.pop(f"training.{key}", None)
+    return plan.model_copy(update={"training": Training.model_validate(recipe), "reasons": reasons})
+
+
+def load_plan_to_train(path: Path, overrides: list[str], recipe: str | None = None) -> Plan:
+    """Return the plan in a file, with a recipe if one is asked for, and then with the user's overrides.
+
+    Args:
+        path: the plan file.
+        overrides: `dotted.key=value` strings.
+        recipe: `nnunet`, or None for the plan's own way of training.
+
+    Raises:
+        PlanError: as `load_plan`; or there is no such recipe.
+    """
+    if recipe is None:
+        return load_plan(path, overrides)
+    if recipe != "nnunet":
+        raise PlanError(f"There is no recipe {recipe!r}.", "There is nnunet; without one the plan's own is used.")
+    return parse_plan(dump_plan(with_nnunet_recipe(load_plan(path))), str(path), overrides)

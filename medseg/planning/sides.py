@@ -1,4 +1,4 @@
-"""Structures named after sides of the body: mirroring would turn one into the other."""
+"""Find structures that are named after sides of the body, which mirroring from left to right would exchange."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ _SIDES = {
 
 
 def sided_pair(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two names that differ in left and right alone (`kidney_left`, `Right Kidney`, `L-kidney`), or None."""
-    seen: dict[tuple[frozenset[str], str], str] = {}
+    """Return the first two names that differ only in left and right, the left one first; None if there are none.
+
+    >>> sided_pair(["spleen", "kidney_left", "Right Kidney"])
+    ('kidney_left', 'Right Kidney')
+    """
+    names_by_rest: dict[tuple[frozenset[str], str], str] = {}  # (the other words, side) -> name
     for name in names:
-        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)  # also splits camelCase and LKidney
         sides = {_SIDES[word.lower()] for word in words if word.lower() in _SIDES}
         if len(sides) != 1:
             continue
         side = sides.pop()
         rest = frozenset(word.lower() for word in words if word.lower() not in _SIDES)
-        other = seen.get((rest, "right" if side == "left" else "left"))
+        other = names_by_rest.get((rest, "right" if side == "left" else "left"))
         if other is not None:
             return (name, other) if side == "left" else (other, name)
-        seen[rest, side] = name
+        names_by_rest[rest, side] = name
     return None

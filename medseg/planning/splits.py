@@ -1,4 +1,4 @@
-"""Folds for cross-validation: all cases of a patient in one fold, rare structures in every fold."""
+"""Make, read and check the folds of a cross-validation: all cases of a patient in one fold, rare structures in each."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ import numpy as np
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.files import write_json
-from medseg.core.wording import counted
+from medseg.core.wording import counted, first_few
 from medseg.planning.annotation import present_and_annotated
 
 FOLDS = 5
 _NNUNET_SEED = 12345
-_NOTHING = ""
+"""Seed of nnU-Net's split (`utilities/crossval_split.py`)."""
+_NO_STRUCTURE = ""
 
 
 class Fold(TypedDict):
-    """Ids of the cases to train on and to validate on."""
+    """One fold.
+
+    Attributes:
+        train: ids of the cases to train on.
+        val: ids of the cases to validate on.
+    """
 
     train: list[str]
     val: list[str]
@@ -32,18 +38,19 @@ class Fold(TypedDict):
 def make_splits(
     cases: Sequence[Case], structures: Mapping[str, Collection[str]], n_folds: int = FOLDS, seed: int = _NNUNET_SEED
 ) -> tuple[list[Fold], str]:
-    """Divide the cases by patient, so that every fold gets its share of each case's rarest structure.
+    """Divide cases into folds by patient, so that every fold gets its share of the cases with rare structures.
 
-    Only structures that were annotated in a case count there, and partly labelled cases are spread as well.
+    Cases are stratified by the rarest of their structures. Only structures that were annotated in a case count there,
+    and partly labelled cases are spread evenly as well.
 
     Args:
-        cases: their ids and patients count, and the structures that were annotated in each.
-        structures: names of the structures that are present in each case, by id.
-        n_folds: 2 or more; fewer are made where there are fewer patients, and none for a single patient.
-        seed: same cases and seed, same folds.
+        cases: the cases; their ids, patients and annotated structures count.
+        structures: id of each case -> the structures that are present in it.
+        n_folds: 2 or more; fewer are made if there are fewer patients, and none for a single patient.
+        seed: the same cases and seed give the same folds.
 
     Returns:
-        The folds and a sentence that says how they were made.
+        The folds, and a sentence that says how they were made.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -54,27 +61,32 @@ def make_splits(
     folds = min(n_folds, n_patients)
     if folds < 2:
         return [], f"no folds: {counted(len(cases), 'case')} of {n_patients} patient cannot be divided"
-    rarest = _rarest(cases, present_and_annotated(structures, cases), folds)
+    rarest = _rarest_structures(cases, present_and_annotated(structures, cases), folds)
     strata = _strata(cases, rarest, folds)
     with catch_warnings():  # strata smaller than the number of folds are expected
         simplefilter("ignore", UserWarning)
         parts = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(ids, strata, patients))
-    why = f"{folds} folds of {counted(len(cases), 'case')}, {counted(n_patients, 'patient')}, divided by patient"
+    reason = f"{folds} folds of {counted(len(cases), 'case')}, {counted(n_patients, 'patient')}, divided by patient"
     if folds < n_folds:
-        why += f"; not {n_folds}, as there are only {n_patients} patients"
-    kinds = sorted(set(rarest) - {_NOTHING})
-    if len(kinds) > 1:
-        why += f"; each with its share of the cases whose rarest structure is {', '.join(kinds)}"
+        reason += f"; not {n_folds}, as there are only {n_patients} patients"
+    names = sorted(set(rarest) - {_NO_STRUCTURE})
+    if len(names) > 1:
+        reason += f"; each with its share of the cases whose rarest structure is {', '.join(names)}"
     if strata != rarest:
-        why += "; each with its share of the partly labelled cases"
-    return [Fold(train=ids[train].tolist(), val=ids[val].tolist()) for train, val in parts], why
+        reason += "; each with its share of the partly labelled cases"
+    return [Fold(train=ids[train].tolist(), val=ids[val].tolist()) for train, val in parts], reason
 
 
 def nnunet_splits(ids: Collection[str]) -> list[Fold]:
-    """The five folds that nnU-Net v2 makes: `KFold(5, shuffle=True, random_state=12345)` over the sorted ids.
+    """Return the five folds that nnU-Net v2 makes (`utilities/crossval_split.py`).
+
+    These are `KFold(5, shuffle=True, random_state=12345)` over the sorted ids; patients do not count.
+
+    Args:
+        ids: the ids of all cases.
 
     Raises:
-        DataError: fewer than five cases, of which nnU-Net makes no folds either.
+        DataError: there are fewer than five cases, for which nnU-Net makes no folds either.
     """
     from sklearn.model_selection import KFold
 
@@ -89,15 +101,20 @@ def nnunet_splits(ids: Collection[str]) -> list[Fold]:
 
 
 def write_splits(path: Path, folds: Sequence[Fold]) -> None:
-    """Write the folds in the form of nnU-Net's `splits_final.json`."""
+    """Write folds as JSON, in the form of nnU-Net's `splits_final.json`."""
     write_json(path, list(folds))
 
 
 def read_splits(path: Path, cases: Sequence[Case]) -> list[Fold]:
-    """Read folds, as medseg or nnU-Net wrote them or as a user edited them. See also `patient_leaks`.
+    """Read folds as medseg or nnU-Net wrote them, or as a user edited them.
+
+    Args:
+        path: the JSON file.
+        cases: all cases of the data set.
 
     Raises:
-        DataError: not a list of train and val, an unknown id, or a case twice in a fold.
+        DataError: the file is not a list of train and val, names an unknown id, or has a case twice in a fold; a
+            patient on both sides is not an error, see `patient_leaks`.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -108,12 +125,12 @@ def read_splits(path: Path, cases: Sequence[Case]) -> list[Fold]:
             'Expected a list with an entry per fold: [{"train": ["id", ...], "val": ["id", ...]}, ...].',
         ) from None
     for number, fold in enumerate(folds):
-        _check(fold, f"{path}, fold {number}", [case.id for case in cases])
+        _check_fold(fold, f"{path}, fold {number}", [case.id for case in cases])
     return folds
 
 
 def patient_leaks(folds: Sequence[Fold], cases: Sequence[Case]) -> list[str]:
-    """A warning for each fold that has a patient in train and in val, which makes its scores too good."""
+    """Return a warning for each fold that has a patient in train and in val, which makes its scores too good."""
     patient_of = {case.id: case.patient for case in cases}
     warnings = []
     for number, fold in enumerate(folds):
@@ -124,38 +141,45 @@ def patient_leaks(folds: Sequence[Fold], cases: Sequence[Case]) -> list[str]:
     return warnings
 
 
-def _rarest(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
-    """For each case the one of its structures that the fewest patients have; none if no stratum fills the folds."""
-    having: dict[str, set[str]] = {}
+def _rarest_structures(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
+    """Return for each case the one of its structures that the fewest patients have.
+
+    All are `_NO_STRUCTURE` if no stratum is large enough for the folds, as scikit-learn then refuses to stratify.
+    """
+    patients: dict[str, set[str]] = {}
     for case in cases:
         for name in structures[case.id]:
-            having.setdefault(name, set()).add(case.patient)
-    rarest = [min(structures[case.id], key=lambda name: (len(having[name]), name), default=_NOTHING) for case in cases]
-    return rarest if max(Counter(rarest).values()) >= folds else [_NOTHING] * len(cases)
+            patients.setdefault(name, set()).add(case.patient)
+    rarest = [
+        min(structures[case.id], key=lambda name: (len(patients[name]), name), default=_NO_STRUCTURE) for case in cases
+    ]
+    return rarest if max(Counter(rarest).values()) >= folds else [_NO_STRUCTURE] * len(cases)
 
 
 def _strata(cases: Sequence[Case], rarest: Sequence[str], folds: int) -> list[str]:
-    """The rarest structure of each case, told apart by what was annotated where enough cases have it in common."""
-    both = [
-        one if case.annotated is None else "\n".join([one, *sorted(case.annotated)])
-        for case, one in zip(cases, rarest, strict=True)
+    """Return the stratum of each case: its rarest structure and, if enough cases share them, what was annotated."""
+    fine = [
+        structure if case.annotated is None else "\n".join([structure, *sorted(case.annotated)])
+        for case, structure in zip(cases, rarest, strict=True)
     ]
-    count = Counter(both)
-    return [fine if count[fine] >= folds else coarse for fine, coarse in zip(both, rarest, strict=True)]
+    count = Counter(fine)
+    return [with_both if count[with_both] >= folds else coarse for with_both, coarse in zip(fine, rarest, strict=True)]
 
 
-def _check(fold: Fold, place: str, known: Sequence[str]) -> None:
-    times = Counter(fold["train"] + fold["val"])
-    unknown = sorted(times.keys() - set(known))
+def _check_fold(fold: Fold, source: str, known: Sequence[str]) -> None:
+    """Refuse a fold with unknown ids, a case twice, or nothing to train on; `source` names it in messages."""
+    count = Counter(fold["train"] + fold["val"])
+    unknown = sorted(count.keys() - set(known))
     if unknown:
+        more = f" and {len(unknown) - 1} more" * (len(unknown) > 1)
         raise DataError(
-            f"{place} names {unknown[0]!r}{f' and {len(unknown) - 1} more' * (len(unknown) > 1)}, which the data set "
-            f"does not have; it has {', '.join(known[:3])}{', ...' * (len(known) > 3)}.",
-            "Correct the ids; after a change of the table of cases, `medseg plan --force` makes the folds anew.",
+            f"{source} names {unknown[0]!r}{more}, which the data set does not have; it has {first_few(known, 3)}.",
+            "Correct the ids; after a change of the table of cases, `medseg plan --force` makes the folds again.",
         )
-    twice = sorted(id for id, count in times.items() if count > 1)
-    if twice:
-        both = twice[0] in fold["train"] and twice[0] in fold["val"]
-        raise DataError(f"{place} has {twice[0]!r} {'in train and in val' if both else 'twice'}; expected it once.")
+    repeated = sorted(id for id, times in count.items() if times > 1)
+    if repeated:
+        both = repeated[0] in fold["train"] and repeated[0] in fold["val"]
+        where = "in train and in val" if both else "twice"
+        raise DataError(f"{source} has {repeated[0]!r} {where}; expected it once.")
     if not fold["train"]:
-        raise DataError(f"{place} has no case to train on.")
+        raise DataError(f"{source} has no case to train on.")

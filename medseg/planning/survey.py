@@ -1,4 +1,4 @@
-"""One pass over the files of a data set: what planning and checking have to know of each case.
+"""The one pass over the files of a data set, which collects what planning and checking need to know of each case.
 
 Every file is read once; a case that cannot be used becomes an error that names it, and never ends the pass.
 """
@@ -21,35 +21,37 @@ from medseg.core.image import Orientation, nonzero_box
 from medseg.core.labels import Labels
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
+from medseg.core.wording import first_few
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.load import load_case
 from medseg.io.values.label_values import refuse_soft
-from medseg.planning.content import CaseContent, look_at
+from medseg.planning.content import CaseContent, case_content
 from medseg.planning.findings import Finding, finding_of
 from medseg.planning.intensity import ChannelSample, sample_channel
 from medseg.plans.sections import Reading
 
-_MOST_SHOWN = 5
-_MOST_BINS = 65535
-_BLOCK = 1 << 20
+_LARGEST_COUNTED_VALUE = 65535
+"""Larger label values are counted by sorting: a table as long as the largest value would claim too much memory."""
+_COUNTED_AT_ONCE = 1 << 20
+"""Voxels counted at a time: numpy's bincount works on a copy with 8 bytes a voxel."""
 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What was found in one case; axes z, y, x in the fingerprint's orientation.
+    """What the pass collects of one case; axes (z, y, x) in the orientation that the plan uses.
 
     Attributes:
-        id: the case.
-        spacing_mm: distance of voxels; in pixels where the spacing is unknown.
-        spacing_known: whether the format says it.
-        shape_voxels: size of the whole image.
-        cropped_voxels: size of the box around what is not zero in every channel.
-        voxel_ml: volume of a voxel; None where the spacing is unknown.
-        voxels: how many voxels have each label value, the background included.
-        grid_difference_voxels: the largest distance of a channel's or label's grid from that of the image.
-        resampled: whether the label lay on another grid and was brought to that of the image.
-        notes: what is odd in the headers of its files, see `Image`.
-        content: what the voxels look like, to be compared with other cases.
+        id: id of the case.
+        spacing_mm: distance of voxels, in mm; in pixels if the spacing is unknown.
+        spacing_known: whether the files store the spacing.
+        shape_voxels: shape of the whole image.
+        cropped_voxels: shape of its nonzero box, see `nonzero_box`.
+        voxel_ml: volume of a voxel in ml; None if the spacing is unknown.
+        voxels: label value -> number of voxels that have it, the background included.
+        grid_difference_voxels: the largest distance of a channel's or the label's grid from that of the image.
+        resampled: whether the label map lay on another grid and was brought to that of the image.
+        notes: oddities in the headers of its files, see `Image`.
+        content: figures on its voxels, to compare cases by.
     """
 
     id: str
@@ -66,18 +68,18 @@ class CaseFacts:
 
     @property
     def relative_size(self) -> float:
-        """Voxels after the crop over voxels before."""
+        """Share of the voxels that the crop to the nonzero box leaves."""
         return prod(self.cropped_voxels) / prod(self.shape_voxels)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the files of a data set found.
+    """The result of the pass over the files of a data set.
 
     Attributes:
-        cases: facts of the cases that could be read, in the data set's order.
-        samples: foreground intensities of each of them by channel; none for a case without foreground.
-        errors: what is wrong with the other cases.
+        cases: facts on the cases that could be read, in the data set's order.
+        samples: for each of them, a summary of the foreground intensities of each channel; empty without foreground.
+        errors: findings on the cases that cannot be used.
     """
 
     cases: list[CaseFacts]
@@ -88,19 +90,21 @@ class Survey:
     def notes(self) -> list[str]:
         """A sentence on the label maps that were resampled, if any were."""
         ids = [facts.id for facts in self.cases if facts.resampled]
-        shown = ", ".join(ids[:_MOST_SHOWN]) + ", ..." * (len(ids) > _MOST_SHOWN)
-        return (
-            [f"label maps brought to the grid of their scan: {len(ids)} of {len(self.cases)} ({shown})"] if ids else []
-        )
+        if not ids:
+            return []
+        count = f"{len(ids)} of {len(self.cases)}"
+        return [f"label maps brought to the grid of their scan: {count} ({first_few(ids)})"]
 
     def without(self, findings: Collection[Finding]) -> Survey:
-        """Less those of its cases in which one of these findings is an error, which is added to the known ones."""
-        own = {facts.id for facts in self.cases}
-        errors = [one for one in findings if one.severity == "error" and one.case in own]
-        out = {one.case for one in errors}
-        kept = [number for number, facts in enumerate(self.cases) if facts.id not in out]
+        """Return the survey without the cases that findings leave out; these findings are added to its errors."""
+        ids = {facts.id for facts in self.cases}
+        errors = [finding for finding in findings if finding.severity == "error" and finding.case in ids]
+        left_out = {finding.case for finding in errors}
+        usable = [index for index, facts in enumerate(self.cases) if facts.id not in left_out]
         return Survey(
-            [self.cases[number] for number in kept], [self.samples[number] for number in kept], [*self.errors, *errors]
+            [self.cases[index] for index in usable],
+            [self.samples[index] for index in usable],
+            [*self.errors, *errors],
         )
 
 
@@ -110,7 +114,17 @@ def survey(
     callback: Callback = silent,
     executor: Executor | None = None,
 ) -> Survey:
-    """Read every case once and note what planning and checking need; what cannot be used becomes an error."""
+    """Read every case of a data set once and collect what planning and checking need.
+
+    Args:
+        data: the data set.
+        orientation: axis order of spacings and shapes: `canonical`, or `stored` as in the files.
+        callback: told of the progress, as stage `fingerprint`.
+        executor: reads the cases instead of threads of this process.
+
+    Returns:
+        The facts on all cases; a case that cannot be used is among the errors.
+    """
     examine = partial(
         _examine,
         n_channels=len(data.channels),
@@ -119,83 +133,84 @@ def survey(
         reading=data.reading,
         orientation=orientation,
     )
-    found = Survey([], [], [])
+    surveyed = Survey([], [], [])
     results = map_cases(examine, data.cases, executor=executor)
     for case, result in track(results, "fingerprint", len(data.cases), callback):
         if isinstance(result, MedsegError):
-            found.errors.append(finding_of(result, case))
+            surveyed.errors.append(finding_of(result, case))
         else:
-            found.cases.append(result[0])
-            found.samples.append(result[1])
-    return found
+            surveyed.cases.append(result[0])
+            surveyed.samples.append(result[1])
+    return surveyed
 
 
 def _examine(
     case: Case, n_channels: int, labels: Labels | None, ignore: int | None, reading: Reading, orientation: str
 ) -> tuple[CaseFacts, list[ChannelSample]]:
-    """Facts of one case, and a sample of the foreground of each channel: none if it has no foreground."""
+    """Return the facts on one case, and a summary of the foreground of each channel: none if it has no foreground."""
     loaded = load_case(case, n_channels, reading, labels)
     image, label = loaded.image, loaded.label.array[0]
     background = 0 if labels is None else labels.background
-    marked = label != background
-    voxels = _count_values(label, marked, background)
+    foreground = label != background
+    voxels = _count_values(label, foreground, background)
     if labels is not None:
         labels.check_values(voxels, str(case.label))
     else:
         refuse_soft(loaded.label.array, str(case.label))
     if ignore in voxels:
-        marked &= label != ignore
-    turn = Orientation.of(image)
-    kept = turn if orientation == "canonical" else Orientation()
+        foreground &= label != ignore
+    stored = Orientation.of(image)
+    applied = stored if orientation == "canonical" else Orientation()
     box = nonzero_box(image.array)
-    depth, height, width = (part.stop - part.start for part in box)
-    values = [channel[marked] for channel in image.array]
-    samples = _samples(image.array, marked, box, values)
+    depth, height, width = (extent.stop - extent.start for extent in box)
+    values = [channel[foreground] for channel in image.array]
+    samples = _foreground_samples(image.array, foreground, box, values)
+    axes = _axis_names(stored) if image.spacing_known else ""
     facts = CaseFacts(
         id=case.id,
-        spacing_mm=kept.permute(image.spacing_mm),
+        spacing_mm=applied.permute(image.spacing_mm),
         spacing_known=image.spacing_known,
-        shape_voxels=kept.permute(image.shape_zyx),
-        cropped_voxels=kept.permute((depth, height, width)),
+        shape_voxels=applied.permute(image.shape_zyx),
+        cropped_voxels=applied.permute((depth, height, width)),
         voxel_ml=image.voxel_volume_ml,
         voxels=voxels,
         grid_difference_voxels=loaded.grid_difference_voxels,
         resampled=loaded.resampled,
         notes=(*image.notes, *loaded.label.notes),
-        content=look_at(image.array, marked, values, samples, _axes(turn) if image.spacing_known else ""),
+        content=case_content(image.array, foreground, values, samples, axes),
     )
     return facts, samples
 
 
-def _samples(
-    image: NDArray, marked: NDArray[np.bool_], box: tuple[slice, slice, slice], values: Sequence[NDArray]
+def _foreground_samples(
+    image: NDArray, foreground: NDArray[np.bool_], box: tuple[slice, slice, slice], values: Sequence[NDArray]
 ) -> list[ChannelSample]:
-    """Foreground intensities in the box around what is not zero; none where there are none."""
-    if marked[box].shape != marked.shape:
-        marked = marked[box]
-        values = [channel[box][marked] for channel in image]
-    return [sample_channel(inside) for inside in values] if values[0].size else []
+    """Return a summary of each channel's foreground within the nonzero box, as nnU-Net crops first; [] without any."""
+    if foreground[box].shape != foreground.shape:
+        foreground = foreground[box]
+        values = [channel[box][foreground] for channel in image]
+    return [sample_channel(intensities) for intensities in values] if values[0].size else []
 
 
-def _axes(turn: Orientation) -> str:
-    """Where the stored axes x, y and z run to, such as RAS."""
+def _axis_names(orientation: Orientation) -> str:
+    """Return where the stored axes x, y and z run to, such as RAS."""
     names = {
-        axis: ("IPL" if flip else "SAR")[place]
-        for place, (axis, flip) in enumerate(zip(turn.axes, turn.flips, strict=True))
+        stored: ("IPL" if flip else "SAR")[canonical]
+        for canonical, (stored, flip) in enumerate(zip(orientation.axes, orientation.flips, strict=True))
     }
     return names[2] + names[1] + names[0]
 
 
-def _count_values(label: NDArray[np.integer], marked: NDArray[np.bool_], background: int) -> dict[int, int]:
-    """How often each value occurs; `marked` is where it is not the background."""
-    inside = label[marked]
+def _count_values(label: NDArray[np.integer], foreground: NDArray[np.bool_], background: int) -> dict[int, int]:
+    """Return label value -> number of its voxels; `foreground` is where the value is not that of the background."""
+    inside = label[foreground]
     voxels = {background: label.size - inside.size} if inside.size < label.size else {}
     if not inside.size:
         return voxels
-    if inside.min() < 0 or inside.max() > _MOST_BINS:
+    if inside.min() < 0 or inside.max() > _LARGEST_COUNTED_VALUE:
         values, counts = np.unique(inside, return_counts=True)
         return dict(sorted((voxels | dict(zip(values.tolist(), counts.tolist(), strict=True))).items()))
     counts = np.zeros(int(inside.max()) + 1, dtype=np.int64)
-    for start in range(0, inside.size, _BLOCK):  # bincount works on a copy with 8 bytes per voxel
-        counts += np.bincount(inside[start : start + _BLOCK], minlength=counts.size)
+    for start in range(0, inside.size, _COUNTED_AT_ONCE):
+        counts += np.bincount(inside[start : start + _COUNTED_AT_ONCE], minlength=counts.size)
     return dict(sorted((voxels | {int(value): int(counts[value]) for value in np.flatnonzero(counts)}).items()))

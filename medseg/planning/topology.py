@@ -1,8 +1,8 @@
-"""The shape of a U-Net: where it halves which axis, which kernels it uses, and the patch that fits it.
+"""The shape of a U-Net: which axis it halves at which stage, which kernels it uses, and the patch that fits it.
 
-Rules of nnU-Net v2 (Isensee et al., Nature Methods 2021), for 2D and 3D alike. Lengths are in voxels,
-spacings in mm; an axis is halved only while its voxels are not much coarser than those of the finest axis,
-so that the receptive field grows to a cube in mm.
+Rules of nnU-Net v2 (Isensee et al., Nature Methods 2021; `experiment_planning/experiment_planners/network_topology.py`
+and `default_experiment_planner.py`), for 2D and 3D alike. Lengths are in voxels, spacings in mm; an axis is halved only
+while its voxels are not much coarser than those of the finest axis, so that the receptive field grows to a cube in mm.
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ from math import ceil
 
 import numpy as np
 
-INITIAL_VOLUME_VOXELS = {2: 2048**2, 3: 256**3}  # by number of axes
-MIN_BOTTLENECK_EDGE = 4  # voxels an axis keeps after its last halving
-SIMILAR_SPACING = 2  # spacings whose ratio is below this are alike
+INITIAL_VOLUME_VOXELS = {2: 2048**2, 3: 256**3}
+"""Number of axes -> voxels of the largest patch to try (`get_plans_for_configuration`)."""
+MIN_BOTTLENECK_EDGE = 4
+"""Voxels that an axis keeps after its last halving (`UNet_featuremap_min_edge_length`)."""
+SIMILAR_SPACING = 2
+"""Spacings whose ratio is below this are similar (`get_pool_and_conv_props`)."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """One entry per stage in `strides` and `kernels`; the first stride is 1 along every axis.
+    """The stages of a U-Net and its patch.
 
-    `patch_voxels` is a multiple of `divisor` (the product of the strides) along every axis.
+    Attributes:
+        patch_voxels: size of the patch along each axis, a multiple of `divisor`.
+        strides: stride along each axis, for each stage; the first one is 1 along every axis.
+        kernels: kernel size along each axis, for each stage.
+        divisor: product of the strides along each axis.
     """
 
     patch_voxels: tuple[int, ...]
@@ -32,11 +39,12 @@ class Topology:
 
     @property
     def n_stages(self) -> int:
+        """Number of resolutions."""
         return len(self.strides)
 
     def reasons(self) -> dict[str, str]:
-        """Sentences for 'strides' and 'kernels'."""
-        halvings = ", ".join(str(d.bit_length() - 1) for d in self.divisor)
+        """Return the reasons for the keys `strides` and `kernels`."""
+        halvings = ", ".join(str(step.bit_length() - 1) for step in self.divisor)  # log2 of powers of two
         flat = sum(1 in kernel for kernel in self.kernels)
         kernels = "3 along every axis: voxels differ less than twofold between the axes"
         if flat:
@@ -49,9 +57,19 @@ class Topology:
 
 
 def initial_patch(spacing_mm: Sequence[float], median_shape_voxels: Sequence[float]) -> tuple[float, ...]:
-    """The largest patch to try: 256^3 or 2048^2 voxels, equal edges in mm, cut to the median image.
+    """Return the largest patch to try: 256^3 or 2048^2 voxels, equal edges in mm, cut to the median image.
 
-    Half voxels of the median are kept (237.5); they disappear when the patch is padded.
+    Source: nnU-Net v2, `default_experiment_planner.py`, `get_plans_for_configuration`.
+
+    Args:
+        spacing_mm: spacing along each axis.
+        median_shape_voxels: median shape of the resampled cases.
+
+    Returns:
+        Size along each axis. Half voxels of the median (237.5) are kept; they disappear when the patch is padded.
+
+    >>> initial_patch((1.0, 1.0, 1.0), (100, 300, 300))
+    (100.0, 256, 256)
     """
     density = 1 / np.asarray(spacing_mm, dtype=float)
     n_axes = len(spacing_mm)
@@ -62,20 +80,23 @@ def initial_patch(spacing_mm: Sequence[float], median_shape_voxels: Sequence[flo
 
 
 def pad_to_multiple(patch_voxels: Sequence[float], divisor: Sequence[int]) -> tuple[int, ...]:
-    """Each edge rounded up to the next multiple of its divisor."""
+    """Return each edge of a patch rounded up to the next multiple of its divisor."""
     return tuple(ceil(edge / step) * step for edge, step in zip(patch_voxels, divisor, strict=True))
 
 
 def build_topology(spacing_mm: Sequence[float], patch_voxels: Sequence[float]) -> Topology:
-    """Halve the axes that may be halved, stage after stage, until none is left; then pad the patch to fit.
+    """Return the topology for a patch: axes are halved stage after stage until none can be, then the patch is padded.
 
-    A kernel is 1 along an axis until the voxels there are about as fine as along the finest axis, from then
-    on 3; in the bottleneck it is always 3. `patch_voxels` may hold half voxels. The axes may come in any
-    order, the same in both arguments.
+    A kernel is 1 along an axis until the voxels there are about as fine as along the finest axis, from then on 3; in
+    the bottleneck it is always 3.
 
-    Source: nnU-Net v2 (Isensee et al. 2021).
+    Source: nnU-Net v2, `network_topology.py`, `get_pool_and_conv_props`.
+
+    Args:
+        spacing_mm: spacing along each axis, in any order of the axes.
+        patch_voxels: size of the patch along each axis, in the same order; may hold halves.
     """
-    spacing, size = [float(s) for s in spacing_mm], [float(edge) for edge in patch_voxels]
+    spacing, size = [float(step) for step in spacing_mm], [float(edge) for edge in patch_voxels]
     axes = range(len(spacing))
     kernel = [1] * len(spacing)
     strides, kernels = [(1,) * len(spacing)], []
@@ -93,34 +114,39 @@ def build_topology(spacing_mm: Sequence[float], patch_voxels: Sequence[float]) -
 
 
 def _axes_to_halve(spacing_mm: Sequence[float], size_voxels: Sequence[float]) -> list[int]:
-    """Axes long enough for another halving and alike in spacing to the finest of them; empty when done."""
+    """Return the axes that are long enough for another halving and similar in spacing to the finest of them."""
     long_enough = [axis for axis, edge in enumerate(size_voxels) if edge >= 2 * MIN_BOTTLENECK_EDGE]
     if not long_enough:
         return []
     finest = min(spacing_mm[axis] for axis in long_enough)
-    alike = [axis for axis in long_enough if spacing_mm[axis] / finest < SIMILAR_SPACING]
+    similar = [axis for axis in long_enough if spacing_mm[axis] / finest < SIMILAR_SPACING]
     # A stage that halves a single axis must leave more than the minimum to be worth it.
-    if len(alike) == 1 and size_voxels[alike[0]] < 3 * MIN_BOTTLENECK_EDGE:
+    if len(similar) == 1 and size_voxels[similar[0]] < 3 * MIN_BOTTLENECK_EDGE:
         return []
-    return alike
+    return similar
 
 
 def shrink_patch(
     topology: Topology, spacing_mm: Sequence[float], median_shape_voxels: Sequence[float]
 ) -> Topology | None:
-    """The next smaller patch: shorter along the axis longest against the median image (ties: the last).
+    """Return the topology of the next smaller patch; None if every axis is down to one voxel.
 
-    The step is the divisor that this axis has after a step of its present one, so that no valid size is
-    skipped: from 256, a multiple of 64, it leads to 224 (a multiple of 32) rather than 192. None when every
-    axis is down to one voxel.
+    It is shorter along the axis that is longest relative to the median image (of equals, the last). The step is the
+    divisor that this axis has after a step of its present one, so that no valid size is skipped: from 256, a multiple
+    of 64, it leads to 224 (a multiple of 32) and not to 192.
 
-    Source: nnU-Net v2 (Isensee et al. 2021).
+    Source: nnU-Net v2, `default_experiment_planner.py`, `get_plans_for_configuration`.
+
+    Args:
+        topology: the present patch.
+        spacing_mm: spacing along each axis.
+        median_shape_voxels: median shape of the resampled cases.
     """
     patch = list(topology.patch_voxels)
     shrinkable = [axis for axis, edge in enumerate(patch) if edge > 1]
     if not shrinkable:
         return None
-    axis = max(shrinkable, key=lambda a: (patch[a] / median_shape_voxels[a], a))
+    axis = max(shrinkable, key=lambda index: (patch[index] / median_shape_voxels[index], index))
     trial = patch.copy()
     trial[axis] -= topology.divisor[axis]
     patch[axis] -= build_topology(spacing_mm, trial).divisor[axis]

@@ -14,7 +14,7 @@ from builders import make_plan, network_values
 from numpy.typing import NDArray
 
 from medseg.models.model import make_network
-from medseg.planning.nnunet_recipe import with_nnunet_recipe
+from medseg.planning.recipe import with_nnunet_recipe
 from medseg.plans.schema import Plan
 from medseg.training.data.batches import Batch
 from medseg.training.length.course import Course

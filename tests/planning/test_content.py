@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from medseg.planning.content import look_at
+from medseg.planning.content import case_content
 from medseg.planning.intensity import sample_channel
 
 
 def look(image, marked):
     image, marked = np.asarray(image), np.asarray(marked, bool)
     values = [channel[marked] for channel in image]
-    return look_at(image, marked, values, [sample_channel(one) for one in values if one.size], "RAS")
+    return case_content(image, marked, values, [sample_channel(one) for one in values if one.size], "RAS")
 
 
 def test_a_worked_example():

@@ -7,7 +7,7 @@ import pytest
 from builders import make_plan, make_training
 
 from medseg.core.errors import PlanError
-from medseg.planning.nnunet_recipe import load_plan_to_train, with_nnunet_recipe
+from medseg.planning.recipe import load_plan_to_train, with_nnunet_recipe
 from medseg.plans.file import save_plan
 
 NNUNET: dict[str, Any] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import MedsegError
-from medseg.planning.nnunet_recipe import load_plan_to_train
+from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.changes import differences
 from medseg.plans.schema import Plan
 

@@ -15,7 +15,7 @@ from medseg.core.wording import counted
 from medseg.delivery.provenance.manifest import NAME as MANIFEST
 from medseg.models.run import PLAN, WEIGHTS, read_record
 from medseg.models.workspace import Workspace
-from medseg.planning.nnunet_recipe import load_plan_to_train
+from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.changes import Change, check_changes, differences
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
