@@ -1,0 +1,1 @@
+"""Scores: overlap, surface distances, lesions, and their statistics over cases."""

@@ -1,0 +1,1 @@
+"""From a scan to logits: tiles, backends, memory, and the predictor that holds them together."""

@@ -1,0 +1,1 @@
+"""Trained models, whatever they come from: runs, packages, nnU-Net folders."""

@@ -1,0 +1,1 @@
+"""Networks by name, their layers, and the device that they run on."""

@@ -1,0 +1,1 @@
+"""The plan: its schema, its file, what is wrong with one in words, and how two differ."""

@@ -1,0 +1,1 @@
+"""Training: data, step, losses, length of a run, and the loop."""

@@ -1,0 +1,1 @@
+"""Verbs about a data set before training: check, plan, labelme, series."""

@@ -1,0 +1,1 @@
+"""`medseg demo`: the whole way once, on generated scans."""

@@ -1,0 +1,1 @@
+"""`medseg dicom`: an existing label file as DICOM objects."""

@@ -1,0 +1,1 @@
+"""`medseg evaluate`: predictions against references."""

@@ -1,0 +1,1 @@
+"""Verbs about trained models: package, import-nnunet."""

@@ -1,0 +1,1 @@
+"""`medseg predict`: scans in, labels on their own grids out."""

@@ -1,0 +1,1 @@
+"""Verbs that read what a run or a prediction left: report, verify."""

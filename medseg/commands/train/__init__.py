@@ -1,0 +1,1 @@
+"""`medseg train`: from a plan to a trained and scored fold."""

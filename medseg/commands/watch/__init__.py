@@ -1,0 +1,1 @@
+"""`medseg watch`: studies are segmented as they arrive in a folder."""

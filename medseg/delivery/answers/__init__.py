@@ -1,0 +1,1 @@
+"""Answers as files: segment cases, write labels and maps, and remember what is finished."""

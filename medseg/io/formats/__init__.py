@@ -1,0 +1,1 @@
+"""File formats of images: one module a format, and the table that lists them."""

@@ -1,0 +1,1 @@
+"""Layouts of data sets: folders as they lie, turned into cases. One module a layout."""

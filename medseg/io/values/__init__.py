@@ -1,0 +1,1 @@
+"""What the values in label files mean: maps, colours, soft edges, outlines, overlaps."""

@@ -1,0 +1,1 @@
+"""nnU-Net v2's plans, checkpoints and model folders, read and written."""

@@ -1,0 +1,1 @@
+"""Batches of patches: which, where, how augmented."""

@@ -1,0 +1,1 @@
+"""How long a run lasts: steps, budgets, extensions, early ends, and the course of its schedule."""

@@ -1,0 +1,1 @@
+"""Losses by name, one a module, and what all have in common."""

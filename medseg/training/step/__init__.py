@@ -1,0 +1,1 @@
+"""One step: forward, loss, backward, optimizer; on one device or several."""

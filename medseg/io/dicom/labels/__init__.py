@@ -1,0 +1,1 @@
+"""RTSTRUCT and DICOM SEG as label maps."""

@@ -1,0 +1,1 @@
+"""The series of a folder or zip, and the choice of one."""

@@ -1,0 +1,1 @@
+"""The voxels of a series."""
