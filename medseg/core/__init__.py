@@ -1,1 +1,1 @@
-"""What every folder uses: images, cases, labels, errors, progress, files. Nothing here imports from the rest of medseg."""
+"""What every folder uses: images, cases, labels, errors, progress, files. Imports nothing else of medseg."""
