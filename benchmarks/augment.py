@@ -172,6 +172,7 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     from medseg.commands.data.options import PlanOptions
     from medseg.commands.data.plan import plan
     from medseg.models.model import make_network
+    from medseg.models.run_files import FoldFolder
     from medseg.models.workspace import plan_cases
     from medseg.networks.device import choose_precision
     from medseg.preprocessing.cache import load_samples
@@ -185,7 +186,9 @@ def share(data: Path, place: Path, preset: str, batch: int) -> dict[str, object]
     samples, _ = load_samples(plan_cases(made.path, data, made.plan), made.plan, configuration, place / "cache")
     device = torch.device("cpu")
     batches = Batches(samples, configuration, made.plan.training, device)
-    setup = Setup(made.plan, configuration, Course.over(1000), device, choose_precision("auto", device), place)
+    setup = Setup(
+        made.plan, configuration, Course.over(1000), device, choose_precision("auto", device), FoldFolder(place)
+    )
     trainer = Trainer(make_network(made.plan, configuration), setup)
     times: dict[str, list[float]] = {"batch": [], "step": []}
     for step in range(MEASURED + 3):

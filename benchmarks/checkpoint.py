@@ -16,8 +16,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from medseg.training.run.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
-from medseg.training.run.log import LOG, Log, read_log
+from medseg.models.run_files import CHECKPOINT, FoldFolder
+from medseg.training.run.checkpoint import load_checkpoint, on_host, save_checkpoint
+from medseg.training.run.log import Log, read_log
 
 TIMES = 10
 
@@ -35,12 +36,12 @@ def milliseconds(call: Callable[[], object], times: int = TIMES) -> float:
 def main() -> None:
     fold = Path(sys.argv[1])
     state = load_checkpoint(fold / CHECKPOINT)
-    lines = [one for one in read_log(fold / LOG) if one["kind"] == "train"]
+    lines = [one for one in read_log(FoldFolder(fold).log) if one["kind"] == "train"]
     steps = [
         (after["seconds"] - before["seconds"]) / (after["step"] - before["step"]) for before, after in pairwise(lines)
     ]
     with tempfile.TemporaryDirectory(dir=fold) as folder:
-        log = Log(Path(folder) / LOG)
+        log = Log(FoldFolder(Path(folder)).log)
         found = {
             "checkpoint_mb": round((fold / CHECKPOINT).stat().st_size / 1e6, 1),
             "pause_ms": milliseconds(lambda: on_host(state)),

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from medseg.core.image import Image
 from medseg.models.model import make_network
-from medseg.models.run import PLAN, save_weights
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import PLAN, FoldFolder
 from medseg.plans.file import save_plan
 from medseg.preprocessing.volume import prepare
 
@@ -60,7 +62,7 @@ def make_model(folder: Path, scan: NDArray[np.int16], classes: int = 105, patch:
     chosen = features[:, torch.randint(features.shape[1], (_SAMPLES,))]
     head.bias.data = _balanced(head.weight.data.flatten(1) @ chosen)
     save_plan(plan, folder / "fold_0" / PLAN)
-    save_weights(network, folder / "fold_0", {"configuration": NAME})
+    save_weights(network, FoldFolder(folder / "fold_0"), RunRecord(configuration=NAME))
     return sum(parameter.numel() for parameter in network.parameters())
 
 

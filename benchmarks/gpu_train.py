@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medseg.core.case import Case
 from medseg.models.model import make_network
+from medseg.models.run_files import FoldFolder
 from medseg.networks.device import choose_precision
 from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.recipe import inference_recipe, training_recipe
@@ -176,7 +177,7 @@ def trainer_of(task: Task, arm: Arm, device: torch.device) -> tuple[Trainer, Set
     if arm.channels_last:
         network = network.to(memory_format=layout_of(task))
     precision = choose_precision("auto", device)
-    setup = Setup(plan, configuration, Course.over(1000), device, precision, Path())
+    setup = Setup(plan, configuration, Course.over(1000), device, precision, FoldFolder(Path()))
     trainer = Trainer(network, setup)
     if arm.compiled:
         torch.compiler.reset()

@@ -40,13 +40,15 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
     """A run ready to start, as `medseg train` makes it."""
     from medseg.commands.train.job import prepare
     from medseg.commands.train.options import TrainOptions
-    from medseg.commands.train.run import open_run
+    from medseg.commands.train.request import Request
+    from medseg.commands.train.run import find_run
     from medseg.core.progress import silent
     from medseg.models.workspace import Workspace
+    from medseg.training.step.ranks import ALONE
 
     options = TrainOptions(steps=steps, overrides=[*ARMS[arm], f"training.seed={seed}"])
-    workspace = Workspace(place / name)
-    return prepare(open_run(None, workspace, options), workspace, options, silent, None)
+    request = Request(None, Workspace(place / name), options, silent, None, ALONE)
+    return prepare(find_run(request), request)
 
 
 def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, int]:
@@ -64,7 +66,7 @@ def speed(place: Path, name: str, arms: list[str], seconds: float) -> dict[str, 
 
 def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, object]:
     """A whole run, and the Dice of each validation case."""
-    from medseg.training.run.checkpoint import CHECKPOINT
+    from medseg.models.run_files import CHECKPOINT
 
     run = place / f"{name}-{arm}-{seed}-{steps}"
     for folder in ("plans", "cache"):
@@ -94,7 +96,7 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
 
 def score(place: Path, name: str, checkpoint: Path) -> tuple[int, dict[str, dict[str, float]]]:
     """Step of a checkpoint, and the Dice of its weights and of their average, by case of the fold."""
-    from medseg.commands.train.validate import DiceProbe
+    from medseg.commands.train.probe import DiceProbe
     from medseg.training.run.checkpoint import load_checkpoint
 
     job = prepared(place, name, "muon", 0, 1)  # recipes differ in nothing that matters here

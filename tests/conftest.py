@@ -16,7 +16,9 @@ from paths import DATA
 from PIL import Image as pillow
 
 from medseg.models.model import make_network
-from medseg.models.run import PLAN, save_weights
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import PLAN, RunFolder
 from medseg.plans.file import save_plan
 
 # The tensors of tests are tiny; more threads only wait for each other.
@@ -73,7 +75,8 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for fold in (0, 1):
         torch.manual_seed(fold)
         save_plan(plan, folder / f"fold_{fold}" / PLAN)
-        save_weights(make_network(plan, plan.configuration("main")), folder / f"fold_{fold}", {"configuration": "main"})
+        network = make_network(plan, plan.configuration("main"))
+        save_weights(network, RunFolder(folder).fold(str(fold)), RunRecord(configuration="main"))
     return folder
 
 

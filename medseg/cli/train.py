@@ -50,7 +50,7 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
     if not prints:
         console.quiet = True
         no_records()
-    options = replace(options, started=_PROCESS_START)
+    options = replace(options, start_time=_PROCESS_START)
     with progress_display() as show:
         result = train(plan, workspace, options, _with_start_table(show))
     if not prints:
@@ -62,17 +62,15 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         console.print(scores_table(result.summary))
         console.print(headline_table(result.summary))
     record = result.record
-    record_result(
-        folder=result.folder, **scores_record(result.summary), steps=record["steps"], seconds=record["seconds"]
-    )
+    record_result(folder=result.folder, **scores_record(result.summary), steps=record.steps, seconds=record.seconds)
     console.print(
-        f"{counted(record['steps'], 'step')} in {duration(record['seconds'])}; {result.folder} holds the model",
+        f"{counted(record.steps or 0, 'step')} in {duration(record.seconds or 0.0)}; {result.folder} holds the model",
         markup=False,
     )
     console.print(f"look at: {result.folder / 'report.html'}", markup=False)
-    if record.get("repeat_with"):
-        console.print(f"repeat exactly with: medseg train {record['repeat_with']}", markup=False)
-    elif record.get("changes"):
+    if record.repeat_with:
+        console.print(f"repeat exactly with: medseg train {record.repeat_with}", markup=False)
+    elif record.changes:
         console.print("No single command repeats this run: it was changed on the way, as report.html and run.json say.")
     report_failures(result.failed)
     raise typer.Exit(1 if result.failed else 0)

@@ -14,7 +14,8 @@ import torch
 
 from medseg.core.errors import ModelError
 from medseg.models.model import Model, NetworkFactory
-from medseg.models.run import WEIGHTS, load_run
+from medseg.models.run import load_run
+from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder, runs_below
 
 if TYPE_CHECKING:
     from medseg.models.nnunet.model import Reading
@@ -69,9 +70,9 @@ def load_model(
 
 def _run_folders(path: Path) -> list[Path]:
     """Return the runs that a folder means: itself (a run, or one of its folds), or those in a plan's folder."""
-    if (path / WEIGHTS).exists() or any(path.glob(f"fold_*/{WEIGHTS}")):
+    if FoldFolder(path).weights.exists() or RunFolder(path).folds_with(WEIGHTS):
         return [path]
-    return sorted({weights.parent.parent for weights in path.glob(f"*/fold_*/{WEIGHTS}")})
+    return [run.path for run in runs_below(path, 1, WEIGHTS)]
 
 
 def _choose_run(path: Path, runs: Sequence[Path], configuration: str | None) -> Path:

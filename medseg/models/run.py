@@ -1,59 +1,41 @@
-"""A trained model on disk: the plan it was made with and the weights of its folds, in a folder.
-
-runs/<plan>/<configuration>/fold_0/   plan.yaml  weights.safetensors  run.json  log.jsonl  validation/ ...
-"""
+"""A trained model in a run's folder: the weights of its folds, written and loaded with the plan that they go by."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.core.files import saving, write_json
-from medseg.models.model import Model, NetworkFactory, filled_network, make_network, overrides_for
+from medseg.core.files import saving
+from medseg.models.model import Model, NetworkFactory, filled_network, overrides_for
+from medseg.models.record import RunRecord, read_record
+from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
 
-__all__ = ["Model", "NetworkFactory", "make_network"]  # what a run is made of, for those who read and write runs
 
-WEIGHTS = "weights.safetensors"
-PLAN = "plan.yaml"
-RECORD = "run.json"
+def save_weights(network: torch.nn.Module, files: FoldFolder, record: RunRecord) -> None:
+    """Write the record of a fold and then its weights; tensors only, so that reading them runs no code.
 
-
-def save_weights(network: torch.nn.Module, folder: Path, record: dict[str, Any]) -> None:
-    """Write a fold's weights (tensors only) and the record of how they came about; the weights last."""
+    Args:
+        network: with the weights.
+        files: of the fold.
+        record: how the weights came about.
+    """
     from safetensors.torch import save_file
 
-    write_json(folder / RECORD, record)
+    record.write(files)
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
-    with saving(folder / WEIGHTS) as temporary:
+    with saving(files.weights) as temporary:
         save_file(weights, temporary)
 
 
-def read_record(fold: Path) -> dict[str, Any]:
-    """The record of a fold, as `save_weights` wrote it; empty where there is none."""
-    path = fold / RECORD
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
-        raise ModelError(f"{path} is damaged: it is not JSON.", "Restore it from a copy, or train anew.") from None
-
-
 def trained_folds(folder: Path) -> list[str]:
-    """Folds of a model folder that have weights."""
-    return sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{WEIGHTS}"))
-
-
-def find_models(runs: Path) -> list[Path]:
-    """Every folder below `runs` that holds at least one trained fold."""
-    return sorted({path.parent.parent for path in runs.glob(f"*/*/fold_*/{WEIGHTS}")})
+    """Return the folds of a run's folder that have weights."""
+    return sorted(fold.fold for fold in RunFolder(folder).folds_with(WEIGHTS))
 
 
 def load_run(
@@ -63,87 +45,95 @@ def load_run(
     overrides: list[str] | None = None,
     factory: NetworkFactory | None = None,
 ) -> Model:
-    """Load the folds (all that are trained, unless named) of a run's folder, and the stage before it of a cascade.
+    """Load the folds of a run's folder and, of a cascade, the stage before it.
+
+    Args:
+        folder: of a run, or of one of its folds.
+        device: to put the networks on.
+        folds: to load; None for all that are trained.
+        overrides: `dotted.key=value` strings for the plan.
+        factory: makes the networks of a run that was trained with the caller's own.
 
     Raises:
         ModelError: nothing is trained there, a fold is missing, folds do not belong together, or weights do not
             fit their plan.
     """
-    if (folder / WEIGHTS).exists():
-        folds, folder = [folder.name.removeprefix("fold_")], folder.parent
-    chosen = _choose_folds(folder, folds)
-    plan = load_plan(folder / f"fold_{chosen[0]}" / PLAN, overrides)
-    name = read_record(folder / f"fold_{chosen[0]}").get("configuration", folder.name)
-    if name not in plan.configurations:
-        raise ModelError(f"{folder} was trained in the configuration {name!r}, which its plan does not have.")
-    for fold in chosen[1:]:
-        if _essence(load_plan(folder / f"fold_{fold}" / PLAN, overrides), name) != _essence(plan, name):
+    if FoldFolder(folder).weights.exists():
+        folds, folder = [FoldFolder(folder).fold], folder.parent
+    names = _choose_folds(folder, folds)
+    files = [RunFolder(folder).fold(name) for name in names]
+    plan, record = load_plan(files[0].plan, overrides), read_record(files[0])
+    configuration = (record and record.configuration) or folder.name
+    if configuration not in plan.configurations:
+        raise ModelError(f"{folder} was trained in the configuration {configuration!r}, which its plan does not have.")
+    for fold in files[1:]:
+        if _essence(load_plan(fold.plan, overrides), configuration) != _essence(plan, configuration):
             raise ModelError(
-                f"The folds {chosen[0]} and {fold} of {folder} were trained with different plans.",
+                f"The folds {names[0]} and {fold.fold} of {folder} were trained with different plans.",
                 "They cannot be averaged: choose folds that belong together, or train one of them anew.",
             )
-    networks = tuple(_load_fold(folder / f"fold_{fold}", plan, name, factory).to(device) for fold in chosen)
-    stage = plan.configuration(name).previous_stage
+    networks = tuple(_load_fold(fold, plan, configuration, factory).to(device) for fold in files)
+    stage = plan.configuration(configuration).previous_stage
     previous = None
     if stage is not None:
-        there = trained_folds(folder.parent / stage)
-        if not there:
+        stage_folder = folder.with_name(stage)
+        trained = trained_folds(stage_folder)
+        if not trained:
             raise ModelError(
                 f"{folder} is the second stage of a cascade; its first stage {stage} is not trained: expected "
-                f"{folder.parent / stage}."
+                f"{stage_folder}."
             )
         # nnU-Net averages all folds of the first stage; where folds were named they are taken, as far as there are such
-        same = folds if folds and {*folds} <= {*there} else None
-        previous = load_run(folder.parent / stage, device, same, overrides_for(stage, overrides))
-    files = tuple(folder / f"fold_{fold}" / WEIGHTS for fold in chosen)
-    return Model(plan, name, tuple(chosen), networks, folder, previous, files=files)
+        same = folds if folds and {*folds} <= {*trained} else None
+        previous = load_run(stage_folder, device, same, overrides_for(stage, overrides))
+    weights = tuple(fold.weights for fold in files)
+    return Model(plan, configuration, tuple(names), networks, folder, previous, files=weights)
 
 
 def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:
-    there = trained_folds(folder)
-    chosen = list(folds) if folds else there
-    missing = [fold for fold in chosen if fold not in there]
-    if missing or not there:
+    trained = trained_folds(folder)
+    chosen = list(folds) if folds else trained
+    missing = [fold for fold in chosen if fold not in trained]
+    if missing or not trained:
         raise ModelError(
             f"{folder} has no trained fold{' ' + ', '.join(missing) if missing else ''}; "
-            f"trained there: {', '.join(there) or 'none'}.",
+            f"trained there: {', '.join(trained) or 'none'}.",
             "`medseg train` trains one.",
         )
     return chosen
 
 
 def _essence(plan: Plan, configuration: str) -> tuple[Any, ...]:
-    """What the folds of one model must share: everything between a scan and its answer."""
+    """Return what the folds of one model must share: everything between a scan and its answer."""
     scans = (plan.data.channels, plan.data.intensities, plan.orientation, plan.transpose_forward)
     return (*scans, plan.labels, plan.configuration(configuration) if configuration in plan.configurations else None)
 
 
-def check_factory(record: Mapping[str, Any], fold: Path, factory: NetworkFactory | None) -> None:
+def check_factory(record: RunRecord | None, files: FoldFolder, factory: NetworkFactory | None) -> None:
     """Refuse to go on without the factory that made a run's network.
 
     Args:
-        record: of the run; empty for a new one.
-        fold: the run's folder.
+        record: of the run; None for a new one.
+        files: of the fold.
         factory: what the caller handed in.
 
     Raises:
         ModelError: the run's network was made by a factory, and there is none; the message names it.
     """
-    made_by = record.get("network_factory")
-    if made_by and factory is None:
+    if record is not None and record.network_factory and factory is None:
         raise ModelError(
-            f"{fold} was trained with a network of the user's own, {made_by}.",
+            f"{files.path} was trained with a network of the user's own, {record.network_factory}.",
             "Hand the same factory in from Python: medseg.Predictor.load(..., factory=...), or "
             "medseg.train(..., factory=...) to train it further.",
         )
 
 
-def _load_fold(fold: Path, plan: Plan, configuration: str, factory: NetworkFactory | None) -> torch.nn.Module:
+def _load_fold(fold: FoldFolder, plan: Plan, configuration: str, factory: NetworkFactory | None) -> torch.nn.Module:
     from safetensors.torch import load_file
 
     check_factory(read_record(fold), fold, factory)
     try:
-        weights = load_file(fold / WEIGHTS)
+        weights = load_file(fold.weights)
     except Exception as error:  # safetensors raises unrelated types
-        raise ModelError(f"The weights in {fold} do not fit their plan: {str(error).splitlines()[0]}") from None
-    return filled_network(plan, plan.configuration(configuration), weights, str(fold), factory)
+        raise ModelError(f"The weights in {fold.path} do not fit their plan: {str(error).splitlines()[0]}") from None
+    return filled_network(plan, plan.configuration(configuration), weights, str(fold.path), factory)

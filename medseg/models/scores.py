@@ -11,32 +11,30 @@ from typing import Any
 from medseg.models.card import FoldScore
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import SUMMARY
-from medseg.models.run import read_record
-
-_OURS = "validation/metrics.json"
+from medseg.models.record import read_record
+from medseg.models.run_files import RunFolder
 
 
 def fold_scores(model: Model) -> Iterator[FoldScore]:
     """Scores of those of a model's folds that have any: medseg's runs and nnU-Net's model folders."""
     for fold in model.folds:
-        folder = model.folder / f"fold_{fold}"
-        record = read_record(folder)
-        if (folder / _OURS).is_file():
-            summary = _read(folder / _OURS)
+        files = RunFolder(model.folder).fold(fold)
+        record = read_record(files)
+        if files.metrics.is_file():
+            summary = _read(files.metrics)
             structures = summary.get("structures", {})
             dice = {name: _mean_dice(one) for name, one in structures.items()}
             cases = len(summary.get("cases", []))
-        elif (folder / SUMMARY).is_file():
-            summary = _read(folder / SUMMARY)
+        elif (files.path / SUMMARY).is_file():
+            summary = _read(files.path / SUMMARY)
             dice = _nnunet_dice(summary, model)
             cases = len(summary.get("metric_per_case", []))
-        elif isinstance(record.get("scores"), dict):  # an imported run
-            dice, cases = record["scores"].get("dice", {}), record["scores"].get("cases", 0)
+        elif record is not None and record.scores is not None:  # an imported run
+            dice, cases = dict(record.scores.dice), record.scores.cases
         else:
             continue
-        steps = record.get("steps")
         figures = {name: _number(value) for name, value in dice.items()}
-        yield FoldScore(fold, cases, figures, steps if isinstance(steps, int) else None)
+        yield FoldScore(fold, cases, figures, None if record is None else record.steps)
 
 
 def _mean_dice(structure: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError, ModelError, PlanError
-from medseg.models.run import find_models
+from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
 
 
@@ -60,7 +60,7 @@ class Workspace:
         Raises:
             ModelError: none is trained, or several are and none was chosen.
         """
-        there = find_models(self.runs)
+        there = [run.path for run in runs_below(self.runs, 2, WEIGHTS)]
         fitting = [
             path
             for path in there

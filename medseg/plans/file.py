@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _MOST_KEYS_ON_A_LINE = 3
 REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 """Keys of the section `training` that earlier versions wrote; `_migrated` leaves them out."""
+NO_EFFECT = "of an earlier version has no effect any more"
 _HEADER = """\
 {name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
 Vectors are (z, y, x) after transpose_forward. docs/plan.md explains every key.
@@ -145,7 +146,7 @@ def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str
     reasons = {key: why for key, why in reasons.items() if key.removeprefix("training.") not in REMOVED_TRAINING_KEYS}
     if asked.get("small_patch_share", 0) != 0 and asked.get("small_patch_fraction", 1) != 1:
         named = ", ".join(f"{key}: {value}" for key, value in asked.items())
-        reasons["training"] = f"{named} of an earlier version has no effect any more: patches are full from the start"
+        reasons["training"] = f"{named} {NO_EFFECT}: patches are full from the start"
     return {**values, "training": kept}, reasons
 
 

@@ -65,7 +65,7 @@ def test_train_leaves_a_complete_run(trained):
     assert result.folder == place / "runs" / "hippocampus" / "3d_fullres" / "fold_0"
     for name in ("plan.yaml", "weights.safetensors", "run.json", "log.jsonl", "report.html", "checkpoint.pt"):
         assert (result.folder / name).is_file(), name
-    assert result.record["steps"] == 12
+    assert result.record.as_json()["steps"] == 12
     scored = json.loads((result.folder / "validation" / "metrics.json").read_text())
     assert set(scored["structures"]) == {"Anterior", "Posterior"}
     medseg.report(result.folder, place)
@@ -133,12 +133,12 @@ def test_a_budget_fixes_the_number_of_steps_and_keeps_to_the_time(trained, data_
     shutil.copytree(place / "plans", other / "plans")
     options = medseg.TrainOptions(budget_seconds=25, device="cpu", data=data_dir / "hippocampus")
     record = medseg.train(None, other, options).record
-    assert record["steps"] >= 20
-    assert record["seconds"] <= 25 * 1.5, "far beyond its budget"
-    if record.get("changes"):  # on a machine with other work: a run that was redirected is repeated by no command
-        assert record["repeat_with"] is None
+    assert record.steps >= 20
+    assert record.seconds <= 25 * 1.5, "far beyond its budget"
+    if record.changes:  # on a machine with other work: a run that was redirected is repeated by no command
+        assert record.repeat_with is None
     else:
-        assert f"--steps {record['steps']}" in record["repeat_with"]
+        assert f"--steps {record.steps}" in record.repeat_with
     with pytest.raises(medseg.PlanError, match="at least"):
         medseg.train(None, other, medseg.TrainOptions(fold="1", budget_seconds=1, data=data_dir / "hippocampus"))
 

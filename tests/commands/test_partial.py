@@ -11,10 +11,10 @@ import torch
 from builders import make_plan, make_sample
 
 import medseg
-from medseg.commands.train.validate import DiceProbe
+from medseg.commands.train.probe import DiceProbe
 from medseg.core.labels import IGNORE
 from medseg.inference.window_pass import predict_logits
-from medseg.models.run import make_network
+from medseg.models.model import make_network
 
 CASES = ("hippocampus_001", "hippocampus_003", "hippocampus_004", "hippocampus_007", "hippocampus_008")
 SMALL = [

@@ -20,6 +20,7 @@ import torch
 
 import medseg
 from medseg.commands.train import train as train_module
+from medseg.delivery.pages import run_page
 from medseg.training.run import checkpoint, fit
 
 STEPS = 200
@@ -51,7 +52,7 @@ def arm(moment: str) -> None:
     elif moment == "weights":
         safetensors.torch.save_file = lambda weights, path: half(Path(path))
     elif moment == "report":
-        train_module.write_report = die  # type: ignore[attr-defined]
+        run_page.write_report = die  # type: ignore[assignment]
 
 
 def train(workspace: str, how: str, moment: str) -> None:

@@ -15,7 +15,8 @@ from builders import make_augmentation, make_plan, make_sample, make_training, n
 
 from medseg.core.errors import PlanError
 from medseg.core.progress import Callback, silent
-from medseg.models.run import make_network
+from medseg.models.model import make_network
+from medseg.models.run_files import FoldFolder
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.length.course import Course
@@ -68,7 +69,9 @@ def samples() -> list[Sample]:
 
 def setup_of(plan: Plan, folder: Path, ranks: Ranks) -> Setup:
     """Of `STEPS` steps on a CPU."""
-    return Setup(plan, plan.configuration("main"), Course.over(STEPS), CPU, torch.float32, folder, ranks=ranks)
+    return Setup(
+        plan, plan.configuration("main"), Course.over(STEPS), CPU, torch.float32, FoldFolder(folder), ranks=ranks
+    )
 
 
 CURVES: dict[str, dict[str, Any]] = {

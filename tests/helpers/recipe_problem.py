@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from builders import make_plan, network_values
 from numpy.typing import NDArray
 
 from medseg.models.model import make_network
+from medseg.models.run_files import FoldFolder
 from medseg.planning.recipe import with_nnunet_recipe
 from medseg.plans.schema import Plan
 from medseg.training.data.batches import Batch
@@ -96,7 +98,14 @@ def batch(problem: Problem, step: int) -> tuple[NDArray[np.float32], NDArray[np.
 def our_losses(problem: Problem, steps: int) -> list[float]:
     """The losses of medseg's own trainer, before each of its first steps."""
     plan, name = problem.plan, problem.plan.default_configuration
-    setup = Setup(plan, plan.configuration(name), Course.over(problem.steps), torch.device("cpu"), torch.float32, None)  # type: ignore[arg-type]
+    setup = Setup(
+        plan,
+        plan.configuration(name),
+        Course.over(problem.steps),
+        torch.device("cpu"),
+        torch.float32,
+        FoldFolder(Path()),
+    )
     trainer = Trainer(first_weights(problem), setup)
     losses = []
     for step in range(steps):

@@ -14,7 +14,10 @@ from medseg.core.errors import Cancelled, DataError
 from medseg.core.image import Image, Orientation
 from medseg.core.progress import Progress
 from medseg.inference.predictor import Predictor
-from medseg.models.run import PLAN, Model, make_network, save_weights
+from medseg.models.model import Model, make_network
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import PLAN, FoldFolder
 from medseg.plans.file import save_plan
 from medseg.plans.schema import Configuration, Plan
 
@@ -133,7 +136,7 @@ def test_a_model_folder_is_loaded_with_its_own_network(tmp_path: Path) -> None:
     plan = threshold_plan()
     fold = tmp_path / "toy" / "main" / "fold_0"
     save_plan(plan, fold / PLAN)
-    save_weights(Threshold(), fold, {"configuration": "main", "network_factory": "make_threshold"})
+    save_weights(Threshold(), FoldFolder(fold), RunRecord(configuration="main", network_factory="make_threshold"))
     predictor = Predictor.load(fold.parent, "cpu", overrides=["inference.mirror=true"], factory=make_threshold)
     assert predictor.model.plan.inference.mirror
     image, truth = turned_image(1)

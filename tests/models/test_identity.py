@@ -10,7 +10,7 @@ import torch
 
 from medseg.models.identity import identity
 from medseg.models.open import load_model
-from medseg.models.run import WEIGHTS
+from medseg.models.run_files import WEIGHTS
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,11 @@ from builders import make_plan
 from nnunet_folders import write_model
 
 from medseg.core.errors import ModelError
+from medseg.models.model import make_network
 from medseg.models.open import load_model
-from medseg.models.run import PLAN, make_network, save_weights
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import PLAN, FoldFolder
 from medseg.plans.file import save_plan
 
 CPU = torch.device("cpu")
@@ -18,7 +21,8 @@ CPU = torch.device("cpu")
 def write_run(folder: Path) -> Path:
     plan = make_plan(2)
     save_plan(plan, folder / "fold_0" / PLAN)
-    save_weights(make_network(plan, plan.configuration("main")), folder / "fold_0", {"configuration": "main"})
+    network = make_network(plan, plan.configuration("main"))
+    save_weights(network, FoldFolder(folder / "fold_0"), RunRecord(configuration="main"))
     return folder
 
 

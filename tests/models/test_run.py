@@ -8,17 +8,10 @@ import torch
 from builders import make_plan, network_values
 
 from medseg.core.errors import ModelError, PlanError
-from medseg.models.run import (
-    PLAN,
-    RECORD,
-    WEIGHTS,
-    find_models,
-    load_run,
-    make_network,
-    read_record,
-    save_weights,
-    trained_folds,
-)
+from medseg.models.model import make_network
+from medseg.models.record import RunRecord, read_record
+from medseg.models.run import load_run, save_weights, trained_folds
+from medseg.models.run_files import PLAN, WEIGHTS, FoldFolder, runs_below
 from medseg.plans.file import save_plan
 from medseg.plans.schema import Configuration, Plan
 
@@ -35,7 +28,7 @@ def write_fold(folder: Path, fold: str, plan: Plan | None = None, seed: int = 0,
     network = new_network(plan, seed)
     place = folder / f"fold_{fold}"
     save_plan(plan, place / PLAN)
-    save_weights(network, place, {"configuration": "main", **record})
+    save_weights(network, FoldFolder(place), RunRecord(**{"configuration": "main", **record}))
     return network
 
 
@@ -60,7 +53,7 @@ def test_a_fold_comes_back_with_its_plan_and_weights(model: Path) -> None:
     assert loaded.folder == model
     assert not loaded.networks[0].training
     torch.testing.assert_close(answer(loaded.networks[0]), answer(network.eval()), rtol=0, atol=0)
-    assert read_record(model / "fold_0") == {"configuration": "main", "steps": 7}
+    assert read_record(FoldFolder(model / "fold_0")) == RunRecord(configuration="main", steps=7)
 
 
 def test_all_folds_are_loaded_unless_some_are_named(model: Path) -> None:
@@ -98,8 +91,12 @@ def test_models_are_found_below_the_runs(tmp_path: Path) -> None:
         write_fold(runs / name, "0")
     write_fold(runs / "a/2d", "1")
     (runs / "c" / "3d" / "fold_0").mkdir(parents=True)
-    assert find_models(runs) == [runs / "a" / "2d", runs / "a" / "3d", runs / "b" / "3d"]
-    assert find_models(tmp_path / "none") == []
+    assert [run.path for run in runs_below(runs, 2, WEIGHTS)] == [
+        runs / "a" / "2d",
+        runs / "a" / "3d",
+        runs / "b" / "3d",
+    ]
+    assert runs_below(tmp_path / "none", 2, WEIGHTS) == []
 
 
 def test_overrides_reach_the_plan(model: Path) -> None:
@@ -179,7 +176,7 @@ def test_a_network_of_ones_own_has_to_be_handed_in_again(model: Path) -> None:
     own = make_network(plan, plan.configuration("main"), make_own)
     assert isinstance(own, Own)
     save_plan(plan, model / "fold_0" / PLAN)
-    save_weights(own, model / "fold_0", {"configuration": "main", "network_factory": "make_own"})
+    save_weights(own, FoldFolder(model / "fold_0"), RunRecord(configuration="main", network_factory="make_own"))
     with pytest.raises(ModelError, match=r"a network of the user's own, make_own"):
         load_run(model, CPU)
     loaded = load_run(model, CPU, factory=make_own)
@@ -199,8 +196,9 @@ def test_weights_are_plain_tensors_written_last(model: Path) -> None:
     from safetensors import safe_open
 
     network = write_fold(model, "0")
-    with safe_open(model / "fold_0" / WEIGHTS, "pt") as stored:
+    files = FoldFolder(model / "fold_0")
+    with safe_open(files.weights, "pt") as stored:
         assert set(stored.keys()) == set(network.state_dict())
-    stamps = [(model / "fold_0" / name).stat().st_mtime_ns for name in (RECORD, WEIGHTS)]
+    stamps = [path.stat().st_mtime_ns for path in (files.record, files.weights)]
     assert stamps == sorted(stamps)
-    assert read_record(model / "fold_9") == {}
+    assert read_record(FoldFolder(model / "fold_9")) is None

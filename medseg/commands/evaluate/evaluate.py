@@ -21,7 +21,8 @@ from medseg.datasets.data_options import DataOptions
 from medseg.datasets.label_options import read_reading
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
-from medseg.delivery.provenance.entries import Clock, write_evaluation_manifest
+from medseg.delivery.provenance.entries import write_evaluation_manifest
+from medseg.delivery.provenance.manifest import Clock
 from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.label_files import Pair, summarize_pairs

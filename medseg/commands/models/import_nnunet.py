@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,7 +19,9 @@ from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, 
 from medseg.models.nnunet.model import Reading, load_stage
 from medseg.models.nnunet.plans import plan_from_nnunet
 from medseg.models.nnunet.zip_file import unpacked
-from medseg.models.run import PLAN, WEIGHTS, save_weights
+from medseg.models.record import FoldScores, RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import WEIGHTS, RunFolder
 from medseg.models.scores import fold_scores
 from medseg.models.workspace import Workspace, splits_path
 from medseg.plans.file import save_plan
@@ -143,15 +144,16 @@ def _import_model(folder: Path, place: Workspace, source: Path, options: ImportO
     model = load_stage(folder, Reading(torch.device("cpu"), folds, checkpoint=options.checkpoint))
     plan = _named(model.plan, options.name)
     target = place.runs / plan.name / model.configuration_name
-    if any(target.glob(f"fold_*/{WEIGHTS}")):
+    if RunFolder(target).folds_with(WEIGHTS):
         raise ModelError(f"{target} holds a trained model already.", "Give another name: --name NAME")
-    scores = {one.fold: {"cases": one.cases, "dice": dict(one.dice)} for one in fold_scores(model)}
+    scores = {one.fold: FoldScores(cases=one.cases, dice=dict(one.dice)) for one in fold_scores(model)}
     made = []
     for fold, network in zip(model.folds, model.networks, strict=True):
-        made.append(target / f"fold_{fold}")
-        save_plan(plan, made[-1] / PLAN)
+        files = RunFolder(target).fold(fold)
+        made.append(files.path)
+        save_plan(plan, files.plan)
         record = _record(model, fold, paths[fold], source)
-        save_weights(network, made[-1], record | ({"scores": scores[fold]} if fold in scores else {}))
+        save_weights(network, files, record.updated(scores=scores[fold]) if fold in scores else record)
     notes.extend(f"{folder.name}: {note}" for note in model.notes)
     if model.configuration.previous_stage is not None:
         stage = target.with_name(model.configuration.previous_stage)
@@ -159,22 +161,22 @@ def _import_model(folder: Path, place: Workspace, source: Path, options: ImportO
     return made
 
 
-def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> dict[str, Any]:
-    """Where a fold came from."""
+def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> RunRecord:
+    """Return the record that says where a fold came from."""
     files = (checkpoint, model.folder / PLANS, model.folder / DATASET)
-    return {
-        "configuration": model.configuration_name,
-        "fold": fold,
-        "imported_from": {
+    return RunRecord(
+        configuration=model.configuration_name,
+        fold=fold,
+        imported_from={
             "what": "nnU-Net v2",
             "source": str(source),
             "model": model.folder.name,
             "trainer": model.plan.nnunet.get("trainer"),
             "sha256": {path.relative_to(model.folder).as_posix(): content_hash(path) for path in files},
         },
-        "network_factory": None,
-        "medseg": __version__,
-    }
+        network_factory=None,
+        medseg=__version__,
+    )
 
 
 def _named(plan: Plan, name: str | None) -> Plan:

@@ -16,7 +16,8 @@ from medseg.models.card import About, FoldScore, model_card
 from medseg.models.model import Model
 from medseg.models.open import load_model
 from medseg.models.package.write import SUFFIX, save_package
-from medseg.models.run import read_record
+from medseg.models.record import read_record
+from medseg.models.run_files import RunFolder
 from medseg.models.scores import fold_scores
 from medseg.models.workspace import Workspace
 
@@ -59,7 +60,8 @@ def package(
         configuration=options.configuration,
         checkpoint=options.checkpoint,
     )
-    own = read_record(loaded.folder / f"fold_{loaded.folds[0]}").get("network_factory")
+    record = read_record(RunFolder(loaded.folder).fold(loaded.folds[0]))
+    own = record and record.network_factory
     if own:
         raise ModelError(f"{path} has a network of the user's own, {own}; a package holds no code.")
     scores = tuple(fold_scores(loaded))

@@ -25,8 +25,8 @@ from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
-from medseg.delivery.provenance.entries import Clock, Prediction, prediction_manifest
-from medseg.delivery.provenance.manifest import now, without_uids
+from medseg.delivery.provenance.entries import Prediction, prediction_manifest
+from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.scans import find_scans

@@ -12,7 +12,7 @@ from medseg.delivery.provenance.manifest import update_hash
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Unscored
 from medseg.io.layouts.names import images_by_stem
-from medseg.models.run import PLAN
+from medseg.models.run_files import PLAN, FoldFolder, RunFolder
 from medseg.models.workspace import Workspace, plan_cases
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
@@ -31,8 +31,8 @@ def report(
         ModelError: there is no such run.
     """
     place = Workspace(Path(workspace))
-    folder = Path(run) if run is not None and (Path(run) / PLAN).is_file() else place.model_path(run)
-    folds = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"fold_*/{PLAN}"))
+    folder = Path(run) if run is not None and FoldFolder(Path(run)).plan.is_file() else place.model_path(run)
+    folds = [FoldFolder(folder)] if FoldFolder(folder).plan.is_file() else RunFolder(folder).folds_with(PLAN)
     if not folds:
         raise ModelError(f"{folder} holds no run: there is no fold_0/{PLAN} in it.", "`medseg train` makes one.")
     pages = tuple(_rebuild(fold, place, data, callback) for fold in folds)
@@ -41,9 +41,9 @@ def report(
     return pages
 
 
-def _rebuild(fold: Path, place: Workspace, data: Path | None, callback: Callback) -> Path:
-    plan = load_plan(fold / PLAN)
-    answers, _ = images_by_stem(fold / "validation")
+def _rebuild(fold: FoldFolder, place: Workspace, data: Path | None, callback: Callback) -> Path:
+    plan = load_plan(fold.plan)
+    answers, _ = images_by_stem(fold.validation)
     try:
         cases = {case.id: case for case in _cases(plan, place, data)}
     except MedsegError as error:

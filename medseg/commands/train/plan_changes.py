@@ -1,11 +1,11 @@
-"""What the plan in the workspace says otherwise than the copy that a run keeps."""
+"""How the plan in the workspace differs from the copy that a run keeps."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from medseg.core.errors import MedsegError
+from medseg.models.record import RunRecord
 from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.changes import differences
 from medseg.plans.schema import Plan
@@ -13,18 +13,25 @@ from medseg.plans.schema import Plan
 _MOST_NAMED = 8
 
 
-def differs_note(plan_path: Path, own: Plan, configuration: str, record: dict[str, Any]) -> list[str]:
-    """What the plan in the workspace says otherwise than the run's own copy, which is the one that counts."""
+def differs_note(plan_path: Path, own: Plan, configuration: str, record: RunRecord) -> list[str]:
+    """Return a note on what the plan in the workspace says otherwise than the run's own copy, which is what counts.
+
+    Args:
+        plan_path: of the plan in the workspace.
+        own: the run's copy.
+        configuration: that the run trains.
+        record: of the run, with what was set when it began and changed since.
+    """
     try:
-        theirs = load_plan_to_train(plan_path, record.get("overrides") or [], record.get("recipe"))
+        current = load_plan_to_train(plan_path, record.overrides or [], record.recipe)
     except MedsegError as error:
         return [f"{plan_path} has changed so that it does not fit the run any more, which keeps its own: {error}"]
-    set_since = {change["key"] for change in record.get("changes", ())}
-    if record.get("budget_seconds") is not None:
+    set_since = {change.key for change in record.changes or ()}
+    if record.budget_seconds is not None:
         set_since.add("training.validations")  # which a short budget lowers
-    found = [change for change in differences(own, theirs, configuration) if change.key not in set_since]
-    if not found:
+    changes = [change for change in differences(own, current, configuration) if change.key not in set_since]
+    if not changes:
         return []
-    named = "; ".join(f"{one.key} is {one.old} in the run, {one.new} there" for one in found[:_MOST_NAMED])
-    more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    return [f"{plan_path} has changed since the run began, which keeps its own plan: {named}{more}"]
+    texts = [f"{change.key} is {change.old} in the run, {change.new} there" for change in changes[:_MOST_NAMED]]
+    more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+    return [f"{plan_path} has changed since the run began, which keeps its own plan: {'; '.join(texts)}{more}"]

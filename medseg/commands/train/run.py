@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from medseg.commands.train.options import TrainOptions, check_options, nothing_to_train
+from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.plan_changes import differs_note
+from medseg.commands.train.request import Request
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.files import content_hash
 from medseg.core.wording import counted
-from medseg.delivery.provenance.manifest import NAME as MANIFEST
-from medseg.models.run import PLAN, WEIGHTS, read_record
-from medseg.models.workspace import Workspace
+from medseg.models.record import RunRecord, read_record
+from medseg.models.run_files import PLAN, FoldFolder, RunFolder, runs_below
 from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.changes import Change, check_changes, differences
-from medseg.plans.file import load_plan
+from medseg.plans.file import NO_EFFECT, load_plan
 from medseg.plans.schema import Plan
-from medseg.training.run.checkpoint import CHECKPOINT, load_checkpoint
-from medseg.training.run.log import LOG, read_log
+from medseg.training.length.request import nothing_to_train
+from medseg.training.run.checkpoint import load_checkpoint
+from medseg.training.run.log import read_log
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,21 @@ class Run:
 
     Attributes:
         plan_path: of the plan in the workspace.
-        plan: what is trained by: of a run that goes on its own copy, with what is to change from here on.
-        record: what an earlier process noted; empty for a new run.
+        plan: what is trained by: for a run that goes on its own copy, with what is to change from here on.
+        configuration: name of the plan's configuration.
+        files: folder of the fold.
+        record: what earlier sessions noted; None for a new run.
         step: of the last checkpoint; 0 if there is none.
-        seconds: wall-clock time that it has used.
+        seconds: wall-clock time that the run has used.
         changes: of the plan, from here on.
+        notes: for the user.
     """
 
     plan_path: Path
     plan: Plan
     configuration: str
-    fold: str
-    folder: Path
-    record: dict[str, Any] = field(default_factory=dict)
+    files: FoldFolder
+    record: RunRecord | None = None
     step: int = 0
     seconds: float = 0.0
     changes: list[Change] = field(default_factory=list)
@@ -49,110 +51,118 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing of it is left to do; the manifest is what a run writes last."""
-        return bool(self.record.get("finished")) and (self.folder / MANIFEST).exists()
+        """Whether nothing of it is left to do; the manifest is the last file that a run writes."""
+        return self.record is not None and bool(self.record.finished) and self.files.manifest.exists()
 
 
-def run_of(choice: str | Path | None, place: Workspace, options: TrainOptions) -> Run:
-    """The run that is meant, as a new one: what there is of it already is not looked at.
-
-    Raises:
-        MedsegError: the plan or the request stands against it.
-    """
-    check_options(options)
-    plan_path = place.plan_path(choice)
-    plan = load_plan_to_train(plan_path, [] if options.goes_on else options.overrides, options.recipe)
-    name = _configuration_name(plan, options.configuration)
-    fold = _fold_name(options.fold)
-    return Run(plan_path, plan, name, fold, place.runs / plan.name / name / f"fold_{fold}")
-
-
-def open_run(choice: str | Path | None, place: Workspace, options: TrainOptions) -> Run:
-    """The run that is meant.
+def find_run(request: Request) -> Run:
+    """Return the run that is meant, as a new one: what there is of it already is not looked at.
 
     Raises:
-        MedsegError: the plan, the request, or what there is of the run already stands against it.
+        MedsegError: the plan or the request is not valid.
     """
-    asked = run_of(choice, place, options)
-    if not options.goes_on:
-        _check_new(asked.folder)
-        return asked
-    run = _earlier(asked, options)
-    if options.extend is not None and not run.finished:
-        raise ModelError(
-            f"The run in {run.folder} is not finished: --extend trains a finished one further.", "Go on with --resume."
-        )
-    steps = int(run.record.get("steps", 0))
-    if options.extend is not None and options.extend.seconds is None and options.extend.more(steps) < 1:
-        raise nothing_to_train(f"--extend {options.extend} of a run of {counted(steps, 'step')}")
-    if options.extend is None and run.finished and run.changes:
+    options = request.options
+    options.check()
+    plan_path = request.workspace.plan_path(request.plan)
+    plan = load_plan_to_train(plan_path, [] if options.continues else options.overrides, options.recipe)
+    name = options.configuration or plan.default_configuration
+    if name not in plan.configurations:
         raise PlanError(
-            f"The run in {run.folder} is finished: --set has nothing left to change.",
+            f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
+        )
+    files = RunFolder(request.workspace.runs / plan.name / name).fold(_fold_name(options.fold))
+    return Run(plan_path, plan, name, files, notes=_removed_keys(plan))
+
+
+def open_run(run: Run, options: TrainOptions) -> Run:
+    """Return the run with what earlier sessions have left of it.
+
+    Args:
+        run: as `find_run` found it.
+        options: of the command.
+
+    Raises:
+        MedsegError: the request does not fit what there is of the run.
+    """
+    if not options.continues:
+        _check_new(run.files)
+        return run
+    run = _earlier(run, options)
+    if options.extend is not None:
+        if not run.finished:
+            raise ModelError(
+                f"The run in {run.files.path} is not finished: --extend trains a finished one further.",
+                "Go on with --resume.",
+            )
+        steps = (run.record and run.record.steps) or 0
+        if options.extend.seconds is None and options.extend.more(steps) < 1:
+            raise nothing_to_train(f"--extend {options.extend} of a run of {counted(steps, 'step')}")
+    elif run.finished and run.changes:
+        raise PlanError(
+            f"The run in {run.files.path} is finished: --set has nothing left to change.",
             "--extend 2x --set ... trains it further with other settings.",
         )
     return run
 
 
-def _earlier(asked: Run, options: TrainOptions) -> Run:
-    """The run as it was left, with its own plan."""
-    folder = asked.folder
-    record = read_record(folder)
-    if not record or not (folder / PLAN).exists():
-        there = sorted(str(path.parent) for path in folder.parent.parent.glob(f"*/fold_*/{PLAN}"))
+def _earlier(run: Run, options: TrainOptions) -> Run:
+    """Return the run as its last session left it, with its own plan."""
+    files, record = run.files, read_record(run.files)
+    if record is None or not files.plan.exists():
+        runs = runs_below(files.run.path.parent, 1, PLAN)
+        begun = [str(fold.path) for other in runs for fold in other.folds_with(PLAN)]
         raise ModelError(
-            f"There is no run in {folder} to go on with{'; there are ' + ', '.join(there) if there else ''}.",
+            f"There is no run in {files.path} to go on with{'; there are ' + ', '.join(begun) if begun else ''}.",
             "Leave --resume out to start anew." if options.resume else "`medseg train` makes one.",
         )
-    own = load_plan(folder / PLAN)
-    plan = load_plan(folder / PLAN, options.overrides)
-    changes = differences(own, plan, asked.configuration)
-    check_changes(changes, asked.configuration)
-    step, seconds = _progress(folder, record, options.resume)
-    notes = []
-    if record.get("plan_hash") != content_hash(asked.plan_path):
-        notes = differs_note(asked.plan_path, own, asked.configuration, record)
-    if step == 0 and not record.get("finished"):
+    own_plan = load_plan(files.plan)
+    plan = load_plan(files.plan, options.overrides)
+    changes = differences(own_plan, plan, run.configuration)
+    check_changes(changes, run.configuration)
+    step, seconds = _progress(files, record, options.resume)
+    notes = _removed_keys(own_plan)
+    if record.plan_hash != content_hash(run.plan_path):
+        notes += differs_note(run.plan_path, own_plan, run.configuration, record)
+    if step == 0 and not record.finished:
         notes.append("there was no checkpoint yet: the run starts from its first step")
-    return Run(asked.plan_path, plan, asked.configuration, asked.fold, folder, record, step, seconds, changes, notes)
+    return replace(run, plan=plan, record=record, step=step, seconds=seconds, changes=changes, notes=notes)
 
 
-def _progress(folder: Path, record: dict[str, Any], resume: bool) -> tuple[int, float]:
-    """Step of the last checkpoint and seconds that the run has used, those after the checkpoint included."""
-    used = max(float(one.get("seconds") or 0) for one in (record, *read_log(folder / LOG)))
-    if not (folder / CHECKPOINT).exists():
-        if (folder / WEIGHTS).exists() and not (resume and record.get("finished")):
+def _progress(files: FoldFolder, record: RunRecord, resume: bool) -> tuple[int, float]:
+    """Return the step of the last checkpoint and the seconds that the run has used, those after it included."""
+    used = max(record.seconds or 0.0, *(float(entry.get("seconds") or 0) for entry in read_log(files.log)), 0.0)
+    if not files.checkpoint.exists():
+        if files.weights.exists() and not (resume and record.finished):
             raise ModelError(
-                f"{folder} has weights, but no {CHECKPOINT} to go on from.",
+                f"{files.path} has weights, but no {files.checkpoint.name} to go on from.",
                 "Put it back, or train a new run from them: --init.",
             )
         return 0, used
-    state = load_checkpoint(folder / CHECKPOINT, peek=True)
+    state = load_checkpoint(files.checkpoint, peek=True)
     return int(state.get("step", 0)), max(used, float(state.get("seconds", 0)))
 
 
-def _check_new(folder: Path) -> None:
-    if (folder / WEIGHTS).exists():
+def _check_new(files: FoldFolder) -> None:
+    if files.weights.exists():
         raise ModelError(
-            f"{folder} holds a trained model already.",
+            f"{files.path} holds a trained model already.",
             "--extend 2x trains it further. Move or delete it to train anew; nothing is overwritten.",
         )
-    if (folder / CHECKPOINT).exists():
+    if files.checkpoint.exists():
         raise ModelError(
-            f"{folder} holds a run that was interrupted.", "Go on with --resume, or delete the folder to start anew."
+            f"{files.path} holds a run that was interrupted.",
+            "Go on with --resume, or delete the folder to start anew.",
         )
-
-
-def _configuration_name(plan: Plan, chosen: str | None) -> str:
-    name = chosen or plan.default_configuration
-    if name not in plan.configurations:
-        raise PlanError(
-            f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
-        )
-    return name
 
 
 def _fold_name(fold: str) -> str:
-    """`all`, or a number without leading zeros."""
+    """Return `all`, or a number without leading zeros."""
     if fold != "all" and not re.fullmatch(r"[0-9]+", fold):
         raise PlanError(f"There is no fold {fold!r}; a fold is a number from 0 on, or all.")
     return fold if fold == "all" else str(int(fold))
+
+
+def _removed_keys(plan: Plan) -> list[str]:
+    """Return a note on keys of the section `training` that had an effect in earlier versions."""
+    reason = plan.reasons.get("training", "")
+    return [f"training: {reason}"] if NO_EFFECT in reason else []

@@ -8,48 +8,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medseg.commands.train.job import SPLIT, Job, prepare
-from medseg.commands.train.options import Extension, TrainOptions
-from medseg.commands.train.previous_folds import ASKED, as_asked, train_before
-from medseg.commands.train.run import Run, open_run, run_of
-from medseg.commands.train.start import note_redirection, start_of
-from medseg.commands.train.validate import validate_fold
+from medseg.commands.train.first_request import as_first_asked, was_asked
+from medseg.commands.train.job import Job, prepare
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.request import Request
+from medseg.commands.train.run import Run, find_run, open_run
+from medseg.commands.train.start import decide_length, first_record, redirected
 from medseg.core.errors import MedsegError
 from medseg.core.files import write_json
 from medseg.core.locking import locked
+from medseg.core.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
-from medseg.delivery.pages.run_page import write_report
-from medseg.delivery.provenance.entries import Clock, training_inputs, write_run_manifest
-from medseg.evaluation.extra_measures import check_registered
-from medseg.evaluation.summary import Summary
-from medseg.models.run import PLAN, RECORD, NetworkFactory, save_weights
+from medseg.delivery.provenance.manifest import Clock
+from medseg.models.model import NetworkFactory
+from medseg.models.record import RecordFile, RunRecord
+from medseg.models.run import save_weights
 from medseg.models.workspace import Workspace
 from medseg.plans.file import save_plan
+from medseg.plans.schema import Plan
+from medseg.training.length.request import Extension
 from medseg.training.length.steering import Redirection
 from medseg.training.run.checkpoint import remove_half_written
 from medseg.training.run.fit import fit
 from medseg.training.run.setup import Setup
-from medseg.training.step.ranks import Ranks, joined
+from medseg.training.step.ranks import joined
+
+# Modules for what follows the training (validation, report, manifest), and for cascades, are imported in the functions
+# that use them: they would double the time until a run starts.
+if TYPE_CHECKING:
+    from medseg.commands.train.previous_answers import PreviousStage
+    from medseg.commands.train.validate import Validation
+    from medseg.evaluation.summary import Summary
 
 __all__ = ["Extension", "TrainOptions", "TrainResult", "train"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained fold: where it lies, its record, its scores (None for `all`), notes, and the cases that failed.
+    """A trained fold.
 
-    Notes were told to the callback as well, before training. `trained` is false where nothing was left to do.
+    Attributes:
+        folder: of the fold.
+        record: how it came about.
+        summary: its scores; None for the fold `all`, and in every process but the first.
+        notes: for the user; the callback received them before training.
+        failed: {case id: why it could not be read or segmented}.
+        trained: False where nothing was left to do.
     """
 
     folder: Path
-    record: dict[str, Any]
+    record: RunRecord
     summary: Summary | None
     notes: list[str]
     failed: dict[str, str]
@@ -67,104 +82,145 @@ def train(
 
     Of several processes that torchrun started all train, and the first one writes, scores and reports.
 
+    Args:
+        plan: name or file of the plan; None for the only one there is.
+        workspace: folder with `plans/`, `runs/` and `cache/`.
+        options: which fold, how long, and on what device.
+        callback: receives progress and notes. It may raise `Cancelled` to stop; the last checkpoint stays.
+        factory: makes the network from (configuration, channels, outputs); None for that of the plan.
+
     Raises:
         MedsegError: the plan, the data or the request is not valid, or the run was interrupted.
     """
-    options, place = options or TrainOptions(), Workspace(Path(workspace))
+    options = options or TrainOptions()
     with joined(options.device) as (ranks, device):
-        options = replace(options, device=device)
-        return _train(plan, place, options, callback if ranks.first else silent, factory, ranks)
+        start_time = time.monotonic() if options.start_time is None else options.start_time
+        options = replace(options, device=device, start_time=start_time)
+        callback = callback if ranks.first else silent
+        return train_fold(Request(plan, Workspace(Path(workspace)), options, callback, factory, ranks))
 
 
-def _train(
-    plan: str | Path | None,
-    place: Workspace,
-    options: TrainOptions,
-    callback: Callback,
-    factory: NetworkFactory | None,
-    ranks: Ranks,
-) -> TrainResult:
-    """Train a fold that no other command is training."""
-    fold = run_of(plan, place, options).folder
-    lock = locked(fold.with_name(f".{fold.name}.lock"), f"The run in {fold}") if ranks.first else nullcontext()
-    with lock:
-        return _train_locked(plan, place, options, callback, factory, ranks)
+def train_fold(request: Request) -> TrainResult:
+    """Train the fold that a request names, unless another command is training it.
 
+    Args:
+        request: of the command, or of a cascade for a fold of its previous stage.
 
-def _train_locked(
-    plan: str | Path | None,
-    place: Workspace,
-    options: TrainOptions,
-    callback: Callback,
-    factory: NetworkFactory | None,
-    ranks: Ranks,
-) -> TrainResult:
-    options = as_asked(plan, place, options)
-    started, clock = options.started or time.monotonic(), Clock()
-    options = replace(options, started=started)
-    run = open_run(plan, place, options)
-    check_registered(run.plan.scoring.extra_measures)  # before the hours of training that end in scores
-    if run.finished and not options.extend:
-        return _nothing_left(run)
+    Raises:
+        MedsegError: as `train`.
+    """
+    clock, run, ranks = Clock(), find_run(request), request.ranks
+    alone = locked(run.files.lock, f"The run in {run.files.path}") if ranks.first else nullcontext()
+    with alone, _disk_errors(run.files.path):
+        if request.options.resume and was_asked(run.files):
+            request = as_first_asked(request, run.files)
+            run = find_run(request)
+        run = open_run(run, request.options)
+        if run.finished and not request.options.extend:
+            return _nothing_left(run)
+        _check_measures(run)
+        job = prepare(run, request, _previous_stage(run, request))
+        length = decide_length(job, request)
+        record = RecordFile(run.files, first_record(job, length, request), writes=ranks.first)
+        notes = [*job.notes, *length.notes]
+        for note in notes:
+            request.callback(Progress("train", run.step, length.setup.course.steps, {"note": note}))
 
-    def train_fold(own: TrainOptions, tell: Callback) -> None:
-        _train(plan, place, own, tell, factory, ranks)
+        def note_change(setup: Setup, change: Redirection) -> None:
+            record.update(redirected(record.content, setup, change))
 
-    before = train_before(run, place, options, callback, train_fold, ranks)
-    job = prepare(run, place, options, callback, factory, ranks, before)
-    job, record = start_of(job, options, started, factory)
-
-    def keep_course(changed: Setup, change: Redirection) -> None:
-        note_redirection(record, changed, change)
-        write_json(run.folder / RECORD, record)
-
-    setup, began = replace(job.setup, announce=keep_course), started - run.seconds
-    for note in job.notes:
-        callback(Progress("train", run.step, setup.course.steps, {"note": note}))
-    if not ranks.first:
-        fit(job.network, job.samples, setup, job.probe, callback, options.goes_on, began)
+        setup, start_time = replace(length.setup, announce=note_change), request.start_time - run.seconds
+        hashes = _begin(job, setup.plan, record, request) if ranks.first else None
+        resume, callback = request.options.continues, request.callback
+        network = fit(job.network, job.samples, setup, job.probe, callback, resume, start_time)
+        summary = None
+        if hashes is not None:
+            record.content = record.content.updated(train_seconds=round(time.monotonic() - start_time, 1))
+            save_weights(network, run.files, record.content)
+            validation = _validate(job, network, callback)
+            summary = None if validation is None else validation.summary
+            record.update(record.content.updated(seconds=round(time.monotonic() - start_time, 1)))
+            _report(job, setup.plan, validation, notes)
+            record.update(record.content.updated(finished=True))
+            _write_manifest(run, setup.plan, record.content, clock, hashes)
         ranks.wait()  # until the model is written: another run may follow that needs it
-        return TrainResult(run.folder, record, None, job.notes, job.failed)
-    with _disk_errors(run.folder):
-        remove_half_written(run.folder)
-        save_plan(setup.plan, run.folder / PLAN)
-        write_json(run.folder / SPLIT, job.split)
-        write_json(run.folder / RECORD, record)
-        (run.folder / ASKED).unlink(missing_ok=True)  # from here on the record says it
-        cases = [sample.case for sample in (*job.samples, *job.held_out)]
-        inputs = training_inputs(cases, place.data_folder(setup.plan, options.data))
-        best = fit(job.network, job.samples, setup, job.probe, callback, options.goes_on, began)
-        record["train_seconds"] = round(time.monotonic() - began, 1)
-        save_weights(best, run.folder, record)
-        summary = _score(job, best, record, began, callback)
-        record["finished"] = True
-        write_json(run.folder / RECORD, record)
-        write_run_manifest(run.folder, clock, inputs, record, setup.plan)
-    ranks.wait()
     failed = job.failed | (summary.failed if summary else {})
-    return TrainResult(run.folder, record, summary, job.notes, failed)
+    return TrainResult(run.files.path, record.content, summary, notes, failed)
+
+
+def _previous_stage(run: Run, request: Request) -> PreviousStage | None:
+    """Have the previous stage of a cascade trained; None for a configuration that has none."""
+    if run.plan.configuration(run.configuration).previous_stage is None:
+        return None
+    from medseg.commands.train.previous_stage import train_previous_stage
+
+    return train_previous_stage(run, request, train_fold)
+
+
+def _begin(
+    job: Job, plan: Plan, record: RecordFile, request: Request
+) -> BackgroundResult[dict[str, list[dict[str, Any]]]]:
+    """Write what a run that is stopped needs to go on, and begin to hash what it is trained on: {case: its files}."""
+    files = job.run.files
+    remove_half_written(files.path)
+    save_plan(plan, files.plan)
+    write_json(files.split, job.split)
+    record.update(record.content)
+    files.request.unlink(missing_ok=True)  # from here on the record says it
+    cases = [sample.case for sample in (*job.samples, *job.held_out)]
+    folder = request.workspace.data_folder(plan, request.options.data)
+
+    def hash_files() -> dict[str, list[dict[str, Any]]]:
+        # imported in the thread: the first step does not wait for the modules that read DICOM
+        from medseg.delivery.provenance.inputs import input_entries
+
+        return {case.id: input_entries(case, folder, label=True) for case in cases}
+
+    return BackgroundResult(hash_files)
+
+
+def _validate(job: Job, network: torch.nn.Module, callback: Callback) -> Validation | None:
+    """Segment and score the validation cases; None where no case is kept apart."""
+    if not job.held_out:
+        return None
+    from medseg.commands.train.validate import validate_fold
+
+    cases = [sample.case for sample in job.held_out]
+    return validate_fold(job.predictor(network), cases, job.run.files.validation, callback)
+
+
+def _report(job: Job, plan: Plan, validation: Validation | None, notes: list[str]) -> None:
+    """Write the run's page."""
+    from medseg.delivery.pages.run_page import write_report
+
+    if validation is None:
+        write_report(job.run.files, plan, None, (), notes)
+    else:
+        write_report(job.run.files, plan, validation.summary, validation.scans, notes)
+
+
+def _write_manifest(
+    run: Run, plan: Plan, record: RunRecord, clock: Clock, hashes: BackgroundResult[dict[str, list[dict[str, Any]]]]
+) -> None:
+    """Write the run's manifest: what is written last says that the run is finished."""
+    from medseg.delivery.provenance.entries import write_run_manifest
+
+    write_run_manifest(run.files.path, clock, hashes, record.as_json(), plan)
+
+
+def _check_measures(run: Run) -> None:
+    """Refuse measures that nobody registered, before the hours of training that end in scores."""
+    if run.plan.scoring.extra_measures:
+        from medseg.evaluation.extra_measures import check_registered
+
+        check_registered(run.plan.scoring.extra_measures)
 
 
 def _nothing_left(run: Run) -> TrainResult:
-    length = counted(run.record["steps"], "step")
+    assert run.record is not None
+    length = counted(run.record.steps or 0, "step")
     what = f"nothing is left to do: the run of {length} is finished; --extend 2x trains it further"
-    return TrainResult(run.folder, run.record, None, [*run.notes, what], {}, trained=False)
-
-
-def _score(
-    job: Job, network: torch.nn.Module, record: dict[str, Any], began: float, callback: Callback
-) -> Summary | None:
-    """Segment and score the validation cases, and write the run's page."""
-    folder = job.setup.folder
-    validation = None
-    if job.held_out:
-        cases = [sample.case for sample in job.held_out]
-        validation = validate_fold(job.predictor(network), cases, folder / "validation", callback)
-    record["seconds"] = round(time.monotonic() - began, 1)
-    write_json(folder / RECORD, record)
-    summary = validation.summary if validation else None
-    write_report(folder, job.setup.plan, summary, validation.scans if validation else (), job.notes)
-    return summary
+    return TrainResult(run.files.path, run.record, None, [*run.notes, what], {}, trained=False)
 
 
 @contextmanager
@@ -173,7 +229,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _DISK_FULL:
             raise
         raise MedsegError(
             f"{error.filename or folder} could not be written: {error.strerror}.",

@@ -14,43 +14,45 @@ from medseg.delivery.pages.run_sections import (
     run_section,
     start_section,
 )
-from medseg.delivery.pages.score_files import FOOTER, PAGE, Scans, lead, score_sections
+from medseg.delivery.pages.score_files import FOOTER, Scans, lead, score_sections
 from medseg.delivery.pages.score_sections import headline
 from medseg.evaluation.summary import Summary
-from medseg.models.run import read_record
+from medseg.models.record import RunRecord, read_record
+from medseg.models.run_files import FoldFolder
 from medseg.plans.schema import Plan
 from medseg.training.run.log import read_log
 
-LOG = "log.jsonl"
 
-
-def write_report(fold: Path, plan: Plan, summary: Summary | None, scans: Scans = (), notes: Sequence[str] = ()) -> Path:
-    """Write the page of a fold.
+def write_report(
+    fold: FoldFolder, plan: Plan, summary: Summary | None, scans: Scans = (), notes: Sequence[str] = ()
+) -> Path:
+    """Write the page of a fold, and return its path.
 
     Args:
-        fold: its folder, with record and log.
+        fold: with record and log.
+        plan: that the fold was trained by.
         summary: scores of its validation cases; None where there are none.
         scans: the pairs that were scored, with their scans.
-        notes: shown in what was run.
+        notes: shown among the facts of the run.
     """
-    record = read_record(fold)
-    configuration = str(record.get("configuration", fold.parent.name))
+    record = read_record(fold) or RunRecord()
+    configuration = record.configuration or fold.run.path.name
     facts = [*record_facts(record), *(("note", note) for note in notes)]
     scores: list[Section] = [] if summary is None else score_sections(summary, plan.labels, scans)
     page = Page(
-        title=f"{plan.name}, {configuration}, fold {fold.name.removeprefix('fold_')}",
+        title=f"{plan.name}, {configuration}, fold {fold.fold}",
         lead="Trained on every case; none was kept apart." if summary is None else lead(summary),
         figures=[] if summary is None else headline(summary),
         sections=[
             *scores[:1],
             run_section(facts),
-            *([start_section(record["init"])] if record.get("init") else []),
-            curves_section(read_log(fold / LOG)),
+            *([start_section(record.init)] if record.init else []),
+            curves_section(read_log(fold.log)),
             *scores[1:],
             data_section(plan),
             plan_section(plan, configuration),
         ],
         footer=FOOTER,
     )
-    write_page(fold / PAGE, page)
-    return fold / PAGE
+    write_page(fold.report, page)
+    return fold.report

@@ -1,4 +1,4 @@
-"""Sections of a page that show a training run: what was run, the data, the plan with its reasons, the curves."""
+"""Sections of the page of a training run: what was run, the data, the plan with its reasons, the curves."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 
 from medseg.delivery.pages.charts import Axis, line_chart
 from medseg.delivery.pages.page import Block, Chart, Facts, Section, Table
+from medseg.models.record import ChangeRecord, RunRecord, StartRecord
 from medseg.plans.schema import Plan
 
 _SMOOTHED = 9
+"""Records of the log that a point of the loss curve is the mean of."""
 
 
 def run_section(facts: Sequence[tuple[str, str]]) -> Section:
-    """What was run: versions, hashes, device, how to repeat it."""
+    """Return the section on what was run: versions, hashes, device, how to repeat it."""
     return Section("run", "What was run", [Facts(facts)])
 
 
-def record_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a run's record says, as terms in words; what it does not say is left out."""
+def record_facts(record: RunRecord) -> list[tuple[str, str]]:
+    """Return what a run's record says, as (term, text); what it does not say is left out."""
     terms = {
         "configuration": "configuration",
         "fold": "fold",
@@ -36,49 +38,47 @@ def record_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         "torch": "torch",
         "python": "Python",
     }
-    said = [(term, str(record[key])) for key, term in terms.items() if record.get(key) is not None]
-    facts = [(term, f"medseg train {text}" if term == "repeat with" else text) for term, text in said]
+    values = [(term, getattr(record, key)) for key, term in terms.items()]
+    facts = [(term, str(value)) for term, value in values if value is not None]
+    facts = [(term, f"medseg train {text}" if term == "repeat with" else text) for term, text in facts]
     return [*facts, *_history(record)]
 
 
-def _history(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What became of a run after its begin: what was changed, how often it was extended, and its schedule from then."""
+def _history(record: RunRecord) -> list[tuple[str, str]]:
+    """Return what happened to a run after it began: changes, extensions, and its schedule from then on."""
     changes = [
-        ("changed", f"from step {one['step']} on, {one['key']}: {one['old']} -> {one['new']}{_why(one)}")
-        for one in record.get("changes", ())
+        ("changed", f"from step {change.step} on, {change.key}: {change.old} -> {change.new}{_why(change)}")
+        for change in record.changes or ()
     ]
     extended = [
-        ("extended", f"from step {one['from_step']} to {one['to_step']}, by --extend {one['asked']}")
-        for one in record.get("extended", ())
+        ("extended", f"from step {extension.from_step} to {extension.to_step}, by --extend {extension.asked}")
+        for extension in record.extended or ()
     ]
     schedule = [
-        ("schedule", f"steps {start} to {stop}: from {begin:.0%} to {end:.0%}")
-        for start, stop, begin, end in record.get("schedule", ())
+        ("schedule", f"steps {leg.start} to {leg.stop}: from {leg.start_progress:.0%} to {leg.stop_progress:.0%}")
+        for leg in record.schedule or ()
     ]
     return [*changes, *extended, *schedule]
 
 
-def _why(change: Mapping[str, Any]) -> str:
-    return f" ({change['why']})" if change.get("why") else ""
+def _why(change: ChangeRecord) -> str:
+    return f" ({change.why})" if change.why else ""
 
 
-def start_section(start: Mapping[str, Any]) -> Section:
-    """What a run took over from the model that it started from, as its record has it."""
-    rows = [
-        [str(part["name"]), f"{part['taken']:,}", f"{part['weights']:,}", str(part["detail"])]
-        for part in start["parts"]
-    ]
+def start_section(start: StartRecord) -> Section:
+    """Return the section on what a run took over from the model that it started from."""
+    rows = [[part.name, f"{part.taken:,}", f"{part.weights:,}", part.detail] for part in start.parts]
     facts = [
-        ("started from", f"{start['source']}, fold {start['fold']}"),
-        ("its identity", str(start["model"])),
-        ("weights taken", f"{start['share']:.1%}"),
+        ("started from", f"{start.source}, fold {start.fold}"),
+        ("its identity", start.model),
+        ("weights taken", f"{start.share:.1%}"),
     ]
-    table = Table("Parts of the network", ["part", "weights taken", "of", "what there is to say"], rows, words=[3])
-    return Section("start", "Start", [Facts([*facts, *(("note", note) for note in start["notes"])]), table])
+    table = Table("Parts of the network", ["part", "weights taken", "of", "remarks"], rows, words=[3])
+    return Section("start", "Start", [Facts([*facts, *(("note", note) for note in start.notes)]), table])
 
 
 def data_section(plan: Plan) -> Section:
-    """The data set that the plan was made from."""
+    """Return the section on the data set that the plan was made from."""
     data = plan.data
     unit = "ml" if data.spacing_known else "pixels"
     facts = [
@@ -99,11 +99,16 @@ def data_section(plan: Plan) -> Section:
 
 
 def plan_section(plan: Plan, configuration: str) -> Section:
-    """What was decided and why: the keys of the plan that have a reason, and all others folded."""
+    """Return the section on what was decided and why.
+
+    Args:
+        plan: of the run; keys with a reason come first, all others are folded.
+        configuration: that was trained; keys of others are left out.
+    """
     values = _flat(plan.model_dump(mode="json"))
-    there = {key: text for key, text in values.items() if not _elsewhere(key, configuration)}
-    reasoned = [[key, there[key], why] for key, why in plan.reasons.items() if key in there]
-    rest = [[key, value] for key, value in there.items() if key not in plan.reasons]
+    shown = {key: text for key, text in values.items() if not _is_foreign(key, configuration)}
+    reasoned = [[key, shown[key], why] for key, why in plan.reasons.items() if key in shown]
+    rest = [[key, value] for key, value in shown.items() if key not in plan.reasons]
     blocks: list[Block] = [
         Table("Decisions and their reasons", ["key", "value", "reason"], reasoned, words=[1, 2]),
         Table("Everything else in the plan", ["key", "value"], rest, words=[1], folded=True),
@@ -112,17 +117,19 @@ def plan_section(plan: Plan, configuration: str) -> Section:
 
 
 def curves_section(records: Sequence[Mapping[str, Any]]) -> Section:
-    """Loss, Dice per structure and learning rate over the steps, from log.jsonl."""
+    """Return the section with loss, Dice per structure and learning rate over the steps.
+
+    Args:
+        records: of log.jsonl.
+    """
     train = [record for record in records if record["kind"] == "train"]
     validation = [record for record in records if record["kind"] == "validation" and record.get("dice")]
-    loss = {
-        "training loss": _smooth([(float(one["step"]), float(one["loss"])) for one in train]),
-    }
-    rate = {"learning rate": [(float(one["step"]), float(one["learning_rate"])) for one in train]}
-    names = list(dict.fromkeys(name for one in validation for name in one["dice"]))
-    dice = {name: [(float(one["step"]), one["dice"].get(name)) for one in validation] for name in names}
+    loss = {"training loss": _smooth([(float(record["step"]), float(record["loss"])) for record in train])}
+    rate = {"learning rate": [(float(record["step"]), float(record["learning_rate"])) for record in train]}
+    names = list(dict.fromkeys(name for record in validation for name in record["dice"]))
+    dice = {name: [(float(record["step"]), record["dice"].get(name)) for record in validation] for name in names}
     if len(names) > 1:
-        dice = {"mean": [(float(one["step"]), _mean(one["dice"].values())) for one in validation], **dice}
+        dice = {"mean": [(float(record["step"]), _mean(record["dice"].values())) for record in validation], **dice}
     steps = Axis("steps", 0)
     charts = [
         Chart(f"Training loss, mean of {_SMOOTHED} records", line_chart("Training loss", loss, steps, Axis("loss"))),
@@ -132,8 +139,8 @@ def curves_section(records: Sequence[Mapping[str, Any]]) -> Section:
     return Section("training", "Training", charts)
 
 
-def _elsewhere(key: str, configuration: str) -> bool:
-    """Whether a key belongs to another configuration, or to what nnU-Net's plan said."""
+def _is_foreign(key: str, configuration: str) -> bool:
+    """Return whether a key belongs to another configuration, or to what nnU-Net's plan said."""
     return (key.startswith("configurations.") and not key.startswith(f"configurations.{configuration}.")) or (
         key.startswith("nnunet.")
     )
@@ -145,19 +152,19 @@ def _mean(values: Any) -> float | None:
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float | None]]:
-    """Mean over a centred window, narrower towards both ends so that a steep start stays steep."""
+    """Return the mean over a centred window, narrower towards both ends so that a steep start stays steep."""
     smoothed: list[tuple[float, float | None]] = []
-    for place, (step, _) in enumerate(points):
-        reach = min(_SMOOTHED // 2, place, len(points) - 1 - place)
-        smoothed.append((step, fmean(value for _, value in points[place - reach : place + reach + 1])))
+    for index, (step, _) in enumerate(points):
+        reach = min(_SMOOTHED // 2, index, len(points) - 1 - index)
+        smoothed.append((step, fmean(value for _, value in points[index - reach : index + reach + 1])))
     return smoothed
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
-    """Dotted keys to values as text; lists stay in one piece."""
+    """Return {dotted key: value as text}; lists stay in one piece."""
     if not isinstance(value, dict) or not value:
         return {path: "–" if value is None or value == {} else str(value)}
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, inner in value.items():
-        found |= _flat(inner, f"{path}.{key}" if path else str(key))
-    return found
+        flat |= _flat(inner, f"{path}.{key}" if path else str(key))
+    return flat

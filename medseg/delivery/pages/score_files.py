@@ -30,8 +30,10 @@ from medseg.evaluation.result import Evaluation
 from medseg.evaluation.summary import CaseScore, Summary
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.io.images import read_image
+from medseg.models.run_files import METRICS as METRICS_JSON
+from medseg.models.run_files import REPORT as PAGE
 
-METRICS_JSON, METRICS_CSV, PAGE = "metrics.json", "metrics.csv", "report.html"
+METRICS_CSV = "metrics.csv"
 Scans = Sequence[tuple[Pair, Path | None]]
 """Pairs with the scan that they belong to, where it is known."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from medseg.core.parallel import BackgroundResult
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
-from medseg.delivery.provenance.manifest import Entry
+from medseg.delivery.provenance.manifest import Clock, Entry
 from medseg.inference.backends import choose_backend
 from medseg.inference.predictor import Predictor
 from medseg.models.model import Model
@@ -28,21 +27,6 @@ if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
 
 _OWN_FILES = ("labels.json", "volumes.csv", LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
-
-
-class Clock:
-    """The start of a command; made before the work that it times."""
-
-    def __init__(self) -> None:
-        self.started, self._start = manifest.now(), time.monotonic()
-
-    def entry(self) -> Entry:
-        """Return start, end (now), and the seconds between."""
-        return {
-            "started": self.started,
-            "ended": manifest.now(),
-            "seconds": round(time.monotonic() - self._start, 3),
-        }
 
 
 @dataclass(frozen=True)
@@ -162,24 +146,6 @@ def _computed_with(predictors: Sequence[Predictor]) -> Entry:
 def plan_hash(text: str) -> str:
     """Return the SHA-256 of a plan's values as one line of JSON, as `Plan.model_dump_json` returns it."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def training_inputs(cases: Iterable[Case], folder: Path) -> BackgroundResult[dict[str, list[Entry]]]:
-    """Start hashing what a run is trained on, labels included, in a thread.
-
-    Args:
-        cases: of training and validation.
-        folder: of the data set; files are named relative to it.
-
-    Returns:
-        The hashes to come: {case: entries of its files}.
-    """
-    cases = list(cases)
-
-    def make() -> dict[str, list[Entry]]:
-        return {case.id: input_entries(case, folder, label=True) for case in cases}
-
-    return BackgroundResult(make)
 
 
 def write_run_manifest(

@@ -11,6 +11,7 @@ import json
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -22,12 +23,12 @@ from medseg import __version__
 from medseg.core.errors import DataError
 from medseg.core.files import content_hash, write_text
 from medseg.io.dicom.elements.uids import hide_uids
+from medseg.models.run_files import MANIFEST as NAME
 
 if TYPE_CHECKING:
     from medseg.core.image import Image
     from medseg.preprocessing.volume import Geometry
 
-NAME = "manifest.json"
 SCHEMA_VERSION = 1
 STATEMENT = "For research use only. Not a medical device: not for diagnosis or treatment."
 _FLAT_LIST = re.compile(r"\[\n\s+([^\[\]{}]+?)\n\s+\]")
@@ -45,6 +46,21 @@ Entry = dict[str, Any]
 def now() -> str:
     """Return the time in UTC as ISO 8601, to the second."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Clock:
+    """Measures what a command takes, from when it is made."""
+
+    def __init__(self) -> None:
+        self._start, self._start_time = now(), time.monotonic()
+
+    def entry(self) -> Entry:
+        """Return start, end (now), and the seconds between."""
+        return {
+            "started": self._start,
+            "ended": now(),
+            "seconds": round(time.monotonic() - self._start_time, 3),
+        }
 
 
 def software() -> Entry:

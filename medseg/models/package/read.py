@@ -21,7 +21,7 @@ from medseg.models.archive import DAMAGED, opened
 from medseg.models.model import Model, filled_network, overrides_for
 from medseg.models.package.metadata import SCHEMA_VERSION, Metadata
 from medseg.models.package.write import CARD, METADATA, SUFFIX, plan_member, weights_member
-from medseg.models.run import WEIGHTS
+from medseg.models.run_files import WEIGHTS
 from medseg.plans.file import parse_plan
 
 _NAME = re.compile(

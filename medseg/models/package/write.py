@@ -21,7 +21,7 @@ from medseg import __version__
 from medseg.core.files import saving
 from medseg.models.model import Model
 from medseg.models.package.metadata import FORMAT, SCHEMA_VERSION, Member, Metadata, Stage
-from medseg.models.run import PLAN, WEIGHTS
+from medseg.models.run_files import PLAN, WEIGHTS, fold_folder_name
 from medseg.plans.file import dump_plan
 from medseg.plans.schema import Plan
 
@@ -58,7 +58,7 @@ def save_package(model: Model, path: Path, card: str) -> None:
 
 def weights_member(stage: int, fold: str) -> str:
     """The name of a fold's weights; stage 0 is the model, 1 the one before it in a cascade, and so on."""
-    return f"{PREVIOUS * stage}fold_{fold}/{WEIGHTS}"
+    return f"{PREVIOUS * stage}{fold_folder_name(fold)}/{WEIGHTS}"
 
 
 def plan_member(stage: int) -> str:

@@ -18,7 +18,7 @@ _MOST = 0.5
 """Share of a GPU's free memory that cases may fill; the network and its gradients need the rest."""
 
 
-def place(samples: Sequence[Sample], device: torch.device, free_bytes: float) -> tuple[list[Sample], str]:
+def place_samples(samples: Sequence[Sample], device: torch.device, free_bytes: float) -> tuple[list[Sample], str]:
     """The samples where they are trained from, and where that is, in words.
 
     Args:

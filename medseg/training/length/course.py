@@ -8,25 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
+from medseg.models.record import Leg
 from medseg.training.length.pace import Pace, validations_passed
-
-
-class Leg(NamedTuple):
-    """Steps over which a schedule advances evenly.
-
-    Attributes:
-        start: first step.
-        stop: step after the last one.
-        start_progress: progress of the schedule (0 to 1) before the first step.
-        stop_progress: progress of the schedule after the last step.
-    """
-
-    start: int
-    stop: int
-    start_progress: float = 0.0
-    stop_progress: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +37,7 @@ class Course:
         return cls((Leg(0, steps),))
 
     @classmethod
-    def recorded(cls, steps: int, legs: Sequence[Sequence[float]], ended_early: bool) -> Course:
+    def recorded(cls, steps: int, legs: Sequence[Leg], ended_early: bool) -> Course:
         """Return the course that a run's record describes.
 
         Args:
@@ -61,8 +45,7 @@ class Course:
             legs: as the record lists them; empty for a single schedule over all steps.
             ended_early: whether the run is on its way to an early end.
         """
-        own = tuple(Leg(int(start), int(stop), first, last) for start, stop, first, last in legs)
-        return cls(own or (Leg(0, steps),), ended_early=ended_early)
+        return cls(tuple(legs) or (Leg(0, steps),), ended_early=ended_early)
 
     @property
     def steps(self) -> int:

@@ -14,7 +14,6 @@ import torch
 from medseg.core.errors import ModelError
 from medseg.core.files import saving
 
-CHECKPOINT = "checkpoint.pt"
 _FIRST = 1 / 6
 _HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\..+")
 

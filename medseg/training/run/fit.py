@@ -16,10 +16,10 @@ from medseg.networks.device import first_line, is_out_of_memory, memory_errors
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch
 from medseg.training.length.steering import Redirection, Steering
-from medseg.training.run.checkpoint import CHECKPOINT, Checkpoints, load_checkpoint
+from medseg.training.run.checkpoint import Checkpoints, load_checkpoint
 from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
 from medseg.training.run.interrupt import Interrupts
-from medseg.training.run.log import LOG, Log
+from medseg.training.run.log import Log
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
 
@@ -48,7 +48,7 @@ def fit(
         validate: scores a network on whole volumes: {structure: mean Dice}. It is called evenly over the run, so that
             with the score of the finished network, which is the caller's, there are `training.validations`.
         callback: receives progress and notes.
-        resume: go on from the last checkpoint in `setup.folder`, if there is one.
+        resume: go on from the last checkpoint in `setup.files`, if there is one.
         start_time: virtual start time of the run: `time.monotonic()` now minus the time trained in earlier sessions;
             None for a run that starts now.
 
@@ -119,7 +119,7 @@ class Loop:
         self.start_time = start_time
         self.trainer = Trainer(network, setup)
         self.batches = setup.batches(samples)
-        self.checkpoints = Checkpoints(setup.folder / CHECKPOINT)
+        self.checkpoints = Checkpoints(setup.files.checkpoint)
         self.first_step = self.done = 0
         self.losses: list[torch.Tensor] = []  # since the last report; still on the device
         self.scores: dict[str, float | None] = {}
@@ -136,7 +136,7 @@ class Loop:
         else:
             torch.manual_seed(self.setup.plan.training.seed)
         ranks, course = self.setup.ranks, self.setup.course
-        self.log = Log(self.setup.folder / LOG, keep_to_step=self.done if resume else None, writes=ranks.first)
+        self.log = Log(self.setup.files.log, keep_to_step=self.done if resume else None, writes=ranks.first)
         self.loop_time = time.monotonic()
         validations = [one for one in self.log.kept if one["kind"] == "validation"]
         scores = [mean_dice(one["dice"]) for one in validations if one["step"] > course.schedule_start]

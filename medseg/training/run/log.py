@@ -11,8 +11,6 @@ from typing import Any
 from medseg.core.errors import MedsegError
 from medseg.core.files import write_text
 
-LOG = "log.jsonl"
-
 
 class Log:
     """Appends records; each is flushed, so that a kill loses none and at worst cuts the last line short."""

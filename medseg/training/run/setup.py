@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from medseg.models.model import input_channels
+from medseg.models.run_files import FoldFolder
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batches
@@ -32,7 +32,7 @@ class Setup:
         course: how many steps the run has, and how its schedule advances over them.
         device: to train on.
         precision: type that convolutions are computed in.
-        folder: of the run, for log and checkpoints.
+        files: of the fold: log, checkpoints and all others.
         ranks: this process among those that train together.
         announce: called by the first process when the course changes, with the setup from there on.
     """
@@ -42,7 +42,7 @@ class Setup:
     course: Course
     device: torch.device
     precision: torch.dtype
-    folder: Path
+    files: FoldFolder
     ranks: Ranks = ALONE
     announce: Callable[[Setup, Redirection], None] = _unheard
 
@@ -72,7 +72,7 @@ class Setup:
     def less_memory(self) -> str:
         """Which keys to lower where memory runs out, with their present values."""
         configuration = self.configuration
-        key = f"configurations.{self.folder.parent.name}"
+        key = f"configurations.{self.files.run.path.name}"
         return (
             f"Lower {key}.batch_size (now {configuration.batch_size}) or {key}.patch_voxels (now "
             f"{configuration.patch_voxels}), which `--resume --set KEY=VALUE` can too; or, for a new run, "

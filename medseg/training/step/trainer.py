@@ -156,7 +156,7 @@ class Trainer:
         missing = sorted(_STATE - state.keys())
         if missing:
             raise ModelError(
-                f"The checkpoint in {setup.folder} has no {', '.join(missing)}: another medseg version wrote it.",
+                f"The checkpoint in {setup.files.path} has no {', '.join(missing)}: another medseg version wrote it.",
                 "Go on with that version, or delete the folder and train anew.",
             )
         step = int(state["step"])
@@ -164,7 +164,7 @@ class Trainer:
         if not 0 <= step <= setup.course.steps or abs(state["progress"] - progress) > _ROUNDING:
             raise ModelError(
                 f"The checkpoint of step {step} belongs to another run than that of {setup.course.steps} steps in "
-                f"{setup.folder}.",
+                f"{setup.files.path}.",
                 "Put the run's own checkpoint back, or delete the folder and train anew.",
             )
         groups = self.optimizer.param_groups

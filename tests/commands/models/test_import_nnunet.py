@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from medseg.commands.train.train import train
 from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.inference.predictor import Predictor
 from medseg.models.open import load_model
-from medseg.models.run import read_record
+from medseg.models.record import read_record
+from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
 from medseg.plans.file import load_plan
 
@@ -32,6 +34,12 @@ SEVERAL = plans(
         "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
     }
 )
+
+
+def record_of(fold: Path) -> dict[str, Any]:
+    record = read_record(FoldFolder(fold))
+    assert record is not None
+    return record.as_json()
 
 
 def image_of(seed: int = 0) -> np.ndarray:
@@ -57,9 +65,10 @@ def test_a_model_becomes_a_run_that_answers_alike(tmp_path: Path) -> None:
 def test_the_record_says_where_a_fold_came_from(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "results", folds=("3",))
     (place,) = import_nnunet(folder, tmp_path).folds
-    record = read_record(place)
-    assert (record["configuration"], record["fold"]) == ("3d_fullres", "3")
-    source = record["imported_from"]
+    record = read_record(FoldFolder(place))
+    assert record is not None
+    assert (record.configuration, record.fold) == ("3d_fullres", "3")
+    source = record.as_json()["imported_from"]
     assert (source["what"], source["model"], source["trainer"]) == ("nnU-Net v2", folder.name, "nnUNetTrainer")
     for name in ("fold_3/checkpoint_final.pth", "plans.json", "dataset.json"):
         assert source["sha256"][name] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -89,8 +98,8 @@ def test_an_exported_zip(tmp_path: Path) -> None:
             archive.write(file, file.relative_to(tmp_path / "results"))
     result = import_nnunet(tmp_path / "model.zip", tmp_path)
     assert [path.name for path in result.folds] == ["fold_0", "fold_all"]
-    assert read_record(result.folds[0])["imported_from"]["source"] == str(tmp_path / "model.zip")
-    assert read_record(result.folds[0])["scores"]["dice"] == {"one": 0.5}
+    assert record_of(result.folds[0])["imported_from"]["source"] == str(tmp_path / "model.zip")
+    assert record_of(result.folds[0])["scores"]["dice"] == {"one": 0.5}
 
 
 def test_one_that_cannot_be_imported_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -117,7 +126,7 @@ def test_the_best_checkpoint_is_taken_with_a_note(tmp_path: Path) -> None:
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_best.pth")
     result = import_nnunet(folder, tmp_path)
     assert "checkpoint_best.pth was used" in result.notes[0]
-    assert "fold_0/checkpoint_best.pth" in read_record(result.folds[0])["imported_from"]["sha256"]
+    assert "fold_0/checkpoint_best.pth" in record_of(result.folds[0])["imported_from"]["sha256"]
 
 
 def test_scores_of_a_fold_come_along(tmp_path: Path) -> None:
@@ -126,7 +135,7 @@ def test_scores_of_a_fold_come_along(tmp_path: Path) -> None:
     (folder / "fold_0" / "validation").mkdir()
     (folder / "fold_0" / "validation" / "summary.json").write_text(json.dumps(summary))
     (place,) = import_nnunet(folder, tmp_path).folds
-    assert read_record(place)["scores"] == {"cases": 2, "dice": {"one": 0.75, "two": None}}
+    assert record_of(place)["scores"] == {"cases": 2, "dice": {"one": 0.75, "two": None}}
 
 
 @pytest.mark.parametrize("name", ["a/b", "", ".hidden"])

@@ -17,7 +17,10 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.core.errors import ModelError
 from medseg.models.card import About
-from medseg.models.run import PLAN, make_network, save_weights
+from medseg.models.model import make_network
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import PLAN, FoldFolder
 from medseg.plans.file import save_plan
 
 
@@ -26,7 +29,8 @@ def write_run(workspace: Path, name: str = "toy", **record: Any) -> Path:
     fold = workspace / "runs" / name / "main" / "fold_0"
     torch.manual_seed(0)
     save_plan(plan, fold / PLAN)
-    save_weights(make_network(plan, plan.configuration("main")), fold, {"configuration": "main", **record})
+    network = make_network(plan, plan.configuration("main"))
+    save_weights(network, FoldFolder(fold), RunRecord(**{"configuration": "main", **record}))
     return fold
 
 

@@ -13,7 +13,9 @@ import torch
 from builders import RESAMPLE_IMAGE, make_plan, network_values
 
 from medseg.models.model import make_network
-from medseg.models.run import PLAN, save_weights
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import PLAN, FoldFolder
 from medseg.plans.file import save_plan
 
 CLASSES = 60
@@ -56,7 +58,7 @@ def test_memory_follows_the_tiles_and_not_the_volume(tmp_path: Path, save_nifti:
     torch.manual_seed(0)
     save_plan(plan, tmp_path / "run" / "main" / "fold_0" / PLAN)
     network = make_network(plan, plan.configuration("main"))
-    save_weights(network, tmp_path / "run" / "main" / "fold_0", {"configuration": "main"})
+    save_weights(network, FoldFolder(tmp_path / "run" / "main" / "fold_0"), RunRecord(configuration="main"))
     command = [sys.executable, "-c", COMMAND, str(tmp_path), str(tmp_path / "run" / "main")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

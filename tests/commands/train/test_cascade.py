@@ -18,8 +18,7 @@ from medseg.commands.data.options import PlanOptions
 from medseg.commands.data.plan import plan
 from medseg.commands.models.package import package
 from medseg.commands.train.options import TrainOptions
-from medseg.commands.train.previous_answers import ANSWERS, Before, answer_samples
-from medseg.commands.train.previous_folds import ASKED
+from medseg.commands.train.previous_answers import PreviousStage, answer_samples
 from medseg.commands.train.train import Extension, TrainResult, train
 from medseg.core.errors import Cancelled, ModelError, PlanError
 from medseg.core.files import write_json
@@ -28,6 +27,7 @@ from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case_image
 from medseg.models.open import load_model
 from medseg.models.run import load_run
+from medseg.models.run_files import RunFolder
 from medseg.models.workspace import plan_cases
 from medseg.plans.file import load_plan
 from medseg.preprocessing.cache import load_samples
@@ -103,13 +103,15 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 
 def answers(place: Path) -> dict[str, Path]:
-    return {path.stem: path for path in (place / "runs" / "toy" / LOW).glob(f"fold_*/{ANSWERS}/{LATER}/*.npz")}
+    return {
+        path.stem: path for path in (place / "runs" / "toy" / LOW).glob(f"fold_*/predicted_next_stage/{LATER}/*.npz")
+    }
 
 
 def test_everything_is_trained_by_one_command(trained: tuple[Path, TrainResult, list[Progress]]) -> None:
     place, result, events = trained
     assert result.folder == fold(place, LATER)
-    assert result.record["steps"] == STEPS
+    assert result.record.as_json()["steps"] == STEPS
     assert not result.failed
     assert result.summary is not None
     notes = [str(event.info["note"]) for event in events if "note" in event.info]
@@ -120,7 +122,7 @@ def test_everything_is_trained_by_one_command(trained: tuple[Path, TrainResult, 
         f"{LOW}, fold 1 (2 of 2)",
         None,
     }
-    assert not (fold(place, LATER) / ASKED).exists()
+    assert not (fold(place, LATER) / "asked.json").exists()
     network = weights(place, LATER)
     assert any(value.ndim == 5 and value.shape[1] == 3 for value in network.values())  # the scan and two labels
 
@@ -159,13 +161,15 @@ def samples_of(place: Path) -> dict[str, Any]:
     return {sample.case.id: sample for sample in samples}
 
 
-def before(place: Path) -> Before:
-    return Before(LOW, place / "runs" / "toy" / LOW, {str(number): split for number, split in enumerate(FOLDS)})
+def before(place: Path) -> PreviousStage:
+    return PreviousStage(
+        RunFolder(place / "runs" / "toy" / LOW), {str(number): split for number, split in enumerate(FOLDS)}
+    )
 
 
-def answer(place: Path, one: Before | None = None) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+def answer(place: Path, stage: PreviousStage | None = None) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     samples = list(samples_of(place).values())
-    made, failed, notes = answer_samples(samples, one or before(place), LATER, place / "cache" / "toy", CPU, silent)
+    made, failed, notes = answer_samples(samples, stage or before(place), LATER, place / "cache" / "toy", CPU, silent)
     return {sample.case.id: sample for sample in made}, failed, notes
 
 
@@ -199,7 +203,7 @@ def test_a_case_without_an_answer_is_named_and_left_out(place: Path) -> None:
 
 
 def test_cases_that_no_fold_keeps_apart_are_told(place: Path) -> None:
-    seen = Before(LOW, place / "runs" / "toy" / LOW, {"0": {"train": ["a", "b"], "val": ["c"]}})
+    seen = PreviousStage(RunFolder(place / "runs" / "toy" / LOW), {"0": {"train": ["a", "b"], "val": ["c"]}})
     assert seen.fold_of("c") == ("0", True)
     assert seen.fold_of("d") == ("0", True)  # it was not trained on
     assert seen.fold_of("a") == ("0", False)
@@ -249,7 +253,7 @@ def test_a_command_that_is_stopped_goes_on(
         path.unlink()
     if moment != "the stage before":
         shutil.copytree(undisturbed / "runs" / "toy" / LOW, place / "runs" / "toy" / LOW)
-        shutil.rmtree(fold(place, LOW, 0) / ANSWERS)
+        shutil.rmtree(fold(place, LOW, 0) / "predicted_next_stage")
 
     def stop(event: Progress) -> None:
         early = event.stage == "train" and event.info.get("part") == f"{LOW}, fold 1 (2 of 2)" and "loss" in event.info
@@ -262,7 +266,7 @@ def test_a_command_that_is_stopped_goes_on(
         go(place, stop, steps=STEPS)
     assert not (fold(place, LATER) / "weights.safetensors").exists()
     result = go(place, resume=True)
-    assert result.record["steps"] == STEPS
+    assert result.record.as_json()["steps"] == STEPS
     for configuration, number in ((LOW, 0), (LOW, 1), (LATER, 0)):
         assert_same(weights(place, configuration, number), weights(undisturbed, configuration, number))
 
@@ -270,17 +274,17 @@ def test_a_command_that_is_stopped_goes_on(
 def test_what_is_set_when_a_command_goes_on_counts_with_what_was_set_before(place: Path) -> None:
     shutil.rmtree(fold(place, LATER))
     asked = {"steps": 2, "budget_seconds": None, "overrides": ["training.seed=3"], "recipe": None, "init": None}
-    write_json(fold(place, LATER) / ASKED, {**asked, "seconds": 1.0})
+    write_json(fold(place, LATER) / "asked.json", {**asked, "seconds": 1.0})
     result = go(place, resume=True, overrides=["training.validations=2"])
     training = load_plan(result.folder / "plan.yaml").training
-    assert (result.record["steps"], training.seed, training.validations) == (2, 3, 2)
+    assert (result.record.as_json()["steps"], training.seed, training.validations) == (2, 3, 2)
 
 
 def test_another_fold_takes_what_is_there(place: Path) -> None:
     stamps = {number: (fold(place, LOW, number) / "weights.safetensors").stat().st_mtime_ns for number in (0, 1)}
     events: list[Progress] = []
     result = go(place, events.append, steps=1, fold="all")
-    assert result.record["fold"] == "all"
+    assert result.record.as_json()["fold"] == "all"
     assert all(event.info.get("part") is None for event in events if event.stage == "train")
     assert {n: (fold(place, LOW, n) / "weights.safetensors").stat().st_mtime_ns for n in (0, 1)} == stamps
     model = load_model(place / "runs" / "toy" / LATER / "fold_all", CPU)

@@ -307,11 +307,11 @@ def test_a_changed_plan_is_told_and_the_runs_own_counts(place: Path) -> None:
 def test_a_setting_changes_from_the_checkpoint_on_and_is_recorded(place: Path) -> None:
     interrupted(place, 10, steps=20)
     result = go(place, resume=True, overrides=["training.learning_rate=0.002", "inference.mirror=true"])
-    assert result.record["changes"] == [
+    assert result.record.as_json()["changes"] == [
         {"step": 10, "key": "training.learning_rate", "old": 0.01, "new": 0.002},
         {"step": 10, "key": "inference.mirror", "old": False, "new": True},
     ]
-    assert result.record["repeat_with"] is None
+    assert result.record.as_json()["repeat_with"] is None
     rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
     assert rates == pytest.approx([0.01 * (1 - 9 / 20) ** 0.9, 0.002 * (1 - 19 / 20) ** 0.9])
     assert load_plan(place / FOLD / "plan.yaml").training.learning_rate == 0.002
@@ -380,9 +380,9 @@ def test_a_finished_run_is_trained_further(place: Path) -> None:
         go(place, look, extend=Extension(factor=2))
     assert kept == [True]
     result = go(place, resume=True)
-    assert result.record["steps"] == 40
-    assert result.record["extended"] == [{"from_step": 20, "to_step": 40, "asked": "2x"}]
-    assert result.record["repeat_with"].endswith(
+    assert result.record.as_json()["steps"] == 40
+    assert result.record.as_json()["extended"] == [{"from_step": 20, "to_step": 40, "asked": "2x"}]
+    assert result.record.as_json()["repeat_with"].endswith(
         "--steps 20 && medseg train --plan toy --fold 0 --config main --extend 20"
     )
     log = [one for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
@@ -407,8 +407,8 @@ def measured_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_finished_run_is_trained_for_a_while_longer(place: Path, measured_shortly: None) -> None:
     go(place, steps=5)
     result = go(place, extend=Extension(seconds=8))
-    assert result.record["steps"] >= 25
-    assert result.record["schedule"] == [[0, 5, 0.0, 1.0], [5, result.record["steps"], 0.0, 1.0]]
+    assert result.record.as_json()["steps"] >= 25
+    assert result.record.as_json()["schedule"] == [[0, 5, 0.0, 1.0], [5, result.record.as_json()["steps"], 0.0, 1.0]]
 
 
 def test_a_budget_that_runs_short_is_kept_with_fewer_steps(place: Path, measured_shortly: None) -> None:
@@ -417,10 +417,10 @@ def test_a_budget_that_runs_short_is_kept_with_fewer_steps(place: Path, measured
     steps = record["steps"]
     write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # as if it had been spent already
     result = go(place, resume=True)
-    assert result.record["steps"] == 50 < steps, "at least a few steps to anneal"
-    assert result.record["schedule"] == [[0, 30, 0.0, 30 / steps], [30, 50, 30 / steps, 1.0]]
+    assert result.record.as_json()["steps"] == 50 < steps, "at least a few steps to anneal"
+    assert result.record.as_json()["schedule"] == [[0, 30, 0.0, 30 / steps], [30, 50, 30 / steps, 1.0]]
     why = "to keep to the budget"
-    assert result.record["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50, "why": why}]
+    assert result.record.as_json()["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50, "why": why}]
     assert any(f"{why}: 50 steps instead of {steps}" in note for note in result.notes)
     rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
     assert rates[2] == pytest.approx(0.01 * (1 - 29 / steps) ** 0.9)
@@ -434,10 +434,10 @@ def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(place: P
     assert (record["steps"], record["ended_early"], record["repeat_with"]) == (60, True, None)
     assert record["schedule"] == [[0, 40, 0.0, 0.2], [40, 60, 0.2, 1.0]]
     result = go(place, resume=True)
-    assert (result.record["steps"], result.record["finished"]) == (60, True)
+    assert (result.record.as_json()["steps"], result.record.as_json()["finished"]) == (60, True)
     assert read_log(place / FOLD / "log.jsonl")[-1]["step"] == 60
     longer = go(place, extend=Extension(steps=20))
-    assert "ended_early" not in longer.record, "a new schedule may end early again"
+    assert longer.record.ended_early is None, "a new schedule may end early again"
 
 
 def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(place: Path, measured_shortly: None) -> None:
@@ -453,8 +453,8 @@ def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(place: Path, 
     assert record["steps"] > 60
     write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # so that fewer steps are left
     result = go(place, resume=True)
-    assert result.record["schedule"] == [[0, 20, 0.0, 1.0], [20, 40, 0.0, 1.0]]
-    assert result.record["extended"] == [{"from_step": 20, "to_step": 40, "asked": "20s"}]
+    assert result.record.as_json()["schedule"] == [[0, 20, 0.0, 1.0], [20, 40, 0.0, 1.0]]
+    assert result.record.as_json()["extended"] == [{"from_step": 20, "to_step": 40, "asked": "20s"}]
 
 
 def test_validations_that_a_budget_has_no_time_for_are_told(place: Path, measured_shortly: None) -> None:
@@ -471,7 +471,7 @@ def test_a_budget_that_suffices_changes_nothing(place: Path, measured_shortly: N
     record = json.loads((place / FOLD / "run.json").read_text())
     write_json(place / FOLD / "run.json", {**record, "budget_seconds": 600.0})
     result = go(place, resume=True)
-    assert (result.record["steps"], result.record.get("schedule")) == (20, None)
+    assert (result.record.as_json()["steps"], result.record.schedule) == (20, None)
 
 
 def test_time_that_was_lost_with_a_kill_counts(place: Path) -> None:
@@ -479,5 +479,5 @@ def test_time_that_was_lost_with_a_kill_counts(place: Path) -> None:
     log = place / FOLD / "log.jsonl"
     log.write_text(log.read_text() + '{"kind": "train", "step": 20, "loss": 1.0, "seconds": 5000.0}\n')
     result = go(place, resume=True)
-    assert result.record["seconds"] > 5000
+    assert result.record.as_json()["seconds"] > 5000
     assert [one["step"] for one in read_log(log) if one["kind"] == "train"] == [10, 20, 30]

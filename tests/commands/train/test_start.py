@@ -48,11 +48,11 @@ def test_a_run_starts_from_another_and_says_what_it_took(place: Path) -> None:
     start = events[stages.index("start")].info["start"]
     assert isinstance(start, Start)
     source = place / "runs" / SOURCE
-    said = result.record["init"]
+    said = result.record.as_json()["init"]
     assert said["model"] == start.model == identity(load_model(source, torch.device("cpu")))
     heads = said["parts"][-1]
     assert (heads["name"], heads["detail"]) == ("heads", "structures: Anterior taken; Posterior left out")
-    assert f"--init {SOURCE}" in result.record["repeat_with"]
+    assert f"--init {SOURCE}" in result.record.as_json()["repeat_with"]
     # the encoder was frozen, so that it is the source's to the last bit; the decoder has learnt
     theirs = load_file(source / "fold_all" / "weights.safetensors")
     mine = load_file(result.folder / "weights.safetensors")
@@ -82,7 +82,7 @@ def test_the_recipe_stands_in_the_runs_plan(place: Path) -> None:
     result = medseg.train("anterior", place, options)
     own = medseg.load_plan(result.folder / "plan.yaml")
     assert (own.training.optimizer, own.training.momentum, own.training.schedule_epoch_steps) == ("sgd", 0.99, 250)
-    assert (result.record["recipe"], result.record["steps"]) == ("nnunet", 2)
-    assert "--recipe nnunet" in result.record["repeat_with"]
+    assert (result.record.as_json()["recipe"], result.record.as_json()["steps"]) == ("nnunet", 2)
+    assert "--recipe nnunet" in result.record.as_json()["repeat_with"]
     assert medseg.load_plan(place / "plans" / "anterior.yaml").training.optimizer == "muon"
     assert json.loads((result.folder / "run.json").read_text())["init"] is None

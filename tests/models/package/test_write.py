@@ -14,10 +14,13 @@ from builders import make_plan, network_values
 from nnunet_folders import configuration, plans, write_model
 
 from medseg.core.errors import ModelError, PlanError
+from medseg.models.model import make_network
 from medseg.models.open import load_model
 from medseg.models.package.read import read_metadata
 from medseg.models.package.write import save_package
-from medseg.models.run import PLAN, load_run, make_network, save_weights
+from medseg.models.record import RunRecord
+from medseg.models.run import load_run, save_weights
+from medseg.models.run_files import PLAN, RunFolder
 from medseg.plans.file import save_plan
 
 CPU = torch.device("cpu")
@@ -29,7 +32,8 @@ def write_run(folder: Path, folds: tuple[str, ...] = ("0", "1"), **plan: Any) ->
     for seed, fold in enumerate(folds):
         torch.manual_seed(seed)
         save_plan(made, folder / f"fold_{fold}" / PLAN)
-        save_weights(make_network(made, made.configuration("main")), folder / f"fold_{fold}", {"configuration": "main"})
+        network = make_network(made, made.configuration("main"))
+        save_weights(network, RunFolder(folder).fold(fold), RunRecord(configuration="main"))
     return folder
 
 

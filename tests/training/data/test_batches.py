@@ -13,7 +13,7 @@ from medseg.plans.schema import Configuration
 from medseg.preprocessing.cache import Sample
 from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.batches import Batches
-from medseg.training.data.sample_placement import place
+from medseg.training.data.sample_placement import place_samples
 from medseg.training.data.sampling import generator
 
 CPU = torch.device("cpu")
@@ -180,7 +180,7 @@ def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> No
     of = samples((24, 26, 28))
     configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=6)
     wanted = batches(configuration, of, **changes)
-    placed = place(of, cuda, 0)[0] if resident else of
+    placed = place_samples(of, cuda, 0)[0] if resident else of
     training = make_training(augmentation=make_augmentation(**changes).model_dump())
     maker = Batches(placed, configuration, training, cuda)
     maker.make(0)

@@ -13,7 +13,7 @@ from builders import make_sample
 from paths import HELPERS
 from safetensors.torch import save_file
 
-from medseg.training.data.sample_placement import place
+from medseg.training.data.sample_placement import place_samples
 
 CPU = torch.device("cpu")
 MEGABYTE = 1 << 20
@@ -48,7 +48,7 @@ print(private() - before, found)
 def test_cases_that_fit_and_cases_that_do_not_are_told_apart() -> None:
     samples = [make_sample(np.zeros((10, 10, 10)), np.zeros((10, 10, 10)))] * 3  # 6 bytes a voxel
     for free, words in ((18_000, "in memory"), (17_999, "read from the cache as needed")):
-        placed, where = place(samples, CPU, free)
+        placed, where = place_samples(samples, CPU, free)
         assert placed == samples
         assert words in where
         assert "1.8e-05 GB" in where

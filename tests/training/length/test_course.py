@@ -2,7 +2,8 @@
 
 import pytest
 
-from medseg.training.length.course import Course, Leg
+from medseg.models.record import Leg
+from medseg.training.length.course import Course
 from medseg.training.step.learning_rate import learning_rate
 
 
@@ -81,7 +82,7 @@ def test_an_extended_run_has_a_schedule_of_its_own_after_the_first() -> None:
 
 def test_a_course_comes_back_from_a_record() -> None:
     course = Course.over(10).extended(20).redirected(20, 25)
-    assert Course.recorded(25, [list(leg) for leg in course.legs], ended_early=False) == course
+    assert Course.recorded(25, course.legs, ended_early=False) == course
     assert Course.recorded(7, [], ended_early=True) == Course((Leg(0, 7),), ended_early=True)
 
 

@@ -18,7 +18,8 @@ from medseg.core.errors import Cancelled, MedsegError, ModelError
 from medseg.core.labels import IGNORE, Labels
 from medseg.core.progress import Progress, silent
 from medseg.inference.window_pass import predict_logits
-from medseg.models.run import make_network
+from medseg.models.model import make_network
+from medseg.models.run_files import CHECKPOINT, FoldFolder
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
@@ -28,7 +29,7 @@ from medseg.training.length.measure import measured_step_seconds
 from medseg.training.length.pace import Pace
 from medseg.training.length.steering import Redirection
 from medseg.training.run import fit as fit_module
-from medseg.training.run.checkpoint import CHECKPOINT, load_checkpoint, on_host, save_checkpoint
+from medseg.training.run.checkpoint import load_checkpoint, on_host, save_checkpoint
 from medseg.training.run.divergence import Diverged
 from medseg.training.run.fit import fit
 from medseg.training.run.log import read_log
@@ -62,7 +63,7 @@ def plan_of(dimensions: int, **training: Any) -> Plan:
 
 
 def setup_of(plan: Plan, folder: Path, steps: int) -> Setup:
-    return Setup(plan, plan.configuration("main"), Course.over(steps), CPU, torch.float32, folder)
+    return Setup(plan, plan.configuration("main"), Course.over(steps), CPU, torch.float32, FoldFolder(folder))
 
 
 def new_network(plan: Plan, seed: int = 0) -> torch.nn.Module:

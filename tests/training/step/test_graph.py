@@ -7,7 +7,8 @@ import pytest
 import torch
 from rank_problem import plan_of, samples
 
-from medseg.models.run import make_network
+from medseg.models.model import make_network
+from medseg.models.run_files import FoldFolder
 from medseg.training.data.batches import Batches
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
@@ -103,7 +104,7 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     device, plan = torch.device("cuda"), plan_of(True)
-    setup = Setup(plan, plan.configuration("main"), Course.over(12), device, torch.bfloat16, tmp_path)
+    setup = Setup(plan, plan.configuration("main"), Course.over(12), device, torch.bfloat16, FoldFolder(tmp_path))
     trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
     batch = Batches(samples(), plan.configuration("main"), plan.training, device).make(0)
     trainer.step(setup, 0, batch)
@@ -123,7 +124,7 @@ def test_the_same_losses_as_without(tmp_path: Path) -> None:
         plan = plan_of(True)
         plan = plan.model_copy(update={"training": plan.training.model_copy(update={"cuda_graph": wanted})})
         torch.manual_seed(0)
-        setup = Setup(plan, plan.configuration("main"), Course.over(12), device, torch.float32, tmp_path)
+        setup = Setup(plan, plan.configuration("main"), Course.over(12), device, torch.float32, FoldFolder(tmp_path))
         trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
         batches = Batches(samples(), plan.configuration("main"), plan.training, device)
         made = [batches.make(step) for step in range(12)]

@@ -9,6 +9,7 @@ from builders import make_plan, make_training
 
 from medseg.core.errors import PlanError
 from medseg.models.model import make_network
+from medseg.models.run_files import FoldFolder
 from medseg.training.data.batches import Batch
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
@@ -25,7 +26,7 @@ def changes(tmp_path: Path, share: float, optimizer: str = "sgd") -> dict[str, t
     torch.manual_seed(0)
     network = make_network(plan, plan.configuration("main"))
     before = deepcopy(network.state_dict())
-    setup = Setup(plan, plan.configuration("main"), Course.over(10), CPU, torch.float32, tmp_path)
+    setup = Setup(plan, plan.configuration("main"), Course.over(10), CPU, torch.float32, FoldFolder(tmp_path))
     trainer = Trainer(network, setup)
     target = torch.randint(0, 3, (2, 16, 16, 16), dtype=torch.int16)
     trainer.step(setup, 0, Batch(torch.randn(2, 1, 16, 16, 16), target))
