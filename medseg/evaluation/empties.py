@@ -64,8 +64,8 @@ class EmptyPolicy:
     def describe(self) -> str:
         """Return the policy as a sentence."""
         both = _words(self.both_overlap, self.both_distance_mm)
-        one = _words(self.one_overlap, self.one_distance_mm)
-        return f"empty structures ({self.name}): both sides empty: {both}; one side empty: {one}"
+        one_side = _words(self.one_overlap, self.one_distance_mm)
+        return f"empty structures ({self.name}): both sides empty: {both}; one side empty: {one_side}"
 
 
 def _words(overlap: float | None, distance: float | Literal["diagonal"] | None) -> str:

@@ -255,6 +255,6 @@ class StructureScore:
 
     @property
     def _without_lesions(self) -> Empty:
-        """ "both" where no side has a lesion: small ones may be left out of a structure that is not empty."""
+        """Both, where no side has a lesion: small lesions may be left out of a structure that is not empty."""
         counts = self.lesions
         return "" if counts is None or counts.n_reference + counts.n_prediction else "both"

@@ -127,9 +127,9 @@ def surface_distances(
             f"the reference has shape {reference.shape}, the prediction {prediction.shape}, "
             f"and there are {len(spacing_mm)} spacings"
         )
-    kept = _kept_axes(reference.shape)
-    shape = tuple(reference.shape[axis] for axis in kept)
-    spacing = tuple(float(spacing_mm[axis]) for axis in kept)
+    axes = _measured_axes(reference.shape)
+    shape = tuple(reference.shape[axis] for axis in axes)
+    spacing = tuple(float(spacing_mm[axis]) for axis in axes)
     find = _find_elements if definition == "elements" else _find_voxels
     (indices_r, area_r, grid), (indices_p, area_p, _) = (
         find(np.ascontiguousarray(mask, dtype=bool).reshape(shape), spacing) for mask in (reference, prediction)
@@ -192,7 +192,7 @@ def _sorted(
     return distance[order], area[order]
 
 
-def _kept_axes(shape: Sequence[int]) -> list[int]:
+def _measured_axes(shape: Sequence[int]) -> list[int]:
     """Return the axes along which there is more than one voxel, two of them at least."""
     axes = sorted(range(len(shape)), key=lambda axis: (shape[axis] == 1, axis))
     count = max(2, sum(size > 1 for size in shape))

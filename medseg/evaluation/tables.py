@@ -97,7 +97,12 @@ def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
 
 
 def write_metrics_csv(path: Path, summary: Summary) -> None:
-    """Write `metrics.csv` atomically: one row per case and structure; undefined figures are left empty."""
+    """Write `metrics.csv` atomically: one row per case and structure; undefined figures are left empty.
+
+    Args:
+        path: the file.
+        summary: the scores.
+    """
     attributes = sorted({name for case in summary.cases for name in case.attributes})
     columns = ["case", "patient", "structure", *summary.measures, *_COUNTS, "volume_unit", "empty", *attributes]
     text = io.StringIO()

@@ -198,10 +198,10 @@ def _scan(rng: np.random.Generator, brightness: NDArray[np.float32]) -> NDArray[
     from scipy.ndimage import gaussian_filter
 
     grain = gaussian_filter(rng.standard_normal(brightness.shape, dtype=np.float32), 1.0)
-    seen = brightness * (1 + _TEXTURE * grain / grain.std())
-    seen *= np.exp(_BIAS * _smooth_field(rng, brightness.shape, 3))
+    signal = brightness * (1 + _TEXTURE * grain / grain.std())
+    signal *= np.exp(_BIAS * _smooth_field(rng, brightness.shape, 3))
     real, imaginary = _NOISE * rng.standard_normal((2, *brightness.shape), dtype=np.float32)
-    return np.rint(rng.uniform(600, 1400) * np.hypot(seen + real, imaginary)).astype(np.uint16)
+    return np.rint(rng.uniform(600, 1400) * np.hypot(signal + real, imaginary)).astype(np.uint16)
 
 
 def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], waves: int) -> NDArray[np.float32]:

@@ -80,7 +80,11 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    """Return the names of the channels of a `dataset.json`, in order; `source` names the file in messages.
+    """Return the names of the channels of a `dataset.json`, in order.
+
+    Args:
+        content: of the file.
+        source: names the file in messages.
 
     Raises:
         DataError: they are not numbered from 0.
@@ -97,7 +101,11 @@ def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...
 
 
 def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
-    """Return the structures of a `dataset.json`; `source` names the file in messages.
+    """Return the structures of a `dataset.json`.
+
+    Args:
+        content: of the file.
+        source: names the file in messages.
 
     They are written as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
 

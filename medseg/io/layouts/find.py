@@ -85,7 +85,14 @@ def find_cases(
 
 
 def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
-    """Read a data set by the first layout that fits; None where none does.
+    """Read a data set by the first layout that fits.
+
+    Args:
+        folder: the data set.
+        naming: what the user says about which files are meant.
+
+    Returns:
+        The data set; None where no layout fits.
 
     Raises:
         DataError: a layout fits, but is not valid or ambiguous.

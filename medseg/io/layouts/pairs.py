@@ -71,7 +71,11 @@ def _similar(
 
 
 def images_folder(folder: Path, wanted: str | None) -> Path | None:
-    """Return the folder of the images inside a data set: the named one, else one with a usual name; None if none.
+    """Return the folder of the images inside a data set; None where there is none.
+
+    Args:
+        folder: the data set.
+        wanted: the name that the user gives; None for one of the usual names, else any with a word for images.
 
     Raises:
         DataError: several may be meant.

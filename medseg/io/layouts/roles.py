@@ -95,7 +95,12 @@ def cases_of(files: Files, roles: Roles) -> tuple[list[Case], dict[str, str]]:
 
 
 def left_aside(files: Files, roles: Roles) -> list[str]:
-    """Return a sentence about files that are neither channel nor label; nothing where there are none."""
+    """Return a sentence about files that are neither channel nor label; nothing where there are none.
+
+    Args:
+        files: {case: {role: file}}.
+        roles: the roles that are used.
+    """
     used = {*roles.channels, roles.label}
     counts = Counter(role for by_role in files.values() for role in by_role if role not in used)
     if not counts:

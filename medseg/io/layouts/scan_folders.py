@@ -15,7 +15,15 @@ Files = dict[str, tuple[Path, ...]]
 
 
 def scans_in_folders(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
-    """Return the files of each case in a BIDS folder or a folder of case folders, and {case: why it is left out}."""
+    """Find the files of each case in a BIDS folder or a folder of case folders.
+
+    Args:
+        folder: where to look.
+        channels: names of the model's channels, in order.
+
+    Returns:
+        {case: files in the order of the channels}, and {case: why it is left out}.
+    """
     roles = scans_of_bids(folder)
     if roles:
         return scans_by_role(roles, channels)

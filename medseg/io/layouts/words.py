@@ -77,7 +77,14 @@ def splits(name: str) -> Iterator[tuple[str, str]]:
 
 
 def remove_name(name: str, case: str) -> str | None:
-    """Return the rest of a name that begins or ends with the name of its case; None where it does neither.
+    """Return the rest of a name that begins or ends with the name of its case.
+
+    Args:
+        name: of a file, without suffix.
+        case: the id of a case.
+
+    Returns:
+        The rest; None where the name neither begins nor ends with the case.
 
     >>> remove_name("p7_flair", "p7"), remove_name("p70_flair", "p7")
     ('flair', None)
