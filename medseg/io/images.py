@@ -112,8 +112,8 @@ def read_stack(path: Path, mask: bool = False, reading: Reading = AS_STORED) -> 
 
         with _library_errors(path):
             return read_series_stack(path, reading)
-    form = format_of(path)
-    read = form.read_mask if mask and form.read_mask is not None else form.read
+    file_format = format_of(path)
+    read = file_format.read_mask if mask and file_format.read_mask is not None else file_format.read
     with _library_errors(path):
         stack = read(path)
     if 0 in stack.array.shape:

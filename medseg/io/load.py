@@ -219,6 +219,7 @@ def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | Non
 
 
 def _check_grid(case: Case, image: Image, path: Path, other: Image, other_path: Path, kind: str) -> None:
+    """Refuse two images that lie on different grids; `kind` is that of the error."""
     if image.same_grid(other):
         return
     hint = "Resample one onto the grid of the other (do not just copy the header), or correct the wrong header."
@@ -235,6 +236,7 @@ def _check_grid(case: Case, image: Image, path: Path, other: Image, other_path: 
 
 
 def _refuse_count(case: Case, stacks: list[Stack], images: list[Image], expected: int, reading: Reading) -> None:
+    """Raise the error for a case with another number of channels than expected."""
     count = sum(image.array.shape[0] for image in images)
     files = ", ".join(str(path) for path in case.channels)
     holds = f"Case {case.id}: {files} hold{'s' * (len(images) == 1)}"

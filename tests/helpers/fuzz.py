@@ -1,9 +1,10 @@
-"""Damaged files of every format, seeded: reading them ends in an image or a MedsegError, soon, and in little memory.
+"""Read damaged files of every format: each ends in an image or a MedsegError, soon, and in little memory.
 
     python tests/helpers/fuzz.py --count 1000            every format
     python tests/helpers/fuzz.py --count 1000 nii.gz     one
 
-Each format runs in a process of its own with a limit on its memory, so that a crash in a library is seen too.
+The damage follows from a seed. Each format runs in a process of its own with a limit on its memory, so that a crash in
+a library is noticed too.
 """
 
 from __future__ import annotations
@@ -27,37 +28,38 @@ from paths import DATA
 
 SECONDS_EACH = 5
 BYTES_MORE = 1 << 30
+"""Memory that a process may claim beyond what it takes before the first damaged file."""
 _NUMBERS = (b"0", b"-1", b"1", b"3", b"65536", b"2147483648", b"99999999999", b"1e300", b"nan", b"-inf", b"x", b"")
 AFFINE = np.array([[0, -0.8, 0.1, 12], [0.9, 0, 0, -7.5], [0, 0.08, 3, 40], [0, 0, 0, 1]])
 _DATA_SUFFIX = {"hdr": ".img", "par": ".rec"}  # of formats in pairs of files
-_EXTREME = (0, 1, 0x7F, 0x80, 0xFF)
+_EXTREME_BYTES = (0, 1, 0x7F, 0x80, 0xFF)
 
 
 # --- valid files to start from ---
 
 
 def samples(folder: Path) -> dict[str, list[Path]]:
-    """A few small valid files by format; what they consist of lies beside them."""
-    found: dict[str, list[Path]] = {}
+    """Write a few small valid files of every format, and return them by format; their other parts lie beside them."""
+    files: dict[str, list[Path]] = {}
 
     def add(name: str) -> Path:
         path = folder / name
-        found.setdefault(name.split(".", 1)[1], []).append(path)
+        files.setdefault(name.split(".", 1)[1], []).append(path)
         return path
 
     volume = np.random.default_rng(0).integers(0, 5, (4, 5, 6), dtype=np.int16)
     _with_nibabel(folder, add, volume)
-    found["hdr"] = [folder / "pair.hdr"]
+    files["hdr"] = [folder / "pair.hdr"]
     _of_itk(folder, add, volume)
     _pictures(add, volume)
     _read_only(folder, add, volume)
     for path in sorted((DATA / "nifti_odd" / "misc").glob("minc*.mnc")):
         add(path.name).write_bytes(path.read_bytes())
-    return found
+    return files
 
 
 def _with_nibabel(folder: Path, add: Callable[[str], Path], volume: NDArray) -> None:
-    """NIfTI and MGH."""
+    """Write NIfTI and MGH."""
     import nibabel as nib
 
     for name, kind in (("one.nii", nib.Nifti1Image), ("two.nii", nib.Nifti2Image)):
@@ -72,7 +74,7 @@ def _with_nibabel(folder: Path, add: Callable[[str], Path], volume: NDArray) -> 
 
 
 def _of_itk(folder: Path, add: Callable[[str], Path], volume: NDArray) -> None:
-    """NRRD, MetaImage and GIPL."""
+    """Write NRRD, MetaImage and GIPL."""
     from medseg.core.image import Image
     from medseg.io.images import write_label
 
@@ -102,7 +104,7 @@ def _of_itk(folder: Path, add: Callable[[str], Path], volume: NDArray) -> None:
 
 
 def _pictures(add: Callable[[str], Path], volume: NDArray) -> None:
-    """PNG, BMP, GIF, JPEG and TIFF."""
+    """Write PNG, BMP, GIF, JPEG and TIFF."""
     import tifffile
     from PIL import Image as pillow
 
@@ -125,7 +127,7 @@ def _pictures(add: Callable[[str], Path], volume: NDArray) -> None:
 
 
 def _read_only(folder: Path, add: Callable[[str], Path], volume: NDArray) -> None:
-    """MRC and VTK, which SimpleITK writes, and PAR/REC, of which nibabel has samples."""
+    """Write MRC and VTK with SimpleITK, and copy PAR/REC, of which nibabel has samples."""
     import SimpleITK as sitk
     from nibabel.testing import data_path
 
@@ -151,7 +153,7 @@ def _read_only(folder: Path, add: Callable[[str], Path], volume: NDArray) -> Non
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """The bytes, damaged in one to three ways; the contents of a gzip file as often as the file itself."""
+    """Return bytes damaged in one to three ways; of a gzip file the content as often as the file itself."""
     if data[:2] == b"\x1f\x8b" and rng.random() < 0.5:
         return gzip.compress(mutated(gzip.decompress(data), rng), 1)
     ways: tuple[Callable[[bytearray, np.random.Generator], bytearray], ...]
@@ -164,8 +166,8 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _bytes_anywhere(data: bytearray, rng: np.random.Generator) -> bytearray:
-    for place in rng.integers(len(data), size=rng.integers(1, 9)):
-        data[place] = rng.choice(_EXTREME) if rng.random() < 0.5 else rng.integers(256)
+    for position in rng.integers(len(data), size=rng.integers(1, 9)):
+        data[position] = rng.choice(_EXTREME_BYTES) if rng.random() < 0.5 else rng.integers(256)
     return data
 
 
@@ -175,22 +177,22 @@ def _bytes_at_the_start(data: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def _field(data: bytearray, rng: np.random.Generator) -> bytearray:
-    """2, 4 or 8 bytes of a header, a number of either byte order that is extreme."""
+    """Replace 2, 4 or 8 bytes of a header by an extreme number, in either byte order."""
     size = int(rng.choice([2, 4, 8]))
     value = int(rng.choice([0, 1, -1, 2, 3, 255, 1 << 14])) if rng.random() < 0.5 else (1 << (8 * size - 1)) - 1
-    place = 2 * int(rng.integers(min(len(data), 400) // 2 + 1))
+    position = 2 * int(rng.integers(min(len(data), 400) // 2 + 1))
     order = "little" if rng.random() < 0.5 else "big"
-    data[place : place + size] = value.to_bytes(size, order, signed=True)
+    data[position : position + size] = value.to_bytes(size, order, signed=True)
     return data
 
 
 def _number(data: bytearray, rng: np.random.Generator) -> bytearray:
-    """A number that is written out, by another."""
-    found = list(re.finditer(rb"\d+", bytes(data[:2000])))
-    if not found:
+    """Replace a number that is written out by another."""
+    numbers = list(re.finditer(rb"\d+", bytes(data[:2000])))
+    if not numbers:
         return _field(data, rng)
-    one = found[rng.integers(len(found))]
-    return data[: one.start()] + bytearray(_NUMBERS[rng.integers(len(_NUMBERS))]) + data[one.end() :]
+    number = numbers[rng.integers(len(numbers))]
+    return data[: number.start()] + bytearray(_NUMBERS[rng.integers(len(_NUMBERS))]) + data[number.end() :]
 
 
 def _cut(data: bytearray, rng: np.random.Generator) -> bytearray:
@@ -211,10 +213,10 @@ def _repeated(data: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def attempt(path: Path) -> bool:
-    """Read a file in every way; True if it could be read as an image.
+    """Read a file in every way, and return whether it could be read as an image.
 
     Raises:
-        Exception: anything but a MedsegError, which is what is looked for.
+        Exception: any error other than a MedsegError: a defect.
     """
     from medseg.core.errors import MedsegError
     from medseg.io.formats.table import files_of
@@ -232,7 +234,7 @@ def attempt(path: Path) -> bool:
 
 
 def run(kind: str, count: int, seed: int) -> int:
-    """Damage `count` files of one format and read them; the number of failures, each printed."""
+    """Damage and read `count` files of one format; print the failures and return their number."""
     with tempfile.TemporaryDirectory() as folder:
         originals = samples(Path(folder))[kind]
         for path in originals:
@@ -241,7 +243,7 @@ def run(kind: str, count: int, seed: int) -> int:
                 return 1
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES_MORE, resource.RLIM_INFINITY))
-        began, failures, readable = time.perf_counter(), 0, 0
+        start_time, failures, readable = time.perf_counter(), 0, 0
         for number in range(count):
             original = originals[number % len(originals)]
             rng = np.random.default_rng([seed, number])
@@ -251,7 +253,7 @@ def run(kind: str, count: int, seed: int) -> int:
                 data = original.with_suffix(_DATA_SUFFIX[kind]).read_bytes()
                 data = data if rng.random() < 0.7 else mutated(data, rng)
                 path.with_suffix(_DATA_SUFFIX[kind]).write_bytes(data)
-            sys.stderr.write(f"{kind} {number}\n")  # the last line tells where a process died
+            sys.stderr.write(f"{kind} {number}\n")  # the last line shows where a process died
             signal.setitimer(signal.ITIMER_REAL, SECONDS_EACH)
             try:
                 readable += attempt(path)
@@ -263,7 +265,7 @@ def run(kind: str, count: int, seed: int) -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         _say(
             f"{kind}: {count} damaged files, {failures} failures, {readable} readable, "
-            f"{time.perf_counter() - began:.1f} s, at most {peak:.0f} MB"
+            f"{time.perf_counter() - start_time:.1f} s, at most {peak:.0f} MB"
         )
         return failures
 
@@ -274,12 +276,13 @@ def _say(text: str) -> None:
 
 
 def kinds() -> list[str]:
+    """Return the formats."""
     with tempfile.TemporaryDirectory() as folder:
         return sorted(samples(Path(folder)))
 
 
 def isolated(kind: str, count: int, seed: int) -> tuple[bool, str]:
-    """`run` in a process of its own: whether all went well, and what it printed."""
+    """Call `run` in a process of its own, and return whether all went well, and what it printed."""
     command = [sys.executable, "-W", "ignore", __file__, "--inside", "--count", str(count), "--seed", str(seed), kind]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     died = "" if done.returncode in (0, 1) else f"the process died ({done.returncode}):\n{done.stderr[-2000:]}"
@@ -287,7 +290,7 @@ def isolated(kind: str, count: int, seed: int) -> tuple[bool, str]:
 
 
 class Overdue(BaseException):
-    """Not read in time; no `Exception`, which readers turn into messages."""
+    """A file was not read in time; it is not an `Exception`, since readers turn those into messages."""
 
 
 def _overdue(number: int, frame: object) -> None:
@@ -300,11 +303,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inside", action="store_true", help="in this process")
-    asked = parser.parse_args()
-    if asked.inside:
+    options = parser.parse_args()
+    if options.inside:
         signal.signal(signal.SIGALRM, _overdue)
-        return int(sum(run(kind, asked.count, asked.seed) for kind in asked.kinds or kinds()) > 0)
-    results = [isolated(kind, asked.count, asked.seed) for kind in asked.kinds or kinds()]
+        return int(sum(run(kind, options.count, options.seed) for kind in options.kinds or kinds()) > 0)
+    results = [isolated(kind, options.count, options.seed) for kind in options.kinds or kinds()]
     _say("".join(text for _, text in results).rstrip())
     return int(not all(well for well, _ in results))
 

@@ -77,27 +77,29 @@ FORMATS: dict[str, Format] = {suffix: row for row in _ROWS for suffix in row.suf
 """The format of each suffix."""
 
 
-def register(form: Format) -> None:
+def register(file_format: Format) -> None:
     """Add a format to the table of this process, so that its files are found, read and answered like all others.
 
     Every process that is to know it has to call this, before it looks for files; nothing is recorded.
 
     Args:
-        form: the format. Its suffixes must be new: a longer one goes before a shorter one that it ends in.
+        file_format: the format. Its suffixes must be new; of `.extra.nii.gz` and `.nii.gz` the longer one counts.
 
     Raises:
         ValueError: a suffix does not start with a dot, is not in lower case, or already has a format; or label maps
             are not written in the suffix of the answer.
     """
-    for suffix in form.suffixes:
+    for suffix in file_format.suffixes:
         if not suffix.startswith(".") or suffix != suffix.lower():
             raise ValueError(f"the suffix {suffix!r} does not start with a dot, or is not in lower case")
         if suffix in FORMATS:
             raise ValueError(f"files that end in {suffix} already have a format")
-    answering = form if form.write is not None else FORMATS.get(form.answer)
+    answering = file_format if file_format.write is not None else FORMATS.get(file_format.answer)
     if answering is None or answering.write is None:
-        raise ValueError(f"label maps are not written as {form.answer}, which the answers to {form.suffixes} are")
-    FORMATS.update(dict.fromkeys(form.suffixes, form))
+        raise ValueError(
+            f"label maps are not written as {file_format.answer}, which the answers to {file_format.suffixes} are"
+        )
+    FORMATS.update(dict.fromkeys(file_format.suffixes, file_format))
 
 
 def format_of(path: Path) -> Format:
@@ -130,10 +132,10 @@ def is_image(path: Path) -> bool:
 
     Hidden files (macOS `._` copies) are none, and of a pair of header and data only one is.
     """
-    form = FORMATS.get(split_suffix(path)[1])
-    if form is None or Path(path).name.startswith("."):
+    file_format = FORMATS.get(split_suffix(path)[1])
+    if file_format is None or Path(path).name.startswith("."):
         return False
-    return form.listed is None or form.listed(Path(path))
+    return file_format.listed is None or file_format.listed(Path(path))
 
 
 def split_suffix(path: Path) -> tuple[str, str]:
@@ -151,10 +153,10 @@ def split_suffix(path: Path) -> tuple[str, str]:
 def answer_suffix(path: Path) -> str:
     """Return the suffix of the answer to an input: its own, or that of a format in which label maps are written."""
     suffix = split_suffix(path)[1]
-    form = FORMATS.get(suffix)
-    if form is None:
+    file_format = FORMATS.get(suffix)
+    if file_format is None:
         return ".nii.gz" if is_dicom(path) else suffix
-    return suffix if form.write is not None else form.answer
+    return suffix if file_format.write is not None else file_format.answer
 
 
 def is_dicom(path: Path) -> bool:
@@ -167,13 +169,13 @@ def files_of(path: Path) -> list[Path]:
 
     Of a DICOM series they are its instances. A file that cannot be read stands for itself alone.
     """
-    form = FORMATS.get(split_suffix(path)[1])
+    file_format = FORMATS.get(split_suffix(path)[1])
     try:
         if is_dicom(path):
             from medseg.io.dicom.listing.locate import instance_files  # loaded only for DICOM
 
             return instance_files(path)
-        parts = form.parts(path) if form is not None and form.parts is not None else []
+        parts = file_format.parts(path) if file_format is not None and file_format.parts is not None else []
         return [path, *(part for part in parts if part != path)]
     except Exception:  # a damaged header: reading the file says what is wrong
         return [path]

@@ -104,6 +104,7 @@ def write(path: Path, image: Image, like: Path | None) -> None:
 
 
 def _read(path: Path, mask: bool) -> Stack:
+    """Read a file, with label values as they are stored if `mask`."""
     import tifffile
 
     check_directories(path)
@@ -255,6 +256,7 @@ def _side_file(path: Path) -> Path | None:
 
 
 def _from_side_file(path: Path) -> _Spacing | None:
+    """Return the spacing in the JSON file beside a TIFF; None if there is no such file, or no spacing in it."""
     beside = _side_file(path)
     if beside is None:
         return None

@@ -169,6 +169,7 @@ def _single_channel(array: NDArray) -> NDArray:
 
 
 def _look_up(array: NDArray, path: Path, colours: dict[str, int]) -> NDArray[np.integer]:
+    """Return the value (1, z, y, x) of each colour (1 or 3, z, y, x)."""
     if array.shape[0] not in (1, 3) or array.dtype != np.uint8:
         raise DataError(
             f"{path} holds {array.shape[0]} channels of {array.dtype}; colours are looked up in pictures of 8 bits.",
@@ -194,6 +195,7 @@ def _look_up(array: NDArray, path: Path, colours: dict[str, int]) -> NDArray[np.
 
 
 def _refuse_channels(array: NDArray, path: Path) -> None:
+    """Raise the error for a label file of several channels."""
     if array.shape[0] != 3 or array.dtype != np.uint8:
         raise DataError(
             f"{path} holds {array.shape[0]} channels; a label file holds one value per voxel.",

@@ -97,6 +97,7 @@ def set_key(together: Together) -> str:
 
 
 def _overlapping(together: Together, voxels: int, names: Mapping[int, str], source: str) -> DataError:
+    """Return the error for structures that overlap."""
     shown = " and ".join(names.get(value, str(value)) for value in sorted(together))
     return DataError(
         f"{source}: {shown} overlap in {voxels} voxel{'s' * (voxels != 1)}; a label map holds one structure a voxel.",

@@ -19,4 +19,4 @@ def test_a_hundred_damaged_files_of_each_format():
     command = [sys.executable, "-W", "ignore", FUZZ, "--inside", "--count", "100", "--seed", "7"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, f"{done.stdout}\nthe last file was {done.stderr.strip()[-200:]}"
-    assert done.stdout.count(": 100 damaged files, 0 failures") >= 16
+    assert done.stdout.count(": 100 damaged files, 0 failures") >= 19

@@ -72,7 +72,7 @@ def _zeros(path: Path) -> Stack:
 
 
 @pytest.mark.parametrize(
-    ("form", "message"),
+    ("file_format", "message"),
     [
         (Format(("npz",), read_npz), "does not start with a dot"),
         (Format((".NPZ",), read_npz), "not in lower case"),
@@ -81,10 +81,10 @@ def _zeros(path: Path) -> Stack:
         (Format((".npz",), read_npz, answer=".xyz"), r"not written as \.xyz"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused_and_leave_the_table_as_it_is(form, message):
+def test_rows_that_do_not_fit_are_refused_and_leave_the_table_as_it_is(file_format, message):
     before = dict(table.FORMATS)
     with pytest.raises(ValueError, match=message):
-        register(form)
+        register(file_format)
     assert before == table.FORMATS
 
 
@@ -99,5 +99,5 @@ def test_the_rows_that_come_with_medseg_fit_the_table():
     before = dict(table.FORMATS)
     for row in dict.fromkeys(before.values()):
         table.FORMATS.clear()
-        table.FORMATS.update({suffix: form for suffix, form in before.items() if form is not row})
+        table.FORMATS.update({suffix: file_format for suffix, file_format in before.items() if file_format is not row})
         register(row)
