@@ -1,4 +1,4 @@
-"""Zip files from strangers: what is in them is looked at before anything is read, and nothing leaves its folder."""
+"""Open zip files from strangers: members are checked before any is read, and none is written outside its folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from medseg.core.errors import ModelError
 _MOST_MEMBERS = 10_000
 _BLOCK = 1 << 20
 _ENCRYPTED = 0x1
+"""Bit of a member's general purpose flag (APPNOTE.TXT, 4.4.4)."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
-"""What `zipfile` raises for a file that is no sound zip, besides OSError."""
+"""What `zipfile` raises for a file that is not a valid zip, besides OSError."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file whose members' names are checked.
+    """Open a zip file, after a check of its members' names.
 
     Raises:
         ModelError: it is damaged, or a member could land outside of a folder that it is unpacked to.
@@ -37,36 +38,51 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse names that are absolute, lead upwards or occur twice, links, encrypted members, and rare compressions."""
+    """Check that all members are plain files with safe names.
+
+    Args:
+        members: of the zip.
+        path: of the zip, for messages.
+
+    Raises:
+        ModelError: a name is absolute, leads upwards or occurs twice, or a member is a link, encrypted, or compressed
+            in a rare way.
+    """
     if len(members) > _MOST_MEMBERS:
         raise ModelError(f"{path} has {len(members)} members; no model has so many.")
-    seen: set[str] = set()
+    names: set[str] = set()
     for member in members:
         name = member.filename
-        wrong = None
+        problem = None
         if name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or "\0" in member.orig_filename:
-            wrong = "is not a relative path"
+            problem = "is not a relative path"
         elif ".." in PurePosixPath(name).parts:
-            wrong = "leads out of its folder"
+            problem = "leads out of its folder"
         elif stat.S_ISLNK(member.external_attr >> 16):
-            wrong = "is a link"
+            problem = "is a link"
         elif member.flag_bits & _ENCRYPTED:
-            wrong = "is encrypted"
+            problem = "is encrypted"
         elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            wrong = "is compressed otherwise than by deflate"
-        elif name in seen:
-            wrong = "is there twice"
-        if wrong:
-            raise ModelError(f"{path} holds {name!r}, which {wrong}. No model does; nothing of it was read.")
-        seen.add(name)
+            problem = "is compressed otherwise than by deflate"
+        elif name in names:
+            problem = "is there twice"
+        if problem:
+            raise ModelError(f"{path} holds {name!r}, which {problem}. No model does; nothing of it was read.")
+        names.add(name)
 
 
 def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most_bytes: int, most_ratio: float) -> None:
-    """Write one member to `target`, and no more of it than it declares.
+    """Write one member to a file, and no more of it than it declares.
+
+    Args:
+        archive: the zip.
+        member: what to unpack.
+        target: path of the new file.
+        most_bytes: largest size that it may declare.
+        most_ratio: how many times its size in the zip it may declare.
 
     Raises:
-        ModelError: it declares more than `most_bytes`, or more than `most_ratio` times what it takes in the zip, or
-            more than there is room for, or holds more than it declares.
+        ModelError: it declares more than that, or more than the disk has room for, or holds more than it declares.
     """
     where = f"{archive.filename}: {member.filename}"
     if member.file_size > most_bytes or member.file_size > most_ratio * max(member.compress_size, 1):
@@ -75,10 +91,10 @@ def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most
             f"{most_bytes:,} and {most_ratio:g} times its size in the zip. It may be a zip bomb; nothing was unpacked."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    room = shutil.disk_usage(target.parent).free
-    if member.file_size > room:
+    free = shutil.disk_usage(target.parent).free
+    if member.file_size > free:
         raise ModelError(
-            f"{where} needs {member.file_size:,} bytes, and {target.parent} has {room:,} left.",
+            f"{where} needs {member.file_size:,} bytes, and {target.parent} has {free:,} left.",
             "Free some space, or set TMPDIR to a folder on another disk.",
         )
     written = 0

@@ -1,6 +1,6 @@
-"""The model card of a package: what the model does, what it was trained on, how well it did, what it is not for.
+"""Write the model card of a package: what the model does, its training data and scores, and what it is not for.
 
-Fields follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). What nobody said stands there as unsaid.
+Fields follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). Fields that nobody filled in say so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from medseg.models.model import Model
     from medseg.plans.schema import Configuration
 
-UNSAID = "Not stated."
+NOT_STATED = "Not stated."
 _LIMITS = (
     "Scans unlike those it was trained on (another scanner, protocol, body part, age or disease) may be segmented "
     "badly, without a warning. It is research software: someone who can judge its answers has to check them."
@@ -47,13 +47,13 @@ class About:
 
 @dataclass(frozen=True)
 class FoldScore:
-    """How one fold did on the cases that were kept apart from its training.
+    """The scores of one fold on its validation cases.
 
     Attributes:
         fold: its name.
         cases: how many were scored.
         dice: {structure: mean Dice}; None where it is not defined.
-        steps: of training; None where that is not recorded.
+        steps: training steps; None where that is not recorded.
     """
 
     fold: str
@@ -63,20 +63,27 @@ class FoldScore:
 
 
 def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by: str) -> str:
-    """The card in Markdown; equal input gives equal text."""
+    """Return the model card in Markdown; equal input gives equal text.
+
+    Args:
+        model: what the card describes.
+        about: what only people know.
+        scores: of those of its folds that have any.
+        made_by: programs that made the model, and their versions.
+    """
     plan = model.plan
     stages = [model] + ([] if model.previous is None else [model.previous])
     lines = [f"# {plan.name}", ""]
     lines += ["A model that segments medical images, for use with medseg.", ""]
     lines += _section("What it does", _abilities(model))
-    lines += _section("Intended use", [about.intended_use or UNSAID])
+    lines += _section("Intended use", [about.intended_use or NOT_STATED])
     lines += _section("Limits", [*([about.limitations] if about.limitations else []), _LIMITS])
     lines += _section("Training data", _training_data(model, about))
     lines += _section("Scores", _scores(model, scores))
-    lines += _section("How it is built", [line for one in stages for line in _network(one)])
+    lines += _section("How it is built", [line for stage in stages for line in _network(stage)])
     facts = [("Author", about.author), ("Licence", about.license), ("Contact", about.contact), ("Cite", about.citation)]
     lines += _section(
-        "Who and how", [f"- {name}: {value or UNSAID}" for name, value in facts] + [f"- Made by: {made_by}"]
+        "Who and how", [f"- {name}: {value or NOT_STATED}" for name, value in facts] + [f"- Made by: {made_by}"]
     )
     return "\n".join(lines).rstrip() + "\n"
 
@@ -115,14 +122,14 @@ def _training_data(model: Model, about: About) -> list[str]:
 
 def _scores(model: Model, scores: Sequence[FoldScore]) -> list[str]:
     if not scores:
-        return ["None of the model's folds came with scores of cases that were kept apart from its training."]
+        return ["None of the model's folds came with scores of validation cases."]
     names = list(model.plan.labels.names)
     lines = ["Mean Dice over the cases that each fold was not trained on.", ""]
     lines += [f"| fold | steps | cases | {' | '.join(names)} |", "|" + "---|" * (3 + len(names))]
-    for one in scores:
-        figures = [_figure(one.dice.get(name)) for name in names]
-        steps = "-" if one.steps is None else str(one.steps)
-        lines.append(f"| {one.fold} | {steps} | {one.cases} | {' | '.join(figures)} |")
+    for score in scores:
+        figures = [_figure(score.dice.get(name)) for name in names]
+        steps = "-" if score.steps is None else str(score.steps)
+        lines.append(f"| {score.fold} | {steps} | {score.cases} | {' | '.join(figures)} |")
     return lines
 
 

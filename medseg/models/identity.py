@@ -1,4 +1,4 @@
-"""Which model it is: a short text that is equal for equal plans and weights, wherever they were read from."""
+"""Identify a model: by a short text that is equal for equal plans and weights, wherever they were read from."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from medseg.models.model import Model
 
 
 def identity(model: Model) -> str:
-    """Hash of all that lies between a scan and its answer but for the plan's section `inference`.
+    """Return a hash of everything between a scan and its answer, except the plan's section `inference`.
 
-    Weights enter by a CRC-32 each, which is fast and guards against mistakes, not against forgery.
+    That section is recorded by itself where answers are made (`predict.jsonl`). Each weight enters by its CRC-32, which
+    is fast and protects against mistakes, not against forgery.
     """
     digest = hashlib.blake2b(digest_size=12)
     while True:

@@ -1,7 +1,7 @@
-"""Weights of one network in another: blocks by their place, input channels and structures by name.
+"""Copy the weights of one network into another: blocks by their position, input channels and structures by name.
 
-A block is taken whole or not at all, and within a stage only behind blocks that were taken. Stages are counted from
-the full resolution, so that networks of different depth share their finer stages.
+A block is taken whole or not at all, and within a stage only if all blocks before it were taken. Stages are counted
+from the full resolution, so that networks of different depth share their finer stages.
 
 A channel that the source does not have starts with weights of zero: the network begins by answering as the source
 did, and learns to use the channel from the first step on.
@@ -23,7 +23,13 @@ _HEADS = "heads"
 
 @dataclass(frozen=True)
 class Side:
-    """A network, and what its channels and outputs mean."""
+    """A network, and what its channels and outputs mean.
+
+    Attributes:
+        network: takes weights (the target) or gives them (the source).
+        plan: names its channels and structures.
+        configuration: of the network.
+    """
 
     network: torch.nn.Module
     plan: Plan
@@ -37,14 +43,21 @@ class Side:
             return names
         members = self.plan.labels.members.items()
         return names + [
-            "previous " + "+".join(name for name, own in members if value in own)
+            "previous " + "+".join(name for name, values in members if value in values)
             for value in self.plan.labels.values[1:]
         ]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a network: how many of its weights were taken from the source, and what there is to say."""
+    """A part of a network, and how much of it was taken from the source.
+
+    Attributes:
+        name: of the part, such as `encoder 2`.
+        taken: number of its weights that were taken.
+        weights: number of all its weights.
+        detail: why not all were taken, or what was done to them.
+    """
 
     name: str
     taken: int
@@ -53,54 +66,68 @@ class Part:
 
     @property
     def amount(self) -> str:
-        """How much of it was taken, in a word."""
+        """How much of it was taken, in a word: all, none, or a percentage."""
         if self.taken in (0, self.weights):
             return "all" if self.taken else "none"
         return f"{self.taken / self.weights:.0%}"
 
 
 Block = dict[str, torch.Tensor]
+"""The parameters of a block of layers, by name."""
 
 
-def channel_pairs(mine: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
-    """Numbers of channels with the same name, upper and lower case being one: of mine -> of theirs."""
-    own, others = ([name.strip().casefold() for name in names] for names in (mine, theirs))
-    if own == others:  # some names may be there twice
-        return {number: number for number in range(len(own))}
-    return {number: others.index(name) for number, name in enumerate(own) if name in others}
+def channel_pairs(target: Sequence[str], source: Sequence[str]) -> dict[int, int]:
+    """Return {number of a target channel: number of the source channel with the same name}, ignoring case.
+
+    >>> channel_pairs(["T1", "FLAIR"], ["flair", "T2"])
+    {1: 0}
+    """
+    targets, sources = ([name.strip().casefold() for name in names] for names in (target, source))
+    if targets == sources:  # pairs by number, as a name may occur twice
+        return {number: number for number in range(len(targets))}
+    return {number: sources.index(name) for number, name in enumerate(targets) if name in sources}
 
 
 @torch.no_grad()
-def take_weights(mine: Side, theirs: Side) -> list[Part]:
-    """Copy into `mine.network` what fits of `theirs.network`, in place; what does not fit stays as it is."""
-    if isinstance(mine.network, UNet) and isinstance(theirs.network, UNet):
-        return _take_unet(mine, theirs, mine.network, theirs.network)
-    return _take_layers(mine.network, theirs.network)
+def take_weights(target: Side, source: Side) -> list[Part]:
+    """Copy the weights that fit from the source into the target's network, in place; other weights stay as they are.
+
+    Args:
+        target: its network is changed.
+        source: the trained network.
+
+    Returns:
+        How much of each part of the target was taken.
+    """
+    if isinstance(target.network, UNet) and isinstance(source.network, UNet):
+        return _take_unet(target, source, target.network, source.network)
+    return _take_layers(target.network, source.network)
 
 
-def _take_unet(mine: Side, theirs: Side, network: UNet, source: UNet) -> list[Part]:
-    own, others = _stages(network), _stages(source)
-    first = next(iter(others))
-    weight, said, new = _channel_weights(others[first][0]["conv.weight"], theirs.channels, mine.channels)
-    others[first][0] = {**others[first][0], "conv.weight": weight}
-    strides = [side.configuration.network.strides for side in (mine, theirs)]
+def _take_unet(target: Side, source: Side, network: UNet, source_network: UNet) -> list[Part]:
+    target_stages, source_stages = _stages(network), _stages(source_network)
+    first = next(iter(source_stages))
+    weight, detail, new = _channel_weights(source_stages[first][0]["conv.weight"], source.channels, target.channels)
+    source_stages[first][0] = {**source_stages[first][0], "conv.weight": weight}
+    strides, source_strides = (side.configuration.network.strides for side in (target, source))
     parts = []
-    for name, blocks in own.items():
-        part = _take_stage(name, blocks, others.get(name, []), "" if name != first else said)
+    for name, blocks in target_stages.items():
+        part = _take_stage(name, blocks, source_stages.get(name, []), detail if name == first else "")
         if name == first and part.taken:
             part = replace(part, taken=part.taken - new)
         kind, _, number = name.partition(" ")
-        if kind == "encoder" and part.taken and strides[0][int(number)] != strides[1][int(number)]:
-            here, there = (_times(one[int(number)]) for one in strides)
+        if kind == "encoder" and part.taken and strides[int(number)] != source_strides[int(number)]:
+            here, there = _times(strides[int(number)]), _times(source_strides[int(number)])
             part = replace(part, detail=_join(part.detail, f"its stride was {there}, here {here}"))
         parts.append(part)
     whole = {part.name for part in parts if part.taken == part.weights}
     levels = [number for number in range(len(network.heads)) if f"decoder {number}" in whole]
-    return [*parts, _take_heads(_heads(network), _heads(source), levels, mine.plan.labels, theirs.plan.labels)]
+    heads = _take_heads(_heads(network), _heads(source_network), levels, target.plan.labels, source.plan.labels)
+    return [*parts, heads]
 
 
 def _stages(network: UNet) -> dict[str, list[Block]]:
-    """Blocks of each stage, by its number from the full resolution; a decoder stage begins with its upsampling."""
+    """Return the blocks of each stage, by its number from the full resolution; decoders begin with their upsampling."""
     stages: dict[str, list[torch.nn.Module]] = {} if network.stem is None else {"stem": [network.stem]}
     for number, stage in enumerate(network.encoder):
         stages[f"encoder {number}"] = list(stage.children())
@@ -110,35 +137,35 @@ def _stages(network: UNet) -> dict[str, list[Block]]:
 
 
 def _heads(network: UNet) -> dict[int, Block]:
-    """The head of each decoder stage, by the stage's number from the full resolution."""
+    """Return the head of each decoder stage, by the stage's number from the full resolution."""
     last = len(network.heads) - 1
     return {last - number: dict(head.named_parameters()) for number, head in enumerate(network.heads)}
 
 
-def _take_stage(name: str, mine: Sequence[Block], theirs: Sequence[Block], said: str = "") -> Part:
-    """Copy blocks from the first on, as far as they fit."""
-    taken, why = 0, "" if theirs else "the source has none"
-    for number, block in enumerate(mine):
-        if not theirs or number == len(theirs):
-            why = why or f"the source has {len(theirs)} of {len(mine)} blocks"
+def _take_stage(name: str, target: Sequence[Block], source: Sequence[Block], detail: str) -> Part:
+    """Copy blocks from the first on, as far as they fit; `detail` holds if any is taken."""
+    taken, why = 0, "" if source else "the source has none"
+    for number, block in enumerate(target):
+        if not source or number == len(source):
+            why = why or f"the source has {len(source)} of {len(target)} blocks"
             break
-        why = _misfit(block, theirs[number])
+        why = _misfit(block, source[number])
         if why:
             break
         for key, value in block.items():
-            value.copy_(theirs[number][key])
+            value.copy_(source[number][key])
         taken += _size(block)
-    if not why and len(theirs) > len(mine):
-        why = f"the source's further blocks are left out: {len(theirs) - len(mine)}"
-    return Part(name, taken, sum(map(_size, mine)), _join(said if taken else "", why))
+    if not why and len(source) > len(target):
+        why = f"the source's further blocks are left out: {len(source) - len(target)}"
+    return Part(name, taken, sum(map(_size, target)), _join(detail if taken else "", why))
 
 
-def _misfit(mine: Block, theirs: Block) -> str:
-    """Why a block cannot be taken, in words; empty where it can."""
-    if mine.keys() != theirs.keys():
+def _misfit(target: Block, source: Block) -> str:
+    """Say why a block cannot be taken; empty if it can."""
+    if target.keys() != source.keys():
         return "its layers are of another kind"
-    for key, value in mine.items():
-        here, there = value.shape, theirs[key].shape
+    for key, value in target.items():
+        here, there = value.shape, source[key].shape
         if len(here) != len(there):
             return f"it is {len(there) - 2}D"
         if here[2:] != there[2:]:
@@ -148,75 +175,79 @@ def _misfit(mine: Block, theirs: Block) -> str:
     return ""
 
 
-def _channel_weights(weight: torch.Tensor, theirs: list[str], mine: list[str]) -> tuple[torch.Tensor, str, int]:
-    """The first convolution's weights (features, channels, ...) for other channels, what was done, how many are new."""
-    found = channel_pairs(mine, theirs)
-    if len(found) == len(mine) == len(theirs) and all(here == there for here, there in found.items()):
+def _channel_weights(weight: torch.Tensor, source: list[str], target: list[str]) -> tuple[torch.Tensor, str, int]:
+    """Adapt the first convolution's weights (features, channels, ...) to the target's channels.
+
+    Returns the weights, what was done, and how many weights are new.
+    """
+    pairs = channel_pairs(target, source)
+    if len(pairs) == len(target) == len(source) and all(here == there for here, there in pairs.items()):
         return weight, "", 0
-    if found:
-        empty = torch.zeros_like(weight[:, :1])
-        columns = [weight[:, found[here], None] if here in found else empty for here in range(len(mine))]
-        new = [name for here, name in enumerate(mine) if here not in found]
-        left = [name for there, name in enumerate(theirs) if there not in found.values()]
-        said = "channels: " + ", ".join(mine[here] for here in found) + " taken"
-        said += f"; {', '.join(new)} new, from zero" if new else ""
-        said += f"; {', '.join(left)} left out" if left else ""
-        return torch.cat(columns, 1), said, len(new) * empty.numel()
-    if len(theirs) == len(mine):
-        pairs = ", ".join(f"{here} from {there}" for here, there in zip(mine, theirs, strict=True))
-        return weight, f"no channel has the same name; in order: {pairs}", 0
-    repeated = [1, len(mine)] + [1] * (weight.ndim - 2)
+    if pairs:
+        zero = torch.zeros_like(weight[:, :1])
+        columns = [weight[:, pairs[here], None] if here in pairs else zero for here in range(len(target))]
+        new = [name for here, name in enumerate(target) if here not in pairs]
+        unused = [name for there, name in enumerate(source) if there not in pairs.values()]
+        detail = "channels: " + ", ".join(target[here] for here in pairs) + " taken"
+        detail += f"; {', '.join(new)} new, from zero" if new else ""
+        detail += f"; {', '.join(unused)} left out" if unused else ""
+        return torch.cat(columns, 1), detail, len(new) * zero.numel()
+    if len(source) == len(target):
+        shown = ", ".join(f"{here} from {there}" for here, there in zip(target, source, strict=True))
+        return weight, f"no channel has the same name; in order: {shown}", 0
+    repeated = [1, len(target)] + [1] * (weight.ndim - 2)
     return weight.mean(1, keepdim=True).repeat(repeated), "no channel has the same name; all start as the mean", 0
 
 
 def _take_heads(
-    mine: dict[int, Block], theirs: dict[int, Block], levels: Sequence[int], own: Labels, others: Labels
+    target: dict[int, Block],
+    source: dict[int, Block],
+    levels: Sequence[int],
+    labels: Labels,
+    source_labels: Labels,
 ) -> Part:
     """Copy the outputs of structures with the same names, on decoder stages that were taken whole."""
-    weights = sum(map(_size, mine.values()))
-    shared = [name for name in own.names if name in others.names]
-    new = [name for name in own.names if name not in others.names]
-    left = [name for name in others.names if name not in own.names]
+    weights = sum(map(_size, target.values()))
+    shared = [name for name in labels.names if name in source_labels.names]
+    new = [name for name in labels.names if name not in source_labels.names]
+    unused = [name for name in source_labels.names if name not in labels.names]
     if not shared or not levels:
         return Part(_HEADS, 0, weights, "no structure has the same name" if levels else "no decoder stage was taken")
+    softmax = labels.activation == "softmax"
     taken = 0
     for level in levels:
-        for key, value in mine[level].items():
-            background, structures = _apart(theirs[level][key], others)
-            if own.activation == "softmax":
+        for key, value in target[level].items():
+            # with sigmoid there is no background output: it is as if its logit were 0
+            outputs = source[level][key]
+            background, structures = torch.zeros_like(outputs[0]), outputs
+            if source_labels.activation == "softmax":
+                background, structures = outputs[0], outputs[1:]
+            if softmax:
                 value[0] = background
                 taken += value[0].numel()
             for name in shared:
-                row = structures[others.names.index(name)]
-                place = own.names.index(name) + (own.activation == "softmax")
-                value[place] = row if own.activation == "softmax" else row - background
+                row = structures[source_labels.names.index(name)]
+                value[labels.names.index(name) + softmax] = row if softmax else row - background
                 taken += row.numel()
-    said = f"structures: {', '.join(shared)} taken" + (f"; {', '.join(new)} new" if new else "")
-    return Part(_HEADS, taken, weights, said + (f"; {', '.join(left)} left out" if left else ""))
+    detail = f"structures: {', '.join(shared)} taken" + (f"; {', '.join(new)} new" if new else "")
+    return Part(_HEADS, taken, weights, detail + (f"; {', '.join(unused)} left out" if unused else ""))
 
 
-def _apart(outputs: torch.Tensor, labels: Labels) -> tuple[torch.Tensor, torch.Tensor]:
-    """The background's output and those of the structures; with sigmoid the background is at zero."""
-    if labels.activation == "softmax":
-        return outputs[0], outputs[1:]
-    return torch.zeros_like(outputs[0]), outputs
-
-
-def _take_layers(mine: torch.nn.Module, theirs: torch.nn.Module) -> list[Part]:
-    """Of networks that are not medseg's U-Nets: layers of the same name and shapes, a row for each top part."""
-    there = {name: dict(layer.named_parameters(recurse=False)) for name, layer in theirs.named_modules()}
-    found: dict[str, list[int]] = {}
-    for name, layer in mine.named_modules():
+def _take_layers(target: torch.nn.Module, source: torch.nn.Module) -> list[Part]:
+    """Copy layers of the same name and shapes, for other networks than medseg's U-Nets; a part is a top module."""
+    source_layers = {name: dict(layer.named_parameters(recurse=False)) for name, layer in source.named_modules()}
+    counts: dict[str, list[int]] = {}  # {part: [weights taken, all weights]}
+    for name, layer in target.named_modules():
         block = dict(layer.named_parameters(recurse=False))
         if not block:
             continue
-        counts = found.setdefault(".".join(name.split(".")[:2]) or "network", [0, 0])
-        counts[1] += _size(block)
-        if name in there and not _misfit(block, there[name]):
-            counts[0] += _size(block)
+        part = counts.setdefault(".".join(name.split(".")[:2]) or "network", [0, 0])
+        part[1] += _size(block)
+        if name in source_layers and not _misfit(block, source_layers[name]):
+            part[0] += _size(block)
             for key, value in block.items():
-                value.copy_(there[name][key])
-    return [Part(name, taken, weights) for name, (taken, weights) in found.items()]
+                value.copy_(source_layers[name][key])
+    return [Part(name, taken, weights) for name, (taken, weights) in counts.items()]
 
 
 def _size(block: Block) -> int:
@@ -227,5 +258,5 @@ def _times(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def _join(*said: str) -> str:
-    return "; ".join(one for one in said if one)
+def _join(*sentences: str) -> str:
+    return "; ".join(sentence for sentence in sentences if sentence)

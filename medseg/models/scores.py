@@ -1,4 +1,4 @@
-"""What a model's folds scored on the cases that were kept apart, as their folders record it."""
+"""Read the validation scores of a model's folds from their folders, for model cards and imported runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from medseg.models.run_files import RunFolder
 
 
 def fold_scores(model: Model) -> Iterator[FoldScore]:
-    """Scores of those of a model's folds that have any: medseg's runs and nnU-Net's model folders."""
+    """Yield the scores of those of a model's folds that have any, in medseg's runs and nnU-Net's model folders."""
     for fold in model.folds:
         files = RunFolder(model.folder).fold(fold)
         record = read_record(files)
         if files.metrics.is_file():
             summary = _read(files.metrics)
             structures = summary.get("structures", {})
-            dice = {name: _mean_dice(one) for name, one in structures.items()}
+            dice = {name: _mean_dice(structure) for name, structure in structures.items()}
             cases = len(summary.get("cases", []))
         elif (files.path / SUMMARY).is_file():
             summary = _read(files.path / SUMMARY)
@@ -38,7 +38,7 @@ def fold_scores(model: Model) -> Iterator[FoldScore]:
 
 
 def _mean_dice(structure: Any) -> Any:
-    """Mean Dice of a structure in metrics.json."""
+    """Return the mean Dice of a structure in metrics.json."""
     try:
         return structure["measures"]["dice"]["mean"]
     except (KeyError, TypeError):
@@ -46,18 +46,18 @@ def _mean_dice(structure: Any) -> Any:
 
 
 def _nnunet_dice(summary: dict[str, Any], model: Model) -> dict[str, Any]:
-    """nnU-Net's keys are label values, or regions as tuples of them: `1`, `(1, 2)`."""
+    """Return {structure: mean Dice}; nnU-Net's keys are label values, or regions as tuples of them: `1`, `(1, 2)`."""
     means = summary.get("mean", {})
-    found = {}
+    dice = {}
     for name, values in model.plan.labels.members.items():
         for key in (str(values[0]) if len(values) == 1 else "", str(tuple(values)), str([*values])):
             if isinstance(means.get(key), dict):
-                found[name] = means[key].get("Dice")
-    return found
+                dice[name] = means[key].get("Dice")
+    return dice
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A summary; an unreadable one is none, as scores are only told."""
+    """Return a summary; an unreadable one counts as empty, as scores are only shown."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,7 @@
-"""Start from another model: its weights in a new network, and what a user should know of the difference."""
+"""Start a network from another model's weights, and say what a user should know of the differences.
+
+`medseg train --start-from` uses it; which weights fit is decided in `models.matching`.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ from medseg.networks.unet import UNet
 from medseg.plans.schema import Configuration, Plan
 
 _LEAST_SHARE = 0.01
-_ENCODER = ("stem", "encoder")
 """A start needs at least this share of the encoder's weights: a decoder alone has nothing to decode."""
+_ENCODER = ("stem", "encoder")
 _CHECKPOINT = ".pth"
-_SAME_SPACING = 1.25
+_SPACING_RATIO = 1.25
+"""Spacings that differ by a larger factor than this are worth a note."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class Start:
     """What was taken from which model.
 
     Attributes:
-        source: where it lies.
+        source: path of the model.
         model: its identity, as answers of it record it.
-        fold: whose weights were taken.
+        fold: the fold whose weights were taken.
         parts: each part of the network, and how much of it was taken.
         notes: what a user should know, in sentences.
     """
@@ -45,16 +49,16 @@ class Start:
 
     @property
     def share(self) -> float:
-        """Of the network's weights, how many were taken: 0 to 1."""
+        """Share of the network's weights that were taken, 0 to 1."""
         return _share(self.parts)
 
     def record(self) -> dict[str, Any]:
-        """As a run's record keeps it."""
+        """Return the entry for a run's record."""
         return {**asdict(self), "share": round(self.share, 4)}
 
 
 def open_source(path: Path) -> Model:
-    """The model to start from: all that `load_model` opens, and a checkpoint in a model folder of nnU-Net's.
+    """Open the model to start from: all that `load_model` opens, and a checkpoint in a model folder of nnU-Net's.
 
     Raises:
         ModelError: no model is there, or it cannot be read.
@@ -74,23 +78,28 @@ def open_source(path: Path) -> Model:
 def start_from(
     network: torch.nn.Module, plan: Plan, configuration: Configuration, source: Model, fold: str = "0"
 ) -> Start:
-    """Copy into `network`, in place, what fits of a model's weights.
+    """Copy the weights of a model that fit into a network, in place; other weights stay as they are.
 
     Args:
-        network: made by the plan for this configuration; what does not fit stays as it is.
-        source: of its networks, that of the same fold is taken, else the first.
-        fold: that is to be trained.
+        network: made by the plan for this configuration.
+        plan: of the network.
+        configuration: of the network.
+        source: the model; its network of the same fold is taken if there is one, else its first.
+        fold: the fold that is to be trained.
+
+    Returns:
+        What was taken, and notes.
 
     Raises:
         ModelError: nothing that matters fits; the message says why.
     """
     number = source.folds.index(fold) if fold in source.folds else 0
-    mine = Side(network, plan, configuration)
-    theirs = Side(source.networks[number], source.plan, source.configuration)
-    parts = tuple(take_weights(mine, theirs))
-    chosen = source.folds[number]
-    notes = (*source.notes, *_differences(mine, theirs), *_seen(plan, source.plan, fold, chosen))
-    start = Start(str(source.folder), identity(source), chosen, parts, notes)
+    target = Side(network, plan, configuration)
+    source_side = Side(source.networks[number], source.plan, source.configuration)
+    parts = tuple(take_weights(target, source_side))
+    source_fold = source.folds[number]
+    notes = (*source.notes, *_differences(target, source_side), *_overlap_note(plan, source.plan, fold, source_fold))
+    start = Start(str(source.folder), identity(source), source_fold, parts, notes)
     deciding = [part for part in parts if part.name.startswith(_ENCODER)] or parts
     if _share(deciding) < _LEAST_SHARE:
         why = "; ".join(dict.fromkeys(f"{part.name}: {part.detail}" for part in parts if part.detail))
@@ -106,58 +115,59 @@ def _share(parts: Sequence[Part]) -> float:
     return sum(part.taken for part in parts) / max(sum(part.weights for part in parts), 1)
 
 
-def _differences(mine: Side, theirs: Side) -> list[str]:
-    """What its weights have learnt to expect, and this plan does otherwise."""
+def _differences(target: Side, source: Side) -> list[str]:
+    """Say what the source's weights have learnt to expect and this plan does differently."""
     notes = []
-    here, there = mine.configuration, theirs.configuration
+    here, there = target.configuration, source.configuration
     ratios = [a / b for a, b in zip(here.spacing_mm, there.spacing_mm, strict=False)]
-    if any(not 1 / _SAME_SPACING <= ratio <= _SAME_SPACING for ratio in ratios):
-        notes.append(f"the source's voxels are {_list(there.spacing_mm)}, here {_list(here.spacing_mm)} (spacing_mm)")
-    if (mine.plan.orientation, mine.plan.transpose_forward) != (theirs.plan.orientation, theirs.plan.transpose_forward):
+    if any(not 1 / _SPACING_RATIO <= ratio <= _SPACING_RATIO for ratio in ratios):
+        shown = [" x ".join(f"{size:g}" for size in spacing) + " mm" for spacing in (there.spacing_mm, here.spacing_mm)]
+        notes.append(f"the source's voxels are {shown[0]}, here {shown[1]} (spacing_mm)")
+    axes = [(side.plan.orientation, side.plan.transpose_forward) for side in (target, source)]
+    if axes[0] != axes[1]:
         notes.append("the source saw scans with their axes in another order (orientation, transpose_forward)")
-    notes += _other_intensities(mine, theirs)
-    if not isinstance(mine.network, UNet) and mine.channels != theirs.channels:
+    notes += _intensity_differences(target, source)
+    if not isinstance(target.network, UNet) and target.channels != source.channels:
         notes.append("channels differ and are matched in their order: names are looked at in medseg's own U-Nets only")
     return notes
 
 
-def _other_intensities(mine: Side, theirs: Side) -> list[str]:
-    """Channels that both have, and that are brought to other intensities here."""
+def _intensity_differences(target: Side, source: Side) -> list[str]:
+    """Say which channels that both have are normalized differently."""
     notes = []
-    pairs = channel_pairs(mine.channels, theirs.channels)
-    if not pairs and len(mine.channels) == len(theirs.channels):
-        pairs = {number: number for number in range(len(mine.channels))}
+    pairs = channel_pairs(target.channels, source.channels)
+    if not pairs and len(target.channels) == len(source.channels):
+        pairs = {number: number for number in range(len(target.channels))}
+    schemes, source_schemes = target.configuration.normalization, source.configuration.normalization
     for here, there in pairs.items():
-        name = mine.channels[here]
-        if max(here, there) >= min(len(mine.configuration.normalization), len(theirs.configuration.normalization)):
+        name = target.channels[here]
+        if max(here, there) >= min(len(schemes), len(source_schemes)):  # the answer of a cascade's first stage
             continue
-        own, other = mine.configuration.normalization[here], theirs.configuration.normalization[there]
-        if own != other:
-            said = [one.scheme + (" within the nonzero mask" if one.nonzero_only else "") for one in (other, own)]
-            notes.append(f"the source's {name} was normalized by {said[0]}, here by {said[1]} (normalization)")
-        elif own.scheme == "ct" and _window(mine.plan, here) != _window(theirs.plan, there):
+        if schemes[here] != source_schemes[there]:
+            shown = [
+                scheme.scheme + (" within the nonzero mask" if scheme.nonzero_only else "")
+                for scheme in (source_schemes[there], schemes[here])
+            ]
+            notes.append(f"the source's {name} was normalized by {shown[0]}, here by {shown[1]} (normalization)")
+        elif schemes[here].scheme == "ct" and _ct_statistics(target.plan, here) != _ct_statistics(source.plan, there):
             notes.append(f"the source's {name} was normalized by other statistics (data.intensities)")
     return notes
 
 
-def _window(plan: Plan, channel: int) -> tuple[float, ...] | None:
-    """What CT normalization takes from a channel's statistics."""
+def _ct_statistics(plan: Plan, channel: int) -> tuple[float, ...] | None:
+    """Return the statistics of a channel that CT normalization uses; None if the plan has none."""
     if channel >= len(plan.data.intensities):
         return None
-    one = plan.data.intensities[channel]
-    return (one.mean, one.std, one.percentile_00_5, one.percentile_99_5)
+    intensity = plan.data.intensities[channel]
+    return (intensity.mean, intensity.std, intensity.percentile_00_5, intensity.percentile_99_5)
 
 
-def _seen(plan: Plan, source: Plan, fold: str, chosen: str) -> list[str]:
-    """Whether the source may have been trained on cases that are to be kept apart."""
-    alike = (plan.data.folder, plan.data.cases) == (source.data.folder, source.data.cases) or plan.name == source.name
-    if not alike or fold in (chosen, "all"):
+def _overlap_note(plan: Plan, source: Plan, fold: str, source_fold: str) -> list[str]:
+    """Warn if the source may have been trained on validation cases of this fold."""
+    same_data = (plan.data.folder, plan.data.cases) == (source.data.folder, source.data.cases)
+    if not (same_data or plan.name == source.name) or fold in (source_fold, "all"):
         return []
     return [
-        f"the source is fold {chosen} of the same data, so it may have seen validation cases of fold {fold}, and their "
-        "Dice will flatter"
+        f"the source is fold {source_fold} of the same data, so it may have seen validation cases of fold {fold}, and "
+        "their Dice will flatter"
     ]
-
-
-def _list(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{one:g}" for one in spacing) + " mm"

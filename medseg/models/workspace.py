@@ -1,4 +1,4 @@
-"""Where a workspace keeps its plans, runs and cache, and which one is meant when none is named."""
+"""The folder in which a user works: where plans, runs and cache lie, and which one is meant if none is named."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from medseg.plans.schema import Plan
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with `plans/`, `runs/` and `cache/`."""
+    """A folder with `plans/`, `runs/` and `cache/`.
+
+    Attributes:
+        folder: its path.
+    """
 
     folder: Path
 
     @property
     def plans(self) -> Path:
-        """Where plans lie."""
+        """Folder of the plans."""
         return self.folder / "plans"
 
     @property
     def runs(self) -> Path:
-        """Where trained models lie."""
+        """Folder of the trained models."""
         return self.folder / "runs"
 
     @property
     def cache(self) -> Path:
-        """Where preprocessed cases lie; it may be deleted at any time."""
+        """Folder of preprocessed cases; it may be deleted at any time."""
         return self.folder / "cache"
 
     def plan_path(self, choice: str | Path | None) -> Path:
-        """The plan that is meant: a file, a name, or the only one there is.
+        """Return the path of a plan: a file, a name, or None for the only one there is.
 
         Raises:
             PlanError: none is there, or several are and none was chosen.
@@ -42,28 +46,31 @@ class Workspace:
         if choice is not None:
             path = Path(choice)
             return path if path.suffix in {".yaml", ".yml"} else self.plans / f"{choice}.yaml"
-        there = sorted(self.plans.glob("*.yaml"))
-        if len(there) == 1:
-            return there[0]
-        if not there:
+        paths = sorted(self.plans.glob("*.yaml"))
+        if len(paths) == 1:
+            return paths[0]
+        if not paths:
             raise PlanError(f"There is no plan in {self.plans}.", "`medseg plan DATASET` makes one.")
-        names = ", ".join(path.stem for path in there)
+        names = ", ".join(path.stem for path in paths)
         raise PlanError(
-            f"There are {len(there)} plans in {self.plans}: {names}.", f"Choose one: --plan {there[0].stem}"
+            f"There are {len(paths)} plans in {self.plans}: {names}.", f"Choose one: --plan {paths[0].stem}"
         )
 
     def model_path(self, choice: str | Path | None, configuration: str | None = None, option: str = "--model") -> Path:
-        """The model that is meant: a folder or file, `<plan>` or `<plan>/<configuration>`, or the only trained one.
+        """Return the path of a model.
 
-        `option` is what the user says it with, for messages.
+        Args:
+            choice: a folder or file, `<plan>` or `<plan>/<configuration>`; None for the only trained model.
+            configuration: which configuration, where several of a plan are trained.
+            option: how the command line calls `choice`, for messages.
 
         Raises:
-            ModelError: none is trained, or several are and none was chosen.
+            ModelError: no model is trained, or several fit.
         """
-        there = [run.path for run in runs_below(self.runs, 2, WEIGHTS)]
+        models = [run.path for run in runs_below(self.runs, 2, WEIGHTS)]
         fitting = [
             path
-            for path in there
+            for path in models
             if (choice is None or str(choice) in (path.parent.name, f"{path.parent.name}/{path.name}"))
             and (configuration is None or path.name == configuration)
         ]
@@ -71,8 +78,8 @@ class Workspace:
             return Path(choice)
         if len(fitting) == 1:
             return fitting[0]
-        names = ", ".join(f"{path.parent.name}/{path.name}" for path in (fitting or there))
-        if not there:
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in (fitting or models))
+        if not models:
             also = "" if choice is None else f", and no file or folder {choice}"
             raise ModelError(
                 f"There is no trained model in {self.runs}{also}.",
@@ -87,10 +94,10 @@ class Workspace:
         )
 
     def data_folder(self, plan: Plan, override: Path | None = None) -> Path:
-        """Where the plan's data set lies.
+        """Return the folder of the plan's data set, or `override` in its place.
 
         Raises:
-            DataError: it is not there.
+            DataError: the folder does not exist.
         """
         folder = Path(override) if override is not None else self.folder / plan.data.folder
         if not folder.is_dir():
@@ -100,7 +107,7 @@ class Workspace:
         return folder.absolute()
 
     def relative(self, folder: Path) -> str:
-        """`folder` as a plan names it: relative to the workspace where one drive holds both."""
+        """Return a folder as plans name it: relative to the workspace, unless it lies on another drive."""
         try:
             return Path(os.path.relpath(folder.absolute(), self.folder.absolute())).as_posix()
         except ValueError:
@@ -108,12 +115,12 @@ class Workspace:
 
 
 def cases_path(plan_path: Path) -> Path:
-    """The table of cases that belongs to a plan."""
+    """Return the path of the table of cases that belongs to a plan."""
     return plan_path.with_suffix(".cases.csv")
 
 
 def splits_path(plan_path: Path) -> Path:
-    """The folds that belong to a plan."""
+    """Return the path of the folds that belong to a plan."""
     return plan_path.with_suffix(".splits.json")
 
 

@@ -1,4 +1,4 @@
-"""`medseg import-nnunet`: nnU-Net's models as runs of this workspace, nnU-Net's plans as plans to train with."""
+"""`medseg import-nnunet`: turn nnU-Net's models into runs of a workspace, and nnU-Net's plans into plans to train."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SPLITS = "splits_final.json"
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What came of it.
+    """What was imported.
 
     Attributes:
-        folds: the folders of the folds that are now runs.
-        plan: the plan that is now there to train with, if a plan was imported.
+        folds: folders of the imported folds.
+        plan: path of the imported plan, if a plan was imported.
         failed: {model folder: why it was left out}.
         notes: what a user should know, in sentences.
     """
@@ -50,57 +50,64 @@ class ImportResult:
 def import_nnunet(
     source: str | Path, workspace: str | Path = ".", options: ImportOptions | None = None
 ) -> ImportResult:
-    """Bring nnU-Net's models (a folder of one or several, or an exported zip) or a raw plans.json into a workspace.
+    """Bring nnU-Net's models or a raw plans.json into a workspace.
+
+    Args:
+        source: a folder of one or several of nnU-Net's models, an exported zip, or a plans.json.
+        workspace: folder that gets `runs/` or `plans/`.
+        options: everything else.
 
     Raises:
-        MedsegError: there is nothing of nnU-Net's, or nothing of it could be imported, or it is there already.
+        MedsegError: there is nothing of nnU-Net's, nothing could be imported, or the run or plan exists already.
     """
-    source, place, options = Path(source), Workspace(Path(workspace)), options or ImportOptions()
+    source, target, options = Path(source), Workspace(Path(workspace)), options or ImportOptions()
     if not source.exists():
         raise ModelError(f"There is no file or folder {source}.", "Expected nnU-Net's model folder, zip or plans.json.")
     raw = _raw_plans(source)
     if raw is not None:
-        return _import_plan(raw, place, options)
+        return _import_plan(raw, target, options)
     result = ImportResult()
     with _models(source, options) as folders:
         for folder in folders:
             try:
-                result.folds.extend(_import_model(folder, place, source, options, result.notes))
+                result.folds.extend(_import_model(folder, target, source, options, result.notes))
             except MedsegError as error:
                 result.failed[folder.name] = str(error)
     if not result.folds:
-        raise ModelError("Nothing was imported:\n  " + "\n  ".join(f"{a}: {b}" for a, b in result.failed.items()))
+        raise ModelError(
+            "Nothing was imported:\n  " + "\n  ".join(f"{name}: {why}" for name, why in result.failed.items())
+        )
     return result
 
 
 def _raw_plans(source: Path) -> Path | None:
-    """The plans.json, if that is what is to be imported: itself, or the only one of a folder without trained folds."""
+    """Return the plans.json if a plan is to be imported: a file, or the only one in a folder without trained folds."""
     if source.suffix == ".json":
         return source
     if source.is_file() or model_folders(source):
         return None
-    there = sorted(source.glob("*[Pp]lans*.json"))
-    if len(there) == 1:
-        return there[0]
-    if there:
-        names = ", ".join(path.name for path in there)
-        raise PlanError(f"{source} holds {len(there)} plans: {names}.", f"Choose one: {there[0]}")
+    paths = sorted(source.glob("*[Pp]lans*.json"))
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        names = ", ".join(path.name for path in paths)
+        raise PlanError(f"{source} holds {len(paths)} plans: {names}.", f"Choose one: {paths[0]}")
     return None
 
 
-def _import_plan(path: Path, place: Workspace, options: ImportOptions) -> ImportResult:
-    """A raw plans.json as a plan, with the folds that lie beside it."""
-    beside = options.dataset_json or path.parent / DATASET
-    if not beside.is_file():
-        raise DataError(f"There is no {beside}, which names channels and labels.", "Name it: --dataset-json FILE")
-    plan = _named(plan_from_nnunet(read_json(path), read_json(beside)), options.name)
+def _import_plan(path: Path, workspace: Workspace, options: ImportOptions) -> ImportResult:
+    """Import a raw plans.json as a plan, with the folds in the file beside it."""
+    dataset_json = options.dataset_json or path.parent / DATASET
+    if not dataset_json.is_file():
+        raise DataError(f"There is no {dataset_json}, which names channels and labels.", "Name it: --dataset-json FILE")
+    plan = _named(plan_from_nnunet(read_json(path), read_json(dataset_json)), options.name)
     if options.data is not None:
         if not options.data.is_dir():
             raise DataError(f"There is no folder {options.data}.")
-        plan.data.folder = place.relative(options.data)
-    target = place.plan_path(plan.name)
+        plan.data.folder = workspace.relative(options.data)
+    target = workspace.plan_path(plan.name)
     if target.exists():
-        raise PlanError(f"{target} is there already.", "Delete it, or give another name: --name NAME")
+        raise PlanError(f"{target} exists already.", "Delete it, or give another name: --name NAME")
     folds = _splits(path.parent / _SPLITS)
     if folds is not None:
         write_text(splits_path(target), folds)
@@ -109,20 +116,22 @@ def _import_plan(path: Path, place: Workspace, options: ImportOptions) -> Import
 
 
 def _splits(path: Path) -> str | None:
-    """The folds as they stand in a file, if it is there; training checks them against its cases."""
+    """Return the text of a file of folds, None if there is none; training checks the folds against its cases."""
     if not path.is_file():
         return None
     try:
         text = path.read_text(encoding="utf-8-sig")
         json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON: {error}.", "Mend it, or take it away to have folds made.") from None
+        raise DataError(
+            f"{path} is not valid JSON: {error}.", "Repair it, or delete it: new folds are made then."
+        ) from None
     return text
 
 
 @contextmanager
 def _models(source: Path, options: ImportOptions) -> Iterator[list[Path]]:
-    """nnU-Net's model folders, unpacked if need be."""
+    """Yield nnU-Net's model folders; those of a zip are unpacked for as long as the block lasts."""
     if source.is_file():
         with unpacked(source, options.checkpoint) as folder:
             yield sorted(path.parent for path in folder.rglob(PLANS))
@@ -136,21 +145,23 @@ def _models(source: Path, options: ImportOptions) -> Iterator[list[Path]]:
     yield folders
 
 
-def _import_model(folder: Path, place: Workspace, source: Path, options: ImportOptions, notes: list[str]) -> list[Path]:
-    """All folds of one model folder as folds of a run."""
+def _import_model(
+    folder: Path, workspace: Workspace, source: Path, options: ImportOptions, notes: list[str]
+) -> list[Path]:
+    """Import all folds of one model folder as folds of a run, and return their new folders."""
     trained = [path for path in folder.glob("fold_*") if FOLD.fullmatch(path.name)]
     folds = sorted(path.name.removeprefix("fold_") for path in trained if any(path.glob("checkpoint_*.pth")))
     paths, _ = fold_checkpoints(folder, folds, options.checkpoint)
     model = load_stage(folder, Reading(torch.device("cpu"), folds, checkpoint=options.checkpoint))
     plan = _named(model.plan, options.name)
-    target = place.runs / plan.name / model.configuration_name
+    target = workspace.runs / plan.name / model.configuration_name
     if RunFolder(target).folds_with(WEIGHTS):
-        raise ModelError(f"{target} holds a trained model already.", "Give another name: --name NAME")
-    scores = {one.fold: FoldScores(cases=one.cases, dice=dict(one.dice)) for one in fold_scores(model)}
-    made = []
+        raise ModelError(f"{target} already holds a trained model.", "Give another name: --name NAME")
+    scores = {score.fold: FoldScores(cases=score.cases, dice=dict(score.dice)) for score in fold_scores(model)}
+    fold_folders = []
     for fold, network in zip(model.folds, model.networks, strict=True):
         files = RunFolder(target).fold(fold)
-        made.append(files.path)
+        fold_folders.append(files.path)
         save_plan(plan, files.plan)
         record = _record(model, fold, paths[fold], source)
         save_weights(network, files, record.updated(scores=scores[fold]) if fold in scores else record)
@@ -158,7 +169,7 @@ def _import_model(folder: Path, place: Workspace, source: Path, options: ImportO
     if model.configuration.previous_stage is not None:
         stage = target.with_name(model.configuration.previous_stage)
         notes.append(f"{target} is the second stage of a cascade, and predicts with {stage}")
-    return made
+    return fold_folders
 
 
 def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> RunRecord:
@@ -180,7 +191,7 @@ def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> RunRecor
 
 
 def _named(plan: Plan, name: str | None) -> Plan:
-    """The plan under another name, checked as a name of a folder."""
+    """Give a plan another name, which must be valid as the name of a folder."""
     if name is None:
         return plan
     try:

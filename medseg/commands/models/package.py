@@ -1,4 +1,4 @@
-"""`medseg package`: a trained model as one file, with its model card."""
+"""`medseg package`: pack a trained model into one file, with its model card."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ _MOST_CARD = 1 << 20
 
 @dataclass(frozen=True)
 class PackageResult:
-    """The file, its size, the model that is in it, its scores, and what a user should know."""
+    """What `package` returns.
+
+    Attributes:
+        path: of the package.
+        bytes: its size.
+        model: the model that was packed.
+        scores: of those of its folds that have any.
+        notes: what a user should know, in sentences.
+    """
 
     path: Path
     bytes: int
@@ -43,14 +51,21 @@ def package(
 ) -> PackageResult:
     """Write a trained model as one file: plan, weights, metadata and a model card.
 
+    Args:
+        model: a run's folder, `<plan>/<configuration>`, or a model folder or zip of nnU-Net's; None if the workspace
+            has one trained model.
+        output: path of the package, which ends with `.medseg`.
+        workspace: folder with `runs/`.
+        options: everything else.
+
     Raises:
-        MedsegError: no model is meant, it cannot be read, or the file is there already.
+        MedsegError: there is no model, several fit, it cannot be read, or the file exists already.
     """
     options, output = options or PackageOptions(), Path(output)
     if output.suffix != SUFFIX:
         raise ModelError(f"{output} does not end with {SUFFIX}.", f"Name it {output.with_suffix(SUFFIX).name}.")
     if output.exists() and not options.replace:
-        raise ModelError(f"{output} is there already.", "Delete it, name another, or replace it with --force.")
+        raise ModelError(f"{output} exists already.", "Delete it, name another, or replace it with --force.")
     about = _about(options)
     path = Workspace(Path(workspace)).model_path(model, options.configuration)
     loaded = load_model(
@@ -61,15 +76,15 @@ def package(
         checkpoint=options.checkpoint,
     )
     record = read_record(RunFolder(loaded.folder).fold(loaded.folds[0]))
-    own = record and record.network_factory
-    if own:
-        raise ModelError(f"{path} has a network of the user's own, {own}; a package holds no code.")
+    custom = record and record.network_factory
+    if custom:
+        raise ModelError(f"{path} has a network of the user's own, {custom}; a package holds no code.")
     scores = tuple(fold_scores(loaded))
     save_package(
         loaded, output, model_card(loaded, about, scores, f"{loaded.plan.made_by}; packed by medseg {__version__}")
     )
-    unsaid = [name for name in ("license", "intended_use") if getattr(about, name) is None]
-    notes = [f"the card says nothing of {' and '.join(unsaid)}; give it with {_options(unsaid)}"] if unsaid else []
+    missing = [name for name in ("license", "intended_use") if getattr(about, name) is None]
+    notes = [f"the card says nothing of {' and '.join(missing)}; give it with {_options(missing)}"] if missing else []
     return PackageResult(output, output.stat().st_size, loaded, scores, (*loaded.notes, *notes))
 
 
@@ -78,8 +93,8 @@ def _options(names: Sequence[str]) -> str:
 
 
 def _about(options: PackageOptions) -> About:
-    """The card's fields: those of the file, and before them those that were given one by one."""
-    given = {one.name: value for one in fields(About) if (value := getattr(options.about, one.name)) is not None}
+    """Return the card's fields: those given one by one take precedence over those of the file."""
+    given = {field.name: value for field in fields(About) if (value := getattr(options.about, field.name)) is not None}
     if options.card is None:
         return options.about
     return replace(About(**_read_card(options.card)), **given)
@@ -88,7 +103,7 @@ def _about(options: PackageOptions) -> About:
 def _read_card(path: Path) -> Mapping[str, str]:
     from ruamel.yaml import YAML
 
-    known = [one.name for one in fields(About)]
+    known = [field.name for field in fields(About)]
     try:
         if path.stat().st_size > _MOST_CARD:
             raise ModelError(f"{path} has more than {_MOST_CARD:,} bytes; expected a few lines of YAML.")

@@ -1,4 +1,4 @@
-"""metadata.json of a model package, validated."""
+"""The schema of metadata.json in a model package."""
 
 from __future__ import annotations
 
@@ -13,27 +13,39 @@ SCHEMA_VERSION = 1
 
 
 class Member(Section):
-    """A member's size and hash."""
+    """A file in the package.
+
+    Attributes:
+        bytes: its size.
+        sha256: its hash, in hexadecimal digits.
+    """
 
     bytes: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stage(Section):
-    """A network of the model: its configuration in its plan, and its folds."""
+    """A stage of the model.
+
+    Attributes:
+        configuration: which configuration of the stage's plan was trained.
+        folds: names of its folds.
+    """
 
     configuration: str
     folds: Annotated[list[Annotated[str, StringConstraints(pattern=r"^(\d{1,4}|all)$")]], Field(min_length=1)]
 
 
 class Metadata(Section):
-    """What a package says that it is.
+    """What a package says about itself.
 
     Attributes:
+        format: always "medseg model".
+        schema_version: of this file.
         medseg: the version that wrote it.
         name: of the plan.
         channels: what a scan must have, in order.
-        structures: name -> the value that stands for it in answers.
+        structures: {name: its value in answers}.
         stages: the model, then the stages before it in a cascade.
         members: every other member of the zip.
     """

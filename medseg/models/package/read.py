@@ -1,6 +1,6 @@
-"""Read a package, which may come from anyone.
+"""Read a package, which may come from a stranger.
 
-Names and sizes are checked before anything is read, hashes before anything is made of it, and nothing is unpacked.
+Names and sizes are checked before any content is read, hashes before content is used, and nothing is unpacked to disk.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ _NAME = re.compile(
     r"metadata\.json|MODEL_CARD\.md|(previous/){0,3}(plan\.yaml|fold_(\d{1,4}|all)/weights\.safetensors)"
 )
 _MOST_TEXT = 4 << 20
+"""Largest size in bytes of every member but weights."""
 _MOST_HEADER = 16 << 20
+"""Largest size in bytes of the header of a safetensors file."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def is_package(path: Path) -> bool:
-    """Whether a file is a package, by its name or, under another name, by what it holds."""
+    """Return whether a file is a package: by its suffix or, with another suffix, by its content."""
     if path.suffix == SUFFIX:
         return True
     try:
@@ -46,10 +48,16 @@ def is_package(path: Path) -> bool:
 def load_package(
     path: Path, device: torch.device, folds: Sequence[str] | None = None, overrides: list[str] | None = None
 ) -> Model:
-    """Load the folds (all, unless named) of a package.
+    """Load a package.
+
+    Args:
+        path: of the file.
+        device: where the networks go.
+        folds: which folds; None for all.
+        overrides: `dotted.key=value` strings for its plan.
 
     Raises:
-        ModelError: it is damaged, holds what no package holds, or has no such fold.
+        ModelError: it is damaged, holds something that does not belong into a package, or has no such fold.
     """
     with opened(path) as archive:
         metadata = _check(archive, path)
@@ -76,7 +84,7 @@ def load_package(
 
 
 def read_metadata(path: Path) -> Metadata:
-    """What a package says that it is, after the checks of names and sizes.
+    """Return what a package says about itself, after the checks of names and sizes.
 
     Raises:
         ModelError: as `load_package`.
@@ -86,18 +94,18 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _check(archive: zipfile.ZipFile, path: Path) -> Metadata:
-    """Check the list of members, then read what they are said to be, and compare."""
-    members = {one.filename: one for one in archive.infolist()}
-    for name, one in members.items():
+    """Check the list of members, then read the metadata and compare."""
+    members = {member.filename: member for member in archive.infolist()}
+    for name, member in members.items():
         if not _NAME.fullmatch(name):
             raise ModelError(f"{path} holds {name!r}, which does not belong into a package. Nothing of it was read.")
-        if one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ModelError(f"{path}: {name} is compressed; members of a package are not. Nothing of it was read.")
-        if one.file_size > _MOST_TEXT and not name.endswith(WEIGHTS):
-            raise ModelError(f"{path}: {name} declares {one.file_size:,} bytes; expected at most {_MOST_TEXT:,}.")
-    declared, there = sum(one.file_size for one in members.values()), path.stat().st_size
-    if declared > there:
-        raise ModelError(f"{path} declares {declared:,} bytes and has only {there:,}. Nothing of it was read.")
+        if member.file_size > _MOST_TEXT and not name.endswith(WEIGHTS):
+            raise ModelError(f"{path}: {name} declares {member.file_size:,} bytes; expected at most {_MOST_TEXT:,}.")
+    declared, size = sum(member.file_size for member in members.values()), path.stat().st_size
+    if declared > size:  # members that overlap in the file: a zip bomb
+        raise ModelError(f"{path} declares {declared:,} bytes and has only {size:,}. Nothing of it was read.")
     if METADATA not in members:
         raise ModelError(f"{path} has no {METADATA}: it is no package of medseg's.")
     metadata = _parse(archive.read(METADATA), path)
@@ -116,7 +124,7 @@ def _parse(content: bytes, path: Path) -> Metadata:
 
 
 def _compare(metadata: Metadata, members: dict[str, zipfile.ZipInfo], path: Path) -> None:
-    """The members have to be those that the metadata describe, neither more nor fewer."""
+    """Check that the members are those that the metadata describes, neither more nor fewer."""
     expected = {METADATA, CARD}
     for number, stage in enumerate(metadata.stages):
         expected |= {plan_member(number), *(weights_member(number, fold) for fold in stage.folds)}
@@ -127,14 +135,14 @@ def _compare(metadata: Metadata, members: dict[str, zipfile.ZipInfo], path: Path
     ):
         if names:
             raise ModelError(f"{path} {what} {', '.join(sorted(names))}; its {METADATA} says otherwise.")
-    for name, said in metadata.members.items():
-        if name not in members or members[name].file_size != said.bytes:
-            there = f"{members[name].file_size:,}" if name in members else "no"
-            raise ModelError(f"{path}: {name} has {there} bytes; its {METADATA} says {said.bytes:,}.")
+    for name, described in metadata.members.items():
+        if name not in members or members[name].file_size != described.bytes:
+            size = f"{members[name].file_size:,}" if name in members else "no"
+            raise ModelError(f"{path}: {name} has {size} bytes; its {METADATA} says {described.bytes:,}.")
 
 
 def _read(archive: zipfile.ZipFile, name: str, metadata: Metadata, path: Path) -> bytes:
-    """A member whose hash is right."""
+    """Return the content of a member, after a check of its hash."""
     content = archive.read(name)
     if hashlib.sha256(content).hexdigest() != metadata.members[name].sha256:
         raise ModelError(f"{path}: {name} was changed: its SHA-256 is not the one in {METADATA}.", "Copy it anew.")
@@ -142,13 +150,13 @@ def _read(archive: zipfile.ZipFile, name: str, metadata: Metadata, path: Path) -
 
 
 def _without_aliases(text: str, source: str) -> str:
-    """The plan's text, if it repeats nothing by reference: a few lines of that can stand for gigabytes."""
+    """Return a plan's text if it repeats nothing by reference: a few lines of references can expand to gigabytes."""
     from ruamel.yaml import YAML
     from ruamel.yaml.events import AliasEvent
 
     try:
         repeated = any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text))
-    except Exception:  # not YAML at all, which is said where the plan is read
+    except Exception:  # not YAML at all, which reading the plan will report
         repeated = False
     if repeated:
         raise ModelError(f"{source} repeats parts by reference (*name), which medseg's plans do not.")
@@ -156,7 +164,7 @@ def _without_aliases(text: str, source: str) -> str:
 
 
 def _weights(content: bytes, source: str) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors member, its header checked first."""
+    """Return the tensors of a safetensors member, after a check of its header."""
     from safetensors.torch import load
 
     length = int.from_bytes(content[:8], "little")
@@ -164,9 +172,9 @@ def _weights(content: bytes, source: str) -> dict[str, torch.Tensor]:
         if length > min(_MOST_HEADER, len(content) - 8):
             raise ValueError(f"its header declares {length:,} bytes")
         header: dict[str, Any] = json.loads(content[8 : 8 + length])
-        odd = [name for name, one in header.items() if name != "__metadata__" and one["dtype"] not in _FLOATS]
-        if odd:
-            raise ValueError(f"{odd[0]} is of the type {header[odd[0]]['dtype']}; expected {', '.join(_FLOATS)}")
+        for name, tensor in header.items():
+            if name != "__metadata__" and tensor["dtype"] not in _FLOATS:
+                raise ValueError(f"{name} is of the type {tensor['dtype']}; expected {', '.join(_FLOATS)}")
         return load(content)
     except Exception as error:  # safetensors raises a type of its own
         raise ModelError(f"{source} is not a valid safetensors file: {str(error).splitlines()[0]}.") from None

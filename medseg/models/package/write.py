@@ -1,13 +1,13 @@
-"""A trained model as one file, `model.medseg`: a zip of a plan, weights, and what they are. No code is in it.
+"""Write a trained model as one file, `model.medseg`: a zip of plan, weights and descriptions. It holds no code.
 
     metadata.json                  what it is, and the SHA-256 of every other member
     MODEL_CARD.md                  for people: training data, scores, intended use
     plan.yaml                      what is done to a scan
-    fold_0/weights.safetensors     ... one a fold
+    fold_0/weights.safetensors     ... one per fold
     previous/...                   plan and folds of the first stage of a cascade
 
-Members are stored, not compressed, so that their sizes are what they are. The same model gives the same bytes.
-`package_reader` reads it.
+Members are stored without compression, so that their declared sizes can be checked before reading. The same model
+gives the same bytes. `models.package.read` reads the file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ SUFFIX = ".medseg"
 METADATA = "metadata.json"
 CARD = "MODEL_CARD.md"
 PREVIOUS = "previous/"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say, so that no clock is in the file
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest date that a zip can store: with the time of writing, the same model would give other bytes."""
 
 
 def save_package(model: Model, path: Path, card: str) -> None:
     """Write a model and its card as one file, atomically.
+
+    Args:
+        model: all its folds are packed, and the stage before it in a cascade.
+        path: of the package.
+        card: text of MODEL_CARD.md.
 
     Raises:
         MedsegError: it could not be written.
@@ -50,24 +56,24 @@ def save_package(model: Model, path: Path, card: str) -> None:
             name=model.plan.name,
             channels=model.plan.data.channels,
             structures=model.plan.labels.written_values,
-            stages=[Stage(configuration=one.configuration_name, folds=list(one.folds)) for one in _stages(model)],
+            stages=[Stage(configuration=stage.configuration_name, folds=list(stage.folds)) for stage in _stages(model)],
             members=members,
         )
         archive.writestr(_member(METADATA), metadata.model_dump_json(indent=2) + "\n")
 
 
 def weights_member(stage: int, fold: str) -> str:
-    """The name of a fold's weights; stage 0 is the model, 1 the one before it in a cascade, and so on."""
+    """Return the member name of a fold's weights; stage 0 is the model, 1 the stage before it in a cascade."""
     return f"{PREVIOUS * stage}{fold_folder_name(fold)}/{WEIGHTS}"
 
 
 def plan_member(stage: int) -> str:
-    """The name of a stage's plan."""
+    """Return the member name of a stage's plan."""
     return f"{PREVIOUS * stage}{PLAN}"
 
 
 def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of plans and weights, one at a time."""
+    """Yield names and contents of plans and weights, one at a time to save memory."""
     from safetensors.torch import save
 
     for number, stage in enumerate(_stages(model)):
@@ -78,19 +84,19 @@ def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
 
 
 def _stages(model: Model) -> list[Model]:
-    """A model and the stages before it, itself first."""
+    """Return a model and the stages before it, itself first."""
     return [model] + ([] if model.previous is None else _stages(model.previous))
 
 
 def _anonymous(plan: Plan) -> Plan:
-    """The plan without the place of its data and the names of files that it was asked to leave out."""
+    """Return the plan without the path of its data and the file names in the user's request."""
     request = plan.request.model_copy(update={"options": {}})
     return plan.model_copy(update={"data": plan.data.model_copy(update={"folder": "."}), "request": request})
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """A zip member that says nothing about when and where it was written."""
+    """Return a zip member that does not reveal when and where it was written."""
     member = zipfile.ZipInfo(name, _EPOCH)
-    member.create_system = 3
-    member.external_attr = 0o100644 << 16
+    member.create_system = 3  # Unix, on every system
+    member.external_attr = 0o100644 << 16  # a plain file, rw-r--r--
     return member

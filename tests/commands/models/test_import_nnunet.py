@@ -191,7 +191,7 @@ def test_raw_plans_need_a_dataset_json(tmp_path: Path) -> None:
         import_nnunet(path, tmp_path)
     result = import_nnunet(path, tmp_path, ImportOptions(dataset_json=beside))
     assert result.plan == tmp_path / "plans" / "Dataset001_Toy.yaml"
-    with pytest.raises(PlanError, match=r"Dataset001_Toy\.yaml is there already"):
+    with pytest.raises(PlanError, match=r"Dataset001_Toy\.yaml exists already"):
         import_nnunet(path, tmp_path, ImportOptions(dataset_json=beside))
 
 

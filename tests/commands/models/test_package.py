@@ -47,7 +47,7 @@ def test_a_run_becomes_one_file(tmp_path: Path) -> None:
     assert result.notes == (
         "the card says nothing of license and intended_use; give it with --license and --intended-use",
     )
-    with pytest.raises(ModelError, match=r"model\.medseg is there already"):
+    with pytest.raises(ModelError, match=r"model\.medseg exists already"):
         package("toy", tmp_path / "model.medseg", tmp_path)
     package("toy", tmp_path / "model.medseg", tmp_path, PackageOptions(replace=True))
 
