@@ -1,8 +1,7 @@
-"""nnU-Net's checkpoints, read without running what is in them.
+"""Read nnU-Net's checkpoints without running code in them.
 
-A checkpoint is a pickle. torch's restricted reader makes tensors and plain containers of it; the only further things
-that real ones hold are numpy's numbers, in the record of the training. Those are skipped, not made. Anything else is
-refused by name.
+A checkpoint is a pickle. torch's restricted reader makes only tensors and plain containers. Real checkpoints also hold
+numpy's numbers, in the record of the training; these are skipped. Anything else is refused by name.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ _NUMPY = (
     "numpy.ndarray",
     *(f"numpy.dtypes.{kind}DType" for kind in (*_NUMBERS, "Float64")),
 )
-"""What numpy's numbers and arrays of numbers are made with, under the names of numpy 1 and 2."""
+"""What pickles use to make numpy's numbers and arrays, under the names of numpy 1 and 2."""
 
 
 class _Skipped:
-    """Stands where a checkpoint holds one of numpy's numbers, whose value nobody needs."""
+    """Takes the place of one of numpy's numbers, whose value is not needed."""
 
     def __init__(self, *parts: object) -> None:
         pass
@@ -46,13 +45,13 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(_Skipped
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What of a checkpoint is needed to predict.
+    """The part of a checkpoint that is needed to predict.
 
     Attributes:
         weights: the network's tensors under nnU-Net's names.
-        configuration: the configuration that was trained; None where the checkpoint does not say.
+        configuration: the configuration that was trained; None if the checkpoint does not say.
         trainer: the class that trained it.
-        mirror_axes: axes of the patch that may be mirrored; none where the checkpoint does not say, as in nnU-Net.
+        mirror_axes: axes of the patch that may be mirrored; none if the checkpoint does not say, as in nnU-Net.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -65,8 +64,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read one of nnU-Net's checkpoints; the tensors may stay in the file until they are used.
 
     Raises:
-        ModelError: it is damaged, no checkpoint of nnU-Net, or holds more than tensors, plain values and numpy's
-            numbers; the message names what it holds.
+        ModelError: it is damaged, no checkpoint of nnU-Net's, or holds something else than tensors, plain values and
+            numpy's numbers; the message names what it holds.
     """
     content = _load(path)
     weights = content.get("network_weights") if isinstance(content, dict) else None
@@ -89,7 +88,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _load(path: Path) -> Any:
-    """The restricted reader's result."""
+    """Return the result of torch's restricted reader."""
     mapped = _check_archive(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_ALLOWED):
@@ -101,17 +100,17 @@ def _load(path: Path) -> Any:
             raise ModelError(
                 f"{path} holds {', '.join(names)}, which no checkpoint of nnU-Net needs. Only tensors, plain values "
                 "and numpy's numbers are read: anything else could run code.",
-                "Where it comes from a trainer of one's own, save the checkpoint anew without it.",
+                "If it comes from a trainer of your own, save the checkpoint anew without it.",
             ) from None
-        said = re.search(r"WeightsUnpickler error: (.*)", str(error))
-        reason = " ".join((said[1] if said else str(error)).split())[:200] or type(error).__name__
+        detail = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        reason = " ".join((detail[1] if detail else str(error)).split())[:200] or type(error).__name__
         raise ModelError(f"{path} is damaged or no checkpoint: {reason}", "Copy or download it anew.") from None
 
 
 def _check_archive(path: Path) -> bool:
-    """Whether the file is an archive, which can stay on disk; one with compressed parts is not torch's.
+    """Return whether the file is an archive, whose tensors can stay on disk until they are used.
 
-    Such parts could unpack to any size.
+    torch never compresses parts of an archive; compressed ones could unpack to any size, and are refused.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -127,7 +126,7 @@ def _check_archive(path: Path) -> bool:
 
 
 def _forbidden(path: Path, message: str) -> list[str]:
-    """The names that the restricted reader stumbled over; none where something else was wrong."""
+    """Return the names that the restricted reader refused; empty if something else was wrong."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # older forms, and damaged files, cannot be listed

@@ -1,4 +1,4 @@
-"""One configuration of an nnU-Net plan to ours, and back."""
+"""Translate one configuration of an nnU-Net plan to medseg's, and back."""
 
 from __future__ import annotations
 
@@ -30,79 +30,82 @@ _RESAMPLE = "resample_data_or_seg_to_shape"
 _RESAMPLE_TORCH = "resample_torch_fornnunet"
 _PREPROCESSOR = "DefaultPreprocessor"
 _ACROSS = {"nearest-exact": 0, "linear": 1}
+"""Order of the interpolation between slices, by nnU-Net's name for it."""
 
 
-def from_nnunet(theirs: Mapping[str, Mapping[str, Any]], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A configuration in our form, and what has no meaning here.
+def from_nnunet(configurations: Mapping[str, Mapping[str, Any]], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a configuration in medseg's form, and the values that have no meaning in medseg.
 
     Args:
-        theirs: all configurations of the plan, as one may inherit from another.
+        configurations: all of the nnU-Net plan, as one may inherit from another.
         name: which of them.
 
     Raises:
-        ModelError: something has no counterpart here; the message names it.
+        ModelError: something has no counterpart in medseg; the message names it.
         KeyError: something is missing.
     """
-    left = dict(theirs[name])
+    rest = dict(configurations[name])
     where = f"Configuration {name}"
-    values = {ours: left.pop(key) for key, ours in _PLAIN_KEYS.items() if key in left}
-    if "inherits_from" in left:
-        values["inherits"] = left.pop("inherits_from")
-    if left.get("preprocessor_name", _PREPROCESSOR) != _PREPROCESSOR:
-        raise ModelError(f"{where}: the preprocessor {left['preprocessor_name']!r} is not nnU-Net's {_PREPROCESSOR}.")
-    if "normalization_schemes" in left:
-        values["normalization"] = _normalization(left.pop("normalization_schemes"), left.pop("use_mask_for_norm"), name)
+    values = {ours: rest.pop(key) for key, ours in _PLAIN_KEYS.items() if key in rest}
+    if "inherits_from" in rest:
+        values["inherits"] = rest.pop("inherits_from")
+    if rest.get("preprocessor_name", _PREPROCESSOR) != _PREPROCESSOR:
+        raise ModelError(f"{where}: the preprocessor {rest['preprocessor_name']!r} is not nnU-Net's {_PREPROCESSOR}.")
+    if "normalization_schemes" in rest:
+        values["normalization"] = _normalization(rest.pop("normalization_schemes"), rest.pop("use_mask_for_norm"), name)
     for ours, role in _ROLES.items():
-        if f"resampling_fn_{role}" in left:
-            function, how = left.pop(f"resampling_fn_{role}"), dict(left.pop(f"resampling_fn_{role}_kwargs"))
-            values[ours] = _resampling(function, how, role, where)
-            if function != _RESAMPLE:  # kept, as ours would be written as nnU-Net's usual function
-                left |= {f"resampling_fn_{role}": function, f"resampling_fn_{role}_kwargs": how}
-    architecture = _architecture(theirs, name, left, where)
+        if f"resampling_fn_{role}" in rest:
+            function, arguments = rest.pop(f"resampling_fn_{role}"), dict(rest.pop(f"resampling_fn_{role}_kwargs"))
+            values[ours] = _resampling(function, arguments, role, where)
+            if function != _RESAMPLE:  # kept, because `to_nnunet` writes nnU-Net's usual function
+                rest |= {f"resampling_fn_{role}": function, f"resampling_fn_{role}_kwargs": arguments}
+    architecture = _architecture(configurations, name, rest, where)
     if architecture is not None:
-        dimensions = len(_inherited(theirs, name)["patch_size"])
+        dimensions = len(_inherited(configurations, name)["patch_size"])
         values["network"] = network_section(architecture, dimensions, where)
     if "patch_voxels" in values:
         patch = values["patch_voxels"]
         values["rotation_degrees"], values["in_plane_only"], _ = rotation_limits(patch)
         values["mirror_axes"] = list(range(len(patch)))
-    return values, left
+    return values, rest
 
 
-def to_nnunet(own: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of ours, inherited keys not filled in, in nnU-Net's form.
+def to_nnunet(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration of medseg's in nnU-Net's form; keys that it inherits are not filled in.
 
     Raises:
-        ModelError: the network or a normalization is none of nnU-Net's.
+        ModelError: nnU-Net does not have the network or a normalization.
     """
-    values = {theirs: own[ours] for theirs, ours in _PLAIN_KEYS.items() if own.get(ours) is not None}
-    if "inherits" in own:
-        values["inherits_from"] = own["inherits"]
-    if "normalization" in own:
-        theirs_of = {ours: theirs for theirs, ours in _SCHEMES.items()}
-        channels = [Normalization.model_validate(how) for how in own["normalization"]]
-        unknown = [how.scheme for how in channels if how.scheme not in theirs_of]
+    values = {
+        nnunet: configuration[ours] for nnunet, ours in _PLAIN_KEYS.items() if configuration.get(ours) is not None
+    }
+    if "inherits" in configuration:
+        values["inherits_from"] = configuration["inherits"]
+    if "normalization" in configuration:
+        nnunet_name = {ours: nnunet for nnunet, ours in _SCHEMES.items()}
+        channels = [Normalization.model_validate(section) for section in configuration["normalization"]]
+        unknown = [channel.scheme for channel in channels if channel.scheme not in nnunet_name]
         if unknown:
             raise ModelError(f"The normalization {unknown[0]!r} has no counterpart in nnU-Net.")
-        values["normalization_schemes"] = [theirs_of[how.scheme] for how in channels]
-        values["use_mask_for_norm"] = [how.nonzero_only for how in channels]
+        values["normalization_schemes"] = [nnunet_name[channel.scheme] for channel in channels]
+        values["use_mask_for_norm"] = [channel.nonzero_only for channel in channels]
     for ours, role in _ROLES.items():
-        if ours in own:
-            how = Resampling.model_validate(own[ours])
+        if ours in configuration:
+            resampling = Resampling.model_validate(configuration[ours])
             values[f"resampling_fn_{role}"] = _RESAMPLE
             values[f"resampling_fn_{role}_kwargs"] = {
                 "is_seg": role == "seg",
-                "order": how.order,
-                "order_z": how.order_across,
-                "force_separate_z": how.separate_axis,
+                "order": resampling.order,
+                "order_z": resampling.order_across,
+                "force_separate_z": resampling.separate_axis,
             }
-    if "network" in own:
-        values["architecture"] = architecture_of(Network.model_validate(own["network"]))
+    if "network" in configuration:
+        values["architecture"] = architecture_of(Network.model_validate(configuration["network"]))
     return values
 
 
 def _normalization(schemes: list[str], masks: list[bool], name: str) -> list[dict[str, Any]]:
-    """One a channel; only z-scores look at the mask."""
+    """Return one normalization per channel; in nnU-Net only z-scores look at the mask."""
     channels = []
     for scheme, masked in zip(schemes, masks, strict=True):
         if scheme not in _SCHEMES:
@@ -110,60 +113,60 @@ def _normalization(schemes: list[str], masks: list[bool], name: str) -> list[dic
                 f"Configuration {name}: the normalization {scheme!r} has no counterpart in medseg; "
                 f"known are {', '.join(_SCHEMES)}."
             )
-        ours = _SCHEMES[scheme]
-        channels.append({"scheme": ours, "nonzero_only": bool(masked) and ours == "zscore"})
+        name_here = _SCHEMES[scheme]
+        channels.append({"scheme": name_here, "nonzero_only": bool(masked) and name_here == "zscore"})
     return channels
 
 
-def _resampling(function: str, how: Mapping[str, Any], role: str, where: str) -> dict[str, Any]:
-    """What a resampling function of nnU-Net does, in our terms; what is not said is its own default.
+def _resampling(function: str, arguments: Mapping[str, Any], role: str, where: str) -> dict[str, Any]:
+    """Return what a resampling function of nnU-Net does, in medseg's terms, with nnU-Net's defaults filled in.
 
     nnU-Net's torch function interpolates linearly as the usual one of order 1 does; label maps, which only training
     and cascades resample, get the label of the largest share where the usual one asks for at least one half.
     """
     seg = role == "seg"
-    if bool(how.get("is_seg", False)) != seg:
-        raise ModelError(f"{where}: resampling_fn_{role}_kwargs has is_seg: {how.get('is_seg', False)}.")
-    if how.get("separate_z_anisotropy_threshold", 3) != 3:
+    if bool(arguments.get("is_seg", False)) != seg:
+        raise ModelError(f"{where}: resampling_fn_{role}_kwargs has is_seg: {arguments.get('is_seg', False)}.")
+    if arguments.get("separate_z_anisotropy_threshold", 3) != 3:
         raise ModelError(f"{where}: resampling_fn_{role}_kwargs has a separate_z_anisotropy_threshold that is not 3.")
     if function == _RESAMPLE:
         return {
-            "order": how.get("order", 3),
-            "order_across": how.get("order_z", 0),
-            "separate_axis": how.get("force_separate_z", False),
+            "order": arguments.get("order", 3),
+            "order_across": arguments.get("order_z", 0),
+            "separate_axis": arguments.get("force_separate_z", False),
         }
-    across = how.get("aniso_axis_mode", "nearest-exact")
-    if function == _RESAMPLE_TORCH and how.get("mode", "linear") == "linear" and across in _ACROSS:
-        return {"order": 1, "order_across": _ACROSS[across], "separate_axis": how.get("force_separate_z")}
+    across = arguments.get("aniso_axis_mode", "nearest-exact")
+    if function == _RESAMPLE_TORCH and arguments.get("mode", "linear") == "linear" and across in _ACROSS:
+        return {"order": 1, "order_across": _ACROSS[across], "separate_axis": arguments.get("force_separate_z")}
     raise ModelError(
-        f"{where}: the resampling {function!r} ({dict(how)}) has no counterpart in medseg; "
+        f"{where}: the resampling {function!r} ({dict(arguments)}) has no counterpart in medseg; "
         f"known are {_RESAMPLE} and linear {_RESAMPLE_TORCH}."
     )
 
 
 def _architecture(
-    theirs: Mapping[str, Mapping[str, Any]], name: str, left: dict[str, Any], where: str
+    configurations: Mapping[str, Mapping[str, Any]], name: str, rest: dict[str, Any], where: str
 ) -> Mapping[str, Any] | None:
-    """The configuration's own network, taken out of `left`; None where it inherits all of it."""
-    own: Mapping[str, Any] | None = left.pop("architecture", None)
-    old = {key: left.pop(key) for key in OLD_KEYS if key in left}
-    inherited = _inherited(theirs, name)
-    if own is not None or not old or "architecture" in inherited:
-        return own
+    """Take the configuration's own network out of `rest`, and return it; None if it inherits all of it."""
+    architecture: Mapping[str, Any] | None = rest.pop("architecture", None)
+    old = {key: rest.pop(key) for key in OLD_KEYS if key in rest}
+    inherited = _inherited(configurations, name)
+    if architecture is not None or not old or "architecture" in inherited:
+        return architecture
     return modern_architecture(inherited, len(inherited["patch_size"]), where)
 
 
-def _inherited(theirs: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """A configuration with everything that it inherits filled in, as nnU-Net does."""
+def _inherited(configurations: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return a configuration with everything that it inherits filled in, as in nnU-Net."""
     merged: dict[str, Any] = {}
     current: Any = name
-    seen = []
+    visited = []
     while current is not None:
-        if current in seen:
+        if current in visited:
             raise ModelError(f"Configuration {name} of the nnU-Net plan inherits in a circle.")
-        if current not in theirs:
+        if current not in configurations:
             raise ModelError(f"Configuration {name} inherits from {current!r}, which the nnU-Net plan does not have.")
-        seen.append(current)
-        merged = {**theirs[current], **merged}
-        current = theirs[current].get("inherits_from")
+        visited.append(current)
+        merged = {**configurations[current], **merged}
+        current = configurations[current].get("inherits_from")
     return merged

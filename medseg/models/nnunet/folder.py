@@ -1,6 +1,6 @@
-"""Where nnU-Net keeps its models: folders with plans.json, dataset.json and fold_*/checkpoint_*.pth.
+"""Find nnU-Net's models: folders with plans.json, dataset.json and fold_*/checkpoint_*.pth.
 
-They lie beside each other, one a configuration: Dataset004_X/nnUNetTrainer__nnUNetPlans__3d_fullres.
+They lie beside each other, one per configuration: Dataset004_X/nnUNetTrainer__nnUNetPlans__3d_fullres.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ CHECKPOINTS = {
     "best": "checkpoint_best.pth",
     "latest": "checkpoint_latest.pth",
 }
-"""What nnU-Net writes into a fold's folder, the one to prefer first."""
+"""Names of the checkpoints that nnU-Net writes into a fold's folder, the preferred one first."""
 _MOST_NAMES = 8
 _Folder = TypeVar("_Folder", bound=PurePath)
 
 
-def model_folders(place: Path) -> list[Path]:
-    """nnU-Net's model folders at a place: itself, those in it (a data set's results), or one level further down."""
-    if _is_model(place) or any(place.glob("fold_*/checkpoint_*.pth")):
-        return [place]
+def model_folders(folder: Path) -> list[Path]:
+    """Return nnU-Net's model folders: the folder itself, those in it (a data set's results), or one level deeper."""
+    if _is_model(folder) or any(folder.glob("fold_*/checkpoint_*.pth")):
+        return [folder]
     for pattern in (f"*/{PLANS}", f"*/*/{PLANS}"):
-        found = sorted(path.parent for path in place.glob(pattern) if _is_model(path.parent))
-        if found:
-            return found
+        models = sorted(path.parent for path in folder.glob(pattern) if _is_model(path.parent))
+        if models:
+            return models
     return []
 
 
@@ -41,17 +41,22 @@ def _is_model(folder: Path) -> bool:
 
 
 def configuration_of(folder: PurePath) -> str:
-    """The configuration that a model folder's name ends with: TRAINER__PLANS__CONFIGURATION."""
+    """Return the configuration with which a model folder's name ends: TRAINER__PLANS__CONFIGURATION."""
     return folder.name.rpartition("__")[2]
 
 
 def stage_folder(folder: _Folder, configuration: str) -> _Folder:
-    """Where the same trainer's and plans' model of another configuration lies."""
+    """Return the folder of another configuration with the same trainer and plans."""
     return folder.with_name(f"{folder.name.removesuffix(configuration_of(folder))}{configuration}")
 
 
 def choose_model(folders: Sequence[_Folder], configuration: str | None, place: Path) -> _Folder:
-    """The only model folder, or the only one of a configuration.
+    """Return the only model folder, or the only one of a configuration.
+
+    Args:
+        folders: of the models.
+        configuration: which one; None if there should be only one.
+        place: where they were found, for messages.
 
     Raises:
         ModelError: none or several fit.
@@ -69,19 +74,27 @@ def choose_model(folders: Sequence[_Folder], configuration: str | None, place: P
 
 
 def _names(folders: Sequence[PurePath], place: Path) -> str:
-    """Folders as they are found from `place`."""
-    shown = [str(one.relative_to(place)) if one.is_relative_to(place) else str(one) for one in folders[:_MOST_NAMES]]
+    """Return the names of folders, relative to `place`."""
+    shown = [
+        str(folder.relative_to(place)) if folder.is_relative_to(place) else str(folder)
+        for folder in folders[:_MOST_NAMES]
+    ]
     more = len(folders) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def choose_folds(there: Iterable[str], folds: Sequence[str] | None, folder: PurePath) -> list[str]:
-    """The folds that are meant: those named, else all numbered ones, as in nnU-Net, else the fold `all`.
+def choose_folds(trained: Iterable[str], folds: Sequence[str] | None, folder: PurePath) -> list[str]:
+    """Return the named folds, else all numbered ones as in nnU-Net, else the fold `all`.
+
+    Args:
+        trained: folds that have a checkpoint.
+        folds: the named ones.
+        folder: of the model, for messages.
 
     Raises:
         ModelError: one is missing, or none is trained.
     """
-    known = sorted(there, key=lambda fold: (fold == "all", len(fold), fold))
+    known = sorted(trained, key=lambda fold: (fold == "all", len(fold), fold))
     numbered = [fold for fold in known if fold != "all"]
     chosen = list(folds) if folds else numbered or known
     missing = [fold for fold in chosen if fold not in known]
@@ -94,18 +107,18 @@ def choose_folds(there: Iterable[str], folds: Sequence[str] | None, folder: Pure
     return chosen
 
 
-def choose_checkpoint(there: Iterable[str], wanted: str | None, fold: PurePath) -> tuple[str, str | None]:
-    """The file name of a fold's checkpoint, and a note where it is not the final one that is usually meant.
+def choose_checkpoint(files: Iterable[str], wanted: str | None, fold: PurePath) -> tuple[str, str | None]:
+    """Return the file name of a fold's checkpoint, and a note if it is not the final one, which one would expect.
 
     Args:
-        there: names of the files in the fold's folder.
+        files: names of the files in the fold's folder.
         wanted: `final`, `best`, `latest`, a file name, or None for the final one, else the best.
         fold: the fold's folder, for messages.
 
     Raises:
-        ModelError: it is not there.
+        ModelError: there is no such checkpoint.
     """
-    names = [name for name in there if name.startswith("checkpoint_") and name.endswith(".pth")]
+    names = [name for name in files if name.startswith("checkpoint_") and name.endswith(".pth")]
     if wanted is not None:
         name = CHECKPOINTS.get(wanted, wanted)
         if name in names:
@@ -126,7 +139,12 @@ def choose_checkpoint(there: Iterable[str], wanted: str | None, fold: PurePath) 
 def fold_checkpoints(
     folder: Path, folds: Sequence[str] | None, wanted: str | None
 ) -> tuple[dict[str, Path], list[str]]:
-    """{fold: its checkpoint} of a model folder, and notes.
+    """Return {fold: its checkpoint} of a model folder, and notes.
+
+    Args:
+        folder: of the model.
+        folds: which folds; None for all numbered ones.
+        wanted: as in `choose_checkpoint`.
 
     Raises:
         ModelError: a fold or a checkpoint is missing.
@@ -137,18 +155,18 @@ def fold_checkpoints(
     chosen: dict[str, Path] = {}
     notes = []
     for fold in choose_folds([path.name.removeprefix("fold_") for path in trained], folds, folder):
-        place = folder / f"fold_{fold}"
-        name, note = choose_checkpoint([path.name for path in place.iterdir()], wanted, place)
-        chosen[fold] = place / name
+        fold_folder = folder / f"fold_{fold}"
+        name, note = choose_checkpoint([path.name for path in fold_folder.iterdir()], wanted, fold_folder)
+        chosen[fold] = fold_folder / name
         notes += [] if note is None else [note]
     return chosen, notes
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of keys and values.
+    """Return the content of a JSON file of keys and values.
 
     Raises:
-        ModelError: it is missing or damaged.
+        ModelError: the file is missing or damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))

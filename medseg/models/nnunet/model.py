@@ -1,4 +1,4 @@
-"""nnU-Net's own trained models, run as they are: from a model folder, a folder of several, or an exported zip."""
+"""Load models that nnU-Net trained, as they are: from a model folder or a folder of several."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _OWN_TRAINERS = re.compile(
     r"Adan1en3|Adan3en4|vanillaAdam|vanillaAdam1en3|vanillaAdam3en4|CosAnneal|warmup|probabilisticOversampling|Benchmark|"
     r"noDataLoading|lr1en3|lr3en4))*"
 )
-"""nnU-Net's own trainers that leave its network as the plan describes it."""
+"""Names of nnU-Net's own trainers that use the network as the plan describes it."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How an nnU-Net model is to be read.
+    """How to read a model of nnU-Net's.
 
     Attributes:
         device: where its networks go.
         folds: None for all numbered folds, else `all`.
         overrides: `dotted.key=value` strings for its plan.
-        configuration: which one, of a folder with several.
+        configuration: which one, if a folder holds several.
         checkpoint: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
     """
 
@@ -56,58 +56,66 @@ class Reading:
     checkpoint: str | None = None
 
 
-def load_nnunet(place: Path, how: Reading) -> Model:
-    """Load nnU-Net's own model, with the first stage of a cascade, which lies beside it.
+def load_nnunet(folder: Path, reading: Reading) -> Model:
+    """Load a model of nnU-Net's, and the first stage of a cascade, whose folder lies beside it.
+
+    Args:
+        folder: of the model, or a folder of several.
+        reading: says which one, and how to read it.
 
     Raises:
-        ModelError: several models are there and none was chosen, a fold or the first stage is missing, or something
-            has no counterpart here; the message names it.
+        ModelError: there are several models and none was chosen, a fold or the first stage is missing, or something
+            has no counterpart in medseg; the message names it.
     """
-    folder = choose_model(model_folders(place), how.configuration, place)
-    model = load_stage(folder, how)
+    folder = choose_model(model_folders(folder), reading.configuration, folder)
+    model = load_stage(folder, reading)
     stage = model.configuration.previous_stage
     if stage is None:
         return model
-    before = stage_folder(folder, stage)
-    if not model_folders(before):
+    first = stage_folder(folder, stage)
+    if not model_folders(first):
         raise ModelError(
-            f"{folder.name} is the second stage of a cascade; its first stage {stage} is not beside it: {before}.",
+            f"{folder.name} is the second stage of a cascade; its first stage {stage} is not beside it: {first}.",
             "nnU-Net's results folder and its export hold both stages beside each other.",
         )
-    own = overrides_for(stage, how.overrides)
-    previous = load_nnunet(before, replace(how, configuration=stage, overrides=own))
+    overrides = overrides_for(stage, reading.overrides)
+    previous = load_nnunet(first, replace(reading, configuration=stage, overrides=overrides))
     return replace(model, previous=previous, notes=tuple(dict.fromkeys((*model.notes, *previous.notes))))
 
 
-def load_stage(folder: Path, how: Reading) -> Model:
+def load_stage(folder: Path, reading: Reading) -> Model:
     """Load one model folder, without the stages before it.
+
+    Args:
+        folder: of the model.
+        reading: says how to read it.
 
     Raises:
         ModelError: as `load_nnunet`.
     """
     plans, dataset = read_json(folder / PLANS), read_json(folder / DATASET)
-    paths, notes = fold_checkpoints(folder, how.folds, how.checkpoint)
+    paths, notes = fold_checkpoints(folder, reading.folds, reading.checkpoint)
     checkpoints = {fold: read_checkpoint(path) for fold, path in paths.items()}
     name = _configuration(checkpoints, folder)
-    if how.configuration not in (None, name):
-        raise ModelError(f"{folder} was trained in the configuration {name!r}, not {how.configuration!r}.")
-    plan, more = _plan(plans, dataset, name, checkpoints, how.overrides)
+    if reading.configuration not in (None, name):
+        raise ModelError(f"{folder} was trained in the configuration {name!r}, not {reading.configuration!r}.")
+    plan, more = _plan(plans, dataset, name, checkpoints, reading.overrides)
     networks = []
     for fold, checkpoint in checkpoints.items():
         weights = weights_from_nnunet(checkpoint.weights, str(paths[fold]))
         network = filled_network(plan, plan.configuration(name), weights, str(paths[fold]))
-        networks.append(network.to(how.device))
+        networks.append(network.to(reading.device))
     files = tuple(paths.values())
     return Model(plan, name, tuple(checkpoints), tuple(networks), folder, None, (*notes, *more), files)
 
 
 def _configuration(checkpoints: dict[str, Checkpoint], folder: Path) -> str:
-    """The configuration that the checkpoints name, else the folder."""
-    named = {fold: one.configuration or configuration_of(folder) for fold, one in checkpoints.items()}
+    """Return the configuration that the checkpoints name, else the one in the folder's name."""
+    named = {fold: checkpoint.configuration or configuration_of(folder) for fold, checkpoint in checkpoints.items()}
     names = list(dict.fromkeys(named.values()))
     if len(names) > 1:
-        said = ", ".join(f"fold_{fold}: {name}" for fold, name in named.items())
-        raise ModelError(f"The folds of {folder} were trained in different configurations: {said}.")
+        shown = ", ".join(f"fold_{fold}: {name}" for fold, name in named.items())
+        raise ModelError(f"The folds of {folder} were trained in different configurations: {shown}.")
     return names[0]
 
 
@@ -118,7 +126,7 @@ def _plan(
     checkpoints: dict[str, Checkpoint],
     overrides: Sequence[str],
 ) -> tuple[Plan, list[str]]:
-    """The plan, with the axes that the first fold's checkpoint allows to mirror, as in nnU-Net; and notes."""
+    """Return the plan, with the axes that the first fold's checkpoint allows to mirror as in nnU-Net, and notes."""
     plan = plan_from_nnunet(plans, dataset, only=name)
     first, *others = checkpoints.values()
     values = plan.model_dump()
@@ -127,7 +135,7 @@ def _plan(
     notes = []
     if any(other.mirror_axes != first.mirror_axes for other in others):
         notes.append(f"the folds allow different mirrored axes; {list(first.mirror_axes)} are used, those of the first")
-    for trainer in dict.fromkeys(one.trainer for one in checkpoints.values()):
+    for trainer in dict.fromkeys(checkpoint.trainer for checkpoint in checkpoints.values()):
         if trainer and not _OWN_TRAINERS.fullmatch(trainer):
             notes.append(
                 f"trained by {trainer}, which is not nnU-Net's own; the network is taken to be as plans.json says"

@@ -1,4 +1,4 @@
-"""The network of an nnU-Net configuration to the plan's network section, and back.
+"""Translate the network of an nnU-Net configuration to the plan's network section, and back.
 
 Plans since v2.3 describe it in a block `architecture`; older ones by keys such as `conv_kernel_sizes`, whose
 meaning is that of nnU-Net's own conversion (`plans_handler.py`).
@@ -30,10 +30,15 @@ OLD_KEYS = (
 
 
 def network_section(architecture: Mapping[str, Any], dimensions: int, where: str) -> dict[str, Any]:
-    """The plan's network section for a block `architecture`; `where` names the configuration in messages.
+    """Return the plan's network section for a block `architecture`.
+
+    Args:
+        architecture: of the nnU-Net configuration.
+        dimensions: 2 or 3.
+        where: names the configuration in messages.
 
     Raises:
-        ModelError: the network is none of medseg's, or is built in another way than nnU-Net's planners ask for.
+        ModelError: medseg does not have the network, or it is built in another way than by nnU-Net's planners.
         KeyError: something is missing.
     """
     kind = _kind(str(architecture["network_class_name"]), where)
@@ -60,10 +65,15 @@ def network_section(architecture: Mapping[str, Any], dimensions: int, where: str
 
 
 def modern_architecture(old: Mapping[str, Any], dimensions: int, where: str) -> dict[str, Any]:
-    """The block `architecture` that a configuration of an older release amounts to.
+    """Return the block `architecture` that means the same as the keys of a plan before v2.3.
+
+    Args:
+        old: the configuration, with inherited keys filled in.
+        dimensions: 2 or 3.
+        where: names the configuration in messages.
 
     Raises:
-        ModelError: the network is none of medseg's.
+        ModelError: medseg does not have the network.
         KeyError: something is missing.
     """
     name = str(old["UNet_class_name"])
@@ -84,14 +94,16 @@ def modern_architecture(old: Mapping[str, Any], dimensions: int, where: str) -> 
 
 
 def architecture_of(network: Network) -> dict[str, Any]:
-    """The block `architecture` of a network section.
+    """Return the block `architecture` of a network section.
 
     Raises:
-        ModelError: it is none of nnU-Net's networks.
+        ModelError: nnU-Net does not have the network.
     """
-    theirs = {ours: f"{_HOME}.{name}" for name, ours in _CLASSES.items()}
-    if network.name not in theirs:
-        raise ModelError(f"The network {network.name!r} has no counterpart in nnU-Net; known are {', '.join(theirs)}.")
+    class_names = {ours: f"{_HOME}.{name}" for name, ours in _CLASSES.items()}
+    if network.name not in class_names:
+        raise ModelError(
+            f"The network {network.name!r} has no counterpart in nnU-Net; known are {', '.join(class_names)}."
+        )
     arguments = {
         "n_stages": len(network.features),
         "features_per_stage": network.features,
@@ -103,7 +115,7 @@ def architecture_of(network: Network) -> dict[str, Any]:
         **_usual_arguments(len(network.strides[0])),
     }
     imports = ["conv_op", "norm_op", "dropout_op", "nonlin"]
-    return {"network_class_name": theirs[network.name], "arch_kwargs": arguments, "_kw_requires_import": imports}
+    return {"network_class_name": class_names[network.name], "arch_kwargs": arguments, "_kw_requires_import": imports}
 
 
 def _kind(class_name: str, where: str) -> str:
@@ -116,7 +128,7 @@ def _kind(class_name: str, where: str) -> str:
 
 
 def _usual_arguments(dimensions: int) -> dict[str, Any]:
-    """What nnU-Net's planners always ask for, and medseg's U-Nets always are."""
+    """Return the arguments that nnU-Net's planners always set, which is how medseg's U-Nets are built."""
     return {
         "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
         "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
@@ -129,7 +141,7 @@ def _usual_arguments(dimensions: int) -> dict[str, Any]:
 
 
 def _usual(key: str, value: Any, dimensions: int) -> bool:
-    """Whether an argument says what medseg's U-Nets are, in one of the ways to say it."""
+    """Return whether an argument means what `_usual_arguments` means, in any of the ways to write it."""
     usual = _usual_arguments(dimensions)
     match key:
         case "conv_op" | "norm_op" | "nonlin":
@@ -149,10 +161,10 @@ def _usual(key: str, value: Any, dimensions: int) -> bool:
 
 
 def _each(value: Any, stages: int) -> list[int]:
-    """A number for each stage; a single one stands for all."""
+    """Return a number for each stage; a single one is for all stages."""
     return [value] * stages if isinstance(value, int) else list(value)
 
 
 def _axes(value: Any, stages: int, dimensions: int) -> list[list[int]]:
-    """A number for each stage and axis; a single one stands for all."""
-    return [[one] * dimensions if isinstance(one, int) else list(one) for one in _each(value, stages)]
+    """Return a number for each stage and axis; a single one is for all axes, or for all stages."""
+    return [[sizes] * dimensions if isinstance(sizes, int) else list(sizes) for sizes in _each(value, stages)]

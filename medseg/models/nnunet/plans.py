@@ -1,6 +1,6 @@
-"""nnU-Net v2's plans.json and dataset.json to a plan, and back, without loss.
+"""Translate nnU-Net v2's plans.json and dataset.json to a plan, and back, without loss.
 
-What an nnU-Net plan says that has no meaning here (class names, identifiers) is kept in `Plan.nnunet`.
+Values of an nnU-Net plan that have no meaning in medseg (class names, identifiers) are kept in `Plan.nnunet`.
 """
 
 from __future__ import annotations
@@ -31,20 +31,23 @@ _READERS = {
     _REORIENTED: "canonical",
     "SimpleITKIOWithReorient": "canonical",
 }
-"""nnU-Net's readers, and the axis order that they hand on; two of them bring every scan to R, A, S, as medseg does."""
+"""nnU-Net's readers, and the axis order that they return; two of them bring every scan to R, A, S, as medseg does."""
 _DATASET_KEYS = ("channel_names", "modality", "labels", "regions_class_order", "numTraining")
 
 
 def plan_from_nnunet(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str | None = None) -> Plan:
-    """The plan that an nnU-Net v2 plans.json and dataset.json amount to; axes stay as its reader hands them on.
+    """Return the plan that means the same as an nnU-Net v2 plans.json and dataset.json.
 
     Args:
         plans: the content of plans.json, of any release of v2.
         dataset: the content of dataset.json.
         only: leave out all configurations but this one and those that it needs.
 
+    Returns:
+        The plan; its axis order is that of the nnU-Net plan's reader.
+
     Raises:
-        ModelError: something is missing in plans.json, or has no counterpart here; the message names it.
+        ModelError: something is missing in plans.json, or has no counterpart in medseg; the message names it.
         DataError: dataset.json does not declare channels or labels.
     """
     with _complete("The nnU-Net plan"):
@@ -53,39 +56,48 @@ def plan_from_nnunet(plans: Mapping[str, Any], dataset: Mapping[str, Any], only:
 
 
 def needed_configurations(configurations: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
-    """A configuration and all that it inherits from or takes the answer of, itself first.
+    """Return a configuration and those that it inherits from or whose answer it takes, itself first.
+
+    Args:
+        configurations: all of the nnU-Net plan.
+        name: the configuration.
 
     Raises:
         ModelError: the nnU-Net plan lacks one of them.
     """
     needed = [name]
-    for one in needed:
-        if one not in configurations:
-            there = ", ".join(configurations)
-            raise ModelError(f"The nnU-Net plan has no configuration {one!r}; it has {there}.")
-        others = (configurations[one].get(key) for key in ("inherits_from", "previous_stage"))
+    for current in needed:  # grows while it is read
+        if current not in configurations:
+            names = ", ".join(configurations)
+            raise ModelError(f"The nnU-Net plan has no configuration {current!r}; it has {names}.")
+        others = (configurations[current].get(key) for key in ("inherits_from", "previous_stage"))
         needed.extend(other for other in others if other is not None and other not in needed)
     return needed
 
 
 def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str | None) -> dict[str, Any]:
-    left = deepcopy(dict(plans))
-    theirs = left.pop("configurations")
-    if not isinstance(theirs, dict) or not theirs:
-        raise ModelError(f"The nnU-Net plan's configurations are {theirs!r}.", "Expected names with their values.")
-    configurations, rest = {}, {}
-    for name in theirs if only is None else sorted(needed_configurations(theirs, only), key=list(theirs).index):
+    rest = deepcopy(dict(plans))
+    nnunet_configurations = rest.pop("configurations")
+    if not isinstance(nnunet_configurations, dict) or not nnunet_configurations:
+        raise ModelError(
+            f"The nnU-Net plan's configurations are {nnunet_configurations!r}.", "Expected names with their values."
+        )
+    configurations, unused = {}, {}
+    names = list(nnunet_configurations)
+    if only is not None:
+        names = sorted(needed_configurations(nnunet_configurations, only), key=names.index)
+    for name in names:
         with _complete(f"The configuration {name} of the nnU-Net plan"):
-            configurations[name], rest[name] = from_nnunet(theirs, name)
-    if "foreground_intensity_properties_by_modality" in left:  # its name in the first releases
-        older = left.pop("foreground_intensity_properties_by_modality")
-        left.setdefault("foreground_intensity_properties_per_channel", older)
-    intensities = left.pop("foreground_intensity_properties_per_channel")
-    flat = list(configurations) == ["2d"] and left["original_median_shape_after_transp"][0] == 1
+            configurations[name], unused[name] = from_nnunet(nnunet_configurations, name)
+    if "foreground_intensity_properties_by_modality" in rest:  # its name in the first releases
+        older = rest.pop("foreground_intensity_properties_by_modality")
+        rest.setdefault("foreground_intensity_properties_per_channel", older)
+    intensities = rest.pop("foreground_intensity_properties_per_channel")
+    flat = list(configurations) == ["2d"] and rest["original_median_shape_after_transp"][0] == 1
     training, _ = training_recipe("gpu", 3)
-    usual = only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)))
+    default = only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)))
     return {
-        "name": str(left.pop("dataset_name")),
+        "name": str(rest.pop("dataset_name")),
         "made_by": f"medseg {__version__}, from nnU-Net v2 plans",
         "request": {"planner": "default", "memory_gb": None, "preset": "gpu"},
         "data": {
@@ -95,33 +107,33 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str
             "channels": list(declared_channels(dataset, "the nnU-Net dataset.json")),
             "cases": dataset.get("numTraining", 0),
             "patient_pattern": None,
-            "spacing_known": left.get("image_reader_writer") != _PICTURES,
+            "spacing_known": rest.get("image_reader_writer") != _PICTURES,
             "intensities": [dict(intensities[str(number)]) for number in range(len(intensities))],
             "structure_cases": {},
             "structure_volume": {},
         },
         "labels": declared_labels(dataset, "the nnU-Net dataset.json").model_dump(),
-        "orientation": _orientation(left),
-        "transpose_forward": left.pop("transpose_forward"),
-        "default_configuration": usual,
+        "orientation": _orientation(rest),
+        "transpose_forward": rest.pop("transpose_forward"),
+        "default_configuration": default,
         "configurations": configurations,
         "training": training,
         "inference": inference_recipe(),
         "nnunet": {
-            "plans": left,
-            "configurations": rest,
+            "plans": rest,
+            "configurations": unused,
             "dataset": {key: value for key, value in dataset.items() if key not in _DATASET_KEYS},
         },
     }
 
 
 def _orientation(plans: Mapping[str, Any]) -> str:
-    """Which axes the network saw: those that the plan's reader hands on."""
+    """Return the axis order that the network saw: that of the plan's reader."""
     reader, manager = plans.get("image_reader_writer", _AS_STORED), plans.get("label_manager", _LABEL_MANAGER)
     if reader not in _READERS:
         raise ModelError(
             f"The nnU-Net plan's image_reader_writer {reader!r} is not one of nnU-Net's own: {', '.join(_READERS)}.",
-            "Which axis order it hands on is not known. Name in plans.json the one that does the same.",
+            "The axis order that it returns is not known. Name in plans.json the one that does the same.",
         )
     if manager != _LABEL_MANAGER:
         raise ModelError(f"The nnU-Net plan's label_manager {manager!r} is not nnU-Net's own {_LABEL_MANAGER}.")
@@ -129,23 +141,23 @@ def _orientation(plans: Mapping[str, Any]) -> str:
 
 
 def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
-    """The plans.json of a plan; what it kept of the nnU-Net plan that it came from stands in it again.
+    """Return the plans.json of a plan, with the values that were kept of the nnU-Net plan that it came from.
 
     Raises:
-        ModelError: a network is none of nnU-Net's.
+        ModelError: nnU-Net does not have a network.
     """
     kept = plan.nnunet
     configurations = {}
-    for name, own in plan.configurations.items():
+    for name, configuration in plan.configurations.items():
         identity = (
             {}
-            if "inherits" in own
+            if "inherits" in configuration
             else {"data_identifier": f"{_PLANS_NAME}_{name}", "preprocessor_name": "DefaultPreprocessor"}
         )
         kept_here = kept.get("configurations", {}).get(name)
-        configurations[name] = {**to_nnunet(own), **(identity if kept_here is None else deepcopy(kept_here))}
+        configurations[name] = {**to_nnunet(configuration), **(identity if kept_here is None else deepcopy(kept_here))}
     order = plan.transpose_forward
-    intensities = {str(number): one.model_dump() for number, one in enumerate(plan.data.intensities)}
+    intensities = {str(number): channel.model_dump() for number, channel in enumerate(plan.data.intensities)}
     finest = plan.configuration(plan.default_configuration)
     missing = [1.0] * (3 - finest.dimensions)
     reader = _REORIENTED if plan.orientation == "canonical" else _AS_STORED
@@ -170,7 +182,7 @@ def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
 
 @contextmanager
 def _complete(what: str) -> Iterator[None]:
-    """Make a key that is missing, or a value of an unexpected kind, an error that names it."""
+    """Turn a missing key, or a value of an unexpected kind, into an error that names it."""
     try:
         yield
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""Names of weights: nnU-Net's (dynamic-network-architectures') U-Nets to ours, and back."""
+"""Rename the weights of nnU-Net's U-Nets (dynamic-network-architectures) to those of medseg's, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 
 from medseg.core.errors import ModelError
 
-_WRAPPERS = ("module.", "_orig_mod.")  # several GPUs, torch.compile
+_WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that wrapped networks add: those for several GPUs, and torch.compile."""
 _ALIASES = (
     (r"^decoder\.encoder\.", "encoder."),  # the decoder holds the encoder a second time
     (r"\.all_modules\.0\.", ".conv."),  # a block holds its layers a second time, in order
@@ -28,48 +29,55 @@ _NAMES = (
 _BATCH_NORM = re.compile(r"running_(mean|var)$|num_batches_tracked$")
 
 
-def weights_from_nnunet(theirs: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
-    """Weights under our names, float32, in memory of their own; `source` names them in messages.
+def weights_from_nnunet(nnunet: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """Return weights under medseg's names.
 
     nnU-Net stores most tensors under two or four names. Heads that only training uses (deep supervision) may be
-    absent; they become zeros.
+    missing; they become zeros.
+
+    Args:
+        nnunet: weights under nnU-Net's names.
+        source: where they come from, for messages.
+
+    Returns:
+        {name: float32 tensor, which shares no memory with `nnunet`}.
 
     Raises:
-        ModelError: a name is none that nnU-Net's plain and residual encoder U-Nets have, or two copies differ.
+        ModelError: nnU-Net's plain and residual encoder U-Nets have no such weight, or two copies of one differ.
     """
     named: dict[str, tuple[str, torch.Tensor]] = {}
-    for key, value in theirs.items():
-        name = _our_name(key)
+    for key, value in nnunet.items():
+        name = _medseg_name(key)
         if name is None or _BATCH_NORM.search(key):
             raise ModelError(f"{source} holds the weight {key}, which medseg's U-Nets do not have.{_why(key)}")
         if name not in named:
             named[name] = key, value
         elif not _same(named[name][1], value):
             raise ModelError(f"{source}: {named[name][0]} and {key} are one weight, and differ.")
-    # a copy, so that neither the file nor the copies under other names are held on to
+    # a copy, so that neither the file nor the copies under other names stay in memory
     weights = {name: value.detach().float().clone() for name, (_, value) in named.items()}
-    return weights | _absent_heads(weights)
+    return weights | _missing_heads(weights)
 
 
-def weights_to_nnunet(ours: Mapping[str, torch.Tensor], strides: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-    """Our U-Net's weights under all the names that nnU-Net's own network has for them.
+def weights_to_nnunet(medseg: Mapping[str, torch.Tensor], strides: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+    """Return weights under all the names that nnU-Net's own network has for them.
 
     Args:
-        ours: the state of a plain or residual encoder U-Net of ours.
-        strides: of its stages; a shortcut with a stride has another number in nnU-Net's.
+        medseg: the state of a plain or residual encoder U-Net of medseg's.
+        strides: of its stages; a shortcut with a stride has another number in nnU-Net's network.
     """
-    residual = any(name.startswith("stem.") for name in ours)
-    theirs: dict[str, torch.Tensor] = {}
-    for name, value in ours.items():
-        names = [_their_name(name, residual, strides)]
+    residual = any(name.startswith("stem.") for name in medseg)
+    nnunet: dict[str, torch.Tensor] = {}
+    for name, value in medseg.items():
+        names = [_nnunet_name(name, residual, strides)]
         for layer, number in (("conv", 0), ("norm", 1)):
-            names += [re.sub(rf"\.{layer}\.(\w+)$", rf".all_modules.{number}.\1", one) for one in names[:1]]
-        names += [f"decoder.{one}" for one in names if one.startswith("encoder.")]
-        theirs |= dict.fromkeys(names, value)
-    return theirs
+            names += [re.sub(rf"\.{layer}\.(\w+)$", rf".all_modules.{number}.\1", alias) for alias in names[:1]]
+        names += [f"decoder.{alias}" for alias in names if alias.startswith("encoder.")]
+        nnunet |= dict.fromkeys(names, value)
+    return nnunet
 
 
-def _their_name(name: str, residual: bool, strides: Sequence[Sequence[int]]) -> str:
+def _nnunet_name(name: str, residual: bool, strides: Sequence[Sequence[int]]) -> str:
     part, *rest = name.split(".")
     if part == "encoder" and residual:
         stage, block, which, *layer = rest
@@ -89,7 +97,7 @@ def _their_name(name: str, residual: bool, strides: Sequence[Sequence[int]]) -> 
             return ".".join(("decoder.seg_layers", *rest))
 
 
-def _our_name(key: str) -> str | None:
+def _medseg_name(key: str) -> str | None:
     while key.startswith(_WRAPPERS):
         key = key.split(".", 1)[1]
     for pattern, plain in _ALIASES:
@@ -106,12 +114,12 @@ def _why(key: str) -> str:
     return " Only nnU-Net's plain and residual encoder U-Nets can be read."
 
 
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and (one.data_ptr() == other.data_ptr() or torch.equal(one, other))
+def _same(weight: torch.Tensor, copy: torch.Tensor) -> bool:
+    return weight.shape == copy.shape and (weight.data_ptr() == copy.data_ptr() or torch.equal(weight, copy))
 
 
-def _absent_heads(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Zeros for the heads of coarser levels, where only the finest is there."""
+def _missing_heads(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return zeros for the heads of coarser levels, if only the finest is there."""
     levels = sorted({int(name.split(".")[1]) for name in weights if name.startswith("up.")})
     if not levels or f"heads.{levels[-1]}.weight" not in weights:
         return {}

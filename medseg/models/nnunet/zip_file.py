@@ -1,4 +1,4 @@
-"""Zips that nnU-Net exports: what of them is needed, unpacked into a folder that is gone afterwards."""
+"""Unpack what is needed of a zip that nnU-Net exported, into a folder that is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -27,35 +27,40 @@ from medseg.models.nnunet.plans import needed_configurations
 _MOST_JSON = 64 << 20
 _MOST_CHECKPOINT = 16 << 30
 _MOST_RATIO_JSON = 200.0
-_MOST_RATIO_CHECKPOINT = 20.0  # weights hardly compress
+"""Times its size in the zip that a text may unpack to; more is a zip bomb."""
+_MOST_RATIO_CHECKPOINT = 20.0
+"""The same for weights, which hardly compress."""
 
 
 @contextmanager
 def unpacked_model(
     path: Path, configuration: str | None, folds: Sequence[str] | None, checkpoint: str | None
 ) -> Iterator[Path]:
-    """The model of a zip, and the stages before it, in a temporary folder; the model's own is given.
+    """Unpack a model of a zip and the stages before it into a temporary folder, and yield the model's folder.
 
     Args:
         path: the zip.
-        configuration: the model that is meant, if there are several.
+        configuration: of the model, if there are several.
         folds: None for all numbered folds, else `all`.
         checkpoint: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
 
     Raises:
-        ModelError: the zip is damaged or may be harmful, or holds no model or several and none was chosen.
+        ModelError: the zip is damaged, may be harmful, holds no model, or holds several and none was chosen.
     """
     with _content(path) as (content, temporary):
         chosen = choose_model(content.models, configuration, path)
         for stage in content.stages(chosen):
-            there = content.checkpoints(stage)
-            content.unpack(stage, temporary, choose_folds(there, folds, stage), checkpoint)
+            content.unpack(stage, temporary, choose_folds(content.checkpoints(stage), folds, stage), checkpoint)
         yield temporary / chosen
 
 
 @contextmanager
 def unpacked(path: Path, checkpoint: str | None) -> Iterator[Path]:
-    """All models of a zip, with all their folds, in a temporary folder.
+    """Unpack all models of a zip, with all their folds, into a temporary folder, and yield it.
+
+    Args:
+        path: the zip.
+        checkpoint: as in `unpacked_model`.
 
     Raises:
         ModelError: as `unpacked_model`.
@@ -68,7 +73,7 @@ def unpacked(path: Path, checkpoint: str | None) -> Iterator[Path]:
 
 @contextmanager
 def _content(path: Path) -> Iterator[tuple[_Content, Path]]:
-    """What a zip holds, and a folder to unpack it to."""
+    """Yield the content of a zip, and a temporary folder to unpack it to."""
     with opened(path) as archive, tempfile.TemporaryDirectory(prefix="medseg-") as temporary:
         content = _Content(archive)
         if not content.models:
@@ -77,52 +82,58 @@ def _content(path: Path) -> Iterator[tuple[_Content, Path]]:
 
 
 class _Content:
-    """What a zip holds, by folder."""
+    """The content of a zip by folder.
+
+    Attributes:
+        archive: the zip.
+        members: {path in the zip: member}, without folders.
+        models: folders of models.
+    """
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
-        self.members = {PurePosixPath(one.filename): one for one in archive.infolist() if not one.is_dir()}
-        places = {name.parent for name in self.members}
+        self.members = {PurePosixPath(info.filename): info for info in archive.infolist() if not info.is_dir()}
+        folders = {name.parent for name in self.members}
         self.models = sorted(
             name.parent
             for name in self.members
             if name.name == PLANS
-            and any(place.parent == name.parent and FOLD.fullmatch(place.name) for place in places)
+            and any(folder.parent == name.parent and FOLD.fullmatch(folder.name) for folder in folders)
         )
 
     def stages(self, folder: PurePosixPath) -> list[PurePosixPath]:
-        """A model's folder and those of the stages before it, as far as they are there."""
+        """Return the folders of a model and of the stages before it, as far as the zip holds them."""
         try:
             plans = json.loads(self._read(folder / PLANS))
             names = needed_configurations(plans["configurations"], configuration_of(folder))
         except (ValueError, KeyError, TypeError, AttributeError, ModelError):
-            names = []  # whoever reads the model says what is wrong with its plan
-        return [folder, *(one for name in names[1:] if (one := stage_folder(folder, name)) in self.models)]
+            names = []  # reading the model reports what is wrong with its plan
+        return [folder, *(stage for name in names[1:] if (stage := stage_folder(folder, name)) in self.models)]
 
     def checkpoints(self, folder: PurePosixPath) -> dict[str, list[str]]:
-        """{fold: names of its checkpoints} of a model."""
-        inside: dict[str, list[str]] = {}
+        """Return {fold: names of its checkpoints} of a model."""
+        checkpoints: dict[str, list[str]] = {}
         for name in self.members:
             fold = FOLD.fullmatch(name.parent.name)
             if name.parent.parent == folder and fold and name.name.startswith("checkpoint_"):
-                inside.setdefault(fold[1], []).append(name.name)
-        return inside
+                checkpoints.setdefault(fold[1], []).append(name.name)
+        return checkpoints
 
     def unpack(self, folder: PurePosixPath, target: Path, folds: Sequence[str], checkpoint: str | None) -> None:
-        """One model, under its own name below `target`: plan, data set's description, and a checkpoint a fold."""
+        """Unpack a model below `target`: plans.json, dataset.json, and for each fold a checkpoint and its scores."""
         for name in (PLANS, DATASET):
             if folder / name in self.members:
                 member = self.members[folder / name]
                 unpack(self.archive, member, target / folder / name, _MOST_JSON, _MOST_RATIO_JSON)
-        inside = self.checkpoints(folder)
+        checkpoints = self.checkpoints(folder)
         for fold in folds:
-            place = folder / f"fold_{fold}"
-            name, _ = choose_checkpoint(inside[fold], checkpoint, place)
-            member = self.members[place / name]
-            unpack(self.archive, member, target / place / name, _MOST_CHECKPOINT, _MOST_RATIO_CHECKPOINT)
-            scores = self.members.get(place / SUMMARY)
+            fold_folder = folder / f"fold_{fold}"
+            name, _ = choose_checkpoint(checkpoints[fold], checkpoint, fold_folder)
+            member = self.members[fold_folder / name]
+            unpack(self.archive, member, target / fold_folder / name, _MOST_CHECKPOINT, _MOST_RATIO_CHECKPOINT)
+            scores = self.members.get(fold_folder / SUMMARY)
             if scores is not None:
-                unpack(self.archive, scores, target / place / SUMMARY, _MOST_JSON, _MOST_RATIO_JSON)
+                unpack(self.archive, scores, target / fold_folder / SUMMARY, _MOST_JSON, _MOST_RATIO_JSON)
 
     def _read(self, name: PurePosixPath) -> bytes:
         member = self.members[name]
