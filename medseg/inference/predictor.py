@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import torch
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from medseg.networks.device import choose_device, choose_precision, memory_error
 from medseg.preprocessing.normalize import check_schemes
 from medseg.preprocessing.restore import Sink, restore, stream_maps
 from medseg.preprocessing.volume import Volume, prepare
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _MOST_NOTES = 20
 
@@ -102,21 +106,31 @@ class Predictor:
         model = load_model(folder, torch_device, folds, overrides, factory, configuration, checkpoint)
         return cls(make_fast(model, overrides or ()) if fast else model, torch_device)
 
-    def __call__(self, image: Image, callback: Callback = silent) -> Image:
+    @overload
+    def __call__(self, image: Image, callback: Callback = silent) -> Image: ...
+
+    @overload
+    def __call__(self, image: sitk.Image, callback: Callback = silent) -> sitk.Image: ...
+
+    def __call__(self, image: Image | sitk.Image, callback: Callback = silent) -> Image | sitk.Image:
         """Segment a scan.
 
         Args:
-            image: a scan with the channels that the model was trained on.
+            image: a scan with the channels that the model was trained on; in SimpleITK, several channels are the
+                components of vector pixels (`sitk.Compose`).
             callback: receives progress after every batch of tiles, as the stage `tiles`, with `note` in its info where
                 memory ran short; may raise `Cancelled`.
 
         Returns:
-            Labels (1, z, y, x) on the grid of `image`, in the values that the training labels had.
+            Labels (1, z, y, x) on the grid of `image`, in the values that the training labels had; a SimpleITK image
+            for a SimpleITK image.
 
         Raises:
             DataError: the image does not suit the model.
             MedsegError: there is not enough memory.
         """
+        if not isinstance(image, Image):
+            return self(Image.from_sitk(image), callback).to_sitk(image.GetDimension())
         check_finite(image, "The scan")
         volume = self.prepare(image, callback)
         return image.with_array(self.labels(volume, callback)[None])

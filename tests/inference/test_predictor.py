@@ -143,6 +143,20 @@ def test_a_model_folder_is_loaded_with_its_own_network(tmp_path: Path) -> None:
     np.testing.assert_array_equal(predictor(image).array, truth)
 
 
+def test_a_simpleitk_image_is_answered_by_one_on_its_grid() -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    image, truth = turned_image(4)
+    scan = image.to_sitk()
+    answer = predictor_of(threshold_plan(orientation="canonical"))(scan)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(answer), truth[0])
+    assert answer.GetPixelID() == sitk.sitkUInt8
+    for key in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(answer, key)(), getattr(scan, key)(), atol=1e-9)
+    flat = image.to_sitk()[:, :, 3]
+    answer = predictor_of(threshold_plan(dimensions=2, configuration={"patch_voxels": [8, 8]}))(flat)
+    assert (answer.GetDimension(), answer.GetSize()) == (2, flat.GetSize())
+
+
 def test_the_scan_is_not_changed() -> None:
     image, _ = turned_image(2)
     copy = image.array.copy()

@@ -115,7 +115,7 @@ def test_one_that_cannot_be_imported_does_not_stop_the_others(tmp_path: Path) ->
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "results")
     import_nnunet(folder, tmp_path)
-    with pytest.raises(ModelError, match=r"Nothing was imported:\n.*holds a trained model already"):
+    with pytest.raises(ModelError, match=r"Nothing was imported:\n.*already holds a trained model"):
         import_nnunet(folder, tmp_path)
     assert import_nnunet(folder, tmp_path, ImportOptions(name="other")).folds
 
