@@ -1,4 +1,4 @@
-"""`medseg dicom`: an existing label file as DICOM objects of the series that it belongs to."""
+"""`medseg dicom`: write an existing label file as DICOM objects of the series that it belongs to."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.delivery.dicom.codes import codes_of, read_codes
-from medseg.delivery.dicom.objects import Maker, segments_of
-from medseg.delivery.dicom.write import SUFFIXES, Meaning, object_paths, write_objects
+from medseg.delivery.dicom.objects import Maker
+from medseg.delivery.dicom.source import check_source
+from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
 from medseg.inference.volumes import structure_volumes
+from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.elements.paths import parse_reference
+from medseg.io.dicom.elements.series import Series
+from medseg.io.dicom.listing.channel import choose_series
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.listing.locate import series_at
+from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.formats.table import is_dicom, split_suffix
 from medseg.io.images import read_label
 from medseg.io.values.regrid import resample_nearest
@@ -33,8 +41,8 @@ class DicomOutResult:
 
     Attributes:
         files: {form: file}.
-        series: the series that the objects refer to, in words.
-        volumes: {structure: ml}.
+        series: number, description and key of the series that the objects refer to.
+        volumes: {structure: volume in ml}.
     """
 
     files: dict[str, Path]
@@ -48,84 +56,51 @@ def dicom(
     """Write a label file as DICOM objects that refer to a series.
 
     Args:
-        labels: a label map on the grid of the series, its axes turned at most, or an RTSTRUCT or DICOM SEG.
-        source: folder or zip of the study, or `FOLDER#KEY`.
+        labels: a label map whose voxels are those of the series (its axes may be turned), or an RTSTRUCT or DICOM SEG.
+        source: folder or zip of the study, or one series as `FOLDER#KEY`.
         output: folder for the objects.
-        options: what they are to be.
+        options: which objects, and what they say.
 
     Raises:
         PlanError: it is not known what the values mean, who made the labels, or which codes structures have.
-        DataError: the series cannot be referred to, or the labels lie elsewhere.
+        DataError: the series cannot be referred to, or the labels lie on another grid.
     """
-    options, labels, source = options or DicomOutOptions(), Path(labels), Path(source)
-    forms = frozenset((wanted_forms(options.write) or {"seg"}) - {LABELS})
+    options, path, source = options or DicomOutOptions(), Path(labels), Path(source)
+    forms = (wanted_forms(options.write) or {"seg"}) - {LABELS}
     if not forms:
         raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct or report.")
-    if not labels.is_file():
-        raise DataError(f"There is no label file {labels}.", "Check the path.")
-    known = _declared(labels, options)
+    if not path.is_file():
+        raise DataError(f"There is no label file {path}.", "Check the path.")
+    declared = _declared(path, options)
     given = read_codes(options.write.codes) if options.write.codes else {}
-    codes = codes_of(known.labels.names, known.codes, given, options.write.generic_codes)
-    meaning = Meaning(known.labels.members, codes, _maker(labels, options), options.write.labelmap)
-    if meaning.labelmap:
-        from medseg.delivery.dicom.segmentation import check_labelmap
-
-        check_labelmap(segments_of(meaning.members, codes))
-    return _write(labels, source, Path(output), options, meaning, known.labels, forms)
-
-
-def _write(
-    path: Path,
-    source: Path,
-    output: Path,
-    options: DicomOutOptions,
-    meaning: Meaning,
-    known: Labels,
-    forms: frozenset[str],
-) -> DicomOutResult:
-    from medseg.delivery.dicom.source import check_source
-    from medseg.io.dicom.elements.options import DicomOptions
-    from medseg.io.dicom.elements.paths import parse_reference
-    from medseg.io.dicom.listing.channel import choose_series
-    from medseg.io.dicom.listing.find import find_series
-    from medseg.io.dicom.listing.locate import series_at
-    from medseg.io.dicom.pixels.volume import read_volume
-
-    allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
-    if parse_reference(source) is not None:
-        found = series_at(source)
-    else:
-        found = choose_series(find_series(source), "labels", options.series, allowed).series
-    check_source(found.slices, found.title)
-    volume = read_volume(found, allowed)
-    segments = known.written_values if is_dicom(path) else {}
-    answer = _on_grid(read_label(path, Reading(segments=segments), volume.image), volume.image, path)
-    try:
-        known.check_values(np.unique(answer.array).tolist(), str(path))
-    except DataError as error:
-        raise DataError(error.message, "--structures NAME=VALUE declares a structure; repeat it for each.") from None
-    volumes = structure_volumes(answer, known)
-    paths = object_paths(output, split_suffix(path)[0] if not is_dicom(path) else path.stem, forms)
-    write_objects(volume.to_source(answer.array[0]), found, meaning, paths, volumes)
-    written = {kind: one for kind, suffix in SUFFIXES.items() for one in paths if one.name.endswith(suffix)}
-    return DicomOutResult(written, found.title, volumes)
+    codes = codes_of(declared.labels.names, declared.codes, given, options.write.generic_codes)
+    meaning = Meaning(declared.labels.members, codes, _maker(path, options), options.write.labelmap)
+    reading = DicomOptions(options.resample_tilt, options.allow_gaps)
+    series = _series(source, options.series, reading)
+    check_source(series.slices, series.title)
+    volume = read_volume(series, reading)
+    label = _read_on_grid(path, declared.labels, volume.image)
+    volumes = structure_volumes(label, declared.labels)
+    paths = object_paths(Path(output), path.stem if is_dicom(path) else split_suffix(path)[0], forms)
+    write_objects(volume.to_source(label.array[0]), series, meaning, paths, volumes)
+    return DicomOutResult(paths, series.title, volumes)
 
 
 def _declared(path: Path, options: DicomOutOptions) -> Answers:
-    """What the values mean: as declared, else as labels.json beside the file says."""
+    """Return what the values mean: as the user declares, else as labels.json beside the file says."""
     if options.structures:
         return Answers(declared_structures(options.structures))
-    known = read_labels_file(path.parent)
-    if known is None:
+    answers = read_labels_file(path.parent)
+    if answers is None:
         raise PlanError(
             f"It is not known what the values in {path} mean: there is no {NAME} beside it.",
             "Declare them: --structures liver=1 --structures spleen=2",
         )
-    return known
+    return answers
 
 
 def _maker(path: Path, options: DicomOutOptions) -> Maker:
-    """Who made the labels: as the user says, else the run of `medseg predict` that recorded this very file."""
+    """Return who made the labels: as the user says, else the model that `medseg predict` recorded for this file."""
     if options.manual and options.algorithm:
         raise PlanError("--manual and --algorithm exclude each other.")
     if options.manual:
@@ -133,7 +108,7 @@ def _maker(path: Path, options: DicomOutOptions) -> Maker:
     if options.algorithm:
         name, _, version = options.algorithm.strip().rpartition(" ")
         return Maker("AUTOMATIC", name or version, version if name else None)
-    made_by = _recorded(path)
+    made_by = _recorded_maker(path)
     if made_by is None:
         raise PlanError(
             f"It is not known who made {path}: no {LEDGER_NAME} beside it has the file as it is now.",
@@ -142,29 +117,50 @@ def _maker(path: Path, options: DicomOutOptions) -> Maker:
     return Maker("AUTOMATIC", "medseg", made_by.get("medseg"), made_by.get("model"))
 
 
-def _recorded(path: Path) -> dict[str, str] | None:
-    """What made a file, by the record of answers beside it; None if there is none, or the file has changed since."""
-    record = path.parent / LEDGER_NAME
-    if not record.is_file():
+def _recorded_maker(path: Path) -> dict[str, str] | None:
+    """Return the first line of the ledger beside a file; None if there is none, or the file has changed since."""
+    ledger = path.parent / LEDGER_NAME
+    if not ledger.is_file():
         return None
     try:
-        made_by, *entries = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines() if line]
+        made_by, *entries = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines() if line]
         hashes = [entry["files"][path.name] for entry in entries if path.name in entry.get("files", {})]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return made_by if hashes and hashes[-1] == content_hash(path) else None
 
 
-def _on_grid(label: Image, grid: Image, path: Path) -> Image:
-    """The labels on the grid of the series, whose axes may be turned against theirs.
+def _series(source: Path, rule: str | None, reading: DicomOptions) -> Series:
+    if parse_reference(source) is not None:
+        return series_at(source)
+    return choose_series(find_series(source), "labels", rule, reading).series
+
+
+def _read_on_grid(path: Path, labels: Labels, grid: Image) -> Image:
+    """Read a label file (1, z, y, x) on the grid of the series, and check its values.
 
     Raises:
-        DataError: they lie on another grid.
+        DataError: it lies on another grid, or holds a value that is not declared.
+    """
+    segments = labels.written_values if is_dicom(path) else {}
+    label = _turn_to(read_label(path, Reading(segments=segments), grid), grid, path)
+    try:
+        labels.check_values(np.unique(label.array).tolist(), str(path))
+    except DataError as error:
+        raise DataError(error.message, "--structures NAME=VALUE declares a structure; repeat it for each.") from None
+    return label
+
+
+def _turn_to(label: Image, grid: Image, path: Path) -> Image:
+    """Return labels with their axes turned to those of a grid that has the same voxels.
+
+    Raises:
+        DataError: the voxels are not the same.
     """
     if label.same_grid(grid) and label.spacing_known:
         return label
-    turned = [_canonical(image) for image in (label, grid)]
-    if not label.spacing_known or not turned[0].same_grid(turned[1]):
+    canonical_label, canonical_grid = _canonical(label), _canonical(grid)
+    if not label.spacing_known or not canonical_label.same_grid(canonical_grid):
         raise DataError(
             f"{path} lies on another grid than the series: {describe_grid_difference(label, grid)}.",
             "Labels go onto the slices that they were made on: take the series that was segmented, or bring the labels "
@@ -175,13 +171,13 @@ def _on_grid(label: Image, grid: Image, path: Path) -> Image:
 
 
 def _canonical(image: Image) -> Image:
-    """The grid of an image with its axes along the canonical ones."""
+    """Return an image with its axes along the canonical ones, and the affine that goes with it."""
     orientation = Orientation.of(image)
     sizes = image.shape_zyx
     affine = np.eye(4)
     affine[:3, 3] = image.affine[:3, 3]
-    for place, (axis, flip) in enumerate(zip(orientation.axes, orientation.flips, strict=True)):
-        step = image.affine[:3, 2 - axis]
-        affine[:3, 2 - place] = -step if flip else step
-        affine[:3, 3] += step * (sizes[axis] - 1) if flip else 0
+    for target, (axis, flip) in enumerate(zip(orientation.axes, orientation.flips, strict=True)):
+        step = image.affine[:3, 2 - axis]  # axes are (z, y, x), columns of an affine (x, y, z)
+        affine[:3, 2 - target] = -step if flip else step
+        affine[:3, 3] += step * (sizes[axis] - 1) if flip else 0  # a flipped axis begins at its last voxel
     return Image(orientation.apply(image.array), affine, image.spacing_known)

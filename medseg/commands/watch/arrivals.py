@@ -1,6 +1,6 @@
-"""What lies in a watched folder, and whether it has arrived whole.
+"""List the studies in a watched folder, and decide whether each has arrived complete.
 
-Nothing here goes by clocks of other machines: whether something still changes is seen by looking twice.
+Clocks of other machines play no part: whether a study still changes is seen by taking two snapshots of it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _UNFINISHED = re.compile(
     r"|.*~",
     re.IGNORECASE | re.DOTALL,
 )
-_COUNTS = ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition", "NumberOfSlices")
-"""Attributes that say how many images there should be; (0054,0081) NumberOfSlices is of PET and NM."""
+_EXPECTED_COUNTS = ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition", "NumberOfSlices")
+"""Elements that say how many images there should be (PS3.3 C.7.3.1 and C.8.9.1)."""
 _GAPS = ("missing slices", "unequal steps")
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class Arrival:
     """A study in the watched folder.
 
     Attributes:
-        name: of the folder or the (first) file.
-        stem: what its answer is called, if nothing else is.
+        name: of the folder or the (first) file; it identifies the study in the journal.
+        stem: the name without suffix, which its folder of answers gets if no other study has it.
         path: the folder or the first file.
-        files: where it is no folder, its files.
+        files: its files, if it is no folder.
     """
 
     name: str
@@ -58,14 +59,14 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a study looks like from outside.
+class Snapshot:
+    """The names, sizes and times of a study's files at one moment.
 
     Attributes:
-        signature: changes whenever a file is added, removed, renamed or written.
-        files: all that count, in order.
-        unfinished: names of copies that are under way.
-        problem: why it cannot be looked at.
+        signature: a hash that changes whenever a file is added, removed, renamed or written.
+        files: all files but hidden and unfinished ones, in order.
+        unfinished: names of files that are copies under way.
+        problem: why the study cannot be read; None if it can.
     """
 
     signature: str
@@ -75,23 +76,27 @@ class Look:
 
 
 def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
-    """The studies that lie in a folder, by name, and the names of what is none.
+    """Return the studies in a folder, by name, and the names of files that are no study.
 
     A folder, a zip, or a scan in one file is a study; so are CASE_0000, CASE_0001, ... for a model of several channels.
 
+    Args:
+        folder: the watched folder.
+        channels: how many the model has.
+
     Raises:
-        OSError: the folder cannot be listed; a network drive may be back later.
+        OSError: the folder cannot be listed, such as a network drive that is away for a while.
     """
-    found, others = [], []
+    arrivals, others = [], []
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = folder / entry.name
         if entry.name.startswith(".") or _UNFINISHED.fullmatch(entry.name):
             continue
         if entry.is_dir():
-            found.append(Arrival(entry.name, entry.name, path))
+            arrivals.append(Arrival(entry.name, entry.name, path))
         elif entry.name.lower().endswith(".zip"):
-            found.append(Arrival(entry.name, path.stem, path, (path,)))
+            arrivals.append(Arrival(entry.name, path.stem, path, (path,)))
         elif is_image(path):
             stem, suffix = split_suffix(path)
             case, number = split_channel(stem)
@@ -99,58 +104,61 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
         else:
             others.append(entry.name)
     for (stem, _), paths in groups.items():
-        found.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
-    return sorted(found, key=lambda one: one.name), others
+        arrivals.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
+    return sorted(arrivals, key=lambda arrival: arrival.name), others
 
 
-def look_at(arrival: Arrival) -> Look:
-    """Names, sizes and times of a study's files; no content is read."""
+def take_snapshot(arrival: Arrival) -> Snapshot:
+    """Return the names, sizes and times of a study's files; no content is read."""
     digest, files, unfinished = sha256(), [], []
     try:
         for path in _files(arrival):
-            found = path.stat()
-            name = os.path.relpath(path, arrival.path.parent)  # however the watched folder was written
-            digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            status = path.stat()
+            name = os.path.relpath(path, arrival.path.parent)  # the same however the user wrote the watched folder
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
             if _UNFINISHED.fullmatch(path.name):
                 unfinished.append(path.name)
             elif not path.name.startswith("."):
                 files.append(path)
     except (OSError, MedsegError) as error:
-        return Look(f"unreadable: {error}", problem=f"{arrival.path} cannot be looked at: {error}")
-    return Look(digest.hexdigest(), tuple(files), tuple(unfinished))
+        return Snapshot(f"unreadable: {error}", problem=f"{arrival.path} cannot be read: {error}")
+    return Snapshot(digest.hexdigest(), tuple(files), tuple(unfinished))
 
 
-def content_of(look: Look) -> str:
-    """One SHA-256 of all that a study holds; names and times play no part.
+def content_hash_of(snapshot: Snapshot) -> str:
+    """Return one SHA-256 of the contents of a study's files; names and times play no part.
 
     Raises:
         OSError: a file cannot be read.
     """
-    return combined_hash(content_hash(path) for path in look.files)
+    return combined_hash(content_hash(path) for path in snapshot.files)
 
 
-def why_not_whole(
+def why_incomplete(
     arrival: Arrival,
-    look: Look,
+    snapshot: Snapshot,
     channels: Sequence[str],
     patterns: Sequence[str] | None,
     rules: SeriesRules,
     late: bool,
 ) -> str | None:
-    """Why a study does not look whole, or not like one for the model; None if it does.
+    """Return why a study is not complete, or not one for the model; None if it can be answered.
 
     Args:
         arrival: the study.
-        look: at it, just now.
-        channels, patterns, rules: as `find_scans` has them.
-        late: nothing more is expected to arrive; what is whole, or `--allow-gaps` allows, is then taken.
+        snapshot: of its files, taken just now.
+        channels: names of the model's channels.
+        patterns: one a channel, see `find_scans`; None if the names of files decide.
+        rules: how the series of DICOM studies are chosen.
+        late: whether nothing more is expected to arrive: then complete cases of the study are answered without its
+            others, and gaps are accepted if `--allow-gaps` allows them.
     """
-    if look.problem:
-        return look.problem
-    if look.unfinished:
-        return f"{look.unfinished[0]} is a copy that was not finished."
+    if snapshot.problem:
+        return snapshot.problem
+    if snapshot.unfinished:
+        return f"{snapshot.unfinished[0]} is a copy that was not finished."
     if arrival.files and arrival.path.suffix.lower() == ".zip" and not zipfile.is_zipfile(arrival.path):
-        return f"{arrival.path} is no whole zip: it does not open."
+        return f"{arrival.path} is no complete zip: it does not open."
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
         if refused and not (late and cases):
@@ -161,13 +169,13 @@ def why_not_whole(
 
 
 def _missing(arrival: Arrival, cases: Sequence[Case], gaps_allowed: bool) -> str | None:
-    """What chosen series lack by what they say of themselves, or whether files beside them are damaged."""
+    """Return what the chosen series lack by their own headers, or which files beside them are damaged."""
     chosen = [path for case in cases for path in case.channels if parse_reference(path) is not None]
     if not chosen:
         return None
     listing = find_series(arrival.path)
     if listing.damaged:
-        named = ", ".join(f"{one.file} ({one.reason})" for one in listing.damaged[:3])
+        named = ", ".join(f"{gone.file} ({gone.reason})" for gone in listing.damaged[:_MAX_NAMED])
         return f"{counted(len(listing.damaged), 'file')} damaged or not there in full: {named}"
     if gaps_allowed:
         return None
@@ -178,29 +186,29 @@ def _missing_slices(series: Series, listing: Listing) -> str | None:
     gap = next((problem for problem in series.problems if problem.kind in _GAPS), None)
     if gap is not None:
         return f"{series.title}: {gap.message}"
-    there = sum(len(one.slices) for one in listing.series if one.uid == series.uid)
-    for name in _COUNTS:
-        told = str(series.attributes.get(name) or "")
-        if told.isdigit() and int(told) > there:
-            return f"{series.title}: {counted(there, 'image')} there; its headers count {told} ({name})."
+    present = sum(len(one.slices) for one in listing.series if one.uid == series.uid)  # all volumes of the series
+    for keyword in _EXPECTED_COUNTS:
+        expected = str(series.attributes.get(keyword) or "")
+        if expected.isdigit() and int(expected) > present:
+            return f"{series.title}: {counted(present, 'image')} there; its headers count {expected} ({keyword})."
     return None
 
 
 def _files(arrival: Arrival) -> Iterator[Path]:
-    """Every file of a study, hidden ones too; links to folders are followed once."""
+    """Yield every file of a study, hidden ones too; links to folders are followed once."""
     if arrival.files:
         yield from dict.fromkeys(file for path in arrival.files for file in files_of(path))
         return
     seen: set[str] = set()
-    for place, folders, names in os.walk(arrival.path, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(place)
+    for folder, folders, names in os.walk(arrival.path, onerror=_raise, followlinks=True):
+        real = os.path.realpath(folder)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders.sort()
-        yield from (Path(place, name) for name in sorted(names))
+        yield from (Path(folder, name) for name in sorted(names))
 
 
-def _refuse(error: OSError) -> None:
+def _raise(error: OSError) -> None:
     raise error

@@ -1,7 +1,7 @@
-"""What a watch has seen and done: a journal, a line of JSON for each thing that happens to a study.
+"""The journal of a watch: one line of JSON for each thing that happens to a study.
 
-The last line of a study counts. Lines are appended and flushed to the disk before what they announce is done or told,
-so that a kill at any moment loses at most a line cut short, which is as good as none.
+The last line of a study counts. A line is on the disk before what it announces is done or reported, so that a kill at
+any moment loses at most a line cut short, which is ignored.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from medseg.delivery.provenance.manifest import now
 JOURNAL = "watch.jsonl"
 _PARTIAL = ".partial"
 ANSWERED = "answered"
-"""The answer is whole and about to be moved to its place; `then` is the state that follows."""
+"""The state in which an answer is complete and about to be moved to its final folder; `then` is the state after it."""
 
 
 class WatchState:
-    """The journal of an OUT folder; a context, within which no other watch works there.
+    """The journal of a folder of answers; a context, within which no other watch works there.
 
     Attributes:
+        folder: of the answers.
         entries: {study: its last line}.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the journal in a folder that exists.
+        """Open the journal, and finish or remove what an earlier watch left when it was killed.
+
+        Args:
+            folder: of the answers; it exists.
 
         Raises:
             DataError: another watch works there.
@@ -43,7 +47,7 @@ class WatchState:
         self._stream, _ = open_alone(folder / JOURNAL, DataError(*busy))
         try:
             self._read()
-            self._tidy()
+            self._recover()
         except BaseException:
             self._stream.close()
             raise
@@ -55,9 +59,15 @@ class WatchState:
         self._stream.close()
 
     def note(self, study: str, state: str, **about: Any) -> dict[str, Any]:
-        """Write down what became of a study; a folder of answers that it has stays its own."""
-        kept = {key: value for key, value in self.entries.get(study, {}).items() if key == "folder"}
-        entry = {"study": study, "state": state, "time": now(), **kept, **about}
+        """Write a line on a study and return it; a study keeps the folder of answers that it has.
+
+        Args:
+            study: name of its folder or file.
+            state: what became of it.
+            **about: further keys of the line.
+        """
+        folder = {key: value for key, value in self.entries.get(study, {}).items() if key == "folder"}
+        entry = {"study": study, "state": state, "time": now(), **folder, **about}
         self.entries[study] = entry
         self._stream.write(json.dumps(entry, ensure_ascii=True) + "\n")
         self._stream.flush()
@@ -65,14 +75,18 @@ class WatchState:
         return entry
 
     def folder_for(self, study: str, stem: str) -> str:
-        """The name of a study's folder of answers: always the same, and no other study's.
+        """Return the name of a study's folder of answers: always the same, and no other study's.
+
+        Args:
+            study: name of its folder or file.
+            stem: the name to take, if no other study has it.
 
         Raises:
             DataError: a folder of that name is there, and is not of this watch.
         """
-        known = self.entries.get(study, {}).get("folder")
-        if known:
-            return str(known)
+        recorded = self.entries.get(study, {}).get("folder")
+        if recorded:
+            return str(recorded)
         taken = {entry.get("folder") for entry in self.entries.values()} | {JOURNAL}
         free = next(name for name in chain((stem, study), (f"{stem}_{n}" for n in count(2))) if name not in taken)
         if (self.folder / free).exists():
@@ -82,15 +96,20 @@ class WatchState:
             )
         return free
 
-    def workplace(self, folder: str) -> Path:
-        """An empty folder in which an answer is made before it is moved to its place."""
-        place = self.folder / f".{folder}{_PARTIAL}"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        return place
+    def make_partial_folder(self, folder: str) -> Path:
+        """Make the hidden, empty folder in which the answer that goes to `folder` is prepared."""
+        partial = self.folder / f".{folder}{_PARTIAL}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        return partial
 
     def publish(self, study: str, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Move a whole answer to its place, instead of an older one, and write down the state `about["then"]`."""
+        """Move a complete answer to its final folder, in place of an older one, and note the state `about["then"]`.
+
+        Args:
+            study: name of its folder or file.
+            about: keys of the line: `folder`, `then` and others.
+        """
         _flush(self.folder / f".{about['folder']}{_PARTIAL}")
         self.note(study, ANSWERED, **about)
         return self._move(study)
@@ -98,13 +117,14 @@ class WatchState:
     def _move(self, study: str) -> dict[str, Any]:
         about = {key: value for key, value in self.entries[study].items() if key not in ("study", "state", "time")}
         folder = str(about["folder"])
-        final, made, old = self.folder / folder, self.folder / f".{folder}{_PARTIAL}", self.folder / f".{folder}.old"
-        if made.exists():
+        final, partial = self.folder / folder, self.folder / f".{folder}{_PARTIAL}"
+        old = self.folder / f".{folder}.old"
+        if partial.exists():  # else a watch that was killed had moved it
             if final.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 final.rename(old)
             try:
-                made.rename(final)
+                partial.rename(final)
             except OSError:
                 if old.exists():
                     old.rename(final)
@@ -120,17 +140,17 @@ class WatchState:
         if text and not text.endswith("\n"):  # a kill cut the last line short
             self._stream.write("\n")
 
-    def _tidy(self) -> None:
-        """Bring answers that were whole to their places, and drop those that a kill left half made."""
+    def _recover(self) -> None:
+        """Move answers that were complete to their final folders, and remove those that a kill left half made."""
         for study, entry in list(self.entries.items()):
             if entry["state"] == ANSWERED:
                 self._move(study)
-        for place in self.folder.glob(f".*{_PARTIAL}"):
-            shutil.rmtree(place, ignore_errors=True)
+        for partial in self.folder.glob(f".*{_PARTIAL}"):
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _flush(folder: Path) -> None:
-    """Have the files of a folder on the disk, so that an answer that the journal calls whole survives a power cut."""
+    """Flush the files of a folder to the disk: an answer that the journal calls complete must survive a power cut."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb+") as stream:
@@ -138,10 +158,10 @@ def _flush(folder: Path) -> None:
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """A line of the journal; None for one that a kill cut short."""
+    """Return a line of the journal; None for one that a kill cut short."""
     try:
         value = json.loads(line)
     except ValueError:
         return None
-    good = isinstance(value, dict) and isinstance(value.get("study"), str) and isinstance(value.get("state"), str)
-    return value if good else None
+    is_entry = isinstance(value, dict) and isinstance(value.get("study"), str) and isinstance(value.get("state"), str)
+    return value if is_entry else None

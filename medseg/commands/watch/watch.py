@@ -1,8 +1,8 @@
-"""`medseg watch`: studies are answered as they arrive in a folder, each once, whole, and none half-copied.
+"""`medseg watch`: answer studies as they arrive in a folder, each once and none before it is complete.
 
-What becomes of a study stands in `watch.jsonl` in the folder of the answers (`watch_state`), so that a watch goes on
-where the one before it ended or was killed. An answer is made in a hidden folder and moved to its place when it is
-whole.
+What becomes of a study is recorded in `watch.jsonl` in the folder of answers (`state.WatchState`), so that a watch goes
+on where the one before it ended or was killed. An answer is made in a hidden folder and moved to its final one when it
+is complete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from typing import Any
 
 from medseg.commands.predict.predict import load_predictors, predict_with, series_rules
 from medseg.commands.predict.result import PredictResult
-from medseg.commands.watch.arrivals import Arrival, Look, arrivals_in, content_of, look_at, why_not_whole
+from medseg.commands.watch.arrivals import (
+    Arrival,
+    Snapshot,
+    arrivals_in,
+    content_hash_of,
+    take_snapshot,
+    why_incomplete,
+)
 from medseg.commands.watch.options import WatchOptions
 from medseg.commands.watch.state import ANSWERED, WatchState
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
@@ -27,10 +34,10 @@ from medseg.inference.predictor import Predictor
 from medseg.models.identity import identity
 
 WAITING, DONE, FAILED, CHANGED = "waiting", "done", "failed", "changed"
-_SHORTEST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 5.0
-_DECIDED_LOOKS = 6
-"""Settling times between two looks at a study that is done or failed."""
-_MOST_NAMED = 3
+_MIN_POLL_SECONDS, _MAX_POLL_SECONDS = 0.02, 5.0
+_DECIDED_WAIT = 6
+"""Settling times between two snapshots of a study that is done or failed: thousands of them may lie in the folder."""
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,10 @@ class StudyEvent:
     Attributes:
         study: the name of its folder or file; empty for a note on the watched folder itself.
         state: `waiting`, `done`, `failed`, `changed` (since it was answered, and left alone) or `note`.
-        message: why; of a note, the note.
+        message: the reason for the state; of a note, its text.
         folder: of the answers, if there are any.
         result: of the prediction that was just made.
-        seconds: that it took.
+        seconds: how long it took.
     """
 
     study: str
@@ -62,19 +69,25 @@ def watch(
     options: WatchOptions | None = None,
     callback: Callback = silent,
 ) -> Generator[StudyEvent, None, None]:
-    """Answer the studies in a folder, and yield what becomes of each; without `once` until it is closed.
+    """Answer the studies in a folder as they arrive, and yield what becomes of each.
 
-    Each subfolder, zip or scan of `source` is answered as `predict` would, into a folder of its own in `output`.
+    Each subfolder, zip or scan of `source` is answered as `predict` would, into a folder of its own in `output`. The
+    generator ends after one pass with `once`, else when it is closed.
 
     Args:
         source: the watched folder; nothing is changed in it.
         output: where the answers and `watch.jsonl` go; not in `source`.
-        model, workspace: as `predict` has them; the model is loaded once.
-        options: how.
-        callback: as `predict` has it, for each study; may raise `Cancelled`, which ends the watch.
+        model: the model, as for `predict`; it is loaded once.
+        workspace: where named models are searched, as for `predict`.
+        options: how long to wait, and how to answer.
+        callback: progress of each study, as for `predict`; may raise `Cancelled`, which ends the watch.
+
+    Yields:
+        An event whenever the state of a study changes.
 
     Raises:
-        MedsegError: there is no such folder or model, or another watch works in `output`. No study raises.
+        MedsegError: there is no such folder or model, or another watch works in `output`. Errors of a single study are
+            events.
     """
     options, source, output = options or WatchOptions(), Path(source), Path(output)
     _check_folders(source, output)
@@ -84,9 +97,9 @@ def watch(
         watcher = _Watcher(source, state, options, predictors, callback)
         yield from watcher.round()
         while not options.once:
-            time.sleep(min(max(options.settle_seconds / 2, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS))
+            time.sleep(min(max(options.settle_seconds / 2, _MIN_POLL_SECONDS), _MAX_POLL_SECONDS))
             yield from watcher.round()
-        if watcher.open:
+        if watcher.has_open_studies:
             time.sleep(options.settle_seconds)
             yield from watcher.round()
 
@@ -95,8 +108,9 @@ def _check_folders(source: Path, output: Path) -> None:
     if not source.is_dir():
         raise DataError(f"There is no folder {source}.", "Expected a folder into which studies are copied.")
     outer = source.resolve()
-    places = output.resolve(), output.absolute().parent.resolve() / output.name  # a link to elsewhere lies in a folder
-    if any(inner == outer or outer in inner.parents or inner in outer.parents for inner in places):
+    # a link that leads elsewhere lies in a folder as well
+    outputs = output.resolve(), output.absolute().parent.resolve() / output.name
+    if any(inner == outer or outer in inner.parents or inner in outer.parents for inner in outputs):
         raise DataError(
             f"{output} and {source} lie in one another: answers would be taken for studies.",
             "Name a folder for the answers beside the watched one.",
@@ -104,19 +118,25 @@ def _check_folders(source: Path, output: Path) -> None:
 
 
 @dataclass
-class _Seen:
-    """What a study looked like when it was last seen to change, and when (by this machine's steady clock)."""
+class _LastSeen:
+    """The last snapshot of a study; times are those of this machine's monotonic clock, in seconds.
+
+    Attributes:
+        signature: of the snapshot.
+        changed_at: when the study was first seen with this signature.
+        decided_at: when a snapshot was last taken of a study that is done or failed; else 0.
+    """
 
     signature: str
-    since: float
-    looked: float
+    changed_at: float
+    decided_at: float
 
 
 class _Watcher:
-    """Looks round after round at what lies in a folder.
+    """Goes round after round through the studies of a folder.
 
     Attributes:
-        open: whether the last round left a study that may be answered later.
+        has_open_studies: whether the last round left a study that may be answered later.
     """
 
     def __init__(
@@ -132,147 +152,146 @@ class _Watcher:
         data = predictors[0].model.plan.data
         self.channels, self.rules = data.channels, series_rules(data, options.predict)
         self.model = identity(predictors[0].model)
-        self.open = False
-        self._seen: dict[str, _Seen] = {}
-        self._decided_here: set[str] = set()
+        self.has_open_studies = False
+        self._seen: dict[str, _LastSeen] = {}
+        self._decided_now: set[str] = set()  # by this watch, not by an earlier one
         self._noted: set[str] = set()
 
     def round(self) -> Iterator[StudyEvent]:
-        """Look at every study once."""
-        self.open = False
+        """Go through all studies once, and yield what happens."""
+        self.has_open_studies = False
         try:
-            found, others = arrivals_in(self.source, len(self.channels))
+            arrivals, others = arrivals_in(self.source, len(self.channels))
         except OSError as error:
             yield from self._note(f"{self.source} cannot be listed ({error.strerror}); it is tried again.")
             return
         if others:
-            named = ", ".join(others[:_MOST_NAMED]) + ", ..." * (len(others) > _MOST_NAMED)
+            named = ", ".join(others[:_MAX_NAMED]) + ", ..." * (len(others) > _MAX_NAMED)
             yield from self._note(
-                f"{named}: no study by the name. Each DICOM study needs a folder or a zip of its own."
+                f"{named}: not a study, by the name. Each DICOM study needs a folder or a zip of its own."
             )
-        for name in self._seen.keys() - {arrival.name for arrival in found}:
+        for name in self._seen.keys() - {arrival.name for arrival in arrivals}:
             del self._seen[name]
-        for arrival in found:
+        for arrival in arrivals:
             event = self._step(arrival)
             if event is not None:
                 yield event
 
     def _note(self, message: str) -> Iterator[StudyEvent]:
-        """Say something of the folder, once."""
+        """Yield a note on the folder, once."""
         if message not in self._noted:
             self._noted.add(message)
             yield StudyEvent("", "note", message)
 
     def _step(self, arrival: Arrival) -> StudyEvent | None:
-        """Look at a study, and do what is to be done now."""
-        known = self.state.entries.get(arrival.name, {})
-        decided = known.get("state") in (DONE, FAILED, CHANGED) and not self._to_do_again(arrival.name, known)
+        """Take a snapshot of a study, and answer it if it has settled."""
+        entry = self.state.entries.get(arrival.name, {})
+        decided = entry.get("state") in (DONE, FAILED, CHANGED) and not self._is_asked_again(arrival.name, entry)
         seen, now = self._seen.get(arrival.name), time.monotonic()
-        if decided and seen and now - seen.looked < _DECIDED_LOOKS * self.options.settle_seconds:
+        if decided and seen and now - seen.decided_at < _DECIDED_WAIT * self.options.settle_seconds:
             return None
-        look = look_at(arrival)
-        if decided and look.signature == known["signature"]:
-            self._seen[arrival.name] = _Seen(look.signature, now, now)
+        snapshot = take_snapshot(arrival)
+        if decided and snapshot.signature == entry["signature"]:
+            self._seen[arrival.name] = _LastSeen(snapshot.signature, now, now)
             return None
-        self.open = True
-        if seen is None or seen.signature != look.signature:
-            self._seen[arrival.name] = _Seen(look.signature, now, 0.0)
+        self.has_open_studies = True
+        if seen is None or seen.signature != snapshot.signature:
+            self._seen[arrival.name] = _LastSeen(snapshot.signature, now, 0.0)
             return None
-        if now - seen.since < self.options.settle_seconds:
+        if now - seen.changed_at < self.options.settle_seconds:
             return None
-        if decided and known["state"] != FAILED:
-            return self._compare(arrival, look, known)
-        return self._consider(arrival, look, known)
+        if decided and entry["state"] != FAILED:
+            return self._check_content(arrival, snapshot, entry)
+        return self._answer_if_complete(arrival, snapshot, entry)
 
-    def _to_do_again(self, name: str, known: Mapping[str, Any]) -> bool:
-        """Whether --again asks for a study that is decided; what failed is tried once a start."""
+    def _is_asked_again(self, name: str, entry: Mapping[str, Any]) -> bool:
+        """Return whether --again asks for a study that is decided; what failed is tried once a start."""
         if not self.options.again:
             return False
-        failed = known["state"] == FAILED and name not in self._decided_here
-        return failed or known["state"] == CHANGED or known.get("model", self.model) != self.model
+        failed = entry["state"] == FAILED and name not in self._decided_now
+        return failed or entry["state"] == CHANGED or entry.get("model", self.model) != self.model
 
-    def _compare(self, arrival: Arrival, look: Look, known: Mapping[str, Any]) -> StudyEvent | None:
-        """A study that was answered and looks different now: by its content it may be the same as ever."""
-        about = {key: known[key] for key in ("content", "model") if key in known}
-        if look.problem is not None:
+    def _check_content(self, arrival: Arrival, snapshot: Snapshot, entry: Mapping[str, Any]) -> StudyEvent | None:
+        """Report a study whose content changed since it was answered; other names or times are no change."""
+        about = {key: entry[key] for key in ("content", "model") if key in entry}
+        if snapshot.problem is not None:
             return None  # a drive that is away for a while is no change
         try:
-            same = content_of(look) == known.get("content")
+            same = content_hash_of(snapshot) == entry.get("content")
         except OSError:
             return None
         if same:
-            self.state.note(arrival.name, DONE, signature=look.signature, **about)
+            self.state.note(arrival.name, DONE, signature=snapshot.signature, **about)
             return None
-        self.state.note(arrival.name, CHANGED, signature=look.signature, **about)
+        self.state.note(arrival.name, CHANGED, signature=snapshot.signature, **about)
         if self.options.again:
-            return self._consider(arrival, look, self.state.entries[arrival.name])
-        message = "its content changed since it was answered; the answer is left alone (--again makes it anew)."
-        return StudyEvent(arrival.name, CHANGED, message, self.state.folder / str(known["folder"]))
+            return self._answer_if_complete(arrival, snapshot, self.state.entries[arrival.name])
+        message = "its content changed since it was answered; the answer is left alone (--again replaces it)."
+        return StudyEvent(arrival.name, CHANGED, message, self.state.folder / str(entry["folder"]))
 
-    def _consider(self, arrival: Arrival, look: Look, known: Mapping[str, Any]) -> StudyEvent | None:
-        """A study that has settled: answered if it is whole, else waited for, until it has failed."""
-        waits = known.get("state") == WAITING and known["signature"] == look.signature
+    def _answer_if_complete(self, arrival: Arrival, snapshot: Snapshot, entry: Mapping[str, Any]) -> StudyEvent | None:
+        """Answer a settled study if it is complete; else wait for it, until patience ends and it has failed."""
+        waits = entry.get("state") == WAITING and entry["signature"] == snapshot.signature
         patience = self.options.patience_seconds
-        late = not patience or (waits and time.time() - float(known["since"]) >= patience)
+        late = not patience or (waits and time.time() - float(entry["since"]) >= patience)
         if waits and not late:
             return None
-        why = why_not_whole(arrival, look, self.channels, self.options.predict.channels, self.rules, late)
-        if why is None:
-            return self._answer(arrival, look)
+        reason = why_incomplete(arrival, snapshot, self.channels, self.options.predict.channels, self.rules, late)
+        if reason is None:
+            return self._answer(arrival, snapshot)
         if late:
-            return self._failed(arrival, look, why)
-        since, problem = round(time.time(), 1), self._printable(why)
-        self.state.note(arrival.name, WAITING, signature=look.signature, since=since, problem=problem)
-        return StudyEvent(arrival.name, WAITING, why)
+            return self._fail(arrival, snapshot, reason)
+        since, problem = round(time.time(), 1), self._without_identifiers(reason)
+        self.state.note(arrival.name, WAITING, signature=snapshot.signature, since=since, problem=problem)
+        return StudyEvent(arrival.name, WAITING, reason)
 
-    def _answer(self, arrival: Arrival, look: Look) -> StudyEvent | None:
-        """Answer a study; the answer counts if the study has not changed meanwhile."""
-        began = time.monotonic()
+    def _answer(self, arrival: Arrival, snapshot: Snapshot) -> StudyEvent | None:
+        """Answer a study; the answer is dropped if the study changed meanwhile."""
+        start = time.monotonic()
         try:
             folder = self.state.folder_for(arrival.name, arrival.stem)
-            place = self.state.workplace(folder)
-        except (DataError, OSError) as error:  # OSError: such as a name that is too long with what is put before it
-            return self._failed(arrival, look, str(error))
+            partial = self.state.make_partial_folder(folder)
+        except (DataError, OSError) as error:  # OSError: the hidden folder's name may be too long
+            return self._fail(arrival, snapshot, str(error))
         try:
-            content = content_of(look)
-            result = predict_with(self.predictors, arrival.path, place, self.options.predict, self.callback)
-            if look_at(arrival).signature != look.signature:
-                return None  # the next round sees it, and waits until it has settled
-            why = "; ".join(f"{case}: {problem}" for case, problem in result.failed.items())
+            content = content_hash_of(snapshot)
+            result = predict_with(self.predictors, arrival.path, partial, self.options.predict, self.callback)
+            if take_snapshot(arrival).signature != snapshot.signature:
+                return None  # the next round sees the change, and waits until it has settled
+            problem = "; ".join(f"{case}: {reason}" for case, reason in result.failed.items())
             if not result.files:
-                return self._failed(arrival, look, why)
-            about = {"signature": look.signature, "content": content, "folder": folder, "model": self.model}
-            then = FAILED if why else DONE
-            self._publish(arrival, about | {"then": then, "problem": self._printable(why)})
+                return self._fail(arrival, snapshot, problem)
+            about = {"signature": snapshot.signature, "content": content, "folder": folder, "model": self.model}
+            then = FAILED if problem else DONE
+            self.state.publish(arrival.name, about | {"then": then, "problem": self._without_identifiers(problem)})
+            self._decided_now.add(arrival.name)
         except (Cancelled, PlanError, ModelError):
             raise  # what is wrong with the request is wrong with every study
         except (MedsegError, OSError) as error:
-            return self._failed(arrival, look, str(error))
+            return self._fail(arrival, snapshot, str(error))
         except Exception as error:  # a defect that one study brings to light must not end the watch for all others
-            return self._failed(arrival, look, _defect(error))
+            return self._fail(arrival, snapshot, _defect(error))
         finally:
-            if self.state.entries.get(arrival.name, {}).get("state") != ANSWERED:  # else it is whole, and the next
-                shutil.rmtree(place, ignore_errors=True)  # start moves it to its place, if this one was stopped
+            # an answer that is complete is kept: if this watch was stopped, the next one moves it to its folder
+            if self.state.entries.get(arrival.name, {}).get("state") != ANSWERED:
+                shutil.rmtree(partial, ignore_errors=True)
         final = self.state.folder / folder
-        result = replace(result, files={case: final / path.relative_to(place) for case, path in result.files.items()})
-        return StudyEvent(arrival.name, then, why or None, final, result, time.monotonic() - began)
+        result = replace(result, files={case: final / path.relative_to(partial) for case, path in result.files.items()})
+        return StudyEvent(arrival.name, then, problem or None, final, result, time.monotonic() - start)
 
-    def _publish(self, arrival: Arrival, about: Mapping[str, Any]) -> None:
-        self.state.publish(arrival.name, about)
-        self._decided_here.add(arrival.name)
+    def _fail(self, arrival: Arrival, snapshot: Snapshot, reason: str) -> StudyEvent:
+        """Record that a study has no answer, and why; it is tried again when it changes."""
+        problem = self._without_identifiers(reason)
+        self.state.note(arrival.name, FAILED, signature=snapshot.signature, problem=problem)
+        self._decided_now.add(arrival.name)
+        return StudyEvent(arrival.name, FAILED, reason)
 
-    def _failed(self, arrival: Arrival, look: Look, why: str) -> StudyEvent:
-        """Write down that a study has no answer, and why; it is tried anew when it changes."""
-        self.state.note(arrival.name, FAILED, signature=look.signature, problem=self._printable(why))
-        self._decided_here.add(arrival.name)
-        return StudyEvent(arrival.name, FAILED, why)
-
-    def _printable(self, message: str) -> str:
-        """A message as the journal holds it: without UIDs and without names of folders above."""
+    def _without_identifiers(self, message: str) -> str:
+        """Return a message as the journal holds it: without UIDs and without the folders above the watched one."""
         return str(without_uids(message, (self.source.absolute(), self.state.folder.absolute())))
 
 
 def _defect(error: Exception) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(where.filename).name}, line {where.lineno}"
-    return f"{type(error).__name__}: {error} ({place}). This is an error in medseg itself; please report it."
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"{type(error).__name__}: {error} ({line}). This is an error in medseg itself; please report it."

@@ -1,4 +1,4 @@
-"""Answers as DICOM objects: what is asked for, checked before anything is computed, and written case by case.
+"""Decide in which forms scans are answered, before anything is computed, and write DICOM objects case by case.
 
 What makes DICOM objects is imported where it is used: most predictions write none.
 """
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
     from medseg.delivery.dicom.write import Meaning
 
 LABELS = "labels"
+"""The form of an answer that is a label map."""
 _ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report"}
+_NOT_DICOM = "DICOM objects need a DICOM scan, whose patient, study and slices they refer to; this scan is none."
 
 
 @dataclass(frozen=True)
 class Writer:
-    """What is written of each case, once everything that can be checked beforehand was.
+    """The forms in which each case is answered; made by `prepare_writer`.
 
     Attributes:
-        forms: {case: its forms}.
-        meaning: of the label maps; None where no DICOM object is written.
-        reading: how the scans are read, on whose slices the labels go back.
-        refused: {case: why it gets no answer}.
-        notes: what a user should know, in sentences.
+        forms: {case id: its forms}, of `labels` and those of `delivery.dicom.write.SUFFIXES`.
+        meaning: of the label maps; None if no DICOM object is written.
+        reading: how the scans are read, onto whose slices the labels go back.
+        refused: {case id: why it gets no answer}.
+        notes: for the user, in sentences.
     """
 
     forms: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -46,30 +48,26 @@ class Writer:
     notes: tuple[str, ...] = ()
 
     def with_labels(self, case: Case) -> bool:
-        """Whether the label map itself is written."""
+        """Return whether the label map itself is written."""
         return LABELS in self.forms.get(case.id, (LABELS,))
 
     def paths(self, case: Case, folder: Path) -> list[Path]:
-        """Return the paths of the case's DICOM objects."""
-        if self.meaning is None:
-            return []
-        from medseg.delivery.dicom.write import object_paths
-
-        return object_paths(folder, case.id, self.forms.get(case.id, ()))
+        """Return the files of the case's DICOM objects."""
+        return [*self._paths(case, folder).values()]
 
     def write(self, case: Case, answer: Image, folder: Path, volumes: Mapping[str, float]) -> list[Path]:
         """Write the case's DICOM objects, and return their paths.
 
         Args:
-            case: its first channel names the series.
+            case: the case, whose first channel names the series.
             answer: (1, z, y, x) label values on the grid that the series is read on.
-            folder: where they go.
-            volumes: {structure: ml}.
+            folder: where the objects go.
+            volumes: {structure: volume in ml}.
 
         Raises:
             MedsegError: an object cannot be made or written.
         """
-        paths = self.paths(case, folder)
+        paths = self._paths(case, folder)
         if paths and self.meaning is not None:
             from medseg.delivery.dicom.write import write_objects
             from medseg.io.dicom.elements.options import DicomOptions
@@ -79,38 +77,45 @@ class Writer:
             series = series_at(case.channels[0])
             labels = labels_on_slices(answer.array[0], series, DicomOptions.of(self.reading))
             write_objects(labels, series, self.meaning, paths, volumes)
-        return paths
+        return [*paths.values()]
 
     @property
     def record(self) -> dict[str, Any]:
-        """What decides the objects, as JSON holds it; empty where none are written."""
+        """What determines the objects, for records in JSON; empty if none are written."""
         if self.meaning is None:
             return {}
         codes = {name: coding.model_dump(mode="json") for name, coding in self.meaning.codes.items()}
         forms = sorted({form for forms in self.forms.values() for form in forms})
         return {"written as": forms, "codes": codes, "labelmap": self.meaning.labelmap}
 
+    def _paths(self, case: Case, folder: Path) -> dict[str, Path]:
+        if self.meaning is None:
+            return {}
+        from medseg.delivery.dicom.write import object_paths
+
+        return object_paths(folder, case.id, self.forms.get(case.id, ()))
+
 
 def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model) -> Writer:
     """Decide in which forms each case is answered, and check all that can be checked before anything is computed.
 
-    Where the user asked for no forms, a series that no object can refer to gets its label map and a note; where the
-    user asked for DICOM objects, it is refused.
+    A series that no object can refer to is refused if the user asked for objects; if not, it gets its label map, and a
+    note.
 
     Args:
-        options: what the user asked for.
+        options: the forms that the user asked for.
         cases: the scans.
         model: makes the answers; its plan says which structures there are, their codes, and how scans are read.
 
     Raises:
         PlanError: a form or code is not valid, or a structure has no codes.
-        DataError: DICOM objects are asked for, and no scan is DICOM.
+        DataError: the user asked for DICOM objects and no scan is DICOM, or for a LABELMAP of structures that overlap.
     """
     plan, reading = model.plan, model.plan.data.reading
     wanted = wanted_forms(options)
-    of_dicom = [case for case in cases if is_dicom(case.channels[0])]
+    dicom_cases = {case.id for case in cases if is_dicom(case.channels[0])}
     objects = (wanted or {"seg"}) - {LABELS}
-    if objects and not of_dicom:
+    if objects and not dicom_cases:
         if wanted:
             raise DataError(
                 f"--write {','.join(sorted(objects))} needs DICOM scans, whose patient, study and slices it refers to; "
@@ -131,24 +136,21 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model) -
         raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
     maker = Maker("AUTOMATIC", f"medseg {plan.name}", __version__, identity(model))
     meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
-    if options.labelmap:
-        _check_labelmap(meaning)
-    asked = wanted or {LABELS, "seg"}
     forms, refused, notes = {}, {}, []
     for case in cases:
-        problem = _problem(case, of_dicom)
+        problem = _problem(case) if case.id in dicom_cases else _NOT_DICOM
         if problem is None:
-            forms[case.id] = frozenset(asked)
+            forms[case.id] = wanted or frozenset({LABELS, "seg"})
         elif not wanted:
             forms[case.id] = frozenset({LABELS})
-            notes += [f"{case.id}: no DICOM SEG: {problem}"] if case in of_dicom else []
+            notes += [f"{case.id}: no DICOM SEG: {problem}"] if case.id in dicom_cases else []
         else:
             refused[case.id] = problem
     return Writer(forms, meaning, reading, refused, tuple(notes))
 
 
 def wanted_forms(options: WriteOptions) -> frozenset[str]:
-    """Return the forms that the user asked for, by their names here; empty if the user asked for none.
+    """Return the forms that the user asked for: `labels` for `nifti`, and a `seg` with every `report`.
 
     Raises:
         PlanError: one of them is unknown.
@@ -157,8 +159,8 @@ def wanted_forms(options: WriteOptions) -> frozenset[str]:
         return frozenset()
     from medseg.delivery.dicom.write import SUFFIXES
 
-    forms = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in options.forms]
-    unknown = [form for form in forms if form not in (LABELS, *SUFFIXES)]
+    named = [_ALIASES.get(form.strip().lower(), form.strip().lower()) for form in options.forms]
+    unknown = [form for form in named if form not in (LABELS, *SUFFIXES)]
     if unknown:
         raise PlanError(
             f"Answers are not written as {unknown[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
@@ -168,29 +170,20 @@ def wanted_forms(options: WriteOptions) -> frozenset[str]:
 
 
 def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:
-    """A note where options are given that only DICOM objects need, and none is written."""
+    """Return a note on options that only DICOM objects need, where none is written."""
     given = {"--codes": options.codes, "--labelmap": options.labelmap, "--generic-codes": options.generic_codes}
     named = " and ".join(name for name, value in given.items() if value)
     return (f"{named}: without effect, because no DICOM object is written: {why}.",) if named else ()
 
 
-def _problem(case: Case, of_dicom: Sequence[Case]) -> str | None:
-    """Why no DICOM object can be written for a case; None where nothing is in the way."""
+def _problem(case: Case) -> str | None:
+    """Return why no DICOM object can refer to a case's series; None if one can."""
     from medseg.delivery.dicom.source import check_source
     from medseg.io.dicom.listing.locate import series_at
 
-    if case not in of_dicom:
-        return "DICOM objects need a DICOM scan, whose patient, study and slices they refer to; this scan is none."
     try:
         series = series_at(case.channels[0])
         check_source(series.slices, series.title)
     except MedsegError as error:
         return str(error)
     return None
-
-
-def _check_labelmap(meaning: Meaning) -> None:
-    from medseg.delivery.dicom.objects import segments_of
-    from medseg.delivery.dicom.segmentation import check_labelmap
-
-    check_labelmap(segments_of(meaning.members, meaning.codes))

@@ -1,10 +1,11 @@
-"""What every DICOM object that is written here has in common: who made it, for what, and in which series it lies."""
+"""What all DICOM objects written here have in common: their author, their structures, and the series they lie in."""
 
 from __future__ import annotations
 
 import re
+import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,16 +18,17 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.plans.terminology import Coding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pydicom.dataset import Dataset
     from pydicom.sr.coding import Code
 
 RESEARCH = "FOR RESEARCH USE ONLY"
-SERIES_STEP = 100
-"""Series numbers of what is written lie behind 100 times that of the source."""
+NOT_STATED = "not stated"
+"""Stands for the name or version of an algorithm that is not known: both must have a value (PS3.3 10.16)."""
 
-_LONG_STRING = 64
+_SERIES_FACTOR = 100
+_MAX_SOURCE_NUMBER = 1_000_000  # so that the series number stays an integer string (IS, PS3.5 6.2)
+_SERIES_OFFSETS = {"SEG": 1, "RTSTRUCT": 2, "SR": 3}
+_LONG_STRING = 64  # characters of the value representation LO (PS3.5 6.2)
 _PALETTE = (
     "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#008080", "#9a6324",
     "#ffe119", "#800000", "#808000", "#000075", "#aaffc3", "#fabebe",
@@ -35,13 +37,13 @@ _PALETTE = (
 
 @dataclass(frozen=True)
 class Maker:
-    """How labels came about.
+    """Who or what made the labels.
 
     Attributes:
-        kind: AUTOMATIC, SEMIAUTOMATIC or MANUAL, as DICOM has it.
+        kind: SegmentAlgorithmType of DICOM.
         name: of the algorithm; None for manual labels.
         version: of the algorithm.
-        model: what identifies the trained model, where there is one.
+        model: identifies the trained model, if there is one.
     """
 
     kind: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
@@ -50,9 +52,9 @@ class Maker:
     model: str | None = None
 
     @property
-    def described(self) -> str:
-        """For descriptions of 64 characters at most."""
-        return shortened(f"{RESEARCH}: {self.name or self.kind.lower()}")
+    def description(self) -> str:
+        """A text for elements of at most 64 characters."""
+        return shorten(f"{RESEARCH}: {self.name or self.kind.lower()}")
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class Segment:
 
     Attributes:
         number: from 1.
-        name: the structure's name here.
-        coding: what it is in coded words.
+        name: of the structure in the plan or label file.
+        coding: what it is in DICOM codes.
         values: the values in the label map that make it up.
-        tracking_uid: identifies it in all objects of one answer.
+        tracking_uid: identifies it in all objects made of one label map.
     """
 
     number: int
@@ -81,12 +83,17 @@ class Segment:
         return red, green, blue
 
     def mask(self, labels: NDArray) -> NDArray[np.bool_]:
-        """Where a label map holds it."""
+        """Return where a label map holds the structure, in the map's shape."""
         return labels == self.values[0] if len(self.values) == 1 else np.isin(labels, self.values)
 
 
-def segments_of(members: Mapping[str, tuple[int, ...]], codes: Mapping[str, Coding]) -> list[Segment]:
-    """The structures in order, each with a new tracking UID; alike ones get different colours of the palette."""
+def make_segments(members: Mapping[str, tuple[int, ...]], codes: Mapping[str, Coding]) -> list[Segment]:
+    """Return the structures in order, each with a new tracking UID and a colour of its own.
+
+    Args:
+        members: {structure: the values that make it up}.
+        codes: {structure: what it is}; where two have one colour, the later one gets one of the palette.
+    """
     from pydicom.uid import generate_uid
 
     segments: list[Segment] = []
@@ -100,26 +107,30 @@ def segments_of(members: Mapping[str, tuple[int, ...]], codes: Mapping[str, Codi
     return segments
 
 
-def code(text: str) -> Code:
-    """`SCHEME VALUE MEANING` as a code."""
+def to_code(text: str) -> Code:
+    """Return `SCHEME VALUE MEANING` as a code."""
     from pydicom.sr.coding import Code
 
     scheme, value, meaning = text.split(maxsplit=2)
     return Code(value, scheme, meaning)
 
 
-def series_number(source: Dataset, which: int) -> int:
-    """Number of a written series: 100 times the source's, and 1 for a SEG, 2 for an RTSTRUCT, 3 for a report."""
-    try:
-        number = int(source.get("SeriesNumber") or 0)
-    except (TypeError, ValueError):
-        number = 0
-    return SERIES_STEP * max(0, min(number, 1_000_000)) + which
+def common_header(source: Dataset, modality: Literal["SEG", "RTSTRUCT", "SR"], maker: Maker) -> dict[str, Any]:
+    """Return the elements that identify an object, as the keyword arguments that all objects of highdicom take.
 
+    Args:
+        source: the header of an image that the object refers to.
+        modality: of the object.
+        maker: who made the labels.
+    """
+    from pydicom.uid import generate_uid
 
-def equipment(maker: Maker) -> dict[str, str]:
-    """The elements that say which program wrote an object."""
     return {
+        "series_instance_uid": str(generate_uid()),
+        "sop_instance_uid": str(generate_uid()),
+        "series_number": _series_number(source, modality),
+        "instance_number": 1,
+        "series_description": shorten(f"medseg {modality} - {maker.description}"),
         "manufacturer": "medseg",
         "manufacturer_model_name": "medseg",
         "software_versions": __version__,
@@ -128,30 +139,51 @@ def equipment(maker: Maker) -> dict[str, str]:
 
 
 def character_set(source: Dataset, texts: Sequence[str]) -> str | None:
-    """The source's character set, or UTF-8 where a text of ours needs it or the source switches between several."""
+    """Return the character set to write: the source's, or UTF-8 where that does not do.
+
+    UTF-8 (ISO_IR 192) is needed for texts of ours that are not ASCII, and for a source that switches between several
+    sets by escape sequences (PS3.3 C.12.1.1.2), which highdicom cannot write.
+
+    Args:
+        source: the header whose names are copied.
+        texts: what medseg adds.
+    """
     found = source.get("SpecificCharacterSet")
     if all(text.isascii() for text in texts) and (not found or isinstance(found, str)):
         return found or None
     return "ISO_IR 192"
 
 
-def shortened(text: str, most: int = _LONG_STRING) -> str:
-    """A text that fits, without what separates values; a hash at its end tells long ones apart that begin alike."""
+def shorten(text: str, max_characters: int = _LONG_STRING) -> str:
+    """Return a text that fits an element, without the backslashes and control characters that separate values.
+
+    A hash at the end tells long texts apart that begin alike.
+
+    Args:
+        text: any text.
+        max_characters: of the element's value representation.
+
+    >>> shorten("left lung, upper lobe", 16)
+    'left lung, ~e1de'
+    """
     plain = re.sub(r"[\\\x00-\x1f]+", "/", text).strip() or "-"
-    if len(plain) <= most:
+    if len(plain) <= max_characters:
         return plain
     mark = f"~{zlib.crc32(plain.encode()) & 0xFFFF:04x}"
-    return plain[: most - len(mark)] + mark
+    return plain[: max_characters - len(mark)] + mark
 
 
 @contextmanager
-def writing(what: str) -> Iterator[None]:
-    """Errors of the libraries underneath as a `DataError`, without values of the header in it.
+def explaining_failure(what: str) -> Iterator[None]:
+    """Turn errors of pydicom and highdicom into a `DataError` without values of the header in it.
+
+    Args:
+        what: the object that is made, as the beginning of a sentence.
 
     Raises:
-        DataError: `what` could not be made of this header.
+        DataError: the object cannot be made of this header.
     """
-    import warnings
+    from medseg.io.dicom.elements.dataset import reason_of
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values of the header
@@ -160,23 +192,16 @@ def writing(what: str) -> Iterator[None]:
         except (MedsegError, OSError, MemoryError):
             raise
         except Exception as error:
-            reason = re.sub(r"\d+(\.\d+){3,}", "(a UID)", " ".join(str(error).split()))
-            reason = re.sub(r"(['\"]).*?\1", "...", reason)[:200]
             raise DataError(
-                f"{what} cannot be made for this series: {reason or type(error).__name__}.",
+                f"{what} cannot be made for this series: {reason_of(error)}.",
                 "Its header breaks a rule of the standard; the label map as NIfTI needs none of it.",
             ) from None
 
 
-def header_of(source: Dataset, modality: str, maker: Maker, which: int) -> dict[str, Any]:
-    """Keyword arguments that all objects of highdicom take."""
-    from pydicom.uid import generate_uid
-
-    return {
-        "series_instance_uid": str(generate_uid()),
-        "sop_instance_uid": str(generate_uid()),
-        "series_number": series_number(source, which),
-        "instance_number": 1,
-        "series_description": shortened(f"medseg {modality} - {maker.described}"),
-        **equipment(maker),
-    }
+def _series_number(source: Dataset, modality: str) -> int:
+    """Return 100 times the number of the source's series, and 1 for a SEG, 2 for an RTSTRUCT, 3 for a report."""
+    try:
+        number = int(source.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):
+        number = 0
+    return _SERIES_FACTOR * max(0, min(number, _MAX_SOURCE_NUMBER)) + _SERIES_OFFSETS[modality]

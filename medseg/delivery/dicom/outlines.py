@@ -1,8 +1,8 @@
-"""Masks as closed outlines along the edges of their pixels, so that the area is exact and filling them gives it back.
+"""Trace masks as closed outlines along the edges of their pixels: the area is exact, and filling them gives it back.
 
 An outline runs half a pixel away from the centres of its pixels. Pixels that touch only at a corner get outlines of
-their own. A hole is joined to the outline around it by a keyhole, a channel of no width, which is how DICOM (PS3.3,
-C.8.8.6.3) has inner outlines; it also runs along pixel edges, and every way to fill a polygon understands it.
+their own. A hole is joined to the outline around it by a keyhole, a channel of no width, which is how DICOM has inner
+outlines (PS3.3 C.8.8.6.3); it also runs along pixel edges, and every way to fill a polygon understands it.
 """
 
 from __future__ import annotations
@@ -12,90 +12,96 @@ from numpy.typing import NDArray
 
 Corner = tuple[int, int]
 """(row, column) of a pixel's corner: corner (r, c) lies at (r - 0.5, c - 0.5) of the pixels' centres."""
+Direction = tuple[int, int]
+"""(row, column) step from a corner to the next."""
 
-_RIGHT_OF = {(0, 1): (1, 0), (1, 0): (0, -1), (0, -1): (-1, 0), (-1, 0): (0, 1)}
+_RIGHT_TURN: dict[Direction, Direction] = {(0, 1): (1, 0), (1, 0): (0, -1), (0, -1): (-1, 0), (-1, 0): (0, 1)}
 
 
 def outlines_of(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """The outlines of a (row, column) mask, each (point, 2) rows and columns in pixels, pixel centres being whole.
+    """Return the outlines of a (row, column) mask, each (point, 2) rows and columns; pixel centres are whole numbers.
 
-    Pixels within an outline have their centres strictly inside; outlines are not closed by a repeated point.
+    The centres of the mask's pixels lie strictly inside; no outline repeats its first point at its end.
+
+    >>> outlines_of(np.array([[False, True]]))[0].tolist()
+    [[-0.5, 0.5], [-0.5, 1.5], [0.5, 1.5], [0.5, 0.5]]
     """
     if not mask.any():
         return []
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    loops = _loops(box)
-    outer = [loop for loop in loops if _area(loop) > 0]
-    holes = [loop for loop in loops if _area(loop) < 0]
+    loops = _border_loops(box)
+    outer = [loop for loop in loops if _doubled_area(loop) > 0]
+    holes = [loop for loop in loops if _doubled_area(loop) < 0]
     offset = np.array([rows[0], columns[0]]) - 0.5
-    return [np.array(_corners_only(loop), dtype=np.float64) + offset for loop in _with_keyholes(outer, holes)]
+    return [np.array(_turning_points(loop), dtype=np.float64) + offset for loop in _join_holes(outer, holes)]
 
 
-def _loops(mask: NDArray[np.bool_]) -> list[list[Corner]]:
-    """Closed walks along the border with the mask on the right hand, corner by corner."""
+def _border_loops(mask: NDArray[np.bool_]) -> list[list[Corner]]:
+    """Return closed walks along the border, corner by corner, with the mask on the right hand."""
     steps = _border_steps(mask)
-    left = {(corner, way): None for corner, ways in steps.items() for way in ways}  # in order, unlike a set
+    # a dict and not a set, so that the order of the outlines is the same in every run
+    not_walked = {(corner, direction): None for corner, directions in steps.items() for direction in directions}
     loops = []
-    while left:
-        here, way = next(iter(left))
+    while not_walked:
+        corner, direction = next(iter(not_walked))
         loop = []
-        while (here, way) in left:
-            del left[here, way]
-            loop.append(here)
-            here = (here[0] + way[0], here[1] + way[1])
-            # where two pixels touch at a corner, turn right, which stays at the pixel that the walk is at
-            ways, turned = steps[here], _RIGHT_OF[way]
-            way = turned if turned in ways else ways[0]
+        while (corner, direction) in not_walked:
+            del not_walked[corner, direction]
+            loop.append(corner)
+            corner = (corner[0] + direction[0], corner[1] + direction[1])
+            # where two pixels touch at a corner, a right turn stays at the pixel that the walk goes round
+            directions, right = steps[corner], _RIGHT_TURN[direction]
+            direction = right if right in directions else directions[0]
         loops.append(loop)
     return loops
 
 
-def _border_steps(mask: NDArray[np.bool_]) -> dict[Corner, list[Corner]]:
-    """{corner: directions in which the border leaves it}, the mask being on the right hand."""
+def _border_steps(mask: NDArray[np.bool_]) -> dict[Corner, list[Direction]]:
+    """Return {corner: directions in which the border leaves it}, the mask being on the right hand."""
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
-    steps: dict[Corner, list[Corner]] = {}
+    steps: dict[Corner, list[Direction]] = {}
     borders = (
         (inside & ~padded[:-2, 1:-1], (0, 0), (0, 1)),  # along the top, to the right
         (inside & ~padded[1:-1, 2:], (0, 1), (1, 0)),  # down the right side
         (inside & ~padded[2:, 1:-1], (1, 1), (0, -1)),  # along the bottom, to the left
         (inside & ~padded[1:-1, :-2], (1, 0), (-1, 0)),  # up the left side
     )
-    for border, (down, right), way in borders:
+    for border, (down, right), direction in borders:
         for row, column in np.argwhere(border).tolist():
-            steps.setdefault((row + down, column + right), []).append(way)
+            steps.setdefault((row + down, column + right), []).append(direction)
     return steps
 
 
-def _area(loop: list[Corner]) -> float:
-    """Twice the area within: positive around a mask, negative around a hole."""
+def _doubled_area(loop: list[Corner]) -> float:
+    """Return twice the area within (the shoelace formula): positive around a mask, negative around a hole."""
     points = np.array(loop)
     rows, columns = points[:, 0], points[:, 1]
     return float(np.sum(columns * np.roll(rows, -1) - np.roll(columns, -1) * rows))
 
 
-def _with_keyholes(outer: list[list[Corner]], holes: list[list[Corner]]) -> list[list[Corner]]:
-    """Each hole spliced into the outline to its left, which may be that of another hole, spliced in before it."""
-    found = [*outer]
-    place = {corner: number for number, loop in enumerate(found) for corner in loop}
+def _join_holes(outer: list[list[Corner]], holes: list[list[Corner]]) -> list[list[Corner]]:
+    """Splice each hole into the outline to its left, which may be that of another hole, spliced in before it."""
+    outlines = [*outer]
+    outline_at = {corner: number for number, loop in enumerate(outlines) for corner in loop}
     # from left to right, so that what a channel meets is already part of an outline
     for hole in sorted(holes, key=lambda loop: min((column, row) for row, column in loop)):
         column, row = min((column, row) for row, column in hole)
-        reached = next(number for number in range(column - 1, -1, -1) if (row, number) in place)
-        number = place[row, reached]
-        loop, start = found[number], hole.index((row, column))
-        there = loop.index((row, reached))
+        reached = next(number for number in range(column - 1, -1, -1) if (row, number) in outline_at)
+        number = outline_at[row, reached]
+        loop, start = outlines[number], hole.index((row, column))
+        junction = loop.index((row, reached))
         channel = [(row, between) for between in range(reached, column)]
-        turned = hole[start:] + hole[:start]
-        found[number] = loop[:there] + channel + turned + [(row, column)] + channel[::-1] + loop[there + 1 :]
-        place.update(dict.fromkeys([*hole, *channel], number))
-    return found
+        round_hole = hole[start:] + hole[:start]
+        there, back = channel + round_hole, [(row, column), *channel[::-1]]
+        outlines[number] = loop[:junction] + there + back + loop[junction + 1 :]
+        outline_at.update(dict.fromkeys([*hole, *channel], number))
+    return outlines
 
 
-def _corners_only(loop: list[Corner]) -> list[Corner]:
-    """Without the points on straight stretches; where a channel turns back on itself, its end stays."""
+def _turning_points(loop: list[Corner]) -> list[Corner]:
+    """Drop the points on straight stretches; where a channel turns back on itself, its end stays."""
     points = np.array(loop)
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    kept: list[Corner] = [point for point, turns in zip(loop, (before != after).any(axis=1), strict=True) if turns]
-    return kept
+    return [point for point, turns in zip(loop, (before != after).any(axis=1), strict=True) if turns]

@@ -1,4 +1,4 @@
-"""The volumes of an answer as a structured report (DICOM PS3.16, TID 1500), which refers to its Segmentation object."""
+"""Write the volumes of structures as a structured report that refers to a Segmentation object (PS3.16 TID 1500)."""
 
 from __future__ import annotations
 
@@ -6,45 +6,54 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medseg.delivery.dicom.codes import SIDES
-from medseg.delivery.dicom.objects import Maker, Segment, character_set, code, header_of, shortened, writing
+from medseg.delivery.dicom.objects import (
+    NOT_STATED,
+    Maker,
+    Segment,
+    character_set,
+    common_header,
+    explaining_failure,
+    shorten,
+    to_code,
+)
 from medseg.delivery.dicom.source import Source
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
     from highdicom.sr import ComprehensiveSR
 
-_DIGITS = 6
+_DIGITS = 6  # significant digits of a volume: more than any segmentation justifies
 _PROCEDURE = "SCT 363679005 Imaging procedure"
 _VOLUME = "SCT 118565006 Volume"
 _UNIT = "UCUM mL milliliter"
+_LATIN_1 = "ISO_IR 100"  # a report must state a character set, even where the source states none
 
 
 def make_report(
     volumes_ml: Mapping[str, float], segments: Sequence[Segment], seg: Segmentation, source: Source, maker: Maker
 ) -> ComprehensiveSR:
-    """A Comprehensive SR in memory with one measurement group a structure.
+    """Make a Comprehensive SR in memory with one measurement group for each structure.
 
     Args:
         volumes_ml: {structure: volume in ml}; structures without one are left out.
         segments: the structures, as the Segmentation object has them.
         seg: that object.
         source: the series that both belong to.
-        maker: how the labels came about.
+        maker: who made the labels.
 
     Raises:
-        DataError: the source's header does not do.
+        DataError: the report cannot be made of the source's header.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    with writing("A structured report"):
+    with explaining_failure("A structured report"):
         measured = [segment for segment in segments if segment.name in volumes_ml]
+        groups = [_measurement_group(segment, volumes_ml[segment.name], seg, source, maker) for segment in measured]
         content = hd.sr.MeasurementReport(
-            observation_context=_context(maker),
-            procedure_reported=code(_PROCEDURE),
-            imaging_measurements=[
-                _group(segment, volumes_ml[segment.name], seg, source, maker) for segment in measured
-            ],
+            observation_context=_observation_context(maker),
+            procedure_reported=to_code(_PROCEDURE),
+            imaging_measurements=groups,
             title=codes.DCM.ImagingMeasurementReport,
         )
         names = [segment.name for segment in segments]
@@ -54,26 +63,27 @@ def make_report(
             is_complete=True,
             is_final=False,
             is_verified=False,
-            specific_character_set=character_set(source.first, names) or "ISO_IR 100",
-            **header_of(source.first, "SR", maker, 3),
+            specific_character_set=character_set(source.first, names) or _LATIN_1,
+            **common_header(source.first, "SR", maker),
         )
 
 
-def _context(maker: Maker) -> Any:
-    """The observer is a program, whose UID follows from its version and model."""
+def _observation_context(maker: Maker) -> Any:
+    """Return the observer: a program, whose UID follows from its version and model (PS3.16 TID 1004)."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    named = [part or "" for part in ("medseg", maker.name, maker.version, maker.model)]
+    identity = [part or "" for part in ("medseg", maker.name, maker.version, maker.model)]
     device = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=generate_uid(entropy_srcs=named), name="medseg", manufacturer_name="medseg", model_name=maker.name
+        uid=generate_uid(entropy_srcs=identity), name="medseg", manufacturer_name="medseg", model_name=maker.name
     )
     observer = hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
     return hd.sr.ObservationContext(observer_device_context=observer)
 
 
-def _group(segment: Segment, volume_ml: float, seg: Segmentation, source: Source, maker: Maker) -> Any:
+def _measurement_group(segment: Segment, volume_ml: float, seg: Segmentation, source: Source, maker: Maker) -> Any:
+    """Return the measurements of one structure (PS3.16 TID 1411)."""
     import highdicom as hd
 
     coding = segment.coding
@@ -85,33 +95,33 @@ def _group(segment: Segment, volume_ml: float, seg: Segmentation, source: Source
     )
     algorithm = None
     if maker.kind != "MANUAL":
-        algorithm = hd.sr.AlgorithmIdentification(maker.name or "not stated", maker.version or "not stated")
+        algorithm = hd.sr.AlgorithmIdentification(maker.name or NOT_STATED, maker.version or NOT_STATED)
+    volume = hd.sr.Measurement(
+        name=to_code(_VOLUME),
+        value=float(f"{volume_ml:.{_DIGITS}g}"),
+        unit=to_code(_UNIT),
+        algorithm_id=algorithm,
+    )
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(segment.tracking_uid, shortened(segment.name)),
+        tracking_identifier=hd.sr.TrackingIdentifier(segment.tracking_uid, shorten(segment.name)),
         referenced_segment=reference,
-        finding_category=code(coding.category),
-        finding_type=code(coding.type),
-        finding_sites=_sites(segment),
-        measurements=[
-            hd.sr.Measurement(
-                name=code(_VOLUME),
-                value=float(f"{volume_ml:.{_DIGITS}g}"),
-                unit=code(_UNIT),
-                algorithm_id=algorithm,
-            )
-        ],
+        finding_category=to_code(coding.category),
+        finding_type=to_code(coding.type),
+        finding_sites=_finding_sites(segment),
+        measurements=[volume],
     )
 
 
-def _sites(segment: Segment) -> list[Any] | None:
-    """Where it is: the region of what has one, with its side; for a part of the body its own code carries the side."""
+def _finding_sites(segment: Segment) -> list[Any] | None:
+    """Return where a structure is: its region with the side; for a part of the body its own code carries the side."""
     import highdicom as hd
 
     coding = segment.coding
-    place, modifiers = (
-        (coding.region, coding.region_modifiers) if coding.region is not None else (coding.type, coding.modifiers)
-    )
-    if coding.region is None and not modifiers:
-        return None
+    if coding.region is not None:
+        site, modifiers = coding.region, coding.region_modifiers
+    else:
+        site, modifiers = coding.type, coding.modifiers
+        if not modifiers:
+            return None
     sides = [text for text in modifiers if text in SIDES.values()]
-    return [hd.sr.FindingSite(code(place), laterality=code(sides[0]) if sides else None)]
+    return [hd.sr.FindingSite(to_code(site), laterality=to_code(sides[0]) if sides else None)]

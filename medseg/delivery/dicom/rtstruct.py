@@ -1,6 +1,6 @@
-"""A label map as an RTSTRUCT: closed contours on the slices of its series, with pydicom.
+"""Write a label map as an RTSTRUCT, with pydicom: closed contours on the slices of its series (PS3.3 A.19).
 
-Contours run along the edges of pixels, so that their areas are exact and filling them gives the same voxels back.
+Contours run along the edges of pixels (`outlines`), so that filling them gives the same voxels back.
 """
 
 from __future__ import annotations
@@ -12,170 +12,168 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg import __version__
-from medseg.core.errors import DataError
 from medseg.delivery.dicom.objects import (
     RESEARCH,
     Maker,
     Segment,
     character_set,
-    code,
-    equipment,
-    header_of,
-    shortened,
-    writing,
+    common_header,
+    explaining_failure,
+    shorten,
+    to_code,
 )
 from medseg.delivery.dicom.outlines import outlines_of
 from medseg.delivery.dicom.source import Source
+from medseg.io.dicom.elements.kinds import STRUCTURE_SET_CLASS
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
-SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
-_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # what RT Referenced Study Sequence asks for
+_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
+"""Detached Study Management, retired: the class that readers expect in RTReferencedStudySequence (PS3.3 C.8.8.5)."""
 _PATIENT_AND_STUDY = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientSize",
     "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod", "StudyInstanceUID", "StudyDate", "StudyTime",
     "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID",
 )  # fmt: skip
-_DECIMALS = 6
+"""Elements of the patient, the study and the frame of reference that are copied from the source."""
+_DECIMALS = 6  # of coordinates in mm
+_SHORT_STRING = 16  # characters of the value representation SH (PS3.5 6.2)
 _CONTOUR_DATA = 0x30060050
 
 
 def make_rtstruct(labels: NDArray, segments: Sequence[Segment], source: Source, maker: Maker) -> FileDataset:
-    """An RT Structure Set in memory; a structure without a voxel is there and has no contour.
+    """Make an RT Structure Set in memory; a structure without a voxel is listed and has no contour.
 
     Args:
         labels: (z, y, x) values on the source's own slices, in their order.
         segments: the structures, numbered from 1.
         source: the series that the labels belong to.
-        maker: how they came about.
+        maker: who made the labels.
 
     Raises:
-        DataError: the labels lie on another grid, or the source's header does not do.
+        DataError: the labels lie on another grid, or the object cannot be made of the source's header.
     """
-    if labels.shape != source.shape_zyx:
-        raise DataError(f"Labels of shape (z, y, x) {labels.shape} do not fit a series of {source.shape_zyx}.")
-    with writing("An RTSTRUCT"):
-        found = _empty(source, maker, [segment.name for segment in segments])
-        found.StructureSetROISequence = [_roi(segment, source, maker) for segment in segments]
-        found.ROIContourSequence = [_contours(segment, labels, source) for segment in segments]
-        found.RTROIObservationsSequence = [_observation(segment) for segment in segments]
-    return found
+    source.check_shape(labels)
+    with explaining_failure("An RTSTRUCT"):
+        dataset = _without_structures(source, maker, [segment.name for segment in segments])
+        dataset.StructureSetROISequence = [_roi(segment, source, maker) for segment in segments]
+        dataset.ROIContourSequence = [_contours(segment, labels, source) for segment in segments]
+        dataset.RTROIObservationsSequence = [_observation(segment) for segment in segments]
+    return dataset
 
 
-def _empty(source: Source, maker: Maker, names: Sequence[str]) -> FileDataset:
-    """The object without its structures."""
+def _without_structures(source: Source, maker: Maker, names: Sequence[str]) -> FileDataset:
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ImplicitVRLittleEndian
 
-    header, tools = header_of(source.first, "RTSTRUCT", maker, 2), equipment(maker)
+    header = common_header(source.first, "RTSTRUCT", maker)
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(SOP_CLASS), UID(header["sop_instance_uid"])
-    # explicit VRs have no room for contours of more than 64 KB
+    meta.MediaStorageSOPClassUID = UID(STRUCTURE_SET_CLASS)
+    meta.MediaStorageSOPInstanceUID = UID(header["sop_instance_uid"])
+    # explicit VRs have 16 bits for the length of a DS (PS3.5 7.1.2): no room for contours of more than 64 KB
     meta.TransferSyntaxUID, meta.ImplementationClassUID = ImplicitVRLittleEndian, PYDICOM_IMPLEMENTATION_UID
-    found = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     if (characters := character_set(source.first, names)) is not None:
-        found.SpecificCharacterSet = characters
+        dataset.SpecificCharacterSet = characters
     for key in _PATIENT_AND_STUDY:
         if key in source.first:
-            setattr(found, key, source.first[key].value)
+            setattr(dataset, key, source.first[key].value)
     now = datetime.now()
-    found.SOPClassUID, found.SOPInstanceUID = SOP_CLASS, header["sop_instance_uid"]
-    found.Modality, found.SeriesInstanceUID = "RTSTRUCT", header["series_instance_uid"]
-    found.SeriesNumber, found.InstanceNumber = header["series_number"], 1
-    found.SeriesDescription, found.OperatorsName = header["series_description"], None
-    found.Manufacturer, found.ManufacturerModelName = tools["manufacturer"], tools["manufacturer_model_name"]
-    found.SoftwareVersions, found.DeviceSerialNumber = __version__, tools["device_serial_number"]
-    found.PositionReferenceIndicator = source.first.get("PositionReferenceIndicator")
-    found.StructureSetLabel, found.StructureSetName = "MEDSEG", shortened(maker.name or maker.kind.lower())
-    found.StructureSetDescription = f"{RESEARCH}. Not for diagnosis or treatment."
-    found.StructureSetDate, found.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    found.InstanceCreationDate, found.InstanceCreationTime = found.StructureSetDate, found.StructureSetTime
-    found.ApprovalStatus = "UNAPPROVED"
-    found.ReferencedFrameOfReferenceSequence = [_referenced(source)]
-    return found
+    dataset.SOPClassUID, dataset.SOPInstanceUID = STRUCTURE_SET_CLASS, header["sop_instance_uid"]
+    dataset.Modality, dataset.SeriesInstanceUID = "RTSTRUCT", header["series_instance_uid"]
+    dataset.SeriesNumber, dataset.InstanceNumber = header["series_number"], header["instance_number"]
+    dataset.SeriesDescription, dataset.OperatorsName = header["series_description"], None
+    dataset.Manufacturer, dataset.ManufacturerModelName = header["manufacturer"], header["manufacturer_model_name"]
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = header["software_versions"], header["device_serial_number"]
+    dataset.PositionReferenceIndicator = source.first.get("PositionReferenceIndicator")
+    dataset.StructureSetLabel, dataset.StructureSetName = "MEDSEG", shorten(maker.name or maker.kind.lower())
+    dataset.StructureSetDescription = f"{RESEARCH}. Not for diagnosis or treatment."
+    dataset.StructureSetDate, dataset.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = dataset.StructureSetDate, dataset.StructureSetTime
+    dataset.ApprovalStatus = "UNAPPROVED"
+    dataset.ReferencedFrameOfReferenceSequence = [_referenced_frame(source)]
+    return dataset
 
 
-def _referenced(source: Source) -> Dataset:
-    """The frame of reference, and in it the series with all of its images."""
-    series, study = _item(), _item()
+def _referenced_frame(source: Source) -> Dataset:
+    """Return the frame of reference, and in it the series with all of its images."""
+    series, study, frame = _item(), _item(), _item()
     series.SeriesInstanceUID = source.first.SeriesInstanceUID
-    series.ContourImageSequence = [_image(source, number) for number in range(source.shape_zyx[0])]
+    series.ContourImageSequence = [_referenced_image(source, number) for number in range(source.shape_zyx[0])]
     study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = _STUDY_CLASS, source.first.StudyInstanceUID
     study.RTReferencedSeriesSequence = [series]
-    frame = _item()
     frame.FrameOfReferenceUID = source.first.FrameOfReferenceUID
     frame.RTReferencedStudySequence = [study]
     return frame
 
 
-def _image(source: Source, slice_number: int) -> Dataset:
-    image, found = source.image_of(slice_number), _item()
-    found.ReferencedSOPClassUID, found.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+def _referenced_image(source: Source, slice_number: int) -> Dataset:
+    image, item = source.image_of(slice_number), _item()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
     if source.frames is not None:
-        found.ReferencedFrameNumber = source.frames[slice_number]
-    return found
+        item.ReferencedFrameNumber = source.frames[slice_number]
+    return item
 
 
 def _roi(segment: Segment, source: Source, maker: Maker) -> Dataset:
-    found = _item()
-    found.ROINumber, found.ROIName = segment.number, shortened(segment.name)
-    found.ReferencedFrameOfReferenceUID = source.first.FrameOfReferenceUID
-    found.ROIGenerationAlgorithm = maker.kind
-    found.ROIGenerationDescription = maker.described
-    return found
+    item = _item()
+    item.ROINumber, item.ROIName = segment.number, shorten(segment.name)
+    item.ReferencedFrameOfReferenceUID = source.first.FrameOfReferenceUID
+    item.ROIGenerationAlgorithm = maker.kind
+    item.ROIGenerationDescription = maker.description
+    return item
 
 
 def _contours(segment: Segment, labels: NDArray, source: Source) -> Dataset:
-    found, contours = _item(), []
+    item, contours = _item(), []
     for number in range(len(labels)):
-        for points in _in_patient(segment.mask(labels[number]), source, number):
+        for points in _patient_outlines(segment.mask(labels[number]), source, number):
             contour = _item()
-            contour.ContourImageSequence = [_image(source, number)]
+            contour.ContourImageSequence = [_referenced_image(source, number)]
             contour.ContourGeometricType = "CLOSED_PLANAR"
             contour.NumberOfContourPoints = len(points)
-            contour[_CONTOUR_DATA] = _decimals(points)
+            contour[_CONTOUR_DATA] = _contour_data(points)
             contours.append(contour)
-    found.ROIDisplayColor = list(segment.rgb)
+    item.ROIDisplayColor = list(segment.rgb)
     if contours:
-        found.ContourSequence = contours
-    found.ReferencedROINumber = segment.number
-    return found
+        item.ContourSequence = contours
+    item.ReferencedROINumber = segment.number
+    return item
 
 
-def _in_patient(mask: NDArray[np.bool_], source: Source, number: int) -> Iterator[NDArray[np.float64]]:
-    """The outlines of a slice, each (point, 3) in LPS mm."""
+def _patient_outlines(mask: NDArray[np.bool_], source: Source, number: int) -> Iterator[NDArray[np.float64]]:
+    """Yield the outlines of a slice, each (point, 3) in LPS mm, by the equation of PS3.3 C.7.6.2.1.1."""
     along_row, along_column = np.array(source.orientation).reshape(2, 3)
-    between_rows, between_columns = source.spacing_yx
+    between_rows, between_columns = source.spacing_yx_mm
     for outline in outlines_of(mask):
         rows, columns = outline[:, :1], outline[:, 1:]
         yield source.positions[number] + columns * between_columns * along_row + rows * between_rows * along_column
 
 
-def _decimals(points: NDArray[np.float64]) -> Any:
-    """Coordinates as an element that is written as it is; pydicom would look at each number for a minute at times."""
+def _contour_data(points: NDArray[np.float64]) -> Any:
+    """Return coordinates as an element that pydicom writes as it is: checking each number can take a minute."""
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
 
     text = "\\".join([f"{value:.{_DECIMALS}f}" for value in points.ravel().tolist()]).encode()
-    text += b" " * (len(text) % 2)
+    text += b" " * (len(text) % 2)  # values have an even length (PS3.5 7.1)
     return RawDataElement(Tag(_CONTOUR_DATA), "DS", len(text), text, 0, True, True)
 
 
 def _observation(segment: Segment) -> Dataset:
-    found = _item()
-    found.ObservationNumber = found.ReferencedROINumber = segment.number
-    found.ROIObservationLabel = shortened(segment.name, 16)
-    concept = _item()
-    meant = code(segment.coding.type)
-    concept.CodeValue, concept.CodingSchemeDesignator, concept.CodeMeaning = meant[0], meant[1], meant[2]
-    found.RTROIIdentificationCodeSequence = [concept]
-    found.RTROIInterpretedType, found.ROIInterpreter = None, None
-    return found
+    item, concept = _item(), _item()
+    item.ObservationNumber = item.ReferencedROINumber = segment.number
+    item.ROIObservationLabel = shorten(segment.name, _SHORT_STRING)
+    code = to_code(segment.coding.type)
+    concept.CodeValue, concept.CodingSchemeDesignator, concept.CodeMeaning = code[0], code[1], code[2]
+    item.RTROIIdentificationCodeSequence = [concept]
+    item.RTROIInterpretedType, item.ROIInterpreter = None, None
+    return item
 
 
 def _item() -> Any:
+    """Return an empty item of a sequence."""
     from pydicom.dataset import Dataset
 
     return Dataset()

@@ -1,7 +1,7 @@
-"""A label map as a DICOM Segmentation object on the slices of its series, by highdicom.
+"""Write a label map as a DICOM Segmentation object on the slices of its series, with highdicom (PS3.3 A.51).
 
-One segment a structure, with coded category, type and region; one frame a segment and slice that is not empty, each
-with a reference to the source's image. BINARY lets structures overlap, LABELMAP (since 2024) is one map of numbers.
+A structure is a segment with coded category, type and region. A segment has a frame for each slice that it occupies,
+with a reference to the source's image. In BINARY structures may overlap; LABELMAP (since 2024) is one map of numbers.
 """
 
 from __future__ import annotations
@@ -12,80 +12,68 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.errors import DataError
-from medseg.delivery.dicom.objects import RESEARCH, Maker, Segment, character_set, code, header_of, shortened, writing
+from medseg.delivery.dicom.objects import (
+    NOT_STATED,
+    RESEARCH,
+    Maker,
+    Segment,
+    character_set,
+    common_header,
+    explaining_failure,
+    shorten,
+    to_code,
+)
 from medseg.delivery.dicom.source import Source
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
 
-Kind = Literal["BINARY", "LABELMAP"]
+_SHORT_TEXT = 1024  # characters of the value representation ST (PS3.5 6.2)
 
 
 def make_segmentation(
-    labels: NDArray, segments: Sequence[Segment], source: Source, maker: Maker, kind: Kind = "BINARY"
+    labels: NDArray, segments: Sequence[Segment], source: Source, maker: Maker, kind: Literal["BINARY", "LABELMAP"]
 ) -> Segmentation:
-    """A Segmentation object in memory.
+    """Make a Segmentation object in memory.
 
     Args:
         labels: (z, y, x) values on the source's own slices, in their order.
         segments: the structures, numbered from 1; one without a voxel is described and has no frame.
         source: the series that the labels belong to.
-        maker: how they came about.
-        kind: how they are stored.
+        maker: who made the labels.
+        kind: SegmentationType; structures of a LABELMAP must not overlap.
 
     Raises:
-        DataError: the labels lie on another grid, structures overlap in a LABELMAP, or the source's header does not do.
+        DataError: the labels lie on another grid, or the object cannot be made of the source's header.
     """
     import highdicom as hd
 
-    if labels.shape != source.shape_zyx:
-        raise DataError(f"Labels of shape (z, y, x) {labels.shape} do not fit a series of {source.shape_zyx}.")
-    if kind == "LABELMAP":
-        check_labelmap(segments)
+    source.check_shape(labels)
     texts = [segment.name for segment in segments] + [maker.name or ""]
-    with writing("A segmentation object"):
-        header = header_of(source.first, "SEG", maker, 1)
-        found = hd.seg.Segmentation(
+    with explaining_failure("A segmentation object"):
+        dataset = hd.seg.Segmentation(
             source_images=source.images,
-            pixel_array=_pixels(labels, segments),
+            pixel_array=_pixel_array(labels, segments),
             segmentation_type=kind,
-            segment_descriptions=[_described(segment, maker) for segment in segments],
+            segment_descriptions=[_description(segment, maker) for segment in segments],
             content_label="MEDSEG",
-            content_description=maker.described,
+            content_description=maker.description,
             content_creator_name=None,
             specific_character_set=character_set(source.first, texts),
             omit_empty_frames=True,
-            **header,
+            **common_header(source.first, "SEG", maker),
         )
-        found.ContentCreatorName = None  # must be there; a program has no name of a person
-        found.ImageComments = f"{RESEARCH}. Not for diagnosis or treatment."
-        if source.step_mm is None:  # highdicom says 1 mm of a single slice
-            found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
+        dataset.ContentCreatorName = None  # must be present (type 2); a program has no name of a person
+        dataset.ImageComments = f"{RESEARCH}. Not for diagnosis or treatment."
+        if source.step_mm is None:  # highdicom writes 1 mm for a single slice
+            dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
         if source.frames is not None:
-            _renumber(found, source.frames)
-    return found
+            _renumber_frames(dataset, source.frames)
+    return dataset
 
 
-def check_labelmap(segments: Sequence[Segment]) -> None:
-    """Refuse structures that overlap, which a LABELMAP cannot hold.
-
-    Raises:
-        DataError: with the names of two that do.
-    """
-    owner: dict[int, str] = {}
-    for segment in segments:
-        for value in segment.values:
-            if value in owner:
-                raise DataError(
-                    f"{owner[value]} and {segment.name} overlap, which a LABELMAP cannot hold.",
-                    "Leave --labelmap out: BINARY segments may overlap.",
-                )
-            owner[value] = segment.name
-
-
-def _pixels(labels: NDArray, segments: Sequence[Segment]) -> NDArray:
-    """(z, y, x) segment numbers where structures exclude each other, else (z, y, x, segment) of 0 and 1."""
+def _pixel_array(labels: NDArray, segments: Sequence[Segment]) -> NDArray:
+    """Return (z, y, x) segment numbers if no structures share a value, else (z, y, x, segment) of 0 and 1."""
     values = [value for segment in segments for value in segment.values]
     if len({*values}) == len(values):
         numbers = np.zeros(labels.shape, np.uint8 if len(segments) < 1 << 8 else np.uint16)
@@ -95,30 +83,31 @@ def _pixels(labels: NDArray, segments: Sequence[Segment]) -> NDArray:
     return np.stack([segment.mask(labels) for segment in segments], axis=-1).astype(np.uint8)
 
 
-def _described(segment: Segment, maker: Maker) -> SegmentDescription:
+def _description(segment: Segment, maker: Maker) -> SegmentDescription:
+    """Return the item of SegmentSequence for a structure (PS3.3 C.8.20.4)."""
     import highdicom as hd
 
     coding = segment.coding
-    found = hd.seg.SegmentDescription(
+    item = hd.seg.SegmentDescription(
         segment_number=segment.number,
-        segment_label=shortened(segment.name),
-        segmented_property_category=code(coding.category),
-        segmented_property_type=code(coding.type),
+        segment_label=shorten(segment.name),
+        segmented_property_category=to_code(coding.category),
+        segmented_property_type=to_code(coding.type),
         algorithm_type=maker.kind,
         algorithm_identification=None if maker.kind == "MANUAL" else _algorithm(maker),
         tracking_uid=segment.tracking_uid,
-        tracking_id=shortened(segment.name),
-        anatomic_regions=None if coding.region is None else [code(coding.region)],
+        tracking_id=shorten(segment.name),
+        anatomic_regions=None if coding.region is None else [to_code(coding.region)],
         display_color=hd.color.CIELabColor.from_rgb(*segment.rgb),
     )
-    found.SegmentDescription = shortened(segment.name, 1024)
+    item.SegmentDescription = shorten(segment.name, _SHORT_TEXT)
     if coding.modifiers:
-        found.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = _concepts(
+        item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = _concepts(
             coding.modifiers
         )
     if coding.region_modifiers:
-        found.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = _concepts(coding.region_modifiers)
-    return found
+        item.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = _concepts(coding.region_modifiers)
+    return item
 
 
 def _algorithm(maker: Maker) -> Any:
@@ -126,9 +115,9 @@ def _algorithm(maker: Maker) -> Any:
     from pydicom.sr.codedict import codes
 
     return hd.AlgorithmIdentificationSequence(
-        name=shortened(maker.name or "not stated"),
+        name=shorten(maker.name or NOT_STATED),
         family=codes.DCM.ArtificialIntelligence,
-        version=shortened(maker.version or "not stated"),
+        version=shorten(maker.version or NOT_STATED),
         parameters=None if maker.model is None else {"model": maker.model},
     )
 
@@ -136,16 +125,16 @@ def _algorithm(maker: Maker) -> Any:
 def _concepts(texts: Sequence[str]) -> list[Any]:
     from highdicom.sr import CodedConcept
 
-    return [CodedConcept.from_code(code(text)) for text in texts]
+    return [CodedConcept.from_code(to_code(text)) for text in texts]
 
 
-def _renumber(found: Segmentation, frames: tuple[int, ...]) -> None:
-    """References to frames by their numbers in the source's file, of which only those in use were handed over."""
+def _renumber_frames(dataset: Segmentation, frames: tuple[int, ...]) -> None:
+    """Refer to frames by their numbers in the source's file, of which highdicom got only those in use."""
     items = {
-        id(item): item  # the frames of several segments share the one of their slice
-        for group in found.PerFrameFunctionalGroupsSequence
-        for derived in group.get("DerivationImageSequence") or []
-        for item in derived.SourceImageSequence
+        id(item): item  # the frames of several segments share the item of their slice: renumbered once
+        for group in dataset.PerFrameFunctionalGroupsSequence
+        for derivation in group.get("DerivationImageSequence") or []
+        for item in derivation.SourceImageSequence
     }
     for item in items.values():
         item.ReferencedFrameNumber = frames[int(item.ReferencedFrameNumber) - 1]

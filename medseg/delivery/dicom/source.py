@@ -1,4 +1,4 @@
-"""The series that labels belong to, as far as objects that refer to it need it: identity and geometry, no pixels."""
+"""Read the headers of the series that labels belong to: what objects that refer to it need, and no pixels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from medseg.io.dicom.elements.series import Slice
 
-_NEEDED = (
-    "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID",
-)  # fmt: skip
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+"""Elements of type 1, without which no object can refer to an image (PS3.5 7.4.1)."""
 _PRESENT = "PatientID"  # may be empty (type 2), but an image without it belongs to nobody
 _MAY_BE_EMPTY = (
     "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime", "AccessionNumber",
     "ReferringPhysicianName",
 )  # fmt: skip
+"""Elements of type 2: they must be present, and may be empty (PS3.5 7.4.3)."""
 _EQUAL_STEPS = 0.01
-"""Largest difference of two steps, as a share of their mean, up to which a distance of slices is written."""
+"""Largest difference of two steps, as a share of their mean, up to which SpacingBetweenSlices is written."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class Source:
     """Headers of the images that labels belong to, and where each slice lies.
 
     Attributes:
-        images: one single-frame image a slice, in the order of the labels' slices, or one multi-frame image that has
-            only the frames in use, in that order.
+        images: a single-frame image for each slice, in the order of the labels' slices, or one multi-frame image that
+            has only the frames in use, in that order.
         frames: number of each slice's frame in its file, from 1; None for single-frame images.
         positions: (slice, 3) centre of each slice's first pixel, LPS mm.
         orientation: direction cosines along a row, then along a column.
-        spacing_yx: distance of rows, then of columns, in mm.
+        spacing_yx_mm: distance of rows, then of columns.
         shape_zyx: slices, rows, columns.
-        step_mm: distance of slices, where it is one.
+        step_mm: distance of slices; None for one slice, and where the distances differ.
     """
 
     images: list[Dataset]
     frames: tuple[int, ...] | None
     positions: NDArray[np.float64]
     orientation: tuple[float, ...]
-    spacing_yx: tuple[float, float]
+    spacing_yx_mm: tuple[float, float]
     shape_zyx: tuple[int, int, int]
     step_mm: float | None
 
@@ -60,19 +60,28 @@ class Source:
         return self.images[0]
 
     def image_of(self, slice_number: int) -> Dataset:
-        """The header of the image that a slice is, or is a frame of."""
+        """Return the header of the image that a slice is, or is a frame of."""
         return self.images[0 if self.frames is not None else slice_number]
+
+    def check_shape(self, labels: NDArray) -> None:
+        """Check that a label map (z, y, x) has the shape of the series.
+
+        Raises:
+            DataError: it has another one.
+        """
+        if labels.shape != self.shape_zyx:
+            raise DataError(f"Labels of shape (z, y, x) {labels.shape} do not fit a series of {self.shape_zyx}.")
 
 
 def check_source(slices: Sequence[Slice], name: str) -> None:
-    """Refuse a series that no object can refer to, by the header of its first slice and the UIDs of all.
+    """Refuse a series that no object can refer to, from the header of its first slice and the UIDs of all.
 
     Args:
         slices: of the series, in the order of its volume.
-        name: what messages call the series; no identifier.
+        name: the series in messages; no identifier.
 
     Raises:
-        DataError: with what is missing, or the extra `dicom` is not installed.
+        DataError: an identifier is missing or used twice, or the extra `dicom` is not installed.
     """
     if not slices:
         raise DataError(f"{name} has no slices that labels could refer to.")
@@ -81,13 +90,13 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
             "Writing DICOM needs the package highdicom, which is not installed.",
             "pip install 'medseg[dicom]' installs it; --write nifti does without.",
         )
-    _check(read_dataset(slices[0].file), name)
-    _check_distinct([one.sop_instance_uid for one in slices if one.frame is None], name)
-    several = {one.file for one in slices if one.frame is not None}
-    if len(several) > 1 or (several and any(one.frame is None for one in slices)):
+    _check_identifiers(read_dataset(slices[0].file), name)
+    _check_distinct([slice_.sop_instance_uid for slice_ in slices if slice_.frame is None], name)
+    multi_frame = {slice_.file for slice_ in slices if slice_.frame is not None}
+    if len(multi_frame) > 1 or (multi_frame and any(slice_.frame is None for slice_ in slices)):
         raise DataError(
-            f"{name} is spread over {len(several)} multi-frame files; a segmentation object refers to one of them, or "
-            "to single-frame images.",
+            f"{name} is spread over {len(multi_frame)} multi-frame files; a segmentation object refers to one of them, "
+            "or to single-frame images.",
             "A label map as NIfTI needs no references.",
         )
 
@@ -95,33 +104,37 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
 def read_source(slices: Sequence[Slice], name: str) -> Source:
     """Read the headers of a series.
 
+    Args:
+        slices: of the series, in the order of its volume.
+        name: the series in messages; no identifier.
+
     Raises:
         DataError: as `check_source`, or a slice does not say where it lies.
     """
     check_source(slices, name)
     first = slices[0]
-    if first.orientation is None or first.spacing_yx_mm is None or any(one.position is None for one in slices):
+    if first.orientation is None or first.spacing_yx_mm is None or any(slice_.position is None for slice_ in slices):
         raise DataError(f"{name} does not say where its slices lie in the patient.")
-    positions = np.array([one.position for one in slices], dtype=np.float64)
+    positions = np.array([slice_.position for slice_ in slices], dtype=np.float64)
     step = _step(positions, first.orientation)
     with without_warnings():
         if first.frame is None:
-            images = [_prepared(read_dataset(one.file), name) for one in slices]
+            images = [_prepare(read_dataset(slice_.file), name) for slice_ in slices]
             numbers = None
         else:
-            numbers = tuple((one.frame or 0) + 1 for one in slices)
-            images = [_frames_in_use(_prepared(read_dataset(first.file), name), numbers)]
-        measures = _measures(first, step, name)
+            numbers = tuple((slice_.frame or 0) + 1 for slice_ in slices)
+            images = [_keep_frames(_prepare(read_dataset(first.file), name), numbers)]
+        measures = _pixel_measures(first, step, name)
         for image in images:
             _set_geometry(image, first.orientation, measures)
     shape = (len(slices), first.rows, first.columns)
     return Source(images, numbers, positions, first.orientation, first.spacing_yx_mm, shape, step)
 
 
-def _check(image: Dataset, name: str) -> None:
+def _check_identifiers(image: Dataset, name: str) -> None:
     from pydicom.uid import UID
 
-    with without_warnings():  # warnings would quote them
+    with without_warnings():  # they would quote the values
         missing = [key for key in _NEEDED if not str(image.get(key) or "").strip()]
     missing += [_PRESENT] if _PRESENT not in image else []
     if missing:
@@ -137,7 +150,7 @@ def _check(image: Dataset, name: str) -> None:
 
 
 def _check_distinct(uids: Sequence[str], name: str) -> None:
-    """Refuse images that share an identifier: a reference could mean either, and so a wrong slice."""
+    """Refuse images that share a SOPInstanceUID: a reference to one could mean the other, and so a wrong slice."""
     distinct = len({*uids})
     if distinct < len(uids):
         raise DataError(
@@ -148,17 +161,17 @@ def _check_distinct(uids: Sequence[str], name: str) -> None:
         )
 
 
-def _prepared(image: Dataset, name: str) -> Dataset:
-    """The header with the elements that must be present and may be empty; values that no such element may have go."""
-    _check(image, name)
+def _prepare(image: Dataset, name: str) -> Dataset:
+    """Complete a header with the elements of type 2, and empty those whose values are not allowed."""
+    _check_identifiers(image, name)
     for key in _MAY_BE_EMPTY:
-        if key not in image or not _valid(key, str(image[key].value or "")):
+        if key not in image or not _is_valid(key, str(image[key].value or "")):
             setattr(image, key, None)
     return image
 
 
-def _valid(key: str, value: str) -> bool:
-    """Whether an element may have a value; de-identified headers have words where dates are expected."""
+def _is_valid(key: str, value: str) -> bool:
+    """Return whether an element may have a value; de-identified headers have words where dates are expected."""
     from pydicom.valuerep import DA, TM
 
     try:
@@ -173,25 +186,28 @@ def _valid(key: str, value: str) -> bool:
         return False
 
 
-def _frames_in_use(image: Dataset, numbers: tuple[int, ...]) -> Dataset:
-    """A multi-frame header with these frames (from 1) only, in this order."""
+def _keep_frames(image: Dataset, numbers: tuple[int, ...]) -> Dataset:
+    """Keep these frames (from 1) of a multi-frame header, in this order.
+
+    The items are copied: several volumes of one file are written from the same header.
+    """
     groups = image.PerFrameFunctionalGroupsSequence
     image.PerFrameFunctionalGroupsSequence = [copy.deepcopy(groups[number - 1]) for number in numbers]
     image.NumberOfFrames = len(numbers)
     return image
 
 
-def _measures(first: Slice, step: float | None, name: str) -> dict[str, Any]:
-    """Pixel spacing, thickness and distance of slices; what the file says of the distance is not believed."""
+def _pixel_measures(first: Slice, step: float | None, name: str) -> dict[str, Any]:
+    """Return pixel spacing, thickness and distance of slices; the distance is that of the positions, not the file's."""
     thickness = first.thickness_mm if first.thickness_mm else step
     if thickness is None:
         raise DataError(f"{name} does not say how thick its slices are.", "A label map as NIfTI does not need to know.")
-    found = {"PixelSpacing": [_decimal(value) for value in first.spacing_yx_mm or ()], "SliceThickness": thickness}
-    return found if step is None else {**found, "SpacingBetweenSlices": step}
+    measures = {"PixelSpacing": [_decimal(value) for value in first.spacing_yx_mm or ()], "SliceThickness": thickness}
+    return measures if step is None else {**measures, "SpacingBetweenSlices": step}
 
 
 def _set_geometry(image: Dataset, orientation: tuple[float, ...], measures: dict[str, Any]) -> None:
-    """One orientation and one spacing for all slices, which agree within the reader's tolerance."""
+    """Write one orientation and one spacing for all slices, which agree within the reader's tolerance."""
     from pydicom.dataset import Dataset
 
     directions = [_decimal(value) for value in orientation]
@@ -202,18 +218,18 @@ def _set_geometry(image: Dataset, orientation: tuple[float, ...], measures: dict
         for key, value in numbers.items():
             setattr(image, key, value)
         return
-    turned, spaced = Dataset(), Dataset()
-    turned.ImageOrientationPatient = directions
+    plane, pixels = Dataset(), Dataset()
+    plane.ImageOrientationPatient = directions
     for key, value in numbers.items():
-        setattr(spaced, key, value)
+        setattr(pixels, key, value)
     if not image.get("SharedFunctionalGroupsSequence"):
         image.SharedFunctionalGroupsSequence = [Dataset()]
     shared = image.SharedFunctionalGroupsSequence[0]
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [turned], [spaced]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [pixels]
 
 
 def _step(positions: NDArray[np.float64], orientation: tuple[float, ...]) -> float | None:
-    """The distance of slices along their normal in mm; None for one slice, and where the distances differ."""
+    """Return the distance of slices along their normal in mm; None for one slice, and where the distances differ."""
     if len(positions) < 2:
         return None
     lengths = np.abs(np.diff(positions, axis=0) @ np.cross(orientation[:3], orientation[3:]))
@@ -222,7 +238,7 @@ def _step(positions: NDArray[np.float64], orientation: tuple[float, ...]) -> flo
 
 
 def _decimal(value: float) -> str:
-    """A number as DICOM's decimal string, at most 16 characters."""
+    """Return a number as a decimal string (DS) of at most 16 characters (PS3.5 6.2)."""
     from pydicom.valuerep import format_number_as_ds
 
     return format_number_as_ds(float(value))

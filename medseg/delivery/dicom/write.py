@@ -1,33 +1,41 @@
-"""A label map as the DICOM objects that are wanted of it, beside each other in a folder."""
+"""Write a label map as DICOM objects, beside each other in a folder."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.files import saving
-from medseg.delivery.dicom.objects import Maker, segments_of
-from medseg.delivery.dicom.source import read_source
-from medseg.io.dicom.elements.series import Series
+from medseg.delivery.dicom.objects import Maker, make_segments
 from medseg.plans.terminology import Coding
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from medseg.io.dicom.elements.series import Series
+
 SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm"}
-"""What can be written, in this order."""
+"""The forms that can be written, in this order, with the suffix of their files."""
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the values of label maps mean, and how the maps came about.
+    """What the values of label maps mean, and who made the maps.
 
     Attributes:
         members: {structure: the values that make it up}; structures may share values.
-        codes: {structure: what it is in coded words}.
+        codes: {structure: what it is in DICOM codes}.
         maker: who made the labels.
-        labelmap: a Segmentation object of the type LABELMAP instead of BINARY.
+        labelmap: whether a Segmentation object is a LABELMAP instead of BINARY.
+
+    Raises:
+        DataError: `labelmap`, and two structures share a value: a LABELMAP cannot hold structures that overlap.
     """
 
     members: Mapping[str, tuple[int, ...]]
@@ -35,27 +43,44 @@ class Meaning:
     maker: Maker
     labelmap: bool = False
 
+    def __post_init__(self) -> None:
+        owners: dict[int, str] = {}
+        for name, values in self.members.items() if self.labelmap else ():
+            for value in values:
+                if value in owners:
+                    raise DataError(
+                        f"{owners[value]} and {name} overlap, which a LABELMAP cannot hold.",
+                        "Leave --labelmap out: BINARY segments may overlap.",
+                    )
+                owners[value] = name
 
-def object_paths(folder: Path, name: str, kinds: Collection[str]) -> list[Path]:
-    """Where the objects of a case go, in a fixed order."""
-    return [folder / f"{name}{suffix}" for kind, suffix in SUFFIXES.items() if kind in kinds]
+
+def object_paths(folder: Path, name: str, forms: Collection[str]) -> dict[str, Path]:
+    """Return {form: file} of the objects of a case, in a fixed order.
+
+    Args:
+        folder: where they go.
+        name: of the case.
+        forms: some of `SUFFIXES`; others are ignored.
+    """
+    return {form: folder / f"{name}{suffix}" for form, suffix in SUFFIXES.items() if form in forms}
 
 
 def write_objects(
     labels: NDArray,
     series: Series,
     meaning: Meaning,
-    paths: Collection[Path],
+    paths: Mapping[str, Path],
     volumes_ml: Mapping[str, float] | None = None,
 ) -> None:
-    """Write a label map as DICOM objects.
+    """Write a label map as DICOM objects; all are made before the first is written.
 
     Args:
         labels: (z, y, x) values on the slices of the series, in their order.
-        series: the one that they belong to.
+        series: the series that they belong to.
         meaning: what they mean.
         paths: `object_paths`.
-        volumes_ml: {structure: volume}, for a report.
+        volumes_ml: {structure: volume in ml}, for a report.
 
     Raises:
         DataError: the series lacks identifiers, or an object cannot be made of its header.
@@ -64,28 +89,22 @@ def write_objects(
     from medseg.delivery.dicom.report import make_report
     from medseg.delivery.dicom.rtstruct import make_rtstruct
     from medseg.delivery.dicom.segmentation import make_segmentation
+    from medseg.delivery.dicom.source import read_source
 
     source = read_source(series.slices, series.title)
-    segments, maker = segments_of(meaning.members, meaning.codes), meaning.maker
-    named = {kind: path for path in paths for kind, suffix in SUFFIXES.items() if path.name.endswith(suffix)}
-    made: list[tuple[object, Path]] = []  # all of them before the first is written
-    if "seg" in named or "report" in named:
-        found = make_segmentation(labels, segments, source, maker, "LABELMAP" if meaning.labelmap else "BINARY")
-        if "seg" in named:
-            made.append((found, named["seg"]))
-        if "report" in named:
-            if "seg" not in named or volumes_ml is None:
+    segments, maker = make_segments(meaning.members, meaning.codes), meaning.maker
+    made: dict[str, Dataset] = {}
+    if "seg" in paths or "report" in paths:
+        seg = make_segmentation(labels, segments, source, maker, "LABELMAP" if meaning.labelmap else "BINARY")
+        if "seg" in paths:
+            made["seg"] = seg
+        if "report" in paths:
+            if "seg" not in paths or volumes_ml is None:
                 raise DataError("A report of volumes refers to the segmentation object, and needs volumes in ml.")
-            made.append((make_report(volumes_ml, segments, found, source, maker), named["report"]))
-    if "rtstruct" in named:
-        made.append((make_rtstruct(labels, segments, source, maker), named["rtstruct"]))
-    for dataset, path in made:
-        _save(dataset, path)
-
-
-def _save(dataset: object, path: Path) -> None:
-    import warnings
-
-    with saving(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote values of the header
-        dataset.save_as(temporary, enforce_file_format=True)  # type: ignore[attr-defined]
+            made["report"] = make_report(volumes_ml, segments, seg, source, maker)
+    if "rtstruct" in paths:
+        made["rtstruct"] = make_rtstruct(labels, segments, source, maker)
+    for form, dataset in made.items():
+        with saving(paths[form]) as temporary, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values of the header
+            dataset.save_as(temporary, enforce_file_format=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.commands.watch.arrivals import Arrival, arrivals_in, content_of, look_at
+from medseg.commands.watch.arrivals import Arrival, arrivals_in, content_hash_of, take_snapshot
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -35,38 +35,38 @@ def test_folders_zips_and_scans_are_studies(tmp_path: Path, channels: int, expec
 
 def test_a_look_sees_every_change(tmp_path: Path) -> None:
     arrival = Arrival("x", "x", files(tmp_path / "x", "1", "deep/2"))
-    looks = [look_at(arrival)]
-    assert look_at(arrival) == looks[0]
+    looks = [take_snapshot(arrival)]
+    assert take_snapshot(arrival) == looks[0]
     (tmp_path / "x" / "1").write_text("longer")
-    looks.append(look_at(arrival))
+    looks.append(take_snapshot(arrival))
     files(tmp_path / "x", "deep/.3.abcdef")
-    looks.append(look_at(arrival))
+    looks.append(take_snapshot(arrival))
     os.utime(tmp_path / "x" / "deep" / "2", ns=(0, 0))
-    looks.append(look_at(arrival))
+    looks.append(take_snapshot(arrival))
     (tmp_path / "x" / "1").rename(tmp_path / "x" / "one")
-    looks.append(look_at(arrival))
+    looks.append(take_snapshot(arrival))
     assert len({look.signature for look in looks}) == len(looks)
     assert looks[-1].unfinished == (".3.abcdef",)
 
 
 def test_content_is_what_files_hold_whatever_they_are_called(tmp_path: Path) -> None:
     arrival = Arrival("x", "x", files(tmp_path / "x", "1", "2", ".DS_Store"))
-    before = content_of(look_at(arrival))
+    before = content_hash_of(take_snapshot(arrival))
     (tmp_path / "x" / "1").rename(tmp_path / "x" / "one")
     (tmp_path / "x" / ".DS_Store").unlink()
     os.utime(tmp_path / "x" / "2", ns=(0, 0))
-    assert content_of(look_at(arrival)) == before
+    assert content_hash_of(take_snapshot(arrival)) == before
     (tmp_path / "x" / "one").write_text("3")
-    assert content_of(look_at(arrival)) != before
+    assert content_hash_of(take_snapshot(arrival)) != before
 
 
 def test_links_in_a_circle_are_followed_once(tmp_path: Path) -> None:
     folder = files(tmp_path / "x", "1")
     (folder / "again").symlink_to(folder, target_is_directory=True)
-    assert [path.name for path in look_at(Arrival("x", "x", folder)).files] == ["1"]
+    assert [path.name for path in take_snapshot(Arrival("x", "x", folder)).files] == ["1"]
 
 
 def test_what_cannot_be_looked_at_says_so(tmp_path: Path) -> None:
-    look = look_at(Arrival("gone", "gone", tmp_path / "gone"))
+    look = take_snapshot(Arrival("gone", "gone", tmp_path / "gone"))
     assert "gone" in str(look.problem)
-    assert look == look_at(Arrival("gone", "gone", tmp_path / "gone"))
+    assert look == take_snapshot(Arrival("gone", "gone", tmp_path / "gone"))

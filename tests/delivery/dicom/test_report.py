@@ -18,8 +18,9 @@ VOLUMES = {"kidney_left": 12.3456789, "liver": 1500.0, "spleen": 0.0}
 @pytest.mark.parametrize("labelmap", [False, True])
 def test_a_group_a_structure_with_its_volume_in_ml(tmp_path, labelmap):
     volume = written_series(tmp_path / "series")
-    seg_path, path = object_paths(tmp_path, "case", ["seg", "report"])
-    write_objects(labels(), volume.series, meaning(labelmap=labelmap), [seg_path, path], VOLUMES)
+    paths = object_paths(tmp_path, "case", ["seg", "report"])
+    seg_path, path = paths["seg"], paths["report"]
+    write_objects(labels(), volume.series, meaning(labelmap=labelmap), paths, VOLUMES)
     errors = errors_of_dciodvfy(path)
     if labelmap:  # a SOP class that the program may not know yet
         errors = [line for line in errors if "Referenced SOP Class that is not segmentation" not in line]

@@ -21,9 +21,9 @@ VALUES = Reading(segments={"kidney_left": 1, "liver": 2})
 
 
 def write(folder, volume, array, what=None):
-    (path,) = object_paths(folder, "case", ["rtstruct"])
-    write_objects(array, volume.series, what or meaning(), [path])
-    return path
+    paths = object_paths(folder, "case", ["rtstruct"])
+    write_objects(array, volume.series, what or meaning(), paths)
+    return paths["rtstruct"]
 
 
 @pytest.mark.parametrize("plane", PLANES)

@@ -40,7 +40,7 @@ KINDS = {"BINARY": False, "LABELMAP": True}
 def write(folder, volume, array, what=None, kinds=("seg",)):
     paths = object_paths(folder, "case", kinds)
     write_objects(array, volume.series, what or meaning(), paths, dict.fromkeys(MEMBERS, 1.0))
-    return paths[0]
+    return next(iter(paths.values()))
 
 
 def masks(array, members):

@@ -45,7 +45,7 @@ def test_a_source_in_several_character_sets_is_written_in_utf_8(tmp_path):
     volume = written_series(tmp_path / "series", SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=name)
     paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])
     write_objects(labels(), volume.series, meaning(), paths, {"liver": 1.0})
-    for path in paths:
+    for path in paths.values():
         assert (str(pydicom.dcmread(path).PatientName), errors_of_dciodvfy(path)) == (name, [])
 
 
@@ -53,7 +53,7 @@ def test_elements_that_may_be_empty_are_written_empty(tmp_path):
     volume = written_series(tmp_path / "series", **dict.fromkeys(EMPTY), PatientID="")
     paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])
     write_objects(labels(), volume.series, meaning(), paths, {"liver": 1.0})
-    for path in paths:
+    for path in paths.values():
         found = pydicom.dcmread(path)
         assert [key for key in (*EMPTY, "PatientID") if found[key].value] == []
 
@@ -65,7 +65,7 @@ def test_values_that_such_elements_may_not_have_go(tmp_path):
         volume = written_series(tmp_path / "series", **odd)
     paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])
     write_objects(labels(), volume.series, meaning(), paths, {"liver": 1.0})
-    for path in paths:
+    for path in paths.values():
         assert [key for key in odd if pydicom.dcmread(path)[key].value] == []
         assert errors_of_dciodvfy(path) == []
 
@@ -82,13 +82,14 @@ def test_a_single_slice_needs_a_thickness(tmp_path):
     write_series(tmp_path / "thick", labels()[2:3].astype(np.int16))
     write_series(tmp_path / "flat", labels()[2:3].astype(np.int16), SliceThickness=None)
     thick, flat = (find_series(tmp_path / name).series[0] for name in ("thick", "flat"))
-    (path,) = object_paths(tmp_path, "case", ["seg"])
-    write_objects(labels()[2:3], thick, meaning(), [path])
+    paths = object_paths(tmp_path, "case", ["seg"])
+    path = paths["seg"]
+    write_objects(labels()[2:3], thick, meaning(), paths)
     assert errors_of_dciodvfy(path) == []
     measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert (measures.SliceThickness, measures.get("SpacingBetweenSlices")) == (3, None)
     with pytest.raises(DataError, match="does not say how thick"):
-        write_objects(labels()[2:3], flat, meaning(), [path])
+        write_objects(labels()[2:3], flat, meaning(), paths)
 
 
 def test_a_kind_of_image_that_the_standard_does_not_know(tmp_path):
