@@ -166,7 +166,7 @@ def wanted_forms(options: WriteOptions) -> frozenset[str]:
             f"Answers are not written as {unknown[0]!r}; valid are {LABELS} (or nifti), {', '.join(SUFFIXES)}.",
             "Example: --write seg,nifti,rtstruct,report",
         )
-    return frozenset([*forms, "seg"] if "report" in forms else forms)
+    return frozenset([*named, "seg"] if "report" in named else named)
 
 
 def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:
