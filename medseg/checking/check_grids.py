@@ -1,4 +1,4 @@
-"""Rules on the grids of a set: units, spacings and sizes far from the rest, axes in several orders."""
+"""Rules on the grids of a data set: units, spacings and sizes far from the rest, odd headers, axes in mixed orders."""
 
 from __future__ import annotations
 
@@ -18,122 +18,142 @@ from medseg.planning.findings import Finding, file_named
 from medseg.planning.survey import CaseFacts
 
 _FEW = 0.2
-_FEWEST_ALIKE = 3
+"""Share of the cases up to which something is an exception."""
+_MOST_NAMED_APART = 3
+"""The same remark on more headers than this, and than a fifth of the cases, is one finding for all of them."""
 _AXES = ("z", "y", "x")
 _HEADER_REMEDIES = {
     "two affines": "See which of the two a viewer agrees with; a program that uses the other sees the scan elsewhere.",
     "odd header": "Open it in a viewer: is left on the left, is the scan whole? If so, all is well.",
 }
 _SPACING_LIMITS = (log(1.5), log(3))
+"""A spacing that differs by less than the first factor is never odd, by more than the second always."""
 _SHAPE_LIMITS = (log(2), np.inf)
+"""A size that differs by less than a factor of 2 is never odd."""
 
 
 def check_grids(facts: Sequence[CaseFacts], cases: Mapping[str, Case], stored: bool) -> list[Finding]:
-    """Findings on the grids of the cases that could be read.
+    """Return findings on the grids of the cases that could be read.
 
     Args:
-        facts: of these cases.
-        cases: by id.
-        stored: whether the axes are used as they are stored, so that their order matters.
+        facts: facts on these cases.
+        cases: the cases by id.
+        stored: whether the plan uses the axes as they are stored, so that their order matters.
     """
-    found = _odd_spacing(facts, cases) + _odd_shape(facts, cases) + _odd_headers(facts, cases)
-    return found + (_odd_axes(facts) if stored else [])
+    findings = _odd_spacing(facts, cases) + _odd_shape(facts, cases) + _odd_headers(facts, cases)
+    return findings + (_odd_axes(facts) if stored else [])
 
 
 def odd_units(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    """Errors: the few cases whose files do not say how large a voxel is where the others' do, or the reverse."""
-    known = [one for one in facts if one.spacing_known]
-    unknown = [one for one in facts if not one.spacing_known]
+    """Return an error for each of the few cases that do not store the size of a voxel as the others do, or the reverse.
+
+    Args:
+        facts: facts on the cases that could be read.
+        cases: the cases by id.
+    """
+    known = [case for case in facts if case.spacing_known]
+    unknown = [case for case in facts if not case.spacing_known]
     few, many = sorted((known, unknown), key=len)
     if len(few) > _FEW * len(facts):
         return []
-    what = "says" if few is known else "does not say"
+    verb = "says" if few is known else "does not say"
     remedy = "Bring it to the format of the others, so that sizes mean the same everywhere."
     return [
         Finding(
             "units",
-            one.id,
-            f"{cases[one.id].channels[0]} {what} how large a voxel is, unlike {counted(len(many), 'other case')}.",
+            case.id,
+            f"{cases[case.id].channels[0]} {verb} how large a voxel is, unlike {counted(len(many), 'other case')}.",
             remedy,
-            cases[one.id].channels[0],
+            cases[case.id].channels[0],
         )
-        for one in few
+        for case in few
     ]
 
 
 def _odd_spacing(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    known = [one for one in facts if one.spacing_known]
-    spacings = np.array([one.spacing_mm for one in known]).reshape(-1, 3)
-    used = [axis for axis in range(3) if any(one.shape_voxels[axis] > 1 for one in known)]
+    """Return findings on spacings far from the rest."""
+    known = [case for case in facts if case.spacing_known]
+    spacings = np.array([case.spacing_mm for case in known]).reshape(-1, 3)
+    used = [axis for axis in range(3) if any(case.shape_voxels[axis] > 1 for case in known)]
     remedy = (
         "Look at its header: units of cm or µm, or a spacing that was lost and replaced by 1, are common. If the scan "
         "is like that, keep it: it is resampled as the others are."
     )
     return [
-        Finding("spacing", one.id, f"{cases[one.id].channels[0]} {text}.", remedy, cases[one.id].channels[0])
-        for one, text in _far(known, spacings, used, _SPACING_LIMITS, ("has a spacing of", "mm"))
+        Finding("spacing", case.id, f"{cases[case.id].channels[0]} {text}.", remedy, cases[case.id].channels[0])
+        for case, text in _far_cases(known, spacings, used, _SPACING_LIMITS, ("has a spacing of", "mm"))
     ]
 
 
 def _odd_shape(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    shapes = np.array([one.shape_voxels for one in facts], float).reshape(-1, 3)
+    """Return findings on sizes far from the rest."""
+    shapes = np.array([case.shape_voxels for case in facts], float).reshape(-1, 3)
     remedy = "Look whether it is a whole scan, and only one; a localizer or a part of a scan is of no use here."
     return [
-        Finding("shape", one.id, f"{cases[one.id].channels[0]} {text}.", remedy, cases[one.id].channels[0])
-        for one, text in _far(facts, shapes, [0, 1, 2], _SHAPE_LIMITS, ("has a size of", "voxels"))
+        Finding("shape", case.id, f"{cases[case.id].channels[0]} {text}.", remedy, cases[case.id].channels[0])
+        for case, text in _far_cases(facts, shapes, [0, 1, 2], _SHAPE_LIMITS, ("has a size of", "voxels"))
     ]
 
 
-def _far(
+def _far_cases(
     facts: Sequence[CaseFacts],
     values: NDArray[np.float64],
     axes: Sequence[int],
     limits: tuple[float, float],
     words: tuple[str, str],
 ) -> list[tuple[CaseFacts, str]]:
-    """The cases that stand alone along an axis, with their (n, 3) value and that of nine in ten cases in words."""
-    reasons: dict[int, list[str]] = {}
+    """Return the cases that are far from the others along an axis, each with a phrase on it and on what is usual.
+
+    Args:
+        facts: facts on the cases.
+        values: (cases, 3) what is compared, along (z, y, x).
+        axes: the axes that are compared.
+        limits: differences of the logarithm, see `tolerance`.
+        words: the verb before the value, and the unit behind it.
+    """
+    usual_values: dict[int, list[str]] = {}
     for axis in axes:
-        logarithm = np.log(values[:, axis])
+        logarithm = np.log(values[:, axis])  # so that half and double are equally far
         odd = stand_alone(logarithm, tolerance(logarithm, *limits))
-        for number in np.flatnonzero(odd).tolist():
+        for index in np.flatnonzero(odd).tolist():
             low, high = usual(values[:, axis], odd)
-            shown = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
-            reasons.setdefault(number, []).append(f"{shown} along {_AXES[axis]}")
-    return [(facts[number], _in_words(values[number], texts, *words)) for number, texts in sorted(reasons.items())]
-
-
-def _in_words(value: NDArray[np.float64], usual_values: Sequence[str], what: str, unit: str) -> str:
-    shown = " x ".join(f"{number:.4g}" for number in value.tolist())
-    return f"{what} {shown} {unit} (z, y, x); others have {' and '.join(usual_values)}"
+            span = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+            usual_values.setdefault(index, []).append(f"{span} along {_AXES[axis]}")
+    verb, unit = words
+    far_cases = []
+    for index, spans in sorted(usual_values.items()):
+        value = " x ".join(f"{number:.4g}" for number in values[index].tolist())
+        far_cases.append((facts[index], f"{verb} {value} {unit} (z, y, x); others have {' and '.join(spans)}"))
+    return far_cases
 
 
 def _odd_headers(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    """What headers say that leaves doubt: one finding a file, or one for all where many say the same."""
-    alike: dict[str, list[tuple[str, Path | None, str]]] = {}
-    for one in facts:
-        for note in one.notes:
-            path = file_named(note, cases[one.id])
-            said = note if path is None else note.replace(str(path), "")
-            alike.setdefault(re.sub(r"[0-9.e+-]*[0-9][0-9.e+-]*", "#", said), []).append((one.id, path, note))
-    found = []
-    for said, group in alike.items():
-        kind = "two affines" if "qform and a sform" in said or "qform that is broken" in said else "odd header"
-        of_cases = {id for id, _, _ in group}
-        many = len(of_cases) > max(_FEWEST_ALIKE, _FEW * len(facts))
-        others = f" So do those of {counted(len(of_cases) - 1, 'other case')}." if many else ""
+    """Return findings on headers that leave doubt: one for each file, or one for all if many have the same oddity."""
+    similar: dict[str, list[tuple[str, Path | None, str]]] = {}
+    for case in facts:
+        for note in case.notes:
+            path = file_named(note, cases[case.id])
+            without_path = note if path is None else note.replace(str(path), "")
+            pattern = re.sub(r"[0-9.e+-]*[0-9][0-9.e+-]*", "#", without_path)  # notes that differ only in numbers
+            similar.setdefault(pattern, []).append((case.id, path, note))
+    findings = []
+    for pattern, group in similar.items():
+        kind = "two affines" if "qform and a sform" in pattern or "qform that is broken" in pattern else "odd header"
+        ids = {id for id, _, _ in group}
+        many = len(ids) > max(_MOST_NAMED_APART, _FEW * len(facts))
+        others = f" So do those of {counted(len(ids) - 1, 'other case')}." if many else ""
         for id, path, note in group[:1] if many else group:
-            found.append(Finding(kind, "" if many else id, f"{note}.{others}", _HEADER_REMEDIES[kind], path))
-    return found
+            findings.append(Finding(kind, "" if many else id, f"{note}.{others}", _HEADER_REMEDIES[kind], path))
+    return findings
 
 
 def _odd_axes(facts: Sequence[CaseFacts]) -> list[Finding]:
-    """For axes used as stored: a data set that stores them in several orders."""
-    counts = Counter(one.content.axes for one in facts if one.content.axes).most_common()
+    """Return a finding on a data set that stores the axes in several orders."""
+    counts = Counter(case.content.axes for case in facts if case.content.axes).most_common()
     if len(counts) < 2:
         return []
-    few = {one.content.axes: one.id for one in reversed(facts)}
-    shown = ", ".join(f"{axes} in {count} (such as {few[axes]})" for axes, count in counts[:6])
-    message = f"The axes are stored in {len(counts)} different orders: {shown}."
-    remedy = "Plan with --orientation canonical, which turns every scan to one frame."
+    example = {case.content.axes: case.id for case in reversed(facts)}  # the first case of each order
+    orders = ", ".join(f"{axes} in {count} (such as {example[axes]})" for axes, count in counts[:6])
+    message = f"The axes are stored in {len(counts)} different orders: {orders}."
+    remedy = "Plan with --orientation canonical, which brings every scan to one frame."
     return [Finding("orientation", "", message, remedy)]

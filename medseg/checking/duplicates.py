@@ -1,6 +1,6 @@
-"""Scans and labels that a set holds twice, under two names.
+"""Rules on scans and labels that a data set holds twice, under two names.
 
-Twins are looked for among the figures of `planning.content`; only cases that agree in them are read a second time.
+Only cases whose figures (`planning.content`) agree are read a second time and compared voxel by voxel.
 """
 
 from __future__ import annotations
@@ -20,74 +20,91 @@ from medseg.planning.findings import Finding
 from medseg.planning.survey import CaseFacts
 
 _MEAN_DIGITS = 9
+"""Digits of a mean that are compared: two orders of summation round differently."""
 _MANY = 0.2
+"""More shared labels than this share of the cases are one finding for all of them."""
 
 
-def check_twins(facts: Sequence[CaseFacts], data: DataSet) -> list[Finding]:
-    """Findings on scans and labels that the set holds twice; `facts` are those of the cases that could be read."""
+def check_duplicates(facts: Sequence[CaseFacts], data: DataSet) -> list[Finding]:
+    """Return findings on scans and labels that a data set holds twice.
+
+    Args:
+        facts: facts on the cases that could be read.
+        data: the data set.
+    """
     cases = {case.id: case for case in data.cases}
-    images = _twins(facts, _image_key, lambda one: _image_digest(cases[one.id], data))
-    labels = _twins(facts, _label_key, lambda one: _label_digest(cases[one.id], data))
-    found = [
-        _same_image(cases[twin], cases[first], _label_digest(cases[twin], data) == _label_digest(cases[first], data))
-        for twin, first in images.items()
+    images = _copies(facts, _image_key, lambda case: _image_digest(cases[case.id], data))
+    labels = _copies(facts, _label_key, lambda case: _label_digest(cases[case.id], data))
+    findings = [
+        _same_image(cases[copy], cases[first], _label_digest(cases[copy], data) == _label_digest(cases[first], data))
+        for copy, first in images.items()
     ]
-    copies = {twin: first for twin, first in labels.items() if images.get(twin, twin) != images.get(first, first)}
-    if len(copies) > _MANY * len(facts):
-        return [*found, _same_labels(copies)]
-    return found + [_same_label(cases[twin], cases[first]) for twin, first in copies.items()]
+    # a copy of a label beside a copy of its scan has been named already
+    only_labels = {copy: first for copy, first in labels.items() if images.get(copy, copy) != images.get(first, first)}
+    if len(only_labels) > _MANY * len(facts):
+        return [*findings, _same_labels(only_labels)]
+    return findings + [_same_label(cases[copy], cases[first]) for copy, first in only_labels.items()]
 
 
-def _twins(
+def _copies(
     facts: Sequence[CaseFacts], key: Callable[[CaseFacts], Hashable | None], digest: Callable[[CaseFacts], str]
 ) -> dict[str, str]:
-    """The id of each twin -> that of the first case with the same content."""
-    alike: dict[Hashable, list[CaseFacts]] = defaultdict(list)
-    for one in facts:
-        own = key(one)
-        if own is not None:
-            alike[own].append(one)
-    twins: dict[str, str] = {}
-    for group in alike.values():
+    """Return id of each copy -> id of the first case with the same content.
+
+    Args:
+        facts: facts on the cases.
+        key: what copies agree in, from the facts alone; None for a case that is not compared.
+        digest: hash of the content, for which the case is read again.
+    """
+    groups: dict[Hashable, list[CaseFacts]] = defaultdict(list)
+    for case in facts:
+        case_key = key(case)
+        if case_key is not None:
+            groups[case_key].append(case)
+    copies: dict[str, str] = {}
+    for group in groups.values():
         if len(group) < 2:
             continue
-        first: dict[str, str] = {}
-        for one in group:
-            seen = first.setdefault(digest(one), one.id)
-            if seen != one.id:
-                twins[one.id] = seen
-    return twins
+        first_ids: dict[str, str] = {}
+        for case in group:
+            first = first_ids.setdefault(digest(case), case.id)
+            if first != case.id:
+                copies[case.id] = first
+    return copies
 
 
 def _image_key(facts: CaseFacts) -> Hashable:
-    """The same for one scan in two orientations."""
-    figures = tuple((one.low, one.high, float(f"{one.mean:.{_MEAN_DIGITS}g}")) for one in facts.content.channels)
+    """Return figures that a scan has in any orientation."""
+    channels = facts.content.channels
+    figures = tuple((channel.low, channel.high, float(f"{channel.mean:.{_MEAN_DIGITS}g}")) for channel in channels)
     return tuple(sorted(facts.shape_voxels)), figures
 
 
 def _label_key(facts: CaseFacts) -> Hashable | None:
-    """None for a label that is the same everywhere, which others may be with good reason."""
+    """Return figures on a label; None for one with a single value, as many labels may be empty with good reason."""
     if len(facts.voxels) < 2:
         return None
     return facts.shape_voxels, tuple(sorted(facts.voxels.items())), facts.content.foreground_checksum
 
 
 def _image_digest(case: Case, data: DataSet) -> str:
+    """Return the hash of a case's image."""
     try:
         return _digest(load_case_image(case, len(data.channels), data.reading))
-    except MedsegError:  # gone since it was read
+    except MedsegError:  # the file changed or vanished after the pass
         return f"no image of {case.id}"
 
 
 def _label_digest(case: Case, data: DataSet) -> str:
+    """Return the hash of a case's label map."""
     try:
         return _digest(load_case(case, len(data.channels), data.reading, data.labels).label)
-    except MedsegError:
+    except MedsegError:  # the file changed or vanished after the pass
         return f"no label of {case.id}"
 
 
 def _digest(image: Image) -> str:
-    """Hash of the values in the canonical frame, whatever type they are stored in."""
+    """Return the hash of the values in the canonical frame, whatever type they are stored in."""
     array = Orientation.of(image).apply(image.array) if image.spacing_known else image.array
     digest = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
     for channel in array:
@@ -96,28 +113,31 @@ def _digest(image: Image) -> str:
     return digest.hexdigest()
 
 
-def _same_image(twin: Case, first: Case, same_label: bool) -> Finding:
+def _same_image(copy: Case, first: Case, same_label: bool) -> Finding:
+    """Return the finding on a copy of a scan."""
     label = "the same label" if same_label else "another label"
-    message = f"{twin.channels[0]} holds the same scan as {first.channels[0]}, with {label}."
+    message = f"{copy.channels[0]} holds the same scan as {first.channels[0]}, with {label}."
     remedy = (
         "Leave one of them out with --exclude; or, if both are wanted, give them one patient in the table of cases, so "
         "that they never stand on both sides of a split."
     )
-    return Finding("duplicate image", twin.id, message, remedy, twin.channels[0])
+    return Finding("duplicate image", copy.id, message, remedy, copy.channels[0])
 
 
-def _same_label(twin: Case, first: Case) -> Finding:
-    message = f"{twin.label} holds the same label as {first.label}, but their scans differ."
+def _same_label(copy: Case, first: Case) -> Finding:
+    """Return the finding on a copy of a label beside another scan."""
+    message = f"{copy.label} holds the same label as {first.label}, but their scans differ."
     remedy = (
         "One of the two was probably saved over the other: look at both. If they are scans of one patient, give them "
         "one patient in the table of cases."
     )
-    return Finding("duplicate label", twin.id, message, remedy, twin.label)
+    return Finding("duplicate label", copy.id, message, remedy, copy.label)
 
 
 def _same_labels(copies: Mapping[str, str]) -> Finding:
-    twin, first = next(iter(copies.items()))
-    message = f"{len(copies)} cases have the same label as another one, but other scans (such as {twin} and {first})."
+    """Return the one finding on many copies of labels."""
+    copy, first = next(iter(copies.items()))
+    message = f"{len(copies)} cases have the same label as another one, but other scans (such as {copy} and {first})."
     remedy = (
         "Cases that share a label are scans of one patient, or an atlas: give them one patient in the table of cases."
     )

@@ -1,4 +1,4 @@
-"""Findings on cases that were left out before a file of theirs was read, as the layout of the data set says."""
+"""Findings on cases that the layout of the data set leaves out, before any of their files is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS = (
     (r"(?i)(?:label|mask|seg|annot)[^/\\]*[/\\][^/\\]*, which (?:does not exist|is no image)", "missing label"),
     (r"does not exist|is no image", "missing image"),
 )
-"""What a reason says, by the first that fits: the readers of layouts give it in words, each in its own."""
+"""(regular expression, kind): the first one that matches the reason, which each reader of a layout words itself."""
 
 _REMEDIES = {
     "missing image": "Add the image under this name, or take the label away.",
@@ -31,18 +31,18 @@ _REMEDIES = {
 
 
 def layout_findings(data: DataSet) -> list[Finding]:
-    """An error for each case that the data set's `problems` say was left out; its other notes are none."""
-    found = []
+    """Return an error for each case that a data set's `problems` name as left out; its other notes are no findings."""
+    findings = []
     for problem in data.problems:
         if isinstance(problem, LeftOut):
             kind = next((kind for pattern, kind in _KINDS if re.search(pattern, problem.why)), "ambiguous")
-            why, _, remedy = problem.why.partition("\n")
-            message = f"{problem.id}: {why.rstrip('.')}."
-            found.append(Finding(kind, problem.id, message, remedy or _REMEDIES[kind], _file(problem)))
-    return found
+            reason, _, remedy = problem.why.partition("\n")
+            message = f"{problem.id}: {reason.rstrip('.')}."
+            findings.append(Finding(kind, problem.id, message, remedy or _REMEDIES[kind], _file(problem)))
+    return findings
 
 
 def _file(problem: LeftOut) -> Path | None:
-    """The file or folder that the reason names, if it is one."""
+    """Return the file or folder that a reason names; None if it names none."""
     match = re.search(r"(?: in | lists | no (?:image|label) file )(\S.*?)(?:, which .*)?$", problem.why)
     return Path(match[1]) if match and ("/" in match[1] or "\\" in match[1]) else None

@@ -1,7 +1,7 @@
-"""Which cases of a set stand alone: far from the bulk of the others, and without company of their own.
+"""Find the cases of a data set that stand alone: far from the bulk of the others, and with hardly any similar case.
 
-A second scanner or protocol in the set is company, so that its cases are not reported, however far they are from the
-median. What has no bulk, because it differs from case to case, reports nothing.
+The cases of a second scanner or protocol are similar to each other, so that they are not reported, however far they are
+from the median. A quantity that differs from case to case has no bulk, and reports nothing.
 """
 
 from __future__ import annotations
@@ -12,35 +12,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST = 6
-"""Of fewer cases none is called odd."""
+"""In smaller data sets no case is called odd."""
 
 Distances = Callable[[slice], NDArray[np.float64]]
-"""Distances (rows, n) of some of the n cases from all."""
+"""Function that returns the distances (rows, n) of some of n cases from all of them."""
 
 _COMPANY, _FEWEST_COMPANY = 0.03, 2
+"""A case with at least this share of similar cases, or this many in small data sets, is a normal one."""
 _BULK, _FEWEST_BULK = 0.2, 4
+"""A case with at least this share of similar cases, or this many in small data sets, belongs to the bulk."""
 _CLOSE = 1 / 3
+"""Cases are similar if they are closer than this share of the distance at which one is far from the bulk."""
 _MAD_TO_STD = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
 _ROWS = 256
+"""Rows of the matrix of all distances that are computed at once, so that it is never held as a whole."""
 
 
 def company_needed(count: int) -> int:
-    """How many similar cases make a case a normal one, among `count`."""
+    """Return how many similar cases make a case a normal one, in a data set of `count` cases."""
     return max(_FEWEST_COMPANY, round(_COMPANY * count))
 
 
 def deviation(values: NDArray[np.float64]) -> float:
-    """Robust standard deviation: 1.4826 times the median distance to the median."""
+    """Return a robust standard deviation of values (n,): 1.4826 times the median distance from the median."""
     return float(_MAD_TO_STD * np.median(np.abs(values - np.median(values))))
 
 
 def tolerance(values: NDArray[np.float64], least: float, most: float = np.inf, deviations: float = 6.0) -> float:
-    """So many robust standard deviations, within limits."""
+    """Return the distance from which on a case is far from the others.
+
+    Args:
+        values: (n,) the values of all cases.
+        least: smallest distance to return.
+        most: largest distance to return.
+        deviations: distance in robust standard deviations, within these limits.
+    """
     return float(np.clip(deviations * deviation(values), least, most)) if values.size else least
 
 
 def stand_alone(values: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
-    """(n,) values: whether each stands alone, see `alone`, at either end and not between two groups."""
+    """Return whether each value stands alone at either end of all values, and not between two groups.
+
+    Args:
+        values: (n,) the values of all cases.
+        within: distance from which on a case is far from the bulk, see `alone`.
+
+    Returns:
+        (n,) booleans.
+    """
     few = company_needed(len(values))
     if len(values) < FEWEST:
         return np.zeros(len(values), bool)
@@ -50,10 +70,17 @@ def stand_alone(values: NDArray[np.float64], within: float) -> NDArray[np.bool_]
 
 
 def shifted_alone(quantiles: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
-    """(n, quantiles) intensities: whether each stands alone in that it is shifted as a whole.
+    """Return whether the intensities of each case stand alone in that they are shifted as a whole.
 
-    The shift between two cases is that of the quantile that moves least, in units of the smaller of their spreads:
-    more air in the picture moves some quantiles, a wrong offset all of them.
+    The shift between two cases is that of the quantile that moves least, in units of the smaller of their spreads: more
+    air in the image moves some quantiles, a wrong offset moves all of them.
+
+    Args:
+        quantiles: (n, quantiles) increasing quantiles of each case.
+        within: shift from which on a case is far from the bulk, see `alone`.
+
+    Returns:
+        (n,) booleans.
     """
     spread = quantiles[:, -1] - quantiles[:, 0]
 
@@ -68,15 +95,23 @@ def shifted_alone(quantiles: NDArray[np.float64], within: float) -> NDArray[np.b
 
 
 def alone(distances: Distances, count: int, within: float) -> NDArray[np.bool_]:
-    """(n,) whether each of `count` cases is farther than `within` from the bulk, and few others are close to it.
+    """Return whether each case is far from the bulk, with few others close to it.
 
-    Close is a third of `within`; the bulk are the cases that a fifth of all are close to.
+    Close is a third of `within`; the bulk are the cases to which a fifth of all are close.
+
+    Args:
+        distances: distances of the cases from each other.
+        count: number of cases, n.
+        within: distance from which on a case is far.
+
+    Returns:
+        (n,) booleans.
     """
     close = np.zeros(count, int)
     if count < FEWEST:
         return close.astype(bool)
     for rows in _blocks(count):
-        close[rows] = (distances(rows) <= within * _CLOSE).sum(axis=1) - 1
+        close[rows] = (distances(rows) <= within * _CLOSE).sum(axis=1) - 1  # without the case itself
     bulk = close + 1 >= max(_FEWEST_BULK, _BULK * count)
     far = np.zeros(count, bool)
     if bulk.any():
@@ -86,12 +121,20 @@ def alone(distances: Distances, count: int, within: float) -> NDArray[np.bool_]:
 
 
 def usual(values: NDArray[np.float64], odd: NDArray[np.bool_]) -> tuple[float, float]:
-    """From where to where nine in ten of the values lie that are not odd."""
+    """Return the range in which nine in ten of the values lie that are not odd.
+
+    Args:
+        values: (n,) the values of all cases.
+        odd: (n,) which of them are odd.
+
+    Returns:
+        The 5 % and the 95 % quantile.
+    """
     low, high = np.quantile(values[~odd], (0.05, 0.95), method="nearest")
     return float(low), float(high)
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    """Rows at a time, so that no matrix of all pairs is held."""
+    """Yield the rows of the matrix of all distances, a block at a time."""
     for start in range(0, count, _ROWS):
         yield slice(start, start + _ROWS)

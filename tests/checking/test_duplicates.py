@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medseg.checking.duplicates import check_twins
+from medseg.checking.duplicates import check_duplicates
 from medseg.io.layouts.find import find_cases
 from medseg.planning.survey import survey
 
@@ -32,13 +32,13 @@ def box(start):
 
 
 def twins(data):
-    return [(one.kind, one.case) for one in check_twins(survey(data, "canonical").cases, data)]
+    return [(one.kind, one.case) for one in check_duplicates(survey(data, "canonical").cases, data)]
 
 
 def test_a_scan_under_two_names_whatever_its_type_and_orientation(make_set):
     turned = scan(1)[:, ::-1, ::-1].astype(np.float32), box(0)[:, ::-1, ::-1], TURNED
     data = make_set(a=(scan(1), box(0)), b=(scan(2), box(1)), c=(scan(1), box(2)), d=turned)
-    found = check_twins(survey(data, "canonical").cases, data)
+    found = check_duplicates(survey(data, "canonical").cases, data)
     assert [(one.kind, one.case) for one in found] == [("duplicate image", "c"), ("duplicate image", "d")]
     assert "c.nii.gz holds the same scan as" in found[0].message
     assert found[0].message.endswith("a.nii.gz, with another label.")
