@@ -94,11 +94,9 @@ def register(file_format: Format) -> None:
             raise ValueError(f"the suffix {suffix!r} does not start with a dot, or is not in lower case")
         if suffix in FORMATS:
             raise ValueError(f"files that end in {suffix} already have a format")
-    answering = file_format if file_format.write is not None else FORMATS.get(file_format.answer)
-    if answering is None or answering.write is None:
-        raise ValueError(
-            f"label maps are not written as {file_format.answer}, which the answers to {file_format.suffixes} are"
-        )
+    answer_format = file_format if file_format.write is not None else FORMATS.get(file_format.answer)
+    if answer_format is None or answer_format.write is None:
+        raise ValueError(f"label maps are not written as {file_format.answer}, the suffix of this format's answers")
     FORMATS.update(dict.fromkeys(file_format.suffixes, file_format))
 
 
