@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     from medseg.core.progress import Progress
     from medseg.datasets.data_options import DataOptions
     from medseg.delivery.answers.options import WriteOptions
+    from medseg.extend import (
+        register_loss,
+        register_measure,
+        register_network,
+        register_normalization,
+        register_reader,
+    )
     from medseg.inference.predictor import Predictor
     from medseg.io.images import read_image, read_label, write_label
     from medseg.planning.planner import plan_from_fingerprint
@@ -80,6 +87,11 @@ _HOME = {
     "Progress": "core.progress",
     "DataOptions": "datasets.data_options",
     "WriteOptions": "delivery.answers.options",
+    "register_loss": "extend",
+    "register_measure": "extend",
+    "register_network": "extend",
+    "register_normalization": "extend",
+    "register_reader": "extend",
     "Predictor": "inference.predictor",
     "read_image": "io.images",
     "read_label": "io.images",

@@ -178,5 +178,5 @@ def check_registered(names: Iterable[str]) -> None:
             raise PlanError(
                 f"scoring.extra_measures names {name!r}, which is not registered; registered are "
                 f"{', '.join(EXTRA_MEASURES) or 'none'}.",
-                "Call medseg.evaluation.extra_measures.register_measure before, in this process, or remove the name.",
+                "Call medseg.register_measure before, in this process, or remove the name.",
             )
