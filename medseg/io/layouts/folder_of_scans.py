@@ -7,17 +7,21 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.formats.table import FORMATS, split_suffix
+from medseg.io.layouts.bids import scans_of_bids
+from medseg.io.layouts.case_folders import files_of_folders
 from medseg.io.layouts.dataset_json import lists_cases, read_dataset_json
 from medseg.io.layouts.find import found_in
 from medseg.io.layouts.flat_folder import files_for_channels
 from medseg.io.layouts.names import Group, channel_files, group_by_case, images_by_stem, split_channel
 from medseg.io.layouts.pairs import IMAGES, LABELS
 from medseg.io.layouts.roles import Files as RoleFiles
-from medseg.io.layouts.scan_folders import Files, scans_by_role, scans_in_folders
 from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.words import names_labels, splits
 
 TEST_IMAGES = "imagesTs"
+
+Files = dict[str, tuple[Path, ...]]
+"""The files of each case in the order of the model's channels; one file may hold them all."""
 
 
 def scans_of_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
@@ -51,7 +55,7 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
             numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
             named = {} if name or numbered else _by_name(images, channels)
             if named:
-                files, incomplete = scans_by_role(named, channels)
+                files, incomplete = _by_role(named, channels)
                 return files, problems | incomplete
             label_folders = LABELS if name in IMAGES else ()
             known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
@@ -61,7 +65,7 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
             return files, problems | incomplete
     if lists_cases(folder):
         return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
-    return scans_in_folders(folder, channels)
+    return _in_folders_or_bids(folder, channels)
 
 
 def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
@@ -107,3 +111,55 @@ def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
             else:
                 settled[split_suffix(path)[0]] = {None: path}
     return settled
+
+
+def _in_folders_or_bids(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """Find the files of each case in a BIDS folder or a folder of case folders.
+
+    Args:
+        folder: where to look.
+        channels: names of the model's channels, in order.
+
+    Returns:
+        {case: files in the order of the channels}, and {case: why it is left out}.
+    """
+    roles = scans_of_bids(folder)
+    if roles:
+        return _by_role(roles, channels)
+    roles, problems = files_of_folders(folder)
+    files, incomplete = _by_role(roles, channels)
+    return files, problems | incomplete
+
+
+def _by_role(roles: RoleFiles, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+    """Choose the files of each case that are named after the model's channels, or its only file that is not a label.
+
+    Upper and lower case do not matter, and `channel_0` is also called `0000`.
+
+    Args:
+        roles: {case: {role: file}}.
+        channels: names of the model's channels, in order.
+
+    Returns:
+        {case: files in the order of the channels}, and {case: why it is left out}.
+    """
+    files: Files = {}
+    problems: dict[str, str] = {}
+    for case, by_role in roles.items():
+        by_lower = {role.lower(): path for role, path in by_role.items()}
+        paths = [by_lower.get(channel.lower(), by_lower.get(_numbered(channel))) for channel in channels]
+        missing = [channel for channel, path in zip(channels, paths, strict=True) if path is None]
+        scans = [path for role, path in by_role.items() if not names_labels(role)]
+        if not missing:
+            files[case] = tuple(path for path in paths if path is not None)
+        elif len(scans) == 1 and len(missing) == len(channels):
+            files[case] = (scans[0],)
+        else:
+            problems[case] = f"there is no {' and no '.join(missing)}; there is {', '.join(sorted(by_role))}"
+    return files, problems
+
+
+def _numbered(channel: str) -> str:
+    """Return `0000` for `channel_0`."""
+    number = channel.removeprefix("channel_")
+    return f"{int(number):04d}" if number.isdecimal() else channel

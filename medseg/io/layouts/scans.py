@@ -18,7 +18,7 @@ from medseg.io.layouts.names import split_channel
 from medseg.io.layouts.studies import SeriesRules, case_of_study, studies_in
 
 if TYPE_CHECKING:
-    from medseg.io.layouts.scan_folders import Files
+    from medseg.io.layouts.folder_of_scans import Files
 _MOST_SHOWN = 10
 
 
