@@ -1,7 +1,7 @@
-"""Charts as inline SVG for a page: no script, colours from the page's style, a title and a description to be read out.
+"""Charts as inline SVG for a page: no script, colours of the page's style, a title and a description to be read out.
 
-Sizes are in CSS pixels of a drawing that scales with its column. Lines are told apart by colour, by dashes and by a
-label at their end, so that a chart also reads in grey.
+Sizes are in CSS pixels of a drawing that scales with its column. Lines differ in colour, in dashes and in a label at
+their end, so that a chart can also be read in grey.
 """
 
 from __future__ import annotations
@@ -14,17 +14,30 @@ from math import ceil, floor, isfinite, log10
 from medseg.core.wording import counted
 
 _WIDTH, _HEIGHT = 560, 260
+"""Of a line chart, in CSS pixels."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 160, 14, 46
+"""Margins of a chart: for figures on the left, labels of lines on the right, and figures and title below."""
 _ROW, _LABEL, _FIGURES = 34, 140, 170
+"""Of a chart of spreads: height of a row, width of its label, and width of the figures beside it."""
 _TICKS = 5
+"""About as many ticks on an axis as its figures leave room for."""
 _MOST_LINES = 8
+_COLOURS = 7
+"""Line colours in the style of the page (`s0` to `s6` in page.html.j2)."""
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
-_LINE_GAP = 15
+_LABEL_HEIGHT = 15
+"""Distance of two labels of lines at which both can be read."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows, and the range it must at least cover; None leaves that end to the data."""
+    """What an axis shows.
+
+    Attributes:
+        label: Its title, with the unit.
+        low: Its lower end; None leaves it to the data.
+        high: Its upper end; None leaves it to the data.
+    """
 
     label: str
     low: float | None = None
@@ -33,7 +46,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Spread:
-    """The figures of one structure: one a case, their mean, and its interval where there is one."""
+    """The figures of one structure.
+
+    Attributes:
+        values: One for each case.
+        mean: Their mean; None where it is not defined.
+        low: Lower bound of the interval of the mean; None where there is none.
+        high: Upper bound, likewise.
+    """
 
     values: Sequence[float]
     mean: float | None
@@ -42,56 +62,71 @@ class Spread:
 
 
 def line_chart(title: str, lines: Mapping[str, Sequence[tuple[float, float | None]]], x: Axis, y: Axis) -> str:
-    """Lines of (x, y) points by name; a point without y leaves a gap. Empty where nothing can be drawn.
+    """Return a chart of lines as SVG; empty where there is nothing to draw.
 
-    Beyond eight lines only the first (call it the mean) carries a label, and the others are drawn alike.
+    Of more than eight lines only the first, such as a mean, has a label and a colour; the others look alike.
+
+    Args:
+        title: Title of the chart.
+        lines: {name: (x, y) points}; a point without a finite y leaves a gap.
+        x: The axis of x.
+        y: The axis of y.
     """
     points = [(a, b) for line in lines.values() for a, b in line if b is not None and isfinite(b)]
     if not points:
         return ""
-    across = _scale(x, [a for a, _ in points], _LEFT, _WIDTH - _RIGHT)
-    up = _scale(y, [b for _, b in points], _HEIGHT - _BOTTOM, _TOP)
-    parts = [*_grid(across, up, x.label, y.label)]
-    ends: list[tuple[float, str, str]] = []
+    x_scale = _scale(x, [a for a, _ in points], _LEFT, _WIDTH - _RIGHT)
+    y_scale = _scale(y, [b for _, b in points], _HEIGHT - _BOTTOM, _TOP)  # y of SVG grows downwards
+    parts = [*_grid(x_scale, y_scale, x.label, y.label)]
+    labels: list[tuple[float, str, str]] = []
     for number, (name, line) in enumerate(lines.items()):
-        style = "more" if len(lines) > _MOST_LINES and number else f"s{number % 7}"
-        dash = _DASHES[(number // 7) % len(_DASHES)]
+        style = "more" if len(lines) > _MOST_LINES and number else f"s{number % _COLOURS}"
+        dash = _DASHES[(number // _COLOURS) % len(_DASHES)]
         for piece in _pieces(line):
-            place = " ".join(f"{across.at(a):.1f},{up.at(b):.1f}" for a, b in piece)
-            parts.append(f'<polyline class="line {style}" points="{place}" stroke-dasharray="{dash}"/>')
-            if len(piece) == 1:
-                parts.append(
-                    f'<circle class="dot {style}" cx="{place.split(",")[0]}" cy="{place.split(",")[1]}" r="3"/>'
-                )
-        last = [b for _, b in line if b is not None and isfinite(b)]
-        if last and style != "more":
-            ends.append((up.at(last[-1]), style, f"{name} {_short(last[-1])}"))
-    for height, style, text in _apart(ends):
+            pixels = [(f"{x_scale.at(a):.1f}", f"{y_scale.at(b):.1f}") for a, b in piece]
+            path = " ".join(f"{across},{down}" for across, down in pixels)
+            parts.append(f'<polyline class="line {style}" points="{path}" stroke-dasharray="{dash}"/>')
+            if len(pixels) == 1:  # a line of one point would not be seen
+                parts.append(f'<circle class="dot {style}" cx="{pixels[0][0]}" cy="{pixels[0][1]}" r="3"/>')
+        finite = [b for _, b in line if b is not None and isfinite(b)]
+        if finite and style != "more":
+            labels.append((y_scale.at(finite[-1]), style, f"{name} {_short(finite[-1])}"))
+    for height, style, text in _spread_labels(labels):
         parts.append(f'<text class="end {style}" x="{_WIDTH - _RIGHT + 6}" y="{height + 4:.1f}">{escape(text)}</text>')
     return _svg(title, _describe_lines(lines, x, y), _WIDTH, _HEIGHT, parts)
 
 
 def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
-    """One row a structure: a dot for each case, the mean as a diamond, its interval as a bar."""
+    """Return a chart of figures as SVG; empty where there is nothing to draw.
+
+    A structure has a row: a dot for each case, the mean as a diamond, its interval as a bar.
+
+    Args:
+        title: Title of the chart.
+        rows: {structure: its figures}.
+        x: The axis of the figures.
+    """
     values = [value for spread in rows.values() for value in spread.values]
     if not values:
         return ""
     height = _TOP + _ROW * len(rows) + _BOTTOM
-    across = _scale(x, values, _LABEL, _WIDTH - _FIGURES)
-    parts = [_tick(across, tick, _TOP, height - _BOTTOM) for tick in across.ticks]
+    scale = _scale(x, values, _LABEL, _WIDTH - _FIGURES)
+    parts = [_tick(scale, tick, _TOP, height - _BOTTOM) for tick in scale.ticks]
     parts.append(_text("axis", (_LABEL + _WIDTH - _FIGURES) / 2, height - 6, x.label, "middle"))
     for number, (name, spread) in enumerate(rows.items()):
         middle = _TOP + _ROW * (number + 0.5)
         parts.append(_text("row", _LABEL - 10, middle + 4, _cut(name, 17), "end"))
-        for place, value in enumerate(spread.values):
-            shift = ((place * 7919) % 13 - 6) * 1.3  # spread out so that equal cases are seen, the same each time
-            parts.append(f'<circle class="case s0" cx="{across.at(value):.1f}" cy="{middle + shift:.1f}" r="2.4"/>')
+        for index, value in enumerate(spread.values):
+            # Dots of equal cases are moved apart so that all are seen. A large prime scatters them over 13 heights in
+            # an order that looks random but is the same each time.
+            shift = ((index * 7919) % 13 - 6) * 1.3
+            parts.append(f'<circle class="case s0" cx="{scale.at(value):.1f}" cy="{middle + shift:.1f}" r="2.4"/>')
         if spread.low is not None and spread.high is not None:
-            low, high = across.at(spread.low), across.at(spread.high)
+            low, high = scale.at(spread.low), scale.at(spread.high)
             parts.append(f'<line class="interval" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>')
         if spread.mean is not None:
-            at = across.at(spread.mean)
-            parts.append(f'<path class="mean" d="M{at:.1f} {middle - 6}l5 6l-5 6l-5 -6z"/>')
+            mean = scale.at(spread.mean)
+            parts.append(f'<path class="mean" d="M{mean:.1f} {middle - 6}l5 6l-5 6l-5 -6z"/>')
             parts.append(_text("row", _WIDTH - _FIGURES + 10, middle + 4, _interval(spread), "start"))
     description = "; ".join(
         f"{name}: {counted(len(spread.values), 'case')}, mean {_interval(spread)}"
@@ -103,7 +138,15 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Figures to pixels."""
+    """The way from figures to pixels along an axis.
+
+    Attributes:
+        low: The figure at the first pixel.
+        high: The figure at the last pixel.
+        first: The first pixel.
+        last: The last pixel; before the first on an axis that goes up.
+        ticks: The figures at the ticks.
+    """
 
     low: float
     high: float
@@ -112,49 +155,50 @@ class _Scale:
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """The pixel of a value; values beyond an end stay on it."""
+        """Return the pixel of a value; values beyond an end are drawn at that end."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.first + share * (self.last - self.first)
 
 
 def _scale(axis: Axis, values: Sequence[float], first: float, last: float) -> _Scale:
-    """Round ticks that cover the data, and the ends that the axis asks for."""
+    """Return a scale with round ticks that covers the values and has the ends of its axis."""
     low = min(values) if axis.low is None else axis.low
     high = max(values) if axis.high is None else axis.high
     if high <= low:
         low, high = (high - 1, high) if axis.high is not None else (low - 0.5, low + 0.5)
-    rough = (high - low) / _TICKS
-    size = 10.0 ** floor(log10(rough))
-    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough)
+    least_step = (high - low) / _TICKS
+    power = 10.0 ** floor(log10(least_step))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least_step)
     start = low if axis.low is not None else floor(low / step) * step
     end = high if axis.high is not None else ceil(high / step) * step
-    count = floor((end - start) / step + 1e-9)
+    count = floor((end - start) / step + 1e-9)  # rounding must not lose the last tick
     return _Scale(start, end, first, last, tuple(start + step * number for number in range(count + 1)))
 
 
-def _grid(across: _Scale, up: _Scale, x_label: str, y_label: str) -> list[str]:
+def _grid(x_scale: _Scale, y_scale: _Scale, x_label: str, y_label: str) -> list[str]:
+    """Return grid lines, figures at the ticks, and titles of both axes."""
     parts = []
-    for tick in up.ticks:
-        y = up.at(tick)
+    for tick in y_scale.ticks:
+        y = y_scale.at(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(_text("tick", _LEFT - 6, y + 4, _short(tick), "end"))
-    parts += [_tick(across, tick, _HEIGHT - _BOTTOM, _HEIGHT - _BOTTOM) for tick in across.ticks]
+    parts += [_tick(x_scale, tick, _HEIGHT - _BOTTOM, _HEIGHT - _BOTTOM) for tick in x_scale.ticks]
     parts.append(_text("axis", (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, x_label, "middle"))
-    turned = f'transform="rotate(-90 12 {(_TOP + _HEIGHT - _BOTTOM) / 2})"'
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    parts.append(f'<text class="axis" x="12" y="{middle}" text-anchor="middle" {turned}>{escape(y_label)}</text>')
+    upwards = f'transform="rotate(-90 12 {middle})"'
+    parts.append(f'<text class="axis" x="12" y="{middle}" text-anchor="middle" {upwards}>{escape(y_label)}</text>')
     return parts
 
 
-def _tick(across: _Scale, tick: float, top: float, bottom: float) -> str:
-    """A line down from `top` (none where that is `bottom`) and its figure below."""
-    x = across.at(tick)
+def _tick(scale: _Scale, tick: float, top: float, bottom: float) -> str:
+    """Return a line from `top` down to `bottom`, none where these are equal, and the figure below it."""
+    x = scale.at(tick)
     line = f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>' * (top < bottom)
     return line + _text("tick", x, bottom + 18, _short(tick), "middle")
 
 
 def _pieces(line: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
-    """A line cut where a point has no y."""
+    """Return a line cut at the points that have no finite y."""
     pieces: list[list[tuple[float, float]]] = [[]]
     for a, b in line:
         if b is None or not isfinite(b):
@@ -164,22 +208,23 @@ def _pieces(line: Sequence[tuple[float, float | None]]) -> list[list[tuple[float
     return [piece for piece in pieces if piece]
 
 
-def _apart(ends: list[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
-    """Labels moved down where they would lie on one another, then up where they would leave the drawing."""
+def _spread_labels(labels: list[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+    """Return labels (height, style, text) moved down where they overlap, then all up if they leave the chart."""
     placed: list[tuple[float, str, str]] = []
-    for height, style, text in sorted(ends):
-        free = placed[-1][0] + _LINE_GAP if placed else _TOP
-        placed.append((max(height, free), style, text))
-    over = max(0.0, placed[-1][0] - (_HEIGHT - _BOTTOM)) if placed else 0.0
-    return [(height - over, style, text) for height, style, text in placed]
+    for height, style, text in sorted(labels):
+        lowest = placed[-1][0] + _LABEL_HEIGHT if placed else _TOP
+        placed.append((max(height, lowest), style, text))
+    overhang = max(0.0, placed[-1][0] - (_HEIGHT - _BOTTOM)) if placed else 0.0
+    return [(height - overhang, style, text) for height, style, text in placed]
 
 
 def _describe_lines(lines: Mapping[str, Sequence[tuple[float, float | None]]], x: Axis, y: Axis) -> str:
+    """Return the first and last figure of each line, for those who do not see the chart."""
     ends = []
     for name, line in lines.items():
-        defined = [b for _, b in line if b is not None and isfinite(b)]
-        if defined:
-            ends.append(f"{name} from {_short(defined[0])} to {_short(defined[-1])}")
+        finite = [b for _, b in line if b is not None and isfinite(b)]
+        if finite:
+            ends.append(f"{name} from {_short(finite[0])} to {_short(finite[-1])}")
     return f"{y.label} over {x.label}: {'; '.join(ends)}"
 
 
@@ -192,7 +237,7 @@ def _interval(spread: Spread) -> str:
 
 
 def _short(value: float) -> str:
-    """At most three digits behind the point, and none that say nothing."""
+    """Return a figure with at most three digits behind the point and no zeros at the end."""
     return f"{value:.0e}" if 0 < abs(value) < 0.001 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""The page of a check: what was found, kind by kind, with pictures of the cases that are suspected."""
+"""The page of `medseg check`: the findings, kind by kind, with pictures of the cases in question."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from medseg.delivery.pages.page import Block, Facts, Notes, Page, Picture, Secti
 from medseg.planning.findings import KINDS, Finding
 
 _MOST_ROWS = 500
+"""Of one kind of finding, so that a browser opens the page at once; check.json has all."""
+_FOOTER = "Errors leave a case out of a plan, warnings keep it. The same in a form for programs: check.json."
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,11 @@ class CheckFacts:
     """What the page says about the data set as a whole.
 
     Attributes:
-        name: of the data set.
-        said: terms and what is to be said of them.
-        cases: how many there are.
-        left_out: ids of those with an error.
-        notes: other sentences about how the data set was read.
+        name: Name of the data set.
+        said: (term, description), such as how many channels there are.
+        cases: Number of cases.
+        left_out: Ids of the cases with an error.
+        notes: Other sentences about how the data set was read.
     """
 
     name: str
@@ -33,21 +35,21 @@ class CheckFacts:
 
 
 def check_page(facts: CheckFacts, findings: Sequence[Finding], pictures: Mapping[str, tuple[bytes, str]]) -> Page:
-    """The page.
+    """Return the page of a check.
 
     Args:
-        facts: about the data set.
-        findings: in the order of the page, with messages as they are to be read.
-        pictures: by case, a PNG and what it shows.
+        facts: About the data set as a whole.
+        findings: In the order of the page.
+        pictures: {case: a PNG and what it shows}.
     """
     drawn: set[str] = set()
     sections = []
-    for kind, group in groupby(findings, key=lambda one: one.kind):
-        ones = list(group)
-        mark = "error" if ones[0].severity == "error" else "warning"
-        title = f"{KINDS[kind][0].upper()}{KINDS[kind][1:]} ({mark}, {len(ones)})"
-        sections.append(Section(kind.replace(" ", "-"), title, [*_blocks(ones, pictures, drawn)]))
-    warnings = sum(one.severity == "warning" for one in findings)
+    for kind, group in groupby(findings, key=lambda finding: finding.kind):
+        of_kind = list(group)
+        mark = "error" if of_kind[0].severity == "error" else "warning"
+        title = f"{KINDS[kind][0].upper()}{KINDS[kind][1:]} ({mark}, {len(of_kind)})"
+        sections.append(Section(kind.replace(" ", "-"), title, _blocks(of_kind, pictures, drawn)))
+    warnings = sum(finding.severity == "warning" for finding in findings)
     figures = [
         (str(facts.cases), "cases"),
         (str(facts.cases - len(facts.left_out)), "can be used"),
@@ -56,9 +58,6 @@ def check_page(facts: CheckFacts, findings: Sequence[Finding], pictures: Mapping
     ]
     about = Section("read", "How it was read", [Facts([*facts.said]), Notes(facts.notes)])
     return Page(f"Check of {facts.name}", _lead(findings, facts), figures, [*sections, about], [_FOOTER])
-
-
-_FOOTER = "Errors leave a case out of a plan, warnings keep it. The same in a form for programs: check.json."
 
 
 def _lead(findings: Sequence[Finding], facts: CheckFacts) -> str:
@@ -70,20 +69,21 @@ def _lead(findings: Sequence[Finding], facts: CheckFacts) -> str:
 
 
 def _blocks(findings: list[Finding], pictures: Mapping[str, tuple[bytes, str]], drawn: set[str]) -> list[Block]:
-    """What to do, the cases, and a picture of each that was not shown before."""
-    shown = findings[:_MOST_ROWS]
+    """Return what to do, a table of the cases, and a picture of each case that is not among `drawn`, which is updated.
+
+    A remedy that all findings share stands once above the table, others in a column of it.
+    """
     caption = "What was found" + f", the first {_MOST_ROWS}" * (len(findings) > _MOST_ROWS)
     blocks: list[Block] = []
-    if len({one.remedy for one in findings}) == 1:
+    rows = [(finding.case or "all", finding.message, finding.remedy) for finding in findings[:_MOST_ROWS]]
+    if len({finding.remedy for finding in findings}) == 1:
         blocks.append(Notes([findings[0].remedy], findings[0].severity))
-        rows = [(one.case or "all", one.message) for one in shown]
-        blocks.append(Table(caption, ("case", "finding"), rows, words=(1,)))
+        blocks.append(Table(caption, ("case", "finding"), [row[:2] for row in rows], words=(1,)))
     else:
-        rows_with_remedy = [(one.case or "all", one.message, one.remedy) for one in shown]
-        blocks.append(Table(caption, ("case", "finding", "what to do"), rows_with_remedy, words=(1, 2)))
-    for one in findings:
-        if one.case in pictures and one.case not in drawn:
-            drawn.add(one.case)
-            png, words = pictures[one.case]
-            blocks.append(Picture(f"{one.case}: {words}", f"{one.case}: {words}", png))
+        blocks.append(Table(caption, ("case", "finding", "what to do"), rows, words=(1, 2)))
+    for finding in findings:
+        if finding.case in pictures and finding.case not in drawn:
+            drawn.add(finding.case)
+            png, words = pictures[finding.case]
+            blocks.append(Picture(f"{finding.case}: {words}", f"{finding.case}: {words}", png))
     return blocks

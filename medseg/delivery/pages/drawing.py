@@ -25,27 +25,44 @@ COLOURS = ("#56B4E9", "#E69F00", "#00B883", "#F0E442", "#CC79A7", "#D55E00", "#3
 LIGHT = "#F2F2F2"
 
 _TINTS = ((0.0, "white"), (0.5, "white"), (0.4, "black"))
-
+"""How much of white or black is mixed in when the colours are used for the first, second and third time."""
 _DPI = 150
 _CONTEXT_VOXELS = 10
 _WINDOW_PERCENTILES = (0.5, 99.5)
+"""Intensities shown as black and white: a few odd voxels do not take up the range."""
 _BARS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 _BAR_FRACTION = 0.35
+"""A scale bar is the longest of these lengths that takes at most this share of the width."""
 
 
 def colour(labels: Labels, structure: str) -> tuple[float, float, float]:
-    """The colour that a structure has in every picture; beyond the seventh lighter, then darker, then anew."""
+    """Return the colour (red, green, blue; 0 to 1) that a structure has in every picture.
+
+    After the seventh structure the colours come again lighter, then darker, then as they are.
+
+    Args:
+        labels: All structures, in their order.
+        structure: Name of one of them.
+    """
     from matplotlib.colors import to_rgb
 
-    turn, place = divmod(labels.names.index(structure), len(COLOURS))
-    share, towards = _TINTS[turn % len(_TINTS)]
-    mixed = zip(to_rgb(COLOURS[place]), to_rgb(towards), strict=True)
-    red, green, blue = ((1 - share) * own + share * other for own, other in mixed)
+    round_, index = divmod(labels.names.index(structure), len(COLOURS))
+    share, tint = _TINTS[round_ % len(_TINTS)]
+    pairs = zip(to_rgb(COLOURS[index]), to_rgb(tint), strict=True)
+    red, green, blue = ((1 - share) * colour_part + share * tint_part for colour_part, tint_part in pairs)
     return red, green, blue
 
 
 def structures_in(labels: Labels, slice_: NDArray) -> dict[str, NDArray[np.bool_]]:
-    """The structures in a slice of values as they stand in files, with their masks."""
+    """Return the masks of the structures that occur in a slice, by name.
+
+    Args:
+        labels: The structures.
+        slice_: (row, column) label values as in files.
+
+    Raises:
+        DataError: A value belongs to no structure.
+    """
     indices = labels.encode(slice_, "the label map")
     # The last column stands for voxels to ignore (index -1): they belong to no structure.
     membership = np.pad(labels.membership, ((0, 0), (0, 1)))
@@ -54,14 +71,18 @@ def structures_in(labels: Labels, slice_: NDArray) -> dict[str, NDArray[np.bool_
 
 
 def is_colour(image: Image) -> bool:
-    """Whether the channels are red, green and blue: three of 8 bits, from a format that stores no spacing."""
+    """Return whether the channels are red, green and blue: three of 8 bits, from a format that stores no spacing."""
     return image.array.shape[0] == 3 and image.array.dtype == np.uint8 and not image.spacing_known
 
 
 def window(image: Image, foreground: NDArray[np.bool_]) -> tuple[float, float]:
-    """Intensities to show as black and white: percentiles of what is drawn, in and around the structures.
+    """Return the intensities to show as black and white: percentiles in and around the structures.
 
-    Around the structures only, so that the air around a CT patient does not take up the range.
+    Only around the structures, so that the air around a CT patient does not take up the range.
+
+    Args:
+        image: The scan (channel, z, y, x).
+        foreground: (z, y, x), true in structures; where it is empty, the whole scan counts.
     """
     box = [slice(None)] * 3
     for axis in range(3):
@@ -75,7 +96,15 @@ def window(image: Image, foreground: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def draw_scan(axes: Axes, plane: Plane, image: Image, low: float, high: float) -> None:
-    """Draw a slice: in colour, or its first channel in grey; `low` is black and `high` white."""
+    """Draw a slice of a scan: in colour, or its first channel in grey.
+
+    Args:
+        axes: Where to draw, in the unit of the plane's pixels.
+        plane: The slice.
+        image: The scan (channel, z, y, x).
+        low: Intensity that is black.
+        high: Intensity that is white.
+    """
     slice_ = plane.cut(image.array)
     shown = np.clip((slice_.astype(np.float32) - low) / (high - low), 0, 1)
     pixels = np.moveaxis(shown, 0, -1) if is_colour(image) else shown[0]
@@ -87,7 +116,16 @@ def draw_scan(axes: Axes, plane: Plane, image: Image, low: float, high: float) -
 def draw_structures(
     axes: Axes, plane: Plane, values: Image, labels: Labels, area: float, line: dict[str, Any] | None
 ) -> None:
-    """Draw each structure of a label map: its area with that opacity, and its outline unless `line` is None."""
+    """Draw the structures of a label map in a slice.
+
+    Args:
+        axes: Where to draw, in the unit of the plane's pixels.
+        plane: The slice.
+        values: Label map (1, z, y, x) of values as in files.
+        labels: The structures.
+        area: Opacity of their areas; 0 draws none.
+        line: `linewidth` and `linestyle` of their outlines; None draws none.
+    """
     slice_ = plane.cut(values.array)[0]
     rows, columns = slice_.shape
     height, width = plane.pixel
@@ -104,14 +142,25 @@ def draw_structures(
 
 
 def draw_sides(axes: Axes, plane: Plane) -> None:
-    """Write which side of the patient lies left and on top, where the affine says so."""
+    """Write which side of the patient is on the left and on top, where the affine says so.
+
+    Args:
+        axes: Where to draw.
+        plane: The slice.
+    """
     style: dict[str, Any] = {"color": LIGHT, "fontsize": 8, "fontweight": "bold", "transform": axes.transAxes}
     axes.text(0.02, 0.5, plane.left, ha="left", va="center", path_effects=_outlined(2.0), **style)
     axes.text(0.5, 0.98, plane.top, ha="center", va="top", path_effects=_outlined(2.0), **style)
 
 
 def draw_scale_bar(axes: Axes, plane: Plane, shape: tuple[int, ...]) -> None:
-    """A bar of a round length, at most a third of the width, in the lower right corner."""
+    """Draw a bar of a round length, at most about a third of the width, in the lower right corner.
+
+    Args:
+        axes: Where to draw, in mm.
+        plane: The slice.
+        shape: (row, column) of the slice.
+    """
     rows, columns = shape[0] * plane.pixel[0], shape[1] * plane.pixel[1]
     length = next((bar for bar in _BARS_MM if bar <= _BAR_FRACTION * columns), _BARS_MM[-1])
     right, y = columns * 0.97, rows * 0.955
@@ -131,7 +180,13 @@ def draw_scale_bar(axes: Axes, plane: Plane, shape: tuple[int, ...]) -> None:
 
 
 def new_figure(width: float, height: float, ground: str) -> Figure:
-    """A figure of that size in inches, drawn by Agg, whatever matplotlib is set to elsewhere."""
+    """Return an empty figure that Agg draws, whatever backend matplotlib uses elsewhere.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        ground: Colour of the ground.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -141,14 +196,14 @@ def new_figure(width: float, height: float, ground: str) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Return a figure as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
     return stream.getvalue()
 
 
 def _outlined(width: float, opacity: float = 1.0) -> list[Any]:
-    """A dark rim, so that lines and letters stand out on bright tissue too."""
+    """Return path effects that draw a dark rim, so that lines and letters stand out on bright tissue, too."""
     from matplotlib.patheffects import Normal, Stroke
 
     return [Stroke(linewidth=width, foreground="black", alpha=opacity), Normal()]

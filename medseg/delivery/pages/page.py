@@ -1,7 +1,7 @@
 """One self-contained HTML page: sections of facts, tables, notes and figures. No script, no network, no font to fetch.
 
-What a page says is handed in as data; how it looks stands in `page.html.j2` alone. Everything is escaped but the SVG
-that `charts` draws.
+What a page says is handed in as data; how it looks is in `page.html.j2` alone. Everything is escaped except the SVG
+of `charts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ _TEMPLATE = "page.html.j2"
 
 @dataclass(frozen=True)
 class Facts:
-    """Terms and what is to be said of them."""
+    """A list of terms with their descriptions.
+
+    Attributes:
+        rows: (term, description).
+        kind: Which block this is, for the template.
+    """
 
     rows: Sequence[tuple[str, str]]
     kind: Literal["facts"] = "facts"
@@ -27,11 +32,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text. The first column names its row, the others are figures unless their number is in `words`.
+    """A table of cells as text, whose first column names the row.
 
     Attributes:
-        shade: per row and figure 0 to 1, how dark the cell's ground is; None for a plain table.
-        folded: only the caption shows until a reader opens it.
+        caption: What the table shows.
+        head: Headings of the columns.
+        rows: Cells of each row.
+        words: Numbers of the columns, counted from 0, that hold words; others after the first hold figures.
+        shade: For each row and figure, how dark the ground of its cell is, from 0 to 1; None for a plain table.
+        folded: Only the caption shows until a reader opens the table.
+        kind: Which block this is, for the template.
     """
 
     caption: str
@@ -45,7 +55,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Notes:
-    """Sentences, one an item; `tone` says how much they matter."""
+    """A list of sentences.
+
+    Attributes:
+        items: The sentences.
+        tone: How much they matter.
+        kind: Which block this is, for the template.
+    """
 
     items: Sequence[str]
     tone: Literal["plain", "warning", "error"] = "plain"
@@ -54,7 +70,13 @@ class Notes:
 
 @dataclass(frozen=True)
 class Chart:
-    """An SVG of `charts` with its caption."""
+    """A chart.
+
+    Attributes:
+        caption: What it shows.
+        svg: The SVG, from `charts`; it is not escaped.
+        kind: Which block this is, for the template.
+    """
 
     caption: str
     svg: str
@@ -63,7 +85,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG, with what it shows in words for those who do not see it."""
+    """A picture.
+
+    Attributes:
+        caption: What stands below it.
+        alt: What it shows, for those who do not see it.
+        png: The picture as PNG.
+        kind: Which block this is, for the template.
+    """
 
     caption: str
     alt: str
@@ -81,7 +110,13 @@ Block = Facts | Table | Notes | Chart | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it; `id` is what the list of contents jumps to."""
+    """A section of a page.
+
+    Attributes:
+        id: Anchor to which the list of contents links.
+        title: Heading.
+        blocks: What stands below the heading.
+    """
 
     id: str
     title: str
@@ -93,11 +128,11 @@ class Page:
     """A page.
 
     Attributes:
-        title: also the browser's tab.
-        lead: the one sentence to take away.
-        figures: the few figures that matter most, as (figure, what it is).
-        sections: in order; those without a block are left out.
-        footer: closing lines, small.
+        title: Title of the page and of the browser's tab.
+        lead: The one sentence to take away.
+        figures: The few figures that matter most, as (figure, what it is).
+        sections: Sections in their order; those with nothing to show are left out.
+        footer: Lines in small print at the end.
     """
 
     title: str
@@ -108,7 +143,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML."""
+    """Return a page as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -123,12 +158,12 @@ def render(page: Page) -> str:
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write the page atomically."""
+    """Write a page as HTML; the file is replaced in one step."""
     write_text(path, render(page))
 
 
 def _empty(block: Block) -> bool:
-    """Whether there is nothing in a block to show: such a block is left out rather than shown as an empty panel."""
+    """Return whether a block has nothing to show: it is left out rather than shown as an empty panel."""
     if isinstance(block, Facts | Table):
         return not block.rows
     if isinstance(block, Notes):

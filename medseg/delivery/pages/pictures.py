@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.core.wording import first_few
 from medseg.delivery.pages import drawing
 from medseg.delivery.pages.planes import Plane, planes_through
 from medseg.evaluation.summary import CaseScore
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
 
 _DARK, _QUIET = "#111418", "#A3ACB5"
 _WIDTH, _TALLEST = 9.0, 3.0
+"""Width of a picture and greatest height of a row, in inches."""
 _MARGIN, _GAP, _TITLE, _LEGEND_ROW = 0.2, 0.1, 0.46, 0.2
-_LETTER = 0.6  # mean width of a letter, of the height of the font
+"""Also in inches: around all, between planes, above a row, and per line of the legend."""
+_LETTER = 0.6
+"""Mean width of a letter, as a share of the height of the font."""
 _ACROSS = 3
+"""So many 2D images share a row."""
 _ONE_HEIGHT = 2.0
+"""Planes whose heights differ by at most this factor are drawn at one height, which fills the row."""
 _LEGEND_COLUMNS, _LEGEND_KEY_LETTERS, _MOST_IN_LEGEND, _MOST_IN_DETAIL = 6, 9, 24, 6
 _LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.0}
 _DASHED: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.6}
@@ -35,14 +41,14 @@ _DASHED: dict[str, Any] = {"linestyle": (0, (2.2, 1.4)), "linewidth": 1.6}
 
 @dataclass(frozen=True)
 class View:
-    """A case to draw; all that is given lies on one grid.
+    """A case to draw; its images lie on one grid.
 
     Attributes:
-        title: what stands above it.
-        prediction: label map (1, z, y, x) of values as they stand in files.
-        reference: likewise, or None.
-        image: the scan, or None: then the labels are drawn filled on a dark ground.
-        detail: a second line below the title.
+        title: Title above it.
+        prediction: Label map (1, z, y, x) of values as in files.
+        reference: Likewise; None where there is none.
+        image: The scan (channel, z, y, x); None to draw the labels as areas on a dark ground.
+        detail: A second line below the title.
     """
 
     title: str
@@ -54,7 +60,16 @@ class View:
 
 @dataclass(frozen=True)
 class _Cell:
-    """One plane of a view, with its height and width in units that its row shares."""
+    """One plane of a view.
+
+    Attributes:
+        view: The case.
+        plane: The slice.
+        foreground: (z, y, x), true in structures.
+        size: Height and width, in units that are the same for all cells of a row.
+        first: It is the first plane of its view, above which the title stands.
+        alone: It is the only plane of its view.
+    """
 
     view: View
     plane: Plane
@@ -65,7 +80,7 @@ class _Cell:
 
 
 def worst_median_best(cases: Sequence[CaseScore]) -> list[tuple[str, CaseScore]]:
-    """The cases with the lowest, middle and highest mean Dice and what to call them; fewer of fewer cases."""
+    """Return the cases of lowest, median and highest mean Dice with these words; fewer if there are not three."""
     scored = sorted((case.dice_mean, case.case, case) for case in cases if case.dice_mean is not None)
     ranked = [case for _, _, case in scored]
     if len(ranked) < 3:
@@ -74,7 +89,7 @@ def worst_median_best(cases: Sequence[CaseScore]) -> list[tuple[str, CaseScore]]
 
 
 def dice_line(case: CaseScore) -> str:
-    """The mean Dice of a case and that of each structure, in one line."""
+    """Return the mean Dice of a case and the Dice of its structures, in one line."""
     dice = {name: overlap.dice for name, overlap in case.overlaps.items() if overlap.dice is not None}
     if case.dice_mean is None or len(case.overlaps) == 1:
         return "no structure" if case.dice_mean is None else f"Dice {case.dice_mean:.3f}"
@@ -84,14 +99,19 @@ def dice_line(case: CaseScore) -> str:
 
 
 def case_panel(views: Sequence[View], labels: Labels) -> bytes:
-    """A PNG of cases one below the other, 2D ones side by side: the reference as a line, the prediction dashed.
+    """Return a PNG of cases, one below the other, 2D ones side by side.
 
-    A 3D case is shown in three planes through the centre of its reference, in the proportions of its spacing, with
-    sides named where the affine says them. A structure keeps its colour from picture to picture.
+    The reference is a line, the prediction a dashed line. A 3D case is shown in three planes through the centre of its
+    reference, in the proportions of its spacing, with the patient's sides where the affine says them. A structure has
+    the same colour in every picture.
+
+    Args:
+        views: The cases.
+        labels: Their structures.
 
     Raises:
-        ValueError: there is no view, or what one view holds lies on different grids.
-        DataError: a label map holds a value that no structure declares.
+        ValueError: There is no view, or the images of one view lie on different grids.
+        DataError: A label map holds a value that no structure declares.
     """
     if not views:
         raise ValueError("there is nothing to draw")
@@ -108,28 +128,34 @@ def case_panel(views: Sequence[View], labels: Labels) -> bytes:
     for row, row_height in zip(rows, heights, strict=True):
         _draw_row(figure, row, top - _TITLE, row_height, labels)
         top -= _TITLE + row_height + _GAP
-    place: dict[str, Any] = {
+    position: dict[str, Any] = {
         "loc": "lower center",
         "bbox_to_anchor": (0.5, 0.7 * _MARGIN / height),
         "borderpad": 0,
         "borderaxespad": 0,
     }
     if handles:
-        figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, labelcolor=drawing.LIGHT, **place)
+        figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, labelcolor=drawing.LIGHT, **position)
     return drawing.png(figure)
 
 
 def describe_view(view: View, case: CaseScore, labels: Labels) -> str:
-    """What a picture of a scored case shows, in words."""
+    """Return what a picture of a scored case shows, for those who do not see it.
+
+    Args:
+        view: What is drawn.
+        case: Its scores.
+        labels: The structures.
+    """
     planes = "one plane" if 1 in view.prediction.shape_zyx else "an axial, a coronal and a sagittal plane"
     under = "the scan" if view.image is not None else "a dark ground"
     named = [name for name in labels.names if name in case.overlaps and case.overlaps[name].n_reference]
-    shown = ", ".join(named[:_MOST_IN_DETAIL]) + ", ..." * (len(named) > _MOST_IN_DETAIL)
+    shown = first_few(named, _MOST_IN_DETAIL)
     return f"{case.case}: {planes} of {under} with reference and prediction of {shown or 'no structure'}; {view.detail}"
 
 
 def _cells(view: View, labels: Labels) -> list[_Cell]:
-    """The planes of a view: three, or one of a 2D image."""
+    """Return the planes of a view: three, or the one of a 2D image."""
     shown = view.reference if view.reference is not None else view.prediction
     for other in (view.prediction, view.image):
         if other is not None and not shown.same_grid(other):
@@ -144,7 +170,7 @@ def _cells(view: View, labels: Labels) -> list[_Cell]:
         (shape[0] * plane.pixel[0], shape[1] * plane.pixel[1]) for plane, shape in zip(planes, shapes, strict=True)
     ]
     heights = [height for height, _ in sizes]
-    if max(heights) <= _ONE_HEIGHT * min(heights):  # at one height they fill the row
+    if max(heights) <= _ONE_HEIGHT * min(heights):
         sizes = [(1.0, width / height) for height, width in sizes]
     return [
         _Cell(view, plane, foreground, size, plane is planes[0], len(planes) == 1)
@@ -153,14 +179,14 @@ def _cells(view: View, labels: Labels) -> list[_Cell]:
 
 
 def _rows(views: list[list[_Cell]]) -> list[list[_Cell]]:
-    """One row for each 3D view; 2D views share rows."""
+    """Return the cells of each row: one row for each 3D view, while 2D views share rows."""
     flat = [cells[0] for cells in views if len(cells) == 1]
     shared = [flat[start : start + _ACROSS] for start in range(0, len(flat), _ACROSS)]
     return [cells for cells in views if len(cells) > 1] + shared
 
 
 def _scale(row: list[_Cell]) -> float:
-    """Inches per unit that fill the width, or the tallest height that a row may have."""
+    """Return the inches per unit of size with which a row fills the width, or reaches its greatest height."""
     width = _WIDTH - 2 * _MARGIN - (len(row) - 1) * _GAP
     return min(width / sum(cell.size[1] for cell in row), _TALLEST / max(cell.size[0] for cell in row))
 
@@ -186,12 +212,13 @@ def _draw_row(figure: Figure, row: list[_Cell], top: float, height: float, label
 
 
 def _fit(text: str, inches: float, points: int) -> str:
-    """A text cut to about that width."""
+    """Return a text, cut where it would be wider than so many inches."""
     most = int(inches * 72 / (points * _LETTER))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _draw_cell(figure: Figure, cell: _Cell, box: tuple[float, float, float, float], labels: Labels) -> None:
+    """Draw a plane into a box (left, bottom, width, height), in shares of the figure."""
     view, plane = cell.view, cell.plane
     axes = figure.add_axes(box)
     shape = plane.cut(view.prediction.array).shape[1:]
@@ -213,7 +240,7 @@ def _draw_cell(figure: Figure, cell: _Cell, box: tuple[float, float, float, floa
 
 
 def _legend_handles(rows: list[list[_Cell]], labels: Labels) -> list[Any]:
-    """The structures that are to be seen, in their colours, and what the lines mean."""
+    """Return the entries of the legend: structures that are to be seen, in their colours, and what the lines mean."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from medseg.core.image import Image, Orientation
 
 _NAMES = ("axial", "coronal", "sagittal")
+"""Of a slice across each canonical axis (z, y, x)."""
 _EDGES = (("R", "A"), ("R", "S"), ("A", "S"))
+"""The side of the patient on the left and on top of each of these, in radiological convention."""
 _STORED = Orientation()
 
 
@@ -19,12 +21,13 @@ class Plane:
     """One slice of a grid, ready to be drawn with its first row on top.
 
     Attributes:
-        name: axial, coronal or sagittal; empty where the affine does not say what lies where.
-        axis: which (z, y, x) axis of the turned array is cut.
-        index: the slice along that axis.
-        pixel: height and width of a pixel, in mm or pixels.
-        left, top: the patient's side there (R, A or S); empty where the affine does not say.
-        orientation: turns a stored array to the frame that `axis` and `index` are meant in.
+        name: axial, coronal or sagittal; empty where the affine does not say how the patient lies.
+        axis: Axis of the (z, y, x) array that is cut, after `orientation` was applied.
+        index: The slice along that axis.
+        pixel: Height and width of a pixel, in mm, or in pixels where the spacing is not known.
+        left: The patient's side on the left (R, A or S); empty where the affine does not say.
+        top: The patient's side on top, likewise.
+        orientation: Brings a stored array to the frame of `axis` and `index`.
     """
 
     name: str
@@ -36,27 +39,34 @@ class Plane:
     orientation: Orientation
 
     def cut(self, array: NDArray) -> NDArray:
-        """(channel, z, y, x) as stored, to (channel, row, column) as drawn."""
+        """Return the slice of an array.
+
+        Args:
+            array: (channel, z, y, x), as stored.
+
+        Returns:
+            (channel, row, column), as drawn, the first row on top.
+        """
         slice_ = self.orientation.apply(array).take(self.index, axis=self.axis + 1)
         # The canonical axes run to R, A and S; on screen R (or A) is left and A (or S) on top.
         return slice_[:, ::-1, ::-1] if self.name else slice_
 
 
 def planes_through(grid: Image, foreground: NDArray[np.bool_]) -> list[Plane]:
-    """The axial, coronal and sagittal plane through the centre of `foreground`; of a 2D image its only plane.
+    """Return the axial, coronal and sagittal plane through the centre of `foreground`; of a 2D image its only plane.
 
     Views are radiological: the patient's right is on the left, anterior or superior on top, and anterior on the
     left of a sagittal view. Where the spacing is unknown nothing is known about sides, and slices stay as stored.
 
     Args:
-        grid: gives the geometry.
-        foreground: (z, y, x) as stored. Where the slice through its centre misses it, the slice with most of it is
-            taken; where it is empty, the middle.
+        grid: Image that gives the geometry.
+        foreground: (z, y, x), as stored. Where the slice through its centre misses it, the slice with most of it is
+            taken; where it is empty, the middle slice.
     """
     orientation = Orientation.of(grid) if grid.spacing_known else _STORED
-    turned = orientation.apply(foreground[np.newaxis])[0]
+    oriented = orientation.apply(foreground[np.newaxis])[0]
     spacing = orientation.permute(grid.spacing_mm)
-    flat = [axis for axis in range(3) if turned.shape[axis] == 1]
+    flat = [axis for axis in range(3) if oriented.shape[axis] == 1]
     planes = []
     for axis in flat[:1] or range(3):
         rows, columns = (other for other in range(3) if other != axis)
@@ -65,7 +75,7 @@ def planes_through(grid: Image, foreground: NDArray[np.bool_]) -> list[Plane]:
             Plane(
                 name=_NAMES[axis] if known else "",
                 axis=axis,
-                index=_central_slice(turned, axis),
+                index=_central_slice(oriented, axis),
                 pixel=(spacing[rows], spacing[columns]),
                 left=_EDGES[axis][0] if known else "",
                 top=_EDGES[axis][1] if known else "",
@@ -76,6 +86,7 @@ def planes_through(grid: Image, foreground: NDArray[np.bool_]) -> list[Plane]:
 
 
 def _central_slice(foreground: NDArray[np.bool_], axis: int) -> int:
+    """Return the slice through the centre of mass, the one with most foreground if that misses it, else the middle."""
     others = tuple(other for other in range(3) if other != axis)
     counts = np.count_nonzero(foreground, axis=others)
     if not counts.any():

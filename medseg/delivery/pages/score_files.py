@@ -35,38 +35,33 @@ from medseg.models.run_files import REPORT as PAGE
 
 METRICS_CSV = "metrics.csv"
 Scans = Sequence[tuple[Pair, Path | None]]
-"""Pairs with the scan that they belong to, where it is known."""
+"""Pairs of prediction and reference with the file of their scan, where it is known."""
+FOOTER = ("Made by medseg. For research use; not a medical device.",)
 
 
-def write_results(folder: Path, found: Evaluation, scans: Scans, facts: Sequence[tuple[str, str]]) -> tuple[Path, ...]:
-    """Write tables and page of an evaluation."""
-    beside: dict[str, Any] = {}
-    if found.comparison:
-        beside["comparison"] = {
-            name: {measure: asdict(one) for measure, one in measures.items()}
-            for name, measures in found.comparison.items()
-        }
-        beside["not_compared"] = found.not_compared
-    if found.subgroups:
-        beside["subgroups"] = {
-            attribute: {
-                value: {name: {m: asdict(d) for m, d in one.figures.items()} for name, one in structures.items()}
-                for value, structures in groups.items()
-            }
-            for attribute, groups in found.subgroups.items()
-        }
-    write_metrics_json(folder / METRICS_JSON, found.summary, found.labels, beside)
-    write_metrics_csv(folder / METRICS_CSV, found.summary)
-    more = [subgroup_section(attribute, groups) for attribute, groups in found.subgroups.items()]
-    if found.comparison:
-        more.insert(0, comparison_section(found.comparison, ("these predictions", "the others"), found.not_compared))
+def write_results(
+    folder: Path, evaluation: Evaluation, scans: Scans, facts: Sequence[tuple[str, str]]
+) -> tuple[Path, ...]:
+    """Write the tables and the page of an evaluation, and return their paths.
+
+    Args:
+        folder: Where they are written.
+        evaluation: The evaluation.
+        scans: The pairs that were scored, with their scans.
+        facts: (term, description) of how it was evaluated, for the page.
+    """
+    write_metrics_json(folder / METRICS_JSON, evaluation.summary, evaluation.labels, _extra_tables(evaluation))
+    write_metrics_csv(folder / METRICS_CSV, evaluation.summary)
+    more = [subgroup_section(attribute, groups) for attribute, groups in evaluation.subgroups.items()]
+    if evaluation.comparison:
+        more.insert(0, comparison_section(evaluation.comparison, evaluation.not_compared))
     page = Page(
         title="Evaluation",
-        lead=lead(found.summary),
-        figures=headline(found.summary),
+        lead=lead(evaluation.summary),
+        figures=headline(evaluation.summary),
         sections=[
             run_section([*facts, ("medseg", __version__)]),
-            *score_sections(found.summary, found.labels, scans, more),
+            *score_sections(evaluation.summary, evaluation.labels, scans, more),
         ],
         footer=FOOTER,
     )
@@ -74,17 +69,44 @@ def write_results(folder: Path, found: Evaluation, scans: Scans, facts: Sequence
     return folder / METRICS_JSON, folder / METRICS_CSV, folder / PAGE
 
 
-FOOTER = ("Made by medseg. For research use; not a medical device.",)
+def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what metrics.json holds beside the scores: the comparison with other predictions, and subgroups."""
+    tables: dict[str, Any] = {}
+    if evaluation.comparison:
+        tables["comparison"] = {
+            structure: {measure: asdict(compared) for measure, compared in measures.items()}
+            for structure, measures in evaluation.comparison.items()
+        }
+        tables["not_compared"] = evaluation.not_compared
+    if evaluation.subgroups:
+        tables["subgroups"] = {
+            attribute: {
+                value: {
+                    structure: {measure: asdict(figures) for measure, figures in scores.figures.items()}
+                    for structure, scores in structures.items()
+                }
+                for value, structures in groups.items()
+            }
+            for attribute, groups in evaluation.subgroups.items()
+        }
+    return tables
 
 
 def score_sections(summary: Summary, labels: Labels, scans: Scans, more: Sequence[Section] = ()) -> list[Section]:
-    """The sections that show scores, failures first if there are any."""
+    """Return the sections that show scores, failures first.
+
+    Args:
+        summary: The scores.
+        labels: The structures.
+        scans: The pairs that were scored, with their scans.
+        more: Sections that come after the scores of each structure.
+    """
     scores = [scores_section(summary), *more, cases_section(_pictures(summary, labels, scans), summary)]
     return [failures_section(summary), *scores, confusion_section(summary, labels)]
 
 
 def lead(summary: Summary) -> str:
-    """The sentence to take away."""
+    """Return the sentence to take away: the mean Dice."""
     cases = counted(len(summary.cases), "case")
     if summary.dice_mean is None:
         return f"{cases} scored; no structure has a Dice."
@@ -96,13 +118,14 @@ def lead(summary: Summary) -> str:
 
 
 def _pictures(summary: Summary, labels: Labels, scans: Scans) -> list[tuple[str, str, bytes]]:
+    """Return pictures (caption, description, PNG) of the worst, the median and the best case."""
     files = {pair.case: (pair, scan) for pair, scan in scans}
-    found = []
+    pictures = []
     for word, case in worst_median_best(summary.cases):
         view = _view(*files[case.case], word, case)
         caption = f"{word.capitalize()} case: {case.case}" if word else case.case
-        found.append((caption, describe_view(view, case, labels), case_panel([view], labels)))
-    return found
+        pictures.append((caption, describe_view(view, case, labels), case_panel([view], labels)))
+    return pictures
 
 
 def _view(pair: Pair, scan: Path | None, word: str, case: CaseScore) -> View:
@@ -112,7 +135,7 @@ def _view(pair: Pair, scan: Path | None, word: str, case: CaseScore) -> View:
 
 
 def _scan_on_grid(path: Path | None, grid: Image) -> Image | None:
-    """The scan below the labels; None where it cannot be read or lies elsewhere: the labels are drawn alone then."""
+    """Return the scan to draw below the labels; None where it cannot be read or lies on another grid."""
     if path is None:
         return None
     try:

@@ -20,106 +20,120 @@ _PLOTTED = ("dice", "hd95", "nsd", "lesion_f1", "panoptic_quality")
 _MOST_CONFUSED = 24
 _MOST_PLOTTED = 40
 _MOST_NAMED = 40
+"""Structures in the confusion table and in a chart, and cases in a list, so that each can still be read."""
 
 
 def headline(summary: Summary) -> list[tuple[str, str]]:
-    """The few figures that matter most."""
-    found = [
+    """Return the few figures that matter most, as (figure, what it is)."""
+    figures = [
         (figure(summary.dice_mean), "mean Dice"),
         (figure(summary.overall["iou"].mean), "mean IoU"),
         (figure(summary.miou), "mIoU, voxels pooled"),
     ]
     if (hd95 := summary.overall.get("hd95")) and hd95.mean is not None:
-        found.append((figure(hd95.mean, 2), f"mean HD95 ({unit(MEASURES['hd95'], summary)})"))
+        figures.append((figure(hd95.mean, 2), f"mean HD95 ({_unit(MEASURES['hd95'], summary)})"))
     cases = len(summary.cases)
-    found += [(str(cases), "case scored" if cases == 1 else "cases scored"), (str(len(summary.failed)), "failed")]
-    return found
+    figures += [(str(cases), "case scored" if cases == 1 else "cases scored"), (str(len(summary.failed)), "failed")]
+    return figures
 
 
 def scores_section(summary: Summary) -> Section:
-    """Mean and interval per structure, distributions, every measure, and the rules behind them."""
+    """Return a section with means and intervals, distributions, every measure, and the rules of scoring."""
     charts = [_distribution(summary, measure) for measure in _PLOTTED if measure in summary.measures]
     blocks: list[Block] = [_overview(summary), *charts, *_every_measure(summary), _counts(summary)]
     definitions = [f"{MEASURES[name].title}: {MEASURES[name].definition}." for name in summary.measures]
     rules = [summary.policy.describe(), METHOD, f"mIoU: {summary.miou_definition}", *summary.rules]
-    said = Table(
-        "Rules and definitions", ["", ""], [[str(n), text] for n, text in enumerate([*rules, *definitions], 1)]
-    )
-    return Section("scores", "Scores per structure", [*blocks, _as_words(said)])
+    numbered = [[str(number), text] for number, text in enumerate([*rules, *definitions], 1)]
+    rules_table = Table("Rules and definitions", ["", ""], numbered, words=[1], folded=True)
+    return Section("scores", "Scores per structure", [*blocks, rules_table])
 
 
 def confusion_section(summary: Summary, labels: Labels) -> Section:
-    """Which structure's voxels were taken for which, as shares of the reference's voxels."""
+    """Return a section on which structure's voxels were taken for which, as shares of the reference's voxels."""
     names = value_names(labels)
     counts = summary.confusion
-    kept = [i for i in range(len(names)) if counts[i].sum() or counts[:, i].sum()]
-    if len(kept) > _MOST_CONFUSED:  # the background and the structures that are confused most
+    shown = [i for i in range(len(names)) if counts[i].sum() or counts[:, i].sum()]
+    if len(shown) > _MOST_CONFUSED:  # the background and the structures that are confused most
         errors = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-        kept = sorted([0, *sorted(kept[1:], key=lambda i: -int(errors[i]))[: _MOST_CONFUSED - 1]])
-    shares = [[float(counts[i, j]) / max(int(counts[i].sum()), 1) for j in kept] for i in kept]
-    rows = [[names[i], *[f"{share:.3f}" for share in row]] for i, row in zip(kept, shares, strict=True)]
+        shown = sorted([0, *sorted(shown[1:], key=lambda i: -int(errors[i]))[: _MOST_CONFUSED - 1]])
+    shares = [[float(counts[i, j]) / max(int(counts[i].sum()), 1) for j in shown] for i in shown]
+    rows = [[names[i], *[f"{share:.3f}" for share in row]] for i, row in zip(shown, shares, strict=True)]
     caption = (
         "Share of the reference's voxels (row) that were predicted as each value (column), over the "
         f"{counted(summary.miou_cases, 'case')} annotated in full"
     )
-    table = Table(caption, ["reference", *[names[i] for i in kept]], rows, shade=shares)
-    return Section("confusion", "Confusion between structures", [table] if len(kept) > 1 else [])
+    table = Table(caption, ["reference", *[names[i] for i in shown]], rows, shade=shares)
+    return Section("confusion", "Confusion between structures", [table] if len(shown) > 1 else [])
 
 
 def cases_section(pictures: Sequence[tuple[str, str, bytes]], summary: Summary) -> Section:
-    """Worst, median and best case as pictures (caption, description, PNG), and every case in a table."""
-    drawn = [Picture(caption, alt, png) for caption, alt, png in pictures]
+    """Return a section with pictures of some cases, and every case in a table.
+
+    Args:
+        pictures: (caption, description, PNG) of each picture.
+        summary: The scores.
+    """
+    blocks: list[Block] = [Picture(caption, alt, png) for caption, alt, png in pictures]
     structures = [*summary.structures]
     rows = [
-        [case.case, figure(case.dice_mean), *[_dice(case, name) for name in structures]] for case in ranked(summary)
+        [case.case, figure(case.dice_mean), *[_dice(case, name) for name in structures]]
+        for case in _worst_first(summary)
     ]
     table = Table("Dice of every case, worst first", ["case", "mean", *structures], rows, folded=len(rows) > 12)
-    return Section("cases", "Cases", [*drawn, table])
+    return Section("cases", "Cases", [*blocks, table])
 
 
 def failures_section(summary: Summary) -> Section:
-    """What has no score, by name."""
+    """Return a section that names what has no score, and why."""
     blocks: list[Block] = [Notes([f"{case}: {why}" for case, why in summary.failed.items()], "error")]
     for ids, what in (
         (summary.without_prediction, "without a prediction; allowed, and counted here"),
         (summary.without_reference, "without a reference; not scored"),
     ):
-        blocks.append(Notes([f"{len(ids)} {what}: {_named(ids)}"] if ids else [], "warning"))
+        blocks.append(Notes([f"{len(ids)} {what}: {_first_ids(ids)}"] if ids else [], "warning"))
     return Section("failures", "Failures and what was left out", blocks)
 
 
-def comparison_section(
-    comparison: Comparisons, names: tuple[str, str], not_compared: Mapping[str, str] | None = None
-) -> Section:
-    """Paired differences of two predictions; `not_compared` says why a case has no score of the second."""
+def comparison_section(comparison: Comparisons, not_compared: Mapping[str, str]) -> Section:
+    """Return a section with the paired differences of two predictions.
+
+    Args:
+        comparison: The differences: these predictions minus the others.
+        not_compared: {case: why it has no score of the other predictions}.
+    """
     rows = [
         [
             name,
             MEASURES[measure].title,
-            str(one.difference.n),
-            figure(one.difference.mean, 4, sign=True),
-            interval(one.difference, 4),
-            p_value(one.p),
-            p_value(one.p_holm),
+            str(compared.difference.n),
+            figure(compared.difference.mean, 4, sign=True),
+            _interval(compared.difference, 4),
+            _p_value(compared.p),
+            _p_value(compared.p_holm),
         ]
         for name, measures in comparison.items()
-        for measure, one in measures.items()
+        for measure, compared in measures.items()
     ]
     caption = (
-        f"{names[0]} minus {names[1]}, over the cases that both have; p: Wilcoxon signed-rank over patients, "
+        "these predictions minus the others, over the cases that both have; p: Wilcoxon signed-rank over patients, "
         "Holm-corrected over the structures of each measure"
     )
     head = ["structure", "measure", "cases", "mean difference", "95 % interval", "p", "p (Holm)"]
-    absent = [f"{case} is not compared: {why}" for case, why in (not_compared or {}).items()]
+    absent = [f"{case} is not compared: {why}" for case, why in not_compared.items()]
     return Section("comparison", "Comparison", [Notes(absent, "warning"), Table(caption, head, rows, words=[1])])
 
 
 def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, StructureSummary]]) -> Section:
-    """Scores by the value of an attribute."""
+    """Return a section with the scores of each subgroup.
+
+    Args:
+        attribute: The attribute of cases that makes the subgroups.
+        groups: {value of the attribute: {structure: its scores}}.
+    """
     rows = [
-        [value, name, str(one.figures["dice"].n), *[_mean_interval(one.figures.get(m)) for m in ("dice", "hd95")]]
+        [value, name, str(scores.figures["dice"].n), *[_mean_interval(scores.figures.get(m)) for m in ("dice", "hd95")]]
         for value, structures in groups.items()
-        for name, one in structures.items()
+        for name, scores in structures.items()
     ]
     head = [attribute, "structure", "cases", "Dice, mean [95 %]", "HD95, mean [95 %]"]
     return Section(
@@ -127,49 +141,56 @@ def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, Structure
     )
 
 
-def ranked(summary: Summary) -> list[CaseScore]:
-    """Cases from the lowest mean Dice to the highest; those without any last."""
+def _worst_first(summary: Summary) -> list[CaseScore]:
+    """Return the cases from the lowest mean Dice to the highest; those without any last."""
     return sorted(summary.cases, key=lambda case: (case.dice_mean is None, case.dice_mean or 0.0, case.case))
 
 
 def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
-    """A figure as text; a dash where it is not defined."""
+    """Return a figure as text.
+
+    Args:
+        value: The figure; None, which becomes a dash, where it is not defined.
+        digits: Digits behind the point.
+        sign: Write a plus before positive figures.
+    """
     return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
 
 
-def interval(one: Distribution, digits: int = 3) -> str:
-    """Its bounds as text; a dash where there are none."""
-    return "–" if one.low is None or one.high is None else f"[{one.low:.{digits}f}, {one.high:.{digits}f}]"
+def _interval(distribution: Distribution, digits: int = 3) -> str:
+    """Return the bounds of the interval of a mean as text; a dash where there are none."""
+    low, high = distribution.low, distribution.high
+    return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def p_value(p: float | None) -> str:
-    """A p value as text."""
+def _p_value(p: float | None) -> str:
+    """Return a p value as text."""
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def unit(measure: Measure, summary: Summary) -> str:
-    """The unit of a measure in this set; empty where it has none."""
+def _unit(measure: Measure, summary: Summary) -> str:
+    """Return the unit of a measure, which is pixels where the spacing of a case is not known; empty without a unit."""
     if not measure.unit or all(case.spacing_known for case in summary.cases):
         return measure.unit
     return "pixels"
 
 
-def _named(ids: Sequence[str]) -> str:
+def _first_ids(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - _MOST_NAMED} more, which metrics.json names" * (len(ids) > _MOST_NAMED)
     return ", ".join(ids[:_MOST_NAMED]) + more
 
 
 def _title(name: str, summary: Summary) -> str:
-    said = unit(MEASURES[name], summary)
-    return f"{MEASURES[name].title} ({said})" if said else MEASURES[name].title
+    unit = _unit(MEASURES[name], summary)
+    return f"{MEASURES[name].title} ({unit})" if unit else MEASURES[name].title
 
 
 def _overview(summary: Summary) -> Table:
     shown = [name for name in _SHOWN if name in summary.measures]
     shown += [name for name in summary.measures if not MEASURES[name].source]  # registered, and asked for by name
     rows = [
-        [name, str(one.figures["dice"].n), *[_mean_interval(one.figures.get(measure)) for measure in shown]]
-        for name, one in summary.structures.items()
+        [name, str(scores.figures["dice"].n), *[_mean_interval(scores.figures.get(measure)) for measure in shown]]
+        for name, scores in summary.structures.items()
     ]
     overall = [_bounds(summary.overall[m].mean, summary.overall[m].low, summary.overall[m].high) for m in shown]
     if len(summary.structures) > 1:
@@ -179,58 +200,55 @@ def _overview(summary: Summary) -> Table:
 
 
 def _every_measure(summary: Summary) -> list[Table]:
-    """One folded table a structure would be many: one a measure, all structures."""
+    """Return a folded table for each measure with all structures; one for each structure would be too many."""
     head = ["structure", "n", "mean", "95 % interval", "median", "IQR", "lowest", "highest"]
     tables = []
     for measure in summary.measures:
         digits = 2 if MEASURES[measure].unit else 3
         rows = []
         for name, structure in summary.structures.items():
-            if (one := structure.figures.get(measure)) is None:
+            if (values := structure.figures.get(measure)) is None:
                 continue
-            quartiles = "–" if one.q1 is None or one.q3 is None else f"{one.q1:.{digits}f} to {one.q3:.{digits}f}"
-            ends = [figure(value, digits) for value in (one.minimum, one.maximum)]
-            middle = [figure(one.mean, digits), interval(one, digits), figure(one.median, digits), quartiles]
-            rows.append([name, str(one.n), *middle, *ends])
+            q1, q3 = values.q1, values.q3
+            quartiles = "–" if q1 is None or q3 is None else f"{q1:.{digits}f} to {q3:.{digits}f}"
+            middle = [figure(values.mean, digits), _interval(values, digits), figure(values.median, digits), quartiles]
+            ends = [figure(values.minimum, digits), figure(values.maximum, digits)]
+            rows.append([name, str(values.n), *middle, *ends])
         tables.append(Table(f"{_title(measure, summary)}: distribution over cases", head, rows, folded=True))
     return tables
 
 
 def _counts(summary: Summary) -> Table:
     head = ["structure", "cases annotated", "both empty", "only predicted", "only in the reference"]
-    rows = [
-        [name, *map(str, (one.n_annotated, one.n_both_empty, one.n_reference_empty, one.n_prediction_empty))]
-        for name, one in summary.structures.items()
-    ]
+    rows = []
+    for name, scores in summary.structures.items():
+        counts = (scores.n_annotated, scores.n_both_empty, scores.n_reference_empty, scores.n_prediction_empty)
+        rows.append([name, *map(str, counts)])
     return Table("Cases where a structure is empty on one side or both", head, rows, folded=True)
-
-
-def _as_words(table: Table) -> Table:
-    return Table(table.caption, table.head, table.rows, words=[1], folded=True)
 
 
 def _distribution(summary: Summary, measure: str) -> Chart:
     spreads = {}
     for name, structure in [*summary.structures.items()][:_MOST_PLOTTED]:
         values = [case.figures[name].get(measure) for case in summary.cases if name in case.figures]
-        one = structure.figures.get(measure)
-        if one is not None:
-            spreads[name] = Spread([value for value in values if value is not None], one.mean, one.low, one.high)
+        mean = structure.figures.get(measure)
+        if mean is not None:
+            spreads[name] = Spread([value for value in values if value is not None], mean.mean, mean.low, mean.high)
     title = f"{MEASURES[measure].title} of each case"
     axis = Axis(_title(measure, summary), None, None if MEASURES[measure].unit else 1)
     more = len(summary.structures) - _MOST_PLOTTED
-    caption = f"{title}: a dot a case, the mean as a diamond, its 95 % interval as a bar" + (
+    caption = f"{title}: a dot for each case, the mean as a diamond, its 95 % interval as a bar" + (
         f"; the first {_MOST_PLOTTED} of {len(summary.structures)} structures" if more > 0 else ""
     )
     return Chart(caption, spread_chart(title, spreads, axis))
 
 
-def _mean_interval(one: Distribution | None) -> str:
-    return "–" if one is None else _bounds(one.mean, one.low, one.high)
+def _mean_interval(distribution: Distribution | None) -> str:
+    return "–" if distribution is None else _bounds(distribution.mean, distribution.low, distribution.high)
 
 
 def _bounds(mean: float | None, low: float | None, high: float | None) -> str:
-    """The mean and its interval with three digits behind the point, fewer of large figures."""
+    """Return a mean and its interval as text, with three digits behind the point or fewer for large figures."""
     if mean is None:
         return "–"
     digits = 0 if abs(mean) >= 100 else 1 if abs(mean) >= 10 else 3

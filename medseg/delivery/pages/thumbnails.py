@@ -15,22 +15,25 @@ HEIGHT = 168
 """Of a picture, in pixels."""
 
 _WIDEST = 3 * HEIGHT
+"""Of one plane, in pixels: a long slice is squeezed rather than made wider."""
 _GAP = 6
 _GROUND = (17, 20, 24)
-_WINDOW = (0.5, 99.5)
+_WINDOW_PERCENTILES = (0.5, 99.5)
+"""Intensities shown as black and white: a few odd voxels do not take up the range."""
 _LINE = 2
+"""Width of an outline, in pixels."""
 
 
 def thumbnail(image: Image, label: NDArray[np.integer] | None, background: int = 0) -> tuple[bytes, str]:
-    """A PNG of a scan and what it shows in words.
+    """Return a PNG of a scan, and what it shows in words.
 
     A volume is shown in three planes through the middle of its structures, a 2D image whole. Each label value has a
     colour of its own.
 
     Args:
-        image: (channel, z, y, x); three channels of 8 bits are drawn in colour, of others the first.
-        label: (z, y, x) values, or None.
-        background: the value that is not outlined.
+        image: The scan (channel, z, y, x); three channels of 8 bits are drawn in colour, of others the first in grey.
+        label: Label values (z, y, x), or None.
+        background: Label value that is not outlined.
     """
     from PIL import Image as pillow
 
@@ -51,30 +54,31 @@ def thumbnail(image: Image, label: NDArray[np.integer] | None, background: int =
 
 
 def _panel(plane: Plane, scan: NDArray, values: NDArray, structures: NDArray) -> NDArray[np.uint8]:
-    """(HEIGHT, width, 3): one plane with its outlines."""
+    """Return one plane with its outlines, as RGB (HEIGHT, width, 3)."""
     from PIL import Image as pillow
 
     slice_ = plane.cut(scan).astype(np.float32)
-    low, high = np.percentile(slice_, _WINDOW)
+    low, high = np.percentile(slice_, _WINDOW_PERCENTILES)
     grey = np.clip((slice_ - low) / ((high - low) or 1), 0, 1) * 255
     rows, columns = slice_.shape[1:]
     width = round(columns * plane.pixel[1] / (rows * plane.pixel[0]) * HEIGHT)
     size = (min(max(width, 1), _WIDEST), HEIGHT)
     pixels = np.moveaxis(np.broadcast_to(grey, (3, rows, columns)), 0, -1).astype(np.uint8)
     panel = np.array(pillow.fromarray(pixels).resize(size, pillow.Resampling.BILINEAR))
-    places = np.ix_(_nearest(HEIGHT, rows), _nearest(size[0], columns))
-    enlarged = plane.cut(values[np.newaxis])[0][places]
+    voxels = np.ix_(_nearest(HEIGHT, rows), _nearest(size[0], columns))
+    enlarged = plane.cut(values[np.newaxis])[0][voxels]
     for number, value in enumerate(structures.tolist()):
         panel[_outline(enlarged == value)] = _rgb(COLOURS[number % len(COLOURS)])
     return panel
 
 
 def _nearest(pixels: int, voxels: int) -> NDArray[np.intp]:
+    """Return the voxel that each of so many pixels shows."""
     return np.arange(pixels) * voxels // pixels
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a mask within `_LINE` pixels of its border; what touches the edge of the picture has one there."""
+    """Return the pixels of a mask within `_LINE` pixels of its border; the edge of the picture is a border, too."""
     inner = np.pad(mask, _LINE)
     for _ in range(_LINE):
         inner[1:-1, 1:-1] &= inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
@@ -87,11 +91,13 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def _in_words(planes: list[Plane], has_label: bool, structures: NDArray) -> str:
+    """Return what a picture shows, for those who do not see it."""
     names = ", ".join(plane.name for plane in planes if plane.name)
-    what = f"{names} slices" if len(planes) > 1 and names else "the image" if len(planes) == 1 else "three slices"
+    three = f"{names} slices" if names else "three slices"
+    slices = "the image" if len(planes) == 1 else three
     if not has_label:
-        return f"{what}, without label"
+        return f"{slices}, without label"
     if not structures.size:
-        return f"{what}; the label marks nothing"
+        return f"{slices}; the label marks nothing"
     values = ", ".join(map(str, structures.tolist()[:8]))
-    return f"{what} with the outline of the label value{'s' * (structures.size > 1)} {values}"
+    return f"{slices} with the outline of the label value{'s' * (structures.size > 1)} {values}"
