@@ -1,4 +1,4 @@
-"""A study comes from a PACS, is answered, and the answer goes back, with the programs of docs/pipelines.md."""
+"""A study comes from a PACS, is answered, and the answer goes back, with the programs of docs/pacs.md."""
 
 from __future__ import annotations
 
