@@ -26,7 +26,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import TrainResult, train
 from medseg.core.files import write_json
 from medseg.core.image import Image
-from medseg.datasets.data_options import NOTHING_SAID, DataOptions
+from medseg.datasets.data_options import DEFAULT_DATA_OPTIONS, DataOptions
 from medseg.io.images import write_label
 
 SHAPE = (120, 48, 48)
@@ -103,7 +103,9 @@ def main() -> None:
         data = asked.data or asked.workspace / "phantom"
         if asked.data is None:
             make_phantom(data)
-        said, settings = (NOTHING_SAID, []) if asked.data else (DataOptions(structures=["near=1", "far=2"]), PHANTOM)
+        said, settings = (
+            (DEFAULT_DATA_OPTIONS, []) if asked.data else (DataOptions(structures=["near=1", "far=2"]), PHANTOM)
+        )
         how = PlanOptions(preset="cpu", cascade=True, data=said, overrides=settings)
         made = plan(data, asked.workspace, name, how)
         if asked.data is None:

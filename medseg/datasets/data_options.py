@@ -1,9 +1,9 @@
-"""What may be said about a data set, by every verb that looks at one: where its files lie and how they are read."""
+"""The options that every verb on a data set has: where its files lie, and what the values in them mean."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,25 +87,36 @@ class DataOptions(SeriesOptions, LabelOptions):
     colours: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=COLOUR")] = ()
     annotated_from_values: Annotated[bool, _VALUES] = False
 
-    def asked(self) -> dict[str, Any]:
-        """What was said, as the plan records it; the patient pattern has a place of its own there."""
-        said = {name: value for name, value in vars(self).items() if value != getattr(NOTHING_SAID, name)}
-        plain = {name: value.name if isinstance(value, Path) else value for name, value in said.items()}
-        return {
-            name: list(value) if isinstance(value, (list, tuple)) else value
-            for name, value in plain.items()
-            if name != "patient_pattern" and value not in ((), [])
-        }
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by name, as a plan records them in `request.options`.
+
+        The patient pattern is not among them, as it has a key of its own in the plan. Of files only the name is given.
+        """
+        given: dict[str, Any] = {}
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, (list, tuple)):
+                value = tuple(value)
+            if value == option.default or option.name == "patient_pattern":
+                continue
+            given[option.name] = list(value) if isinstance(value, tuple) else value
+            if isinstance(value, Path):
+                given[option.name] = value.name
+        return given
 
 
-NOTHING_SAID = DataOptions()
+DEFAULT_DATA_OPTIONS = DataOptions()
 
 
 def split_pair(text: str, example: str) -> tuple[str, str]:
-    """`NAME=VALUE` as its two parts.
+    """Return the two parts of a `NAME=VALUE`.
+
+    Args:
+        text: what a user gave.
+        example: a correct option, for the message.
 
     Raises:
-        PlanError: it is not of this form.
+        PlanError: the text is not of this form.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():

@@ -1,4 +1,4 @@
-"""A data set as its folder and the options say: which cases there are, and how their files are read."""
+"""Find the cases of a data set and how its files are read, by its folder and by the user's options."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from medseg.core.case import read_cases
 from medseg.core.errors import DataError
+from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions
-from medseg.datasets.label_options import settle_reading
+from medseg.datasets.label_options import apply_label_options
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.dataset import DataSet, Naming, assign_patients
 from medseg.io.layouts.find import find_cases
@@ -17,17 +18,20 @@ from medseg.planning.annotation import check_annotated_names
 
 
 def find_data(folder: Path, options: DataOptions, table: Path | None = None, left_out: Collection[str] = ()) -> DataSet:
-    """The data set, less what the user excludes, with its structures where they are known and how its files are read.
+    """Return the data set in a folder, as the options describe it.
 
     Args:
-        folder: of the data set.
+        folder: the data set's folder.
         options: what the user says about it.
-        table: cases of an earlier plan, which the user may have edited; if it is there, it says which cases there are,
-            unless the options say which files are meant.
-        left_out: cases that the earlier plan could not use, and that are therefore not in its table.
+        table: the table of cases of an earlier plan, which the user may have edited. If it exists, it decides which
+            cases there are, unless the options say which files are meant.
+        left_out: ids of the cases that the earlier plan could not use, and that are therefore not in its table.
+
+    Returns:
+        The cases that the user does not exclude, how their files are read, and the structures if they are declared.
 
     Raises:
-        MedsegError: the folder is no data set, or an option does not fit it.
+        MedsegError: the folder is not a data set, or an option does not fit it.
     """
     allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
     naming = Naming(tuple(options.images), options.labels, options.cases, tuple(options.series), allowed)
@@ -38,31 +42,35 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
         listed = read_cases(table, found.folder.absolute())
         ids = {case.id for case in listed}
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
-        problems = [*problems, f"the cases are those of {table}; delete it to have the folder looked through anew"]
+        problems = [*problems, f"the cases are those of {table}; delete it to have the folder searched again"]
     if options.exclude is not None:
         excluded = read_ids(options.exclude, known)
         cases = [case for case in cases if case.id not in excluded]
     if options.patient_pattern:
         cases = assign_patients(cases, options.patient_pattern)
-    settled = settle_reading(replace(found, cases=cases, problems=problems), options)
+    settled = apply_label_options(replace(found, cases=cases, problems=problems), options)
     if settled.labels is not None:
         check_annotated_names(settled.cases, settled.labels)
     return settled
 
 
 def read_ids(listing: Path, known: Collection[str]) -> set[str]:
-    """The ids in a text file, one a line.
+    """Return the ids in a text file with one id on each line.
+
+    Args:
+        listing: the text file.
+        known: all ids that there are.
 
     Raises:
-        DataError: no such file, or an id that is not among those known.
+        DataError: there is no such file, or it has an unknown id.
     """
     try:
         ids = {line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
     except FileNotFoundError:
         raise DataError(f"There is no file {listing} with the ids to leave out.") from None
     except UnicodeDecodeError:
-        raise DataError(f"{listing} is not a text file; expected case ids, one a line.") from None
+        raise DataError(f"{listing} is not a text file; expected case ids, one on each line.") from None
     unknown = sorted(ids - set(known))
     if unknown:
-        raise DataError(f"{listing} names {', '.join(unknown[:5])}, which the data set does not have.")
+        raise DataError(f"{listing} names {first_few(unknown)}, which the data set does not have.")
     return ids

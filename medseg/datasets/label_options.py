@@ -1,4 +1,4 @@
-"""What the options say about labels: structures, ignore value, activation, and what the values in files mean."""
+"""Apply the options on labels to a data set: structures, ignore value, activation, and what values in files mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions, split_pair
-from medseg.datasets.segment_names import settle_segments
+from medseg.datasets.segment_names import segments_from_options
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
 from medseg.io.values.colours import TABLES, name_colours, parse_colour, read_colour_table, survey_colours
@@ -19,35 +19,50 @@ from medseg.plans.problems import validation_message
 from medseg.plans.sections import Reading
 
 
-def settle_labels(data: DataSet, values: Iterable[int], options: DataOptions) -> Labels:
-    """The structures: as declared, else one for every value that occurs.
+def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Labels:
+    """Return the structures of a data set: those that are declared, else one for every value that occurs.
+
+    Args:
+        data: the data set.
+        values: all values that occur in its label files.
+        options: the user's options.
 
     Raises:
-        DataError: the values cannot be taken for structures.
+        DataError: the values cannot be structures.
     """
     if data.labels is not None:
         return data.labels
-    return adjust(infer_labels(values, data.ignore), None, options.activation)
+    return _with_ignore_and_activation(infer_labels(values, data.ignore), None, options.activation)
 
 
 def annotated_from_values(data: DataSet, fingerprint: Fingerprint, labels: Labels) -> DataSet:
-    """The data set with the structures that a label file holds as those annotated in its case.
+    """Return a data set in which the structures that a label file holds count as those annotated in its case.
 
-    What a table says was annotated stands. Label files that hold none are left to `planning.check_labels.unannotated`.
+    What a table says was annotated stays. Label files that hold no structure are errors of the check
+    (`checking.check_labels.unannotated`).
+
+    Args:
+        data: the data set.
+        fingerprint: its fingerprint, which knows the values in each label file.
+        labels: the structures.
     """
     present = fingerprint.structures_of(labels)
     names = {*labels.names}
     cases = []
     for case in data.cases:
-        held = present.get(case.id, names)
-        if case.annotated is None and held != names:
-            case = replace(case, annotated=tuple(name for name in labels.names if name in held))
+        structures = present.get(case.id, names)
+        if case.annotated is None and structures != names:
+            case = replace(case, annotated=tuple(name for name in labels.names if name in structures))
         cases.append(case)
     return replace(data, cases=cases)
 
 
-def read_reading(options: DataOptions, colours: dict[str, int] | None = None) -> Reading:
-    """How files are read, as the options say.
+def reading_from_options(options: DataOptions, colours: dict[str, int] | None = None) -> Reading:
+    """Return how files are read, as options say it.
+
+    Args:
+        options: the user's options.
+        colours: `#rrggbb` -> value, for masks in colours.
 
     Raises:
         PlanError: a value or range is not valid.
@@ -56,7 +71,7 @@ def read_reading(options: DataOptions, colours: dict[str, int] | None = None) ->
         return Reading(
             frame=options.frame,
             threshold=options.threshold,
-            map=_value_map(options.map),
+            map=_parse_map(options.map),
             colours=colours or {},
             resample_labels=options.resample_labels,
             resample_tilt=options.resample_tilt,
@@ -68,11 +83,11 @@ def read_reading(options: DataOptions, colours: dict[str, int] | None = None) ->
         ) from None
 
 
-def adjust(labels: Labels, ignore: int | None, activation: str | None) -> Labels:
-    """The labels with another ignore value or activation, where one is given.
+def _with_ignore_and_activation(labels: Labels, ignore: int | None, activation: str | None) -> Labels:
+    """Return labels with another ignore value or activation, if one is given.
 
     Raises:
-        PlanError: they do not go together.
+        PlanError: they do not fit the structures.
     """
     values = labels.model_dump()
     if ignore is not None:
@@ -82,20 +97,24 @@ def adjust(labels: Labels, ignore: int | None, activation: str | None) -> Labels
     try:
         return Labels.model_validate(values)
     except ValueError as error:
-        asked = {"--ignore": ignore, "--activation": activation}
-        shown = " ".join(f"{option} {value}" for option, value in asked.items() if value is not None)
-        raise PlanError(f"{shown} does not go with the structures: {validation_message(error)}") from None
+        given = {"--ignore": ignore, "--activation": activation}
+        named = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
+        raise PlanError(f"{named} does not fit the structures: {validation_message(error)}") from None
 
 
-def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
-    """The data set with structures, ignore value and reading as the options, its colours and its layout say.
+def apply_label_options(found: DataSet, options: DataOptions) -> DataSet:
+    """Return a data set with the structures, ignore value and reading that options, colours and layout give it.
+
+    Args:
+        found: the data set as its layout describes it.
+        options: the user's options, which override the layout.
 
     Raises:
-        MedsegError: what was said contradicts itself, or what the files show.
+        MedsegError: the options contradict each other, or the files.
     """
     if options.activation not in (None, "softmax", "sigmoid"):
         raise PlanError(f"activation is {options.activation!r}; valid are softmax and sigmoid.")
-    declared = declared_structures(options.structures) if options.structures else found.labels
+    declared = parse_structures(options.structures) if options.structures else found.labels
     ignore = options.ignore
     if ignore is None and found.ignore not in (declared.values if declared else ()):
         ignore = found.ignore
@@ -103,13 +122,15 @@ def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
     colours: dict[str, int] = {}
     if names:
         declared, colours = name_colours(names, declared, ignore)
-    reading = read_reading(options, colours)
-    segments = settle_segments(found.cases, options, declared, reading)
+    reading = reading_from_options(options, colours)
+    segments = segments_from_options(found.cases, options, declared, reading)
     if segments is not None:
         declared, notes = segments.labels, [*notes, *segments.notes]
         reading = reading.model_copy(update={"segments": dict(segments.table), "overlaps": segments.overlaps})
     if declared is not None:
-        declared = adjust(declared, declared.ignore if ignore is None else ignore, options.activation)
+        declared = _with_ignore_and_activation(
+            declared, declared.ignore if ignore is None else ignore, options.activation
+        )
     return replace(
         found,
         labels=declared,
@@ -121,47 +142,54 @@ def settle_reading(found: DataSet, options: DataOptions) -> DataSet:
 
 
 def _colour_names(found: DataSet, options: DataOptions, declared: Labels | None) -> tuple[dict[str, str], list[str]]:
-    """{structure: colour} as given, as a table in the folder has them, or as the masks themselves show; and a note."""
+    """Return structure -> colour, and a note on where they come from; empty if the masks are not in colours.
+
+    They come from the options, else from a table in the folder, else from the masks themselves.
+    """
     if options.colours:
-        return _given_colours(options.colours), []
-    if options.threshold is not None or options.map:
+        return _parse_colours(options.colours), []
+    if options.threshold is not None or options.map:  # these are about values
         return {}, []
-    seen = survey_colours(case.label for case in found.cases if case.label is not None)
-    if not seen:
+    colours = survey_colours(case.label for case in found.cases if case.label is not None)
+    if not colours:
         return {}, []
     table = next((found.folder / name for name in TABLES if (found.folder / name).is_file()), None)
     if table is not None:
         return read_colour_table(table), [f"the masks are in colours, named by {table.name}"]
     if declared is not None:
         raise DataError(
-            f"The masks are in colours ({', '.join([*seen.values()][:6])}), and which of them is which of the "
+            f"The masks are in colours ({', '.join([*colours.values()][:6])}), and which of them is which of the "
             f"structures {', '.join(declared.names)} is not known.",
-            f"Name them: --colours '{declared.names[0]}={next(iter(seen.values()))}', repeated, or a colours.csv with "
-            "the columns name and colour in the data set's folder.",
+            f"Name them: --colours '{declared.names[0]}={next(iter(colours.values()))}', repeated, or a colours.csv "
+            "with the columns name and colour in the data set's folder.",
         )
-    return seen, ["the masks are in colours, each taken for a structure; --colours 'liver=#ff0000' names them"]
+    return colours, ["the masks are in colours, each taken for a structure; --colours 'liver=#ff0000' names them"]
 
 
-def _given_colours(given: Sequence[str]) -> dict[str, str]:
+def _parse_colours(texts: Sequence[str]) -> dict[str, str]:
+    """Return structure -> `#rrggbb` from `NAME=COLOUR` texts and paths of tables."""
     names: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         if "=" not in text:
             names |= read_colour_table(Path(text))
             continue
         name, value = split_pair(text, "--colours 'liver=#ff0000'")
         colour = parse_colour(value)
         if colour is None or colour in names.values():
-            what = "is the colour of two structures" if colour else "is no colour"
-            raise PlanError(f"{value!r} {what}.", "Expected #rrggbb or r,g,b: --colours 'liver=#ff0000'")
+            problem = "is the colour of two structures" if colour else "is no colour"
+            raise PlanError(f"{value!r} {problem}.", "Expected #rrggbb or r,g,b: --colours 'liver=#ff0000'")
         names[name] = colour
     return names
 
 
-def declared_structures(structures: Sequence[str]) -> Labels:
-    """`name=value` strings to labels.
+def parse_structures(structures: Sequence[str]) -> Labels:
+    """Return the labels that `NAME=VALUE` texts declare.
 
     Raises:
-        PlanError: not of this form, a name or value twice, or a value that is not whole.
+        PlanError: a text is not of this form, a name or value occurs twice, or a value is not a whole number.
+
+    >>> parse_structures(["liver=1", "spleen=3"]).structures
+    {'liver': 1, 'spleen': 3}
     """
     pairs = [split_pair(text, "--structures liver=1") for text in structures]
     wrong = [f"{name}={value}" for name, value in pairs if not re.fullmatch(r"-?[0-9]+", value)]
@@ -176,17 +204,18 @@ def declared_structures(structures: Sequence[str]) -> Labels:
         raise PlanError(f"structures are {', '.join(structures)}: {validation_message(error)}") from None
 
 
-def _value_map(given: Sequence[str]) -> dict[int | str, int]:
+def _parse_map(texts: Sequence[str]) -> dict[int | str, int]:
+    """Return the value map that `FOUND=MEANT` texts describe, as `Reading.map` has it."""
     table: dict[int | str, int] = {}
-    for text in given:
+    for text in texts:
         source, target = split_pair(text, "--map 3=0")
-        if not re.fullmatch(r"-?\d+(--?\d+|-\d+)?", source) or not re.fullmatch(r"-?\d+", target):
+        if not re.fullmatch(r"-?\d+(--?\d+)?", source) or not re.fullmatch(r"-?\d+", target):
             raise PlanError(
-                f"--map {text} is not valid; expected a whole value, or a range of them, and the value meant.",
+                f"--map {text} is not valid; expected a whole number, or a range of them, and the value meant.",
                 "Examples: --map 3=0, --map 128-255=1",
             )
         key: int | str = int(source) if re.fullmatch(r"-?\d+", source) else source
         if key in table:
-            raise PlanError(f"--map says twice what {source} means.")
+            raise PlanError(f"--map gives {source} twice; expected each value once.")
         table[key] = int(target)
     return table

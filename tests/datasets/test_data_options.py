@@ -13,7 +13,7 @@ from medseg.cli.app import app
 from medseg.core.errors import DataError, PlanError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
-from medseg.datasets.label_options import read_reading
+from medseg.datasets.label_options import reading_from_options
 from medseg.io.load import load_case_image, load_case_label
 
 RED, GREEN, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 0]
@@ -127,7 +127,7 @@ def test_gaps_ignore_and_activation(volumes):
     assert made.labels.structures == {"label_3": 3, "label_117": 117}
     assert (made.labels.ignore, made.labels.activation) == (255, "sigmoid")
     assert made.request.options == {"ignore": 255, "activation": "sigmoid"}
-    with pytest.raises(PlanError, match="--ignore 3 does not go with the structures"):
+    with pytest.raises(PlanError, match="--ignore 3 does not fit the structures"):
         planned(folder, ignore=3, structures=["a=3", "b=117", "c=255"])
     with pytest.raises(PlanError, match="activation is 'tanh'; valid are softmax and sigmoid"):
         planned(folder, activation="tanh")
@@ -207,13 +207,13 @@ def test_a_channel_that_looks_like_ct_is_noted(tmp_path, save_nifti):
     [
         ({"map": ["3"]}, "not of the form NAME=VALUE"),
         ({"map": ["3=x"]}, "--map 3=x is not valid"),
-        ({"map": ["3=0", "3=1"]}, "says twice what 3 means"),
+        ({"map": ["3=0", "3=1"]}, "gives 3 twice"),
         ({"map": ["9-3=0"]}, "'9-3' is neither a value"),
     ],
 )
 def test_maps_that_are_not_valid(said, message):
     with pytest.raises(PlanError, match=message):
-        read_reading(DataOptions(**said))
+        reading_from_options(DataOptions(**said))
 
 
 @pytest.mark.parametrize(("colours", "message"), [(["liver=red"], "is no colour"), (["a=#f00", "b=#f00"], "of two")])
@@ -224,8 +224,8 @@ def test_colours_that_are_not_valid(pictures, colours, message):
 
 def test_what_was_said_is_recorded_and_nothing_else(tmp_path):
     said = DataOptions(ignore=0, frame=0, structures=["a=1"], exclude=tmp_path / "x.txt", patient_pattern="P")
-    assert said.asked() == {"ignore": 0, "frame": 0, "structures": ["a=1"], "exclude": "x.txt"}
-    assert DataOptions(structures=[], images=()).asked() == {}
+    assert said.given() == {"ignore": 0, "frame": 0, "structures": ["a=1"], "exclude": "x.txt"}
+    assert DataOptions(structures=[], images=()).given() == {}
 
 
 def test_help_is_grouped():

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from medseg.core.errors import PlanError
 from medseg.core.options import Option
-from medseg.datasets.data_options import NOTHING_SAID, DataOptions
+from medseg.datasets.data_options import DEFAULT_DATA_OPTIONS, DataOptions
 
 _RULES = Option(group="What the rules decide")
 _PLAN_FILE = Option(group="Where the plan goes")
@@ -79,7 +79,7 @@ class PlanOptions:
     orientation: Annotated[str, _RULES] = "canonical"
     overrides: Annotated[list[str], Option("--set", _RULES.group, "KEY=VALUE")] = field(default_factory=list)
     codes: Annotated[str | None, _RULES] = None
-    data: DataOptions = NOTHING_SAID
+    data: DataOptions = DEFAULT_DATA_OPTIONS
     replace: Annotated[bool, Option("--force", _PLAN_FILE.group)] = False
     strict: Annotated[bool, _PLAN_FILE] = False
 

@@ -16,7 +16,7 @@ from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted
 from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
-from medseg.datasets.label_options import annotated_from_values, settle_labels
+from medseg.datasets.label_options import annotated_from_values, labels_of
 from medseg.delivery.dicom.codes import read_codes
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
@@ -92,7 +92,7 @@ def plan(
         refuse_findings(findings, folder)
     fingerprint = fingerprint_of(surveyed.without(findings), data_set, orientation)
     _check_units(fingerprint)
-    labels = settle_labels(data_set, fingerprint.values, options.data)
+    labels = labels_of(data_set, fingerprint.values, options.data)
     if options.data.annotated_from_values:
         data_set = annotated_from_values(data_set, fingerprint, labels)
     new_plan = _make_plan(path.stem, home, data_set, fingerprint, labels, options)
@@ -183,7 +183,7 @@ def _make_plan(
 ) -> Plan:
     """Return the plan that the rules make of a data set, with what the user asks for in place of their decisions."""
     preset: Any = _preset() if options.preset == "auto" else options.preset
-    requested = options.data.asked()
+    requested = options.data.given()
     requested |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
     if options.splits != "grouped":
         requested["splits"] = options.splits

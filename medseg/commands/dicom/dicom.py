@@ -13,7 +13,7 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.files import content_hash
 from medseg.core.image import Image, Orientation, describe_grid_difference
 from medseg.core.labels import Labels
-from medseg.datasets.label_options import declared_structures
+from medseg.datasets.label_options import parse_structures
 from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
@@ -89,7 +89,7 @@ def dicom(
 def _declared(path: Path, options: DicomOutOptions) -> Answers:
     """Return what the values mean: as the user declares, else as labels.json beside the file says."""
     if options.structures:
-        return Answers(declared_structures(options.structures))
+        return Answers(parse_structures(options.structures))
     answers = read_labels_file(path.parent)
     if answers is None:
         raise PlanError(

@@ -18,7 +18,7 @@ from medseg.core.labels import Labels
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.datasets.data_options import DataOptions
-from medseg.datasets.label_options import read_reading
+from medseg.datasets.label_options import reading_from_options
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
@@ -116,7 +116,7 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
 def _reading(options: EvaluateOptions) -> Reading | None:
     """Return how the options say that references are read; None if they say nothing."""
     given = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
-    return None if given == DataOptions() else read_reading(given)
+    return None if given == DataOptions() else reading_from_options(given)
 
 
 def _with_table(cases: list[Case], path: Path) -> list[Case]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from medseg.core.case import Case
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions
-from medseg.datasets.segment_names import settle_segments
+from medseg.datasets.segment_names import segments_from_options
 from medseg.evaluation.label_files import Pair
 from medseg.io.formats.table import is_dicom
 
@@ -38,7 +38,7 @@ def name_segments(
         return [*pairs], declared
     files = [(pair, pair.reference) for pair in references] + [(pair, pair.prediction) for pair in predictions]
     cases = [Case(pair.case, pair.case, pair.about.channels, label=file) for pair, file in files]
-    names = settle_segments(cases, DataOptions(segments=segments, overlaps=overlaps), declared, pairs[0].reading)
+    names = segments_from_options(cases, DataOptions(segments=segments, overlaps=overlaps), declared, pairs[0].reading)
     if names is None:
         return [*pairs], declared
     update = {"segments": dict(names.table), "overlaps": names.overlaps}
