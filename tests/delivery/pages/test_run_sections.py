@@ -4,6 +4,7 @@ from builders import make_plan
 
 from medseg.delivery.pages.page import Chart, Facts, Table
 from medseg.delivery.pages.run_sections import curves_section, data_section, plan_section, record_facts
+from medseg.models.record import RunRecord
 
 
 def test_what_became_of_a_run_is_told() -> None:
@@ -13,7 +14,7 @@ def test_what_became_of_a_run_is_told() -> None:
         "extended": [{"from_step": 45, "to_step": 90, "asked": "2x"}],
         "schedule": [[0, 45, 0.0, 1.0], [45, 90, 0.0, 1.0]],
     }
-    assert record_facts(record)[1:] == [
+    assert record_facts(RunRecord.model_validate(record))[1:] == [
         ("changed", "from step 10 on, training.learning_rate: 0.01 -> 0.002"),
         ("extended", "from step 45 to 90, by --extend 2x"),
         ("schedule", "steps 0 to 45: from 0% to 100%"),
@@ -22,7 +23,8 @@ def test_what_became_of_a_run_is_told() -> None:
 
 
 def test_a_record_is_told_in_words_and_only_what_it_says():
-    facts = record_facts({"steps": 12, "repeat_with": "--fold 0 --steps 12", "budget_seconds": None, "odd": 1})
+    record = {"steps": 12, "repeat_with": "--fold 0 --steps 12", "budget_seconds": None, "odd": 1}
+    facts = record_facts(RunRecord.model_validate(record))
     assert facts == [("optimizer steps", "12"), ("repeat with", "medseg train --fold 0 --steps 12")]
 
 
