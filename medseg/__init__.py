@@ -6,7 +6,7 @@
     medseg.predict("scans/", "out/")
     medseg.evaluate("out/", "reference/")
 
-Names load their modules on first use, so that `import medseg` and `medseg --help` answer at once.
+The module of a name is imported when the name is first used, so that `import medseg` and `medseg --help` take no time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from medseg.core.labels import Labels
     from medseg.core.progress import Progress
     from medseg.datasets.data_options import DataOptions
-    from medseg.delivery.answers.options import WriteOptions
+    from medseg.delivery.answers.options import Maps, WriteOptions
     from medseg.extend import (
         register_loss,
         register_measure,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from medseg.planning.planner import plan_from_fingerprint
     from medseg.plans.file import load_plan, save_plan
 
-_HOME = {
+_MODULES = {
     "check": "commands.data.check",
     "CheckOptions": "commands.data.options",
     "plan": "commands.data.plan",
@@ -86,6 +86,7 @@ _HOME = {
     "Labels": "core.labels",
     "Progress": "core.progress",
     "DataOptions": "datasets.data_options",
+    "Maps": "delivery.answers.options",
     "WriteOptions": "delivery.answers.options",
     "register_loss": "extend",
     "register_measure": "extend",
@@ -101,13 +102,13 @@ _HOME = {
     "save_plan": "plans.file",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'medseg' has no attribute {name!r}")
-    return getattr(import_module(f"medseg.{_HOME[name]}"), name)
+    return getattr(import_module(f"medseg.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
