@@ -183,7 +183,7 @@ def _activation(x: Node, slope: float) -> Node:
 
 
 def _per_channel(values: torch.Tensor, dimensions: int) -> Node:
-    """A constant of shape (1, channel, 1, ...), to be broadcast over voxels."""
+    """Return a constant of shape (1, channel, 1, ...), to be broadcast over voxels."""
     return _constant(values.reshape(1, -1, *[1] * (dimensions - 2)))
 
 

@@ -214,7 +214,7 @@ class Predictor:
 
     @contextmanager
     def _window_pass(self, volume: Volume, values_per_voxel: int) -> Iterator[WindowPass]:
-        """A pass over a volume in the memory that there is; `values_per_voxel` are summed up at each voxel."""
+        """Yield a pass over a volume in the memory that there is; `values_per_voxel` are summed up at each voxel."""
         image = torch.from_numpy(volume.image)
         views = Views.of(image.shape[1:], self.configuration, self.inference)
         need = Need(

@@ -120,7 +120,14 @@ class _Content:
         return checkpoints
 
     def unpack(self, folder: PurePosixPath, target: Path, folds: Sequence[str], checkpoint: str | None) -> None:
-        """Unpack a model below `target`: plans.json, dataset.json, and for each fold a checkpoint and its scores."""
+        """Unpack a model below `target`: plans.json, dataset.json, and for each fold a checkpoint and its scores.
+
+        Args:
+            folder: of the model in the zip.
+            target: where to.
+            folds: which folds.
+            checkpoint: as in `unpacked_model`.
+        """
         for name in (PLANS, DATASET):
             if folder / name in self.members:
                 member = self.members[folder / name]
