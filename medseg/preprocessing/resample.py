@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medseg.core.labels import IGNORE
 from medseg.plans.schema import Resampling
@@ -78,6 +77,8 @@ def resample_label(
         return label
     in_plane = [n if place != axis else label.shape[place] for place, n in enumerate(shape)]
     result = np.zeros(in_plane, dtype=label.dtype)
+    from scipy import ndimage
+
     lowest = int(label.min())
     boxes = enumerate(ndimage.find_objects(label.astype(np.int32) - lowest + 1), start=lowest)
     found = [(value, box) for value, box in boxes if box is not None and (value != 0 or lowest < 0)]
@@ -115,6 +116,8 @@ def spline_matrix(present: int, size: int, order: int) -> torch.Tensor:
     unit = np.eye(present)
     if order == 0:
         return torch.from_numpy(unit[nearest_voxels(present, size).numpy()])
+    from scipy import ndimage  # takes 0.3 s to import, and a scan on the network's grid already does without
+
     lines = [ndimage.zoom(row, size / present, order=order, mode="nearest", grid_mode=True) for row in unit]
     return torch.from_numpy(np.stack(lines, axis=1))
 
