@@ -61,7 +61,7 @@ def voxels(path: Path, series) -> np.ndarray:
 
 
 @pytest.mark.real
-def test_a_study_goes_round_by_a_pacs(
+def test_a_study_makes_a_round_trip_through_a_pacs(
     pacs: Orthanc, data_dir: Path, hippocampus_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = data_dir / "hippocampus_dicom" / "mr_study1"

@@ -104,7 +104,7 @@ def test_a_call_is_given_up_in_its_middle_and_the_next_is_right(example, service
 
 
 @pytest.mark.real
-def test_what_fails_is_told_and_the_next_is_right(service, scans, truth) -> None:
+def test_a_failure_is_reported_and_the_next_call_is_right(service, scans, truth) -> None:
     wrong = scans[0].with_array(np.repeat(scans[0].array, 2, axis=0))
     with pytest.raises(medseg.DataError):
         service.submit(wrong).answer.result()
@@ -140,10 +140,10 @@ def test_the_service_as_a_program(data_dir, hippocampus_model, scans, truth, tmp
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = {one.get("scan"): one for one in map(json.loads, done.stdout.splitlines())}
-    assert "labels" in told[None]["error"]
-    assert set(told[str(scan)]["volumes"]) == {"Anterior", "Posterior"}
-    assert "nowhere.nii.gz" in told["nowhere.nii.gz"]["error"]
+    message = {one.get("scan"): one for one in map(json.loads, done.stdout.splitlines())}
+    assert "labels" in message[None]["error"]
+    assert set(message[str(scan)]["volumes"]) == {"Anterior", "Posterior"}
+    assert "nowhere.nii.gz" in message["nowhere.nii.gz"]["error"]
     answer = np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj).transpose()
     assert (answer != truth[1][0]).mean() < 1e-3, "another process may take another precision or backend"
 

@@ -52,7 +52,7 @@ class Writer:
         return LABELS in self.forms.get(case.id, (LABELS,))
 
     def paths(self, case: Case, folder: Path) -> list[Path]:
-        """Return the files of the case's DICOM objects."""
+        """Return the files of a `case`'s DICOM objects in `folder`."""
         return [*self._paths(case, folder).values()]
 
     def write(self, case: Case, answer: Image, folder: Path, volumes: Mapping[str, float]) -> list[Path]:

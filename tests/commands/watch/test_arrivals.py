@@ -1,4 +1,4 @@
-"""Which entries of a watched folder are studies, and what of them counts."""
+"""Which entries of a watched folder are studies, and which changes of them count."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_folders_zips_and_scans_are_studies(tmp_path: Path, channels: int, expec
     assert len(found[0].files) == channels
 
 
-def test_a_look_sees_every_change(tmp_path: Path) -> None:
+def test_a_snapshot_changes_with_every_file(tmp_path: Path) -> None:
     arrival = Arrival("x", "x", files(tmp_path / "x", "1", "deep/2"))
     looks = [take_snapshot(arrival)]
     assert take_snapshot(arrival) == looks[0]
@@ -66,7 +66,7 @@ def test_links_in_a_circle_are_followed_once(tmp_path: Path) -> None:
     assert [path.name for path in take_snapshot(Arrival("x", "x", folder)).files] == ["1"]
 
 
-def test_what_cannot_be_looked_at_says_so(tmp_path: Path) -> None:
+def test_a_study_that_cannot_be_read_has_a_problem(tmp_path: Path) -> None:
     look = take_snapshot(Arrival("gone", "gone", tmp_path / "gone"))
     assert "gone" in str(look.problem)
     assert look == take_snapshot(Arrival("gone", "gone", tmp_path / "gone"))

@@ -1,4 +1,4 @@
-"""`medseg watch`: studies are answered when they are whole, and once, also where another watch was killed."""
+"""`medseg watch`: studies are answered when they are complete, and once, also where another watch was killed."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_each_study_has_a_folder_of_answers_and_is_answered_once(place: Path, sm
     assert times(place / "out") == before
 
 
-def test_two_of_one_name_and_a_folder_that_is_not_the_watchs(place: Path, small_model: Path) -> None:
+def test_two_studies_of_one_name_and_a_folder_that_no_watch_made(place: Path, small_model: Path) -> None:
     scan(place / "in" / "a.nii.gz", 1)
     scan(place / "in" / "a.nii", 2)
     scan(place / "in" / "mine.nii.gz", 3)
@@ -206,7 +206,7 @@ def half_slice(folder: Path) -> None:
         (lambda folder: (folder / "in" / "study").mkdir(), "no scans"),
     ],
 )
-def test_what_is_half_there_is_never_answered(
+def test_incomplete_studies_are_never_answered(
     place: Path, small_model: Path, half: Callable[[Path], object], why: str
 ) -> None:
     half(place)
@@ -277,7 +277,7 @@ def test_a_watch_that_is_stopped_while_an_answer_moves_loses_none(
     assert sorted(path.name for path in (place / "out").iterdir()) == ["a", JOURNAL]
 
 
-def test_odd_names_end_nothing(place: Path, small_model: Path) -> None:
+def test_odd_names_do_not_end_the_watch(place: Path, small_model: Path) -> None:
     names = ["watch.jsonl", "x [bold] \n y.zip", "n" * 250, os.fsdecode(b"caf\xe9"), "z"]
     for number, name in enumerate(names):
         scan(place / "in" / name / "scan.nii.gz", number)
@@ -348,7 +348,7 @@ def test_scans_with_a_channel_number_are_answered_without(place: Path, small_mod
     assert (place / "out" / "b" / "b.nii.gz").exists()
 
 
-def test_a_bad_scan_is_named_and_ends_nothing(place: Path, small_model: Path) -> None:
+def test_a_bad_scan_is_named_and_does_not_end_the_watch(place: Path, small_model: Path) -> None:
     bad = place / "in" / "bad.nii.gz"
     nib.save(nib.Nifti1Image(np.full((8, 8, 8), np.nan), np.eye(4)), bad)
     scan(place / "in" / "good.nii.gz")
@@ -406,7 +406,7 @@ test_watch.once(place, model, die)
 """
 
 
-def test_a_killed_watch_is_gone_on_with(place: Path, small_model: Path) -> None:
+def test_the_next_watch_continues_a_killed_one(place: Path, small_model: Path) -> None:
     for number, name in enumerate("abc"):
         scan(place / "in" / f"{name}.nii.gz", number)
     path = os.pathsep.join([str(Path(__file__).parent), str(HELPERS), str(ROOT)])

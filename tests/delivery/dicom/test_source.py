@@ -58,7 +58,7 @@ def test_elements_that_may_be_empty_are_written_empty(tmp_path):
         assert [key for key in (*EMPTY, "PatientID") if found[key].value] == []
 
 
-def test_values_that_such_elements_may_not_have_go(tmp_path):
+def test_values_that_such_elements_may_not_have_are_emptied(tmp_path):
     """As de-identification leaves them; dciodvfy would call each of them an error."""
     odd = {"PatientSex": "female", "PatientBirthDate": "removed", "StudyDate": "2020-1-1", "StudyTime": "noon"}
     with pytest.warns(UserWarning, match="Invalid value"):

@@ -1,7 +1,7 @@
 """Values of DICOM elements as plain Python values.
 
 Files break the rules of their value representations (PS3.5 6.2) often, so nothing here raises: an element that is
-absent, empty or unreadable gives None, an empty text or an empty list.
+absent, empty or unreadable gives None, an empty text or an empty list. Elements are named by their DICOM keywords.
 """
 
 from __future__ import annotations

@@ -58,15 +58,15 @@ class Condition:
         """Return whether a series fulfils the condition; of several values one is enough, and for `!=` none may fit."""
         known = _LISTED.get(self.keyword)
         value = known(series) if known is not None else series.attributes.get(self.keyword)
-        found = value if isinstance(value, list) else [] if value is None else [value]
+        stored = value if isinstance(value, list) else [] if value is None else [value]
         if self.sign == "!=":
-            return not any(_equal(each, self.value) for each in found)
+            return not any(_equal(each, self.value) for each in stored)
         if self.sign == "=":
-            return any(_equal(each, self.value) for each in found) or (not found and not self.value)
+            return any(_equal(each, self.value) for each in stored) or (not stored and not self.value)
         if self.sign == "~":
-            return any(re.search(self.value, str(each), re.IGNORECASE) for each in found)
+            return any(re.search(self.value, str(each), re.IGNORECASE) for each in stored)
         limit = values.finite(self.value)
-        numbers = [values.finite(each) for each in found]
+        numbers = [values.finite(each) for each in stored]
         compare = _COMPARE[self.sign]
         return any(number is not None and limit is not None and compare(number, limit) for number in numbers)
 
@@ -81,20 +81,20 @@ def matching_series(among: Listing | Sequence[Series], rule: str) -> list[Series
     Raises:
         DataError: it is no rule, or names no DICOM attribute.
     """
-    series = among.series if isinstance(among, Listing) else among
+    candidates = among.series if isinstance(among, Listing) else among
     text = rule.strip()
     if not text:
         raise DataError("The rule for series is empty.", _HINT)
     if re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS}}}", text):
-        by_key = [one for one in series if one.key == text]
+        by_key = [series for series in candidates if series.key == text]
         if by_key or not text.isdigit():  # ten decimal digits may be a key or a series number
             return by_key
     if re.fullmatch(r"[0-9]+", text):
-        return [one for one in series if one.number == int(text)]
+        return [series for series in candidates if series.number == int(text)]
     if re.fullmatch(r"[0-9]+(\.[0-9]+)+", text):
-        return [one for one in series if one.uid == text]
+        return [series for series in candidates if series.uid == text]
     conditions = parse_conditions(text)
-    return [one for one in series if all(condition.holds(one) for condition in conditions)]
+    return [series for series in candidates if all(condition.holds(series) for condition in conditions)]
 
 
 def parse_conditions(text: str) -> list[Condition]:

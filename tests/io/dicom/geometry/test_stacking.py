@@ -1,4 +1,4 @@
-"""What is no volume is refused with the names of the slices; with an option it is resampled right."""
+"""Stacks that are no regular volume are refused with the names of the slices; options resample them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_tilt_is_refused_and_undone(tmp_path):
 
 @pytest.mark.parametrize("orientation", [AXIAL, OBLIQUE])
 @pytest.mark.parametrize("lean", [0.4, -0.31])
-def test_labels_find_their_way_back(tmp_path, orientation, lean):
+def test_labels_on_a_resampled_grid_go_back_to_the_slices(tmp_path, orientation, lean):
     """Labels of a function of place, on the resampled grid, come back as that function of each source pixel's place."""
     heights = [0, 3, 9, 12]
     column = np.array(orientation[3:])
@@ -143,7 +143,7 @@ def test_to_source_is_the_identity_of_a_regular_series(tmp_path):
         volume.to_source(np.zeros((1, 2, 3)))
 
 
-def test_a_lean_that_is_no_tilt_is_kept_in_the_affine(tmp_path):
+def test_a_small_lean_stays_in_the_affine(tmp_path):
     write_series(tmp_path, move=lambda k: (0, 0.005 * 3 * k, 3 * k))
     image = read_volume(found(tmp_path)).image
     np.testing.assert_allclose(image.affine[:3, 2], [0, -0.015, 3], atol=1e-9)
@@ -207,12 +207,12 @@ def test_a_stack_that_leans_more_than_any_gantry(tmp_path):
     assert found(tmp_path).problems[0].option is None
 
 
-def test_a_place_where_no_patient_is(tmp_path):
+def test_positions_beyond_any_patient_are_refused(tmp_path):
     write_series(tmp_path, each=lambda k: {"ImagePositionPatient": [0, 0, "1e300"]} if k == 1 else {})
     assert kinds(tmp_path) == ["no position"]
 
 
-def test_a_thickness_below_nothing(tmp_path):
+def test_a_negative_thickness_is_ignored(tmp_path):
     write_series(tmp_path, ramp(1), SliceThickness=-3)
     assert read_volume(found(tmp_path)).image.spacing_mm[0] == 1.0
 

@@ -126,7 +126,7 @@ def test_segments_that_overlap(tmp_path: Path) -> None:
     assert read_label(path, Reading(overlaps={"1+2": 3})).array[0, 0, 1, 1:4].tolist() == [1, 3, 2]
 
 
-def test_what_is_neither_is_said(tmp_path: Path) -> None:
+def test_an_object_that_is_neither_seg_nor_rtstruct_is_refused(tmp_path: Path) -> None:
     from dicom.builders import image_dataset, ramp
 
     path = save(image_dataset(ramp()[0]), tmp_path / "IM.dcm")

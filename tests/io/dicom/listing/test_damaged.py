@@ -1,4 +1,4 @@
-"""Damaged DICOM ends in voxels or a message, soon and in little memory.
+"""Damaged DICOM ends in voxels or in a message, within seconds and in little memory.
 
 These are few; `python tests/helpers/dicom/damaged.py --count 1000` makes as many as one likes.
 """

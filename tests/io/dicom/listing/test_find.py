@@ -1,4 +1,4 @@
-"""What lies in a folder: series, what splits them, other objects, junk; in folders, zips, and by rule."""
+"""Listings of folders and zips: series, their volumes, other objects, files left out; series by rule and by path."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_damaged_zip(tmp_path):
         (lambda v, k: {"ImageType": ["ORIGINAL", "PRIMARY", "MPR"[v]]}, ["magnitude", "phase", "real"]),
     ],
 )
-def test_what_splits_a_series(tmp_path, each, names):
+def test_a_series_is_split_into_volumes_by_the_attribute_that_differs(tmp_path, each, names):
     repeated(tmp_path, 3, each)
     listing = find_series(tmp_path)
     assert [one.volume_name for one in listing.series] == names
@@ -239,7 +239,7 @@ def test_slices_that_nothing_tells_apart_stay_together(tmp_path):
     assert splits(tmp_path) == [""]
 
 
-def test_one_slice_again_and_again_is_no_volume(tmp_path):
+def test_repetitions_of_one_slice_are_no_volumes(tmp_path):
     write_series(
         tmp_path, move=lambda k: (0, 0, 0), each=lambda k: {"AcquisitionNumber": k, "AcquisitionTime": f"12{k:04d}"}
     )
@@ -247,13 +247,13 @@ def test_one_slice_again_and_again_is_no_volume(tmp_path):
     assert series.problems[0].message.startswith("no volume: all slices lie at one position")
 
 
-def test_a_slice_that_was_made_twice_makes_no_volume_of_each_slice(tmp_path):
+def test_one_repeated_slice_does_not_split_the_series(tmp_path):
     write_series(tmp_path, move=lambda k: (0, 0, 3 * min(k, 3)), each=lambda k: {"AcquisitionNumber": k + 1})
     (series,) = find_series(tmp_path).series
     assert [problem.kind for problem in series.problems] == ["doubled slices"]
 
 
-def test_the_fact_that_settles_it_comes_first(tmp_path):
+def test_the_more_specific_attribute_is_tried_first(tmp_path):
     """Trace images differ from b=0 in their type, too."""
     kinds = (["DIFFUSION", "NONE"], ["DIFFUSION", "TRACEW"], ["DIFFUSION", "TRACEW"])
     repeated(tmp_path, 3, lambda v, k: {"ImageType": ["ORIGINAL", "PRIMARY", *kinds[v]], "DiffusionBValue": 400.0 * v})
@@ -274,12 +274,12 @@ def test_an_image_type_that_differs_does_not_split_a_volume(tmp_path):
         ("TriggerTime", (10.0, 80.0), [""]),
     ],
 )
-def test_contrasts_in_turns_are_no_volume_even_where_places_differ(tmp_path, keyword, values, names):
+def test_contrasts_taken_in_turns_are_split_even_where_positions_differ(tmp_path, keyword, values, names):
     write_series(tmp_path, ramp(8), each=lambda k: {keyword: values[k % 2]})
     assert [one.volume_name for one in find_series(tmp_path).series] == names
 
 
-def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
+def test_a_pipe_in_a_folder_is_not_opened(tmp_path):
     write_series(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert len(find_series(tmp_path).series) == 1
@@ -366,7 +366,7 @@ def test_series_by_key_and_uid(study):
         ("EchoTime>long", "no number"),
     ],
 )
-def test_rules_that_are_none(study, rule, told):
+def test_invalid_rules_are_refused(study, rule, told):
     with pytest.raises(DataError, match=told):
         matching_series(study, rule)
 
@@ -385,7 +385,7 @@ def test_a_reference_is_a_path(study, tmp_path):
     assert parse_reference(tmp_path / "odd#name.dcm") is None
 
 
-def test_a_reference_to_what_is_gone(tmp_path):
+def test_a_reference_to_a_missing_series(tmp_path):
     write_series(tmp_path)
     with pytest.raises(DataError, match="no series with the key 0123456789; it holds series 4"):
         series_at(tmp_path.with_name(f"{tmp_path.name}#0123456789"))

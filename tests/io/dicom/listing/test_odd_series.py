@@ -37,13 +37,13 @@ WELL_FORMED = (
 pytestmark = pytest.mark.real
 
 
-def test_every_folder_is_told_as_in_the_docs():
+def test_every_folder_is_read_or_refused_as_the_docs_say():
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     documented = [line for line in lines if line.startswith(tuple(f"| `{name}" for name in SETS))]
     assert table() == [*HEADING, *documented]
 
 
-def test_what_is_well_formed_is_read():
+def test_well_formed_series_are_read():
     read = []
     for folder in folders():
         series = find_series(folder).series

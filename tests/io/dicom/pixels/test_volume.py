@@ -1,4 +1,4 @@
-"""Values and geometry of series that the tests write: what is stored where decides, nothing else."""
+"""Values and geometry of series that the tests write: only the positions and the stored values decide."""
 
 from __future__ import annotations
 
@@ -277,8 +277,8 @@ def test_nothing_that_identifies_a_patient_is_said(tmp_path):
     (series,) = find_series(tmp_path).series
     with pytest.raises(DataError) as caught:
         read_volume(series)
-    told = str(caught.value) + str(series.key) + series.title
-    assert all(secret not in told for secret in ("Doe", "SECRET", series.uid, series.study_uid))
+    message = str(caught.value) + str(series.key) + series.title
+    assert all(secret not in message for secret in ("Doe", "SECRET", series.uid, series.study_uid))
 
 
 @pytest.mark.parametrize(

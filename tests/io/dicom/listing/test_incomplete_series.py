@@ -1,4 +1,4 @@
-"""What keeps a series from being whole however its slices lie."""
+"""Series that are incomplete or mixed up, however well their slices lie."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_notes_beside_a_series_are_no_slices(tmp_path: Path) -> None:
     ("keyword", "values", "told"),
     [("PatientID", ("one", "other"), "2 patients"), ("Modality", ("CT", "MR"), "CT and MR")],
 )
-def test_what_no_scanner_puts_into_one_series_is_refused(tmp_path: Path, keyword, values, told) -> None:
+def test_files_of_several_patients_or_modalities_are_refused(tmp_path: Path, keyword, values, told) -> None:
     write_series(tmp_path, each=lambda k: {keyword: values[k > 2]})
     (series,) = find_series(tmp_path).series
     (problem,) = series.problems
@@ -63,7 +63,7 @@ def test_studies_that_share_a_series_uid_have_keys_of_their_own(tmp_path: Path) 
     assert sorted(again) == [0, 7]
 
 
-def test_pixels_that_are_cut_off_in_a_file_called_by_a_uid(tmp_path: Path) -> None:
+def test_cut_off_pixels_in_a_file_named_by_a_uid(tmp_path: Path) -> None:
     paths = write_series(tmp_path, name=lambda k: f"2.25.32980073569858662929564197851150617{k}.dcm")
     paths[2].write_bytes(paths[2].read_bytes()[:-8])
     (series,) = find_series(tmp_path).series
@@ -72,7 +72,7 @@ def test_pixels_that_are_cut_off_in_a_file_called_by_a_uid(tmp_path: Path) -> No
     assert "2.25." not in str(told.value).replace(str(tmp_path), "")
 
 
-def test_files_called_by_uids_are_told_by_their_number(tmp_path: Path) -> None:
+def test_messages_call_files_named_by_uids_by_their_instance_number(tmp_path: Path) -> None:
     paths = write_series(tmp_path, name=lambda k: f"CT.1.2.840.113619.2.55.3.{k}.dcm")
     paths[2].unlink()
     (series,) = find_series(tmp_path).series
