@@ -47,7 +47,7 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
     from medseg.training.step.ranks import ALONE
 
     options = TrainOptions(steps=steps, overrides=[*ARMS[arm], f"training.seed={seed}"])
-    request = Request(None, Workspace(place / name), options, silent, None, ALONE)
+    request = Request(None, Workspace(place / name), options, silent, None, ALONE, time.monotonic())
     return prepare(find_run(request), request)
 
 

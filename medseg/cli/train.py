@@ -40,7 +40,6 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         medseg train --fold 0 --resume --set training.learning_rate=0.001
         medseg train --fold 0 --extend 2x
     """
-    from medseg.cli.tables import headline_table, scores_record, scores_table
     from medseg.commands.train.train import train
     from medseg.networks.threads import use_cores
     from medseg.training.step.ranks import rank_from_environment
@@ -55,6 +54,8 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         result = train(plan, workspace, options, _with_start_table(show))
     if not prints:
         raise typer.Exit
+    from medseg.cli.tables import headline_table, scores_record, scores_table  # here: training starts sooner
+
     if not result.trained:
         for note in result.notes:
             show_note(note)
@@ -78,13 +79,12 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
 
 def _with_start_table(callback: Callback) -> Callback:
     """Return a callback that prints what a run takes over from another model, and passes on all other events."""
-    from medseg.models.start import Start
 
     def show(event: Progress) -> None:
-        start = event.info.get("start")
-        if not isinstance(start, Start):
+        if event.stage != "start":
             callback(event)
             return
+        start: Start = event.info["start"]
         console.print(_start_table(start))
         summary = f"{start.share:.1%} of the weights are those of fold {start.fold} of {start.source}"
         console.print(summary, markup=False)

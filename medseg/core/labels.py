@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 IGNORE = -1
 """Index of voxels without annotation: they count in neither loss nor scores."""
+OUTSIDE = -2
+"""Index of background voxels outside the nonzero mask, in channels normalized within it."""
 
 _RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
 _LONGEST_TABLE = 1 << 16

@@ -30,85 +30,50 @@ def fold_folder_name(fold: str) -> str:
     return _FOLD + fold
 
 
-@dataclass(frozen=True)
 class FoldFolder:
     """The folder of one fold.
 
+    Args:
+        path: of the folder, which may not exist yet.
+
     Attributes:
         path: of the folder.
+        fold: name of the fold: a number, or `all`.
+        lock: held by the command that trains the fold.
+        plan: the run's own copy of its plan.
+        split: ids of the training and validation cases, so that the run goes on with them whatever becomes of the
+            folds of the data set.
+        request: what was asked of a cascade's later stage, while the stages before it are trained.
+        record: how the run came about (`RunRecord`).
+        log: losses, learning rates and validations, one JSON record a line.
+        checkpoint: the state of the training.
+        weights: the trained model.
+        validation: folder with answers and scores of the validation cases.
+        metrics: scores of the validation cases.
+        report: the page of the run.
+        manifest: hashes of what the run was made from and of its files; the last file to be written.
     """
 
-    path: Path
-
-    @property
-    def fold(self) -> str:
-        """Name of the fold: a number, or `all`."""
-        return self.path.name.removeprefix(_FOLD)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fold = path.name.removeprefix(_FOLD)
+        self.lock = path.with_name(f".{path.name}.lock") if path.name else path / ".lock"
+        self.plan = path / PLAN
+        self.split = path / "split.json"
+        self.request = path / "asked.json"
+        self.record = path / "run.json"
+        self.log = path / "log.jsonl"
+        self.checkpoint = path / CHECKPOINT
+        self.weights = path / WEIGHTS
+        self.validation = path / "validation"
+        self.metrics = path / "validation" / METRICS
+        self.report = path / REPORT
+        self.manifest = path / MANIFEST
 
     @property
     def run(self) -> RunFolder:
         """The folder of all folds."""
         return RunFolder(self.path.parent)
-
-    @property
-    def lock(self) -> Path:
-        """Held by the command that trains the fold."""
-        return self.path.with_name(f".{self.path.name}.lock")
-
-    @property
-    def plan(self) -> Path:
-        """The run's own copy of its plan."""
-        return self.path / PLAN
-
-    @property
-    def split(self) -> Path:
-        """Ids of the training and validation cases, so that the run goes on with them whatever becomes of the folds."""
-        return self.path / "split.json"
-
-    @property
-    def request(self) -> Path:
-        """What was asked of a cascade's later stage, while the stages before it are trained."""
-        return self.path / "asked.json"
-
-    @property
-    def record(self) -> Path:
-        """How the run came about (`RunRecord`)."""
-        return self.path / "run.json"
-
-    @property
-    def log(self) -> Path:
-        """Losses, learning rates and validations, one JSON record a line."""
-        return self.path / "log.jsonl"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state of the training."""
-        return self.path / CHECKPOINT
-
-    @property
-    def weights(self) -> Path:
-        """The trained model."""
-        return self.path / WEIGHTS
-
-    @property
-    def validation(self) -> Path:
-        """Folder with answers and scores of the validation cases."""
-        return self.path / "validation"
-
-    @property
-    def metrics(self) -> Path:
-        """Scores of the validation cases."""
-        return self.validation / METRICS
-
-    @property
-    def report(self) -> Path:
-        """The page of the run."""
-        return self.path / REPORT
-
-    @property
-    def manifest(self) -> Path:
-        """Hashes of what the run was made from and of its files; the last file to be written."""
-        return self.path / MANIFEST
 
     def next_stage_answers(self, configuration: str) -> Path:
         """Return the folder with a cascade's first-stage answers to the training cases of a later configuration."""

@@ -23,12 +23,9 @@ from medseg.core.files import content_hash, saving
 from medseg.core.labels import IGNORE, Labels
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
-from medseg.io.formats.table import files_of
-from medseg.io.load import load_case
 from medseg.planning.annotation import annotated_mask
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.normalize import registered_code
-from medseg.preprocessing.volume import prepare
 
 _FORMAT = 1
 _MOST_LOCATIONS = 10_000
@@ -140,6 +137,9 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
 
 
 def _key(case: Case, recipe: str) -> str:
+    # readers are imported in the threads that use them, what preprocesses only where a case is not in the cache
+    from medseg.io.formats.table import files_of
+
     named = [*case.channels, *([case.label] if case.label else [])]
     files = [file for name in named for file in files_of(name)]
     text = recipe + "".join(content_hash(file) if file.exists() else "missing" for file in files)
@@ -148,6 +148,9 @@ def _key(case: Case, recipe: str) -> str:
 
 def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> None:
     from safetensors.numpy import save_file
+
+    from medseg.io.load import load_case
+    from medseg.preprocessing.volume import prepare
 
     loaded = load_case(case, len(plan.data.channels), plan.data.reading, plan.labels)
     image, label = loaded.image, plan.labels.encode(loaded.label.array[0], str(case.label))

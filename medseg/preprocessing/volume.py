@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image, Orientation, nonzero_box
+from medseg.core.labels import OUTSIDE
 from medseg.core.wording import counted
 from medseg.plans.schema import Configuration, Normalization, Plan
 from medseg.plans.sections import Intensity
 from medseg.preprocessing.blocks import Read, resample_blocks
 from medseg.preprocessing.normalize import ChannelFunction, Scaling, normalizer
 from medseg.preprocessing.resample import resample_label, resampled_shape, separate_axis
-
-OUTSIDE = -2
-"""Label index of background voxels outside the nonzero mask, in channels normalized within it."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from builders import make_plan, plan_values
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
-from medseg.core.labels import IGNORE
+from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.core.progress import Progress
 from medseg.plans.file import validate_plan
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample, load_samples
-from medseg.preprocessing.volume import OUTSIDE, prepare
+from medseg.preprocessing.volume import prepare
 
 SaveNifti = Callable[..., Path]
 

@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.core.labels import IGNORE
+from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.plans.schema import Resampling
 from medseg.preprocessing.resample import resample_image, resample_label, resampled_shape, separate_axis
-from medseg.preprocessing.volume import OUTSIDE
 
 SHAPES = [
     ((9, 8, 7), (14, 13, 12)),

@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image, Orientation
-from medseg.core.labels import Labels
+from medseg.core.labels import OUTSIDE, Labels
 from medseg.io.images import read_image
 from medseg.plans.schema import Plan
 from medseg.preprocessing.restore import restore
-from medseg.preprocessing.volume import OUTSIDE, prepare
+from medseg.preprocessing.volume import prepare
 
 ORIENTATIONS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 LABELS = Labels(structures={"one": 3, "two": 200})

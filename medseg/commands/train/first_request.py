@@ -33,8 +33,8 @@ def as_first_asked(request: Request, files: FoldFolder) -> Request:
     asked = json.loads(files.request.read_text(encoding="utf-8"))
     used_seconds = asked.pop("seconds")
     asked["overrides"] = [*asked["overrides"], *request.options.overrides]
-    options = replace(request.options, resume=False, start_time=request.start_time - used_seconds, **asked)
-    return replace(request, options=options)
+    options = replace(request.options, resume=False, **asked)
+    return replace(request, options=options, start_time=request.start_time - used_seconds)
 
 
 class FirstRequest:

@@ -79,7 +79,7 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
         part = _Part(f"{name}, fold {fold} ({number} of {len(splits)})", request.callback, first_request)
         part.say(f"stage 1 of 2: {part.name}; {run.configuration} comes after it")
         with _budget_errors(part.name, fold_options.budget_seconds, to_train):
-            train_fold(replace(request, options=fold_options, callback=part))
+            train_fold(replace(request, options=fold_options, callback=part, start_time=time.monotonic()))
     if missing:
         first_request.write()
         request.callback(Progress("train", 0, 1, {"note": f"stage 2 of 2: {run.configuration}, fold {run.files.fold}"}))
@@ -145,16 +145,7 @@ def _options_for(
     options: TrainOptions, stage: str, fold: str, state: str, budget_seconds: float | None
 ) -> TrainOptions:
     """Return the options for a fold of the previous stage: what was asked of the later one, or as it was begun."""
-    start_time = time.monotonic()
-    own = replace(
-        options,
-        configuration=stage,
-        fold=fold,
-        init=None,
-        start_time=start_time,
-        budget_seconds=budget_seconds,
-        resume=False,
-    )
+    own = replace(options, configuration=stage, fold=fold, init=None, budget_seconds=budget_seconds, resume=False)
     if state == "new":
         return replace(own, overrides=overrides_for(stage, options.overrides))
     return replace(own, overrides=[], resume=True, steps=None, budget_seconds=None, recipe=None)

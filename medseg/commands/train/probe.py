@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from medseg.core.labels import OUTSIDE
 from medseg.networks.device import choose_precision
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
-from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.previous import one_hot
 
 

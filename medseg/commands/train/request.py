@@ -19,10 +19,11 @@ class Request:
     Attributes:
         plan: name or file of the plan; None for the only one there is.
         workspace: with plans, runs and cache.
-        options: with the device of this process and a start time.
+        options: with the device of this process.
         callback: receives progress and notes.
         factory: makes the network; None for that of the plan.
         ranks: this process among those that train together.
+        start_time: `time.monotonic()` when the command began; a budget counts from there.
     """
 
     plan: str | Path | None
@@ -31,9 +32,4 @@ class Request:
     callback: Callback
     factory: NetworkFactory | None
     ranks: Ranks
-
-    @property
-    def start_time(self) -> float:
-        """`time.monotonic()` when the command began."""
-        assert self.options.start_time is not None
-        return self.options.start_time
+    start_time: float

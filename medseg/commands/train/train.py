@@ -95,9 +95,8 @@ def train(
     options = options or TrainOptions()
     with joined(options.device) as (ranks, device):
         start_time = time.monotonic() if options.start_time is None else options.start_time
-        options = replace(options, device=device, start_time=start_time)
-        callback = callback if ranks.first else silent
-        return train_fold(Request(plan, Workspace(Path(workspace)), options, callback, factory, ranks))
+        options, callback = replace(options, device=device), callback if ranks.first else silent
+        return train_fold(Request(plan, Workspace(Path(workspace)), options, callback, factory, ranks, start_time))
 
 
 def train_fold(request: Request) -> TrainResult:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import torch
 
+from medseg.core.labels import OUTSIDE
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Training
 from medseg.preprocessing.cache import Sample
-from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.augment import draw_changes
 from medseg.training.data.intensity import apply_changes
 from medseg.training.data.previous import draw_spoiling, one_hot, spoil

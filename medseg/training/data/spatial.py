@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.core.labels import IGNORE
+from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.preprocessing.cache import Sample
-from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.resample_patch import turn
 from medseg.training.data.sampling import Draw
 from medseg.training.data.transfer import send

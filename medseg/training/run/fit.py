@@ -60,9 +60,8 @@ def fit(
     loop.begin(resume)
     try:
         with Interrupts(setup.ranks.first) as interrupts, closing(loop.batches.ahead(loop.done)) as batches:
-            if loop.validation_is_missing():
-                loop.validate()
-            loop.end_without_gain()
+            if resume:
+                loop.catch_up()
             while not loop.finished:
                 batch = loop.next_batch(batches)
                 with interrupts.held():
@@ -205,9 +204,11 @@ class Loop:
         note = {} if self.trainer.note is None else {"note": self.trainer.note}
         self.callback(Progress("train", self.done, self.setup.course.steps, figures | note))
 
-    def validation_is_missing(self) -> bool:
-        """Return whether the run was interrupted in the validation that follows its last step."""
-        return self.validation_due() and not self._validated  # in this order: all processes have to ask the first one
+    def catch_up(self) -> None:
+        """Do what followed the last step of the run and may have been interrupted: a validation, an early end."""
+        if self.validation_due() and not self._validated:  # in this order: all processes have to ask the first one
+            self.validate()
+        self.end_without_gain()
 
     def validation_due(self) -> bool:
         """Return whether to validate after this step: as planned, unless a budget has no time left for it."""

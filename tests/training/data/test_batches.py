@@ -8,10 +8,9 @@ import pytest
 import torch
 from builders import make_augmentation, make_configuration, make_sample, make_training
 
-from medseg.core.labels import IGNORE
+from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.plans.schema import Configuration
 from medseg.preprocessing.cache import Sample
-from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.batches import Batches
 from medseg.training.data.sample_placement import place_samples
 from medseg.training.data.sampling import generator

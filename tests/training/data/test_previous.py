@@ -9,9 +9,9 @@ import pytest
 import torch
 from builders import make_augmentation, make_configuration, make_sample, make_training
 
+from medseg.core.labels import OUTSIDE
 from medseg.plans.sections import Augmentation
 from medseg.preprocessing.cache import Sample
-from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.batches import Batches
 from medseg.training.data.previous import Operator, Spoiling, dilated, draw_spoiling, one_hot, spoil
 from medseg.training.data.sampling import generator

@@ -10,9 +10,8 @@ from builders import make_sample
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.core.labels import IGNORE
+from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.preprocessing.cache import Sample
-from medseg.preprocessing.volume import OUTSIDE
 from medseg.training.data.sampling import Draw, rotation
 from medseg.training.data.spatial import crop, gather, turn_in_boxes, turn_in_volume
 
