@@ -1,6 +1,6 @@
-"""What is done to the intensities of a training batch: parameters drawn at random, none of them applied yet.
+"""Draws the random changes of a batch's intensities; `intensity` applies them.
 
-Order and distributions of nnU-Net v2 (`nnUNetTrainer.get_training_transforms`, batchgeneratorsv2).
+Order and distributions are those of nnU-Net v2 (`nnUNetTrainer.get_training_transforms`, batchgeneratorsv2).
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from medseg.plans.sections import Augmentation
 Values = NDArray[np.float64]
 
 _NUMBERS, _CHANNEL_NUMBERS = 9, 11
-"""How many random numbers a sample needs, and each channel of it (and one more for each axis, to blur along)."""
+"""Random numbers that a sample needs, and that each of its channels needs (one more for each axis to blur along)."""
 _SEEDS = 2**53
+"""Integers up to here are exact in float64."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Parameters of a batch, in the order in which they are applied; NaN where nothing is done.
+    """The parameters of a batch's changes, in the order in which they are applied; NaN where nothing is done.
 
     Attributes:
-        noise_std: (batch,) standard deviations of Gaussian noise, of all channels.
-        noise_seed: (batch,) of the noise.
+        noise_std: (batch,) standard deviations of Gaussian noise, the same for all channels.
+        noise_seed: (batch,) seeds of the noise.
         blur: (batch, channel, axis) standard deviations in voxels.
         brightness: (batch, channel) factors.
         contrast: (batch, channel) factors of the spread around the mean.
-        zoom: (batch, channel) resolutions, as a share of the full one, that details are lost at.
+        zoom: (batch, channel) lower resolutions, as a share of the full one.
         gamma_inverted: (batch, channel) exponents, applied to the inverted image.
         gamma: (batch, channel) exponents.
     """
@@ -49,20 +50,24 @@ class Changes:
 def draw_changes(
     random: Sequence[np.random.Generator], settings: Augmentation, channels: int, dimensions: int
 ) -> Changes:
-    """The changes of a batch.
+    """Draw the changes of a batch.
 
     Args:
-        random: a generator for each sample, which alone decides about it. Each gives one row of numbers, so that what
-            they mean can be worked out for the whole batch.
+        random: a generator for each sample, which alone decides about it. Each gives one row of numbers, so that
+            everything else is computed for the whole batch at once.
+        settings: probabilities and ranges of the plan.
+        channels: of a sample.
+        dimensions: 2 or 3.
     """
-    rows = iter(np.stack([one.random(_NUMBERS + channels * (_CHANNEL_NUMBERS + dimensions)) for one in random]).T)
+    count = _NUMBERS + channels * (_CHANNEL_NUMBERS + dimensions)
+    numbers = iter(np.stack([generator.random(count) for generator in random]).T)
 
     def take(*shape: int) -> Values:
-        """(batch, *shape) even numbers from 0 to 1 that nothing else is made of."""
-        return np.stack([next(rows) for _ in range(prod(shape))], axis=1).reshape(-1, *shape)
+        """Return (batch, *shape) uniform numbers from 0 to 1 that were not used before."""
+        return np.stack([next(numbers) for _ in range(prod(shape))], axis=1).reshape(-1, *shape)
 
     return Changes(
-        noise_std=_touch(take(), settings.noise_probability, _even(take(), settings.noise_std)),
+        noise_std=_with_probability(take(), settings.noise_probability, _scaled(take(), settings.noise_std)),
         noise_seed=(take() * _SEEDS).astype(np.int64),
         blur=_some_channels(take, settings.blur_probability, settings.blur_sigma_voxels, (channels, dimensions)),
         brightness=_factors(take, settings.brightness_probability, settings.brightness_factor, channels),
@@ -73,28 +78,28 @@ def draw_changes(
     )
 
 
-def _even(numbers: Values, limits: Sequence[float]) -> Values:
-    """Numbers from 0 to 1 as numbers between two limits."""
+def _scaled(numbers: Values, limits: Sequence[float]) -> Values:
+    """Scale numbers from 0 to 1 to the range between two limits."""
     low, high = limits
     return low + (high - low) * numbers
 
 
-def _touch(chance: Values, probability: float, values: Values) -> Values:
-    """The values of the samples that are touched, of which `chance` (batch,) decides."""
+def _with_probability(chance: Values, probability: float, values: Values) -> Values:
+    """Return the values of the samples whose `chance` (batch,) is below the probability, NaN for the others."""
     return np.where((chance < probability).reshape(-1, *[1] * (values.ndim - 1)), values, np.nan)
 
 
 def _some_channels(
     take: Callable[..., Values], probability: float, limits: Sequence[float], shape: tuple[int, ...]
 ) -> Values:
-    """Even numbers for each channel that is touched: half of them, where the sample is."""
-    values = _touch(take(), probability, _even(take(*shape), limits))
+    """Draw uniform numbers for half of the channels of the samples that are changed."""
+    values = _with_probability(take(), probability, _scaled(take(*shape), limits))
     return np.where((take(shape[0]) < 0.5).reshape(-1, shape[0], *[1] * (len(shape) - 1)), values, np.nan)
 
 
 def _factors(take: Callable[..., Values], probability: float, limits: Sequence[float], channels: int) -> Values:
-    """A factor for every channel: below one and above one equally often, where the limits lie on both sides of one."""
+    """Draw a factor for every channel: above and below 1 equally often, where the limits lie on both sides of 1."""
     low, high = limits
-    chance, above, place = take(), take(channels) >= 0.5, take(channels)
-    sides = np.where(above, _even(place, (1.0, high)), _even(place, (low, 1.0)))
-    return _touch(chance, probability, sides if low < 1 < high else _even(place, limits))
+    chance, above, numbers = take(), take(channels) >= 0.5, take(channels)
+    sides = np.where(above, _scaled(numbers, (1.0, high)), _scaled(numbers, (low, 1.0)))
+    return _with_probability(chance, probability, sides if low < 1 < high else _scaled(numbers, limits))

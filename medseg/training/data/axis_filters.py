@@ -1,4 +1,4 @@
-"""Changes that work along each axis by itself, as matrices (size, size) to multiply the lines of an image with."""
+"""Filters that work along each axis by itself, as matrices (size, size) to multiply an image with along the axis."""
 
 from __future__ import annotations
 
@@ -11,42 +11,58 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 
 _BLUR_SIGMAS = 3
+"""Radius of the blur, in standard deviations; less than 0.3 % of the Gaussian lies beyond."""
 
 
 def blur(size: int, sigma: float) -> Matrix:
-    """A Gaussian up to three standard deviations (in voxels), mirrored at the ends of a line."""
+    """Return a Gaussian blur, mirrored at the ends of the axis.
+
+    Args:
+        size: voxels along the axis.
+        sigma: standard deviation in voxels.
+    """
     radius = ceil(_BLUR_SIGMAS * sigma)
     if size == 1 or radius == 0:
         return np.eye(size, dtype=np.float32)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    there_and_back = np.abs(np.arange(size)[:, None] + offsets) % (2 * size - 2)
-    mirrored = np.minimum(there_and_back, 2 * size - 2 - there_and_back)
+    period = 2 * size - 2  # there and back again, the ends counted once
+    read = np.abs(np.arange(size)[:, None] + offsets) % period
+    mirrored = np.minimum(read, period - read)
     matrix = np.zeros((size, size), np.float32)
     np.add.at(matrix, (np.arange(size)[:, None], mirrored), weights / weights.sum())
     return matrix
 
 
 def low_resolution(size: int, zoom: float, mirrored: bool = False) -> Matrix:
-    """Down to `zoom` of the voxels by nearest neighbour and up again linearly, voxels taken as cells.
+    """Return the loss of detail by nearest neighbour down and linear interpolation up again, voxels taken as cells.
 
     Args:
-        mirrored: for a line that was turned round: as if it were turned afterwards.
+        size: voxels along the axis.
+        zoom: lower resolution, as a share of the full one.
+        mirrored: for an axis that was reversed already: the effect is that of reversing it afterwards.
     """
     coarse = max(1, round(size * zoom))
-    kept = np.minimum(np.floor((np.arange(coarse) + 0.5) * size / coarse).astype(int), size - 1)
-    place = np.clip((np.arange(size) + 0.5) * coarse / size - 0.5, 0, coarse - 1)
-    lower = np.minimum(place.astype(int), max(coarse - 2, 0))
+    nearest = np.minimum(np.floor((np.arange(coarse) + 0.5) * size / coarse).astype(int), size - 1)
+    position = np.clip((np.arange(size) + 0.5) * coarse / size - 0.5, 0, coarse - 1)
+    lower = np.minimum(position.astype(int), max(coarse - 2, 0))
+    upper = np.minimum(lower + 1, coarse - 1)
     matrix = np.zeros((size, size), np.float32)
-    np.add.at(matrix, (np.arange(size), kept[lower]), 1 - (place - lower))
-    np.add.at(matrix, (np.arange(size), kept[np.minimum(lower + 1, coarse - 1)]), place - lower)
+    np.add.at(matrix, (np.arange(size), nearest[lower]), 1 - (position - lower))
+    np.add.at(matrix, (np.arange(size), nearest[upper]), position - lower)
     return np.ascontiguousarray(matrix[::-1, ::-1]) if mirrored else matrix
 
 
 def along_axes(images: torch.Tensor, *matrices: torch.Tensor) -> torch.Tensor:
-    """Images (number, ...), each multiplied along each axis with its own matrix (number, size, size)."""
+    """Multiply each image along each of its axes with a matrix of its own.
+
+    Args:
+        images: (number, ...).
+        matrices: (number, size, size) for each axis.
+    """
     for axis, matrix in enumerate(matrices, start=1):
         shape = images.shape
+        # three ways to say one product: each needs no transposed copy of the images
         if axis == images.ndim - 1:
             images = torch.bmm(images.flatten(1, -2), matrix.mT)
         elif axis == 1:

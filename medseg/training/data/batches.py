@@ -15,18 +15,18 @@ from medseg.plans.sections import Training
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.augment import draw_changes
 from medseg.training.data.intensity import apply_changes
-from medseg.training.data.previous import draw_spoiling, one_hot, spoil
+from medseg.training.data.previous import corrupt, draw_corruption, one_hot
 from medseg.training.data.sampling import Sampler, generator
 from medseg.training.data.spatial import gather, load_loops
 
 
 class Origin(NamedTuple):
-    """Where a sample of a batch was taken from, to be named when something is wrong with it.
+    """Where a sample of a batch was taken from, so that it can be named when something is wrong with it.
 
     Attributes:
-        case: its id.
+        case: id of the case.
         start_zyx: first voxel of the patch in the preprocessed volume; may lie outside of it.
-        shape_zyx: of the patch, in voxels.
+        shape_zyx: shape of the patch in voxels.
     """
 
     case: str
@@ -106,7 +106,7 @@ class Batches:
         previous = maps[1] if len(maps) > 1 else None
         if previous is not None:
             augmentation = self.training.augmentation
-            spoil(previous, [draw_spoiling(source, augmentation, self.previous_values) for source in random])
+            corrupt(previous, [draw_corruption(source, augmentation, self.previous_values) for source in random])
             image = torch.cat([image, one_hot(previous, self.previous_values, 1)], 1)
         annotated = _stack([sample.structures for sample in samples], self.device)
         origins = (Origin(sample.case.id, draw.start, patch) for sample, draw in zip(samples, draws, strict=True))

@@ -1,9 +1,10 @@
-"""Turned and scaled patches straight from a volume, in loops that numba compiles for a CPU; imported only where needed.
+"""Rotated and scaled patches straight from a volume, in loops that numba compiles for a CPU; imported where needed.
 
-The same answers as `turn`, without boxes. Along each line of a patch, most points lie between the first and the last
-voxels of the volume, and need no looking for its borders; there an upper neighbour beyond them has no weight.
+The results are those of `resample_patches`, without boxes. Along each row of a patch most points lie between the first
+and the last voxels of the volume and need no check of its borders: an upper neighbour beyond them has the weight zero.
 
-`around` are the eight voxels around a point in the order of z, y and x, and `parts` the point's place between them.
+`around` are the eight voxels around a point in the order of z, y and x, `parts` the position of the point between them
+(0 to 1 along each axis).
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from medseg.preprocessing.compiling import compiled
 from medseg.training.data.resample_patch import TIE
 
 HALF = 0.5 + TIE
+"""A label with more weight than this has won the vote."""
 
 
 @compiled
 def _between(around: Any, parts: Any) -> Any:
-    """Linear interpolation of eight numbers."""
+    """Interpolate eight numbers linearly."""
     a, b, c, d, e, f, g, h = around
     dz, dy, dx = parts
     front, back = a + dx * (b - a), c + dx * (d - c)
@@ -33,7 +35,7 @@ def _between(around: Any, parts: Any) -> Any:
 
 @compiled
 def _votes(label: int, around: Any, parts: Any) -> Any:
-    """The weight of all voxels that have this label: its map of ones and zeros, interpolated."""
+    """Return the weight of all voxels that have this label: its map of ones and zeros, interpolated."""
     a, b, c, d, e, f, g, h = around
     yes, no = np.float32(1), np.float32(0)
     return _between(
@@ -53,7 +55,7 @@ def _votes(label: int, around: Any, parts: Any) -> Any:
 
 @compiled
 def _winner(around: Any, parts: Any) -> Any:
-    """The label with the largest weight; the nearest voxel's, if none has more."""
+    """Return the label with the largest weight; that of the nearest voxel if none has more."""
     first, last = around[0], around[7]
     if _votes(first, around, parts) > HALF:  # most often two labels meet, and opposite corners differ
         return first
@@ -71,7 +73,7 @@ def _winner(around: Any, parts: Any) -> Any:
 
 @compiled
 def _around(volume: NDArray, z0: int, y0: int, x0: int, beyond: Any) -> Any:
-    """The eight voxels from (z0, y0, x0) on, some of which may lie beyond the volume."""
+    """Return the eight voxels from (z0, y0, x0) on, some of which may lie beyond the volume."""
     depth, rows, columns = volume.shape
     z1, y1, x1 = z0 + 1, y0 + 1, x0 + 1
     up, above, left = 0 <= z0 < depth, 0 <= y0 < rows, 0 <= x0 < columns
@@ -90,7 +92,7 @@ def _around(volume: NDArray, z0: int, y0: int, x0: int, beyond: Any) -> Any:
 
 @compiled
 def _around_inside(flat: NDArray, shape: Any, z0: int, y0: int, x0: int) -> Any:
-    """The same where (z0, y0, x0) is a voxel; upper neighbours beyond the volume are taken from the border."""
+    """Return the same where (z0, y0, x0) is a voxel; upper neighbours beyond the volume are taken from the border."""
     depth, rows, columns = shape
     base = np.uintp((z0 * rows + y0) * columns + x0)
     right = np.uintp(1 if x0 < columns - 1 else 0)
@@ -110,22 +112,22 @@ def _around_inside(flat: NDArray, shape: Any, z0: int, y0: int, x0: int) -> Any:
 
 @compiled
 def _run(starts: Any, steps: Any, shape: Any, count: int) -> Any:
-    """(first, stop): which of `count` points on a line lie between the first and the last voxels of a volume."""
+    """Return (first, stop): which of `count` points of a row lie between the first and the last voxels of a volume."""
     first, stop = 0, count
     for axis in range(3):
         start, step, last = starts[axis], steps[axis], shape[axis] - 1
         if step == 0:
             stop = stop if 0 <= start <= last else 0
         else:
-            one, other = -start / step, (last - start) / step
-            first = max(first, ceil(min(one, other)))
-            stop = min(stop, floor(max(one, other)) + 1)
+            at_first, at_last = -start / step, (last - start) / step
+            first = max(first, ceil(min(at_first, at_last)))
+            stop = min(stop, floor(max(at_first, at_last)) + 1)
     return first, max(first, stop)
 
 
 @compiled
-def _line(matrix: NDArray, origin: NDArray, i: int, j: int) -> Any:
-    """Where line (i, j) of a patch begins in the volume."""
+def _row_start(matrix: NDArray, origin: NDArray, i: int, j: int) -> Any:
+    """Return the point of the volume at which row (i, j) of a patch begins."""
     return (
         origin[0] + matrix[0, 0] * i + matrix[0, 1] * j,
         origin[1] + matrix[1, 0] * i + matrix[1, 1] * j,
@@ -134,69 +136,84 @@ def _line(matrix: NDArray, origin: NDArray, i: int, j: int) -> Any:
 
 
 @compiled
-def _lower(place: Any) -> Any:
-    """The voxel before each place."""
-    return floor(place[0]), floor(place[1]), floor(place[2])
+def _lower(point: Any) -> Any:
+    """Return the voxel before a point, along each axis."""
+    return floor(point[0]), floor(point[1]), floor(point[2])
 
 
 @compiled
-def _parts(place: Any, lower: Any) -> Any:
-    """Where a place is between the voxels around it, from 0 to 1."""
-    return np.float32(place[0] - lower[0]), np.float32(place[1] - lower[1]), np.float32(place[2] - lower[2])
+def _parts(point: Any, lower: Any) -> Any:
+    """Return the position of a point between the voxels around it, 0 to 1 along each axis."""
+    return np.float32(point[0] - lower[0]), np.float32(point[1] - lower[1]), np.float32(point[2] - lower[2])
 
 
 @compiled
 def _at(start: Any, steps: Any, k: int) -> Any:
-    """A point of a line."""
+    """Return point `k` of a row."""
     return start[0] + steps[0] * k, start[1] + steps[1] * k, start[2] + steps[2] * k
 
 
 @compiled
-def _chosen(around: Any, place: Any, lower: Any) -> Any:
-    """The one label of all eight voxels, or the winner of them."""
+def _chosen(around: Any, point: Any, lower: Any) -> Any:
+    """Return the label of all eight voxels, or the winner of the vote where they differ."""
     a, b, c, d, e, f, g, h = around
     if (a ^ b) | (a ^ c) | (a ^ d) | (a ^ e) | (a ^ f) | (a ^ g) | (a ^ h):
-        return _winner(around, _parts(place, lower))
+        return _winner(around, _parts(point, lower))
     return a
 
 
 @compiled
-def image(volume: NDArray, matrix: NDArray, origin: NDArray, out: NDArray) -> None:
-    """Fill `out` (channel, z, y, x) with linear interpolations of `volume` at `matrix @ index + origin`; 0 beyond."""
+def resample_image(volume: NDArray, matrix: NDArray, origin: NDArray, out: NDArray) -> None:
+    """Fill `out` with linear interpolations of a volume at `matrix @ index + origin`; 0 beyond the volume.
+
+    Args:
+        volume: (channel, z, y, x) float32.
+        matrix: (3, 3).
+        origin: (3,).
+        out: (channel, z, y, x) float32.
+    """
     shape, length = volume.shape[1:], out.shape[3]
     steps, nothing = (matrix[0, 2], matrix[1, 2], matrix[2, 2]), np.float32(0)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
-            start = _line(matrix, origin, i, j)
+            start = _row_start(matrix, origin, i, j)
             first, stop = _run(start, steps, shape, length)
             for c in range(volume.shape[0]):
-                one, flat, line = volume[c], volume[c].reshape(-1), out[c, i, j]
+                channel, flat, row = volume[c], volume[c].reshape(-1), out[c, i, j]
                 for k in range(first, stop):
-                    place = _at(start, steps, k)
-                    z0, y0, x0 = np.int64(place[0]), np.int64(place[1]), np.int64(place[2])
-                    line[k] = _between(_around_inside(flat, shape, z0, y0, x0), _parts(place, (z0, y0, x0)))
+                    point = _at(start, steps, k)
+                    z0, y0, x0 = np.int64(point[0]), np.int64(point[1]), np.int64(point[2])
+                    row[k] = _between(_around_inside(flat, shape, z0, y0, x0), _parts(point, (z0, y0, x0)))
                 for k in range(length - (stop - first)):
                     k = k if k < first else k + stop - first
-                    place = _at(start, steps, k)
-                    z0, y0, x0 = _lower(place)
-                    line[k] = _between(_around(one, z0, y0, x0, nothing), _parts(place, (z0, y0, x0)))
+                    point = _at(start, steps, k)
+                    z0, y0, x0 = _lower(point)
+                    row[k] = _between(_around(channel, z0, y0, x0, nothing), _parts(point, (z0, y0, x0)))
 
 
 @compiled
-def labels(volume: NDArray, matrix: NDArray, origin: NDArray, beyond: int, out: NDArray) -> None:
-    """Fill `out` (z, y, x) with the weightiest label around each point; beyond `volume` all are `beyond`."""
+def resample_labels(volume: NDArray, matrix: NDArray, origin: NDArray, beyond: int, out: NDArray) -> None:
+    """Fill `out` with the label of the largest weight around each point.
+
+    Args:
+        volume: (z, y, x) int16.
+        matrix: (3, 3).
+        origin: (3,).
+        beyond: label of all voxels beyond the volume.
+        out: (z, y, x) int16.
+    """
     shape, flat, length = volume.shape, volume.reshape(-1), out.shape[2]
     steps, other = (matrix[0, 2], matrix[1, 2], matrix[2, 2]), np.int16(beyond)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            start, line = _line(matrix, origin, i, j), out[i, j]
+            start, row = _row_start(matrix, origin, i, j), out[i, j]
             first, stop = _run(start, steps, shape, length)
             for k in range(first, stop):
-                place = _at(start, steps, k)
-                z0, y0, x0 = np.int64(place[0]), np.int64(place[1]), np.int64(place[2])
-                line[k] = _chosen(_around_inside(flat, shape, z0, y0, x0), place, (z0, y0, x0))
+                point = _at(start, steps, k)
+                z0, y0, x0 = np.int64(point[0]), np.int64(point[1]), np.int64(point[2])
+                row[k] = _chosen(_around_inside(flat, shape, z0, y0, x0), point, (z0, y0, x0))
             for k in range(length - (stop - first)):
                 k = k if k < first else k + stop - first
-                place = _at(start, steps, k)
-                z0, y0, x0 = _lower(place)
-                line[k] = _chosen(_around(volume, z0, y0, x0, other), place, (z0, y0, x0))
+                point = _at(start, steps, k)
+                z0, y0, x0 = _lower(point)
+                row[k] = _chosen(_around(volume, z0, y0, x0, other), point, (z0, y0, x0))

@@ -1,8 +1,8 @@
-"""Where the training cases lie: on the GPU if they fit, else in their cache files, of which a patch reads its part.
+"""Decides where the training cases lie: on the GPU if they fit, else in their cache files.
 
-Cache files are mapped. A patch costs the reading of the pages that it touches, and the operating system keeps what was
-read for as long as there is memory. So a data set larger than memory trains in bounded memory, one that fits is read
-once, processes on one machine share it, and nothing has to be decided or started.
+Cache files are memory-mapped. A patch reads only the pages that it touches, and the operating system keeps them as long
+as there is memory. So a data set that is larger than memory trains in bounded memory, one that fits is read once, and
+processes on one machine share it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import torch
 
 from medseg.preprocessing.cache import Sample
 
-_MOST = 0.5
-"""Share of a GPU's free memory that cases may fill; the network and its gradients need the rest."""
+_GPU_SHARE = 0.5
+"""Share of a GPU's free memory that cases may fill; the network, its gradients and feature maps need the rest."""
 
 
 def place_samples(samples: Sequence[Sample], device: torch.device, free_bytes: float) -> tuple[list[Sample], str]:
-    """The samples where they are trained from, and where that is, in words.
+    """Return the samples where they are trained from, and a note on where that is.
 
     Args:
-        free_bytes: the host's memory that may still be used.
+        samples: training cases, mapped from their cache files.
+        device: to train on.
+        free_bytes: of the host's memory, that may still be used.
     """
     size = sum(_bytes(sample) for sample in samples)
     if device.type == "cuda":
-        free_there, _ = torch.cuda.mem_get_info(device)
-        if size <= free_there * _MOST:
+        free_on_gpu, _ = torch.cuda.mem_get_info(device)
+        if size <= free_on_gpu * _GPU_SHARE:
             return [_moved(sample, device) for sample in samples], f"training cases: {_gigabytes(size)}, on the GPU"
     if size <= free_bytes:
         return list(samples), f"training cases: {_gigabytes(size)}, in memory once read"

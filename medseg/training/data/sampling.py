@@ -1,6 +1,7 @@
-"""Which patches are trained on: case, position, rotation and scale of every sample, from counter-based randomness.
+"""Draws which patches are trained on: case, position, rotation and scale of every sample.
 
-Distributions of nnU-Net v2 (`data_loader.py`, `compute_initial_patch_size.py`, `spatial.py`).
+Randomness is counter-based: a sample depends on seed, step and number alone. The distributions are those of nnU-Net v2
+(`data_loader.py`, `compute_initial_patch_size.py`, `spatial.py`).
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from medseg.plans.sections import Training
 from medseg.preprocessing.cache import Sample
 
 _SHRINK = 0.85
+"""Smallest scale that nnU-Net makes room for (`compute_initial_patch_size.py`)."""
 _SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Where one sample comes from.
+    """Where one sample is taken from.
 
     Attributes:
         case: index of the case.
         start: (z, y, x) of the unrotated patch's first voxel; may lie outside of the volume.
         matrix: 3x3 from offsets in the patch to offsets in the volume, both in voxels from the centre;
-            None where the patch is taken as it is.
-        mirrored: (z, y, x), along which axes the patch is turned round at the end.
+            None where the patch is neither rotated nor scaled.
+        mirrored: (z, y, x), which axes of the patch are reversed at the end.
     """
 
     case: int
@@ -40,17 +42,26 @@ class Draw:
 
 
 def generator(seed: int, step: int, number: int) -> np.random.Generator:
-    """Randomness of sample `number` of step `step`: the same wherever and by whomever it is drawn."""
+    """Return the source of randomness of one sample, which is the same in every process.
+
+    Args:
+        seed: of the plan.
+        step: of the training, 0-based.
+        number: of the sample in its batch, 0-based.
+    """
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, step]))
 
 
 class Sampler:
-    """Draws cases and positions.
+    """Draws cases, positions, rotations and scales.
 
     Args:
-        samples: the training cases.
-        configuration: patch, batch and limits of the rotation.
-        training: share of patches that are centred on a structure, probabilities.
+        samples: training cases.
+        configuration: patch, batch size and limits of the rotation.
+        training: share of patches that are centred on a structure, and probabilities.
+
+    Raises:
+        DataError: all cases have the weight 0.
     """
 
     def __init__(self, samples: Sequence[Sample], configuration: Configuration, training: Training) -> None:
@@ -68,10 +79,16 @@ class Sampler:
         self.cumulative = np.cumsum(_shares(samples, weights))
 
     def draw(self, random: np.random.Generator, number: int) -> Draw:
-        """Sample `number` of a batch."""
+        """Draw a sample.
+
+        Args:
+            random: of the sample.
+            number: of the sample in its batch; the last ones are centred on structures.
+        """
         case = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.samples) - 1)
         sample = self.samples[case]
         shape = np.array(sample.label.shape)
+        # as nnU-Net does, a patch may stick out by half of what rotation needs, or of what the case is too small by
         spare = np.maximum(self.reach - self.patch, self.reach - shape)
         lowest = -spare // 2  # rounded away from zero, as in nnU-Net: the range is symmetric
         highest = shape + spare // 2 + spare % 2 - self.reach
@@ -79,22 +96,23 @@ class Sampler:
         start = random.integers(lowest, np.maximum(highest, lowest) + 1)
         if centre is not None:
             start = np.maximum(lowest, centre - self.reach // 2)
-        start = start + (self.reach - self.patch) // 2
-        place = (int(start[0]), int(start[1]), int(start[2]))
-        return Draw(case, place, self._matrix(random), self._mirrored(random))
+        start = start + (self.reach - self.patch) // 2  # from the enlarged patch to the patch in its middle
+        z, y, x = (int(first) for first in start)
+        return Draw(case, (z, y, x), self._matrix(random), self._mirrored(random))
 
     def _centre(self, sample: Sample, random: np.random.Generator, forced: bool) -> NDArray[np.int64] | None:
-        """A voxel to centre on: of a random structure of the case, or any annotated one; None for anywhere."""
-        present = [places for places in sample.locations if len(places)]
+        """Choose a voxel to centre on: of a random structure, or any annotated one; None for any position."""
+        present = [voxels for voxels in sample.locations if len(voxels)]
         if forced and present:
-            places = present[random.integers(len(present))]
+            voxels = present[random.integers(len(present))]
         elif len(sample.annotated):
-            places = sample.annotated
+            voxels = sample.annotated
         else:
             return None
-        return np.array(np.unravel_index(int(places[random.integers(len(places))]), sample.label.shape))
+        return np.array(np.unravel_index(int(voxels[random.integers(len(voxels))]), sample.label.shape))
 
     def _matrix(self, random: np.random.Generator) -> NDArray[np.float64] | None:
+        """Draw rotation and scale; all numbers are drawn in any case, so that what follows does not depend on them."""
         augmentation = self.augmentation
         rotate = random.random() < augmentation.rotation_probability
         scale = random.random() < augmentation.scaling_probability
@@ -112,13 +130,15 @@ class Sampler:
     def _mirrored(self, random: np.random.Generator) -> tuple[bool, bool, bool]:
         first = 3 - self.configuration.dimensions  # of the axes that mirror_axes counts
         allowed = [axis - first in self.configuration.mirror_axes for axis in range(3)]
-        z, y, x = (bool(may and draw < 0.5) for may, draw in zip(allowed, random.random(3), strict=True))
+        z, y, x = (bool(may and chance < 0.5) for may, chance in zip(allowed, random.random(3), strict=True))
         return z, y, x
 
 
 def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How often each case is drawn: as its weight says, and where cases are partly labelled so that every structure
-    is drawn equally often with a case in which it was annotated."""
+    """Return how often each case is drawn: as its weight says.
+
+    Where cases are partly labelled, every structure is drawn equally often with a case in which it was annotated.
+    """
     if all(sample.structures is None for sample in samples):
         return weights / weights.sum()
     every = np.ones(len(samples[0].locations))
@@ -129,19 +149,23 @@ def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[
 
 
 def rotation(degrees: Sequence[float]) -> NDArray[np.float64]:
-    """3x3 rotation of (z, y, x) offsets: about z, then y, then x; a single angle turns in the slice plane."""
+    """Return the 3x3 matrix that rotates (z, y, x) offsets about z, then y, then x.
+
+    Args:
+        degrees: an angle for each axis; a single one rotates in the slice plane.
+    """
     matrix = np.eye(3)
     for axis, angle in enumerate(degrees):
         c, s = cos(radians(angle)), sin(radians(angle))
         first, second = (other for other in range(3) if other != axis)
-        turn = np.eye(3)
-        turn[first, first], turn[first, second], turn[second, first], turn[second, second] = c, -s, s, c
-        matrix = turn @ matrix
+        about_axis = np.eye(3)
+        about_axis[[first, first, second, second], [first, second, first, second]] = c, -s, s, c
+        matrix = about_axis @ matrix
     return matrix
 
 
 def _reach(patch: NDArray[np.int64], configuration: Configuration) -> NDArray[np.int64]:
-    """Voxels that a rotated and enlarged patch may touch: nnU-Net draws positions for a patch of this size."""
+    """Return the size of the box that a rotated and enlarged patch may touch: nnU-Net draws positions for it."""
     largest = patch.astype(np.float64)
     for axis, limit in enumerate(configuration.rotation_degrees):
         matrix = np.abs(rotation([0.0] * axis + [min(limit, 90.0)]))

@@ -1,4 +1,4 @@
-"""Small host arrays to a device in one copy, which the host does not wait for."""
+"""Copies small arrays of the host to a device all at once, without waiting for the copy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ import torch
 from numpy.typing import NDArray
 
 _ALIGNED = 16
+"""Bytes that arrays begin at multiples of, so that views of all types are allowed."""
 _TYPES = {"float32": torch.float32, "int64": torch.int64}
 
 
 def send(arrays: Sequence[NDArray], device: torch.device) -> list[torch.Tensor]:
-    """The arrays (float32 or int64) as tensors on `device`; for a CPU, the arrays themselves."""
+    """Return arrays as tensors on a device; for a CPU, views of the arrays themselves.
+
+    Args:
+        arrays: float32 or int64.
+        device: to copy them to.
+    """
     if device.type == "cpu":
         return [torch.from_numpy(array) for array in arrays]
     return unpack(pack(arrays, device.type == "cuda").to(device, non_blocking=True), arrays)
 
 
 def pack(arrays: Sequence[NDArray], pinned: bool) -> torch.Tensor:
-    """All arrays in one block of bytes; pinned memory can be read by a GPU meanwhile."""
+    """Return all arrays in one block of bytes.
+
+    Args:
+        arrays: float32 or int64.
+        pinned: use memory that a GPU reads while the host goes on.
+    """
     block = torch.empty(_starts(arrays)[-1], dtype=torch.uint8, pin_memory=pinned)
     memory = block.numpy()
     for array, start in zip(arrays, _starts(arrays), strict=False):
@@ -29,7 +40,12 @@ def pack(arrays: Sequence[NDArray], pinned: bool) -> torch.Tensor:
 
 
 def unpack(block: torch.Tensor, arrays: Sequence[NDArray]) -> list[torch.Tensor]:
-    """Views of a block, of the types and shapes of the arrays that were packed."""
+    """Return views of a block, with the types and shapes of the arrays that were packed.
+
+    Args:
+        block: of `pack`, on any device.
+        arrays: that were packed.
+    """
     return [
         block[start : start + array.nbytes].view(_TYPES[array.dtype.name]).view(array.shape)
         for array, start in zip(arrays, _starts(arrays), strict=False)
@@ -37,6 +53,6 @@ def unpack(block: torch.Tensor, arrays: Sequence[NDArray]) -> list[torch.Tensor]
 
 
 def _starts(arrays: Sequence[NDArray]) -> list[int]:
-    """Where each array begins in a block, and where the block ends."""
+    """Return where each array begins in a block, and where the block ends."""
     ends: list[int] = np.cumsum([-(-array.nbytes // _ALIGNED) * _ALIGNED for array in arrays]).astype(int).tolist()
     return [0, *ends]

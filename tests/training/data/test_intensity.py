@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from medseg.training.data.augment import Changes, draw_changes
-from medseg.training.data.intensity import all_at_once, apply_changes, make_jobs, one_by_one
+from medseg.training.data.intensity import apply_at_once, apply_changes, apply_row_by_row, row_changes
 from medseg.training.data.sampling import generator
 
 UNLIKELY = 1e-4
@@ -93,8 +93,8 @@ def test_all_rows_at_once_are_what_each_is_by_itself(shape: tuple[int, ...]) -> 
     mirrored = [[number % 2 == 0] * len(shape) for number in range(6)]
     changes = drawn(image.view(6, 2, *shape), **dict.fromkeys([*WHOLE_SAMPLES, *BY_CHANNEL], 0.8))
     results = [image.clone(), image.clone()]
-    for run_jobs, result in zip((one_by_one, all_at_once), results, strict=True):
-        run_jobs(result, make_jobs(changes, shape, mirrored, False))
+    for run_jobs, result in zip((apply_row_by_row, apply_at_once), results, strict=True):
+        run_jobs(result, row_changes(changes, shape, mirrored, False))
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
     assert touched(image[:, None], results[0][:, None]).mean() > 0.9
 

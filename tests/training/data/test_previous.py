@@ -13,7 +13,7 @@ from medseg.core.labels import OUTSIDE
 from medseg.plans.sections import Augmentation
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batches
-from medseg.training.data.previous import Operator, Spoiling, dilated, draw_spoiling, one_hot, spoil
+from medseg.training.data.previous import Corruption, Operator, corrupt, dilated, draw_corruption, one_hot
 from medseg.training.data.sampling import generator
 
 ALWAYS = make_augmentation(previous_operator_probability=1.0, previous_removal_probability=1.0)
@@ -66,7 +66,7 @@ def test_operators_change_one_label_and_take_from_others(operator: Operator, dia
     before = a_map()
     before[30, 30, 20:30] = 1  # thin: opening takes it away
     after = before.clone()
-    spoil(after[None], [Spoiling(((1, operator, diameter),))])
+    corrupt(after[None], [Corruption(((1, operator, diameter),))])
     mask = (before == 1).numpy()
     grow = lambda one: widened(one, diameter)  # noqa: E731
     shrink = lambda one: ~widened(~one, diameter)  # noqa: E731
@@ -84,7 +84,7 @@ def test_the_edge_of_a_patch_is_no_edge_of_a_structure() -> None:
     """What reaches the border of the patch goes on behind it, as in nnU-Net."""
     label = torch.zeros(8, 8, 8, dtype=torch.int16)
     label[:, :, :4] = 1
-    spoil(label[None], [Spoiling(((1, "erode", 3),))])
+    corrupt(label[None], [Corruption(((1, "erode", 3),))])
     assert (label == 1).nonzero().amax(0).tolist() == [7, 7, 2]
     assert int((label == 1).sum()) == 8 * 8 * 3
 
@@ -97,11 +97,11 @@ def test_a_component_vanishes_unless_it_is_large() -> None:
     label[9, 9, 9] = 2
     for which, gone in ((0.0, [(6, 6, 6), (7, 7, 7)]), (0.6, [(9, 0, 0)])):
         after = label.clone()
-        spoil(after[None], [Spoiling(removals=((1, which),))])
+        corrupt(after[None], [Corruption(removals=((1, which),))])
         assert [tuple(place) for place in (after != label).nonzero().tolist()] == gone
-    spoil(label[None], [Spoiling(removals=((2, 0.9),))])
+    corrupt(label[None], [Corruption(removals=((2, 0.9),))])
     assert not (label == 2).any()
-    spoil(label[None], [Spoiling(removals=((2, 0.9),))])  # there is none left
+    corrupt(label[None], [Corruption(removals=((2, 0.9),))])  # there is none left
 
 
 def test_drawn_as_often_as_nnunet_does() -> None:
@@ -109,9 +109,9 @@ def test_drawn_as_often_as_nnunet_does() -> None:
     settings = make_augmentation()
     assert (settings.previous_operator_probability, settings.previous_removal_probability) == (0.4, 0.2)
     count, labels = 20_000, 3
-    drawn = [draw_spoiling(generator(0, step, 0), settings, labels) for step in range(count)]
-    operators = [one for spoiling in drawn for one in spoiling.operators]
-    removals = [one for spoiling in drawn for one in spoiling.removals]
+    drawn = [draw_corruption(generator(0, step, 0), settings, labels) for step in range(count)]
+    operators = [one for corruption in drawn for one in corruption.operators]
+    removals = [one for corruption in drawn for one in corruption.removals]
 
     def close(seen: float, share: float, of: float) -> bool:
         return abs(seen - share * of) < 4.5 * (share * (1 - share) * of) ** 0.5
@@ -158,7 +158,7 @@ def test_a_batch_has_the_answer_as_its_last_channels() -> None:
         torch.testing.assert_close(batch.image[:, index], (batch.target == index).float())
 
 
-def test_a_sample_is_spoiled_alike_whoever_makes_it() -> None:
+def test_a_sample_is_corrupted_alike_whoever_makes_it() -> None:
     whole = batches(ALWAYS).make(5)
     part = batches(ALWAYS, range(1, 2)).make(5)
     assert torch.equal(whole.image[1:], part.image)

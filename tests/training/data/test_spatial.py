@@ -13,11 +13,11 @@ from scipy import ndimage
 from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.sampling import Draw, rotation
-from medseg.training.data.spatial import crop, gather, turn_in_boxes, turn_in_volume
+from medseg.training.data.spatial import crop, gather, resample_in_boxes, resample_in_volume
 
 CPU = torch.device("cpu")
 SHAPE = (9, 10, 11)
-WAYS = [turn_in_volume, turn_in_boxes]
+WAYS = [resample_in_volume, resample_in_boxes]
 
 
 def random_sample(shape: Sequence[int] = SHAPE) -> tuple[Sample, NDArray[np.float32], NDArray[np.int16]]:
@@ -40,16 +40,16 @@ def cut(
     size: Sequence[int],
     matrix: NDArray | None,
     mirrored: tuple[bool, bool, bool] = (False, False, False),
-    way: object = turn_in_volume,
+    way: object = resample_in_volume,
 ) -> tuple[NDArray, NDArray]:
     """A patch; a turned one in one of two ways, into the middle of a batch of three."""
     draw = Draw(0, start, matrix, mirrored)
-    if matrix is None or way is turn_in_volume:
+    if matrix is None or way is resample_in_volume:
         patches = gather([sample], [draw], size, CPU)
         image, label = patches.image[0], patches.maps[0][0]
     else:
         patches = crop([sample] * 3, [None] * 3, size, CPU)
-        turn_in_boxes([sample], [draw], [1], patches)
+        resample_in_boxes([sample], [draw], [1], patches)
         image, label = patches.image[1], patches.maps[0][1]
         assert not patches.image[[0, 2]].any()
     assert image.shape == (len(sample.image), *size)
@@ -192,8 +192,8 @@ def test_channels_and_the_previous_stage_go_the_same_way(turned: NDArray | None,
     sample = replace(sample, image=both, previous=torch.from_numpy(label + 5))
     draw = Draw(0, (-1, 2, 3), turned, (False, True, False))
     patches = gather([sample, sample], [draw, draw], (5, 6, 7), CPU)
-    if way is turn_in_boxes and turned is not None:
-        turn_in_boxes([sample, sample], [draw, draw], [0, 1], patches)
+    if way is resample_in_boxes and turned is not None:
+        resample_in_boxes([sample, sample], [draw, draw], [0, 1], patches)
     assert patches.image.shape == (2, 2, 5, 6, 7)
     torch.testing.assert_close(patches.image[:, 1], patches.image[:, 0] * 2)
     now, before = patches.maps
@@ -215,7 +215,7 @@ def test_both_ways_agree_on_random_draws_of_several_volumes() -> None:
     ]
     one = gather(samples, draws, (8, 9, 7), CPU)
     other = crop(samples, [None] * 3, (8, 9, 7), CPU)
-    turn_in_boxes(samples, draws, range(3), other)
+    resample_in_boxes(samples, draws, range(3), other)
     torch.testing.assert_close(one.image, other.image, rtol=1e-4, atol=1e-4)
     assert float((one.maps[0] == other.maps[0]).float().mean()) > 0.999  # ties by rounding
 
