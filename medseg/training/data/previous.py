@@ -106,7 +106,8 @@ def dilated(mask: torch.Tensor, diameter: int) -> torch.Tensor:
         diameter: of the ball, in voxels.
 
     Voxels within half of `diameter` - 1 of the middle belong to the ball: that is skimage's `ball(radius)` for every
-    radius with `int(2 * radius + 1) == diameter`. The middle of an even cube lies half a voxel behind a voxel, as in nnU-Net.
+    radius with `int(2 * radius + 1) == diameter`. The middle of an even cube lies half a voxel behind a voxel, as in
+    nnU-Net.
 
     Squared distances are built up axis by axis (a minimum over shifted copies), so that the work grows with the
     diameter and not with the ball's volume.
