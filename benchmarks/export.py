@@ -127,7 +127,7 @@ def warm_up(small: np.ndarray) -> None:
     import torch
 
     from medseg.core.labels import Labels
-    from medseg.preprocessing.cells_compiled import choose_planes
+    from medseg.preprocessing.cells_numba import choose_planes
     from medseg.preprocessing.interpolate import Resize
     from medseg.preprocessing.windows import Window
 

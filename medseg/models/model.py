@@ -1,4 +1,4 @@
-"""A trained model in memory, wherever it came from: its plan, and one network a fold."""
+"""A trained model in memory, wherever it came from: its plan, and one network for each fold."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Model:
     """A trained model in memory: one network a fold, on one device.
 
     Attributes:
-        plan: what is done to a scan, and what the answer means.
-        configuration_name: which of the plan's configurations the networks are.
-        folds: the names of the networks' folds.
-        networks: one a fold; their answers are averaged.
-        folder: the file or folder that it was read from.
-        previous: the model whose answer this one takes as further channels: the first stage of a cascade.
+        plan: says what is done to a scan, and what the answer means.
+        configuration_name: name of the plan's configuration that the networks were trained in.
+        folds: names of the folds.
+        networks: one for each fold; their answers are averaged.
+        folder: file or folder that the model was read from.
+        previous: model whose answer this one takes as further channels: the first stage of a cascade; or None.
         notes: what a user should know about how it was read, in sentences.
-        files: what the weights were read from: one a fold, or one file that holds them all; nothing in training.
+        files: files that the weights were read from: one for each fold, or one that holds all; none in training.
     """
 
     plan: Plan
@@ -47,19 +47,43 @@ class Model:
 
 
 def overrides_for(stage: str, overrides: Sequence[str] | None) -> list[str]:
-    """Those `dotted.key=value` strings that concern a model's earlier stage too: not those of other configurations."""
-    other, own = "configurations.", f"configurations.{stage}."
-    return [text for text in overrides or () if not text.startswith(other) or text.startswith(own)]
+    """Return the `dotted.key=value` strings that also concern an earlier stage: not those of other configurations.
+
+    >>> overrides_for("3d_lowres", ["inference.mirror=false", "configurations.3d_fullres.batch_size=2"])
+    ['inference.mirror=false']
+
+    Args:
+        stage: name of the earlier stage's configuration.
+        overrides: strings that a user gave for the plan; None for none.
+    """
+    any_configuration, of_stage = "configurations.", f"configurations.{stage}."
+    return [text for text in overrides or () if not text.startswith(any_configuration) or text.startswith(of_stage)]
 
 
 def input_channels(plan: Plan, configuration: Configuration) -> int:
-    """Channels that a network sees: the scan's, and in the second stage of a cascade one for each label value."""
+    """Return the number of channels that a network sees.
+
+    These are the scan's and, in a cascade's second stage, one for each label value but the background.
+
+    Args:
+        plan: has the scan's channels and the labels.
+        configuration: that the network belongs to.
+    """
     cascaded = configuration.previous_stage is not None
     return len(plan.data.channels) + cascaded * (len(plan.labels.values) - 1)
 
 
 def make_network(plan: Plan, configuration: Configuration, factory: NetworkFactory | None = None) -> torch.nn.Module:
-    """Return an untrained network for a configuration: the plan's, or that of the caller's own factory."""
+    """Return an untrained network.
+
+    Args:
+        plan: has the channels and the labels.
+        configuration: names the network.
+        factory: makes the network instead of the one that the configuration names.
+
+    Raises:
+        PlanError: there is no such network, or its arguments do not fit it.
+    """
     return build_network(configuration, input_channels(plan, configuration), plan.labels.outputs, factory)
 
 
@@ -70,7 +94,14 @@ def filled_network(
     source: str,
     factory: NetworkFactory | None = None,
 ) -> torch.nn.Module:
-    """A network with these weights, ready to predict; `source` names them in messages.
+    """Return a network with the given weights, ready to predict.
+
+    Args:
+        plan: has the channels and the labels.
+        configuration: names the network.
+        weights: tensors by name.
+        source: name of the weights in messages.
+        factory: makes the network instead of the one that the configuration names.
 
     Raises:
         ModelError: a weight is missing, has no place in the network, or has another shape; the message names it.
@@ -79,7 +110,7 @@ def filled_network(
     problem = _too_large(configuration.network, weights) if ours else None
     if problem:
         raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
-    # medseg's own networks take the tensors as they are, which spares making and drawing weights that nobody uses
+    # medseg's own networks are made without memory and take the tensors as they are: no random weights are drawn
     with torch.device("meta") if ours else nullcontext():
         network = make_network(plan, configuration, factory)
     problem = _mismatch(network.state_dict(), weights)
@@ -91,7 +122,7 @@ def filled_network(
 
 
 def _too_large(network: Network, weights: Mapping[str, torch.Tensor]) -> str | None:
-    """What of a U-Net cannot belong to these weights; said before it is built, as a plan may ask for any size."""
+    """Return why a U-Net cannot have these weights, or None; before it is built, as a plan may name any size."""
     layers = sum(network.blocks) + sum(network.decoder_convolutions)
     if layers > len(weights):
         return f"the network has {layers} blocks, and there are {len(weights)} weights"
@@ -103,7 +134,7 @@ def _too_large(network: Network, weights: Mapping[str, torch.Tensor]) -> str | N
 
 
 def _mismatch(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str | None:
-    """What is wrong with the weights, or None."""
+    """Return what is wrong with the weights, or None."""
     missing = [name for name in expected if name not in weights]
     unknown = [name for name in weights if name not in expected]
     if missing:

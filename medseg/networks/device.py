@@ -1,4 +1,4 @@
-"""Which device to compute on, and how precisely."""
+"""The device to compute on, the type to multiply in, and how running out of memory is told."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ import torch
 
 from medseg.core.errors import MedsegError, PlanError
 
+# torch and OpenVINO have no common error for it: some of these are the text of a plain RuntimeError
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "DefaultCPUAllocator", "bad allocation", "bad_alloc")
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device by name, or the best that is there.
+    """Return a device by name, or the best that is available.
+
+    Args:
+        name: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto prefers CUDA, then MPS.
 
     Raises:
-        PlanError: the device is not there.
+        PlanError: the device is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
+        return torch.device(next(kind for kind, is_available in available.items() if is_available))
     kind, _, number = name.partition(":")
     if number and (kind != "cuda" or not number.isdigit() or int(number) >= torch.cuda.device_count()):
         raise PlanError(f"There is no device {name!r}; there are {torch.cuda.device_count()} CUDA devices.")
     if not available.get(kind, False):
-        there = ", ".join(kind for kind, yes in available.items() if yes)
+        usable = ", ".join(kind for kind, is_available in available.items() if is_available)
         raise PlanError(
-            f"The device {name!r} is not available here; available: {there}.", "Leave --device out to choose by itself."
+            f"The device {name!r} is not available here; available: {usable}.",
+            "Leave --device out to choose by itself.",
         )
     return torch.device(name)
 
 
 def choose_devices(names: str = "auto") -> list[torch.device]:
-    """One device by name, several (`cuda:0,cuda:1`), or `all` CUDA devices.
+    """Return one device by name, several (`cuda:0,cuda:1`), or `all` CUDA devices.
 
     Raises:
-        PlanError: one of them is not there.
+        PlanError: one of them is not available.
     """
     if names == "all":
         count = torch.cuda.device_count()
@@ -46,7 +51,13 @@ def choose_devices(names: str = "auto") -> list[torch.device]:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type to multiply in: what the plan says or, for `auto`, bf16 where the processor has it."""
+    """Return the type in which convolutions are computed.
+
+    Args:
+        name: the plan's: `fp32`, `bf16`, `fp16`, or `auto` for bf16 where the hardware has it, fp16 on older GPUs and
+            fp32 on other processors.
+        device: to compute on.
+    """
     if name != "auto":
         return _TYPES[name]
     if device.type == "cuda":
@@ -57,7 +68,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | nullcontext[None]:
-    """A context in which convolutions run in `precision`."""
+    """Return a context in which convolutions run in `precision`; it does nothing for float32."""
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)
@@ -65,7 +76,10 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | n
 
 @contextmanager
 def memory_errors(advice: str) -> Iterator[None]:
-    """Turn running out of memory, which torch says in several ways, into an error with advice.
+    """Turn running out of memory, which torch reports in several ways, into an error with advice.
+
+    Args:
+        advice: what the user can do about it.
 
     Raises:
         MedsegError: there was not enough memory.
@@ -79,20 +93,20 @@ def memory_errors(advice: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch and OpenVINO say it in several ways."""
+    """Return whether an error means that memory ran out; torch and OpenVINO report it in several ways."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line."""
+    """Return the first line of an error's text, or its type if it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
 def evaluating(network: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode before is restored."""
+    """Run a block with a network in evaluation mode and without gradients; its mode is restored afterwards."""
     training = network.training
     network.eval()
     try:
@@ -103,6 +117,6 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether bf16 products are an instruction (avx512_bf16, AMX) and not an emulation, which would be slower."""
+    """Return whether the CPU multiplies bf16 by an instruction (avx512_bf16, AMX); an emulation would be slower."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)

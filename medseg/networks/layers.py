@@ -1,8 +1,9 @@
-"""Instance norm + activation and upsampling, computed the way that is fastest on a processor.
+"""Instance norm with activation, and upsampling, in the way that is fastest on a CPU.
 
-On a CPU activations stay channels-last from end to end, which spares oneDNN's layout conversions; torch's own
-instance norm and transposed convolution would undo that. `benchmarks/train_step.py` measures the gain. On
-other devices these are the plain torch functions. Parameters lie in ordinary torch modules either way.
+On a CPU activations stay channels-last through the whole network (the channels of a voxel lie side by side in memory).
+That is oneDNN's layout for convolutions, so it converts nothing; torch's own instance norm and transposed convolution
+would convert back each time. `benchmarks/train_step.py` measures the gain. On other devices these are the plain torch
+functions. The parameters lie in ordinary torch modules either way, so weights are the same files.
 """
 
 from __future__ import annotations
@@ -19,16 +20,24 @@ _LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def to_fast_layout(x: Tensor) -> Tensor:
-    """The input in the layout that every following layer keeps.
+    """Return an image (batch, channel, ...) in the layout that every following layer keeps: channels-last on a CPU.
 
-    With one channel both layouts are the same memory, and `contiguous` would leave the strides, by which every
-    layer chooses, as they are: they have to be set by a copy.
+    With one channel both layouts are the same bytes, and `contiguous(memory_format=...)` would leave the strides as
+    they are. But layers choose their layout by the strides, so a copy has to set them.
     """
     return torch.empty_like(x, memory_format=_LAYOUT[x.ndim]).copy_(x) if x.device.type == "cpu" else x
 
 
 def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
-    """leaky_relu(instance_norm(x)) of (batch, channel, ...); a slope of 1 leaves the activation out."""
+    """Return leaky_relu(instance_norm(x)).
+
+    Args:
+        x: (batch, channel, ...) activations.
+        weight: (channel,) scale of the norm.
+        bias: (channel,) shift of the norm.
+        eps: added to the variance.
+        slope: of the leaky ReLU below zero; 1 leaves the activation out.
+    """
     fast = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and weight.dtype == torch.float32
     if fast and slope > 0 and x.shape[1] > 1 and x.is_contiguous(memory_format=_LAYOUT[x.ndim]):
         answer: Tensor = _NormAct.apply(x, weight, bias, eps, slope)  # type: ignore[no-untyped-call]
@@ -38,11 +47,12 @@ def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) 
 
 
 class _NormAct(torch.autograd.Function):
-    """leaky_relu(instance_norm(x)) of a dense channels-last tensor.
+    """leaky_relu(instance_norm(x)) of a dense channels-last tensor, sample by sample.
 
-    A sample of a channels-last batch is itself a channels-last batch of one, for which instance norm is batch
-    norm, and torch's channels-last batch norm is fast; statistics and sums are fp32 for bf16 activations too.
-    The activation's gradient needs only the sign of its output, so nothing else is stored for it.
+    One sample of a channels-last batch is itself a channels-last batch of one, for which instance norm is the same as
+    batch norm; and torch's batch norm is fast in this layout, where its instance norm is not. Statistics and sums are
+    float32 for bf16 activations, too. The gradient of the activation needs only the sign of its output (a positive
+    slope keeps the sign), so the values between norm and activation are not stored.
     """
 
     @staticmethod
@@ -50,11 +60,11 @@ class _NormAct(torch.autograd.Function):
         y = torch.empty_like(x)
         mean = torch.empty(x.shape[:2], dtype=torch.float32)
         inverse_std = torch.empty_like(mean)
-        for number, (one, answer) in enumerate(zip(torch.split(x, 1), torch.split(y, 1), strict=True)):
-            out = (answer, mean[number], inverse_std[number])
-            torch.native_batch_norm(one, weight, bias, None, None, True, 0.0, eps, out=out)
+        for number, (sample, normalized) in enumerate(zip(torch.split(x, 1), torch.split(y, 1), strict=True)):
+            out = (normalized, mean[number], inverse_std[number])  # views of y: each sample is written in place
+            torch.native_batch_norm(sample, weight, bias, None, None, True, 0.0, eps, out=out)
             if slope != 1:
-                functional.leaky_relu_(answer, slope)
+                functional.leaky_relu_(normalized, slope)
         ctx.save_for_backward(x, y, weight, mean, inverse_std)
         ctx.eps, ctx.slope = eps, slope
         return y
@@ -66,13 +76,14 @@ class _NormAct(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=_LAYOUT[x.ndim])
         to_x = torch.empty_like(x)
         to_weight, to_bias = torch.zeros_like(weight), torch.zeros_like(weight)
-        inner = torch.empty_like(x[:1])
+        to_norm = torch.empty_like(x[:1])  # one buffer for all samples: the gradient between activation and norm
         samples = zip(*(torch.split(each, 1) for each in (x, y, gradient)), strict=True)
-        for number, (one, answer, above) in enumerate(samples):
-            torch.ops.aten.leaky_relu_backward.grad_input(above, answer, ctx.slope, True, grad_input=inner)
+        for number, (sample, output, to_output) in enumerate(samples):
+            # True: `output` is the activation's result, not its input
+            torch.ops.aten.leaky_relu_backward.grad_input(to_output, output, ctx.slope, True, grad_input=to_norm)
             statistics = (None, None, mean[number], inverse_std[number])
             parts = torch.ops.aten.native_batch_norm_backward(
-                inner, one, weight, *statistics, True, ctx.eps, [True, True, True]
+                to_norm, sample, weight, *statistics, True, ctx.eps, [True, True, True]
             )
             to_x[number : number + 1].copy_(parts[0])
             to_weight += parts[1]
@@ -81,14 +92,24 @@ class _NormAct(torch.autograd.Function):
 
 
 def upsample(x: Tensor, layer: Any) -> Tensor:
-    """Transposed convolution whose stride is its kernel; on a CPU one matrix product and a shuffle of voxels."""
+    """Return a transposed convolution whose stride equals its kernel.
+
+    Then no two inputs reach the same output voxel: on a CPU it is one matrix product over channels and a
+    rearrangement of voxels, without a conversion from channels-last.
+
+    Args:
+        x: (batch, channel, ...) activations.
+        layer: a `ConvTranspose2d` or `ConvTranspose3d`.
+    """
     if x.device.type != "cpu":
         return layer(x)
     weight, bias = layer.weight, layer.bias
     axes, (inputs, outputs), kernel = x.ndim - 2, weight.shape[:2], weight.shape[2:]
+    # (kernel voxels x outputs, inputs): a row for each voxel that an input voxel becomes, and each output channel
     matrix = weight.permute(*range(2, 2 + axes), 1, 0).reshape(-1, inputs)
     y = functional.linear(x.movedim(1, -1), matrix, None if bias is None else bias.repeat(prod(kernel)))
     y = y.view(x.shape[0], *x.shape[2:], *kernel, outputs)
+    # each axis of the grid, followed by that of the kernel: together they are the axis of the finer grid
     order = [axis for number in range(axes) for axis in (1 + number, 1 + axes + number)]
     size = [length * step for length, step in zip(x.shape[2:], kernel, strict=True)]
     return y.permute(0, *order, 1 + 2 * axes).reshape(x.shape[0], *size, outputs).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""Builds of torch whose 3D convolution is slow in half precision, found by version and by a look at the clock.
+"""A check for builds of torch whose 3D convolution is slow in half precision: by version, then by measuring.
 
 torch 2.9 with cuDNN before 9.15 computes it four times slower than 2.8 did (github.com/pytorch/pytorch/issues/166122).
 """
@@ -9,51 +9,57 @@ import re
 
 import torch
 
-_FIXED_CUDNN = 91500
-_SLOWER = 1.1
-_CHANNELS = 32
-_SIZE = 64
-_ROUNDS = 5
+_FIXED_CUDNN = 91500  # 9.15.0
+_SLOWER = 1.1  # half precision is slow if it takes at least so many times as long as float32: more than noise
+_CHANNELS = 32  # in and out, and
+_SIZE = 64  # voxels along each axis: a usual convolution of a first stage
+_ROUNDS = 5  # the first ones choose an algorithm; the fastest counts
 
 
 def slow_convolution(device: torch.device, precision: torch.dtype, dimensions: int) -> str | None:
-    """What to tell of this build of torch, or None if it is as fast as it should be or nobody can know."""
+    """Return a warning about this build of torch; None if it is as fast as it should be, or cannot be judged.
+
+    Args:
+        device: to train on; only CUDA is judged.
+        precision: in which convolutions will run.
+        dimensions: 2 or 3; only 3D is judged.
+    """
     if device.type != "cuda" or dimensions != 3 or precision == torch.float32:
         return None
-    told = known_to_be_slow(torch.__version__, torch.backends.cudnn.version())
-    if told is not None:
-        return told
-    half, full = (_seconds(device, kind) for kind in (precision, torch.float32))
+    warning = known_to_be_slow(torch.__version__, torch.backends.cudnn.version())
+    if warning is not None:
+        return warning
+    half, full = (_seconds(device, dtype) for dtype in (precision, torch.float32))
     if half < _SLOWER * full:
         return None
     name = str(precision).removeprefix("torch.")
     return (
         f"a 3D convolution takes {1000 * half:.1f} ms in {name} and {1000 * full:.1f} ms in float32, where it should "
-        "be much faster: another build of torch or cuDNN may be, and training.precision=fp32 is until then"
+        "be much faster. Try another build of torch or cuDNN; until then train with --set training.precision=fp32"
     )
 
 
 def known_to_be_slow(torch_version: str, cudnn: int | None) -> str | None:
-    """What to tell of a version of torch with a version of cuDNN (91002 is 9.10.2)."""
+    """Return a warning about a version of torch with a version of cuDNN (91002 is 9.10.2); None if there is none."""
     if not re.match(r"2\.9\.", torch_version) or cudnn is None or cudnn >= _FIXED_CUDNN:
         return None
-    there = f"{cudnn // 10000}.{cudnn // 100 % 100}"
+    number = f"{cudnn // 10000}.{cudnn // 100 % 100}"
     return (
-        f"torch {torch_version} with cuDNN {there} computes 3D convolutions in half precision about four times slower "
+        f"torch {torch_version} with cuDNN {number} computes 3D convolutions in half precision about four times slower "
         "than other versions: install torch 2.10 or later, or nvidia-cudnn-cu12>=9.15"
     )
 
 
-def _seconds(device: torch.device, kind: torch.dtype) -> float:
-    """Time of one convolution, forward and backward, once cuDNN has chosen how."""
-    convolution = torch.nn.Conv3d(_CHANNELS, _CHANNELS, 3, padding=1, device=device, dtype=kind)
-    image = torch.randn(1, _CHANNELS, _SIZE, _SIZE, _SIZE, device=device, dtype=kind, requires_grad=True)
+def _seconds(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the seconds of one convolution, forward and backward, once cuDNN has chosen an algorithm."""
+    convolution = torch.nn.Conv3d(_CHANNELS, _CHANNELS, 3, padding=1, device=device, dtype=dtype)
+    image = torch.randn(1, _CHANNELS, _SIZE, _SIZE, _SIZE, device=device, dtype=dtype, requires_grad=True)
     times = []
     for _ in range(_ROUNDS):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
         convolution(image).sum().backward()
         end.record()
         end.synchronize()
-        times.append(begin.elapsed_time(end) / 1000)
+        times.append(start.elapsed_time(end) / 1000)
     return min(times)

@@ -1,4 +1,7 @@
-"""How many threads torch may use on a CPU: one for each physical core that this process is allowed to use."""
+"""The number of torch's threads on a CPU: one for each physical core that this process may use.
+
+A second thread on a core shares its arithmetic units, so convolutions gain nothing from it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ _SET_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def use_cores() -> None:
-    """Set torch's threads to the physical cores, shared by the processes that torchrun started on this machine.
+    """Set torch's threads to the physical cores, divided among the processes that torchrun started on this machine.
 
-    Where the user set OMP_NUM_THREADS nothing is changed; torchrun's own default of 1 does not count.
+    Nothing is changed if the user set OMP_NUM_THREADS or MKL_NUM_THREADS. The 1 that torchrun sets by itself when it
+    starts several processes does not count.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     wanted = [os.environ[name] for name in _SET_BY_USER if name in os.environ]
@@ -26,17 +30,17 @@ def use_cores() -> None:
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may run on, at most as many as its container may use at once."""
+    """Return the physical cores that this process may run on, limited by the CPU quota of its container."""
     quota = container_limit(_CGROUPS)
     cores = len({_siblings(cpu) for cpu in _allowed()})
     return cores if quota is None else max(1, min(cores, floor(quota)))
 
 
 def container_limit(cgroups: Path) -> float | None:
-    """Processors' worth of time that the control group may use; None if it is not limited.
+    """Return how many processors the container may use on average; None if it is not limited.
 
     Args:
-        cgroups: where control groups of version 2 (`cpu.max`) or 1 (`cpu/cpu.cfs_*_us`) are mounted.
+        cgroups: folder where control groups of version 2 (`cpu.max`) or 1 (`cpu/cpu.cfs_*_us`) are mounted.
     """
     try:
         if (cgroups / "cpu.max").exists():
@@ -49,12 +53,12 @@ def container_limit(cgroups: Path) -> float | None:
 
 
 def _allowed() -> set[int]:
-    """Processors that this process may run on."""
+    """Return the numbers of the logical processors that this process may run on."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _siblings(cpu: int) -> str:
-    """The threads of a processor's core, as Linux lists them; the processor alone where nothing is known."""
+    """Return the logical processors of a processor's core, as Linux lists them; the processor itself if unknown."""
     try:
         return (_CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
     except OSError:

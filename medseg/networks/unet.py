@@ -1,7 +1,8 @@
 """U-Nets in 2D and 3D, plain or with a residual encoder, stage by stage as the plan says.
 
-Architecture of nnU-Net v2 (Isensee et al., Nature Methods 2021): convolution, instance normalization, leaky
-ReLU; strided convolutions down, transposed convolutions up, a 1x1 head on every decoder level.
+Architecture of nnU-Net v2 (Isensee et al., Nature Methods 2021, doi.org/10.1038/s41592-020-01008-z; residual encoders:
+Isensee et al., MICCAI 2024, arxiv.org/abs/2404.09556): convolution, instance normalization, leaky ReLU; strided
+convolutions down, transposed convolutions up, a 1x1 head on every decoder level.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import nn
 from medseg.networks.layers import norm_act, to_fast_layout, upsample
 from medseg.plans.schema import Network
 
-_SLOPE = 0.01
-_EPS = 1e-5
+_SLOPE = 0.01  # of leaky ReLU, and
+_EPS = 1e-5  # of instance normalization: nnU-Net's
 
 
 def _convolution(dimensions: int) -> Any:
@@ -30,7 +31,16 @@ def _normalization(dimensions: int, features: int) -> nn.InstanceNorm2d | nn.Ins
 
 
 class ConvBlock(nn.Module):
-    """Convolution, instance normalization and, unless `activate` is False, leaky ReLU."""
+    """Convolution, instance normalization and leaky ReLU.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: size along each axis, odd; the grid stays the same but for the stride.
+        stride: along each axis.
+        bias: whether the convolution has one.
+        activate: whether there is a leaky ReLU at the end.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], bias: bool, activate: bool = True
@@ -42,11 +52,20 @@ class ConvBlock(nn.Module):
         self.slope = _SLOPE if activate else 1.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, outputs, ...) activations of (batch, inputs, ...)."""
         return norm_act(self.conv(x), self.norm.weight, self.norm.bias, _EPS, self.slope)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut, which is pooled and projected where shapes differ."""
+    """Two convolutions beside a shortcut, which is pooled and projected where shapes differ.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: size along each axis, odd.
+        stride: of the first convolution along each axis.
+        bias: whether the convolutions have one.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], bias: bool) -> None:
         super().__init__()
@@ -60,6 +79,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, outputs, ...) activations of (batch, inputs, ...)."""
         shortcut = self.project(self.pool(x))
         return nn.functional.leaky_relu(self.second(self.first(x)) + shortcut, _SLOPE, inplace=True)
 
@@ -109,11 +129,16 @@ class UNet(nn.Module):
         self.up, self.decoder, self.heads = nn.ModuleList(up), nn.ModuleList(decoder), nn.ModuleList(heads)
         self.apply(_initialize)
         for module in self.modules():
-            if isinstance(module, ResidualBlock):
+            if isinstance(module, ResidualBlock):  # as in nnU-Net, each block begins as its shortcut alone
                 nn.init.zeros_(module.second.norm.weight)
 
     def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
-        """(batch, channel, ...) to logits of the `levels` finest decoder levels, the full resolution first."""
+        """Return the logits of the finest decoder levels, the full resolution first.
+
+        Args:
+            x: (batch, channel, ...) image.
+            levels: how many decoder levels to answer; heads of coarser ones are not computed.
+        """
         x = to_fast_layout(x)
         if self.stem is not None:
             x = self.stem(x)
@@ -130,7 +155,7 @@ class UNet(nn.Module):
 
 
 def _initialize(module: nn.Module) -> None:
-    """Kaiming normal for a leaky ReLU of slope 0.01, no bias, as in nnU-Net."""
+    """Draw weights by Kaiming's normal law for a leaky ReLU of slope 0.01, and set biases to zero, as in nnU-Net."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         if module.weight.is_meta:  # about to be filled; drawing "nothing" would import torch's compiler
             return

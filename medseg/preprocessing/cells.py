@@ -60,7 +60,7 @@ def answer_window(window: Window, resize: Resize, labels: Labels, put: Put) -> N
 def _compiled() -> Callable[[Window, range, Resize, Labels], NDArray[np.int16]] | None:
     """The compiled loops; None where numba is not installed, or not for this version of numpy."""
     try:
-        from medseg.preprocessing.cells_compiled import choose_planes
+        from medseg.preprocessing.cells_numba import choose_planes
     except ImportError:
         return None
     return choose_planes

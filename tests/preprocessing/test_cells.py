@@ -18,7 +18,7 @@ Choose = Callable[[Window, range, Resize, Labels], NDArray]
 
 
 def compiled(window: Window, planes: range, resize: Resize, labels: Labels) -> NDArray:
-    module = pytest.importorskip("medseg.preprocessing.cells_compiled", exc_type=ImportError)
+    module = pytest.importorskip("medseg.preprocessing.cells_numba", exc_type=ImportError)
     return module.choose_planes(window, planes, resize, labels)
 
 
