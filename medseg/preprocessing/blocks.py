@@ -1,8 +1,9 @@
-"""A channel to the network's grid block by block: read, normalized and resampled while it lies in the cache.
+"""A channel to the network's grid block by block: read, normalized and resampled while it lies in the CPU's cache.
 
-Equal to `resample_image` of the whole within float32 rounding, but the scan in its full resolution never exists as
-floating point. A spline's matrix is nearly empty (its weights fall by 0.27 a voxel), so products of sparse matrices do
-a tenth of the work of dense ones, in one thread: preprocessing can run beside a network without disturbing it.
+The result equals `resample_image` of the whole within float32 rounding, but the scan in its full resolution never
+exists as floating point. A spline's matrix is nearly empty: with every voxel a cubic spline's weights fall to 0.27 of
+the one before. So products of sparse matrices do a tenth of the work of dense ones, and in one thread: preprocessing
+can run beside a network without disturbing it.
 """
 
 from __future__ import annotations
@@ -19,49 +20,67 @@ from medseg.preprocessing.resample import nearest_voxels, spline_matrix
 
 Box = tuple[slice, slice, slice]
 Read = Callable[[Box], NDArray[np.float32]]
-"""A box (z, y, x) of a channel's grid to its values, in an array that may be changed."""
+"""Reads a box (z, y, x) of a channel, as a new array that the caller may change."""
 
-_BLOCK_VOXELS = 1 << 19
-_SMALLEST_WEIGHT = 1e-9
+_BLOCK_VOXELS = 1 << 19  # 2 MB of float32: a block and what is made of it stay in the cache
+_SMALLEST_WEIGHT = 1e-9  # weights of a spline below this are left out: less than the rounding of float32, 6e-8
 
 
 def resample_blocks(
     read: Read, present: Sequence[int], out: NDArray[np.float32], how: Resampling, axis: int | None
 ) -> None:
-    """Resample a channel of shape `present` into `out` (z, y, x); slices along `axis` apart.
+    """Resample a channel into `out`.
 
-    The axis that shrinks least comes last, so that little is multiplied; blocks are cut across it.
+    The axis that shrinks least comes last, so that the products before it have made the data small; blocks are cut
+    across it.
+
+    Args:
+        read: reads boxes of the channel.
+        present: voxels (z, y, x) of the channel.
+        out: (z, y, x) array that is filled.
+        how: orders of the splines.
+        axis: the axis whose slices are resampled separately; None for none.
     """
     shape = out.shape
     ratio = [new / old for old, new in zip(present, shape, strict=True)]
     last = int(np.argmax(ratio)) if axis is None else axis
-    first = sorted({0, 1, 2} - {last}, key=lambda place: ratio[place])
-    within = tuple(place for place in range(3) if place != axis)
+    first = sorted({0, 1, 2} - {last}, key=lambda dimension: ratio[dimension])
+    within = tuple(dimension for dimension in range(3) if dimension != axis)
     direct = shape[last] == present[last]
     result = out if direct else np.empty([present[n] if n == last else shape[n] for n in range(3)], dtype=np.float32)
+    # Splines of order 2 and more overshoot at edges, and are clipped to the range of what is resampled as one piece: of
+    # each slice at once where slices are separate, else of the whole channel, which is known only after the last block.
     low, high = np.float32(np.inf), np.float32(-np.inf)
     needed = range(present[last]) if axis is None or how.order_across > 0 else _nearest_of(present[last], shape[last])
     for box in _blocks(present, last, needed):
         block = read(box)
         least, most = (block.min(within, keepdims=True), block.max(within, keepdims=True)) if how.order > 1 else (0, 0)
-        for place in first:
-            block = along(block, place, shape[place], how.order)
-        target = result[tuple(part if place == last else slice(None) for place, part in enumerate(box))]
+        for dimension in first:
+            block = along(block, dimension, shape[dimension], how.order)
+        target = result[tuple(part if dimension == last else slice(None) for dimension, part in enumerate(box))]
         if how.order > 1 and axis is not None:
             np.clip(block, least, most, out=target)
         else:
             target[...] = block
             low, high = np.minimum(low, np.min(least)), np.maximum(high, np.max(most))
     if not direct:
-        for part in _blocks(result.shape, 1 if last == 0 else 0, range(result.shape[1 if last == 0 else 0])):
-            into = tuple(slice(None) if place == last else one for place, one in enumerate(part))
-            out[into] = along(result[part], last, shape[last], how.order if axis is None else how.order_across)
+        other = 1 if last == 0 else 0
+        for box in _blocks(result.shape, other, range(result.shape[other])):
+            target_box = tuple(slice(None) if dimension == last else part for dimension, part in enumerate(box))
+            out[target_box] = along(result[box], last, shape[last], how.order if axis is None else how.order_across)
     if how.order > 1 and axis is None and tuple(present) != shape:
         np.clip(out, low, high, out=out)
 
 
 def along(block: NDArray[np.float32], axis: int, size: int, order: int) -> NDArray[np.float32]:
-    """(z, y, x) with `size` voxels along one axis."""
+    """Return data (z, y, x) with `size` voxels along one axis.
+
+    Args:
+        block: (z, y, x) values.
+        axis: to resample along.
+        size: voxels afterwards.
+        order: of the spline.
+    """
     present = block.shape[axis]
     if present == size:
         return block
@@ -74,7 +93,7 @@ def along(block: NDArray[np.float32], axis: int, size: int, order: int) -> NDArr
 
 @lru_cache(maxsize=64)
 def _sparse(present: int, size: int, order: int) -> Any:
-    """The matrix that resizes a line of voxels, as `scipy.sparse.csr_matrix` of float32."""
+    """Return the matrix (size, present) that resizes a line of voxels, as `scipy.sparse.csr_matrix` of float32."""
     from scipy.sparse import csr_matrix
 
     dense = spline_matrix(present, size, order).numpy()
@@ -82,12 +101,12 @@ def _sparse(present: int, size: int, order: int) -> Any:
 
 
 def _nearest_of(present: int, size: int) -> Sequence[int]:
-    """The slices that are the nearest of some new one; the others need not be looked at."""
+    """Return the slices that are the nearest one of a new slice; no other is needed with order 0."""
     return np.unique(nearest_voxels(present, size).numpy()).tolist()
 
 
 def _blocks(shape: Sequence[int], axis: int, needed: Sequence[int]) -> Iterator[Box]:
-    """Boxes of about `_BLOCK_VOXELS` that cover the needed slices along `axis`."""
+    """Yield boxes of about `_BLOCK_VOXELS` voxels that cover the needed slices along `axis`."""
     depth = max(1, _BLOCK_VOXELS * shape[axis] // max(1, shape[0] * shape[1] * shape[2]))
     start = 0
     while start < len(needed):

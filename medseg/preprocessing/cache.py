@@ -1,8 +1,8 @@
 """Preprocessed cases on disk, one file each, named after everything that they depend on.
 
-The key covers the preprocessing part of the plan and the contents of the case's files, so a changed plan or
-scan simply finds no file. Files are written under a temporary name and renamed: a kill leaves nothing half
-written, and two processes that fill one cache at once at worst do the same work twice.
+The key in the name covers the preprocessing part of the plan and the contents of the case's files, so after a change of
+plan or scan no file is found, and a new one is made. Files are written under a temporary name and renamed: a process
+that is killed leaves nothing half written, and two processes that fill one cache do the same work twice at worst.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from medseg.planning.annotation import annotated_mask
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.normalize import registered_code
 
-_FORMAT = 1
-_MOST_LOCATIONS = 10_000
+_FORMAT = 1  # to be raised when the contents of the files change
+_MOST_LOCATIONS = 10_000  # of a structure, unless 1 % of it are more: nnU-Net's figures (`default_preprocessor.py`),
 _LOCATION_FRACTION = 0.01
-_LOCATION_SEED = 1234
+_LOCATION_SEED = 1234  # and its seed
 
 
 @dataclass(frozen=True)
 class Sample:
     """A preprocessed training case.
 
-    Its tensors are views of the mapped cache file: what of them is read is read from the disk then, and kept in memory
-    by the operating system as long as there is room. They are not to be written to.
+    Its tensors are views of the mapped cache file: a part is read from the disk when it is used, and kept in memory by
+    the operating system as long as there is room. They must not be written to.
 
     Attributes:
         case: where it comes from.
@@ -64,7 +64,14 @@ class Sample:
 def load_samples(
     cases: Sequence[Case], plan: Plan, configuration: Configuration, folder: Path, callback: Callback = silent
 ) -> tuple[list[Sample], dict[str, str]]:
-    """Preprocessed `cases`, from the cache where they are in it, else made and put there.
+    """Return preprocessed cases, from the cache if they are in it, else made and put there.
+
+    Args:
+        cases: with labels.
+        plan: has channels, labels and how files are read.
+        configuration: says how they are preprocessed.
+        folder: of the cache; made if need be.
+        callback: receives progress after every case, as the stage `preprocess`.
 
     Returns:
         The samples, and why the cases that failed did: {case id: message}.
@@ -97,11 +104,13 @@ def load_samples(
 
 
 def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], NDArray[np.int16]]) -> Sample:
-    """A sample with the label map of the previous stage of a cascade, read from the cache as the other tensors are.
+    """Return a sample with the label map of a cascade's previous stage, read from the cache like its other tensors.
 
     Args:
-        source: names all that the map depends on.
-        make: the map (z, y, x), called where it is not in the cache.
+        sample: of the later stage.
+        folder: of the cache.
+        source: text that names everything that the map depends on.
+        make: makes the map (z, y, x) of label indices; called if it is not in the cache.
     """
     from safetensors.numpy import save_file
     from safetensors.torch import load_file
@@ -119,7 +128,7 @@ def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], 
 
 
 def _recipe(plan: Plan, configuration: Configuration) -> str:
-    """What the preprocessing of every case depends on, as text."""
+    """Return everything that the preprocessing of every case depends on, as text."""
     keys = {"spacing_mm", "normalization", "resample_image", "resample_label"}
     settings = {
         "format": _FORMAT,
@@ -166,34 +175,35 @@ def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> N
 
 
 def _locations(label: NDArray[np.int16], labels: Labels) -> dict[str, NDArray[np.int64]]:
-    """Voxels to centre patches on: as in nnU-Net, at least 10,000 (or all) and 1 % of each structure."""
-    found = {}
+    """Return voxels to centre patches on: as in nnU-Net, 10,000 (or all) of each structure, or 1 % if that is more."""
+    locations = {}
     for number, members in enumerate(labels.membership):
         inside = np.isin(label, np.flatnonzero(members).astype(np.int16))
-        found[f"locations_{number}"] = _choose(np.flatnonzero(inside))
+        locations[f"locations_{number}"] = _choose(np.flatnonzero(inside))
     if labels.ignore is not None:
-        found["annotated"] = _choose(np.flatnonzero(label != IGNORE))
-    return found
+        locations["annotated"] = _choose(np.flatnonzero(label != IGNORE))
+    return locations
 
 
-def _choose(places: NDArray[np.int64]) -> NDArray[np.int64]:
-    count = max(min(_MOST_LOCATIONS, places.size), int(np.ceil(_LOCATION_FRACTION * places.size)))
-    if count == places.size:
-        return places
-    return np.sort(np.random.default_rng(_LOCATION_SEED).choice(places, count, replace=False))
+def _choose(voxels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return some of the flat indices of voxels, the same ones every time, in rising order."""
+    count = max(min(_MOST_LOCATIONS, voxels.size), int(np.ceil(_LOCATION_FRACTION * voxels.size)))
+    if count == voxels.size:
+        return voxels
+    return np.sort(np.random.default_rng(_LOCATION_SEED).choice(voxels, count, replace=False))
 
 
 def _read(case: Case, path: Path, labels: Labels) -> Sample:
-    """A sample from its file, which does not depend on the structures that were annotated."""
+    """Return a sample from its file; the file is the same whichever structures were annotated."""
     from safetensors.torch import load_file
 
     tensors = load_file(path)
-    nowhere = torch.empty(0, dtype=torch.int64)
+    no_voxels = torch.empty(0, dtype=torch.int64)
     known = annotated_mask(case, labels)
     locations = tuple(
-        tensors[f"locations_{number}"] if known is None or known[number] else nowhere
+        tensors[f"locations_{number}"] if known is None or known[number] else no_voxels
         for number in range(len(labels.names))
     )
     structures = None if known is None else torch.from_numpy(known)
-    annotated = tensors.get("annotated", nowhere)
+    annotated = tensors.get("annotated", no_voxels)
     return Sample(case, tensors["image"], tensors["label"], locations, annotated, structures)

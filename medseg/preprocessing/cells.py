@@ -1,11 +1,14 @@
-"""Which structure each voxel of the scan's grid gets, exactly, without interpolating where the answer is known.
+"""The structure of each voxel of the scan's grid, exactly, without interpolating where the answer is known already.
 
-Each new voxel is a convex combination of the network's voxels that it reads, up to eight. Where these agree on the
-structure that wins (of regions: on the last one that is positive), it wins in the combination too: its logit is
-the largest, or positive, in every term of the sum, and every earlier or later one that must lose, loses in every
-term. Where they differ, a structure may win that wins in none of them, so there all outputs are interpolated: along
-z, then y, then x, in float32. The compiled way for large volumes on a CPU does the same operations in the same
-order, so that both give the same answer.
+Each new voxel is a convex combination of up to eight voxels of the network's grid. Where these agree on the structure
+that wins, it wins in the combination too: its logit is the largest in every term of the sum, so it is the largest in
+the sum. (Of regions the last one with a positive logit wins: it is positive in every term, and every later one is not.)
+Where they disagree, even a structure may win that wins in none of them. Only there all outputs are interpolated: along
+z, then y, then x, in float32.
+
+`cells_numba` does the same in compiled loops for large volumes on a CPU, with the same operations in the same order, so
+that both give the same answer to the bit. It is a module of its own because importing numba takes half a second, and
+because it may not be there for the newest numpy.
 """
 
 from __future__ import annotations
@@ -25,40 +28,47 @@ from medseg.preprocessing.interpolate import Reads, Resize, pick_along
 from medseg.preprocessing.windows import Window
 
 MIXED = -1
-"""Stands where the voxels that are read do not agree."""
+"""Stands in place of an answer where the voxels that are read disagree."""
 
 _MOST_VALUES = 1 << 24
-"""Logits that are interpolated in one piece."""
+"""Logits that are interpolated at once: 64 MB of float32."""
 
 _MOST_VOXELS = 1 << 22
-"""New voxels that are answered in one piece."""
+"""New voxels that are answered at once."""
 
 _WORTH_COMPILING = 1 << 24
-"""Logits on the larger of the two grids from which on loading the compiled loops pays."""
+"""Number of logits on the larger of the two grids above which loading the compiled loops pays."""
 
 Put = Callable[[range, NDArray[np.integer]], None]
-"""Takes the answers (planes, y, x) at some new planes; from any thread."""
+"""Called with the numbers of some new planes and the answers (planes, y, x) there, from any thread."""
 
 
 def answer_window(window: Window, resize: Resize, labels: Labels, put: Put) -> None:
-    """Hand over what `labels.choose` says of the new planes of a window, some at a time; of a convex resize only."""
-    most = max(1, _MOST_VOXELS // (resize.size[1] * resize.size[2]))
+    """Pass on the answers of `labels.choose` at the new planes of a window, some planes at a time.
+
+    Args:
+        window: planes of the network's grid, and which new planes to make of them.
+        resize: from the network's grid to the new one; it has to be convex.
+        labels: say which structure wins.
+        put: receives the answers.
+    """
+    planes_at_once = max(1, _MOST_VOXELS // (resize.size[1] * resize.size[2]))
     large = len(window.logits) * max(prod(resize.present), prod(resize.size)) >= _WORTH_COMPILING
     choose = _compiled() if large and window.logits.device.type == "cpu" else None
     if choose is None:
-        for planes in _parts(window.planes, most):
+        for planes in _parts(window.planes, planes_at_once):
             chosen = choose_planes(window, planes, resize, labels)
             put(planes, (chosen.byte() if len(labels.decisions) <= 256 else chosen).cpu().numpy())
         return
     threads = torch.get_num_threads()
-    parts = _parts(window.planes, min(most, ceil(len(window.planes) / (2 * threads))))
+    parts = _parts(window.planes, min(planes_at_once, ceil(len(window.planes) / (2 * threads))))
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda planes: put(planes, choose(window, planes, resize, labels)), parts))
 
 
 @cache
 def _compiled() -> Callable[[Window, range, Resize, Labels], NDArray[np.int16]] | None:
-    """The compiled loops; None where numba is not installed, or not for this version of numpy."""
+    """Return the compiled loops; None if numba is not installed, or does not support this version of numpy."""
     try:
         from medseg.preprocessing.cells_numba import choose_planes
     except ImportError:
@@ -71,9 +81,13 @@ def _parts(planes: range, size: int) -> list[range]:
 
 
 def choose_planes(window: Window, planes: range, resize: Resize, labels: Labels) -> torch.Tensor:
-    """(planes, y, x) int16: what `labels.choose` says of some new planes of a window, on the window's device.
+    """Return the answers of `labels.choose` at some new planes, (planes, y, x) int16 on the window's device.
 
-    Only for a convex resize.
+    Args:
+        window: planes of the network's grid.
+        planes: numbers of the new planes.
+        resize: from the network's grid to the new one; it has to be convex.
+        labels: say which structure wins.
     """
     reads = [resize.reads(0).part(planes, window.first), resize.reads(1), resize.reads(2)]
     low, high = int(reads[0].lower[0]), int(reads[0].upper[-1])
@@ -81,25 +95,26 @@ def choose_planes(window: Window, planes: range, resize: Resize, labels: Labels)
     reads[0] = reads[0].part(range(len(planes)), low)
     for dimension, line in enumerate(reads):
         known = _agreed(known, dimension, line)
-    places = (known == MIXED).nonzero()
+    mixed = (known == MIXED).nonzero()
     logits = window.logits[:, low : high + 1]
-    for some in places.split(max(1, _MOST_VALUES // len(logits))):
-        known[some.unbind(1)] = labels.choose(_interpolated(logits, some, reads)).short()
+    for voxels in mixed.split(max(1, _MOST_VALUES // len(logits))):
+        known[voxels.unbind(1)] = labels.choose(_interpolated(logits, voxels, reads)).short()
     return known
 
 
 def _agreed(known: torch.Tensor, dimension: int, reads: Reads) -> torch.Tensor:
+    """Return the answers at new voxels along a dimension where both voxels that are read agree, else `MIXED`."""
     lower = pick_along(known, dimension, reads.lower)
     if not reads.interpolates:
         return lower
     return lower.masked_fill_(lower != pick_along(known, dimension, reads.upper), MIXED)
 
 
-def _interpolated(logits: torch.Tensor, places: torch.Tensor, reads: list[Reads]) -> torch.Tensor:
-    """(outputs, places) float32 logits at new voxels (place, 3)."""
+def _interpolated(logits: torch.Tensor, voxels: torch.Tensor, reads: list[Reads]) -> torch.Tensor:
+    """Return float32 logits (outputs, voxels) at new voxels (voxel, 3), interpolated along z, then y, then x."""
     lines = [
-        tuple(torch.from_numpy(part).to(logits.device)[place] for part in (line.lower, line.upper, line.share))
-        for line, place in zip(reads, places.unbind(1), strict=True)
+        tuple(torch.from_numpy(part).to(logits.device)[index] for part in (line.lower, line.upper, line.share))
+        for line, index in zip(reads, voxels.unbind(1), strict=True)
     ]
 
     def read(dimension: int, *chosen: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """`cells.choose_planes` for large volumes on a CPU, in loops that numba compiles; imported only where they run.
 
-Logits lie output after output, so whatever needs all outputs of a voxel, as a mixed cell does, strides through memory.
-The voxels that mixed cells read are therefore copied first, a row at a time, such that the outputs of a voxel lie
-together; all that follows runs along the outputs. Operations and their order are those of `cells`.
+Logits lie in memory output after output, so whatever needs all outputs of one voxel, as a cell of mixed answers does,
+reads from as many distant places. The voxels that such cells read are therefore copied first, a row at a time, so that
+the outputs of a voxel lie side by side; all that follows runs along the outputs, where the CPU computes many at once.
+Operations and their order are those of `cells`, so the answers are equal to the bit.
 """
 
 from __future__ import annotations
@@ -21,14 +22,21 @@ from medseg.preprocessing.compiling import compiled
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.windows import Window
 
-_BLOCK = 4096  # voxels whose largest logits stay in the processor's first cache
+_BLOCK = 4096  # voxels whose largest logits (16 KB) stay in the processor's first cache
 _LANES = 16  # float32 numbers that a processor handles at once: outputs are filled up to a multiple
-_NOWHERE = 1 << 30
-_NEVER = np.float32(-1e38)  # the logit of an output that is not there: loses, and stays finite
+_NOWHERE = 1 << 30  # larger than the number of any output
+_NEVER = np.float32(-1e38)  # the logit of an output that is only filled up: it loses, and sums with it stay finite
 
 
 def choose_planes(window: Window, planes: range, resize: Resize, labels: Labels) -> NDArray[np.int16]:
-    """(planes, y, x): as `cells.choose_planes`, to the bit; for logits on a CPU."""
+    """Return the answers (planes, y, x) of `cells.choose_planes`, equal to the bit; for logits on a CPU.
+
+    Args:
+        window: planes of the network's grid.
+        planes: numbers of the new planes.
+        resize: from the network's grid to the new one; it has to be convex.
+        labels: say which structure wins.
+    """
     logits = window.logits if window.logits.stride(3) == 1 else window.logits.contiguous()
     lines = (resize.reads(0).part(planes, window.first), resize.reads(1), resize.reads(2))
     reads = tuple((line.lower, line.upper, line.share) for line in lines)
@@ -38,7 +46,10 @@ def choose_planes(window: Window, planes: range, resize: Resize, labels: Labels)
 
 
 def _flat(logits: torch.Tensor) -> NDArray:
-    """All the memory that the logits lie in, as one line that begins with the first of them; halves as their bits."""
+    """Return the memory of the logits as one line that begins with the first; half-precision numbers as their bits.
+
+    numba has no half-precision types: int16 stands for float16, uint16 for bfloat16.
+    """
     extent = 1 + sum((size - 1) * stride for size, stride in zip(logits.shape, logits.stride(), strict=True))
     line = torch.as_strided(logits, (extent,), (1,))
     match logits.dtype:
@@ -51,7 +62,7 @@ def _flat(logits: torch.Tensor) -> NDArray:
 
 
 def _generate_to_float(_: Any, value: Any) -> Any:
-    """float32 of a stored logit: int16 holds the bits of a float16, uint16 those of a bfloat16."""
+    """Return code that makes float32 of a stored logit: int16 holds the bits of a float16, uint16 of a bfloat16."""
 
     def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (bits,) = arguments
@@ -66,7 +77,10 @@ def _generate_to_float(_: Any, value: Any) -> Any:
 
 
 def _generate_larger(_: Any, one: Any, other: Any) -> Any:
-    """The larger of two numbers, neither of them NaN; a search for the largest turns to vectors only if told that."""
+    """Return code for the larger of two numbers that are not NaN.
+
+    The compiler turns a search for the largest into vector instructions only if the flags promise that.
+    """
 
     def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flags = ("nnan", "nsz")
@@ -78,13 +92,13 @@ def _generate_larger(_: Any, one: Any, other: Any) -> Any:
 _to_float: Any = numba.extending.intrinsic(_generate_to_float)
 _larger: Any = numba.extending.intrinsic(_generate_larger)
 
-# In the loops below `logits` is (a line of memory; the distances in it of outputs, planes and rows; the numbers of
-# outputs, planes, rows and columns), and a line of `Reads` is (lower, upper, share).
+# In the loops below `logits` is three things: the line of memory; the distances in it between outputs, planes and rows;
+# the numbers of outputs, planes, rows and columns. A line of `Reads` is (lower, upper, share).
 
 
 @compiled
 def _know(logits: Any, plane: int, softmax: bool, top: NDArray[np.float32], known: NDArray[np.int16]) -> None:
-    """The answer at every voxel of a plane of the network's grid, into `known`, row after row."""
+    """Write the answer at every voxel of a plane of the network's grid into `known`, row after row."""
     flat, strides, sizes = logits
     length = sizes[2] * sizes[3] if strides[2] == sizes[3] else sizes[3]
     for first in range(0, known.size, length):
@@ -108,18 +122,21 @@ def _know(logits: Any, plane: int, softmax: bool, top: NDArray[np.float32], know
 
 @compiled
 def _agree(first: Any, second: Any, third: Any, fourth: Any, agreed: NDArray[np.int16]) -> Any:
-    """Where four rows of answers agree, that answer, else MIXED; and whether one answer fills the row."""
-    one = True
+    """Write into `agreed` where four rows of answers agree, else MIXED; return whether one answer fills the row."""
+    uniform = True
     for i in range(agreed.size):
         same = (first[i] == second[i]) & (first[i] == third[i]) & (first[i] == fourth[i])
         agreed[i] = first[i] if same else np.int16(-1)
-        one &= agreed[i] == agreed[0]
-    return one and agreed[0] >= 0
+        uniform &= agreed[i] == agreed[0]
+    return uniform and agreed[0] >= 0
 
 
 @compiled
 def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted: NDArray[np.bool_]) -> Any:
-    """A row of the network's answers to the new voxels; how many are MIXED, and which columns these read."""
+    """Spread a row of the network's answers to the new voxels, and mark in `wanted` the columns that MIXED ones read.
+
+    Returns the number of MIXED voxels.
+    """
     lower, upper, _ = x
     mixed = 0
     for i in range(answer.size):
@@ -136,7 +153,7 @@ def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted
 
 @compiled
 def _gather(logits: Any, row: int, z: Any, columns: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-    """Logits of some columns of a row, between the planes that `z` reads, into `values` (column, output)."""
+    """Write the logits of some columns of a row, interpolated along z, into `values` (column, output)."""
     flat, strides, sizes = logits
     lower, upper, share = z
     rest = np.float32(1) - share
@@ -153,7 +170,7 @@ def _gather(logits: Any, row: int, z: Any, columns: NDArray[np.int64], values: N
 
 @compiled
 def _mix(low: Any, high: Any, share: Any, values: NDArray[np.float32]) -> None:
-    """All outputs between two voxels, into `values`."""
+    """Write all outputs interpolated between two voxels into `values`."""
     rest = np.float32(1) - share
     for output in range(values.size):
         values[output] = low[output] * rest + high[output] * share
@@ -161,7 +178,11 @@ def _mix(low: Any, high: Any, share: Any, values: NDArray[np.float32]) -> None:
 
 @compiled
 def _winner(values: NDArray[np.float32], softmax: bool) -> Any:
-    """What `Labels.choose` says of the outputs of a voxel. Two simple loops are faster here than one that does more."""
+    """Return the answer of `Labels.choose` to the outputs of a voxel.
+
+    For softmax two simple loops, the largest value and then the first that equals it, are faster than one that keeps
+    both: the compiler makes vector instructions of each.
+    """
     if not softmax:
         last: Any = np.int32(0)
         for output in range(values.size):
@@ -179,37 +200,38 @@ def _winner(values: NDArray[np.float32], softmax: bool) -> Any:
 
 
 @compiled
-def _list(wanted: NDArray[np.bool_], held: NDArray[np.int64], identity: int, found: NDArray[np.int64]) -> Any:
-    """The wanted columns that do not hold the row with this identity yet, now marked as if they did; how many."""
+def _missing_columns(wanted: NDArray[np.bool_], held: NDArray[np.int64], row: int, missing: NDArray[np.int64]) -> Any:
+    """Write into `missing` the wanted columns that do not hold the row yet, mark that, and return how many."""
     count = 0
     for column in range(wanted.size):
-        if wanted[column] and held[column] != identity:
-            held[column] = identity
-            found[count] = column
+        if wanted[column] and held[column] != row:
+            held[column] = row
+            missing[count] = column
             count += 1
     return count
 
 
 @compiled
 def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -> None:
-    """See `choose_planes`."""
+    """Write the answers (planes, y, x) into `chosen`; see `choose_planes`."""
     _, _, sizes = logits
     z, y, x = reads
     width, columns = -(-sizes[0] // _LANES) * _LANES, sizes[3]
     top, values = np.empty(_BLOCK, np.float32), np.empty(width, np.float32)
-    # of two neighbouring planes or rows of the network's grid, the even one lies in place 0, the odd one in place 1
+    # A new voxel reads two neighbouring planes and rows. What is known of the even one is kept at index 0, of the odd
+    # one at index 1, so that the next new voxel finds what it shares with the one before.
     known, known_planes = np.empty((2, sizes[2], columns), np.int16), np.empty(2, np.int64)
     rows, rows_held = np.empty((2, columns, width), np.float32), np.empty((2, columns), np.int64)
     line, agreed = np.empty((columns, width), np.float32), np.empty(columns, np.int16)
-    wanted, found = np.empty(columns, np.bool_), np.empty(columns, np.int64)
+    wanted, missing = np.empty(columns, np.bool_), np.empty(columns, np.int64)
     rows[:], rows_held[:], known_planes[:] = _NEVER, -1, -1
     uniform = False
     for plane in range(chosen.shape[0]):
         here = (z[0][plane], z[1][plane], z[2][plane])
-        for one in here[:2]:
-            if known_planes[one & 1] != one:
-                _know(logits, one, softmax, top, known[one & 1].reshape(-1))
-                known_planes[one & 1] = one
+        for read_plane in here[:2]:
+            if known_planes[read_plane & 1] != read_plane:
+                _know(logits, read_plane, softmax, top, known[read_plane & 1].reshape(-1))
+                known_planes[read_plane & 1] = read_plane
         front, back = known[here[0] & 1], known[here[1] & 1]
         for row in range(chosen.shape[1]):
             answer, up, down = chosen[plane, row], y[0][row], y[1][row]
@@ -220,9 +242,10 @@ def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -
                 continue
             if _spread(agreed, x, answer, wanted) == 0:
                 continue
-            for one in (up, down):
-                count = _list(wanted, rows_held[one & 1], plane * sizes[2] + one, found)
-                _gather(logits, one, here, found[:count], rows[one & 1])
+            for read_row in (up, down):
+                # rows are interpolated along z for the new plane, so another plane's row is another row
+                count = _missing_columns(wanted, rows_held[read_row & 1], plane * sizes[2] + read_row, missing)
+                _gather(logits, read_row, here, missing[:count], rows[read_row & 1])
             for column in range(columns):
                 if wanted[column]:
                     _mix(rows[up & 1, column], rows[down & 1, column], y[2][row], line[column])
@@ -230,4 +253,4 @@ def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -
                 if answer[i] < 0:
                     _mix(line[x[0][i]], line[x[1][i]], x[2][i], values)
                     winner = _winner(values, softmax)
-                    answer[i] = winner if winner <= sizes[0] - softmax else 0  # only of NaN none is the largest
+                    answer[i] = winner if winner <= sizes[0] - softmax else 0  # of NaN none is the largest: background

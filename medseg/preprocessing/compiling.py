@@ -1,4 +1,4 @@
-"""How loops are compiled with numba; imported only where they run."""
+"""Compilation of loops with numba; imported only where they run, as importing numba takes half a second."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numba
 
 
 def compiled(function: Callable) -> Any:
-    """The function, compiled when it is first called and kept on disk for the next process.
+    """Return a function that is compiled when it is first called, and kept on disk for the next process.
 
-    Without "fastmath": sums and products keep their order and their rounding.
+    It releases the interpreter lock, and divides as numpy does. Without numba's "fastmath": sums and products keep
+    their order and their rounding.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:

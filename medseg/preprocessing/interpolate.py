@@ -1,7 +1,8 @@
-"""From the network's grid to the scan's: which voxels a new voxel is made of, and in which shares.
+"""From the network's grid to the scan's: which voxels a new voxel is made of, and with which weights.
 
-The answer is that of `resample_image`, where a matrix resizes each axis. For orders 0 and 1 a row of that matrix
-has at most two entries, side by side: `Reads`. Splines of order 2 and more read whole lines and are not convex.
+The result is that of `resample_image`, where a matrix resizes each axis. For orders 0 and 1 a row of that matrix has at
+most two entries, side by side: `Reads`. Splines of order 2 and more read whole lines, and their values may lie beyond
+those that they read: they are not convex.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from medseg.plans.schema import Resampling
 from medseg.preprocessing.resample import nearest_voxels
 
 _NO_SHARE = 1e-9
-"""Shares below this are the rounding of a position, not a reading."""
+"""A share below this is the rounding error of a position on a voxel: that voxel alone is read."""
 
 
 @dataclass(frozen=True)
 class Reads:
-    """A line of new voxels: each is `(1 - share) * lower + share * upper`.
+    """What a line of new voxels reads of a line of present ones: `(1 - share) * lower + share * upper`.
 
     Attributes:
-        lower, upper: indices of present voxels, rising; `upper` is the next after `lower`, and `lower` itself where
-            `share` is 0.
-        share: float32, at least 0 and less than 1.
+        lower: (new voxels,) indices of present voxels, not falling.
+        upper: likewise: the next after `lower`, or `lower` itself where `share` is 0.
+        share: (new voxels,) float32, at least 0 and less than 1.
     """
 
     lower: NDArray[np.int64]
@@ -39,9 +40,9 @@ class Reads:
         return len(self.lower)
 
     def part(self, new: range, first: int) -> Reads:
-        """The readings of some new voxels, with the present ones counted from `first`."""
-        some = slice(new.start, new.stop)
-        return Reads(self.lower[some] - first, self.upper[some] - first, self.share[some])
+        """Return the readings of the new voxels in `new`, with present voxels counted from `first`."""
+        part = slice(new.start, new.stop)
+        return Reads(self.lower[part] - first, self.upper[part] - first, self.share[part])
 
     @property
     def interpolates(self) -> bool:
@@ -51,7 +52,14 @@ class Reads:
 
 @dataclass(frozen=True)
 class Resize:
-    """From `present` voxels per axis to `size`, with a spline order per axis; slices along `axis` apart."""
+    """A change of grid along its axes.
+
+    Attributes:
+        present: voxels (z, y, x) of the grid that is there.
+        size: voxels (z, y, x) of the new grid.
+        orders: order of the spline along each axis.
+        axis: the axis whose slices are resampled separately; None for none.
+    """
 
     present: tuple[int, int, int]
     size: tuple[int, int, int]
@@ -60,31 +68,47 @@ class Resize:
 
     @classmethod
     def of(cls, present: Sequence[int], size: Sequence[int], how: Resampling, axis: int | None) -> Resize:
-        """What `resample_image` does when it is told the same."""
-        z, y, x = (how.order_across if place == axis else how.order for place in range(3))
+        """Return the change of grid that `resample_image` makes of the same arguments.
+
+        Args:
+            present: voxels (z, y, x) of the grid that is there.
+            size: voxels (z, y, x) of the new grid.
+            how: orders of the splines.
+            axis: the axis whose slices are resampled separately; None for none.
+        """
+        z, y, x = (how.order_across if dimension == axis else how.order for dimension in range(3))
         return cls((present[0], present[1], present[2]), (size[0], size[1], size[2]), (z, y, x), axis)
 
     @property
     def convex(self) -> bool:
-        """Whether each new voxel lies between the present voxels that it reads."""
+        """Whether the value of each new voxel lies between those that it reads: splines of order 0 and 1."""
         return self.present == self.size or max(self.orders) < 2
 
     @property
     def streams(self) -> bool:
-        """Whether a new plane reads at most two neighbouring planes, and nothing of the others."""
+        """Whether a new plane depends on at most two neighbouring planes, so that planes may come one by one."""
         return self.convex or self.axis == 0
 
-    def reads(self, place: int) -> Reads:
-        """The readings along an axis that is resized with order 0 or 1, or not at all."""
-        order = 0 if self.present == self.size else self.orders[place]
-        return axis_reads(self.present[place], self.size[place], order)
+    def reads(self, dimension: int) -> Reads:
+        """Return the readings along a dimension (0 to 2) that is resized with order 0 or 1, or not at all."""
+        order = 0 if self.present == self.size else self.orders[dimension]
+        return axis_reads(self.present[dimension], self.size[dimension], order)
 
 
 @lru_cache(maxsize=64)
 def axis_reads(present: int, size: int, order: int) -> Reads:
-    """The readings that resize a line with order 0 or 1; beyond the edges the edge repeats.
+    """Return the readings that resize a line with order 0 or 1; beyond the edges the edge repeats.
 
-    Positions as in `skimage.transform.resize`, that is `scipy.ndimage.zoom` in grid mode.
+    Positions as in `skimage.transform.resize`, that is `scipy.ndimage.zoom` in grid mode: the centres of voxels of a
+    line that keeps its length.
+
+    >>> axis_reads(2, 4, 1).lower.tolist(), axis_reads(2, 4, 1).share.tolist()
+    ([0, 0, 0, 1], [0.0, 0.25, 0.75, 0.0])
+
+    Args:
+        present: voxels of the line.
+        size: voxels of the new line.
+        order: 0 for the nearest voxel, 1 for linear interpolation.
     """
     if order == 0 or present == size:
         lower = nearest_voxels(present, size).numpy()
@@ -96,7 +120,7 @@ def axis_reads(present: int, size: int, order: int) -> Reads:
 
 
 def read_along(data: torch.Tensor, dimension: int, reads: Reads) -> torch.Tensor:
-    """Resize one dimension of floating-point data by its readings."""
+    """Return floating-point data with one dimension resized by its readings, in the type of the data."""
     lower = pick_along(data, dimension, reads.lower)
     if not reads.interpolates:
         return lower
@@ -104,10 +128,11 @@ def read_along(data: torch.Tensor, dimension: int, reads: Reads) -> torch.Tensor
     return lower.mul_(1 - share).add_(pick_along(data, dimension, reads.upper).mul_(share))
 
 
-def pick_along(data: torch.Tensor, dimension: int, places: NDArray[np.int64]) -> torch.Tensor:
-    """A copy of what lies at some places of a dimension."""
-    index = torch.from_numpy(places).to(data.device)
+def pick_along(data: torch.Tensor, dimension: int, indices: NDArray[np.int64]) -> torch.Tensor:
+    """Return a copy of what lies at some indices of a dimension."""
+    index = torch.from_numpy(indices).to(data.device)
     if dimension < data.ndim - 1:
         return data.index_select(dimension, index)
-    rows = data.reshape(-1, data.shape[-1])  # of two dimensions, torch picks from the last one 8 times as fast
+    # torch picks from the last dimension 8 times as fast if there are only two
+    rows = data.reshape(-1, data.shape[-1])
     return rows.index_select(1, index).reshape(*data.shape[:-1], len(index))

@@ -1,4 +1,4 @@
-"""What becomes of interpolated logits when more than labels are asked for: probabilities, and how unsure they are."""
+"""Maps beside the labels: the probability of each structure, and how uncertain the answer is (entropy)."""
 
 from __future__ import annotations
 
@@ -14,45 +14,53 @@ from medseg.preprocessing.restore import Sink
 from medseg.preprocessing.volume import Geometry
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
-"""(outputs, planes, y, x) values on the scan's grid to (maps, planes, y, x)."""
+"""Turns logits (outputs, planes, y, x) on the scan's grid into maps (maps, planes, y, x)."""
 
 
 def probabilities(labels: Labels) -> Transform:
-    """A map for each structure, in the order of `labels.names`; if they exclude each other, shares of one."""
+    """Return a transform to one probability map for each structure, in the order of `labels.names`."""
     if labels.activation == "softmax":
         return lambda logits: logits.softmax(0)[1:]
     return torch.sigmoid
 
 
 def entropy(labels: Labels) -> Transform:
-    """One map of doubt: 0 where a single answer is certain, 1 where all are equally likely.
+    """Return a transform to one map of uncertainty: 0 where one answer is certain, 1 where all are equally likely.
 
-    Shannon's entropy of the probabilities over its largest value; of regions, the mean of each one's own.
+    Shannon's entropy of the probabilities, divided by its largest value, the logarithm of the number of answers. For
+    regions, the mean over the regions of each one's entropy.
     """
     if labels.activation == "softmax":
         return lambda logits: _shannon(logits.log_softmax(0)) / log(len(logits))
 
     def of_regions(logits: torch.Tensor) -> torch.Tensor:
-        doubt = torch.zeros_like(logits[:1])
+        total = torch.zeros_like(logits[:1])
         for logit in logits:
-            both = torch.stack([logit, -logit])
-            doubt += _shannon(torch.nn.functional.logsigmoid(both))
-        return doubt / (len(logits) * log(2))
+            inside_and_outside = torch.stack([logit, -logit])
+            total += _shannon(torch.nn.functional.logsigmoid(inside_and_outside))
+        return total / (len(logits) * log(2))
 
     return of_regions
 
 
 def _shannon(logarithms: torch.Tensor) -> torch.Tensor:
+    """Return the entropy (1, ...) in nats of log-probabilities (answers, ...); 0 log 0 is 0, as exp(-large) is."""
     return -(logarithms.exp() * logarithms).sum(0, keepdim=True)
 
 
 def map_sink(
     geometry: Geometry, transform: Transform, writes: Sequence[Callable[[int, NDArray], None]], outside: float = 0.0
 ) -> Sink:
-    """A sink that gives each map of a transform to its own `write(first plane, planes)`.
+    """Return a sink that passes each map of a transform to a function of its own.
 
-    Planes lie on the whole turned grid of the scan (`Geometry.turned_shape`), with the value `outside` beyond the
-    nonzero box, where the network saw nothing and the answer is background. Planes beyond it do not come.
+    Planes are those of the whole turned grid of the scan (`Geometry.turned_shape`), and hold `outside` beyond the
+    nonzero box, where the network saw nothing and the answer is background. Planes outside the box are not passed.
+
+    Args:
+        geometry: how the scan came to the network's grid.
+        transform: makes the maps.
+        writes: for each map, `write(number of the first plane, planes (plane, y, x))`.
+        outside: value beyond the nonzero box.
     """
     z, y, x = geometry.box
 

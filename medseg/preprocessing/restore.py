@@ -1,6 +1,7 @@
-"""From logits on the network's grid back to the scan's own grid, as they come and without ever holding them there.
+"""From logits on the network's grid back to labels on the scan's own grid, slab by slab.
 
-Why the answer is exact: see `cells`. Nothing here is as large as outputs times the scan.
+Logits are never held on the scan's grid: nothing here is as large as outputs times the scan. `cells` explains why the
+labels are exact all the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from medseg.preprocessing.volume import Geometry
 from medseg.preprocessing.windows import windows
 
 Sink = Callable[[int, torch.Tensor], None]
-"""Takes the first plane and the logits (outputs, planes, y, x) float32 of some planes of `Geometry.box`, in order."""
+"""Called with consecutive planes of `Geometry.box`: number of the first one, logits (outputs, planes, y, x) float32."""
 
 
 def restore(
@@ -31,14 +32,17 @@ def restore(
     configuration: Configuration,
     sinks: Sequence[Sink] = (),
 ) -> NDArray:
-    """Logits on the network's grid to written label values (z, y, x) on the scan's own grid, as it is stored.
+    """Return label values (z, y, x) as they are written, on the grid of the stored scan.
 
     Voxels outside the nonzero box are background.
 
     Args:
-        slabs: consecutive blocks (outputs, planes, y, x) along the first axis of the network's grid, that together
-            make it up, on any device; each is let go before the next is asked for.
-        sinks: also get the interpolated logits, a few planes at a time; then every voxel is interpolated.
+        slabs: logits in consecutive blocks (outputs, planes, y, x) along the first axis of the network's grid, which
+            together make it up, on any device; each is released before the next one is requested.
+        geometry: how the scan came to the network's grid.
+        labels: say which value is written for which logits.
+        configuration: says how logits are resampled.
+        sinks: also receive the interpolated logits, a few planes at a time; then every voxel is interpolated.
 
     Raises:
         ValueError: the slabs do not make up the network's grid.
@@ -61,13 +65,16 @@ def restore_onto(
     configuration: Configuration,
     shape: Sequence[int],
 ) -> NDArray[np.int16]:
-    """Logits on the network's grid to label indices (z, y, x) on another grid of the same box: a later stage's.
+    """Return label indices (z, y, x) on another grid of the same box: that of a cascade's later stage.
 
-    As nnU-Net does it, slices are resampled apart by the spacing of the network's grid alone (`export_prediction.py`,
-    `resample_and_save`).
+    As in nnU-Net (`export_prediction.py`, `resample_and_save`) the spacing of the network's grid alone decides whether
+    slices are resampled separately.
 
     Args:
         slabs: as in `restore`.
+        geometry: how the scan came to the network's grid.
+        labels: say which index stands for which logits.
+        configuration: says how logits are resampled.
         shape: voxels (z, y, x) of the other grid.
 
     Raises:
@@ -88,7 +95,7 @@ def restore_onto(
 def _decide(
     slabs: Iterable[torch.Tensor], resize: Resize, labels: Labels, put: Put, sinks: Sequence[Sink] = ()
 ) -> None:
-    """Hand over what `labels.choose` says of the resized logits, a few planes at a time."""
+    """Pass on the answers of `labels.choose` to the resized logits, a few planes at a time."""
     for window in windows(slabs, resize):
         if resize.convex and not sinks:
             answer_window(window, resize, labels, put)
@@ -97,13 +104,19 @@ def _decide(
                 put(planes, labels.choose(logits).cpu().numpy())
                 for sink in sinks:
                     sink(planes.start, logits)
-        del window  # and with it the slab, before the next one is made
+        del window  # the loop would hold it, and its slab, while the next one is made
 
 
 def stream_maps(
     slabs: Iterable[torch.Tensor], geometry: Geometry, configuration: Configuration, sinks: Sequence[Sink]
 ) -> None:
-    """Values on the network's grid, of any meaning, to the sinks, a few planes of the scan's grid at a time.
+    """Pass values of any meaning to sinks, interpolated to the scan's grid, a few planes at a time.
+
+    Args:
+        slabs: values in consecutive blocks (maps, planes, y, x), as in `restore`.
+        geometry: how the scan came to the network's grid.
+        configuration: says how logits, and thus such values, are resampled.
+        sinks: receive the planes.
 
     Raises:
         ValueError: the slabs do not make up the network's grid.
@@ -117,7 +130,7 @@ def stream_maps(
 
 
 def way_back(geometry: Geometry, configuration: Configuration) -> Resize:
-    """How the network's grid is resampled to the nonzero box."""
+    """Return how the network's grid is resampled to the nonzero box of the scan."""
     how = configuration.resample_logits
     axis = separate_axis(geometry.network_spacing_mm, geometry.spacing_mm, how.separate_axis)
     return Resize.of(geometry.network_shape, geometry.cropped_shape, how, axis)

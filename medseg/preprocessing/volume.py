@@ -1,6 +1,6 @@
-"""One case from its own grid to the network's; `restore` is the way back.
+"""One case from its own grid to the network's; `restore` brings answers back.
 
-Order as in nnU-Net v2 (`default_preprocessor.py`): axis order, crop to nonzero, normalize, resample.
+Order of the steps as in nnU-Net v2 (`default_preprocessor.py`): axis order, crop to nonzero, normalize, resample.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from medseg.preprocessing.resample import resample_label, resampled_shape, separ
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a case came to the network's grid; enough to bring an answer back."""
+    """How a case came to the network's grid; enough to bring an answer back.
+
+    Attributes:
+        orientation: which axes were exchanged and reversed to come to the canonical frame; none for `stored`.
+        transpose: the order in which the network has the axes, of those of the frame.
+        turned_shape: voxels of the scan with its axes as the network has them.
+        box: part of the turned scan that is not all zero.
+        spacing_mm: of the turned scan.
+        network_spacing_mm: of the network's grid.
+    """
 
     orientation: Orientation
     transpose: tuple[int, int, int]
@@ -49,18 +58,24 @@ class Geometry:
         return self.stored(np.broadcast_to(np.uint8(0), (1, *self.turned_shape))).shape[1:]
 
     def turn(self, array: NDArray) -> NDArray:
-        """A view of an array (channel, z, y, x) as stored, with its axes as the network has them."""
+        """Return a view of an array (channel, z, y, x) as stored, with its axes as the network has them."""
         return _turn(array, self.orientation, self.transpose)
 
     def stored(self, array: NDArray) -> NDArray:
-        """A view the other way."""
+        """Return a view of an array with the network's axes, with its axes as stored: the inverse of `turn`."""
         back = np.argsort(self.transpose)
         return self.orientation.invert(array.transpose(0, *(int(axis) + 1 for axis in back)))
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A case on the network's grid: image (channel, z, y, x) float32, label (z, y, x) indices if there are any."""
+    """A case on the network's grid.
+
+    Attributes:
+        image: (channel, z, y, x) float32, normalized.
+        label: (z, y, x) label indices, `IGNORE` and `OUTSIDE` included; None for a case without labels.
+        geometry: how the case came there.
+    """
 
     image: NDArray[np.float32]
     label: NDArray[np.int16] | None
@@ -74,9 +89,15 @@ def prepare(
     label: NDArray[np.int16] | None = None,
     also_content: NDArray[np.bool_] | None = None,
 ) -> Volume:
-    """Bring a scan, and its label indices (z, y, x) if given, to the grid of a configuration.
+    """Return a scan, and its labels if given, on the grid of a configuration.
 
-    `also_content` marks voxels (z, y, x) that count as content where a channel is normalized within it, zero or not.
+    Args:
+        image: the scan as stored.
+        plan: has channels, orientation and the statistics of intensities.
+        configuration: has spacing, normalization and resampling.
+        label: (z, y, x) label indices on the grid of the scan.
+        also_content: (z, y, x) mask of voxels that count as content although they may be zero, for channels that are
+            normalized within the content.
 
     Raises:
         DataError: the scan does not suit the plan.
@@ -119,17 +140,22 @@ def _check_fits(image: Image, plan: Plan) -> None:
             f"{', '.join(plan.data.channels)}."
         )
     if image.spacing_known != plan.data.spacing_known:
-        there, here = ("in mm", "in pixels") if plan.data.spacing_known else ("in pixels", "in mm")
+        expected, actual = ("in mm", "in pixels") if plan.data.spacing_known else ("in pixels", "in mm")
         raise DataError(
-            f"The model was made for scans measured {there}; this one is measured {here}.",
+            f"The model was made for scans measured {expected}; this one is measured {actual}.",
             "Convert it to a format like that of the training scans.",
         )
 
 
 def network_spacing(spacing: Sequence[float], configuration: Configuration) -> tuple[float, float, float]:
-    """The spacing that a case has on the network's grid: 2D configurations leave the slices where they are."""
-    kept = 3 - configuration.dimensions
-    z, y, x = (*spacing[:kept], *configuration.spacing_mm)
+    """Return the spacing (z, y, x) in mm of a case on the network's grid.
+
+    Args:
+        spacing: mm of the case, with its axes as the network has them.
+        configuration: has the network's spacing; in 2D of the slices alone, whose distance stays as it is.
+    """
+    unchanged = 3 - configuration.dimensions
+    z, y, x = (*spacing[:unchanged], *configuration.spacing_mm)
     return z, y, x
 
 
@@ -138,7 +164,7 @@ def _turn(array: NDArray, orientation: Orientation, transpose: tuple[int, int, i
 
 
 def _intensities(plan: Plan) -> list[Intensity | None]:
-    """Statistics of each channel, None where the plan has none."""
+    """Return the statistics of each channel, None where the plan has none."""
     return list(plan.data.intensities) or [None] * len(plan.data.channels)
 
 
@@ -172,9 +198,16 @@ def _whole(normalize: ChannelFunction, channel: NDArray, scheme: str) -> NDArray
 
 
 def content_of(cropped: NDArray) -> NDArray[np.bool_]:
-    """Voxels (z, y, x) that are not zero in every channel, and the holes among them: what no zero joins to the border.
+    """Return where a scan has content: voxels that are not zero in every channel, and the holes among them.
 
-    Steps lead across faces, as in `scipy.ndimage.binary_fill_holes`, which walks in from the border and is slower.
+    A hole is a region of zeros that does not reach the border of the box, across faces of voxels. The result is that of
+    `scipy.ndimage.binary_fill_holes`, which grows the outside step by step and is slower than labelling all regions.
+
+    Args:
+        cropped: (channel, z, y, x) scan, cropped to its nonzero box.
+
+    Returns:
+        (z, y, x) mask.
     """
     from scipy import ndimage
 

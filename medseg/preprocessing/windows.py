@@ -1,4 +1,4 @@
-"""A volume that comes slab by slab, cut into windows that hold all that the next new planes read."""
+"""A volume that comes slab by slab, cut into windows that hold everything that the next new planes read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 @dataclass(frozen=True)
 class Window:
-    """Some planes of the network's grid, and the new planes that can be made of them.
+    """Some planes of the network's grid, and the new planes that can be made from them.
 
     Attributes:
         logits: (outputs, planes, y, x), float16, bfloat16 or float32.
-        first: the number of its first plane.
-        planes: the new planes.
+        first: number of its first plane on the network's grid.
+        planes: numbers of the new planes.
     """
 
     logits: torch.Tensor
@@ -29,10 +29,14 @@ class Window:
 
 
 def windows(slabs: Iterable[torch.Tensor], resize: Resize) -> Iterator[Window]:
-    """Consecutive slabs (outputs, planes, y, x) of a volume as windows; together they give every new plane once.
+    """Yield windows that together give every new plane once.
 
-    A slab is let go before the next is asked for, but for a copy of its last plane where the next new plane reads
-    that. Only splines that run along the first axis keep the whole volume.
+    A slab is released before the next one is requested, except a copy of its last plane if the next new plane reads
+    it. Only splines of order 2 and more along the first axis need the whole volume.
+
+    Args:
+        slabs: consecutive blocks (outputs, planes, y, x) along the first axis of the network's grid.
+        resize: from the network's grid to the new one.
 
     Raises:
         ValueError: the slabs do not make up the volume.
@@ -45,6 +49,7 @@ def windows(slabs: Iterable[torch.Tensor], resize: Resize) -> Iterator[Window]:
 
 
 def _checked(slabs: Iterable[torch.Tensor], present: tuple[int, int, int]) -> Iterator[torch.Tensor]:
+    """Yield the slabs that are not empty, in a type that is computed with, and refuse those that do not fit."""
     stop = 0
     for slab in slabs:
         stop += slab.shape[1]
@@ -52,30 +57,32 @@ def _checked(slabs: Iterable[torch.Tensor], present: tuple[int, int, int]) -> It
             raise ValueError(f"a slab {tuple(slab.shape)} that ends at plane {stop} does not fit a grid of {present}")
         if slab.shape[1]:
             yield slab if slab.dtype in _DTYPES else slab.float()
-        del slab  # before the next one is made
+        del slab  # the loop would hold it while the next one is made
     if stop != present[0]:
         raise ValueError(f"the slabs end after {stop} of {present[0]} planes")
 
 
 def _rolling(slabs: Iterator[torch.Tensor], reads: Reads) -> Iterator[Window]:
+    """Yield a window for each slab, and one for the new planes between it and the slab before."""
     done = stop = 0
-    kept: torch.Tensor | None = None
+    last_plane: torch.Tensor | None = None
     for slab in slabs:
         start, stop = stop, stop + slab.shape[1]
-        across, inside, begun = (
-            int(np.searchsorted(line, bound))
-            for line, bound in ((reads.lower, start), (reads.upper, stop), (reads.lower, stop))
-        )
-        if kept is not None:
-            yield Window(torch.cat([kept, slab[:, :1]], dim=1), start - 1, range(done, across))
-        if inside > across:
-            yield Window(slab, start, range(across, inside))
-        done = inside
-        kept = slab[:, -1:].clone() if begun > inside else None
+        # `lower` and `upper` do not fall, so the new planes that read from a plane on are all behind some number:
+        first_inside = int(np.searchsorted(reads.lower, start))  # the first that reads nothing before this slab,
+        first_beyond = int(np.searchsorted(reads.upper, stop))  # that reads something after it,
+        first_after = int(np.searchsorted(reads.lower, stop))  # and that reads nothing of it
+        if last_plane is not None:
+            yield Window(torch.cat([last_plane, slab[:, :1]], dim=1), start - 1, range(done, first_inside))
+        if first_beyond > first_inside:
+            yield Window(slab, start, range(first_inside, first_beyond))
+        done = first_beyond
+        last_plane = slab[:, -1:].clone() if first_after > first_beyond else None
         del slab
 
 
 def _joined(slabs: Iterator[torch.Tensor], planes: int) -> torch.Tensor:
+    """Return the volume (outputs, planes, y, x) that the slabs make up."""
     whole: torch.Tensor | None = None
     stop = 0
     for slab in slabs:

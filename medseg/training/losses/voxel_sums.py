@@ -1,7 +1,8 @@
-"""What the loss sums over voxels, with hand-written gradients: logits are read chunk by chunk and never expanded.
+"""The sums over voxels that overlap losses are made of, with hand-written gradients.
 
-The forward pass keeps nothing but its arguments; the backward pass computes the probabilities of a chunk anew and
-writes the gradient in the type of the logits. Beside that gradient, memory is a few chunks, whatever the classes.
+Logits are read chunk by chunk and never expanded to float32 or one-hot masks as a whole. The forward pass keeps nothing
+but its arguments; the backward pass computes the probabilities of a chunk again and writes the gradient in the type of
+the logits. Beside that gradient, memory is a few chunks, however many classes there are. docs/training.md has figures.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from medseg.core.labels import IGNORE
 
 _CHUNK = {"cpu": 1 << 19}
 _LARGE_CHUNK = 1 << 25
-"""Logits at once: on a CPU what stays in its caches, elsewhere what leaves few kernels to start."""
+"""Logits in a chunk: on a CPU 2 MB of float32, which stay in its caches; elsewhere so many that few kernels start."""
 
 
 class VoxelSums(NamedTuple):
-    """Sums over the voxels that count, of each sample and output; all but the reference have gradients.
+    """Sums over the voxels that are not ignored, for each sample and output.
+
+    The first three have gradients, `reference` and `voxels` have none.
 
     Attributes:
         entropy: (batch, 1) cross-entropy, or (batch, outputs) binary cross-entropy.
-        overlap: (batch, outputs) probability inside of the reference.
-        prediction: (batch, outputs) probability.
+        overlap: (batch, outputs) sum of the probability inside the reference.
+        prediction: (batch, outputs) sum of the probability.
         reference: (batch, outputs) voxels of the reference.
         voxels: (batch, 1) voxels that are not ignored.
     """
@@ -39,19 +42,20 @@ class VoxelSums(NamedTuple):
 
 
 def softmax_sums(logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> VoxelSums:
-    """Sums for outputs that exclude each other.
+    """Return the sums for outputs that exclude each other.
 
     Args:
         logits: (batch, outputs, ...), the background first.
         target: (batch, ...) indices of outputs, or `IGNORE`.
-        annotated: (batch, outputs - 1) bool; what was not annotated is one class with the background.
+        annotated: (batch, outputs - 1) bool, which structures were annotated in each sample; those that were not are
+            one class with the background. None where all were.
     """
     named = None if annotated is None else torch.nn.functional.pad(annotated, (1, 0), value=False)[..., None]
     return VoxelSums(*_Softmax.apply(logits, target, named))  # type: ignore[no-untyped-call]
 
 
 def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor) -> VoxelSums:
-    """Sums for outputs that may overlap.
+    """Return the sums for outputs that may overlap.
 
     Args:
         logits: (batch, outputs, ...).
@@ -62,6 +66,8 @@ def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor) -> VoxelSum
 
 
 class _Softmax(torch.autograd.Function):
+    """Sums for outputs that exclude each other; `named` is (batch, outputs, 1) bool, see `_merge`, or None."""
+
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, named: Tensor | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(logits, target, named)
@@ -86,7 +92,12 @@ class _Softmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_entropy: Tensor, to_overlap: Tensor, to_prediction: Tensor, *_: Any) -> Any:
-        """With weights w of a voxel's probabilities p, dp/dz = p (w - sum(w p)); cross-entropy adds p - reference."""
+        """Return the gradient of the logits.
+
+        Softmax has dp_i/dz_j = p_i (delta_ij - p_j). A sum over outputs with weights w_i of the probabilities p_i thus
+        has the gradient p_j (w_j - sum_i w_i p_i); here w_i is what arrives for `prediction`, plus what arrives for
+        `overlap` at the output of the voxel's label. Cross-entropy has the gradient p - reference.
+        """
         logits, target, named = ctx.saved_tensors
         gradient = _empty_like(logits)
         for part, labels, to_part in _chunks(logits, target, gradient):
@@ -99,14 +110,16 @@ class _Softmax(torch.autograd.Function):
             probability *= valid
             probability *= to_prediction[..., None] + (to_entropy[..., None] - expected)
             probability.scatter_add_(1, index, (chosen - to_entropy[..., None]) * valid)
-            if merged is not None:  # the background's share is that of all that it was merged with
+            if merged is not None:  # the merged class's gradient goes to its members by their share of its probability
                 shared = probability[:, :1] * (part - merged).exp()
                 probability = torch.where(named, probability, shared)
-            to_part.copy_(probability.to(gradient.dtype))  # at once with the new layout it is slower
+            to_part.copy_(probability.to(gradient.dtype))  # type first: both in one copy is slower
         return gradient, None, None
 
 
 class _Sigmoid(torch.autograd.Function):
+    """Sums for outputs that may overlap; sigmoid has dp/dz = p (1 - p), its cross-entropy p - reference."""
+
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, membership: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(logits, target, membership)
@@ -123,6 +136,7 @@ class _Sigmoid(torch.autograd.Function):
             reference += wanted.sum(2)
             prediction += _weighted_sum(probability, valid)
             overlap += (probability * wanted).sum(2)
+            # -[y log p + (1 - y) log(1 - p)] = softplus(z) - y z, which has no logarithm of a rounded probability
             entropy += _weighted_sum(torch.nn.functional.softplus(part), valid) - (part * wanted).sum(2)
         ctx.mark_non_differentiable(reference, voxels)
         return entropy, overlap, prediction, reference, voxels
@@ -143,20 +157,22 @@ class _Sigmoid(torch.autograd.Function):
 
 
 def _working_type(logits: Tensor) -> torch.dtype:
+    """Return float32 for half-precision logits, whose sums over a patch would have no digits left; else their type."""
     return torch.promote_types(logits.dtype, torch.float32)
 
 
 def _empty_like(logits: Tensor) -> Tensor:
-    """A tensor for the gradient, laid out as the logits where these are a plain sequence of voxels."""
+    """Return a tensor for the gradient, channels-last if the logits are, so that the layer below converts nothing."""
     layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(logits.ndim, torch.contiguous_format)
     same = logits.is_contiguous(memory_format=layout)
     return torch.empty_like(logits, memory_format=layout if same else torch.contiguous_format)
 
 
 def _chunks(logits: Tensor, target: Tensor, gradient: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(logits in full precision, target, where the gradient goes), each (batch, outputs or nothing, some voxels).
+    """Yield chunks of (logits in full precision, target, gradient): (batch, outputs or nothing, voxels of the chunk).
 
-    Volumes whose memory is no plain sequence of voxels are copied whole. The first tensor is overwritten by the next.
+    The logits are a copy in a buffer, which the next chunk overwrites; the gradient is a view to write to. Volumes
+    whose memory is no plain sequence of voxels are copied whole by `flatten`.
     """
     batch, outputs = logits.shape[:2]
     voxels = target[0].numel()
@@ -171,7 +187,17 @@ def _chunks(logits: Tensor, target: Tensor, gradient: Tensor | None = None) -> I
 
 
 def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Background and what was not annotated as one class, the first, in logits and reference; and its logit."""
+    """Merge the background with what was not annotated.
+
+    Args:
+        logits: (batch, outputs, voxels).
+        index: (batch, voxels) label indices, or `IGNORE`.
+        named: (batch, outputs, 1) bool, which outputs are structures that were annotated.
+
+    Returns:
+        Logits in which output 0 is the merged class and its other members have -inf, label indices in which it is 0,
+        and its logit (batch, 1, voxels): the logarithm of the sum of its members' exponentials.
+    """
     merged = logits.masked_fill(named, -torch.inf).logsumexp(1, keepdim=True)
     scores = logits.masked_fill(~named, -torch.inf)
     scores[:, :1] = merged
@@ -179,22 +205,22 @@ def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor
     return scores, torch.where(index == IGNORE, index, index * known), merged
 
 
-def _wanted(labels: Tensor, membership: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """(batch, outputs, voxels) 1 inside of a structure, and (batch, 1, voxels) 1 where a voxel counts."""
-    valid = (labels != IGNORE)[:, None].to(kind)
-    wanted = membership.to(kind)[:, labels.clamp(min=0).long()].movedim(1, 0)
+def _wanted(labels: Tensor, membership: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return (batch, outputs, voxels), 1 inside a structure, and (batch, 1, voxels), 1 where a voxel is not ignored."""
+    valid = (labels != IGNORE)[:, None].to(dtype)
+    wanted = membership.to(dtype)[:, labels.clamp(min=0).long()].movedim(1, 0)
     return wanted * valid, valid
 
 
 def _by_class(values: Tensor, index: Tensor, outputs: int) -> Tensor:
-    """(batch, 1, voxels) summed by the class of each voxel: (batch, outputs)."""
+    """Return (batch, outputs): values (batch, 1, voxels) summed by the class (batch, 1, voxels) of each voxel."""
     if values.device.type == "cpu":
         return values.new_zeros(len(values), outputs).scatter_add_(1, index[:, 0], values[:, 0])
-    # Elsewhere all voxels of a class would wait for each other, and in another order every time.
+    # On a GPU scatter_add_ is atomic: all voxels of a class would wait for each other, in another order every time.
     classes = torch.arange(outputs, device=index.device)[:, None]
     return ((index == classes) * values).sum(2)
 
 
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
-    """(batch, outputs, voxels) summed over voxels with weights (batch, 1, voxels)."""
+    """Return (batch, outputs): values (batch, outputs, voxels) summed over voxels with weights (batch, 1, voxels)."""
     return torch.bmm(values, weights.transpose(1, 2))[..., 0]
