@@ -61,9 +61,9 @@ def saving(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8.
+    r"""Write `text` to `path` atomically, as UTF-8.
 
-    File names on Linux may hold bytes that are not UTF-8; such bytes are written escaped, as in JSON (`\\udce9`).
+    File names on Linux may hold bytes that are not UTF-8; such bytes are written escaped, as in JSON (`\udce9`).
     """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

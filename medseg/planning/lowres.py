@@ -57,19 +57,22 @@ def lowres_grid(grid: Grid, n_cases: int, budget: Budget, least_gain: float = 1.
     spacing, full = list(grid.spacing_mm), prod(grid.median_voxels)
     low, voxels = grid, full
     patch = fit_patch(low.spacing_mm, low.median_voxels, budget)[0].patch_voxels
-    shown = f"a patch of {times(patch)} voxels shows {prod(patch) / full:.1%} of the median image"
+    patch_share = f"a patch of {times(patch)} voxels shows {prod(patch) / full:.1%} of the median image"
     while prod(patch) / voxels < LOWRES_BELOW or full / voxels < least_gain:
-        finer = [max(spacing) / s > LOWRES_SIMILAR for s in spacing]
+        finer = [max(spacing) / step > LOWRES_SIMILAR for step in spacing]
         growing = finer if any(finer) else [True] * len(spacing)
-        spacing = [s * LOWRES_STEP if grows else s for s, grows in zip(spacing, growing, strict=True)]
-        shape = [own / s * n for own, s, n in zip(grid.spacing_mm, spacing, grid.median_voxels, strict=True)]
+        spacing = [step * LOWRES_STEP if grows else step for step, grows in zip(spacing, growing, strict=True)]
+        shape = [
+            full_step / step * edge
+            for full_step, step, edge in zip(grid.spacing_mm, spacing, grid.median_voxels, strict=True)
+        ]
         voxels = prod(shape)
         low = Grid(tuple(spacing), tuple(max(1, round(n)) for n in shape), voxels * n_cases, "")
         patch = fit_patch(low.spacing_mm, low.median_voxels, budget)[0].patch_voxels
     gain = f"{full / voxels:.3g} times fewer voxels"
     if low is grid:
-        return None, f"not planned: {shown}; from {LOWRES_BELOW:.0%} on that is enough"
+        return None, f"not planned: {patch_share}; from {LOWRES_BELOW:.0%} on that is enough"
     if full / voxels < LOWRES_MIN_GAIN:
-        return None, f"not planned: {shown}, but the low resolution would have only {gain}"
+        return None, f"not planned: {patch_share}, but the low resolution would have only {gain}"
     low = replace(low, reason=f"finest at which a patch shows {LOWRES_BELOW:.0%} of the image: {gain}")
-    return low, shown
+    return low, patch_share

@@ -86,7 +86,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
         "seed": 0,
     }
     if preset == "gpu":
-        own = {
+        of_preset = {
             "steps": _NNUNET_STEPS,
             "optimizer": "sgd",
             "learning_rate": 0.01,
@@ -103,7 +103,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
             "optimizer": "nnU-Net's recipe for long runs: SGD with Nesterov momentum, polynomial decay",
         }
     else:
-        own = {
+        of_preset = {
             "steps": _CPU_STEPS,
             "optimizer": "muon",
             "learning_rate": 0.006,
@@ -124,7 +124,9 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
     if preset == "cpu" and dimensions == 2:
         augmentation |= _STRONGER_2D
         reasons["augmentation"] = "nnU-Net's ranges, more often: short runs on 2D images of few patients gain from it"
-    return {**own, **common, "augmentation": augmentation}, {f"training.{key}": text for key, text in reasons.items()}
+    return {**of_preset, **common, "augmentation": augmentation}, {
+        f"training.{key}": text for key, text in reasons.items()
+    }
 
 
 def inference_recipe() -> dict[str, Any]:

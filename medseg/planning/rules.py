@@ -237,7 +237,7 @@ def median_shape(facts: DatasetFacts, spacing_mm: Sequence[float], slice_axis: i
         Shape along (z, y, x); halves, of an even number of cases, are kept.
     """
     shapes = [
-        [round(own / new * edge) for own, new, edge in zip(spacing, spacing_mm, shape, strict=True)]
+        [round(stored / target * edge) for stored, target, edge in zip(spacing, spacing_mm, shape, strict=True)]
         for spacing, shape in zip(facts.spacings_mm, facts.shapes_voxels, strict=True)
     ]
     median = np.median(np.asarray(shapes), axis=0).tolist()
@@ -277,10 +277,10 @@ def _plan_3d(
         full = _configure(grid, facts, budget, False, dice)
         if not cascade:
             return {"3d_fullres": full}, reason
-        low, shown = lowres_grid(grid, facts.n_cases, budget, LOWRES_MIN_GAIN)
+        low, patch_share = lowres_grid(grid, facts.n_cases, budget, LOWRES_MIN_GAIN)
         assert low is not None  # a least gain above 1 always gives a grid
         gain = f"{grid.dataset_voxels / low.dataset_voxels:.3g} times fewer voxels"
-        low = replace(low, reason=f"a cascade was asked for: {gain}; the rules need none, as {shown}")
+        low = replace(low, reason=f"a cascade was asked for: {gain}; the rules need none, as {patch_share}")
         return _with_cascade(low, full, facts, budget), "planned: a cascade was asked for"
     dice = f"{reason}, so little that the Dice loss is taken over the whole batch"
     full = _configure(grid, facts, budget, True, dice)

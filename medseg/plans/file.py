@@ -141,13 +141,13 @@ def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str
     training = values.get("training")
     if not isinstance(training, dict) or not REMOVED_TRAINING_KEYS & training.keys():
         return values, dict(reasons)
-    asked = {key: training[key] for key in sorted(REMOVED_TRAINING_KEYS & training.keys())}
-    kept = {key: value for key, value in training.items() if key not in asked}
+    removed = {key: training[key] for key in sorted(REMOVED_TRAINING_KEYS & training.keys())}
+    remaining = {key: value for key, value in training.items() if key not in removed}
     reasons = {key: why for key, why in reasons.items() if key.removeprefix("training.") not in REMOVED_TRAINING_KEYS}
-    if asked.get("small_patch_share", 0) != 0 and asked.get("small_patch_fraction", 1) != 1:
-        named = ", ".join(f"{key}: {value}" for key, value in asked.items())
+    if removed.get("small_patch_share", 0) != 0 and removed.get("small_patch_fraction", 1) != 1:
+        named = ", ".join(f"{key}: {value}" for key, value in removed.items())
         reasons["training"] = f"{named} {NO_EFFECT}: patches are full from the start"
-    return {**values, "training": kept}, reasons
+    return {**values, "training": remaining}, reasons
 
 
 def save_plan(plan: Plan, path: Path) -> None:
