@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 FEWEST_STEPS = 20
-"""Steps that a run needs to come to the end of its schedule: fewer would leave the learning rate falling in jumps."""
+"""Steps that a run is given to come to the end of its schedule, at least."""
 _MARGIN = 0.98
 """Share of the time left that is planned with; the rest is for what the measurement did not see."""
 _LATE, _LATE_OF_WHOLE = 0.03, 0.01

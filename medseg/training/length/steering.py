@@ -11,7 +11,7 @@ from medseg.training.length.pace import FEWEST_STEPS, Stopwatch, steps_in_time
 from medseg.training.step.ranks import Ranks
 
 _LEAST_GAIN = 0.001
-"""A smaller gain of the mean Dice is within what it varies by from one validation to the next."""
+"""A smaller gain of the mean Dice does not count as better."""
 _ANNEALING = 0.25
 """Steps to an early end, as a share of the steps before it."""
 

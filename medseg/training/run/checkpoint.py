@@ -1,4 +1,4 @@
-"""Checkpoints of a run in progress: written whole or not at all, behind the training, and read without running code."""
+"""Checkpoints of a run in training: written whole or not at all, in a thread, and read without running code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from medseg.core.errors import ModelError
 from medseg.core.files import saving
 
 _FIRST = 1 / 6
+"""Share of the usual interval after which the first checkpoint is due: a run that is soon killed keeps something."""
 _HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\..+")
+"""Names of temporary files (`core.files.atomic`)."""
 
 
 class Checkpoints:
@@ -29,46 +31,52 @@ class Checkpoints:
         self.path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
-        self._begun, self._written = time.monotonic(), False
+        self._start_time, self._written = time.monotonic(), False
 
     def due(self, seconds: float) -> bool:
-        """Whether the last one was begun more than `seconds` ago, and is written; the first is due sooner.
+        """Return whether it is time for the next checkpoint, and the last one is written.
+
+        Args:
+            seconds: between the starts of two checkpoints; the first one is due sooner.
 
         Raises:
-            MedsegError: it could not be written.
+            MedsegError: the last one could not be written.
         """
         if self._writing is not None and self._writing.done():
             self.wait()
         wait = seconds if self._written else seconds * _FIRST
-        return self._writing is None and time.monotonic() - self._begun > wait
+        return self._writing is None and time.monotonic() - self._start_time > wait
 
     def write(self, state: dict[str, Any]) -> None:
-        """Copy the state (tensors, numbers, text, and lists and dicts of them) and write the copy in the thread.
+        """Copy the state, and write the copy in the thread.
+
+        Args:
+            state: tensors, numbers, text, and lists and dicts of them.
 
         Raises:
-            MedsegError: the one before, which is waited for, could not be written.
+            MedsegError: the checkpoint before, which is waited for, could not be written.
         """
         self.wait()
-        self._begun, self._written = time.monotonic(), True
+        self._start_time, self._written = time.monotonic(), True
         self._writing = self._thread.submit(save_checkpoint, self.path, on_host(state))
 
     def wait(self) -> None:
-        """Until nothing is being written.
+        """Wait until nothing is being written.
 
         Raises:
-            MedsegError: it could not be written.
+            MedsegError: the checkpoint could not be written.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def close(self) -> None:
-        """End the thread; what is being written is written to its end."""
+        """End the thread, once the checkpoint that is being written is whole."""
         self._thread.shutdown()
 
 
 def on_host(state: Any) -> Any:
-    """A copy that later steps do not change, with its tensors in the host's memory."""
+    """Return a copy that later steps do not change, with its tensors in the host's memory."""
     if isinstance(state, torch.Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):
@@ -77,7 +85,15 @@ def on_host(state: Any) -> Any:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write the state of a run, and have the disk confirm it, so that a power cut leaves the one before."""
+    """Write a checkpoint, and have the disk confirm it, so that a power cut leaves the one before.
+
+    Args:
+        path: of the checkpoint.
+        state: in the host's memory.
+
+    Raises:
+        MedsegError: it could not be written.
+    """
     with saving(path) as temporary:
         try:
             torch.save(state, temporary)
@@ -90,10 +106,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, peek: bool = False) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote, into the host's memory.
+    """Read a checkpoint into the host's memory.
 
     Args:
-        peek: leave the tensors in the file, for who wants to know only the numbers beside them.
+        path: of the checkpoint.
+        peek: leave the tensors in the file, where only the numbers beside them are wanted.
 
     Raises:
         ModelError: the file is damaged, or holds more than plain values.

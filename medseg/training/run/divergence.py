@@ -1,4 +1,4 @@
-"""A loss that is no number any more, or no loss: which case and patch did it, and what to do."""
+"""A loss that is no longer a number, or absurdly large: which case and patch caused it, and what to do."""
 
 from __future__ import annotations
 
@@ -12,35 +12,46 @@ from medseg.core.errors import MedsegError
 from medseg.training.data.batches import Batch, Origin
 
 _ABSURD = 1000.0
-"""Times the loss of the first step (at least 1); a healthy run's is never near."""
+"""Multiple of the loss of the first step (at least 1) that a healthy run never comes near."""
 
 
 class Diverged(MedsegError):
-    """The numbers of a run are no numbers any more; its last checkpoint is from before."""
+    """A run whose loss or weights are no longer numbers; its last checkpoint is from before."""
 
 
 class Culprit(NamedTuple):
-    """A sample with which the loss is no number, and why."""
+    """A sample that spoils the loss.
+
+    Attributes:
+        origin: where it was taken from.
+        why: what is wrong with it.
+    """
 
     origin: Origin
     why: str
 
 
 def is_absurd(loss: float, first: float) -> bool:
-    """Whether a mean loss is no number, or so large that the run is lost; `first` is that of the first step."""
+    """Return whether a mean loss is not a number, or so large that the run is lost.
+
+    Args:
+        loss: mean of the last steps.
+        first: loss of the first step.
+    """
     return not isfinite(loss) or loss > _ABSURD * max(1.0, first)
 
 
 def worst_step(losses: Sequence[float]) -> int:
-    """Place of the first loss that is no number, else of the largest."""
-    odd = [place for place, loss in enumerate(losses) if not isfinite(loss)]
+    """Return the index of the first loss that is not a number, else of the largest one."""
+    odd = [index for index, loss in enumerate(losses) if not isfinite(loss)]
     return odd[0] if odd else max(range(len(losses)), key=losses.__getitem__)
 
 
 def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
-    """Samples of a batch that spoil its loss.
+    """Return the samples of a batch that spoil its loss.
 
     Args:
+        batch: all samples of a step.
         losses: of each sample alone.
     """
     found = []
@@ -53,10 +64,12 @@ def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
 
 
 def diverged(what: str, step: int, kept: str, suspects: Sequence[str] = ()) -> Diverged:
-    """The error that ends a run whose numbers are no numbers any more.
+    """Return the error that ends a run whose numbers are no longer numbers.
 
     Args:
-        kept: what is kept of the run, as a sentence.
+        what: is wrong, such as `loss is nan`.
+        step: after which it was noticed.
+        kept: which checkpoint there is, as a sentence.
         suspects: samples and what is odd about them, a line each.
     """
     lines = [f"The {what} after step {step}.", *suspects, kept]
@@ -68,10 +81,15 @@ def diverged(what: str, step: int, kept: str, suspects: Sequence[str] = ()) -> D
 
 
 def describe(batch: Batch, found: Sequence[Culprit]) -> list[str]:
-    """Lines that name the samples that were found, or all of the batch where none was."""
+    """Return lines that name the samples that were found, or all of the batch where none was.
+
+    Args:
+        batch: all samples of a step.
+        found: those that spoil its loss.
+    """
     if found:
-        return [f"{_where(one.origin)}: {one.why}" for one in found]
-    return ["No sample does it alone; the batch was made of:", *(f"  {_where(one)}" for one in batch.origins)]
+        return [f"{_where(culprit.origin)}: {culprit.why}" for culprit in found]
+    return ["No sample does it alone; the batch was made of:", *(f"  {_where(origin)}" for origin in batch.origins)]
 
 
 def _where(origin: Origin) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: never in the middle of a step, whose half would be lost work or worse."""
+"""Ctrl-C and SIGTERM while training: never in the middle of a step, which would leave an inconsistent state."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from medseg.core.stopping import SIGNALS, is_echo
 
 
 class Interrupts:
-    """Turns both signals into `KeyboardInterrupt`, at once or, within `held`, at its end.
+    """Turns both signals into `KeyboardInterrupt`: at once or, within `held`, at the end of that block.
 
-    The second one interrupts wherever it is. In threads other than the main one, where Python allows no handlers,
+    A second signal interrupts at once in any case. In threads other than the main one, where Python allows no handlers,
     nothing is changed.
 
     Args:
-        heeded: False to ignore both: of several processes the first one ends the run, between two steps of all.
+        heeded: False to ignore both signals: of several processes the first one ends the run, after a step of all.
     """
 
     def __init__(self, heeded: bool = True) -> None:
@@ -35,12 +35,12 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            if handler is not None:  # else it was set outside of Python, which cannot put it back
+            if handler is not None:  # else it was set outside of Python, which cannot restore it
                 signal.signal(number, handler)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let what is in the block come to its end first."""
+        """Let the block come to its end first."""
         self._held = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""log.jsonl: one JSON record a line, appended as training goes; the source of every curve and table."""
+"""log.jsonl: one JSON record a line, appended during training; the source of every curve."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from medseg.core.files import write_text
 
 
 class Log:
-    """Appends records; each is flushed, so that a kill loses none and at worst cuts the last line short."""
+    """Appends records; each is flushed, so that a kill loses none and at worst cuts the last line short.
+
+    Args:
+        path: of the log.
+        keep_to_step: step that a run is resumed at: records up to it are kept; None for a new log.
+        writes: False for a process that does not write; its log only knows what was kept.
+
+    Attributes:
+        kept: the records of earlier sessions that were kept.
+    """
 
     def __init__(self, path: Path, keep_to_step: int | None = None, writes: bool = True) -> None:
-        """Start a new log or, when a run is resumed at a step, keep what was logged up to it.
-
-        Args:
-            writes: False for a process that is not the one that writes; its log only knows what was kept.
-        """
         self.path = path
         self.kept = (
             [record for record in read_log(path) if record["step"] <= keep_to_step] if keep_to_step is not None else []
@@ -31,10 +35,15 @@ class Log:
         self._stream = open(stream, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the run
 
     def add(self, kind: str, step: int, **figures: Any) -> None:
-        """Append a record of `kind` ("train", "validation") for the state after `step` steps.
+        """Append a record.
+
+        Args:
+            kind: "train" or "validation".
+            step: number of steps that are done.
+            **figures: what the record says, as JSON holds it.
 
         Raises:
-            MedsegError: it could not be written.
+            MedsegError: the log could not be written.
         """
         try:
             self._stream.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
@@ -51,7 +60,7 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a log; a last line that a kill cut short is left out."""
+    """Return the records of a log; none where there is no file. A last line that a kill cut short is left out."""
     if not path.exists():
         return []
     records = []

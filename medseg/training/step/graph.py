@@ -1,7 +1,7 @@
-"""A training step recorded once as a CUDA graph and then replayed, which starts all of its kernels with one call.
+"""A training step that is recorded once as a CUDA graph and then replayed: one call starts all of its kernels.
 
-What torch asks of such a step (pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"): tensors that stay where they
-are, a few steps on a side stream before it is recorded, nothing that waits for the device, and an optimizer that
+What torch requires of such a step (pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"): tensors that stay where
+they are, a few steps on a side stream before it is recorded, nothing that waits for the device, and an optimizer that
 reads the learning rate from a tensor. The steps before the recording are real ones, so that nothing is computed twice.
 """
 
@@ -15,21 +15,23 @@ import torch
 from medseg.networks.device import first_line
 
 WARM_UP_STEPS = 3
-"""As many as torch's documentation has: libraries set themselves up, cuDNN chooses algorithms, the optimizer's state
-comes into being."""
+"""As many as in torch's documentation: libraries initialize, cuDNN chooses algorithms, optimizers make their state."""
 
 Inputs = tuple[torch.Tensor | None, ...]
 Step = Callable[..., torch.Tensor]
 
 
 class Recorder(Protocol):
-    """How steps run before they are recorded, and how they are."""
+    """How steps run before they are recorded, and how they are recorded."""
 
     def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Do a step."""
+        """Make a step and return its result."""
 
     def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-        """What repeats a step that is not done now, and the tensor that will hold its answer each time.
+        """Record a step without making it.
+
+        Returns:
+            What repeats the step, and the tensor that holds its result each time.
 
         Raises:
             RuntimeError: it cannot be recorded.
@@ -37,14 +39,14 @@ class Recorder(Protocol):
 
 
 class Recorded:
-    """A step that is recorded for the shapes of its inputs; inputs of other shapes make it begin anew.
+    """A step that is recorded for the shapes of its inputs; for inputs of other shapes it is recorded anew.
 
     Args:
-        step: from a batch's tensors to the loss, everything that changes the network included.
+        step: maps a batch's tensors to the loss, everything that changes the network included.
         recorder: `CudaRecorder`; a test may bring its own.
 
     Attributes:
-        note: why the step is not recorded after all, and runs as it would without this.
+        note: why the step is not recorded after all; it then runs as it would without this class.
     """
 
     def __init__(self, step: Step, recorder: Recorder) -> None:
@@ -58,10 +60,10 @@ class Recorded:
         self.note: str | None = None
 
     def __call__(self, *inputs: torch.Tensor | None) -> torch.Tensor:
-        """Do a step; the answer is a tensor of its own."""
+        """Make a step and return its result, a tensor that later steps leave alone."""
         if self.note is not None:
             return self._step(*inputs)
-        shapes = [None if one is None else (one.shape, one.dtype) for one in inputs]
+        shapes = [None if tensor is None else (tensor.shape, tensor.dtype) for tensor in inputs]
         if shapes != self._shapes:
             self._shapes, self._done, self._replay = shapes, 0, None
         if self._done < WARM_UP_STEPS:
@@ -69,15 +71,15 @@ class Recorded:
             return self._recorder.run(lambda: self._step(*inputs))
         if self._replay is None and not self._record(inputs):
             return self._step(*inputs)
-        for own, one in zip(self._inputs, inputs, strict=True):
-            if own is not None and one is not None:
-                own.copy_(one, non_blocking=True)
+        for recorded, tensor in zip(self._inputs, inputs, strict=True):  # the graph reads where it was recorded
+            if recorded is not None and tensor is not None:
+                recorded.copy_(tensor, non_blocking=True)
         assert self._replay is not None
         self._replay()
         return self._answer.clone()
 
     def _record(self, inputs: Inputs) -> bool:
-        self._inputs = tuple(None if one is None else one.clone() for one in inputs)
+        self._inputs = tuple(None if tensor is None else tensor.clone() for tensor in inputs)
         try:
             self._replay, self._answer = self._recorder.record(lambda: self._step(*self._inputs))
         except RuntimeError as error:
@@ -87,22 +89,32 @@ class Recorded:
 
 
 class CudaRecorder:
-    """Records on a stream of its own, on which the steps before run as well."""
+    """Records on a CUDA stream of its own, on which the steps before the recording run as well.
+
+    Args:
+        device: a CUDA device.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
 
     def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Do a step after all that was begun before, and before all that follows."""
-        here = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(here)
+        """Make a step after everything that was started before, and before everything that follows."""
+        current = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             answer = step()
-        here.wait_stream(self._stream)
+        current.wait_stream(self._stream)
         return answer
 
     def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-        """Record a step while other threads, such as the one that makes batches, may go on.
+        """Record a step while other threads, such as the one that makes batches, go on.
+
+        Args:
+            step: to record; it reads tensors that stay where they are.
+
+        Returns:
+            What repeats the step, and the tensor that holds its result each time.
 
         Raises:
             RuntimeError: it cannot be recorded.
@@ -117,7 +129,12 @@ class CudaRecorder:
 
 
 def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Have an optimizer keep its learning rates and counters on the device, where a recorded step finds them."""
+    """Make an optimizer keep its learning rates and counters on the device, where a recorded step reads them.
+
+    Args:
+        optimizer: of `make_optimizer`.
+        device: a CUDA device.
+    """
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=device)
         if "capturable" in group:

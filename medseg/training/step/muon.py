@@ -1,8 +1,8 @@
 """Muon: momentum whose every update is made orthogonal, for the weights of convolutions; AdamW for all others.
 
-Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the factor that makes an update as large as Adam's, so that both
-go by one learning rate, is that of Liu et al. 2025 (arXiv 2502.16982). A kernel is seen as a matrix with a row for each
-entry of its first axis.
+Muon is by Jordan et al. 2024 (kellerjordan.github.io/posts/muon). The factor that makes an update as large as Adam's,
+so that both use one learning rate, is that of Liu et al. 2025 (arXiv 2502.16982). A kernel is taken as a matrix with a
+row for each output channel.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ import torch
 from torch.optim.adamw import adamw
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd polynomial that five times over maps singular values between 0.01 and 1 to between 0.7 and 1.2."""
+"""Of the odd polynomial that, applied five times, maps singular values between 0.01 and 1 to between 0.7 and 1.2."""
 _ITERATIONS = 5
 _MOST_ROWS = 64
-"""Kernels of more outputs are made orthogonal in blocks of rows: the work grows with their square and cube. With one
-seed the Dice was 0.001 more on hippocampus and 0.004 less on nuclei, at half of the cost (docs/benchmarks.md)."""
+"""Kernels of more outputs are made orthogonal in blocks of rows, as the work grows with their square and cube. With one
+seed the Dice was 0.001 higher on hippocampus and 0.004 lower on nuclei, at half of the cost (docs/benchmarks.md)."""
 _FEWEST_ROWS = 16
+"""Rows of a block, at least: a kernel that divides only into narrower blocks is not divided."""
 _SMALLEST = 1e-7
 _ADAM_SIZE = 0.2
-"""Root mean square of an update of Adam's, about."""
+"""Root mean square of one of Adam's updates, about."""
 _ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps of equal strength in all directions of a weight matrix; decoupled weight decay.
+    """An optimizer with steps of equal strength in all directions of a weight matrix, and decoupled weight decay.
 
     Args:
         params: groups of weights, each with `orthogonal`: True for Muon's steps, False for AdamW's.
-        lr: of both.
+        lr: learning rate of both.
         momentum: of Muon's moving average of gradients, applied as Nesterov's.
         weight_decay: share of a weight that is lost per step, times `lr`.
 
     Attributes:
-        found_inf: a tensor, not 0 where this step is to leave everything as it is, as torch's fused optimizers have it.
+        found_inf: a tensor that is not 0 where a step is to leave everything as it is, as in torch's fused optimizers.
     """
 
     found_inf: torch.Tensor | None = None
@@ -45,13 +46,17 @@ class Muon(torch.optim.Optimizer):
     """torch's scaler of fp16 then sets `found_inf` too, instead of waiting for the device to know it."""
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float, weight_decay: float) -> None:
-        # `fused` has torch bring AdamW's counters of a checkpoint to the device of their weights
+        # `fused` makes torch bring AdamW's counters of a checkpoint to the device of their weights
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "capturable": False, "fused": True}
         super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update of every weight that has a gradient."""
+        """Update every weight that has a gradient.
+
+        Args:
+            closure: not used; part of torch's interface.
+        """
         skip = self.found_inf
         if skip is not None and skip.device.type == "cpu":  # on a GPU nothing waits for the answer
             if skip:
@@ -62,19 +67,19 @@ class Muon(torch.optim.Optimizer):
             if not group["orthogonal"]:
                 self._step_adam(weights, group)
                 continue
-            alike: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
+            by_shape: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
             for weight in weights:
-                alike[weight.shape].append(weight)
-            for some in alike.values():
-                self._step_alike(some, group, skip)
+                by_shape[weight.shape].append(weight)
+            for same_shape in by_shape.values():
+                self._step_orthogonal(same_shape, group, skip)
 
-    def _step_alike(self, weights: list[torch.Tensor], group: dict[str, Any], skip: torch.Tensor | None) -> None:
-        """Weights of one shape: their matrix products are one batch. Where `skip` is not 0 nothing changes."""
+    def _step_orthogonal(self, weights: list[torch.Tensor], group: dict[str, Any], skip: torch.Tensor | None) -> None:
+        """Update weights of one shape, whose matrix products are one batch. Where `skip` is not 0 nothing changes."""
         momentum, rate = group["momentum"], group["lr"]
-        means = self._kept(weights, "mean")
+        means = self._state_of(weights, "mean")
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         if skip is not None:  # the mean stays, and the step has no length
-            gradients = [torch.where(skip.bool(), mean, one) for mean, one in zip(means, gradients, strict=True)]
+            gradients = [torch.where(skip.bool(), mean, new) for mean, new in zip(means, gradients, strict=True)]
             rate = torch.where(skip.bool(), torch.zeros_like(skip), rate)
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
@@ -94,8 +99,8 @@ class Muon(torch.optim.Optimizer):
         adamw(
             weights,
             [weight.grad for weight in weights if weight.grad is not None],
-            self._kept(weights, "exp_avg"),
-            self._kept(weights, "exp_avg_sq"),
+            self._state_of(weights, "exp_avg"),
+            self._state_of(weights, "exp_avg_sq"),
             [],
             [self.state[weight]["step"] for weight in weights],
             fused=group["fused"],
@@ -106,8 +111,8 @@ class Muon(torch.optim.Optimizer):
             **_ADAM,
         )
 
-    def _kept(self, weights: list[torch.Tensor], name: str) -> list[torch.Tensor]:
-        """What is remembered of each weight under a name; zeros at first."""
+    def _state_of(self, weights: list[torch.Tensor], name: str) -> list[torch.Tensor]:
+        """Return a state of each weight by its name; zeros at first."""
         for weight in weights:
             if name not in self.state[weight]:
                 self.state[weight][name] = torch.zeros_like(weight)
@@ -115,13 +120,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def _blocks(rows: int) -> int:
-    """The fewest equal blocks of at most `_MOST_ROWS` rows; a single one where these would be slivers."""
+    """Return the fewest equal blocks of at most `_MOST_ROWS` rows; one block where they would be too narrow."""
     count = next(count for count in range(-(-rows // _MOST_ROWS), rows + 1) if rows % count == 0)
     return count if rows // count >= _FEWEST_ROWS else 1
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """About the nearest orthogonal matrices (batch, rows, columns): singular vectors stay, values come near 1.
+    """Return nearly the nearest orthogonal matrices: singular vectors stay, singular values come near 1.
+
+    Args:
+        matrices: (batch, rows, columns).
 
     A Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X. Every factor is a polynomial of the first XX', so that
     all of them are multiplied on that side, which is small for a kernel of few outputs and many inputs, and X once.
@@ -130,11 +138,11 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     scale = 1 / wide.norm(dim=(1, 2), keepdim=True).clamp(min=_SMALLEST)
     a, b, c = _COEFFICIENTS
     gram = (wide @ wide.mT) * scale**2
-    one = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    product = one
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    product = identity
     for _ in range(_ITERATIONS):
-        factor = a * one + b * gram + c * (gram @ gram)
+        factor = a * identity + b * gram + c * (gram @ gram)
         product = factor @ product
         gram = factor @ gram @ factor
-    found = (product * scale) @ wide
-    return found if matrices.shape[1] <= matrices.shape[2] else found.mT
+    result = (product * scale) @ wide
+    return result if matrices.shape[1] <= matrices.shape[2] else result.mT

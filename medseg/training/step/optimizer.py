@@ -1,4 +1,4 @@
-"""The plan's optimizer; the encoder may learn slower than the rest of the network, or not at all."""
+"""Makes the plan's optimizer; the encoder may learn slower than the rest of the network, or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from medseg.training.step.muon import Muon
 _ENCODER = ("stem.", "encoder.")
 _HEADS = ("heads.",)
 _CONVOLUTION_AXES = 4
-"""Least number of axes of a convolution's weight: outputs, inputs, y, x."""
+"""Fewest axes of a convolution's weight: outputs, inputs, y, x."""
 
 
 def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
-    """The plan's optimizer over all parameters; gradients of a frozen encoder are switched off in the network.
+    """Return the plan's optimizer over all parameters; gradients of a frozen encoder are switched off in the network.
+
+    Args:
+        network: to be trained.
+        training: the plan's section.
 
     Raises:
         PlanError: the encoder is to learn at another rate, and the network has none.
@@ -35,16 +39,21 @@ def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of `make_optimizer` its share of the schedule's rate."""
+    """Set the learning rate of every parameter group.
+
+    Args:
+        optimizer: of `make_optimizer`, whose groups have a `share` of the rate.
+        rate: of the schedule.
+    """
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it where it lies
+        if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it from there
             group["lr"].fill_(rate * group["share"])
         else:
             group["lr"] = rate * group["share"]
 
 
 def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]]:
-    """Parameters with their share of the learning rate; those that do not learn are in no group."""
+    """Return the parameter groups with their share of the learning rate; what does not learn is in no group."""
     share = training.encoder_learning_rate
     named = dict(network.named_parameters())
     encoder = {name for name in named if name.startswith(_ENCODER)} if share != 1 else set()
@@ -58,15 +67,18 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
             named[name].requires_grad_(False)
     hidden = _hidden_convolutions(named) if training.optimizer == "muon" else set()
     groups = []
-    for part, its_share in ((named.keys() - encoder, 1.0), (encoder, share)):
+    for part, part_share in ((named.keys() - encoder, 1.0), (encoder, share)):
         for chosen, orthogonal in ((part - hidden, False), (part & hidden, True)):
             parameters = [named[name] for name in named if name in chosen]
-            if parameters and its_share > 0:
-                groups.append({"params": parameters, "share": its_share, "orthogonal": orthogonal})
+            if parameters and part_share > 0:
+                groups.append({"params": parameters, "share": part_share, "orthogonal": orthogonal})
     return groups
 
 
 def _hidden_convolutions(named: dict[str, torch.nn.Parameter]) -> set[str]:
-    """Weights of convolutions, less the one that reads the image and those that give the answers."""
+    """Return the names of the weights of all convolutions but the first, which reads the image, and the heads.
+
+    Muon is for hidden layers only (Jordan et al. 2024).
+    """
     weights = [name for name, parameter in named.items() if parameter.ndim >= _CONVOLUTION_AXES]
     return {name for name in weights[1:] if not name.startswith(_HEADS)}

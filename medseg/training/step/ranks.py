@@ -1,7 +1,7 @@
-"""Several processes that train one model, as torchrun starts them: who makes which samples, who writes, what is summed.
+"""Several processes that train one model, as torchrun starts them: which samples each makes, what is added up.
 
-Every process holds the whole network and makes its samples of each batch. The sums of the loss and the gradients are
-added up over all of them, so that all take the same step, that of one process with the whole batch.
+Every process holds the whole network and makes its part of each batch. The sums of the loss and the gradients are added
+up over all processes, so that all take the same step: that of one process with the whole batch.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from medseg.core.wording import counted
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(days=7)
+_WAIT = timedelta(days=7)
 """How long processes wait for the first one, which preprocesses and validates."""
-_MEETING = timedelta(minutes=30)
+_START_WAIT = timedelta(minutes=30)
 """How long the processes of all machines may take to start."""
 _FAILED = "medseg_failed"
+"""Key under which processes count how many of them have failed."""
 _SILENCE_SECONDS = 2.0
+"""That the others wait before they end: torchrun then ends all, and the first one to fail is still to say why."""
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError", "NCCL error")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together; as it is, a process alone.
+    """This process among those that train together; the defaults are those of a process alone.
 
     Attributes:
-        rank: its number; the first one (0) writes all files and says everything.
-        size: how many there are.
-        local_rank: its number on this machine, which is that of its GPU.
+        rank: number of the process; the first one (0) writes all files and prints everything.
+        size: number of processes.
+        local_rank: number of the process on its machine, which is that of its GPU.
     """
 
     rank: int = 0
@@ -52,10 +54,10 @@ class Ranks:
         return self.rank == 0
 
     def numbers(self, batch_size: int) -> range:
-        """Which samples of a batch this process makes: neighbours, as evenly as it goes.
+        """Return which samples of a batch this process makes: a range, as evenly divided as possible.
 
         Raises:
-            PlanError: there are fewer than processes.
+            PlanError: there are fewer samples than processes.
         """
         if batch_size < self.size:
             raise PlanError(
@@ -67,33 +69,35 @@ class Ranks:
         return range(start, stop)
 
     def total(self, sums: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes of a tensor that each has its part of.
+        """Return the sum over all processes of a tensor of which each has a part.
 
-        The gradient goes to every part as it is: each process computes the same loss from the total.
+        The gradient is passed on as it is: each process computes the same loss from the total.
         """
         return sums if self.size == 1 else _Total.apply(sums)  # type: ignore[no-untyped-call]
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Add up the gradients of all processes: what `total` makes of the loss needs the sum, not the mean."""
-        gradients = [one.grad for one in parameters if one.grad is not None]
+        """Add up the gradients of all processes: a loss that is computed from a `total` needs the sum, not the mean."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if self.size == 1 or not gradients:
             return
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(own) for part, own in zip(parts, gradients, strict=True)])
+        torch._foreach_copy_(
+            gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+        )
 
     def spread(self, network: torch.nn.Module) -> None:
-        """Give every process the first one's weights."""
+        """Give every process the weights of the first one."""
         if self.size > 1:
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
     def shared(self, make: Callable[[], T]) -> T:
-        """What the first process makes, in every process; the others wait for it.
+        """Return in every process what the first one makes; the others wait for it.
 
         Args:
-            make: answers with plain values (numbers, text, None, and lists and dicts of them).
+            make: returns plain values (numbers, text, None, and lists and dicts of them).
         """
         if self.size == 1:
             return make()
@@ -107,12 +111,12 @@ class Ranks:
         return answer
 
     def first_says(self, value: T) -> T:
-        """The first process's value, in every process."""
+        """Return the first process's value in every process."""
         return self.shared(lambda: value)
 
     @contextmanager
     def first_before(self) -> Iterator[None]:
-        """Let the first process do what is in the block before the others: these find the files that it wrote."""
+        """Run the block in the first process before the others, which then find the files that it wrote."""
         if not self.first:
             self.wait()
         yield
@@ -120,7 +124,7 @@ class Ranks:
             self.wait()
 
     def wait(self) -> None:
-        """Until all processes have come here."""
+        """Wait until all processes have come here."""
         if self.size > 1:
             dist.all_reduce(torch.zeros(1))
 
@@ -129,48 +133,55 @@ ALONE = Ranks()
 
 
 def rank_from_environment() -> int:
-    """The number that torchrun gave to this process; 0 for a process alone."""
+    """Return the number that torchrun gave to this process; 0 for a process alone."""
     return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
 
 
 @contextmanager
 def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
-    """This process among those that torchrun started, as long as the block lasts, and the device that is its own.
+    """Join the processes that torchrun started, for as long as the block lasts.
 
     Where one of them fails the others end as well, silently: the first that failed says why.
 
+    Args:
+        device: that was asked for.
+
+    Yields:
+        This process among the others, and its device.
+
     Raises:
         PlanError: there are too few devices.
+        MedsegError: the processes did not find each other, or another one was killed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         yield ALONE, device
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=_MEETING))
+        store, rank, size = next(dist.rendezvous("env://", timeout=_START_WAIT))
     except (RuntimeError, ValueError) as error:
         raise MedsegError(
             f"The processes that train together did not find each other: {str(error).splitlines()[0]}",
             "Start them with torchrun, which says to each where the first one is.",
         ) from None
     try:
-        own = own_device(device, local)
-        backend = "cpu:gloo,cuda:nccl" if own.startswith("cuda") else "gloo"
-        # of the messages of both backends, those in the host's memory are what processes wait for each other with
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+        device = own_device(device, local)
+        # gloo sends what is in the host's memory, with which processes wait for each other; NCCL sends gradients
+        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_WAIT)
         ranks = Ranks(rank, size, local)
-        yield ranks, own
+        yield ranks, device
         ranks.wait()
     except BaseException as error:
         if isinstance(error, SystemExit):
             raise
         if _first_to_fail(store):
-            told = lost_another(error)
-            if told is None:
+            lost = lost_another(error)
+            if lost is None:
                 raise
-            raise told from None
-        with suppress(KeyboardInterrupt):  # which torchrun sends on when it ends the others
-            time.sleep(_SILENCE_SECONDS)  # it ends all when one has ended: the first is still to say what went wrong
+            raise lost from None
+        with suppress(KeyboardInterrupt):  # which torchrun passes on when it ends the others
+            time.sleep(_SILENCE_SECONDS)
         raise SystemExit(2) from None
     finally:
         if dist.is_initialized():
@@ -178,7 +189,7 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
 
 
 def _first_to_fail(store: dist.Store) -> bool:
-    """Whether no other process has said what went wrong; where they cannot be asked any more, one has."""
+    """Return whether no other process has failed before; if they cannot be asked any more, one has."""
     try:
         return store.add(_FAILED, 1) == 1
     except RuntimeError:
@@ -186,7 +197,14 @@ def _first_to_fail(store: dist.Store) -> bool:
 
 
 def lost_another(error: BaseException) -> MedsegError | None:
-    """What to say where another process ended without a word, as it does when the system kills it."""
+    """Return the error for a process that ended without a message, as it does when the system kills it.
+
+    Args:
+        error: of this process.
+
+    Returns:
+        None where the error is this process's own.
+    """
     if not isinstance(error, RuntimeError) or not any(words in str(error) for words in _LOST):
         return None
     return MedsegError(
@@ -196,10 +214,14 @@ def lost_another(error: BaseException) -> MedsegError | None:
 
 
 def own_device(name: str, local: int) -> str:
-    """The device of one of several processes on a machine.
+    """Return the device of one of several processes on a machine.
+
+    Args:
+        name: that was asked for: auto, cuda or cpu.
+        local: number of the process on the machine.
 
     Raises:
-        PlanError: there are too few, or `name` is one for all.
+        PlanError: there are too few devices, or `name` is a single one.
     """
     kind = name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cpu":
@@ -208,17 +230,19 @@ def own_device(name: str, local: int) -> str:
         raise PlanError(
             f"--device {name} was given to several processes.", "Leave --device out, or say cpu: each takes its own."
         )
-    there = torch.cuda.device_count()
-    if local >= there:
+    count = torch.cuda.device_count()
+    if local >= count:
         raise PlanError(
-            f"torchrun started process {local + 1} of this machine, which has {there} CUDA devices.",
-            f"Start it with --nproc-per-node {there}." if there else "Say --device cpu.",
+            f"torchrun started process {local + 1} of this machine, which has {count} CUDA devices.",
+            f"Start it with --nproc-per-node {count}." if count else "Say --device cpu.",
         )
     torch.cuda.set_device(local)
     return f"cuda:{local}"
 
 
 class _Total(torch.autograd.Function):
+    """A sum over processes whose gradient is passed on as it is."""
+
     @staticmethod
     def forward(ctx: Any, sums: torch.Tensor) -> torch.Tensor:
         total = sums.clone()
