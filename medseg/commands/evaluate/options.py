@@ -36,7 +36,7 @@ class EvaluateOptions(LabelOptions):
             such as site or sex.
         by: Column of that CSV to make subgroups of; repeatable.
         patient_pattern: Regular expression that finds the patient in a case's name.
-        allow_missing: Count references without a prediction, which else are failed cases.
+        allow_missing: Count references without a prediction; without this option each is a failed case.
         annotated: {case: the structures that were annotated there}, where not all were.
         reading: What the values in the references mean, in place of what `labels.json` and the options on label files
             say.
