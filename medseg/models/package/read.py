@@ -83,16 +83,6 @@ def load_package(
     return previous
 
 
-def read_metadata(path: Path) -> Metadata:
-    """Return what a package says about itself, after the checks of names and sizes.
-
-    Raises:
-        ModelError: as `load_package`.
-    """
-    with opened(path) as archive:
-        return _check(archive, path)
-
-
 def _check(archive: zipfile.ZipFile, path: Path) -> Metadata:
     """Check the list of members, then read the metadata and compare."""
     members = {member.filename: member for member in archive.infolist()}

@@ -16,7 +16,7 @@ from nnunet_folders import configuration, plans, write_model
 from medseg.core.errors import ModelError, PlanError
 from medseg.models.model import make_network
 from medseg.models.open import load_model
-from medseg.models.package.read import read_metadata
+from medseg.models.package.metadata import Metadata
 from medseg.models.package.write import save_package
 from medseg.models.record import RunRecord
 from medseg.models.run import load_run, save_weights
@@ -80,7 +80,8 @@ def test_what_is_in_it(package: Path) -> None:
         assert archive.read("MODEL_CARD.md") == b"# card\n"
     folds = ["fold_0/weights.safetensors", "fold_1/weights.safetensors"]
     assert sorted(names) == ["MODEL_CARD.md", *folds, "metadata.json", "plan.yaml"]
-    metadata = read_metadata(package)
+    with zipfile.ZipFile(package) as archive:
+        metadata = Metadata.model_validate_json(archive.read("metadata.json"))
     assert (metadata.name, metadata.channels, metadata.structures) == ("toy", ["MRI"], {"one": 1, "two": 2})
     assert metadata.stages[0].folds == ["0", "1"]
 
