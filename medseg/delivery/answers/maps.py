@@ -41,7 +41,7 @@ def map_files(maps: Maps, case: Case, output: Path, labels: Labels) -> list[Path
     """
     kinds = ["probabilities"] * maps.probabilities + ["mean", "spread"] * maps.spread
     files = [path for kind in kinds for path in _structure_files(case, output / kind, labels)]
-    return files + [_entropy_file(case, output)] * maps.entropy
+    return [*files, _entropy_file(case, output)] if maps.entropy else files
 
 
 def open_sinks(
