@@ -120,7 +120,13 @@ def axis_reads(present: int, size: int, order: int) -> Reads:
 
 
 def read_along(data: torch.Tensor, dimension: int, reads: Reads) -> torch.Tensor:
-    """Return floating-point data with one dimension resized by its readings, in the type of the data."""
+    """Return data with one dimension resized by its readings, in the type of the data.
+
+    Args:
+        data: floating-point numbers.
+        dimension: of the data.
+        reads: what each new voxel reads.
+    """
     lower = pick_along(data, dimension, reads.lower)
     if not reads.interpolates:
         return lower
@@ -129,7 +135,13 @@ def read_along(data: torch.Tensor, dimension: int, reads: Reads) -> torch.Tensor
 
 
 def pick_along(data: torch.Tensor, dimension: int, indices: NDArray[np.int64]) -> torch.Tensor:
-    """Return a copy of what lies at some indices of a dimension."""
+    """Return a copy of the data at some indices of a dimension.
+
+    Args:
+        data: of any type.
+        dimension: of the data.
+        indices: along that dimension, in any order.
+    """
     index = torch.from_numpy(indices).to(data.device)
     if dimension < data.ndim - 1:
         return data.index_select(dimension, index)

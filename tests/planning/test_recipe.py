@@ -29,10 +29,12 @@ NNUNET: dict[str, Any] = {
 
 
 def test_the_recipe_is_nnunets_and_nothing_of_the_plans_own_is_left() -> None:
-    odd = make_training(encoder_learning_rate=0.5, average_weights=0.9, seed=7, precision="bf16", dice_weight=3.0)
+    own = {"encoder_learning_rate": 0.5, "average_weights": 0.9, "dice_weight": 3.0, "loss": "tversky"}
+    odd = make_training(seed=7, precision="bf16", **own)
     plan = with_nnunet_recipe(make_plan(training=odd.model_dump()))
     values = plan.training.model_dump()
     assert {key: values[key] for key in NNUNET} == NNUNET
+    assert plan.training.loss.name == "dice_ce"
     assert (plan.training.seed, plan.training.precision) == (7, "bf16")
     assert plan.training.augmentation.rotation_probability == 0.2
     assert plan.training.augmentation.gamma_probability == 0.3

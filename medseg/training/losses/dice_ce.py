@@ -53,7 +53,13 @@ class OverlapLoss(SummedLoss):
         """
 
     def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
-        """Return [cross-entropy, voxels, then the overlaps or what they are made of]; arguments as in `SummedLoss`."""
+        """Return [cross-entropy, voxels, and then the overlaps or what they are made of] as one vector.
+
+        Args:
+            logits: (batch, outputs, ...).
+            target: (batch, ...) label indices, or `IGNORE`.
+            annotated: (batch, structures) bool; None where all structures were annotated.
+        """
         softmax = self.labels.activation == "softmax"
         if softmax:
             sums = softmax_sums(logits, target, annotated)
@@ -104,5 +110,11 @@ class DiceCE(OverlapLoss):
         super().__init__(labels, batch_dice, dice_weight, cross_entropy_weight)
 
     def ratio(self, overlap: Tensor, prediction: Tensor, reference: Tensor) -> Tensor:
-        """Return soft Dice; arguments as in `OverlapLoss`."""
+        """Return soft Dice of each structure.
+
+        Args:
+            overlap: (..., structures) sum of the probability inside the reference.
+            prediction: (..., structures) sum of the probability.
+            reference: (..., structures) voxels of the reference.
+        """
         return (2 * overlap + _SMOOTH) / (prediction + reference + _SMOOTH).clamp(min=_SMALLEST)

@@ -38,6 +38,12 @@ class Tversky(OverlapLoss):
         self.beta = beta
 
     def ratio(self, overlap: Tensor, prediction: Tensor, reference: Tensor) -> Tensor:
-        """Return the Tversky index TP / (TP + alpha FP + beta FN); arguments as in `OverlapLoss`."""
+        """Return the Tversky index TP / (TP + alpha FP + beta FN) of each structure.
+
+        Args:
+            overlap: (..., structures) sum of the probability inside the reference.
+            prediction: (..., structures) sum of the probability.
+            reference: (..., structures) voxels of the reference.
+        """
         errors = self.alpha * (prediction - overlap) + self.beta * (reference - overlap)
         return (overlap + _SMOOTH) / (overlap + errors + _SMOOTH)
