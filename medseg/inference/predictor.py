@@ -184,24 +184,40 @@ class Predictor:
         with self._window_pass(volume, self.model.plan.labels.outputs) as window_pass:
             yield from window_pass.logits(callback)
 
-    def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
-        """Predict mean and spread of the probabilities over folds and mirrored copies: see `inference.uncertainty`.
+    def uncertainty(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
+        """Yield mean and spread of the probabilities over folds and mirrored copies: see `inference.uncertainty`.
 
         Args:
             volume: what `prepare` returned.
-            sinks: get (2 x structures, planes, y, x), means first, on the scan's grid, some planes at a time.
+            callback: as in `__call__`.
+
+        Yields:
+            Consecutive slabs (2 x structures, planes, y, x) on the network's grid, means first.
+
+        Raises:
+            PlanError: there is only one prediction: one fold without mirrored copies.
+            MedsegError: there is not enough memory for a single tile.
+        """
+        from medseg.inference.uncertainty import stream_uncertainty  # only maps of the spread need it
+
+        labels = self.model.plan.labels
+        with self._window_pass(volume, 2 * len(labels.names)) as window_pass:
+            yield from stream_uncertainty(window_pass, labels, callback)
+
+    def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
+        """Bring mean and spread (see `uncertainty`) to the scan's grid.
+
+        Args:
+            volume: what `prepare` returned.
+            sinks: get (2 x structures, planes, y, x), means first, some planes at a time.
             callback: as in `__call__`.
 
         Raises:
             PlanError: there is only one prediction: one fold without mirrored copies.
             MedsegError: there is not enough memory.
         """
-        from medseg.inference.uncertainty import stream_uncertainty  # only maps of the spread need it
-
-        labels = self.model.plan.labels
-        with memory_errors(MEMORY_ADVICE), self._window_pass(volume, 2 * len(labels.names)) as window_pass:
-            slabs = stream_uncertainty(window_pass, labels, callback)
-            stream_maps(slabs, volume.geometry, self.configuration, sinks)
+        with memory_errors(MEMORY_ADVICE):
+            stream_maps(self.uncertainty(volume, callback), volume.geometry, self.configuration, sinks)
 
     def warm_up(self) -> None:
         """Compile what is to be compiled, with a batch of empty tiles; the first scan then takes no longer."""
