@@ -89,6 +89,7 @@ class Field:
                 ... if default is inspect.Parameter.empty else default,
                 help=text,
                 metavar=self.option.metavar or self.name.upper(),
+                show_default=default not in (None, inspect.Parameter.empty),
             )
         else:
             made = typer.Option(
@@ -97,6 +98,7 @@ class Field:
                 help=text,
                 metavar=self.option.metavar or _METAVARS.get(element),
                 rich_help_panel=self.option.group,
+                show_default=default is not None,  # older versions of typer show None
                 min=self.option.minimum,
             )
         annotation = list[element] if self.repeated else element
