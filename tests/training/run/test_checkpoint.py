@@ -89,11 +89,11 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, monkeypa
 
 def test_the_first_checkpoint_comes_sooner(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoint.pt")
-    checkpoints._begun -= 20
+    checkpoints._start_time -= 20
     assert checkpoints.due(60)
     checkpoints.write({"step": 1})
     checkpoints.wait()
-    checkpoints._begun -= 20
+    checkpoints._start_time -= 20
     assert not checkpoints.due(60)
     checkpoints.close()
 

@@ -101,7 +101,9 @@ def test_a_device_that_is_not_asked_leaves_weight_and_mean_as_they_are() -> None
         for step, skip in enumerate(skips):
             weight.grad = torch.arange(12.0).view(3, 4) * (step + 1) * (torch.nan if skip else 1)
             with torch.no_grad():
-                optimizer._step_alike([weight], optimizer.param_groups[0], None if skip is None else torch.tensor(skip))
+                optimizer._step_orthogonal(
+                    [weight], optimizer.param_groups[0], None if skip is None else torch.tensor(skip)
+                )
         return weight.detach()
 
     assert torch.allclose(run([0.0, 1.0]), run([None]), atol=1e-7)
