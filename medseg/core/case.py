@@ -12,12 +12,12 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.core.files import write_text
+from medseg.core.names import name_problem, shown_name
 from medseg.core.wording import first_few
 
 _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
 _SEPARATOR = ";"
 """Between the values of one field: several channel files, several structures."""
-_NOT_IN_FILE_NAMES = frozenset("/\\\0")
 
 Row = dict[str, str]
 """A row of a table: column name -> value."""
@@ -152,11 +152,12 @@ def check_ids(ids: Iterable[str], source: str) -> None:
     Raises:
         DataError: there are such ids; the message names them.
     """
-    invalid = [repr(id) for id in ids if id.startswith(".") or not _NOT_IN_FILE_NAMES.isdisjoint(id)]
-    if invalid:
+    problems = {id: problem for id in ids if (problem := name_problem(id))}
+    if problems:
         raise DataError(
-            f"{source}: {first_few(invalid)} cannot be the id of a case, because files are named after it.",
-            "Expected ids without / and \\ that do not start with a dot; write sub-01_scan for sub-01/scan.",
+            f"{source}: {first_few([shown_name(id) for id in problems])} cannot be the id of a case, because files are "
+            f"named after it: it {next(iter(problems.values()))}.",
+            "Expected ids that can be names of files on every system; write sub-01_scan for sub-01/scan.",
         )
 
 

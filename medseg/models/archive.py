@@ -8,9 +8,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from medseg.core.errors import ModelError
+from medseg.core.names import relative_path_problem
 
 _MOST_MEMBERS = 10_000
 _BLOCK = 1 << 20
@@ -53,11 +54,10 @@ def check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
     names: set[str] = set()
     for member in members:
         name = member.filename
-        problem = None
-        if name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or "\0" in member.orig_filename:
-            problem = "is not a relative path"
-        elif ".." in PurePosixPath(name).parts:
-            problem = "leads out of its folder"
+        # zipfile cuts a name at a NUL: the name as it was stored is checked too
+        problem = relative_path_problem(name) or relative_path_problem(member.orig_filename)
+        if problem:
+            pass
         elif stat.S_ISLNK(member.external_attr >> 16):
             problem = "is a link"
         elif member.flag_bits & _ENCRYPTED:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from medseg.core.names import check_name
+
 PLAN = "plan.yaml"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.pt"
@@ -24,10 +26,13 @@ _FOLD = "fold_"
 def fold_folder_name(fold: str) -> str:
     """Return the name of a fold's folder; nnU-Net has the same.
 
+    Raises:
+        ValueError: it cannot be the name of a folder.
+
     >>> fold_folder_name("0"), fold_folder_name("all")
     ('fold_0', 'fold_all')
     """
-    return _FOLD + fold
+    return check_name(_FOLD + fold, "fold")
 
 
 class FoldFolder:

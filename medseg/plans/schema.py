@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from medseg.core.labels import Labels
+from medseg.core.names import check_name
 from medseg.core.wording import counted
 from medseg.plans.sections import Data, Inference, NonNegative, Request, Scoring, Section, Training
 from medseg.plans.terminology import Coding
@@ -165,6 +166,11 @@ class Configuration(Section):
         z, y, x = (1,) * (3 - self.dimensions) + tuple(self.patch_voxels)
         return z, y, x
 
+    @field_validator("previous_stage")
+    @classmethod
+    def _check_previous_stage(cls, value: str | None) -> str | None:
+        return value if value is None else check_name(value, "configuration")
+
     @model_validator(mode="after")
     def _check(self) -> Configuration:
         if len(self.spacing_mm) != self.dimensions:
@@ -238,9 +244,7 @@ class Plan(Section):
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        if not value or value.startswith(".") or "/" in value or "\\" in value:
-            raise ValueError(f"{value!r} cannot be the name of a folder")
-        return value
+        return check_name(value, "folder")
 
     @field_validator("transpose_forward")
     @classmethod
@@ -255,6 +259,7 @@ class Plan(Section):
         if len(self.data.intensities) not in (0, len(self.data.channels)):
             raise ValueError(f"data.intensities has {counted(len(self.data.intensities), 'entry')} for {channels}")
         for name in self.configurations:
+            check_name(name, "configuration")
             try:
                 count = len(self.configuration(name).normalization)
             except ValidationError as error:

@@ -12,6 +12,7 @@ from medseg.commands.data.options import PlanOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.labels import Labels
+from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted
 from medseg.datasets.data_options import split_pair
@@ -154,8 +155,10 @@ def _checked_name(name: str) -> str:
     Raises:
         PlanError: it cannot be the name of a file.
     """
-    if not re.fullmatch(r"[\w][\w. -]*", name):
-        raise PlanError(f"{name!r} cannot be the name of a plan: letters, digits, '-', '_' and '.' can.")
+    problem = name_problem(name)
+    if problem or not re.fullmatch(r"[\w][\w. -]*", name):
+        why = f"it {problem}" if problem else "letters, digits, '-', '_' and '.' can"
+        raise PlanError(f"{shown_name(name)} cannot be the name of a plan: {why}.")
     return name
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from medseg.core.errors import DataError
 from medseg.core.locking import open_alone
+from medseg.core.names import relative_path_problem
 from medseg.delivery.provenance.manifest import now
 
 JOURNAL = "watch.jsonl"
@@ -164,4 +165,9 @@ def _parse(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     is_entry = isinstance(value, dict) and isinstance(value.get("study"), str) and isinstance(value.get("state"), str)
-    return value if is_entry else None
+    return value if is_entry and _is_folder_name(value.get("folder", "none")) else None
+
+
+def _is_folder_name(name: Any) -> bool:
+    """Return whether an entry names a folder right in the folder of answers: no other may be replaced or removed."""
+    return isinstance(name, str) and relative_path_problem(name) is None and Path(name).name == name

@@ -6,7 +6,6 @@ What computes and writes maps is imported where it is used: most predictions wri
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from medseg.core.case import Case
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.core.names import file_name_for
 from medseg.core.progress import Callback
 from medseg.delivery.answers.options import Maps
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from medseg.inference.predictor import Predictor
     from medseg.preprocessing.restore import Sink
     from medseg.preprocessing.volume import Geometry, Volume
-
-_NOT_IN_FILE_NAMES = re.compile(r"[^\w.+-]+")
 
 
 def map_files(maps: Maps, case: Case, output: Path, labels: Labels) -> list[Path]:
@@ -126,7 +124,7 @@ def _structure_files(case: Case, folder: Path, labels: Labels) -> list[Path]:
     """
     names: list[str] = []
     for structure in labels.names:
-        name = _NOT_IN_FILE_NAMES.sub("_", structure)
+        name = file_name_for(structure)
         while name.lower() in {other.lower() for other in names}:
             name += "_"
         names.append(name)

@@ -20,6 +20,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.files import content_hash, write_text
 from medseg.core.locking import open_alone
+from medseg.core.names import relative_path_problem
 from medseg.io.formats.table import files_of
 
 LEDGER_NAME = "predict.jsonl"
@@ -184,7 +185,7 @@ def _scan_hashes(case: Case) -> list[str]:
 
 def _is_below(name: str) -> bool:
     """Return whether a file's name in the ledger lies in the folder: nothing else may be deleted."""
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+    return relative_path_problem(name) is None
 
 
 def _remove_unchanged(path: Path, digest: str) -> None:

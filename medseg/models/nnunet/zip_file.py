@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from medseg.core.errors import ModelError
+from medseg.core.names import name_problem
 from medseg.models.archive import opened, unpack
 from medseg.models.nnunet.folder import (
     DATASET,
@@ -108,7 +109,8 @@ class _Content:
             names = needed_configurations(plans["configurations"], configuration_of(folder))
         except (ValueError, KeyError, TypeError, AttributeError, ModelError):
             names = []  # reading the model reports what is wrong with its plan
-        return [folder, *(stage for name in names[1:] if (stage := stage_folder(folder, name)) in self.models)]
+        stages = [stage_folder(folder, name) for name in names[1:] if name_problem(name) is None]
+        return [folder, *(stage for stage in stages if stage in self.models)]
 
     def checkpoints(self, folder: PurePosixPath) -> dict[str, list[str]]:
         """Return {fold: names of its checkpoints} of a model."""

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from medseg.core.errors import DataError
+from medseg.core.names import relative_path_problem
 
 SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 """Suffixes that names of DICOM files may have. Many have none."""
@@ -186,11 +187,10 @@ def _checked_zip(path: Path, modified_ns: int, size: int) -> tuple[zipfile.ZipFi
 
 def _danger(member: zipfile.ZipInfo) -> str | None:
     """Return why a member is not safe to read, as the end of a sentence; None if it is."""
-    name = member.filename
-    if not name or name.startswith("/") or "\\" in name or PureWindowsPath(name).drive or "\0" in member.orig_filename:
-        return "is not a relative path"
-    if ".." in PurePosixPath(name).parts:
-        return "leads out of its folder"
+    # zipfile cuts a name at a NUL: the name as it was stored is checked too
+    problem = relative_path_problem(member.filename) or relative_path_problem(member.orig_filename)
+    if problem:
+        return problem
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link"
     if member.flag_bits & _ENCRYPTED:
