@@ -14,14 +14,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
-from openvino import Model, Node, PartialShape, Type
-from openvino import opset13 as ops
 from torch import nn
 
 from medseg.inference.backends import Forward
+from medseg.inference.openvino_import import without_telemetry
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
+
+with without_telemetry():
+    import openvino
+    from openvino import Model, Node, PartialShape, Type
+    from openvino import opset13 as ops
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 _LARGEST_DIFFERENCE = 0.05
@@ -82,7 +85,7 @@ class _Compiled:
 def _traced(network: nn.Module, channels: int, tile: Sequence[int]) -> Model:
     """Trace a network of another library for one tile at a time, as nothing is known of what it does to a batch."""
     example = torch.zeros(1, channels, *tile)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), without_telemetry():
         warnings.simplefilter("ignore")
         exported = torch.export.export(_FirstOutput(network), (example,))
         graph = openvino.convert_model(exported)
