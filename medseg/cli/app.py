@@ -33,10 +33,10 @@ VERBS = {
     "watch": "watch:command",
     "evaluate": "evaluate:command",
     "dicom": "dicom:command",
-    "report": "report:command",
+    "report": "run_records:report_command",
     "package": "models:package_command",
     "import-nnunet": "models:import_command",
-    "verify": "verify:command",
+    "verify": "run_records:verify_command",
     "demo": "demo:command",
 }
 """Every verb with its module in this folder and its function there, in the order of `medseg --help`."""

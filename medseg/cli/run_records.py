@@ -1,4 +1,4 @@
-"""`medseg verify`."""
+"""`medseg verify` and `medseg report`, which read the records of earlier commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medseg.core.options import Option
 _MOST_SHOWN = 40
 
 
-def command(
+def verify_command(
     *,
     folder: Annotated[Path, Option(metavar="OUT")],
     source: Sequence[Path] = (),
@@ -60,3 +60,26 @@ def command(
     record_result(**counts)
     console.print(", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "same"))
     raise typer.Exit(1 if result.changes else 0)
+
+
+def report_command(
+    *, run: Annotated[str | None, Option(positional=True)] = None, data: Path | None = None, workspace: Path = Path(".")
+) -> None:
+    """Make the page of a training run again: report.html in each fold's folder.
+
+    Args:
+        run: Folder of a run or a fold, or PLAN/CONFIG; may be left out if there is only one run.
+        data: Folder of the data set, if it is not where the plan says.
+        workspace: Folder with plans/, runs/ and cache/.
+
+    Examples:
+        medseg report
+        medseg report runs/liver/3d_fullres/fold_0
+    """
+    from medseg.commands.records.report import report
+
+    with progress_display() as show:
+        files = report(run, workspace, data, show)
+    record_result(files=files)
+    for path in files:
+        console.print(f"  {path}", markup=False, soft_wrap=True)
