@@ -107,7 +107,7 @@ class Field:
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=annotation)
 
     def _typed_default(self) -> Any:
-        """The default as someone would type it; None where there is nothing to show."""
+        """Return the default as someone would type it; None where there is nothing to show."""
         if self.default is None or self.default == () or self.default == []:
             return None
         if self.option.write is not None:
@@ -200,9 +200,9 @@ def _field(name: str, annotation: Any, default: Any, described: Mapping[str, str
 
 
 def described_names(docstring: str) -> dict[str, str]:
-    """Return what the section `Args:` or `Attributes:` of a docstring says of each name, in one line.
+    r"""Return what the section `Args:` or `Attributes:` of a docstring says of each name, in one line.
 
-    >>> described_names("A box.\\n\\nAttributes:\\n    width: In mm,\\n        outside.\\n    depth: Likewise.")
+    >>> described_names("A box.\n\nAttributes:\n    width: In mm,\n        outside.\n    depth: Likewise.")
     {'width': 'In mm, outside.', 'depth': 'Likewise.'}
     """
     sections = _sections(docstring)

@@ -113,7 +113,7 @@ class PanopticScore:
 
 
 def components(mask: NDArray[np.bool_], rule: LesionRule) -> NDArray[np.int32]:
-    """Number the lesions of a mask.
+    """Give each lesion of a mask a number.
 
     Args:
         mask: (z, y, x) or (y, x), where the structure is.

@@ -101,6 +101,7 @@ class Graphed:
             self.answer = forward(self.tiles)
 
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return the logits of tiles, by replaying the graph where they have its shape."""
         if tiles.shape != self.tiles.shape:
             return self.forward(tiles)
         self.tiles.copy_(tiles, non_blocking=True)

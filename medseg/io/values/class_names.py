@@ -29,7 +29,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def number_names(names: Sequence[str], source: str) -> dict[str, int]:
-    """Number structures in the order of a list, from 1 on; background and ignored classes get no number.
+    """Assign values to structures in the order of a list, from 1 on; background and ignored classes get none.
 
     The background, if it is listed, is 0 and has to come before the structures, as in labelme's `labels.txt`.
 

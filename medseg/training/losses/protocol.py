@@ -107,7 +107,14 @@ class OneHotLoss(ABC):
         """
 
     def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None, weights: Tensor | None) -> Tensor:
-        """Return the mean of `compare` over samples; arguments are those of `Loss`."""
+        """Return the mean of `compare` over the samples that count.
+
+        Args:
+            logits: (batch, outputs, ...).
+            target: (batch, ...) label indices.
+            annotated: (batch, structures) bool, which structures were annotated in a sample; None for all.
+            weights: (batch, ...) 1 where a voxel counts and 0 where it does not; None for everywhere.
+        """
         logits, wanted = logits.float(), one_hot(target, self.labels)
         if annotated is None and weights is None:
             return self.compare(logits, wanted)
