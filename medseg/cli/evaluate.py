@@ -80,6 +80,8 @@ def _show(result: Evaluation) -> None:
     if result.comparison:
         console.print(comparison_table(result.comparison))
     console.print(f"structures: {result.labels_from}", markup=False)
+    for prediction, reference in result.similar.items():
+        console.print(f"paired by similar names: {prediction} with {reference}", markup=False, soft_wrap=True)
     for line in unpaired_lines(result.summary):
         console.print(line, markup=False)
     for path in result.files:

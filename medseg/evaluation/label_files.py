@@ -24,7 +24,7 @@ from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, read_label
 from medseg.io.load import load_grid
 from medseg.io.values.overlay import OUTSIDE
-from medseg.io.values.regrid import resample_nearest
+from medseg.io.values.regrid import resample_nearest, stored_like
 from medseg.plans.sections import Reading, Scoring
 
 
@@ -37,12 +37,14 @@ class Pair:
         reference: the label file of the reference.
         prediction: the label file of the prediction.
         reading: what the values in the reference mean.
+        prediction_reading: what the values in the prediction mean: threshold and map, for those of another program.
     """
 
     about: Case
     reference: Path
     prediction: Path
     reading: Reading = AS_STORED
+    prediction_reading: Reading = AS_STORED
 
     @property
     def case(self) -> str:
@@ -65,22 +67,26 @@ class Pair:
         Raises:
             DataError: one of them cannot be read.
         """
-        segments = Reading(segments=self.reading.segments, overlaps=self.reading.overlaps)
+        segments = self.prediction_reading.model_copy(
+            update={"segments": self.reading.segments, "overlaps": self.reading.overlaps}
+        )
         of_dicom = is_dicom(self.reference), is_dicom(self.prediction)
         scan = load_grid(self.about, self.reading) if all(of_dicom) else None
         if all(of_dicom):
             self._check_frames()
         if of_dicom == (False, True):
             reference = read_label(self.reference, self.reading)
-            prediction = read_label(self.prediction, segments, reference)
+            prediction = _read_prediction(self.prediction, segments, reference)
         else:
-            prediction = read_label(self.prediction, segments, scan)
+            prediction = _read_prediction(self.prediction, segments, scan)
             reference = read_label(self.reference, self.reading, scan or prediction)
         if all(of_dicom) and scan is None and any(OUTSIDE in note for note in reference.notes):
             raise DataError(
                 f"{self.reference} reaches beyond the slices that {self.prediction} has, and their scan is not known.",
                 "Give the folder of the studies, or NIfTI answers.",
             )
+        if not reference.same_grid(prediction):
+            prediction = stored_like(prediction, reference)
         if self.reading.resample_labels and not reference.same_grid(prediction):
             fill = 0 if labels is None else labels.background if labels.ignore is None else labels.ignore
             reference = resample_nearest(reference, prediction, fill)
@@ -101,6 +107,20 @@ class Pair:
             frames_of_reference.check_frame_of_reference(self.prediction, series)
         else:
             frames_of_reference.check_common_frame_of_reference(self.reference, self.prediction)
+
+
+def _read_prediction(path: Path, reading: Reading, grid: Image | None) -> Image:
+    """Read a prediction; what an error advises for label files is said with the options for predictions.
+
+    Raises:
+        DataError: as `read_label`.
+    """
+    try:
+        return read_label(path, reading, grid)
+    except DataError as error:
+        for option in ("threshold", "map"):
+            error.hint = error.hint and error.hint.replace(f"--{option} ", f"--prediction-{option} ")
+        raise
 
 
 @dataclass(frozen=True)
@@ -164,6 +184,8 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
             patient=case.patient,
             policy=POLICIES[scoring.empty_policy],
             attributes=case.attributes,
+            prediction=str(pair.prediction),
+            reference=str(pair.reference),
         )
         return case_score, measured.confusion
 

@@ -25,6 +25,7 @@ class Evaluation:
         subgroups: the scores in the subgroups that were asked for.
         other: the summary of the other predictions, where two folders are compared.
         comparison: differences, these predictions minus the others.
+        similar: {prediction: reference} of the files whose names are only similar, which the user asked to pair.
     """
 
     summary: Summary
@@ -34,6 +35,7 @@ class Evaluation:
     subgroups: Subgroups = field(default_factory=dict)
     other: Summary | None = None
     comparison: Comparisons = field(default_factory=dict)
+    similar: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[str, str]:

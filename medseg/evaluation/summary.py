@@ -36,6 +36,8 @@ class CaseScore:
         patient: id of the patient; empty where the case is a patient of its own.
         policy: what a score is where a structure is empty.
         attributes: other facts from a table of cases (site, scanner, sex).
+        prediction: the label file of the prediction; empty where there is none, as in the validation of a training.
+        reference: the label file of the reference, likewise.
     """
 
     case: str
@@ -44,6 +46,8 @@ class CaseScore:
     patient: str = ""
     policy: EmptyPolicy = POLICIES["default"]
     attributes: dict[str, str] = field(default_factory=dict)
+    prediction: str = ""
+    reference: str = ""
 
     @property
     def volume_unit(self) -> str:

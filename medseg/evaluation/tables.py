@@ -12,10 +12,12 @@ metrics.json (null stands for "not defined", there is no NaN):
     structures      {name: n_annotated, n_both_empty, n_reference_empty, n_prediction_empty, volume_unit,
                     measures {measure: n, n_groups, mean, median, q1, q3, minimum, maximum, low, high}}
     confusion       values [name or value], voxels [[count]]: reference by prediction, over the cases annotated in full
-    cases           [{case, patient, volume_unit, structures {name: measure values, tp, fp, fn, tn, empty}}]
+    cases           [{case, patient, prediction, reference (files), volume_unit,
+                    structures {name: measure values, tp, fp, fn, tn, empty}}]
     comparison      only with a second folder: {structure: {measure: difference {as structures' measures}, p, p_holm}}
     not_compared    likewise: {case: why it has no score of the second folder}
     subgroups       only where asked for: {attribute: {value: {structure: {measure: as structures' measures}}}}
+    paired_by_similar_names   only where asked for: {prediction: reference}
     failed          {case: why it has no score}
     without_prediction, without_reference   [case], left out and named
 
@@ -85,6 +87,8 @@ def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
             {
                 "case": case.case,
                 "patient": case.patient or case.case,
+                "prediction": case.prediction,
+                "reference": case.reference,
                 "volume_unit": case.volume_unit,
                 "structures": {name: _case_figures(case, name) for name in case.structures},
             }
@@ -106,14 +110,17 @@ def write_metrics_csv(path: Path, summary: Summary) -> None:
     attributes = sorted({name for case in summary.cases for name in case.attributes})
     columns = ["case", "patient", "structure", *summary.measures, *_COUNTS, "volume_unit", "empty", *attributes]
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns, "failed", "empty_policy"], restval="", lineterminator="\n")
+    writer = csv.DictWriter(
+        text, [*columns, "failed", "empty_policy", "prediction", "reference"], restval="", lineterminator="\n"
+    )
     writer.writeheader()
     policy = summary.policy.describe()
     for case in summary.cases:
         for name in case.structures:
             row = {"case": case.case, "patient": case.patient or case.case, "structure": name, **case.attributes}
             figures = _case_figures(case, name)
-            writer.writerow({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy})
+            files = {"prediction": case.prediction, "reference": case.reference}
+            writer.writerow({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy, **files})
     for case_id, reason in summary.failed.items():
         for name in summary.structures:
             row = {"case": case_id, "structure": name, "failed": " ".join(reason.split()), "empty_policy": policy}

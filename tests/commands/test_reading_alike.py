@@ -1,5 +1,6 @@
 """What a plan says about reading holds for training, validation and scoring as it did for planning."""
 
+import csv
 import json
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 import medseg
 from medseg.commands.evaluate.evaluate import evaluate
+from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.io.images import write_label
@@ -82,14 +85,27 @@ def test_a_plan_that_comes_without_its_table_finds_the_files_that_were_named(tmp
     ]
 
 
-def test_answers_meet_references_of_similar_names(tmp_path, save_picture):
+def test_answers_meet_references_of_similar_names_where_this_is_asked_for(tmp_path, save_picture):
     mask = np.zeros((16, 16))
     mask[4:9, 4:9] = 255
     for number in (1, 2, 3):
         save_picture(tmp_path / f"out/{number:02d}_test.png", mask)
         save_picture(tmp_path / f"ref/{number:02d}_manual1.png", np.roll(mask, number == 3))
-    result = evaluate(tmp_path / "out", tmp_path / "ref")
+    with pytest.raises(DataError, match="No prediction has the name of a reference") as refused:
+        evaluate(tmp_path / "out", tmp_path / "ref")
+    assert "--pair similar" in str(refused.value)
+    assert "01_test with 01_manual1" in str(refused.value)
+
+    result = evaluate(tmp_path / "out", tmp_path / "ref", options=EvaluateOptions(pair="similar"))
     assert [round(case.overlaps["foreground"].dice, 3) for case in result.summary.cases] == [1, 1, 0.8]
+    pairs = {str(tmp_path / f"out/0{n}_test.png"): str(tmp_path / f"ref/0{n}_manual1.png") for n in (1, 2, 3)}
+    assert result.similar == pairs
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["paired_by_similar_names"] == pairs
+    assert {case["prediction"]: case["reference"] for case in metrics["cases"]} == pairs
+    rows = csv.DictReader((tmp_path / "out/metrics.csv").open())
+    assert {row["prediction"]: row["reference"] for row in rows} == pairs
+    assert "02_test.png with 02_manual1.png" in (tmp_path / "out/report.html").read_text()
 
 
 def test_answers_are_not_scored_against_the_scans_beside_the_references(tmp_path, save_nifti):

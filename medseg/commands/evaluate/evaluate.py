@@ -33,6 +33,8 @@ from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
 from medseg.plans.sections import Reading, Scoring
 
+_MOST_SHOWN = 6
+
 
 def evaluate(
     prediction: str | Path,
@@ -58,7 +60,7 @@ def evaluate(
     """
     options, clock = options or EvaluateOptions(), Clock()
     prediction, reference = Path(prediction), Path(reference)
-    sides = predictions, references = find_sides(prediction, reference)
+    sides = predictions, references = find_sides(prediction, reference, options.pair)
     answers = read_labels_file(_folder_of(prediction))
     pairs = _pairs(predictions, references, options, answers)
     declared = labels or (answers.labels if answers is not None else references.labels)
@@ -69,15 +71,17 @@ def evaluate(
         labels, labels_from = _settle_labels(labels, answers, references, pairs, callback)
     scoring = _scoring(answers, options)
     _check_names(labels, pairs, references, options)
-    other_sides = find_sides(Path(options.compare), reference) if options.compare else None  # before hours of scoring
+    # before hours of scoring
+    other_sides = find_sides(Path(options.compare), reference, options.pair) if options.compare else None
     summary = _score(pairs, sides, labels, scoring, options.allow_missing, callback)
     by_attribute = {name: subgroups(summary.cases, name, [*summary.structures]) for name in options.by}
-    result = Evaluation(summary, labels, labels_from, subgroups=by_attribute)
+    result = Evaluation(summary, labels, labels_from, subgroups=by_attribute, similar=_similar_pairs(pairs, references))
     if other_sides is not None and options.compare is not None:
         other_pairs = _pairs(*other_sides, options, read_labels_file(_folder_of(Path(options.compare))))
         other_pairs, _ = name_segments(other_pairs, labels, options.segments, options.overlaps)
         other = _score(other_pairs, other_sides, labels, scoring, True, callback)
-        result = replace(result, other=other, comparison=compare_summaries(summary, other))
+        similar = result.similar | _similar_pairs(other_pairs, other_sides[1])
+        result = replace(result, other=other, comparison=compare_summaries(summary, other), similar=similar)
     folder = options.output or _folder_of(prediction)
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
     files = write_results(folder, result, scans, _facts(result, pairs))
@@ -110,13 +114,21 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
             "Give a table of the cases with such a column: --cases table.csv",
         )
     reading = options.reading or _reading(options) or (answers.reading if answers else AS_STORED)
-    return [Pair(case, references.files[case.id], predictions.files[case.id], reading) for case in cases]
+    of_predictions = read_reading(DataOptions(threshold=options.prediction_threshold, map=options.prediction_map))
+    return [
+        Pair(case, references.files[case.id], predictions.files[case.id], reading, of_predictions) for case in cases
+    ]
 
 
 def _reading(options: EvaluateOptions) -> Reading | None:
     """Return how the options say that references are read; None if they say nothing."""
     given = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
     return None if given == DataOptions() else reading_from_options(given)
+
+
+def _similar_pairs(pairs: Sequence[Pair], references: Side) -> dict[str, str]:
+    """Return {prediction: reference} of the pairs whose names are only similar."""
+    return {str(pair.prediction): str(pair.reference) for pair in pairs if pair.case in references.similar}
 
 
 def _with_table(cases: list[Case], path: Path) -> list[Case]:
@@ -219,26 +231,51 @@ def _settle_labels(
         return answers.labels, "labels.json beside the predictions"
     if references.labels is not None:
         return references.labels, "the data set of the references"
-    values: set[int] = set()
+    seen: tuple[set[int], set[int]] = (set(), set())
     errors: list[MedsegError] = []
     for _, result in track(map_cases(_values, pairs), "look for structures", len(pairs), callback):
         if isinstance(result, MedsegError):
             errors.append(result)  # the case is named when it is scored
         else:
-            values |= result
+            for values, of_case in zip(seen, result, strict=True):
+                values |= of_case
     if len(errors) == len(pairs):
         raise errors[0]
-    return infer_labels(values), "every value that occurs"
+    _check_values_meet(*seen)
+    return infer_labels(seen[0] | seen[1]), "every value that occurs"
 
 
-def _values(pair: Pair) -> set[int]:
-    """Return the values in both label files."""
-    return {int(value) for image in pair.read() for value in np.unique(image.array)}
+def _values(pair: Pair) -> tuple[set[int], set[int]]:
+    """Return the values in the reference and in the prediction."""
+    reference, prediction = ({int(value) for value in np.unique(image.array)} for image in pair.read())
+    return reference, prediction
+
+
+def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> None:
+    """Refuse structures taken from values where no value is on both sides: every score would be 0.
+
+    Raises:
+        DataError: both sides hold structures, and none of them is the same.
+    """
+    reference, prediction = sorted(in_references - {0}), sorted(in_predictions - {0})
+    if not reference or not prediction or {*reference} & {*prediction}:
+        return
+    shown = [
+        ", ".join(map(str, values[:_MOST_SHOWN])) + ", ..." * (len(values) > _MOST_SHOWN)
+        for values in (reference, prediction)
+    ]
+    raise DataError(
+        f"No structure is on both sides: the references hold the values {shown[0]}, the predictions {shown[1]}.",
+        f"If {prediction[0]} in the predictions means what {reference[0]} means in the references: "
+        f"--prediction-map {prediction[0]}={reference[0]} (--map changes values in the references).",
+    )
 
 
 def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     """Return what was scored, as (name, value) for the page."""
+    similar = "; ".join(f"{Path(name).name} with {Path(other).name}" for name, other in result.similar.items())
     return [
+        *([("paired by similar names, as asked", similar)] if similar else []),
         ("predictions", ", ".join(sorted({str(pair.prediction.parent) for pair in pairs}))),
         ("references", ", ".join(sorted({str(pair.reference.parent) for pair in pairs}))),
         ("structures", f"{', '.join(result.labels.names)} ({result.labels_from})"),

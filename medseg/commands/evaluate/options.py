@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MEASURES = Option(group="What is measured")
 _CASES = Option(group="Which cases")
+_VALUES = Option(group="What label files mean")
 _OUTPUT = Option(group="Output and exit code")
 
 
@@ -37,6 +38,10 @@ class EvaluateOptions(LabelOptions):
         by: Column of that CSV to make subgroups of; repeatable.
         patient_pattern: Regular expression that finds the patient in a case's name.
         allow_missing: Count references without a prediction; without this option each is a failed case.
+        pair: Which names make a pair: equal (apart from _0000, _seg and the like), or similar where none are equal;
+            then every pair is listed.
+        prediction_threshold: For soft predictions: voxels with at least this value are the structure, as value 1.
+        prediction_map: FOUND=MEANT as --map, for values in predictions; repeatable.
         annotated: {case: the structures that were annotated there}, where not all were.
         reading: What the values in the references mean, in place of what `labels.json` and the options on label files
             say.
@@ -54,6 +59,9 @@ class EvaluateOptions(LabelOptions):
     by: Annotated[Sequence[str], Option(group=_CASES.group, metavar="COLUMN")] = ()
     patient_pattern: Annotated[str | None, Option(group=_CASES.group, metavar="REGEX")] = None
     allow_missing: Annotated[bool, _CASES] = False
+    pair: Annotated[str, Option(group=_CASES.group, metavar="equal|similar")] = "equal"
+    prediction_threshold: Annotated[float | None, _VALUES] = None
+    prediction_map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="FOUND=MEANT")] = ()
     annotated: Annotated[Mapping[str, Sequence[str]], PYTHON_ONLY] = field(default_factory=dict)
     reading: Annotated["Reading | None", PYTHON_ONLY] = None  # noqa: UP037 (Reading is imported for type checkers only)
     output: Annotated[Path | None, _OUTPUT] = None

@@ -1,7 +1,12 @@
-"""Find which prediction belongs to which reference: label files are paired by name without suffix."""
+"""Find which prediction belongs to which reference: label files are paired by equal names.
+
+Names are equal without the suffix of the format and without what says only which side a file is of (`_0000`, `_seg`,
+`_pred`). Names that are merely similar may be of other patients, so they are paired only where the user asks for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,12 +18,18 @@ from medseg.io.layouts.dataset import DEFAULT_NAMING
 from medseg.io.layouts.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.find import find_cases, found_in, is_data_set
 from medseg.io.layouts.flat_folder import read_flat_folder
-from medseg.io.layouts.names import group_by_case, images_by_stem
+from medseg.io.layouts.names import group_by_case, images_by_stem, split_channel
 from medseg.io.layouts.similar_names import match_similar
 from medseg.io.layouts.study_labels import label_objects
+from medseg.io.layouts.words import IMAGE_WORDS, LABEL_WORDS, chunks, remove_name
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
 _MOST_SHOWN = 3
+_SIDE_WORDS = IMAGE_WORDS | LABEL_WORDS | {"pred", "preds", "prediction", "predictions", "predicted"}
+"""Words at the start or end of a name that say which side a file is of, and not which case."""
+
+PAIR_BY = ("equal", "similar")
+"""Values of --pair: which names make a pair."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Side:
         scans: {case: its first scan}, where scans lie beside the references.
         labels: the structures, where a data set declares them.
         cases: {case: patient, annotated structures and attributes}, where a data set knows them.
+        similar: {case: name of its file} of references that were paired although their names are only similar.
     """
 
     files: dict[str, Path]
@@ -38,6 +50,7 @@ class Side:
     scans: dict[str, Path] = field(default_factory=dict)
     labels: Labels | None = None
     cases: dict[str, Case] = field(default_factory=dict)
+    similar: dict[str, str] = field(default_factory=dict)
 
     def only(self, case: str) -> Side:
         """Return the same with a single case, or none."""
@@ -48,7 +61,7 @@ class Side:
         )
 
 
-def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
+def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tuple[Side, Side]:
     """Return predictions and references, in which label files of a case have the same id.
 
     Two files are a pair whatever their names; one file and a folder make a single pair.
@@ -56,10 +69,13 @@ def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
     Args:
         prediction: a file or a folder.
         reference: likewise, or the folder of a data set.
+        pair_by: `equal`, or `similar` to pair similar names too where no two are equal.
 
     Raises:
         DataError: a path does not exist, or no case is on both sides.
     """
+    if pair_by not in PAIR_BY:
+        raise DataError(f"--pair is {pair_by!r}; valid are {', '.join(PAIR_BY)}.")
     references = find_references(reference)
     if prediction.is_dir():
         predictions = Side(*_label_files(prediction))
@@ -67,27 +83,91 @@ def find_sides(prediction: Path, reference: Path) -> tuple[Side, Side]:
         predictions = Side({split_suffix(prediction)[0]: _existing(prediction)})
     if reference.is_file():
         case = split_suffix(reference)[0]
+        predictions = _renamed(predictions, _equal_names([case], predictions.files))  # the reference's name counts
         predictions = predictions.only(case) if prediction.is_dir() else Side({case: prediction})
-    elif prediction.is_file():
-        references = references.only(split_suffix(prediction)[0])
+    else:
+        references = _renamed(references, _equal_names(predictions.files, references.files))
+        if prediction.is_file():
+            references = references.only(split_suffix(prediction)[0])
     if not predictions.files.keys() & references.files.keys():
-        references = _renamed(references, match_similar(predictions.files, references.files))
-    if not predictions.files.keys() & references.files.keys():
-        raise DataError(
-            f"No prediction has the name of a reference: {_shown(prediction, predictions)}; "
-            f"{_shown(reference, references)}.",
-            "Expected the same names, such as CASE.nii.gz on both sides, or one file on each side.",
-        )
+        references = _by_similar_names(predictions, references, (prediction, reference), pair_by)
     return predictions, references
 
 
-def _renamed(references: Side, pairs: dict[str, str]) -> Side:
-    """Return the references under the names of their predictions, from {prediction: reference} of similar names."""
-    new_ids = {reference: prediction for prediction, reference in pairs.items()}
-    files = {new_ids.get(id, id): file for id, file in references.files.items()}
-    scans = {new_ids.get(id, id): file for id, file in references.scans.items()}
-    cases = {new_ids.get(id, id): replace(case, id=new_ids.get(id, id)) for id, case in references.cases.items()}
-    return replace(references, files=files, scans=scans, cases=cases)
+def _equal_names(predictions: Iterable[str], references: Iterable[str]) -> dict[str, str]:
+    """Pair names that are equal once the words for a side are taken off; those that are equal as they stand are left.
+
+    A name that fits two of the other side is left as well.
+
+    >>> _equal_names(["a", "b", "img_7"], ["a", "b_seg", "mask_7", "c"])
+    {'b': 'b_seg', 'img_7': 'mask_7'}
+    """
+    names, others = {*predictions}, {*references}
+    by_case: list[dict[str, list[str]]] = [{}, {}]
+    for side, stems in zip(by_case, (names - others, others - names), strict=True):
+        for stem in sorted(stems):
+            side.setdefault(_case_name(stem), []).append(stem)
+    return {
+        same[0]: by_case[1][case][0]
+        for case, same in by_case[0].items()
+        if len(same) == len(by_case[1].get(case, ())) == 1
+    }
+
+
+def _case_name(stem: str) -> str:
+    """Return a name without the words at its start and end that say which side a file is of.
+
+    >>> _case_name("p7_seg"), _case_name("p7_0000"), _case_name("pred-p7-mask"), _case_name("mask")
+    ('p7', 'p7', 'p7', 'mask')
+    """
+    stem = split_channel(stem)[0]
+    while len(parts := chunks(stem)) > 1:
+        word = next((part for part in (parts[-1], parts[0]) if part.lower() in _SIDE_WORDS), None)
+        rest = remove_name(stem, word) if word is not None else None
+        if not rest:
+            break
+        stem = rest
+    return stem
+
+
+def _by_similar_names(predictions: Side, references: Side, paths: tuple[Path, Path], pair_by: str) -> Side:
+    """Return the references under the names of the predictions that theirs are similar to.
+
+    Args:
+        predictions: their files.
+        references: their files, none of which has the name of a prediction.
+        paths: where both lie, for messages.
+        pair_by: whether the user asks for it.
+
+    Raises:
+        DataError: the user does not ask for it, or no names are similar.
+    """
+    pairs = match_similar(predictions.files, references.files)
+    if pairs and pair_by == "similar":
+        return _renamed(references, pairs, similar=True)
+    shown = "; ".join(f"{name} with {other}" for name, other in sorted(pairs.items())[:_MOST_SHOWN])
+    way_out = (
+        f" --pair similar pairs similar names and lists the pairs: {shown}. Look whether these are right."
+        if pairs
+        else ""
+    )
+    raise DataError(
+        f"No prediction has the name of a reference: {_shown(paths[0], predictions)}; {_shown(paths[1], references)}.",
+        f"Expected the same names, such as CASE.nii.gz on both sides, or one file on each side.{way_out}",
+    )
+
+
+def _renamed(side: Side, pairs: dict[str, str], similar: bool = False) -> Side:
+    """Return a side under the names of the other one, from {name on the other side: its own name}."""
+    new_ids = {own: other for other, own in pairs.items()}
+    return replace(
+        side,
+        files={new_ids.get(id, id): file for id, file in side.files.items()},
+        failed={new_ids.get(id, id): why for id, why in side.failed.items()},
+        scans={new_ids.get(id, id): file for id, file in side.scans.items()},
+        cases={new_ids.get(id, id): replace(case, id=new_ids.get(id, id)) for id, case in side.cases.items()},
+        similar={other: side.files[own].name for other, own in pairs.items()} if similar else side.similar,
+    )
 
 
 def find_references(path: Path) -> Side:

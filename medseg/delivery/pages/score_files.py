@@ -70,7 +70,7 @@ def write_results(
 
 
 def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what metrics.json holds beside the scores: the comparison with other predictions, and subgroups."""
+    """Return what metrics.json holds beside the scores: the comparison with other predictions, subgroups, and pairs."""
     tables: dict[str, Any] = {}
     if evaluation.comparison:
         tables["comparison"] = {
@@ -89,6 +89,8 @@ def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:
             }
             for attribute, groups in evaluation.subgroups.items()
         }
+    if evaluation.similar:
+        tables["paired_by_similar_names"] = evaluation.similar
     return tables
 
 

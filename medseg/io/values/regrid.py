@@ -1,6 +1,8 @@
-"""Resample a label map to the grid of its scan."""
+"""Bring a label map to the grid of its scan: by resampling, or by turning and flipping its axes alone."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +43,31 @@ def _index(row: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp], z
     """Return the nearest index along one axis of the label for voxels of the grid."""
     position = row[0] * x + row[1] * y + (row[2] * z + row[3])
     return np.floor(position + 0.5 + _BORDER_VOXELS).astype(np.intp)
+
+
+def stored_like(image: Image, grid: Image) -> Image:
+    """Return an image with its axes in the order and direction of another one, if both are one grid but for these.
+
+    Nothing is resampled: voxels only change their places in the array.
+
+    Args:
+        image: (channel, z, y, x).
+        grid: an image of which only the grid counts.
+
+    Returns:
+        The image as it would be stored on `grid`; the image itself if the axes of the two are not parallel.
+    """
+    steps = np.linalg.inv(image.affine[:3, :3]) @ grid.affine[:3, :3]
+    signs = np.rint(steps).astype(int)  # column: axis of the grid (x, y, z); row: axis of the image that runs along it
+    if not np.array_equal(np.abs(signs) @ np.abs(signs).T, np.eye(3, dtype=int)):
+        return image
+    axes = np.abs(signs).argmax(axis=0)
+    flipped = signs.sum(axis=0) < 0
+    turned = np.eye(4)
+    turned[:3, :3] = signs
+    lengths = image.array.shape[:0:-1]  # x, y, z
+    for axis, reverse in zip(axes, flipped, strict=True):
+        turned[axis, 3] = lengths[axis] - 1 if reverse else 0
+    array = image.array.transpose(0, *(3 - int(axes[number]) for number in (2, 1, 0)))
+    array = array[(slice(None), *(slice(None, None, -1 if flipped[number] else 1) for number in (2, 1, 0)))]
+    return replace(image, array=array, affine=image.affine @ turned)

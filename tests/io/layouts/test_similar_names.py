@@ -1,5 +1,7 @@
 """Images and labels whose names are similar but not equal."""
 
+import itertools
+
 import pytest
 
 from medseg.io.layouts.similar_names import match_similar, pairing_note
@@ -27,9 +29,25 @@ def test_names_that_leave_no_doubt(images, labels, pairs):
         assert other in found[image]
 
 
+@pytest.mark.parametrize("order", [*itertools.permutations(("p", "s", "t"))])
+@pytest.mark.parametrize("role", ["", "mask_"])
+def test_words_say_which_number_is_which_in_whatever_order(order, role):
+    numbers = [*itertools.product((1, 2, 3), (1, 2), (5, 6))]
+    images = {values: "p{}_s{}_t{}".format(*values) for values in numbers}
+    labels = {
+        values: role + "_".join(f"{word}{dict(zip('pst', values, strict=True))[word]:02d}" for word in order)
+        for values in numbers
+    }
+    assert match_similar(images.values(), labels.values()) == {images[v]: labels[v] for v in numbers}
+
+
 @pytest.mark.parametrize(
     ("images", "labels"),
     [
+        (["p1_s1", "p1_s2", "p2_s1"], ["1_1", "1_2", "2_1"]),  # only the place says which number is the slice
+        (["p1_s1", "p1_s2", "p2_s1"], ["x1_y1", "x1_y2", "x2_y1"]),
+        (["p1_s2"], ["s1_p2"]),  # the words say that these are two cases
+        (["p1_s2", "p1_s2_left"], ["s1_p2", "s1_p2_left"]),
         (["a", "b"], ["c", "d"]),  # nothing in common
         (["a"], ["b"]),
         (["P1_01", "P1_02"], ["P2_01", "P2_02"]),  # a number that all share differs: another patient

@@ -1,0 +1,112 @@
+"""Which prediction is scored against which reference, and what the values on both sides mean."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.core.errors import DataError
+
+SHAPE = (4, 12, 12)
+
+
+def blob(number):
+    """Return a cube whose place says which case it is of."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:3, number : number + 4, 3:8] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference"),
+    [
+        ("case_{}", "case_{}_seg"),
+        ("case_{}_0000", "case_{}"),
+        ("case_{}_0000", "case_{}_label"),
+        ("pred_case_{}", "case_{}-mask"),
+        ("img_{}", "mask_{}"),
+    ],
+)
+def test_words_for_a_side_do_not_keep_equal_names_apart(tmp_path, save_nifti, prediction, reference):
+    for number in range(3):
+        save_nifti(tmp_path / f"out/{prediction.format(number)}.nii.gz", blob(number))
+        save_nifti(tmp_path / f"ref/{reference.format(number)}.nii.gz", blob(number))
+    result = evaluate(tmp_path / "out", tmp_path / "ref")
+    assert [case.dice_mean for case in result.summary.cases] == [1, 1, 1]
+    assert result.similar == {}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references"),
+    [
+        (["pred_003", "pred_004", "pred_005"], ["ref_000", "ref_001", "ref_002"]),
+        (["a_1_x", "a_2_x", "a_3_x"], ["b_1", "b_2", "b_3"]),
+        (["p1_s1", "p1_s2", "p2_s1"], ["s1_p1", "s1_p2", "s2_p1"]),
+        (["1_test", "2_test", "3_test"], ["1_manual1", "2_manual1", "3_manual1"]),
+    ],
+)
+def test_names_that_are_not_equal_are_never_scored_unasked(tmp_path, save_nifti, predictions, references):
+    for number, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
+        save_nifti(tmp_path / f"out/{prediction}.nii.gz", blob(number))
+        save_nifti(tmp_path / f"ref/{reference}.nii.gz", blob(number))
+    with pytest.raises(DataError, match="No prediction has the name of a reference"):
+        evaluate(tmp_path / "out", tmp_path / "ref")
+
+
+def test_a_single_other_name_beside_equal_ones_is_named_and_not_guessed(tmp_path, save_nifti):
+    for number, (prediction, reference) in enumerate([("a", "a"), ("b_pred", "b"), ("c1", "c2")]):
+        save_nifti(tmp_path / f"out/{prediction}.nii.gz", blob(number))
+        save_nifti(tmp_path / f"ref/{reference}.nii.gz", blob(number))
+    result = evaluate(tmp_path / "out", tmp_path / "ref", options=EvaluateOptions(pair="similar"))
+    assert [case.case for case in result.summary.cases] == ["a", "b_pred"]
+    assert [*result.failed] == ["c2"]
+    assert result.summary.without_reference == ("c1",)
+
+
+def test_another_word_for_pair_is_refused(tmp_path, save_nifti):
+    save_nifti(tmp_path / "out/a.nii.gz", blob(0))
+    with pytest.raises(DataError, match="valid are equal, similar"):
+        evaluate(tmp_path / "out", tmp_path / "out", options=EvaluateOptions(pair="any"))
+
+
+def test_values_of_which_none_is_on_both_sides_are_refused_and_the_hint_settles_it(tmp_path, save_nifti):
+    for number in range(3):
+        save_nifti(tmp_path / f"out/{number}.nii.gz", blob(number) * 255)
+        save_nifti(tmp_path / f"ref/{number}.nii.gz", blob(number))
+    with pytest.raises(DataError, match="references hold the values 1, the predictions 255") as refused:
+        evaluate(tmp_path / "out", tmp_path / "ref")
+    assert "--prediction-map 255=1" in refused.value.hint
+    for options in (EvaluateOptions(prediction_map=["255=1"]), EvaluateOptions(prediction_threshold=128)):
+        assert evaluate(tmp_path / "out", tmp_path / "ref", options=options).summary.dice_mean == 1
+
+
+def test_what_is_advised_for_soft_predictions_scores_them(tmp_path, save_nifti):
+    for number in range(3):
+        save_nifti(tmp_path / f"out/{number}.nii.gz", blob(number).astype(np.float32) * 0.9)
+        save_nifti(tmp_path / f"ref/{number}.nii.gz", blob(number))
+    with pytest.raises(DataError, match=r"--prediction-threshold 0\.45"):
+        evaluate(tmp_path / "out", tmp_path / "ref")
+    result = evaluate(tmp_path / "out", tmp_path / "ref", options=EvaluateOptions(prediction_threshold=0.45))
+    assert result.summary.dice_mean == 1
+
+
+@pytest.mark.parametrize("flips", [*itertools.product((1, -1), repeat=3)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_one_grid_stored_another_way_round_is_one_grid(tmp_path, save_nifti, flips, order):
+    mask = blob(1)  # (z, y, x)
+    affine = np.diag([0.5, 0.7, 2.0, 1.0])
+    save_nifti(tmp_path / "ref/a.nii.gz", mask, affine)
+    array, steps, origin = mask, np.diag([0.5, 0.7, 2.0]), np.zeros(3)
+    for axis, flip in enumerate(flips):  # x, y, z
+        if flip < 0:
+            array = np.flip(array, 2 - axis)
+            origin = origin + steps[:, axis] * (mask.shape[2 - axis] - 1)
+            steps[:, axis] *= -1
+    stored = np.eye(4)
+    stored[:3, :3], stored[:3, 3] = steps[:, list(order)], origin
+    save_nifti(tmp_path / "out/a.nii.gz", array.transpose([2 - order[axis] for axis in (2, 1, 0)]), stored)
+    result = evaluate(tmp_path / "out", tmp_path / "ref")
+    assert not result.failed
+    assert result.summary.dice_mean == 1
