@@ -114,7 +114,9 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
             "Give a table of the cases with such a column: --cases table.csv",
         )
     reading = options.reading or _reading(options) or (answers.reading if answers else AS_STORED)
-    of_predictions = read_reading(DataOptions(threshold=options.prediction_threshold, map=options.prediction_map))
+    of_predictions = reading_from_options(
+        DataOptions(threshold=options.prediction_threshold, map=options.prediction_map)
+    )
     return [
         Pair(case, references.files[case.id], predictions.files[case.id], reading, of_predictions) for case in cases
     ]

@@ -202,6 +202,7 @@ def _upright(
     data: bytes, external: bool, annotated_size: tuple[Any, Any], path: Path
 ) -> tuple[tuple[bytes, str], tuple[int, int]]:
     """Return the image's content and suffix, rotated as it was shown to the annotator, and its (height, width)."""
+    from PIL import Image as pillow
     from PIL import ImageOps
 
     try:
@@ -211,11 +212,14 @@ def _upright(
             rotated = (
                 ImageOps.exif_transpose(picture) if external and picture.getexif().get(_ORIENTATION, 1) > 1 else None
             )
-            if rotated is None or (annotated_size == stored and annotated_size != (rotated.size[1], rotated.size[0])):
+            if picture.getexif().get(_ORIENTATION, 1) == 1:
                 return (data, FORMATS[str(picture.format)]), stored
+            # saved without the orientation, which would turn the image once more when it is read
+            unrotated = rotated is None or annotated_size == stored != (rotated.size[1], rotated.size[0])
+            upright = pillow.fromarray(np.asarray(picture)) if rotated is None or unrotated else rotated
             buffer = io.BytesIO()
-            rotated.save(buffer, "PNG")
-            return (buffer.getvalue(), ".png"), (rotated.size[1], rotated.size[0])
+            upright.save(buffer, "PNG")
+            return (buffer.getvalue(), ".png"), (upright.size[1], upright.size[0])
     except Exception as error:  # pillow raises several unrelated types for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"The image of {path} cannot be read: {reason}.", "It is damaged: export it again.") from None

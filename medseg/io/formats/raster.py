@@ -1,10 +1,12 @@
 """Read and write PNG, BMP, GIF and JPEG: 2D images without a known spacing, one slice deep.
 
-Rows are y and columns x, as stored: a rotation that a camera recorded (EXIF) is not applied.
+Rows are y and columns x, as viewers show them: the orientation that a camera recorded (EXIF) is applied, as annotation
+programs do, so that masks drawn on what is shown fit.
 """
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,14 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content
-from medseg.io.formats.stack import Stack, opaque, smallest_integer
+from medseg.io.formats.stack import Stack, as_shown, opaque, orientation_notes, smallest_integer
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _FORMATS = ("PNG", "BMP", "DIB", "GIF", "JPEG")  # MPO, several JPEG in one file, is opened as JPEG
+_ORIENTATION = 274  # the tag of EXIF
 _MOST_PER_BYTE = 3000  # pixels that one byte of such a file can stand for: LZW's longest strings
 _16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -32,7 +35,8 @@ def read(path: Path) -> Stack:
     Raises:
         DataError: the file is damaged, animated, would lose bits, or has varying transparency.
     """
-    return _flat(_pixels(_open(path), path))
+    picture = _open(path)
+    return _flat(_pixels(picture, path), _orientation(picture), path)
 
 
 def read_mask(path: Path) -> Stack:
@@ -47,8 +51,8 @@ def read_mask(path: Path) -> Stack:
     if picture.mode == "P":
         palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
         if np.ptp(palette, axis=1).any() and not palette[0].any():
-            return _flat(np.asarray(picture)[np.newaxis])
-    return _flat(_pixels(picture, path))
+            return _flat(np.asarray(picture)[np.newaxis], _orientation(picture), path)
+    return _flat(_pixels(picture, path), _orientation(picture), path)
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
@@ -74,9 +78,20 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         pillow.fromarray(image.array[0, 0].astype(kind)).save(temporary)
 
 
-def _flat(array: NDArray) -> Stack:
-    """Return (component, y, x) as a stack of one slice without a known spacing."""
-    return Stack(np.ascontiguousarray(array)[np.newaxis, :, np.newaxis], np.eye(4), spacing_known=False)
+def _orientation(picture: Picture) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none, or one that means nothing."""
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except (ValueError, TypeError, OSError, SyntaxError, struct.error):  # damaged EXIF beside sound pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _flat(array: NDArray, orientation: int, path: Path) -> Stack:
+    """Return (component, y, x) as a stack of one slice without a known spacing, turned as it is shown."""
+    array = as_shown(array, orientation)
+    notes = orientation_notes(path, orientation)
+    return Stack(np.ascontiguousarray(array)[np.newaxis, :, np.newaxis], np.eye(4), spacing_known=False, notes=notes)
 
 
 def _pixels(picture: Picture, path: Path) -> NDArray:

@@ -112,6 +112,37 @@ def opaque(array: NDArray, path: Path) -> NDArray:
     return colours
 
 
+def as_shown(array: NDArray, orientation: int) -> NDArray:
+    """Return a picture as viewers and annotation programs show it.
+
+    Args:
+        array: (..., y, x), rows and columns as they are stored.
+        orientation: the tag 274 of EXIF and TIFF: 1 to 8; anything else is taken for 1.
+
+    Returns:
+        A view of the array: (..., y, x), or (..., x, y) for 5 to 8.
+
+    >>> as_shown(np.array([[1, 2, 3], [4, 5, 6]]), 6).tolist()  # turned clockwise
+    [[4, 1], [5, 2], [6, 3]]
+    """
+    array = array.swapaxes(-1, -2) if 5 <= orientation <= 8 else array
+    if orientation in (3, 4, 7, 8):
+        array = array[..., ::-1, :]
+    return array[..., ::-1] if orientation in (2, 3, 6, 7) else array
+
+
+def orientation_notes(path: Path, orientation: int) -> tuple[str, ...]:
+    """Return a note on a picture that `as_shown` turns or mirrors.
+
+    Args:
+        path: the file.
+        orientation: its tag 274.
+    """
+    if orientation == 1:
+        return ()
+    return (f"{path} has the orientation {orientation} (EXIF or TIFF tag 274) and is read turned as viewers show it",)
+
+
 def usable_affine(affine: NDArray[np.float64], path: Path, source: str) -> NDArray[np.float64]:
     """Return an affine after a check that its voxels have a volume.
 

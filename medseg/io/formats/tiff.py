@@ -21,7 +21,16 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content
-from medseg.io.formats.stack import Stack, mm_in, native, opaque, smallest_integer, usable_affine
+from medseg.io.formats.stack import (
+    Stack,
+    as_shown,
+    mm_in,
+    native,
+    opaque,
+    orientation_notes,
+    smallest_integer,
+    usable_affine,
+)
 from medseg.io.formats.tiff_directory import check_directories
 
 if TYPE_CHECKING:
@@ -39,6 +48,7 @@ _IMAGEJ_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 _Spacing = tuple[float, float, float]
 _TIFF_SUFFIX = re.compile(r"(\.ome)?\.tiff?$", re.IGNORECASE)
 _CHANNEL = re.compile(r"_\d{4}$")
+_SWAPPED = (5, 6, 7, 8)  # orientations in which stored rows are shown as columns
 _INCH, _CENTIMETRE = 2, 3
 _MM_PER_UNIT = {_INCH: 25.4, _CENTIMETRE: 10.0}
 _PRINTER_DPI = (72, 96, 100, 120, 150, 180, 200, 240, 254, 300, 350, 360, 400, 600, 720, 1200, 2400)
@@ -121,9 +131,21 @@ def _read(path: Path, mask: bool) -> Stack:
         if page.photometric == _RGB and array.shape[1] == 4:
             array = opaque(array, path)
         spacing = _spacing_zyx(tiff, array.shape[2], path)
+        orientation = _orientation(page)
+        array = as_shown(array, orientation)
+        if spacing is not None and orientation in _SWAPPED and _side_file(path) is None:
+            spacing = (spacing[0], spacing[2], spacing[1])  # the tags are about stored rows and columns
     step = np.diag([*(spacing or (1.0, 1.0, 1.0))[::-1], 1.0])
     affine = usable_affine(step, path, "Its resolution, or the spacing in the file beside it,")
-    return Stack(native(array), affine, spacing is not None, "T" in axes, unnamed)
+    notes = orientation_notes(path, orientation)
+    return Stack(native(array), affine, spacing is not None, "T" in axes, unnamed, notes)
+
+
+def _orientation(page: Any) -> int:
+    """Return the tag 274 of a page, 1 to 8; 1 where there is none, or one that means nothing."""
+    tag = page.tags.get(274)
+    value = 1 if tag is None else tag.value
+    return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _check_readable(page: Any, series: tifffile.TiffPageSeries, path: Path, mask: bool) -> None:
@@ -164,6 +186,11 @@ def _by_pillow(path: Path, index: int, page: Any) -> NDArray:
     with pillow.open(path, formats=("TIFF",)) as picture:
         picture.seek(index)
         array = np.asarray(picture)
+        orientation = _orientation(page)
+        if picture.getexif().get(274, 1) != orientation:  # pillow has turned the picture: back to what is stored
+            undone = {6: 8, 8: 6}.get(orientation, orientation)
+            array = np.moveaxis(as_shown(np.moveaxis(np.atleast_3d(array), -1, 0), undone), 0, -1)
+            array = array[..., 0] if array.shape[-1] == 1 else array
         if picture.mode in ("1", "L") and page.photometric == _WHITE_IS_ZERO:
             array = ~array  # pillow has inverted it
     if array.dtype != page.dtype or array.size != prod(page.shape):

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image as pillow
+from PIL import ImageOps
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
@@ -134,11 +135,21 @@ def test_an_animation_is_refused(tmp_path):
         read_image(tmp_path / "a.png")
 
 
-def test_a_rotation_noted_by_a_camera_is_not_applied(tmp_path):
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("orientation", [*range(1, 9), 0, 99])
+def test_pictures_and_masks_are_read_as_viewers_show_them(tmp_path, orientation, suffix, mode):
     exif = pillow.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees when shown
-    pillow.new("L", (4, 2), 100).save(tmp_path / "a.jpg", exif=exif)
-    assert read_image(tmp_path / "a.jpg").shape_zyx == (1, 2, 4)
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    path = tmp_path / f"a{suffix}"
+    pillow.fromarray(pixels).convert(mode).save(path, exif=exif)
+    with pillow.open(path) as picture:
+        shown = np.atleast_3d(np.asarray(ImageOps.exif_transpose(picture)))
+    np.testing.assert_array_equal(read_image(path).array[:, 0].transpose(1, 2, 0), shown)
+    assert bool(read_image(path).notes) == (2 <= orientation <= 8)
+    if mode == "L" and suffix == ".png":
+        np.testing.assert_array_equal(read_label(path).array[0, 0], shown[..., 0])
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60])

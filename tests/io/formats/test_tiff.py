@@ -268,3 +268,36 @@ def test_pixels_outside_of_the_file_are_refused(tmp_path):
         tiff.pages[0].tags["StripOffsets"].overwrite((tmp_path / "a.tif").stat().st_size - 10)
     with pytest.raises(DataError, match="pixels that it declares lie outside of the file"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])  # LZW is unpacked by pillow, which turns by itself
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pages_are_read_as_viewers_show_them_and_the_spacing_turns_with_them(tmp_path, orientation, compression):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    # 10 pixels a centimetre along x (1 mm), 20 along y (0.5 mm)
+    settings = {"resolution": (10, 20), "resolutionunit": "CENTIMETER", "metadata": None}
+    if compression == "lzw":
+        pillow.fromarray(pixels).save(
+            path, compression="tiff_lzw", tiffinfo={274: orientation, 282: 10.0, 283: 20.0, 296: 3}
+        )
+    else:
+        tag = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, pixels, extratags=tag, compression=compression, **settings)
+    turns = {
+        1: 0,
+        2: 0,
+        3: 2,
+        4: 2,
+        5: -1,
+        6: -1,
+        7: 1,
+        8: 1,
+    }  # quarter turns to the left, then mirrored if not 1, 3, 6, 8
+    shown = np.rot90(pixels, turns[orientation])
+    shown = shown if orientation in (1, 3, 6, 8) else shown[:, ::-1]
+    image, mask = read_image(path), read_label(path)
+    np.testing.assert_array_equal(image.array[0, 0], shown)
+    np.testing.assert_array_equal(mask.array[0, 0], shown)
+    assert image.spacing_mm[1:] == ((1.0, 0.5) if orientation >= 5 else (0.5, 1.0))
+    assert bool(read_image(path).notes) == (orientation > 1)
