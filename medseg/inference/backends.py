@@ -14,7 +14,8 @@ from medseg.plans.sections import Inference
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """A network as a function, whoever computes it: tiles (tile, channel, ...) float32, on any device, to logits
-(tile, outputs, ...) of any floating type. The next call may overwrite the answer."""
+(tile, outputs, ...) of any floating type. The next call by the same thread may overwrite the answer; a call by another
+thread never does."""
 
 
 def torch_forward(network: torch.nn.Module, precision: torch.dtype) -> Forward:
@@ -29,7 +30,9 @@ def torch_forward(network: torch.nn.Module, precision: torch.dtype) -> Forward:
     def forward(tiles: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), autocast(device, precision):
             logits: torch.Tensor = network(tiles.to(device, non_blocking=True))[0]
-        return logits
+            # a copy: networks of other libraries may answer with one tensor again and again (torch.compile with CUDA
+            # graphs does), which another thread's call would overwrite while this thread still reads it
+            return logits.clone()
 
     return forward
 
@@ -68,8 +71,8 @@ def make_members(
     tile_batch: int,
     precision: torch.dtype,
     on_note: Callable[[str], None],
-) -> list[Forward]:
-    """Return the networks as functions of tiles.
+) -> tuple[str, list[Forward]]:
+    """Return who computes the networks, and each of them as a function of tiles.
 
     Args:
         networks: one per fold, on the device to compute on.
@@ -78,6 +81,9 @@ def make_members(
         tile_batch: how many tiles usually come at once.
         precision: in which convolutions are computed.
         on_note: called with a sentence for everything that could not be done as asked.
+
+    Returns:
+        `openvino`, `torch`, or `torch: ` and the way that measured fastest on a GPU; and a function for each network.
 
     Raises:
         PlanError: the backend that the plan insists on is not there, or cannot compute the networks.
@@ -88,17 +94,15 @@ def make_members(
         from medseg.inference.openvino_backend import openvino_forward
 
         try:
-            return [openvino_forward(network, shape[0], shape[1:], precision) for network in networks]
+            return "openvino", [openvino_forward(network, shape[0], shape[1:], precision) for network in networks]
         except Exception as error:  # tracing and converting raise unrelated types
             problem = f"OpenVINO cannot compute this network: {first_line(error)}"
             if inference.backend == "openvino":
                 raise PlanError(problem, "Leave it to torch: --set inference.backend=torch") from None
             on_note(f"{problem}; torch computes it.")
     if device.type == "cuda":
-        from medseg.inference.gpu_backend import fastest, gpu_candidates
+        from medseg.inference.gpu_backend import gpu_members
 
-        # measured on one network only: the others have the same layers
-        example = torch.zeros(tile_batch, *shape, device=device)
-        name, first = fastest(gpu_candidates(networks[0], example, precision), example)
-        return [first, *(gpu_candidates(network, example, precision)[name]() for network in networks[1:])]
-    return [torch_forward(network, precision) for network in networks]
+        way, members = gpu_members(networks, torch.zeros(tile_batch, *shape, device=device), precision)
+        return f"torch: {way}", members
+    return "torch", [torch_forward(network, precision) for network in networks]

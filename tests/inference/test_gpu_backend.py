@@ -1,13 +1,14 @@
 """How the fastest way is chosen, which needs no GPU to be seen; and on a GPU, that all ways agree."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
 from builders import make_configuration
 
 from medseg.inference.backends import torch_forward
-from medseg.inference.gpu_backend import fastest, gpu_candidates
+from medseg.inference.gpu_backend import Graphed, fastest, gpu_candidates
 from medseg.networks.table import build_network
 
 EXAMPLE = torch.ones(2, 1, 4, 4)
@@ -27,6 +28,51 @@ def test_the_fastest_that_agrees_is_taken() -> None:
     name, forward = fastest(candidates, EXAMPLE)
     assert name == "right"
     assert torch.equal(forward(EXAMPLE), 2 * EXAMPLE)
+
+
+class Recorder:
+    """Repeats a pass into the tensor that it answered with, as a CUDA graph does; or, if `broken`, repeats nothing."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
+
+    def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return step()
+
+    def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        answer = step().clone()
+        return (lambda: None if self.broken else answer.copy_(step())), answer
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_graph_that_repeats_nothing_is_not_taken(broken: bool) -> None:
+    """It agrees on the tiles that it was recorded with, and is by far the fastest."""
+
+    def plain(tiles: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.002)
+        return tiles * 2
+
+    def quick(tiles: torch.Tensor) -> torch.Tensor:
+        return tiles * 2
+
+    example = torch.zeros(2, 1, 4, 4)
+    candidates = {"plain": lambda: plain, "graph": lambda: Graphed(quick, example, Recorder(broken))}
+    name, forward = fastest(candidates, example)
+    assert name == ("plain" if broken else "graph")
+    first, second = forward(EXAMPLE), forward(3 * EXAMPLE)
+    assert torch.equal(first, 2 * EXAMPLE)
+    assert torch.equal(second, 6 * EXAMPLE)
+
+
+def test_an_answer_that_is_no_number_agrees_with_none() -> None:
+    candidates = {"plain": lambda: slow, "overflows": lambda: lambda tiles: tiles * torch.nan}
+    assert fastest(candidates, EXAMPLE)[0] == "plain"
+
+
+def test_without_a_measurement_the_way_is_checked_all_the_same() -> None:
+    candidates = {"plain": lambda: slow, "graph": lambda: lambda tiles: tiles * 2}
+    assert fastest(candidates, EXAMPLE, timed=False)[0] == "graph"
+    assert fastest({**candidates, "graph": lambda: lambda tiles: tiles * 3}, EXAMPLE, timed=False)[0] == "plain"
 
 
 def test_ways_that_fail_are_left_out() -> None:

@@ -207,6 +207,36 @@ def test_two_threads_get_the_answers_that_they_would_get_alone() -> None:
         np.testing.assert_array_equal(answer.array, truth)
 
 
+class OneBuffer(Threshold):
+    """Writes every answer of one shape into the same tensor, as a recorded graph does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffers: dict[torch.Size, torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        (answer,) = super().forward(x)
+        return [self.buffers.setdefault(answer.shape, torch.empty_like(answer)).copy_(answer)]
+
+
+def test_two_threads_share_a_network_that_answers_with_one_buffer() -> None:
+    """The second thread predicts while the first one still reads its answer."""
+    model = Model(threshold_plan(), "main", ("0",), (OneBuffer(),), Path())
+    predictor = Predictor(model, torch.device("cpu"))
+    (image, truth), (other, other_truth) = turned_image(0), turned_image(1)
+    (member,) = predictor._make_members()
+    tiles = torch.linspace(0, 1, 512).reshape(1, 1, 8, 8, 8)
+    answer = member(tiles)
+    expected = answer.clone()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(member, 1 - tiles).result()
+    assert torch.equal(answer, expected)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(predictor, [image, other] * 5))
+    for found, labels in zip(answers, [truth, other_truth] * 5, strict=True):
+        np.testing.assert_array_equal(found.array, labels)
+
+
 def real_predictor(**inference: Any) -> Predictor:
     torch.manual_seed(0)
     plan = make_plan(3, {"patch_voxels": [16, 16, 16]})

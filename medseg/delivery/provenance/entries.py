@@ -17,7 +17,6 @@ from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLed
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
-from medseg.inference.backends import choose_backend
 from medseg.inference.predictor import Predictor
 from medseg.models.model import Model
 from medseg.plans.schema import Plan
@@ -138,7 +137,7 @@ def _computed_with(predictors: Sequence[Predictor]) -> Entry:
         "devices": [str(device) for device in devices],
         "device_names": sorted({torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"}),
         "precision": str(first.precision).removeprefix("torch."),
-        "backend": choose_backend(first.inference.backend, first.model.networks, first.device),
+        "backend": ", ".join(dict.fromkeys(predictor.backend for predictor in predictors)),
         "threads": torch.get_num_threads(),
     }
 

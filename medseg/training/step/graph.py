@@ -1,41 +1,20 @@
 """A training step that is recorded once as a CUDA graph and then replayed: one call starts all of its kernels.
 
-What torch requires of such a step (pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"): tensors that stay where
-they are, a few steps on a side stream before it is recorded, nothing that waits for the device, and an optimizer that
-reads the learning rate from a tensor. The steps before the recording are real ones, so that nothing is computed twice.
+Besides what torch requires of every recording (see `networks.cuda_graph`), the optimizer has to read the learning rate
+from a tensor. The steps before the recording are real ones, so that nothing is computed twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 
+from medseg.networks.cuda_graph import WARM_UP_STEPS, Recorder
 from medseg.networks.device import first_line
-
-WARM_UP_STEPS = 3
-"""As many as in torch's documentation: libraries initialize, cuDNN chooses algorithms, optimizers make their state."""
 
 Inputs = tuple[torch.Tensor | None, ...]
 Step = Callable[..., torch.Tensor]
-
-
-class Recorder(Protocol):
-    """How steps run before they are recorded, and how they are recorded."""
-
-    def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Make a step and return its result."""
-
-    def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-        """Record a step without making it.
-
-        Returns:
-            What repeats the step, and the tensor that holds its result each time.
-
-        Raises:
-            RuntimeError: it cannot be recorded.
-        """
 
 
 class Recorded:
@@ -86,46 +65,6 @@ class Recorded:
             self.note = f"the step could not be recorded as a CUDA graph and runs without: {first_line(error)}"
             self._inputs = ()
         return self._replay is not None
-
-
-class CudaRecorder:
-    """Records on a CUDA stream of its own, on which the steps before the recording run as well.
-
-    Args:
-        device: a CUDA device.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
-
-    def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Make a step after everything that was started before, and before everything that follows."""
-        current = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            answer = step()
-        current.wait_stream(self._stream)
-        return answer
-
-    def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-        """Record a step while other threads, such as the one that makes batches, go on.
-
-        Args:
-            step: to record; it reads tensors that stay where they are.
-
-        Returns:
-            What repeats the step, and the tensor that holds its result each time.
-
-        Raises:
-            RuntimeError: it cannot be recorded.
-        """
-        graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.stream(self._stream),  # a recording that fails would leave its stream the current one
-            torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            answer = step()
-        return graph.replay, answer
 
 
 def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:

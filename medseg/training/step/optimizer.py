@@ -32,9 +32,14 @@ def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.
         return Muon(groups, lr=rate, momentum=training.momentum, weight_decay=decay)
     if training.optimizer == "sgd":
         nesterov = training.momentum > 0
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             groups, lr=rate, momentum=training.momentum, weight_decay=decay, nesterov=nesterov, fused=True
         )
+        # torch makes these at the first step, of memory as it is, and leaves them so where that step is skipped because
+        # its gradients are not finite; from zeros, a first step is the same
+        for parameter in (parameter for group in groups for parameter in group["params"] if training.momentum > 0):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from medseg.core.errors import ModelError
+from medseg.networks.cuda_graph import CudaRecorder
 from medseg.networks.device import autocast
 from medseg.training.data.batches import Batch
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.run.setup import Setup
-from medseg.training.step.graph import CudaRecorder, Recorded, make_capturable
+from medseg.training.step.graph import Recorded, make_capturable
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.ranks import ALONE
 

@@ -9,10 +9,11 @@ from rank_problem import plan_of, samples
 
 from medseg.models.model import make_network
 from medseg.models.run_files import FoldFolder
+from medseg.networks.cuda_graph import WARM_UP_STEPS
 from medseg.training.data.batches import Batches
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
-from medseg.training.step.graph import WARM_UP_STEPS, Recorded, make_capturable
+from medseg.training.step.graph import Recorded, make_capturable
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.trainer import Trainer
 

@@ -68,6 +68,27 @@ def test_muon_has_the_convolutions_that_neither_read_the_image_nor_give_the_answ
     assert known == {name for name in names.values() if not name.startswith(frozen)}
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_a_first_step_that_is_skipped_leaves_no_trace(name: str) -> None:
+    """torch's fused SGD made its momentum of memory as it was: here of values that are no numbers."""
+    torch.manual_seed(0)
+    networks = [torch.nn.Conv2d(2, 2, 3) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    torch.use_deterministic_algorithms(True)  # new memory is then filled with NaN
+    try:
+        for network, skips in zip(networks, ((1.0, 0.0, 0.0), (0.0, 0.0)), strict=True):
+            optimizer = make_optimizer(network, make_training(optimizer=name))
+            for skip in skips:
+                network(torch.ones(1, 2, 4, 4)).square().sum().backward()
+                optimizer.found_inf = torch.tensor(skip)
+                optimizer.step()
+                optimizer.zero_grad()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for skipped, plain in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(skipped, plain)
+
+
 def test_the_schedule_reaches_every_group() -> None:
     network = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "decoder": torch.nn.Linear(2, 2)})
     optimizer = make_optimizer(network, make_training(encoder_learning_rate=0.1))
