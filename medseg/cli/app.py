@@ -3,7 +3,7 @@
 A verb is a function in this folder (`VERBS`), which calls that of the Python API and prints the result. Its parameters,
 its options dataclass and its docstring make the command line (`medseg.cli.signature`).
 
-Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done.
+Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from medseg import __version__
 from medseg.cli.nnunet_hints import NNUNetHints
 from medseg.cli.records import record_error, with_records
 from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
-from medseg.core.errors import MedsegError
-from medseg.core.stopping import stoppable
+from medseg.core.errors import MedsegError, Stopped
+from medseg.core.stopping import exit_code_stopped, stoppable
 
 VERBS = {
     "check": "check:command",
@@ -84,7 +84,7 @@ class _Verbs(PlainHelp, TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise MedsegError(*_STOPPED) from None
+            raise Stopped(*_STOPPED) from None
 
 
 app = typer.Typer(
@@ -117,7 +117,7 @@ def _options(
 def main() -> None:
     """Run the command line, and end the process with an exit code.
 
-    Every error that a user can cause ends in one message; so do Ctrl-C and SIGTERM, whenever they come.
+    Every error that a user can cause ends in one message; so do Ctrl-C, SIGTERM and SIGHUP, whenever they come.
     """
     with stoppable():
         sys.exit(_run())
@@ -132,12 +132,14 @@ def _run() -> int:
         if explanation is None:
             record_error(f"{type(error).__name__}: {error}", "This is an error in medseg itself; please report it.", 1)
             raise
-        record_error(*explanation, exit_code=2)
+        stopped = isinstance(error, Stopped | KeyboardInterrupt | typer.Abort)
+        code = exit_code_stopped() if stopped else 2
+        record_error(*explanation, exit_code=code)
         if hasattr(error, "show"):  # click's errors on arguments print themselves, with the usage
             error.show()
         else:
             _print_error(*explanation)
-    return 2
+    return code
 
 
 def _explain(error: BaseException) -> tuple[str, str | None] | None:

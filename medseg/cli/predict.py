@@ -11,7 +11,7 @@ import typer
 from medseg.cli.display import console, duration, progress_display, report_failures, show_note
 from medseg.cli.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
-from medseg.core.errors import MedsegError
+from medseg.core.errors import Stopped
 from medseg.core.options import Option
 from medseg.core.wording import counted
 
@@ -62,7 +62,7 @@ def command(
         with progress_display() as show:
             result = predict(source, output, model, workspace, options, show)
     except KeyboardInterrupt:
-        raise MedsegError(
+        raise Stopped(
             f"Stopped; what is finished lies in {output}.", "The same command with --continue does the rest."
         ) from None
     seconds = time.monotonic() - start

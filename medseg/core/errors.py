@@ -34,6 +34,10 @@ class ModelError(MedsegError):
     """A trained model is missing, damaged, ambiguous, or does not fit the data."""
 
 
+class Stopped(MedsegError):
+    """The command was asked to stop, by Ctrl-C or by a signal."""
+
+
 class Cancelled(MedsegError):
     """Raised by a progress callback to stop a long call cleanly."""
 

@@ -1,17 +1,37 @@
-"""Write files so that none is ever half-written (a temporary file beside the target, then a rename), and hash them."""
+"""Write files and folders so that none is ever half-written (a temporary one beside the target, then a rename).
+
+What a killed command leaves is a temporary file or folder that no process holds any more. Whoever writes the same
+target next removes it, and folders that are medseg's own are cleared of all of them (`remove_temporaries`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import MedsegError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can delete a file while another process has it open
+    fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)
+_OLD_SECONDS = 24 * 3600
+"""Where there are no locks (some network drives), temporary files are taken for abandoned after this time."""
+
+_leftovers: dict[str, dict[str, list[Path]]] = {}
+"""Folder -> {name of the target: temporary ones that lay there when this process first wrote into the folder}."""
 
 
 @contextmanager
@@ -26,15 +46,152 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder (so that the rename is atomic) with the same suffixes (by which formats are chosen).
+
+    Raises:
+        OSError: the file could not be written; `filename` is `path`, also where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    _remove_leftovers_of(path)
+    temporary = _temporary_name(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with _held(temporary):
+            yield temporary
+            os.replace(temporary, path)
+    except OSError as error:
+        # a full disk is reported without a name, and the temporary one would tell a user nothing
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a new temporary folder, and rename it to `path` when the block ends without an error.
+
+    Args:
+        path: the folder to make; it must not exist, or be empty.
+
+    Yields:
+        The path of the temporary folder, beside `path`.
+    """
+    with _temporary_folder(path) as temporary:
+        yield temporary
+        if path.is_dir():
+            path.rmdir()  # only an empty one can be replaced; Windows replaces none
+        os.replace(temporary, path)
+
+
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """Give a folder where the system keeps temporary files (`TMPDIR`), and remove it at the end of the block.
+
+    Args:
+        purpose: a word that becomes part of its name; what killed commands left for the same purpose is removed.
+    """
+    # others use the same place: only this user may look in
+    with _temporary_folder(Path(tempfile.gettempdir()) / f"medseg-{purpose}", 0o700) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
+    """Make a temporary folder beside `path`, and remove it at the end of the block, if it is still there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers_of(path)
+    temporary = _temporary_name(path)
+    temporary.mkdir(mode)
+    try:
+        with _held(temporary):
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_temporaries(folder: Path, names: Collection[str] | None = None) -> None:
+    """Delete the temporary files and folders that killed commands left, but none that a process still writes.
+
+    Args:
+        folder: where to look; subfolders are not looked into.
+        names: of the files that they were to become; None for all, in folders that are medseg's own.
+    """
+    for name, paths in _temporaries(folder).items():
+        if names is None or name in names:
+            for path in paths:
+                _remove_abandoned(path)
+
+
+def _remove_leftovers_of(target: Path) -> None:
+    """Delete what killed commands left of a target; each folder is listed once by each process."""
+    folder = os.path.abspath(target.parent)
+    if folder not in _leftovers:
+        _leftovers[folder] = _temporaries(target.parent)
+    for path in _leftovers[folder].pop(target.name, []):
+        _remove_abandoned(path)
+
+
+def _temporary_name(path: Path) -> Path:
+    """Return a new name beside `path`, which ends as its name does."""
+    return path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+
+
+def _temporaries(folder: Path) -> dict[str, list[Path]]:
+    """Return {name of the target: temporary files and folders} that lie in a folder."""
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if match := _TEMPORARY.fullmatch(entry.name):
+                found.setdefault(match[1], []).append(folder / entry.name)
+    return found
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a lock on a temporary file or folder during the block, which says that its process lives.
+
+    The lock is of the kind that the system takes back however the process ends. A file is made if it is not there. No
+    lock is held where the system has none; what then is in the way of writing, the writer reports.
+    """
+    descriptor = None
+    if fcntl is not None:
+        with suppress(OSError):
+            flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(path, flags, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete a temporary file or folder, unless a living process holds it, or this user may not."""
+    with suppress(OSError):
+        if _is_abandoned(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Return whether no process holds a temporary file or folder; by its age where locks do not say it."""
+    if fcntl is not None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a drive without locks
+        finally:
+            os.close(descriptor)
+    return time.time() - path.stat().st_mtime > _OLD_SECONDS
 
 
 @contextmanager

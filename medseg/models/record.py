@@ -161,6 +161,7 @@ class RunRecord(_Part):
         finished: whether model and scores are there.
         seconds: wall-clock time in all.
         imported_from: where an imported run came from.
+        imported_folds: all folds that were imported together, so that a missing one is noticed.
         scores: that came with an imported run.
     """
 
@@ -188,6 +189,7 @@ class RunRecord(_Part):
     finished: bool | None = None
     seconds: float | None = None
     imported_from: dict[str, Any] | None = None
+    imported_folds: tuple[str, ...] | None = None
     scores: FoldScores | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -87,7 +87,17 @@ def load_run(
         same = folds if folds and {*folds} <= {*trained} else None
         previous = load_run(stage_folder, device, same, overrides_for(stage, overrides))
     weights = tuple(fold.weights for fold in files)
-    return Model(plan, configuration, tuple(names), networks, folder, previous, files=weights)
+    notes = () if folds else _notes_on_missing_folds(folder, names, record)
+    return Model(plan, configuration, tuple(names), networks, folder, previous, notes, weights)
+
+
+def _notes_on_missing_folds(folder: Path, names: Sequence[str], record: RunRecord | None) -> tuple[str, ...]:
+    """Return a note if folds that were imported together are not all there."""
+    missing = [fold for fold in (record and record.imported_folds) or () if fold not in names]
+    if not missing:
+        return ()
+    note = f"{folder} was imported with {len(names) + len(missing)} folds, of which {', '.join(missing)} are missing"
+    return (f"{note}; only {', '.join(names)} answer. Import the model again",)
 
 
 def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:

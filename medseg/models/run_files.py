@@ -113,4 +113,6 @@ def runs_below(folder: Path, depth: int, file: str) -> list[RunFolder]:
         file: `WEIGHTS` for trained runs, `PLAN` for begun ones.
     """
     pattern = "/".join(["*"] * depth + [f"{_FOLD}*", file])
-    return [RunFolder(path) for path in sorted({path.parent.parent for path in folder.glob(pattern)})]
+    runs = {path.parent.parent for path in folder.glob(pattern)}
+    # the name of one that is being imported starts with a dot
+    return [RunFolder(path) for path in sorted(runs) if not path.name.startswith(".")]

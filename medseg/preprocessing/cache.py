@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
-from medseg.core.files import content_hash, saving
+from medseg.core.files import content_hash, remove_temporaries, saving
 from medseg.core.labels import IGNORE, Labels
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
@@ -77,6 +77,7 @@ def load_samples(
         The samples, and why the cases that failed did: {case id: message}.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(folder)
     recipe = _recipe(plan, configuration)
 
     def load(case: Case) -> Sample:

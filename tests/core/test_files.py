@@ -1,11 +1,29 @@
 """Files that matter are whole or as they were before."""
 
+import errno
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from medseg.core.files import atomic, content_hash, write_json, write_text
+from medseg.core import files
+from medseg.core.errors import MedsegError
+from medseg.core.files import (
+    atomic,
+    atomic_folder,
+    content_hash,
+    remove_temporaries,
+    saving,
+    scratch_folder,
+    write_json,
+    write_text,
+)
 
 
 class Killed(BaseException):
@@ -69,3 +87,115 @@ def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
     first, second, third = (content_hash(tmp_path / name) for name in "abc")
     assert first == second != third
     assert first == "59ad1b2fc74287ded1bba7af67765d23ad4a49f1ae51902cc2ed3f8ebee96cfa", "as sha256sum says"
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from medseg.core.files import atomic, atomic_folder, scratch_folder
+make, path = sys.argv[1:]
+with {"file": lambda: atomic(Path(path)), "folder": lambda: atomic_folder(Path(path)),
+      "scratch": lambda: scratch_folder("model")}[make]() as temporary:
+    (temporary if make == "file" else temporary / "inner").write_text("half")
+    print(temporary, flush=True)
+    if sys.stdin.readline() == "die\\n":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def start_writer(make: str, path: Path) -> tuple[subprocess.Popen[str], Path]:
+    """Start a process that writes half of a file or folder; it dies, or goes on, when told so."""
+    command = [sys.executable, "-c", WRITER, make, str(path)]
+    environment = {**os.environ, "TMPDIR": str(path.parent)}
+    process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("make", ["file", "folder", "scratch"])
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
+) -> None:
+    target = tmp_path / "target"
+    process, temporary = start_writer(make, target)
+    process.communicate("die\n")
+    assert process.returncode == -signal.SIGKILL
+    assert temporary.exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(files, "_leftovers", {})  # as in a new process
+    again = {"file": atomic(target), "folder": atomic_folder(target), "scratch": scratch_folder("model")}[make]
+    with again as new:
+        assert not temporary.exists()
+        if make == "file":
+            new.write_text("new")
+    assert [path for path in tmp_path.iterdir() if path != target] == []
+
+
+@pytest.mark.parametrize("make", ["file", "folder"])
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path, make: str) -> None:
+    process, temporary = start_writer(make, tmp_path / "target")
+    remove_temporaries(tmp_path)
+    with atomic(tmp_path / "target") as mine:  # the same target
+        assert temporary.exists()
+        mine.write_text("mine")
+    (tmp_path / "target").unlink()
+    process.communicate("go on\n")
+    assert process.returncode == 0
+    written = tmp_path / "target" if make == "file" else tmp_path / "target" / "inner"
+    assert written.read_text() == "half"
+
+
+def test_folders_of_medsegs_own_are_cleared_of_temporary_files_and_of_nothing_else(tmp_path: Path) -> None:
+    for name in (".0a1b2c3d.checkpoint.pt", ".ffffffff.weights.safetensors", ".hidden", ".notes.md", "checkpoint.pt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".0a1b2c3d.3d_fullres" / "fold_0").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".0a1b2c3d.link").symlink_to(tmp_path / "elsewhere")
+    remove_temporaries(tmp_path, {"checkpoint.pt"})
+    assert (tmp_path / ".ffffffff.weights.safetensors").exists()
+    assert not (tmp_path / ".0a1b2c3d.checkpoint.pt").exists()
+    remove_temporaries(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".0a1b2c3d.link", ".hidden", ".notes.md", "checkpoint.pt", "elsewhere"]
+    remove_temporaries(tmp_path / "no such folder")
+
+
+def test_where_there_are_no_locks_only_old_files_are_taken_for_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    for name, age in ((".0a1b2c3d.a", 3600), (".0a1b2c3d.b", 48 * 3600)):
+        (tmp_path / name).touch()
+        seconds = (tmp_path / name).stat().st_mtime - age
+        os.utime(tmp_path / name, (seconds, seconds))
+    remove_temporaries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".0a1b2c3d.a"]
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "run"
+
+    def cut_short() -> None:
+        with atomic_folder(path) as temporary:
+            (temporary / "fold_0").mkdir()
+            raise Killed
+
+    with pytest.raises(Killed):
+        cut_short()
+    assert list(path.parent.iterdir()) == []
+    path.mkdir()  # an empty one may be there
+    with atomic_folder(path) as temporary:
+        (temporary / "fold_0").mkdir()
+        assert list(path.iterdir()) == []
+    assert [inner.name for inner in path.iterdir()] == ["fold_0"]
+    shutil.rmtree(path.parent)
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(OSError, match=r"No space left on device.*plan\.yaml") as caught, atomic(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(path)
+    with pytest.raises(MedsegError, match=r"plan\.yaml could not be written"), saving(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []

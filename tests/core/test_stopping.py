@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
-from signal import SIGINT, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
 
 CHILD = """
 import atexit, os, signal, sys, time
-from medseg.cli.app import app, main
+from types import ModuleType
+from medseg.cli.app import VERBS, main
 
 number, moment = int(sys.argv[1]), sys.argv[2]
 
@@ -16,6 +17,7 @@ def stop():
     os.kill(os.getpid(), number)
 
 def verb():
+    \"\"\"Be stopped.\"\"\"
     if moment == "at the end":
         atexit.register(lambda: (time.sleep(0.6), stop(), print("lived on")))
     try:
@@ -30,10 +32,15 @@ def verb():
 
 if moment == "ignored":
     signal.signal(number, signal.SIG_IGN)
-app.command("verb")(verb)
+module = sys.modules["medseg.cli.verb_of_test"] = ModuleType("verb_of_test")
+module.command = verb
+VERBS["verb"] = "verb_of_test:command"
 sys.argv = ["medseg", "verb"]
 main()
 """
+
+
+CODES = {SIGINT: 130, SIGTERM: 2, SIGHUP: 2}
 
 
 def run(number: int, moment: str) -> tuple[int, list[str], str]:
@@ -45,23 +52,23 @@ def run(number: int, moment: str) -> tuple[int, list[str], str]:
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 @pytest.mark.parametrize("moment", ["once", "passed on", "at the end"])
-def test_a_verb_that_is_stopped_says_so_and_ends_with_2(number: int, moment: str) -> None:
+def test_a_verb_that_is_stopped_says_so_with_a_code_of_its_own(number: int, moment: str) -> None:
     code, said, messages = run(number, moment)
-    assert (code, said) == (2, ["tidied up"])
+    assert (code, said) == (CODES[number], ["tidied up"])
     first, second = " ".join(messages.split()).split("hint: ")
     assert first.strip() == "error: Stopped."
     assert "medseg train --resume" in second
 
 
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 def test_a_second_time_interrupts_whatever_is_left_to_do(number: int) -> None:
     code, said, messages = run(number, "later")
-    assert (code, said) == (2, [])
+    assert (code, said) == (CODES[number], [])
     assert messages.startswith("error: Stopped.")
 
 
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 def test_what_the_caller_ignores_stays_ignored(number: int) -> None:
     assert run(number, "ignored") == (0, ["nothing was said", "tidied up"], "")

@@ -11,6 +11,7 @@ from medseg.checking.check import check_set, refuse_findings, warnings_in_short
 from medseg.commands.data.options import PlanOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
+from medseg.core.files import remove_temporaries
 from medseg.core.labels import Labels
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
@@ -101,6 +102,7 @@ def plan(
     cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
     folds, folds_note = _folds(cases, fingerprint, labels, options.splits)
+    remove_temporaries(home.plans)
     write_cases(cases_path(path), cases, data_set.folder)
     write_splits(splits_path(path), folds)
     save_plan(new_plan, path)

@@ -13,7 +13,7 @@ import torch
 from medseg import __version__
 from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.core.files import content_hash, write_text
+from medseg.core.files import atomic_folder, content_hash, write_text
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
 from medseg.models.nnunet.model import Reading, load_stage
@@ -157,19 +157,20 @@ def _import_model(
     target = workspace.runs / plan.name / model.configuration_name
     if RunFolder(target).folds_with(WEIGHTS):
         raise ModelError(f"{target} already holds a trained model.", "Give another name: --name NAME")
+    if target.exists() and any(target.iterdir()):
+        raise ModelError(f"{target} already holds files.", "Delete the folder, or give another name: --name NAME")
     scores = {score.fold: FoldScores(cases=score.cases, dice=dict(score.dice)) for score in fold_scores(model)}
-    fold_folders = []
-    for fold, network in zip(model.folds, model.networks, strict=True):
-        files = RunFolder(target).fold(fold)
-        fold_folders.append(files.path)
-        save_plan(plan, files.plan)
-        record = _record(model, fold, paths[fold], source)
-        save_weights(network, files, record.updated(scores=scores[fold]) if fold in scores else record)
+    with atomic_folder(target) as temporary:  # a kill between two folds must not leave a model of fewer folds
+        for fold, network in zip(model.folds, model.networks, strict=True):
+            files = RunFolder(temporary).fold(fold)
+            save_plan(plan, files.plan)
+            record = _record(model, fold, paths[fold], source)
+            save_weights(network, files, record.updated(scores=scores[fold]) if fold in scores else record)
     notes.extend(f"{folder.name}: {note}" for note in model.notes)
     if model.configuration.previous_stage is not None:
         stage = target.with_name(model.configuration.previous_stage)
         notes.append(f"{target} is the second stage of a cascade, and predicts with {stage}")
-    return fold_folders
+    return [RunFolder(target).fold(fold).path for fold in model.folds]
 
 
 def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> RunRecord:
@@ -185,6 +186,7 @@ def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> RunRecor
             "trainer": model.plan.nnunet.get("trainer"),
             "sha256": {path.relative_to(model.folder).as_posix(): content_hash(path) for path in files},
         },
+        imported_folds=model.folds,
         network_factory=None,
         medseg=__version__,
     )

@@ -19,7 +19,7 @@ from medseg.commands.train.request import Request
 from medseg.commands.train.run import Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record, redirected
 from medseg.core.errors import MedsegError
-from medseg.core.files import write_json
+from medseg.core.files import remove_temporaries, write_json
 from medseg.core.locking import locked
 from medseg.core.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
@@ -33,7 +33,6 @@ from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
 from medseg.training.length.request import Extension
 from medseg.training.length.steering import Redirection
-from medseg.training.run.checkpoint import remove_half_written
 from medseg.training.run.fit import fit
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import joined
@@ -161,7 +160,7 @@ def _begin(
 ) -> BackgroundResult[dict[str, list[dict[str, Any]]]]:
     """Write what a run that is stopped needs to go on, and begin to hash what it is trained on: {case: its files}."""
     files = job.run.files
-    remove_half_written(files.path)
+    remove_temporaries(files.path)
     save_plan(plan, files.plan)
     write_json(files.split, job.split)
     record.update(record.content)

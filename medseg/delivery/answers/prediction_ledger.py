@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +17,12 @@ from typing import Any
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.core.files import content_hash, write_text
+from medseg.core.files import content_hash, remove_temporaries, write_text
 from medseg.core.locking import open_alone
 from medseg.core.names import relative_path_problem
 from medseg.io.formats.table import files_of
 
 LEDGER_NAME = "predict.jsonl"
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
-"""How `core.files.atomic` names a file that it is writing: the group is the file's final name."""
 _SAMPLED_BYTES = 1 << 16
 
 
@@ -54,7 +51,11 @@ class PredictionLedger:
         self._stream, alone = open_alone(self.path, busy)
         try:
             if alone:
-                _remove_temporaries(answers)
+                names: dict[Path, set[str]] = {}
+                for path in answers:
+                    names.setdefault(path.parent, set()).add(path.name)
+                for parent, of_answers in names.items():
+                    remove_temporaries(parent, of_answers)
             text = self.path.read_text(encoding="utf-8", errors="replace")
             lines = [value for value in map(_parse, text.splitlines()) if value is not None]
             self._earlier_files = {
@@ -194,12 +195,3 @@ def _remove_unchanged(path: Path, digest: str) -> None:
             path.unlink()
     except OSError:
         pass  # gone already, or this user may not delete it
-
-
-def _remove_temporaries(answers: Sequence[Path]) -> None:
-    """Delete what a killed run had not finished writing."""
-    for folder in {path.parent for path in answers if path.parent.is_dir()}:
-        for path in folder.iterdir():
-            temporary = _TEMPORARY.fullmatch(path.name)
-            if temporary and folder / temporary[1] in answers:
-                path.unlink(missing_ok=True)

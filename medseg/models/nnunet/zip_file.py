@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from medseg.core.errors import ModelError
+from medseg.core.files import scratch_folder
 from medseg.core.names import name_problem
 from medseg.models.archive import opened, unpack
 from medseg.models.nnunet.folder import (
@@ -75,11 +75,11 @@ def unpacked(path: Path, checkpoint: str | None) -> Iterator[Path]:
 @contextmanager
 def _content(path: Path) -> Iterator[tuple[_Content, Path]]:
     """Yield the content of a zip, and a temporary folder to unpack it to."""
-    with opened(path) as archive, tempfile.TemporaryDirectory(prefix="medseg-") as temporary:
+    with opened(path) as archive, scratch_folder("nnunet") as temporary:
         content = _Content(archive)
         if not content.models:
             raise ModelError(f"{path} holds no model of nnU-Net.", "Expected folders with plans.json and fold_0.")
-        yield content, Path(temporary)
+        yield content, temporary
 
 
 class _Content:

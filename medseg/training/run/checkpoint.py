@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +15,6 @@ from medseg.core.files import saving
 
 _FIRST = 1 / 6
 """Share of the usual interval after which the first checkpoint is due: a run that is soon killed keeps something."""
-_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\..+")
-"""Names of temporary files (`core.files.atomic`)."""
 
 
 class Checkpoints:
@@ -123,10 +120,3 @@ def load_checkpoint(path: Path, peek: bool = False) -> dict[str, Any]:
             "Delete it and train again, or restore it from a copy.",
         ) from None
     return dict(state)
-
-
-def remove_half_written(folder: Path) -> None:
-    """Delete the temporary files that a killed process left in a run's folder."""
-    for path in folder.glob(".*"):
-        if _HALF_WRITTEN.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)

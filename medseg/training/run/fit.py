@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from medseg.core.errors import Cancelled, MedsegError
+from medseg.core.errors import MedsegError, Stopped
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.networks.device import first_line, is_out_of_memory, memory_errors
@@ -286,13 +286,13 @@ class Loop:
             self.save()
             self.checkpoints.wait()
 
-    def stopped(self) -> MedsegError:
+    def stopped(self) -> Stopped:
         """Return the error that says where the user stopped the run, and how to go on."""
         if self.done == 0:
-            return Cancelled("Stopped before the first step.")
+            return Stopped("Stopped before the first step.")
         steps = self.setup.course.steps
         left = "" if self.finished else f"; {steps - self.done} of {steps} steps are left"
-        return MedsegError(
+        return Stopped(
             f"Stopped after step {self.done}{left}. The checkpoint is written: {self.checkpoints.path}",
             "Go on with `medseg train --resume`, and the same --plan, --fold and --config if you gave them.",
         )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: never in the middle of a step, which would leave an inconsistent state."""
+"""Ctrl-C, SIGTERM and SIGHUP while training: never in the middle of a step, which would leave an inconsistent state."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from medseg.core.stopping import SIGNALS, is_echo
 
 
 class Interrupts:
-    """Turns both signals into `KeyboardInterrupt`: at once or, within `held`, at the end of that block.
+    """Turns these signals into `KeyboardInterrupt`: at once or, within `held`, at the end of that block.
 
     A second signal interrupts at once in any case. In threads other than the main one, where Python allows no handlers,
     nothing is changed.
 
     Args:
-        heeded: False to ignore both signals: of several processes the first one ends the run, after a step of all.
+        heeded: False to ignore them: of several processes the first one ends the run, after a step of all.
     """
 
     def __init__(self, heeded: bool = True) -> None:
@@ -30,7 +30,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            # nohup has SIGHUP ignored, so that a command outlives its terminal
+            heard = (n for n in SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN)
+            self._before = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +53,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._heeded or is_echo():
+        if not self._heeded or is_echo(number):
             return
         if self._held and not self._waiting:
             self._waiting = True

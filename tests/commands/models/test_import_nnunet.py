@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,17 @@ import torch
 from builders import make_image
 from nnunet_folders import TRAINER, configuration, dataset, ours, plans, write_model
 
+from medseg.commands.models import import_nnunet as module
 from medseg.commands.models.import_nnunet import import_nnunet
 from medseg.commands.models.options import ImportOptions
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
+from medseg.core import files as core_files
 from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.inference.predictor import Predictor
 from medseg.models.open import load_model
 from medseg.models.record import read_record
+from medseg.models.run import save_weights
 from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
 from medseg.plans.file import load_plan
@@ -218,3 +222,45 @@ def test_the_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     (network,) = load_model(place, CPU).networks
     expected = ours("3d_fullres", plans(), dataset()).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+
+
+def test_a_kill_between_two_folds_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "results", folds=("0", "1", "2"))
+    written: list[Path] = []
+
+    def save(network: torch.nn.Module, files: FoldFolder, record: Any) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(files.path)
+        save_weights(network, files, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "save_weights", save)
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # nothing is tidied up, as after a kill
+        with pytest.raises(KeyboardInterrupt):
+            import_nnunet(folder, tmp_path)
+    assert written[0].exists()
+    with pytest.raises(ModelError, match="There is no trained model"):
+        Workspace(tmp_path).model_path(None)
+    monkeypatch.setattr(core_files, "_leftovers", {})  # as in a new process
+    result = import_nnunet(folder, tmp_path)
+    assert len(result.folds) == 3
+    assert all((fold / "weights.safetensors").exists() for fold in result.folds)
+    assert not written[0].exists()
+
+
+def test_a_missing_fold_of_an_import_is_named(tmp_path: Path) -> None:
+    result = import_nnunet(write_model(tmp_path / "results", folds=("0", "1", "2")), tmp_path)
+    assert load_model(result.folds[0].parent, CPU).notes == ()
+    shutil.rmtree(result.folds[1])
+    (note,) = load_model(result.folds[0].parent, CPU).notes
+    assert "3 folds, of which 1 are missing; only 0, 2 answer" in note
+    assert load_model(result.folds[0].parent, CPU, ["0"]).notes == (), "chosen by the user"
+
+
+def test_files_of_another_run_are_not_mixed_with_an_import(tmp_path: Path) -> None:
+    fold = tmp_path / "runs" / "toy" / "3d_fullres" / "fold_0"
+    fold.mkdir(parents=True)
+    (fold / "plan.yaml").touch()
+    with pytest.raises(ModelError, match="already holds files"):
+        import_nnunet(write_model(tmp_path / "results"), tmp_path, ImportOptions(name="toy"))

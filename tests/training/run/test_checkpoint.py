@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medseg.core.errors import MedsegError, ModelError
-from medseg.training.run.checkpoint import Checkpoints, load_checkpoint, on_host, remove_half_written, save_checkpoint
+from medseg.training.run.checkpoint import Checkpoints, load_checkpoint, on_host, save_checkpoint
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
@@ -108,10 +108,3 @@ def test_an_error_of_the_thread_surfaces(tmp_path: Path) -> None:
     with pytest.raises(MedsegError, match="could not be written"):
         checkpoints.write({"step": 3})
     checkpoints.close()
-
-
-def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".0a1b2c3d.checkpoint.pt", ".ffffffff.weights.safetensors", ".hidden", ".notes.md", "checkpoint.pt"):
-        (tmp_path / name).touch()
-    remove_half_written(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", ".notes.md", "checkpoint.pt"]
