@@ -95,5 +95,6 @@ def refuse_findings(findings: Sequence[Finding], folder: Path) -> None:
     raise DataError(
         f"The check of {folder} found {counted(errors, 'error')} and {counted(len(findings) - errors, 'warning')}, and "
         f"--strict allows none. The first:\n{first}",
-        f"`medseg check {folder}` shows all of them with what to do; without --strict, cases with errors are left out.",
+        f"`medseg check {folder}` shows all of them and what to do about each; without --strict, cases with errors "
+        "are left out.",
     )

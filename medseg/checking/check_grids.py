@@ -102,14 +102,15 @@ def _far_cases(
     limits: tuple[float, float],
     words: tuple[str, str],
 ) -> list[tuple[CaseFacts, str]]:
-    """Return the cases that are far from the others along an axis, each with a phrase on it and on what is usual.
+    """Return the cases that are far from the others along an axis, each with a phrase: its value and the usual ones.
 
     Args:
         facts: facts on the cases.
-        values: (cases, 3) what is compared, along (z, y, x).
+        values: (cases, 3) the spacings or sizes that are compared, along (z, y, x).
         axes: the axes that are compared.
-        limits: differences of the logarithm, see `tolerance`.
-        words: the verb before the value, and the unit behind it.
+        limits: the differences of the natural logarithm below which a value is never odd, and above which it always is;
+            between them the spread of the values decides, see `tolerance`.
+        words: the verb and the unit of the phrase, such as ("has a spacing of", "mm").
     """
     usual_values: dict[int, list[str]] = {}
     for axis in axes:

@@ -38,7 +38,7 @@ def check_labels(
         facts: facts on these cases.
         cases: the cases by id.
         labels: the declared structures; None if none are declared, so that each value but 0 becomes a structure.
-        ignore: the value of voxels without annotation, which becomes none.
+        ignore: the value of voxels without annotation, which never becomes a structure.
     """
     findings = _empty(facts, cases) + _full(facts, cases) + _outside(facts, cases)
     if labels is not None:

@@ -15,8 +15,8 @@ _KINDS = (
     (r"there is no (?:label|mask|seg|gt|manual|annotation)|no label file|has no counterpart", "missing label"),
     (r"is beyond what was expected", "other channels"),
     (r"every case needs|there is no .*; there is|a channel has no file|lists \d+ files?", "missing channel"),
-    (r"(?i)(?:label|mask|seg|annot)[^/\\]*[/\\][^/\\]*, which (?:does not exist|is no image)", "missing label"),
-    (r"does not exist|is no image", "missing image"),
+    (r"(?i)(?:label|mask|seg|annot)[^/\\]*[/\\][^/\\]*, which (?:does not exist|is not an image)", "missing label"),
+    (r"does not exist|is not an image", "missing image"),
 )
 """(regular expression, kind): the first one that matches the reason, which each reader of a layout words itself."""
 
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 
 def layout_findings(data: DataSet) -> list[Finding]:
-    """Return an error for each case that a data set's `problems` name as left out; its other notes are no findings."""
+    """Return an error for each case that a data set's `problems` name as left out; its other notes are not findings."""
     findings = []
     for problem in data.problems:
         if isinstance(problem, LeftOut):

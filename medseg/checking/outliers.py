@@ -135,6 +135,6 @@ def usual(values: NDArray[np.float64], odd: NDArray[np.bool_]) -> tuple[float, f
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    """Yield the rows of the matrix of all distances, a block at a time."""
+    """Yield slices of at most `_ROWS` rows that together cover `count` rows, so that few distances are in memory."""
     for start in range(0, count, _ROWS):
         yield slice(start, start + _ROWS)

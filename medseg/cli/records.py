@@ -30,7 +30,7 @@ class _Records:
 
     Attributes:
         stream: Where they are written; None where no records are asked for.
-        result: Values of the last record beside the exit code.
+        result: Values of the last record, `result`, beside the exit code.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ def no_records() -> None:
 
 
 def record_result(**values: Any) -> None:
-    """Add values to the last record."""
+    """Add values to the record `result`, which is written when the verb ends."""
     _records.result |= values
 
 
@@ -99,7 +99,17 @@ def record_error(message: str, hint: str | None, exit_code: int) -> None:
 
 @contextmanager
 def _recording(name: str) -> Iterator[None]:
-    """Write records while the block lasts, and the last one at its end; after an error, `record_error` writes it."""
+    """Write the records of a verb to standard output, and everything else that is printed to standard error.
+
+    At the end of the block the record `result` is written, with the exit code. After an error it is not written here:
+    `record_error` does so.
+
+    Args:
+        name: name of the verb.
+
+    Raises:
+        typer.Exit: the verb ended with an exit code other than 0.
+    """
     _records.stream, _records.result, code = sys.stdout, {}, 0
     try:
         with redirect_stdout(sys.stderr):

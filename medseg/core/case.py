@@ -85,7 +85,7 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
     if missing:
         raise DataError(
             f"{path} has no column {' and no column '.join(sorted(missing))}; it has {', '.join(sorted(rows[0]))}.",
-            "Expected the columns " + ", ".join(_COLUMNS) + "; delete the file to have it written anew.",
+            "Expected the columns " + ", ".join(_COLUMNS) + "; if you delete the file, it is written again.",
         )
     cases = [parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
     check_unique_ids(cases, path)

@@ -82,7 +82,11 @@ def affine_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -
 
 
 def _describe_axes(signs: NDArray[np.float64]) -> list[str]:
-    """Say of parallel axes which of them run the other way, or that their order differs; [] if they are the same."""
+    """Return a phrase on how the axes of a second grid differ from those of the first; [] if they are the same.
+
+    Args:
+        signs: (3, 3) cosines between the axes of both grids, rounded to -1, 0 or 1: the axes are parallel.
+    """
     if not np.array_equal(np.abs(signs), np.eye(3)):
         return ["has its axes in another order"]
     reversed_axes = [name for name, sign in zip("xyz", np.diag(signs), strict=True) if sign < 0]

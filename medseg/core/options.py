@@ -30,8 +30,8 @@ class Option:
         write: Makes that text from the default value, for `--help`.
         minimum: The smallest number that is accepted.
         positional: It is an argument without a name although it may be left out.
-        python_only: It is no option on the command line.
-        without: For a field that is itself a dataclass of options: fields of it that are no options here.
+        python_only: It is not an option on the command line.
+        without: For a field that is itself a dataclass of options: fields of it that are not options here.
     """
 
     flags: str = ""
@@ -52,7 +52,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds in a duration.
 
     Raises:
-        PlanError: The text is no duration; a number without a unit is none.
+        PlanError: The text is not a duration; nor is a number without a unit.
 
     >>> parse_duration("1h30m")
     5400.0

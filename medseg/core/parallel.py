@@ -128,7 +128,7 @@ def read_ahead(
 
 
 class WriteBehind:
-    """One thread that works behind the caller, such as writing results; a context manager that waits for it at its end.
+    """A thread that calls functions in the background, such as writing results; its context waits for it at the end.
 
     Args:
         most_bytes: limit on the memory that waiting work holds; `submit` waits until the new work fits.
@@ -146,14 +146,16 @@ class WriteBehind:
         self._pool.shutdown()
 
     def submit(self, function: Callable[[], R], size: int) -> Future[R]:
-        """Have a function called in the thread, after those handed in before.
+        """Have the thread call a function after those that were submitted before.
+
+        This waits until the memory of all submitted functions, the new one included, is within the limit.
 
         Args:
-            function: what to call.
-            size: bytes that the function holds until it has been called.
+            function: the function to call.
+            size: bytes of memory that it holds until it has returned.
 
         Returns:
-            The future result.
+            The future with its result.
         """
         while self._pending and sum(entry[0] for entry in self._pending) + size > self._most_bytes:
             wait([self._pending.popleft()[1]])

@@ -176,7 +176,7 @@ def _parse_colours(texts: Sequence[str]) -> dict[str, str]:
         name, value = split_pair(text, "--colours 'liver=#ff0000'")
         colour = parse_colour(value)
         if colour is None or colour in names.values():
-            problem = "is the colour of two structures" if colour else "is no colour"
+            problem = "is the colour of two structures" if colour else "is not a colour"
             raise PlanError(f"{value!r} {problem}.", "Expected #rrggbb or r,g,b: --colours 'liver=#ff0000'")
         names[name] = colour
     return names

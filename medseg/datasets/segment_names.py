@@ -65,7 +65,7 @@ def segments_from_options(
     if not dicom_cases:
         if patterns or options.overlaps:
             raise PlanError(
-                "--segments and --overlaps are about RTSTRUCT and DICOM SEG; no label of this data set is one.",
+                "--segments and --overlaps are for RTSTRUCT and DICOM SEG; no label of this data set is one.",
                 "Leave them out; values of other label files are named by --structures.",
             )
         return None

@@ -40,8 +40,8 @@ class EmptyPolicy:
         """Return an overlap score under this policy.
 
         Args:
-            value: the score; it counts where neither side is empty.
-            empty: the side that lacks the structure.
+            value: the score as measured; it is returned if both sides have the structure.
+            empty: which side lacks the structure; "" if both have it.
 
         >>> POLICIES["brats"].overlap(None, "both"), POLICIES["default"].overlap(None, "both")
         (1.0, None)

@@ -112,7 +112,7 @@ class ExtraMeasure:
             if not isinstance(answer, Mapping):
                 answer = dict.fromkeys(list(self.figures)[:1], answer)
             if answer.keys() != self.figures.keys():
-                raise ValueError(f"it answered {', '.join(answer)}; expected {', '.join(self.figures)}")
+                raise ValueError(f"it returned {', '.join(answer)}; expected {', '.join(self.figures)}")
             for name in wanted:
                 value = answer[name]
                 figures[name] = float(value) if value is not None and isfinite(value) else None
@@ -120,7 +120,7 @@ class ExtraMeasure:
             raise DataError(
                 f"The measure of {', '.join(self.figures)} failed on {context.structure}: "
                 f"{type(error).__name__}: {error}.",
-                "It was added by register_measure: mend its function, or leave it out of scoring.extra_measures.",
+                "It was added by register_measure: correct its function, or remove it from scoring.extra_measures.",
             ) from error
         return figures
 

@@ -82,7 +82,7 @@ class Pair:
             reference = read_label(self.reference, self.reading, scan or prediction)
         if all(of_dicom) and scan is None and any(OUTSIDE in note for note in reference.notes):
             raise DataError(
-                f"{self.reference} reaches beyond the slices that {self.prediction} has, and their scan is not known.",
+                f"{self.reference} has structures on slices that {self.prediction} lacks, and their scan is not known.",
                 "Give the folder of the studies, or NIfTI answers.",
             )
         if not reference.same_grid(prediction):

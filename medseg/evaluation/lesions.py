@@ -133,7 +133,7 @@ def components(mask: NDArray[np.bool_], rule: LesionRule) -> NDArray[np.int32]:
         return numbers
     large = np.bincount(numbers.ravel(), minlength=count + 1) >= rule.minimum_voxels
     large[0] = False  # the background
-    return np.where(large, np.cumsum(large), 0).astype(np.int32)[numbers]  # numbered anew without gaps
+    return np.where(large, np.cumsum(large), 0).astype(np.int32)[numbers]  # numbered again without gaps
 
 
 def score_lesions(

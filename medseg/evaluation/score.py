@@ -165,7 +165,7 @@ class SurfaceScore:
         hd95: its 95th percentile.
         assd: average symmetric surface distance.
         nsd: normalized surface distance (surface Dice), from 0 to 1.
-        tolerance: of the NSD, in mm or pixels.
+        tolerance: the tolerance of the NSD, in mm or pixels.
     """
 
     hd: float | None
@@ -182,7 +182,7 @@ class StructureScore:
     Attributes:
         overlap: counts of voxels.
         voxel_volume: in ml, or 1 where the spacing is unknown.
-        diagonal: of the whole image, in mm or pixels.
+        diagonal: the diagonal of the whole image, in mm or pixels.
         surface: distances; None where they were not asked for.
         lesions: detection of lesions; None where it was not asked for.
         instances: panoptic quality; None where it was not asked for.

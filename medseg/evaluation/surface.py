@@ -73,7 +73,8 @@ class SurfaceDistances:
         """Return the Hausdorff distance; None where a side is empty.
 
         Args:
-            percent: of the area of each surface that the distance covers; 100 for the Hausdorff distance, 95 for HD95.
+            percent: share of the area of each surface, in percent, that lies within the distance; 100 for the Hausdorff
+                distance, 95 for HD95.
 
         Returns:
             The larger of both sides' percentiles, in mm.

@@ -33,7 +33,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
             check_names(archive.infolist(), path)
             yield archive
     except DAMAGED as error:
-        raise ModelError(f"{path} is damaged or no zip file: {error}.", "Copy or download it anew.") from None
+        raise ModelError(f"{path} is damaged or not a zip file: {error}.", "Copy or download it again.") from None
     except OSError as error:
         raise ModelError(f"{path} could not be read or unpacked: {error.strerror or error}.") from None
 
@@ -42,8 +42,8 @@ def check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
     """Check that all members are plain files with safe names.
 
     Args:
-        members: of the zip.
-        path: of the zip, for messages.
+        members: the members of the zip.
+        path: the path of the zip, for messages.
 
     Raises:
         ModelError: a name is absolute, leads upwards or occurs twice, or a member is a link, encrypted, or compressed

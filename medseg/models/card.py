@@ -68,7 +68,7 @@ def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by:
     Args:
         model: what the card describes.
         about: what only people know.
-        scores: of those of its folds that have any.
+        scores: the scores of those of its folds that have any.
         made_by: programs that made the model, and their versions.
     """
     plan = model.plan

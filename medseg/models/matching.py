@@ -28,7 +28,7 @@ class Side:
     Attributes:
         network: takes weights (the target) or gives them (the source).
         plan: names its channels and structures.
-        configuration: of the network.
+        configuration: the configuration of the network.
     """
 
     network: torch.nn.Module
@@ -53,7 +53,7 @@ class Part:
     """A part of a network, and how much of it was taken from the source.
 
     Attributes:
-        name: of the part, such as `encoder 2`.
+        name: the name of the part, such as `encoder 2`.
         taken: number of its weights that were taken.
         weights: number of all its weights.
         detail: why not all were taken, or what was done to them.

@@ -67,7 +67,7 @@ def input_channels(plan: Plan, configuration: Configuration) -> int:
 
     Args:
         plan: has the scan's channels and the labels.
-        configuration: that the network belongs to.
+        configuration: the configuration that the network belongs to.
     """
     cascaded = configuration.previous_stage is not None
     return len(plan.data.channels) + cascaded * (len(plan.labels.values) - 1)

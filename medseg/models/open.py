@@ -40,7 +40,8 @@ def load_model(
         overrides: `dotted.key=value` strings for its plan.
         factory: makes the network of a run that was trained with one of the user's own.
         configuration: which configuration, where there are several.
-        checkpoint: of nnU-Net's: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
+        checkpoint: for nnU-Net's models: `final`, `best`, `latest` or a file's name; None for the final one, or the
+            best if there is no final one.
 
     Raises:
         ModelError: there is no model, there are several and none was chosen, or it is damaged.
@@ -82,7 +83,7 @@ def _choose_run(path: Path, runs: Sequence[Path], configuration: str | None) -> 
         names = ", ".join(run.name for run in fitting)
         raise ModelError(
             f"{path} holds {len(fitting)} trained models: {names}.",
-            f"Choose one, as the wrong one harms: --model {fitting[0]}",
+            f"Choose one (a wrong model gives wrong results): --model {fitting[0]}",
         )
     return fitting[0] if fitting else path
 
@@ -99,7 +100,7 @@ def _is_nnunet(path: Path) -> bool:
         package = is_package(path)
         if not package and path.suffix != ".zip":
             raise ModelError(
-                f"{path} is no model.", "Expected a folder, a .medseg package, or a zip that nnU-Net exported."
+                f"{path} is not a model.", "Expected a folder, a .medseg package, or a zip that nnU-Net exported."
             )
         return not package
     from medseg.models.nnunet.folder import FOLD, model_folders

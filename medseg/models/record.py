@@ -55,7 +55,7 @@ class StartPart(_Part):
     """A part of the network, and how much of it came from another model.
 
     Attributes:
-        name: of the part.
+        name: the name of the part.
         taken: number of weights that were taken.
         weights: number of weights that it has.
         detail: why the others were not, or what is to be said of it.
@@ -73,10 +73,10 @@ class StartRecord(_Part):
     Attributes:
         source: where it lay.
         model: its identity, as answers of it record it.
-        fold: whose weights were taken.
-        parts: of the network, and how much of each was taken.
+        fold: the fold whose weights were taken.
+        parts: the parts of the network, and how much of each was taken.
         notes: what a user should know, in sentences.
-        share: of all weights of the network, those that were taken (0 to 1).
+        share: the share of all weights of the network that were taken (0 to 1).
         asked: what `--init` said.
     """
 
@@ -93,8 +93,8 @@ class ChangeRecord(_Part):
     """A change of a run that had begun.
 
     Attributes:
-        step: from which on it holds.
-        key: of the plan, or `steps`.
+        step: the first step that it affects.
+        key: the key of the plan that was changed, or `steps`.
         old: value before.
         new: value from there on.
         why: the reason, where medseg itself made the change.
@@ -137,7 +137,7 @@ class RunRecord(_Part):
     """How a run came about.
 
     Attributes:
-        configuration: of the plan.
+        configuration: the configuration of the plan.
         fold: a number, or `all`.
         steps: number of optimizer steps, in all.
         budget_seconds: wall-clock time that the run was given; None where steps were given.
@@ -145,7 +145,7 @@ class RunRecord(_Part):
         overrides: what `--set` said when the run began.
         recipe: what `--recipe` said.
         init: the model that the run started from; None for random weights.
-        device: that the run began on.
+        device: the device that the run began on.
         processes: how many trained together when the run began.
         precision: type that convolutions were computed in.
         network_factory: name of the caller's own function that made the network; None for a network of the plan.
@@ -154,7 +154,7 @@ class RunRecord(_Part):
         torch: version of torch.
         python: version of Python.
         schedule: legs of the run; None for a single schedule over all steps.
-        changes: of the run after it had begun.
+        changes: the changes of the run after it had begun.
         extended: each time that the run was extended.
         ended_early: whether the run's Dice stood still.
         train_seconds: wall-clock time until it was trained.
@@ -162,7 +162,7 @@ class RunRecord(_Part):
         seconds: wall-clock time in all.
         imported_from: where an imported run came from.
         imported_folds: all folds that were imported together, so that a missing one is noticed.
-        scores: that came with an imported run.
+        scores: the scores that came with an imported run.
     """
 
     configuration: str | None = None
@@ -216,9 +216,9 @@ class RunRecord(_Part):
         """Return the record of a run that ends at another step.
 
         Args:
-            legs: of the run, from now on.
-            change: of its steps.
-            ended_early: whether its Dice stood still.
+            legs: the legs of the run, from now on.
+            change: the change of the number of steps.
+            ended_early: whether it ends because its Dice no longer rose.
         """
         extended = self.extended
         if extended:
@@ -230,10 +230,10 @@ class RunRecord(_Part):
         """Return the record of a finished run that is to be trained further.
 
         Args:
-            legs: of the run with its extension.
+            legs: the legs of the run with its extension.
             asked: what `--extend` said.
-            budget_seconds: of the whole run; None where the extension is no time.
-            command: repeats the extension, if there is one that repeats what came before.
+            budget_seconds: the time budget in seconds of the whole run; None if the extension is not given as a time.
+            command: the command that repeats the extension; it is recorded only if one repeats the run before it, too.
         """
         extension = ExtensionRecord(from_step=self.steps or 0, to_step=legs[-1].stop, asked=asked)
         return self.updated(
@@ -261,9 +261,9 @@ def read_record(folder: FoldFolder) -> RunRecord | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise ModelError(f"{path} is damaged: it is not JSON.", "Restore it from a copy, or train anew.") from None
+        raise ModelError(f"{path} is damaged: it is not JSON.", "Restore it from a copy, or train again.") from None
     if not isinstance(values, dict):
-        raise ModelError(f"{path} is damaged: it holds no keys and values.", "Restore it from a copy, or train anew.")
+        raise ModelError(f"{path} is damaged: it holds no keys and values.", "Restore it from a copy, or train again.")
     version = values.pop("schema_version", 1)
     if version != SCHEMA_VERSION:
         raise ModelError(
@@ -276,7 +276,7 @@ def read_record(folder: FoldFolder) -> RunRecord | None:
         key = ".".join(map(str, problem["loc"]))
         raise ModelError(
             f"{path} is damaged: {key} is {problem['input']!r}; {problem['msg'].lower()}.",
-            "Restore it from a copy, or train anew.",
+            "Restore it from a copy, or train again.",
         ) from None
 
 
@@ -284,7 +284,7 @@ class RecordFile:
     """The record of a run in training, written at every change.
 
     Args:
-        folder: of the fold.
+        folder: the folder of the fold.
         record: as the session begins; the file stays as it is until the first `update`.
         writes: False for a process that is not the one that writes.
 

@@ -22,7 +22,7 @@ def save_weights(network: torch.nn.Module, files: FoldFolder, record: RunRecord)
 
     Args:
         network: with the weights.
-        files: of the fold.
+        files: the files of the fold.
         record: how the weights came about.
     """
     from safetensors.torch import save_file
@@ -48,7 +48,7 @@ def load_run(
     """Load the folds of a run's folder and, of a cascade, the stage before it.
 
     Args:
-        folder: of a run, or of one of its folds.
+        folder: the folder of a run, or of one of its folds.
         device: to put the networks on.
         folds: to load; None for all that are trained.
         overrides: `dotted.key=value` strings for the plan.
@@ -70,7 +70,7 @@ def load_run(
         if _essence(load_plan(fold.plan, overrides), configuration) != _essence(plan, configuration):
             raise ModelError(
                 f"The folds {names[0]} and {fold.fold} of {folder} were trained with different plans.",
-                "They cannot be averaged: choose folds that belong together, or train one of them anew.",
+                "They cannot be averaged: choose folds that belong together, or train one of them again.",
             )
     networks = tuple(_load_fold(fold, plan, configuration, factory).to(device) for fold in files)
     stage = plan.configuration(configuration).previous_stage
@@ -123,8 +123,8 @@ def check_factory(record: RunRecord | None, files: FoldFolder, factory: NetworkF
     """Refuse to go on without the factory that made a run's network.
 
     Args:
-        record: of the run; None for a new one.
-        files: of the fold.
+        record: the record of the run; None for a new one.
+        files: the files of the fold.
         factory: what the caller handed in.
 
     Raises:
@@ -133,7 +133,7 @@ def check_factory(record: RunRecord | None, files: FoldFolder, factory: NetworkF
     if record is not None and record.network_factory and factory is None:
         raise ModelError(
             f"{files.path} was trained with a network of the user's own, {record.network_factory}.",
-            "Hand the same factory in from Python: medseg.Predictor.load(..., factory=...), or "
+            "Pass the same factory from Python: medseg.Predictor.load(..., factory=...), or "
             "medseg.train(..., factory=...) to train it further.",
         )
 

@@ -39,10 +39,10 @@ class FoldFolder:
     """The folder of one fold.
 
     Args:
-        path: of the folder, which may not exist yet.
+        path: the path of the folder, which may not exist yet.
 
     Attributes:
-        path: of the folder.
+        path: the path of the folder.
         fold: name of the fold: a number, or `all`.
         lock: held by the command that trains the fold.
         plan: the run's own copy of its plan.
@@ -90,7 +90,7 @@ class RunFolder:
     """The folder of a plan's configuration, with its folds.
 
     Attributes:
-        path: of the folder.
+        path: the path of the folder.
     """
 
     path: Path
@@ -108,9 +108,9 @@ def runs_below(folder: Path, depth: int, file: str) -> list[RunFolder]:
     """Return every run of which a fold's folder holds a file of this name, sorted.
 
     Args:
-        folder: to look in.
-        depth: of the runs below it: 2 for `runs/`, 1 for the folder of a plan.
-        file: `WEIGHTS` for trained runs, `PLAN` for begun ones.
+        folder: the folder to look in.
+        depth: how many levels below the folder the runs lie: 2 for `runs/`, 1 for the folder of a plan.
+        file: `WEIGHTS` for trained runs, `PLAN` also for those that are not finished.
     """
     pattern = "/".join(["*"] * depth + [f"{_FOLD}*", file])
     runs = {path.parent.parent for path in folder.glob(pattern)}

@@ -82,8 +82,8 @@ def start_from(
 
     Args:
         network: made by the plan for this configuration.
-        plan: of the network.
-        configuration: of the network.
+        plan: the plan of the network.
+        configuration: the configuration of the network.
         source: the model; its network of the same fold is taken if there is one, else its first.
         fold: the fold that is to be trained.
 
@@ -105,8 +105,9 @@ def start_from(
         why = "; ".join(dict.fromkeys(f"{part.name}: {part.detail}" for part in parts if part.detail))
         raise ModelError(
             f"The weights of {source.folder} do not fit this network: {_share(deciding):.1%} of its encoder. {why}",
-            "Copy `network`, and best `patch_voxels` and `spacing_mm` too, from the configuration in its plan to "
-            "yours; `medseg import-nnunet` writes the plan of nnU-Net's models.",
+            "Copy `network` (and better also `patch_voxels` and `spacing_mm`) from the configuration in its plan to "
+            "your "
+            "plan; `medseg import-nnunet` writes the plan of nnU-Net's models.",
         )
     return start
 
@@ -163,11 +164,11 @@ def _ct_statistics(plan: Plan, channel: int) -> tuple[float, ...] | None:
 
 
 def _overlap_note(plan: Plan, source: Plan, fold: str, source_fold: str) -> list[str]:
-    """Warn if the source may have been trained on validation cases of this fold."""
+    """Return [a warning] if the source may have been trained on validation cases of this fold, else []."""
     same_data = (plan.data.folder, plan.data.cases) == (source.data.folder, source.data.cases)
     if not (same_data or plan.name == source.name) or fold in (source_fold, "all"):
         return []
     return [
         f"the source is fold {source_fold} of the same data, so it may have seen validation cases of fold {fold}, and "
-        "their Dice will flatter"
+        "their Dice will be too high"
     ]

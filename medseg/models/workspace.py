@@ -90,7 +90,7 @@ class Workspace:
         first = fitting[0]
         raise ModelError(
             f"There are {len(fitting)} trained models: {names}.",
-            f"Choose one, as the wrong one harms: {option} {first.parent.name}/{first.name}",
+            f"Choose one (a wrong model gives wrong results): {option} {first.parent.name}/{first.name}",
         )
 
     def data_folder(self, plan: Plan, override: Path | None = None) -> Path:
@@ -127,11 +127,11 @@ def splits_path(plan_path: Path) -> Path:
 def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
     """Return the cases of a plan, as the table beside it lists them.
 
-    A plan that came without its table has the data folder looked through again.
+    If there is no table beside the plan, the cases are searched for in the data folder again.
 
     Args:
-        plan_path: of the plan's file.
-        data_folder: of the data set.
+        plan_path: the path of the plan file.
+        data_folder: the folder of the data set.
         plan: says which files the user named as images and labels.
     """
     table = cases_path(plan_path)

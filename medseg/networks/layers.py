@@ -36,7 +36,7 @@ def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) 
         weight: (channel,) scale of the norm.
         bias: (channel,) shift of the norm.
         eps: added to the variance.
-        slope: of the leaky ReLU below zero; 1 leaves the activation out.
+        slope: the slope of the leaky ReLU below zero; 1 leaves the activation out.
     """
     fast = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and weight.dtype == torch.float32
     if fast and slope > 0 and x.shape[1] > 1 and x.is_contiguous(memory_format=_LAYOUT[x.ndim]):

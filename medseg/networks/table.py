@@ -36,7 +36,7 @@ class NetworkRow:
 
     Attributes:
         make: makes the module.
-        dimensions: of the images that it can take: 2, 3 or both.
+        dimensions: the dimensions of the images that it can take: 2, 3 or both.
     """
 
     make: NetworkFactory
@@ -88,7 +88,7 @@ def register_network(name: str, make: NetworkFactory, dimensions: tuple[int, ...
     Args:
         name: what `network.name` in the plan says.
         make: makes the module; see `NetworkFactory`.
-        dimensions: of the images that it can take: 2, 3 or both.
+        dimensions: the dimensions of the images that it can take: 2, 3 or both.
 
     Raises:
         PlanError: the name is that of one of medseg's networks.
@@ -125,8 +125,8 @@ def build_network(
 
     Args:
         configuration: names the network, with its arguments.
-        channels: of the image.
-        outputs: of the logits.
+        channels: the number of channels of the image.
+        outputs: the number of channels of the logits.
         factory: makes the network instead of the one that the configuration names.
 
     Raises:
@@ -184,7 +184,7 @@ class ListOutput(nn.Module):
         if isinstance(answer, list | tuple):
             return list(answer[:levels])
         raise PlanError(
-            f"The network answers a {type(answer).__name__}; expected logits (batch, outputs, ...), or a list of them."
+            f"The network returned a {type(answer).__name__}; expected logits (batch, outputs, ...), or a list of them."
         )
 
 

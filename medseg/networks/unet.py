@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
         inputs: channels in.
         outputs: channels out.
         kernel: size along each axis, odd.
-        stride: of the first convolution along each axis.
+        stride: the stride of the first convolution along each axis.
         bias: whether the convolutions have one.
     """
 
@@ -89,8 +89,8 @@ class UNet(nn.Module):
 
     Args:
         network: stages, kernels, strides as the plan has them.
-        channels: of the image.
-        outputs: of the answer (logits).
+        channels: the number of channels of the image.
+        outputs: the number of channels of the answer (logits).
         residual: residual blocks in the encoder, behind a stem of one convolution.
 
     Attributes:

@@ -29,7 +29,7 @@ ERRORS: Mapping[str, str] = MappingProxyType(
         "colour label": "labels in colours without a meaning",
         "label channels": "labels of several channels",
         "overlap": "structures that overlap",
-        "dicom geometry": "DICOM series that are no regular volume",
+        "dicom geometry": "DICOM series that are not a regular volume",
         "missing image": "labels without an image",
         "missing label": "images without a label",
         "missing channel": "cases without all channels",

@@ -276,9 +276,9 @@ def fit_patch(
         smaller = shrink_patch(topology, spacing_mm, median_shape_voxels)
         if smaller is None or smaller in refused:  # padding could lead back to a patch that was refused
             raise ValueError(
-                f"memory_gb is {budget.memory_gb:g}, which no patch fits: one of "
-                f"{times(topology.patch_voxels)} voxels needs {size.elements} feature-map values. "
-                f"Raise memory_gb; {budget.planner.memory_gb:g} is this planner's own."
+                f"memory_gb is {budget.memory_gb:g}, too little even for the smallest patch: "
+                f"{times(topology.patch_voxels)} voxels need {size.elements} feature-map values. "
+                f"Raise memory_gb; the default of this planner is {budget.planner.memory_gb:g}."
             )
         topology = smaller
     return topology, size

@@ -196,5 +196,7 @@ def load_plan_to_train(path: Path, overrides: list[str], recipe: str | None = No
     if recipe is None:
         return load_plan(path, overrides)
     if recipe != "nnunet":
-        raise PlanError(f"There is no recipe {recipe!r}.", "There is nnunet; without one the plan's own is used.")
+        raise PlanError(
+            f"There is no recipe {recipe!r}.", "The only recipe is nnunet; without --recipe, training follows the plan."
+        )
     return parse_plan(dump_plan(with_nnunet_recipe(load_plan(path))), str(path), overrides)

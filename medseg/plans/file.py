@@ -186,7 +186,7 @@ def override(values: dict[str, Any], text: str) -> str:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise PlanError(
-            f"--set {text} sets nothing; expected KEY=VALUE.", "Example: --set training.learning_rate=0.003"
+            f"--set {text} is not an assignment; expected KEY=VALUE.", "Example: --set training.learning_rate=0.003"
         )
     target: Any = values
     for depth, part in enumerate(parts[:-1]):

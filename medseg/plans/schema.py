@@ -41,7 +41,7 @@ class Normalization(Section):
     nonzero_only: bool = False
 
     @model_validator(mode="after")
-    def _check(self) -> Normalization:
+    def _check_nonzero_only(self) -> Normalization:
         if self.nonzero_only and self.scheme in _OF_WHOLE_IMAGES:
             raise ValueError(f"nonzero_only goes with zscore, not with {self.scheme}")
         return self

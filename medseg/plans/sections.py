@@ -300,7 +300,7 @@ class Training(Section):
             the rest).
         learning_rate: the largest of the schedule.
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
-        momentum: of SGD and Muon.
+        momentum: the momentum of SGD and Muon.
         weight_decay: strength of the weight decay.
         schedule: `poly` ((1 - progress)^0.9) or `one_cycle` (up over the first tenth, then down along a cosine).
         schedule_epoch_steps: the learning rate changes once in this many steps; nnU-Net's epoch has 250.

@@ -79,7 +79,7 @@ def along(block: NDArray[np.float32], axis: int, size: int, order: int) -> NDArr
         block: (z, y, x) values.
         axis: to resample along.
         size: voxels afterwards.
-        order: of the spline.
+        order: the order of the spline.
     """
     present = block.shape[axis]
     if present == size:

@@ -70,7 +70,7 @@ def load_samples(
         cases: with labels.
         plan: has channels, labels and how files are read.
         configuration: says how they are preprocessed.
-        folder: of the cache; made if need be.
+        folder: the folder of the cache; made if need be.
         callback: receives progress after every case, as the stage `preprocess`.
 
     Returns:
@@ -108,8 +108,8 @@ def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], 
     """Return a sample with the label map of a cascade's previous stage, read from the cache like its other tensors.
 
     Args:
-        sample: of the later stage.
-        folder: of the cache.
+        sample: the sample of the later stage.
+        folder: the folder of the cache.
         source: text that names everything that the map depends on.
         make: makes the map (z, y, x) of label indices; called if it is not in the cache.
     """

@@ -73,14 +73,23 @@ def _spline(window: Window, resize: Resize) -> Make:
 
 
 def _read_planes(window: Window, planes: range, resize: Resize) -> tuple[slice, Reads]:
-    """Return which planes of a window some new ones read, and the readings, counted from the first of these planes."""
+    """Return which planes of a window are needed to interpolate some new planes, and how.
+
+    Args:
+        window: consecutive planes of the logits.
+        planes: numbers of the new planes in the resampled volume.
+        resize: the resampling.
+
+    Returns:
+        The slice of the window, and for each new plane which planes of that slice it reads, with their weights.
+    """
     reads = resize.reads(0).part(planes, window.first)
     low, high = int(reads.lower[0]), int(reads.upper[-1])
     return slice(low, high + 1), reads.part(range(len(planes)), low)
 
 
 def _across(logits: torch.Tensor, planes: range, resize: Resize) -> torch.Tensor:
-    """Return some new planes of a whole volume, resampled along its first axis alone."""
+    """Return some new planes of a volume that is resampled along its first axis only."""
     if resize.present[0] == resize.size[0]:
         return logits[:, planes.start : planes.stop].float()
     rows = spline_matrix(resize.present[0], resize.size[0], resize.orders[0])[planes.start : planes.stop]

@@ -124,7 +124,7 @@ def read_along(data: torch.Tensor, dimension: int, reads: Reads) -> torch.Tensor
 
     Args:
         data: floating-point numbers.
-        dimension: of the data.
+        dimension: the number of the dimension that is resized.
         reads: what each new voxel reads.
     """
     lower = pick_along(data, dimension, reads.lower)
@@ -138,9 +138,9 @@ def pick_along(data: torch.Tensor, dimension: int, indices: NDArray[np.int64]) -
     """Return a copy of the data at some indices of a dimension.
 
     Args:
-        data: of any type.
-        dimension: of the data.
-        indices: along that dimension, in any order.
+        data: numbers of any type.
+        dimension: the number of the dimension that the indices belong to.
+        indices: positions along that dimension, in any order.
     """
     index = torch.from_numpy(indices).to(data.device)
     if dimension < data.ndim - 1:

@@ -83,7 +83,7 @@ def _rescale_0_1(channel: NDArray, intensity: Intensity | None, nonzero: NDArray
 
 
 def _rgb_0_1(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None) -> Scaling:
-    """Map 0 to 255 to 0 to 1."""
+    """Return the scaling that divides values of 0 to 255 by 255."""
     low, high = channel.min(), channel.max()
     if low < 0 or high > 255:
         raise DataError(
@@ -153,7 +153,7 @@ def check_schemes(configuration: Configuration, name: str) -> None:
 
     Args:
         configuration: to be preprocessed for.
-        name: of the configuration.
+        name: the name of the configuration.
 
     Raises:
         PlanError: naming the key, the scheme, and those that there are.

@@ -146,7 +146,7 @@ def spline_matrix(present: int, size: int, order: int) -> torch.Tensor:
     Args:
         present: voxels of the line.
         size: voxels of the new line.
-        order: of the spline.
+        order: the order of the spline.
     """
     unit = np.eye(present)
     if order == 0:

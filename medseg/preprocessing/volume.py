@@ -31,8 +31,8 @@ class Geometry:
         transpose: the order in which the network has the axes, of those of the frame.
         turned_shape: voxels of the scan with its axes as the network has them.
         box: part of the turned scan that is not all zero.
-        spacing_mm: of the turned scan.
-        network_spacing_mm: of the network's grid.
+        spacing_mm: the spacing (z, y, x) in mm of the turned scan.
+        network_spacing_mm: the spacing of the network's grid.
     """
 
     orientation: Orientation

@@ -62,7 +62,7 @@ def test_the_few_whose_units_differ_are_left_out(few, many):
     facts.append(make_facts("odd", spacing_known=few))
     (finding,) = odd_units(facts, make_cases(facts))
     assert (finding.kind, finding.case, finding.severity) == ("units", "odd", "error")
-    assert odd_units(facts[9:], make_cases(facts)) == []  # one of four is no small part
+    assert odd_units(facts[9:], make_cases(facts)) == []  # one of four is not a small part
 
 
 def test_odd_headers_are_named_once_each_or_once_for_all():

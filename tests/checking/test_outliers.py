@@ -12,7 +12,7 @@ from medseg.checking.outliers import company_needed, shifted_alone, stand_alone,
         ([1, 1, 1, 1, 1, 1, 1, 9], 2, [7]),
         ([1, 1, 1, 1, 1, 1, 1, 2.5], 2, []),  # within the tolerance
         ([1] * 20 + [5] * 3, 1, []),  # a second scanner
-        ([1] * 20 + [5] * 2, 1, [20, 21]),  # two are no company for each other
+        ([1] * 20 + [5] * 2, 1, [20, 21]),  # two are not a company for each other
         ([1] * 20 + [5, 9], 1, [20, 21]),
         ([1] * 10 + [5] + [9] * 10, 1, []),  # between two groups, not at an end
         ([0, 10, 20, 30, 40, 50, 60, 70], 1, []),  # nothing that others could be far from

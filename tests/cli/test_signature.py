@@ -78,7 +78,7 @@ def leaves(values: Any, path: str = "") -> dict[str, Any]:
 
 @pytest.mark.parametrize(("verb", "field"), OPTIONS)
 def test_an_option_has_help_and_is_read_into_its_field(verb: str, field: Field) -> None:
-    assert re.search(r"\.$", field.help), f"{field.name}: the help is no sentence: {field.help!r}"
+    assert re.search(r"\.$", field.help), f"{field.name}: the help is not a sentence: {field.help!r}"
     assert field.help[:1] != field.help[:1].lower() or field.help.split()[0].rstrip(",:") in NAMES
     if field.option.positional or field.default is inspect.Parameter.empty:
         return

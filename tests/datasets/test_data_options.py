@@ -216,7 +216,7 @@ def test_maps_that_are_not_valid(said, message):
         reading_from_options(DataOptions(**said))
 
 
-@pytest.mark.parametrize(("colours", "message"), [(["liver=red"], "is no colour"), (["a=#f00", "b=#f00"], "of two")])
+@pytest.mark.parametrize(("colours", "message"), [(["liver=red"], "is not a colour"), (["a=#f00", "b=#f00"], "of two")])
 def test_colours_that_are_not_valid(pictures, colours, message):
     with pytest.raises(PlanError, match=message):
         find_data(pictures(a=[[BLACK, RED]]), DataOptions(colours=colours))

@@ -214,5 +214,5 @@ def test_names_are_checked_before_training(folders):
 def test_a_function_that_answers_something_else_is_named():
     register_measure("pair", lambda **masks: {"other": 1.0}, Measure("Pair", "", None, "nothing"))
     mask = np.ones((2, 3, 4), bool)
-    with pytest.raises(DataError, match="it answered other; expected pair"):
+    with pytest.raises(DataError, match="it returned other; expected pair"):
         EXTRA_MEASURES["pair"].figures_of(mask, mask, (1.0, 1.0, 1.0), CONTEXT)

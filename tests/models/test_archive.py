@@ -61,7 +61,7 @@ def test_encrypted_members_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x05\x06"])
 def test_what_is_no_zip_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ModelError, match=r"a\.zip is damaged or no zip file"), opened(tmp_path / "a.zip"):
+    with pytest.raises(ModelError, match=r"a\.zip is damaged or not a zip file"), opened(tmp_path / "a.zip"):
         pass
 
 
@@ -106,12 +106,12 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(("place", "value"), [(6, 99), (46, 0xE4)], ids=["a later version", "a name that is no text"])
+@pytest.mark.parametrize(("place", "value"), [(6, 99), (46, 0xE4)], ids=["a later version", "a name that is not text"])
 def test_a_damaged_list_of_members_is_named(tmp_path: Path, place: int, value: int) -> None:
     content = bytearray(zip_of(tmp_path / "a.zip", ("\u00e9", b"x")).read_bytes())
     content[content.index(b"PK\1\2") + place] = value
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ModelError, match="is damaged or no zip file"), opened(tmp_path / "a.zip"):
+    with pytest.raises(ModelError, match="is damaged or not a zip file"), opened(tmp_path / "a.zip"):
         pass
     assert not is_package(tmp_path / "a.zip")
 

@@ -48,7 +48,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path, CPU)
     (tmp_path / "weights.pth").write_bytes(b"x")
     with pytest.raises(
-        ModelError, match=r"weights\.pth is no model\.\nExpected a folder, a \.medseg package, or a zip"
+        ModelError, match=r"weights\.pth is not a model\.\nExpected a folder, a \.medseg package, or a zip"
     ):
         load_model(tmp_path / "weights.pth", CPU)
 

@@ -114,7 +114,8 @@ def _labelme_files(folder: Path) -> dict[Path, str]:
         other = taken.setdefault(_id(name), name)
         if other != name:
             raise DataError(
-                f"{other} and {name} in {folder} would both become {_id(name)}: folders become part of the name.",
+                f"{other} and {name} in {folder} would both be named {_id(name)}, because the name of the folder "
+                "becomes part of it.",
                 "Rename one of them.",
             )
     return files

@@ -36,7 +36,7 @@ def parse_memory(text: str) -> float:
     """Return an amount of memory in GB.
 
     Raises:
-        PlanError: The text is no amount of memory.
+        PlanError: The text is not an amount of memory.
 
     >>> parse_memory("24 GiB"), parse_memory("24")
     (24.0, 24.0)

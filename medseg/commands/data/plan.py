@@ -73,7 +73,7 @@ def plan(
     Args:
         data: the folder of the data set.
         workspace: where `plans/` lies.
-        name: of the plan; None for that of the folder.
+        name: the name of the plan; None for that of the folder.
         options: how to read the data set, and what to plan; None for the defaults.
         callback: told of the progress; may raise `Cancelled`.
 

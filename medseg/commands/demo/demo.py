@@ -34,10 +34,10 @@ class DemoResult:
 
     Attributes:
         folder: holds data set, plan, run and predictions.
-        plan: of `medseg plan`.
-        training: of `medseg train`.
-        prediction: of `medseg predict`.
-        evaluation: of `medseg evaluate`.
+        plan: the result of `medseg plan`.
+        training: the result of `medseg train`.
+        prediction: the result of `medseg predict`.
+        evaluation: the result of `medseg evaluate`.
     """
 
     folder: Path

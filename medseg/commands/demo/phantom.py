@@ -127,8 +127,8 @@ def phantom_case(seed: int, number: int) -> tuple[Image, Image]:
     """Return scan and label map of one case, (1, z, y, x) of whole numbers, about 27 x 56 x 64 voxels of 6 x 4 x 4 mm.
 
     Args:
-        seed: of the data set.
-        number: of the case.
+        seed: the seed of the data set.
+        number: the number of the case.
     """
     rng = np.random.default_rng((seed, number))
     shape, affine = _grid(rng)

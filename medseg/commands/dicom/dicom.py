@@ -102,7 +102,7 @@ def _declared(path: Path, options: DicomOutOptions) -> Answers:
 def _maker(path: Path, options: DicomOutOptions) -> Maker:
     """Return who made the labels: as the user says, else the model that `medseg predict` recorded for this file."""
     if options.manual and options.algorithm:
-        raise PlanError("--manual and --algorithm exclude each other.")
+        raise PlanError("--manual and --algorithm cannot be used together.")
     if options.manual:
         return Maker("MANUAL")
     if options.algorithm:
@@ -111,7 +111,7 @@ def _maker(path: Path, options: DicomOutOptions) -> Maker:
     made_by = _recorded_maker(path)
     if made_by is None:
         raise PlanError(
-            f"It is not known who made {path}: no {LEDGER_NAME} beside it has the file as it is now.",
+            f"It is not known who made {path}: no {LEDGER_NAME} in its folder lists it with its present content.",
             "--algorithm 'NAME VERSION' names the program, --manual says that a person drew or corrected it.",
         )
     return Maker("AUTOMATIC", "medseg", made_by.get("medseg"), made_by.get("model"))
@@ -163,8 +163,9 @@ def _turn_to(label: Image, grid: Image, path: Path) -> Image:
     if not label.spacing_known or not canonical_label.same_grid(canonical_grid):
         raise DataError(
             f"{path} lies on another grid than the series: {describe_grid_difference(label, grid)}.",
-            "Labels go onto the slices that they were made on: take the series that was segmented, or bring the labels "
-            "to its grid.",
+            "DICOM objects refer to the slices that the labels were drawn on: give that series, or resample the "
+            "labels to "
+            "its grid.",
             "label grid",
         )
     return resample_nearest(label, grid, 0)

@@ -21,7 +21,7 @@ class DicomOutOptions:
         series: Which series of the study: a number, a key of `medseg series`, or a rule such as Modality=CT.
         structures: NAME=VALUE of a structure in the labels, repeatable; of an RTSTRUCT or DICOM SEG, the names of its
             structures with any values. What labels.json of `medseg predict` beside the labels says unless given.
-        write: Forms in which the labels are written; a label map is no form here.
+        write: Forms in which the labels are written; a label map is not a form here.
         algorithm: NAME, or 'NAME VERSION', of the program that made the labels.
         manual: A person drew or corrected the labels.
         resample_tilt: The labels were made with --resample-tilt.

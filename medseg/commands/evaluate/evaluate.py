@@ -171,7 +171,16 @@ def _score(
     allow_missing: bool,
     callback: Callback,
 ) -> Summary:
-    """Score the pairs; cases of the (predictions, references) that have no score are named in the summary."""
+    """Score the pairs of label files, and name the cases without a score in the summary.
+
+    Args:
+        pairs: label files to score.
+        sides: the files of (predictions, references).
+        labels: the structures.
+        scoring: measures and rules.
+        allow_missing: whether a reference may lack a prediction; if not, its case counts as failed.
+        callback: receives progress.
+    """
     predictions, references = sides
     known = references.files.keys() | references.failed.keys()
     failed = references.failed | {case: why for case, why in predictions.failed.items() if case in known}

@@ -95,4 +95,4 @@ def _parse_tolerance(text: str) -> tuple[str, float]:
             return name.strip(), float(value)
     except ValueError:
         pass
-    raise DataError(f"{text!r} is no tolerance.", "Write the structure and millimetres: --tolerance liver=3")
+    raise DataError(f"{text!r} is not a tolerance.", "Write the structure and millimetres: --tolerance liver=3")

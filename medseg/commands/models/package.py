@@ -29,10 +29,10 @@ class PackageResult:
     """What `package` returns.
 
     Attributes:
-        path: of the package.
+        path: the path of the package.
         bytes: its size.
         model: the model that was packed.
-        scores: of those of its folds that have any.
+        scores: the scores of those of its folds that have any.
         notes: what a user should know, in sentences.
     """
 

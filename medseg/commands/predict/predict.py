@@ -170,8 +170,10 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
     mirrored = predictor.inference.mirror and predictor.configuration.mirror_axes
     if maps.spread and len(predictor.model.networks) == 1 and not mirrored:
         raise PlanError(
-            "--spread is taken over folds and mirrored copies; here are one fold and no mirrored copies.",
-            "Add --mirror, or take a model of several folds.",
+            "--spread compares the answers of several folds or of mirrored copies; this model has one fold, and "
+            "mirroring is "
+            "off.",
+            "Add --mirror, or use a model with several folds.",
         )
 
 
@@ -199,7 +201,9 @@ def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> list[P
     if output.exists() and not output.is_dir():
         raise DataError(f"{output} is a file; expected a folder for the answers.")
     if source.is_dir() and source.resolve() == output.resolve():
-        raise DataError(f"The answers would lie among the scans in {output}.", "Name another folder for the answers.")
+        raise DataError(
+            f"The answers would be written among the scans in {output}.", "Name another folder for the answers."
+        )
     output.mkdir(parents=True, exist_ok=True)
     answers = [answer_path(case, output) for case in cases]
     for case, answer in zip(cases, answers, strict=True):

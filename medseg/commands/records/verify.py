@@ -80,10 +80,10 @@ def verify(
     model: str | Path | None = None,
     callback: Callback = silent,
 ) -> Verification:
-    """Hash the files of a folder anew, and compare with every manifest in it and below it.
+    """Hash the files of a folder again, and compare with every manifest in it and below it.
 
     Args:
-        folder: of answers, of scores, or of a run.
+        folder: the folder of answers, of scores, or of a run.
         sources: where the scans, references or training images lie; without any, these are not compared.
         model: the model's folder or file; without one, its weights are not compared.
         callback: receives progress; may raise `Cancelled`.

@@ -42,7 +42,7 @@ class FirstRequest:
 
     Args:
         files: folder of the later stage.
-        request: of the command.
+        request: the request of the command.
     """
 
     def __init__(self, files: FoldFolder, request: Request) -> None:

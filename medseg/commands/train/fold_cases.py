@@ -17,8 +17,8 @@ def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], l
     """Return training cases, validation cases and notes; for the fold `all`, every labelled case and none.
 
     Args:
-        run: whose fold is meant. One that goes on keeps the cases that it began with.
-        cases: of the plan.
+        run: the run whose fold is meant. One that goes on keeps the cases that it began with.
+        cases: the cases of the plan.
 
     Raises:
         PlanError: there is no such fold.
@@ -39,7 +39,7 @@ def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], l
     unused = len(labelled) - len(training) - len(validation)
     if unused:
         what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
-        notes.append(f"{what}; `medseg plan --force` makes folds anew")
+        notes.append(f"{what}; `medseg plan --force` makes folds again")
     return training, validation, [*notes, *patient_leaks([fold], [*labelled.values()])]
 
 
@@ -47,7 +47,7 @@ def plan_folds(plan_path: Path, labelled: list[Case]) -> tuple[list[Fold], list[
     """Return the folds that belong to a plan, and notes on them.
 
     Args:
-        plan_path: of the plan in the workspace.
+        plan_path: the path of the plan in the workspace.
         labelled: its cases with labels.
     """
     path = splits_path(plan_path)
@@ -64,7 +64,7 @@ def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[C
     if gone:
         raise DataError(
             f"Cases that the run began with are no longer in the data set ({len(gone)}): {first_few(gone)}.",
-            "Put them back to go on, or delete the run's folder to train anew.",
+            "Put them back to go on, or delete the run's folder to train again.",
         )
     training, validation = ([labelled[case] for case in split[side]] for side in ("train", "val"))
     return training, validation, []

@@ -42,9 +42,9 @@ class Job:
     """A run that is ready to start: everything but the number of steps.
 
     Attributes:
-        run: what there is of it already.
+        run: its folder, plan and what earlier sessions left.
         setup: what the run is made of.
-        network: with its first weights, on the setup's device.
+        network: the network with its first weights, on the setup's device.
         samples: training cases.
         held_out: validation cases.
         split: ids of training ("train") and validation cases ("val"), those that could not be read included.
@@ -68,7 +68,7 @@ class Job:
     previous: Model | None = None
 
     def predictor(self, network: torch.nn.Module) -> Predictor:
-        """Return what predicts with a network in this run's configuration."""
+        """Return a predictor that uses a network in this run's configuration."""
         from medseg.inference.predictor import Predictor
 
         files, plan = self.run.files, self.setup.plan
@@ -80,8 +80,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     """Choose the cases of a run, preprocess them, and make its network.
 
     Args:
-        run: to be trained.
-        request: of whoever wants it trained. The first of several processes preprocesses.
+        run: the run that is to be trained.
+        request: the options and the workspace of the command. Of several processes, the first one preprocesses.
         previous_stage: in a cascade's later stage, the trained stage before it.
 
     Raises:

@@ -67,6 +67,6 @@ class TrainOptions:
         given = [name for name, value in (("--init", self.init), ("--recipe", self.recipe)) if value is not None]
         if self.continues and given:
             raise PlanError(
-                f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for a run that begins; this one goes on.",
-                "Leave --resume and --extend out to begin a run.",
+                f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} only for a new run; this one continues.",
+                "Leave --resume and --extend out to start a new run.",
             )

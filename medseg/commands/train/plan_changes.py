@@ -17,15 +17,15 @@ def differs_note(plan_path: Path, own: Plan, configuration: str, record: RunReco
     """Return a note on what the plan in the workspace says otherwise than the run's own copy, which is what counts.
 
     Args:
-        plan_path: of the plan in the workspace.
+        plan_path: the path of the plan in the workspace.
         own: the run's copy.
-        configuration: that the run trains.
-        record: of the run, with what was set when it began and changed since.
+        configuration: the configuration that the run trains.
+        record: the record of the run, with what was set when it began and changed since.
     """
     try:
         current = load_plan_to_train(plan_path, record.overrides or [], record.recipe)
     except MedsegError as error:
-        return [f"{plan_path} has changed so that it does not fit the run any more, which keeps its own: {error}"]
+        return [f"{plan_path} has changed and no longer fits the run, which keeps its own copy: {error}"]
     set_since = {change.key for change in record.changes or ()}
     if record.budget_seconds is not None:
         set_since.add("training.validations")  # which a short budget lowers

@@ -52,7 +52,7 @@ class PreviousStage:
         """Return what answers the validation cases of a fold.
 
         Args:
-            fold: of the later stage; the fold of the same name answers, or every fold where there is none.
+            fold: the fold of the later stage; the fold of the same name answers, or every fold where there is none.
             device: to compute on.
         """
         if fold in self.splits:
@@ -73,7 +73,7 @@ class PreviousStage:
         """Return a note if `model(fold)` was trained on cases that it is to be scored on.
 
         Args:
-            fold: of the later stage.
+            fold: the fold of the later stage.
             cases: ids of the cases that the fold keeps apart.
         """
         splits = [self.splits[fold]] if fold in self.splits else self.splits.values()
@@ -142,7 +142,7 @@ class _Fold:
     """One fold of the previous stage; its network is loaded when a case has to be answered.
 
     Args:
-        files: of the fold.
+        files: the files of the fold.
         later: name of the configuration that the answers are for.
         device: to compute on.
     """

@@ -36,14 +36,14 @@ TrainFold = Callable[[Request], Any]
 
 
 def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> PreviousStage:
-    """Have every fold of the previous stage trained.
+    """Train every fold of the previous stage that is not finished, and return the stage.
 
-    Folds that were begun go on, and those that are finished stay as they are.
+    Folds that were interrupted go on from their checkpoint.
 
     Args:
-        run: of the later stage.
-        request: for the later stage.
-        train_fold: trains a fold.
+        run: the run of the later stage.
+        request: what the user asked for, for the later stage.
+        train_fold: the function that trains one fold.
 
     Raises:
         MedsegError: the plan has no such stage, a fold was trained with another plan, or could not be trained.
@@ -57,8 +57,8 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
     missing = [fold for fold, state in states.items() if state != "finished"]
     if missing and options.continues:
         raise ModelError(
-            f"The folds {', '.join(missing)} of {stage.path}, the stage before, are not there any more.",
-            "Put them back, or train anew.",
+            f"The folds {', '.join(missing)} of the previous stage {stage.path} no longer exist.",
+            "Put them back, or train again.",
         )
     for fold in splits:
         if states[fold] != "new":
@@ -90,15 +90,22 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
 
 @contextmanager
 def _budget_errors(part: str, share_seconds: float | None, folds: int) -> Iterator[None]:
-    """Say which part of a budget was too short."""
+    """Turn the error that a budget is too short into one that names the part of training that it was too short for.
+
+    Args:
+        part: the fold of the previous stage that is trained in the block, for the message.
+        share_seconds: the part of the budget that it gets; None where there is no budget.
+        folds: how many folds of the previous stage are still to be trained.
+    """
     try:
         yield
     except PlanError as error:
         if share_seconds is None:
             raise
         raise PlanError(
-            f"{part} has {share_seconds:.0f} s of the budget, of which half is for the stage before. {error.message}",
-            f"Ask for a longer budget: {folds} folds have to be trained first, and each needs so much.",
+            f"{part} has {share_seconds:.0f} s: its share of the half of the budget that the previous stage gets. "
+            f"{error.message}",
+            f"Give a longer budget: {folds} folds of the previous stage have to be trained first.",
         ) from None
 
 
@@ -159,7 +166,7 @@ def _check_plan(run: Run, stage: str, fold: FoldFolder) -> None:
         lines = "\n  ".join(map(str, changes))
         raise PlanError(
             f"{fold.path}, of the stage before, was trained with another plan (there -> now):\n  {lines}",
-            f"Move {fold.run.path} away to have it trained anew, or undo the change in {run.plan_path}.",
+            f"Move {fold.run.path} away to have it trained again, or undo the change in {run.plan_path}.",
         )
 
 
@@ -168,8 +175,8 @@ class _Part:
     """A callback that says which part of the work its events are of.
 
     Attributes:
-        name: of the part.
-        callback: of the command.
+        name: the name of the part.
+        callback: the callback of the command.
         first_request: kept up to date while the part goes on.
     """
 

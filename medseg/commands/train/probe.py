@@ -15,8 +15,8 @@ class DiceProbe:
     """Mean Dice of each structure on a few preprocessed volumes, without flips: what training shows as it goes.
 
     Args:
-        plan: of the run.
-        configuration: that is trained.
+        plan: the plan of the run.
+        configuration: the configuration that is trained.
         device: to predict on.
         samples: to choose `training.validation_cases` from; cases with every set of annotated structures are among
             them, as far as there is room.
@@ -44,8 +44,8 @@ class DiceProbe:
         """Return {structure: Dice} of one volume.
 
         Args:
-            network: that predicts.
-            sample: of this configuration, with its label.
+            network: the network that predicts.
+            sample: the sample of this configuration, with its label.
         """
         # not needed before the first validation
         from medseg.evaluation.overlap import confusion, overlaps

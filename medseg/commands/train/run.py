@@ -28,14 +28,14 @@ class Run:
     """A run, begun or not.
 
     Attributes:
-        plan_path: of the plan in the workspace.
+        plan_path: the path of the plan in the workspace.
         plan: what is trained by: for a run that goes on its own copy, with what is to change from here on.
         configuration: name of the plan's configuration.
         files: folder of the fold.
         record: what earlier sessions noted; None for a new run.
-        step: of the last checkpoint; 0 if there is none.
+        step: the step of the last checkpoint; 0 if there is none.
         seconds: wall-clock time that the run has used.
-        changes: of the plan, from here on.
+        changes: the changes of the plan, from here on.
         notes: for the user.
     """
 
@@ -79,7 +79,7 @@ def open_run(run: Run, options: TrainOptions) -> Run:
 
     Args:
         run: as `find_run` found it.
-        options: of the command.
+        options: the options of the command.
 
     Raises:
         MedsegError: the request does not fit what there is of the run.
@@ -113,7 +113,7 @@ def _earlier(run: Run, options: TrainOptions) -> Run:
         begun = [str(fold.path) for other in runs for fold in other.folds_with(PLAN)]
         raise ModelError(
             f"There is no run in {files.path} to go on with{'; there are ' + ', '.join(begun) if begun else ''}.",
-            "Leave --resume out to start anew." if options.resume else "`medseg train` makes one.",
+            "Leave --resume out to start again." if options.resume else "`medseg train` makes one.",
         )
     own_plan = load_plan(files.plan)
     plan = load_plan(files.plan, options.overrides)
@@ -146,12 +146,12 @@ def _check_new(files: FoldFolder) -> None:
     if files.weights.exists():
         raise ModelError(
             f"{files.path} holds a trained model already.",
-            "--extend 2x trains it further. Move or delete it to train anew; nothing is overwritten.",
+            "--extend 2x trains it further. Move or delete it to train again; nothing is overwritten.",
         )
     if files.checkpoint.exists():
         raise ModelError(
             f"{files.path} holds a run that was interrupted.",
-            "Go on with --resume, or delete the folder to start anew.",
+            "Go on with --resume, or delete the folder to start again.",
         )
 
 

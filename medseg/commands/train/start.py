@@ -23,8 +23,8 @@ def decide_length(job: Job, request: Request) -> Length:
     """Decide how many steps a run makes in this session.
 
     Args:
-        job: made ready.
-        request: what was asked for.
+        job: the run that is ready to start.
+        request: what the user asked for.
 
     Raises:
         PlanError: a budget leaves too little time to train at all.
@@ -46,9 +46,9 @@ def first_record(job: Job, length: Length, request: Request) -> RunRecord:
     """Return the record of a run as its session begins.
 
     Args:
-        job: made ready.
-        length: that was decided.
-        request: what was asked for.
+        job: the run that is ready to start.
+        length: the length that was decided.
+        request: what the user asked for.
     """
     if job.run.record is None:
         return _new_record(job, length.setup, request)
@@ -68,9 +68,9 @@ def redirected(record: RunRecord, setup: Setup, change: Redirection) -> RunRecor
     """Return the record of a run that ends at another step.
 
     Args:
-        record: so far.
-        setup: of the run, from now on.
-        change: of its steps.
+        record: the record so far.
+        setup: the setup of the run, from now on.
+        change: the change of the number of steps.
     """
     noted = ChangeRecord(step=change.step, key="steps", old=change.old, new=change.new, why=change.why)
     return record.redirected(setup.course.legs, noted, setup.course.ended_early)

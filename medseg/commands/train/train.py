@@ -54,7 +54,7 @@ class TrainResult:
     """A trained fold.
 
     Attributes:
-        folder: of the fold.
+        folder: the folder of the fold.
         record: how it came about.
         summary: its scores; None for the fold `all`, and in every process but the first.
         notes: for the user; the callback received them before training.
@@ -102,7 +102,7 @@ def train_fold(request: Request) -> TrainResult:
     """Train the fold that a request names, unless another command is training it.
 
     Args:
-        request: of the command, or of a cascade for a fold of its previous stage.
+        request: the request of the command, or of a cascade for a fold of its previous stage.
 
     Raises:
         MedsegError: as `train`.
@@ -223,7 +223,7 @@ def _nothing_left(run: Run) -> TrainResult:
 
 @contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Say what to do where the disk is full, whichever file shows it first."""
+    """Turn the error of a full disk, whichever file could not be written, into one that says what to do."""
     try:
         yield
     except OSError as error:

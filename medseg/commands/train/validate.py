@@ -34,7 +34,7 @@ class Validation:
     """Scores of a fold's validation cases.
 
     Attributes:
-        summary: of all cases.
+        summary: the summary of all cases.
         scans: the pairs of files that were scored, each with its scan.
     """
 
@@ -46,8 +46,8 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
     """Segment labelled cases on their own grids, score them, and write answers and scores.
 
     Args:
-        predictor: of the trained fold.
-        cases: that the fold was not trained on.
+        predictor: the predictor of the trained fold.
+        cases: the cases that the fold was not trained on.
         folder: to write into.
         callback: receives progress.
     """
@@ -73,9 +73,9 @@ def validation_seconds(
     """Extrapolate the time of validations from one timed volume each, by voxel count.
 
     Args:
-        probe: that validates during training.
+        probe: the probe that validates during training.
         network: to be trained.
-        predictor: of the same network, for the final validation.
+        predictor: the predictor of the same network, for the final validation.
         held_out: validation cases; none for a fold that is trained on every case.
     """
     first, *_ = probe.samples

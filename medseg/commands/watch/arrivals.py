@@ -46,10 +46,10 @@ class Arrival:
     """A study in the watched folder.
 
     Attributes:
-        name: of the folder or the (first) file; it identifies the study in the journal.
+        name: the name of the folder or the (first) file; it identifies the study in the journal.
         stem: the name without suffix, which its folder of answers gets if no other study has it.
         path: the folder or the first file.
-        files: its files, if it is no folder.
+        files: its files, if it is not a folder.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Snapshot:
 
 
 def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
-    """Return the studies in a folder, by name, and the names of files that are no study.
+    """Return the studies in a folder, by name, and the names of files that are not a study.
 
     A folder, a zip, or a scan in one file is a study; so are CASE_0000, CASE_0001, ... for a model of several channels.
 
@@ -146,7 +146,7 @@ def why_incomplete(
 
     Args:
         arrival: the study.
-        snapshot: of its files, taken just now.
+        snapshot: the snapshot of its files, taken just now.
         channels: names of the model's channels.
         patterns: one a channel, see `find_scans`; None if the names of files decide.
         rules: how the series of DICOM studies are chosen.
@@ -158,7 +158,7 @@ def why_incomplete(
     if snapshot.unfinished:
         return f"{snapshot.unfinished[0]} is a copy that was not finished."
     if arrival.files and arrival.path.suffix.lower() == ".zip" and not zipfile.is_zipfile(arrival.path):
-        return f"{arrival.path} is no complete zip: it does not open."
+        return f"{arrival.path} is not a complete zip: it does not open."
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
         if refused and not (late and cases):

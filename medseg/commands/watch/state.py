@@ -29,7 +29,7 @@ class WatchState:
     """The journal of a folder of answers; a context, within which no other watch works there.
 
     Attributes:
-        folder: of the answers.
+        folder: the folder of the answers.
         entries: {study: its last line}.
     """
 
@@ -37,7 +37,7 @@ class WatchState:
         """Open the journal, and finish or remove what an earlier watch left when it was killed.
 
         Args:
-            folder: of the answers; it exists.
+            folder: the folder of the answers; it exists.
 
         Raises:
             DataError: another watch works there.
@@ -113,9 +113,16 @@ class WatchState:
         """
         _flush(self.folder / f".{about['folder']}{_PARTIAL}")
         self.note(study, ANSWERED, **about)
-        return self._move(study)
+        return self._finish_publishing(study)
 
-    def _move(self, study: str) -> dict[str, Any]:
+    def _finish_publishing(self, study: str) -> dict[str, Any]:
+        """Move a study's complete answer to its final folder, if a killed watch has not done so, and note its state.
+
+        An older answer is moved aside first, and comes back if the new one cannot be moved.
+
+        Returns:
+            The new line of the journal.
+        """
         about = {key: value for key, value in self.entries[study].items() if key not in ("study", "state", "time")}
         folder = str(about["folder"])
         final, partial = self.folder / folder, self.folder / f".{folder}{_PARTIAL}"
@@ -145,7 +152,7 @@ class WatchState:
         """Move answers that were complete to their final folders, and remove those that a kill left half made."""
         for study, entry in list(self.entries.items()):
             if entry["state"] == ANSWERED:
-                self._move(study)
+                self._finish_publishing(study)
         for partial in self.folder.glob(f".*{_PARTIAL}"):
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -48,8 +48,8 @@ class StudyEvent:
         study: the name of its folder or file; empty for a note on the watched folder itself.
         state: `waiting`, `done`, `failed`, `changed` (since it was answered, and left alone) or `note`.
         message: the reason for the state; of a note, its text.
-        folder: of the answers, if there are any.
-        result: of the prediction that was just made.
+        folder: the folder of the answers, if there are any.
+        result: the result of the prediction that was just made.
         seconds: how long it took.
     """
 
@@ -112,8 +112,8 @@ def _check_folders(source: Path, output: Path) -> None:
     outputs = output.resolve(), output.absolute().parent.resolve() / output.name
     if any(inner == outer or outer in inner.parents or inner in outer.parents for inner in outputs):
         raise DataError(
-            f"{output} and {source} lie in one another: answers would be taken for studies.",
-            "Name a folder for the answers beside the watched one.",
+            f"One of the folders {output} and {source} is inside the other: answers would be read as studies.",
+            "Name a folder for the answers that is outside of the watched one.",
         )
 
 
@@ -122,7 +122,7 @@ class _LastSeen:
     """The last snapshot of a study; times are those of this machine's monotonic clock, in seconds.
 
     Attributes:
-        signature: of the snapshot.
+        signature: the signature of the snapshot.
         changed_at: when the study was first seen with this signature.
         decided_at: when a snapshot was last taken of a study that is done or failed; else 0.
     """
@@ -212,10 +212,10 @@ class _Watcher:
         return failed or entry["state"] == CHANGED or entry.get("model", self.model) != self.model
 
     def _check_content(self, arrival: Arrival, snapshot: Snapshot, entry: Mapping[str, Any]) -> StudyEvent | None:
-        """Report a study whose content changed since it was answered; other names or times are no change."""
+        """Report a study whose content changed since it was answered; other names or times are not a change."""
         about = {key: entry[key] for key in ("content", "model") if key in entry}
         if snapshot.problem is not None:
-            return None  # a drive that is away for a while is no change
+            return None  # a drive that is away for a while is not a change
         try:
             same = content_hash_of(snapshot) == entry.get("content")
         except OSError:

@@ -35,7 +35,7 @@ class Writer:
 
     Attributes:
         forms: {case id: its forms}, of `labels` and those of `delivery.dicom.write.SUFFIXES`.
-        meaning: of the label maps; None if no DICOM object is written.
+        meaning: the meaning of the label maps; None if no DICOM object is written.
         reading: how the scans are read, onto whose slices the labels go back.
         refused: {case id: why it gets no answer}.
         notes: for the user, in sentences.

@@ -30,16 +30,16 @@ class PredictionLedger:
     """The ledger of a folder of answers; a context in which no other run may write into the folder.
 
     Args:
-        folder: of the answers; it exists.
+        folder: the folder of the answers; it exists.
         made_by: what decides the answers, as JSON: the model, and how it is used.
-        keep: whether to keep the answers that are there; else the ledger begins anew.
+        keep: whether to keep the answers that are there; else the ledger begins again.
         answers: the files that this run will write into the folder and folders below it.
 
     Attributes:
         entries: {case: what is known of its answer}, of this run and, if it continues one, of earlier ones.
 
     Raises:
-        DataError: another run writes there, or the answers to keep were made in another way.
+        DataError: another run writes there, or the answers to keep were made with other settings.
     """
 
     def __init__(self, folder: Path, made_by: Mapping[str, Any], keep: bool, answers: Sequence[Path]) -> None:
@@ -100,7 +100,7 @@ class PredictionLedger:
 
         Args:
             case: which case.
-            files: of its answer.
+            files: the files of its answer.
             about: what later runs should know of the answer.
         """
         digests = {path.relative_to(self.path.parent).as_posix(): content_hash(path) for path in files}
@@ -121,7 +121,7 @@ class PredictionLedger:
         """Return whether there is a ledger to continue, made in the same way; False if there are no answers yet.
 
         Raises:
-            DataError: there are answers without a ledger, or they were made in another way.
+            DataError: there are answers without a ledger, or they were made with other settings.
         """
         if not lines:
             existing = [path.name for path in answers if path.exists()]
@@ -129,7 +129,7 @@ class PredictionLedger:
                 raise DataError(
                     f"{self.path.parent} holds answers ({existing[0]}), but no record of what made them "
                     f"({LEDGER_NAME}).",
-                    "Leave --continue out to make them anew, or name another folder.",
+                    "Leave --continue out to make them again, or name another folder.",
                 )
             return False
         before, now = lines[0], self.made_by
@@ -137,8 +137,8 @@ class PredictionLedger:
         if changed:
             shown = "; ".join(f"{key}: {before.get(key)} then, {now.get(key)} now" for key in changed)
             raise DataError(
-                f"The answers in {self.path.parent} were made in another way. {shown}.",
-                "Leave --continue out to make all answers anew, or name another folder.",
+                f"The answers in {self.path.parent} were made with other settings: {shown}.",
+                "Leave --continue out to make all answers again, or name another folder.",
             )
         return True
 

@@ -77,7 +77,7 @@ def segment(
 
 
 class _Reporter:
-    """Tells the callback how far the cases are; answers count as soon as they are written."""
+    """Reports progress to the callback; a case counts as soon as its answer is written."""
 
     def __init__(self, callback: Callback, stage: str, total: int, on_written: Callable[[Outcome], None]) -> None:
         self.callback, self.stage, self.total, self._on_written = callback, stage, total, on_written
@@ -96,7 +96,7 @@ class _Reporter:
         self.callback(Progress(self.stage, self.answered + self.failed, self.total, info))
 
     def on_tiles(self, event: Progress) -> None:
-        """Pass on how far the network is with a scan."""
+        """Report how much of a scan the network has done."""
         self.report(**event.info, share=event.done / max(event.total, 1))
 
     def on_tiles_in_thread(self, queue: SharedIterator[Case], event: Progress) -> None:
@@ -136,6 +136,10 @@ class _Worker:
     callback: Callback
 
     def outcomes(self) -> Generator[Outcome, None, None]:
+        """Predict the cases that this device draws, and yield the outcome of each when its answer is written.
+
+        The next scan is read, and earlier answers are written, while the network computes.
+        """
         writing: deque[Future[Outcome]] = deque()
         reading = read_ahead(self._read, self.cases, _memory_of, _MOST_BYTES)
         with WriteBehind(_MOST_BYTES) as behind, closing(reading):

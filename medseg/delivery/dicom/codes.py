@@ -86,7 +86,7 @@ def codes_of(
         generic: whether a structure without codes is "Tissue"; its name then stands only in the segment's label.
 
     Raises:
-        PlanError: a structure has no codes, or codes are given for what is no structure.
+        PlanError: a structure has no codes, or codes are given for what is not a structure.
     """
     names = list(names)
     unknown = [name for name in given if name not in names]

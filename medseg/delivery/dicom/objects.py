@@ -41,8 +41,8 @@ class Maker:
 
     Attributes:
         kind: SegmentAlgorithmType of DICOM.
-        name: of the algorithm; None for manual labels.
-        version: of the algorithm.
+        name: the name of the algorithm; None for manual labels.
+        version: the version of the algorithm.
         model: identifies the trained model, if there is one.
     """
 
@@ -63,7 +63,7 @@ class Segment:
 
     Attributes:
         number: from 1.
-        name: of the structure in the plan or label file.
+        name: the name of the structure in the plan or label file.
         coding: what it is in DICOM codes.
         values: the values in the label map that make it up.
         tracking_uid: identifies it in all objects made of one label map.
@@ -120,7 +120,7 @@ def common_header(source: Dataset, modality: Literal["SEG", "RTSTRUCT", "SR"], m
 
     Args:
         source: the header of an image that the object refers to.
-        modality: of the object.
+        modality: the modality of the object.
         maker: who made the labels.
     """
     from pydicom.uid import generate_uid
@@ -161,7 +161,7 @@ def shorten(text: str, max_characters: int = _LONG_STRING) -> str:
 
     Args:
         text: any text.
-        max_characters: of the element's value representation.
+        max_characters: the largest number of characters of the element's value representation.
 
     >>> shorten("left lung, upper lobe", 16)
     'left lung, ~e1de'
@@ -194,7 +194,7 @@ def explaining_failure(what: str) -> Iterator[None]:
         except Exception as error:
             raise DataError(
                 f"{what} cannot be made for this series: {reason_of(error)}.",
-                "Its header breaks a rule of the standard; the label map as NIfTI needs none of it.",
+                "Its header breaks a rule of the standard; a NIfTI label map can still be written (--write nifti).",
             ) from None
 
 

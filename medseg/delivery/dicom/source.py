@@ -77,7 +77,7 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
     """Refuse a series that no object can refer to, from the header of its first slice and the UIDs of all.
 
     Args:
-        slices: of the series, in the order of its volume.
+        slices: the slices of the series, in the order of its volume.
         name: the series in messages; no identifier.
 
     Raises:
@@ -88,7 +88,7 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
     if find_spec("highdicom") is None:
         raise DataError(
             "Writing DICOM needs the package highdicom, which is not installed.",
-            "pip install 'medseg[dicom]' installs it; --write nifti does without.",
+            "pip install 'medseg[dicom]' installs it; --write nifti works without it.",
         )
     _check_identifiers(read_dataset(slices[0].file), name)
     _check_distinct([slice_.sop_instance_uid for slice_ in slices if slice_.frame is None], name)
@@ -97,7 +97,7 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
         raise DataError(
             f"{name} is spread over {len(multi_frame)} multi-frame files; a segmentation object refers to one of them, "
             "or to single-frame images.",
-            "A label map as NIfTI needs no references.",
+            "A NIfTI label map can still be written: --write nifti.",
         )
 
 
@@ -105,7 +105,7 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
     """Read the headers of a series.
 
     Args:
-        slices: of the series, in the order of its volume.
+        slices: the slices of the series, in the order of its volume.
         name: the series in messages; no identifier.
 
     Raises:
@@ -139,13 +139,16 @@ def _check_identifiers(image: Dataset, name: str) -> None:
     missing += [_PRESENT] if _PRESENT not in image else []
     if missing:
         raise DataError(
-            f"{name} lacks {', '.join(missing)}, without which no DICOM object can refer to it; nothing is made up.",
-            "Take the series as the scanner or the archive sent it; a label map as NIfTI needs none of this.",
+            f"{name} lacks {', '.join(missing)}, without which no DICOM object can refer to it; medseg does not "
+            "invent values.",
+            "Use the series as the scanner or the archive sent it; a NIfTI label map can still be written (--write "
+            "nifti).",
             "no identity",
         )
     if UID(str(image.SOPClassUID)).name == str(image.SOPClassUID):
         raise DataError(
-            f"{name} is of a kind of image (SOP class) that the standard does not know; nothing can refer to it."
+            f"{name} is of a kind of image (SOP class) that the standard does not know; no DICOM object can refer to "
+            "it."
         )
 
 
@@ -156,7 +159,8 @@ def _check_distinct(uids: Sequence[str], name: str) -> None:
         raise DataError(
             f"{name} has {len(uids)} slices and only {distinct} different SOPInstanceUIDs; a reference to a slice "
             "could mean another one.",
-            "Take the series as the scanner or the archive sent it; a label map as NIfTI needs none of this.",
+            "Use the series as the scanner or the archive sent it; a NIfTI label map can still be written (--write "
+            "nifti).",
             "no identity",
         )
 
@@ -201,7 +205,7 @@ def _pixel_measures(first: Slice, step: float | None, name: str) -> dict[str, An
     """Return pixel spacing, thickness and distance of slices; the distance is that of the positions, not the file's."""
     thickness = first.thickness_mm if first.thickness_mm else step
     if thickness is None:
-        raise DataError(f"{name} does not say how thick its slices are.", "A label map as NIfTI does not need to know.")
+        raise DataError(f"{name} does not say how thick its slices are.", "A NIfTI label map can still be written.")
     measures = {"PixelSpacing": [_decimal(value) for value in first.spacing_yx_mm or ()], "SliceThickness": thickness}
     return measures if step is None else {**measures, "SpacingBetweenSlices": step}
 

@@ -60,7 +60,7 @@ def object_paths(folder: Path, name: str, forms: Collection[str]) -> dict[str, P
 
     Args:
         folder: where they go.
-        name: of the case.
+        name: the name of the case.
         forms: some of `SUFFIXES`; others are ignored.
     """
     return {form: folder / f"{name}{suffix}" for form, suffix in SUFFIXES.items() if form in forms}

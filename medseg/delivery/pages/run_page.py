@@ -30,7 +30,7 @@ def write_report(
 
     Args:
         fold: with record and log.
-        plan: that the fold was trained by.
+        plan: the plan that the fold was trained by.
         summary: scores of its validation cases; None where there are none.
         scans: the pairs that were scored, with their scans.
         notes: shown among the facts of the run.

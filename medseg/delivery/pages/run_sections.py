@@ -102,8 +102,8 @@ def plan_section(plan: Plan, configuration: str) -> Section:
     """Return the section on what was decided and why.
 
     Args:
-        plan: of the run; keys with a reason come first, all others are folded.
-        configuration: that was trained; keys of others are left out.
+        plan: the plan of the run; keys with a reason come first, all others are folded.
+        configuration: the configuration that was trained; keys of others are left out.
     """
     values = _flat(plan.model_dump(mode="json"))
     shown = {key: text for key, text in values.items() if not _is_foreign(key, configuration)}
@@ -120,7 +120,7 @@ def curves_section(records: Sequence[Mapping[str, Any]]) -> Section:
     """Return the section with loss, Dice per structure and learning rate over the steps.
 
     Args:
-        records: of log.jsonl.
+        records: the records of log.jsonl.
     """
     train = [record for record in records if record["kind"] == "train"]
     validation = [record for record in records if record["kind"] == "validation" and record.get("dice")]

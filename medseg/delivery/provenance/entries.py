@@ -153,11 +153,11 @@ def write_run_manifest(
     """Write the manifest of a trained fold: its training and validation scans, how it was trained, and every file.
 
     Args:
-        folder: of the fold.
+        folder: the folder of the fold.
         clock: runs since the command started.
         inputs: what `training_inputs` returned.
         record: the run's record.
-        plan: of the run.
+        plan: the plan of the run.
     """
     keep = ("configuration", "fold", "steps", "device", "precision", "overrides", "budget_seconds")
     entry = {
@@ -185,7 +185,7 @@ def write_evaluation_manifest(
     """Write the manifest of an evaluation: what was compared with what, how, and the files with the scores.
 
     Args:
-        folder: of the scores.
+        folder: the folder of the scores.
         clock: runs since the command started.
         options: what the user asked for, a dataclass.
         sides: files or folders of the predictions and of the references.

@@ -170,7 +170,7 @@ def write_entry(folder: Path, command: str, entry: Entry) -> Path:
     """Write what a command did into a folder's manifest, beside the entries of other commands.
 
     Args:
-        folder: that the command wrote into.
+        folder: the folder that the command wrote into.
         command: its name; an earlier entry of the same command is replaced.
         entry: what it did.
 
@@ -185,7 +185,7 @@ def write_entry(folder: Path, command: str, entry: Entry) -> Path:
 
 
 def update_hash(folder: Path, file: Path) -> None:
-    """Update the hash of a file that was written anew, where the folder's manifest lists the file."""
+    """Update the hash of a file that was written again, where the folder's manifest lists the file."""
     entries = read_entries(folder)
     files = [listed_file for entry in entries.values() for listed_file in entry.get("files", ())]
     same = [listed_file for listed_file in files if listed_file["file"] == relative(file, folder)]
@@ -222,7 +222,7 @@ def read_entries(folder: Path) -> dict[str, Entry]:
         raise DataError(
             f"{path} is not a manifest of version {SCHEMA_VERSION}"
             + (f"; it says {schema_version}." if isinstance(schema_version, int) else "."),
-            "Expected what medseg writes beside its answers; restore it from a copy, or make the answers anew.",
+            "Expected what medseg writes beside its answers; restore it from a copy, or make the answers again.",
         )
     return dict(commands)
 

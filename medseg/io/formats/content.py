@@ -228,6 +228,6 @@ def damaged(path: Path, what: str, kind: str | None = None) -> DataError:
     Args:
         path: the file.
         what: what is wrong, for "PATH cannot be read: ...".
-        kind: of the error, see `DataError`.
+        kind: the kind of the error, see `DataError`.
     """
     return DataError(f"{path} cannot be read: {what}.", "It is damaged or incomplete: copy or export it again.", kind)

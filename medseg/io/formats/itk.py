@@ -69,7 +69,8 @@ def read_vtk(path: Path) -> Stack:
     """
     if not is_vtk_image(path):
         raise DataError(
-            f"{path} is no image: its data set is not STRUCTURED_POINTS.", "Expected voxels, not a mesh or other grids."
+            f"{path} is not an image: its data set is not STRUCTURED_POINTS.",
+            "Expected voxels, not a mesh or other grids.",
         )
     with path.open("rb") as stream:
         begin = stream.read(_VTK_HEADER_BYTES)

@@ -194,7 +194,10 @@ def _image_bytes(content: Mapping[str, Any], path: Path) -> tuple[bytes, bool]:
         raise DataError(f"{path} neither holds its image nor names it (imageData, imagePath).")
     file = path.parent / name.replace("\\", "/")
     if not file.is_file():
-        raise DataError(f"{path} names the image {file}, which does not exist.", "Put it there, as labelme left it.")
+        raise DataError(
+            f"{path} names the image {file}, which does not exist.",
+            "Copy the image there; labelme saves the JSON file beside it.",
+        )
     return file.read_bytes(), True
 
 

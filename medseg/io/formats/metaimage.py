@@ -78,9 +78,9 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         header = _read_header(like)
         count = min(3, len(header.sizes))
         check_reference(image, header.sizes[:3], header.affine(), like)
-        geometry, array = _copied(header, count), array.reshape(array.shape[3 - count :])
+        geometry, array = _copied_geometry(header, count), array.reshape(array.shape[3 - count :])
     else:
-        geometry, count = _made(image), 3
+        geometry, count = _geometry_fields(image), 3
     kind = smallest_integer(array)
     packed = gz.engine.compress(np.ascontiguousarray(array, kind.newbyteorder("<")).tobytes(), 1)
     fields = {
@@ -205,7 +205,7 @@ def _data_file(header: _Header) -> Path:
     return path
 
 
-def _copied(header: _Header, count: int) -> dict[str, str]:
+def _copied_geometry(header: _Header, count: int) -> dict[str, str]:
     """Return the fields that say where the voxels of a header lie, as they stand there, without a volume axis."""
     if len(header.sizes) == count:
         return {name: header.fields[name] for name in _GEOMETRY if name in header.fields}
@@ -218,7 +218,7 @@ def _copied(header: _Header, count: int) -> dict[str, str]:
     }
 
 
-def _made(image: Image) -> dict[str, str]:
+def _geometry_fields(image: Image) -> dict[str, str]:
     """Return the fields that say where the voxels of an image lie."""
     affine = LPS_TO_RAS @ image.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

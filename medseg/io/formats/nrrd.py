@@ -106,9 +106,9 @@ def write(path: Path, image: Image, like: Path | None) -> None:
     header = _read_header(like) if like is not None and like.name.lower().endswith(_SUFFIXES) else None
     if header is not None and like is not None:
         check_reference(image, [header.sizes[axis] for axis in header.spatial], header.affine(), like)
-        geometry, dimensions = _copied(header), len(header.spatial)
+        geometry, dimensions = _copied_geometry(header), len(header.spatial)
     else:
-        geometry, dimensions = _made(image), 3
+        geometry, dimensions = _geometry_lines(image), 3
     array = array.reshape(array.shape[3 - dimensions :])
     kind = smallest_integer(array)
     lines = [
@@ -135,7 +135,7 @@ class _Header:
         path: the file that it stands in.
         fields: values by name in lower case.
         end: the byte of the file at which it ends.
-        sizes: of the axes, the fastest first.
+        sizes: the sizes of the axes, the fastest first.
         spatial: the axes that lie in space.
         components: the axes of colours or vectors.
         volumes: the axes of time, or of a list.
@@ -290,7 +290,7 @@ def _unit(units: str) -> float:
     return mm_in(first) or 1.0
 
 
-def _copied(header: _Header) -> list[str]:
+def _copied_geometry(header: _Header) -> list[str]:
     """Return the lines of a header that say where its voxels lie, as they stand there, for the axes in space only."""
     lines = []
     for name in _GEOMETRY:
@@ -302,7 +302,7 @@ def _copied(header: _Header) -> list[str]:
     return lines
 
 
-def _made(image: Image) -> list[str]:
+def _geometry_lines(image: Image) -> list[str]:
     """Return the lines that say where the voxels of an image lie."""
     if not image.spacing_known:
         return []

@@ -83,7 +83,7 @@ class Stack:
         return Image(chosen, self.affine, self.spacing_known, self.notes, self.record)
 
     def pages_as_channels(self) -> Image | None:
-        """Return the pages as channels of one slice; None if the file says what they are, or there is only one."""
+        """Return the pages of a file as channels of one slice; None if they are known to be slices, or only one."""
         volumes, components, pages = self.array.shape[:3]
         if not self.pages or volumes * components != 1 or pages == 1:
             return None

@@ -37,23 +37,38 @@ def check_directories(path: Path) -> None:
             if offset in seen:
                 continue
             seen.add(offset)
-            taken, following = _directory(stream, offset, layouts, size, path)
-            bytes_taken += taken
+            directory_bytes, following = _directory(stream, offset, layouts, size, path)
+            bytes_taken += directory_bytes
             if bytes_taken > size:
                 raise damaged(path, "its directories overlap")
             offsets += following
 
 
 def _directory(stream: BinaryIO, start: int, layouts: list[str], size: int, path: Path) -> tuple[int, list[int]]:
-    """Return the bytes that a directory takes, and the offsets of the directories that it leads to."""
+    """Read one directory of a TIFF, a list of fields that describes an image, without reading pixels.
+
+    Args:
+        stream: the open file.
+        start: offset of the directory in bytes.
+        layouts: `struct` formats of an entry, of the number of entries, and of an offset.
+        size: bytes of the file.
+        path: the file, for messages.
+
+    Returns:
+        The bytes that the directory takes, and the offsets of the next directory (0 after the last) and of its
+        sub-directories.
+
+    Raises:
+        DataError: the directory, or the values of one of its fields, would lie beyond the end of the file.
+    """
     entry, number, offset = layouts
     if start >= size:
-        raise damaged(path, f"a directory of it would stand at byte {start} of {size}")
+        raise damaged(path, f"one of its directories would start at byte {start} of {size}")
     stream.seek(start)
     (count,) = _unpack(stream, number, path)
-    taken = struct.calcsize(number) + count * struct.calcsize(entry) + struct.calcsize(offset)
-    if start + taken > size:
-        raise damaged(path, f"a directory of {count} entries ends beyond the file")
+    directory_bytes = struct.calcsize(number) + count * struct.calcsize(entry) + struct.calcsize(offset)
+    if start + directory_bytes > size:
+        raise damaged(path, f"a directory of {count} entries goes beyond the end of the file")
     entries = [_unpack(stream, entry, path) for _ in range(count)]
     following = [*_unpack(stream, offset, path)]
     for tag, kind, values, field in entries:
@@ -62,7 +77,7 @@ def _directory(stream: BinaryIO, start: int, layouts: list[str], size: int, path
             raise damaged(path, f"its field {tag} declares {values} values")
         if tag == _SUB_DIRECTORIES:
             following += _offsets(stream, field, values, layouts, _BYTES_OF_TYPE.get(kind, 1))
-    return taken, following
+    return directory_bytes, following
 
 
 def _offsets(stream: BinaryIO, field: bytes, count: int, layouts: list[str], width: int) -> list[int]:

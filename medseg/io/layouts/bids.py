@@ -51,7 +51,12 @@ class BidsFile:
         return "label" in self.entities or names_labels(self.suffix)
 
     def role(self, full: bool) -> str:
-        """Return the part of the name that does not say the case; with `full`, all of it."""
+        """Return what the file is, as its name says: `mask` for `sub-01_desc-brain_mask.nii.gz`.
+
+        Args:
+            full: whether to keep entities such as `desc` and `space`, which may be what tells two files of a case
+                apart (`desc-brain_mask`). Those that name the case are always left out.
+        """
         unnamed = _CASE_KEYS if full else _UNNAMED
         entities = [f"{key}-{value}" for key, value in self.entities.items() if key not in unnamed or key == "label"]
         return "_".join([*entities, self.suffix])

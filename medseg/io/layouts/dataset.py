@@ -41,7 +41,8 @@ class Naming:
             the files have (`flair`).
         labels: likewise one pattern, or the name that label files have (`seg`).
         table: a CSV that lists the files of each case.
-        series: of DICOM studies, one rule for all or `CHANNEL:RULE`, one a channel; see `io.dicom.listing.rules`.
+        series: rules that choose the series of DICOM studies: one for all, or one `CHANNEL:RULE` for each channel; see
+            `io.dicom.listing.rules`.
         dicom: what may be done to series that are not regular volumes.
     """
 
@@ -69,7 +70,7 @@ class DataSet:
         ignore: the value of voxels without annotation, where the layout fixes it and `labels` is None.
         ignore_assumed: whether only the layout says so, and not the user.
         reading: what the values in its files mean, where the files alone do not tell.
-        series_rules: of DICOM studies, the rule by which the series of each channel was chosen, where one was given.
+        series_rules: for DICOM studies, the rule that chose the series of each channel, where one was given.
     """
 
     folder: Path

@@ -83,7 +83,7 @@ def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...
     """Return the names of the channels of a `dataset.json`, in order.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         source: names the file in messages.
 
     Raises:
@@ -104,7 +104,7 @@ def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
     """Return the structures of a `dataset.json`.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         source: names the file in messages.
 
     They are written as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
@@ -187,7 +187,7 @@ def _explicit(
             images = _legacy(images[0], channels)
         absent = [path for path in (*images, label) if not (is_image(path) and path.is_file())]
         if absent:
-            what = "is no image" if absent[0].exists() else "does not exist"
+            what = "is not an image" if absent[0].exists() else "does not exist"
             problems[id] = f"{NAME} lists {absent[0]}, which {what}"
         elif len(images) not in (1, channels):
             problems[id] = f"{NAME} lists {counted(len(images), 'file')}; expected {counted(channels, 'channel')}"

@@ -178,7 +178,7 @@ def infer_labels(values: Iterable[int], ignore: int | None = None) -> Labels:
     if foreground[0] < 0 or len(foreground) > _MOST_INFERRED:
         values_seen = f"{len(foreground)} values from {foreground[0]} to {foreground[-1]}"
         raise DataError(
-            f"The label files hold {values_seen}: these cannot be taken for structures without being told.",
+            f"The label files hold {values_seen}: medseg cannot know which of them are structures.",
             "Masks with soft edges need --threshold; numbered objects become one structure with "
             f"--map {max(foreground[0], 1)}-{foreground[-1]}=1; structures are declared with --structures NAME=VALUE.",
         )

@@ -28,7 +28,7 @@ def scans_of_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[
     """Return the scans of a folder by case, and {case: why it is left out}.
 
     Args:
-        folder: of scans, or of a data set.
+        folder: the folder of scans, or of a data set.
         channels: names of the model's channels, in order.
 
     Raises:

@@ -22,12 +22,14 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
         {case id: file}, and {case id: why it is left out} of the ids that two files match.
 
     Raises:
-        DataError: the pattern has no `*`, or leads out of the folder.
+        DataError: the pattern has no `*`, or names files outside of the folder.
     """
     if "*" not in pattern:
         raise DataError(f"The pattern {pattern!r} has no *.", "* stands for the case id: '*_t1.nii.gz'.")
     if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
-        raise DataError(f"The pattern {pattern!r} leads out of {folder}.", "Patterns start at the data set's folder.")
+        raise DataError(
+            f"The pattern {pattern!r} names files outside of {folder}.", "Patterns start at the data set's folder."
+        )
     start, *rest = map(re.escape, pattern.split("*"))
     match = re.compile(start + "(?P<id>[^/]+)" + "(?P=id)".join(rest)).fullmatch
     files: dict[str, Path] = {}

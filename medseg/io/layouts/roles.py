@@ -50,7 +50,7 @@ def settle_roles(files: Files, naming: Naming, folder: Path) -> Roles | None:
         folder: the data set, for messages.
 
     Returns:
-        The roles; None where no role is shared by most of the cases, so that these are no cases at all.
+        The roles; None where no role is shared by most of the cases, so that these are not cases at all.
 
     Raises:
         DataError: several roles or none may be the label, or a role that the user named does not occur.
@@ -130,7 +130,7 @@ def _label_role(common: set[str], counts: Mapping[str, int], folder: Path) -> st
             f"Choose one: --labels {candidates[0]}",
         )
     raise DataError(
-        f"In {folder}, no file is called by a word for labels (seg, mask, label, gt, manual, annotation); the cases "
+        f"In {folder}, no file name contains a word for labels (seg, mask, label, gt, manual, annotation); the cases "
         f"have {shown_roles({role: counts[role] for role in common})}.",
         "Name it: --labels NAME.",
     )

@@ -111,8 +111,8 @@ def _with_studies(
             if id in cases and not series_rules.rules:
                 del cases[id]
                 raise DataError(
-                    f"{container} is a DICOM study, and there is {files[id][0]}, too: which is meant is not clear.",
-                    "Choose by --series or, for the files, by --channels '*/scan.nii.gz'.",
+                    f"Both the DICOM study {container} and the file {files[id][0]} may be the scan.",
+                    "Choose the study with --series, or the file with --channels '*/scan.nii.gz'.",
                 )
             cases[id] = case_of_study(id, container, channels, series_rules)
         except MedsegError as error:

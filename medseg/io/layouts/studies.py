@@ -76,7 +76,7 @@ def case_of_study(id: str, container: Path, channels: Sequence[str], series_rule
     """Return a study as a case without label: a series for each channel, and the reason in `attributes["series"]`.
 
     Args:
-        id: of the case.
+        id: the id of the case.
         container: the folder, zip or file of the study.
         channels: names of the model's channels, in order.
         series_rules: how a series is chosen, and what may be done to it.
@@ -224,13 +224,14 @@ def _study_uid(container: Path) -> str:
         name = (file.member or file.path.name).lower()
         if name.endswith(tuple(FORMATS)) or file.path.name.upper() == "DICOMDIR":
             continue
-        uid = _uid_of(file)
+        uid = _study_uid_of(file)
         if uid:
             return uid
     return ""
 
 
-def _uid_of(file: File) -> str:
+def _study_uid_of(file: File) -> str:
+    """Return the StudyInstanceUID of a file; empty if it has none, or is not DICOM."""
     from medseg.io.dicom.elements.dataset import read_dataset
 
     try:

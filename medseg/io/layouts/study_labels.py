@@ -110,7 +110,9 @@ def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], wan
         labels = [_Label(item.file.full_path, item.referenced_series) for item in objects]
         shown = [_described(item) for item in objects]
         if not labels:
-            labels = [_Label(path) for path in _files_in(listing.container) if wanted in (None, split_suffix(path)[0])]
+            labels = [
+                _Label(path) for path in _label_files_in(listing.container) if wanted in (None, split_suffix(path)[0])
+            ]
             shown = [label.path.name for label in labels]
     if not labels:
         raise DataError("there is no label: neither an RTSTRUCT nor a DICOM SEG, nor a file of the study's name")
@@ -166,8 +168,8 @@ def _of_file(path: Path) -> _Label:
     return _Label(path, tuple(uid for item in listing.objects for uid in item.referenced_series))
 
 
-def _files_in(container: Path) -> list[Path]:
-    """Return the only image of another format right in a study's folder: its label map. Of several, one is the scan."""
+def _label_files_in(container: Path) -> list[Path]:
+    """Return [the only image of another format in a study's folder], its label map; [] if there are several or none."""
     if not container.is_dir():
         return []
     images = [path for path in container.iterdir() if path.is_file() and is_image(path)]

@@ -80,7 +80,7 @@ def remove_name(name: str, case: str) -> str | None:
     """Return the rest of a name that begins or ends with the name of its case.
 
     Args:
-        name: of a file, without suffix.
+        name: the name of a file, without suffix.
         case: the id of a case.
 
     Returns:

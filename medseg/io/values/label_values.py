@@ -240,4 +240,5 @@ def _is_jpeg(path: Path) -> bool:
 
 
 def _middle(array: NDArray) -> float:
+    """Return the number halfway between the smallest and the largest value: a threshold to propose."""
     return (float(array.min()) + float(array.max())) / 2

@@ -40,7 +40,14 @@ def resample_nearest(label: Image, grid: Image, outside: int) -> Image:
 
 
 def _index(row: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp], z: int) -> NDArray[np.intp]:
-    """Return the nearest index along one axis of the label for voxels of the grid."""
+    """Return the index, along one axis of the label map, of the voxel that is nearest to each voxel of a slice.
+
+    Args:
+        row: row of the 4x4 matrix from (x, y, z) indices of the grid to those of the label map.
+        x: (y, x), column of each voxel of the slice.
+        y: (y, x), row of each voxel.
+        z: number of the slice.
+    """
     position = row[0] * x + row[1] * y + (row[2] * z + row[3])
     return np.floor(position + 0.5 + _BORDER_VOXELS).astype(np.intp)
 

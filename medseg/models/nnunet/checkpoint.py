@@ -73,7 +73,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path} has no network_weights.", "Expected a checkpoint that nnU-Net v2 wrote.")
     odd = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
     if odd:
-        raise ModelError(f"{path}: network_weights holds {odd[0]!r}, which is no tensor.")
+        raise ModelError(f"{path}: network_weights holds {odd[0]!r}, which is not a tensor.")
     arguments = content.get("init_args")
     configuration = arguments.get("configuration") if isinstance(arguments, Mapping) else None
     axes = content.get("inference_allowed_mirroring_axes")
@@ -100,11 +100,11 @@ def _load(path: Path) -> Any:
             raise ModelError(
                 f"{path} holds {', '.join(names)}, which no checkpoint of nnU-Net needs. Only tensors, plain values "
                 "and numpy's numbers are read: anything else could run code.",
-                "If it comes from a trainer of your own, save the checkpoint anew without it.",
+                "If it comes from a trainer of your own, save the checkpoint again without it.",
             ) from None
         detail = re.search(r"WeightsUnpickler error: (.*)", str(error))
         reason = " ".join((detail[1] if detail else str(error)).split())[:200] or type(error).__name__
-        raise ModelError(f"{path} is damaged or no checkpoint: {reason}", "Copy or download it anew.") from None
+        raise ModelError(f"{path} is damaged or not a checkpoint: {reason}", "Copy or download it again.") from None
 
 
 def _check_archive(path: Path) -> bool:
@@ -118,10 +118,10 @@ def _check_archive(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (*DAMAGED, OSError) as error:
-        raise ModelError(f"{path} is damaged or no checkpoint: {error}.", "Copy or download it anew.") from None
+        raise ModelError(f"{path} is damaged or not a checkpoint: {error}.", "Copy or download it again.") from None
     packed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
     if packed:
-        raise ModelError(f"{path}: {packed[0]} is compressed, which torch never does. The file is no checkpoint.")
+        raise ModelError(f"{path}: {packed[0]} is compressed, which torch never does. The file is not a checkpoint.")
     return True
 
 

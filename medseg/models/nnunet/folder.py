@@ -54,7 +54,7 @@ def choose_model(folders: Sequence[_Folder], configuration: str | None, place: P
     """Return the only model folder, or the only one of a configuration.
 
     Args:
-        folders: of the models.
+        folders: the folders of the models.
         configuration: which one; None if there should be only one.
         place: where they were found, for messages.
 
@@ -89,7 +89,7 @@ def choose_folds(trained: Iterable[str], folds: Sequence[str] | None, folder: Pu
     Args:
         trained: folds that have a checkpoint.
         folds: the named ones.
-        folder: of the model, for messages.
+        folder: the folder of the model, for messages.
 
     Raises:
         ModelError: one is missing, or none is trained.
@@ -142,7 +142,7 @@ def fold_checkpoints(
     """Return {fold: its checkpoint} of a model folder, and notes.
 
     Args:
-        folder: of the model.
+        folder: the folder of the model.
         folds: which folds; None for all numbered ones.
         wanted: as in `choose_checkpoint`.
 

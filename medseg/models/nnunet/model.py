@@ -60,7 +60,7 @@ def load_nnunet(folder: Path, reading: Reading) -> Model:
     """Load a model of nnU-Net's, and the first stage of a cascade, whose folder lies beside it.
 
     Args:
-        folder: of the model, or a folder of several.
+        folder: the folder of the model, or a folder of several.
         reading: says which one, and how to read it.
 
     Raises:
@@ -87,7 +87,7 @@ def load_stage(folder: Path, reading: Reading) -> Model:
     """Load one model folder, without the stages before it.
 
     Args:
-        folder: of the model.
+        folder: the folder of the model.
         reading: says how to read it.
 
     Raises:

@@ -33,7 +33,7 @@ def network_section(architecture: Mapping[str, Any], dimensions: int, where: str
     """Return the plan's network section for a block `architecture`.
 
     Args:
-        architecture: of the nnU-Net configuration.
+        architecture: the architecture of the nnU-Net configuration.
         dimensions: 2 or 3.
         where: names the configuration in messages.
 

@@ -53,7 +53,9 @@ def weights_from_nnunet(nnunet: Mapping[str, torch.Tensor], source: str) -> dict
         if name not in named:
             named[name] = key, value
         elif not _same(named[name][1], value):
-            raise ModelError(f"{source}: {named[name][0]} and {key} are one weight, and differ.")
+            raise ModelError(
+                f"{source}: {named[name][0]} and {key} are two names of one weight, but their values differ."
+            )
     # a copy, so that neither the file nor the copies under other names stay in memory
     weights = {name: value.detach().float().clone() for name, (_, value) in named.items()}
     return weights | _missing_heads(weights)
@@ -64,7 +66,7 @@ def weights_to_nnunet(medseg: Mapping[str, torch.Tensor], strides: Sequence[Sequ
 
     Args:
         medseg: the state of a plain or residual encoder U-Net of medseg's.
-        strides: of its stages; a shortcut with a stride has another number in nnU-Net's network.
+        strides: the strides of its stages; they decide the number that nnU-Net gives to the layers of a shortcut.
     """
     residual = any(name.startswith("stem.") for name in medseg)
     nnunet: dict[str, torch.Tensor] = {}

@@ -41,7 +41,7 @@ def unpacked_model(
 
     Args:
         path: the zip.
-        configuration: of the model, if there are several.
+        configuration: the configuration of the model, if there are several.
         folds: None for all numbered folds, else `all`.
         checkpoint: `final`, `best`, `latest` or a file's name; None for the final one, else the best.
 
@@ -125,7 +125,7 @@ class _Content:
         """Unpack a model below `target`: plans.json, dataset.json, and for each fold a checkpoint and its scores.
 
         Args:
-            folder: of the model in the zip.
+            folder: the folder of the model in the zip.
             target: where to.
             folds: which folds.
             checkpoint: as in `unpacked_model`.

@@ -41,9 +41,9 @@ class Metadata(Section):
 
     Attributes:
         format: always "medseg model".
-        schema_version: of this file.
+        schema_version: the schema version of this file.
         medseg: the version that wrote it.
-        name: of the plan.
+        name: the name of the plan.
         channels: what a scan must have, in order.
         structures: {name: its value in answers}.
         stages: the model, then the stages before it in a cascade.

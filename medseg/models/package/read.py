@@ -51,13 +51,13 @@ def load_package(
     """Load a package.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         device: where the networks go.
         folds: which folds; None for all.
         overrides: `dotted.key=value` strings for its plan.
 
     Raises:
-        ModelError: it is damaged, holds something that does not belong into a package, or has no such fold.
+        ModelError: it is damaged, holds something that does not belong in a package, or has no such fold.
     """
     with opened(path) as archive:
         metadata = _check(archive, path)
@@ -88,7 +88,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> Metadata:
     members = {member.filename: member for member in archive.infolist()}
     for name, member in members.items():
         if not _NAME.fullmatch(name):
-            raise ModelError(f"{path} holds {name!r}, which does not belong into a package. Nothing of it was read.")
+            raise ModelError(f"{path} holds {name!r}, which does not belong in a package. Nothing of it was read.")
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ModelError(f"{path}: {name} is compressed; members of a package are not. Nothing of it was read.")
         if member.file_size > _MOST_TEXT and not name.endswith(WEIGHTS):
@@ -97,7 +97,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> Metadata:
     if declared > size:  # members that overlap in the file: a zip bomb
         raise ModelError(f"{path} declares {declared:,} bytes and has only {size:,}. Nothing of it was read.")
     if METADATA not in members:
-        raise ModelError(f"{path} has no {METADATA}: it is no package of medseg's.")
+        raise ModelError(f"{path} has no {METADATA}: it is not a medseg package.")
     metadata = _parse(archive.read(METADATA), path)
     _compare(metadata, members, path)
     return metadata
@@ -135,7 +135,7 @@ def _read(archive: zipfile.ZipFile, name: str, metadata: Metadata, path: Path) -
     """Return the content of a member, after a check of its hash."""
     content = archive.read(name)
     if hashlib.sha256(content).hexdigest() != metadata.members[name].sha256:
-        raise ModelError(f"{path}: {name} was changed: its SHA-256 is not the one in {METADATA}.", "Copy it anew.")
+        raise ModelError(f"{path}: {name} was changed: its SHA-256 is not the one in {METADATA}.", "Copy it again.")
     return content
 
 

@@ -38,7 +38,7 @@ def save_package(model: Model, path: Path, card: str) -> None:
 
     Args:
         model: all its folds are packed, and the stage before it in a cascade.
-        path: of the package.
+        path: the path of the package.
         card: text of MODEL_CARD.md.
 
     Raises:

@@ -86,7 +86,7 @@ def test_a_scan_is_never_replaced_by_its_answer(scans: Path, small_model: Path) 
 
 
 def test_answers_do_not_go_among_the_scans(scans: Path, small_model: Path) -> None:
-    with pytest.raises(DataError, match="would lie among the scans"):
+    with pytest.raises(DataError, match="would be written among the scans"):
         run(scans, scans / ".." / "scans", small_model)
 
 

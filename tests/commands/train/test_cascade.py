@@ -327,5 +327,5 @@ def test_what_does_not_fit_together_is_refused(place: Path) -> None:
 
 def test_a_finished_cascade_whose_first_stage_is_gone(place: Path) -> None:
     shutil.rmtree(fold(place, LOW, 1))
-    with pytest.raises(ModelError, match=r"The folds 1 of .*3d_lowres, the stage before, are not there any more"):
+    with pytest.raises(ModelError, match=r"The folds 1 of the previous stage .*3d_lowres no longer exist"):
         go(place, extend=Extension(steps=1))

@@ -66,7 +66,7 @@ def test_a_run_starts_from_another_and_says_what_it_took(place: Path) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("option", [{"init": SOURCE}, {"recipe": "nnunet"}])
 def test_what_a_run_begins_with_cannot_be_changed_later(place: Path, option: dict[str, str]) -> None:
-    with pytest.raises(medseg.PlanError, match="for a run that begins"):
+    with pytest.raises(medseg.PlanError, match="only for a new run"):
         medseg.train("hippocampus", place, medseg.TrainOptions(fold="all", resume=True, **option))
 
 

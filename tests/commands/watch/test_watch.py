@@ -367,7 +367,7 @@ def test_what_is_wrong_with_the_request_ends_the_watch(place: Path, small_model:
     assert states(once(place, small_model)) == {"study": "done"}
     (place / "in" / "link").symlink_to(place / "elsewhere")
     for output in (place / "in", place / "in" / "out", place, place / "in" / "link"):
-        with pytest.raises(DataError, match="lie in one another"):
+        with pytest.raises(DataError, match="is inside the other"):
             list(watch(place / "in", output, small_model))
     with pytest.raises(DataError, match="no folder"):
         list(watch(place / "nowhere", place / "out", small_model))

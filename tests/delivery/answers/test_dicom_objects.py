@@ -134,5 +134,5 @@ def test_a_finished_study_is_left_alone_until_its_codes_change(tmp_path, small_m
     before = (tmp_path / "out" / "case7.seg.dcm").read_bytes()
     assert again(CODES).kept == ("case7",)
     assert (tmp_path / "out" / "case7.seg.dcm").read_bytes() == before
-    with pytest.raises(DataError, match="made in another way"):
+    with pytest.raises(DataError, match="made with other settings"):
         again("one=spleen,two=left kidney")

@@ -22,7 +22,7 @@ EMPTY = ("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"
 @pytest.mark.parametrize("key", ["FrameOfReferenceUID", "PatientID"])
 def test_what_identifies_the_source_must_be_there(tmp_path, key):
     volume = written_series(tmp_path / "series", **{key: None})
-    with pytest.raises(DataError, match=f"lacks {key}.*nothing is made up") as caught:
+    with pytest.raises(DataError, match=f"lacks {key}.*medseg does not invent values") as caught:
         check_source(volume.series.slices, volume.series.title)
     assert "SECRET" not in str(caught.value)
 

@@ -181,7 +181,7 @@ def write_enhanced(
 
 
 def write_structured_report(path: Path) -> Path:
-    """A report: an object that is no image."""
+    """A report: an object that is not an image."""
     found = image_dataset(ramp(1)[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.88.22", Modality="SR", series="report")
     for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated"):
         delattr(found, keyword)

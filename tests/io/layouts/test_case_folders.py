@@ -66,7 +66,7 @@ def test_several_files_that_may_be_the_label_are_refused_until_one_is_named(tmp_
 def test_no_file_that_may_be_the_label(tmp_path):
     touch(tmp_path, *(f"{c}/{c}_{role}.nii.gz" for c in "ab" for role in ("t1", "lesions")))
     with pytest.raises(
-        DataError, match=r"no file is called by a word for labels .* have lesions \(2\), t1 \(2\)"
+        DataError, match=r"no file name contains a word for labels .* have lesions \(2\), t1 \(2\)"
     ) as caught:
         find_cases(tmp_path)
     assert "--labels NAME" in str(caught.value)

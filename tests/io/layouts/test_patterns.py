@@ -42,7 +42,7 @@ def test_a_channel_is_called_after_its_pattern(pattern, name):
         (Naming(("*_t1.nii.gz",)), "one for each channel and one for the labels"),
         (Naming((), "*_seg.nii.gz"), "one for each channel and one for the labels"),
         (Naming(("*_t1.nii.gz",), "seg"), "one for each channel and one for the labels"),
-        (Naming(("../*.nii.gz",), "*_seg.nii.gz"), "leads out of"),
+        (Naming(("../*.nii.gz",), "*_seg.nii.gz"), "names files outside of"),
         (Naming(("*_t1.nii.gz",), "*_seg.nii.gz"), "no case with image and label"),
     ],
 )

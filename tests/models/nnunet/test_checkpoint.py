@@ -111,7 +111,7 @@ def test_the_form_before_torch_1_6_is_read(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path, kept: int) -> None:
     path = save(tmp_path / "checkpoint_final.pth")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ModelError, match=r"checkpoint_final\.pth is damaged or no checkpoint"):
+    with pytest.raises(ModelError, match=r"checkpoint_final\.pth is damaged or not a checkpoint"):
         read_checkpoint(path)
 
 
@@ -121,7 +121,7 @@ def test_damaged_files_are_named(tmp_path: Path, kept: int) -> None:
         ({"state_dict": {}}, "has no network_weights"),
         ([1, 2], "has no network_weights"),
         ({"network_weights": {}}, "has no network_weights"),
-        ({"network_weights": {"a": 3}}, "network_weights holds 'a', which is no tensor"),
+        ({"network_weights": {"a": 3}}, "network_weights holds 'a', which is not a tensor"),
         (
             {"network_weights": {"a": torch.zeros(1)}, "inference_allowed_mirroring_axes": ("x",)},
             "expected axes as whole numbers",
@@ -158,5 +158,5 @@ def test_a_damaged_list_of_members_is_named(tmp_path: Path, record: bytes, place
     content = bytearray(path.read_bytes())
     content[content.index(record) + place] = 99
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="is damaged or no checkpoint"):
+    with pytest.raises(ModelError, match="is damaged or not a checkpoint"):
         read_checkpoint(path)

@@ -72,7 +72,9 @@ def test_copies_that_differ_are_refused(ours: dict[str, torch.Tensor]) -> None:
     theirs = weights_to_nnunet(ours, STRIDES)
     twin = next(name for name in theirs if name.startswith("decoder.encoder."))
     theirs[twin] = theirs[twin] + 1
-    with pytest.raises(ModelError, match=rf"a test: \S+ and {twin} are one weight, and differ"):
+    with pytest.raises(
+        ModelError, match=rf"a test: \S+ and {twin} are two names of one weight, but their values differ"
+    ):
         weights_from_nnunet(theirs, "a test")
 
 

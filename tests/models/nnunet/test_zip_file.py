@@ -102,5 +102,5 @@ def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="damaged"):
         load_model(path, CPU)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ModelError, match=r"model\.zip is damaged or no zip file"):
+    with pytest.raises(ModelError, match=r"model\.zip is damaged or not a zip file"):
         load_model(path, CPU)

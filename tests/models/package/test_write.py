@@ -140,10 +140,10 @@ def test_a_package_under_another_name_is_one(package: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("evil.py", "'evil.py', which does not belong into a package"),
-        ("fold_0/evil.pkl", "does not belong into a package"),
-        ("fold_x/weights.safetensors", "does not belong into a package"),
-        ("previous/MODEL_CARD.md", "does not belong into a package"),
+        ("evil.py", "'evil.py', which does not belong in a package"),
+        ("fold_0/evil.pkl", "does not belong in a package"),
+        ("fold_x/weights.safetensors", "does not belong in a package"),
+        ("previous/MODEL_CARD.md", "does not belong in a package"),
         ("../x", "leads out of its folder"),
         ("/x", "is not a relative path"),
         ("fold_2/weights.safetensors", "also holds fold_2/weights.safetensors"),
@@ -195,7 +195,7 @@ def test_a_byte_that_rots_on_the_disk_is_found(package: Path) -> None:
 def test_a_truncated_package_is_named(package: Path, share: float) -> None:
     content = package.read_bytes()
     package.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ModelError, match=r"model\.medseg is damaged or no zip file"):
+    with pytest.raises(ModelError, match=r"model\.medseg is damaged or not a zip file"):
         load_model(package, CPU)
 
 

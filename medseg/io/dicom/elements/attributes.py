@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medseg.io.dicom.elements.series import Slice
 
 _NOT_PLAIN = ("SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN")
-"""Value representations that are no text and no number: sequences and binary data (PS3.5 6.2)."""
+"""Value representations that are neither text nor numbers: sequences and binary data (PS3.5 6.2)."""
 
 
 def attributes_of(slice_: Slice) -> dict[str, Any]:

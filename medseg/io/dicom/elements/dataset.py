@@ -64,11 +64,11 @@ def read_dataset(file: File, pixels: bool = False, tags: Sequence[str] | None = 
         tags: keywords (or tags) of the elements to read; None for all.
 
     Raises:
-        DataError: it cannot be opened, is no DICOM (kind `no DICOM`), or is damaged (kind `damaged`).
+        DataError: it cannot be opened, is not DICOM (kind `no DICOM`), or is damaged (kind `damaged`).
     """
     with file.open() as stream:
         if not looks_like_dicom(stream):
-            raise DataError(f"{file.name} is no DICOM file.", kind="no DICOM")
+            raise DataError(f"{file.name} is not a DICOM file.", kind="no DICOM")
         with naming_damage(file), without_warnings():
             import pydicom
 

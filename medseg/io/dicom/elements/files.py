@@ -137,14 +137,16 @@ def read_member(path: Path, name: str) -> bytes:
 
     Args:
         path: the zip.
-        name: of the member.
+        name: the name of the member.
 
     Raises:
         DataError: the zip is damaged or not safe to read, or has no such member any more.
     """
     archive, members = _open_zip(path)
     if name not in members:
-        raise DataError(f"{path} holds no {name!r} any more.", "It changed while it was read: run the command again.")
+        raise DataError(
+            f"{path} no longer holds {name!r}.", "The zip changed while it was read: run the command again."
+        )
     member = members[name]
     try:
         with archive.open(member) as source:
@@ -161,7 +163,7 @@ def _open_zip(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         status = os.stat(path)
         return _checked_zip(path, status.st_mtime_ns, status.st_size)
     except _ZIP_ERRORS as error:
-        raise DataError(f"{path} is damaged or no zip file: {error}.", "Copy or download it again.") from None
+        raise DataError(f"{path} is damaged or not a zip file: {error}.", "Copy or download it again.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
 

@@ -38,7 +38,7 @@ _OBJECTS = {
     f"{_STORAGE}88.59": "key object selection",
     f"{_STORAGE}4.2": "MR spectroscopy",
 }
-"""SOP classes that are no images of a volume, by UID (PS3.4 B.5)."""
+"""SOP classes that are not images of a volume, by UID (PS3.4 B.5)."""
 _FAMILIES = {
     f"{_STORAGE}7": "secondary capture",
     f"{_STORAGE}88": "structured report",

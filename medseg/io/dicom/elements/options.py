@@ -1,4 +1,4 @@
-"""What a user allows to be done to a series that is no regular volume."""
+"""What a user allows to be done to a series that is not a regular volume."""
 
 from __future__ import annotations
 

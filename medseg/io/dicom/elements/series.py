@@ -31,8 +31,8 @@ class Slice:
         sop_instance_uid: SOPInstanceUID of the file's image.
         sop_class_uid: SOPClassUID of the file's image.
         instance_number: InstanceNumber, the scanner's count; it says nothing about where the slice lies.
-        rows: of the matrix.
-        columns: of the matrix.
+        rows: the number of rows of the matrix.
+        columns: the number of columns of the matrix.
         position: ImagePositionPatient, the centre of the first pixel; None if it is absent.
         orientation: ImageOrientationPatient, direction cosines of a row (x), then of a column (y); None if absent.
         spacing_yx_mm: PixelSpacing, the distance of rows, then of columns; None if it is absent.
@@ -77,7 +77,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Problem:
-    """A reason why a series is no regular volume.
+    """A reason why a series is not a regular volume.
 
     Attributes:
         kind: a word or two, the same for the same trouble: `gantry tilt`, `missing slices`, `unequal steps` ...
@@ -166,7 +166,7 @@ class Series:
         return [problem for problem in self.problems if not (problem.option and getattr(options, problem.option))]
 
     def check(self, options: DicomOptions) -> None:
-        """Refuse the series if it is no volume.
+        """Refuse the series if it is not a volume.
 
         Args:
             options: which irregularities may be resampled away.
@@ -210,7 +210,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class DicomObject:
-    """A DICOM object that is no image: a segmentation, a structure set, a report.
+    """A DICOM object that is not an image: a segmentation, a structure set, a report.
 
     Attributes:
         file: where it is stored.

@@ -40,7 +40,7 @@ def missing_decoder(uid: str) -> str | None:
     except NotImplementedError:
         return f"pixels are packed as {name}, which no decoder reads; convert the files, for example with dcmdjpeg"
     except Exception:  # a damaged UID
-        return f"pixels are packed as {uid!r}, which is no transfer syntax"
+        return f"pixels are packed as {uid!r}, which is not a transfer syntax"
     if available:
         return None
     install = _PACKAGES.get(uid, "'medseg[dicom]'")

@@ -27,8 +27,8 @@ class Resampling:
     """Where the slices of a series lie on a regular grid whose planes are parallel to them.
 
     Attributes:
-        affine: of the grid, to RAS+ mm.
-        shape_zyx: of the grid.
+        affine: the affine of the grid, to RAS+ mm.
+        shape_zyx: the shape (z, y, x) of the grid.
         source_shape: slices, rows and columns of the series.
         heights: (slice,) position of each source slice on the grid's z axis, in voxels.
         shifts_xy: (slice, 2) position of each source slice's first pixel on the grid, in voxels; 0 or more.
@@ -90,7 +90,13 @@ class Resampling:
         return result
 
     def _shift(self, array: NDArray, number: int, outside: float) -> tuple[NDArray, NDArray[np.bool_]]:
-        """Return a source slice on the grid's plane, and which of its pixels the slice covers."""
+        """Return a source slice shifted to the pixels of the grid, and a mask of the pixels that it covers.
+
+        Args:
+            array: (slice, row, column), the source.
+            number: number of the slice.
+            outside: the value of pixels that the slice does not cover.
+        """
         x, y = self.shifts_xy[number]
         covered = np.zeros(self.shape_zyx[1:], dtype=bool)
         plane = np.full(self.shape_zyx[1:], outside, np.float64)
@@ -109,7 +115,7 @@ def plan_resampling(series: Series, geometry: Geometry, options: DicomOptions) -
 
     Args:
         series: slices sorted along their normal.
-        geometry: of these slices.
+        geometry: the geometry of these slices.
         options: what is allowed.
     """
     wanted = {problem.option for problem in series.problems}

@@ -230,7 +230,7 @@ def _steps(slices: Sequence[Slice], heights_mm: NDArray[np.float64]) -> tuple[fl
 
 
 def _regular_step(steps: NDArray[np.float64]) -> float:
-    """Return the smallest step that is common enough, as the mean of all that are like it."""
+    """Return the smallest step that `_COMMON_SHARE` of the steps equal, as their mean; the median if there is none."""
     for step in np.sort(steps):
         alike = steps[np.abs(steps - step) <= GRID_TOLERANCE_VOXELS * step]
         if len(alike) >= _COMMON_SHARE * len(steps):

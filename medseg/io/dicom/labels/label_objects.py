@@ -55,7 +55,7 @@ def draw_structures(
     Args:
         file: the object.
         reading: which structures are meant (`segments`), and which fraction counts (`threshold`).
-        grid: of the scan; a SEG whose frames do not lie on its voxels comes on a grid of its own.
+        grid: the grid of the scan; a SEG whose frames do not lie on its voxels comes on a grid of its own.
 
     Returns:
         The drawing, its grid, {value: name} in the order of `reading.segments`, and remarks in sentences.
@@ -96,8 +96,8 @@ def read_label_object(path: Path, reading: Reading, grid: Image | None) -> Image
     Args:
         path: the file, or a member of a zip.
         reading: what the structures mean.
-        grid: of the scan; without it, an RTSTRUCT is drawn on the series that it refers to, which is searched beside
-            it.
+        grid: the grid of the scan; if it is None, an RTSTRUCT is drawn on the series that it refers to, which is
+            searched for in the same folder.
 
     Raises:
         DataError: as `draw_structures`, or structures overlap and `reading.overlaps` does not say what that means.
@@ -156,7 +156,7 @@ def _names_by_number(dataset: Any, source: str) -> dict[int, str]:
     sop_class = values.text(dataset, "SOPClassUID")
     if sop_class not in LABEL_CLASSES:
         raise DataError(
-            f"{source} is a DICOM object, but neither a segmentation nor an RTSTRUCT: it is no label map.",
+            f"{source} is a DICOM object, but neither a segmentation nor an RTSTRUCT: it is not a label map.",
             "Give one of these, or the label map in another format.",
         )
     return rtstruct.roi_names(dataset) if sop_class == STRUCTURE_SET_CLASS else segmentation.segment_names(dataset)

@@ -64,7 +64,7 @@ def rois_of(dataset: Any, numbers: Iterable[int]) -> list[Roi]:
 
     Args:
         dataset: the RTSTRUCT.
-        numbers: of the structures that are meant.
+        numbers: the numbers of the structures that are meant.
     """
     wanted = {*numbers}
     rois = {number: Roi(number, name, []) for number, name in roi_names(dataset).items() if number in wanted}
@@ -91,7 +91,7 @@ def fill_contours(
     Args:
         rois: the structures.
         values: {ROI number: value}.
-        grid: of the scan; its voxels play no part.
+        grid: the grid of the scan; its voxels play no part.
         source: the file, for messages.
 
     Returns:
@@ -139,7 +139,7 @@ def _by_slice(
         roi: the structure.
         contours: in voxels.
         axis: x, y or z (0 to 2), across the contours.
-        grid: of the scan.
+        grid: the grid of the scan.
         source: the file, for messages.
     """
     sizes = grid.shape_zyx[::-1]

@@ -34,7 +34,7 @@ class Frame:
     """A plane of a segmentation.
 
     Attributes:
-        number: of the frame, from 0.
+        number: the number of the frame, from 0.
         segment: ReferencedSegmentNumber; None in a LABELMAP, whose voxels hold the numbers of their segments.
         affine: 4x4, (column, row, 1 along the normal) to RAS+ mm; the third step is one slice thick.
         spacing_mm: SpacingBetweenSlices, if it is stored.
@@ -70,7 +70,7 @@ class Placement:
         Args:
             overlay: the map.
             mask: (row, column) of the frame.
-            value: of the segment.
+            value: the value of the segment.
         """
         marked = int(np.count_nonzero(mask))
         if not 0 <= self.slice_number < overlay.array.shape[self.slice_axis]:
@@ -112,7 +112,7 @@ def place_frames(
     Args:
         dataset: the SEG, pixels included.
         values: {segment number: value}; other segments are left out.
-        grid: of the scan; if a frame does not lie on its voxels, or it is None, the frames' own grid is taken.
+        grid: the grid of the scan; if a frame does not lie on its voxels, or it is None, the frames' own grid is taken.
         source: the file, for messages.
         fraction: see `FRACTION`.
 
@@ -187,7 +187,7 @@ def place_on(frame: Frame, size: tuple[int, int], grid: Image) -> Placement | No
     Args:
         frame: the frame.
         size: its rows and columns.
-        grid: of a label map.
+        grid: the grid of a label map.
     """
     to_index = np.linalg.inv(grid.affine) @ frame.affine
     steps = np.rint(to_index[:3, :2])

@@ -44,7 +44,7 @@ def choose_series(
         preferred: SeriesInstanceUIDs that labels refer to.
 
     Raises:
-        DataError: no series fits, or several do, or the one that fits is no volume; with the list, or the reason.
+        DataError: no series fits, or several do, or the one that fits is not a volume; with the list, or the reason.
     """
     fitting, reason = _fitting(listing, channel, rule, preferred)
     if not fitting:

@@ -216,7 +216,7 @@ def _damaged_files(series: Series, left_out: Iterable[LeftOut], known: Collectio
 
     Args:
         series: the series.
-        left_out: of the whole container.
+        left_out: the files of the whole container that are in no series.
         known: SeriesInstanceUIDs in the container; a damaged file may hold a part of one.
     """
     folders = {slice_.file.folder for slice_ in series.slices}
@@ -230,7 +230,7 @@ def _damaged_files(series: Series, left_out: Iterable[LeftOut], known: Collectio
     more = len(names) - _MAX_FILES_NAMED
     named = ", ".join(names[:_MAX_FILES_NAMED]) + f" and {more} more" * (more > 0)
     what = "is damaged, and may be a slice of it" if len(names) == 1 else "are damaged, and may be slices of it"
-    return Problem("damaged files", f"{named} {what}: copy again, or remove what is none")
+    return Problem("damaged files", f"{named} {what}: copy them again, or remove files that are not DICOM")
 
 
 def _with_unique_keys(found: Sequence[Series]) -> list[Series]:

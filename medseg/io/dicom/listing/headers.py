@@ -107,6 +107,7 @@ def read_header(file: File) -> Header:
 
 
 def _header(file: File, dataset: Dataset) -> Header:
+    """Return what the header of a file says: its series and slices, or an object that is not an image."""
     reason = why_no_slice(dataset)
     if reason is not None:
         uid = values.text(dataset, "SeriesInstanceUID")
@@ -177,7 +178,7 @@ def _private_b_value(dataset: Dataset) -> float | None:
 
 
 def _object(file: File, dataset: Dataset) -> DicomObject:
-    """Return an object that is no image, with the series that it refers to.
+    """Return an object that is not an image, with the series that it refers to.
 
     Segmentations and reports name them in ReferencedSeriesSequence (PS3.3 C.12.4), structure sets in the frame of
     reference that their contours lie in (PS3.3 C.8.8.5).

@@ -36,7 +36,7 @@ _LISTED: dict[str, Callable[[Series], Any]] = {
     "Slices": lambda series: series.shape_zyx[0],
     "SliceSpacing": lambda series: series.spacing_mm[0],
 }
-"""Attributes that a listing knows, so that no file is read again. Split, Plane, Slices and SliceSpacing are no DICOM
+"""Attributes that a listing knows, so that no file is read again. Split, Plane, Slices and SliceSpacing are not DICOM
 keywords: they are what medseg found."""
 
 
@@ -79,7 +79,7 @@ def matching_series(among: Listing | Sequence[Series], rule: str) -> list[Series
         rule: a number, a key, a UID, or conditions separated by commas; `=` and `~` ignore case.
 
     Raises:
-        DataError: it is no rule, or names no DICOM attribute.
+        DataError: it is not a rule, or names no DICOM attribute.
     """
     candidates = among.series if isinstance(among, Listing) else among
     text = rule.strip()
@@ -101,7 +101,7 @@ def parse_conditions(text: str) -> list[Condition]:
     """Return the conditions of a rule.
 
     Raises:
-        DataError: a part is no condition, its keyword is unknown, or its regular expression or number is wrong.
+        DataError: a part is not a condition, its keyword is unknown, or its regular expression or number is wrong.
 
     >>> parse_conditions("modality = CT, EchoTime>60")[1]
     Condition(keyword='EchoTime', sign='>', value='60')
@@ -110,7 +110,7 @@ def parse_conditions(text: str) -> list[Condition]:
     for part in _COMMA.split(text):
         match = _CONDITION.fullmatch(part)
         if match is None:
-            raise DataError(f"{part.strip()!r} in the rule {text!r} is no condition.", _HINT)
+            raise DataError(f"{part.strip()!r} in the rule {text!r} is not a condition.", _HINT)
         keyword, sign, value = match[1], match[2], match[3].strip()
         conditions.append(Condition(_spelled(keyword, text), sign, value))
         if sign == "~":
@@ -118,9 +118,9 @@ def parse_conditions(text: str) -> list[Condition]:
                 re.compile(value)
             except re.error as error:
                 hint = "Put a backslash before signs such as ( [ * + that are meant as they stand."
-                raise DataError(f"{value!r} in the rule {text!r} is no regular expression: {error}.", hint) from None
+                raise DataError(f"{value!r} in the rule {text!r} is not a regular expression: {error}.", hint) from None
         elif sign in _COMPARE and values.finite(value) is None:
-            raise DataError(f"{value!r} in the rule {text!r} is no number, which {sign} needs.", _HINT)
+            raise DataError(f"{value!r} in the rule {text!r} is not a number, which {sign} needs.", _HINT)
     return conditions
 
 
@@ -139,7 +139,7 @@ def _spelled(keyword: str, rule: str) -> str:
 
     close = difflib.get_close_matches(keyword, [*known, *_LISTED], n=3)
     suggestion = f"; is one of these meant: {', '.join(close)}?" if close else "."
-    raise DataError(f"{keyword!r} in the rule {rule!r} is no DICOM attribute{suggestion}", _HINT)
+    raise DataError(f"{keyword!r} in the rule {rule!r} is not a DICOM attribute{suggestion}", _HINT)
 
 
 def _equal(value: Any, wanted: str) -> bool:

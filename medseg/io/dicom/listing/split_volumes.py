@@ -193,8 +193,8 @@ def _volume_name(attribute: str, value: Any, number: int, distinct: list[Any]) -
 
     Args:
         attribute: what tells the volumes apart.
-        value: of this volume; None if its slices do not state it.
-        number: of this volume, from 1.
+        value: the value of this volume; None if its slices do not state it.
+        number: the number of this volume, from 1.
         distinct: the values of all volumes.
     """
     if value is None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
-"""Modalities whose values are no quantity: MONOCHROME1 ones are inverted, so that the same tissue is bright in all."""
+"""Modalities whose values are not a quantity: MONOCHROME1 images are inverted, so that one tissue is bright in all."""
 _MAX_PIXELS = 1 << 31
 
 
@@ -49,7 +49,7 @@ def read_pixels(file: File, slices: Sequence[Slice]) -> list[SlicePixels]:
 
     Args:
         file: where they are stored.
-        slices: of this file.
+        slices: the slices of this file.
 
     Raises:
         DataError: the file's pixels are absent, damaged or cut off, or no decoder is installed.

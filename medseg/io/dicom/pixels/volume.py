@@ -107,7 +107,7 @@ def read_series_stack(path: Path, reading: Reading) -> Stack:
         reading: what a plan allows to be done to irregular series.
 
     Raises:
-        DataError: there is no such series, it is no volume, or its pixels cannot be read.
+        DataError: there is no such series, it is not a volume, or its pixels cannot be read.
     """
     volume = read_volume(series_at(path), DicomOptions.of(reading))
     image = volume.image
@@ -122,7 +122,7 @@ def series_grid(series: Series, options: DicomOptions) -> Image:
         options: which irregularities may be resampled away.
 
     Raises:
-        DataError: it is no volume.
+        DataError: it is not a volume.
     """
     series.check(options)
     geometry = stack_geometry(series.slices)

@@ -1,4 +1,4 @@
-"""Stacks that are no regular volume are refused with the names of the slices; options resample them."""
+"""Stacks that are not a regular volume are refused with the names of the slices; options resample them."""
 
 from __future__ import annotations
 
