@@ -75,7 +75,7 @@ def test_two_folds_have_a_spread_and_one_has_none(tmp_path: Path, scans: Path, s
         difference = abs(first - second)
         np.testing.assert_allclose(values(out / "spread" / "scan000" / structure), difference / 2, atol=1e-4)
         assert difference.max() > 0.05
-    with pytest.raises(PlanError, match="one fold and no mirrored copies"):
+    with pytest.raises(PlanError, match="this model has one fold, and mirroring is off"):
         run(scans, tmp_path / "none", small_model, Maps(spread=True), folds=["0"])
 
 
