@@ -116,7 +116,7 @@ def remove_temporaries(folder: Path, names: Collection[str] | None = None) -> No
 
     Args:
         folder: where to look; subfolders are not looked into.
-        names: of the files that they were to become; None for all, in folders that are medseg's own.
+        names: the names of the files that they were to become; None for all, in folders that are medseg's own.
     """
     for name, paths in _temporaries(folder).items():
         if names is None or name in names:

@@ -38,7 +38,7 @@ def is_echo(number: int) -> bool:
     """Return whether the signal that has just come is a copy of the one before.
 
     Args:
-        number: of the signal.
+        number: the number of the signal.
 
     A terminal sends Ctrl-C to all processes of a command, and torchrun and `timeout` pass on what they receive, so that
     a process gets one request twice. A second request of a user comes later.
