@@ -37,6 +37,9 @@ class Image:
         spacing_known: False for formats that do not store the size of a pixel, such as PNG.
         notes: oddities in the headers of its files that did not keep them from being read; sentences with file names.
         record: changes to values or grid made while reading (resampling, rescaling), as JSON-ready values.
+        nnunet_spacing: spacing along z, y and x that nnU-Net's reader of the file's format returns where that differs
+            from `spacing_mm`: for TIFF that of CASE.json beside it, else 1; for NIfTI the header's numbers whatever
+            their unit. None: no difference.
     """
 
     array: NDArray
@@ -44,6 +47,7 @@ class Image:
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+    nnunet_spacing: tuple[float, float, float] | None = None
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Image:

@@ -65,12 +65,6 @@ class Labels(BaseModel):
                 f"region_values has {counted(len(self.region_values), 'entry')} for "
                 f"{counted(len(self.structures), 'structure')}"
             )
-        for name, value in self.written_values.items():
-            if value not in self.members[name]:
-                raise ValueError(
-                    f"region_values writes {name} as {value}, which is none of its own values: "
-                    f"{_shorten([*self.members[name]])}"
-                )
         plain = [value for value in self.structures.values() if isinstance(value, int)]
         if self.activation == "softmax" and len({*plain, self.background}) != len(plain) + 1:
             raise ValueError("two structures, or a structure and the background, share one value")
@@ -116,6 +110,15 @@ class Labels(BaseModel):
         if self.region_values is not None:
             return dict(zip(self.names, self.region_values, strict=True))
         return {name: values[0] for name, values in self.members.items()}
+
+    @property
+    def foreign_values(self) -> tuple[str, ...]:
+        """What is odd about `region_values`: structures that are written as a value that they do not have in labels."""
+        return tuple(
+            f"writes {name} as {value}, which is none of its own values: {_shorten([*self.members[name]])}"
+            for name, value in self.written_values.items()
+            if value not in self.members[name]
+        )
 
     @property
     def dtype(self) -> type[np.unsignedinteger] | type[np.signedinteger]:

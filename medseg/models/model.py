@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.networks.table import NetworkFactory, build_network
+from medseg.networks.table import BUILT_IN, NetworkFactory, build_network
 from medseg.plans.schema import UNETS, Configuration, Network, Plan
 
 _MOST_NAMES = 4
@@ -114,6 +114,8 @@ def filled_network(
     with torch.device("meta") if ours else nullcontext():
         network = make_network(plan, configuration, factory)
     problem = _mismatch(network.state_dict(), weights)
+    if problem is None and factory is None and not ours and configuration.network.name in BUILT_IN:
+        problem = _other_indices(network.state_dict(), weights)
     if problem:
         raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
     filled = {name: weights[name].to(value.dtype) for name, value in network.state_dict().items()}
@@ -144,7 +146,24 @@ def _mismatch(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.
     for name, value in expected.items():
         if value.shape != weights[name].shape:
             return f"{name} is {_shape(weights[name])}, and the network's is {_shape(value)}"
+        if weights[name].is_floating_point() != value.is_floating_point():
+            return f"{name} is {_type(weights[name])}, and the network's is {_type(value)}"
     return None
+
+
+def _other_indices(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Return what is wrong with tables of indices, which follow from the network's arguments; or None.
+
+    Other numbers would point at other places, or outside of what they point into. Single numbers are counters.
+    """
+    for name, value in expected.items():
+        if not value.is_floating_point() and value.ndim > 0 and not torch.equal(weights[name].to(value), value):
+            return f"{name} holds other numbers than the network's"
+    return None
+
+
+def _type(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: torch.Tensor) -> str:

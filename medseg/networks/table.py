@@ -79,7 +79,8 @@ NETWORKS: dict[str, NetworkRow] = {
 }
 """Name in the plan -> row. All but the U-Nets are MONAI's, with the `network.arguments` of their classes."""
 
-_BUILT_IN = frozenset(NETWORKS)
+BUILT_IN = frozenset(NETWORKS)
+"""Names of the networks that come with medseg; `register_network` adds others."""
 
 
 def register_network(name: str, make: NetworkFactory, dimensions: tuple[int, ...] = (2, 3)) -> None:
@@ -93,7 +94,7 @@ def register_network(name: str, make: NetworkFactory, dimensions: tuple[int, ...
     Raises:
         PlanError: the name is that of one of medseg's networks.
     """
-    if name in _BUILT_IN:
+    if name in BUILT_IN:
         raise PlanError(f"medseg has a network named {name!r}; choose another name.")
     NETWORKS[name] = NetworkRow(make, dimensions)
 

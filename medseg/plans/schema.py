@@ -258,6 +258,8 @@ class Plan(Section):
         channels = counted(len(self.data.channels), "channel")
         if len(self.data.intensities) not in (0, len(self.data.channels)):
             raise ValueError(f"data.intensities has {counted(len(self.data.intensities), 'entry')} for {channels}")
+        if self.labels.foreign_values and not self.nnunet:  # nnU-Net trains with such an order, and writes what it says
+            raise ValueError(f"labels.region_values {self.labels.foreign_values[0]}")
         for name in self.configurations:
             check_name(name, "configuration")
             try:

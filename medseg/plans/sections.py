@@ -192,9 +192,11 @@ class Data(Section):
         left_out: ids of cases that could not be used; making the plan again looks at them again.
         series_rules: for DICOM studies, the rule that chooses the series of each channel, in prediction too; empty if
             each study has one series that fits.
+        spacing_rule: how large a voxel of a scan is to the network: as `files` say; what the reader of `nnunet` says
+            (`Image.nnunet_spacing`); or always `one`.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("series_rules",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("series_rules", "spacing_rule")
 
     folder: str
     layout: str
@@ -209,6 +211,7 @@ class Data(Section):
     reading: Reading = Reading()
     left_out: list[str] = []
     series_rules: list[str] = []
+    spacing_rule: Literal["files", "nnunet", "one"] = "files"
 
 
 class Augmentation(Section):
@@ -359,7 +362,11 @@ class Inference(Section):
         tile_batch: how many tiles and mirrored copies go through the network at once; `auto` decides by their size.
         skip_empty_tiles: compute a tile in which no channel varies by more than 0.001 only once for each intensity
             (rounded to two decimals). Tiles of exactly one value are computed once in any case.
+        spacing: distance of a scan's voxels along z, y and x as they are stored, in the unit of the plan (mm, or
+            pixels), whatever its file says; None for that of the file.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("spacing",)
 
     step_fraction: Annotated[float, Field(gt=0, le=1)]
     gaussian_sigma_fraction: PositiveFloat
@@ -368,6 +375,7 @@ class Inference(Section):
     backend: Literal["auto", "torch", "openvino"] = "auto"
     tile_batch: PositiveInt | Literal["auto"]
     skip_empty_tiles: bool = False
+    spacing: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | None = None
 
 
 class Scoring(Section):

@@ -106,7 +106,7 @@ def prepare(
     orientation = Orientation.of(image) if plan.orientation == "canonical" else Orientation()
     transpose = (plan.transpose_forward[0], plan.transpose_forward[1], plan.transpose_forward[2])
     turned = _turn(image.array, orientation, transpose)
-    spacing_stored = orientation.permute(image.spacing_mm)
+    spacing_stored = orientation.permute(_spacing(image, plan, trained=label is not None))
     spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
     box = nonzero_box(turned)
     masked = any(how.nonzero_only for how in configuration.normalization)
@@ -139,12 +139,35 @@ def _check_fits(image: Image, plan: Plan) -> None:
             f"The image has {counted(image.array.shape[0], 'channel')}; the plan has {len(plan.data.channels)}: "
             f"{', '.join(plan.data.channels)}."
         )
+
+
+def _spacing(image: Image, plan: Plan, trained: bool) -> tuple[float, float, float]:
+    """Return the distance of a scan's voxels along z, y and x as the network is to see it.
+
+    Args:
+        image: the scan.
+        plan: says whose word counts.
+        trained: the scan is one to train on; `inference.spacing` is for others.
+
+    Raises:
+        DataError: the scan is measured in pixels and the plan in mm, or the other way round.
+    """
+    if plan.inference.spacing is not None and not trained:
+        z, y, x = plan.inference.spacing
+        return z, y, x
+    if plan.data.spacing_rule == "one":
+        return 1.0, 1.0, 1.0
+    if plan.data.spacing_rule == "nnunet" and image.nnunet_spacing is not None:
+        return image.nnunet_spacing
     if image.spacing_known != plan.data.spacing_known:
         expected, actual = ("in mm", "in pixels") if plan.data.spacing_known else ("in pixels", "in mm")
+        size = "its voxels are Z x Y x X mm large" if plan.data.spacing_known else "its pixels are those of the model"
+        numbers = "Z,Y,X" if plan.data.spacing_known else "1,1,1"
         raise DataError(
             f"The model was made for scans measured {expected}; this one is measured {actual}.",
-            "Convert it to a format like that of the training scans.",
+            f"If {size}, add --set inference.spacing=[{numbers}]; else convert it to the format of the training scans.",
         )
+    return image.spacing_mm
 
 
 def network_spacing(spacing: Sequence[float], configuration: Configuration) -> tuple[float, float, float]:

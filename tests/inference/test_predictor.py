@@ -18,7 +18,7 @@ from medseg.models.model import Model, make_network
 from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
 from medseg.models.run_files import PLAN, FoldFolder
-from medseg.plans.file import save_plan
+from medseg.plans.file import save_plan, validate_plan
 from medseg.plans.schema import Configuration, Plan
 
 
@@ -111,6 +111,21 @@ def test_a_scan_measured_in_pixels_does_not_go_to_a_model_of_millimetres() -> No
     unknown, _ = turned_image(0, spacing_known=False)
     with pytest.raises(DataError, match=r"measured in mm; this one is measured in pixels"):
         predictor_of(threshold_plan())(unknown)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_hint_at_such_a_scan_leads_to_an_answer(known: bool) -> None:
+    """A scan in pixels for a model of mm, and the other way round."""
+    data = {**make_plan().data.model_dump(), "spacing_known": known}
+    image, truth = turned_image(0, spacing_known=not known)
+    with pytest.raises(DataError) as caught:
+        predictor_of(threshold_plan(data=data))(image)
+    numbers = "[Z,Y,X]" if known else "[1,1,1]"
+    assert f"--set inference.spacing={numbers}" in str(caught.value.hint)
+    plan = threshold_plan(data=data)
+    override = f"inference.spacing={numbers}".replace("Z,Y,X", "1,1,1")
+    plan = validate_plan(plan.model_dump(), {}, "plan", [override])
+    np.testing.assert_array_equal(predictor_of(plan)(image).array, truth)
 
 
 def test_volumes_of_regions_count_every_value_that_belongs_to_them() -> None:

@@ -228,3 +228,23 @@ def test_network_inputs_equal_nnunets(model: str, case: str) -> None:
     )
     assert mine.image.shape == theirs.shape
     assert np.abs(mine.image - theirs).max() < 1e-3 * np.ptp(theirs)
+
+
+@pytest.mark.parametrize(
+    ("rule", "known", "nnunet", "expected"),
+    [
+        ("files", True, (1.0, 1.0, 1.0), (0.0005, 0.0003, 0.0003)),
+        ("nnunet", True, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),  # Tiff3DIO reads no tags
+        ("nnunet", False, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+        ("nnunet", True, None, (0.0005, 0.0003, 0.0003)),  # from CASE.json, or of a format with units in mm
+        ("one", True, None, (1.0, 1.0, 1.0)),  # NaturalImage2DIO
+        ("one", False, None, (1.0, 1.0, 1.0)),
+    ],
+)
+def test_spacing_is_that_of_the_reader_that_the_model_was_trained_with(
+    rule: str, known: bool, nnunet: tuple[float, float, float] | None, expected: tuple[float, float, float]
+) -> None:
+    plan = make_plan(data={**make_plan().data.model_dump(), "spacing_rule": rule}, orientation="stored")
+    image = Image(np.ones((1, 4, 4, 4)), np.diag([0.0003, 0.0003, 0.0005, 1]), known, nnunet_spacing=nnunet)
+    configuration = make_plan(3, {"spacing_mm": list(expected)}).configuration("main")
+    assert prepare(image, plan, configuration).geometry.spacing_mm == pytest.approx(expected)

@@ -22,6 +22,7 @@ from medseg.io.formats.nifti_header import (
     header_path,
     in_time,
     notes_of,
+    numbers_of,
     read_header,
     shape_of,
 )
@@ -57,7 +58,8 @@ def read(path: Path) -> Stack:
     affine = affine_of(header, path)
     notes = tuple(f"{given_path} {note}" for note in notes_of(header, path, shape, affine))
     array = opaque(array, path) if colours == 4 else array
-    return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes)
+    spacing = numbers_of(header)
+    return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes, nnunet_spacing=spacing)
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:

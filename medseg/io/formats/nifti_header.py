@@ -120,6 +120,14 @@ def affine_of(header: Any, path: Path) -> NDArray[np.float64]:
     return usable_affine(affine, path, "Its sform, or its qform and spacings,")
 
 
+def numbers_of(header: Any) -> tuple[float, float, float] | None:
+    """Return the header's spacing (z, y, x) without its unit, as nnU-Net's NibabelIO takes it; None if it is in mm."""
+    if _MM.get(_units(header)[0], 1.0) == 1:
+        return None
+    x, y, z = (float(size) if size > 0 else 1.0 for size in (*header.get_zooms(), 1.0, 1.0)[:3])
+    return z, y, x
+
+
 def in_time(header: Any) -> bool:
     """Return whether the fourth dimension is declared as time: it has a unit of time and a step."""
     return _units(header)[1] in ("sec", "msec", "usec") and float(header["pixdim"][4]) > 0

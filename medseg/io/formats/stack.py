@@ -42,6 +42,7 @@ class Stack:
         pages: whether the slices are pages of which the file does not say if they are slices or channels.
         notes: what is odd about the header although it can be read, in sentences that name the file.
         record: what was done to values and grid while reading, see `Image.record`.
+        nnunet_spacing: see `Image.nnunet_spacing`.
     """
 
     array: NDArray
@@ -51,6 +52,7 @@ class Stack:
     pages: bool = False
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+    nnunet_spacing: tuple[float, float, float] | None = None
 
     def image(self, path: Path, frame: int | None = None) -> Image:
         """Return all volumes as channels, or only one of several.
@@ -80,7 +82,7 @@ class Stack:
             )
         else:
             chosen = self.array.reshape(-1, *shape)
-        return Image(chosen, self.affine, self.spacing_known, self.notes, self.record)
+        return Image(chosen, self.affine, self.spacing_known, self.notes, self.record, self.nnunet_spacing)
 
     def pages_as_channels(self) -> Image | None:
         """Return the pages of a file as channels of one slice; None if they are known to be slices, or only one."""

@@ -86,26 +86,38 @@ def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...
         content: the content of the file.
         source: names the file in messages.
 
+    Numbers may also begin with 1, or be written with zeros in front, as nnU-Net only counts them. It takes the names in
+    the order in which they are written; numbers that say another order are therefore accepted only where they run from
+    0 without such zeros.
+
     Raises:
-        DataError: they are not numbered from 0.
+        DataError: they are not numbered.
 
     >>> declared_channels({"modality": {"0": "T1", "1": "FLAIR"}}, "dataset.json")
     ('T1', 'FLAIR')
+    >>> declared_channels({"channel_names": {"0000": "T1", "0001": "FLAIR"}}, "dataset.json")
+    ('T1', 'FLAIR')
     """
     names = content.get("channel_names", content.get("modality"))
-    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))) or not names:
+    keys = list(names) if isinstance(names, dict) else []
+    if keys and sorted(keys) == sorted(map(str, range(len(keys)))):
+        return tuple(str(names[str(number)]) for number in range(len(keys)))
+    numbers = [int(key) if key.isascii() and key.isdigit() else -1 for key in keys]
+    if not keys or numbers not in ([*range(len(keys))], [*range(1, len(keys) + 1)]):
         raise DataError(
             f"{source}: channel_names (or modality) is {names!r}.", 'Expected numbers from 0 with names: {"0": "T1"}.'
         )
-    return tuple(str(names[str(number)]) for number in range(len(names)))
+    return tuple(str(name) for name in names.values())
 
 
-def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
+def declared_labels(content: Mapping[str, Any], source: str, trained: bool = False) -> Labels:
     """Return the structures of a `dataset.json`.
 
     Args:
         content: the content of the file.
         source: names the file in messages.
+        trained: it is that of a trained model, which writes what `regions_class_order` says, be it a value that the
+            region does not have in the training labels; in a data set that is a slip.
 
     They are written as `{"1": "liver"}` (Decathlon), or as `{"liver": 1, "tumour and liver": [1, 2], "ignore": 3}`.
 
@@ -130,7 +142,7 @@ def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
     regions = any(isinstance(value, list) for value in values.values())
     order = content.get("regions_class_order") if regions else None
     try:
-        return Labels(
+        labels = Labels(
             structures=values,
             background=background,
             ignore=ignore,
@@ -144,6 +156,12 @@ def declared_labels(content: Mapping[str, Any], source: str) -> Labels:
             f"{source}: {where} is not valid: {first['msg'].removeprefix('Value error, ')}; it is {declared}.",
             "Every structure needs an integer, or a list of them with regions_class_order; the background is 0.",
         ) from None
+    if labels.foreign_values and not trained:
+        raise DataError(
+            f"{source}: regions_class_order {labels.foreign_values[0]}; labels is {declared}.",
+            "regions_class_order has one of the region's own values for each region, in the order of labels.",
+        )
+    return labels
 
 
 def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dict[str, str]]:

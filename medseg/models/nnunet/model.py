@@ -132,7 +132,7 @@ def _plan(
     values = plan.model_dump()
     values["configurations"][name]["mirror_axes"] = list(first.mirror_axes)
     values["nnunet"]["trainer"] = first.trainer
-    notes = []
+    notes = [f"regions_class_order {text}; answers have it so, as in nnU-Net" for text in plan.labels.foreign_values]
     if any(other.mirror_axes != first.mirror_axes for other in others):
         notes.append(f"the folds allow different mirrored axes; {list(first.mirror_axes)} are used, those of the first")
     for trainer in dict.fromkeys(checkpoint.trainer for checkpoint in checkpoints.values()):

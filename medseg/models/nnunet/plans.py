@@ -32,6 +32,10 @@ _READERS = {
     "SimpleITKIOWithReorient": "canonical",
 }
 """nnU-Net's readers, and the axis order that they return; two of them bring every scan to R, A, S, as medseg does."""
+_SPACING_RULES = {_PICTURES: "one", "Tiff3DIO": "nnunet", "NibabelIO": "nnunet", _REORIENTED: "nnunet"}
+"""`data.spacing_rule` of plans with these readers (nnunetv2/imageio): NaturalImage2DIO always says 1, Tiff3DIO takes
+CASE.json beside the scan, else 1, and the NIfTI readers take the header's numbers, whatever their unit; SimpleITK turns
+them into mm."""
 _DATASET_KEYS = ("channel_names", "modality", "labels", "regions_class_order", "numTraining")
 
 
@@ -108,11 +112,12 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str
             "cases": dataset.get("numTraining", 0),
             "patient_pattern": None,
             "spacing_known": rest.get("image_reader_writer") != _PICTURES,
+            "spacing_rule": _SPACING_RULES.get(rest.get("image_reader_writer", _AS_STORED), "files"),
             "intensities": [dict(intensities[str(number)]) for number in range(len(intensities))],
             "structure_cases": {},
             "structure_volume": {},
         },
-        "labels": declared_labels(dataset, "the nnU-Net dataset.json").model_dump(),
+        "labels": declared_labels(dataset, "the nnU-Net dataset.json", trained=True).model_dump(),
         "orientation": _orientation(rest),
         "transpose_forward": rest.pop("transpose_forward"),
         "default_configuration": default,

@@ -31,7 +31,8 @@ _MOST_TEXT = 4 << 20
 """Largest size in bytes of every member but weights."""
 _MOST_HEADER = 16 << 20
 """Largest size in bytes of the header of a safetensors file."""
-_FLOATS = ("F64", "F32", "F16", "BF16")
+_TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+"""Types of tensors: weights, and whole numbers such as the counters of batch normalization and tables of indices."""
 
 
 def is_package(path: Path) -> bool:
@@ -163,8 +164,8 @@ def _weights(content: bytes, source: str) -> dict[str, torch.Tensor]:
             raise ValueError(f"its header declares {length:,} bytes")
         header: dict[str, Any] = json.loads(content[8 : 8 + length])
         for name, tensor in header.items():
-            if name != "__metadata__" and tensor["dtype"] not in _FLOATS:
-                raise ValueError(f"{name} is of the type {tensor['dtype']}; expected {', '.join(_FLOATS)}")
+            if name != "__metadata__" and tensor["dtype"] not in _TYPES:
+                raise ValueError(f"{name} is of the type {tensor['dtype']}; expected {', '.join(_TYPES)}")
         return load(content)
     except Exception as error:  # safetensors raises a type of its own
         raise ModelError(f"{source} is not a valid safetensors file: {str(error).splitlines()[0]}.") from None

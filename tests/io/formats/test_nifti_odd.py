@@ -78,3 +78,13 @@ def test_the_table_is_printed():
     script = HELPERS / "odd_table.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == len(files()) + 2
+
+
+def test_what_nnunet_takes_for_the_spacing(tmp_path):
+    """NibabelIO takes the numbers of the header, SimpleITKIO turns them into mm as medseg does."""
+    image = nib.Nifti1Image(np.ones((4, 5, 6), np.uint8), np.diag([500, 500, 1000, 1]))
+    for unit, spacing, nnunet in (("mm", (1000, 500, 500), None), ("micron", (1, 0.5, 0.5), (1000, 500, 500))):
+        image.header.set_xyzt_units(unit)
+        nib.save(image, tmp_path / f"{unit}.nii")
+        read = read_image(tmp_path / f"{unit}.nii")
+        assert (read.spacing_mm, read.nnunet_spacing) == (pytest.approx(spacing), nnunet)

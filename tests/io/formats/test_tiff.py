@@ -301,3 +301,13 @@ def test_pages_are_read_as_viewers_show_them_and_the_spacing_turns_with_them(tmp
     np.testing.assert_array_equal(mask.array[0, 0], shown)
     assert image.spacing_mm[1:] == ((1.0, 0.5) if orientation >= 5 else (0.5, 1.0))
     assert bool(read_image(path).notes) == (orientation > 1)
+
+
+def test_what_nnunet_takes_for_the_spacing(tmp_path):
+    """Tiff3DIO reads CASE.json, and no tags."""
+    settings = {"imagej": True, "resolution": (2, 2), "metadata": {"spacing": 0.5, "unit": "um", "axes": "ZYX"}}
+    tifffile.imwrite(tmp_path / "case_0000.tif", np.ones((3, 4, 5), np.uint8), **settings)
+    assert read_image(tmp_path / "case_0000.tif").nnunet_spacing == (1, 1, 1)
+    (tmp_path / "case.json").write_text('{"spacing": [3, 2, 2]}')
+    image = read_image(tmp_path / "case_0000.tif")
+    assert (image.spacing_mm, image.nnunet_spacing) == ((3, 2, 2), None)

@@ -70,6 +70,16 @@ def test_nnunet(tmp_path):
     assert alone.startswith("r: there is no image of this name")
 
 
+@pytest.mark.parametrize("keys", [("0000", "0001"), ("1", "2"), ("00", "1")])
+def test_nnunet_counts_channels_whatever_their_keys(tmp_path, keys):
+    names = dict(zip(keys, ("T2", "T1"), strict=True))
+    write_json(tmp_path, channel_names=names, labels=LIVER, file_ending=".nii.gz")
+    touch(tmp_path, *(f"imagesTr/{name}.nii.gz" for name in ("a_0000", "a_0001")), "labelsTr/a.nii.gz")
+    data = find_cases(tmp_path)
+    assert data.channels == ("T2", "T1")
+    assert files_of(data)["a"][:2] == ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
+
+
 def test_nnunet_colours_in_one_file(tmp_path):
     write_json(tmp_path, channel_names={"0": "R", "1": "G", "2": "B"}, labels=LIVER, file_ending=".png")
     touch(tmp_path, "imagesTr/a_0000.png", "labelsTr/a.png")
@@ -214,7 +224,18 @@ def test_patients_are_found_in_the_ids(tmp_path):
         ("{", "not valid JSON"),
         ("[]", "holds a list"),
         ({"labels": LIVER, "file_ending": ".png"}, "channel_names .* is None"),
-        ({"channel_names": {"1": "T1"}, "labels": LIVER, "file_ending": ".png"}, r"is {'1': 'T1'}"),
+        ({"channel_names": {"2": "T1"}, "labels": LIVER, "file_ending": ".png"}, r"is {'2': 'T1'}"),
+        ({"channel_names": {"2": "a", "1": "b"}, "labels": LIVER, "file_ending": ".png"}, r"is {'2': 'a', '1': 'b'}"),
+        ({"channel_names": {"0": "a", "00": "b"}, "labels": LIVER, "file_ending": ".png"}, r"is {'0': 'a', '00': 'b'}"),
+        (
+            {
+                "channel_names": {"0": "T1"},
+                "labels": {"background": 0, "whole": [1, 2], "front": 1},
+                "regions_class_order": [1, 2],
+                "file_ending": ".png",
+            },
+            "regions_class_order writes front as 2, which is none of its own values: 1",
+        ),
         ({"channel_names": {"0": "T1"}, "file_ending": ".png"}, "labels is None"),
         (
             {"channel_names": {"0": "T1"}, "labels": LIVER},

@@ -220,3 +220,15 @@ def test_folds_of_different_configurations_are_refused(tmp_path: Path) -> None:
     torch.save(content, folder / "fold_1" / "checkpoint_final.pth")
     with pytest.raises(ModelError, match=r"different configurations: fold_0: 3d_fullres, fold_1: 2d"):
         load_model(folder, CPU)
+
+
+def test_a_model_writes_what_its_order_of_regions_says(tmp_path: Path) -> None:
+    """nnU-Net trained it so, and its network does not depend on the order; a data set with such an order is refused."""
+    labels = {"background": 0, "whole": [1, 2], "front": 1}
+    data = dataset(labels=labels, regions_class_order=[1, 2])
+    model = load_model(write_model(tmp_path, data=data), CPU)
+    assert model.plan.labels.written_values == {"whole": 1, "front": 2}
+    note = (
+        "regions_class_order writes front as 2, which is none of its own values: 1; answers have it so, as in nnU-Net"
+    )
+    assert note in model.notes

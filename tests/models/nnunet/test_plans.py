@@ -196,19 +196,20 @@ def test_intensities_under_their_first_name():
 
 
 @pytest.mark.parametrize(
-    ("reader", "orientation"),
+    ("reader", "orientation", "rule"),
     [
-        ("SimpleITKIO", "stored"),
-        ("NibabelIO", "stored"),
-        ("Tiff3DIO", "stored"),
-        ("NibabelIOWithReorient", "canonical"),
-        ("SimpleITKIOWithReorient", "canonical"),
+        ("SimpleITKIO", "stored", "files"),
+        ("NibabelIO", "stored", "nnunet"),
+        ("Tiff3DIO", "stored", "nnunet"),
+        ("NaturalImage2DIO", "stored", "one"),
+        ("NibabelIOWithReorient", "canonical", "nnunet"),
+        ("SimpleITKIOWithReorient", "canonical", "files"),
     ],
 )
-def test_the_axis_order_is_that_of_the_reader(reader, orientation):
+def test_axis_order_and_spacing_are_those_of_the_reader(reader, orientation, rule):
     plans = folders.plans(image_reader_writer=reader)
     plan = plan_from_nnunet(plans, folders.dataset())
-    assert plan.orientation == orientation
+    assert (plan.orientation, plan.data.spacing_rule) == (orientation, rule)
     assert plan_to_nnunet(plan)["image_reader_writer"] == reader
 
 

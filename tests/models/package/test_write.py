@@ -12,9 +12,10 @@ import pytest
 import torch
 from builders import make_plan, network_values
 from nnunet_folders import configuration, plans, write_model
+from safetensors.torch import load, save
 
 from medseg.core.errors import ModelError, PlanError
-from medseg.models.model import make_network
+from medseg.models.model import Model, make_network
 from medseg.models.open import load_model
 from medseg.models.package.metadata import Metadata
 from medseg.models.package.write import save_package
@@ -273,7 +274,8 @@ def safetensors(header: Any, data: bytes = b"") -> bytes:
         (b"", "not a valid safetensors file"),
         ((1 << 40).to_bytes(8, "little") + b"{}", r"its header declares 1,099,511,627,776 bytes"),
         (safetensors(b"no json"), "not a valid safetensors file"),
-        (safetensors({"a": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)), "a is of the type I64"),
+        (safetensors({"a": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)), "a is of the type C64"),
+        (safetensors({"a": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)), "do not fit their plan"),
         (safetensors({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}, bytes(4)), "not a valid"),
         (safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)), "do not fit their plan"),
     ],
@@ -285,4 +287,40 @@ def test_weights_are_checked_before_they_are_used(package: Path, content: bytes,
 
     rewrite(package, edit)
     with pytest.raises(ModelError, match=message):
+        load_model(package, CPU)
+
+
+MONAI = {
+    "attention_unet": {"channels": [4, 8], "strides": [2]},  # with counters of batch normalization
+    "swin_unetr": {"feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},  # with tables of indices
+}
+
+
+def monai_package(folder: Path, name: str) -> Path:
+    plan = make_plan(2, {"network": {"name": name, "arguments": MONAI[name]}, "patch_voxels": [64, 64]})
+    network = make_network(plan, plan.configuration("main")).eval()
+    save_package(Model(plan, "main", ("0",), (network,), folder), folder / "model.medseg", "")
+    return folder / "model.medseg"
+
+
+@pytest.mark.parametrize("name", MONAI)
+def test_whole_numbers_of_a_network_come_back(tmp_path: Path, name: str) -> None:
+    loaded = load_model(monai_package(tmp_path, name), CPU).networks[0].state_dict()
+    with zipfile.ZipFile(tmp_path / "model.medseg") as archive:
+        saved = load(archive.read("fold_0/weights.safetensors"))
+    assert any(not value.is_floating_point() for value in saved.values())
+    assert all(torch.equal(value, loaded[key]) for key, value in saved.items())
+
+
+@pytest.mark.parametrize("change", [lambda table: table + 10_000, lambda table: table.flip(0), torch.Tensor.float])
+def test_indices_of_another_network_are_refused(tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def edit(members: Members) -> None:
+        weights = load(members["fold_0/weights.safetensors"])
+        key = next(key for key, value in weights.items() if not value.is_floating_point())
+        members["fold_0/weights.safetensors"] = save(weights | {key: change(weights[key]).contiguous()})
+        with_hashes(members)
+
+    package = monai_package(tmp_path, "swin_unetr")
+    rewrite(package, edit)
+    with pytest.raises(ModelError, match=r"relative_position_index (holds other numbers|is float32)"):
         load_model(package, CPU)
