@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medseg.commands.train.first_request import FirstRequest
 from medseg.commands.train.fold_cases import plan_folds
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import PreviousStage
-from medseg.commands.train.request import Request
+from medseg.commands.train.request import FirstRequest, Request
 from medseg.commands.train.run import Run
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.progress import Callback, Progress

@@ -1,15 +1,26 @@
-"""One call of `train`: what was asked for, and by whom."""
+"""One call of `train`: what was asked for, and by whom.
+
+What was asked of a cascade's later stage is kept in its folder while the stages before it are trained: a command that
+is stopped has no run of the later stage yet, and `--resume` begins that run as it was first asked for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medseg.commands.train.options import TrainOptions
+from medseg.core.files import write_json
 from medseg.core.progress import Callback
 from medseg.models.model import NetworkFactory
+from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
 from medseg.training.step.ranks import Ranks
+
+_WRITE_SECONDS = 10.0
+"""Between two notes of the time that the command has used."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +44,59 @@ class Request:
     factory: NetworkFactory | None
     ranks: Ranks
     start_time: float
+
+
+def was_asked(files: FoldFolder) -> bool:
+    """Return whether a command was stopped before the run in this folder began."""
+    return files.request.exists() and not files.record.exists()
+
+
+def as_first_asked(request: Request, files: FoldFolder) -> Request:
+    """Return a request to resume as the one that the first command got; what is set now counts beside it.
+
+    Args:
+        request: with `--resume`.
+        files: folder of the later stage.
+    """
+    asked = json.loads(files.request.read_text(encoding="utf-8"))
+    used_seconds = asked.pop("seconds")
+    asked["overrides"] = [*asked["overrides"], *request.options.overrides]
+    options = replace(request.options, resume=False, **asked)
+    return replace(request, options=options, start_time=request.start_time - used_seconds)
+
+
+class FirstRequest:
+    """Keeps what was asked of the later stage, and the time that the command has used.
+
+    Args:
+        files: folder of the later stage.
+        request: the request of the command.
+    """
+
+    def __init__(self, files: FoldFolder, request: Request) -> None:
+        self._path = files.request
+        self._options: TrainOptions = request.options
+        self._start_time = request.start_time
+        self._writes = request.ranks.first
+        self._write_time = 0.0
+
+    def write(self) -> None:
+        """Write the file, if this process is the one that writes."""
+        self._write_time = time.monotonic()
+        if not self._writes:
+            return
+        options = self._options
+        asked = {
+            "steps": options.steps,
+            "budget_seconds": options.budget_seconds,
+            "overrides": options.overrides,
+            "recipe": options.recipe,
+            "init": None if options.init is None else str(options.init),
+            "seconds": round(self._write_time - self._start_time, 1),
+        }
+        write_json(self._path, asked)
+
+    def write_if_due(self) -> None:
+        """Write the file if that was some seconds ago."""
+        if time.monotonic() - self._write_time > _WRITE_SECONDS:
+            self.write()

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medseg.commands.train.first_request import as_first_asked, was_asked
 from medseg.commands.train.job import Job, prepare
 from medseg.commands.train.options import TrainOptions
-from medseg.commands.train.request import Request
+from medseg.commands.train.request import Request, as_first_asked, was_asked
 from medseg.commands.train.run import Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record, redirected
 from medseg.core.errors import MedsegError

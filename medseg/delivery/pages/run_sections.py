@@ -33,7 +33,7 @@ def record_facts(record: RunRecord) -> list[tuple[str, str]]:
         "device": "device",
         "precision": "precision",
         "network_factory": "network of the user's own",
-        "plan_hash": "plan (BLAKE2b)",
+        "plan_hash": "plan (SHA-256)",
         "medseg": "medseg",
         "torch": "torch",
         "python": "Python",

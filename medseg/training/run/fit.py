@@ -115,6 +115,7 @@ class Loop:
         self.samples = samples
         self.score = validate
         self.callback = callback if setup.ranks.first else silent
+        self.memory_advice = setup.less_memory
         self.start_time = start_time
         self.trainer = Trainer(network, setup)
         self.batches = setup.batches(samples)
@@ -169,7 +170,7 @@ class Loop:
             raise
         except Exception as error:  # a file that vanished, an error type of a reader's own, memory
             if is_out_of_memory(error):
-                raise MedsegError(f"There is not enough memory: {first_line(error)}", self.setup.less_memory) from None
+                raise MedsegError(f"There is not enough memory: {first_line(error)}", self.memory_advice) from None
             raise MedsegError(
                 f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
                 "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
@@ -179,7 +180,7 @@ class Loop:
     def step(self, batch: Batch) -> None:
         """Train on a batch. The state is inconsistent until this returns."""
         self._consistent = False
-        with memory_errors(self.setup.less_memory):
+        with memory_errors(self.memory_advice):
             self.losses.append(self.trainer.step(self.setup, self.done, batch))
         self.done += 1
         self._consistent = True

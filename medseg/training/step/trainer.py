@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.networks.cuda_graph import CudaRecorder
 from medseg.networks.device import autocast
 from medseg.training.data.batches import Batch
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.run.setup import Setup
-from medseg.training.step.graph import Recorded, make_capturable
 from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.ranks import ALONE
+
+if TYPE_CHECKING:
+    from medseg.training.step.graph import Recorded
 
 _ROUNDING = 1e-12
 """Progress in a checkpoint that differs by more belongs to another course."""
@@ -98,6 +99,9 @@ class Trainer:
 
     def _as_graph(self) -> Recorded:
         """Return the step as one to be recorded, as far as it can be."""
+        from medseg.networks.cuda_graph import CudaRecorder
+        from medseg.training.step.graph import Recorded, make_capturable
+
         recorded = Recorded(self._learn, CudaRecorder(self.device))
         if self.ranks.size > 1 or self.scaler.is_enabled():
             why = "several processes" if self.ranks.size > 1 else "fp16"
