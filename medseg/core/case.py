@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medseg.core.csv_text import csv_text, original_cell
 from medseg.core.errors import DataError
 from medseg.core.files import write_text
 from medseg.core.names import name_problem, shown_name
@@ -55,16 +56,14 @@ def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
         folder: the data set's folder; files below it are written relative to it, so that the data set can be moved.
     """
     extra = sorted({name for case in cases for name in case.attributes})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *extra])
+    rows = []
     for case in cases:
         annotated = "" if case.annotated is None else _SEPARATOR.join(case.annotated)
         channels = _SEPARATOR.join(_path_as_text(file, folder) for file in case.channels)
         label = "" if case.label is None else _path_as_text(case.label, folder)
         values = [case.id, case.patient, channels, label, annotated, f"{case.weight:g}"]
-        writer.writerow(values + [case.attributes.get(name, "") for name in extra])
-    write_text(path, text.getvalue())
+        rows.append(values + [case.attributes.get(name, "") for name in extra])
+    write_text(path, csv_text([*_COLUMNS, *extra], rows))
 
 
 def read_cases(path: Path, folder: Path) -> list[Case]:
@@ -122,7 +121,10 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(
             f"{path} has no rows.", "Expected a line with the names of the columns, then one for each case."
         )
-    return [{name.strip(): (value or "").strip() for name, value in row.items() if name} for row in rows]
+    return [
+        {original_cell(name.strip()): original_cell((value or "").strip()) for name, value in row.items() if name}
+        for row in rows
+    ]
 
 
 def check_unique_ids(cases: Iterable[Case], path: Path) -> None:

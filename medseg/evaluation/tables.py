@@ -27,13 +27,12 @@ and voxels. metrics.csv has one row per case and structure with the same figures
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medseg.core.csv_text import csv_text
 from medseg.core.files import write_json, write_text
 from medseg.core.labels import Labels
 from medseg.evaluation.score import MEASURES
@@ -109,23 +108,20 @@ def write_metrics_csv(path: Path, summary: Summary) -> None:
     """
     attributes = sorted({name for case in summary.cases for name in case.attributes})
     columns = ["case", "patient", "structure", *summary.measures, *_COUNTS, "volume_unit", "empty", *attributes]
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, [*columns, "failed", "empty_policy", "prediction", "reference"], restval="", lineterminator="\n"
-    )
-    writer.writeheader()
+    columns += ["failed", "empty_policy", "prediction", "reference"]
+    rows: list[dict[str, Any]] = []
     policy = summary.policy.describe()
     for case in summary.cases:
         for name in case.structures:
             row = {"case": case.case, "patient": case.patient or case.case, "structure": name, **case.attributes}
             figures = _case_figures(case, name)
             files = {"prediction": case.prediction, "reference": case.reference}
-            writer.writerow({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy, **files})
+            rows.append({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy, **files})
     for case_id, reason in summary.failed.items():
         for name in summary.structures:
             row = {"case": case_id, "structure": name, "failed": " ".join(reason.split()), "empty_policy": policy}
-            writer.writerow(row)
-    write_text(path, text.getvalue())
+            rows.append(row)
+    write_text(path, csv_text(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
 def value_names(labels: Labels) -> list[str]:

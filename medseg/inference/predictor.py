@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, overload
 import torch
 from numpy.typing import NDArray
 
+from medseg.core.errors import MedsegError
 from medseg.core.image import Image, check_finite
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, choose_backend, make_members
@@ -182,10 +183,12 @@ class Predictor:
             callback: as in `__call__`.
 
         Raises:
-            MedsegError: there is not enough memory for a single tile.
+            MedsegError: there is not enough memory for a single tile, or a logit is not finite.
         """
         with self._window_pass(volume, self.model.plan.labels.outputs) as window_pass:
-            yield from window_pass.logits(callback)
+            for slab in window_pass.logits(callback):
+                _check_logits(slab, self.precision)
+                yield slab
 
     def uncertainty(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
         """Yield mean and spread of the probabilities over folds and mirrored copies: see `inference.uncertainty`.
@@ -281,3 +284,19 @@ class Predictor:
         """The first stage of a cascade."""
         assert self.model.previous is not None
         return Predictor(self.model.previous, self.device)
+
+
+def _check_logits(logits: torch.Tensor, precision: torch.dtype) -> None:
+    """Refuse logits that are not all finite: `argmax` would make background or a structure of them without a word.
+
+    Raises:
+        MedsegError: there are such logits.
+    """
+    # a sum needs no second array of this size, and any NaN or infinite value shows in it
+    if not bool(logits.sum(dtype=torch.float32).isfinite()) and not bool(logits.isfinite().all()):
+        computed_in = str(precision).removeprefix("torch.")
+        raise MedsegError(
+            f"The network's answer is NaN or infinite at some voxels, computed in {computed_in}; nothing was written.",
+            "Look at the scan's intensities with `medseg check`; or compute in full precision: "
+            "--set inference.precision=fp32.",
+        )

@@ -5,6 +5,7 @@ Fields follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). Fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from medseg.plans.schema import Configuration
 
 NOT_STATED = "Not stated."
+_SPECIAL = re.compile(r"([\\\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")
+"""Characters that mean something in Markdown; not `_` within a word, where it means nothing."""
 _LIMITS = (
     "Scans unlike those it was trained on (another scanner, protocol, body part, age or disease) may be segmented "
     "badly, without a warning. It is research software: someone who can judge its answers has to check them."
@@ -73,19 +76,30 @@ def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by:
     """
     plan = model.plan
     stages = [model] + ([] if model.previous is None else [model.previous])
-    lines = [f"# {plan.name}", ""]
+    lines = [f"# {_escaped(plan.name)}", ""]
     lines += ["A model that segments medical images, for use with medseg.", ""]
     lines += _section("What it does", _abilities(model))
-    lines += _section("Intended use", [about.intended_use or NOT_STATED])
-    lines += _section("Limits", [*([about.limitations] if about.limitations else []), _LIMITS])
+    lines += _section("Intended use", [_written(about.intended_use)])
+    lines += _section("Limits", [*([_written(about.limitations)] if about.limitations else []), _LIMITS])
     lines += _section("Training data", _training_data(model, about))
     lines += _section("Scores", _scores(model, scores))
     lines += _section("How it is built", [line for stage in stages for line in _network(stage)])
     facts = [("Author", about.author), ("Licence", about.license), ("Contact", about.contact), ("Cite", about.citation)]
     lines += _section(
-        "Who and how", [f"- {name}: {value or NOT_STATED}" for name, value in facts] + [f"- Made by: {made_by}"]
+        "Who and how", [f"- {name}: {_written(value)}" for name, value in facts] + [f"- Made by: {_escaped(made_by)}"]
     )
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _escaped(name: str) -> str:
+    """Return a name from a plan as one line of Markdown that shows it as it is: no table cell, link or HTML of it."""
+    return _SPECIAL.sub(r"\\\1", " ".join(name.split()))
+
+
+def _written(text: str | None) -> str:
+    """Return what a person wrote for the card: Markdown, but no HTML and no sections of its own."""
+    lines = (text or NOT_STATED).replace("&", "&amp;").replace("<", "&lt;").splitlines()
+    return "\n".join(re.sub(r"^(\s*)(#|[=-]+\s*$)", r"\1\\\2", line) for line in lines)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -94,8 +108,8 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 def _abilities(model: Model) -> list[str]:
     plan = model.plan
-    channels = ", ".join(plan.data.channels)
-    rows = [f"| {name} | {value} |" for name, value in plan.labels.written_values.items()]
+    channels = ", ".join(map(_escaped, plan.data.channels))
+    rows = [f"| {_escaped(name)} | {value} |" for name, value in plan.labels.written_values.items()]
     overlapping = ["", "Structures may overlap; a voxel of several gets the last one's value."]
     return [
         f"It takes scans of {len(plan.data.channels)} channel{'s' * (len(plan.data.channels) > 1)} ({channels}) and "
@@ -110,13 +124,15 @@ def _abilities(model: Model) -> list[str]:
 
 def _training_data(model: Model, about: About) -> list[str]:
     data = model.plan.data
-    lines = [about.training_data, ""] if about.training_data else []
+    lines = [_written(about.training_data), ""] if about.training_data else []
     what = f"{counted(data.cases, 'case')}, {data.dimensions}D" if data.cases else f"{data.dimensions}D scans"
-    lines.append(f"- {what}; channels: {', '.join(data.channels)}")
+    lines.append(f"- {what}; channels: {', '.join(map(_escaped, data.channels))}")
     for name, cases in data.structure_cases.items():
         volume = data.structure_volume.get(name)
         unit = "ml" if data.spacing_known else "pixels"
-        lines.append(f"- {name}: in {counted(cases, 'case')}" + (f", {volume:.4g} {unit} on average" if volume else ""))
+        lines.append(
+            f"- {_escaped(name)}: in {counted(cases, 'case')}" + (f", {volume:.4g} {unit} on average" if volume else "")
+        )
     return lines
 
 
@@ -125,7 +141,7 @@ def _scores(model: Model, scores: Sequence[FoldScore]) -> list[str]:
         return ["None of the model's folds came with scores of validation cases."]
     names = list(model.plan.labels.names)
     lines = ["Mean Dice over the cases that each fold was not trained on.", ""]
-    lines += [f"| fold | steps | cases | {' | '.join(names)} |", "|" + "---|" * (3 + len(names))]
+    lines += [f"| fold | steps | cases | {' | '.join(map(_escaped, names))} |", "|" + "---|" * (3 + len(names))]
     for score in scores:
         figures = [_figure(score.dice.get(name)) for name in names]
         steps = "-" if score.steps is None else str(score.steps)
@@ -143,8 +159,11 @@ def _network(model: Model) -> list[str]:
     spacing = " x ".join(f"{value:g}" for value in configuration.spacing_mm)
     patch = " x ".join(map(str, configuration.patch_voxels))
     unit = "mm" if model.plan.data.spacing_known else "pixels"
-    after = "" if model.configuration.previous_stage is None else f", after {model.configuration.previous_stage}"
+    after = (
+        "" if model.configuration.previous_stage is None else f", after {_escaped(model.configuration.previous_stage)}"
+    )
     return [
-        f"- {model.configuration_name}{after}: {network['name']}, features {network['features']}, patches of {patch} "
+        f"- {_escaped(model.configuration_name)}{after}: {_escaped(network['name'])}, "
+        f"features {network['features']}, patches of {patch} "
         f"at {spacing} {unit}; folds {', '.join(model.folds)}"
     ]

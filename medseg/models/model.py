@@ -118,9 +118,30 @@ def filled_network(
         problem = _other_indices(network.state_dict(), weights)
     if problem:
         raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
+    check_finite_weights(weights, source)
     filled = {name: weights[name].to(value.dtype) for name, value in network.state_dict().items()}
     network.load_state_dict(filled, assign=ours)
     return network.eval()
+
+
+def check_finite_weights(weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse weights that are not all finite: a network with one of them answers with background everywhere.
+
+    Args:
+        weights: by name.
+        source: names them in messages.
+
+    Raises:
+        ModelError: a value is NaN or infinite; the message names the tensor.
+    """
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            count = int((~value.isfinite()).sum())
+            raise ModelError(
+                f"The weights in {source} are damaged: {name} has {count:,} of {value.numel():,} values "
+                "that are NaN or infinite.",
+                "Restore them from a copy, or train the model anew.",
+            )
 
 
 def _too_large(network: Network, weights: Mapping[str, torch.Tensor]) -> str | None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-
-from tests.helpers.nnunet_folders import write_model
+from nnunet_folders import write_model
 
 BLOCKED = """
 import json, socket, sys, traceback
@@ -104,7 +103,7 @@ def write_labelme(folder: Path) -> None:
 
 def write_dicom(folder: Path) -> None:
     """One series."""
-    from tests.helpers.dicom_answers import written_series
+    from dicom_answers import written_series
 
     folder.mkdir()
     written_series(folder)

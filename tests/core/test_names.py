@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from builders import configuration_values, plan_values
+from nnunet_folders import write_model
 
 from medseg.commands.models.import_nnunet import ImportOptions, import_nnunet
 from medseg.core.case import check_ids, read_cases
@@ -16,8 +18,6 @@ from medseg.models.open import load_model
 from medseg.models.run_files import RunFolder
 from medseg.models.workspace import Workspace
 from medseg.plans.file import validate_plan
-from tests.helpers.builders import configuration_values, plan_values
-from tests.helpers.nnunet_folders import write_model
 
 HOSTILE = [
     "",

@@ -10,9 +10,10 @@ import pytest
 import torch
 from builders import make_plan
 
-from medseg.core.errors import Cancelled, DataError
+from medseg.core.errors import Cancelled, DataError, MedsegError
 from medseg.core.image import Image, Orientation
 from medseg.core.progress import Progress
+from medseg.inference import predictor as predictor_module
 from medseg.inference.predictor import Predictor
 from medseg.models.model import Model, make_network
 from medseg.models.record import RunRecord
@@ -292,3 +293,25 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
     except OSError:
         pytest.skip("the process's memory is read from /proc")
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_an_answer_that_is_not_finite_is_refused(odd: float) -> None:
+    class Odd(Threshold):
+        def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+            (logits,) = super().forward(x)
+            return [torch.where(x > 0.9, odd, logits)]
+
+    plan = threshold_plan()
+    model = Model(plan, plan.default_configuration, ("0",), (Odd(),), Path())
+    image, array = turned_image(0)
+    assert (array > 0.9).any()
+    with pytest.raises(MedsegError, match=r"NaN or infinite at some voxels, computed in float32"):
+        Predictor(model, torch.device("cpu"))(image)
+
+
+def test_large_logits_whose_sum_overflows_are_no_fault() -> None:
+    check = predictor_module._check_logits
+    check(torch.full((1, 2, 2, 2), 3e38), torch.float32)
+    with pytest.raises(MedsegError):
+        check(torch.tensor([1.0, float("nan")]), torch.float32)

@@ -1,11 +1,13 @@
 """A trained run on disk: what is saved is loaded, and what does not belong together is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from builders import make_plan, network_values
+from safetensors.torch import load_file, save_file
 
 from medseg.core.errors import ModelError, PlanError
 from medseg.models.model import make_network
@@ -202,3 +204,15 @@ def test_weights_are_plain_tensors_written_last(model: Path) -> None:
     stamps = [path.stat().st_mtime_ns for path in (files.record, files.weights)]
     assert stamps == sorted(stamps)
     assert read_record(FoldFolder(model / "fold_9")) is None
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(model: Path, odd: float) -> None:
+    write_fold(model, "0")
+    path = model / "fold_0" / WEIGHTS
+    weights = load_file(path)
+    name = list(weights)[3]
+    weights[name].view(-1)[0] = odd
+    save_file(weights, path)
+    with pytest.raises(ModelError, match=rf"{re.escape(name)} has 1 of [\d,]+ values that are NaN or infinite"):
+        load_run(model, CPU)

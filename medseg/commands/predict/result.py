@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from csv import writer
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from medseg.core.csv_text import csv_text
 
 if TYPE_CHECKING:
     from medseg.core.case import Case
@@ -67,9 +67,9 @@ class PredictResult:
 
     def volumes_csv(self) -> str:
         """Return the volumes as a table: case, structure, volume, unit."""
-        text = StringIO()
-        rows = writer(text, lineterminator="\n")
-        rows.writerow(["case", "structure", "volume", "unit"])
-        for case, volumes in self.volumes.items():
-            rows.writerows([case, name, f"{volume:.6g}", self.units[case]] for name, volume in volumes.items())
-        return text.getvalue()
+        rows = [
+            [case, name, f"{volume:.6g}", self.units[case]]
+            for case, volumes in self.volumes.items()
+            for name, volume in volumes.items()
+        ]
+        return csv_text(["case", "structure", "volume", "unit"], rows)

@@ -25,6 +25,8 @@ from medseg.training.step.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0
 LOG_EVERY = 10
+_MOST_SKIPPED = 30
+"""Steps in a row that change nothing before a run is ended; the scale of fp16 takes up to 16 to settle (2^16 to 1)."""
 """Steps between two looks at the loss and the clock: each look waits for the device."""
 
 Validate = Callable[[torch.nn.Module], dict[str, float | None]]
@@ -125,6 +127,7 @@ class Loop:
         self.scores: dict[str, float | None] = {}
         self.best_dice: float | None = None
         self.first_loss: float | None = None
+        self._skipped = self._skipped_in_a_row = 0
         self._consistent = True
 
     def begin(self, resume: bool) -> None:
@@ -189,7 +192,7 @@ class Loop:
         """Ask the device for the losses since the last report, and log and show their mean.
 
         Raises:
-            Diverged: a loss is not a number, or absurdly large.
+            Diverged: a loss is not a number, or absurdly large, or no step changes anything.
         """
         losses: list[float] = torch.stack(self.losses).tolist()
         self.losses.clear()
@@ -198,12 +201,37 @@ class Loop:
             self.first_loss = losses[0]
         if is_absurd(loss, self.first_loss):
             raise self._diverged(losses)
+        skipped = self._count_skipped(len(losses))
         rate = self.setup.learning_rate(self.done - 1)
-        self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds)
+        more = {"skipped": skipped} if skipped else {}
+        self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
         speed = (self.done - self.first_step) / (time.monotonic() - self.loop_time)
         figures = {"loss": loss, "steps_per_second": speed, **self.scores}
         note = {} if self.trainer.note is None else {"note": self.trainer.note}
+        if self._skipped and (self._skipped == skipped or self.finished):  # said at the first time and at the end
+            session = self.done - self.first_step
+            note["note"] = f"{self._skipped} of {session} steps changed nothing, as a gradient was NaN or infinite"
         self.callback(Progress("train", self.done, self.setup.course.steps, figures | note))
+
+    def _count_skipped(self, steps: int) -> int:
+        """Return how many of the last steps changed nothing, as a gradient was not finite.
+
+        Args:
+            steps: since the last report.
+
+        Raises:
+            Diverged: none has changed anything for long, or in the whole run.
+        """
+        skipped = int(self.trainer.skipped) - self._skipped
+        self._skipped += skipped
+        self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == steps else 0
+        in_vain = self.finished and self._skipped_in_a_row == self.done - self.first_step
+        if self._skipped_in_a_row >= _MOST_SKIPPED or in_vain:
+            what = (
+                f"gradient is NaN or infinite in each of the last {self._skipped_in_a_row} steps, which changed nothing"
+            )
+            raise diverged(what, self.done, self._last_checkpoint())
+        return skipped
 
     def catch_up(self) -> None:
         """Do what followed the last step of the run and may have been interrupted: a validation, an early end."""

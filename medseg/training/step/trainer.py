@@ -38,6 +38,7 @@ class Trainer:
     Attributes:
         network: that is trained.
         average: the moving average of its weights; None where the plan has none.
+        skipped: number of steps, on the device, that changed nothing, as a gradient was not finite.
     """
 
     def __init__(self, network: torch.nn.Module, setup: Setup) -> None:
@@ -53,6 +54,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision == torch.float16)
         self.average_weights = training.average_weights
         self.average = deepcopy(self.network).eval() if training.average_weights > 0 else None
+        self.skipped = torch.zeros((), dtype=torch.int64, device=setup.device)
         self._recorded = self._as_graph() if training.cuda_graph and setup.device.type == "cuda" else None
 
     @property
@@ -89,6 +91,7 @@ class Trainer:
         self.ranks.add_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        self.skipped += ~norm.isfinite()
         if not self.scaler.is_enabled():
             # a gradient that is no number leaves weights and state as they are, without asking the device: fused
             # optimizers look at `found_inf`, as they do for the scaler of fp16, which sets it itself

@@ -1,6 +1,7 @@
 """`medseg package`: one file of a trained model, and its card."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from medseg.commands.models.package import package
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.core.errors import ModelError
-from medseg.models.card import About
-from medseg.models.model import make_network
+from medseg.models.card import About, FoldScore, model_card
+from medseg.models.model import Model, make_network
 from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
 from medseg.models.run_files import PLAN, FoldFolder
@@ -146,3 +147,21 @@ def test_a_model_its_import_and_its_package_give_the_same_answer(tmp_path: Path)
         result = predict(scan, tmp_path / f"out{number}", model, tmp_path, options)
         answers.append(result.files["case3"].read_bytes())
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_names_cannot_become_anything_but_names_in_the_card(tmp_path: Path) -> None:
+    names = ["a|b", "<script>alert(1)</script>", "[x](http://y)", "left_kidney", "*b*", "`c`"]
+    plan = make_plan(labels={"structures": {name: number for number, name in enumerate(names, start=1)}})
+    model = Model(plan, "main", ("0",), (), tmp_path)
+    about = About(author="A <b>c</b>", intended_use="For *teeth*.\n# Scores\nBest\n====", license="CC0")
+    card = model_card(model, about, [FoldScore("0", 3, dict.fromkeys(names, 0.5))], "medseg")
+    lines = card.splitlines()
+    assert r"| a\|b | 1 |" in lines
+    assert r"| \<script\>alert(1)\</script\> | 2 |" in lines
+    assert r"| \[x\](http://y) | 3 |" in lines
+    assert "| left_kidney | 4 |" in lines
+    assert not any(re.search(r"(?<!\\)<", line) for line in lines)
+    assert "For *teeth*." in lines, "what a person writes is Markdown"
+    assert [line for line in lines if line.startswith("#")].count("## Scores") == 1
+    assert "# Scores" not in lines
+    assert "====" not in lines

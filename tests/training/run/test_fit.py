@@ -653,3 +653,57 @@ def test_scores_of_before_an_extension_say_nothing(tmp_path: Path) -> None:
     scores = iter([0.4, 0.45, 0.5])
     fit(new_network(plan), samples, longer, lambda network: {"one": next(scores)}, silent, resume=True)
     assert next(scores, None) is None, "all three validations took place"
+
+
+class OddGradient(torch.autograd.Function):
+    """The identity, with a gradient that is not finite where a switch says so."""
+
+    odd = True
+
+    @staticmethod
+    def forward(context: Any, values: torch.Tensor) -> torch.Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * (float("nan") if OddGradient.odd else 1.0)
+
+
+class Spoiled(torch.nn.Module):
+    """A network whose gradients are not finite, though its answers are."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        return [OddGradient.apply(answer) for answer in self.network(x, levels)]
+
+
+@pytest.mark.parametrize("steps", [5, 200])
+def test_a_run_in_which_no_step_gets_through_ends(tmp_path: Path, steps: int) -> None:
+    OddGradient.odd, plan = True, plan_of(2)
+    network = Spoiled(new_network(plan))
+    with pytest.raises(Diverged, match=r"gradient is NaN or infinite in each of the last (5|30) steps") as caught:
+        fit(network, blob_samples((1, 40, 40)), setup_of(plan, tmp_path, steps), no_validation, silent)
+    assert f"after step {min(steps, 30)}" in str(caught.value)
+
+
+def test_steps_that_changed_nothing_are_counted_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, notes = plan_of(2), []
+    learn = Trainer.step
+
+    def step(self: Trainer, setup: Setup, number: int, batch: Batch) -> torch.Tensor:
+        OddGradient.odd = number in (3, 12)
+        return learn(self, setup, number, batch)
+
+    monkeypatch.setattr(Trainer, "step", step)
+
+    def callback(event: Progress) -> None:
+        notes.append(event.info.get("note"))
+
+    fit(Spoiled(new_network(plan)), blob_samples((1, 40, 40)), setup_of(plan, tmp_path, 30), no_validation, callback)
+    said = [note for note in notes if note and "changed nothing" in note]
+    assert [note.split(" steps")[0] for note in said] == ["1 of 10", "2 of 30"]
+    records = [record for record in read_log(FoldFolder(tmp_path).log) if record["kind"] == "train"]
+    assert [record.get("skipped") for record in records] == [1, 1, None]
