@@ -54,6 +54,25 @@ _LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM")
 """Value 3 of ImageType for CT is LOCALIZER (PS3.3 C.8.2.1.1.1); vendors write the other words."""
 
 
+PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
+"""Modalities of radiographs and pictures, which show no section and whose values are no quantity."""
+_SECTION_CLASSES = tuple(
+    f"{_STORAGE}{end}"
+    for end in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "128", "128.1", "130", "13.1.1", "13.1.2", "13.1.3")
+)
+"""SOP classes of CT, MR, PET and tomosynthesis (PS3.4 B.5), which must say where they lie (PS3.3 C.7.6.2)."""
+
+
+def is_section(dataset: Dataset) -> bool:
+    """Return whether an image shows a section of the patient, which cannot be placed without a position.
+
+    Args:
+        dataset: the header of a file.
+    """
+    is_projection = values.text(dataset, "Modality").upper() in PROJECTIONS
+    return values.text(dataset, "SOPClassUID") in _SECTION_CLASSES and not is_projection
+
+
 def why_no_slice(dataset: Dataset) -> str | None:
     """Return why an object cannot be a slice of a volume, in two or three words; None for an image that may be one.
 

@@ -43,6 +43,8 @@ class Slice:
             text, by a short name.
         frame_of_reference: FrameOfReferenceUID; slices in two frames of reference never make a volume.
         label: what messages call its file, where that is shorter than the file's name.
+        is_section: whether it is of a kind that must say where it lies, such as CT; radiographs need not.
+        at_detector: whether `spacing_yx_mm` is that of the detector (ImagerPixelSpacing) and not of the patient.
     """
 
     file: File
@@ -61,6 +63,8 @@ class Slice:
     acquisition: Mapping[str, Any] = field(default_factory=dict)
     frame_of_reference: str = ""
     label: str = ""
+    is_section: bool = False
+    at_detector: bool = False
 
     @property
     def name(self) -> str:

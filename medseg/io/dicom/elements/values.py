@@ -7,6 +7,7 @@ absent, empty or unreadable gives None, an empty text or an empty list. Elements
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_COORDINATE_MM = 1e6
 """Coordinates beyond a kilometre are damaged text, not places in a patient."""
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
 _ASCII_TYPES = ("DS", "IS", "CS", "UI", "TM", "DT")
 """Value representations that are ASCII text. They are split here: pydicom's checks of each value take most of the time
 of a listing."""
@@ -93,9 +95,13 @@ def functional_group(groups: Iterable[Dataset], sequence: str) -> Dataset | None
 def finite(value: Any) -> float | None:
     """Return anything that can be converted to a finite float as that float, or None.
 
-    >>> finite("1.5"), finite("nan"), finite("ten")
-    (1.5, None, None)
+    A decimal comma, which some programs write against the rules, is read as a point: it separates nothing in DICOM.
+
+    >>> finite("1.5"), finite("-1,5"), finite("nan"), finite("ten")
+    (1.5, -1.5, None, None)
     """
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+        value = value.replace(",", ".")
     try:
         result = float(value)
     except (TypeError, ValueError, OverflowError):

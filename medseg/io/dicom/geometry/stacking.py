@@ -28,6 +28,8 @@ _MAX_TILT_DEGREES = 45.0  # gantries tilt by 30 at most: beyond this the positio
 _ORIENTATION_ERROR = 1e-3  # of the length of direction cosines, and of the cosine of the angle between them
 _STRAIGHT_DEGREES = 5.0  # planes turned by no more are called axial, sagittal or coronal
 _PLANES = ("sagittal", "coronal", "axial")  # by the axis of the patient (x, y, z) that is nearest to the normal
+_MAX_LATTICES = 4  # stacks that may lie between each other; more would be found in any irregular stack
+_MIN_LATTICE = 3  # slices of each: fewer are at equal steps by chance
 _COMMON_SHARE = 0.1  # of the steps: a rarer step is not the regular one
 _MAX_GROWTH = 2  # slices of the regular grid for each slice that there is: beyond this most of it would be invented
 _SAME_POSITION_MM = 1e-3
@@ -74,7 +76,7 @@ def stack_geometry(slices: Sequence[Slice]) -> Geometry:
     """Return the geometry of one or more slices, given in any order."""
     as_given = tuple(range(len(slices)))
     first = slices[0]
-    if len(slices) == 1 and first.position is None and first.frame is None:
+    if len(slices) == 1 and first.position is None and first.frame is None and not first.is_section:
         return _projection_geometry(first)
     without = [slice_ for slice_ in slices if slice_.position is None or slice_.orientation is None]
     if without:
@@ -262,9 +264,28 @@ def _unequal_steps(slices: Sequence[Slice], steps: NDArray[np.float64], regular:
         if not bridgeable:
             what = f"more slices are missing than there are: {what}"
         return Problem("missing slices", f"{what}: between {named}", "allow_gaps" if bridgeable else None)
+    if count := _lattices(steps):
+        message = (
+            f"its slices are {count} stacks of equal steps that lie between each other (steps of {steps.min():.4g} to "
+            f"{steps.max():.4g} mm in turns), as of {count} acquisitions: interpolation would mix them"
+        )
+        return Problem("mixed acquisitions", message)
     bridgeable = bool(steps.sum() <= _MAX_GROWTH * regular * len(slices))
     message = f"steps of {steps.min():.4g} to {steps.max():.4g} mm" + f": between {named}" * bool(odd)
     return Problem("unequal steps", message, "allow_gaps" if bridgeable else None)
+
+
+def _lattices(steps: NDArray[np.float64]) -> int:
+    """Return how many stacks of equal steps lie between each other, so that steps repeat in turns; 0 for none."""
+    heights = np.concatenate([[0.0], np.cumsum(steps)])
+    for count in range(2, _MAX_LATTICES + 1):
+        if len(heights) < count * _MIN_LATTICE:
+            break
+        parts = [np.diff(heights[start::count]) for start in range(count)]
+        step = float(parts[0].mean())
+        if all(np.abs(part - step).max() <= GRID_TOLERANCE_VOXELS * step for part in parts):
+            return count
+    return 0
 
 
 def _shear(

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.series import Listing, Series
+from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.dicom.listing.rules import matching_series
 
 _MODALITIES = ("CT", "MR", "PT", "US", "NM", "MG", "XA", "CR", "DX")
+_OTHER_SPELLINGS = {"MRI": "MR", "PET": "PT"}
+"""Modalities as models of nnU-Net call their channels."""
+_DATE_DIGITS = 8
 _MAX_LISTED = 20
 _MAX_REASONS = 6
 
@@ -63,6 +67,15 @@ def choose_series(
     elif len(possible) == 1:
         chosen, reason = possible[0], f"the only readable one of {len(fitting)} series"
     else:
+        studies = {series.study_uid for series in fitting}
+        if len(studies) > 1:
+            raise DataError(
+                f"{listing.container} holds {_studies(fitting)}, and {len(fitting)} series for the channel "
+                f"{channel}: {_listed(fitting)}",
+                "Give each study as a case of its own: a folder or zip that holds no other one. For one answer, choose "
+                f"a series: --series {fitting[0].key}.",
+                "ambiguous",
+            )
         raise DataError(
             f"{listing.container} has {len(fitting)} series for the channel {channel}: {_listed(fitting)}",
             "Choose one by its number, its key or what its attributes say: "
@@ -89,9 +102,14 @@ def _fitting(listing: Listing, channel: str, rule: str | None, preferred: Sequen
     if named:
         return named, "the series that the labels refer to"
     absent = "; the labels refer to one that is not there" if preferred else ""
-    if channel.upper() in _MODALITIES:
-        of_modality = [series for series in listing.series if series.modality.upper() == channel.upper()]
-        return of_modality, f"the only series of modality {channel.upper()}{absent}"
+    name = channel.upper()
+    modality = _OTHER_SPELLINGS.get(name, name)
+    if modality in _MODALITIES:
+        of_modality = [series for series in listing.series if series.modality.upper() == modality]
+        if of_modality or modality == name:
+            return of_modality, f"the only series of modality {modality}{absent}"
+        modalities = ", ".join(sorted({series.modality or "unknown" for series in listing.series}))
+        return list(listing.series), f"the only series, though of modality {modalities} and not {modality}{absent}"
     return list(listing.series), f"the only series{absent}"
 
 
@@ -100,8 +118,28 @@ def _without_uid(rule: str) -> str:
     return "the UID that was given" if rule.replace(".", "").isdigit() and "." in rule else rule
 
 
+def _study(series: Series) -> str:
+    """Return what tells a series' study from others in messages: its date and its folder."""
+    try:
+        date = str(series.attributes.get("StudyDate") or "")
+    except DataError:
+        date = ""
+    of_date = f"of {date[:4]}-{date[4:6]}-{date[6:]} " if len(date) == _DATE_DIGITS and date.isdigit() else ""
+    return f"{of_date}in {hide_uids(series.folder)}"
+
+
+def _studies(series: Sequence[Series]) -> str:
+    """Return how many studies series are of, with the date and folder of each."""
+    firsts = {one.study_uid: one for one in reversed(series)}
+    shown = ", ".join(_study(one) for one in [*firsts.values()][::-1][:_MAX_REASONS])
+    return f"{len(firsts)} studies ({shown}{', ...' * (len(firsts) > _MAX_REASONS)})"
+
+
 def _contents(listing: Listing) -> str:
-    parts = [f"It holds {_listed(listing.series)}"] if listing.series else ["It holds no image series"]
+    parts = ["It holds no image series"]
+    if listing.series:
+        in_studies = f" of {_studies(listing.series)}" if len({one.study_uid for one in listing.series}) > 1 else ""
+        parts = [f"It holds {len(listing.series)} series{in_studies}: {_listed(listing.series)}"]
     if listing.left_out:
         counts = [f"{count} x {reason}" for reason, count in [*listing.counts().items()][:_MAX_REASONS]]
         parts.append(f"left out: {', '.join(counts)}")
@@ -109,5 +147,6 @@ def _contents(listing: Listing) -> str:
 
 
 def _listed(series: Sequence[Series]) -> str:
-    shown = "".join(f"\n  {describe(one)}" for one in series[:_MAX_LISTED])
+    several = len({one.study_uid for one in series}) > 1
+    shown = "".join(f"\n  {describe(one)}{f'; study {_study(one)}' * several}" for one in series[:_MAX_LISTED])
     return shown + f"\n  and {len(series) - _MAX_LISTED} more" * (len(series) > _MAX_LISTED)

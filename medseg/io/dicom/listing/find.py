@@ -10,8 +10,9 @@ import hashlib
 import os
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,11 +26,15 @@ from medseg.io.dicom.elements.transfer_syntax import missing_decoder
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.dicom.geometry.stacking import stack_geometry
 from medseg.io.dicom.listing.headers import Header, SeriesHeader, read_header
-from medseg.io.dicom.listing.split_volumes import split_volumes
+from medseg.io.dicom.listing.split_volumes import alternating_attribute, split_volumes
 
 _MAX_CACHED = 16
 _MAX_FILES_NAMED = 4
 _NO_SPACING = "the size of a pixel in the patient is not known (no PixelSpacing): sizes are in pixels"
+_AT_DETECTOR = (
+    "no PixelSpacing: the size of a pixel is that at the detector (ImagerPixelSpacing); in the patient it is smaller, "
+    "by the magnification"
+)
 _cache: OrderedDict[tuple[Path, str], Listing] = OrderedDict()
 _lock = threading.Lock()
 
@@ -94,9 +99,9 @@ def _listing(container: Path, headers: Sequence[Header]) -> Listing:
         problems = _mixed_headers(shared)
         for name, part in split_volumes(slices):
             found.append(_series(container, shared[0], name, part, problems))
-    known = {uid for _, uid in by_series}
+    by_uid, by_folder = _damaged_names(left_out, {uid for _, uid in by_series})
     for number, series in enumerate(found):
-        if (gap := _damaged_files(series, left_out, known)) is not None:
+        if (gap := _damaged_files(series, by_uid, by_folder)) is not None:
             found[number] = replace(series, problems=(*series.problems, gap))
     objects = tuple(header.object for header in headers if header.object is not None)
     return Listing(container, tuple(_with_unique_keys(sorted(found, key=_order))), objects, tuple(left_out))
@@ -121,9 +126,30 @@ def _series(
         shape_zyx=(len(ordered), ordered[0].rows, ordered[0].columns),
         spacing_mm=geometry.spacing_zyx_mm,
         plane=geometry.plane,
-        problems=(*problems, *geometry.problems, *_pixel_problems(ordered)),
-        notes=() if geometry.spacing_known else (_NO_SPACING,),
+        problems=(*problems, *_of_one_acquisition(ordered, geometry.problems), *_pixel_problems(ordered)),
+        notes=_notes(ordered[0], geometry.spacing_known),
     )
+
+
+def _of_one_acquisition(slices: Sequence[Slice], problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems of a geometry, without the offer to interpolate between slices of several acquisitions."""
+    if not any(problem.option == "allow_gaps" for problem in problems):
+        return list(problems)
+    attribute = alternating_attribute(slices)
+    if attribute is None:
+        return list(problems)
+    mixed = f"they are of several acquisitions ({attribute}), in turns: interpolation would mix them"
+    return [
+        Problem("mixed acquisitions", f"{problem.message}; {mixed}") if problem.option == "allow_gaps" else problem
+        for problem in problems
+    ]
+
+
+def _notes(first: Slice, spacing_known: bool) -> tuple[str, ...]:
+    """Return remarks on the size of a series' pixels."""
+    if not spacing_known:
+        return (_NO_SPACING,)
+    return (_AT_DETECTOR,) if first.at_detector else ()
 
 
 def _with_short_names(slices: Sequence[Slice]) -> list[Slice]:
@@ -208,7 +234,28 @@ def _pixel_problems(slices: Sequence[Slice]) -> list[Problem]:
     return problems
 
 
-def _damaged_files(series: Series, left_out: Iterable[LeftOut], known: Collection[str]) -> Problem | None:
+def _damaged_names(
+    left_out: Iterable[LeftOut], known: Collection[str]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the names of damaged files by the series that they name, and those of all others by their folder.
+
+    Args:
+        left_out: of the whole container.
+        known: SeriesInstanceUIDs in the container; a damaged file may hold a part of one.
+    """
+    by_uid: dict[str, list[str]] = defaultdict(list)
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for gone in left_out:
+        if gone.is_damaged and gone.series_uid in known:
+            by_uid[gone.series_uid].append(gone.file)
+        elif gone.is_damaged:
+            by_folder[PurePosixPath(gone.file).parent.as_posix()].append(gone.file)
+    return by_uid, by_folder
+
+
+def _damaged_files(
+    series: Series, by_uid: Mapping[str, Sequence[str]], by_folder: Mapping[str, Sequence[str]]
+) -> Problem | None:
     """Return the problem that a series may lack slices, because damaged files may belong to it.
 
     At either end of a stack nothing else tells that a slice is missing. A damaged file belongs to the series that it
@@ -216,20 +263,19 @@ def _damaged_files(series: Series, left_out: Iterable[LeftOut], known: Collectio
 
     Args:
         series: the series.
-        left_out: the files of the whole container that are in no series.
-        known: SeriesInstanceUIDs in the container; a damaged file may hold a part of one.
+        by_uid: {SeriesInstanceUID: damaged files that name it}.
+        by_folder: {folder: damaged files that name no series of the container}.
     """
-    folders = {slice_.file.folder for slice_ in series.slices}
-    names = []
-    for gone in left_out:
-        folder = PurePosixPath(gone.file).parent.as_posix()
-        if gone.is_damaged and (gone.series_uid == series.uid if gone.series_uid in known else folder in folders):
-            names.append(hide_uids(gone.file))
+    folders = sorted({slice_.file.folder for slice_ in series.slices})
+    parts = [by_uid.get(series.uid, ()), *(by_folder.get(folder, ()) for folder in folders)]
+    count = sum(map(len, parts))
+    # of thousands of damaged files beside thousands of series only those that are shown are looked at
+    names = [hide_uids(name) for name in islice(chain.from_iterable(parts), _MAX_FILES_NAMED)]
     if not names:
         return None
-    more = len(names) - _MAX_FILES_NAMED
-    named = ", ".join(names[:_MAX_FILES_NAMED]) + f" and {more} more" * (more > 0)
-    what = "is damaged, and may be a slice of it" if len(names) == 1 else "are damaged, and may be slices of it"
+    more = count - len(names)
+    named = ", ".join(names) + f" and {more} more" * (more > 0)
+    what = "is damaged, and may be a slice of it" if count == 1 else "are damaged, and may be slices of it"
     return Problem("damaged files", f"{named} {what}: copy them again, or remove files that are not DICOM")
 
 

@@ -9,7 +9,7 @@ from medseg.core.errors import DataError
 from medseg.io.dicom.elements import values
 from medseg.io.dicom.elements.dataset import read_dataset, without_warnings
 from medseg.io.dicom.elements.files import SUFFIXES
-from medseg.io.dicom.elements.kinds import DAMAGED, why_no_slice
+from medseg.io.dicom.elements.kinds import DAMAGED, is_section, why_no_slice
 from medseg.io.dicom.elements.series import DicomObject, LeftOut, Slice
 from medseg.io.dicom.listing.frames import FRAME_TAGS, slices_of_frames
 
@@ -39,13 +39,17 @@ _ACQUISITION_TEXTS = {
     "acquired": "AcquisitionDateTime",
     "acquired at": "AcquisitionTime",
     "image type": "ImageType",
+    "contrast": "ContrastBolusAgent",
 }
+_DETECTOR_SPACINGS = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
+"""What radiographs have where PixelSpacing is absent: the distance of pixels at the detector or on the film, which is
+that in the patient times the magnification (PS3.3 10.7.1.3)."""
 _DIRECTION = "DiffusionGradientOrientation"
 HEADER_TAGS: tuple[Any, ...] = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription",
     "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "FrameOfReferenceUID", "SliceThickness", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", *_DETECTOR_SPACINGS,
     "BitsAllocated", "RescaleSlope", "RescaleIntercept", "PatientID",
     "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "CurrentRequestedProcedureEvidenceSequence",
     *_ACQUISITION_NUMBERS.values(), *_ACQUISITION_TEXTS.values(), _DIRECTION, *_B_VALUES, *FRAME_TAGS,
@@ -129,7 +133,10 @@ def _header(file: File, dataset: Dataset) -> Header:
 
 def _slice(file: File, dataset: Dataset) -> Slice:
     """Return the file as a single plane; what functional groups state replaces it in `slices_of_frames`."""
-    spacing = values.numbers(dataset, "PixelSpacing", 2)
+    section = is_section(dataset)
+    in_patient = values.numbers(dataset, "PixelSpacing", 2)
+    others = (None if section else values.numbers(dataset, keyword, 2) for keyword in _DETECTOR_SPACINGS)
+    spacing = in_patient or next((found for found in others if found is not None and min(found) > 0), None)
     meta = getattr(dataset, "file_meta", None)
     slope, intercept = values.number(dataset, "RescaleSlope"), values.number(dataset, "RescaleIntercept")
     return Slice(
@@ -148,6 +155,8 @@ def _slice(file: File, dataset: Dataset) -> Slice:
         transfer_syntax=values.text(meta, "TransferSyntaxUID") if meta is not None else "",
         acquisition=_acquisition(dataset),
         frame_of_reference=values.text(dataset, "FrameOfReferenceUID"),
+        is_section=section,
+        at_detector=spacing is not None and in_patient is None,
     )
 
 

@@ -1,4 +1,9 @@
-"""Split a series with several slices at each position into its volumes, by the attribute that tells them apart."""
+"""Split a series that holds several volumes, by the attribute that tells them apart.
+
+Volumes may share their positions (echoes, b-values, points in time), or lie between each other: two contrast phases
+whose scans start half a step apart look like one stack of half the step. Slices of two acquisitions never make one
+volume only because their positions fit (`_acquisitions`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.core.image import GRID_TOLERANCE_VOXELS
 from medseg.io.dicom.elements.series import Slice
@@ -18,7 +24,7 @@ Volumes = list[tuple[str, list[Slice]]]
 
 _BY_VALUE = (
     "stack", "b", "directionality", "direction", "echo", "echo time", "inversion time", "image type", "flip angle",
-    "kilovolts", "kernel", "sequence", "time position", "trigger",
+    "kilovolts", "contrast", "kernel", "sequence", "time position", "trigger",
 )  # fmt: skip
 """Acquisition attributes that say what a volume is, in the order in which they are tried: the more specific first."""
 _BY_ACQUISITION = ("acquisition", "acquired", "acquired at")
@@ -29,6 +35,18 @@ _MIN_COVERAGE = 2 / 3
 """Share of the positions that each volume made by `_BY_ACQUISITION` must cover."""
 _CONTRASTS = ("b", "echo", "echo time", "inversion time", "kernel")
 """Attributes that no volume mixes, not even where each slice has a position of its own (echoes taken in turns)."""
+_NEVER_MIXED = (*_CONTRASTS, "image type", "kilovolts", "contrast")
+"""Attributes of which no volume holds slices in turns: what differs in them shows other grey values."""
+_MIN_SLICES = 3
+"""Slices that an acquisition must have to be a volume; fewer are an oddity of a header."""
+_MIN_DENSITY = 0.2
+"""Slices of an acquisition for each one of the largest acquisition in its range: below it, they are strays."""
+_MAX_SWEEPS = 8
+"""More passes along the stack than this are slices in no order, and no acquisitions."""
+_GAPLESS = 0.75
+"""Slices whose thickness is at least this share of their step leave no room for others between them."""
+_ONE_PASS_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "2.2", "128", "128.1", "130"))
+"""SOP classes of CT and PET, whose scanners pass along the patient once for a volume. MR takes slices in turns."""
 _SAME_CONTRAST = 0.05
 """Numbers that differ by less of the larger one are one contrast: scanners round them slice by slice."""
 _IMAGE_TYPES = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}  # value 3 of ImageType for MR
@@ -59,8 +77,12 @@ def _by_folder(slices: Sequence[Slice]) -> list[tuple[list[str], list[Slice]]]:
 
 
 def _images_without_position(slices: Sequence[Slice]) -> Volumes:
-    """Make each image that does not say where it lies a volume; the frames of one file stay together."""
-    if len(slices) == 1 or any(slice_.frame is not None or slice_.position is not None for slice_ in slices):
+    """Make each image that does not say where it lies a volume; the frames of one file stay together.
+
+    So do the slices of a CT or another sectional image: without positions they are a stack that cannot be put in order.
+    """
+    together = any(slice_.frame is not None or slice_.position is not None for slice_ in slices)
+    if len(slices) == 1 or together or any(slice_.is_section for slice_ in slices):
         return [("", list(slices))]
     ordered = sorted(slices, key=lambda slice_: (slice_.instance_number or 0, slice_.file.name))
     return [(f"image {number}", [slice_]) for number, slice_ in enumerate(ordered, start=1)]
@@ -77,11 +99,16 @@ def _split(slices: list[Slice], attributes: Sequence[str]) -> list[tuple[list[st
     for number, attribute in enumerate(attributes):
         groups = _groups(slices, positions, attribute)
         if attribute == "stack" and len(groups) > 1 and min(len(part) for _, part in groups) > 1:
-            useful = True  # a stack is a volume by definition (PS3.3 C.7.6.16.2.2), wherever the others lie
+            # a stack is a volume by definition (PS3.3 C.7.6.16.2.2), wherever the others lie; but scanners also
+            # divide one volume into stacks, which then make one grid
+            useful = not _is_one_grid(slices)
         else:
             still_doubled = sum(len(part) - len(set(_positions(part))) for _, part in groups)
             useful = len(groups) > 1 and still_doubled < doubled and _are_volumes(groups, positions, attribute)
             useful = useful or (not doubled and _are_contrasts(groups, attribute))
+            if not useful:
+                groups = _acquisitions(slices, attribute)
+                useful = len(groups) > 1
         if useful:
             rest = attributes[number + 1 :]
             return [([name, *names], part) for name, members in groups for names, part in _split(members, rest)]
@@ -107,12 +134,125 @@ def _are_contrasts(groups: Volumes, attribute: str) -> bool:
     if attribute not in _CONTRASTS or len(groups) < 2 or min(len(part) for _, part in groups) < 2:
         return False
     found = [part[0].acquisition.get(attribute) for _, part in groups]
-    numbers = [value for value in found if isinstance(value, (int, float))]
-    if len(numbers) == len(found) and max(numbers) - min(numbers) <= _SAME_CONTRAST * max(map(abs, numbers)):
+    if _is_about_equal(found):
         return False
     slices = [slice_ for _, part in groups for slice_ in part]
     # what mixes orientations or matrices is refused as a whole, with the reason
     return not any(problem.kind.startswith("mixed") for problem in stack_geometry(slices).problems)
+
+
+def alternating_attribute(slices: Sequence[Slice]) -> str | None:
+    """Return the attribute that says that slices of several acquisitions lie between each other; None if none does.
+
+    Such slices must not be interpolated, whether or not volumes can be made of them.
+    """
+    if any(slice_.position is None or slice_.orientation is None for slice_ in slices):
+        return None
+    return next((name for name in (*_NEVER_MIXED, *_BY_ACQUISITION) if _alternating(slices, name)), None)
+
+
+def _is_one_grid(slices: Sequence[Slice]) -> bool:
+    """Return whether slices make one regular stack, leaning or not."""
+    return all(problem.kind == "gantry tilt" for problem in stack_geometry(slices).problems)
+
+
+def _acquisitions(slices: Sequence[Slice], attribute: str) -> Volumes:
+    """Return the acquisitions whose slices lie between each other, each with a name; nothing where there is one volume.
+
+    Each must be a stack by itself: regular, or, where the slices together are no regular stack either, one with gaps.
+    """
+    groups = _alternating(slices, attribute)
+    if not groups or min(len(part) for _, part in groups) < _MIN_SLICES:
+        return []
+    together_regular = _is_one_grid(slices)
+    geometries = [stack_geometry(part) for _, part in groups]
+    allowed = ("gantry tilt",) if together_regular else ("gantry tilt", "missing slices")
+    if any(problem.kind not in allowed for geometry in geometries for problem in geometry.problems):
+        return []
+    largest = max(range(len(groups)), key=lambda number: len(groups[number][1]))
+    step = geometries[largest].regular_step_mm
+    is_dense = (
+        len(part) >= _MIN_DENSITY * (float(geometry.heights_mm[-1]) / step + 1)
+        for (_, part), geometry in zip(groups, geometries, strict=True)
+    )
+    return groups if all(is_dense) else []
+
+
+def _alternating(slices: Sequence[Slice], attribute: str) -> Volumes:
+    """Return slices grouped by an attribute of their acquisition, if the groups lie between each other.
+
+    Nothing is returned where an attribute changes from one part of the stack to the next (a CT of several ranges), and
+    where a scanner takes the slices of one volume in turns (MR in packages).
+    """
+    values = [_rounded(slice_.acquisition.get(attribute)) for slice_ in slices]
+    if attribute not in (*_NEVER_MIXED, *_BY_ACQUISITION) or len(set(values)) < 2:
+        return []
+    if attribute in _NEVER_MIXED and _is_about_equal(values):
+        return []
+    normal = plane_axes(slices[0])[:, 2]
+    heights = np.array([slice_.position for slice_ in slices]) @ normal
+    distinct = sorted(set(values), key=lambda value: (value is not None, value))
+    labels = np.array([distinct.index(value) for value in values])
+    if attribute in _RANKED and np.bincount(labels).min() < _MIN_SLICES and None not in distinct:
+        labels = _sweeps(heights, labels)
+        distinct = [f"sweep {number}" for number in range(int(labels.max()) + 1)]
+    counts = np.bincount(labels)
+    along = labels[np.argsort(heights, kind="stable")]
+    changes = int(np.count_nonzero(np.diff(along)))
+    # each slice of the smaller groups lies alone among others: k of them make about 2k changes, parts one after
+    # another make one change each
+    if len(counts) < 2 or counts.min() < 2 or changes < len(slices) - counts.max():
+        return []
+    groups = [
+        (
+            _volume_name(attribute, value, number + 1, distinct),
+            [slice_ for slice_, label in zip(slices, labels, strict=True) if label == number],
+        )
+        for number, value in enumerate(distinct)
+    ]
+    return [] if attribute in _BY_ACQUISITION and _in_turns(slices, groups) else groups
+
+
+def _in_turns(slices: Sequence[Slice], groups: Volumes) -> bool:
+    """Return whether groups are the packages in which a scanner took the slices of one volume.
+
+    MR excites every second or third slice first, so that neighbours do not disturb each other. The slices of a package
+    then leave gaps that the other packages fill; slices of a scan of its own leave none.
+    """
+    if slices[0].sop_class_uid in _ONE_PASS_CLASSES:
+        return False
+    geometry = stack_geometry(slices)
+    if any(problem.kind not in ("gantry tilt", "missing slices") for problem in geometry.problems):
+        return False
+    thickness = slices[0].thickness_mm
+    steps = [stack_geometry(part).regular_step_mm for _, part in groups]
+    return not thickness or thickness < _GAPLESS * min(steps)
+
+
+def _sweeps(heights_mm: NDArray[np.float64], times: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return for each slice the pass along the stack in which it was taken, from 0; all 0 where they are in no order.
+
+    Args:
+        heights_mm: (slice,) along the normal.
+        times: (slice,) number of the slice's time, in the order of time; slices may share one.
+    """
+    count = int(times.max()) + 1
+    means = np.bincount(times, heights_mm, count) / np.bincount(times, minlength=count)
+    sweep_of_time = np.zeros(count, np.intp)
+    direction = 0.0
+    for time in range(1, count):
+        turn = np.sign(means[time] - means[time - 1])
+        is_new = direction != 0 and turn not in (0, direction)
+        sweep_of_time[time] = sweep_of_time[time - 1] + is_new
+        direction = 0.0 if is_new else direction or turn  # the jump back to the start is no direction
+    sweeps = sweep_of_time[times]
+    return sweeps if sweeps.max() < _MAX_SWEEPS else np.zeros_like(sweeps)
+
+
+def _is_about_equal(values: Sequence[Any]) -> bool:
+    """Return whether all values are numbers that are one contrast."""
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return len(numbers) == len(values) and max(numbers) - min(numbers) <= _SAME_CONTRAST * max(map(abs, numbers))
 
 
 def _groups(slices: list[Slice], positions: list[int], attribute: str) -> Volumes:
@@ -207,6 +347,8 @@ def _volume_name(attribute: str, value: Any, number: int, distinct: list[Any]) -
         return " ".join(dict.fromkeys(words)) or f"image type {number}"
     if attribute in ("time position", "trigger", "acquired", "acquired at"):
         return f"time {number}"
+    if attribute == "contrast":
+        return f"contrast {number}"
     if attribute == "echo time":
         return f"echo {number}"
     if attribute == "direction":

@@ -17,6 +17,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.io.dicom.elements import values
 from medseg.io.dicom.elements.dataset import read_dataset, reason_of, without_warnings
 from medseg.io.dicom.elements.files import File
+from medseg.io.dicom.elements.kinds import PROJECTIONS
 from medseg.io.dicom.elements.series import Slice
 from medseg.io.dicom.elements.transfer_syntax import JPEG_FAMILY, OTHER_DECODERS, missing_decoder
 from medseg.io.dicom.elements.uids import hide_uids
@@ -24,8 +25,6 @@ from medseg.io.dicom.elements.uids import hide_uids
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
-"""Modalities whose values are not a quantity: MONOCHROME1 images are inverted, so that one tissue is bright in all."""
 _MAX_PIXELS = 1 << 31
 
 
@@ -177,7 +176,8 @@ def _invert(dataset: Dataset, stored: NDArray, record: dict[str, Any]) -> NDArra
     """Return MONOCHROME1 values of radiographs inverted within the stored bits, and all others as they are."""
     if values.text(dataset, "PhotometricInterpretation").upper() != "MONOCHROME1":
         return stored
-    if values.text(dataset, "Modality") not in _PROJECTIONS or stored.dtype.kind not in "iu":
+    # in radiographs the same tissue is to be bright in all files
+    if values.text(dataset, "Modality") not in PROJECTIONS or stored.dtype.kind not in "iu":
         record["MONOCHROME1"] = "values as stored"
         return stored
     record["MONOCHROME1"] = "inverted"

@@ -163,12 +163,26 @@ def _read_slices(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dic
         nowhere = np.zeros(planes[0].array.shape, dtype=bool)
         padding = np.stack([nowhere if plane.padding is None else plane.padding for plane in planes])
     record = _values_record(series, planes)
+    if padding is not None and _lies_within(array, padding):
+        record["padding"] = "ignored: its value lies within those that were measured"
+        padding = None
     if padding is not None:
         value = _background(series, array, padding)
         array[padding] = value
         record["padding"] = {"voxels": int(padding.sum()), "replaced by": value}
     record["type"] = str(array.dtype)
     return array, padding, record
+
+
+def _lies_within(array: NDArray, padding: NDArray[np.bool_]) -> bool:
+    """Return whether there are smaller and larger values than the padding's, so that it cannot be told from them.
+
+    PixelPaddingValue is meant to lie outside of what is measured (PS3.3 C.7.5.1.1.2). Writers leave it at 0 where
+    pixels are signed: 0 HU is water.
+    """
+    measured = array[~padding]
+    padded = array[padding]
+    return bool(measured.size and measured.min() < padded.min() and measured.max() > padded.max())
 
 
 def _join(planes: Sequence[NDArray]) -> NDArray:

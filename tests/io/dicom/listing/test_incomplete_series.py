@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dicom.builders import ramp, uid, write_series
 
 from medseg.core.errors import DataError
+from medseg.io.dicom.elements.files import File
+from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.dicom.elements.series import LeftOut
+from medseg.io.dicom.listing import find
+from medseg.io.dicom.listing.channel import choose_series
 from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.listing.headers import Header, read_header
 from medseg.io.dicom.listing.locate import series_at
 from medseg.io.dicom.pixels.volume import read_volume
 
@@ -79,3 +86,52 @@ def test_messages_call_files_named_by_uids_by_their_instance_number(tmp_path: Pa
     (problem,) = series.problems
     assert "between image 2 and image 4" in problem.message
     assert "113619" not in problem.message
+
+
+def test_many_damaged_files_beside_many_series_are_looked_at_once_each(tmp_path: Path, monkeypatch) -> None:
+    (path,) = write_series(tmp_path, ramp(1))
+    header = read_header(File(path))
+    assert header.series is not None
+    count, looked_at = 300, []
+    headers = [replace(header, series=replace(header.series, uid=f"1.2.{number}")) for number in range(count)]
+    headers += [Header(left_out=LeftOut(f"{number}.dcm", "damaged: cut off")) for number in range(count)]
+    monkeypatch.setattr(find, "hide_uids", lambda name: looked_at.append(name) or name)
+    listing = find._listing(tmp_path, headers)
+    assert len(listing.series) == count
+    assert all("and 296 more are damaged" in series.problems[-1].message for series in listing.series)
+    assert len(looked_at) <= 4 * count
+
+
+def write_two_studies(folder: Path) -> None:
+    for year in ("2019", "2021"):
+        study = {"StudyInstanceUID": uid("study", year), "StudyDate": f"{year}0102"}
+        write_series(folder / f"exam {year}", series=f"of {year}", **study)
+
+
+@pytest.mark.parametrize("channel", ["CT", "image"])
+def test_two_studies_in_one_folder_are_told_apart(tmp_path: Path, channel: str) -> None:
+    write_two_studies(tmp_path)
+    with pytest.raises(DataError, match="2 studies") as caught:
+        choose_series(find_series(tmp_path), channel, None, DicomOptions())
+    for text in ("2019-01-02", "exam 2019", "2021-01-02", "exam 2021", "a case of its own"):
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(("channel", "modality"), [("MRI", "MR"), ("mr", "MR"), ("PET", "PT"), ("CT", "CT")])
+def test_channels_are_named_after_modalities_in_either_spelling(tmp_path: Path, channel: str, modality: str) -> None:
+    for number, written in enumerate(("CT", "MR", "PT")):
+        write_series(tmp_path / written, series=written, Modality=written, SeriesNumber=number)
+    chosen = choose_series(find_series(tmp_path), channel, None, DicomOptions())
+    assert chosen.series.modality == modality
+
+
+def test_a_ct_for_a_channel_called_mri_is_told(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    chosen = choose_series(find_series(tmp_path), "MRI", None, DicomOptions())
+    assert chosen.reason == "the only series, though of modality CT and not MR"
+
+
+def test_studies_are_told_where_no_series_fits(tmp_path: Path) -> None:
+    write_two_studies(tmp_path)
+    with pytest.raises(DataError, match=r"2 studies \(of 2019-01-02 in exam 2019, of 2021-01-02 in exam 2021\)"):
+        choose_series(find_series(tmp_path), "MR", None, DicomOptions())

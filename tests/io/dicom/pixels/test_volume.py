@@ -120,6 +120,17 @@ def test_padding_of_a_ct_becomes_the_lowest_value_that_was_measured(tmp_path):
     assert volume.record["padding"] == {"voxels": 5, "replaced by": -999}
 
 
+@pytest.mark.parametrize(("slope", "intercept", "value"), [(1, 0, 0), (1, 0, 40), (2, -100, 7)])
+def test_a_padding_value_within_what_was_measured_is_none(tmp_path, slope, intercept, value):
+    array = ramp() - 200
+    array[2] = value
+    rescale = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+    write_series(tmp_path, array, PixelPaddingValue=value, **rescale)
+    volume = only(tmp_path)
+    np.testing.assert_array_equal(volume.image.array[0], array * slope + intercept)
+    assert volume.record["padding"].startswith("ignored")
+
+
 def test_padding_elsewhere_becomes_zero(tmp_path):
     array = ramp() + 5
     array[:, 0, :3] = [-32768, -32767, -32766]
@@ -189,7 +200,22 @@ def test_a_radiograph_without_a_place(tmp_path):
     known, imager = only(tmp_path / "known").image, only(tmp_path / "imager").image
     assert known.spacing_known
     assert known.spacing_mm == (1.0, 2.0, 1.5)
-    assert not imager.spacing_known
+    assert imager.spacing_known
+    assert imager.spacing_mm == (1.0, 0.2, 0.2)
+    assert "at the detector" in imager.notes[0]
+
+
+@pytest.mark.parametrize("spacing", [{}, {"ImagerPixelSpacing": [0, 0]}])
+def test_a_radiograph_of_unknown_size(tmp_path, spacing):
+    absent = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
+    write_series(tmp_path, ramp(1), Modality="DX", **absent, **spacing)
+    assert not only(tmp_path).image.spacing_known
+
+
+def test_the_spacing_of_a_detector_does_not_count_in_a_ct(tmp_path):
+    write_series(tmp_path, PixelSpacing=None, ImagerPixelSpacing=[0.2, 0.2])
+    with pytest.raises(DataError, match="no pixel spacing"):
+        only(tmp_path)
 
 
 @pytest.mark.parametrize("turned", [False, True])
