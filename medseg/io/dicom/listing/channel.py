@@ -130,8 +130,8 @@ def _study(series: Series) -> str:
 
 def _studies(series: Sequence[Series]) -> str:
     """Return how many studies series are of, with the date and folder of each."""
-    firsts = {one.study_uid: one for one in reversed(series)}
-    shown = ", ".join(_study(one) for one in [*firsts.values()][::-1][:_MAX_REASONS])
+    firsts = {one.study_uid: one for one in series}
+    shown = ", ".join(sorted(map(_study, firsts.values()))[:_MAX_REASONS])
     return f"{len(firsts)} studies ({shown}{', ...' * (len(firsts) > _MAX_REASONS)})"
 
 
