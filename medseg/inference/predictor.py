@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, overload
 import torch
 from numpy.typing import NDArray
 
+from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.image import Image, check_finite
 from medseg.core.progress import Callback, silent
@@ -26,8 +27,10 @@ from medseg.inference.memory import MEMORY_ADVICE, Free, Need, Resources, plan_m
 from medseg.inference.tiles import Views
 from medseg.inference.volumes import structure_volumes
 from medseg.inference.window_pass import WindowPass
+from medseg.io.load import load_case_image
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
+from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.preprocessing.normalize import check_schemes
 from medseg.preprocessing.restore import Sink, restore, stream_maps
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 _MOST_NOTES = 20
+_MOST_PARTS = 2
+"""Parts of the name of a run in a workspace: PLAN/CONFIGURATION."""
 
 
 class Predictor:
@@ -93,7 +98,8 @@ class Predictor:
         """Load a model.
 
         Args:
-            folder: a run's folder, a package (`model.medseg`), or a model folder or zip of nnU-Net's.
+            folder: a run's folder, a package (`model.medseg`), or a model folder or zip of nnU-Net's; or `PLAN` or
+                `PLAN/CONFIGURATION`, for a run in the folder `runs` of the current folder.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
             folds: which folds to average; None for all that are trained.
             overrides: `dotted.key=value` strings for its plan, such as `inference.mirror=false`.
@@ -107,21 +113,26 @@ class Predictor:
             PlanError: the device is not there, or an override is not valid.
         """
         torch_device = choose_device(device)
+        if not Path(folder).exists() and len(Path(folder).parts) <= _MOST_PARTS:
+            folder = Workspace(Path()).model_path(folder, configuration, "Predictor.load")
         model = load_model(folder, torch_device, folds, overrides, factory, configuration, checkpoint)
         return cls(make_fast(model, overrides or ()) if fast else model, torch_device)
 
     @overload
-    def __call__(self, image: Image, callback: Callback = silent) -> Image: ...
+    def __call__(self, image: Image | str | Path | Sequence[str | Path], callback: Callback = silent) -> Image: ...
 
     @overload
     def __call__(self, image: sitk.Image, callback: Callback = silent) -> sitk.Image: ...
 
-    def __call__(self, image: Image | sitk.Image, callback: Callback = silent) -> Image | sitk.Image:
+    def __call__(
+        self, image: Image | str | Path | Sequence[str | Path] | sitk.Image, callback: Callback = silent
+    ) -> Image | sitk.Image:
         """Segment a scan.
 
         Args:
             image: a scan with the channels that the model was trained on; in SimpleITK, several channels are the
-                components of vector pixels (`sitk.Compose`).
+                components of vector pixels (`sitk.Compose`). Or its file, or its files in the order of the channels,
+                which are read as `medseg predict` reads them.
             callback: receives progress after every batch of tiles, as the stage `tiles`, with `note` in its info where
                 memory ran short; may raise `Cancelled`.
 
@@ -130,9 +141,13 @@ class Predictor:
             for a SimpleITK image.
 
         Raises:
-            DataError: the image does not suit the model.
+            DataError: the image does not suit the model, or a file cannot be read.
             MedsegError: there is not enough memory.
         """
+        if isinstance(image, str | Path | Sequence):
+            files = (image,) if isinstance(image, str | Path) else image
+            case = Case(str(files[0]), "", tuple(Path(file) for file in files))
+            image = load_case_image(case, len(self.model.plan.data.channels), self.model.plan.data.reading)
         if not isinstance(image, Image):
             return self(Image.from_sitk(image), callback).to_sitk(image.GetDimension())
         check_finite(image, "The scan")

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from builders import make_plan
 
-from medseg.core.errors import Cancelled, DataError, MedsegError
+from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
 from medseg.core.image import Image, Orientation
 from medseg.core.progress import Progress
 from medseg.inference import predictor as predictor_module
@@ -212,6 +213,31 @@ def test_memory_that_runs_short_is_said_and_remembered() -> None:
     (note,) = filter(None, notes)  # the second scan begins with what the first has shown to fit
     assert note == "Not enough memory: now 1 of the tiles at once (out of memory: tried to allocate 1.00 GiB)."
     assert predictor.notes == [note]
+
+
+def test_a_file_is_read_as_medseg_predict_reads_it(tmp_path: Path) -> None:
+    predictor = predictor_of(threshold_plan())
+    image, truth = turned_image(0)
+    path = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(image.array[0].transpose(2, 1, 0), image.affine), path)
+    for scan in (path, str(path), [path]):
+        np.testing.assert_array_equal(predictor(scan).array, truth)
+    with pytest.raises(DataError, match=r"2 channels|expected 1"):
+        predictor([path, path])
+    with pytest.raises(DataError, match=r"none\.nii\.gz"):
+        predictor(tmp_path / "none.nii.gz")
+
+
+def test_a_run_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = threshold_plan()
+    fold = FoldFolder(tmp_path / "runs/toy/main/fold_0")
+    save_plan(plan, fold.path / PLAN)
+    save_weights(Threshold(), fold, RunRecord(configuration="main"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("toy/main", "toy", "runs/toy/main"):
+        assert Predictor.load(name, "cpu", factory=make_threshold).model.configuration_name == "main"
+    with pytest.raises(ModelError, match=r"No trained model fits 'toy/other'; there are toy/main"):
+        Predictor.load("toy/other", "cpu")
 
 
 def test_two_threads_get_the_answers_that_they_would_get_alone() -> None:
