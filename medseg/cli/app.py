@@ -3,7 +3,8 @@
 A verb is a function in this folder (`VERBS`), which calls that of the Python API and prints the result. Its parameters,
 its options dataclass and its docstring make the command line (`medseg.cli.signature`).
 
-Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done, 130 stopped by Ctrl-C.
+Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done or SIGTERM came, 3 a limit of `evaluate
+--fail-below` was missed, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class PlanOptions:
         normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable.
         splits: Folds: grouped (cases of one patient together, structures balanced) or nnunet (nnU-Net's own five).
         orientation: Orientation of the scans: canonical, or stored as in their files, which is what nnU-Net does.
-        overrides: Setting of the plan to change, such as training.batch_size=4; repeatable.
+        overrides: Setting of the plan to change, such as training.steps=1000; repeatable.
         codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
             'Anterior=anterior hippocampus,...' with names of the table. docs/dicom-writing.md describes both.
         cascade: Plan a low resolution and a cascade also where the rules need none, and make the cascade the default.
