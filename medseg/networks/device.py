@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -10,7 +11,15 @@ import torch
 from medseg.core.errors import MedsegError, PlanError
 
 # torch and OpenVINO have no common error for it: some of these are the text of a plain RuntimeError
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "DefaultCPUAllocator", "bad allocation", "bad_alloc")
+_OUT_OF_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "DefaultCPUAllocator",
+    "bad allocation",
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN's words for memory that it did not get
+    "could not create a memory",
+)
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -97,6 +106,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def unpickling_reason(error: BaseException) -> str:
+    """Return why torch could not read a checkpoint, without its advice to read it in an unsafe way.
+
+    torch's message goes on with several lines on `weights_only=False` and `add_safe_globals`, which would let a file
+    run code.
+
+    >>> unpickling_reason(RuntimeError("Weights only load failed. Re-run with weights_only=False. But trust the file."))
+    'it holds more than tensors and plain values, or is damaged'
+    """
+    detail = re.search(r"WeightsUnpickler error: (.*)", str(error))
+    reason = " ".join((detail[1] if detail else str(error)).split())
+    if re.search(r"weights.only|safe_globals|pickle_module", reason, re.IGNORECASE):
+        reason = "it holds more than tensors and plain values, or is damaged"
+    return reason[:200] or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:

@@ -18,6 +18,8 @@ from medseg.core.wording import counted, first_few
 from medseg.planning.annotation import present_and_annotated
 
 FOLDS = 5
+_MOST_FOLDS = 1000
+"""In a file; as many as cases, where each is left out once, are rare even for a hundred."""
 _NNUNET_SEED = 12345
 """Seed of nnU-Net's split (`utilities/crossval_split.py`)."""
 _NO_STRUCTURE = ""
@@ -124,8 +126,11 @@ def read_splits(path: Path, cases: Sequence[Case]) -> list[Fold]:
             f"{path} holds no folds: {type(error).__name__}: {error}.",
             'Expected a list with an entry per fold: [{"train": ["id", ...], "val": ["id", ...]}, ...].',
         ) from None
+    if len(folds) > _MOST_FOLDS:
+        raise DataError(f"{path} holds {len(folds):,} folds; expected at most {_MOST_FOLDS:,}.")
+    ids = [case.id for case in cases]
     for number, fold in enumerate(folds):
-        _check_fold(fold, f"{path}, fold {number}", [case.id for case in cases])
+        _check_fold(fold, f"{path}, fold {number}", ids)
     return folds
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap
 
 _MOST_KEYS_ON_A_LINE = 3
+_MOST_BYTES = 2 << 20
+"""A plan has some kilobytes, and one that lists thousands of cases as left out some hundred."""
+_MOST_VALUES = 200_000
+"""Values in a plan once references (`*name`) are filled in: a few lines of these can stand for billions."""
 REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 """Keys of the section `training` that earlier versions wrote; `_migrated` leaves them out."""
 NO_EFFECT = "of an earlier version has no effect any more"
@@ -45,7 +49,11 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
             and what would be valid.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, "rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise PlanError(f"{path} has more than {_MOST_BYTES:,} bytes, which no plan has.")
+        text = content.decode("utf-8")
     except FileNotFoundError:
         raise PlanError(f"There is no plan {path}.", "`medseg plan DATASET` makes one.") from None
     except UnicodeDecodeError as error:
@@ -70,7 +78,14 @@ def parse_plan(text: str, source: str, overrides: list[str] | None = None) -> Pl
         raise PlanError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise PlanError(f"{source} is not a plan: expected keys and values at the top, found {type(raw).__name__}.")
-    return validate_plan(_as_plain(raw), _comments(raw), source, overrides or [], "set by the user; {}")
+    try:
+        values = _as_plain(raw)
+    except (RecursionError, OverflowError):
+        raise PlanError(
+            f"{source} is not a plan: with its references (*name) filled in it has more than {_MOST_VALUES:,} values.",
+            "Write the values out, or make the plan again with `medseg plan`.",
+        ) from None
+    return validate_plan(values, _comments(raw), source, overrides or [], "set by the user; {}")
 
 
 def validate_plan(
@@ -219,12 +234,19 @@ def _yaml() -> Any:
     return yaml
 
 
-def _as_plain(node: Any) -> Any:
-    """Return ruamel's node types as plain Python values, with strings as keys."""
+def _as_plain(node: Any, budget: Iterator[int] | None = None) -> Any:
+    """Return ruamel's node types as plain Python values, with strings as keys.
+
+    Raises:
+        OverflowError: there are more than `_MOST_VALUES` values.
+    """
+    budget = budget if budget is not None else iter(range(_MOST_VALUES))
+    if next(budget, None) is None:
+        raise OverflowError
     if isinstance(node, dict):
-        return {str(key): _as_plain(value) for key, value in node.items()}
+        return {str(key): _as_plain(value, budget) for key, value in node.items()}
     if isinstance(node, list):
-        return [_as_plain(value) for value in node]
+        return [_as_plain(value, budget) for value in node]
     for kind in (bool, int, float, str):  # bool first: it is an int, too
         if isinstance(node, kind):
             return kind(node)

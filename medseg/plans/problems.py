@@ -7,8 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from medseg.core.names import shown_name
 from medseg.plans.schema import Configuration, Plan, inherited_values
 
+_MOST_PROBLEMS = 20
+"""So many are said; someone who pasted a wrong file needs no line for each key of it."""
+_LONGEST_NAME = 80
+"""Longer keys are cut in messages, and no similar one is searched for."""
 _LONGEST_VALUE = 80
 """Values that take more characters are not repeated in messages."""
 
@@ -18,7 +23,10 @@ def problems_in(values: dict[str, Any]) -> list[str]:
     try:
         Plan.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(item, Plan, item["loc"]) for item in error.errors()]
+        items = error.errors(include_url=False, include_context=False)
+        problems = [_explain(item, Plan, item["loc"]) for item in items[:_MOST_PROBLEMS]]
+        if len(items) > _MOST_PROBLEMS:
+            return [*problems, f"and {len(items) - _MOST_PROBLEMS:,} more problems"]
     else:
         return []
     configurations = values.get("configurations")
@@ -53,7 +61,8 @@ def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
     try:
         Configuration.model_validate(inherited_values(values["configurations"], name))
     except ValidationError as error:
-        return [_explain(item, Configuration, item["loc"], f"configurations.{name}.") for item in error.errors()]
+        items = error.errors(include_url=False, include_context=False)[:_MOST_PROBLEMS]
+        return [_explain(item, Configuration, item["loc"], f"configurations.{name}.") for item in items]
     except (ValueError, TypeError, AttributeError):  # a parent is missing or no mapping: the plan's validator says so
         return []
     return []
@@ -63,8 +72,9 @@ def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefi
     """Return one entry of pydantic's report on `model` as a phrase with the dotted key; `prefix` precedes the key."""
     key = (prefix + ".".join(map(str, location))).removesuffix(".")
     if item["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{suggestion(str(location[-1]), _fields(model, location[:-1]))}"
+        return f"unknown key {shown_name(key)}{suggestion(str(location[-1]), _fields(model, location[:-1]))}"
     message = item["msg"].removeprefix("Value error, ")
+    key = key if len(key) <= 2 * _LONGEST_NAME else f"{key[:_LONGEST_NAME]}..."
     if not key:
         return message
     if item["type"] == "missing":
@@ -90,7 +100,7 @@ def suggestion(name: str, known: list[str]) -> str:
     >>> suggestion("stepps", ["steps", "seed"])
     "; did you mean 'steps'?"
     """
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= _LONGEST_NAME else []
     if match:
         return f"; did you mean {match[0]!r}?"
     return f"; valid are {', '.join(known)}" if known else ""

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
-from medseg.plans.sections import Data, Inference, NonNegative, Request, Scoring, Section, Training
+from medseg.plans.sections import Data, Inference, Request, Scoring, Section, Training
 from medseg.plans.terminology import Coding
 
 SCHEMA_VERSION = 1
@@ -66,6 +66,17 @@ UNETS = {"plain_unet": False, "residual_unet": True}
 """Name of each of medseg's own networks -> whether its encoder is residual."""
 
 
+_Width = Annotated[int, Field(ge=1, le=1 << 16)]
+_KernelSize = Annotated[int, Field(ge=1, le=127)]
+_Stride = Annotated[int, Field(ge=1, le=64)]
+_BlockCount = Annotated[int, Field(ge=1, le=1000)]
+_Spacing = Annotated[float, Field(ge=1e-6, le=1e4)]
+_PatchSize = Annotated[int, Field(ge=1, le=1 << 14)]
+_MOST_PATCH_VOXELS = 1 << 30
+# Limits that no network comes near: electron microscopes resolve some nanometres (1e-6 mm), whole slides are cut into
+# patches of a few thousand pixels. Without them an absurd number ends in an error of torch's.
+
+
 class Network(Section):
     """A U-Net, stage by stage from the full resolution down, or another network by name with its own arguments.
 
@@ -81,11 +92,11 @@ class Network(Section):
     """
 
     name: str
-    features: list[PositiveInt] = []
-    kernels: list[list[PositiveInt]] = []
-    strides: list[list[PositiveInt]] = []
-    blocks: list[PositiveInt] = []
-    decoder_convolutions: list[PositiveInt] = []
+    features: list[_Width] = []
+    kernels: list[list[_KernelSize]] = []
+    strides: list[list[_Stride]] = []
+    blocks: list[_BlockCount] = []
+    decoder_convolutions: list[_BlockCount] = []
     bias: bool = True
     arguments: dict[str, Any] = {}
 
@@ -140,16 +151,16 @@ class Configuration(Section):
         previous_stage: in a cascade, the configuration whose prediction is an input of this one.
     """
 
-    spacing_mm: list[PositiveFloat]
-    median_shape_voxels: list[float]
-    patch_voxels: list[PositiveInt]
-    batch_size: PositiveInt
+    spacing_mm: list[_Spacing]
+    median_shape_voxels: list[Annotated[float, Field(ge=0, le=1e9)]]
+    patch_voxels: list[_PatchSize]
+    batch_size: Annotated[int, Field(ge=1, le=100_000)]
     batch_dice: bool
     normalization: list[Normalization]
     resample_image: Resampling
     resample_label: Resampling
     resample_logits: Resampling
-    rotation_degrees: list[NonNegative]
+    rotation_degrees: list[Annotated[float, Field(ge=0, le=360)]]
     in_plane_only: bool
     mirror_axes: list[int]
     network: Network
@@ -175,6 +186,11 @@ class Configuration(Section):
     def _check(self) -> Configuration:
         if len(self.spacing_mm) != self.dimensions:
             raise ValueError(f"spacing_mm has {len(self.spacing_mm)} axes, patch_voxels has {self.dimensions}")
+        if prod(self.patch_voxels) > _MOST_PATCH_VOXELS:
+            raise ValueError(
+                f"patch_voxels is {self.patch_voxels}, which are {prod(self.patch_voxels):,} voxels; "
+                f"expected at most {_MOST_PATCH_VOXELS:,}"
+            )
         if len(self.rotation_degrees) not in (1, 2 * self.dimensions - 3):
             raise ValueError(
                 f"rotation_degrees has {counted(len(self.rotation_degrees), 'entry')}; expected one, "

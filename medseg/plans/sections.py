@@ -24,6 +24,9 @@ from pydantic import (
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+# Limits that no sensible plan comes near. Without them an absurd number ends in an error of torch's, or in no end.
+_Amount = Annotated[float, Field(ge=0, le=1000)]
+_Factor = Annotated[float, Field(ge=0.001, le=1000)]
 
 
 def _check_order(limits: list[float]) -> list[float]:
@@ -33,8 +36,8 @@ def _check_order(limits: list[float]) -> list[float]:
     return limits
 
 
-Range = Annotated[list[NonNegative], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
-PositiveRange = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
+Range = Annotated[list[_Amount], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
+PositiveRange = Annotated[list[_Factor], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
 Overlaps = Literal["refuse", "later"] | dict[str, int]
 
 
@@ -46,7 +49,7 @@ class Section(BaseModel):
             hashes that name cached cases, stay as they were before these keys existed.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ()
 
@@ -325,9 +328,9 @@ class Training(Section):
 
     OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("loss",)
 
-    steps: PositiveInt
+    steps: Annotated[int, Field(ge=1, le=10**9)]
     optimizer: Literal["sgd", "adamw", "muon"]
-    learning_rate: PositiveFloat
+    learning_rate: Annotated[float, Field(gt=0, le=1000)]
     encoder_learning_rate: Fraction = 1.0
     momentum: Fraction
     weight_decay: NonNegative
@@ -368,12 +371,12 @@ class Inference(Section):
 
     OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("spacing",)
 
-    step_fraction: Annotated[float, Field(gt=0, le=1)]
-    gaussian_sigma_fraction: PositiveFloat
+    step_fraction: Annotated[float, Field(ge=0.01, le=1)]
+    gaussian_sigma_fraction: Annotated[float, Field(ge=0.01, le=100)]
     mirror: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     backend: Literal["auto", "torch", "openvino"] = "auto"
-    tile_batch: PositiveInt | Literal["auto"]
+    tile_batch: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"]
     skip_empty_tiles: bool = False
     spacing: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | None = None
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,6 +135,18 @@ def sentences(problems: Mapping[str, str]) -> list[str]:
     return [LeftOut(id, why) for id, why in sorted(problems.items())]
 
 
+_REPEAT = re.compile(r"[*+|]|\{\d*,\d*\}")
+_RISKY_REPEATS = 2
+"""Expressions with fewer repeats and alternatives take no longer than the square of the text's length."""
+_MOST_SEARCH_SECONDS = 20
+_SEARCH = """
+import json, re, sys
+pattern, texts = json.load(sys.stdin)
+matches = map(re.compile(pattern).search, texts)
+json.dump([match[match.re.groups and 1] if match else None for match in matches], sys.stdout)
+"""
+
+
 def assign_patients(cases: list[Case], pattern: str) -> list[Case]:
     """Return the cases with the patient that a pattern finds in their ids.
 
@@ -146,16 +161,19 @@ def assign_patients(cases: list[Case], pattern: str) -> list[Case]:
     ['P07']
     """
     try:
-        search = re.compile(pattern).search
+        patients = _search_all(pattern, [case.id for case in cases])
+    except subprocess.TimeoutExpired:
+        raise DataError(
+            f"The patient pattern {pattern!r} takes more than {_MOST_SEARCH_SECONDS} seconds on the case ids.",
+            "Repeats within repeats, such as (a+)+, try all ways to divide a name; write a+ in their place.",
+        ) from None
     except re.error as error:
         raise DataError(
             f"The patient pattern {pattern!r} is not a regular expression: {error}.",
             "For ids such as P07-slice-012, '^(P[0-9]+)' finds the patient.",
         ) from None
     assigned = []
-    for case in cases:
-        match = search(case.id)
-        patient = match[match.re.groups and 1] if match else None
+    for case, patient in zip(cases, patients, strict=True):
         if not patient:
             raise DataError(
                 f"The patient pattern {pattern!r} finds no patient in the case id {case.id!r}.",
@@ -163,3 +181,24 @@ def assign_patients(cases: list[Case], pattern: str) -> list[Case]:
             )
         assigned.append(replace(case, patient=patient))
     return assigned
+
+
+def _search_all(pattern: str, texts: list[str]) -> list[str | None]:
+    """Return what a regular expression finds in each text: its group 1, else the whole match; None for no match.
+
+    Raises:
+        re.error: it is not a regular expression.
+        subprocess.TimeoutExpired: it takes too long, as one with repeats in repeats may do for years.
+    """
+    search = re.compile(pattern).search
+    if len(_REPEAT.findall(pattern)) < _RISKY_REPEATS or not sys.executable:
+        matches = map(search, texts)
+        return [match[match.re.groups and 1] if match else None for match in matches]
+    # nothing can interrupt a search in this process
+    command = [sys.executable, "-I", "-c", _SEARCH]
+    content = json.dumps([pattern, texts])
+    done = subprocess.run(
+        command, input=content, capture_output=True, text=True, timeout=_MOST_SEARCH_SECONDS, check=True
+    )
+    found: list[str | None] = json.loads(done.stdout)
+    return found

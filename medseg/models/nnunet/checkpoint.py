@@ -19,6 +19,7 @@ import torch
 
 from medseg.core.errors import ModelError
 from medseg.models.archive import DAMAGED
+from medseg.networks.device import unpickling_reason
 
 _NUMBERS = ("Bool", *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)), "Float16", "Float32")
 _NUMPY = (
@@ -102,8 +103,7 @@ def _load(path: Path) -> Any:
                 "and numpy's numbers are read: anything else could run code.",
                 "If it comes from a trainer of your own, save the checkpoint again without it.",
             ) from None
-        detail = re.search(r"WeightsUnpickler error: (.*)", str(error))
-        reason = " ".join((detail[1] if detail else str(error)).split())[:200] or type(error).__name__
+        reason = unpickling_reason(error)
         raise ModelError(f"{path} is damaged or not a checkpoint: {reason}", "Copy or download it again.") from None
 
 

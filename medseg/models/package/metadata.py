@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from medseg.plans.sections import Section
 
 FORMAT: Literal["medseg model"] = "medseg model"
 SCHEMA_VERSION = 1
+_MOST_FOLDS = 100
 
 
 class Member(Section):
@@ -33,7 +34,17 @@ class Stage(Section):
     """
 
     configuration: str
-    folds: Annotated[list[Annotated[str, StringConstraints(pattern=r"^(\d{1,4}|all)$")]], Field(min_length=1)]
+    folds: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^(\d{1,4}|all)$")]], Field(min_length=1, max_length=_MOST_FOLDS)
+    ]
+
+    @field_validator("folds")
+    @classmethod
+    def _check_folds(cls, folds: list[str]) -> list[str]:
+        """Refuse folds that are named twice, whose weights would be loaded as often."""
+        if len({*folds}) != len(folds):
+            raise ValueError("a fold is named twice")
+        return folds
 
 
 class Metadata(Section):

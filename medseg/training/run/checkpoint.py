@@ -12,6 +12,7 @@ import torch
 
 from medseg.core.errors import ModelError
 from medseg.core.files import saving
+from medseg.networks.device import unpickling_reason
 
 _FIRST = 1 / 6
 """Share of the usual interval after which the first checkpoint is due: a run that is soon killed keeps something."""
@@ -116,7 +117,7 @@ def load_checkpoint(path: Path, peek: bool = False) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=peek)
     except Exception as error:  # torch raises several unrelated types here
         raise ModelError(
-            f"The checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}",
+            f"The checkpoint {path} cannot be read: {unpickling_reason(error)}",
             "Delete it and train again, or restore it from a copy.",
         ) from None
     return dict(state)
