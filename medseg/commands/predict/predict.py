@@ -94,7 +94,7 @@ def predict_with(
     rules = series_rules(model.plan.data, options)
     cases, failed = find_scans(Path(source), model.plan.data.channels, options.channels, rules)
     _check_spread(predictors[0], options.maps)
-    writer = prepare_writer(options.write, cases, model)
+    writer = prepare_writer(options.write, cases, model, output)
     failed |= writer.refused
     cases = [case for case in cases if case.id not in writer.refused]
     answers = _prepare_folder(Path(source), output, cases)

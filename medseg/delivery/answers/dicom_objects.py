@@ -5,6 +5,7 @@ What makes DICOM objects is imported where it is used: most predictions write no
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,19 +97,20 @@ class Writer:
         return object_paths(folder, case.id, self.forms.get(case.id, ()))
 
 
-def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model) -> Writer:
+def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, output: Path = Path("OUTPUT")) -> Writer:
     """Decide in which forms each case is answered, and check all that can be checked before anything is computed.
 
-    A series that no object can refer to is refused if the user asked for objects; if not, it gets its label map, and a
-    note.
+    What no object can be made of, a series without identifiers or a model whose structures have no codes, is refused
+    if the user asked for objects; if not, it gets its label map, and a note.
 
     Args:
         options: the forms that the user asked for.
         cases: the scans.
         model: makes the answers; its plan says which structures there are, their codes, and how scans are read.
+        output: folder of the answers, for notes.
 
     Raises:
-        PlanError: a form or code is not valid, or a structure has no codes.
+        PlanError: a form or code is not valid, or the user asked for objects and a structure has no codes.
         DataError: the user asked for DICOM objects and no scan is DICOM, or for a LABELMAP of structures that overlap.
     """
     plan, reading = model.plan, model.plan.data.reading
@@ -133,7 +135,10 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model) -
     try:
         codes = codes_of(plan.labels.names, plan.codes, given, options.generic_codes)
     except PlanError as error:
-        raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
+        if wanted or given:
+            raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
+        scans = [case for case in cases if case.id in dicom_cases]
+        return Writer(reading=reading, notes=(_without_codes(error, scans[0], output),))
     maker = Maker("AUTOMATIC", f"medseg {plan.name}", __version__, identity(model))
     meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
     forms, refused, notes = {}, {}, []
@@ -167,6 +172,17 @@ def wanted_forms(options: WriteOptions) -> frozenset[str]:
             "Example: --write seg,nifti,rtstruct,report",
         )
     return frozenset([*named, "seg"] if "report" in named else named)
+
+
+def _without_codes(error: PlanError, case: Case, output: Path) -> str:
+    """Return the note that no DICOM object is written for want of codes, with the command that writes one later."""
+    command = [
+        "medseg", "dicom", str(output / f"{case.id}.nii.gz"), str(case.channels[0]), str(output), "--generic-codes",
+    ]  # fmt: skip
+    return (
+        f"No DICOM SEG is written, only label maps. {error.message} This writes the SEG of {case.id} with "
+        f"'Tissue' and the names of the structures: {shlex.join(command)}"
+    )
 
 
 def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:

@@ -138,19 +138,27 @@ def common_header(source: Dataset, modality: Literal["SEG", "RTSTRUCT", "SR"], m
     }
 
 
+_SINGLE_CHARACTER_SETS = (
+    "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138",
+    "ISO_IR 148", "ISO_IR 203", "ISO_IR 13", "ISO_IR 166", "ISO_IR 192", "GB18030", "GBK",
+)  # fmt: skip
+"""Terms of SpecificCharacterSet that may stand alone (PS3.3 tables C.12-2 and C.12-5)."""
+
+
 def character_set(source: Dataset, texts: Sequence[str]) -> str | None:
     """Return the character set to write: the source's, or UTF-8 where that does not do.
 
-    UTF-8 (ISO_IR 192) is needed for texts of ours that are not ASCII, and for a source that switches between several
-    sets by escape sequences (PS3.3 C.12.1.1.2), which highdicom cannot write.
+    UTF-8 (ISO_IR 192) is needed for texts of ours that are not ASCII, for a source that switches between several sets
+    by escape sequences (PS3.3 C.12.1.1.2), which highdicom cannot write, and for terms that cannot stand alone or are
+    none ("ISO 2022 IR 100" as the only value, "ISO_IR 6", "UTF-8"): pydicom decodes the names, so they are kept.
 
     Args:
         source: the header whose names are copied.
         texts: what medseg adds.
     """
     found = source.get("SpecificCharacterSet")
-    if all(text.isascii() for text in texts) and (not found or isinstance(found, str)):
-        return found or None
+    if all(text.isascii() for text in texts) and (not found or str(found) in _SINGLE_CHARACTER_SETS):
+        return str(found) if found else None
     return "ISO_IR 192"
 
 

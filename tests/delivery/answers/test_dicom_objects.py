@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import highdicom as hd
 import pydicom
 from dicom.builders import write_series
 from dicom_answers import errors_of_dciodvfy
+from typer.testing import CliRunner
 
+from medseg.cli.app import app
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.core.errors import DataError, PlanError
@@ -74,10 +77,29 @@ def test_only_what_is_asked_for_is_written(tmp_path, small_model):
 
 def test_uncoded_structures_are_asked_for_before_anything_is_computed(tmp_path, small_model):
     with pytest.raises(PlanError, match="No DICOM codes are known for one, two") as caught:
-        run(study(tmp_path / "case7"), tmp_path / "out", small_model, codes=None)
+        run(study(tmp_path / "case7"), tmp_path / "out", small_model, codes=None, forms=("seg",))
     assert "--write nifti leaves DICOM objects out" in caught.value.hint
     assert not (tmp_path / "out").exists()
     assert not run(study(tmp_path / "case7"), tmp_path / "out", small_model, codes=None, generic_codes=True).failed
+    with pytest.raises(PlanError, match="No DICOM codes are known for two"):
+        run(study(tmp_path / "case7"), tmp_path / "out2", small_model, codes="one=liver")
+
+
+def test_without_codes_label_maps_are_written_and_the_command_for_a_seg_can_be_pasted(
+    tmp_path, small_model, monkeypatch
+):
+    result = run(study(tmp_path / "a study's scan"), tmp_path / "an out", small_model, codes=None)
+    out = tmp_path / "an out"
+    assert not result.failed
+    assert {path.name for path in out.glob("a study*")} == {"a study's scan.nii.gz"}
+    assert "a study's scan" in (out / "volumes.csv").read_text()
+    (note,) = [note for note in result.notes if "No DICOM SEG is written" in note]
+    command = shlex.split(note.partition("structures: ")[2])
+    assert command[0] == "medseg"
+    done = CliRunner().invoke(app, command[1:])
+    assert done.exit_code == 0, done.output
+    seg = hd.seg.segread(out / "a study's scan.seg.dcm")
+    assert [item.SegmentLabel for item in seg.SegmentSequence] == ["one", "two"]
 
 
 def test_a_series_without_identifiers_is_refused_where_a_seg_is_asked_for(tmp_path, small_model):

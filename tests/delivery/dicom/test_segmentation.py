@@ -9,7 +9,7 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import highdicom as hd
 import pydicom
-from dicom.builders import write_enhanced
+from dicom.builders import ramp, write_enhanced, write_series
 from dicom_answers import (
     MEMBERS,
     OVERLAPPING,
@@ -26,6 +26,7 @@ from dicom_answers import (
 
 from medseg.core.errors import DataError
 from medseg.delivery.dicom.codes import codes_of
+from medseg.delivery.dicom.objects import character_set
 from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.geometry.resampling import labels_on_slices
@@ -187,6 +188,38 @@ def test_names_in_any_script_and_of_any_length(tmp_path):
     assert liver == "肝臓"
     assert max(len(long), len(longer)) <= 64
     assert long != longer
+
+
+TERMS = (
+    "ISO 2022 IR 100",
+    "ISO 2022 IR 6",
+    "ISO_IR 6",
+    "ISO 2022 IR 149",
+    "ISO IR 192",
+    "UTF-8",
+    "LATIN1",
+    "ISO_IR 100",
+)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_odd_terms_for_the_character_set_of_the_source(term):
+    source = pydicom.Dataset()
+    with pydicom.config.disable_value_validation():
+        source.SpecificCharacterSet = term
+    assert character_set(source, ["liver"]) == ("ISO_IR 100" if term == "ISO_IR 100" else "ISO_IR 192")
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_an_object_is_made_whatever_the_character_set_is_called(tmp_path, term):
+    paths = write_series(tmp_path / "study", ramp(3), SpecificCharacterSet="ISO_IR 100" + " " * (len(term) - 10))
+    for path in paths:
+        written, wanted = b"CS\n\0ISO_IR 100", term.encode().ljust(len(term) + len(term) % 2)
+        assert path.read_bytes().count(written) == 1
+        path.write_bytes(path.read_bytes().replace(written, b"CS" + bytes([len(wanted), 0]) + wanted))
+    volume = read_volume(find_series(tmp_path / "study").series[0])
+    seg = write(tmp_path, volume, np.ones(volume.image.shape_zyx, np.uint8))
+    assert str(pydicom.dcmread(seg).PatientName) == "Doe^Jane"
 
 
 def test_overlapping_structures_are_no_labelmap(tmp_path):

@@ -39,8 +39,9 @@ _OBJECTS = {
     f"{_STORAGE}4.2": "MR spectroscopy",
 }
 """SOP classes that are not images of a volume, by UID (PS3.4 B.5)."""
+_SECONDARY_CAPTURE = f"{_STORAGE}7"
 _FAMILIES = {
-    f"{_STORAGE}7": "secondary capture",
+    _SECONDARY_CAPTURE: "secondary capture",
     f"{_STORAGE}88": "structured report",
     f"{_STORAGE}11": "presentation state",
     f"{_STORAGE}104": "encapsulated document",
@@ -86,7 +87,7 @@ def why_no_slice(dataset: Dataset) -> str | None:
     if sop_class in _OBJECTS:
         return _OBJECTS[sop_class]
     family = next((name for uid, name in _FAMILIES.items() if sop_class == uid or sop_class.startswith(f"{uid}.")), "")
-    if family:
+    if family and not (family == _FAMILIES[_SECONDARY_CAPTURE] and _says_where_it_lies(dataset)):
         return family
     if not sop_class:
         return f"{DAMAGED}: its header breaks off" if meta else "no DICOM"
@@ -100,6 +101,17 @@ def why_no_slice(dataset: Dataset) -> str | None:
         return "colour image"
     image_type = [part.strip().upper() for part in values.text(dataset, "ImageType").split("\\")]
     return "localizer" if any(word in image_type for word in _LOCALIZERS) else None
+
+
+def _says_where_it_lies(dataset: Dataset) -> bool:
+    """Return whether an image has position, orientation and spacing, which no screenshot has.
+
+    Workstations store derived maps as secondary captures on the grid of the scan.
+    """
+    if values.items(dataset, "PerFrameFunctionalGroupsSequence"):
+        return True
+    needed = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    return all(values.numbers(dataset, keyword, count) for keyword, count in needed.items())
 
 
 def _is_image(sop_class: str) -> bool:

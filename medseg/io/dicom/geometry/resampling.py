@@ -17,6 +17,8 @@ from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.series import Series
 from medseg.io.dicom.geometry.stacking import Geometry, plane_axes, stack_geometry
 
+INTERPOLATED = "interpolated slices"
+"""In the record of a resampling: the numbers of the grid's slices that no source slice lies on."""
 _SHIFT_DIGITS = 4
 """Shifts are rounded to so many decimals of a pixel: positions are decimal text, and a shift by 0.99999 pixels would
 lose the outermost pixel to interpolation."""
@@ -147,6 +149,7 @@ def plan_resampling(series: Series, geometry: Geometry, options: DicomOptions) -
         record["tilt undone, degrees"] = round(float(np.degrees(np.arctan(np.hypot(*shear)))), 4)
     if gaps:
         record["slices interpolated"] = source_slices.count(None)
+        record[INTERPOLATED] = [z for z, source in enumerate(source_slices) if source is None]
     return Resampling(
         affine=LPS_TO_RAS @ affine_from(edges, origin),
         shape_zyx=(count, rows + int(growth[1]), columns + int(growth[0])),

@@ -11,6 +11,7 @@ import numpy as np
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
+from medseg.core.wording import counted
 from medseg.io.dicom.elements import values
 from medseg.io.dicom.elements.dataset import naming_damage, read_dataset, require_pydicom, without_warnings
 from medseg.io.dicom.elements.files import File
@@ -18,6 +19,7 @@ from medseg.io.dicom.elements.kinds import LABEL_CLASSES, STRUCTURE_SET_CLASS
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import file_at, is_dicom_file
 from medseg.io.dicom.labels import rtstruct, segmentation
+from medseg.io.dicom.labels.gaps import bridge_gaps, interpolated_slices
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import series_grid
 from medseg.io.values.overlay import Overlay
@@ -80,14 +82,20 @@ def draw_structures(
                 )
             rois = rtstruct.rois_of(dataset, by_number)
             overlay, remarks = rtstruct.fill_contours(rois, by_number, grid, file.name)
+            drawn_on = grid
         else:
             fraction = segmentation.FRACTION if reading.threshold is None else reading.threshold
-            overlay, grid, remarks = segmentation.place_frames(dataset, by_number, grid, file.name, fraction)
+            overlay, drawn_on, remarks = segmentation.place_frames(dataset, by_number, grid, file.name, fraction)
+    if drawn_on is grid and (slices := interpolated_slices(drawn_on)) and (filled := bridge_gaps(overlay, slices)):
+        remarks.append(
+            f"{file.name}: on {counted(filled, 'slice')} that the scan lacks, structures are interpolated between "
+            "their neighbours"
+        )
     by_name = reading.segments or {names[number]: value for number, value in by_number.items()}
     by_value: dict[int, str] = {}
     for name, value in by_name.items():
         by_value.setdefault(value, name)
-    return overlay, grid, by_value, [*notes, *remarks]
+    return overlay, drawn_on, by_value, [*notes, *remarks]
 
 
 def read_label_object(path: Path, reading: Reading, grid: Image | None) -> Image:

@@ -24,6 +24,9 @@ from medseg.io.values.rasterize import outlines
 
 SLICE_TOLERANCE = 0.1
 """How far from a slice a contour may lie to belong to it, as a share of the distance of slices."""
+_TOLERANCE_MM, _MAX_TOLERANCE = 0.2, 0.3
+"""Planning systems draw all contours a little beside their slices (0.13 mm): so far is accepted in any case, up to this
+share of the distance of slices, at which the nearest slice is still the one that was meant."""
 
 _FLAT_TOLERANCE = 0.2  # how far a contour may extend across slices, as a share of their distance
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # ContourGeometricType, PS3.3 C.8.8.6.1
@@ -148,15 +151,22 @@ def _by_slice(
     slices: dict[int, list[Points]] = defaultdict(list)
     between: list[float] = []
     outside = 0
+    step_mm = grid.spacing_mm[2 - axis]
+    tolerance = max(SLICE_TOLERANCE, min(_TOLERANCE_MM / step_mm, _MAX_TOLERANCE))
+    farthest = 0.0
     for points in contours:
         height = float(points[:, axis].mean())
         low, high = points.min(axis=0), points.max(axis=0)
         beside = any(high[other] < -0.5 or low[other] > sizes[other] - 0.5 for other in in_plane)
-        if beside or not -SLICE_TOLERANCE <= height <= sizes[axis] - 1 + SLICE_TOLERANCE:
+        distance = abs(height - round(height))
+        if beside or not -tolerance <= height <= sizes[axis] - 1 + tolerance:
             outside += 1
-        elif abs(height - round(height)) > SLICE_TOLERANCE:
+            continue
+        if distance > tolerance:
             between.append(height)
-        elif not any(_is_duplicate(points, other) for other in slices[round(height)]):
+            continue
+        farthest = max(farthest, distance)
+        if not any(_is_duplicate(points, other) for other in slices[round(height)]):
             slices[round(height)].append(points)
     # Contours drawn more densely than the scan has slices are left out; a contour whose neighbouring slices have none
     # would be lost, so that the structure is refused.
@@ -165,11 +175,17 @@ def _by_slice(
         raise DataError(
             f"{source}: {len(lost)} of {len(contours)} contours of {roi.name} lie between slices of the scan, the "
             f"first {abs(lost[0] - round(lost[0])):.2g} slices from the nearest one; expected at most "
-            f"{SLICE_TOLERANCE:g}.",
+            f"{tolerance:.2g}.",
             "It was drawn on another series, or on a resampled one: take the scan that it was drawn on.",
             "label grid",
         )
-    return slices, outside, _remarks(roi, slices, len(between), outside, source)
+    remarks = _remarks(roi, slices, len(between), outside, source)
+    if farthest > SLICE_TOLERANCE:
+        remarks.append(
+            f"{source}: contours of {roi.name} lie up to {farthest * step_mm:.2g} mm beside their slices; each was "
+            "taken to the nearest"
+        )
+    return slices, outside, remarks
 
 
 def _remarks(roi: Roi, slices: Mapping[int, list[Points]], between: int, outside: int, source: str) -> list[str]:

@@ -130,7 +130,8 @@ def series_grid(series: Series, options: DicomOptions) -> Image:
     affine = geometry.affine if resampling is None else resampling.affine
     shape = series.shape_zyx if resampling is None else resampling.shape_zyx
     assert affine is not None
-    return Image(np.broadcast_to(np.uint8(0), (1, *shape)), affine, geometry.spacing_known)
+    record = {} if resampling is None else {"resampled": resampling.record}
+    return Image(np.broadcast_to(np.uint8(0), (1, *shape)), affine, geometry.spacing_known, record=record)
 
 
 def series_bytes(path: Path) -> int:

@@ -189,3 +189,19 @@ def test_nothing_of_the_patient_is_in_messages(data_dir: Path, tmp_path: Path) -
     with pytest.raises(DataError) as caught:
         read_label(path, Reading(segments={"GTV-1": 1}), far)
     assert "1.3.6.1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("step_mm", [0.625, 1.0, 1.25, 3.0])
+@pytest.mark.parametrize("offset_mm", [-0.1341, 0.1341])
+def test_contours_a_little_beside_their_slices_belong_to_them(tmp_path: Path, step_mm: float, offset_mm: float) -> None:
+    lies = grid(step_mm=step_mm)
+    boxes = [box(1.5, 0.5, 4.5, 3.5, z + offset_mm / step_mm) for z in range(5)]
+    label = drawn(tmp_path, {"GTV": boxes}, lies)
+    assert (label.array[0] == 1).sum((1, 2)).tolist() == [9] * 5
+    assert any("0.13 mm beside their slices" in note for note in label.notes) == (step_mm < 1.3)
+
+
+@pytest.mark.parametrize(("step_mm", "offset_mm"), [(0.3, 0.12), (1.0, 0.25), (3.0, 0.4)])
+def test_contours_far_beside_their_slices_are_refused(tmp_path: Path, step_mm: float, offset_mm: float) -> None:
+    with pytest.raises(DataError, match="lie between slices"):
+        drawn(tmp_path, {"GTV": [box(1.5, 0.5, 4.5, 3.5, 2 + offset_mm / step_mm)]}, grid(step_mm=step_mm))

@@ -47,7 +47,8 @@ def test_a_folder_of_everything(tmp_path):
     write_series(tmp_path / "deep" / "er", name=lambda k: f"{k}", series="one")
     write_series(tmp_path, name=lambda k: f"I{k}.IMA", series="two", SeriesNumber=2, SeriesDescription="T2 tra")
     write_series(tmp_path / "scout", ramp(1), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], series="scout")
-    write_series(tmp_path / "sc", ramp(1), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", series="screen")
+    write_series(tmp_path / "sc", ramp(1), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", series="screen",
+                 ImagePositionPatient=None)  # fmt: skip
     write_structured_report(tmp_path / "SR001")
     colours = np.zeros((1, 4, 6, 3), np.uint8)
     write_series(
