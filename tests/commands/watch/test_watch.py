@@ -360,10 +360,16 @@ def test_a_bad_scan_is_named_and_does_not_end_the_watch(place: Path, small_model
     assert states(once(place, small_model)) == {"bad.nii.gz": "done"}
 
 
+def test_a_model_without_codes_does_not_end_the_watch(place: Path, small_model: Path) -> None:
+    study(place / "in")
+    plain = PredictOptions(device="cpu", mirror=False)
+    assert states(once(place, small_model, predict=plain)) == {"study": "done"}
+
+
 def test_what_is_wrong_with_the_request_ends_the_watch(place: Path, small_model: Path) -> None:
     study(place / "in")
     with pytest.raises(PlanError, match="No DICOM codes"):
-        once(place, small_model, predict=PredictOptions(device="cpu", mirror=False))
+        once(place, small_model, predict=PredictOptions(device="cpu", mirror=False, write=WriteOptions(("seg",))))
     assert states(once(place, small_model)) == {"study": "done"}
     (place / "in" / "link").symlink_to(place / "elsewhere")
     for output in (place / "in", place / "in" / "out", place, place / "in" / "link"):

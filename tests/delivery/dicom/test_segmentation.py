@@ -212,7 +212,7 @@ def test_odd_terms_for_the_character_set_of_the_source(term):
 
 @pytest.mark.parametrize("term", TERMS)
 def test_an_object_is_made_whatever_the_character_set_is_called(tmp_path, term):
-    paths = write_series(tmp_path / "study", ramp(3), SpecificCharacterSet="ISO_IR 100" + " " * (len(term) - 10))
+    paths = write_series(tmp_path / "study", ramp(3), SpecificCharacterSet="ISO_IR 100")
     for path in paths:
         written, wanted = b"CS\n\0ISO_IR 100", term.encode().ljust(len(term) + len(term) % 2)
         assert path.read_bytes().count(written) == 1
