@@ -1,0 +1,119 @@
+"""A GPU that computes nothing: tensors know their shape, type and device, and that is all (torch's `FakeTensorMode`).
+
+Under it a tensor on `cuda` needs no GPU, only a build of torch with CUDA. What it shows: that every operation takes
+what it is given, that no tensors of two devices meet, and that nothing asks the device for a number, which on a real
+GPU would wait for it. What it cannot show: values, times, memory, streams and graphs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd.function import BackwardCFunction
+
+from medseg.training.data import intensity, transfer
+
+CUDA = torch.device("cuda")
+IN_PLACE = ("_fused_sgd_", "_fused_adamw_", "_amp_foreach_non_finite_check_and_unscale_")
+"""Operations that torch has no shapes for, as they change tensors in place and return nothing."""
+
+
+@cache
+def _declare_in_place() -> torch.library.Library:
+    library = torch.library.Library("aten", "IMPL")
+    for name in IN_PLACE:
+        for overload in getattr(torch.ops.aten, name).overloads():
+            schema = f"{name}.{overload}".removesuffix(".default")
+            with suppress(RuntimeError):  # torch has it after all
+                library.impl(schema, lambda *tensors, **options: None, "Meta")
+    with suppress(RuntimeError):
+        library.impl("_amp_update_scale_", lambda scale, *others: scale, "Meta")
+    return library
+
+
+def backward(loss: torch.Tensor) -> None:
+    """What `torch.autograd.backward` does, node by node: torch's own engine asks the driver for streams first."""
+    assert loss.grad_fn is not None
+    users: Counter[Any] = Counter()
+    waiting, seen = [loss.grad_fn], {loss.grad_fn}
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is None:
+                continue
+            users[node] += 1
+            if node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    gradients: dict[Any, dict[int, torch.Tensor]] = {loss.grad_fn: {0: torch.ones_like(loss)}}
+    ready = [loss.grad_fn]
+    while ready:
+        node = ready.pop()
+        known = gradients.pop(node, {})
+        if hasattr(node, "variable"):  # a weight
+            weight, added = node.variable, known[0]
+            assert (added.shape, added.dtype, added.device) == (weight.shape, weight.dtype, weight.device)
+            weight.grad = added if weight.grad is None else weight.grad + added
+            continue
+        inputs = [known.get(number) for number in range(max(known, default=-1) + 1)]
+        answers = (node.apply if isinstance(node, BackwardCFunction) else node)(*inputs) if inputs else ()
+        answers = answers if isinstance(answers, tuple) else (answers,)
+        answers = (*answers, *[None] * (len(node.next_functions) - len(answers)))
+        for (following, number), answer in zip(node.next_functions, answers, strict=False):
+            if following is None:
+                continue
+            if answer is not None:
+                sums = gradients.setdefault(following, {})
+                sums[number] = sums[number] + answer if number in sums else answer
+            users[following] -= 1
+            if users[following] == 0:
+                ready.append(following)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """The device, for as long as the test runs; modules and tensors have to be made in the test."""
+    if not torch.backends.cuda.is_built():
+        pytest.skip("this torch is built without CUDA")
+    _declare_in_place()
+    mode = FakeTensorMode()
+    from_numpy, generator = torch.from_numpy, torch.Generator
+
+    def to_numpy(tensor: FakeTensor, **options: Any) -> NDArray:
+        """Zeros of the right shape, for what has been copied to the host and will not be asked for its values."""
+        if tensor.device.type != "cpu":
+            raise TypeError(f"can't convert {tensor.device} device type tensor to numpy")
+        return np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch."))
+
+    def pack(arrays: Any, pinned: bool) -> torch.Tensor:
+        return torch.empty(transfer._starts(arrays)[-1], dtype=torch.uint8)
+
+    def to(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+        """A module that is there already: torch swaps tensors in modules, which it does not with these."""
+        assert {parameter.device.type for parameter in module.parameters()} == {device.type}
+        return module
+
+    def without_graph(loss: torch.Tensor) -> None:
+        with torch.no_grad():
+            backward(loss)
+
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: True)
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    monkeypatch.setattr(torch.autograd, "backward", without_graph)
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda mode, memo: mode, raising=False)  # of averaged weights
+    monkeypatch.setattr(FakeTensor, "numpy", to_numpy, raising=False)
+    monkeypatch.setattr(torch, "from_numpy", lambda array: mode.from_tensor(from_numpy(array)))
+    monkeypatch.setattr(transfer, "pack", pack)
+    # without a driver there is no generator on the device; what it would make is noise
+    monkeypatch.setattr(intensity.torch, "Generator", lambda device: generator())
+    with mode:
+        yield CUDA
