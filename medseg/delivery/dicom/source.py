@@ -92,6 +92,12 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
         )
     _check_identifiers(read_dataset(slices[0].file), name)
     _check_distinct([slice_.sop_instance_uid for slice_ in slices if slice_.frame is None], name)
+    if slices[0].frame is not None and "PerFrameFunctionalGroupsSequence" not in read_dataset(slices[0].file):
+        raise DataError(
+            f"{name} is a multi-frame image that does not describe its frames one by one (nuclear medicine); no "
+            "segmentation object is written of it.",
+            "A label map as NIfTI needs no references.",
+        )
     multi_frame = {slice_.file for slice_ in slices if slice_.frame is not None}
     if len(multi_frame) > 1 or (multi_frame and any(slice_.frame is None for slice_ in slices)):
         raise DataError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.core.case import Case
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.dicom.elements.files import SUFFIXES, File, files_in, is_zip
 from medseg.io.dicom.elements.options import DicomOptions
@@ -46,7 +46,8 @@ class SeriesRules:
 def studies_in(source: Path) -> dict[str, Path]:
     """Return {name: study} of a folder or a file.
 
-    A folder with DICOM files right in it is one study; else the folders and zips inside are studies. Folders inside
+    A folder with DICOM files right in it is one study, unless these are radiographs, of which each file is an image of
+    its own; else the folders and zips inside are studies. Folders inside
     that belong to one study are that study: scanners write a folder for each series. A file is a study if it is DICOM
     or a zip with DICOM in it.
     """
@@ -56,7 +57,7 @@ def studies_in(source: Path) -> dict[str, Path]:
         return {_name(source): source} if packed or single else {}
     entries = sorted(path for path in source.iterdir() if not path.name.startswith("."))
     if _lies_in([path for path in entries if path.is_file()]):
-        return {source.resolve().name: source}
+        return _radiographs(source) or {source.resolve().name: source}
     inner = [path for path in entries if path.is_dir() or path.suffix.lower() == ".zip"]
     studies = _named([path for path in inner if holds_dicom(path, [*FORMATS])])
     uids = {_study_uid(path) for path in studies.values()} if len(studies) > 1 else set()
@@ -209,6 +210,23 @@ def _named(containers: Sequence[Path]) -> dict[str, Path]:
 
 def _name(path: Path) -> str:
     return path.resolve().name if path.is_dir() else (path.stem or path.name)
+
+
+def _radiographs(folder: Path) -> dict[str, Path]:
+    """Return {name: file} of a folder of several images that say nothing of a position; empty if it holds others."""
+    from medseg.io.dicom.listing.find import find_series  # loaded only for DICOM
+
+    try:
+        series = find_series(folder).series
+    except MedsegError:  # said when the study is read
+        return {}
+    images = [one.slices[0] for one in series if len(one.slices) == 1]
+    are_single = all(
+        image.position is None and image.frame is None and not image.is_section for image in images
+    ) and all(image.file.path.parent.samefile(folder) for image in images)
+    if len(images) < 2 or len(images) < len(series) or not are_single:
+        return {}
+    return _named(sorted(image.file.path for image in images))
 
 
 def _lies_in(files: Sequence[Path]) -> bool:

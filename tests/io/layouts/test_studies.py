@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom.builders import MR, uid, write_series
+from dicom.builders import MR, ramp, uid, write_series
 
 from medseg.core.case import read_cases, write_cases
 from medseg.core.errors import DataError
@@ -204,3 +204,33 @@ def test_data_sets_of_other_formats_are_left_to_other_readers(data_dir: Path) ->
     for name in ("hippocampus", "nuclei", "brain_tumour"):
         assert studies_in(data_dir / name) == {}
     assert [*studies_in(data_dir / "hippocampus_dicom")] == ["mr_study1", "mr_study2"]
+
+
+RADIOGRAPH = {"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "ImagePositionPatient": None}
+
+
+@pytest.mark.parametrize("one_series", [True, False])
+def test_radiographs_in_one_folder_are_cases_of_their_own(tmp_path: Path, one_series: bool) -> None:
+    for number in range(3):
+        series = "all" if one_series else str(number)
+        write_series(
+            tmp_path,
+            ramp(1),
+            name=lambda _, number=number: f"x{number}.dcm",
+            series=series,
+            SeriesDescription=f"view {number}",
+            **RADIOGRAPH,
+        )
+    assert studies_in(tmp_path) == {f"x{number}": tmp_path / f"x{number}.dcm" for number in range(3)}
+
+
+def test_a_radiograph_beside_a_stack_or_alone_is_a_study_with_it(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", ramp(1), **RADIOGRAPH)
+    assert studies_in(tmp_path / "a") == {"a": tmp_path / "a"}
+    write_series(tmp_path / "a", ramp(3), series="stack", name="ct{}.dcm".format)
+    assert studies_in(tmp_path / "a") == {"a": tmp_path / "a"}
+
+
+def test_slices_without_positions_are_no_radiographs(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", ramp(3), ImagePositionPatient=None)
+    assert studies_in(tmp_path / "a") == {"a": tmp_path / "a"}

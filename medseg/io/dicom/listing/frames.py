@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements import values
 from medseg.io.dicom.elements.series import Slice
@@ -17,8 +19,11 @@ from medseg.io.dicom.elements.series import Slice
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-FRAME_TAGS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence")
+FRAME_TAGS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence",
+              "DetectorInformationSequence", "SpacingBetweenSlices", "SliceVector")  # fmt: skip
 """The elements of a header that describe frames."""
+_NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"  # SOP class of Nuclear Medicine Image Storage
+_RECONSTRUCTION = "RECON TOMO"  # value 3 of ImageType of its reconstructed volumes (PS3.3 C.8.4.9.1.2)
 _MAX_FRAMES = 100_000
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "FrameTypeSequence")
 _NUMBERS = {
@@ -56,9 +61,38 @@ def slices_of_frames(dataset: Dataset, whole: Slice, frames: int) -> Iterator[Sl
         raise DataError(f"{whole.file.name} declares {frames} frames and describes {len(per_frame)}.", kind="damaged")
     dimensions = _dimensions(dataset)
     if not per_frame and frames > 1:  # frames that are not described have no positions of their own
+        reconstructed = _reconstructed_slices(dataset, whole, frames)
+        if reconstructed:
+            yield from reconstructed
+            return
         whole = replace(whole, position=None)
     for number in range(frames):
         yield _slice(whole, number, [*per_frame[number : number + 1], *shared], dimensions)
+
+
+def _reconstructed_slices(dataset: Dataset, whole: Slice, frames: int) -> list[Slice]:
+    """Return the frames of a volume that nuclear medicine reconstructed; empty if it is none, or lacks its geometry.
+
+    The first frame's position and orientation stand with the detector (PS3.3 C.8.4.11); the others follow along the
+    normal, a negative SpacingBetweenSlices against it (PS3.3 C.8.4.15), in the order of SliceVector.
+    """
+    if whole.sop_class_uid != _NUCLEAR or _RECONSTRUCTION not in values.text(dataset, "ImageType").upper():
+        return []
+    step_mm = values.number(dataset, "SpacingBetweenSlices")
+    vector = values.numbers(dataset, "SliceVector", frames)
+    position, orientation = whole.position, whole.orientation
+    for detector in values.items(dataset, "DetectorInformationSequence")[:1]:
+        position = values.point(values.numbers(detector, "ImagePositionPatient", 3)) or position
+        orientation = values.numbers(detector, "ImageOrientationPatient", 6) or orientation
+    if not step_mm or position is None or orientation is None or (vector is None and "SliceVector" in dataset):
+        return []
+    normal = np.cross(orientation[:3], orientation[3:])
+    slices = []
+    for number in range(frames):
+        index = number if vector is None else int(vector[number]) - 1
+        place = tuple(float(value) for value in np.array(position) + normal * step_mm * index)
+        slices.append(replace(whole, frame=number, position=values.point(place), orientation=orientation))
+    return slices
 
 
 def _slice(whole: Slice, number: int, groups: Sequence[Dataset], dimensions: Sequence[str]) -> Slice:
