@@ -86,10 +86,10 @@ class _PlainLines:
         self.last_line = now
         elapsed = now - self.stage_start
         remaining = 0.0 if finished else elapsed / (done - self.first_done) * (event.total - done)
-        left = "" if finished else f", {duration(remaining)} left"
+        time_left = "" if finished else f", {duration(remaining)} left"
         figures = _figures(event.info)
         console.print(
-            f"{title}: {event.done}/{event.total} in {duration(elapsed)}{left}{'  ' + figures if figures else ''}"
+            f"{title}: {event.done}/{event.total} in {duration(elapsed)}{time_left}{'  ' + figures if figures else ''}"
         )
 
 
@@ -128,10 +128,10 @@ def duration(seconds: float) -> str:
     >>> duration(45), duration(200), duration(7500)
     ('45 s', '3:20', '2:05:00')
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    total_seconds = round(seconds)
+    if total_seconds < 60:
+        return f"{total_seconds} s"
+    minutes, rest = divmod(total_seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 

@@ -86,10 +86,10 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
 
 def _summary(result: PredictResult, output: Path, seconds: float) -> str:
     """Return what was done, how fast, and where it lies."""
-    made = len(result.files) - len(result.kept)
-    text = f"{counted(made, 'scan')} segmented in {duration(seconds)}"
-    if made > 1:
-        text += f" ({seconds / made:.2g} s each, start included)"
+    segmented = len(result.files) - len(result.kept)
+    text = f"{counted(segmented, 'scan')} segmented in {duration(seconds)}"
+    if segmented > 1:
+        text += f" ({seconds / segmented:.2g} s each, start included)"
     if result.kept:
         text += f", {len(result.kept)} finished before"
     return f"{text}; {output} holds the answers, volumes.csv the volumes, labels.json the names"

@@ -85,14 +85,14 @@ class Field:
             element = str
         default, text = self._typed_default(), _as_markup(self.help)
         if self.option.positional or default is inspect.Parameter.empty:
-            made = typer.Argument(
+            typer_info = typer.Argument(
                 ... if default is inspect.Parameter.empty else default,
                 help=text,
                 metavar=self.option.metavar or self.name.upper(),
                 show_default=default not in (None, inspect.Parameter.empty),
             )
         else:
-            made = typer.Option(
+            typer_info = typer.Option(
                 default,
                 *self.flags,
                 help=text,
@@ -104,7 +104,7 @@ class Field:
         annotation = list[element] if self.repeated else element
         if default is None:
             annotation = annotation | None
-        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=annotation)
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=typer_info, annotation=annotation)
 
     def _typed_default(self) -> Any:
         """Return the default as someone would type it; None where there is nothing to show."""

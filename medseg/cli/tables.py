@@ -30,17 +30,17 @@ def scores_table(summary: Summary) -> Table:
     columns += ["NSD"] * ("nsd" in summary.measures)
     columns += [f"volume error\n{'ml' if known else 'pixels'}"]
     counts = [_empty_counts(structure) for structure in summary.structures.values()]
-    with_both, with_one = any(both for both, _ in counts), any(one for _, one in counts)
+    with_both, with_one = any(both for both, _ in counts), any(one_side for _, one_side in counts)
     columns += ["both\nempty"] * with_both + ["one\nempty"] * with_one
     table = _new_table("structure", columns)
     for name, structure in summary.structures.items():
-        both, one = _empty_counts(structure)
+        both, one_side = _empty_counts(structure)
         cells = [str(structure.n), _mean(structure, "dice", 4), _interval(structure.figures["dice"])]
         cells += [_mean(structure, "iou", 4)]
         cells += [_mean(structure, "hd95", 2)] * ("hd95" in summary.measures)
         cells += [_mean(structure, "nsd", 3)] * ("nsd" in summary.measures)
         cells += [_mean(structure, "volume_error", 2)]
-        cells += [str(both)] * with_both + [str(one)] * with_one
+        cells += [str(both)] * with_both + [str(one_side)] * with_one
         table.add_row(Text(name), *cells)
     return table
 

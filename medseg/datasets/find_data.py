@@ -35,11 +35,11 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
     """
     allowed = DicomOptions(options.resample_tilt, options.allow_gaps)
     naming = Naming(tuple(options.images), options.labels, options.cases, tuple(options.series), allowed)
-    found = find_cases(folder, naming=naming, frame=options.frame)
-    cases, problems = found.cases, found.problems
+    data_set = find_cases(folder, naming=naming, frame=options.frame)
+    cases, problems = data_set.cases, data_set.problems
     known = {case.id for case in cases}
     if table is not None and table.exists() and naming == Naming(dicom=allowed):
-        listed = read_cases(table, found.folder.absolute())
+        listed = read_cases(table, data_set.folder.absolute())
         ids = {case.id for case in listed}
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
         problems = [*problems, f"the cases are those of {table}; delete it to have the folder searched again"]
@@ -48,7 +48,7 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
         cases = [case for case in cases if case.id not in excluded]
     if options.patient_pattern:
         cases = assign_patients(cases, options.patient_pattern)
-    settled = apply_label_options(replace(found, cases=cases, problems=problems), options)
+    settled = apply_label_options(replace(data_set, cases=cases, problems=problems), options)
     if settled.labels is not None:
         check_annotated_names(settled.cases, settled.labels)
     return settled

@@ -102,11 +102,11 @@ def _with_ignore_and_activation(labels: Labels, ignore: int | None, activation: 
         raise PlanError(f"{named} does not fit the structures: {validation_message(error)}") from None
 
 
-def apply_label_options(found: DataSet, options: DataOptions) -> DataSet:
+def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     """Return a data set with the structures, ignore value and reading that options, colours and layout give it.
 
     Args:
-        found: the data set as its layout describes it.
+        data_set: the data set as its layout describes it.
         options: the user's options, which override the layout.
 
     Raises:
@@ -114,16 +114,16 @@ def apply_label_options(found: DataSet, options: DataOptions) -> DataSet:
     """
     if options.activation not in (None, "softmax", "sigmoid"):
         raise PlanError(f"activation is {options.activation!r}; valid are softmax and sigmoid.")
-    declared = parse_structures(options.structures) if options.structures else found.labels
+    declared = parse_structures(options.structures) if options.structures else data_set.labels
     ignore = options.ignore
-    if ignore is None and found.ignore not in (declared.values if declared else ()):
-        ignore = found.ignore
-    names, notes = _colour_names(found, options, declared)
+    if ignore is None and data_set.ignore not in (declared.values if declared else ()):
+        ignore = data_set.ignore
+    names, notes = _colour_names(data_set, options, declared)
     colours: dict[str, int] = {}
     if names:
         declared, colours = name_colours(names, declared, ignore)
     reading = reading_from_options(options, colours)
-    segments = segments_from_options(found.cases, options, declared, reading)
+    segments = segments_from_options(data_set.cases, options, declared, reading)
     if segments is not None:
         declared, notes = segments.labels, [*notes, *segments.notes]
         reading = reading.model_copy(update={"segments": dict(segments.table), "overlaps": segments.overlaps})
@@ -132,16 +132,16 @@ def apply_label_options(found: DataSet, options: DataOptions) -> DataSet:
             declared, declared.ignore if ignore is None else ignore, options.activation
         )
     return replace(
-        found,
+        data_set,
         labels=declared,
         ignore=ignore,
-        ignore_assumed=found.ignore_assumed and options.ignore is None and ignore is not None and not colours,
+        ignore_assumed=data_set.ignore_assumed and options.ignore is None and ignore is not None and not colours,
         reading=reading,
-        problems=[*found.problems, *notes],
+        problems=[*data_set.problems, *notes],
     )
 
 
-def _colour_names(found: DataSet, options: DataOptions, declared: Labels | None) -> tuple[dict[str, str], list[str]]:
+def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | None) -> tuple[dict[str, str], list[str]]:
     """Return structure -> colour, and a note on where they come from; empty if the masks are not in colours.
 
     They come from the options, else from a table in the folder, else from the masks themselves.
@@ -150,10 +150,10 @@ def _colour_names(found: DataSet, options: DataOptions, declared: Labels | None)
         return _parse_colours(options.colours), []
     if options.threshold is not None or options.map:  # these are about values
         return {}, []
-    colours = survey_colours(case.label for case in found.cases if case.label is not None)
+    colours = survey_colours(case.label for case in data_set.cases if case.label is not None)
     if not colours:
         return {}, []
-    table = next((found.folder / name for name in TABLES if (found.folder / name).is_file()), None)
+    table = next((data_set.folder / name for name in TABLES if (data_set.folder / name).is_file()), None)
     if table is not None:
         return read_colour_table(table), [f"the masks are in colours, named by {table.name}"]
     if declared is not None:

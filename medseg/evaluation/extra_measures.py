@@ -103,9 +103,9 @@ class ExtraMeasure:
             DataError: the function failed, or did not answer the figures that it was registered with.
         """
         both_present = bool(prediction.any() and reference.any())
-        wanted = [n for n, measure in self.figures.items() if both_present or measure.where_empty == "computed"]
+        defined = [n for n, measure in self.figures.items() if both_present or measure.where_empty == "computed"]
         figures: dict[str, float | None] = dict.fromkeys(self.figures)
-        if not wanted:
+        if not defined:
             return figures
         try:
             answer = self.function(prediction=prediction, reference=reference, spacing_mm=spacing_mm, context=context)
@@ -113,7 +113,7 @@ class ExtraMeasure:
                 answer = dict.fromkeys(list(self.figures)[:1], answer)
             if answer.keys() != self.figures.keys():
                 raise ValueError(f"it returned {', '.join(answer)}; expected {', '.join(self.figures)}")
-            for name in wanted:
+            for name in defined:
                 value = answer[name]
                 figures[name] = float(value) if value is not None and isfinite(value) else None
         except Exception as error:  # foreign code: its case is named as failed, and the other cases go on
@@ -150,10 +150,12 @@ def register_measure(name: str, function: MeasureFunction, figures: Measure | Ma
             raise PlanError(f"{word!r} cannot name a measure.", "Use lower-case letters, digits and underscores.")
     if not table:
         raise PlanError(f"The measure {name!r} has no figure.", "Describe at least one with Measure(...).")
-    taken = {name, *table} & (_BUILT_IN | _OTHER_COLUMNS)
-    taken |= (table.keys() & MEASURES.keys()) - replaced.keys()
-    if taken:
-        raise PlanError(f"There is a figure or column {min(taken)!r} already.", "Choose another name for the measure.")
+    existing = {name, *table} & (_BUILT_IN | _OTHER_COLUMNS)
+    existing |= (table.keys() & MEASURES.keys()) - replaced.keys()
+    if existing:
+        raise PlanError(
+            f"There is a figure or column {min(existing)!r} already.", "Choose another name for the measure."
+        )
     try:
         inspect.signature(function).bind(prediction=None, reference=None, spacing_mm=None, context=None)
     except (TypeError, ValueError) as error:

@@ -120,8 +120,8 @@ def _take_unet(target: Side, source: Side, network: UNet, source_network: UNet) 
             here, there = _times(strides[int(number)]), _times(source_strides[int(number)])
             part = replace(part, detail=_join(part.detail, f"its stride was {there}, here {here}"))
         parts.append(part)
-    whole = {part.name for part in parts if part.taken == part.weights}
-    levels = [number for number in range(len(network.heads)) if f"decoder {number}" in whole]
+    complete = {part.name for part in parts if part.taken == part.weights}
+    levels = [number for number in range(len(network.heads)) if f"decoder {number}" in complete]
     heads = _take_heads(_heads(network), _heads(source_network), levels, target.plan.labels, source.plan.labels)
     return [*parts, heads]
 

@@ -106,12 +106,12 @@ def filled_network(
     Raises:
         ModelError: a weight is missing, has no place in the network, or has another shape; the message names it.
     """
-    ours = factory is None and configuration.network.name in UNETS
-    problem = _too_large(configuration.network, weights) if ours else None
+    is_medseg_unet = factory is None and configuration.network.name in UNETS
+    problem = _too_large(configuration.network, weights) if is_medseg_unet else None
     if problem:
         raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
     # medseg's own networks are made without memory and take the tensors as they are: no random weights are drawn
-    with torch.device("meta") if ours else nullcontext():
+    with torch.device("meta") if is_medseg_unet else nullcontext():
         network = make_network(plan, configuration, factory)
     problem = _mismatch(network.state_dict(), weights)
     if problem is None and factory is None and not ours and configuration.network.name in BUILT_IN:
@@ -120,7 +120,7 @@ def filled_network(
         raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
     check_finite_weights(weights, source)
     filled = {name: weights[name].to(value.dtype) for name, value in network.state_dict().items()}
-    network.load_state_dict(filled, assign=ours)
+    network.load_state_dict(filled, assign=is_medseg_unet)
     return network.eval()
 
 

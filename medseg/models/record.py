@@ -195,8 +195,8 @@ class RunRecord(_Part):
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file, as plain values."""
         values = self.model_dump(mode="json", exclude_unset=True)
-        kept = {key: value for key, value in values.items() if value is not None or key not in _LEFT_OUT_WHEN_NONE}
-        return {"schema_version": SCHEMA_VERSION, **kept}
+        written = {key: value for key, value in values.items() if value is not None or key not in _LEFT_OUT_WHEN_NONE}
+        return {"schema_version": SCHEMA_VERSION, **written}
 
     def write(self, folder: FoldFolder) -> None:
         """Write the record into the folder of its fold."""

@@ -23,8 +23,8 @@ def use_cores() -> None:
     starts several processes does not count.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    wanted = [os.environ[name] for name in _SET_BY_USER if name in os.environ]
-    if wanted and not (processes > 1 and wanted == ["1"]):
+    user_settings = [os.environ[name] for name in _SET_BY_USER if name in os.environ]
+    if user_settings and not (processes > 1 and user_settings == ["1"]):
         return
     torch.set_num_threads(max(1, usable_cores() // processes))
 

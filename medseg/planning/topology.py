@@ -75,8 +75,8 @@ def initial_patch(spacing_mm: Sequence[float], median_shape_voxels: Sequence[flo
     n_axes = len(spacing_mm)
     edges = density * (INITIAL_VOLUME_VOXELS[n_axes] / np.prod(density)) ** (1 / n_axes)
     # Spacings that differ by a factor of thousands would round an edge down to no voxel at all.
-    whole = [max(1, round(edge)) for edge in edges.tolist()]
-    return tuple(min(edge, float(limit)) for edge, limit in zip(whole, median_shape_voxels, strict=True))
+    edges_voxels = [max(1, round(edge)) for edge in edges.tolist()]
+    return tuple(min(edge, float(limit)) for edge, limit in zip(edges_voxels, median_shape_voxels, strict=True))
 
 
 def pad_to_multiple(patch_voxels: Sequence[float], divisor: Sequence[int]) -> tuple[int, ...]:

@@ -122,9 +122,9 @@ def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], 
             return replace(sample, previous=load_file(path)["previous"])
         except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
             path.unlink()
-    made = make()
+    label_map = make()
     with saving(path) as temporary:
-        save_file({"previous": made}, temporary)
+        save_file({"previous": label_map}, temporary)
     return replace(sample, previous=load_file(path)["previous"])
 
 

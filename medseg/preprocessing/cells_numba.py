@@ -76,7 +76,7 @@ def _generate_to_float(_: Any, value: Any) -> Any:
     return numba.types.float32(value), generate
 
 
-def _generate_larger(_: Any, one: Any, other: Any) -> Any:
+def _generate_larger(_: Any, first: Any, second: Any) -> Any:
     """Return code for the larger of two numbers that are not NaN.
 
     The compiler turns a search for the largest into vector instructions only if the flags promise that.
@@ -86,7 +86,7 @@ def _generate_larger(_: Any, one: Any, other: Any) -> Any:
         flags = ("nnan", "nsz")
         return builder.select(builder.fcmp_ordered(">", *arguments, flags=flags), *arguments, flags=flags)
 
-    return numba.types.float32(one, other), generate
+    return numba.types.float32(first, second), generate
 
 
 _to_float: Any = numba.extending.intrinsic(_generate_to_float)

@@ -196,11 +196,11 @@ def _reader(
 ) -> Read:
     """Return a function that reads boxes of a channel (z, y, x), normalized."""
     normalize = normalizer(channel, how, intensity, nonzero)
-    whole = None if isinstance(normalize, Scaling) else _whole(normalize, channel, how.scheme)
+    normalized = None if isinstance(normalize, Scaling) else _normalized_channel(normalize, channel, how.scheme)
 
     def read(box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
         # always a copy, in C order: the caller may change it, and sums along its axes then run through memory in order
-        values = (channel if whole is None else whole)[box].astype(np.float32, order="C")
+        values = (channel if normalized is None else normalized)[box].astype(np.float32, order="C")
         if isinstance(normalize, Scaling):
             normalize.apply(values)
         if how.nonzero_only and nonzero is not None:
@@ -210,7 +210,7 @@ def _reader(
     return read
 
 
-def _whole(normalize: ChannelFunction, channel: NDArray, scheme: str) -> NDArray[np.float32]:
+def _normalized_channel(normalize: ChannelFunction, channel: NDArray, scheme: str) -> NDArray[np.float32]:
     """Return a channel normalized by a function that needs all of it."""
     values = np.asarray(normalize(channel.astype(np.float32)), dtype=np.float32)
     if values.shape != channel.shape:

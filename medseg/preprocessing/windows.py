@@ -83,15 +83,15 @@ def _rolling(slabs: Iterator[torch.Tensor], reads: Reads) -> Iterator[Window]:
 
 def _joined(slabs: Iterator[torch.Tensor], planes: int) -> torch.Tensor:
     """Return the volume (outputs, planes, y, x) that the slabs make up."""
-    whole: torch.Tensor | None = None
+    volume: torch.Tensor | None = None
     stop = 0
     for slab in slabs:
         start, stop = stop, stop + slab.shape[1]
         if (start, stop) == (0, planes):
             return slab
-        if whole is None:
-            whole = slab.new_empty((slab.shape[0], planes, *slab.shape[2:]))
-        whole[:, start:stop] = slab
+        if volume is None:
+            volume = slab.new_empty((slab.shape[0], planes, *slab.shape[2:]))
+        volume[:, start:stop] = slab
         del slab
-    assert whole is not None
-    return whole
+    assert volume is not None
+    return volume

@@ -175,12 +175,12 @@ def _as_json(result: CheckResult, data: DataSet, understood: dict[str, str]) -> 
 def _pictures(findings: Sequence[Finding], data: DataSet, callback: Callback) -> dict[str, tuple[bytes, str]]:
     """Return {case: (PNG, description)} of the cases with findings that can be drawn, a few of each kind."""
     of_a_kind: Counter[str] = Counter()
-    wanted: dict[str, None] = {}
+    cases_shown: dict[str, None] = {}
     for finding in findings:
         of_a_kind[finding.kind] += 1
-        if of_a_kind[finding.kind] <= _MOST_OF_A_KIND and len(wanted) < _MOST_PICTURES:
-            wanted[finding.case] = None
-    cases = [case for case in data.cases if case.id in wanted]
+        if of_a_kind[finding.kind] <= _MOST_OF_A_KIND and len(cases_shown) < _MOST_PICTURES:
+            cases_shown[finding.case] = None
+    cases = [case for case in data.cases if case.id in cases_shown]
     results = map_cases(lambda case: _draw(case, data), cases)
     drawn = track(results, "pictures", len(cases), callback) if cases else ()
     return {case.id: picture for case, picture in drawn if not isinstance(picture, MedsegError)}

@@ -124,8 +124,8 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
 
 def _reading(options: EvaluateOptions) -> Reading | None:
     """Return how the options say that references are read; None if they say nothing."""
-    given = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
-    return None if given == DataOptions() else reading_from_options(given)
+    data_options = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
+    return None if data_options == DataOptions() else reading_from_options(data_options)
 
 
 def _similar_pairs(pairs: Sequence[Pair], references: Side) -> dict[str, str]:

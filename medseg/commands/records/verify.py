@@ -102,11 +102,15 @@ def verify(
             "Expected a folder that medseg predict, train or evaluate wrote.",
         )
     listed, notes = [], []
-    for place in places:
-        shown = f"{place.relative_to(folder).as_posix()}/".removeprefix("./")
-        for verb, entry in read_entries(place).items():
+    for manifest_folder in places:
+        shown = f"{manifest_folder.relative_to(folder).as_posix()}/".removeprefix("./")
+        for verb, entry in read_entries(manifest_folder).items():
             notes += [] if entry.get("complete") else [f"{shown}{NAME}: {verb} was cut short"]
-            listed += [*_outputs(entry, verb, place), *_weights(entry, verb, model), *_inputs(entry, verb, sources)]
+            listed += [
+                *_outputs(entry, verb, manifest_folder),
+                *_weights(entry, verb, model),
+                *_inputs(entry, verb, sources),
+            ]
     files = []
     for file, state in track(map_cases(_state, listed), "verify", len(listed), callback):
         now = "unreadable" if isinstance(state, MedsegError) else state
@@ -128,14 +132,14 @@ def _cases(entry: Entry) -> list[Entry]:
     return [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
 
 
-def _outputs(entry: Entry, verb: str, place: Path) -> Iterator[_Listed]:
+def _outputs(entry: Entry, verb: str, manifest_folder: Path) -> Iterator[_Listed]:
     lists = [entry.get("files"), *(case.get("files") for case in _cases(entry))]
     options = entry.get("options")
     if not isinstance(options, dict) or options.get("output") is None:  # scores beside the answers that were scored
         lists += [case.get("predictions") for case in _cases(entry)]
     for files in lists:
         for name, digest in _names_and_hashes(files):
-            yield _Listed(name, "output", verb, digest, (place / name,))
+            yield _Listed(name, "output", verb, digest, (manifest_folder / name,))
 
 
 def _inputs(entry: Entry, verb: str, sources: Sequence[str | Path]) -> Iterator[_Listed]:
@@ -198,7 +202,7 @@ def _hash(path: Path) -> str | None:
 def _new_files(folder: Path, places: Sequence[Path], listed: Iterable[_Listed]) -> list[Verified]:
     """Return the files beside manifests that no command lists."""
     outputs = {path for file in listed if file.role == "output" for path in file.paths}
-    below = {path for place in places for path in files_below(place)}
+    below = {path for manifest_folder in places for path in files_below(manifest_folder)}
     return [Verified(path.relative_to(folder).as_posix(), "output", "", "new") for path in sorted(below - outputs)]
 
 

@@ -13,12 +13,12 @@ from medseg.plans.schema import Plan
 _MOST_NAMED = 8
 
 
-def differs_note(plan_path: Path, own: Plan, configuration: str, record: RunRecord) -> list[str]:
+def differs_note(plan_path: Path, run_plan: Plan, configuration: str, record: RunRecord) -> list[str]:
     """Return a note on what the plan in the workspace says otherwise than the run's own copy, which is what counts.
 
     Args:
         plan_path: the path of the plan in the workspace.
-        own: the run's copy.
+        run_plan: the run's copy.
         configuration: the configuration that the run trains.
         record: the record of the run, with what was set when it began and changed since.
     """
@@ -29,7 +29,7 @@ def differs_note(plan_path: Path, own: Plan, configuration: str, record: RunReco
     set_since = {change.key for change in record.changes or ()}
     if record.budget_seconds is not None:
         set_since.add("training.validations")  # which a short budget lowers
-    changes = [change for change in differences(own, current, configuration) if change.key not in set_since]
+    changes = [change for change in differences(run_plan, current, configuration) if change.key not in set_since]
     if not changes:
         return []
     texts = [f"{change.key} is {change.old} in the run, {change.new} there" for change in changes[:_MOST_NAMED]]

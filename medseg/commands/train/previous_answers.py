@@ -191,10 +191,10 @@ class _Fold:
 
 def _hashes(fold: FoldFolder) -> str:
     """Return hashes of a fold's weights and plan, and of those of the stage before it."""
-    own = f"{content_hash(fold.weights)} {content_hash(fold.plan)}"
+    fold_hashes = f"{content_hash(fold.weights)} {content_hash(fold.plan)}"
     plan, configuration = load_plan(fold.plan), fold.run.path.name
     stage = plan.configuration(configuration).previous_stage if configuration in plan.configurations else None
     if stage is None:
-        return own
+        return fold_hashes
     earlier = RunFolder(fold.run.path.with_name(stage)).fold(fold.fold)
-    return f"{own} {_hashes(earlier)}" if earlier.weights.exists() else own
+    return f"{fold_hashes} {_hashes(earlier)}" if earlier.weights.exists() else fold_hashes

@@ -151,10 +151,12 @@ def _options_for(
     options: TrainOptions, stage: str, fold: str, state: str, budget_seconds: float | None
 ) -> TrainOptions:
     """Return the options for a fold of the previous stage: what was asked of the later one, or as it was begun."""
-    own = replace(options, configuration=stage, fold=fold, init=None, budget_seconds=budget_seconds, resume=False)
+    fold_options = replace(
+        options, configuration=stage, fold=fold, init=None, budget_seconds=budget_seconds, resume=False
+    )
     if state == "new":
-        return replace(own, overrides=overrides_for(stage, options.overrides))
-    return replace(own, overrides=[], resume=True, steps=None, budget_seconds=None, recipe=None)
+        return replace(fold_options, overrides=overrides_for(stage, options.overrides))
+    return replace(fold_options, overrides=[], resume=True, steps=None, budget_seconds=None, recipe=None)
 
 
 def _check_plan(run: Run, stage: str, fold: FoldFolder) -> None:

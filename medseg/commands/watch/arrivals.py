@@ -186,7 +186,9 @@ def _missing_slices(series: Series, listing: Listing) -> str | None:
     gap = next((problem for problem in series.problems if problem.kind in _GAPS), None)
     if gap is not None:
         return f"{series.title}: {gap.message}"
-    present = sum(len(one.slices) for one in listing.series if one.uid == series.uid)  # all volumes of the series
+    present = sum(
+        len(other_volume.slices) for other_volume in listing.series if other_volume.uid == series.uid
+    )  # all volumes of the series
     for keyword in _EXPECTED_COUNTS:
         expected = str(series.attributes.get(keyword) or "")
         if expected.isdigit() and int(expected) > present:

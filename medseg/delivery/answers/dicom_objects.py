@@ -114,11 +114,11 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
         DataError: the user asked for DICOM objects and no scan is DICOM, or for a LABELMAP of structures that overlap.
     """
     plan, reading = model.plan, model.plan.data.reading
-    wanted = wanted_forms(options)
+    forms_wanted = wanted_forms(options)
     dicom_cases = {case.id for case in cases if is_dicom(case.channels[0])}
-    objects = (wanted or {"seg"}) - {LABELS}
+    objects = (forms_wanted or {"seg"}) - {LABELS}
     if objects and not dicom_cases:
-        if wanted:
+        if forms_wanted:
             raise DataError(
                 f"--write {','.join(sorted(objects))} needs DICOM scans, whose patient, study and slices it refers to; "
                 "none of these scans is DICOM.",
@@ -145,8 +145,8 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
     for case in cases:
         problem = _problem(case) if case.id in dicom_cases else _NOT_DICOM
         if problem is None:
-            forms[case.id] = wanted or frozenset({LABELS, "seg"})
-        elif not wanted:
+            forms[case.id] = forms_wanted or frozenset({LABELS, "seg"})
+        elif not forms_wanted:
             forms[case.id] = frozenset({LABELS})
             notes += [f"{case.id}: no DICOM SEG: {problem}"] if case.id in dicom_cases else []
         else:

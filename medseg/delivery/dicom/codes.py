@@ -43,12 +43,12 @@ def look_up(name: str) -> Coding | None:
     table = _table()
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())  # KidneyLeft: two words
     for spelled in (words, re.findall(r"[a-z0-9]+", name.lower())):
-        if (found := table.get(" ".join(spelled))) is not None:
-            return found[0]
+        if (entry := table.get(" ".join(spelled))) is not None:
+            return entry[0]
         side, rest = _side(spelled)
-        found = table.get(" ".join(rest)) if side else None
-        if side and found is not None and found[1]:
-            return _sided(*found, side)
+        entry = table.get(" ".join(rest)) if side else None
+        if side and entry is not None and entry[1]:
+            return _sided(*entry, side)
     return None
 
 
@@ -75,25 +75,25 @@ def read_codes(source: str) -> dict[str, Coding]:
 
 
 def codes_of(
-    names: Iterable[str], plan: Mapping[str, Coding], given: Mapping[str, Coding], generic: bool = False
+    names: Iterable[str], plan: Mapping[str, Coding], user_codes: Mapping[str, Coding], generic: bool = False
 ) -> dict[str, Coding]:
     """Return {structure: its codes}: the user's, else the plan's, else the table's, else, if allowed, "Tissue".
 
     Args:
         names: the structures, as the plan or labels.json calls them.
         plan: {structure: codes} of the plan.
-        given: {structure: codes} that the user gives with this command.
+        user_codes: {structure: codes} that the user gives with this command.
         generic: whether a structure without codes is "Tissue"; its name then stands only in the segment's label.
 
     Raises:
         PlanError: a structure has no codes, or codes are given for what is not a structure.
     """
     names = list(names)
-    unknown = [name for name in given if name not in names]
+    unknown = [name for name in user_codes if name not in names]
     if unknown:
         raise PlanError(f"--codes names {unknown[0]!r}; the structures are {_list(names)}.")
-    found = {name: given.get(name) or plan.get(name) or look_up(name) for name in names}
-    uncoded = [name for name, coding in found.items() if coding is None]
+    coding_of = {name: user_codes.get(name) or plan.get(name) or look_up(name) for name in names}
+    uncoded = [name for name, coding in coding_of.items() if coding is None]
     if uncoded and not generic:
         similar = {name: nearest(name) for name in uncoded}
         example = next((f"{name}={similar[name][0]}" for name in uncoded if similar[name]), f"{uncoded[0]}=liver")
@@ -102,7 +102,7 @@ def codes_of(
             f"--codes '{example}' takes a name of the table (medseg/delivery/dicom/codes.csv), --codes FILE.csv gives "
             "codes of your own, --generic-codes writes 'Tissue' and the name.",
         )
-    return {name: coding or _TISSUE for name, coding in found.items()}
+    return {name: coding or _TISSUE for name, coding in coding_of.items()}
 
 
 def nearest(name: str, most: int = 3) -> list[str]:
@@ -161,24 +161,24 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _parse_row(row: dict[str, str], place: str) -> tuple[str, Coding]:
+def _parse_row(row: dict[str, str], source: str) -> tuple[str, Coding]:
     name = (row["structure"] or "").strip()
     if not name:
-        raise PlanError(f"{place}: no structure is named.")
+        raise PlanError(f"{source}: no structure is named.")
     if row.get("as"):
-        return name, _table_entry(row["as"].strip(), place)
+        return name, _table_entry(row["as"].strip(), source)
     try:
         return name, _coding({key: (row.get(key) or "").strip() for key in COLUMNS})
     except ValidationError as error:
-        raise PlanError(f"{place}, {name}: {validation_message(error)}.") from None
+        raise PlanError(f"{source}, {name}: {validation_message(error)}.") from None
 
 
-def _table_entry(name: str, place: str) -> Coding:
+def _table_entry(name: str, source: str) -> Coding:
     coding = look_up(name)
     if coding is None:
         similar = nearest(name)
         raise PlanError(
-            f"{place}: {name!r} is not in the table of codes.",
+            f"{source}: {name!r} is not in the table of codes.",
             f"Did you mean {', '.join(similar)}?" if similar else "A CSV file can give codes of your own.",
         )
     return coding

@@ -93,18 +93,18 @@ def write_objects(
 
     source = read_source(series.slices, series.title)
     segments, maker = make_segments(meaning.members, meaning.codes), meaning.maker
-    made: dict[str, Dataset] = {}
+    datasets: dict[str, Dataset] = {}
     if "seg" in paths or "report" in paths:
         seg = make_segmentation(labels, segments, source, maker, "LABELMAP" if meaning.labelmap else "BINARY")
         if "seg" in paths:
-            made["seg"] = seg
+            datasets["seg"] = seg
         if "report" in paths:
             if "seg" not in paths or volumes_ml is None:
                 raise DataError("A report of volumes refers to the segmentation object, and needs volumes in ml.")
-            made["report"] = make_report(volumes_ml, segments, seg, source, maker)
+            datasets["report"] = make_report(volumes_ml, segments, seg, source, maker)
     if "rtstruct" in paths:
-        made["rtstruct"] = make_rtstruct(labels, segments, source, maker)
-    for form, dataset in made.items():
+        datasets["rtstruct"] = make_rtstruct(labels, segments, source, maker)
+    for form, dataset in datasets.items():
         with saving(paths[form]) as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values of the header
             dataset.save_as(temporary, enforce_file_format=True)

@@ -69,7 +69,7 @@ def planes_through(grid: Image, foreground: NDArray[np.bool_]) -> list[Plane]:
     flat = [axis for axis in range(3) if oriented.shape[axis] == 1]
     planes = []
     for axis in flat[:1] or range(3):
-        rows, columns = (other for other in range(3) if other != axis)
+        rows, columns = (image_axis for image_axis in range(3) if image_axis != axis)
         known = grid.spacing_known
         planes.append(
             Plane(
@@ -87,7 +87,7 @@ def planes_through(grid: Image, foreground: NDArray[np.bool_]) -> list[Plane]:
 
 def _central_slice(foreground: NDArray[np.bool_], axis: int) -> int:
     """Return the slice through the centre of mass, the one with most foreground if that misses it, else the middle."""
-    others = tuple(other for other in range(3) if other != axis)
+    others = tuple(image_axis for image_axis in range(3) if image_axis != axis)
     counts = np.count_nonzero(foreground, axis=others)
     if not counts.any():
         return len(counts) // 2

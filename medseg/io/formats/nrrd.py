@@ -164,7 +164,7 @@ class _Header:
         """How the voxels are encoded: raw, gzip, bzip2 or text."""
         return self.fields.get("encoding", "").lower()
 
-    def whole(self, name: str) -> int:
+    def whole_number(self, name: str) -> int:
         """Return the whole number in a field; 0 if it is absent."""
         return int(self.fields.get(name, "0"))
 
@@ -324,10 +324,10 @@ def _data(header: _Header, dtype: np.dtype) -> memoryview | bytes:
     path, encoding = header.data_file(), header.encoding
     count = prod(header.sizes) * dtype.itemsize
     what = f"{' x '.join(map(str, header.sizes))} of {dtype}"
-    skip = header.whole("byte skip")
+    skip = header.whole_number("byte skip")
     with path.open("rb") as stream:
         stream.seek(header.end if path == header.path else 0)
-        for _ in range(min(header.whole("line skip"), _MOST_SKIPPED_LINES)):
+        for _ in range(min(header.whole_number("line skip"), _MOST_SKIPPED_LINES)):
             stream.readline()
         if encoding == "raw":
             begin = path.stat().st_size - count if skip == -1 else stream.tell() + skip

@@ -146,11 +146,11 @@ def channels_of(
     return tuple(choice.series.path for choice in chosen), "; ".join(reasons)
 
 
-def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def parse_rules(texts: Sequence[str], channels: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Parse rules `CHANNEL:RULE`, or a single `RULE`.
 
     Args:
-        given: the texts that a user writes.
+        texts: the texts that a user writes.
         channels: the model's channels, matched in upper or lower case; empty where the rules name the channels.
 
     Returns:
@@ -159,11 +159,11 @@ def parse_rules(given: Sequence[str], channels: Sequence[str] = ()) -> tuple[tup
     Raises:
         DataError: a channel has no rule, or two, or is not one of the model's.
     """
-    if len(given) == 1 and len(channels) <= 1 and not _prefix(given[0], channels):
-        return tuple(channels), (given[0],)
+    if len(texts) == 1 and len(channels) <= 1 and not _prefix(texts[0], channels):
+        return tuple(channels), (texts[0],)
     known = {channel.lower(): channel for channel in channels}
     rules: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         name = _prefix(text, channels)
         if name is None or (known and name.lower() not in known) or known.get(name.lower(), name) in rules:
             known_channels = f"; there are {', '.join(channels)}" if channels else ""
@@ -188,10 +188,11 @@ def _refuse_slice(file: Path, listing: Listing) -> None:
         return
     uid = listing.series[0].uid
     beside = find_series(file.parent).series
-    whole = next((series for series in beside if series.uid == uid and len(series.slices) > 1), None)
-    if whole is not None:
+    slice_series = next((series for series in beside if series.uid == uid and len(series.slices) > 1), None)
+    if slice_series is not None:
         raise DataError(
-            f"{file} is one of the {len(whole.slices)} slices of {whole.title}.", f"Give the folder: {file.parent}"
+            f"{file} is one of the {len(slice_series.slices)} slices of {slice_series.title}.",
+            f"Give the folder: {file.parent}",
         )
 
 

@@ -88,14 +88,14 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     return DataSet(folder, "dicom", channels, None, cases, sentences(problems), series_rules=rules)
 
 
-def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], wanted: str | None) -> _Label:
+def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], choice: str | None) -> _Label:
     """Return the label of a study.
 
     Args:
         id: the case.
         listing: the series and label objects of the study.
         separate: {case: label files} of a folder of labels; empty where labels lie in the studies.
-        wanted: the part of a description or file name that chooses one of several labels.
+        choice: the part of a description or file name that chooses one of several labels.
 
     Raises:
         DataError: there is none, or there are several.
@@ -106,12 +106,12 @@ def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], wan
         labels = [_of_file(path) for path in separate.get(id, [])]
         shown = [label.path.name for label in labels]
     else:
-        objects = [item for item in listing.objects if item.sop_class_uid in LABEL_CLASSES and _is_wanted(item, wanted)]
+        objects = [item for item in listing.objects if item.sop_class_uid in LABEL_CLASSES and _is_wanted(item, choice)]
         labels = [_Label(item.file.full_path, item.referenced_series) for item in objects]
         shown = [_described(item) for item in objects]
         if not labels:
             labels = [
-                _Label(path) for path in _label_files_in(listing.container) if wanted in (None, split_suffix(path)[0])
+                _Label(path) for path in _label_files_in(listing.container) if choice in (None, split_suffix(path)[0])
             ]
             shown = [label.path.name for label in labels]
     if not labels:
@@ -176,12 +176,12 @@ def _label_files_in(container: Path) -> list[Path]:
     return images if len(images) == 1 else []
 
 
-def _is_wanted(item: DicomObject, wanted: str | None) -> bool:
+def _is_wanted(item: DicomObject, choice: str | None) -> bool:
     """Return whether a label object has the wanted modality, or the wanted text in its description or file name."""
-    if wanted is None:
+    if choice is None:
         return True
-    pattern = f"*{wanted.lower()}*"
-    return wanted.upper() == item.modality.upper() or any(
+    pattern = f"*{choice.lower()}*"
+    return choice.upper() == item.modality.upper() or any(
         fnmatchcase(text.lower(), pattern) for text in (item.description, item.file.name)
     )
 

@@ -46,17 +46,17 @@ def from_nnunet(configurations: Mapping[str, Mapping[str, Any]], name: str) -> t
     """
     rest = dict(configurations[name])
     where = f"Configuration {name}"
-    values = {ours: rest.pop(key) for key, ours in _PLAIN_KEYS.items() if key in rest}
+    values = {medseg_key: rest.pop(key) for key, medseg_key in _PLAIN_KEYS.items() if key in rest}
     if "inherits_from" in rest:
         values["inherits"] = rest.pop("inherits_from")
     if rest.get("preprocessor_name", _PREPROCESSOR) != _PREPROCESSOR:
         raise ModelError(f"{where}: the preprocessor {rest['preprocessor_name']!r} is not nnU-Net's {_PREPROCESSOR}.")
     if "normalization_schemes" in rest:
         values["normalization"] = _normalization(rest.pop("normalization_schemes"), rest.pop("use_mask_for_norm"), name)
-    for ours, role in _ROLES.items():
+    for medseg_key, role in _ROLES.items():
         if f"resampling_fn_{role}" in rest:
             function, arguments = rest.pop(f"resampling_fn_{role}"), dict(rest.pop(f"resampling_fn_{role}_kwargs"))
-            values[ours] = _resampling(function, arguments, role, where)
+            values[medseg_key] = _resampling(function, arguments, role, where)
             if function != _RESAMPLE:  # kept, because `to_nnunet` writes nnU-Net's usual function
                 rest |= {f"resampling_fn_{role}": function, f"resampling_fn_{role}_kwargs": arguments}
     architecture = _architecture(configurations, name, rest, where)
@@ -77,21 +77,23 @@ def to_nnunet(configuration: Mapping[str, Any]) -> dict[str, Any]:
         ModelError: nnU-Net does not have the network or a normalization.
     """
     values = {
-        nnunet: configuration[ours] for nnunet, ours in _PLAIN_KEYS.items() if configuration.get(ours) is not None
+        nnunet: configuration[medseg_key]
+        for nnunet, medseg_key in _PLAIN_KEYS.items()
+        if configuration.get(medseg_key) is not None
     }
     if "inherits" in configuration:
         values["inherits_from"] = configuration["inherits"]
     if "normalization" in configuration:
-        nnunet_name = {ours: nnunet for nnunet, ours in _SCHEMES.items()}
+        nnunet_name = {scheme: nnunet for nnunet, scheme in _SCHEMES.items()}
         channels = [Normalization.model_validate(section) for section in configuration["normalization"]]
         unknown = [channel.scheme for channel in channels if channel.scheme not in nnunet_name]
         if unknown:
             raise ModelError(f"The normalization {unknown[0]!r} has no counterpart in nnU-Net.")
         values["normalization_schemes"] = [nnunet_name[channel.scheme] for channel in channels]
         values["use_mask_for_norm"] = [channel.nonzero_only for channel in channels]
-    for ours, role in _ROLES.items():
-        if ours in configuration:
-            resampling = Resampling.model_validate(configuration[ours])
+    for medseg_key, role in _ROLES.items():
+        if medseg_key in configuration:
+            resampling = Resampling.model_validate(configuration[medseg_key])
             values[f"resampling_fn_{role}"] = _RESAMPLE
             values[f"resampling_fn_{role}_kwargs"] = {
                 "is_seg": role == "seg",

@@ -50,13 +50,13 @@ def stage_folder(folder: _Folder, configuration: str) -> _Folder:
     return folder.with_name(f"{folder.name.removesuffix(configuration_of(folder))}{configuration}")
 
 
-def choose_model(folders: Sequence[_Folder], configuration: str | None, place: Path) -> _Folder:
+def choose_model(folders: Sequence[_Folder], configuration: str | None, parent: Path) -> _Folder:
     """Return the only model folder, or the only one of a configuration.
 
     Args:
         folders: the folders of the models.
         configuration: which one; None if there should be only one.
-        place: where they were found, for messages.
+        parent: where they were found, for messages.
 
     Raises:
         ModelError: none or several fit.
@@ -66,17 +66,17 @@ def choose_model(folders: Sequence[_Folder], configuration: str | None, place: P
         fitting = list(folders)  # a renamed folder: its checkpoints say what it is
     if len(fitting) == 1:
         return fitting[0]
-    names = _names(fitting or folders, place)
+    names = _names(fitting or folders, parent)
     if not fitting:
-        raise ModelError(f"{place} holds no nnU-Net model of the configuration {configuration!r}; there are {names}.")
+        raise ModelError(f"{parent} holds no nnU-Net model of the configuration {configuration!r}; there are {names}.")
     how = "--config, or --model with the folder itself" if configuration is None else "--model with the folder itself"
-    raise ModelError(f"{place} holds {len(fitting)} nnU-Net models: {names}.", f"Choose one: {how}.")
+    raise ModelError(f"{parent} holds {len(fitting)} nnU-Net models: {names}.", f"Choose one: {how}.")
 
 
-def _names(folders: Sequence[PurePath], place: Path) -> str:
-    """Return the names of folders, relative to `place`."""
+def _names(folders: Sequence[PurePath], parent: Path) -> str:
+    """Return the names of folders, relative to `parent`."""
     shown = [
-        str(folder.relative_to(place)) if folder.is_relative_to(place) else str(folder)
+        str(folder.relative_to(parent)) if folder.is_relative_to(parent) else str(folder)
         for folder in folders[:_MOST_NAMES]
     ]
     more = len(folders) - len(shown)
@@ -107,20 +107,20 @@ def choose_folds(trained: Iterable[str], folds: Sequence[str] | None, folder: Pu
     return chosen
 
 
-def choose_checkpoint(files: Iterable[str], wanted: str | None, fold: PurePath) -> tuple[str, str | None]:
+def choose_checkpoint(files: Iterable[str], checkpoint: str | None, fold: PurePath) -> tuple[str, str | None]:
     """Return the file name of a fold's checkpoint, and a note if it is not the final one, which one would expect.
 
     Args:
         files: names of the files in the fold's folder.
-        wanted: `final`, `best`, `latest`, a file name, or None for the final one, else the best.
+        checkpoint: `final`, `best`, `latest`, a file name, or None for the final one, else the best.
         fold: the fold's folder, for messages.
 
     Raises:
         ModelError: there is no such checkpoint.
     """
     names = [name for name in files if name.startswith("checkpoint_") and name.endswith(".pth")]
-    if wanted is not None:
-        name = CHECKPOINTS.get(wanted, wanted)
+    if checkpoint is not None:
+        name = CHECKPOINTS.get(checkpoint, checkpoint)
         if name in names:
             return name, None
         raise ModelError(f"{fold} has no {name}; it has {', '.join(sorted(names)) or 'no checkpoint'}.")

@@ -151,7 +151,7 @@ def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
     Raises:
         ModelError: nnU-Net does not have a network.
     """
-    kept = plan.nnunet
+    original = plan.nnunet
     configurations = {}
     for name, configuration in plan.configurations.items():
         identity = (
@@ -159,7 +159,7 @@ def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
             if "inherits" in configuration
             else {"data_identifier": f"{_PLANS_NAME}_{name}", "preprocessor_name": "DefaultPreprocessor"}
         )
-        kept_here = kept.get("configurations", {}).get(name)
+        kept_here = original.get("configurations", {}).get(name)
         configurations[name] = {**to_nnunet(configuration), **(identity if kept_here is None else deepcopy(kept_here))}
     order = plan.transpose_forward
     intensities = {str(number): channel.model_dump() for number, channel in enumerate(plan.data.intensities)}
@@ -175,13 +175,13 @@ def plan_to_nnunet(plan: Plan) -> dict[str, Any]:
         "label_manager": _LABEL_MANAGER,
     }
     return {
-        **({} if "plans" in kept else usual),
+        **({} if "plans" in original else usual),
         "dataset_name": plan.name,
         "transpose_forward": order,
         "transpose_backward": [order.index(axis) for axis in range(len(order))],
         "configurations": configurations,
         "foreground_intensity_properties_per_channel": intensities,
-        **deepcopy(kept.get("plans", {})),
+        **deepcopy(original.get("plans", {})),
     }
 
 

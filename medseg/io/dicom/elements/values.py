@@ -89,7 +89,7 @@ def functional_group(groups: Iterable[Dataset], sequence: str) -> Dataset | None
             SharedFunctionalGroupsSequence: what a frame states itself goes before what all frames share.
         sequence: keyword of the macro, such as `PlanePositionSequence`.
     """
-    return next((found[0] for group in groups if (found := items(group, sequence))), None)
+    return next((sequence_items[0] for group in groups if (sequence_items := items(group, sequence))), None)
 
 
 def finite(value: Any) -> float | None:

@@ -149,11 +149,12 @@ def _mixed(slices: Sequence[Slice]) -> tuple[Problem, ...]:
         "mixed frames of reference": [slice_.frame_of_reference for slice_ in slices],
     }
     problems = []
-    for kind, found in properties.items():
-        distinct = list(dict.fromkeys(found))
+    for kind, slice_values in properties.items():
+        distinct = list(dict.fromkeys(slice_values))
         if len(distinct) > 1:
             groups = [
-                [slice_ for slice_, value in zip(slices, found, strict=True) if value == wanted] for wanted in distinct
+                [slice_ for slice_, value in zip(slices, slice_values, strict=True) if value == distinct_value]
+                for distinct_value in distinct
             ]
             groups.sort(key=len, reverse=True)
             counts = "; ".join(f"{len(group)}: {_names(group, 2)}" for group in groups[:_MAX_SLICES_NAMED])

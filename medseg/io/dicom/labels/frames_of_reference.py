@@ -81,5 +81,5 @@ def _frames_of(dataset: Dataset) -> set[str]:
     of_rois = {values.text(roi, "ReferencedFrameOfReferenceUID") for roi in rois}
     referenced = values.items(dataset, "ReferencedFrameOfReferenceSequence")
     listed = {values.text(item, "FrameOfReferenceUID") for item in referenced}
-    whole = {values.text(dataset, "FrameOfReferenceUID")}
-    return (of_rois - {""}) or (listed - {""}) or (whole - {""})
+    of_object = {values.text(dataset, "FrameOfReferenceUID")}
+    return (of_rois - {""}) or (listed - {""}) or (of_object - {""})

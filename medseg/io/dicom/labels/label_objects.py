@@ -136,14 +136,14 @@ def values_by_number(names: Mapping[int, str], segments: Mapping[str, int]) -> d
         numbers = [*names] if 0 not in names else range(1, len(names) + 1)  # 0 is the background
         return dict(zip(names, numbers, strict=True))
     lower = {pattern.lower(): value for pattern, value in segments.items()}
-    found = {}
+    value_by_number = {}
     for number, name in names.items():
         value = segments.get(name, lower.get(name.lower()))
         if value is None:
             value = next((value for pattern, value in lower.items() if fnmatchcase(name.lower(), pattern)), None)
         if value is not None:
-            found[number] = value
-    return found
+            value_by_number[number] = value
+    return value_by_number
 
 
 def _referenced_grid(file: File, reading: Reading) -> Image | None:
@@ -154,7 +154,7 @@ def _referenced_grid(file: File, reading: Reading) -> Image | None:
     listing = find_series(file.path if file.member is not None else file.path.parent)
     path = file.full_path.absolute()
     referenced = next((object_.referenced_series for object_ in listing.objects if object_.file.full_path == path), ())
-    series = [one for one in listing.series if one.uid in referenced]
+    series = [candidate for candidate in listing.series if candidate.uid in referenced]
     if len(series) != 1:  # of several echoes or b-values nothing says which one is meant
         return None
     return series_grid(series[0], DicomOptions.of(reading))

@@ -147,6 +147,6 @@ def _contents(listing: Listing) -> str:
 
 
 def _listed(series: Sequence[Series]) -> str:
-    several = len({one.study_uid for one in series}) > 1
-    shown = "".join(f"\n  {describe(one)}{f'; study {_study(one)}' * several}" for one in series[:_MAX_LISTED])
+    several = len({candidate.study_uid for candidate in series}) > 1
+    shown = "".join(f"\n  {describe(candidate)}{f'; study {_study(one)}' * several}" for candidate in series[:_MAX_LISTED])
     return shown + f"\n  and {len(series) - _MAX_LISTED} more" * (len(series) > _MAX_LISTED)

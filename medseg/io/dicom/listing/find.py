@@ -279,11 +279,11 @@ def _damaged_files(
     return Problem("damaged files", f"{named} {what}: copy them again, or remove files that are not DICOM")
 
 
-def _with_unique_keys(found: Sequence[Series]) -> list[Series]:
+def _with_unique_keys(all_series: Sequence[Series]) -> list[Series]:
     """Return the series, those with equal keys numbered: studies may share a SeriesInstanceUID, volumes a name."""
-    counts, seen = Counter(series.key for series in found), Counter[str]()
+    counts, seen = Counter(series.key for series in all_series), Counter[str]()
     result = []
-    for series in found:
+    for series in all_series:
         seen[series.key] += 1
         numbered = f"{series.volume_name} no. {seen[series.key]}".strip()
         result.append(replace(series, volume_name=numbered) if counts[series.key] > 1 else series)

@@ -162,12 +162,14 @@ def _slice(file: File, dataset: Dataset) -> Slice:
 
 def _acquisition(dataset: Dataset) -> dict[str, Any]:
     """Return the acquisition attributes of a single-frame image; those that it does not state are absent."""
-    found: dict[str, Any] = {name: values.number(dataset, keyword) for name, keyword in _ACQUISITION_NUMBERS.items()}
-    found |= {name: values.text(dataset, keyword) or None for name, keyword in _ACQUISITION_TEXTS.items()}
-    found["direction"] = values.numbers(dataset, _DIRECTION, 3)
-    if found["b"] is None:
-        found["b"] = _private_b_value(dataset)
-    return {name: value for name, value in found.items() if value is not None}
+    acquisition: dict[str, Any] = {
+        name: values.number(dataset, keyword) for name, keyword in _ACQUISITION_NUMBERS.items()
+    }
+    acquisition |= {name: values.text(dataset, keyword) or None for name, keyword in _ACQUISITION_TEXTS.items()}
+    acquisition["direction"] = values.numbers(dataset, _DIRECTION, 3)
+    if acquisition["b"] is None:
+        acquisition["b"] = _private_b_value(dataset)
+    return {name: value for name, value in acquisition.items() if value is not None}
 
 
 def _private_b_value(dataset: Dataset) -> float | None:

@@ -50,11 +50,11 @@ def instance_files(path: Path) -> list[Path]:
 
 def _referenced(reference: Reference) -> Series:
     listing = find_series(reference.container)
-    found = next((series for series in listing.series if series.key == reference.key), None)
-    if found is None:
+    matching = next((series for series in listing.series if series.key == reference.key), None)
+    if matching is None:
         titles = ", ".join(series.title for series in listing.series[:_MAX_TITLES]) or "none"
         raise DataError(
             f"{reference.container} holds no series with the key {reference.key}; it holds {titles}.",
             f"medseg series {reference.container} lists them.",
         )
-    return found
+    return matching

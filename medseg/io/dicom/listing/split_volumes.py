@@ -133,8 +133,8 @@ def _are_contrasts(groups: Volumes, attribute: str) -> bool:
     """Return whether slices at different positions show different contrasts, several slices of each."""
     if attribute not in _CONTRASTS or len(groups) < 2 or min(len(part) for _, part in groups) < 2:
         return False
-    found = [part[0].acquisition.get(attribute) for _, part in groups]
-    if _is_about_equal(found):
+    attribute_values = [part[0].acquisition.get(attribute) for _, part in groups]
+    if _is_about_equal(attribute_values):
         return False
     slices = [slice_ for _, part in groups for slice_ in part]
     # what mixes orientations or matrices is refused as a whole, with the reason

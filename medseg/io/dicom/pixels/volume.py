@@ -153,10 +153,10 @@ def _read_slices(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dic
     def read(numbers: Sequence[int]) -> list[SlicePixels]:
         return read_pixels(series.slices[numbers[0]].file, [series.slices[number] for number in numbers])
 
-    for numbers, found in map_cases(read, by_file.values()):
-        if isinstance(found, MedsegError):
-            raise found
-        by_number |= dict(zip(numbers, found, strict=True))
+    for numbers, slice_pixels in map_cases(read, by_file.values()):
+        if isinstance(slice_pixels, MedsegError):
+            raise slice_pixels
+        by_number |= dict(zip(numbers, slice_pixels, strict=True))
     planes = [by_number[number] for number in range(len(series.slices))]
     array = _join([plane.array for plane in planes])
     padding = None
