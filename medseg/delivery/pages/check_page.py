@@ -21,14 +21,14 @@ class CheckFacts:
 
     Attributes:
         name: Name of the data set.
-        said: (term, description), such as how many channels there are.
+        descriptions: (term, description), such as how many channels there are.
         cases: Number of cases.
         left_out: Ids of the cases with an error.
         notes: Other sentences about how the data set was read.
     """
 
     name: str
-    said: Sequence[tuple[str, str]]
+    descriptions: Sequence[tuple[str, str]]
     cases: int
     left_out: Sequence[str]
     notes: Sequence[str]
@@ -56,7 +56,7 @@ def check_page(facts: CheckFacts, findings: Sequence[Finding], pictures: Mapping
         (str(len(facts.left_out)), "left out, by errors"),
         (str(warnings), "warnings"),
     ]
-    about = Section("read", "How it was read", [Facts([*facts.said]), Notes(facts.notes)])
+    about = Section("read", "How it was read", [Facts([*facts.descriptions]), Notes(facts.notes)])
     return Page(f"Check of {facts.name}", _lead(findings, facts), figures, [*sections, about], [_FOOTER])
 
 

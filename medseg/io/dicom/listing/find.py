@@ -91,20 +91,20 @@ def _listing(container: Path, headers: Sequence[Header]) -> Listing:
     for header in headers:
         if header.series is not None and header.slices:
             by_series[header.series.study_uid, header.series.uid].append((header.series, header.slices))
-    found: list[Series] = []
+    all_series: list[Series] = []
     for members in by_series.values():
         shared = [series for series, _ in members]
         slices, copies = _without_copies([slice_ for _, slices in members for slice_ in slices])
         left_out += copies
         problems = _mixed_headers(shared)
         for name, part in split_volumes(slices):
-            found.append(_series(container, shared[0], name, part, problems))
+            all_series.append(_series(container, shared[0], name, part, problems))
     by_uid, by_folder = _damaged_names(left_out, {uid for _, uid in by_series})
-    for number, series in enumerate(found):
+    for number, series in enumerate(all_series):
         if (gap := _damaged_files(series, by_uid, by_folder)) is not None:
-            found[number] = replace(series, problems=(*series.problems, gap))
+            all_series[number] = replace(series, problems=(*series.problems, gap))
     objects = tuple(header.object for header in headers if header.object is not None)
-    return Listing(container, tuple(_with_unique_keys(sorted(found, key=_order))), objects, tuple(left_out))
+    return Listing(container, tuple(_with_unique_keys(sorted(all_series, key=_order))), objects, tuple(left_out))
 
 
 def _series(
