@@ -38,7 +38,7 @@ def command(
     Exit code: 0 no errors, 1 some cases are left out, 2 nothing can be used.
 
     Args:
-        data: Folder of the data set, as it lies.
+        data: Folder of the data set, as it is.
         strict: End with exit code 1 also where there are only warnings.
         options: How to check it.
         workspace: Folder with plans/, runs/, cache/ and checks/.

@@ -31,9 +31,9 @@ def command(
     """Inspect the scans and write plans/NAME.yaml, with a reason beside each decision.
 
     Args:
-        data: Folder of the data set, as it lies.
+        data: Folder of the data set, as it is.
         options: How to plan.
-        name: Name of the plan; the name of the folder unless given.
+        name: Name of the plan; if left out, the name of the folder.
         workspace: Folder with plans/, runs/ and cache/.
 
     Examples:

@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Segment scans: labels on each scan's own grid, in its format, with a table of volumes.
 
-    CASE_0000.nii.gz is answered by CASE.nii.gz, any other name by the same name.
+    The answer to CASE_0000.nii.gz is CASE.nii.gz; an answer to any other name has the same name.
 
     Exit code: 0 all well, 1 some cases failed, 2 nothing could be done.
 

@@ -25,10 +25,11 @@ _FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
 def command(
     *, folder: Path, rule: Annotated[str | None, Option("--series", metavar="RULE")] = None, left_out: bool = False
 ) -> None:
-    """List the DICOM series in a folder: what they are, how they lie, and what keeps them from being a volume.
+    """List the DICOM series in a folder: what they are, their geometry, and why some cannot be read as a volume.
 
     Geometry is taken from the positions of slices only. One series that holds several volumes (b-values, echoes, points
-    in time, stacks) is listed as several. The key names a volume for good: FOLDER#KEY can stand wherever a file can.
+    in time, stacks) is listed as several. The key of a volume never changes: FOLDER#KEY can be given wherever a file
+    can.
 
     Exit code: 0 every series is a volume, 1 some are not or a file is damaged, 2 there is none.
 

@@ -27,7 +27,7 @@ def command(
     options: WatchOptions,
     workspace: Annotated[Path, Option(group="Where, and what is kept")] = Path("."),
 ) -> None:
-    """Answer studies as they arrive in a folder, each once, and none half-copied; the model stays loaded.
+    """Segment studies as they arrive in a folder, each once and when it is copied completely; the model stays loaded.
 
     OUT/watch.jsonl says what became of each study, and a new watch goes on from there. Ctrl-C or SIGTERM ends it.
 

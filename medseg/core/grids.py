@@ -22,7 +22,7 @@ def affine_from(edges: Sequence[NDArray] | NDArray, origin: Sequence[float] | ND
     """Return the 4x4 affine of a grid with these steps between voxels.
 
     Args:
-        edges: the steps in mm along x, y (and z), one a row, each in 2 or 3 world coordinates. If there are only two,
+        edges: the steps in mm along x, y (and z), one per row, each in 2 or 3 world coordinates. If there are only two,
             the third is 1 mm along their normal.
         origin: the centre of the first voxel, in 2 or 3 world coordinates.
 

@@ -22,10 +22,10 @@ class Option:
     """How a field or parameter differs on the command line from what its type, name and default say.
 
     Attributes:
-        flags: Its names, separated by spaces, such as `--model -m` or `--mirror/--no-mirror`; made from the name of
-            the field unless given.
+        flags: Its names, separated by spaces, such as `--model -m` or `--mirror/--no-mirror`; if left out, made from
+            the name of the field.
         group: Heading under which `--help` shows it.
-        metavar: What stands for its value in `--help`; made from the type unless given.
+        metavar: What stands for its value in `--help`; if left out, made from the type.
         parse: Makes the value from the text that was typed.
         write: Makes that text from the default value, for `--help`.
         minimum: The smallest number that is accepted.

@@ -21,16 +21,16 @@ class LabelOptions:
 
     Attributes:
         threshold: For soft masks: voxels with at least this value are the structure, as value 1.
-        map: FOUND=MEANT for values in label files that stand for others, such as 3=0 or 128-255=1; repeatable.
+        map: OLD=NEW reads the value OLD in label files as NEW, such as 3=0 or 128-255=1; repeatable.
         resample_labels: Resample label maps on another grid to that of their scan, by nearest neighbour.
         segments: Structures in RTSTRUCT and DICOM SEG: NAME=PATTERN of ROI or segment names, such as 'tumour=GTV*', or
-            only a name; repeatable. Every name in the files is a structure unless given.
+            only a name; repeatable. If left out, every name in the files is a structure.
         overlaps: What to do where such structures overlap: refuse, later (the one named later in --segments counts) or
-            regions (each structure is predicted by itself); refuse unless given.
+            regions (each structure is predicted by itself); if left out, refuse.
     """
 
     threshold: Annotated[float | None, _VALUES] = None
-    map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="FOUND=MEANT")] = ()
+    map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="OLD=NEW")] = ()
     resample_labels: Annotated[bool, _VALUES] = False
     segments: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=PATTERN")] = ()
     overlaps: Annotated[str | None, _VALUES] = None
@@ -68,8 +68,8 @@ class DataOptions(SeriesOptions, LabelOptions):
         frame: Which point in time of a time series is the scan, counted from 0.
         structures: NAME=VALUE of a structure, where the data set does not say; repeatable.
         ignore: Value of voxels that were not annotated: they count in no loss and no score.
-        activation: softmax, or sigmoid: each structure is predicted by itself. Regions that overlap need sigmoid; what
-            the structures need unless given.
+        activation: softmax, or sigmoid: each structure is predicted by itself. Regions that overlap need sigmoid; if
+            left out, what the structures need.
         colours: For masks in colours: NAME=#rrggbb, repeatable, or a CSV with columns name and colour.
         annotated_from_values: For partly labelled cases: a structure that a label file does not contain was not
             annotated in that case.

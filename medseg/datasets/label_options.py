@@ -205,7 +205,7 @@ def parse_structures(structures: Sequence[str]) -> Labels:
 
 
 def _parse_map(texts: Sequence[str]) -> dict[int | str, int]:
-    """Return the value map that `FOUND=MEANT` texts describe, as `Reading.map` has it."""
+    """Return the value map that `OLD=NEW` texts describe, as `Reading.map` has it."""
     table: dict[int | str, int] = {}
     for text in texts:
         source, target = split_pair(text, "--map 3=0")

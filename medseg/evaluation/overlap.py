@@ -126,7 +126,7 @@ def count(confusion: NDArray[np.int64], membership: NDArray[np.bool_]) -> list[O
 
 
 def _slabs(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into slabs of about `_SLAB_VOXELS` along its longest axis: counting needs 8 bytes a voxel a side."""
+    """Cut an array into slabs of about `_SLAB_VOXELS` along its longest axis: counting needs 16 bytes per voxel."""
     if 0 in shape:
         return
     axis = max(range(len(shape)), key=lambda a: shape[a])

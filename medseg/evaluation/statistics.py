@@ -111,7 +111,7 @@ def interval_of_mean(figures: NDArray[np.float64], groups: NDArray) -> tuple[flo
 
     Args:
         figures: (cases, columns); NaN where a figure is undefined. One column gives the interval of its mean, several
-            (one a structure) that of the mean over structures.
+            (one per structure) that of the mean over structures.
         groups: (cases,) patients.
 
     Returns:

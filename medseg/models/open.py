@@ -54,10 +54,15 @@ def load_model(
         from medseg.models.nnunet.model import Reading
 
         if factory is not None:
-            raise ModelError(f"{path} is nnU-Net's, and has nnU-Net's network; factory is for runs of medseg.")
+            raise ModelError(
+                f"{path} is a model of nnU-Net, which has nnU-Net's network; factory is only for runs of medseg."
+            )
         return _load_nnunet(path, Reading(device, folds, overrides or (), configuration, checkpoint))
     if checkpoint is not None:
-        raise ModelError(f"{path} is medseg's own, and has one set of weights a fold; --checkpoint is for nnU-Net's.")
+        raise ModelError(
+            f"{path} is a medseg model, which has one set of weights per fold; --checkpoint is only for models of "
+            "nnU-Net."
+        )
     if path.is_file():
         from medseg.models.package.read import load_package
 

@@ -50,7 +50,7 @@ class FoldFolder:
             folds of the data set.
         request: what was asked of a cascade's later stage, while the stages before it are trained.
         record: how the run came about (`RunRecord`).
-        log: losses, learning rates and validations, one JSON record a line.
+        log: losses, learning rates and validations, one JSON record per line.
         checkpoint: the state of the training.
         weights: the trained model.
         validation: folder with answers and scores of the validation cases.

@@ -33,7 +33,7 @@ from medseg.plans.sections import Reading
 _LARGEST_COUNTED_VALUE = 65535
 """Larger label values are counted by sorting: a table as long as the largest value would claim too much memory."""
 _COUNTED_AT_ONCE = 1 << 20
-"""Voxels counted at a time: numpy's bincount works on a copy with 8 bytes a voxel."""
+"""Voxels counted at a time: numpy's bincount works on a copy with 8 bytes per voxel."""
 
 
 @dataclass(frozen=True)

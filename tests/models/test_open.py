@@ -55,7 +55,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_chosen_only_of_nnunets(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "toy" / "main")
-    with pytest.raises(ModelError, match="is medseg's own, and has one set of weights a fold"):
+    with pytest.raises(ModelError, match="is a medseg model, which has one set of weights per fold"):
         load_model(folder, CPU, checkpoint="best")
 
 

@@ -24,7 +24,7 @@ class CheckOptions:
         data: Where the files of the data set lie, and what their values mean.
         orientation: Orientation in which a plan would use the scans: canonical, or stored, where the order of axes in
             the files matters.
-        output: Folder for check.json and check.html; checks/NAME/ in the workspace unless given.
+        output: Folder for check.json and check.html; if left out, checks/NAME/ in the workspace.
     """
 
     orientation: str = "canonical"
@@ -53,10 +53,10 @@ class PlanOptions:
 
     Attributes:
         planner: Planner: default (plain U-Net), resenc-m, resenc-l or resenc-xl.
-        memory_gb: GPU memory to plan for, such as 24GB; the planner's own, or the preset's, unless given.
+        memory_gb: GPU memory to plan for, such as 24GB; if left out, the default of the planner or the preset.
         preset: Machine to plan for: gpu, cpu, or auto: cpu where there is no GPU.
-        default_configuration: Default configuration: 2d, 3d_fullres or 3d_lowres; 3d_fullres, or 2d for images, unless
-            given.
+        default_configuration: Default configuration: 2d, 3d_fullres or 3d_lowres; if left out, 3d_fullres, or 2d for 2D
+            images.
         data: Where the files of the data set lie, and what their values mean.
         normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable.
         splits: Folds: grouped (cases of one patient together, structures balanced) or nnunet (nnU-Net's own five).
@@ -89,7 +89,7 @@ class LabelmeOptions:
     """Options of `medseg labelme`.
 
     Attributes:
-        labels: labelme's labels.txt, one class per line; the classes that occur, sorted, unless given.
+        labels: labelme's labels.txt, one class per line; if left out, the classes that occur, sorted by name.
         order: Which shape covers the other where two overlap: later (the one drawn later) or area (the smaller one).
         instances: Also write instances/: which pixel belongs to which object.
     """

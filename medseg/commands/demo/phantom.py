@@ -205,7 +205,7 @@ def _scan(rng: np.random.Generator, brightness: NDArray[np.float32]) -> NDArray[
 
 
 def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], waves: int) -> NDArray[np.float32]:
-    """Return a random field of mean 0 and standard deviation 1: a sum of cosines, up to `waves` half-waves an axis."""
+    """Return a random field of mean 0 and standard deviation 1: a sum of cosines, up to `waves` half-waves per axis."""
     coefficients = rng.normal(0, 1, (waves,) * 3) / (1 + sum(np.ogrid[:waves, :waves, :waves]))
     coefficients[0, 0, 0] = 0
     field = coefficients.astype(np.float32)

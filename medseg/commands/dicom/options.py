@@ -20,7 +20,8 @@ class DicomOutOptions:
     Attributes:
         series: Which series of the study: a number, a key of `medseg series`, or a rule such as Modality=CT.
         structures: NAME=VALUE of a structure in the labels, repeatable; of an RTSTRUCT or DICOM SEG, the names of its
-            structures with any values. What labels.json of `medseg predict` beside the labels says unless given.
+            structures with any values. If left out, they are read from labels.json, which `medseg predict` writes
+            beside the labels.
         write: Forms in which the labels are written; a label map is not a form here.
         algorithm: NAME, or 'NAME VERSION', of the program that made the labels.
         manual: A person drew or corrected the labels.

@@ -25,27 +25,27 @@ class EvaluateOptions(LabelOptions):
     """Options of `medseg evaluate`.
 
     Attributes:
-        tolerance: STRUCTURE=MM: tolerance of the surface Dice (NSD) of a structure, in mm; repeatable. 2 mm unless
-            given.
+        tolerance: STRUCTURE=MM: tolerance of the surface Dice (NSD) of a structure, in mm; repeatable. if left out, 2
+            mm.
         surface: Measure distances between surfaces.
         lesions: Also count lesions: detection F1 and Dice.
         instances: Also measure the panoptic quality of instances.
-        empty: What a structure scores that is empty on one side or both: default, brats or isles.
+        empty: How to score a structure that is empty in the answer, the reference or both: default, brats or isles.
         scoring: Keys of the plan's section `scoring` that replace those of `labels.json` and the options above.
         compare: Another folder of answers, to compare with.
         table: CSV of the cases: id (or case), and any of patient, annotated (structures with ; between), and attributes
             such as site or sex.
         by: Column of that CSV to make subgroups of; repeatable.
         patient_pattern: Regular expression that finds the patient in a case's name.
-        allow_missing: Count references without a prediction; without this option each is a failed case.
+        allow_missing: Accept references without a prediction, and only count them; otherwise each is a failed case.
         pair: Which names make a pair: equal (apart from _0000, _seg and the like), or similar where none are equal;
             then every pair is listed.
         prediction_threshold: For soft predictions: voxels with at least this value are the structure, as value 1.
-        prediction_map: FOUND=MEANT as --map, for values in predictions; repeatable.
+        prediction_map: OLD=NEW as --map, for values in predictions; repeatable.
         annotated: {case: the structures that were annotated there}, where not all were.
         reading: What the values in the references mean, in place of what `labels.json` and the options on label files
             say.
-        output: Folder for report.html and the tables; OUT unless given.
+        output: Folder for report.html and the tables; if left out, OUT.
     """
 
     tolerance: Annotated[Sequence[str], Option(group=_MEASURES.group, metavar="STRUCTURE=MM")] = ()
@@ -61,7 +61,7 @@ class EvaluateOptions(LabelOptions):
     allow_missing: Annotated[bool, _CASES] = False
     pair: Annotated[str, Option(group=_CASES.group, metavar="equal|similar")] = "equal"
     prediction_threshold: Annotated[float | None, _VALUES] = None
-    prediction_map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="FOUND=MEANT")] = ()
+    prediction_map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="OLD=NEW")] = ()
     annotated: Annotated[Mapping[str, Sequence[str]], PYTHON_ONLY] = field(default_factory=dict)
     reading: Annotated["Reading | None", PYTHON_ONLY] = None  # noqa: UP037 (Reading is imported for type checkers only)
     output: Annotated[Path | None, _OUTPUT] = None

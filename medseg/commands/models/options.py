@@ -17,8 +17,9 @@ class PackageOptions:
 
     Attributes:
         configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
-        folds: Folds to pack, joined by commas, such as 0,1,2; all that are trained unless given.
-        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; final, else best, unless given.
+        folds: Folds to pack, joined by commas, such as 0,1,2; if left out, all trained folds.
+        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; if left out, final, or best if
+            there is no final one.
         card: YAML file with fields of the model card: author, license, intended_use, limitations, training_data,
             contact, citation.
         about: Fields of the model card, which take precedence over those of the file.
@@ -38,10 +39,11 @@ class ImportOptions:
     """Options of `medseg import-nnunet`.
 
     Attributes:
-        name: Name of the run or plan; the data set's unless given.
+        name: Name of the run or plan; if left out, the name of the data set.
         dataset_json: dataset.json that belongs to a raw plans.json, if it does not lie beside it.
         data: Folder of the data set, for a raw plans.json.
-        checkpoint: Checkpoint to import: final, best, latest, or the name of a file; final, else best, unless given.
+        checkpoint: Checkpoint to import: final, best, latest, or the name of a file; if left out, final, or best if
+            there is no final one.
     """
 
     name: str | None = None

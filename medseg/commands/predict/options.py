@@ -22,11 +22,12 @@ class PredictOptions(SeriesOptions):
 
     Attributes:
         configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
-        folds: Folds whose predictions are averaged, joined by commas, such as 0,1,2; all that are trained unless given.
-        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; final, else best, unless given.
+        folds: Folds whose predictions are averaged, joined by commas, such as 0,1,2; if left out, all trained folds.
+        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; if left out, final, or best if
+            there is no final one.
         channels: One file pattern per channel where names carry no _0000: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.
         frame: Which volume of a time series is the scan, counted from 0.
-        mirror: Also predict mirrored copies and average; as the plan says unless given.
+        mirror: Also predict mirrored copies and average; if left out, as the plan says.
         fast: Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out. docs/inference.md
             says what it costs. Other options take precedence.
         overrides: Setting of the plan to change, such as inference.step_fraction=0.5; repeatable.

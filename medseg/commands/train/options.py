@@ -17,14 +17,14 @@ class TrainOptions:
 
     Attributes:
         fold: Fold to train, 0 to 4; or all, to train on every case and validate on none.
-        configuration: Configuration of the plan: 2d, 3d_fullres, ...; the plan's default unless given.
-        budget_seconds: Wall-clock time for the whole command, preprocessing and validation included, such as 5m or
-            2h. The learning rate falls to its end within that time.
+        configuration: Configuration of the plan: 2d, 3d_fullres, ...; if left out, the plan's default.
+        budget_seconds: Wall-clock time for the whole command, preprocessing and validation included, such as 5m or 2h.
+            The schedule of the learning rate ends within that time.
         steps: Number of optimizer steps, instead of the plan's.
         overrides: Setting of the plan to change, such as training.learning_rate=0.003; repeatable. With --resume, it
             is changed from there on.
-        init: Model to start from: PLAN/CONFIG, a run's folder, a .medseg file, or a model of nnU-Net. Random weights
-            unless given.
+        init: Model to start from: PLAN/CONFIG, a run's folder, a .medseg file, or a model of nnU-Net. If left out,
+            training starts from random weights.
         recipe: nnunet trains as nnU-Net does, whatever the plan says.
         resume: Continue from the last checkpoint.
         extend: Train a finished run further, with a new schedule: to 2x as many steps in all, for 5000 more steps, or

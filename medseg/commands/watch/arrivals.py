@@ -148,7 +148,7 @@ def why_incomplete(
         arrival: the study.
         snapshot: the snapshot of its files, taken just now.
         channels: names of the model's channels.
-        patterns: one a channel, see `find_scans`; None if the names of files decide.
+        patterns: one per channel, see `find_scans`; None if the names of files decide.
         rules: how the series of DICOM studies are chosen.
         late: whether nothing more is expected to arrive: then complete cases of the study are answered without its
             others, and gaps are accepted if `--allow-gaps` allows them.

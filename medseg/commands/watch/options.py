@@ -17,10 +17,10 @@ class WatchOptions:
 
     Attributes:
         predict: How studies are answered.
-        settle_seconds: How long nothing in a study must have changed before it is read, such as 10s or 2m.
-        patience_seconds: How long a study may stay without its missing slices or files, unchanged, before it has
-            failed.
-        once: Look twice, as far apart as --settle says, answer what is there, and end: for cron.
+        settle_seconds: How long a study must stay unchanged before it is read, such as 10s or 2m.
+        patience_seconds: How long to wait for missing slices or files of a study that no longer changes, before it
+            counts as failed.
+        once: Look twice, with --settle between, answer the studies that are there, and end; for cron.
         again: Answer again what changed since it was answered, what another model answered, and, once, what failed.
     """
 

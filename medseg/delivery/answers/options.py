@@ -18,8 +18,8 @@ class Maps:
 
     Attributes:
         probabilities: Also write one probability map per structure: probabilities/CASE/STRUCTURE.nii.gz.
-        entropy: Also write a map of doubt, entropy/CASE.nii.gz: 0 where the answer is certain, 1 where all structures
-            are equally likely.
+        entropy: Also write a map of uncertainty (entropy), entropy/CASE.nii.gz: 0 where the answer is certain, 1 where
+            all structures are equally likely.
         spread: Also write the mean and standard deviation of each probability over folds and mirrored copies:
             mean/CASE/STRUCTURE.nii.gz and spread/CASE/STRUCTURE.nii.gz. The networks read the scan a second time.
     """
@@ -34,9 +34,9 @@ class WriteOptions:
     """Options on the forms in which answers to DICOM scans are written.
 
     Attributes:
-        forms: What is written of DICOM scans, joined by commas: nifti (the label map), seg, rtstruct, report (volumes;
-            it needs a seg and brings it). Unless given: nifti,seg; `medseg dicom` writes seg. Other scans are answered
-            in their own format.
+        forms: What to write for DICOM scans, joined by commas: nifti (the label map), seg, rtstruct, report (volumes; a
+            seg is written with it). If left out, nifti,seg; in `medseg dicom`, seg. For other scans label maps are
+            written in the format of the scan.
         labelmap: Write DICOM SEG of the type LABELMAP, not BINARY.
         codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
             'Anterior=anterior hippocampus,...' with names of the table. docs/dicom-writing.md describes both.

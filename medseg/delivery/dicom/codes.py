@@ -117,7 +117,7 @@ def _unique(pairs: Iterable[tuple[str, Coding]]) -> dict[str, Coding]:
     found: dict[str, Coding] = {}
     for name, coding in pairs:
         if name in found:
-            raise PlanError(f"--codes gives codes of {name!r} twice; expected one entry a structure.")
+            raise PlanError(f"--codes gives codes of {name!r} twice; expected one entry per structure.")
         found[name] = coding
     return found
 

@@ -1,4 +1,4 @@
-"""Read a CSV that lists the files of each case (a row a case, a column a channel), or adds facts on known cases."""
+"""Read a CSV that lists the files of each case (one row per case, one column per channel) or adds facts on cases."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MOST_SHOWN = 5
 def read_case_table(folder: Path, path: Path, series_rules: SeriesRules | None = None) -> DataSet | None:
     """Read a table whose rows name files.
 
-    Columns: `id` (else the label file's name), `patient`, one column a channel under the channel's name (or `channels`
-    with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between), `weight`;
-    any other is kept as an attribute. Files are relative to the table, else to the data set's folder. A channel may be
+    Columns: `id` (else the label file's name), `patient`, one column per channel under the channel's name (or
+    `channels` with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between),
+    `weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's folder. A channel may be
     the folder or zip of a DICOM study.
 
     Args:

@@ -40,8 +40,8 @@ class Naming:
     """What a user says about which files are meant, where the folder alone does not tell.
 
     Attributes:
-        images: one entry a channel: patterns in which `*` is the case id (`*_flair.nii.gz`), or names of channels that
-            the files have (`flair`).
+        images: one entry per channel: patterns in which `*` is the case id (`*_flair.nii.gz`), or names of channels
+            that the files have (`flair`).
         labels: likewise one pattern, or the name that label files have (`seg`).
         table: a CSV that lists the files of each case.
         series: rules that choose the series of DICOM studies: one for all, or one `CHANNEL:RULE` for each channel; see

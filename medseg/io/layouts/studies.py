@@ -35,7 +35,7 @@ class SeriesRules:
     """How the series of a study become channels.
 
     Attributes:
-        rules: one a channel, in order, see `io.dicom.listing.rules`; empty where the user gives none.
+        rules: one per channel, in order, see `io.dicom.listing.rules`; empty where the user gives none.
         options: what may be done to irregular series.
     """
 

@@ -1,4 +1,4 @@
-"""Read lists of class names: one name a line, as labelme and its exports have them, or a table of index and name."""
+"""Read lists of class names: one name per line, as labelme and its exports have them, or a table of index and name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def read_lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DataError(f"There is no file {path}.", "Expected a text file with one name a line.") from None
+        raise DataError(f"There is no file {path}.", "Expected a text file with one name per line.") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}.", "Expected UTF-8 with one name a line.") from None
+        raise DataError(f"{path} cannot be read as text: {error}.", "Expected UTF-8 with one name per line.") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -50,7 +50,7 @@ def number_names(names: Sequence[str], source: str) -> dict[str, int]:
     twice = sorted({name for name in structures if structures.count(name) > 1})
     if twice or not structures:
         what = f"lists {twice[0]!r} twice" if twice else "lists no structure"
-        raise DataError(f"{source} {what}.", "Expected one name a line, each once; _background_ comes first.")
+        raise DataError(f"{source} {what}.", "Expected one name per line, each once; _background_ comes first.")
     late = [name for name in BACKGROUND if name in names and names.index(name) > names.index(structures[0])]
     if late:
         raise DataError(

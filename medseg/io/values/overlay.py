@@ -100,7 +100,7 @@ def _overlapping(together: Together, voxels: int, names: Mapping[int, str], sour
     """Return the error for structures that overlap."""
     shown = " and ".join(names.get(value, str(value)) for value in sorted(together))
     return DataError(
-        f"{source}: {shown} overlap in {voxels} voxel{'s' * (voxels != 1)}; a label map holds one structure a voxel.",
+        f"{source}: {shown} overlap in {voxels} voxel{'s' * (voxels != 1)}; a label map holds one structure per voxel.",
         "--overlaps regions plans for structures that overlap; --overlaps later takes the one that comes later in "
         "--segments; or choose the structures: --segments 'NAME=ROI', repeated.",
         "overlap",

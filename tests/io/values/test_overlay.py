@@ -28,7 +28,7 @@ def test_values_by_rule() -> None:
 
 
 def test_what_nothing_is_said_of_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match=r"S: c and a overlap in 1 voxel; .* holds one structure a voxel"):
+    with pytest.raises(DataError, match=r"S: c and a overlap in 1 voxel; .* holds one structure per voxel"):
         painted().values("refuse", {9: "a", 2: "b", 4: "c"}, "S")
     with pytest.raises(DataError, match="b and c and a overlap in 1 voxel"):
         painted().values({"4+9": 6}, {9: "a", 2: "b", 4: "c"}, "S")
