@@ -43,8 +43,8 @@ def hippocampus(data_dir, tmp_path_factory):
 def test_each_damage_is_named_with_its_file_and_a_remedy(hippocampus, kind):
     found, damaged, folder = hippocampus
     id, expected = damaged[kind], damage.DAMAGE[kind][0]
-    named = [one for one in found[id] if one.kind == expected]
-    assert named, f"{kind} in {id}: {[one.kind for one in found[id]]}"
+    named = [finding for finding in found[id] if finding.kind == expected]
+    assert named, f"{kind} in {id}: {[finding.kind for finding in found[id]]}"
     finding = named[0]
     assert finding.message
     assert finding.remedy
@@ -63,12 +63,12 @@ def test_the_clean_cases_are_not_named(hippocampus):
 @pytest.mark.real
 def test_how_grids_differ_is_said(hippocampus):
     found, damaged, _ = hippocampus
-    said = {kind: found[damaged[kind]][0].message for kind in damaged}
-    assert "shapes (z, y, x)" in said["cropped label"]
-    assert "shifted by 3 mm to the right" in said["moved label"]
-    assert "turned by 5.73 degrees" in said["turned label"]
-    assert "mirrored: its x runs the other way" in said["mirrored label"]
-    assert "a spacing (z, y, x) of 2 x 1 x 1 instead of 1 x 1 x 1 mm" in said["stretched label"]
+    messages = {kind: found[damaged[kind]][0].message for kind in damaged}
+    assert "shapes (z, y, x)" in messages["cropped label"]
+    assert "shifted by 3 mm to the right" in messages["moved label"]
+    assert "turned by 5.73 degrees" in messages["turned label"]
+    assert "mirrored: its x runs the other way" in messages["mirrored label"]
+    assert "a spacing (z, y, x) of 2 x 1 x 1 instead of 1 x 1 x 1 mm" in messages["stretched label"]
 
 
 @pytest.mark.real
@@ -82,7 +82,7 @@ def test_damaged_pictures_are_named(data_dir, tmp_path):
     )
     found = findings_by_case(tmp_path)
     for kind, id in damaged.items():
-        assert damage_pictures.DAMAGE[kind][0] in [one.kind for one in found[id]], kind
+        assert damage_pictures.DAMAGE[kind][0] in [finding.kind for finding in found[id]], kind
     assert not found.keys() - set(damaged.values())
 
 

@@ -36,8 +36,8 @@ def test_what_varies_in_the_set_may_vary():
 
 def test_spacings_that_are_unknown_and_axes_of_one_voxel_are_not_compared():
     odd = make_facts("odd", spacing_mm=(9.0, 1.0, 1.0))
-    assert found([replace(one, spacing_known=False) for one in plain_set(12, odd)]) == []
-    assert found([replace(one, shape_voxels=(1, 20, 30)) for one in plain_set(12, odd)]) == []
+    assert found([replace(case, spacing_known=False) for case in plain_set(12, odd)]) == []
+    assert found([replace(case, shape_voxels=(1, 20, 30)) for case in plain_set(12, odd)]) == []
 
 
 def test_a_size_far_from_the_rest_is_named():
@@ -58,7 +58,7 @@ def test_the_order_of_axes_matters_only_where_it_is_kept():
 
 @pytest.mark.parametrize(("few", "many"), [(True, False), (False, True)])
 def test_the_few_whose_units_differ_are_left_out(few, many):
-    facts = [replace(one, spacing_known=many) for one in plain_set(12)]
+    facts = [replace(case, spacing_known=many) for case in plain_set(12)]
     facts.append(make_facts("odd", spacing_known=few))
     (finding,) = odd_units(facts, make_cases(facts))
     assert (finding.kind, finding.case, finding.severity) == ("units", "odd", "error")

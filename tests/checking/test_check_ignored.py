@@ -28,7 +28,7 @@ def voc(tmp_path, save_picture):
 
 def found(folder, **data):
     result = check(folder, folder.parent, CheckOptions(data=DataOptions(**data)))
-    return [(one.kind, one.case) for one in result.findings]
+    return [(finding.kind, finding.case) for finding in result.findings]
 
 
 @pytest.mark.parametrize("names", ["", "_background_\ncell\n"])
@@ -57,7 +57,7 @@ def test_single_binary_masks_are_named(voc):
     folder = voc(a=1, b=1, c=255, d=0)
     assert found(folder) == [("empty label", "d"), ("ignored label", "c")]
     assert found(folder, ignore=255) == [("empty label", "")]
-    (finding,) = [one for one in check(folder, folder.parent).findings if one.kind == "ignored label"]
+    (finding,) = [finding for finding in check(folder, folder.parent).findings if finding.kind == "ignored label"]
     assert finding.message.startswith("SegmentationClass/c.png holds no structure, but 80 voxels of 255")
     assert finding.severity == "warning"
 

@@ -70,6 +70,6 @@ def test_a_scan_of_one_value_is_an_error_and_a_channel_of_one_value_a_warning():
     (finding,) = empty_scans(facts, make_cases(facts))
     assert (finding.kind, finding.case, finding.severity) == ("empty image", "empty", "error")
     assert finding.message == "set/images/empty.nii.gz holds the value 7 in every voxel."
-    warnings = found([one for one in facts if one.id != "empty"], ("T1", "T2"))
-    assert [(one.kind, one.case) for one in warnings] == [("empty channel", "half")]
+    warnings = found([case for case in facts if case.id != "empty"], ("T1", "T2"))
+    assert [(warning.kind, warning.case) for warning in warnings] == [("empty channel", "half")]
     assert "the channel T2 has one value" in warnings[0].message

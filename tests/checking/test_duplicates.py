@@ -32,17 +32,20 @@ def box(start):
 
 
 def twins(data):
-    return [(one.kind, one.case) for one in check_duplicates(survey(data, "canonical").cases, data)]
+    return [(finding.kind, finding.case) for finding in check_duplicates(survey(data, "canonical").cases, data)]
 
 
 def test_a_scan_under_two_names_whatever_its_type_and_orientation(make_set):
     turned = scan(1)[:, ::-1, ::-1].astype(np.float32), box(0)[:, ::-1, ::-1], TURNED
     data = make_set(a=(scan(1), box(0)), b=(scan(2), box(1)), c=(scan(1), box(2)), d=turned)
-    found = check_duplicates(survey(data, "canonical").cases, data)
-    assert [(one.kind, one.case) for one in found] == [("duplicate image", "c"), ("duplicate image", "d")]
-    assert "c.nii.gz holds the same scan as" in found[0].message
-    assert found[0].message.endswith("a.nii.gz, with another label.")
-    assert found[1].message.endswith("a.nii.gz, with the same label.")
+    findings = check_duplicates(survey(data, "canonical").cases, data)
+    assert [(finding.kind, finding.case) for finding in findings] == [
+        ("duplicate image", "c"),
+        ("duplicate image", "d"),
+    ]
+    assert "c.nii.gz holds the same scan as" in findings[0].message
+    assert findings[0].message.endswith("a.nii.gz, with another label.")
+    assert findings[1].message.endswith("a.nii.gz, with the same label.")
 
 
 def test_figures_that_agree_are_no_proof(make_set):

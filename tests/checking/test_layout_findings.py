@@ -12,16 +12,16 @@ from medseg.io.layouts.find import find_cases
 
 
 def kinds(data):
-    return {one.case: one.kind for one in layout_findings(data)}
+    return {finding.case: finding.kind for finding in layout_findings(data)}
 
 
 def test_pairs_without_a_counterpart(tmp_path, save_nifti):
     one = np.ones((2, 3, 4), np.uint8)
-    for place in ("images/a", "images/b", "images/c", "labels/a", "labels/b", "labels/d"):
-        save_nifti(tmp_path / f"{place}.nii.gz", one)
+    for name in ("images/a", "images/b", "images/c", "labels/a", "labels/b", "labels/d"):
+        save_nifti(tmp_path / f"{name}.nii.gz", one)
     data = find_cases(tmp_path)
     assert kinds(data) == {"c": "missing label", "d": "missing image"}
-    findings = {one.case: one for one in layout_findings(data)}
+    findings = {finding.case: finding for finding in layout_findings(data)}
     assert findings["c"].message == f"c: there is no label of this name in {tmp_path / 'labels'}."
     assert (findings["c"].file, findings["c"].severity) == (tmp_path / "labels", "error")
 
@@ -49,7 +49,7 @@ def test_files_that_a_list_names_in_vain(tmp_path, save_nifti):
     (tmp_path / "dataset.json").write_text(json.dumps(listed))
     data = find_cases(tmp_path)
     assert kinds(data) == {"b": "missing label", "c": "missing image"}
-    assert {one.case: one.file for one in layout_findings(data)}["b"] == tmp_path / "labelsTr/b.nii.gz"
+    assert {finding.case: finding.file for finding in layout_findings(data)}["b"] == tmp_path / "labelsTr/b.nii.gz"
 
 
 @pytest.mark.parametrize(

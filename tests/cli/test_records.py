@@ -28,11 +28,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
     return int(done.value.code or 0), capsys.readouterr().out
 
 
-def arguments_of(verb: str, place: Path) -> list[str]:
+def arguments_of(verb: str, workspace: Path) -> list[str]:
     """As many arguments as a verb insists on, all of them files and folders that are not there."""
     command = verb_command(verb)
     needed = [one for one in command.params if one.param_type_name == "argument" and one.required]
-    return [str(place / f"nowhere{number}") for number in range(len(needed))]
+    return [str(workspace / f"nowhere{number}") for number in range(len(needed))]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -69,11 +69,11 @@ def call(verb: str, *arguments: str, required: bool = True) -> dict[str, Any]:
 def leaves(values: Any, path: str = "") -> dict[str, Any]:
     """Every value in arguments and nested dataclasses, by its dotted name."""
     parts = values if isinstance(values, dict) else {one.name: getattr(values, one.name) for one in fields(values)}
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for name, value in parts.items():
         nested = is_dataclass(value) and not isinstance(value, Extension)
-        found |= leaves(value, f"{path}{name}.") if nested else {path + name: value}
-    return found
+        options |= leaves(value, f"{path}{name}.") if nested else {path + name: value}
+    return options
 
 
 @pytest.mark.parametrize(("verb", "field"), OPTIONS)

@@ -32,22 +32,22 @@ SMALL = [
 @pytest.fixture(scope="module")
 def trained(data_dir, tmp_path_factory):
     """A workspace with six hippocampus cases planned and one fold trained for a few steps."""
-    place = tmp_path_factory.mktemp("workspace")
+    workspace = tmp_path_factory.mktemp("workspace")
     everything = sorted(
         file.name.removesuffix(".nii.gz") for file in (data_dir / "hippocampus" / "imagesTr").glob("*.gz")
     )
-    listing = place / "excluded.txt"
+    listing = workspace / "excluded.txt"
     listing.write_text("\n".join(name for name in everything if name not in CASES))
     options = medseg.PlanOptions(preset="cpu", data=medseg.DataOptions(exclude=listing), overrides=SMALL)
-    planned = medseg.plan(data_dir / "hippocampus", place, None, options)
-    result = medseg.train(None, place, medseg.TrainOptions(steps=12, device="cpu"))
-    return place, planned, result
+    planned = medseg.plan(data_dir / "hippocampus", workspace, None, options)
+    result = medseg.train(None, workspace, medseg.TrainOptions(steps=12, device="cpu"))
+    return workspace, planned, result
 
 
 @pytest.mark.real
 def test_plan_writes_a_plan_a_table_and_folds(trained):
-    place, planned, _ = trained
-    assert planned.path == place / "plans" / "hippocampus.yaml"
+    workspace, planned, _ = trained
+    assert planned.path == workspace / "plans" / "hippocampus.yaml"
     assert planned.plan.data.cases == 6
     assert "# " in planned.path.read_text()
     rows = list(csv.DictReader(planned.cases_path.open()))
@@ -61,30 +61,30 @@ def test_plan_writes_a_plan_a_table_and_folds(trained):
 
 @pytest.mark.real
 def test_train_leaves_a_complete_run(trained):
-    place, planned, result = trained
-    assert result.folder == place / "runs" / "hippocampus" / "3d_fullres" / "fold_0"
+    workspace, planned, result = trained
+    assert result.folder == workspace / "runs" / "hippocampus" / "3d_fullres" / "fold_0"
     for name in ("plan.yaml", "weights.safetensors", "run.json", "log.jsonl", "report.html", "checkpoint.pt"):
         assert (result.folder / name).is_file(), name
     assert result.record.as_json()["steps"] == 12
     scored = json.loads((result.folder / "validation" / "metrics.json").read_text())
     assert set(scored["structures"]) == {"Anterior", "Posterior"}
-    medseg.report(result.folder, place)
-    found = verify(result.folder, [place / planned.plan.data.folder])
+    medseg.report(result.folder, workspace)
+    found = verify(result.folder, [workspace / planned.plan.data.folder])
     assert (found.changes, found.notes) == ([], [])
     assert len([one for one in found.files if one.role == "input"]) == 12, "a scan and a label of six cases"
-    assert not [path for path in place.rglob(".*") if path.is_file()], "temporary files are left"
+    assert not [path for path in workspace.rglob(".*") if path.is_file()], "temporary files are left"
 
 
 @pytest.mark.real
 def test_a_finished_run_is_not_overwritten(trained):
-    place, _, _ = trained
+    workspace, _, _ = trained
     with pytest.raises(medseg.ModelError, match="trained model already"):
-        medseg.train(None, place, medseg.TrainOptions(steps=1))
+        medseg.train(None, workspace, medseg.TrainOptions(steps=1))
 
 
 @pytest.mark.real
 def test_predictions_lie_on_the_scans_own_grid_and_a_bad_file_is_named(trained, data_dir, tmp_path):
-    place, _, _ = trained
+    workspace, _, _ = trained
     scans = tmp_path / "scans"
     scans.mkdir()
     for case in CASES[:2]:
@@ -93,7 +93,7 @@ def test_predictions_lie_on_the_scans_own_grid_and_a_bad_file_is_named(trained, 
     turned = flipped.as_reoriented(nib.orientations.axcodes2ornt(("P", "L", "S")))
     nib.save(turned, scans / "turned_0000.nii.gz")
     (scans / "broken.nii.gz").write_bytes((scans / f"{CASES[0]}.nii.gz").read_bytes()[:500])
-    result = medseg.predict(scans, tmp_path / "out", None, place, medseg.PredictOptions(device="cpu"))
+    result = medseg.predict(scans, tmp_path / "out", None, workspace, medseg.PredictOptions(device="cpu"))
     assert set(result.files) == {CASES[0], CASES[1], "turned"}
     assert set(result.failed) == {"broken"}
     for case, source in ((CASES[0], f"{CASES[0]}.nii.gz"), ("turned", "turned_0000.nii.gz")):
@@ -118,9 +118,9 @@ def test_predictions_lie_on_the_scans_own_grid_and_a_bad_file_is_named(trained, 
 
 @pytest.mark.real
 def test_evaluate_scores_what_predict_wrote(trained, data_dir, tmp_path):
-    place, _, _ = trained
+    workspace, _, _ = trained
     scan = data_dir / "hippocampus" / "imagesTr" / f"{CASES[0]}.nii.gz"
-    medseg.predict(scan, tmp_path / "out", None, place, medseg.PredictOptions(device="cpu", mirror=False))
+    medseg.predict(scan, tmp_path / "out", None, workspace, medseg.PredictOptions(device="cpu", mirror=False))
     result = medseg.evaluate(tmp_path / "out" / f"{CASES[0]}.nii.gz", data_dir / "hippocampus" / "labelsTr" / scan.name)
     assert [case.case for case in result.summary.cases] == [CASES[0]]
     assert 0 <= result.summary.structures["Anterior"].dice_mean <= 1
@@ -128,9 +128,9 @@ def test_evaluate_scores_what_predict_wrote(trained, data_dir, tmp_path):
 
 @pytest.mark.real
 def test_a_budget_fixes_the_number_of_steps_and_keeps_to_the_time(trained, data_dir, tmp_path):
-    place, _, _ = trained
+    workspace, _, _ = trained
     other = tmp_path / "other"
-    shutil.copytree(place / "plans", other / "plans")
+    shutil.copytree(workspace / "plans", other / "plans")
     options = medseg.TrainOptions(budget_seconds=25, device="cpu", data=data_dir / "hippocampus")
     record = medseg.train(None, other, options).record
     assert record.steps >= 20
@@ -169,28 +169,28 @@ def test_memory_is_read_as_people_write_it():
 
 
 def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path):
-    place = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     with pytest.raises(medseg.PlanError, match="no plan"):
-        place.plan_path(None)
+        workspace.plan_path(None)
     for name in ("liver", "spleen"):
-        write_text(place.plans / f"{name}.yaml", "")
-        write_text(place.runs / name / "2d" / "fold_0" / "weights.safetensors", "")
+        write_text(workspace.plans / f"{name}.yaml", "")
+        write_text(workspace.runs / name / "2d" / "fold_0" / "weights.safetensors", "")
     with pytest.raises(medseg.PlanError, match="liver, spleen"):
-        place.plan_path(None)
-    assert place.plan_path("spleen") == place.plans / "spleen.yaml"
+        workspace.plan_path(None)
+    assert workspace.plan_path("spleen") == workspace.plans / "spleen.yaml"
     with pytest.raises(medseg.ModelError, match="liver/2d, spleen/2d"):
-        place.model_path(None)
-    assert place.model_path("spleen") == place.model_path("spleen/2d") == place.runs / "spleen" / "2d"
+        workspace.model_path(None)
+    assert workspace.model_path("spleen") == workspace.model_path("spleen/2d") == workspace.runs / "spleen" / "2d"
     with pytest.raises(medseg.ModelError, match="lung"):
-        place.model_path("lung")
+        workspace.model_path("lung")
 
 
 @pytest.mark.real
 def test_a_report_is_made_anew_from_what_lies_in_the_run(trained):
-    place, _, result = trained
+    workspace, _, result = trained
     first = (result.folder / "report.html").read_text()
     (result.folder / "report.html").unlink()
-    (page,) = medseg.report(workspace=place)
+    (page,) = medseg.report(workspace=workspace)
     assert page == result.folder / "report.html"
     again = page.read_text()
     metrics = json.loads((result.folder / "validation" / "metrics.json").read_text())

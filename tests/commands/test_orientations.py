@@ -56,12 +56,14 @@ def write_set(folder: Path, mixed: bool) -> None:
             nib.save(image, path)
 
 
-def mean_dice(place: Path) -> dict[str, float]:
+def mean_dice(workspace: Path) -> dict[str, float]:
     data = medseg.DataOptions(structures=["organ_left=1", "organ_right=2"])
-    medseg.plan(place / "train", place, None, medseg.PlanOptions(preset="cpu", data=data, overrides=SMALL))
-    medseg.train(None, place, medseg.TrainOptions(steps=STEPS, device="cpu", fold="all"))
-    medseg.predict(place / "test" / "images", place / "out", None, place, medseg.PredictOptions(device="cpu"))
-    summary = medseg.evaluate(place / "out", place / "test" / "labels").summary
+    medseg.plan(workspace / "train", workspace, None, medseg.PlanOptions(preset="cpu", data=data, overrides=SMALL))
+    medseg.train(None, workspace, medseg.TrainOptions(steps=STEPS, device="cpu", fold="all"))
+    medseg.predict(
+        workspace / "test" / "images", workspace / "out", None, workspace, medseg.PredictOptions(device="cpu")
+    )
+    summary = medseg.evaluate(workspace / "out", workspace / "test" / "labels").summary
     return {name: one.figures["dice"].mean for name, one in summary.structures.items()}
 
 

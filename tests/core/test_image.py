@@ -40,8 +40,8 @@ def oblique(degrees: float) -> NDArray[np.float64]:
 
 
 def test_there_are_48_different_orientations() -> None:
-    found = {Orientation.of(world_image(turned_affine(*how))) for how in ORIENTATIONS}
-    assert len(found) == 48
+    orientations = {Orientation.of(world_image(turned_affine(*how))) for how in ORIENTATIONS}
+    assert len(orientations) == 48
 
 
 @pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)

@@ -28,25 +28,25 @@ PREDICTION = drawing("""
 
 
 def test_lesions_of_a_drawing():
-    found = score_lesions(REFERENCE > 0, PREDICTION > 0)
+    score = score_lesions(REFERENCE > 0, PREDICTION > 0)
     # 1, 2 and 4 are found; 3 is missed and 7 is invented
     dice = [2 * 4 / (4 + 6), 2 * 4 / (4 + 6), 2 * 1 / (2 + 1), 0, 0]
-    assert found == LesionScore(4, 4, 3, 1, pytest.approx(sum(dice) / 5))
-    assert found.sensitivity == 3 / 4
-    assert found.f1 == 2 * 3 / (2 * 3 + 1 + 1)
+    assert score == LesionScore(4, 4, 3, 1, pytest.approx(sum(dice) / 5))
+    assert score.sensitivity == 3 / 4
+    assert score.f1 == 2 * 3 / (2 * 3 + 1 + 1)
 
 
 def test_one_prediction_over_two_lesions_finds_both():
     reference, prediction = drawing("11.22 11.22") > 0, drawing("11111 11111") > 0
-    found = score_lesions(reference, prediction)
-    assert (found.n_reference, found.n_prediction, found.detected, found.false_positives) == (2, 1, 2, 0)
-    assert found.dice == 2 * 4 / (4 + 10)
+    score = score_lesions(reference, prediction)
+    assert (score.n_reference, score.n_prediction, score.detected, score.false_positives) == (2, 1, 2, 0)
+    assert score.dice == 2 * 4 / (4 + 10)
 
 
 def test_two_predictions_in_one_lesion_count_together():
-    found = score_lesions(drawing("1111") > 0, drawing("1.1.") > 0)
-    assert (found.n_reference, found.n_prediction, found.detected, found.false_positives) == (1, 2, 1, 0)
-    assert found.dice == 2 * 2 / (4 + 2)
+    score = score_lesions(drawing("1111") > 0, drawing("1.1.") > 0)
+    assert (score.n_reference, score.n_prediction, score.detected, score.false_positives) == (1, 2, 1, 0)
+    assert score.dice == 2 * 2 / (4 + 2)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_two_predictions_in_one_lesion_count_together():
 )
 def test_a_share_of_a_lesion_may_be_asked_for(share, detected, false_positives):
     rule = LesionRule(minimum_overlap=share)
-    found = score_lesions(drawing("1111..") > 0, drawing("..11..") > 0, rule)
-    assert (found.detected, found.false_positives) == (detected, false_positives)
-    assert found.dice == (2 * 2 / 6 if detected else 0)
+    score = score_lesions(drawing("1111..") > 0, drawing("..11..") > 0, rule)
+    assert (score.detected, score.false_positives) == (detected, false_positives)
+    assert score.dice == (2 * 2 / 6 if detected else 0)
 
 
 def test_a_prediction_that_lies_mostly_elsewhere_is_false_if_the_rule_says_so():
-    found = score_lesions(drawing("11....") > 0, drawing(".11111") > 0, LesionRule(minimum_overlap=0.4))
-    assert (found.detected, found.false_positives) == (1, 1)  # half of the lesion, a fifth of the prediction
-    assert found.dice == (2 * 1 / 7 + 0) / 2
+    score = score_lesions(drawing("11....") > 0, drawing(".11111") > 0, LesionRule(minimum_overlap=0.4))
+    assert (score.detected, score.false_positives) == (1, 1)  # half of the lesion, a fifth of the prediction
+    assert score.dice == (2 * 1 / 7 + 0) / 2
 
 
 @pytest.mark.parametrize(("connectivity", "count"), [("faces", 4), ("edges", 2), ("corners", 1)])
@@ -85,8 +85,8 @@ def test_connectivity_in_a_slice():
 def test_small_lesions_may_be_left_out():
     mask = drawing("111.1.11 ........") > 0
     assert components(mask, LesionRule(minimum_voxels=2)).tolist() == [[1, 1, 1, 0, 0, 0, 2, 2], [0] * 8]
-    found = score_lesions(mask, mask, LesionRule(minimum_voxels=3))
-    assert found == LesionScore(1, 1, 1, 0, 1.0)
+    score = score_lesions(mask, mask, LesionRule(minimum_voxels=3))
+    assert score == LesionScore(1, 1, 1, 0, 1.0)
 
 
 def test_no_lesions():
@@ -109,12 +109,12 @@ def test_rules_are_said_in_words():
 
 
 def test_panoptic_quality_of_a_drawing():
-    found = panoptic(REFERENCE, PREDICTION)
+    score = panoptic(REFERENCE, PREDICTION)
     # IoU of 1: 4 of 6, of 2: 4 of 6, of 4: 1 of 2, which is not more than a half
-    assert found == PanopticScore(2, 2, 2, pytest.approx(2 * 4 / 6))
-    assert found.segmentation_quality == pytest.approx(4 / 6)
-    assert found.recognition_quality == 2 * 2 / (2 * 2 + 2 + 2)
-    assert found.panoptic_quality == pytest.approx(4 / 6 * 0.5)
+    assert score == PanopticScore(2, 2, 2, pytest.approx(2 * 4 / 6))
+    assert score.segmentation_quality == pytest.approx(4 / 6)
+    assert score.recognition_quality == 2 * 2 / (2 * 2 + 2 + 2)
+    assert score.panoptic_quality == pytest.approx(4 / 6 * 0.5)
 
 
 def test_numbers_of_instances_do_not_matter():
@@ -144,7 +144,7 @@ def test_monai_agrees_on_panoptic_quality(seed):
     rng = np.random.default_rng(seed)
     blocks = np.kron(rng.integers(0, 6, (5, 6)), np.ones((4, 4), int))
     moved = np.where(rng.random(blocks.shape) < 0.25, 0, blocks)
-    theirs = metrics.compute_panoptic_quality(torch.from_numpy(moved), torch.from_numpy(blocks))
-    mine = panoptic(blocks, moved).panoptic_quality
-    assert mine == pytest.approx(float(theirs), rel=1e-5)  # MONAI adds 1e-6 to what it divides by
-    assert mine > 0.3
+    monai_quality = metrics.compute_panoptic_quality(torch.from_numpy(moved), torch.from_numpy(blocks))
+    quality = panoptic(blocks, moved).panoptic_quality
+    assert quality == pytest.approx(float(monai_quality), rel=1e-5)  # MONAI adds 1e-6 to what it divides by
+    assert quality > 0.3

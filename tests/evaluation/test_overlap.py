@@ -33,8 +33,8 @@ def test_confusion_of_a_drawing():
 
 
 def test_scores_of_a_drawing():
-    found = scores(ORGANS, REFERENCE, PREDICTION)
-    liver, spleen = found["liver"], found["spleen"]
+    scored = scores(ORGANS, REFERENCE, PREDICTION)
+    liver, spleen = scored["liver"], scored["spleen"]
     assert liver == Overlap(tp=3, fp=1, fn=1, tn=11)
     assert spleen == Overlap(tp=3, fp=0, fn=1, tn=12)
     assert (liver.n_reference, liver.n_prediction) == (4, 4)
@@ -61,9 +61,9 @@ def test_ignored_voxels_count_nowhere():
     labels = Labels(structures={"liver": 1, "spleen": 2}, ignore=9)
     reference = REFERENCE.copy()
     reference[0] = 9  # takes two background and two liver voxels, and the invented one
-    found = scores(labels, reference, PREDICTION)
-    assert found["liver"] == Overlap(tp=1, fp=0, fn=1, tn=10)
-    assert found["spleen"] == Overlap(tp=3, fp=0, fn=1, tn=8)
+    scored = scores(labels, reference, PREDICTION)
+    assert scored["liver"] == Overlap(tp=1, fp=0, fn=1, tn=10)
+    assert scored["spleen"] == Overlap(tp=3, fp=0, fn=1, tn=8)
 
 
 def test_a_prediction_that_abstains_counts_as_background():
@@ -74,10 +74,10 @@ def test_a_prediction_that_abstains_counts_as_background():
 def test_regions_overlap_and_share_voxels():
     #   reference 1 2 3 0     whole: 3 voxels, core: 2, enhancing: 1
     #   predicted 1 1 2 3     whole: 4 voxels, core: 2, enhancing: 1
-    found = scores(TUMOUR, [[1, 2, 3, 0]], [[1, 1, 2, 3]])
-    assert found["whole"] == Overlap(tp=3, fp=1, fn=0, tn=0)
-    assert found["core"] == Overlap(tp=1, fp=1, fn=1, tn=1)
-    assert found["enhancing"] == Overlap(tp=0, fp=1, fn=1, tn=2)
+    scored = scores(TUMOUR, [[1, 2, 3, 0]], [[1, 1, 2, 3]])
+    assert scored["whole"] == Overlap(tp=3, fp=1, fn=0, tn=0)
+    assert scored["core"] == Overlap(tp=1, fp=1, fn=1, tn=1)
+    assert scored["enhancing"] == Overlap(tp=0, fp=1, fn=1, tn=2)
 
 
 def test_only_annotated_structures_are_scored():
@@ -141,12 +141,12 @@ def test_a_shifted_real_label(data_dir):
     labels = Labels(structures={"Anterior": 1, "Posterior": 2})
     reference = read_label(data_dir / "hippocampus/labelsTr/hippocampus_001.nii.gz").array
     shifted = np.roll(reference, 1, axis=3)
-    found = scores(labels, reference, shifted)
-    assert found == naive(labels, reference, shifted)
-    for one in found.values():
-        assert one.n_reference == one.n_prediction > 500
-        assert one.precision == one.recall == one.dice
-        assert 0.7 < one.dice < 1
-        assert one.iou == pytest.approx(one.dice / (2 - one.dice))
+    scored = scores(labels, reference, shifted)
+    assert scored == naive(labels, reference, shifted)
+    for score in scored.values():
+        assert score.n_reference == score.n_prediction > 500
+        assert score.precision == score.recall == score.dice
+        assert 0.7 < score.dice < 1
+        assert score.iou == pytest.approx(score.dice / (2 - score.dice))
     same = scores(labels, reference, reference)
-    assert [one.dice for one in same.values()] == [1.0, 1.0]
+    assert [score.dice for score in same.values()] == [1.0, 1.0]

@@ -129,8 +129,8 @@ def test_the_interval_over_structures_is_that_of_the_mean_shown():
     dice = [Overlap(tp=k, fp=8 - k, fn=8 - k, tn=9) for k in range(1, 8)]
     cases = [case(f"c{k}", {"liver": one, "spleen": one}, patient=f"p{k // 2}") for k, one in enumerate(dice)]
     overall, liver = (
-        (found := summarize(ORGANS, cases, NOTHING)).overall["dice"],
-        found.structures["liver"].figures["dice"],
+        (content := summarize(ORGANS, cases, NOTHING)).overall["dice"],
+        content.structures["liver"].figures["dice"],
     )
     assert (overall.mean, overall.low, overall.high) == pytest.approx((liver.mean, liver.low, liver.high))
     assert liver.n_groups == 4
@@ -139,22 +139,22 @@ def test_the_interval_over_structures_is_that_of_the_mean_shown():
 def test_json_holds_everything_and_no_nan(summary, tmp_path):
     write_metrics_json(tmp_path / "metrics.json", summary, ORGANS)
     text = (tmp_path / "metrics.json").read_text()
-    found = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))
-    assert found["schema_version"] == 2
-    assert found["empty_policy"] == POLICY
-    assert found["overall"]["measures"]["dice"]["mean"] == 0.375
-    assert found["overall"]["cases"] == 4
-    assert found["confusion"] == {
+    content = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))
+    assert content["schema_version"] == 2
+    assert content["empty_policy"] == POLICY
+    assert content["overall"]["measures"]["dice"]["mean"] == 0.375
+    assert content["overall"]["cases"] == 4
+    assert content["confusion"] == {
         "values": ["background", "liver", "spleen"],
         "voxels": [[20, 5, 3], [2, 10, 0], [5, 0, 0]],
     }
-    assert {"dice", "volume_error"} <= found["measures"].keys()
-    assert found["structures"]["spleen"]["n_both_empty"] == 1
-    assert [case["case"] for case in found["cases"]] == ["a", "b", "c", "d"]
-    spleen = found["cases"][0]["structures"]["spleen"]
+    assert {"dice", "volume_error"} <= content["measures"].keys()
+    assert content["structures"]["spleen"]["n_both_empty"] == 1
+    assert [case["case"] for case in content["cases"]] == ["a", "b", "c", "d"]
+    spleen = content["cases"][0]["structures"]["spleen"]
     assert (spleen["dice"], spleen["empty"], spleen["tn"]) == (None, "both", 16)
-    assert list(found["cases"][3]["structures"]) == ["liver"]
-    assert (found["failed"], found["without_prediction"], found["without_reference"]) == (
+    assert list(content["cases"][3]["structures"]) == ["liver"]
+    assert (content["failed"], content["without_prediction"], content["without_reference"]) == (
         {"e": "cannot\nbe read"},
         ["f"],
         ["g"],

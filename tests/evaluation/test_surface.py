@@ -9,8 +9,8 @@ from medseg.evaluation.surface import surface_distances
 
 def voxels(shape, *places):
     mask = np.zeros(shape, bool)
-    for place in places:
-        mask[place] = True
+    for index in places:
+        mask[index] = True
     return mask
 
 
@@ -21,24 +21,24 @@ def directed_mean(side):
 def test_two_pixels_2_mm_apart():
     # the corners of one voxel are 2 mm (the far ones) or 1 mm (the near ones) from those of the other
     one, other = voxels((128, 128, 128), (50, 60, 70)), voxels((128, 128, 128), (50, 60, 72))
-    found = surface_distances(one, other, (3, 2, 1))
-    assert found.reference.distance_mm.tolist() == [1] * 4 + [2] * 4
-    assert (directed_mean(found.reference), directed_mean(found.prediction)) == (1.5, 1.5)
-    assert (found.hausdorff_mm(), found.hausdorff_mm(95), found.average_mm) == (2, 2, 1.5)
-    assert found.within(1) == 0.5
-    assert found.within(0.99) == 0
+    distances = surface_distances(one, other, (3, 2, 1))
+    assert distances.reference.distance_mm.tolist() == [1] * 4 + [2] * 4
+    assert (directed_mean(distances.reference), directed_mean(distances.prediction)) == (1.5, 1.5)
+    assert (distances.hausdorff_mm(), distances.hausdorff_mm(95), distances.average_mm) == (2, 2, 1.5)
+    assert distances.within(1) == 0.5
+    assert distances.within(0.99) == 0
 
 
 def test_a_block_that_is_one_slice_thicker():
     one, other = np.zeros((2, 100, 100, 100), bool)
     one[:50] = True
     other[:51] = True
-    found = surface_distances(one, other, (2, 1, 1))
+    distances = surface_distances(one, other, (2, 1, 1))
     # DeepMind's figures to three digits
-    assert directed_mean(found.reference) == pytest.approx(0.322, abs=5e-4)
-    assert directed_mean(found.prediction) == pytest.approx(0.339, abs=5e-4)
-    assert (found.hausdorff_mm(), found.hausdorff_mm(95)) == (2, 2)
-    assert found.within(1) == pytest.approx(0.836, abs=5e-4)
+    assert directed_mean(distances.reference) == pytest.approx(0.322, abs=5e-4)
+    assert directed_mean(distances.prediction) == pytest.approx(0.339, abs=5e-4)
+    assert (distances.hausdorff_mm(), distances.hausdorff_mm(95)) == (2, 2)
+    assert distances.within(1) == pytest.approx(0.836, abs=5e-4)
 
 
 def test_two_squares_shifted_by_one():
@@ -48,45 +48,45 @@ def test_two_squares_shifted_by_one():
     one, other = np.zeros((2, 5, 5), bool)
     one[1:3, 1:3] = True
     other[1:3, 2:4] = True
-    found = surface_distances(one, other, (1, 3))
+    distances = surface_distances(one, other, (1, 3))
     corner = np.sqrt(10) / 2
-    assert found.reference.distance_mm.tolist() == [0] * 4 + [1] + [3] * 3
+    assert distances.reference.distance_mm.tolist() == [0] * 4 + [1] + [3] * 3
     whole, far = 4 * corner + 2 * 1 + 2 * 3, 2 * corner + 1
-    assert found.reference.area.sum() == pytest.approx(whole)
-    assert found.average_mm == pytest.approx((1 * 1 + 3 * far) / whole)
-    assert found.within(0.5) == pytest.approx((2 * corner + 6) / whole)
-    assert found.within(1) == pytest.approx((2 * corner + 7) / whole)
-    assert (found.hausdorff_mm(), found.hausdorff_mm(70), found.hausdorff_mm(60)) == (3, 1, 0)  # 64 %, 71 %
+    assert distances.reference.area.sum() == pytest.approx(whole)
+    assert distances.average_mm == pytest.approx((1 * 1 + 3 * far) / whole)
+    assert distances.within(0.5) == pytest.approx((2 * corner + 6) / whole)
+    assert distances.within(1) == pytest.approx((2 * corner + 7) / whole)
+    assert (distances.hausdorff_mm(), distances.hausdorff_mm(70), distances.hausdorff_mm(60)) == (3, 1, 0)  # 64 %, 71 %
 
 
 def test_the_larger_direction_counts():
     one = voxels((9, 9), (2, 2))
     both = voxels((9, 9), (2, 2), (7, 2))
     for first, second in ((one, both), (both, one)):
-        found = surface_distances(first, second, (1, 1))
-        assert sorted((found.reference.percentile(100), found.prediction.percentile(100))) == [0, 5]
-        assert found.hausdorff_mm() == 5
+        distances = surface_distances(first, second, (1, 1))
+        assert sorted((distances.reference.percentile(100), distances.prediction.percentile(100))) == [0, 5]
+        assert distances.hausdorff_mm() == 5
 
 
 def test_one_side_empty():
     mask, nothing = voxels((4, 4, 4), (1, 2, 1)), np.zeros((4, 4, 4), bool)
-    for found in (surface_distances(mask, nothing, (1, 1, 1)), surface_distances(nothing, mask, (1, 1, 1))):
-        assert found.empty
-        assert (found.hausdorff_mm(), found.hausdorff_mm(95), found.average_mm) == (None, None, None)
-        assert found.within(100) == 0
+    for distances in (surface_distances(mask, nothing, (1, 1, 1)), surface_distances(nothing, mask, (1, 1, 1))):
+        assert distances.empty
+        assert (distances.hausdorff_mm(), distances.hausdorff_mm(95), distances.average_mm) == (None, None, None)
+        assert distances.within(100) == 0
     assert np.isinf(surface_distances(mask, nothing, (1, 1, 1)).reference.distance_mm).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 3), (0, 0, 0), (2, 2), (1, 1, 1)])
 def test_both_sides_empty(shape):
-    found = surface_distances(np.zeros(shape, bool), np.zeros(shape, bool), (1,) * len(shape))
-    assert (found.hausdorff_mm(), found.average_mm, found.within(1)) == (None, None, None)
+    distances = surface_distances(np.zeros(shape, bool), np.zeros(shape, bool), (1,) * len(shape))
+    assert (distances.hausdorff_mm(), distances.average_mm, distances.within(1)) == (None, None, None)
 
 
 def test_equal_masks_are_0_apart():
     mask = np.random.default_rng(0).random((6, 7, 8)) > 0.5
-    found = surface_distances(mask, mask, (3, 1, 0.5))
-    assert (found.hausdorff_mm(), found.average_mm, found.within(0)) == (0, 0, 1)
+    distances = surface_distances(mask, mask, (3, 1, 0.5))
+    assert (distances.hausdorff_mm(), distances.average_mm, distances.within(0)) == (0, 0, 1)
 
 
 def test_a_slice_is_measured_in_2d_whatever_its_thickness():
@@ -94,9 +94,9 @@ def test_a_slice_is_measured_in_2d_whatever_its_thickness():
     one, other = rng.random((2, 9, 9)) > 0.6
     flat = surface_distances(one, other, (2, 3))
     for axis, spacing in ((0, (999, 2, 3)), (1, (2, 999, 3)), (2, (2, 3, 999))):
-        found = surface_distances(np.expand_dims(one, axis), np.expand_dims(other, axis), spacing)
-        assert found.average_mm == flat.average_mm
-        assert found.hausdorff_mm(95) == flat.hausdorff_mm(95)
+        distances = surface_distances(np.expand_dims(one, axis), np.expand_dims(other, axis), spacing)
+        assert distances.average_mm == flat.average_mm
+        assert distances.hausdorff_mm(95) == flat.hausdorff_mm(95)
 
 
 def test_a_structure_at_the_edge_of_the_image_has_a_surface_there():
@@ -149,10 +149,10 @@ def naive_distances(one, other, spacing):
 @pytest.mark.parametrize("seed", range(12))
 def test_distances_agree_with_comparing_all_points(seed):
     one, other, spacing = random_pair(seed)
-    found = surface_distances(one, other, spacing)
+    distances = surface_distances(one, other, spacing)
     first, second = naive_distances(one, other, np.array(spacing))
-    np.testing.assert_allclose(found.reference.distance_mm, first, atol=1e-12)
-    np.testing.assert_allclose(found.prediction.distance_mm, second, atol=1e-12)
+    np.testing.assert_allclose(distances.reference.distance_mm, first, atol=1e-12)
+    np.testing.assert_allclose(distances.prediction.distance_mm, second, atol=1e-12)
 
 
 def test_monai_agrees_where_the_definitions_do():
@@ -186,9 +186,9 @@ def test_monai_agrees_where_the_definitions_do():
 def test_voxels_as_a_surface():
     # 3 x 3 pixels against the one in the middle: 4 neighbours 1 away, 4 corners sqrt(2) away
     block, middle = np.ones((3, 3), bool), voxels((3, 3), (1, 1))
-    found = surface_distances(block, middle, (1, 1), "voxels")
-    assert found.reference.distance_mm == pytest.approx([1] * 4 + [np.sqrt(2)] * 4)
-    assert found.prediction.distance_mm.tolist() == [1]
-    assert found.average_mm == pytest.approx((4 + 4 * np.sqrt(2) + 1) / 9)
-    assert found.within(1) == 5 / 9
-    assert found.reference.percentile(50) == pytest.approx((1 + np.sqrt(2)) / 2)
+    distances = surface_distances(block, middle, (1, 1), "voxels")
+    assert distances.reference.distance_mm == pytest.approx([1] * 4 + [np.sqrt(2)] * 4)
+    assert distances.prediction.distance_mm.tolist() == [1]
+    assert distances.average_mm == pytest.approx((4 + 4 * np.sqrt(2) + 1) / 9)
+    assert distances.within(1) == 5 / 9
+    assert distances.reference.percentile(50) == pytest.approx((1 + np.sqrt(2)) / 2)

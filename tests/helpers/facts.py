@@ -55,10 +55,10 @@ def make_facts(id: str, channels: Sequence[ChannelContent] | None = None, **othe
 def make_cases(facts: Sequence[CaseFacts], **others: Any) -> dict[str, Case]:
     """The cases that the facts are of, by id."""
     return {
-        one.id: Case(
-            one.id, one.id, (Path(f"set/images/{one.id}.nii.gz"),), Path(f"set/labels/{one.id}.nii.gz"), **others
+        case.id: Case(
+            case.id, case.id, (Path(f"set/images/{case.id}.nii.gz"),), Path(f"set/labels/{case.id}.nii.gz"), **others
         )
-        for one in facts
+        for case in facts
     }
 
 

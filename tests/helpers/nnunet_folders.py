@@ -103,9 +103,9 @@ def write_model(
     (folder / "plans.json").write_text(json.dumps(plan))
     (folder / "dataset.json").write_text(json.dumps(data))
     for number, fold in enumerate(folds):
-        place = folder / f"fold_{fold}"
-        place.mkdir(exist_ok=True)
-        torch.save(checkpoint(name, plan, data, number, **others), place / "checkpoint_final.pth")
+        fold_folder = folder / f"fold_{fold}"
+        fold_folder.mkdir(exist_ok=True)
+        torch.save(checkpoint(name, plan, data, number, **others), fold_folder / "checkpoint_final.pth")
     return folder
 
 

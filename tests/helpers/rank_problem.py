@@ -56,15 +56,15 @@ def plan_of(batch_dice: bool, **others: Any) -> Plan:
 
 def samples() -> list[Sample]:
     """Noise, with boxes of two structures of which not every scan has both, and voxels that nobody annotated."""
-    found = []
+    results = []
     for number in range(3):
         rng = np.random.default_rng(number)
         label = np.zeros((20, 20, 20), int)
         label[3:12, 4:13, 5 + number : 14] = 1
         label[6 : 6 + 3 * number, 8:12, 8:12] = 2
         label[:, :, 18:] = -1
-        found.append(make_sample(label + rng.normal(size=label.shape), label, name=str(number)))
-    return found
+        results.append(make_sample(label + rng.normal(size=label.shape), label, name=str(number)))
+    return results
 
 
 def setup_of(plan: Plan, folder: Path, ranks: Ranks) -> Setup:
@@ -112,10 +112,10 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with joined("cpu") as (ranks, device):
         assert device == "cpu"
-        found = {name: curve(name, ranks) for name in CURVES}
+        results = {name: curve(name, ranks) for name in CURVES}
         resumed = fitted(folder / "run", ranks, resume=True)
         shared = ranks.shared(lambda: {"rank": ranks.rank, "none": None})
-        torch.save({**found, "resumed": resumed, "shared": shared}, folder / f"{ranks.rank}.pt")
+        torch.save({**results, "resumed": resumed, "shared": shared}, folder / f"{ranks.rank}.pt")
         ranks.wait()
         if ranks.rank == 1:
             raise PlanError("one process failed")

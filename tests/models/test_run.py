@@ -28,9 +28,9 @@ def new_network(plan: Plan, seed: int = 0) -> torch.nn.Module:
 def write_fold(folder: Path, fold: str, plan: Plan | None = None, seed: int = 0, **record: Any) -> torch.nn.Module:
     plan = plan or make_plan(2)
     network = new_network(plan, seed)
-    place = folder / f"fold_{fold}"
-    save_plan(plan, place / PLAN)
-    save_weights(network, FoldFolder(place), RunRecord(**{"configuration": "main", **record}))
+    fold_folder = folder / f"fold_{fold}"
+    save_plan(plan, fold_folder / PLAN)
+    save_weights(network, FoldFolder(fold_folder), RunRecord(**{"configuration": "main", **record}))
     return network
 
 

@@ -29,8 +29,8 @@ def test_norm_and_activation(shape: tuple[int, ...], slope: float, fast_layout: 
         y = function(x, *leaves[1:])
         (y * above).sum().backward()
         results.append([y.detach(), *(leaf.grad for leaf in leaves)])
-    for mine, reference in zip(*results, strict=True):
-        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4)
+    for result, reference in zip(*results, strict=True):
+        torch.testing.assert_close(result, reference, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -65,8 +65,8 @@ def test_upsampling(kernel: tuple[int, ...], bias: bool) -> None:
         torch.manual_seed(1)
         (y * torch.randn(y.shape)).sum().backward()
         results.append([y.detach(), x.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
-    for mine, reference in zip(*results, strict=True):
-        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4)
+    for result, reference in zip(*results, strict=True):
+        torch.testing.assert_close(result, reference, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (1, 1, 4, 4, 4), (2, 3, 4, 4, 4)])

@@ -122,8 +122,8 @@ def test_forward_and_gradients_equal_plain_torch(network: Network, batch: int, c
         answers.append([output.detach() for output in outputs])
         named = {name: parameter.grad for name, parameter in unet.named_parameters()}
         gradients.append({**named, "image": source.grad})
-    for mine, plain in zip(*answers, strict=True):
-        torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
+    for answer, plain in zip(*answers, strict=True):
+        torch.testing.assert_close(answer, plain, rtol=1e-4, atol=1e-4)
     largest = max(float(gradient.abs().max()) for gradient in gradients[1].values())
     assert gradients[0].keys() == gradients[1].keys()
     for name, plain in gradients[1].items():
@@ -149,8 +149,8 @@ def test_fewer_levels_are_the_finest_of_them(network: Network) -> None:
     with torch.inference_mode():
         every = unet(image, levels_of(network))
         for levels in range(1, levels_of(network) + 1):
-            for mine, other in zip(unet(image, levels), every[:levels], strict=True):
-                torch.testing.assert_close(mine, other, rtol=0, atol=0)
+            for answer, other in zip(unet(image, levels), every[:levels], strict=True):
+                torch.testing.assert_close(answer, other, rtol=0, atol=0)
         assert len(unet(image)) == 1
 
 

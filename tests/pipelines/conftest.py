@@ -30,11 +30,11 @@ _SMALL = [
 @pytest.fixture(scope="session")
 def hippocampus_model(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's folder; its plan has the codes of both structures."""
-    place = tmp_path_factory.mktemp("pipelines")
+    workspace = tmp_path_factory.mktemp("pipelines")
     scans = sorted((data_dir / "hippocampus" / "imagesTr").glob("*.nii.gz"))
     names = [scan.name.removesuffix(".nii.gz") for scan in scans]
-    (place / "excluded.txt").write_text("\n".join(name for name in names if name not in CASES))
-    data = medseg.DataOptions(exclude=place / "excluded.txt")
+    (workspace / "excluded.txt").write_text("\n".join(name for name in names if name not in CASES))
+    data = medseg.DataOptions(exclude=workspace / "excluded.txt")
     options = medseg.PlanOptions(preset="cpu", data=data, overrides=_SMALL, codes=CODES)
-    medseg.plan(data_dir / "hippocampus", place, None, options)
-    return medseg.train(None, place, medseg.TrainOptions(steps=40, device="cpu")).folder.parent
+    medseg.plan(data_dir / "hippocampus", workspace, None, options)
+    return medseg.train(None, workspace, medseg.TrainOptions(steps=40, device="cpu")).folder.parent

@@ -55,7 +55,7 @@ def medseg(*arguments: object) -> list[dict]:
 
 def voxels(path: Path, series) -> np.ndarray:
     """(z, y, x) values of a SEG on the slices of its source, by highdicom."""
-    uids = [one.sop_instance_uid for one in series.slices]
+    uids = [slice_.sop_instance_uid for slice_ in series.slices]
     seg = hd.seg.segread(path)
     return seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, combine_segments=True)
 

@@ -18,15 +18,15 @@ def test_a_worked_example():
     image[0, 0, :, 5:] = np.arange(1, 51).reshape(10, 5)  # half is 0, the other half 1 to 50
     marked = np.zeros((1, 10, 10), bool)
     marked[0, 0, :] = True  # five voxels at 0, and 1 to 5
-    found = look(image, marked)
-    (channel,) = found.channels
+    content = look(image, marked)
+    (channel,) = content.channels
     assert (channel.low, channel.high, channel.mean, channel.constant) == (0, 50, 12.75, False)
     assert channel.quantiles == (0, 0, 0, 25, 45)
     assert channel.spread == 45
     assert (channel.flat, channel.share_high, channel.share_negative) == (0, 0.01, 0)
     assert channel.foreground_rank == pytest.approx(0.505)  # its median, 1, is above 50 voxels and one of 1
-    assert (found.foreground_share, found.outside_share) == (0.1, 0.5)
-    assert found.border_share == pytest.approx((10 + 0 + 1 + 1) / 40)  # rows 0 and 9, columns 0 and 9
+    assert (content.foreground_share, content.outside_share) == (0.1, 0.5)
+    assert content.border_share == pytest.approx((10 + 0 + 1 + 1) / 40)  # rows 0 and 9, columns 0 and 9
 
 
 def test_empty_is_where_every_channel_is():
@@ -36,10 +36,10 @@ def test_empty_is_where_every_channel_is():
 
 
 def test_without_foreground_or_content():
-    found = look(np.full((1, 2, 3, 4), -5.0), np.zeros((2, 3, 4)))
-    assert (found.foreground_share, found.border_share, found.outside_share) == (0, 0, 0)
-    assert (found.channels[0].foreground_rank, found.channels[0].constant) == (None, True)
-    assert (found.channels[0].share_high, found.channels[0].share_negative) == (1, 1)
+    content = look(np.full((1, 2, 3, 4), -5.0), np.zeros((2, 3, 4)))
+    assert (content.foreground_share, content.border_share, content.outside_share) == (0, 0, 0)
+    assert (content.channels[0].foreground_rank, content.channels[0].constant) == (None, True)
+    assert (content.channels[0].share_high, content.channels[0].share_negative) == (1, 1)
 
 
 def test_where_the_foreground_is_tells_labels_apart():

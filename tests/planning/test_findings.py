@@ -28,14 +28,14 @@ def test_every_kind_is_an_error_or_a_warning():
     ],
 )
 def test_an_error_becomes_a_finding(error, kind, file):
-    found = finding_of(error, CASE)
-    assert (found.kind, found.case, found.file, found.message) == (kind, "c", file, error.message)
-    assert found.remedy == (error.hint or "Repair the file, or leave the case out with --exclude.")
+    finding = finding_of(error, CASE)
+    assert (finding.kind, finding.case, finding.file, finding.message) == (kind, "c", file, error.message)
+    assert finding.remedy == (error.hint or "Repair the file, or leave the case out with --exclude.")
 
 
 def test_errors_come_first_and_the_first_of_a_case_counts():
-    found = in_order(
+    findings = in_order(
         [Finding("shape", "b", "1", ""), Finding("units", "a", "2", "x"), Finding("truncated", "a", "3", "y")]
     )
-    assert [one.message for one in found] == ["3", "2", "1"]
-    assert errors_by_case(found) == {"a": "3\ny"}
+    assert [finding.message for finding in findings] == ["3", "2", "1"]
+    assert errors_by_case(findings) == {"a": "3\ny"}

@@ -47,16 +47,16 @@ def two_cases():
 
 
 def test_worked_example(make_pairs):
-    found = take_fingerprint(make_pairs(**two_cases()), "stored")
-    a, b = found.cases
+    fingerprint = take_fingerprint(make_pairs(**two_cases()), "stored")
+    a, b = fingerprint.cases
     assert (a.id, a.spacing_mm, a.shape_voxels, a.cropped_voxels) == ("a", (1, 1, 1), (4, 5, 6), (2, 2, 6))
-    assert (a.relative_size, b.relative_size, found.relative_size) == (0.2, 1, 0.6)
+    assert (a.relative_size, b.relative_size, fingerprint.relative_size) == (0.2, 1, 0.6)
     assert (a.voxels, b.voxels) == ({0: 118, 1: 2}, {0: 118, 3: 2})
-    assert found.values == [0, 1, 3]
-    (intensity,) = found.intensities
+    assert fingerprint.values == [0, 1, 3]
+    (intensity,) = fingerprint.intensities
     assert (intensity.mean, intensity.min, intensity.max, intensity.median) == (22.5, 10, 40, 20)
     assert intensity.std == pytest.approx(np.std([10, 40, 20, 20]))
-    assert (found.is_2d, found.spacing_known, found.problems) == (False, True, {})
+    assert (fingerprint.is_2d, fingerprint.spacing_known, fingerprint.problems) == (False, True, {})
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,19 @@ def test_the_crop_keeps_what_any_channel_has(make_pairs):
         [volume((4, 4, 4), ((0, 1), (1, 2), (1, 2), 5)), volume((4, 4, 4), ((2, 3), (1, 3), (1, 2), 7))]
     )
     label = volume((4, 4, 4), ((0, 4), (0, 4), (0, 4), 1), dtype=np.uint8)
-    found = take_fingerprint(make_pairs(a=(channels, label)), "stored")
-    assert found.cases[0].cropped_voxels == (3, 2, 1)
-    assert [intensity.mean for intensity in found.intensities] == pytest.approx([5 / 6, 14 / 6])  # inside the box only
+    fingerprint = take_fingerprint(make_pairs(a=(channels, label)), "stored")
+    assert fingerprint.cases[0].cropped_voxels == (3, 2, 1)
+    assert [intensity.mean for intensity in fingerprint.intensities] == pytest.approx(
+        [5 / 6, 14 / 6]
+    )  # inside the box only
 
 
 def test_an_image_of_zeros_keeps_its_grid(make_pairs):
-    found = take_fingerprint(
+    fingerprint = take_fingerprint(
         make_pairs(**two_cases(), z=(volume((2, 2, 2)), volume((2, 2, 2), dtype=np.uint8))), "stored"
     )
-    assert (found.cases[2].cropped_voxels, found.cases[2].voxels) == ((2, 2, 2), {0: 8})
-    assert found.intensities[0].mean == 22.5  # a case without foreground has no part in it
+    assert (fingerprint.cases[2].cropped_voxels, fingerprint.cases[2].voxels) == ((2, 2, 2), {0: 8})
+    assert fingerprint.intensities[0].mean == 22.5  # a case without foreground has no part in it
 
 
 def test_declared_background_and_ignore_are_no_foreground(make_pairs):
@@ -94,17 +96,21 @@ def test_declared_background_and_ignore_are_no_foreground(make_pairs):
     label[0, 0] = [7, 1, 9, 1]
     label[0, 1] = 7
     data = replace(make_pairs(a=(image, label)), labels=Labels(structures={"organ": 1}, background=7, ignore=9))
-    found = take_fingerprint(data, "stored")
-    assert (found.intensities[0].min, found.intensities[0].max, found.intensities[0].mean) == (2, 4, 3)
-    assert found.structures_of(data.labels) == {"a": {"organ"}}
+    fingerprint = take_fingerprint(data, "stored")
+    assert (fingerprint.intensities[0].min, fingerprint.intensities[0].max, fingerprint.intensities[0].mean) == (
+        2,
+        4,
+        3,
+    )
+    assert fingerprint.structures_of(data.labels) == {"a": {"organ"}}
 
 
 def test_structures_of_regions(make_pairs):
-    found = take_fingerprint(make_pairs(**two_cases()), "stored")
+    fingerprint = take_fingerprint(make_pairs(**two_cases()), "stored")
     labels = Labels(
         structures={"whole": [1, 2, 3], "core": [2, 3], "rim": [1]}, activation="sigmoid", region_values=[3, 2, 1]
     )
-    assert found.structures_of(labels) == {"a": {"whole", "rim"}, "b": {"whole", "core"}}
+    assert fingerprint.structures_of(labels) == {"a": {"whole", "rim"}, "b": {"whole", "core"}}
 
 
 @pytest.mark.parametrize(
@@ -116,15 +122,17 @@ def test_structures_of_regions(make_pairs):
     ],
 )
 def test_values_of_every_kind_are_counted(make_pairs, values, dtype, counts):
-    found = take_fingerprint(make_pairs(a=(np.ones((1, 1, 3), np.int16), np.array([[values]], dtype=dtype))), "stored")
-    assert found.cases[0].voxels == counts
+    fingerprint = take_fingerprint(
+        make_pairs(a=(np.ones((1, 1, 3), np.int16), np.array([[values]], dtype=dtype))), "stored"
+    )
+    assert fingerprint.cases[0].voxels == counts
 
 
 def test_more_voxels_than_one_block_are_counted(make_pairs):
     label = np.zeros((3, 700, 700), np.uint8)
     label[:, 0, 0] = 2
-    found = take_fingerprint(make_pairs(a=(label, label)), "stored")
-    assert found.cases[0].voxels == {0: 1_469_997, 2: 3}
+    fingerprint = take_fingerprint(make_pairs(a=(label, label)), "stored")
+    assert fingerprint.cases[0].voxels == {0: 1_469_997, 2: 3}
 
 
 def test_bad_cases_are_named_and_left_out(make_pairs, tmp_path, save_nifti):
@@ -132,18 +140,18 @@ def test_bad_cases_are_named_and_left_out(make_pairs, tmp_path, save_nifti):
     data = make_pairs(**good, cut=good["a"], shape=(good["a"][0], volume((4, 5, 5), dtype=np.uint8)))
     path = tmp_path / "images/cut.nii.gz"
     path.write_bytes(path.read_bytes()[:-20])
-    found = take_fingerprint(data, "canonical")
-    assert [case.id for case in found.cases] == ["a", "b"]
-    assert sorted(found.problems) == ["cut", "shape"]
-    assert "cut.nii.gz is incomplete" in found.problems["cut"]
-    assert "different grids" in found.problems["shape"]
+    fingerprint = take_fingerprint(data, "canonical")
+    assert [case.id for case in fingerprint.cases] == ["a", "b"]
+    assert sorted(fingerprint.problems) == ["cut", "shape"]
+    assert "cut.nii.gz is incomplete" in fingerprint.problems["cut"]
+    assert "different grids" in fingerprint.problems["shape"]
 
 
 def test_undeclared_values_are_named(make_pairs):
     data = replace(make_pairs(**two_cases()), labels=Labels(structures={"organ": 1}))
-    found = take_fingerprint(data, "stored")
-    assert [case.id for case in found.cases] == ["a"]
-    assert "holds the label value 3, which no structure declares" in found.problems["b"]
+    fingerprint = take_fingerprint(data, "stored")
+    assert [case.id for case in fingerprint.cases] == ["a"]
+    assert "holds the label value 3, which no structure declares" in fingerprint.problems["b"]
 
 
 def test_no_usable_case_is_an_error(make_pairs, tmp_path):
@@ -174,18 +182,18 @@ def test_slices_along_different_axes_are_not_2d(make_pairs):
 def test_pictures_have_no_volume(tmp_path, save_picture):
     save_picture(tmp_path / "images/a.png", np.full((3, 4, 3), 9))
     save_picture(tmp_path / "masks/a.png", [[0, 0, 0, 0], [255, 0, 0, 0], [0, 0, 0, 0]])
-    found = take_fingerprint(find_cases(tmp_path), "canonical")
-    assert (found.spacing_known, found.cases[0].voxel_ml, found.is_2d) == (False, None, True)
-    assert found.cases[0].voxels == {0: 11, 255: 1}
-    assert [intensity.mean for intensity in found.intensities] == [9, 9, 9]
+    fingerprint = take_fingerprint(find_cases(tmp_path), "canonical")
+    assert (fingerprint.spacing_known, fingerprint.cases[0].voxel_ml, fingerprint.is_2d) == (False, None, True)
+    assert fingerprint.cases[0].voxels == {0: 11, 255: 1}
+    assert [intensity.mean for intensity in fingerprint.intensities] == [9, 9, 9]
 
 
 def test_progress_cancelling_and_another_executor(make_pairs):
     data, events = make_pairs(**two_cases()), []
     with ThreadPoolExecutor(1) as executor:
-        found = take_fingerprint(data, "stored", events.append, executor)
+        fingerprint = take_fingerprint(data, "stored", events.append, executor)
     assert [(event.stage, event.done, event.total) for event in events] == [("fingerprint", n, 2) for n in range(3)]
-    assert found == take_fingerprint(data, "stored")
+    assert fingerprint == take_fingerprint(data, "stored")
 
     def cancel(event):
         if event.done == 1:
@@ -198,12 +206,17 @@ def test_progress_cancelling_and_another_executor(make_pairs):
 @pytest.mark.real
 def test_hippocampus(data_dir):
     data = find_cases(data_dir / "hippocampus")
-    found = take_fingerprint(data, "stored")
-    assert (len(found.cases), found.problems, found.is_2d, found.spacing_known) == (200, {}, False, True)
-    assert {tuple(case.voxels) for case in found.cases} == {(0, 1, 2)}
-    assert found.relative_size == 1
+    fingerprint = take_fingerprint(data, "stored")
+    assert (len(fingerprint.cases), fingerprint.problems, fingerprint.is_2d, fingerprint.spacing_known) == (
+        200,
+        {},
+        False,
+        True,
+    )
+    assert {tuple(case.voxels) for case in fingerprint.cases} == {(0, 1, 2)}
+    assert fingerprint.relative_size == 1
     # nnU-Net v2.8.1 drew 100,000 voxels of each case: mean 20290.8, std 58010.9, median 358.83, 0.5 % 28, 99.5 % 271852
-    (intensity,) = found.intensities
+    (intensity,) = fingerprint.intensities
     assert intensity.mean == pytest.approx(20290.8, rel=2e-3)
     assert intensity.std == pytest.approx(58010.9, rel=2e-3)
     assert intensity.median == pytest.approx(358.83, rel=2e-3)
@@ -214,19 +227,25 @@ def test_hippocampus(data_dir):
 @pytest.mark.real
 def test_brain_tumour(data_dir):
     data = find_cases(data_dir / "brain_tumour")
-    found = take_fingerprint(data, "canonical")
-    assert {case.shape_voxels for case in found.cases} == {(155, 240, 240)}
+    fingerprint = take_fingerprint(data, "canonical")
+    assert {case.shape_voxels for case in fingerprint.cases} == {(155, 240, 240)}
     assert all(
-        found.structures_of(data.labels)[case.id] == {"whole_tumour", "tumour_core", "enhancing"} for case in data.cases
+        fingerprint.structures_of(data.labels)[case.id] == {"whole_tumour", "tumour_core", "enhancing"}
+        for case in data.cases
     )
     # nnU-Net v2.8.1, 2 million voxels of each case
-    assert [intensity.mean for intensity in found.intensities] == pytest.approx([1.962, 0.2255], abs=2e-3)
-    assert [intensity.std for intensity in found.intensities] == pytest.approx([1.6017, 1.5081], abs=2e-3)
+    assert [intensity.mean for intensity in fingerprint.intensities] == pytest.approx([1.962, 0.2255], abs=2e-3)
+    assert [intensity.std for intensity in fingerprint.intensities] == pytest.approx([1.6017, 1.5081], abs=2e-3)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize(("folder", "cases"), [("nuclei", 140), ("cardiac2d", 260), ("membrane", 30)])
 def test_pictures(data_dir, folder, cases):
-    found = take_fingerprint(find_cases(data_dir / folder), "canonical")
-    assert (len(found.cases), found.problems, found.is_2d, found.spacing_known) == (cases, {}, True, False)
-    assert infer_labels(found.values).structures == {"foreground": 255}
+    fingerprint = take_fingerprint(find_cases(data_dir / folder), "canonical")
+    assert (len(fingerprint.cases), fingerprint.problems, fingerprint.is_2d, fingerprint.spacing_known) == (
+        cases,
+        {},
+        True,
+        False,
+    )
+    assert infer_labels(fingerprint.values).structures == {"foreground": 255}

@@ -11,15 +11,15 @@ def pool(*cases):
 
 
 def test_one_case():
-    found = pool([4, 1, 3, 2])
-    assert (found.mean, found.min, found.max, found.median) == (2.5, 1, 4, 2)
-    assert found.std == pytest.approx(np.std([1, 2, 3, 4]))
-    assert (found.percentile_00_5, found.percentile_99_5) == (1, 4)
+    pooled = pool([4, 1, 3, 2])
+    assert (pooled.mean, pooled.min, pooled.max, pooled.median) == (2.5, 1, 4, 2)
+    assert pooled.std == pytest.approx(np.std([1, 2, 3, 4]))
+    assert (pooled.percentile_00_5, pooled.percentile_99_5) == (1, 4)
 
 
 def test_every_case_weighs_the_same():
-    found = pool([0], [10] * 1000)
-    assert (found.mean, found.std, found.median) == (5, 5, 0)
+    pooled = pool([0], [10] * 1000)
+    assert (pooled.mean, pooled.std, pooled.median) == (5, 5, 0)
 
 
 def test_equals_drawing_equally_many_values_from_each_case():
@@ -28,12 +28,12 @@ def test_equals_drawing_equally_many_values_from_each_case():
         generator.normal(shift, 1 + shift, size).astype(np.float32) for shift, size in ((0, 50), (2, 30_000), (5, 4000))
     ]
     drawn = np.concatenate([generator.choice(case, 300_000) for case in cases])  # as nnU-Net does
-    found = pool(*cases)
-    assert found.mean == pytest.approx(drawn.mean(), abs=0.02)
-    assert found.std == pytest.approx(drawn.std(), abs=0.02)
+    pooled = pool(*cases)
+    assert pooled.mean == pytest.approx(drawn.mean(), abs=0.02)
+    assert pooled.std == pytest.approx(drawn.std(), abs=0.02)
     expected = np.percentile(drawn, [0.5, 50, 99.5])
-    assert [found.percentile_00_5, found.median, found.percentile_99_5] == pytest.approx(expected, abs=0.1)
-    assert (found.min, found.max) == (min(case.min() for case in cases), max(case.max() for case in cases))
+    assert [pooled.percentile_00_5, pooled.median, pooled.percentile_99_5] == pytest.approx(expected, abs=0.1)
+    assert (pooled.min, pooled.max) == (min(case.min() for case in cases), max(case.max() for case in cases))
 
 
 def test_a_large_case_keeps_few_values_and_exact_extremes():
@@ -41,12 +41,12 @@ def test_a_large_case_keeps_few_values_and_exact_extremes():
     sample = sample_channel(values)
     assert len(sample.sorted_values) == 10_000
     assert (sample.minimum, sample.maximum, sample.mean) == (0, 999_999, 499_999.5)
-    found = pool_intensities([sample])
-    assert found.percentile_00_5 == pytest.approx(5_000, abs=100)
-    assert found.median == pytest.approx(500_000, abs=100)
-    assert found.percentile_99_5 == pytest.approx(995_000, abs=100)
+    pooled = pool_intensities([sample])
+    assert pooled.percentile_00_5 == pytest.approx(5_000, abs=100)
+    assert pooled.median == pytest.approx(500_000, abs=100)
+    assert pooled.percentile_99_5 == pytest.approx(995_000, abs=100)
 
 
 def test_large_values_do_not_overflow():
-    found = pool(np.full(1000, 60_000, np.uint16), np.full(5, 40_000, np.uint16))
-    assert (found.mean, found.std) == (50_000, 10_000)
+    pooled = pool(np.full(1000, 60_000, np.uint16), np.full(5, 40_000, np.uint16))
+    assert (pooled.mean, pooled.std) == (50_000, 10_000)

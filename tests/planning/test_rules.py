@@ -274,9 +274,9 @@ def test_low_resolution_is_dropped_when_it_saves_too_little() -> None:
 def test_a_cascade_can_be_asked_for() -> None:
     """A patch shows all of it: then the low resolution has half as many voxels, and the full one stays as it was."""
     small = facts(shape=(36, 50, 35))
-    alone, asked = propose(small), propose(small, cascade=True)
+    alone, with_cascade = propose(small), propose(small, cascade=True)
     assert "3d_lowres" not in alone.configurations
-    low, full, later = (asked.configurations[name] for name in ("3d_lowres", "3d_fullres", "3d_cascade_fullres"))
+    low, full, later = (with_cascade.configurations[name] for name in ("3d_lowres", "3d_fullres", "3d_cascade_fullres"))
     assert full == alone.configurations["3d_fullres"]
     assert (later.inherits, later.previous_stage) == ("3d_fullres", "3d_lowres")
     assert 1.03 ** (3 * 7) < 2 < 1.03 ** (3 * 8)

@@ -30,7 +30,7 @@ def dense(logits: NDArray, shape: Sequence[int], how: Resampling, axis: int | No
         return logits
     if axis is None:
         return np.stack([zoomed(one, shape, how.order) for one in logits])
-    in_plane = [size for place, size in enumerate(shape) if place != axis]
+    in_plane = [size for output_of, size in enumerate(shape) if output_of != axis]
     positions = (np.arange(shape[axis]) + 0.5) * logits.shape[axis + 1] / shape[axis] - 0.5
     result = []
     for one in logits:
@@ -103,8 +103,8 @@ def check(answer: NDArray, expected: NDArray, labels: Labels, geometry: Geometry
         chosen = np.take_along_axis(expected, number[None], axis=0)[0]
         assert (chosen >= expected.max(0) - ROUNDING).all()
         return
-    place = {value: number for number, value in enumerate(labels.decisions)}
-    number = np.vectorize(place.__getitem__, otypes=[int])(inside)
+    output_of = {value: number for number, value in enumerate(labels.decisions)}
+    number = np.vectorize(output_of.__getitem__, otypes=[int])(inside)
     for region, logits in enumerate(expected, start=1):
         assert (logits[number == region] > -ROUNDING).all()
         assert (logits[number < region] < ROUNDING).all()

@@ -25,8 +25,8 @@ def read_case_table(folder: Path, path: Path, series_rules: SeriesRules | None =
 
     Columns: `id` (else the label file's name), `patient`, one column per channel under the channel's name (or
     `channels` with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between),
-    `weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's folder. A channel may be
-    the folder or zip of a DICOM study.
+    `weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's folder.
+    A channel may be the folder or zip of a DICOM study.
 
     Args:
         folder: the data set's folder.

@@ -75,7 +75,7 @@ def test_a_set_of_which_nothing_can_be_used(pairs, tmp_path):
         path.write_bytes(b"no image")
     result = check(pairs, tmp_path)
     assert (result.usable, exit_code(result, False)) == (0, 2)
-    assert {one.kind for one in result.findings} == {"unreadable"}
+    assert {finding.kind for finding in result.findings} == {"unreadable"}
 
 
 def test_options_of_the_data_set_count(pairs, tmp_path, save_nifti):

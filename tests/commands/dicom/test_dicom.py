@@ -32,7 +32,7 @@ STRUCTURES = ("kidney_left=1", "liver=2")
 
 
 def pixels_of(path, volume):
-    uids = [one.sop_instance_uid for one in volume.series.slices]
+    uids = [slice_.sop_instance_uid for slice_ in volume.series.slices]
     seg = hd.seg.segread(path)
     return seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, combine_segments=True)
 

@@ -46,20 +46,23 @@ def save(path: Path, array: np.ndarray) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult, list[Progress]]:
     """A workspace with a planned cascade, of which fold 0 is trained from nothing, and what was told meanwhile."""
-    place = tmp_path_factory.mktemp("cascade")
+    workspace = tmp_path_factory.mktemp("cascade")
     rng = np.random.default_rng(0)
     for name in "abcd":
         label = np.zeros((20, 20, 20), np.uint8)
         low = rng.integers(2, 6, 3)
         label[low[0] : low[0] + 9, low[1] : low[1] + 9, low[2] : low[2] + 6] = 1
         label[low[0] : low[0] + 9, low[1] : low[1] + 9, low[2] + 6 : low[2] + 11] = 2
-        save(place / "data" / "images" / f"{name}.nii.gz", (label + rng.normal(0, 0.3, label.shape)).astype(np.float32))
-        save(place / "data" / "labels" / f"{name}.nii.gz", label)
-    made = plan(place / "data", place, "toy", PlanOptions(preset="cpu", cascade=True, overrides=SETTINGS))
+        save(
+            workspace / "data" / "images" / f"{name}.nii.gz",
+            (label + rng.normal(0, 0.3, label.shape)).astype(np.float32),
+        )
+        save(workspace / "data" / "labels" / f"{name}.nii.gz", label)
+    made = plan(workspace / "data", workspace, "toy", PlanOptions(preset="cpu", cascade=True, overrides=SETTINGS))
     assert made.plan.default_configuration == LATER
     write_json(made.splits_path, FOLDS)
     events: list[Progress] = []
-    return place, go(place, events.append, steps=STEPS), events
+    return workspace, go(workspace, events.append, steps=STEPS), events
 
 
 SETTINGS = [
@@ -78,23 +81,23 @@ SETTINGS = [
 ]
 
 
-def go(place: Path, callback: Callable[[Progress], None] = silent, **options: Any) -> TrainResult:
-    return train("toy", place, TrainOptions(device="cpu", **options), callback)
+def go(workspace: Path, callback: Callable[[Progress], None] = silent, **options: Any) -> TrainResult:
+    return train("toy", workspace, TrainOptions(device="cpu", **options), callback)
 
 
 @pytest.fixture
-def place(trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path) -> Path:
+def workspace(trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path) -> Path:
     """A copy of the trained workspace."""
     shutil.copytree(trained[0], tmp_path / "workspace")
     return tmp_path / "workspace"
 
 
-def fold(place: Path, configuration: str, number: int = 0) -> Path:
-    return place / "runs" / "toy" / configuration / f"fold_{number}"
+def fold(workspace: Path, configuration: str, number: int = 0) -> Path:
+    return workspace / "runs" / "toy" / configuration / f"fold_{number}"
 
 
-def weights(place: Path, configuration: str, number: int = 0) -> dict[str, torch.Tensor]:
-    return load_file(fold(place, configuration, number) / "weights.safetensors")
+def weights(workspace: Path, configuration: str, number: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(fold(workspace, configuration, number) / "weights.safetensors")
 
 
 def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -102,15 +105,16 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def answers(place: Path) -> dict[str, Path]:
+def answers(workspace: Path) -> dict[str, Path]:
     return {
-        path.stem: path for path in (place / "runs" / "toy" / LOW).glob(f"fold_*/predicted_next_stage/{LATER}/*.npz")
+        path.stem: path
+        for path in (workspace / "runs" / "toy" / LOW).glob(f"fold_*/predicted_next_stage/{LATER}/*.npz")
     }
 
 
 def test_everything_is_trained_by_one_command(trained: tuple[Path, TrainResult, list[Progress]]) -> None:
-    place, result, events = trained
-    assert result.folder == fold(place, LATER)
+    workspace, result, events = trained
+    assert result.folder == fold(workspace, LATER)
     assert result.record.as_json()["steps"] == STEPS
     assert not result.failed
     assert result.summary is not None
@@ -122,8 +126,8 @@ def test_everything_is_trained_by_one_command(trained: tuple[Path, TrainResult, 
         f"{LOW}, fold 1 (2 of 2)",
         None,
     }
-    assert not (fold(place, LATER) / "asked.json").exists()
-    network = weights(place, LATER)
+    assert not (fold(workspace, LATER) / "asked.json").exists()
+    network = weights(workspace, LATER)
     assert any(value.ndim == 5 and value.shape[1] == 3 for value in network.values())  # the scan and two labels
 
 
@@ -131,18 +135,18 @@ def test_each_case_is_answered_by_the_fold_that_has_not_seen_it(
     trained: tuple[Path, TrainResult, list[Progress]],
 ) -> None:
     """The kept answer is the argmax of the fold's logits, resampled to the grid of the later stage."""
-    place, _, _ = trained
-    kept = answers(place)
+    workspace, _, _ = trained
+    kept = answers(workspace)
     assert {name: path.parents[2].name for name, path in kept.items()} == {
         "a": "fold_1",
         "b": "fold_1",
         "c": "fold_0",
         "d": "fold_0",
     }
-    assert fold(place, LOW, 1) in kept["a"].parents
-    model = load_run(fold(place, LOW, 1), CPU)
+    assert fold(workspace, LOW, 1) in kept["a"].parents
+    model = load_run(fold(workspace, LOW, 1), CPU)
     predictor = Predictor(model, CPU)
-    image = load_case_image(samples_of(place)["a"].case, 1)
+    image = load_case_image(samples_of(workspace)["a"].case, 1)
     volume = predictor.prepare(image)
     logits = torch.cat(list(predictor.logits(volume)), 1)
     size = np.load(kept["a"])["label"].shape
@@ -154,88 +158,90 @@ def test_each_case_is_answered_by_the_fold_that_has_not_seen_it(
     assert clear.mean() > 0.99
 
 
-def samples_of(place: Path) -> dict[str, Any]:
-    made = load_plan(fold(place, LATER) / "plan.yaml")
-    cases = plan_cases(place / "plans" / "toy.yaml", place / "data", made)
-    samples, _ = load_samples(cases, made, made.configuration(LATER), place / "cache" / "toy")
+def samples_of(workspace: Path) -> dict[str, Any]:
+    made = load_plan(fold(workspace, LATER) / "plan.yaml")
+    cases = plan_cases(workspace / "plans" / "toy.yaml", workspace / "data", made)
+    samples, _ = load_samples(cases, made, made.configuration(LATER), workspace / "cache" / "toy")
     return {sample.case.id: sample for sample in samples}
 
 
-def before(place: Path) -> PreviousStage:
+def before(workspace: Path) -> PreviousStage:
     return PreviousStage(
-        RunFolder(place / "runs" / "toy" / LOW), {str(number): split for number, split in enumerate(FOLDS)}
+        RunFolder(workspace / "runs" / "toy" / LOW), {str(number): split for number, split in enumerate(FOLDS)}
     )
 
 
-def answer(place: Path, stage: PreviousStage | None = None) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    samples = list(samples_of(place).values())
-    made, failed, notes = answer_samples(samples, stage or before(place), LATER, place / "cache" / "toy", CPU, silent)
+def answer(workspace: Path, stage: PreviousStage | None = None) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    samples = list(samples_of(workspace).values())
+    made, failed, notes = answer_samples(
+        samples, stage or before(workspace), LATER, workspace / "cache" / "toy", CPU, silent
+    )
     return {sample.case.id: sample for sample in made}, failed, notes
 
 
-def test_answers_are_kept_and_made_anew_for_other_weights(place: Path) -> None:
-    kept = {name: path.read_bytes() for name, path in answers(place).items()}
-    first, _, notes = answer(place)
+def test_answers_are_kept_and_made_anew_for_other_weights(workspace: Path) -> None:
+    kept = {name: path.read_bytes() for name, path in answers(workspace).items()}
+    first, _, notes = answer(workspace)
     assert notes == []
-    assert {name: path.read_bytes() for name, path in answers(place).items()} == kept
-    shutil.rmtree(place / "cache")
-    again, _, _ = answer(place)
-    assert {name: path.read_bytes() for name, path in answers(place).items()} == kept  # from the run's folder
+    assert {name: path.read_bytes() for name, path in answers(workspace).items()} == kept
+    shutil.rmtree(workspace / "cache")
+    again, _, _ = answer(workspace)
+    assert {name: path.read_bytes() for name, path in answers(workspace).items()} == kept  # from the run's folder
     assert all(torch.equal(first[name].previous, again[name].previous) for name in "abcd")
-    answers(place)["b"].write_bytes(b"damaged")
-    shutil.rmtree(place / "cache")
-    assert torch.equal(answer(place)[0]["b"].previous, first["b"].previous)
-    shutil.copy(fold(place, LOW, 0) / "weights.safetensors", fold(place, LOW, 1) / "weights.safetensors")
-    changed, _, _ = answer(place)
-    assert {name for name, path in answers(place).items() if path.read_bytes() != kept[name]} == {"a", "b"}
+    answers(workspace)["b"].write_bytes(b"damaged")
+    shutil.rmtree(workspace / "cache")
+    assert torch.equal(answer(workspace)[0]["b"].previous, first["b"].previous)
+    shutil.copy(fold(workspace, LOW, 0) / "weights.safetensors", fold(workspace, LOW, 1) / "weights.safetensors")
+    changed, _, _ = answer(workspace)
+    assert {name for name, path in answers(workspace).items() if path.read_bytes() != kept[name]} == {"a", "b"}
     assert not torch.equal(changed["a"].previous, first["a"].previous)
 
 
-def test_a_case_without_an_answer_is_named_and_left_out(place: Path) -> None:
-    samples = list(samples_of(place).values())
-    answers(place)["c"].unlink()
-    shutil.rmtree(place / "cache")
+def test_a_case_without_an_answer_is_named_and_left_out(workspace: Path) -> None:
+    samples = list(samples_of(workspace).values())
+    answers(workspace)["c"].unlink()
+    shutil.rmtree(workspace / "cache")
     samples[2].case.channels[0].unlink()
-    made, failed, _ = answer_samples(samples, before(place), LATER, place / "cache" / "toy", CPU, silent)
+    made, failed, _ = answer_samples(samples, before(workspace), LATER, workspace / "cache" / "toy", CPU, silent)
     assert [sample.case.id for sample in made] == ["a", "b", "d"]
     assert [*failed] == ["c"]
     assert failed["c"].startswith(f"{LOW} has no answer for it, so it is left out: ")
 
 
-def test_cases_that_no_fold_keeps_apart_are_told(place: Path) -> None:
-    seen = PreviousStage(RunFolder(place / "runs" / "toy" / LOW), {"0": {"train": ["a", "b"], "val": ["c"]}})
+def test_cases_that_no_fold_keeps_apart_are_told(workspace: Path) -> None:
+    seen = PreviousStage(RunFolder(workspace / "runs" / "toy" / LOW), {"0": {"train": ["a", "b"], "val": ["c"]}})
     assert seen.fold_of("c") == ("0", True)
     assert seen.fold_of("d") == ("0", True)  # it was not trained on
     assert seen.fold_of("a") == ("0", False)
-    made, failed, notes = answer(place, seen)
+    made, failed, notes = answer(workspace, seen)
     assert [*made] == ["a", "b", "c", "d"]
     assert not failed
     assert notes[0].startswith(f"no fold of {LOW} keeps 2 cases apart")
 
 
-def test_scores_of_cases_that_the_stage_before_has_seen_are_told(place: Path) -> None:
-    one = before(place)
+def test_scores_of_cases_that_the_stage_before_has_seen_are_told(workspace: Path) -> None:
+    one = before(workspace)
     assert one.leaks("0", ["c", "d"]) == []
     assert one.leaks("1", ["c", "a"]) == [
         f"fold 1 of {LOW} was trained on 1 of the cases that are kept apart here (c): their scores are better than on "
         "new scans"
     ]
-    shutil.rmtree(fold(place, LATER))
-    write_json(place / "plans" / "toy.splits.json", [FOLDS[1], FOLDS[0]])
-    result = go(place, steps=1)
+    shutil.rmtree(fold(workspace, LATER))
+    write_json(workspace / "plans" / "toy.splits.json", [FOLDS[1], FOLDS[0]])
+    result = go(workspace, steps=1)
     assert [note for note in result.notes if note.startswith(f"fold 0 of {LOW} was trained on 2 of the cases")]
 
 
-def test_both_stages_are_predicted_and_packed(place: Path, tmp_path: Path) -> None:
-    scan = load_case_image(samples_of(place)["a"].case, 1)
-    folder = place / "runs" / "toy" / LATER
+def test_both_stages_are_predicted_and_packed(workspace: Path, tmp_path: Path) -> None:
+    scan = load_case_image(samples_of(workspace)["a"].case, 1)
+    folder = workspace / "runs" / "toy" / LATER
     model = load_model(folder, CPU)
     assert model.previous is not None
     assert (model.folds, model.previous.folds) == (("0",), ("0", "1"))  # all folds of the first stage are averaged
     own = load_model(folder, CPU, ["0"])
     assert own.previous is not None
     assert own.previous.folds == ("0",)
-    packed = package("toy/" + LATER, tmp_path / "cascade.medseg", place).path
+    packed = package("toy/" + LATER, tmp_path / "cascade.medseg", workspace).path
     theirs = Predictor.load(packed, "cpu")(scan)
     np.testing.assert_array_equal(Predictor(model, CPU)(scan).array, theirs.array)
 
@@ -246,14 +252,14 @@ def test_a_command_that_is_stopped_goes_on(
 ) -> None:
     """Wherever it was stopped, `--resume` ends with the weights of a command that was not."""
     undisturbed, _, _ = trained
-    place = tmp_path / "workspace"
+    workspace = tmp_path / "workspace"
     for part in ("data", "plans", "cache"):
-        shutil.copytree(undisturbed / part, place / part)
-    for path in (place / "cache").rglob("*.previous.*"):
+        shutil.copytree(undisturbed / part, workspace / part)
+    for path in (workspace / "cache").rglob("*.previous.*"):
         path.unlink()
     if moment != "the stage before":
-        shutil.copytree(undisturbed / "runs" / "toy" / LOW, place / "runs" / "toy" / LOW)
-        shutil.rmtree(fold(place, LOW, 0) / "predicted_next_stage")
+        shutil.copytree(undisturbed / "runs" / "toy" / LOW, workspace / "runs" / "toy" / LOW)
+        shutil.rmtree(fold(workspace, LOW, 0) / "predicted_next_stage")
 
     def stop(event: Progress) -> None:
         early = event.stage == "train" and event.info.get("part") == f"{LOW}, fold 1 (2 of 2)" and "loss" in event.info
@@ -263,31 +269,31 @@ def test_a_command_that_is_stopped_goes_on(
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        go(place, stop, steps=STEPS)
-    assert not (fold(place, LATER) / "weights.safetensors").exists()
-    result = go(place, resume=True)
+        go(workspace, stop, steps=STEPS)
+    assert not (fold(workspace, LATER) / "weights.safetensors").exists()
+    result = go(workspace, resume=True)
     assert result.record.as_json()["steps"] == STEPS
     for configuration, number in ((LOW, 0), (LOW, 1), (LATER, 0)):
-        assert_same(weights(place, configuration, number), weights(undisturbed, configuration, number))
+        assert_same(weights(workspace, configuration, number), weights(undisturbed, configuration, number))
 
 
-def test_what_is_set_when_a_command_goes_on_counts_with_what_was_set_before(place: Path) -> None:
-    shutil.rmtree(fold(place, LATER))
+def test_what_is_set_when_a_command_goes_on_counts_with_what_was_set_before(workspace: Path) -> None:
+    shutil.rmtree(fold(workspace, LATER))
     asked = {"steps": 2, "budget_seconds": None, "overrides": ["training.seed=3"], "recipe": None, "init": None}
-    write_json(fold(place, LATER) / "asked.json", {**asked, "seconds": 1.0})
-    result = go(place, resume=True, overrides=["training.validations=2"])
+    write_json(fold(workspace, LATER) / "asked.json", {**asked, "seconds": 1.0})
+    result = go(workspace, resume=True, overrides=["training.validations=2"])
     training = load_plan(result.folder / "plan.yaml").training
     assert (result.record.as_json()["steps"], training.seed, training.validations) == (2, 3, 2)
 
 
-def test_another_fold_takes_what_is_there(place: Path) -> None:
-    stamps = {number: (fold(place, LOW, number) / "weights.safetensors").stat().st_mtime_ns for number in (0, 1)}
+def test_another_fold_takes_what_is_there(workspace: Path) -> None:
+    stamps = {number: (fold(workspace, LOW, number) / "weights.safetensors").stat().st_mtime_ns for number in (0, 1)}
     events: list[Progress] = []
-    result = go(place, events.append, steps=1, fold="all")
+    result = go(workspace, events.append, steps=1, fold="all")
     assert result.record.as_json()["fold"] == "all"
     assert all(event.info.get("part") is None for event in events if event.stage == "train")
-    assert {n: (fold(place, LOW, n) / "weights.safetensors").stat().st_mtime_ns for n in (0, 1)} == stamps
-    model = load_model(place / "runs" / "toy" / LATER / "fold_all", CPU)
+    assert {n: (fold(workspace, LOW, n) / "weights.safetensors").stat().st_mtime_ns for n in (0, 1)} == stamps
+    model = load_model(workspace / "runs" / "toy" / LATER / "fold_all", CPU)
     assert model.previous is not None
     assert model.previous.folds == ("0", "1")
 
@@ -300,32 +306,32 @@ def test_a_budget_is_divided(trained: tuple[Path, TrainResult, list[Progress]], 
         go(tmp_path, budget_seconds=2.0)
 
 
-def set_plan(place: Path, change: Callable[[Any], None]) -> None:
-    yaml, path = YAML(), place / "plans" / "toy.yaml"
+def set_plan(workspace: Path, change: Callable[[Any], None]) -> None:
+    yaml, path = YAML(), workspace / "plans" / "toy.yaml"
     values = yaml.load(path)
     change(values)
     yaml.dump(values, path)
 
 
-def test_what_does_not_fit_together_is_refused(place: Path) -> None:
-    shutil.rmtree(fold(place, LATER))
-    set_plan(place, lambda values: values["configurations"][LOW].update(spacing_mm=[2.0, 2.0, 2.0]))
+def test_what_does_not_fit_together_is_refused(workspace: Path) -> None:
+    shutil.rmtree(fold(workspace, LATER))
+    set_plan(workspace, lambda values: values["configurations"][LOW].update(spacing_mm=[2.0, 2.0, 2.0]))
     with pytest.raises(PlanError, match=r"trained with another plan(.|\n)*spacing_mm: (.|\n)*-> \[2.0, 2.0, 2.0\]"):
-        go(place, steps=1)
-    shutil.rmtree(fold(place, LOW, 0))
+        go(workspace, steps=1)
+    shutil.rmtree(fold(workspace, LOW, 0))
     with pytest.raises(PlanError, match=r"fold_1, of the stage before, was trained with another plan"):
-        go(place, steps=1)
-    assert not fold(place, LOW, 0).exists(), "nothing is trained that would not fit"
-    set_plan(place, lambda values: values["configurations"].pop(LOW))
+        go(workspace, steps=1)
+    assert not fold(workspace, LOW, 0).exists(), "nothing is trained that would not fit"
+    set_plan(workspace, lambda values: values["configurations"].pop(LOW))
     with pytest.raises(PlanError, match=r"comes after '3d_lowres'.*which the plan 'toy' does not have") as told:
-        go(place, steps=1)
+        go(workspace, steps=1)
     assert "--cascade" in str(told.value)
-    set_plan(place, lambda values: values["configurations"][LATER].update(previous_stage=LATER))
+    set_plan(workspace, lambda values: values["configurations"][LATER].update(previous_stage=LATER))
     with pytest.raises(PlanError, match="circle"):
-        go(place, steps=1)
+        go(workspace, steps=1)
 
 
-def test_a_finished_cascade_whose_first_stage_is_gone(place: Path) -> None:
-    shutil.rmtree(fold(place, LOW, 1))
+def test_a_finished_cascade_whose_first_stage_is_gone(workspace: Path) -> None:
+    shutil.rmtree(fold(workspace, LOW, 1))
     with pytest.raises(ModelError, match=r"The folds 1 of the previous stage .*3d_lowres no longer exist"):
-        go(place, extend=Extension(steps=1))
+        go(workspace, extend=Extension(steps=1))

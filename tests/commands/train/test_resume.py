@@ -54,7 +54,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a planned set of four small scans, preprocessed."""
     import nibabel as nib
 
-    place = tmp_path_factory.mktemp("base")
+    workspace = tmp_path_factory.mktemp("base")
     rng = np.random.default_rng(0)
     cases = []
     for number in range(4):
@@ -62,27 +62,27 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label[6:14, 5 : 15 + number] = 1
         label[15:20, 4:12] = 2
         for kind, array in (("image", label * 2 + rng.normal(size=label.shape)), ("label", label)):
-            (place / "data").mkdir(exist_ok=True)
+            (workspace / "data").mkdir(exist_ok=True)
             stored = array.astype(np.uint8 if kind == "label" else np.float32)
-            nib.save(nib.Nifti1Image(stored, np.eye(4)), place / "data" / f"{number}_{kind}.nii.gz")
-        image, mask = (place / "data" / f"{number}_{kind}.nii.gz" for kind in ("image", "label"))
+            nib.save(nib.Nifti1Image(stored, np.eye(4)), workspace / "data" / f"{number}_{kind}.nii.gz")
+        image, mask = (workspace / "data" / f"{number}_{kind}.nii.gz" for kind in ("image", "label"))
         cases.append(Case(str(number), str(number), (image,), mask))
-    plan_path = place / "plans" / "toy.yaml"
+    plan_path = workspace / "plans" / "toy.yaml"
     save_plan(toy_plan(), plan_path)
-    write_cases(cases_path(plan_path), cases, place / "data")
+    write_cases(cases_path(plan_path), cases, workspace / "data")
     write_json(splits_path(plan_path), [{"train": ["0", "1", "2"], "val": ["3"]}])
-    return place
+    return workspace
 
 
 @pytest.fixture
-def place(base: Path, tmp_path: Path) -> Path:
+def workspace(base: Path, tmp_path: Path) -> Path:
     """A copy of the workspace."""
     shutil.copytree(base, tmp_path / "workspace")
     return tmp_path / "workspace"
 
 
-def go(place: Path, callback: Callable[[Progress], None] = lambda event: None, **options: Any) -> TrainResult:
-    return train(None, place, TrainOptions(device="cpu", **options), callback)
+def go(workspace: Path, callback: Callable[[Progress], None] = lambda event: None, **options: Any) -> TrainResult:
+    return train(None, workspace, TrainOptions(device="cpu", **options), callback)
 
 
 def stop_at(step: int) -> Callable[[Progress], None]:
@@ -93,13 +93,13 @@ def stop_at(step: int) -> Callable[[Progress], None]:
     return stop
 
 
-def interrupted(place: Path, step: int, **options: Any) -> None:
+def interrupted(workspace: Path, step: int, **options: Any) -> None:
     with pytest.raises(Cancelled):
-        go(place, stop_at(step), **options)
+        go(workspace, stop_at(step), **options)
 
 
-def weights(place: Path) -> dict[str, torch.Tensor]:
-    return load_file(place / FOLD / "weights.safetensors")
+def weights(workspace: Path) -> dict[str, torch.Tensor]:
+    return load_file(workspace / FOLD / "weights.safetensors")
 
 
 def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -116,9 +116,9 @@ class Killable:
             [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def start(self, place: Path, how: str, moment: str = "") -> int:
+    def start(self, workspace: Path, how: str, moment: str = "") -> int:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{place}\t{how}\t{moment}\n")
+        self.process.stdin.write(f"{workspace}\t{how}\t{moment}\n")
         self.process.stdin.flush()
         number = int(self._line())
         assert int(self._line()) == 0, "training should begin"
@@ -147,72 +147,75 @@ def killable() -> Iterator[Killable]:
 @pytest.fixture(scope="module")
 def undisturbed(base: Path, killable: Killable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `STEPS` steps."""
-    place = tmp_path_factory.mktemp("undisturbed") / "workspace"
-    shutil.copytree(base, place)
-    killable.start(place, "begin")
+    workspace = tmp_path_factory.mktemp("undisturbed") / "workspace"
+    shutil.copytree(base, workspace)
+    killable.start(workspace, "begin")
     assert killable.ended() == 0
-    return place
+    return workspace
 
 
-def assert_as_undisturbed(place: Path, undisturbed: Path) -> None:
-    assert_same(weights(undisturbed), weights(place))
-    mine, theirs = (load_checkpoint(one / FOLD / "checkpoint.pt") for one in (place, undisturbed))
+def assert_as_undisturbed(workspace: Path, undisturbed: Path) -> None:
+    assert_same(weights(undisturbed), weights(workspace))
+    checkpoint, expected = (load_checkpoint(folder / FOLD / "checkpoint.pt") for folder in (workspace, undisturbed))
     for part in ("network", "average"):
-        assert_same(theirs[part], mine[part])
-    logs = [[(one["kind"], one["step"]) for one in read_log(one / FOLD / "log.jsonl")] for one in (place, undisturbed)]
+        assert_same(expected[part], checkpoint[part])
+    logs = [
+        [(record["kind"], record["step"]) for record in read_log(folder / FOLD / "log.jsonl")]
+        for folder in (workspace, undisturbed)
+    ]
     assert logs[0] == logs[1]
-    seconds = [one["seconds"] for one in read_log(place / FOLD / "log.jsonl")]
+    seconds = [record["seconds"] for record in read_log(workspace / FOLD / "log.jsonl")]
     assert seconds == sorted(seconds)
-    there, expected = (sorted(path.name for path in (one / FOLD).iterdir()) for one in (place, undisturbed))
+    there, expected = (sorted(path.name for path in (one / FOLD).iterdir()) for one in (workspace, undisturbed))
     assert there == expected
-    assert json.loads((place / FOLD / "run.json").read_text())["finished"]
+    assert json.loads((workspace / FOLD / "run.json").read_text())["finished"]
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_twenty_times_ends_with_the_same_weights(
-    place: Path, killable: Killable, undisturbed: Path
+    workspace: Path, killable: Killable, undisturbed: Path
 ) -> None:
-    times = [one["seconds"] for one in read_log(undisturbed / FOLD / "log.jsonl")]
+    times = [record["seconds"] for record in read_log(undisturbed / FOLD / "log.jsonl")]
     longest = (times[-1] - times[0]) / 12
     rng = random.Random(6)
     half_written = 0
     for _ in range(20):
-        process = killable.start(place, "resume" if (place / FOLD / "run.json").exists() else "begin")
+        process = killable.start(workspace, "resume" if (workspace / FOLD / "run.json").exists() else "begin")
         timer = threading.Timer(rng.uniform(0, longest), os.kill, (process, signal.SIGKILL))
         timer.start()
         code = killable.ended()
         timer.cancel()
         assert code in (0, -9)
-        half_written += any((place / FOLD).glob(".*"))
+        half_written += any((workspace / FOLD).glob(".*"))
         if code == 0:  # the machine was faster than before; there is more to kill in another run
-            assert_as_undisturbed(place, undisturbed)
-            shutil.rmtree(place / "runs")
+            assert_as_undisturbed(workspace, undisturbed)
+            shutil.rmtree(workspace / "runs")
     assert half_written >= 3, "kills should hit checkpoints that are being written, too"
-    killable.start(place, "resume")
+    killable.start(workspace, "resume")
     assert killable.ended() == 0
-    assert_as_undisturbed(place, undisturbed)
+    assert_as_undisturbed(workspace, undisturbed)
 
 
 @pytest.mark.parametrize("moment", ["checkpoint", "before weights", "weights", "validation", "report"])
 def test_a_run_that_is_killed_at_a_bad_moment_does_the_rest(
-    place: Path, killable: Killable, undisturbed: Path, moment: str
+    workspace: Path, killable: Killable, undisturbed: Path, moment: str
 ) -> None:
-    killable.start(place, "begin", moment)
+    killable.start(workspace, "begin", moment)
     assert killable.ended() == -9
-    before = (place / FOLD / "log.jsonl").read_text().splitlines()
-    killable.start(place, "resume")
+    before = (workspace / FOLD / "log.jsonl").read_text().splitlines()
+    killable.start(workspace, "resume")
     assert killable.ended() == 0
-    assert_as_undisturbed(place, undisturbed)
+    assert_as_undisturbed(workspace, undisturbed)
     if moment != "checkpoint":
-        assert (place / FOLD / "log.jsonl").read_text().splitlines() == before, "it was trained again"
+        assert (workspace / FOLD / "log.jsonl").read_text().splitlines() == before, "it was trained again"
 
 
-def test_two_commands_do_not_train_one_fold_at_once(place: Path, killable: Killable) -> None:
-    process = killable.start(place, "begin")
+def test_two_commands_do_not_train_one_fold_at_once(workspace: Path, killable: Killable) -> None:
+    process = killable.start(workspace, "begin")
     words = rf"The run in .*fold_0 is in use by another process \(process {process}\)"
     for options in ({"steps": 5}, {"resume": True}):
         with pytest.raises(MedsegError, match=words):
-            go(place, **options)
+            go(workspace, **options)
     os.kill(process, signal.SIGKILL)
     assert killable.ended() == -9
 
@@ -221,50 +224,50 @@ def test_two_commands_do_not_train_one_fold_at_once(place: Path, killable: Killa
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        go(place, stop, resume=True)
-    assert not list((place / FOLD).parent.glob(".*"))
+        go(workspace, stop, resume=True)
+    assert not list((workspace / FOLD).parent.glob(".*"))
 
 
-def test_a_finished_run_has_nothing_left_to_do(place: Path) -> None:
-    go(place, steps=5)
-    before = {path: path.stat().st_mtime_ns for path in (place / FOLD).rglob("*")}
-    result = go(place, resume=True)
+def test_a_finished_run_has_nothing_left_to_do(workspace: Path) -> None:
+    go(workspace, steps=5)
+    before = {path: path.stat().st_mtime_ns for path in (workspace / FOLD).rglob("*")}
+    result = go(workspace, resume=True)
     assert not result.trained
     assert "nothing is left to do: the run of 5 steps is finished" in result.notes[-1]
-    assert before == {path: path.stat().st_mtime_ns for path in (place / FOLD).rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in (workspace / FOLD).rglob("*")}
     with pytest.raises(PlanError, match="is finished: --set has nothing left to change"):
-        go(place, resume=True, overrides=["training.learning_rate=0.1"])
-    (place / FOLD / "checkpoint.pt").unlink()  # as someone may who has no use for it any more
-    assert not go(place, resume=True).trained
+        go(workspace, resume=True, overrides=["training.learning_rate=0.1"])
+    (workspace / FOLD / "checkpoint.pt").unlink()  # as someone may who has no use for it any more
+    assert not go(workspace, resume=True).trained
 
 
-def command_line(monkeypatch: pytest.MonkeyPatch, place: Path, *words: str) -> int:
+def command_line(monkeypatch: pytest.MonkeyPatch, workspace: Path, *words: str) -> int:
     """Exit code of `medseg train`."""
-    monkeypatch.setattr(sys, "argv", ["medseg", "train", "--workspace", str(place), "--device", "cpu", *words])
+    monkeypatch.setattr(sys, "argv", ["medseg", "train", "--workspace", str(workspace), "--device", "cpu", *words])
     with pytest.raises(SystemExit) as caught:
         main()
     return int(caught.value.code or 0)
 
 
 def test_the_command_line_says_what_is_left_to_do(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command_line(monkeypatch, place, "--steps", "5") == 0
+    assert command_line(monkeypatch, workspace, "--steps", "5") == 0
     assert "repeat exactly with: medseg train --plan toy" in capsys.readouterr().out
-    assert command_line(monkeypatch, place, "--resume") == 0
+    assert command_line(monkeypatch, workspace, "--resume") == 0
     assert "nothing is left to do" in capsys.readouterr().out
-    assert command_line(monkeypatch, place, "--resume", "--steps", "9") == 2
+    assert command_line(monkeypatch, workspace, "--resume", "--steps", "9") == 2
     assert "--resume and --steps were given" in capsys.readouterr().err
-    assert command_line(monkeypatch, place, "--extend", "soon") == 2
+    assert command_line(monkeypatch, workspace, "--extend", "soon") == 2
     assert "Write 2x" in capsys.readouterr().err
-    assert command_line(monkeypatch, place, "--extend", "2x") == 0
+    assert command_line(monkeypatch, workspace, "--extend", "2x") == 0
     assert "10 steps in" in capsys.readouterr().out
-    (place / FOLD / "checkpoint.pt").unlink()
-    assert command_line(monkeypatch, place, "--extend", "20") == 2
+    (workspace / FOLD / "checkpoint.pt").unlink()
+    assert command_line(monkeypatch, workspace, "--extend", "20") == 2
     assert "no checkpoint.pt to go on from" in capsys.readouterr().err
 
 
-def test_requests_that_contradict_each_other_or_the_run_are_named(place: Path) -> None:
+def test_requests_that_contradict_each_other_or_the_run_are_named(workspace: Path) -> None:
     for options, words in (
         ({"resume": True, "steps": 3}, "--resume and --steps were given"),
         ({"resume": True, "extend": Extension(factor=2)}, "--resume and --extend were given"),
@@ -275,50 +278,52 @@ def test_requests_that_contradict_each_other_or_the_run_are_named(place: Path) -
         ({"extend": Extension(seconds=0.0)}, "--extend 0s leaves nothing to train"),
     ):
         with pytest.raises(PlanError, match=words):
-            go(place, **options)
+            go(workspace, **options)
     with pytest.raises(ModelError, match=r"There is no run in .*fold_0 to go on with"):
-        go(place, resume=True)
-    interrupted(place, 10, steps=20)
+        go(workspace, resume=True)
+    interrupted(workspace, 10, steps=20)
     with pytest.raises(ModelError, match="holds a run that was interrupted"):
-        go(place, steps=20)
+        go(workspace, steps=20)
     with pytest.raises(ModelError, match="is not finished"):
-        go(place, extend=Extension(factor=2))
-    go(place, resume=True)
+        go(workspace, extend=Extension(factor=2))
+    go(workspace, resume=True)
     with pytest.raises(ModelError, match="holds a trained model already"):
-        go(place, steps=20)
+        go(workspace, steps=20)
     stages: list[str] = []
     with pytest.raises(PlanError, match=r"--extend 1\.02x of a run of 20 steps leaves nothing to train"):
-        go(place, lambda event: stages.append(event.stage), extend=Extension(factor=1.02))
+        go(workspace, lambda event: stages.append(event.stage), extend=Extension(factor=1.02))
     assert stages == []  # nothing was preprocessed
 
 
-def test_a_changed_plan_is_told_and_the_runs_own_counts(place: Path) -> None:
-    interrupted(place, 10, steps=20)
+def test_a_changed_plan_is_told_and_the_runs_own_counts(workspace: Path) -> None:
+    interrupted(workspace, 10, steps=20)
     plan = toy_plan(learning_rate=0.5)
-    save_plan(plan, place / "plans" / "toy.yaml")
-    result = go(place, resume=True)
+    save_plan(plan, workspace / "plans" / "toy.yaml")
+    result = go(workspace, resume=True)
     assert [note for note in result.notes if "toy.yaml has changed since the run began" in note] == [
-        f"{place / 'plans' / 'toy.yaml'} has changed since the run began, which keeps its own plan: "
+        f"{workspace / 'plans' / 'toy.yaml'} has changed since the run began, which keeps its own plan: "
         "training.learning_rate is 0.01 in the run, 0.5 there"
     ]
-    assert load_plan(place / FOLD / "plan.yaml").training.learning_rate == 0.01
+    assert load_plan(workspace / FOLD / "plan.yaml").training.learning_rate == 0.01
 
 
-def test_a_setting_changes_from_the_checkpoint_on_and_is_recorded(place: Path) -> None:
-    interrupted(place, 10, steps=20)
-    result = go(place, resume=True, overrides=["training.learning_rate=0.002", "inference.mirror=true"])
+def test_a_setting_changes_from_the_checkpoint_on_and_is_recorded(workspace: Path) -> None:
+    interrupted(workspace, 10, steps=20)
+    result = go(workspace, resume=True, overrides=["training.learning_rate=0.002", "inference.mirror=true"])
     assert result.record.as_json()["changes"] == [
         {"step": 10, "key": "training.learning_rate", "old": 0.01, "new": 0.002},
         {"step": 10, "key": "inference.mirror", "old": False, "new": True},
     ]
     assert result.record.as_json()["repeat_with"] is None
-    rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
+    rates = [
+        record["learning_rate"] for record in read_log(workspace / FOLD / "log.jsonl") if record["kind"] == "train"
+    ]
     assert rates == pytest.approx([0.01 * (1 - 9 / 20) ** 0.9, 0.002 * (1 - 19 / 20) ** 0.9])
-    assert load_plan(place / FOLD / "plan.yaml").training.learning_rate == 0.002
+    assert load_plan(workspace / FOLD / "plan.yaml").training.learning_rate == 0.002
 
 
-def test_what_a_run_cannot_take_is_refused_with_old_and_new(place: Path) -> None:
-    interrupted(place, 10, steps=20)
+def test_what_a_run_cannot_take_is_refused_with_old_and_new(workspace: Path) -> None:
+    interrupted(workspace, 10, steps=20)
     settings = [
         "configurations.main.network.features=[8, 16]",
         "training.optimizer=sgd",
@@ -327,7 +332,7 @@ def test_what_a_run_cannot_take_is_refused_with_old_and_new(place: Path) -> None
         "training.weight_decay=0.1",
     ]
     with pytest.raises(PlanError) as caught:
-        go(place, resume=True, overrides=settings)
+        go(workspace, resume=True, overrides=settings)
     assert caught.value.message.splitlines() == [
         "A run that has started cannot change:",
         "  labels.structures.two: 2 -> None (weights and preprocessed cases are made for it)",
@@ -337,64 +342,64 @@ def test_what_a_run_cannot_take_is_refused_with_old_and_new(place: Path) -> None
     ]
 
 
-def test_a_run_keeps_its_cases_whatever_becomes_of_the_folds(place: Path) -> None:
-    interrupted(place, 10, steps=20)
-    write_json(splits_path(place / "plans" / "toy.yaml"), [{"train": ["3", "1", "2"], "val": ["0"]}])
-    result = go(place, resume=True)
+def test_a_run_keeps_its_cases_whatever_becomes_of_the_folds(workspace: Path) -> None:
+    interrupted(workspace, 10, steps=20)
+    write_json(splits_path(workspace / "plans" / "toy.yaml"), [{"train": ["3", "1", "2"], "val": ["0"]}])
+    result = go(workspace, resume=True)
     assert result.summary is not None
     assert [case.case for case in result.summary.cases] == ["3"]
-    shutil.rmtree(place / FOLD)
-    interrupted(place, 10, steps=20)
-    table = cases_path(place / "plans" / "toy.yaml")
+    shutil.rmtree(workspace / FOLD)
+    interrupted(workspace, 10, steps=20)
+    table = cases_path(workspace / "plans" / "toy.yaml")
     table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith("2,")) + "\n")
     with pytest.raises(DataError, match=r"Cases that the run began with are no longer in the data set \(1\): 2\."):
-        go(place, resume=True)
+        go(workspace, resume=True)
 
 
-def test_a_vanished_cache_is_made_anew(place: Path) -> None:
+def test_a_vanished_cache_is_made_anew(workspace: Path) -> None:
     def vanish(event: Progress) -> None:
         if event.stage == "train" and event.done == 10:
-            shutil.rmtree(place / "cache", ignore_errors=True)
+            shutil.rmtree(workspace / "cache", ignore_errors=True)
             stop_at(10)(event)
 
     with pytest.raises(Cancelled):
-        go(place, vanish, steps=20)
-    go(place, resume=True)
-    first = weights(place)
-    shutil.rmtree(place / "runs")
-    go(place, steps=20)
-    assert_same(first, weights(place))
+        go(workspace, vanish, steps=20)
+    go(workspace, resume=True)
+    first = weights(workspace)
+    shutil.rmtree(workspace / "runs")
+    go(workspace, steps=20)
+    assert_same(first, weights(workspace))
 
 
-def test_a_finished_run_is_trained_further(place: Path) -> None:
-    go(place, steps=20)
-    old = weights(place)
+def test_a_finished_run_is_trained_further(workspace: Path) -> None:
+    go(workspace, steps=20)
+    old = weights(workspace)
     kept: list[bool] = []
 
     def look(event: Progress) -> None:
         if event.stage == "train" and event.done == 30:
-            kept.append(all(torch.equal(value, old[name]) for name, value in weights(place).items()))
+            kept.append(all(torch.equal(value, old[name]) for name, value in weights(workspace).items()))
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        go(place, look, extend=Extension(factor=2))
+        go(workspace, look, extend=Extension(factor=2))
     assert kept == [True]
-    result = go(place, resume=True)
+    result = go(workspace, resume=True)
     assert result.record.as_json()["steps"] == 40
     assert result.record.as_json()["extended"] == [{"from_step": 20, "to_step": 40, "asked": "2x"}]
     assert result.record.as_json()["repeat_with"].endswith(
         "--steps 20 && medseg train --plan toy --fold 0 --config main --extend 20"
     )
-    log = [one for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
-    assert [one["step"] for one in log] == [10, 20, 30, 40]
+    log = [record for record in read_log(workspace / FOLD / "log.jsonl") if record["kind"] == "train"]
+    assert [record["step"] for record in log] == [10, 20, 30, 40]
     assert log[2]["learning_rate"] == pytest.approx(log[0]["learning_rate"])
-    assert not all(torch.equal(value, old[name]) for name, value in weights(place).items())
+    assert not all(torch.equal(value, old[name]) for name, value in weights(workspace).items())
     # the same in one go
-    first = weights(place)
-    shutil.rmtree(place / "runs")
-    go(place, steps=20)
-    go(place, extend=Extension(steps=20))
-    assert_same(first, weights(place))
+    first = weights(workspace)
+    shutil.rmtree(workspace / "runs")
+    go(workspace, steps=20)
+    go(workspace, extend=Extension(steps=20))
+    assert_same(first, weights(workspace))
 
 
 @pytest.fixture
@@ -404,80 +409,82 @@ def measured_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "_FEWEST_WATCHED_STEPS", 10**9)
 
 
-def test_a_finished_run_is_trained_for_a_while_longer(place: Path, measured_shortly: None) -> None:
-    go(place, steps=5)
-    result = go(place, extend=Extension(seconds=8))
+def test_a_finished_run_is_trained_for_a_while_longer(workspace: Path, measured_shortly: None) -> None:
+    go(workspace, steps=5)
+    result = go(workspace, extend=Extension(seconds=8))
     assert result.record.as_json()["steps"] >= 25
     assert result.record.as_json()["schedule"] == [[0, 5, 0.0, 1.0], [5, result.record.as_json()["steps"], 0.0, 1.0]]
 
 
-def test_a_budget_that_runs_short_is_kept_with_fewer_steps(place: Path, measured_shortly: None) -> None:
-    interrupted(place, 30, budget_seconds=10)
-    record = json.loads((place / FOLD / "run.json").read_text())
+def test_a_budget_that_runs_short_is_kept_with_fewer_steps(workspace: Path, measured_shortly: None) -> None:
+    interrupted(workspace, 30, budget_seconds=10)
+    record = json.loads((workspace / FOLD / "run.json").read_text())
     steps = record["steps"]
-    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # as if it had been spent already
-    result = go(place, resume=True)
+    write_json(workspace / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # as if it had been spent already
+    result = go(workspace, resume=True)
     assert result.record.as_json()["steps"] == 50 < steps, "at least a few steps to anneal"
     assert result.record.as_json()["schedule"] == [[0, 30, 0.0, 30 / steps], [30, 50, 30 / steps, 1.0]]
     why = "to keep to the budget"
     assert result.record.as_json()["changes"] == [{"step": 30, "key": "steps", "old": steps, "new": 50, "why": why}]
     assert any(f"{why}: 50 steps instead of {steps}" in note for note in result.notes)
-    rates = [one["learning_rate"] for one in read_log(place / FOLD / "log.jsonl") if one["kind"] == "train"]
+    rates = [
+        record["learning_rate"] for record in read_log(workspace / FOLD / "log.jsonl") if record["kind"] == "train"
+    ]
     assert rates[2] == pytest.approx(0.01 * (1 - 29 / steps) ** 0.9)
     assert rates[4] == pytest.approx(0.01 * ((1 - 30 / steps) / 20) ** 0.9)
 
 
-def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(place: Path) -> None:
+def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(workspace: Path) -> None:
     still = ["training.learning_rate=1e-12", "training.patience=1", "training.validations=10"]
-    interrupted(place, 50, steps=200, overrides=still)
-    record = json.loads((place / FOLD / "run.json").read_text())
+    interrupted(workspace, 50, steps=200, overrides=still)
+    record = json.loads((workspace / FOLD / "run.json").read_text())
     assert (record["steps"], record["ended_early"], record["repeat_with"]) == (60, True, None)
     assert record["schedule"] == [[0, 40, 0.0, 0.2], [40, 60, 0.2, 1.0]]
-    result = go(place, resume=True)
+    result = go(workspace, resume=True)
     assert (result.record.as_json()["steps"], result.record.as_json()["finished"]) == (60, True)
-    assert read_log(place / FOLD / "log.jsonl")[-1]["step"] == 60
-    longer = go(place, extend=Extension(steps=20))
+    assert read_log(workspace / FOLD / "log.jsonl")[-1]["step"] == 60
+    longer = go(workspace, extend=Extension(steps=20))
     assert longer.record.ended_early is None, "a new schedule may end early again"
 
 
-def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(place: Path, measured_shortly: None) -> None:
-    go(place, steps=20)
+def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(workspace: Path, measured_shortly: None) -> None:
+    go(workspace, steps=20)
 
     def kill(event: Progress) -> None:
         if event.stage == "train" and event.total > 20 and "note" not in event.info:
             raise KeyboardInterrupt
 
     with pytest.raises((MedsegError, KeyboardInterrupt)):
-        go(place, kill, extend=Extension(seconds=20))
-    record = json.loads((place / FOLD / "run.json").read_text())
+        go(workspace, kill, extend=Extension(seconds=20))
+    record = json.loads((workspace / FOLD / "run.json").read_text())
     assert record["steps"] > 60
-    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # so that fewer steps are left
-    result = go(place, resume=True)
+    write_json(workspace / FOLD / "run.json", {**record, "budget_seconds": 1.0})  # so that fewer steps are left
+    result = go(workspace, resume=True)
     assert result.record.as_json()["schedule"] == [[0, 20, 0.0, 1.0], [20, 40, 0.0, 1.0]]
     assert result.record.as_json()["extended"] == [{"from_step": 20, "to_step": 40, "asked": "20s"}]
 
 
-def test_validations_that_a_budget_has_no_time_for_are_told(place: Path, measured_shortly: None) -> None:
+def test_validations_that_a_budget_has_no_time_for_are_told(workspace: Path, measured_shortly: None) -> None:
     often = ["training.validations=1000000", "training.patience=900000"]
-    result = go(place, budget_seconds=12, overrides=often)
-    left = load_plan(place / FOLD / "plan.yaml").training.validations
+    result = go(workspace, budget_seconds=12, overrides=often)
+    left = load_plan(workspace / FOLD / "plan.yaml").training.validations
     assert 0 < left < 900_000
     assert any(f"measured {left} times instead of 1000000" in note and "early end" in note for note in result.notes)
-    assert "fewer than planned" in (place / FOLD / "plan.yaml").read_text()
+    assert "fewer than planned" in (workspace / FOLD / "plan.yaml").read_text()
 
 
-def test_a_budget_that_suffices_changes_nothing(place: Path, measured_shortly: None) -> None:
-    interrupted(place, 10, steps=20)
-    record = json.loads((place / FOLD / "run.json").read_text())
-    write_json(place / FOLD / "run.json", {**record, "budget_seconds": 600.0})
-    result = go(place, resume=True)
+def test_a_budget_that_suffices_changes_nothing(workspace: Path, measured_shortly: None) -> None:
+    interrupted(workspace, 10, steps=20)
+    record = json.loads((workspace / FOLD / "run.json").read_text())
+    write_json(workspace / FOLD / "run.json", {**record, "budget_seconds": 600.0})
+    result = go(workspace, resume=True)
     assert (result.record.as_json()["steps"], result.record.schedule) == (20, None)
 
 
-def test_time_that_was_lost_with_a_kill_counts(place: Path) -> None:
-    interrupted(place, 10, steps=30)
-    log = place / FOLD / "log.jsonl"
+def test_time_that_was_lost_with_a_kill_counts(workspace: Path) -> None:
+    interrupted(workspace, 10, steps=30)
+    log = workspace / FOLD / "log.jsonl"
     log.write_text(log.read_text() + '{"kind": "train", "step": 20, "loss": 1.0, "seconds": 5000.0}\n')
-    result = go(place, resume=True)
+    result = go(workspace, resume=True)
     assert result.record.as_json()["seconds"] > 5000
-    assert [one["step"] for one in read_log(log) if one["kind"] == "train"] == [10, 20, 30]
+    assert [record["step"] for record in read_log(log) if record["kind"] == "train"] == [10, 20, 30]

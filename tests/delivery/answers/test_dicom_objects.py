@@ -48,7 +48,7 @@ def test_a_study_is_answered_by_a_seg_and_the_same_as_nifti(tmp_path, small_mode
     array = read_label(result.files["case7"]).array[0]
     assert array.any()
     seg = hd.seg.segread(out / "case7.seg.dcm")
-    uids = [one.sop_instance_uid for one in find_series(source).series[0].slices]
+    uids = [slice_.sop_instance_uid for slice_ in find_series(source).series[0].slices]
     pixels = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, combine_segments=True)
     np.testing.assert_array_equal(pixels, array)
     assert seg.SegmentSequence[0].SegmentAlgorithmName == "medseg toy"
@@ -62,8 +62,8 @@ def test_everything_at_once_and_volumes_agree(tmp_path, small_model):
     names = {path.name for path in (tmp_path / "out").glob("case7*")}
     assert names == {"case7.nii.gz", "case7.seg.dcm", "case7.rtstruct.dcm", "case7.sr.dcm"}
     groups = hd.sr.srread(tmp_path / "out" / "case7.sr.dcm").content.get_volumetric_roi_measurement_groups()
-    told = {group.tracking_identifier: group.get_measurements()[0].value for group in groups}
-    assert told == pytest.approx(result.volumes["case7"], rel=1e-5)
+    volumes = {group.tracking_identifier: group.get_measurements()[0].value for group in groups}
+    assert volumes == pytest.approx(result.volumes["case7"], rel=1e-5)
 
 
 def test_only_what_is_asked_for_is_written(tmp_path, small_model):
@@ -126,8 +126,8 @@ def test_other_scans_are_answered_as_ever(tmp_path, small_model, write_scans):
     assert [path.name for path in result.files.values()] == ["scan000.nii.gz"]
     with pytest.raises(DataError, match="none of these scans is DICOM"):
         run(scans, tmp_path / "out2", small_model, forms=("seg",))
-    told = run(scans, tmp_path / "out", small_model, labelmap=True).notes
-    assert [note for note in told if note.startswith("--codes and --labelmap: without effect")]
+    notes = run(scans, tmp_path / "out", small_model, labelmap=True).notes
+    assert [note for note in notes if note.startswith("--codes and --labelmap: without effect")]
 
 
 def test_objects_of_an_older_label_map_go_unless_they_were_changed(tmp_path, small_model):

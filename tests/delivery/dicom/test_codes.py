@@ -43,15 +43,15 @@ ROWS = list(csv.DictReader(resources.files("medseg.delivery.dicom").joinpath("co
     ],
 )
 def test_a_known_name_has_its_codes(name, kind, modifiers):
-    found = look_up(name)
-    assert found.type.split(maxsplit=2)[2] == kind
-    assert [text.split(maxsplit=2)[2] for text in found.modifiers] == modifiers
+    coding = look_up(name)
+    assert coding.type.split(maxsplit=2)[2] == kind
+    assert [text.split(maxsplit=2)[2] for text in coding.modifiers] == modifiers
 
 
 def test_the_side_of_a_lesion_goes_with_the_organ_that_it_lies_in():
-    found = look_up("kidney_tumour_left")
-    assert (found.type, found.modifiers) == ("SCT 108369006 Neoplasm", ())
-    assert (found.region, found.region_modifiers) == ("SCT 64033007 Kidney", ("SCT 7771000 Left",))
+    coding = look_up("kidney_tumour_left")
+    assert (coding.type, coding.modifiers) == ("SCT 108369006 Neoplasm", ())
+    assert (coding.region, coding.region_modifiers) == ("SCT 64033007 Kidney", ("SCT 7771000 Left",))
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_an_uncoded_structure_is_asked_for_by_name():
     with pytest.raises(PlanError, match=r"No DICOM codes are known for Anterior, label_7") as caught:
         codes_of(["liver", "Anterior", "label_7"], {}, {})
     assert "--codes 'Anterior=hippocampus anterior'" in caught.value.hint
-    found = codes_of(["liver", "Anterior"], {}, {}, generic=True)
-    assert (found["liver"].type, found["Anterior"].type) == ("SCT 10200004 Liver", "SCT 85756007 Tissue")
+    codings = codes_of(["liver", "Anterior"], {}, {}, generic=True)
+    assert (codings["liver"].type, codings["Anterior"].type) == ("SCT 10200004 Liver", "SCT 85756007 Tissue")
 
 
 def test_codes_for_what_is_no_structure_are_refused():
@@ -132,8 +132,8 @@ def test_codes_for_what_is_no_structure_are_refused():
 
 
 def test_codes_from_names_of_the_table():
-    found = read_codes("Anterior=left anterior hippocampus, GTV-1=gtv")
-    assert found == {"Anterior": look_up("left anterior hippocampus"), "GTV-1": look_up("gtv")}
+    codings = read_codes("Anterior=left anterior hippocampus, GTV-1=gtv")
+    assert codings == {"Anterior": look_up("left anterior hippocampus"), "GTV-1": look_up("gtv")}
 
 
 def test_codes_from_a_csv(tmp_path):
@@ -144,10 +144,10 @@ def test_codes_from_a_csv(tmp_path):
         "blob,,SCT 49755003 Morphologically Abnormal Structure,99LAB 7 A blob,SCT 7771000 Left|99LAB 8 Red,"
         "SCT 12738006 Brain,#ff0000\n"
     )
-    found = read_codes(str(path))
-    assert found["Anterior"] == look_up("anterior hippocampus")
-    assert found["blob"].modifiers == ("SCT 7771000 Left", "99LAB 8 Red")
-    assert (found["blob"].region, found["blob"].colour) == ("SCT 12738006 Brain", "#ff0000")
+    codings = read_codes(str(path))
+    assert codings["Anterior"] == look_up("anterior hippocampus")
+    assert codings["blob"].modifiers == ("SCT 7771000 Left", "99LAB 8 Red")
+    assert (codings["blob"].region, codings["blob"].colour) == ("SCT 12738006 Brain", "#ff0000")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_group_a_structure_with_its_volume_in_ml(tmp_path, labelmap):
     seg, report = pydicom.dcmread(seg_path), hd.sr.srread(path)
     groups = report.content.get_volumetric_roi_measurement_groups()
     assert [group.tracking_identifier for group in groups] == list(VOLUMES)
-    described = {one.SegmentLabel: one for one in seg.SegmentSequence}
+    described = {segment.SegmentLabel: segment for segment in seg.SegmentSequence}
     for group, (name, expected) in zip(groups, VOLUMES.items(), strict=True):
         (measured,) = group.get_measurements()
         assert (measured.name.meaning, measured.unit.value) == ("Volume", "mL")

@@ -45,7 +45,7 @@ def test_contours_refer_to_their_images(tmp_path):
     found = pydicom.dcmread(write(tmp_path, volume, labels()))
     assert [roi.ROIName for roi in found.StructureSetROISequence] == list(MEMBERS)
     assert all(roi.ROIGenerationAlgorithm == "AUTOMATIC" for roi in found.StructureSetROISequence)
-    places = {one.sop_instance_uid: one.position for one in volume.source_slices}
+    places = {slice_.sop_instance_uid: slice_.position for slice_ in volume.source_slices}
     kidney, _, spleen = found.ROIContourSequence
     assert "ContourSequence" not in spleen  # no voxel
     assert len(kidney.ContourSequence) == 3
@@ -54,9 +54,9 @@ def test_contours_refer_to_their_images(tmp_path):
         heights = np.array(contour.ContourData, float).reshape(-1, 3)[:, 2]
         np.testing.assert_allclose(heights, position[2])
     study = found.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
-    assert {one.ReferencedSOPInstanceUID for one in study.RTReferencedSeriesSequence[0].ContourImageSequence} == {
-        *places
-    }
+    assert {
+        reference.ReferencedSOPInstanceUID for reference in study.RTReferencedSeriesSequence[0].ContourImageSequence
+    } == {*places}
     assert "RESEARCH" in found.StructureSetDescription
 
 

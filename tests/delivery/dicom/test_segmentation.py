@@ -61,7 +61,7 @@ def answer(request, tmp_path_factory):
 def test_highdicom_reads_the_same_voxels_by_source_instance(answer):
     volume, members, path = answer
     seg = hd.seg.segread(path)
-    uids = [one.sop_instance_uid for one in volume.source_slices]
+    uids = [slice_.sop_instance_uid for slice_ in volume.source_slices]
     found = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
     np.testing.assert_array_equal(found.astype(bool), masks(labels(), members))
 
@@ -88,7 +88,7 @@ def test_pydicom_sees_frames_at_the_positions_of_their_sources(answer):
     volume, members, path = answer
     seg = pydicom.dcmread(path)
     pixels = seg.pixel_array.reshape(-1, *SHAPE[1:])
-    places = {one.sop_instance_uid: (number, one.position) for number, one in enumerate(volume.source_slices)}
+    places = {slice_.sop_instance_uid: (number, slice_.position) for number, slice_ in enumerate(volume.source_slices)}
     found = np.zeros((*SHAPE, len(members)), bool)
     for frame, group in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
         source = group.DerivationImageSequence[0].SourceImageSequence[0]
@@ -155,12 +155,12 @@ def test_frames_of_a_multi_frame_source_keep_their_numbers(tmp_path):
         positions,
         content=lambda number: {"TemporalPositionIndex": 1 + number % 2, "StackID": "1"},
     )
-    found = [read_volume(one) for one in find_series(tmp_path / "series").series]
+    found = [read_volume(series) for series in find_series(tmp_path / "series").series]
     assert len(found) == 2
     for volume in found:
         path = write(tmp_path, volume, labels())
         assert errors_of_dciodvfy(path) == []
-        frames = [one.frame + 1 for one in volume.source_slices]
+        frames = [slice_.frame + 1 for slice_ in volume.source_slices]
         assert frames in ([11, 9, 7, 5, 3, 1], [12, 10, 8, 6, 4, 2])
         seg = hd.seg.segread(path)
         pixels = seg.get_pixels_by_source_frame(
@@ -174,7 +174,7 @@ def test_an_answer_without_a_voxel_is_a_valid_object(tmp_path):
     volume = written_series(tmp_path / "series")
     path = write(tmp_path, volume, np.zeros(SHAPE, np.uint8))
     assert errors_of_dciodvfy(path) == []
-    uids = [one.sop_instance_uid for one in volume.source_slices]
+    uids = [slice_.sop_instance_uid for slice_ in volume.source_slices]
     assert not hd.seg.segread(path).get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True).any()
 
 
@@ -184,7 +184,7 @@ def test_names_in_any_script_and_of_any_length(tmp_path):
     what = Meaning(members, codes_of(members, {}, {}, generic=True), meaning().maker)
     seg = pydicom.dcmread(write(tmp_path, volume, labels(), what))
     assert str(seg.PatientName) == "M\u00fcller^J\u00f6rg"
-    liver, long, longer = [one.SegmentLabel for one in seg.SegmentSequence]
+    liver, long, longer = [segment.SegmentLabel for segment in seg.SegmentSequence]
     assert liver == "肝臓"
     assert max(len(long), len(longer)) <= 64
     assert long != longer
@@ -249,7 +249,7 @@ def test_a_real_series_whose_own_headers_break_rules(data_dir, tmp_path, study):
     array = np.digitize(image, np.percentile(image, [60, 80, 95])).astype(np.uint8)
     path = write(tmp_path, volume, array)
     assert errors_of_dciodvfy(path) == []
-    uids = [one.sop_instance_uid for one in volume.source_slices]
+    uids = [slice_.sop_instance_uid for slice_ in volume.source_slices]
     found = hd.seg.segread(path).get_pixels_by_source_instance(uids, combine_segments=True)
     np.testing.assert_array_equal(found, array)
     parts = [on_grid(read_label(file), volume.image) for file in read_by_dcmqi(path, tmp_path / "nifti")]
@@ -269,7 +269,7 @@ def test_a_real_stack_that_leans_with_unequal_steps(data_dir, tmp_path):
     path = write(tmp_path, volume, array)
     assert [line for line in errors_of_dciodvfy(path) if "DeidentificationMethod" not in line] == []
     seg = hd.seg.segread(path)
-    uids = [one.sop_instance_uid for one in volume.series.slices]
+    uids = [slice_.sop_instance_uid for slice_ in volume.series.slices]
     found = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
     np.testing.assert_array_equal(found, array)
     for group in seg.PerFrameFunctionalGroupsSequence:

@@ -54,8 +54,8 @@ def test_elements_that_may_be_empty_are_written_empty(tmp_path):
     paths = object_paths(tmp_path, "case", ["seg", "rtstruct", "report"])
     write_objects(labels(), volume.series, meaning(), paths, {"liver": 1.0})
     for path in paths.values():
-        found = pydicom.dcmread(path)
-        assert [key for key in (*EMPTY, "PatientID") if found[key].value] == []
+        dataset = pydicom.dcmread(path)
+        assert [key for key in (*EMPTY, "PatientID") if dataset[key].value] == []
 
 
 def test_values_that_such_elements_may_not_have_are_emptied(tmp_path):
@@ -103,8 +103,8 @@ def test_slices_that_agree_within_the_readers_tolerance_get_one_orientation(tmp_
     volume = written_series(
         tmp_path / "series", each=lambda number: {"ImageOrientationPatient": tilted} if number == 3 else {}
     )
-    found = read_source(volume.series.slices, volume.series.title)
-    assert len({tuple(image.ImageOrientationPatient) for image in found.images}) == 1
+    source = read_source(volume.series.slices, volume.series.title)
+    assert len({tuple(image.ImageOrientationPatient) for image in source.images}) == 1
 
 
 @pytest.mark.real

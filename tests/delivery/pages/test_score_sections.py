@@ -64,9 +64,9 @@ def test_undefined_scores_are_dashes_and_counted(summary):
 
 
 def test_rules_and_definitions_stand_on_the_page(summary):
-    said = " ".join(row[1] for row in rows(scores_section(summary).blocks[-1]))
+    text = " ".join(row[1] for row in rows(scores_section(summary).blocks[-1]))
     for words in ("both sides empty: not in the mean", "bootstrap over patients", "Hausdorff", "2 TP"):
-        assert words in said
+        assert words in text
 
 
 def test_confusion_is_a_share_of_the_reference(summary):

@@ -56,8 +56,8 @@ def test_colours_stay_and_a_mask_that_fills_the_picture_has_a_frame():
 )
 def test_a_label_that_marks_nothing(label, background, words):
     image = Image(np.ones((1, 1, 5, 5), np.float32), np.eye(4), spacing_known=False)
-    png, said = thumbnail(image, np.full((1, 5, 5), label), background)
-    assert said.startswith(words)
+    png, caption = thumbnail(image, np.full((1, 5, 5), label), background)
+    assert caption.startswith(words)
     assert not has(drawn(png), BLUE)
 
 

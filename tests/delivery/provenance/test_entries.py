@@ -26,18 +26,18 @@ def answered(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Pat
     import nibabel as nib
     import numpy as np
 
-    place = tmp_path_factory.mktemp("answered")
-    (place / "scans").mkdir()
+    folder = tmp_path_factory.mktemp("answered")
+    (folder / "scans").mkdir()
     for number in range(3):
         array = np.random.default_rng(number).normal(100, 20, size=(17, 18, 14)).astype(np.float32)
-        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 1.0, 1.5, 1.0])), place / f"scans/scan{number}_0000.nii.gz")
-    (place / "scans" / "bad_0000.nii.gz").write_bytes(b"\x1f\x8b")
-    predict(place / "scans", place / "out", small_model, options=PredictOptions(device="cpu"))
-    return place
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 1.0, 1.5, 1.0])), folder / f"scans/scan{number}_0000.nii.gz")
+    (folder / "scans" / "bad_0000.nii.gz").write_bytes(b"\x1f\x8b")
+    predict(folder / "scans", folder / "out", small_model, options=PredictOptions(device="cpu"))
+    return folder
 
 
 @pytest.fixture
-def place(answered: Path, tmp_path: Path) -> Path:
+def folder(answered: Path, tmp_path: Path) -> Path:
     """A copy to be changed."""
     shutil.copytree(answered, tmp_path / "copy")
     return tmp_path / "copy"
@@ -52,10 +52,10 @@ def digest(path: Path) -> str:
 
 
 def test_the_manifest_of_answers_says_what_made_them(answered: Path, small_model: Path) -> None:
-    found = entry(answered / "out")
-    assert found["complete"]
-    assert found["started"] <= found["ended"]
-    model = found["model"]
+    entries = entry(answered / "out")
+    assert entries["complete"]
+    assert entries["started"] <= entries["ended"]
+    model = entries["model"]
     assert (model["name"], model["configuration"], model["folds"]) == ("toy", "main", ["0", "1"])
     assert model["weights"] == [
         {
@@ -65,9 +65,9 @@ def test_the_manifest_of_answers_says_what_made_them(answered: Path, small_model
         }
         for fold in ("0", "1")
     ]
-    assert found["computed_with"]["devices"] == ["cpu"]
-    assert found["computed_with"]["precision"] == "float32"
-    bad, first, *_ = sorted(found["cases"], key=lambda case: case["case"])
+    assert entries["computed_with"]["devices"] == ["cpu"]
+    assert entries["computed_with"]["precision"] == "float32"
+    bad, first, *_ = sorted(entries["cases"], key=lambda case: case["case"])
     assert (bad["case"], "problem" in bad) == ("bad", True)
     assert first["inputs"] == [{"file": "scan0_0000.nii.gz", "sha256": digest(answered / "scans/scan0_0000.nii.gz")}]
     assert first["files"] == [{"file": "scan0.nii.gz", "sha256": digest(answered / "out/scan0.nii.gz")}]
@@ -80,7 +80,7 @@ def test_the_manifest_of_answers_says_what_made_them(answered: Path, small_model
         "resampled": True,
     }
     assert set(first["volumes"]) == {"one", "two"}
-    assert [one["file"] for one in found["files"]] == ["labels.json", "volumes.csv", "predict.jsonl"]
+    assert [file["file"] for file in entries["files"]] == ["labels.json", "volumes.csv", "predict.jsonl"]
 
 
 def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: Path) -> None:
@@ -90,25 +90,25 @@ def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: P
 
 
 def test_what_is_as_it_was_verifies(answered: Path, small_model: Path) -> None:
-    found = verify(answered / "out", [answered / "scans"], small_model)
-    assert found.changes == []
-    assert len(found.files) == 3 + 3 + 4 + 2, "answers, tables, scans, weights"
+    verification = verify(answered / "out", [answered / "scans"], small_model)
+    assert verification.changes == []
+    assert len(verification.files) == 3 + 3 + 4 + 2, "answers, tables, scans, weights"
     assert verify(answered / "out", [], small_model / "fold_0").changes == []
 
 
-def test_what_changed_is_missing_or_is_new_is_named(place: Path, small_model: Path, tmp_path: Path) -> None:
-    answer, scan = place / "out" / "scan1.nii.gz", place / "scans" / "scan2_0000.nii.gz"
+def test_what_changed_is_missing_or_is_new_is_named(folder: Path, small_model: Path, tmp_path: Path) -> None:
+    answer, scan = folder / "out" / "scan1.nii.gz", folder / "scans" / "scan2_0000.nii.gz"
     content = bytearray(answer.read_bytes())
     content[100] ^= 1
     answer.write_bytes(content)
-    (place / "out" / "scan2.nii.gz").unlink()
-    (place / "out" / "mine.nii.gz").touch()
-    (place / "out" / ".DS_Store").touch()
+    (folder / "out" / "scan2.nii.gz").unlink()
+    (folder / "out" / "mine.nii.gz").touch()
+    (folder / "out" / ".DS_Store").touch()
     scan.write_bytes(scan.read_bytes() + b"\0")
     shutil.copytree(small_model, tmp_path / "model")
     (tmp_path / "model" / "fold_1" / "weights.safetensors").write_bytes(b"")
-    changes = verify(place / "out", [place / "scans"], tmp_path / "model").changes
-    assert {(one.file, one.role, one.state) for one in changes} == {
+    changes = verify(folder / "out", [folder / "scans"], tmp_path / "model").changes
+    assert {(change.file, change.role, change.state) for change in changes} == {
         ("scan1.nii.gz", "output", "changed"),
         ("scan2.nii.gz", "output", "missing"),
         ("mine.nii.gz", "output", "new"),
@@ -117,20 +117,20 @@ def test_what_changed_is_missing_or_is_new_is_named(place: Path, small_model: Pa
     }
 
 
-def test_scores_have_an_entry_of_their_own_and_are_verified_with_the_answers(place: Path) -> None:
-    references = place / "references"
+def test_scores_have_an_entry_of_their_own_and_are_verified_with_the_answers(folder: Path) -> None:
+    references = folder / "references"
     references.mkdir()
-    shutil.copy(place / "out" / "scan0.nii.gz", references)
-    shutil.copy(place / "out" / "scan1.nii.gz", references)
-    evaluate(place / "out", references)
-    assert set(json.loads((place / "out" / "manifest.json").read_text())["commands"]) == {"predict", "evaluate"}
-    found = verify(place / "out", [references])
-    assert found.changes == []
-    assert found.notes == ["of 4 files that predict read none lies in the source; not compared"]
+    shutil.copy(folder / "out" / "scan0.nii.gz", references)
+    shutil.copy(folder / "out" / "scan1.nii.gz", references)
+    evaluate(folder / "out", references)
+    assert set(json.loads((folder / "out" / "manifest.json").read_text())["commands"]) == {"predict", "evaluate"}
+    verification = verify(folder / "out", [references])
+    assert verification.changes == []
+    assert verification.notes == ["of 4 files that predict read none lies in the source; not compared"]
     (references / "scan1.nii.gz").write_bytes(b"other")
-    (place / "out" / "metrics.csv").unlink()
-    changes = verify(place / "out", [references, place / "scans"]).changes
-    assert {(one.file, one.command, one.state) for one in changes} == {
+    (folder / "out" / "metrics.csv").unlink()
+    changes = verify(folder / "out", [references, folder / "scans"]).changes
+    assert {(change.file, change.command, change.state) for change in changes} == {
         ("scan1.nii.gz", "evaluate", "changed"),
         ("metrics.csv", "evaluate", "missing"),
     }
@@ -152,8 +152,8 @@ def test_a_run_that_was_cut_short_says_so_and_is_completed(
     assert not before["complete"]
     assert 2 <= len(done) < 4
     assert all(case["problem"] == "not answered yet" for case in before["cases"] if case not in done)
-    found = verify(out)
-    assert (found.changes, found.notes) == ([], ["manifest.json: predict was cut short"])
+    verification = verify(out)
+    assert (verification.changes, verification.notes) == ([], ["manifest.json: predict was cut short"])
     predict(scans, out, small_model, options=PredictOptions(device="cpu", keep_finished=True))
     after = entry(out)
     assert after["complete"]
@@ -179,8 +179,8 @@ def test_odd_entries_are_passed_over(tmp_path: Path) -> None:
     assert verify(tmp_path, [tmp_path], tmp_path).files == []
     odd |= {"options": ["x"], "cases": [{"inputs": [{"series": "../..#0123456789", "sha256": "0"}]}]}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    (one,) = verify(tmp_path, [tmp_path]).files
-    assert one.state == "missing"
+    (file,) = verify(tmp_path, [tmp_path]).files
+    assert file.state == "missing"
 
 
 @pytest.mark.real
@@ -190,7 +190,9 @@ def test_patients_are_named_only_on_request(tmp_path: Path, data_dir: Path, smal
 
     study, out = data_dir / "hippocampus_dicom" / "mr_study2", tmp_path / "out"
     sources = [dcmread(path, stop_before_pixels=True) for path in sorted(study.rglob("*.dcm"))]
-    secrets = {str(one[name].value) for one in sources for name in ("PatientID", "StudyInstanceUID", "SOPInstanceUID")}
+    secrets = {
+        str(image[name].value) for image in sources for name in ("PatientID", "StudyInstanceUID", "SOPInstanceUID")
+    }
     for identify in (False, True):
         write = WriteOptions(generic_codes=True)
         options = PredictOptions(device="cpu", identify=identify, write=write)
@@ -204,4 +206,4 @@ def test_patients_are_named_only_on_request(tmp_path: Path, data_dir: Path, smal
         named = {name for name, text in told.items() if any(secret in text for secret in secrets)}
         assert named == ({"manifest.json"} if identify else set())
     (identifiers,) = case["identifiers"]
-    assert sorted(identifiers["SOPInstanceUID"]) == sorted(str(one.SOPInstanceUID) for one in sources)
+    assert sorted(identifiers["SOPInstanceUID"]) == sorted(str(image.SOPInstanceUID) for image in sources)

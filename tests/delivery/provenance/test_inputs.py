@@ -25,7 +25,7 @@ def test_every_file_of_a_case_is_hashed_in_order(tmp_path: Path) -> None:
     expected = [{"file": name, "sha256": sha(name.encode())} for name in ("b_0000.nii.gz", "a_0001.nii.gz")]
     assert input_entries(case, tmp_path) == expected
     assert input_entries(case, tmp_path, hash_inputs(case)) == expected
-    assert [one["file"] for one in input_entries(case, tmp_path, label=True)][2:] == ["label.nii.gz"]
+    assert [file["file"] for file in input_entries(case, tmp_path, label=True)][2:] == ["label.nii.gz"]
     assert identifiers(case) == []
 
 
@@ -63,11 +63,11 @@ def test_a_series_is_told_by_its_content_and_names_nobody(data_dir: Path, tmp_pa
     manifest.write_entry(out, "predict", {"complete": True, "cases": [{"case": "study", "inputs": [entry]}]})
     for number, path in enumerate(files):
         path.rename(path.with_name(f"renamed{number}"))
-    assert [one.state for one in verify(out, [study]).files] == ["same"]
-    assert [one.state for one in verify(out, [tmp_path / "Doe^John"]).files] == ["same"]
+    assert [file.state for file in verify(out, [study]).files] == ["same"]
+    assert [file.state for file in verify(out, [tmp_path / "Doe^John"]).files] == ["same"]
     first = study / files[0].relative_to(study).with_name("renamed0")
     first.write_bytes(first.read_bytes() + b"\0\0")
-    assert [one.state for one in verify(out, [study]).files] == ["changed"]
+    assert [file.state for file in verify(out, [study]).files] == ["changed"]
     shutil.rmtree(study)
     study.mkdir()
-    assert [one.state for one in verify(out, [study]).files] == ["missing"]
+    assert [file.state for file in verify(out, [study]).files] == ["missing"]

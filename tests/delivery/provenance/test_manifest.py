@@ -30,8 +30,8 @@ def test_a_grid_is_told_by_shape_spacing_letters_and_affine() -> None:
 def test_resampling_is_told_by_the_box_and_the_grid_of_the_network() -> None:
     box = (slice(1, 11), slice(0, 20), slice(4, 12))
     geometry = Geometry(Orientation(), (0, 1, 2), (12, 20, 12), box, (2.0, 1.0, 1.0), (1.0, 1.0, 1.0))
-    told = manifest.describe_resampling(geometry)
-    assert told == {
+    description = manifest.describe_resampling(geometry)
+    assert description == {
         "box": [[1, 11], [0, 20], [4, 12]],
         "spacing": [1.0, 1.0, 1.0],
         "shape": [20, 20, 8],
@@ -105,10 +105,10 @@ def test_no_manifest_says_nothing(tmp_path: Path) -> None:
 
 
 def test_software_names_versions_and_at_most_a_commit() -> None:
-    told = manifest.software()
-    assert told["package"] == "medseg"
-    assert told["torch"].count(".") >= 2
-    assert told["git"] is None or len(told["git"].removesuffix("-dirty")) == 40
+    description = manifest.software()
+    assert description["package"] == "medseg"
+    assert description["torch"].count(".") >= 2
+    assert description["git"] is None or len(description["git"].removesuffix("-dirty")) == 40
 
 
 def test_an_image_without_direction_has_letters_all_the_same() -> None:

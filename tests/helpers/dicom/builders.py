@@ -48,46 +48,46 @@ def image_dataset(
     **changes: Any,
 ) -> Dataset:
     """A single-frame image; `changes` are elements by keyword, None for one that is to be absent."""
-    found = Dataset()
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    found.SOPClassUID = CT
-    found.SOPInstanceUID = uid(series, instance)
-    found.StudyInstanceUID, found.SeriesInstanceUID = uid("study"), uid(series)
-    found.FrameOfReferenceUID = uid("frame of reference")
-    found.PatientName, found.PatientID = "Doe^Jane", "SECRET-ID"
-    found.StudyDate = found.StudyTime = found.StudyID = found.AccessionNumber = ""
-    found.ReferringPhysicianName = found.PatientBirthDate = found.PatientSex = ""
-    found.Modality, found.SeriesNumber, found.SeriesDescription = "CT", 4, "thorax"
-    found.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    found.ImagePositionPatient = [f"{value:.10g}" for value in position]
-    found.ImageOrientationPatient = [f"{value:.10g}" for value in orientation]
-    found.PixelSpacing = list(spacing_yx)
-    found.SliceThickness = 3
-    found.SamplesPerPixel, found.PhotometricInterpretation = 1, "MONOCHROME2"
-    found.Rows, found.Columns = pixels.shape[-2:]
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = CT
+    dataset.SOPInstanceUID = uid(series, instance)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid("study"), uid(series)
+    dataset.FrameOfReferenceUID = uid("frame of reference")
+    dataset.PatientName, dataset.PatientID = "Doe^Jane", "SECRET-ID"
+    dataset.StudyDate = dataset.StudyTime = dataset.StudyID = dataset.AccessionNumber = ""
+    dataset.ReferringPhysicianName = dataset.PatientBirthDate = dataset.PatientSex = ""
+    dataset.Modality, dataset.SeriesNumber, dataset.SeriesDescription = "CT", 4, "thorax"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.ImagePositionPatient = [f"{value:.10g}" for value in position]
+    dataset.ImageOrientationPatient = [f"{value:.10g}" for value in orientation]
+    dataset.PixelSpacing = list(spacing_yx)
+    dataset.SliceThickness = 3
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
     bits = pixels.dtype.itemsize * 8
-    found.BitsAllocated = found.BitsStored = bits
-    found.HighBit = bits - 1
-    found.PixelRepresentation = int(pixels.dtype.kind == "i")
-    found.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
-    found["PixelData"].VR = "OW" if bits > 8 else "OB"
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
     for keyword, value in changes.items():
         if value is None:
-            delattr(found, keyword)
+            delattr(dataset, keyword)
         else:
-            setattr(found, keyword, value)
-    return found
+            setattr(dataset, keyword, value)
+    return dataset
 
 
-def save(found: Dataset, path: Path, syntax: str | None = None) -> Path:
+def save(dataset: Dataset, path: Path, syntax: str | None = None) -> Path:
     """Write a data set as a file; `syntax` packs it with pydicom's own encoders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found.file_meta.MediaStorageSOPClassUID = found.SOPClassUID
-    found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     if syntax is not None:
-        found.compress(syntax)
-    found.save_as(path, enforce_file_format=True)
+        dataset.compress(syntax)
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -122,8 +122,8 @@ def write_series(
     for number, pixels in enumerate(array):
         position = np.array(origin) + normal_of(orientation) * step_mm * number if move is None else move(number)
         own = {"InstanceNumber": number + 1, **changes, **(each(number) if each is not None else {})}
-        found = image_dataset(pixels, position, orientation, series=series, instance=(number, *own.items()), **own)
-        paths.append(save(found, folder / name(number), syntax))
+        dataset = image_dataset(pixels, position, orientation, series=series, instance=(number, *own.items()), **own)
+        paths.append(save(dataset, folder / name(number), syntax))
     return paths
 
 
@@ -156,14 +156,14 @@ def write_enhanced(
         rescale: slope and intercept of frame k.
         changes: elements outside of the functional groups.
     """
-    found = image_dataset(array, spacing_yx=spacing_yx, SOPClassUID=ENHANCED_MR, Modality="MR", **changes)
+    dataset = image_dataset(array, spacing_yx=spacing_yx, SOPClassUID=ENHANCED_MR, Modality="MR", **changes)
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
-        delattr(found, keyword)
-    found.NumberOfFrames = len(array)
+        delattr(dataset, keyword)
+    dataset.NumberOfFrames = len(array)
     shared = Dataset()
     shared.PlaneOrientationSequence = item(ImageOrientationPatient=list(orientation))
     shared.PixelMeasuresSequence = item(PixelSpacing=list(spacing_yx), SliceThickness=3)
-    found.SharedFunctionalGroupsSequence = Items([shared])
+    dataset.SharedFunctionalGroupsSequence = Items([shared])
     frames = []
     for number, position in enumerate(positions):
         frame = Dataset()
@@ -176,22 +176,22 @@ def write_enhanced(
         for keyword, value in (each(number) if each is not None else {}).items():
             setattr(frame, keyword, value)
         frames.append(frame)
-    found.PerFrameFunctionalGroupsSequence = Items(frames)
-    return save(found, path)
+    dataset.PerFrameFunctionalGroupsSequence = Items(frames)
+    return save(dataset, path)
 
 
 def write_structured_report(path: Path) -> Path:
     """A report: an object that is not an image."""
-    found = image_dataset(ramp(1)[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.88.22", Modality="SR", series="report")
+    dataset = image_dataset(ramp(1)[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.88.22", Modality="SR", series="report")
     for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated"):
-        delattr(found, keyword)
-    return save(found, path)
+        delattr(dataset, keyword)
+    return save(dataset, path)
 
 
 def rewrite(path: Path, **changes: Any) -> Path:
     """Change elements of a file in place."""
-    found = pydicom.dcmread(path)
+    dataset = pydicom.dcmread(path)
     for keyword, value in changes.items():
-        setattr(found, keyword, value)
-    found.save_as(path)
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
     return path

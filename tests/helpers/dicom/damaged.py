@@ -96,7 +96,9 @@ def attempt(source: Path) -> bool:
             volume.to_source(volume.image.array[0])
             readable = True
         except MedsegError as error:
-            if str(source) not in str(error) and not any(one.file.path.name in str(error) for one in series.slices):
+            if str(source) not in str(error) and not any(
+                slice_.file.path.name in str(error) for slice_ in series.slices
+            ):
                 raise ValueError(f"the message does not name what it is about: {error}") from error
     return readable
 
@@ -162,11 +164,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inside", action="store_true", help="in this process")
-    asked = parser.parse_args()
-    if asked.inside:
+    arguments = parser.parse_args()
+    if arguments.inside:
         signal.signal(signal.SIGALRM, _overdue)
-        return int(sum(run(kind, asked.count, asked.seed) for kind in asked.kinds or KINDS) > 0)
-    results = [isolated(kind, asked.count, asked.seed) for kind in asked.kinds or KINDS]
+        return int(sum(run(kind, arguments.count, arguments.seed) for kind in arguments.kinds or KINDS) > 0)
+    results = [isolated(kind, arguments.count, arguments.seed) for kind in arguments.kinds or KINDS]
     _say("".join(text for _, text in results).rstrip())
     return int(not all(well for well, _ in results))
 

@@ -56,8 +56,8 @@ def rtstruct(
         series: that it refers to, as in `builders`.
         kinds: {number of a contour, counted over all: its ContourGeometricType}, else CLOSED_PLANAR.
     """
-    found = _object(RTSTRUCT, "RTSTRUCT", series)
-    found.StructureSetROISequence, found.ROIContourSequence = [], []
+    dataset = _object(RTSTRUCT, "RTSTRUCT", series)
+    dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
     counted = 0
     for number, (name, contours) in enumerate(rois.items(), start=7):
         roi, drawn = Dataset(), Dataset()
@@ -70,14 +70,14 @@ def rtstruct(
             contour.ContourData = [f"{value:.8g}" for value in to_patient(points, lies).reshape(-1)]
             drawn.ContourSequence.append(contour)
             counted += 1
-        found.StructureSetROISequence.append(roi)
-        found.ROIContourSequence.append(drawn)
+        dataset.StructureSetROISequence.append(roi)
+        dataset.ROIContourSequence.append(drawn)
     frame, study, referenced = Dataset(), Dataset(), Dataset()
     referenced.SeriesInstanceUID = uid(series)
     study.RTReferencedSeriesSequence = [referenced]
     frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = uid("frame of reference"), [study]
-    found.ReferencedFrameOfReferenceSequence = [frame]
-    return found
+    dataset.ReferencedFrameOfReferenceSequence = [frame]
+    return dataset
 
 
 def seg(
@@ -98,21 +98,21 @@ def seg(
         series: that it refers to.
         measures: SpacingBetweenSlices or SliceThickness.
     """
-    found = _object(LABELMAP if kind == "LABELMAP" else SEG, "SEG", series)
-    found.SegmentationType = kind
-    found.SegmentSequence = []
+    dataset = _object(LABELMAP if kind == "LABELMAP" else SEG, "SEG", series)
+    dataset.SegmentationType = kind
+    dataset.SegmentSequence = []
     for number, name in enumerate(names, start=1):
         item = Dataset()
         item.SegmentNumber, item.SegmentLabel = number, name
-        found.SegmentSequence.append(item)
+        dataset.SegmentSequence.append(item)
     shared, turn, size = Dataset(), Dataset(), Dataset()
     turn.ImageOrientationPatient = [f"{value:.10g}" for value in orientation]
     size.PixelSpacing = list(SPACING_YX)
     for keyword, value in measures.items():
         setattr(size, keyword, value)
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [turn], [size]
-    found.SharedFunctionalGroupsSequence = [shared]
-    found.PerFrameFunctionalGroupsSequence = []
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PerFrameFunctionalGroupsSequence = []
     for number, position, _ in frames:
         group, place = Dataset(), Dataset()
         place.ImagePositionPatient = [f"{value:.10g}" for value in position]
@@ -121,30 +121,30 @@ def seg(
             segment = Dataset()
             segment.ReferencedSegmentNumber = number
             group.SegmentIdentificationSequence = [segment]
-        found.PerFrameFunctionalGroupsSequence.append(group)
+        dataset.PerFrameFunctionalGroupsSequence.append(group)
     stack = np.stack([pixels for _, _, pixels in frames])
-    found.NumberOfFrames, (found.Rows, found.Columns) = len(frames), stack.shape[1:]
-    found.SamplesPerPixel, found.PhotometricInterpretation, found.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.NumberOfFrames, (dataset.Rows, dataset.Columns) = len(frames), stack.shape[1:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     bits = 1 if kind == "BINARY" else 8
-    found.BitsAllocated = found.BitsStored = bits
-    found.HighBit = bits - 1
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
     if kind == "FRACTIONAL":
-        found.MaximumFractionalValue, found.SegmentationFractionalType = 200, "PROBABILITY"
+        dataset.MaximumFractionalValue, dataset.SegmentationFractionalType = 200, "PROBABILITY"
     packed = pack_bits(stack.astype(np.uint8).reshape(-1), pad=True) if bits == 1 else stack.astype(np.uint8).tobytes()
-    found.PixelData = packed + b"\0" * (len(packed) % 2)
-    found["PixelData"].VR = "OB"
-    return found
+    dataset.PixelData = packed + b"\0" * (len(packed) % 2)
+    dataset["PixelData"].VR = "OB"
+    return dataset
 
 
 def _object(sop_class: str, modality: str, series: str) -> Dataset:
-    found = Dataset()
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    found.SOPClassUID, found.SOPInstanceUID = sop_class, uid(modality, series, "instance")
-    found.StudyInstanceUID, found.SeriesInstanceUID = uid("study"), uid(modality, series)
-    found.PatientName, found.PatientID = "Doe^Jane", "SECRET-ID"
-    found.Modality, found.SeriesDescription = modality, "drawn"
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, uid(modality, series, "instance")
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid("study"), uid(modality, series)
+    dataset.PatientName, dataset.PatientID = "Doe^Jane", "SECRET-ID"
+    dataset.Modality, dataset.SeriesDescription = modality, "drawn"
     referenced = Dataset()
     referenced.SeriesInstanceUID = uid(series)
-    found.ReferencedSeriesSequence = [referenced]
-    return found
+    dataset.ReferencedSeriesSequence = [referenced]
+    return dataset

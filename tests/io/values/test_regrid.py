@@ -62,8 +62,8 @@ def test_an_oblique_grid_takes_the_voxel_that_each_place_lies_in():
     affine = np.array([[c, -s, 0, 2], [s, c, 0, 1], [0, 0.3, 1, 3], [0, 0, 0, 1]])
     answer = resample_nearest(label, Image(np.zeros((1, 4, 5, 6)), affine), -1)
     for z, y, x in np.ndindex(4, 5, 6):
-        place = np.linalg.inv(label.affine) @ affine @ [x, y, z, 1]
-        i, j, k = np.floor(place[:3] + 0.5).astype(int)
+        index = np.linalg.inv(label.affine) @ affine @ [x, y, z, 1]
+        i, j, k = np.floor(index[:3] + 0.5).astype(int)
         inside = 0 <= i < 9 and 0 <= j < 8 and 0 <= k < 7
         assert answer.array[0, z, y, x] == (label.array[0, k, j, i] if inside else -1)
 

@@ -19,17 +19,17 @@ def network(name: str = "plain_unet") -> torch.nn.Module:
 
 
 @pytest.fixture(params=["plain_unet", "residual_unet"])
-def ours(request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
+def medseg_state(request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     return {name: torch.randn_like(value) for name, value in network(request.param).state_dict().items()}
 
 
-def test_every_weight_comes_back_under_its_name(ours: dict[str, torch.Tensor]) -> None:
-    theirs = weights_to_nnunet(ours, STRIDES)
-    back = weights_from_nnunet(theirs, "a test")
-    assert back.keys() == ours.keys()
-    assert all(torch.equal(back[name], ours[name]) for name in ours)
-    assert all(back[name].data_ptr() != ours[name].data_ptr() for name in ours)
+def test_every_weight_comes_back_under_its_name(medseg_state: dict[str, torch.Tensor]) -> None:
+    nnunet_state = weights_to_nnunet(medseg_state, STRIDES)
+    back = weights_from_nnunet(nnunet_state, "a test")
+    assert back.keys() == medseg_state.keys()
+    assert all(torch.equal(back[name], medseg_state[name]) for name in medseg_state)
+    assert all(back[name].data_ptr() != medseg_state[name].data_ptr() for name in medseg_state)
 
 
 def test_names_by_hand() -> None:
@@ -56,45 +56,47 @@ def test_names_by_hand() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
-def test_wrappers_are_seen_through(ours: dict[str, torch.Tensor], prefix: str) -> None:
-    theirs = {prefix + name: value for name, value in weights_to_nnunet(ours, STRIDES).items()}
-    assert weights_from_nnunet(theirs, "a test").keys() == ours.keys()
+def test_wrappers_are_seen_through(medseg_state: dict[str, torch.Tensor], prefix: str) -> None:
+    nnunet_state = {prefix + name: value for name, value in weights_to_nnunet(medseg_state, STRIDES).items()}
+    assert weights_from_nnunet(nnunet_state, "a test").keys() == medseg_state.keys()
 
 
-def test_one_name_of_several_is_enough(ours: dict[str, torch.Tensor]) -> None:
-    theirs = weights_to_nnunet(ours, STRIDES)
-    single = {name: value for name, value in theirs.items() if "all_modules" in name or ".conv" not in name}
+def test_one_name_of_several_is_enough(medseg_state: dict[str, torch.Tensor]) -> None:
+    nnunet_state = weights_to_nnunet(medseg_state, STRIDES)
+    single = {name: value for name, value in nnunet_state.items() if "all_modules" in name or ".conv" not in name}
     fewer = {name: value for name, value in single.items() if not name.startswith("decoder.encoder.")}
-    assert weights_from_nnunet(fewer, "a test").keys() == ours.keys()
+    assert weights_from_nnunet(fewer, "a test").keys() == medseg_state.keys()
 
 
-def test_copies_that_differ_are_refused(ours: dict[str, torch.Tensor]) -> None:
-    theirs = weights_to_nnunet(ours, STRIDES)
-    twin = next(name for name in theirs if name.startswith("decoder.encoder."))
-    theirs[twin] = theirs[twin] + 1
+def test_copies_that_differ_are_refused(medseg_state: dict[str, torch.Tensor]) -> None:
+    nnunet_state = weights_to_nnunet(medseg_state, STRIDES)
+    twin = next(name for name in nnunet_state if name.startswith("decoder.encoder."))
+    nnunet_state[twin] = nnunet_state[twin] + 1
     with pytest.raises(
         ModelError, match=rf"a test: \S+ and {twin} are two names of one weight, but their values differ"
     ):
-        weights_from_nnunet(theirs, "a test")
+        weights_from_nnunet(nnunet_state, "a test")
 
 
-def test_half_precision_becomes_float32(ours: dict[str, torch.Tensor]) -> None:
-    theirs = {name: value.half() for name, value in weights_to_nnunet(ours, STRIDES).items()}
-    assert {value.dtype for value in weights_from_nnunet(theirs, "a test").values()} == {torch.float32}
+def test_half_precision_becomes_float32(medseg_state: dict[str, torch.Tensor]) -> None:
+    nnunet_state = {name: value.half() for name, value in weights_to_nnunet(medseg_state, STRIDES).items()}
+    assert {value.dtype for value in weights_from_nnunet(nnunet_state, "a test").values()} == {torch.float32}
 
 
-def test_heads_that_only_training_uses_may_be_absent(ours: dict[str, torch.Tensor]) -> None:
-    theirs = weights_to_nnunet(ours, STRIDES)
-    final = {name: value for name, value in theirs.items() if "seg_layers" not in name or "seg_layers.2" in name}
+def test_heads_that_only_training_uses_may_be_absent(medseg_state: dict[str, torch.Tensor]) -> None:
+    nnunet_state = weights_to_nnunet(medseg_state, STRIDES)
+    final = {name: value for name, value in nnunet_state.items() if "seg_layers" not in name or "seg_layers.2" in name}
     weights = weights_from_nnunet(final, "a test")
-    assert {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in ours.items()}
-    assert torch.equal(weights["heads.2.weight"], ours["heads.2.weight"])
+    assert {name: value.shape for name, value in weights.items()} == {
+        name: value.shape for name, value in medseg_state.items()
+    }
+    assert torch.equal(weights["heads.2.weight"], medseg_state["heads.2.weight"])
     assert not weights["heads.0.weight"].any()
 
 
-def test_the_final_head_may_not_be_absent(ours: dict[str, torch.Tensor]) -> None:
-    theirs = weights_to_nnunet(ours, STRIDES)
-    coarse = {name: value for name, value in theirs.items() if "seg_layers.2" not in name}
+def test_the_final_head_may_not_be_absent(medseg_state: dict[str, torch.Tensor]) -> None:
+    nnunet_state = weights_to_nnunet(medseg_state, STRIDES)
+    coarse = {name: value for name, value in nnunet_state.items() if "seg_layers.2" not in name}
     assert "heads.2.weight" not in weights_from_nnunet(coarse, "a test")
 
 

@@ -63,13 +63,13 @@ def test_shapes_and_types(dimensions: int, patch: list[int]) -> None:
 def test_a_batch_does_not_depend_on_what_was_made_before(dimensions: int) -> None:
     configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=3)
     first = batches(configuration, **EVERYTHING)
-    wanted = [first.make(step) for step in range(6)]
+    expected = [first.make(step) for step in range(6)]
     second = batches(configuration, **EVERYTHING)
     for step in (5, 2, 2, 0):
-        for one, other in zip(second.make(step)[:2], wanted[step][:2], strict=True):
+        for one, other in zip(second.make(step)[:2], expected[step][:2], strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
-    assert not torch.equal(wanted[0][0], wanted[1][0])
-    assert not torch.equal(batches(configuration, seed=1, **EVERYTHING).make(0)[0], wanted[0][0])
+    assert not torch.equal(expected[0][0], expected[1][0])
+    assert not torch.equal(batches(configuration, seed=1, **EVERYTHING).make(0)[0], expected[0][0])
 
 
 def test_a_larger_batch_begins_with_the_same_free_samples() -> None:
@@ -164,8 +164,8 @@ def test_a_batch_says_what_was_annotated_in_each_of_its_samples() -> None:
     for step in range(20):
         cases = [maker.sampler.draw(generator(0, step, number), number).case for number in range(3)]
         annotated = maker.make(step).annotated
-        wanted = [[True, case == 0] for case in cases]
-        assert wanted == ([[True, True]] * 3 if annotated is None else annotated.tolist())
+        expected = [[True, case == 0] for case in cases]
+        assert expected == ([[True, True]] * 3 if annotated is None else annotated.tolist())
         seen.add(sum(cases))
     assert len(seen) > 1
 
@@ -178,7 +178,7 @@ def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> No
     cuda, changes = torch.device("cuda"), {**EVERYTHING, "noise_probability": 0.0}
     of = samples((24, 26, 28))
     configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=6)
-    wanted = batches(configuration, of, **changes)
+    expected = batches(configuration, of, **changes)
     placed = place_samples(of, cuda, 0)[0] if resident else of
     training = make_training(augmentation=make_augmentation(**changes).model_dump())
     maker = Batches(placed, configuration, training, cuda)
@@ -189,6 +189,6 @@ def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> No
             found = maker.make(step)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        torch.testing.assert_close(found.image.cpu(), wanted.make(step).image, rtol=1e-3, atol=1e-3)
-        same = (found.target.cpu() == wanted.make(step).target).float().mean()
+        torch.testing.assert_close(found.image.cpu(), expected.make(step).image, rtol=1e-3, atol=1e-3)
+        same = (found.target.cpu() == expected.make(step).target).float().mean()
         assert float(same) > 0.999

@@ -30,8 +30,8 @@ def empty_sample(shape: tuple[int, ...], weight: float = 1.0) -> Sample:
 
 def marked_sample(shape: tuple[int, ...], **voxels: tuple[int, ...]) -> Sample:
     label = np.zeros(shape)
-    for value, place in enumerate(voxels.values(), start=1):
-        label[place] = value
+    for value, position in enumerate(voxels.values(), start=1):
+        label[position] = value
     return make_sample(np.zeros(shape), label, structures=len(voxels))
 
 
@@ -125,9 +125,9 @@ def test_weights_count_among_the_cases_of_a_structure() -> None:
     ],
 )
 def test_free_positions_lie_evenly_within_nnunets_bounds(size: int, degrees: float, starts: list[int]) -> None:
-    found = draws([empty_sample((size, size, size))], cube(8, degrees))
+    drawn = draws([empty_sample((size, size, size))], cube(8, degrees))
     for axis in range(3):
-        assert_even([draw.start[axis] for draw in found], list(starts))
+        assert_even([draw.start[axis] for draw in drawn], list(starts))
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_free_positions_lie_evenly_within_nnunets_bounds(size: int, degrees: flo
 )
 def test_forced_positions_are_centred_on_the_structure(voxel: tuple[int, ...], start: tuple[int, ...]) -> None:
     # 12 voxels from max(-2, voxel - 6), the patch 2 later; the upper end is free to stick out, as in nnU-Net
-    found = draws([marked_sample((20, 20, 20), a=voxel)], cube(8, 30), number=1, count=5)
-    assert {draw.start for draw in found} == {start}
+    drawn = draws([marked_sample((20, 20, 20), a=voxel)], cube(8, 30), number=1, count=5)
+    assert {draw.start for draw in drawn} == {start}
 
 
 def test_two_dimensions_take_any_slice_and_the_structures_slice_if_forced() -> None:
@@ -165,21 +165,21 @@ def test_the_last_samples_of_a_batch_are_forced(batch_size: int, fraction: float
 def test_structures_are_drawn_equally_often_whatever_their_size() -> None:
     label = np.zeros((20, 20, 20))
     label[2:6, 2:12, 2:12], label[10, 10, 10], label[15, 4, 4] = 1, 2, 3
-    found = draws([make_sample(label, label, structures=4)], cube(8, 0), number=1)  # the fourth is absent
-    structures = [{(6, 6, 6): 2, (11, 0, 0): 3}.get(draw.start, 1) for draw in found]
+    drawn = draws([make_sample(label, label, structures=4)], cube(8, 0), number=1)  # the fourth is absent
+    structures = [{(6, 6, 6): 2, (11, 0, 0): 3}.get(draw.start, 1) for draw in drawn]
     assert_even(structures, [1, 2, 3])
 
 
 def test_voxels_of_a_structure_are_drawn_equally_often() -> None:
     label = np.zeros((30, 30, 30))
     label[10:12, 15, 12:16] = 1
-    found = draws([make_sample(label, label)], cube(8, 0), number=1)
-    assert_even([draw.start for draw in found], [(z - 4, 11, x - 4) for z in (10, 11) for x in range(12, 16)])
+    drawn = draws([make_sample(label, label)], cube(8, 0), number=1)
+    assert_even([draw.start for draw in drawn], [(z - 4, 11, x - 4) for z in (10, 11) for x in range(12, 16)])
 
 
 def test_a_case_without_structures_is_taken_anywhere() -> None:
-    found = draws([empty_sample((12, 12, 12))], cube(8, 0), number=1)
-    assert_even([draw.start[2] for draw in found], list(range(-1, 5)))
+    drawn = draws([empty_sample((12, 12, 12))], cube(8, 0), number=1)
+    assert_even([draw.start[2] for draw in drawn], list(range(-1, 5)))
 
 
 def test_where_voxels_are_ignored_free_patches_are_centred_on_annotated_ones() -> None:
@@ -196,8 +196,8 @@ def test_where_voxels_are_ignored_free_patches_are_centred_on_annotated_ones() -
 
 
 def test_rotation_and_scaling_happen_independently_with_their_probabilities() -> None:
-    found = draws([empty_sample((8, 8, 8))], cube(8, 30), rotation_probability=0.2, scaling_probability=0.3)
-    matrices = [draw.matrix for draw in found]
+    drawn = draws([empty_sample((8, 8, 8))], cube(8, 30), rotation_probability=0.2, scaling_probability=0.3)
+    matrices = [draw.matrix for draw in drawn]
     none = sum(matrix is None for matrix in matrices)
     assert stats.binomtest(none, DRAWS, 0.8 * 0.7).pvalue > UNLIKELY
     present = [matrix for matrix in matrices if matrix is not None]
@@ -235,15 +235,15 @@ def test_scales_are_even_within_their_limits_and_equal_on_all_axes() -> None:
 
 def test_in_plane_only_leaves_the_first_axis_alone() -> None:
     configuration = make_configuration(3, patch_voxels=[4, 16, 16], rotation_degrees=[180.0], in_plane_only=True)
-    found = draws([empty_sample((6, 20, 20))], configuration, rotation_probability=1.0, scaling_probability=1.0)
+    drawn = draws([empty_sample((6, 20, 20))], configuration, rotation_probability=1.0, scaling_probability=1.0)
     angles = []
-    for draw in found:
+    for draw in drawn:
         assert draw.matrix is not None
         np.testing.assert_array_equal(draw.matrix[0], [1, 0, 0])
         np.testing.assert_array_equal(draw.matrix[:, 0], [1, 0, 0])
         angles.append(np.degrees(np.arctan2(draw.matrix[2, 1], draw.matrix[1, 1])))
     assert stats.kstest(angles, stats.uniform(-180, 360).cdf).pvalue > UNLIKELY
-    assert_even([draw.start[0] for draw in found], [0, 1, 2])  # no slice is looked at beyond the patch
+    assert_even([draw.start[0] for draw in drawn], [0, 1, 2])  # no slice is looked at beyond the patch
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -280,6 +280,6 @@ def test_quarter_turns_by_hand() -> None:
     ],
 )
 def test_each_axis_is_mirrored_half_of_the_time(configuration: Configuration, axes: list[bool]) -> None:
-    found = [draw.mirrored for draw in draws([empty_sample((8, 20, 20))], configuration)]
+    drawn = [draw.mirrored for draw in draws([empty_sample((8, 20, 20))], configuration)]
     wanted = [tuple(bool(number >> axis & 1) for axis in range(3)) for number in range(8)]
-    assert_even(found, [flips for flips in wanted if not any(np.array(flips) & ~np.array(axes))])
+    assert_even(drawn, [flips for flips in wanted if not any(np.array(flips) & ~np.array(axes))])

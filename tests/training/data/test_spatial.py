@@ -71,8 +71,8 @@ PLACES = [
 @pytest.mark.parametrize(("start", "size"), PLACES)
 def test_an_unrotated_patch_is_a_slice(start: tuple[int, int, int], size: Sequence[int]) -> None:
     sample, image, label = random_sample()
-    mine, mine_label = cut(sample, start, size, None)
-    np.testing.assert_array_equal(mine, sliced(image, start, size, 0))
+    result, mine_label = cut(sample, start, size, None)
+    np.testing.assert_array_equal(result, sliced(image, start, size, 0))
     np.testing.assert_array_equal(mine_label, sliced(label, start, size, OUTSIDE))
 
 
@@ -80,8 +80,8 @@ def test_an_unrotated_patch_is_a_slice(start: tuple[int, int, int], size: Sequen
 @pytest.mark.parametrize(("start", "size"), PLACES)
 def test_a_rotation_by_nothing_is_a_slice_too(start: tuple[int, int, int], size: Sequence[int], way: object) -> None:
     sample, image, label = random_sample()
-    mine, mine_label = cut(sample, start, size, np.eye(3), way=way)
-    np.testing.assert_allclose(mine, sliced(image, start, size, 0), atol=1e-5)
+    result, mine_label = cut(sample, start, size, np.eye(3), way=way)
+    np.testing.assert_allclose(result, sliced(image, start, size, 0), atol=1e-5)
     np.testing.assert_array_equal(mine_label, sliced(label, start, size, OUTSIDE))
 
 
@@ -90,8 +90,8 @@ def test_a_rotation_by_nothing_is_a_slice_too(start: tuple[int, int, int], size:
 def test_beyond_a_sparsely_annotated_volume_nothing_is_known(matrix: NDArray | None, way: object) -> None:
     sample, image, label = random_sample()
     sparse = replace(sample, annotated=torch.arange(3))
-    mine, mine_label = cut(sparse, (-3, -3, -3), (15, 16, 17), matrix, way=way)
-    np.testing.assert_allclose(mine, sliced(image, (-3, -3, -3), (15, 16, 17), 0), atol=1e-5)
+    result, mine_label = cut(sparse, (-3, -3, -3), (15, 16, 17), matrix, way=way)
+    np.testing.assert_allclose(result, sliced(image, (-3, -3, -3), (15, 16, 17), 0), atol=1e-5)
     np.testing.assert_array_equal(mine_label, sliced(label, (-3, -3, -3), (15, 16, 17), IGNORE))
 
 
@@ -105,16 +105,16 @@ def test_quarter_turns_are_numpys(axis: int, turns: int, size: int, way: object)
     degrees[axis] = 90.0 * turns
     plane = tuple(other for other in range(3) if other != axis)
     for start in ((3, 2, 4), (8, -2, 3)):  # inside, and sticking out on two sides
-        mine, mine_label = cut(sample, start, [size] * 3, rotation(degrees), way=way)
-        np.testing.assert_allclose(mine, np.rot90(sliced(image, start, [size] * 3, 0), -turns, plane), atol=1e-5)
+        result, mine_label = cut(sample, start, [size] * 3, rotation(degrees), way=way)
+        np.testing.assert_allclose(result, np.rot90(sliced(image, start, [size] * 3, 0), -turns, plane), atol=1e-5)
         np.testing.assert_array_equal(mine_label, np.rot90(sliced(label, start, [size] * 3, OUTSIDE), -turns, plane))
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_scale_above_one_shows_more_of_the_volume(way: object) -> None:
     sample, image, label = random_sample((15, 15, 15))
-    mine, mine_label = cut(sample, (5, 5, 5), [5, 5, 5], np.eye(3) * 2, way=way)
-    np.testing.assert_allclose(mine, image[3:12:2, 3:12:2, 3:12:2], atol=1e-5)
+    result, mine_label = cut(sample, (5, 5, 5), [5, 5, 5], np.eye(3) * 2, way=way)
+    np.testing.assert_allclose(result, image[3:12:2, 3:12:2, 3:12:2], atol=1e-5)
     np.testing.assert_array_equal(mine_label, label[3:12:2, 3:12:2, 3:12:2])
 
 
@@ -135,9 +135,9 @@ def test_an_oblique_patch_equals_scipys_interpolation(
     offset = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in size), indexing="ij"))
     where = np.tensordot(matrix, offset, axes=1) + centre[:, None, None, None]
     flipped = [axis for axis in range(3) if mirrored[axis]]
-    mine, mine_label = cut(sample, start, size, matrix, mirrored, way)
+    result, mine_label = cut(sample, start, size, matrix, mirrored, way)
     wanted = ndimage.map_coordinates(np.pad(image, 20), where + 20, order=1)
-    np.testing.assert_allclose(mine, np.flip(wanted, flipped), atol=1e-4)
+    np.testing.assert_allclose(result, np.flip(wanted, flipped), atol=1e-4)
     values = [OUTSIDE, IGNORE, 0, 1, 2]
     wide = np.pad(label, 20, constant_values=OUTSIDE)
     votes = [ndimage.map_coordinates((wide == value).astype(float), where + 20, order=1) for value in values]
@@ -159,8 +159,8 @@ def test_what_a_rotated_patch_sees_beyond_the_volume_is_zero_and_outside(way: ob
 @pytest.mark.parametrize("slice_", [0, 3, 4])
 def test_a_slice_of_a_volume_is_turned_within_itself(slice_: int, way: object) -> None:
     sample, image, label = random_sample((5, 12, 12))
-    mine, mine_label = cut(sample, (slice_, 2, 3), [1, 6, 6], rotation([90.0]), way=way)
-    np.testing.assert_allclose(mine[0], np.rot90(image[slice_, 2:8, 3:9], -1), atol=1e-5)
+    result, mine_label = cut(sample, (slice_, 2, 3), [1, 6, 6], rotation([90.0]), way=way)
+    np.testing.assert_allclose(result[0], np.rot90(image[slice_, 2:8, 3:9], -1), atol=1e-5)
     np.testing.assert_array_equal(mine_label[0], np.rot90(label[slice_, 2:8, 3:9], -1))
 
 
@@ -173,8 +173,8 @@ def test_a_mirrored_patch_is_the_same_turned_round(
     flipped = [axis for axis in range(3) if mirrored[axis]]
     for matrix in (None, rotation([25.0, 10.0, -5.0])):
         plain = cut(sample, start, (4, 5, 6), matrix)
-        for mine, before in zip(cut(sample, start, (4, 5, 6), matrix, mirrored), plain, strict=True):
-            np.testing.assert_allclose(mine, np.flip(before, flipped), atol=0 if matrix is None else 1e-5)
+        for result, before in zip(cut(sample, start, (4, 5, 6), matrix, mirrored), plain, strict=True):
+            np.testing.assert_allclose(result, np.flip(before, flipped), atol=0 if matrix is None else 1e-5)
 
 
 def test_turning_by_nothing_copies_to_the_bit() -> None:

@@ -72,9 +72,9 @@ def test_one_resolution(shape: tuple[int, ...], labels: Labels, batch_dice: bool
     logits.requires_grad_()
     loss = dice_ce(labels, batch_dice, 1.0, 1.0, [[1] * len(shape)])
     cross_entropy, dice = naive(logits, target, labels, batch_dice)
-    mine = value_and_gradient(loss([logits], target), [logits])
-    for one, other in zip(mine, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    fused = value_and_gradient(loss([logits], target), [logits])
+    for one, expected in zip(fused, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("dice_weight", "cross_entropy_weight"), [(1.0, 0.0), (0.0, 1.0), (2.0, 0.5)])
@@ -96,9 +96,9 @@ def test_deep_supervision(labels: Labels) -> None:
         thin = functional.interpolate(target[:, None].float(), logits.shape[2:], mode="nearest-exact")[:, 0].to(target)
         cross_entropy, dice = naive(logits, thin, labels, False)
         terms.append(weight * (cross_entropy - dice))
-    mine = value_and_gradient(dice_ce(labels, False, 1.0, 1.0, scales)(outputs, target), outputs)
-    for one, other in zip(mine, value_and_gradient(torch.stack(terms).sum(), outputs), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    fused = value_and_gradient(dice_ce(labels, False, 1.0, 1.0, scales)(outputs, target), outputs)
+    for one, expected in zip(fused, value_and_gradient(torch.stack(terms).sum(), outputs), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_as_many_outputs_as_scales() -> None:
@@ -201,10 +201,10 @@ def test_partly_labelled_samples(partly: str, labels: Labels, batch_dice: bool, 
     annotated = torch.tensor(PARTLY[partly])
     logits, target = draw(labels, (4, 3, 5), ignored)
     logits = (logits / 3).requires_grad_()
-    mine = dice_ce(labels, batch_dice, 1.0, 1.0, [[1, 1, 1]])([logits], target, annotated)
+    fused = dice_ce(labels, batch_dice, 1.0, 1.0, [[1, 1, 1]])([logits], target, annotated)
     naively = naive_partly(logits, target, annotated, labels, batch_dice)
-    for one, other in zip(value_and_gradient(mine, [logits]), value_and_gradient(naively, [logits]), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    for one, expected in zip(value_and_gradient(fused, [logits]), value_and_gradient(naively, [logits]), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_merged_background_by_hand() -> None:
@@ -273,9 +273,9 @@ def test_in_chunks_the_same_within_a_millionth(labels: Labels) -> None:
     logits, target = draw(labels, (6, 7, 8), ignored=True)
     logits.requires_grad_()
     cross_entropy, dice = naive(logits, target, labels, False)
-    mine = value_and_gradient(dice_ce(labels, False, 1.0, 1.0, [[1, 1, 1]])([logits], target), [logits])
-    for one, other in zip(mine, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+    fused = value_and_gradient(dice_ce(labels, False, 1.0, 1.0, [[1, 1, 1]])([logits], target), [logits])
+    for one, expected in zip(fused, value_and_gradient(cross_entropy - dice, [logits]), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-6, atol=1e-6)
 
 
 LAYOUTS = {
@@ -297,8 +297,8 @@ def test_any_layout_of_the_logits(layout: str, labels: Labels) -> None:
     for one in (odd, odd.clone(memory_format=torch.contiguous_format)):
         leaf = one.detach().requires_grad_()
         answers.append(value_and_gradient(loss([leaf], target), [leaf]))
-    for one, other in zip(*answers, strict=True):
-        torch.testing.assert_close(one, other)
+    for one, expected in zip(*answers, strict=True):
+        torch.testing.assert_close(one, expected)
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])

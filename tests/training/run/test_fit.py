@@ -216,7 +216,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert load_checkpoint(tmp_path / "b" / CHECKPOINT)["step"] == 20
     resumed = run(plan, samples, tmp_path / "b", 24, resume=True)
     assert_same(undisturbed, resumed)
-    logs = [[(one["step"], one["loss"]) for one in read_log(tmp_path / name / "log.jsonl")] for name in "ab"]
+    logs = [[(record["step"], record["loss"]) for record in read_log(tmp_path / name / "log.jsonl")] for name in "ab"]
     assert [step for step, _ in logs[0]] == [step for step, _ in logs[1]] == [10, 20, 24]
     # the losses of the steps before the stop that had not been logged are gone; nothing else is
     assert logs[0][0] == logs[1][0]
@@ -394,7 +394,7 @@ def test_a_batch_that_cannot_be_made_ends_the_run_and_keeps_its_steps(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, number: signal.Signals) -> None:
     plan, samples = plan_of(2, **RECIPES["muon"]), blob_samples((2, 32, 32))
-    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     network = new_network(plan)
     passes: list[int] = []
 
@@ -408,7 +408,7 @@ def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, number: signal.S
         fit(network, samples, setup_of(plan, tmp_path, 20), no_validation, silent)
     assert "--resume" in str(caught.value)
     assert load_checkpoint(tmp_path / CHECKPOINT)["step"] == 7
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert_same(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
 
 
@@ -427,7 +427,7 @@ def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     events: list[Progress] = []
     fit(new_network(plan), samples, setup_of(plan, tmp_path, 20), validate, events.append, resume=True)
     assert len(calls) == 2
-    assert [(one["kind"], one["step"]) for one in read_log(tmp_path / "log.jsonl")] == [
+    assert [(record["kind"], record["step"]) for record in read_log(tmp_path / "log.jsonl")] == [
         ("train", 10),
         ("validation", 10),
         ("train", 20),
@@ -450,10 +450,10 @@ def test_a_finished_run_goes_on_with_a_new_schedule(tmp_path: Path) -> None:
     longer = replace(setup, course=setup.course.extended(20))
     fit(new_network(plan), samples, longer, no_validation, silent, resume=True)
     log = read_log(tmp_path / "log.jsonl")
-    assert [one["step"] for one in log] == [10, 20, 30]
+    assert [record["step"] for record in log] == [10, 20, 30]
     fresh = setup_of(plan, tmp_path, 20)
     rates = [fresh.learning_rate(9), fresh.learning_rate(19)]  # as those of a run of 20 steps
-    assert [one["learning_rate"] for one in log[1:]] == pytest.approx(rates)
+    assert [record["learning_rate"] for record in log[1:]] == pytest.approx(rates)
 
 
 def test_settings_of_the_optimizer_are_the_plans_also_after_a_restart(tmp_path: Path) -> None:
@@ -483,7 +483,7 @@ def test_progress_and_log_say_what_happens(tmp_path: Path) -> None:
     assert events[-1].info["steps_per_second"] > 0
     log = read_log(tmp_path / "log.jsonl")
     # 3 validations: after steps 9 and 17, and the last one, of the finished model, is the caller's
-    assert [(one["kind"], one["step"]) for one in log] == [
+    assert [(record["kind"], record["step"]) for record in log] == [
         ("validation", 9),
         ("train", 10),
         ("validation", 17),
@@ -502,7 +502,7 @@ def test_an_error_of_the_validation_is_not_swallowed_and_keeps_the_log(tmp_path:
     plan = plan_of(2, validations=2)
     with pytest.raises(ZeroDivisionError):
         fit(new_network(plan), blob_samples((2, 32, 32)), setup_of(plan, tmp_path, 20), validate, silent)
-    assert [one["step"] for one in read_log(tmp_path / "log.jsonl")] == [10]
+    assert [record["step"] for record in read_log(tmp_path / "log.jsonl")] == [10]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 1000])
@@ -586,7 +586,7 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
     events: list[Progress] = []
     best = fit(new_network(plan), samples, start(tmp_path / "whole"), no_validation, events.append)
     assert told[0][1] == Redirection(20, 200, 40, "to keep to the budget")
-    assert [one["step"] for one in read_log(tmp_path / "whole" / "log.jsonl")] == [10, 20, 30, 40]
+    assert [record["step"] for record in read_log(tmp_path / "whole" / "log.jsonl")] == [10, 20, 30, 40]
     assert "40 steps instead of 200; from step 20 on" in str([event.info.get("note") for event in events])
     last = read_log(tmp_path / "whole" / "log.jsonl")[-1]["learning_rate"]
     assert last == pytest.approx(told[0][0].learning_rate(39))
@@ -629,8 +629,8 @@ def test_a_run_whose_time_is_up_is_not_validated_on_the_way(tmp_path: Path) -> N
     setup = in_time(setup_of(plan, tmp_path, 100), Pace(1.0, until_seconds=0.0))
     fit(new_network(plan), blob_samples((2, 32, 32)), setup, no_validation, silent)
     log = read_log(tmp_path / "log.jsonl")
-    assert [one["step"] for one in log if one["kind"] == "train"] == [10, 20, 30, 40]
-    assert not [one for one in log if one["kind"] == "validation"]
+    assert [record["step"] for record in log if record["kind"] == "train"] == [10, 20, 30, 40]
+    assert not [record for record in log if record["kind"] == "validation"]
 
 
 def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_learning_rate_stays_where_a_recorded_step_reads_it(optimizer: str) 
     plain, capturable = make_optimizer(network, training), make_optimizer(twin, training)
     make_capturable(capturable, torch.device("cpu"))
     capturable.param_groups[0]["capturable"] = False  # a CPU has nothing to capture with
-    place = capturable.param_groups[0]["lr"].data_ptr()
+    address = capturable.param_groups[0]["lr"].data_ptr()
     for rate in (0.1, 0.03):
         for one, model in ((plain, network), (capturable, twin)):
             set_learning_rate(one, rate)
@@ -97,7 +97,7 @@ def test_the_learning_rate_stays_where_a_recorded_step_reads_it(optimizer: str) 
             one.step()
             one.zero_grad()
     torch.testing.assert_close(network.weight, twin.weight)
-    assert capturable.param_groups[0]["lr"].data_ptr() == place
+    assert capturable.param_groups[0]["lr"].data_ptr() == address
 
 
 @pytest.mark.gpu

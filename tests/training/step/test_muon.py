@@ -11,9 +11,9 @@ from medseg.training.step.muon import Muon, orthogonal
 @pytest.mark.parametrize("shape", [(16, 432), (128, 3456), (64, 8), (8, 8)], ids=str)
 def test_singular_values_come_near_one_and_singular_vectors_stay(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonal(matrix[None])[0]
+    orthogonalized = orthogonal(matrix[None])[0]
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    values = u.T @ found @ v.T  # diagonal, if the vectors are the same
+    values = u.T @ orthogonalized @ v.T  # diagonal, if the vectors are the same
     assert torch.allclose(values, values.diagonal().diag(), atol=1e-3)
     square = shape[0] == shape[1]  # its smallest singular value may be too small to be lifted in five iterations
     assert values.diagonal().max() < 1.3

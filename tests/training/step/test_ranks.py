@@ -20,9 +20,9 @@ from medseg.training.step.ranks import ALONE, Ranks, joined, lost_another, own_d
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as record:
+        record.bind(("127.0.0.1", 0))
+        return int(record.getsockname()[1])
 
 
 def interrupted(folder: Path) -> None:
@@ -42,8 +42,8 @@ class Outcome:
 
     def __init__(self, folder: Path) -> None:
         interrupted(folder / "run")
-        place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-        place |= {
+        environment = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        environment |= {
             "MASTER_PORT": str(free_port()),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(HELPERS), str(ROOT)]),
@@ -52,7 +52,7 @@ class Outcome:
         started = [
             subprocess.Popen(
                 command,
-                env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                env={**os.environ, **environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -94,10 +94,12 @@ def test_resumed_by_two_processes_and_written_by_one(outcome: Outcome, tmp_path:
         for name, value in found["resumed"].items():
             torch.testing.assert_close(value, undisturbed[name], rtol=1e-3, atol=1e-4)
     mine, theirs = read_log(tmp_path / "log.jsonl"), read_log(outcome.folder / "run" / "log.jsonl")
-    assert [(one["kind"], one["step"]) for one in theirs] == [(one["kind"], one["step"]) for one in mine]
-    for one, other in zip(mine, theirs, strict=True):
-        if one["kind"] == "train":
-            assert other["loss"] == pytest.approx(one["loss"], abs=1e-5)
+    assert [(record["kind"], record["step"]) for record in theirs] == [
+        (record["kind"], record["step"]) for record in mine
+    ]
+    for record, other in zip(mine, theirs, strict=True):
+        if record["kind"] == "train":
+            assert other["loss"] == pytest.approx(record["loss"], abs=1e-5)
         else:
             assert other["dice"] == {"one": 0.0, "two": None}
 

@@ -34,8 +34,8 @@ def linear(folder, positions, orientation=AXIAL, rows=8, columns=6):
     y, x = np.indices((rows, columns))
     array = []
     for position in positions:
-        place = np.array(position) + x[..., None] * 1.5 * row + y[..., None] * 2.0 * column
-        array.append(np.rint(place @ [3, 5, 7] * 10).astype(np.int16))
+        point = np.array(position) + x[..., None] * 1.5 * row + y[..., None] * 2.0 * column
+        array.append(np.rint(point @ [3, 5, 7] * 10).astype(np.int16))
     return write_series(folder, np.stack(array), orientation=orientation, move=lambda k: positions[k])
 
 
@@ -65,7 +65,7 @@ def test_gaps_are_bridged_by_linear_interpolation(tmp_path, orientation):
     assert volume.image.shape_zyx == (8, 8, 6)
     assert volume.image.spacing_mm == pytest.approx((3, 2, 1.5))
     np.testing.assert_allclose(volume.image.array[0], expected(volume.image), atol=1.1)
-    assert [one is None for one in volume.source_slices] == [False, False, True, False, False, True, True, False]
+    assert [slice_ is None for slice_ in volume.source_slices] == [False, False, True, False, False, True, True, False]
     assert volume.record["resampled"]["slices interpolated"] == 3
 
 
@@ -128,7 +128,7 @@ def test_labels_on_a_resampled_grid_go_back_to_the_slices(tmp_path, orientation,
     back = volume.to_source(labels)
     assert back.shape == (4, 30, 20)
     y = np.arange(30)[None, :, None] * 2.0
-    own = np.array([np.array(one.position) @ column for one in series.slices])[:, None, None] + y
+    own = np.array([np.array(slice_.position) @ column for slice_ in series.slices])[:, None, None] + y
     wrong = back != (own > 20)
     assert (np.abs(np.broadcast_to(own, back.shape)[wrong] - 20) <= 1.01).all()  # half a pixel of 2 mm at most
     assert wrong.sum() < 0.05 * wrong.size

@@ -71,7 +71,7 @@ def copied(folder, target):
     """The slices of a series alone: converters trip over other files."""
     (series,) = find_series(DATA / folder).series
     target.mkdir()
-    for number, path in enumerate(dict.fromkeys(one.file.path for one in series.slices)):
+    for number, path in enumerate(dict.fromkeys(slice_.file.path for slice_ in series.slices)):
         shutil.copy(path, target / f"{number}.dcm")
     return target
 

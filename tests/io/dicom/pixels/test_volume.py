@@ -46,9 +46,9 @@ def test_every_voxel_lies_where_its_slice_says(tmp_path, orientation, step_mm):
         np.testing.assert_array_equal(volume.image.array[0, z], found.pixel_array)
         for y, x in ((0, 0), (3, 0), (0, 5), (2, 4)):
             row, column = np.array(orientation[:3]), np.array(orientation[3:])
-            place = np.array(found.ImagePositionPatient, float) + row * x * 1.5 + column * y * 2.0
-            np.testing.assert_allclose((volume.image.affine @ [x, y, z, 1])[:3], place * LPS, atol=1e-6)
-    along = [np.array(one.position) @ normal_of(orientation) for one in volume.source_slices]
+            point = np.array(found.ImagePositionPatient, float) + row * x * 1.5 + column * y * 2.0
+            np.testing.assert_allclose((volume.image.affine @ [x, y, z, 1])[:3], point * LPS, atol=1e-6)
+    along = [np.array(slice_.position) @ normal_of(orientation) for slice_ in volume.source_slices]
     assert along == sorted(along)
     assert len(paths) == 5
     assert np.linalg.det(volume.image.affine) > 0
@@ -233,7 +233,7 @@ def test_multi_frame(tmp_path, turned):
     )
     volume = only(tmp_path)
     np.testing.assert_array_equal(volume.image.array[0], array + np.arange(5)[:, None, None])
-    assert [one.frame for one in volume.source_slices] == [3, 1, 4, 0, 2]
+    assert [slice_.frame for slice_ in volume.source_slices] == [3, 1, 4, 0, 2]
     assert volume.image.spacing_mm == pytest.approx((3.0, 2.0, 1.5))
 
 
