@@ -77,7 +77,7 @@ def make_members(
     Args:
         networks: one per fold, on the device to compute on.
         inference: says which backend is wanted.
-        shape: of a tile (channel, y, x) or (channel, z, y, x).
+        shape: the shape of a tile (channel, y, x) or (channel, z, y, x).
         tile_batch: how many tiles usually come at once.
         precision: in which convolutions are computed.
         on_note: called with a sentence for everything that could not be done as asked.

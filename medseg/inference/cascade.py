@@ -31,7 +31,7 @@ def with_previous(model: Model, image: Image, answer: Image) -> Volume:
     """Prepare a scan with the answer of the stage before as further channels.
 
     Args:
-        model: of the second stage.
+        model: the model of the second stage.
         image: the scan (channel, z, y, x).
         answer: labels (1, z, y, x) of the first stage on the scan's grid, in the values of `model.plan.labels`.
 
@@ -64,7 +64,7 @@ def largest_share(
 
     Args:
         label: indices (z, y, x).
-        shape: of the result (z, y, x).
+        shape: the shape of the result (z, y, x).
         resampling: says of which order the interpolation is.
         axis: slices along this axis are resampled one by one, and the nearest slice is taken; None to resample in 3D.
 

@@ -141,7 +141,7 @@ class Resources:
 
     Args:
         plan: what to begin with.
-        device: of the networks.
+        device: the device of the networks.
 
     Attributes:
         tile_batch: tiles that go through a network at once.
@@ -169,7 +169,7 @@ class Resources:
         """Return the result of `work`, called again with fewer resources each time that memory runs out.
 
         Args:
-            work: reads the attributes of this object anew at each call.
+            work: reads the attributes of this object again at each call.
 
         Raises:
             MedsegError: there is nothing left to give up.
@@ -207,9 +207,9 @@ def tile_bytes(configuration: Configuration, channels: int, outputs: int, precis
 
     Args:
         configuration: says how large tiles are and how many features the network has.
-        channels: of the network's input.
+        channels: the number of channels of the network's input.
         outputs: channels of its answer.
-        precision: of its feature maps.
+        precision: the precision of its feature maps.
     """
     voxels = prod(configuration.patch_voxels)
     features = configuration.network.features

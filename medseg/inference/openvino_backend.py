@@ -37,7 +37,7 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
     Args:
         network: on the CPU. medseg's own U-Nets are written down as a graph; others are traced, and their answer is
             compared with torch's.
-        channels: of its input.
+        channels: the number of channels of its input.
         tile: shape of a tile (y, x) or (z, y, x).
         precision: in which convolutions are computed; normalization and sums are computed in fp32.
 
@@ -124,7 +124,7 @@ def unet_graph(network: UNet, channels: int, tile: Sequence[int]) -> Model:
 
     Args:
         network: on the CPU.
-        channels: of its input.
+        channels: the number of channels of its input.
         tile: shape of a tile (y, x) or (z, y, x).
     """
     image = ops.parameter(PartialShape([-1, channels, *tile]), Type.f32, name="tiles")

@@ -105,7 +105,7 @@ class Predictor:
             overrides: `dotted.key=value` strings for its plan, such as `inference.mirror=false`.
             factory: makes the network of a run that was trained with one of the user's own.
             configuration: which configuration, where there are several.
-            checkpoint: of nnU-Net's models: `final`, `best`, `latest` or a file's name.
+            checkpoint: the checkpoint of nnU-Net's models: `final`, `best`, `latest` or a file's name.
             fast: trade some accuracy for time (`inference.fast.TRADES`), except what `overrides` name.
 
         Raises:
@@ -267,7 +267,7 @@ class Predictor:
         self.notes += [note for note in resources.notes if note not in self.notes][: _MOST_NOTES - len(self.notes)]
 
     def _make_members(self) -> list[Forward]:
-        """Return the networks as functions of tiles, made at the first call; only one of them computes at a time."""
+        """Return the networks as functions of tiles, made at the first call; a lock lets one thread in at a time."""
 
         def in_turn(forward: Forward) -> Forward:
             def locked(tiles: torch.Tensor) -> torch.Tensor:

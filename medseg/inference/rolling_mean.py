@@ -27,7 +27,7 @@ class RollingMean:
 
     Args:
         channels: number of values that are averaged at each voxel.
-        shape: of the volume (z, y, x).
+        shape: the shape of the volume (z, y, x).
         depth: most planes that are unfinished at once.
         dtype: data type of the sums.
         device: where the sums are stored.

@@ -101,7 +101,7 @@ class View:
         """Return where a box of the tile lies once the tile is mirrored, as an index into (channel, z, y, x).
 
         Args:
-            shape: of the whole tile (z, y, x).
+            shape: the shape of the whole tile (z, y, x).
             box: a part (z, y, x) of the tile that is not mirrored.
         """
         return (
@@ -120,7 +120,7 @@ class Views:
     Attributes:
         tiles: all tiles, those that start at the first planes first.
         flips: combinations of mirrored dimensions; the empty one comes first.
-        shape: of a tile as the networks take it: (y, x) or (z, y, x).
+        shape: the shape of a tile as the networks take it: (y, x) or (z, y, x).
         tolerance: how far intensities of a channel may lie apart in a tile that counts as uniform; 0 means exactly
             equal.
     """
@@ -203,7 +203,7 @@ def grid_of_tiles(
     Along an axis where the volume is smaller than a tile, it lies in the middle of the tile.
 
     Args:
-        shape: of the volume (z, y, x).
+        shape: the shape of the volume (z, y, x).
         tile: shape of a tile (z, y, x).
         step_fraction: largest distance of neighbouring tiles, as a share of the tile's size.
         sigma_fraction: standard deviation of the Gaussian weight, as a share of the tile's size.

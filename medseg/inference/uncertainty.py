@@ -38,8 +38,9 @@ def stream_uncertainty(window_pass: WindowPass, labels: Labels, callback: Callba
     predictions = len(window_pass.members) * len(window_pass.views.flips)
     if predictions == 1:
         raise PlanError(
-            "The spread is taken over folds and mirrored copies; here are one fold and no mirrored copies.",
-            "Use --mirror, or a model of several folds.",
+            "The spread compares the answers of several folds or of mirrored copies; this model has one fold, and "
+            "mirroring is off.",
+            "Use --mirror, or a model with several folds.",
         )
     tile_sums: dict[int, _Sums] = {}
 

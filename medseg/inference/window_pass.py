@@ -115,7 +115,10 @@ class WindowPass:
             self.means.to(device)
 
     def _batch_logits(self, batch: Sequence[View], source: torch.Tensor) -> Iterator[tuple[View, torch.Tensor]]:
-        """Yield every view of a batch with the logits of each member; equal uniform tiles go through only once."""
+        """Yield (view, logits) for every view of a batch and every member.
+
+        Tiles in which each channel has one value, and the same as in another tile, are computed only once.
+        """
         rows: list[tuple[Intensities | None, list[View]]] = []
         for view in batch:
             key = uniform_intensities(self.image, view.tile, self.views.tolerance)
@@ -167,7 +170,7 @@ def predict_logits(
     Args:
         networks: one per fold, all on one device; their logits are averaged.
         image: preprocessed volume (channel, z, y, x) float32 in the host's memory.
-        configuration: of the networks.
+        configuration: the configuration of the networks.
         inference: how tiles lie and whether mirrored copies are averaged.
         precision: in which convolutions are computed.
 

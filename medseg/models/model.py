@@ -114,7 +114,7 @@ def filled_network(
     with torch.device("meta") if is_medseg_unet else nullcontext():
         network = make_network(plan, configuration, factory)
     problem = _mismatch(network.state_dict(), weights)
-    if problem is None and factory is None and not ours and configuration.network.name in BUILT_IN:
+    if problem is None and factory is None and not is_medseg_unet and configuration.network.name in BUILT_IN:
         problem = _other_indices(network.state_dict(), weights)
     if problem:
         raise ModelError(f"The weights in {source} do not fit their plan: {problem}.")
@@ -140,7 +140,7 @@ def check_finite_weights(weights: Mapping[str, torch.Tensor], source: str) -> No
             raise ModelError(
                 f"The weights in {source} are damaged: {name} has {count:,} of {value.numel():,} values "
                 "that are NaN or infinite.",
-                "Restore them from a copy, or train the model anew.",
+                "Restore them from a copy, or train the model again.",
             )
 
 

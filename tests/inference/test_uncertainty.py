@@ -66,5 +66,5 @@ def test_mirrored_copies_are_looks_too(tile_batch: int) -> None:
 
 
 def test_one_look_has_no_spread() -> None:
-    with pytest.raises(PlanError, match="one fold and no mirrored copies"):
+    with pytest.raises(PlanError, match="this model has one fold, and mirroring is off"):
         list(stream_uncertainty(make_pass(torch.randn(1, 4, 4, 4), [4, 4, 4], [says(0.0, 0.0)]), REGIONS))

@@ -58,10 +58,10 @@ def as_first_asked(request: Request, files: FoldFolder) -> Request:
         request: with `--resume`.
         files: folder of the later stage.
     """
-    asked = json.loads(files.request.read_text(encoding="utf-8"))
-    used_seconds = asked.pop("seconds")
-    asked["overrides"] = [*asked["overrides"], *request.options.overrides]
-    options = replace(request.options, resume=False, **asked)
+    saved_options = json.loads(files.request.read_text(encoding="utf-8"))
+    used_seconds = saved_options.pop("seconds")
+    saved_options["overrides"] = [*saved_options["overrides"], *request.options.overrides]
+    options = replace(request.options, resume=False, **saved_options)
     return replace(request, options=options, start_time=request.start_time - used_seconds)
 
 
@@ -86,7 +86,7 @@ class FirstRequest:
         if not self._writes:
             return
         options = self._options
-        asked = {
+        saved_options = {
             "steps": options.steps,
             "budget_seconds": options.budget_seconds,
             "overrides": options.overrides,
@@ -94,7 +94,7 @@ class FirstRequest:
             "init": None if options.init is None else str(options.init),
             "seconds": round(self._write_time - self._start_time, 1),
         }
-        write_json(self._path, asked)
+        write_json(self._path, saved_options)
 
     def write_if_due(self) -> None:
         """Write the file if that was some seconds ago."""

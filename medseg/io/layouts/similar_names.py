@@ -3,7 +3,7 @@
 The rule: what all names of a side have in common says nothing about the case and is ignored; what remains of an
 image's name has to be equal to what remains of its label's. Failing that, the numbers that remain have to be equal.
 A word before a part says what the part is: `p1_s2` belongs to `s2_p1`, and not to `s1_p2`. Where several parts differ
-and such words do not say which is which, nothing is paired: the place of a number in a name is no proof.
+and such words do not say which is which, nothing is paired: the place of a number in a name is not a proof.
 """
 
 from __future__ import annotations

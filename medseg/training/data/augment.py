@@ -56,7 +56,7 @@ def draw_changes(
         random: a generator for each sample, which alone decides about it. Each gives one row of numbers, so that
             everything else is computed for the whole batch at once.
         settings: probabilities and ranges of the plan.
-        channels: of a sample.
+        channels: the number of channels of a sample.
         dimensions: 2 or 3.
     """
     count = _NUMBERS + channels * (_CHANNEL_NUMBERS + dimensions)
@@ -92,13 +92,23 @@ def _with_probability(chance: Values, probability: float, values: Values) -> Val
 def _some_channels(
     take: Callable[..., Values], probability: float, limits: Sequence[float], shape: tuple[int, ...]
 ) -> Values:
-    """Draw uniform numbers for half of the channels of the samples that are changed."""
+    """Draw uniform numbers for half of the channels of some samples; NaN for channels that are not changed.
+
+    Args:
+        take: draws numbers from 0 to 1 of the given shape, for each sample of the batch.
+        probability: that a sample is changed.
+        limits: the smallest and the largest number.
+        shape: of the numbers of a sample, (channel, ...).
+
+    Returns:
+        (batch, *shape).
+    """
     values = _with_probability(take(), probability, _scaled(take(*shape), limits))
     return np.where((take(shape[0]) < 0.5).reshape(-1, shape[0], *[1] * (len(shape) - 1)), values, np.nan)
 
 
 def _factors(take: Callable[..., Values], probability: float, limits: Sequence[float], channels: int) -> Values:
-    """Draw a factor for every channel: above and below 1 equally often, where the limits lie on both sides of 1."""
+    """Draw a factor for every channel, above and below 1 equally often if the limits include 1; NaN where unchanged."""
     low, high = limits
     chance, above, numbers = take(), take(channels) >= 0.5, take(channels)
     sides = np.where(above, _scaled(numbers, (1.0, high)), _scaled(numbers, (low, 1.0)))

@@ -26,7 +26,7 @@ class RowChange(NamedTuple):
 
     Attributes:
         change: maps (rows, ...) images and one tensor for each of `values` to the changed images.
-        rows: that are changed: sample * channels + channel.
+        rows: the rows that are changed: sample * channels + channel.
         values: parameters, each with an entry for each row.
     """
 
@@ -45,7 +45,7 @@ def apply_changes(
 
     Args:
         image: (batch, channel, ...) float32.
-        changes: of the batch.
+        changes: the changes of the batch.
         mirrored: for each sample the axes that were reversed already, which nnU-Net does last of all.
         keep_first_axis: slices keep their resolution across.
     """
@@ -63,7 +63,7 @@ def row_changes(
     """Return what is to be done, in nnU-Net's order; all but the noise.
 
     Args:
-        changes: of the batch.
+        changes: the changes of the batch.
         spatial: shape of an image.
         mirrored: for each sample the axes that were reversed already.
         keep_first_axis: slices keep their resolution across.

@@ -50,7 +50,7 @@ def draw_corruption(random: np.random.Generator, settings: Augmentation, values:
     """Draw the changes of one sample.
 
     Args:
-        random: of the sample.
+        random: the random numbers of the sample.
         settings: probabilities of the plan.
         values: label values without the background; their indices count from 1.
     """
@@ -103,7 +103,7 @@ def dilated(mask: torch.Tensor, diameter: int) -> torch.Tensor:
 
     Args:
         mask: bool.
-        diameter: of the ball, in voxels.
+        diameter: the diameter of the ball, in voxels.
 
     Voxels within half of `diameter` - 1 of the middle belong to the ball: that is skimage's `ball(radius)` for every
     radius with `int(2 * radius + 1) == diameter`. The middle of an even cube lies half a voxel behind a voxel, as in

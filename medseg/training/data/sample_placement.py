@@ -24,7 +24,7 @@ def place_samples(samples: Sequence[Sample], device: torch.device, free_bytes: f
     Args:
         samples: training cases, mapped from their cache files.
         device: to train on.
-        free_bytes: of the host's memory, that may still be used.
+        free_bytes: bytes of the host's memory that may still be used.
     """
     size = sum(_bytes(sample) for sample in samples)
     if device.type == "cuda":

@@ -45,9 +45,9 @@ def generator(seed: int, step: int, number: int) -> np.random.Generator:
     """Return the source of randomness of one sample, which is the same in every process.
 
     Args:
-        seed: of the plan.
-        step: of the training, 0-based.
-        number: of the sample in its batch, 0-based.
+        seed: the seed of the plan.
+        step: the training step, 0-based.
+        number: the number of the sample in its batch, 0-based.
     """
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, step]))
 
@@ -82,8 +82,8 @@ class Sampler:
         """Draw a sample.
 
         Args:
-            random: of the sample.
-            number: of the sample in its batch; the last ones are centred on structures.
+            random: the random numbers of the sample.
+            number: the number of the sample in its batch; the last ones are centred on structures.
         """
         case = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.samples) - 1)
         sample = self.samples[case]

@@ -88,8 +88,8 @@ def crop(samples: Sequence[Sample], boxes: Sequence[Box | None], size: Sequence[
     Args:
         samples: to cut from.
         boxes: one for each sample; None leaves the patch of that sample empty.
-        size: of all boxes, (z, y, x) in voxels.
-        device: that will read the result.
+        size: the size that all boxes have, (z, y, x) in voxels.
+        device: the device that will read the result.
     """
     where = samples[0].image.device
     pinned = where.type == "cpu" and device.type == "cuda"
@@ -150,7 +150,7 @@ def resample_in_volume(sample: Sample, draw: Draw, number: int, patches: Patches
     Args:
         sample: to read.
         draw: position, rotation, scale and mirroring.
-        number: of the sample in the batch.
+        number: the number of the sample in the batch.
         patches: to write into.
     """
     from medseg.training.data.resample_patch_numba import resample_image, resample_labels
@@ -171,7 +171,7 @@ def resample_in_boxes(
     Args:
         samples: to read.
         draws: position, rotation, scale and mirroring of each.
-        numbers: of the samples in the batch.
+        numbers: the numbers of the samples in the batch.
         patches: to write into.
     """
     size = patches.image.shape[2:]

@@ -43,8 +43,8 @@ def unpack(block: torch.Tensor, arrays: Sequence[NDArray]) -> list[torch.Tensor]
     """Return views of a block, with the types and shapes of the arrays that were packed.
 
     Args:
-        block: of `pack`, on any device.
-        arrays: that were packed.
+        block: what `pack` returned, on any device.
+        arrays: the arrays that were packed.
     """
     return [
         block[start : start + array.nbytes].view(_TYPES[array.dtype.name]).view(array.shape)

@@ -69,7 +69,7 @@ class Time:
 
         Args:
             work: what to measure.
-            setup: of the run.
+            setup: the setup of the run.
             validations: what they take.
         """
         step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
@@ -82,7 +82,7 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
     """Return the setup with a single schedule over as many steps as a budget leaves time for.
 
     Args:
-        setup: of the run; validations that would take too much of the budget are left out of its plan.
+        setup: the setup of the run; validations that would take too much of the budget are left out of its plan.
         work: what to measure.
         clock: the budget.
 
@@ -111,7 +111,7 @@ def keep_to_budget(setup: Setup, work: Work, clock: Time, done: int) -> Setup:
     The schedule is then passed through faster from where it is, so that the run still anneals to its end.
 
     Args:
-        setup: of the run, as it was.
+        setup: the setup of the run, as it was.
         work: what to measure.
         clock: the budget of the whole run.
         done: steps that are done.

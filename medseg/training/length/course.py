@@ -18,7 +18,7 @@ class Course:
     """The steps of a run, and how its schedule advances over them.
 
     Attributes:
-        legs: of the run, without gaps, the first one from step 0.
+        legs: the legs of the run, without gaps, the first one from step 0.
         pace: measured times of steps and validations, in a run with a time budget; else None.
         ended_early: the run's Dice stood still, and the rest of its schedule is passed through quickly.
     """
@@ -41,7 +41,7 @@ class Course:
         """Return the course that a run's record describes.
 
         Args:
-            steps: of the run, in all.
+            steps: the number of steps of the run, in all.
             legs: as the record lists them; empty for a single schedule over all steps.
             ended_early: whether the run is on its way to an early end.
         """
@@ -75,7 +75,7 @@ class Course:
 
         Args:
             done: steps that are done; the schedule goes on from where it is after them.
-            steps: of the new course, in all.
+            steps: the number of steps of the new course, in all.
         """
         kept = [leg for leg in self.legs if leg.start < done]
         now = self.progress(done)
@@ -95,7 +95,7 @@ class Course:
 
         Args:
             done: steps that are done.
-            validations: of each schedule, the last one included.
+            validations: the number of validations of each schedule, the last one included.
         """
         if not 0 < done < self.steps:
             return False

@@ -28,7 +28,7 @@ def measured_step_seconds(network: torch.nn.Module, samples: Sequence[Sample], s
     Args:
         network: as it is when training begins.
         samples: training cases.
-        setup: of the run.
+        setup: the setup of the run.
         seconds: to measure for, about.
     """
     trainer, ranks, times = Trainer(deepcopy(network), setup), setup.ranks, [time.monotonic()]

@@ -27,8 +27,8 @@ class Pace:
     """The measured times of a run with a budget, in seconds of wall-clock time.
 
     Attributes:
-        step_seconds: of one step.
-        validation_seconds: of one validation between steps.
+        step_seconds: the seconds that one step takes.
+        validation_seconds: the seconds that one validation between steps takes.
         since_seconds: time that the run had used when the steps were measured.
         until_seconds: time of the run at which its steps have to be done; what follows is left for the final scores.
     """
@@ -47,8 +47,9 @@ class Pace:
         """Return the time that is left for steps, without that of the validations between them.
 
         Args:
-            progress: of the schedule, 0 to 1.
-            validations: of the whole schedule; the last one follows the last step and is not counted here.
+            progress: how much of the schedule is done, 0 to 1.
+            validations: the number of validations of the whole schedule; the last one follows the last step and is not
+                counted here.
             used_seconds: time that the run has used.
         """
         to_come = max(0, validations - 1 - validations_passed(progress, validations))
@@ -67,7 +68,7 @@ class Stopwatch:
         self.restart(0)
 
     def restart(self, done: int) -> None:
-        """Start measuring anew after `done` steps."""
+        """Start measuring again after `done` steps."""
         self._first_step, self._start_time = done, self._clock()
 
     @contextmanager
@@ -82,7 +83,7 @@ class Stopwatch:
 
         Args:
             done: steps that are done.
-            whole_seconds: that the run has for its steps.
+            whole_seconds: the seconds that the run has for its steps.
         """
         steps, seconds = done - self._first_step, self._clock() - self._start_time
         if steps < _FEWEST_WATCHED_STEPS or seconds < _LEAST_WATCHED_SHARE * whole_seconds:
@@ -94,8 +95,8 @@ def validations_passed(progress: float, validations: int) -> int:
     """Return how many validations belong to the first part of a schedule.
 
     Args:
-        progress: of the schedule, 0 to 1.
-        validations: of the whole schedule.
+        progress: how much of the schedule is done, 0 to 1.
+        validations: the number of validations of the whole schedule.
 
     >>> [validations_passed(progress, 4) for progress in (0.2, 0.25, 0.9, 1.0)]
     [0, 1, 3, 4]
@@ -106,14 +107,14 @@ def validations_passed(progress: float, validations: int) -> int:
 def steps_in_time(done: int, steps: int, step_seconds: float, left_seconds: float, whole_seconds: float) -> int:
     """Return the number of steps, in all, that a run has time for.
 
-    The planned number stays where the end is missed by little, and always where nothing is left to do.
+    The planned number stays if all steps are done, or if the run would end only a little too early or too late.
 
     Args:
-        done: steps that are done.
-        steps: planned, in all.
-        step_seconds: mean time of a step to come.
-        left_seconds: until the steps have to be done.
-        whole_seconds: that the run had for its steps, by which "little" is measured.
+        done: the number of steps that are done.
+        steps: the number of steps that were planned, in all.
+        step_seconds: the mean time that each further step takes.
+        left_seconds: the time that is left for the steps.
+        whole_seconds: the seconds that the run had for all its steps; what counts as a small delay is a share of them.
     """
     to_do = steps - done
     late = to_do * step_seconds - left_seconds

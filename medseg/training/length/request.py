@@ -1,4 +1,4 @@
-"""What a command says about the length of a run, and what of it is no valid request. Imports nothing that is slow."""
+"""What a command says about the length of a run, and the check that it is valid. Imports nothing that is slow."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def parse_extension(text: str) -> Extension:
         return Extension(seconds=parse_duration(text))
     except PlanError:
         raise PlanError(
-            f"{text!r} is no extension.",
-            "Write 2x (twice as many steps in all), 5000 (so many more) or 20m (so much longer).",
+            f"{text!r} is not an extension.",
+            "Examples: 2x (twice as many steps in total), 5000 (5000 more steps), 20m (20 more minutes).",
         ) from None
 
 
@@ -85,8 +85,8 @@ class LengthRequest:
         given = [name for name, value in lengths.items() if value is not None]
         if self.resume and given:
             raise PlanError(
-                f"--resume and {' and '.join(given)} were given; a resumed run ends where it was to end when it began.",
-                "Leave --resume out to begin a run; --extend trains one further that is finished.",
+                f"--resume and {' and '.join(given)} were given; a resumed run keeps its planned end.",
+                "Leave --resume out to start a new run; --extend trains a finished run further.",
             )
         extend = self.extend
         if extend is not None and not (extend.seconds or 0) > 0 and extend.more(_MANY_STEPS) < 1:
@@ -103,5 +103,5 @@ def nothing_to_train(what: str) -> PlanError:
     """
     return PlanError(
         f"{what} leaves nothing to train.",
-        "Say 2x for twice as many steps in all, 5000 for so many more, or 20m for the time to spend.",
+        "Examples: --extend 2x (twice as many steps in total), 5000 (5000 more steps), 20m (20 more minutes).",
     )

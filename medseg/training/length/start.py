@@ -16,9 +16,9 @@ class Earlier:
     """What earlier sessions of a run have left.
 
     Attributes:
-        step: of the last checkpoint; 0 if there is none.
+        step: the step of the last checkpoint; 0 if there is none.
         seconds: wall-clock time that the run has used.
-        budget_seconds: of the whole run; None where it has none.
+        budget_seconds: the time budget in seconds of the whole run; None where it has none.
     """
 
     step: int = 0
@@ -31,8 +31,8 @@ class Length:
     """What was decided.
 
     Attributes:
-        setup: of the run, with its course.
-        change: of the number of steps, in a run that goes on.
+        setup: the setup of the run, with its course.
+        change: the change of the number of steps, if the run continues an earlier session; else None.
         notes: for the user.
     """
 
@@ -45,7 +45,8 @@ def set_length(setup: Setup, request: LengthRequest, work: Work, earlier: Earlie
     """Decide how many steps a run makes.
 
     Args:
-        setup: of the run, with the course that it had or, for a new run, that of the steps that were asked for.
+        setup: the setup of the run, with the course that it had or, for a new run, the course of the steps that the
+            user gave.
         request: what was asked for.
         work: what has to be measured where time is limited.
         earlier: what earlier sessions of the run have left.

@@ -63,7 +63,7 @@ class Steering:
         """Return the last step of a run with a budget: sooner where steps are slower than measured, else later.
 
         Args:
-            course: of the run, with its pace.
+            course: the course of the run, with its pace.
             done: steps that are done.
             used_seconds: wall-clock time of the run.
         """
@@ -81,7 +81,7 @@ class Steering:
         """Return the last step of a run: sooner where its Dice has stood still for `training.patience` validations.
 
         Args:
-            course: of the run.
+            course: the course of the run.
             done: steps that are done.
         """
         if course.ended_early:

@@ -27,7 +27,7 @@ class DeepSupervision:
     Weights halve from one resolution to the next and sum to one, as in nnU-Net (`deep_supervision.py`).
 
     Attributes:
-        loss: of one resolution.
+        loss: the loss of one resolution.
         labels: the plan's labels.
         scales: for each resolution, how much coarser than the target it is along each axis; the finest first.
         total: adds up a tensor over the processes that share a batch, and passes the gradient on as it is
@@ -97,7 +97,7 @@ class DeepSupervision:
         weights = None if self.labels.ignore is None else (target != IGNORE).float()
         loss = self.loss(logits, target.clamp(min=0), annotated, weights)
         if loss.ndim:
-            raise PlanError(f"The loss answers a tensor of shape {tuple(loss.shape)}; expected a single number.")
+            raise PlanError(f"The loss returned a tensor of shape {tuple(loss.shape)}; expected a single number.")
         return loss
 
     def _check(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
@@ -105,7 +105,7 @@ class DeepSupervision:
         answered = [tuple(logits.shape) for logits in outputs]
         if answered != expected:
             raise PlanError(
-                f"The network answers {answered}; expected {expected}: (batch, outputs, ...) for each of its "
+                f"The network returned {answered}; expected {expected}: (batch, outputs, ...) for each of its "
                 "supervision_scales, the full resolution first.",
                 "A network of your own answers one tensor of logits on the grid of its input, or a list of them with a "
                 "property `supervision_scales`. docs/extend.md shows both.",

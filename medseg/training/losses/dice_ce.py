@@ -31,8 +31,9 @@ class OverlapLoss(SummedLoss):
     Args:
         labels: decides between softmax and sigmoid, and what makes up a region.
         batch_dice: sum over the batch before the ratio, instead of a ratio per sample.
-        overlap_weight: of the mean overlap, which is subtracted.
-        cross_entropy_weight: of the mean cross-entropy of a voxel (binary for regions, then also mean over regions).
+        overlap_weight: the weight of the mean overlap, which is subtracted.
+        cross_entropy_weight: the weight of the mean cross-entropy of a voxel (binary for regions, then also mean over
+            regions).
     """
 
     def __init__(self, labels: Labels, batch_dice: bool, overlap_weight: float, cross_entropy_weight: float) -> None:
@@ -103,7 +104,7 @@ class DiceCE(OverlapLoss):
         labels: the plan's labels.
         batch_dice: one Dice over the batch, instead of one per sample.
         dice_weight: weight of Dice; the plan's `training.dice_weight` unless `training.loss` names another.
-        cross_entropy_weight: of the cross-entropy; likewise.
+        cross_entropy_weight: the weight of the cross-entropy, which is added.
     """
 
     def __init__(self, labels: Labels, batch_dice: bool, dice_weight: float, cross_entropy_weight: float) -> None:

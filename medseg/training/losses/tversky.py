@@ -22,7 +22,7 @@ class Tversky(OverlapLoss):
         batch_dice: one index over the batch, instead of one per sample.
         alpha: weight of false positives; 0.3 is the paper's best.
         beta: weight of false negatives; 0.7 is the paper's best.
-        cross_entropy_weight: of the cross-entropy that is added.
+        cross_entropy_weight: the weight of the cross-entropy that is added.
     """
 
     def __init__(

@@ -173,7 +173,7 @@ def _chunks(logits: Tensor, target: Tensor, gradient: Tensor | None = None) -> I
     """Yield chunks of (logits in full precision, target, gradient): (batch, outputs or nothing, voxels of the chunk).
 
     The logits are a copy in a buffer, which the next chunk overwrites; the gradient is a view to write to. Volumes
-    whose memory is no plain sequence of voxels are copied whole by `flatten`.
+    whose memory is not a plain sequence of voxels are copied whole by `flatten`.
     """
     batch, outputs = logits.shape[:2]
     voxels = target[0].numel()

@@ -22,7 +22,7 @@ class Checkpoints:
     """Writes one checkpoint after the other in a thread: training pauses only while the state is copied.
 
     Args:
-        path: of the checkpoint; each replaces the one before.
+        path: the path of the checkpoint; each replaces the one before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint, and have the disk confirm it, so that a power cut leaves the one before.
 
     Args:
-        path: of the checkpoint.
+        path: the path of the checkpoint.
         state: in the host's memory.
 
     Raises:
@@ -98,7 +98,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         except RuntimeError as error:
             if "unexpected pos" not in str(error):  # torch's words for a write that the disk did not take
                 raise
-            raise OSError("the disk took only a part of it, as a full one does") from None
+            raise OSError("only a part of the file was written: the disk is probably full") from None
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
 
@@ -107,7 +107,7 @@ def load_checkpoint(path: Path, peek: bool = False) -> dict[str, Any]:
     """Read a checkpoint into the host's memory.
 
     Args:
-        path: of the checkpoint.
+        path: the path of the checkpoint.
         peek: leave the tensors in the file, where only the numbers beside them are wanted.
 
     Raises:

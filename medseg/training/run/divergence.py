@@ -52,7 +52,7 @@ def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
 
     Args:
         batch: all samples of a step.
-        losses: of each sample alone.
+        losses: the losses of each sample alone.
     """
     found = []
     for image, origin, loss in zip(batch.image, batch.origins, losses, strict=True):

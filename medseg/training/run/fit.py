@@ -162,7 +162,7 @@ class Loop:
         """Return the next batch; whatever goes wrong in making it ends the run with a message.
 
         Args:
-            batches: of the steps to come.
+            batches: the batches of the steps to come.
 
         Raises:
             MedsegError: the batch could not be made.
@@ -177,7 +177,7 @@ class Loop:
             raise MedsegError(
                 f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
                 "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
-                "the cache anew.",
+                "the cache again.",
             ) from error
 
     def step(self, batch: Batch) -> None:

@@ -16,7 +16,7 @@ class Log:
     """Appends records; each is flushed, so that a kill loses none and at worst cuts the last line short.
 
     Args:
-        path: of the log.
+        path: the path of the log.
         keep_to_step: step that a run is resumed at: records up to it are kept; None for a new log.
         writes: False for a process that does not write; its log only knows what was kept.
 

@@ -18,7 +18,7 @@ from medseg.training.step.learning_rate import learning_rate
 from medseg.training.step.ranks import ALONE, Ranks
 
 
-def _unheard(setup: Setup, redirection: Redirection) -> None:
+def _announce_nothing(setup: Setup, redirection: Redirection) -> None:
     pass
 
 
@@ -28,11 +28,11 @@ class Setup:
 
     Attributes:
         plan: what the run is trained by.
-        configuration: of the plan, with everything that it inherits.
+        configuration: the configuration of the plan, with everything that it inherits.
         course: how many steps the run has, and how its schedule advances over them.
         device: to train on.
         precision: type that convolutions are computed in.
-        files: of the fold: log, checkpoints and all others.
+        files: the files of the fold: log, checkpoints and all others.
         ranks: this process among those that train together.
         announce: called by the first process when the course changes, with the setup from there on.
     """
@@ -44,7 +44,7 @@ class Setup:
     precision: torch.dtype
     files: FoldFolder
     ranks: Ranks = ALONE
-    announce: Callable[[Setup, Redirection], None] = _unheard
+    announce: Callable[[Setup, Redirection], None] = _announce_nothing
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""

@@ -18,7 +18,7 @@ Step = Callable[..., torch.Tensor]
 
 
 class Recorded:
-    """A step that is recorded for the shapes of its inputs; for inputs of other shapes it is recorded anew.
+    """A step that is recorded for the shapes of its inputs; for inputs of other shapes it is recorded again.
 
     Args:
         step: maps a batch's tensors to the loss, everything that changes the network included.
@@ -71,7 +71,7 @@ def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> N
     """Make an optimizer keep its learning rates and counters on the device, where a recorded step reads them.
 
     Args:
-        optimizer: of `make_optimizer`.
+        optimizer: the optimizer of `make_optimizer`.
         device: a CUDA device.
     """
     for group in optimizer.param_groups:

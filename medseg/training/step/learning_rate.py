@@ -14,7 +14,7 @@ def learning_rate(progress: float, peak: float, schedule: str) -> float:
     """Return the learning rate.
 
     Args:
-        progress: of the schedule, 0 to 1.
+        progress: how much of the schedule is done, 0 to 1.
         peak: the plan's `training.learning_rate`.
         schedule: `poly`: peak * (1 - progress)^0.9, nnU-Net's (`polylr.py`). `one_cycle`: up to the peak over the
             first tenth and down to almost nothing by the end, both along a cosine (Smith & Topin 2018, as in

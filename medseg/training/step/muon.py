@@ -34,7 +34,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: groups of weights, each with `orthogonal`: True for Muon's steps, False for AdamW's.
         lr: learning rate of both.
-        momentum: of Muon's moving average of gradients, applied as Nesterov's.
+        momentum: the momentum of Muon's moving average of gradients, applied as Nesterov's.
         weight_decay: share of a weight that is lost per step, times `lr`.
 
     Attributes:

@@ -47,8 +47,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of every parameter group.
 
     Args:
-        optimizer: of `make_optimizer`, whose groups have a `share` of the rate.
-        rate: of the schedule.
+        optimizer: an optimizer from `make_optimizer`, whose groups have a `share` of the rate.
+        rate: the learning rate that the schedule gives.
     """
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it from there

@@ -144,7 +144,7 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
     Where one of them fails the others end as well, silently: the first that failed says why.
 
     Args:
-        device: that was asked for.
+        device: the device that was asked for.
 
     Yields:
         This process among the others, and its device.
@@ -200,7 +200,7 @@ def lost_another(error: BaseException) -> MedsegError | None:
     """Return the error for a process that ended without a message, as it does when the system kills it.
 
     Args:
-        error: of this process.
+        error: the error of this process.
 
     Returns:
         None where the error is this process's own.
@@ -217,7 +217,7 @@ def own_device(name: str, local: int) -> str:
     """Return the device of one of several processes on a machine.
 
     Args:
-        name: that was asked for: auto, cuda or cpu.
+        name: the name that was asked for: auto, cuda or cpu.
         local: number of the process on the machine.
 
     Raises:

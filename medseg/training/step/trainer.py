@@ -36,7 +36,7 @@ class Trainer:
         setup: what the run is made of.
 
     Attributes:
-        network: that is trained.
+        network: the network that is trained.
         average: the moving average of its weights; None where the plan has none.
         skipped: number of steps, on the device, that changed nothing, as a gradient was not finite.
     """
@@ -66,7 +66,7 @@ class Trainer:
         """Make one optimizer step and return its loss, which is still on the device.
 
         Args:
-            setup: of the run, as it is at this step.
+            setup: the setup of the run, as it is at this step.
             step: 0-based; learning rate and average depend on it.
             batch: to train on.
         """
@@ -93,7 +93,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         self.skipped += ~norm.isfinite()
         if not self.scaler.is_enabled():
-            # a gradient that is no number leaves weights and state as they are, without asking the device: fused
+            # a gradient that is not a number leaves weights and state as they are, without asking the device: fused
             # optimizers look at `found_inf`, as they do for the scaler of fp16, which sets it itself
             self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         self.scaler.step(self.optimizer)
@@ -137,7 +137,7 @@ class Trainer:
         """Return everything that the rest of the run depends on; batches depend on the seed and the step alone.
 
         Args:
-            setup: of the run.
+            setup: the setup of the run.
             done: steps that are done.
         """
         return {
@@ -155,7 +155,7 @@ class Trainer:
         """Take over a checkpoint's state and return the number of steps that are done.
 
         Args:
-            setup: of the run that goes on.
+            setup: the setup of the run that goes on.
             state: as `state` made it, with its tensors in the host's memory.
 
         Raises:
@@ -165,7 +165,7 @@ class Trainer:
         if missing:
             raise ModelError(
                 f"The checkpoint in {setup.files.path} has no {', '.join(missing)}: another medseg version wrote it.",
-                "Go on with that version, or delete the folder and train anew.",
+                "Go on with that version, or delete the folder and train again.",
             )
         step = int(state["step"])
         progress = setup.course.progress(step - 1) if step > 0 else 0.0
@@ -173,7 +173,7 @@ class Trainer:
             raise ModelError(
                 f"The checkpoint of step {step} belongs to another run than that of {setup.course.steps} steps in "
                 f"{setup.files.path}.",
-                "Put the run's own checkpoint back, or delete the folder and train anew.",
+                "Put the run's own checkpoint back, or delete the folder and train again.",
             )
         groups = self.optimizer.param_groups
         settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]

@@ -361,7 +361,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
 
     try:
         with pytest.raises(
-            MedsegError, match=r"checkpoint\.pt could not be written: the disk took only a part"
+            MedsegError, match=r"checkpoint\.pt could not be written: only a part of the file was written"
         ) as caught:
             run(plan, samples, tmp_path, 40, fill)
     finally:

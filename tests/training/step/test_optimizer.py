@@ -70,7 +70,7 @@ def test_muon_has_the_convolutions_that_neither_read_the_image_nor_give_the_answ
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
 def test_a_first_step_that_is_skipped_leaves_no_trace(name: str) -> None:
-    """torch's fused SGD made its momentum of memory as it was: here of values that are no numbers."""
+    """torch's fused SGD made its momentum of memory as it was: here of values that are not numbers."""
     torch.manual_seed(0)
     networks = [torch.nn.Conv2d(2, 2, 3) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())

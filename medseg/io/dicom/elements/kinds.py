@@ -56,7 +56,7 @@ _LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM")
 
 
 PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC")
-"""Modalities of radiographs and pictures, which show no section and whose values are no quantity."""
+"""Modalities of radiographs and pictures, which show no section and whose values are not a quantity."""
 _SECTION_CLASSES = tuple(
     f"{_STORAGE}{end}"
     for end in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "128", "128.1", "130", "13.1.1", "13.1.2", "13.1.3")

@@ -148,5 +148,7 @@ def _contents(listing: Listing) -> str:
 
 def _listed(series: Sequence[Series]) -> str:
     several = len({candidate.study_uid for candidate in series}) > 1
-    shown = "".join(f"\n  {describe(candidate)}{f'; study {_study(one)}' * several}" for candidate in series[:_MAX_LISTED])
+    shown = "".join(
+        f"\n  {describe(candidate)}{f'; study {_study(candidate)}' * several}" for candidate in series[:_MAX_LISTED]
+    )
     return shown + f"\n  and {len(series) - _MAX_LISTED} more" * (len(series) > _MAX_LISTED)

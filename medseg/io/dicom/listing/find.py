@@ -240,7 +240,7 @@ def _damaged_names(
     """Return the names of damaged files by the series that they name, and those of all others by their folder.
 
     Args:
-        left_out: of the whole container.
+        left_out: the left out of the whole container.
         known: SeriesInstanceUIDs in the container; a damaged file may hold a part of one.
     """
     by_uid: dict[str, list[str]] = defaultdict(list)

@@ -244,7 +244,7 @@ def _sweeps(heights_mm: NDArray[np.float64], times: NDArray[np.intp]) -> NDArray
         turn = np.sign(means[time] - means[time - 1])
         is_new = direction != 0 and turn not in (0, direction)
         sweep_of_time[time] = sweep_of_time[time - 1] + is_new
-        direction = 0.0 if is_new else direction or turn  # the jump back to the start is no direction
+        direction = 0.0 if is_new else direction or turn  # the jump back to the start is not a direction
     sweeps = sweep_of_time[times]
     return sweeps if sweeps.max() < _MAX_SWEEPS else np.zeros_like(sweeps)
 
