@@ -145,7 +145,7 @@ def test_an_answer_that_is_no_tensor_is_refused() -> None:
             return {"out": x}
 
     network = build_network(make_configuration(2), 1, 2, lambda configuration, channels, outputs: Named())
-    with pytest.raises(PlanError, match=r"answers a dict; expected logits"):
+    with pytest.raises(PlanError, match=r"returned a dict; expected logits"):
         network(torch.zeros(1, 1, 8, 8))
 
 

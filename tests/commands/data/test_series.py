@@ -36,7 +36,7 @@ def test_what_it_finds_and_its_exit_code(study, tmp_path):
     assert series(study, "2").exit_code == 0
     assert series(study, "9").exit_code == 2
     assert series(result.series[0].path).series == (result.series[0],)
-    with pytest.raises(DataError, match="no condition"):
+    with pytest.raises(DataError, match="not a condition"):
         series(study, "what")
 
 

@@ -103,7 +103,7 @@ def test_deep_supervision(labels: Labels) -> None:
 
 def test_as_many_outputs_as_scales() -> None:
     logits, target = draw(CLASSES, (4, 4), False)
-    with pytest.raises(PlanError, match=r"answers \[\(2, 3, 4, 4\)\]; expected \[\(2, 3, 4, 4\), \(2, 3, 2, 2\)\]"):
+    with pytest.raises(PlanError, match=r"returned \[\(2, 3, 4, 4\)\]; expected \[\(2, 3, 4, 4\), \(2, 3, 2, 2\)\]"):
         dice_ce(CLASSES, False, 1.0, 1.0, [[1, 1], [2, 2]])([logits], target)
 
 

@@ -196,7 +196,7 @@ def test_a_damaged_zip(tmp_path):
     target.write_bytes(data)
     listing = find_series(target)
     assert len(listing.left_out) >= 1
-    with pytest.raises(DataError, match="no 'absent'"):
+    with pytest.raises(DataError, match="no longer holds 'absent'"):
         read_member(target, "absent")
 
 
@@ -361,10 +361,10 @@ def test_series_by_key_and_uid(study):
     ("rule", "told"),
     [
         ("", "empty"),
-        ("T2 tra", "no condition"),
+        ("T2 tra", "not a condition"),
         ("SeriesDescripton~T2", "SeriesDescription"),
         ("SeriesDescription~(", "regular expression"),
-        ("EchoTime>long", "no number"),
+        ("EchoTime>long", "not a number"),
     ],
 )
 def test_invalid_rules_are_refused(study, rule, told):
