@@ -135,7 +135,7 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
     try:
         codes = codes_of(plan.labels.names, plan.codes, given, options.generic_codes)
     except PlanError as error:
-        if wanted or given:
+        if forms_wanted or given:
             raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
         scans = [case for case in cases if case.id in dicom_cases]
         return Writer(reading=reading, notes=(_without_codes(error, scans[0], output),))
