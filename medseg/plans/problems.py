@@ -72,7 +72,11 @@ def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefi
     """Return one entry of pydantic's report on `model` as a phrase with the dotted key; `prefix` precedes the key."""
     key = (prefix + ".".join(map(str, location))).removesuffix(".")
     if item["type"] == "extra_forbidden":
-        return f"unknown key {shown_name(key)}{suggestion(str(location[-1]), _fields(model, location[:-1]))}"
+        section, _, name = key.rpartition(".")
+        elsewhere = keys_named(name)
+        if elsewhere:
+            return f"unknown key {shown_name(key)}; did you mean {' or '.join(map(repr, elsewhere))}?"
+        return f"unknown key {shown_name(key)}{suggestion(name, _fields(model, location[:-1]), section)}"
     message = item["msg"].removeprefix("Value error, ")
     key = key if len(key) <= 2 * _LONGEST_NAME else f"{key[:_LONGEST_NAME]}..."
     if not key:
@@ -94,13 +98,29 @@ def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     return list(getattr(current, "model_fields", {}))
 
 
-def suggestion(name: str, known: list[str]) -> str:
-    """Return the end of a message on an unknown name: the known name that was probably meant, or all of them.
+def keys_named(name: str) -> list[str]:
+    """Return the dotted keys of a plan that end in a name; `NAME` stands for that of a configuration.
 
-    >>> suggestion("stepps", ["steps", "seed"])
-    "; did you mean 'steps'?"
+    >>> keys_named("learning_rate"), keys_named("batch_size")
+    (['training.learning_rate'], ['configurations.NAME.batch_size'])
+    """
+    sections: dict[str, Any] = {"configurations.NAME": Configuration}
+    sections |= {key: field.annotation for key, field in Plan.model_fields.items()}
+    return [f"{section}.{name}" for section, model in sections.items() if name in getattr(model, "model_fields", ())]
+
+
+def suggestion(name: str, known: list[str], section: str = "") -> str:
+    """Return the end of a message on an unknown name: the key that was probably meant, or all valid names.
+
+    Args:
+        name: the unknown name.
+        known: the names that are valid in its place.
+        section: dotted key of the section that it stands in, so that the suggestion can be pasted; "" for the top.
+
+    >>> suggestion("stepps", ["steps", "seed"], "training")
+    "; did you mean 'training.steps'?"
     """
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= _LONGEST_NAME else []
     if match:
-        return f"; did you mean {match[0]!r}?"
+        return f"; did you mean {f'{section}.{match[0]}'.strip('.')!r}?"
     return f"; valid are {', '.join(known)}" if known else ""

@@ -105,7 +105,7 @@ def test_overrides_reach_the_plan(model: Path) -> None:
     write_fold(model, "0")
     write_fold(model, "1")
     assert load_run(model, CPU, overrides=["inference.mirror=true"]).plan.inference.mirror
-    with pytest.raises(PlanError, match="did you mean 'mirror'"):
+    with pytest.raises(PlanError, match=r"did you mean 'inference\.mirror'"):
         load_run(model, CPU, overrides=["inference.miror=true"])
 
 

@@ -110,7 +110,7 @@ def test_some_folds_and_overrides(package: Path) -> None:
         load_model(package, CPU, ["7"])
     with pytest.raises(ModelError, match=r"is a model of the configuration 'main', not '2d'"):
         load_model(package, CPU, configuration="2d")
-    with pytest.raises(PlanError, match="did you mean 'mirror'"):
+    with pytest.raises(PlanError, match=r"did you mean 'inference\.mirror'"):
         load_model(package, CPU, overrides=["inference.miror=true"])
 
 
