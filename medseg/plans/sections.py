@@ -330,7 +330,7 @@ class Training(Section):
 
     steps: Annotated[int, Field(ge=1, le=10**9)]
     optimizer: Literal["sgd", "adamw", "muon"]
-    learning_rate: Annotated[float, Field(gt=0, le=1000)]
+    learning_rate: PositiveFloat
     encoder_learning_rate: Fraction = 1.0
     momentum: Fraction
     weight_decay: NonNegative
