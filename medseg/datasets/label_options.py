@@ -13,7 +13,16 @@ from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.datasets.segment_names import segments_from_options
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
-from medseg.io.values.colours import TABLES, name_colours, parse_colour, read_colour_table, survey_colours
+from medseg.io.values.class_names import BACKGROUND, IGNORED
+from medseg.io.values.colours import (
+    BLACK,
+    TABLES,
+    name_colours,
+    parse_colour,
+    read_colour_table,
+    survey_colours,
+    survey_palettes,
+)
 from medseg.planning.fingerprint import Fingerprint
 from medseg.plans.problems import validation_message
 from medseg.plans.sections import Reading
@@ -119,6 +128,8 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     if ignore is None and data_set.ignore not in (declared.values if declared else ()):
         ignore = data_set.ignore
     names, notes = _colour_names(data_set, options, declared)
+    if not names and declared is None and options.threshold is None and not options.map:
+        declared, notes = _palette_names(data_set, ignore)
     colours: dict[str, int] = {}
     if names:
         declared, colours = name_colours(names, declared, ignore)
@@ -153,7 +164,7 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
     colours = survey_colours(case.label for case in data_set.cases if case.label is not None)
     if not colours:
         return {}, []
-    table = next((data_set.folder / name for name in TABLES if (data_set.folder / name).is_file()), None)
+    table = _colour_table(data_set.folder)
     if table is not None:
         return read_colour_table(table), [f"the masks are in colours, named by {table.name}"]
     if declared is not None:
@@ -164,6 +175,50 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
             "with the columns name and colour in the data set's folder.",
         )
     return colours, ["the masks are in colours, each taken for a structure; --colours 'liver=#ff0000' names them"]
+
+
+def _palette_names(found: DataSet, ignore: int | None) -> tuple[Labels | None, list[str]]:
+    """Return the structures of masks whose palette has the colours of the table in the folder, and a note on them.
+
+    Such masks hold values (the indices of the palette); the table, such as CVAT's labelmap.txt, names their colours.
+
+    Args:
+        found: the data set.
+        ignore: the value of voxels without annotation, if there is one.
+
+    Returns:
+        None where there is no table, or no mask has a palette.
+
+    Raises:
+        DataError: the masks use a colour that the table does not name.
+    """
+    table = _colour_table(found.folder)
+    values = survey_palettes(case.label for case in found.cases if case.label is not None) if table else {}
+    if table is None or not values.keys() - {BLACK}:
+        return None, []
+    names = {colour: name for name, colour in read_colour_table(table).items()}
+    unnamed = [colour for colour, value in values.items() if colour not in names and value not in (0, ignore)]
+    if unnamed:
+        raise DataError(
+            f"The palettes of the masks have the colours {', '.join(unnamed[:6])}, which {table.name} does not name; "
+            f"it names {', '.join(list(names)[:6])}.",
+            f"Correct {table.name}, or take it away and name the values: --structures NAME=VALUE.",
+        )
+    structures = {
+        names[colour]: value
+        for colour, value in sorted(values.items(), key=lambda item: item[1])
+        if value not in (0, ignore) and names[colour] not in (*BACKGROUND, *IGNORED)
+    }
+    absent = [name for name in names.values() if name not in structures and name not in (*BACKGROUND, *IGNORED)]
+    notes = [f"the values of the masks are named by the colours of their palettes in {table.name}"]
+    notes += [f"{table.name} also names {', '.join(absent)}, which no mask holds"] * bool(absent)
+    ignored = next((value for colour, value in values.items() if names.get(colour) in IGNORED), ignore)
+    return Labels(structures=structures, ignore=ignored) if structures else None, notes
+
+
+def _colour_table(folder: Path) -> Path | None:
+    """Return the file in a data set's folder that is taken for its table of colours; None where there is none."""
+    return next((folder / name for name in TABLES if (folder / name).is_file()), None)
 
 
 def _parse_colours(texts: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,8 +119,7 @@ def _read_prediction(path: Path, reading: Reading, grid: Image | None) -> Image:
     try:
         return read_label(path, reading, grid)
     except DataError as error:
-        for option in ("threshold", "map"):
-            error.hint = error.hint and error.hint.replace(f"--{option} ", f"--prediction-{option} ")
+        error.hint = error.hint and re.sub(r"--(threshold|map)\b", r"--prediction-\1", error.hint)
         raise
 
 

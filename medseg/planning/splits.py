@@ -146,6 +146,28 @@ def patient_leaks(folds: Sequence[Fold], cases: Sequence[Case]) -> list[str]:
     return warnings
 
 
+def unlearnable(folds: Sequence[Fold], cases: Sequence[Case], structures: Mapping[str, Collection[str]]) -> list[str]:
+    """Return a warning for each structure that no training case of some fold holds: that fold cannot learn it.
+
+    Args:
+        folds: the folds.
+        cases: the cases; only structures that were annotated in a case count there.
+        structures: id of each case -> the structures that are present in it.
+    """
+    present = present_and_annotated(structures, cases)
+    warnings = []
+    for name in sorted({name for names in present.values() for name in names}):
+        holding = {id for id, names in present.items() if name in names}
+        without = [str(number) for number, fold in enumerate(folds) if holding.isdisjoint(fold["train"])]
+        if without:
+            warnings.append(
+                f"no training case of fold{'s' * (len(without) > 1)} {', '.join(without)} holds {name} (only "
+                f"{first_few(sorted(holding))} of all cases {'has' if len(holding) == 1 else 'have'} it): it cannot be "
+                "learnt there, and its score there says nothing"
+            )
+    return warnings
+
+
 def _rarest_structures(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
     """Return for each case the one of its structures that the fewest patients have.
 

@@ -232,3 +232,32 @@ def test_help_is_grouped():
     text = CliRunner().invoke(app, ["plan", "--help"]).output
     for panel in ("Which files", "What label files mean", "What the rules decide", "Where the plan goes"):
         assert panel in text
+
+
+@pytest.mark.parametrize("first", ["background", "cat"])
+@pytest.mark.parametrize("layout", [("images", "masks"), ("JPEGImages", "SegmentationClass")])
+def test_a_table_of_colours_names_the_values_of_masks_with_a_palette(tmp_path, layout, first):
+    """CVAT writes labelmap.txt beside masks whose palette is in the order of its lines."""
+    lines = {"background": "0,0,0", "cat": "250,50,83", "dog": "36,179,83", "cow": "1,2,3"}
+    order = [first, *(name for name in lines if name != first)]
+    (tmp_path / "labelmap.txt").write_text("".join(f"{name}:{lines[name]}::\n" for name in order))
+    palette = [int(part) for name in lines for part in lines[name].split(",")]
+    for number in range(3):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[2:6, 2:6], mask[8:12, 8 : 12 + number] = 1, 2
+        for folder in layout:
+            (tmp_path / folder).mkdir(exist_ok=True)
+        pillow.fromarray(mask * 90).save(tmp_path / layout[0] / f"{number}.png")
+        picture = pillow.fromarray(mask, "P")
+        picture.putpalette(palette)
+        picture.save(tmp_path / layout[1] / f"{number}.png")
+    data = find_data(tmp_path, DataOptions())
+    assert data.labels is not None
+    assert data.labels.structures == {"cat": 1, "dog": 2}
+    notes = "\n".join(data.problems)
+    assert "labelmap.txt also names cow" in notes
+    label = load_case_label(data.cases[0], load_case_image(data.cases[0], None), data.reading)
+    assert np.unique(label.array).tolist() == [0, 1, 2]
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\ncat:250,50,83::\n")
+    with pytest.raises(DataError, match=r"#24b353, which labelmap\.txt does not name"):
+        find_data(tmp_path, DataOptions())

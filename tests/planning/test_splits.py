@@ -9,7 +9,7 @@ import pytest
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.io.layouts.find import find_cases
-from medseg.planning.splits import make_splits, nnunet_splits, patient_leaks, read_splits, write_splits
+from medseg.planning.splits import make_splits, nnunet_splits, patient_leaks, read_splits, unlearnable, write_splits
 
 
 def cases_of(**patients: int) -> list[Case]:
@@ -155,6 +155,20 @@ def test_patients_on_both_sides_are_warned_about(tmp_path):
     (tmp_path / "splits.json").write_text(json.dumps([leaky, clean]))
     folds = read_splits(tmp_path / "splits.json", cases)
     assert patient_leaks(folds, cases) == ["fold 0 has patient 'ann' in train and in val: its scores are too good"]
+
+
+@pytest.mark.parametrize("holding", [["ann0"], ["ann0", "ann1"], ["ann0", "ben0"], ["ann0", "ben0", "cid0"]])
+def test_a_structure_that_a_fold_cannot_learn_is_named(holding):
+    cases = cases_of(ann=2, ben=1, cid=1, dan=1)
+    present = {case.id: {"common", *({"rare"} if case.id in holding else ())} for case in cases}
+    folds, _ = make_splits(cases, present)
+    without = [n for n, fold in enumerate(folds) if not {*holding} & {*fold["train"]}]
+    warnings = unlearnable(folds, cases, present)
+    assert len(warnings) == bool(without)
+    if without:
+        assert f"fold {without[0]} holds rare" in warnings[0]
+    not_annotated = [replace(case, annotated=("common",)) for case in cases]
+    assert unlearnable(folds, not_annotated, present) == []
 
 
 @pytest.mark.real

@@ -28,7 +28,7 @@ from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
 from medseg.planning.planner import make_plan
 from medseg.planning.rules import DatasetFacts
-from medseg.planning.splits import Fold, make_splits, nnunet_splits, write_splits
+from medseg.planning.splits import Fold, make_splits, nnunet_splits, unlearnable, write_splits
 from medseg.planning.survey import survey
 from medseg.plans.file import load_plan, save_plan, validate_plan
 from medseg.plans.schema import Plan
@@ -107,6 +107,7 @@ def plan(
     write_splits(splits_path(path), folds)
     save_plan(new_plan, path)
     notes = [*data_set.problems, *surveyed.notes, folds_note, *_notes_on_channels(new_plan)]
+    notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
     return PlanResult(new_plan, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
 

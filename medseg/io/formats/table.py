@@ -110,6 +110,14 @@ def format_of(path: Path) -> Format:
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder; expected an image file.")
+        if path.is_symlink() and not path.exists():
+            raise DataError(
+                f"{path} is a link to {path.readlink()}, which is not there.",
+                "Fetch what it stands for, with `datalad get` or `git annex get` there, or take the link away.",
+                "no data",
+            )
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no regular file (a pipe, socket or device).", "Expected an image file.")
         if not path.is_file():
             raise DataError(
                 f"There is no file {path}.", "Check the path, and that links and network drives are in place."

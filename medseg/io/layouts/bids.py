@@ -112,7 +112,7 @@ def bids_files(folder: Path) -> list[BidsFile]:
     files = []
     for pipeline, root in roots:
         for path in sorted(path for subject in sorted(root.glob("sub-*")) for path in subject.rglob("*")):
-            if is_image(path) and _OTHER_DATA.isdisjoint(path.relative_to(root).parts[:-1]) and path.is_file():
+            if is_image(path) and _OTHER_DATA.isdisjoint(path.relative_to(root).parts[:-1]) and not path.is_dir():
                 parsed = _parse(split_suffix(path)[0])
                 if parsed is not None:
                     files.append(BidsFile(path, pipeline, *parsed))

@@ -63,7 +63,7 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_image(path) and path.is_file())
+    return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
 
 
 def _roles(stems: list[str], case: str, images: list[Path]) -> tuple[dict[str, Path], list[str]]:

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.images import AS_STORED
+from medseg.io.layouts.words import further_mask
 from medseg.plans.sections import Reading
 
 Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "dicom", "folders", "files", "table", "patterns"]
@@ -105,8 +106,23 @@ def pair_up(
     for id in images.keys() - labels.keys() - problems.keys():
         problems[id] = f"there is no label of this name in {folders[1]}"
     for id in labels.keys() - images.keys() - problems.keys():
-        problems[id] = f"there is no image of this name in {folders[0]}"
+        owners = [case for case in images.keys() & labels.keys() if further_mask(id, case)]
+        for case in owners:
+            problems[case] = several_masks([labels[case], labels[id]])
+        if not owners:
+            problems[id] = f"there is no image of this name in {folders[0]}"
+    images = {id: files for id, files in images.items() if id not in problems}
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
+
+
+def several_masks(files: Sequence[Path]) -> str:
+    """Return why a case with several label files is left out: trained with one of them, the rest would be background.
+
+    Args:
+        files: the label files.
+    """
+    names = " and ".join(dict.fromkeys(path.name for path in files))
+    return f"{names} are label files of this one case\nMerge them into one label file, or name the one that is meant."
 
 
 class LeftOut(str):

@@ -17,6 +17,7 @@ from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Layout, pair_up, sentences
 from medseg.io.layouts.names import channel_files, group_by_case, images_by_stem
+from medseg.io.values.class_names import check_zero
 
 NAME = "dataset.json"
 
@@ -46,7 +47,11 @@ def read_dataset_json(folder: Path) -> DataSet:
             "training (a list of pairs, as in the Medical Segmentation Decathlon).",
         )
     layout: Layout = "nnunet" if "dataset" in content or "file_ending" in content else "msd"
-    return DataSet(folder, layout, channels, labels, cases, sentences(problems))
+    notes = sentences(problems)
+    declared = content.get("numTraining")
+    if isinstance(declared, int) and declared != len(cases) + len(problems):
+        notes.append(f"{path} declares {counted(declared, 'training case')} (numTraining); found were {len(cases)}")
+    return DataSet(folder, layout, channels, labels, cases, notes)
 
 
 def lists_cases(folder: Path) -> bool:
@@ -71,11 +76,24 @@ def structures_in(folder: Path) -> Labels | None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; expected keys and values.")
+    return content
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON as a dict.
+
+    Raises:
+        ValueError: a key stands there twice, of which JSON readers drop one without a word.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
     return content
 
 
@@ -130,14 +148,21 @@ def declared_labels(content: Mapping[str, Any], source: str, trained: bool = Fal
             f"{source}: labels is {declared!r}.", 'Expected names and values: {"background": 0, "liver": 1}.'
         )
     if declared and all(name.lstrip("-").isdigit() and isinstance(value, str) for name, value in declared.items()):
-        values: dict[str, Any] = {name: int(value) for value, name in declared.items() if value != "0"}
-        if len(values) != len(declared.keys() - {"0"}):
+        zeros = [value for value in declared if int(value) == 0]
+        for value in zeros:
+            check_zero(declared[value], source)
+        values: dict[str, Any] = {name: int(value) for value, name in declared.items() if value not in zeros}
+        if len(values) != len(declared) - len(zeros):
             raise DataError(f"{source}: two label values have one name: {declared}.", "Give each a name of its own.")
         ignore, background = None, 0
     else:
         single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
         values = declared | single
         ignore, background = values.pop("ignore", None), values.pop("background", None)
+        for name, value in values.items():
+            if value == 0 and value is not False:
+                check_zero(name, source)
+                background = 0
         values = {name: value for name, value in values.items() if value != 0}
     regions = any(isinstance(value, list) for value in values.values())
     order = content.get("regions_class_order") if regions else None

@@ -21,6 +21,7 @@ from medseg.io.layouts.case_table import add_facts, read_case_table
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, assign_patients, sentences
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
 from medseg.io.layouts.flat_folder import read_flat_folder
+from medseg.io.layouts.instances import refuse_instances
 from medseg.io.layouts.names import channel_names
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
@@ -76,6 +77,7 @@ def find_cases(
             f"{folder} has no case with image and label. {first_of(data.problems) or found_in(folder)}",
             _UNDERSTOOD,
         )
+    refuse_instances(data.cases)
     cases = sorted(data.cases, key=lambda case: case.id)
     if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))

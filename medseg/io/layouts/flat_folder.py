@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from medseg.core.case import Case
@@ -12,7 +13,7 @@ from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
 from medseg.io.layouts.similar_names import match_similar, pairing_note
-from medseg.io.layouts.words import chunks, names_labels, remove_name, splits
+from medseg.io.layouts.words import SEPARATORS, chunks, names_labels, remove_name, splits
 
 
 def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
@@ -34,6 +35,11 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
     roles = settle_roles(files, naming, folder) if files else None
     if roles is not None:
         cases, incomplete = cases_of(files, roles)
+        used = {path for by_role in files.values() for path in by_role.values()}
+        # images of no case, and labels whose names are misspelt: they look like images
+        incomplete |= {
+            stem: f"there is no label of this name in {folder}" for stem, path in images.items() if path not in used
+        }
         notes = [*sentences(problems | incomplete), *left_aside(files, roles)]
         return DataSet(folder, "files", roles.channel_names, None, cases, notes)
     pairs = match_similar(images, labels)
@@ -73,10 +79,8 @@ def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> Files:
     """
     files: Files = {}
     for stem, path in labels.items():
-        parts = chunks(stem)
-        label_word = next((part for part in (parts[-1], parts[0]) if names_labels(part)), None)
-        case = remove_name(stem, label_word) if label_word else None
-        if label_word is None or not case or label_word in files.get(case, {}):
+        case, label_word = _case_and_word(stem, labels)
+        if not case or label_word in files.get(case, {}):
             return {}
         files.setdefault(case, {})[label_word] = path
     for stem, path in images.items():
@@ -85,6 +89,31 @@ def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> Files:
             case, role = max(owners, key=lambda owner: len(owner[0]))  # p10 and not p1 for p10_flair
             files[case][role] = path
     return files if any(len(roles) > 1 for roles in files.values()) else {}
+
+
+def _case_and_word(stem: str, labels: Collection[str]) -> tuple[str, str]:
+    """Return the case and the word for labels of a name that begins or ends with one; ("", "") for other names.
+
+    A number after the word belongs to it if the same name without it is a label too: a further mask of the case.
+
+    Args:
+        stem: the name.
+        labels: the names of all labels.
+
+    >>> _case_and_word("p7_seg", ()), _case_and_word("label-p7", ()), _case_and_word("p_mask_1", ["p_mask"])
+    (('p7', 'seg'), ('p7', 'label'), ('p', 'mask_1'))
+    """
+    parts = chunks(stem)
+    ends = [parts[-1], parts[0]]
+    unnumbered = re.fullmatch(rf"(.+?)[{re.escape(SEPARATORS)}]*\d+", stem)
+    if unnumbered and unnumbered[1] in labels and names_labels(chunks(unnumbered[1])[-1]):
+        word = chunks(unnumbered[1])[-1]
+        ends.insert(0, stem[unnumbered[1].rindex(word) :])
+    for word in ends:
+        case = remove_name(stem, word) if names_labels(word) else None
+        if case:
+            return case, word
+    return "", ""
 
 
 def _some(names: dict[str, Path]) -> str:

@@ -25,7 +25,8 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
 
     Args:
         folder: where to look; it need not exist.
-        suffix: only files with this suffix; None for all formats.
+        suffix: only files with this suffix; None for all formats. Links that lead nowhere are returned as well, so that
+            their case is named when it is read, and not lost without a word.
 
     Returns:
         {name: file}, and {name: why it is left out} of the names that two files share.
@@ -33,7 +34,7 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
     stems: dict[str, list[Path]] = {}
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
-            if is_image(path) and suffix in (None, split_suffix(path)[1]) and path.is_file():
+            if is_image(path) and suffix in (None, split_suffix(path)[1]) and not path.is_dir():
                 stems.setdefault(split_suffix(path)[0], []).append(path)
     problems = {
         stem: f"{' and '.join(path.name for path in paths)} in {folder} would be the same case; keep one of them"

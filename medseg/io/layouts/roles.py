@@ -13,8 +13,8 @@ from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.io.layouts.dataset import Naming
-from medseg.io.layouts.words import names_labels
+from medseg.io.layouts.dataset import Naming, several_masks
+from medseg.io.layouts.words import further_mask, names_labels
 
 Files = dict[str, dict[str, Path]]
 """The files of each case by their role."""
@@ -86,7 +86,10 @@ def cases_of(files: Files, roles: Roles) -> tuple[list[Case], dict[str, str]]:
     cases, problems = [], {}
     for id, by_role in files.items():
         missing = [role or "image" for role in (*roles.channels, roles.label) if role not in by_role]
-        if missing:
+        masks = [role for role in by_role if role == roles.label or further_mask(role, roles.label)]
+        if len(masks) > 1:
+            problems[id] = several_masks([by_role[role] for role in sorted(masks)])
+        elif missing:
             present = ", ".join(sorted(by_role)) or "nothing"
             problems[id] = f"there is no {' and no '.join(missing)}; there is {present}"
         else:
@@ -102,7 +105,12 @@ def left_aside(files: Files, roles: Roles) -> list[str]:
         roles: the roles that are used.
     """
     used = {*roles.channels, roles.label}
-    counts = Counter(role for by_role in files.values() for role in by_role if role not in used)
+    counts = Counter(
+        role
+        for by_role in files.values()
+        for role in by_role
+        if role not in used and not further_mask(role, roles.label)  # `cases_of` names these
+    )
     if not counts:
         return []
     return [f"not used: {shown_roles(counts)}; --images and --labels choose others than {', '.join(sorted(used))}"]

@@ -21,7 +21,8 @@ IMAGE_WORDS = frozenset(("image", "images", "img", "imgs", "scan", "scans"))
 
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SEPARATORS = "_- .,"
+SEPARATORS = "_- .,"
+"""Characters between the parts of a name."""
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ def chunks(name: str) -> list[str]:
     >>> chunks("case-7_seg.v2")
     ['case', '7', 'seg', 'v2']
     """
-    return [part for part in re.split(f"[{re.escape(_SEPARATORS)}]+", name) if part]
+    return [part for part in re.split(f"[{re.escape(SEPARATORS)}]+", name) if part]
 
 
 def common_start(lists: Sequence[Sequence[str]]) -> int:
@@ -70,10 +71,10 @@ def common_start(lists: Sequence[Sequence[str]]) -> int:
 def splits(name: str) -> Iterator[tuple[str, str]]:
     """Yield (name, ""), and for every separator the parts of the name on both sides of it, in both orders."""
     yield name, ""
-    for position in (match.start() for match in re.finditer(f"[{re.escape(_SEPARATORS)}]", name)):
-        before, after = name[:position], name[position:].strip(_SEPARATORS)
+    for position in (match.start() for match in re.finditer(f"[{re.escape(SEPARATORS)}]", name)):
+        before, after = name[:position], name[position:].strip(SEPARATORS)
         yield before, after
-        yield after, before.strip(_SEPARATORS)
+        yield after, before.strip(SEPARATORS)
 
 
 def remove_name(name: str, case: str) -> str | None:
@@ -92,8 +93,27 @@ def remove_name(name: str, case: str) -> str | None:
     name_lower, case_lower = name.lower(), case.lower()
     if name_lower == case_lower:
         return ""
-    if name_lower.startswith(case_lower) and (name[len(case)] in _SEPARATORS):
-        return name[len(case) :].strip(_SEPARATORS)
-    if name_lower.endswith(case_lower) and (name[-len(case) - 1] in _SEPARATORS):
-        return name[: -len(case)].strip(_SEPARATORS)
+    if name_lower.startswith(case_lower) and (name[len(case)] in SEPARATORS):
+        return name[len(case) :].strip(SEPARATORS)
+    if name_lower.endswith(case_lower) and (name[-len(case) - 1] in SEPARATORS):
+        return name[: -len(case)].strip(SEPARATORS)
     return None
+
+
+def further_mask(name: str, label: str) -> bool:
+    """Return whether a name is that of one more label file beside another one: the same name with a number.
+
+    Args:
+        name: of a file without suffix, or its role in a case.
+        label: the name or role of the label file.
+
+    >>> further_mask("p4_mask_1", "p4_mask"), further_mask("p4_1", "p4"), further_mask("p4_mask2", "p4")
+    (True, True, True)
+    >>> further_mask("p40", "p4"), further_mask("p4_liver", "p4")
+    (False, False)
+    """
+    shorter, longer = words(label), words(name)
+    rest = [word for word in longer[len(shorter) :] if word not in LABEL_WORDS]
+    if longer[: len(shorter)] != shorter or len(longer) == len(shorter) or not name.lower().startswith(label.lower()):
+        return False
+    return all(word.isdecimal() for word in rest) and bool(rest)

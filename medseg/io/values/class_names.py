@@ -12,6 +12,52 @@ from medseg.core.errors import DataError
 BACKGROUND = ("_background_", "background", "__background__")
 IGNORED = ("__ignore__", "_ignore_", "ignore")
 
+_NO_STRUCTURE = frozenset(
+    (
+        *(
+            *BACKGROUND,
+            "bg",
+            "back ground",
+            "unlabeled",
+            "unlabelled",
+            "clear label",
+            "none",
+            "nothing",
+            "void",
+            "empty",
+        ),
+        *("unknown", "other", "others", "rest", "outside", "exterior", "air", "normal", "healthy", "0", ""),
+    )
+)
+
+
+def means_background(name: str) -> bool:
+    """Return whether a name, in upper or lower case, is one that files give to the value 0, which is no structure.
+
+    >>> means_background("Clear_Label"), means_background("nodule")
+    (True, False)
+    """
+    plain = name.strip().lower()
+    return plain in _NO_STRUCTURE or plain.strip("_").replace("_", " ").replace("-", " ") in _NO_STRUCTURE
+
+
+def check_zero(name: str, source: str) -> None:
+    """Refuse a structure whose value is 0: either the names count from 0 and the masks from 1, or it would be lost.
+
+    Args:
+        name: what the file calls the value 0.
+        source: the file, for messages.
+
+    Raises:
+        DataError: it is not a name for the background.
+    """
+    if not means_background(name):
+        raise DataError(
+            f"{source} calls the value 0 {name!r}, but 0 is the background.",
+            "If classes are counted from 0 there and from 1 in the masks, add 1 to each value and call 0 background. "
+            f"If voxels of 0 are {name!r} indeed, give them another value in the masks.",
+        )
+
 
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty, without spaces at their ends.
@@ -80,4 +126,7 @@ def read_index_table(path: Path) -> dict[str, int]:
         ) from None
     if len(values) < len(rows):
         raise DataError(f"{path} has one name for several values.", "Give each structure a name of its own.")
+    for name, value in values.items():
+        if value == 0:
+            check_zero(name, str(path))
     return {name: value for name, value in values.items() if value != 0}

@@ -120,6 +120,22 @@ def name_colours(
     return labels, colours
 
 
+def survey_palettes(files: Iterable[Path]) -> dict[str, int]:
+    """Find the value of each colour in a set's masks with a palette, whose indices are their values.
+
+    Args:
+        files: the masks. A file that cannot be read, or has no palette, is skipped.
+
+    Returns:
+        {`#rrggbb`: value} of the values that occur; black, the background, is 0.
+    """
+    values: dict[str, int] = {}
+    for _, mask in map_cases(_look, [path for path in files if _may_have_colours(path)]):
+        if not isinstance(mask, MedsegError):
+            values |= {hex_colour(colour): index for index, colour in mask.palette.items()}
+    return values
+
+
 def survey_colours(files: Iterable[Path]) -> dict[str, str]:
     """Find the colours of a set's masks.
 

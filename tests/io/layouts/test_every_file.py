@@ -1,0 +1,111 @@
+"""Every file that looks like an image is used, or named with what became of it, in each layout."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from layout_files import files_of, touch
+
+from medseg.commands.data.check import check
+from medseg.core.errors import DataError
+from medseg.io.images import read_image
+from medseg.io.layouts.find import find_cases
+from medseg.io.layouts.folder_of_scans import scans_of_folder
+
+LAYOUTS = {
+    "pairs": ("images/{}.nii.gz", "labels/{}.nii.gz"),
+    "folders": ("{0}/ct.nii.gz", "{0}/seg.nii.gz"),
+    "files": ("{}.nii.gz", "{}_seg.nii.gz"),
+    "bids": ("sub-{0}/anat/sub-{0}_T1w.nii.gz", "derivatives/x/sub-{0}/anat/sub-{0}_dseg.nii.gz"),
+    "nnunet": ("imagesTr/{}_0000.nii.gz", "labelsTr/{}.nii.gz"),
+}
+DECLARED = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}, "file_ending": ".nii.gz"}
+
+
+def make(folder, save_nifti, layout, cases):
+    """Write a data set of small cases in a layout."""
+    mask = np.zeros((6, 6, 6), np.uint8)
+    mask[2:4, 2:4, 2:4] = 1
+    for number, case in enumerate(cases):
+        scan = np.random.default_rng(number).normal(0, 1, mask.shape).astype(np.float32)
+        for name, array in zip(LAYOUTS[layout], (scan, mask), strict=True):
+            save_nifti(folder / name.format(case), array)
+    if layout == "nnunet":
+        (folder / "dataset.json").write_text(json.dumps(DECLARED | {"numTraining": len(cases)}))
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS])
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("how", ["dangling", "pipe"])
+def test_entries_that_cannot_be_read_are_named(tmp_path, save_nifti, layout, which, how):
+    make(tmp_path / "set", save_nifti, layout, ["p1", "p2", "p3", "p4"])
+    path = tmp_path / "set" / LAYOUTS[layout][which].format("p3")
+    path.unlink()
+    if how == "dangling":
+        path.symlink_to(".git/annex/objects/nothing.nii.gz")
+    else:
+        os.mkfifo(path)
+    result = check(tmp_path / "set", tmp_path)
+    assert [case.removeprefix("sub-") for case in result.left_out] == ["p3"]
+    reason = "is a link to .git/annex" if how == "dangling" else "no regular file"
+    assert any(reason in finding.message for finding in result.findings)
+
+
+def test_a_dangling_scan_is_found_where_a_model_is_to_segment_it_and_reading_names_it(tmp_path, save_nifti):
+    save_nifti(tmp_path / "a.nii.gz", np.zeros((2, 2, 2), np.float32))
+    (tmp_path / "b.nii.gz").symlink_to("nowhere")
+    assert sorted(scans_of_folder(tmp_path, ("CT",))[0]) == ["a", "b"]
+    with pytest.raises(DataError, match="is a link to nowhere, which is not there"):
+        read_image(tmp_path / "b.nii.gz")
+
+
+def test_a_number_of_cases_that_is_not_there_is_named(tmp_path, save_nifti):
+    make(tmp_path, save_nifti, "nnunet", ["a", "b"])
+    assert find_cases(tmp_path).problems == []
+    (tmp_path / "dataset.json").write_text(json.dumps(DECLARED | {"numTraining": 6}))
+    assert "declares 6 training cases (numTraining); found were 2" in find_cases(tmp_path).problems[0]
+
+
+def test_images_without_a_label_and_misspelt_labels_in_one_folder_are_named(tmp_path):
+    touch(tmp_path, *(f"p{n}.nii" for n in range(6)), *(f"p{n}_seg.nii" for n in range(4)), "p4_sge.nii")
+    data = find_cases(tmp_path)
+    assert [case.id for case in data.cases] == ["p0", "p1", "p2", "p3"]
+    assert [problem.partition(":")[0] for problem in data.problems] == ["p4", "p4_sge", "p5"]
+
+
+@pytest.mark.parametrize(
+    ("files", "case"),
+    [
+        (["{} ({}).png", "{} ({})_mask.png", "{} ({})_mask_1.png"], "b (2)"),
+        (["{}{}.png", "{}{}_seg.png", "{}{}_seg2.png"], "b2"),
+        (["images/{}{}.png", "masks/{}{}.png", "masks/{}{}_1.png"], "b2"),
+        (["images/{}{}.png", "masks/{}{}.png", "masks/{}{}_mask2.png"], "b2"),
+        (["{}{}/ct.png", "{}{}/mask.png", "{}{}/mask_1.png"], "b2"),
+    ],
+)
+def test_a_case_with_several_masks_is_left_out_by_name(tmp_path, files, case):
+    image, mask, further = files
+    touch(tmp_path, *(name.format("b", n) for name in (image, mask) for n in range(1, 7)), further.format("b", 2))
+    data = find_cases(tmp_path)
+    assert len(data.cases) == 5
+    assert case not in files_of(data)
+    assert f"{case}: " in data.problems[0]
+    assert "are label files of this one case" in data.problems[0]
+
+
+def test_numbered_masks_of_numbered_images_are_no_further_masks(tmp_path):
+    touch(tmp_path, *(f"x_img_{n}.png" for n in range(4)), *(f"x_mask_{n}.png" for n in range(4)))
+    assert len(find_cases(tmp_path).cases) == 4
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "pairs", "files"])
+def test_numbers_of_objects_are_not_taken_for_classes(tmp_path, save_nifti, layout):
+    make(tmp_path, save_nifti, layout, ["a", "b"])
+    label = tmp_path / LAYOUTS[layout][1].format("b")
+    beside = label.with_name(label.name.replace(".nii.gz", ".json"))
+    beside.write_text('{"id": 3}')
+    assert len(find_cases(tmp_path).cases) == 2
+    beside.write_text('{"instances": {"1": 0, "2": 1}}')
+    with pytest.raises(DataError, match=r"numbers of objects, not classes: .*\.json says that 1 is of class 0"):
+        find_cases(tmp_path)
