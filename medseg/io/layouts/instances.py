@@ -1,4 +1,4 @@
-"""Recognize label files whose values are numbers of objects: a JSON file beside each names the classes (nnDetection)."""
+"""Recognize label files whose values are numbers of objects: JSON files beside them name the classes (nnDetection)."""
 
 from __future__ import annotations
 

@@ -168,8 +168,8 @@ def test_external_images_are_found_and_turned_as_they_were_shown(tmp_path):
     turned = read_image(tmp_path / "out/images/a.png")
     assert turned.shape_zyx == (1, HEIGHT, WIDTH)
     assert turned.array[0, 0, 0].mean() > 150 > 50 > turned.array[0, 0, 1:].mean()
-    # whoever annotated without the rotation gets the image without it
-    assert read_image(tmp_path / "out/images/b.jpg").shape_zyx == (1, WIDTH, HEIGHT)
+    # whoever annotated without the rotation gets the image without it, and nothing that would turn it when it is read
+    assert read_image(tmp_path / "out/images/b.png").shape_zyx == (1, WIDTH, HEIGHT)
     assert mask_of(tmp_path / "out", "b").shape == (WIDTH, HEIGHT)
 
 
