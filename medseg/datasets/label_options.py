@@ -23,6 +23,7 @@ from medseg.io.values.colours import (
     survey_colours,
     survey_palettes,
 )
+from medseg.io.values.header_names import structures_in_headers
 from medseg.planning.fingerprint import Fingerprint
 from medseg.plans.problems import validation_message
 from medseg.plans.sections import Reading
@@ -133,6 +134,8 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     colours: dict[str, int] = {}
     if names:
         declared, colours = name_colours(names, declared, ignore)
+    if not names and not options.structures and options.threshold is None and not options.map:
+        declared, notes = _header_names(found, declared, notes)
     reading = reading_from_options(options, colours)
     segments = segments_from_options(data_set.cases, options, declared, reading)
     if segments is not None:
@@ -175,6 +178,27 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
             "with the columns name and colour in the data set's folder.",
         )
     return colours, ["the masks are in colours, each taken for a structure; --colours 'liver=#ff0000' names them"]
+
+
+def _header_names(found: DataSet, declared: Labels | None, notes: list[str]) -> tuple[Labels | None, list[str]]:
+    """Return the structures that label files name in their headers, where nothing else declares any, and the notes.
+
+    Raises:
+        DataError: the headers contradict each other.
+    """
+    names = structures_in_headers(case.label for case in found.cases if case.label is not None)
+    if not names:
+        return declared, notes
+    shown = ", ".join(f"{name} ({value})" for name, value in names.items())
+    if declared is None:
+        return Labels(structures=names), [*notes, f"the headers of the label files name the structures: {shown}"]
+    others = {value: name for name, value in names.items()}
+    differing = [
+        f"{name} ({value})" for name, value in declared.written_values.items() if others.get(value, name) != name
+    ]
+    if differing:
+        notes = [*notes, f"declared are {', '.join(differing)}; the headers of the label files say {shown}"]
+    return declared, notes
 
 
 def _palette_names(found: DataSet, ignore: int | None) -> tuple[Labels | None, list[str]]:

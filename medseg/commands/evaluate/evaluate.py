@@ -31,6 +31,7 @@ from medseg.evaluation.summary import Summary, Unscored
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
+from medseg.io.values.header_names import structures_in_headers
 from medseg.plans.sections import Reading, Scoring
 
 _MOST_SHOWN = 6
@@ -65,7 +66,10 @@ def evaluate(
     pairs = _pairs(predictions, references, options, answers)
     declared = labels or (answers.labels if answers is not None else references.labels)
     pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
-    if declared is None and named is not None:
+    in_headers = {} if options.map or options.prediction_map else _structures_in_headers(pairs)
+    if declared is None and named is None and in_headers:
+        labels, labels_from = Labels(structures=in_headers), "the names in the headers of the label files"
+    elif declared is None and named is not None:
         labels, labels_from = named, "the names in the RTSTRUCT and SEG files"
     else:
         labels, labels_from = _settle_labels(labels, answers, references, pairs, callback)
@@ -126,6 +130,15 @@ def _reading(options: EvaluateOptions) -> Reading | None:
     """Return how the options say that references are read; None if they say nothing."""
     data_options = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
     return None if data_options == DataOptions() else reading_from_options(data_options)
+
+
+def _structures_in_headers(pairs: Sequence[Pair]) -> dict[str, int]:
+    """Return {name: value} of the structures that the headers of both sides name.
+
+    Raises:
+        DataError: they contradict each other.
+    """
+    return structures_in_headers([*(pair.reference for pair in pairs), *(pair.prediction for pair in pairs)])
 
 
 def _similar_pairs(pairs: Sequence[Pair], references: Side) -> dict[str, str]:

@@ -30,6 +30,9 @@ _UNREAD = {
 _CIFTI = range(3000, 3100)
 _PAIRS = ((".hdr", ".img"), (".HDR", ".IMG"))
 _MOST_DIMENSIONS = 5
+_LONGEST_QUATERNION = -1e-3
+"""Least 1 - b² - c² - d² of a qform. Below 0 it is a rounding too long and stands for 0, as in nifti1_io.c and ITK;
+nibabel refuses what is below three times the precision of float32, which real headers are."""
 _quiet = logging.Logger("medseg.nifti")  # nibabel reports what is odd twice: to its log, and in its exceptions
 _quiet.addHandler(logging.NullHandler())
 
@@ -42,6 +45,7 @@ def read_header(path: Path) -> Any:
     """
     begin = content.start(path, HEADER_BYTES)
     header = _kind(begin, path)
+    header.quaternion_threshold = _LONGEST_QUATERNION
     if int(header["datatype"]) in _UNREAD:
         raise DataError(
             f"{path} holds {_UNREAD[int(header['datatype'])]}; expected whole or real numbers of at most 64 bits.",

@@ -91,6 +91,30 @@ def parts(path: Path) -> list[Path]:
     return [path, _read_header(path).data_file()]
 
 
+def segments(path: Path) -> list[tuple[str, int]]:
+    """Return (name, value) of the segments that the header of a 3D Slicer segmentation names; [] for other files.
+
+    https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html: `SegmentN_Name` and
+    `SegmentN_LabelValue`. Segments of several layers (a fourth axis) are left out, as one value means several things
+    there.
+    """
+    try:
+        header = _read_header(path)
+        with path.open("rb") as stream:
+            text = stream.read(header.end).decode("utf-8", "replace")
+    except (OSError, ValueError, DataError):
+        return []  # reading the file says what is wrong
+    custom = dict(re.findall(r"^(Segment\d+_(?:Name|LabelValue)):=(.*?)\r?$", text, re.MULTILINE))
+    if header.volumes or header.components:
+        return []
+    named = []
+    for key, name in custom.items():
+        value = custom.get(key.replace("_Name", "_LabelValue"), "")
+        if key.endswith("_Name") and name.strip() and value.strip().isdecimal():
+            named.append((name.strip(), int(value)))
+    return named
+
+
 def write(path: Path, image: Image, like: Path | None) -> None:
     """Write a label map in the smallest type, packed.
 

@@ -5,6 +5,7 @@ Names follow the Brain Imaging Data Structure 1.10: entities `key-value` in a fi
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,8 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
     roles = settle_roles(by_case, naming, folder)
     if roles is None:
         return None
+    if not naming.images:
+        _refuse_runs(roles, folder)
     cases, problems = cases_of(by_case, roles)
     subjects = {file.case: f"sub-{file.entities['sub']}" for file in files}
     cases = [replace(case, patient=subjects[case.id]) for case in cases]
@@ -101,6 +104,23 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
         first = roles.channels[0]
         notes.append(f"{len(roles.channels)} channels; --images {first} takes one alone, if they are not on one grid")
     return DataSet(folder, "bids", roles.channels, _declared(folder, by_case, roles), cases, notes)
+
+
+def _refuse_runs(roles: Roles, folder: Path) -> None:
+    """Refuse channels that are the same scan, made several times: runs are no channels.
+
+    Raises:
+        DataError: two channels differ in nothing but the run.
+    """
+    by_kind: dict[str, list[str]] = {}
+    for channel in roles.channels:
+        by_kind.setdefault(re.sub(r"(^|_)run-[^_]+_?", r"\1", channel), []).append(channel)
+    for runs in by_kind.values():
+        if len(runs) > 1:
+            raise DataError(
+                f"The cases of {folder} have several runs of one scan ({', '.join(runs)}), which are no channels.",
+                f"Choose one: --images {runs[0]}.",
+            )
 
 
 def bids_files(folder: Path) -> list[BidsFile]:
@@ -126,9 +146,13 @@ def scans_of_bids(folder: Path) -> Files:
 
 def _parse(stem: str) -> tuple[dict[str, str], str] | None:
     """Return entities and suffix of a name; None where it is not valid BIDS."""
-    *pairs, suffix = stem.split("_")
+    parts = stem.split("_")
+    start = next((number for number, part in enumerate(parts) if "-" not in part), len(parts) - 1)
+    pairs, suffix = parts[:start], "_".join(parts[start:])
     entities = dict(pair.partition("-")[::2] for pair in pairs)
-    valid = "sub" in entities and all(entities.values()) and len(entities) == len(pairs) and "-" not in suffix
+    valid = "sub" in entities and all(entities.values()) and len(entities) == len(pairs)
+    # labels of derivatives are also called `_T1w_seg-manual` or `_T1w_label-SC_seg`
+    valid = valid and (names_labels(suffix) or not {"-", "_"} & {*suffix})
     return (entities, suffix) if valid else None
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from medseg.core.errors import DataError
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
-from medseg.io.layouts.words import chunks, common_start, remove_name
+from medseg.io.layouts.words import chunks, common_start, names_labels, remove_name
 
+_MOST_SHOWN = 6
 _FEWEST_NESTED = 2
 """A single folder of folders with an image each is more likely something else than a case."""
 
@@ -25,6 +27,12 @@ def read_case_folders(folder: Path, naming: Naming) -> DataSet | None:
         DataError: the names do not say which file of a case is its label.
     """
     files, problems = files_of_folders(folder)
+    if (
+        files
+        and naming.labels is None
+        and not any(names_labels(role) for by_role in files.values() for role in by_role)
+    ):
+        _refuse_masks_in_folders(folder, files)
     roles = settle_roles(files, naming, folder) if files else None
     if roles is None:
         return None
@@ -60,6 +68,27 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     if 2 * (len(files) + len(problems)) < len(folders):
         return {}, {}
     return files, problems
+
+
+def _refuse_masks_in_folders(folder: Path, files: Files) -> None:
+    """Refuse cases whose masks lie in a folder of their own, a file for each structure, as TotalSegmentator has them.
+
+    Raises:
+        DataError: there are such folders.
+    """
+    for case, by_role in files.items():
+        for inner in sorted(path for path in (folder / case).iterdir() if path.is_dir() and names_labels(path.name)):
+            masks = _images(inner)
+            if masks:
+                names = ", ".join(split_suffix(path)[0] for path in masks[:_MOST_SHOWN])
+                more = f" and {len(masks) - _MOST_SHOWN} more" * (len(masks) > _MOST_SHOWN)
+                image = next(iter(by_role.values())).name
+                raise DataError(
+                    f"{inner} holds {len(masks)} label files of the case {case} ({names}{more}): "
+                    "one mask for each structure.",
+                    "Merge them into one label file beside the scan, in which each structure has a value; or plan one "
+                    f"structure: --images '*/{image}' --labels '*/{inner.name}/{masks[0].name}'.",
+                )
 
 
 def _images(folder: Path) -> list[Path]:

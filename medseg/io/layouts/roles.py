@@ -124,12 +124,17 @@ def shown_roles(counts: Mapping[str, int]) -> str:
 
 
 def _label_role(common: set[str], counts: Mapping[str, int], folder: Path) -> str:
-    """Return the one role with a word for labels among those that most cases have.
+    """Return the one role with a word for labels among those that most cases have, else among those that any has.
 
     Raises:
         DataError: there are several, or none.
     """
-    candidates = sorted(role for role in common if names_labels(role))
+    # where fewer than half of the cases are annotated, a label that only they have
+    candidates = sorted(role for role in common if names_labels(role)) or sorted(
+        role
+        for role in counts
+        if names_labels(role) and not any(other != role and further_mask(role, other) for other in counts)
+    )
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

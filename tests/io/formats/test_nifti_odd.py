@@ -88,3 +88,21 @@ def test_what_nnunet_takes_for_the_spacing(tmp_path):
         nib.save(image, tmp_path / f"{unit}.nii")
         read = read_image(tmp_path / f"{unit}.nii")
         assert (read.spacing_mm, read.nnunet_spacing) == (pytest.approx(spacing), nnunet)
+
+
+@pytest.mark.parametrize("too_long", [0.0, 1e-7, 5e-7, 1e-6, 1e-5, 1e-4])
+def test_a_qform_that_rounding_made_too_long_is_read_as_a_rotation(tmp_path, too_long):
+    header = nib.Nifti1Header()
+    header.set_data_shape((4, 5, 6))
+    header.set_data_dtype(np.uint8)
+    header["pixdim"][:4] = (1, 0.5, 0.5, 3)
+    header["qform_code"], header["sform_code"] = 1, 0
+    quaternion = np.array([0, 0.6, 0.8]) * np.sqrt(1 + too_long)
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = quaternion
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    path = tmp_path / "a.nii"
+    path.write_bytes(header.binaryblock + bytes(4) + bytes(120))
+    affine = read_image(path).affine
+    b, c, d = 0, 0.6, 0.8  # half turn about (b, c, d): 2 v v^T - 1
+    rotation = 2 * np.outer((b, c, d), (b, c, d)) - np.eye(3)
+    np.testing.assert_allclose(affine[:3, :3], rotation * (0.5, 0.5, 3), atol=1e-3)

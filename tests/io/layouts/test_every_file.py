@@ -10,6 +10,7 @@ from layout_files import files_of, touch
 from medseg.commands.data.check import check
 from medseg.core.errors import DataError
 from medseg.io.images import read_image
+from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.folder_of_scans import scans_of_folder
 
@@ -109,3 +110,42 @@ def test_numbers_of_objects_are_not_taken_for_classes(tmp_path, save_nifti, layo
     beside.write_text('{"instances": {"1": 0, "2": 1}}')
     with pytest.raises(DataError, match=r"numbers of objects, not classes: .*\.json says that 1 is of class 0"):
         find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("annotated", [1, 2, 4, 9])
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("{0}/scan.nii.gz", "{0}/seg.nii.gz"),
+        ("sub-{0}/anat/sub-{0}_T1w.nii.gz", "derivatives/m/sub-{0}/anat/sub-{0}_dseg.nii.gz"),
+        ("sub-{0}/anat/sub-{0}_T1w.nii.gz", "derivatives/m/sub-{0}/anat/sub-{0}_T1w_seg-manual.nii.gz"),
+        ("sub-{0}/anat/sub-{0}_T1w.nii.gz", "derivatives/m/sub-{0}/anat/sub-{0}_label-X_seg.nii.gz"),
+    ],
+)
+def test_cases_without_a_label_are_named_however_many_they_are(tmp_path, image, label, annotated):
+    cases = [f"c{number:02d}" for number in range(10)]
+    touch(tmp_path, *(image.format(case) for case in cases), *(label.format(case) for case in cases[:annotated]))
+    data = find_cases(tmp_path)
+    assert [case.id.removeprefix("sub-") for case in data.cases] == cases[:annotated]
+    assert [problem.partition(":")[0].removeprefix("sub-") for problem in data.problems] == cases[annotated:]
+
+
+def test_masks_in_a_folder_for_each_case_are_named_and_the_hint_plans_one(tmp_path):
+    structures = ("liver", "spleen", "aorta")
+    for case in ("s1", "s2", "s3"):
+        touch(tmp_path, f"{case}/ct.nii.gz", *(f"{case}/segmentations/{name}.nii.gz" for name in structures))
+    with pytest.raises(DataError, match=r"holds 3 label files of the case s1 \(aorta, liver, spleen\)") as refused:
+        find_cases(tmp_path)
+    assert "--images '*/ct.nii.gz' --labels '*/segmentations/aorta.nii.gz'" in refused.value.hint
+    patterns = Naming(("*/ct.nii.gz",), "*/segmentations/aorta.nii.gz")
+    assert len(find_cases(tmp_path, naming=patterns).cases) == 3
+
+
+def test_runs_are_no_channels_and_one_can_be_chosen(tmp_path):
+    for case in ("01", "02", "03"):
+        name = f"sub-{case}/anat/sub-{case}"
+        touch(tmp_path, *(f"{name}_run-{run}_T1w.nii" for run in (1, 2)), f"{name}_FLAIR.nii")
+        touch(tmp_path, f"derivatives/m/{name}_dseg.nii")
+    with pytest.raises(DataError, match=r"several runs of one scan \(run-1_T1w, run-2_T1w\)"):
+        find_cases(tmp_path)
+    assert find_cases(tmp_path, naming=Naming(images=("run-1_T1w",))).channels == ("run-1_T1w",)

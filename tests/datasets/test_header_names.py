@@ -1,0 +1,79 @@
+"""Names that label files give to their own values: they name the structures, or are refused where they contradict."""
+
+import gzip
+import itertools
+
+import numpy as np
+import pytest
+
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.core.errors import DataError
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.find_data import find_data
+
+SHAPE = (4, 8, 8)
+
+
+def save_segmentation(path, named):
+    """Write a 3D Slicer segmentation of cubes; `named` is name -> value."""
+    array = np.zeros(SHAPE, np.uint8)
+    for number, value in enumerate(named.values()):
+        array[1:3, 1:3, 1 + 2 * number : 3 + 2 * number] = value
+    lines = ["NRRD0004", "type: unsigned char", "dimension: 3", "space: left-posterior-superior"]
+    lines += [f"sizes: {' '.join(map(str, SHAPE[::-1]))}", "space directions: (1,0,0) (0,1,0) (0,0,1)"]
+    lines += ["kinds: domain domain domain", "encoding: gzip", "space origin: (0,0,0)"]
+    for number, (name, value) in enumerate(named.items()):
+        lines += [f"Segment{number}_LabelValue:={value}", f"Segment{number}_Layer:=0", f"Segment{number}_Name:={name}"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("\n".join(lines).encode() + b"\n\n" + gzip.compress(array.tobytes()))
+
+
+@pytest.fixture
+def make(tmp_path, save_nifti):
+    """Write paired folders of a scan and a segmentation for each table of names."""
+
+    def write(tables):
+        for number, named in enumerate(tables):
+            save_nifti(tmp_path / f"set/images/p{number}.nii", np.random.default_rng(number).normal(0, 1, SHAPE))
+            save_segmentation(tmp_path / f"set/labels/p{number}.seg.nrrd", named)
+        return tmp_path / "set"
+
+    return write
+
+
+def test_names_that_agree_are_the_structures(make):
+    data = find_data(make([{"liver": 1, "tumour": 2}, {"tumour": 2}, {"Liver": 1, "spleen": 5}]), DataOptions())
+    assert data.labels.structures == {"liver": 1, "tumour": 2, "spleen": 5}
+    assert "the headers of the label files name the structures: liver (1), tumour (2), spleen (5)" in data.problems
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations((1, 2, 3))][1:])
+def test_names_that_contradict_each_other_are_refused(make, order):
+    names = ("liver", "tumour", "spleen")
+    folder = make([dict(zip(names, (1, 2, 3), strict=True)), dict(zip(names, order, strict=True))])
+    with pytest.raises(DataError, match=r"contradict each other: .* is [123] in .*, and .* is [123] in "):
+        find_data(folder, DataOptions())
+    with pytest.raises(DataError, match="contradict each other"):
+        evaluate(folder / "labels", folder / "labels")
+    # the way out for whoever knows that the names are wrong
+    assert find_data(folder, DataOptions(structures=["a=1", "b=2", "c=3"])).labels.names == ("a", "b", "c")
+
+
+def test_one_value_of_two_names_is_refused(make):
+    with pytest.raises(DataError, match=r"liver is 1 in .*p0\.seg\.nrrd, and spleen is 1 in .*p1\.seg\.nrrd"):
+        find_data(make([{"liver": 1}, {"spleen": 1}]), DataOptions())
+
+
+def test_names_that_are_not_the_declared_ones_are_told(make):
+    folder = make([{"liver": 1}, {"liver": 1}])
+    (folder / "dataset.json").write_text('{"labels": {"background": 0, "spleen": 1}}')
+    data = find_data(folder, DataOptions())
+    assert data.labels.structures == {"spleen": 1}
+    assert "declared are spleen (1); the headers of the label files say liver (1)" in data.problems
+
+
+def test_evaluate_names_its_structures_by_the_headers(make):
+    labels = make([{"liver": 1, "tumour": 2}, {"liver": 1, "tumour": 2}]) / "labels"
+    result = evaluate(labels, labels)
+    assert [*result.summary.structures] == ["liver", "tumour"]
+    assert result.labels_from == "the names in the headers of the label files"
