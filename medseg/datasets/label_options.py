@@ -191,7 +191,7 @@ def _header_names(found: DataSet, declared: Labels | None, notes: list[str]) -> 
         return declared, notes
     shown = ", ".join(f"{name} ({value})" for name, value in names.items())
     if declared is None:
-        return Labels(structures=names), [*notes, f"the headers of the label files name the structures: {shown}"]
+        return Labels(structures=dict(names)), [*notes, f"the headers of the label files name the structures: {shown}"]
     others = {value: name for name, value in names.items()}
     differing = [
         f"{name} ({value})" for name, value in declared.written_values.items() if others.get(value, name) != name
@@ -237,7 +237,7 @@ def _palette_names(found: DataSet, ignore: int | None) -> tuple[Labels | None, l
     notes = [f"the values of the masks are named by the colours of their palettes in {table.name}"]
     notes += [f"{table.name} also names {', '.join(absent)}, which no mask holds"] * bool(absent)
     ignored = next((value for colour, value in values.items() if names.get(colour) in IGNORED), ignore)
-    return Labels(structures=structures, ignore=ignored) if structures else None, notes
+    return Labels(structures=dict(structures), ignore=ignored) if structures else None, notes
 
 
 def _colour_table(folder: Path) -> Path | None:

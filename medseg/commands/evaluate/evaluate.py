@@ -68,7 +68,7 @@ def evaluate(
     pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
     in_headers = {} if options.map or options.prediction_map else _structures_in_headers(pairs)
     if declared is None and named is None and in_headers:
-        labels, labels_from = Labels(structures=in_headers), "the names in the headers of the label files"
+        labels, labels_from = Labels(structures=dict(in_headers)), "the names in the headers of the label files"
     elif declared is None and named is not None:
         labels, labels_from = named, "the names in the RTSTRUCT and SEG files"
     else:
