@@ -135,7 +135,7 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     if names:
         declared, colours = name_colours(names, declared, ignore)
     if not names and not options.structures and options.threshold is None and not options.map:
-        declared, notes = _header_names(found, declared, notes)
+        declared, notes = _header_names(data_set, declared, notes)
     reading = reading_from_options(options, colours)
     segments = segments_from_options(data_set.cases, options, declared, reading)
     if segments is not None:
