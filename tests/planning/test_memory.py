@@ -124,5 +124,7 @@ def test_errors_say_what_to_do() -> None:
     for memory_gb in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"memory_gb is .*expected more than 0"):
             budget_for("default", memory_gb, 3)
-    with pytest.raises(ValueError, match=r"no patch fits: one of 1 x 1 x 1 voxels needs 64 .* Raise memory_gb"):
+    with pytest.raises(
+        ValueError, match=r"too little even for the smallest patch: 1 x 1 x 1 voxels need 64 .* Raise memory_gb"
+    ):
         fit_patch((1.0, 1.0, 1.0), (9.0, 9.0, 9.0), Budget(PLANNERS["default"], 1e-7, 3))

@@ -345,5 +345,5 @@ def test_wrong_planner_and_memory_are_refused() -> None:
         propose(HIPPOCAMPUS, "big")
     with pytest.raises(ValueError, match="memory_gb is 0"):
         propose(HIPPOCAMPUS, memory_gb=0)
-    with pytest.raises(ValueError, match="no patch fits"):
+    with pytest.raises(ValueError, match="too little even for the smallest patch"):
         propose(HIPPOCAMPUS, memory_gb=1e-9)

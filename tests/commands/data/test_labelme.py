@@ -242,7 +242,7 @@ def test_files_in_folders_are_named_after_them(tmp_path):
 def test_files_that_would_get_one_name_are_refused(tmp_path):
     for folder, name in (("in", "p1_a"), ("in/p1", "a")):
         write(tmp_path / folder, name, shape("cell", BOX, "rectangle"))
-    with pytest.raises(DataError, match=r"p1/a.json and p1_a.json in .* would both become p1_a"):
+    with pytest.raises(DataError, match=r"p1/a.json and p1_a.json in .* would both be named p1_a"):
         labelme(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -41,8 +41,8 @@ def test_a_plain_module_is_trained_with_deep_supervision(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: nn.Conv2d(1, 2, 1), r"answers \[\(1, 2, 16, 16\)\]; expected \[\(1, 3, 16, 16\)\]"),
-        (lambda: nn.Conv2d(1, 3, 3, stride=2), r"answers \[\(1, 3, 7, 7\)\]; expected \[\(1, 3, 16, 16\)\]"),
+        (lambda: nn.Conv2d(1, 2, 1), r"returned \[\(1, 2, 16, 16\)\]; expected \[\(1, 3, 16, 16\)\]"),
+        (lambda: nn.Conv2d(1, 3, 3, stride=2), r"returned \[\(1, 3, 7, 7\)\]; expected \[\(1, 3, 16, 16\)\]"),
         (lambda: nn.Conv2d(2, 3, 1), r"cannot be computed for a patch of \[16, 16\] voxels: RuntimeError: .*channels"),
     ],
 )
