@@ -199,7 +199,7 @@ def test_patients_are_named_only_on_request(tmp_path: Path, data_dir: Path, smal
         assert not predict(study, out, small_model, options=options).failed
         (case,) = entry(out)["cases"]
         assert case["inputs"][0]["instances"] == len(sources)
-        assert case["attributes"] == {"series": "the only series"}
+        assert case["attributes"] == {"series": "the only series of modality MR"}
         assert case["read"]["geometry"]["slices"] == len(sources)
         assert verify(out, [study]).changes == []
         told = {name: (out / name).read_text() for name in ("manifest.json", "predict.jsonl", "labels.json")}
