@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,8 @@ def plan_values(dimensions: int = 3, **others: Any) -> dict[str, Any]:
         "transpose_forward": [0, 1, 2],
         "default_configuration": "main",
         "configurations": {"main": configuration_values(dimensions)},
-        "training": TRAINING,
-        "inference": INFERENCE,
+        "training": deepcopy(TRAINING),
+        "inference": deepcopy(INFERENCE),
     }
     return {**values, **others}
 

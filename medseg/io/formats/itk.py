@@ -6,7 +6,10 @@ error. So a file that does not hold what its header declares is refused before I
 
 from __future__ import annotations
 
+import locale
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -89,6 +92,12 @@ def _read(path: Path, reader_name: str, header_bytes: int, text: bool = False) -
         header_bytes: bytes of the file before its voxels, at least.
         text: whether numbers are written out, each with a space after it.
     """
+    with _same_locale():
+        return _read_with(path, reader_name, header_bytes, text)
+
+
+def _read_with(path: Path, reader_name: str, header_bytes: int, text: bool) -> Stack:
+    """Do what `_read` says, without a care for the locale."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -114,3 +123,13 @@ def _read(path: Path, reader_name: str, header_bytes: int, text: bool = False) -
     image = Image.from_sitk(reader.Execute())
     affine = usable_affine(np.array(image.affine), path, "Its spacing")
     return Stack(image.array[np.newaxis], affine)
+
+
+@contextmanager
+def _same_locale() -> Iterator[None]:
+    """Put the locale back: ITK's VTK reader sets that of the process to C, and Python then opens text as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def test_complex_mrc_is_refused(tmp_path):
     (tmp_path / "a.mrc").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.mrc holds pixels of the type 'complex"):
         read_image(tmp_path / "a.mrc")
+
+
+def test_reading_vtk_leaves_the_locale_of_the_process_alone(tmp_path):
+    before = locale.setlocale(locale.LC_ALL)
+    (tmp_path / "a.vtk").write_text(VTK + " ".join(map(str, range(12))))
+    read_image(tmp_path / "a.vtk")
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_vtk_in_text(tmp_path):
