@@ -83,6 +83,17 @@ def read_vtk(path: Path) -> Stack:
     return _read(path, "VTKImageIO", last_line.end(), _VTK_TEXT.search(begin[: last_line.start()]) is not None)
 
 
+@contextmanager
+def _same_locale() -> Iterator[None]:
+    """Put the locale back: ITK's VTK reader sets that of the process to C, and Python then opens text as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+@_same_locale()
 def _read(path: Path, reader_name: str, header_bytes: int, text: bool = False) -> Stack:
     """Read a file with one of ITK's readers, after a look at how much it declares.
 
@@ -92,12 +103,6 @@ def _read(path: Path, reader_name: str, header_bytes: int, text: bool = False) -
         header_bytes: bytes of the file before its voxels, at least.
         text: whether numbers are written out, each with a space after it.
     """
-    with _same_locale():
-        return _read_with(path, reader_name, header_bytes, text)
-
-
-def _read_with(path: Path, reader_name: str, header_bytes: int, text: bool) -> Stack:
-    """Do what `_read` says, without a care for the locale."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -123,13 +128,3 @@ def _read_with(path: Path, reader_name: str, header_bytes: int, text: bool) -> S
     image = Image.from_sitk(reader.Execute())
     affine = usable_affine(np.array(image.affine), path, "Its spacing")
     return Stack(image.array[np.newaxis], affine)
-
-
-@contextmanager
-def _same_locale() -> Iterator[None]:
-    """Put the locale back: ITK's VTK reader sets that of the process to C, and Python then opens text as ASCII."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        yield
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
