@@ -73,6 +73,11 @@ class Field:
         return self.option.parse is None and get_origin(self.kind) in (list, Sequence)
 
     @property
+    def is_argument(self) -> bool:
+        """Whether it is given by its place on the command line, and not by a name."""
+        return self.option.positional or self.default is inspect.Parameter.empty
+
+    @property
     def flags(self) -> list[str]:
         """Names of the option on the command line, such as `--model` and `-m`."""
         return self.option.flags.split() or ["--" + self.name.replace("_", "-")]
@@ -84,7 +89,7 @@ class Field:
         if self.option.parse is not None or element not in (*_METAVARS, bool):
             element = str
         default, text = self._typed_default(), _as_markup(self.help)
-        if self.option.positional or default is inspect.Parameter.empty:
+        if self.is_argument:
             typer_info = typer.Argument(
                 ... if default is inspect.Parameter.empty else default,
                 help=text,

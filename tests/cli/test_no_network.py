@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 from nnunet_folders import write_model
+from small_sets import write_data, write_labelme, write_study
 
 BLOCKED = """
 import json, socket, sys, traceback
@@ -71,44 +70,6 @@ def run(script: str, folder: Path, text: str) -> tuple[str, str]:
     return done.stdout, log.read_text()
 
 
-def write_data(folder: Path) -> None:
-    """Five scans with a ball each, as the Decathlon lays them out."""
-    generator = np.random.default_rng(0)
-    place = np.indices((16, 24, 24))
-    for kind in ("imagesTr", "labelsTr"):
-        (folder / kind).mkdir(parents=True)
-    training = []
-    for number in range(5):
-        centre = np.array([8, 10 + number, 12])[:, None, None, None]
-        ball = ((place - centre) ** 2).sum(0) < 30
-        scan = (generator.normal(0, 1, ball.shape) + 4 * ball).astype(np.float32)
-        image, label = f"imagesTr/case_{number}.nii.gz", f"labelsTr/case_{number}.nii.gz"
-        nib.Nifti1Image(scan, np.eye(4)).to_filename(folder / image)
-        nib.Nifti1Image(ball.astype(np.uint8), np.eye(4)).to_filename(folder / label)
-        training.append({"image": image, "label": label})
-    declared = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "ball": 1}, "training": training}
-    (folder / "dataset.json").write_text(json.dumps({**declared, "file_ending": ".nii.gz", "numTraining": 5}))
-
-
-def write_labelme(folder: Path) -> None:
-    """One annotated picture."""
-    from PIL import Image
-
-    folder.mkdir()
-    Image.new("L", (16, 16)).save(folder / "a.png")
-    shape = {"label": "cell", "points": [[2, 2], [12, 2], [12, 12]], "shape_type": "polygon"}
-    content = {"imagePath": "a.png", "imageData": None, "imageHeight": 16, "imageWidth": 16, "shapes": [shape]}
-    (folder / "a.json").write_text(json.dumps(content))
-
-
-def write_dicom(folder: Path) -> None:
-    """One series."""
-    from dicom_answers import written_series
-
-    folder.mkdir()
-    written_series(folder)
-
-
 VERBS = [
     ["check", "data"],
     ["series", "study"],
@@ -133,7 +94,7 @@ def test_no_verb_reaches_for_a_network(tmp_path: Path) -> None:
     pytest.importorskip("openvino_telemetry")
     write_data(tmp_path / "data")
     write_labelme(tmp_path / "drawn")
-    write_dicom(tmp_path / "study")
+    write_study(tmp_path / "study")
     write_model(tmp_path / "nnunet")
     printed, attempts = run(RUN, tmp_path, "".join(json.dumps(words) + "\n" for words in VERBS))
     ended = [line.split()[1:] for line in printed.splitlines() if line.startswith("exit ")]
