@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -56,7 +55,7 @@ class Time:
 
     Attributes:
         budget_seconds: for this session or, where a run goes on in its old budget, for the whole run.
-        start_time: `time.monotonic()` when the budget began to run.
+        start_time: time on the clock of the setup when the budget began to run.
         earlier_seconds: time of the run before that.
     """
 
@@ -73,7 +72,7 @@ class Time:
             validations: what they take.
         """
         step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
-        since = self.earlier_seconds + time.monotonic() - self.start_time
+        since = self.earlier_seconds + setup.clock() - self.start_time
         until = self.earlier_seconds + self.budget_seconds - validations.final
         return Pace(step_seconds, validations.each, since, until)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from copy import deepcopy
@@ -31,11 +30,11 @@ def measured_step_seconds(network: torch.nn.Module, samples: Sequence[Sample], s
         setup: the setup of the run.
         seconds: to measure for, about.
     """
-    trainer, ranks, times = Trainer(deepcopy(network), setup), setup.ranks, [time.monotonic()]
+    trainer, ranks, times = Trainer(deepcopy(network), setup), setup.ranks, [setup.clock()]
     with closing(setup.batches(samples).ahead(0)) as batches, memory_errors(setup.less_memory):
         for batch in batches:
             trainer.step(setup, 0, batch).item()  # waits for the device
-            times.append(time.monotonic())
+            times.append(setup.clock())
             enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + _FEWEST_STEPS - 1
             if ranks.first_says(enough or len(times) > _MOST_STEPS):
                 break

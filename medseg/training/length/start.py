@@ -50,7 +50,7 @@ def set_length(setup: Setup, request: LengthRequest, work: Work, earlier: Earlie
         request: what was asked for.
         work: what has to be measured where time is limited.
         earlier: what earlier sessions of the run have left.
-        start_time: `time.monotonic()` when the command began.
+        start_time: time on the clock of the setup when the command began.
 
     Raises:
         PlanError: a budget leaves too little time to train at all.

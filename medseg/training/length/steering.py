@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from medseg.plans.sections import Training
@@ -47,16 +47,17 @@ class Steering:
         ranks: this process among those that train together.
         training: section of the plan, with the number of validations and the patience.
         dice: mean Dice of the validations since the schedule began, in order.
+        clock: returns seconds.
 
     Attributes:
         stopwatch: measures the steps.
         dice: to which the loop appends the mean Dice of each validation.
     """
 
-    def __init__(self, ranks: Ranks, training: Training, dice: Sequence[float]) -> None:
+    def __init__(self, ranks: Ranks, training: Training, dice: Sequence[float], clock: Callable[[], float]) -> None:
         self._ranks = ranks
         self._training = training
-        self.stopwatch = Stopwatch()
+        self.stopwatch = Stopwatch(clock)
         self.dice = list(dice)
 
     def end_in_time(self, course: Course, done: int, used_seconds: float) -> int:

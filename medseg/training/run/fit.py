@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -51,14 +50,14 @@ def fit(
             with the score of the finished network, which is the caller's, there are `training.validations`.
         callback: receives progress and notes.
         resume: go on from the last checkpoint in `setup.files`, if there is one.
-        start_time: virtual start time of the run: `time.monotonic()` now minus the time trained in earlier sessions;
-            None for a run that starts now.
+        start_time: virtual start time of the run: time on the clock of the setup now minus the time trained in earlier
+            sessions; None for a run that starts now.
 
     Raises:
         MedsegError: the loss is no longer a number, memory or disk are full, a batch could not be made, or the run
             was interrupted. The last checkpoint is whole in any case.
     """
-    loop = Loop(network, samples, setup, validate, callback, time.monotonic() if start_time is None else start_time)
+    loop = Loop(network, samples, setup, validate, callback, setup.clock() if start_time is None else start_time)
     loop.begin(resume)
     try:
         with Interrupts(setup.ranks.first) as interrupts, closing(loop.batches.ahead(loop.done)) as batches:
@@ -140,10 +139,11 @@ class Loop:
             torch.manual_seed(self.setup.plan.training.seed)
         ranks, course = self.setup.ranks, self.setup.course
         self.log = Log(self.setup.files.log, keep_to_step=self.done if resume else None, writes=ranks.first)
-        self.loop_time = time.monotonic()
+        self.loop_time = self.setup.clock()
         validations = [one for one in self.log.kept if one["kind"] == "validation"]
         scores = [mean_dice(one["dice"]) for one in validations if one["step"] > course.schedule_start]
-        self.steering = Steering(ranks, self.setup.plan.training, [dice for dice in scores if dice is not None])
+        dice = [dice for dice in scores if dice is not None]
+        self.steering = Steering(ranks, self.setup.plan.training, dice, self.setup.clock)
         self.steering.stopwatch.restart(self.done)
         self._validated = any(one["step"] == self.done for one in validations)
         self.callback(Progress("train", self.done, course.steps, dict(self.scores)))
@@ -156,7 +156,7 @@ class Loop:
     @property
     def used_seconds(self) -> float:
         """Wall-clock time of the run, that of earlier sessions included."""
-        return time.monotonic() - self.start_time
+        return self.setup.clock() - self.start_time
 
     def next_batch(self, batches: Iterator[Batch]) -> Batch:
         """Return the next batch; whatever goes wrong in making it ends the run with a message.
@@ -205,7 +205,7 @@ class Loop:
         rate = self.setup.learning_rate(self.done - 1)
         more = {"skipped": skipped} if skipped else {}
         self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
-        speed = (self.done - self.first_step) / (time.monotonic() - self.loop_time)
+        speed = (self.done - self.first_step) / max(self.setup.clock() - self.loop_time, 1e-9)
         figures = {"loss": loss, "steps_per_second": speed, **self.scores}
         note = {} if self.trainer.note is None else {"note": self.trainer.note}
         if self._skipped and (self._skipped == skipped or self.finished):  # said at the first time and at the end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Setup:
         files: the files of the fold: log, checkpoints and all others.
         ranks: this process among those that train together.
         announce: called by the first process when the course changes, with the setup from there on.
+        clock: returns the time in seconds that steps are measured and a budget is kept by.
     """
 
     plan: Plan
@@ -45,6 +47,7 @@ class Setup:
     files: FoldFolder
     ranks: Ranks = ALONE
     announce: Callable[[Setup, Redirection], None] = _announce_nothing
+    clock: Callable[[], float] = time.monotonic
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""

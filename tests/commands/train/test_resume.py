@@ -467,6 +467,7 @@ def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(workspace: Pa
 def test_validations_that_a_budget_has_no_time_for_are_told(workspace: Path, fixed_speed: None) -> None:
     often = ["training.validations=1000000", "training.patience=900000"]
     result = go(workspace, budget_seconds=30, overrides=often)
+    assert f"--steps {result.record.steps}" in str(result.record.repeat_with)
     left = load_plan(workspace / FOLD / "plan.yaml").training.validations
     assert 0 < left < 900_000
     assert any(f"measured {left} times instead of 1000000" in note and "early end" in note for note in result.notes)

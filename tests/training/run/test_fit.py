@@ -2,7 +2,6 @@
 
 import resource
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -437,10 +436,11 @@ def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
 
 def test_time_goes_on_where_it_was_left(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
-    start = time.monotonic() - 1000  # what a caller says who has read 1000 s from the checkpoint
-    fit(new_network(plan), samples, setup_of(plan, tmp_path, 10), no_validation, silent, start_time=start)
-    assert read_log(tmp_path / "log.jsonl")[0]["seconds"] > 1000
-    assert load_checkpoint(tmp_path / CHECKPOINT)["seconds"] > 1000
+    setup = replace(setup_of(plan, tmp_path, 10), clock=lambda: 5000.0)
+    start_time = 5000.0 - 1000.0  # what a caller says who has read 1000 s from the checkpoint
+    fit(new_network(plan), samples, setup, no_validation, silent, start_time=start_time)
+    assert read_log(tmp_path / "log.jsonl")[0]["seconds"] == 1000
+    assert load_checkpoint(tmp_path / CHECKPOINT)["seconds"] == 1000
 
 
 def test_a_finished_run_goes_on_with_a_new_schedule(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""A run keeps to its budget, by a clock that the test drives: each pass through the network takes a set time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import make_plan, make_sample, make_training, network_values
+
+from medseg.core.errors import PlanError
+from medseg.core.progress import silent
+from medseg.models.model import make_network
+from medseg.models.run_files import FoldFolder
+from medseg.preprocessing.cache import Sample
+from medseg.training.length.budget import Time, ValidationSeconds, Work, fit_to_budget, keep_to_budget
+from medseg.training.length.course import Course
+from medseg.training.length.measure import measured_step_seconds
+from medseg.training.run.fit import fit
+from medseg.training.run.log import read_log
+from medseg.training.run.setup import Setup
+
+
+class Machine:
+    """A clock that only work moves on: the first step takes 0.5 s, unless told otherwise.
+
+    Attributes:
+        seconds: the time now.
+        steps: steps that were done.
+        step_seconds: what a step takes from which step on.
+    """
+
+    def __init__(self, folder: Path, validations: int = 4, step_seconds: Sequence[tuple[int, float]] = ((0, 0.5),)):
+        self.seconds, self.steps, self.step_seconds = 0.0, 0, step_seconds
+        values = {"patch_voxels": [16, 16], "network": network_values(2, 2), "normalization": [{"scheme": "none"}]}
+        plan = make_plan(2, values, training=make_training(validations=validations).model_dump())
+        configuration = plan.configuration("main")
+        torch.manual_seed(0)
+        self.network = make_network(plan, configuration)
+        self.network.register_forward_hook(lambda *_: self.step())
+        self.samples: list[Sample] = [make_sample(np.zeros((2, 16, 16)), np.eye(16, dtype=int)[None].repeat(2, 0))]
+        self.setup = Setup(
+            plan, configuration, Course.over(1000), torch.device("cpu"), torch.float32, FoldFolder(folder),
+            clock=lambda: self.seconds,
+        )  # fmt: skip
+
+    def step(self) -> None:
+        self.seconds += [seconds for first, seconds in self.step_seconds if first <= self.steps][-1]
+        self.steps += 1
+
+    def work(self, each: float, final: float) -> Work:
+        return Work(self.network, self.samples, lambda: ValidationSeconds(each, final))
+
+    def train(self, setup: Setup, validation_seconds: float) -> None:
+        """Train to the end, from the moment when the budget began to run."""
+
+        def validate(network: torch.nn.Module) -> dict[str, float | None]:
+            self.seconds += validation_seconds
+            return {}
+
+        self.steps = 0
+        fit(self.network, self.samples, setup, validate, silent, start_time=0.0)
+
+
+def test_the_first_steps_are_not_measured(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, step_seconds=[(0, 9.0), (3, 0.5)])
+    assert measured_step_seconds(machine.network, machine.samples, machine.setup, seconds=3.0) == 0.5
+    assert machine.steps == 3 + 5 - 1, "long enough after the first ones, but five times are needed, and have four gaps"
+
+
+def test_quick_steps_are_measured_for_a_while(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, step_seconds=[(0, 0.125)])
+    assert measured_step_seconds(machine.network, machine.samples, machine.setup, seconds=3.0) == 0.125
+    assert machine.seconds == 3.125
+
+
+@pytest.mark.parametrize(
+    ("planned", "validations", "steps"),
+    [
+        # 5 s went by, measuring took 7 steps of 0.5 s, and 10 s are kept for the end: 81.5 s are left
+        (4, 4, 144),  # three validations of 2 s between steps: 0.96 x 75.5 s = 72.48 s
+        (1, 1, 156),  # 0.96 x 81.5 s = 78.24 s
+        (50, 6, 137),  # those between steps may take a tenth of the budget, so five: 0.96 x 71.5 s = 68.64 s
+    ],
+)
+def test_a_budget_of_100_seconds(tmp_path: Path, planned: int, validations: int, steps: int) -> None:
+    machine = Machine(tmp_path, planned)
+    machine.seconds = 5.0
+    setup = fit_to_budget(machine.setup, machine.work(2.0, 10.0), Time(100.0, start_time=0.0))
+    assert (setup.course.steps, setup.plan.training.validations) == (steps, validations)
+    assert ("training.validations" in setup.plan.reasons) == (planned != validations)
+
+
+@pytest.mark.parametrize("budget", [28.0, 14.0, 1.0])
+def test_too_short_a_budget_is_refused_and_the_one_that_is_named_suffices(tmp_path: Path, budget: float) -> None:
+    machine = Machine(tmp_path, 1)
+    machine.seconds = 5.0
+    with pytest.raises(PlanError, match=r"The budget leaves \d+ s for training, and a step takes 0.50 s") as refused:
+        fit_to_budget(machine.setup, machine.work(2.0, 10.0), Time(budget, start_time=0.0))
+    more = float(str(refused.value.hint).split("at least ")[1].split()[0])
+    again = Machine(tmp_path, 1)
+    again.seconds = 5.0
+    setup = fit_to_budget(again.setup, again.work(2.0, 10.0), Time(budget + more, start_time=0.0))
+    assert 20 <= setup.course.steps <= 22
+
+
+@pytest.mark.parametrize(
+    ("changes_at", "step_seconds"),
+    [(0, 0.5), (50, 1.0), (0, 0.25), (130, 1.0), (143, 20.0)],
+)
+def test_a_run_keeps_to_its_budget_also_where_steps_become_slower_or_quicker(
+    tmp_path: Path, changes_at: int, step_seconds: float
+) -> None:
+    machine = Machine(tmp_path)
+    machine.seconds = 5.0
+    planned = fit_to_budget(machine.setup, machine.work(2.0, 10.0), Time(100.0, start_time=0.0))
+    machine.step_seconds = [(0, 0.5), (changes_at, step_seconds)]
+    changes = []
+    machine.train(replace(planned, announce=lambda setup, change: changes.append(change)), validation_seconds=2.0)
+    # the scores of the end take 10 s of the 100; a look every ten steps may be late by ten of them, and from there on
+    # the run makes twenty to come to the end of its schedule. It stays where it misses its time by 1 % only.
+    unforeseen = 0.0 if changes_at < 100 else 20 * step_seconds
+    assert machine.seconds <= 90 + 0.01 * 81.5 + unforeseen
+    assert bool(changes) == (step_seconds not in (0.5, 20.0)) or changes_at >= 100
+    if changes_at < 100:
+        assert machine.seconds > 90 - 0.1 * 81.5 - step_seconds, "most of its time is used"
+    last = read_log(tmp_path / "log.jsonl")[-1]
+    assert last["step"] == machine.steps == (changes[-1].new if changes else 144)
+    assert last["learning_rate"] < 0.04 * 0.01, "the schedule comes to its end in any case"
+
+
+def test_a_run_that_goes_on_has_what_is_left_of_its_budget(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    setup = replace(machine.setup, course=Course.over(144))
+    for used, steps in ((40.0, 144), (60.0, 120), (95.0, 92)):
+        machine.seconds, machine.steps = 1000.0 + used, 0
+        # 72 steps are done, half of the schedule: one of three validations is to come. Measuring takes 3.5 s, the end
+        # 10 s. Of 100 s are left, after 60 s: 24.5 s, for 0.98 x 24.5 / 0.5 = 48 more; after 95 s nothing, so twenty.
+        kept = keep_to_budget(setup, machine.work(2.0, 10.0), Time(100.0, start_time=1000.0), done=72)
+        assert kept.course.steps == steps, used
