@@ -25,6 +25,7 @@ from medseg.inference.volumes import structure_volumes
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.dicom.elements.series import Series
+from medseg.io.dicom.labels.frames_of_reference import check_frame_of_reference
 from medseg.io.dicom.listing.channel import choose_series
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.listing.locate import series_at
@@ -77,7 +78,9 @@ def dicom(
     meaning = Meaning(declared.labels.members, codes, _maker(path, options), options.write.labelmap)
     reading = DicomOptions(options.resample_tilt, options.allow_gaps)
     series = _series(source, options.series, reading)
-    check_source(series.slices, series.title)
+    check_source(series.slices, series.title, forms)
+    if is_dicom(path):
+        check_frame_of_reference(path, series)
     volume = read_volume(series, reading)
     label = _read_on_grid(path, declared.labels, volume.image)
     volumes = structure_volumes(label, declared.labels)

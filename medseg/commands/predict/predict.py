@@ -178,16 +178,17 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
 
 
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
-    """Say in sentences which series of DICOM studies were taken, and why."""
+    """Say in sentences which series of DICOM studies were taken, why, and what is odd about them."""
     chosen = [case for case in cases if SERIES_REASON in case.attributes]
     if not chosen:
         return []
     from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
 
-    notes = [
-        f"{case.id}: {' and '.join(series_at(path).title for path in case.channels)}; {case.attributes[SERIES_REASON]}"
-        for case in chosen[:_MOST_STUDIES_NAMED]
-    ]
+    notes = []
+    for case in chosen[:_MOST_STUDIES_NAMED]:
+        series = [series_at(path) for path in case.channels]
+        notes.append(f"{case.id}: {' and '.join(one.title for one in series)}; {case.attributes[SERIES_REASON]}")
+        notes += [f"{case.id}: {one.title}: {remark}" for one in series for remark in one.notes]
     more = len(chosen) - _MOST_STUDIES_NAMED
     return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])
 

@@ -116,7 +116,7 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
     plan, reading = model.plan, model.plan.data.reading
     forms_wanted = wanted_forms(options)
     dicom_cases = {case.id for case in cases if is_dicom(case.channels[0])}
-    objects = (forms_wanted or {"seg"}) - {LABELS}
+    objects = frozenset(forms_wanted or {"seg"}) - {LABELS}
     if objects and not dicom_cases:
         if forms_wanted:
             raise DataError(
@@ -143,7 +143,7 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
     meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
     forms, refused, notes = {}, {}, []
     for case in cases:
-        problem = _problem(case) if case.id in dicom_cases else _NOT_DICOM
+        problem = _problem(case, objects) if case.id in dicom_cases else _NOT_DICOM
         if problem is None:
             forms[case.id] = forms_wanted or frozenset({LABELS, "seg"})
         elif not forms_wanted:
@@ -192,14 +192,14 @@ def _unused(options: WriteOptions, why: str) -> tuple[str, ...]:
     return (f"{named}: without effect, because no DICOM object is written: {why}.",) if named else ()
 
 
-def _problem(case: Case) -> str | None:
-    """Return why no DICOM object can refer to a case's series; None if one can."""
+def _problem(case: Case, objects: frozenset[str]) -> str | None:
+    """Return why one of these DICOM objects cannot refer to a case's series; None if all can."""
     from medseg.delivery.dicom.source import check_source
     from medseg.io.dicom.listing.locate import series_at
 
     try:
         series = series_at(case.channels[0])
-        check_source(series.slices, series.title)
+        check_source(series.slices, series.title, objects)
     except MedsegError as error:
         return str(error)
     return None

@@ -50,23 +50,28 @@ def make_segmentation(
 
     source.check_shape(labels)
     texts = [segment.name for segment in segments] + [maker.name or ""]
+    pixel_array = _pixel_array(labels, segments)
     with explaining_failure("A segmentation object"):
         dataset = hd.seg.Segmentation(
             source_images=source.images,
-            pixel_array=_pixel_array(labels, segments),
+            pixel_array=pixel_array,
             segmentation_type=kind,
             segment_descriptions=[_description(segment, maker) for segment in segments],
             content_label="MEDSEG",
             content_description=maker.description,
             content_creator_name=None,
             specific_character_set=character_set(source.first, texts),
-            omit_empty_frames=True,
+            omit_empty_frames=bool(pixel_array.any()),  # an object has at least one frame; highdicom warns of none
             **common_header(source.first, "SEG", maker),
         )
         dataset.ContentCreatorName = None  # must be present (type 2); a program has no name of a person
         dataset.ImageComments = f"{RESEARCH}. Not for diagnosis or treatment."
-        if source.step_mm is None:  # highdicom writes 1 mm for a single slice
-            dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
+        shared = dataset.SharedFunctionalGroupsSequence[0]
+        if source.step_mm is None and "PixelMeasuresSequence" in shared:  # highdicom writes 1 mm for a single slice
+            shared.PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
+        if not source.has_positions:
+            # says in words how the image lies where no directions do (type 2C, PS3.3 C.7.6.1.1.1)
+            dataset.PatientOrientation = source.first.get("PatientOrientation")
         if source.frames is not None:
             _renumber_frames(dataset, source.frames)
     return dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from medseg.io.dicom.elements.series import Slice
 
-_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 """Elements of type 1, without which no object can refer to an image (PS3.5 7.4.1)."""
+_FRAME_OF_REFERENCE = "FrameOfReferenceUID"  # needed by whatever states positions
+_OF_PLACE = (_FRAME_OF_REFERENCE, "PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient")
+_NEED_POSITIONS = {"rtstruct": "contours have coordinates in the patient", "report": "it has no depth, so no volumes"}
+"""The forms that cannot be made of an image without a position, with the reason."""
 _PRESENT = "PatientID"  # may be empty (type 2), but an image without it belongs to nobody
 _MAY_BE_EMPTY = (
     "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime", "AccessionNumber",
@@ -44,6 +48,8 @@ class Source:
         spacing_yx_mm: distance of rows, then of columns.
         shape_zyx: slices, rows, columns.
         step_mm: distance of slices; None for one slice, and where the distances differ.
+        has_positions: whether the images say where they lie. A radiograph does not: its position is 0, and an object
+            of it has no positions either.
     """
 
     images: list[Dataset]
@@ -53,6 +59,7 @@ class Source:
     spacing_yx_mm: tuple[float, float]
     shape_zyx: tuple[int, int, int]
     step_mm: float | None
+    has_positions: bool = True
 
     @property
     def first(self) -> Dataset:
@@ -73,15 +80,20 @@ class Source:
             raise DataError(f"Labels of shape (z, y, x) {labels.shape} do not fit a series of {self.shape_zyx}.")
 
 
-def check_source(slices: Sequence[Slice], name: str) -> None:
+def check_source(slices: Sequence[Slice], name: str, forms: Collection[str] = ()) -> None:
     """Refuse a series that no object can refer to, from the header of its first slice and the UIDs of all.
+
+    A single image without a position, such as a radiograph, can have a segmentation object: that one may refer to the
+    pixels of an image instead of stating positions (PS3.3 A.51.5, Derivation Image), and needs no frame of reference.
 
     Args:
         slices: the slices of the series, in the order of its volume.
         name: the series in messages; no identifier.
+        forms: the objects that are to be made, of `write.SUFFIXES`.
 
     Raises:
-        DataError: an identifier is missing or used twice, or the extra `dicom` is not installed.
+        DataError: an identifier is missing or used twice, an object needs positions that the series lacks, or the extra
+            `dicom` is not installed.
     """
     if not slices:
         raise DataError(f"{name} has no slices that labels could refer to.")
@@ -90,7 +102,15 @@ def check_source(slices: Sequence[Slice], name: str) -> None:
             "Writing DICOM needs the package highdicom, which is not installed.",
             "pip install 'medseg[dicom]' installs it; --write nifti works without it.",
         )
-    _check_identifiers(read_dataset(slices[0].file), name)
+    with_positions = _has_positions(slices)
+    for form, reason in _NEED_POSITIONS.items():
+        if form in forms and not with_positions:
+            raise DataError(
+                f"{name} is an image that does not say where it lies in the patient; no {form} can be made of it: "
+                f"{reason}.",
+                "A segmentation object and a label map can: --write nifti,seg.",
+            )
+    _check_identifiers(read_dataset(slices[0].file), name, with_positions)
     _check_distinct([slice_.sop_instance_uid for slice_ in slices if slice_.frame is None], name)
     if slices[0].frame is not None and "PerFrameFunctionalGroupsSequence" not in read_dataset(slices[0].file):
         raise DataError(
@@ -119,6 +139,8 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
     """
     check_source(slices, name)
     first = slices[0]
+    if not _has_positions(slices):
+        return _read_without_positions(first, name)
     if first.orientation is None or first.spacing_yx_mm is None or any(slice_.position is None for slice_ in slices):
         raise DataError(f"{name} does not say where its slices lie in the patient.")
     positions = np.array([slice_.position for slice_ in slices], dtype=np.float64)
@@ -137,11 +159,38 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
     return Source(images, numbers, positions, first.orientation, first.spacing_yx_mm, shape, step)
 
 
-def _check_identifiers(image: Dataset, name: str) -> None:
+def _has_positions(slices: Sequence[Slice]) -> bool:
+    """Return False for a single image that does not say where it lies in the patient."""
+    return len(slices) > 1 or (slices[0].position is not None and slices[0].orientation is not None)
+
+
+def _read_without_positions(image: Slice, name: str) -> Source:
+    """Return the source of an object of a radiograph: what is left of a place in its header is taken out."""
+    with without_warnings():
+        header = _prepare(read_dataset(image.file), name, with_positions=False)
+        for key in _OF_PLACE:
+            header.pop(key, None)
+        # Pixel measures may be left out where the image is referred to, and highdicom reads none without a thickness.
+        if image.spacing_yx_mm is None or image.at_detector or image.thickness_mm is None:
+            header.pop("PixelSpacing", None)
+    shape = (1, image.rows, image.columns)
+    spacing = image.spacing_yx_mm or (1.0, 1.0)
+    return Source([header], None, np.zeros((1, 3)), (1, 0, 0, 0, 1, 0), spacing, shape, None, has_positions=False)
+
+
+def _check_identifiers(image: Dataset, name: str, with_positions: bool = True) -> None:
+    """Refuse an image without the identifiers that a reference to it consists of.
+
+    Args:
+        image: its header.
+        name: the series in messages.
+        with_positions: whether objects of it state positions, which need a frame of reference.
+    """
     from pydicom.uid import UID
 
+    needed = (*_NEEDED, _FRAME_OF_REFERENCE) if with_positions else _NEEDED
     with without_warnings():  # they would quote the values
-        missing = [key for key in _NEEDED if not str(image.get(key) or "").strip()]
+        missing = [key for key in needed if not str(image.get(key) or "").strip()]
     missing += [_PRESENT] if _PRESENT not in image else []
     if missing:
         raise DataError(
@@ -171,9 +220,9 @@ def _check_distinct(uids: Sequence[str], name: str) -> None:
         )
 
 
-def _prepare(image: Dataset, name: str) -> Dataset:
+def _prepare(image: Dataset, name: str, with_positions: bool = True) -> Dataset:
     """Complete a header with the elements of type 2, and empty those whose values are not allowed."""
-    _check_identifiers(image, name)
+    _check_identifiers(image, name, with_positions)
     for key in _MAY_BE_EMPTY:
         if key not in image or not _is_valid(key, str(image[key].value or "")):
             setattr(image, key, None)

@@ -89,8 +89,9 @@ def write_objects(
     from medseg.delivery.dicom.report import make_report
     from medseg.delivery.dicom.rtstruct import make_rtstruct
     from medseg.delivery.dicom.segmentation import make_segmentation
-    from medseg.delivery.dicom.source import read_source
+    from medseg.delivery.dicom.source import check_source, read_source
 
+    check_source(series.slices, series.title, paths)
     source = read_source(series.slices, series.title)
     segments, maker = make_segments(meaning.members, meaning.codes), meaning.maker
     datasets: dict[str, Dataset] = {}

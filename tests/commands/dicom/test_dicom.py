@@ -160,3 +160,12 @@ def test_contours_of_a_real_tumour_as_seg_and_back(data_dir, tmp_path, patient, 
         assert errors_of_dciodvfy(path) == []
     again = read_label(result.files["rtstruct"], Reading(segments={"GTV-1": 1}), volume.image).array[0]
     np.testing.assert_array_equal(again, drawn)
+
+
+def test_objects_of_another_frame_of_reference_are_refused(tmp_path, volume, file):
+    written = dicom(file, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=STRUCTURES, manual=True))
+    written_series(tmp_path / "other", "oblique", series="other", FrameOfReferenceUID="1.2.3")
+    options = DicomOutOptions(structures=STRUCTURES, manual=True)
+    with pytest.raises(DataError, match="another frame of reference"):
+        dicom(written.files["seg"], tmp_path / "other", tmp_path / "again", options)
+    assert not (tmp_path / "again").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from dicom.builders import OBLIQUE, uid, write_series
+from dicom.builders import MR, OBLIQUE, uid, write_series
 from dicom.label_builders import grid
 
 import medseg
@@ -15,6 +15,7 @@ from medseg.core.errors import DataError
 from medseg.delivery.answers.options import WriteOptions
 
 NIFTI = WriteOptions(forms=("nifti",))
+DIGITAL_XRAY = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
 def study(folder: Path, name: str, **changes) -> Path:
@@ -77,3 +78,21 @@ def test_series_are_chosen_by_rule(tmp_path: Path, small_model: Path) -> None:
         predict(tmp_path / "p1", tmp_path / "out", small_model)
     found = predict(tmp_path / "p1", tmp_path / "out", small_model, series=["SeriesNumber=5"])
     assert abs(nib.load(found.files["p1"]).affine[2, 2]) == 5
+
+
+def test_what_is_odd_about_a_series_is_told(tmp_path: Path, small_model: Path) -> None:
+    study(tmp_path / "in", "p1", Modality="MR", SOPClassUID=MR)
+    at_detector = {"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.2], "FrameOfReferenceUID": None}
+    write_series(
+        tmp_path / "in" / "x",
+        np.zeros((1, 16, 16), np.uint16),
+        series="x",
+        StudyInstanceUID=uid("x"),
+        Modality="DX",
+        SOPClassUID=DIGITAL_XRAY,
+        **dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness")),
+        **at_detector,
+    )
+    notes = predict(tmp_path / "in", tmp_path / "out", small_model).notes
+    (note,) = [note for note in notes if "at the detector (ImagerPixelSpacing)" in note]
+    assert note.startswith('x: series 4 "thorax"')
