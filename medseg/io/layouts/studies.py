@@ -215,12 +215,14 @@ def _name(path: Path) -> str:
 
 def _radiographs(folder: Path) -> dict[str, Path]:
     """Return {name: file} of a folder of several images that say nothing of a position; empty if it holds others."""
-    from medseg.io.dicom.listing.find import find_series  # loaded only for DICOM
+    from medseg.io.dicom.listing.channel import is_copy_of_radiograph  # loaded only for DICOM
+    from medseg.io.dicom.listing.find import find_series
 
     try:
-        series = find_series(folder).series
+        every = find_series(folder).series
     except MedsegError:  # said when the study is read
         return {}
+    series = [one for one in every if not is_copy_of_radiograph(one)] or every
     images = [one.slices[0] for one in series if len(one.slices) == 1]
     are_single = all(
         image.position is None and image.frame is None and not image.is_section for image in images

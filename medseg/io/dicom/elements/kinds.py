@@ -19,6 +19,8 @@ LABEL_CLASSES = (*SEGMENTATION_CLASSES, STRUCTURE_SET_CLASS)
 
 DAMAGED = "damaged"
 """Reasons begin with this for files that should be part of a series and cannot be read."""
+COLOUR = "colour image"
+"""The reason for which images in colour are left out."""
 
 _OBJECTS = {
     "1.2.840.10008.1.3.10": "DICOMDIR",
@@ -50,6 +52,7 @@ _FAMILIES = {
     f"{_STORAGE}78": "ophthalmic measurement",
 }
 """The same for all SOP classes whose UIDs begin so."""
+_RGB_SAMPLES = 3
 _GREY = ("MONOCHROME1", "MONOCHROME2", "")  # PhotometricInterpretation, PS3.3 C.7.6.3.1.2
 _LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM")
 """Value 3 of ImageType for CT is LOCALIZER (PS3.3 C.8.2.1.1.1); vendors write the other words."""
@@ -87,7 +90,8 @@ def why_no_slice(dataset: Dataset) -> str | None:
     if sop_class in _OBJECTS:
         return _OBJECTS[sop_class]
     family = next((name for uid, name in _FAMILIES.items() if sop_class == uid or sop_class.startswith(f"{uid}.")), "")
-    if family and not (family == _FAMILIES[_SECONDARY_CAPTURE] and _says_where_it_lies(dataset)):
+    modality = values.text(dataset, "Modality").upper()
+    if family and not (is_secondary_capture(sop_class) and (_says_where_it_lies(dataset) or modality in PROJECTIONS)):
         return family
     if not sop_class:
         return f"{DAMAGED}: its header breaks off" if meta else "no DICOM"
@@ -97,10 +101,26 @@ def why_no_slice(dataset: Dataset) -> str | None:
     if not values.text(dataset, "SeriesInstanceUID"):
         return f"{DAMAGED}: an image without SeriesInstanceUID"
     photometric = values.text(dataset, "PhotometricInterpretation").upper()
-    if (values.integer(dataset, "SamplesPerPixel") or 1) > 1 or photometric not in _GREY:
-        return "colour image"
+    several_channels = (values.integer(dataset, "SamplesPerPixel") or 1) > 1
+    if (several_channels or photometric not in _GREY) and not may_be_grey(dataset):
+        return COLOUR
     image_type = [part.strip().upper() for part in values.text(dataset, "ImageType").split("\\")]
     return "localizer" if any(word in image_type for word in _LOCALIZERS) else None
+
+
+def may_be_grey(dataset: Dataset) -> bool:
+    """Return whether an image has three channels, which may be equal: some programs store grey images so.
+
+    Args:
+        dataset: the header of a file.
+    """
+    photometric = values.text(dataset, "PhotometricInterpretation").upper()
+    return values.integer(dataset, "SamplesPerPixel") == _RGB_SAMPLES and photometric.startswith(("RGB", "YBR_"))
+
+
+def is_secondary_capture(sop_class: str) -> bool:
+    """Return whether a SOP class is that of secondary captures, which workstations make of other images."""
+    return sop_class == _SECONDARY_CAPTURE or sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
 
 
 def _says_where_it_lies(dataset: Dataset) -> bool:

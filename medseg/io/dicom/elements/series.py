@@ -45,6 +45,7 @@ class Slice:
         label: what messages call its file, where that is shorter than the file's name.
         is_section: whether it is of a kind that must say where it lies, such as CT; radiographs need not.
         at_detector: whether `spacing_yx_mm` is that of the detector (ImagerPixelSpacing) and not of the patient.
+        has_channels: whether its pixels have three channels, which must be equal.
     """
 
     file: File
@@ -65,6 +66,7 @@ class Slice:
     label: str = ""
     is_section: bool = False
     at_detector: bool = False
+    has_channels: bool = False
 
     @property
     def name(self) -> str:

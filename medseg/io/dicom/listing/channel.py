@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medseg.core.errors import DataError
+from medseg.io.dicom.elements.kinds import is_secondary_capture
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.elements.uids import hide_uids
@@ -51,6 +52,7 @@ def choose_series(
         DataError: no series fits, or several do, or the one that fits is not a volume; with the list, or the reason.
     """
     fitting, reason = _fitting(listing, channel, rule, preferred)
+    fitting = [series for series in fitting if not is_copy_of_radiograph(series)] or fitting
     if not fitting:
         raise DataError(
             f"{listing.container} has no series{f' that fits {rule!r}' if rule else ''}"
@@ -84,6 +86,12 @@ def choose_series(
         )
     chosen.check(options)
     return ChosenSeries(chosen, reason)
+
+
+def is_copy_of_radiograph(series: Series) -> bool:
+    """Return whether a series is a secondary capture without a position: a radiograph only where there is no other."""
+    first = series.slices[0]
+    return first.position is None and is_secondary_capture(first.sop_class_uid)
 
 
 def describe(series: Series) -> str:

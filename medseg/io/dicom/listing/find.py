@@ -25,6 +25,7 @@ from medseg.io.dicom.elements.series import LeftOut, Listing, Problem, Series, S
 from medseg.io.dicom.elements.transfer_syntax import missing_decoder
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.dicom.geometry.stacking import stack_geometry
+from medseg.io.dicom.listing.colour import without_colour
 from medseg.io.dicom.listing.headers import Header, SeriesHeader, read_header
 from medseg.io.dicom.listing.split_volumes import alternating_attribute, split_volumes
 
@@ -35,6 +36,7 @@ _AT_DETECTOR = (
     "no PixelSpacing: the size of a pixel is that at the detector (ImagerPixelSpacing); in the patient it is smaller, "
     "by the magnification"
 )
+_THREE_CHANNELS = "stored in colour with three equal channels: read as one, in grey"
 _cache: OrderedDict[tuple[Path, str], Listing] = OrderedDict()
 _lock = threading.Lock()
 
@@ -94,8 +96,11 @@ def _listing(container: Path, headers: Sequence[Header]) -> Listing:
     all_series: list[Series] = []
     for members in by_series.values():
         shared = [series for series, _ in members]
-        slices, copies = _without_copies([slice_ for _, slices in members for slice_ in slices])
-        left_out += copies
+        slices, in_colour = without_colour([slice_ for _, slices in members for slice_ in slices])
+        slices, copies = _without_copies(slices)
+        left_out += [*in_colour, *copies]
+        if not slices:
+            continue
         problems = _mixed_headers(shared)
         for name, part in split_volumes(slices):
             all_series.append(_series(container, shared[0], name, part, problems))
@@ -146,10 +151,10 @@ def _of_one_acquisition(slices: Sequence[Slice], problems: Sequence[Problem]) ->
 
 
 def _notes(first: Slice, spacing_known: bool) -> tuple[str, ...]:
-    """Return remarks on the size of a series' pixels."""
-    if not spacing_known:
-        return (_NO_SPACING,)
-    return (_AT_DETECTOR,) if first.at_detector else ()
+    """Return remarks on a series' pixels, their size and their channels."""
+    notes = (_AT_DETECTOR,) if first.at_detector else ()
+    notes = notes if spacing_known else (_NO_SPACING,)
+    return (*notes, _THREE_CHANNELS) if first.has_channels else notes
 
 
 def _with_short_names(slices: Sequence[Slice]) -> list[Slice]:

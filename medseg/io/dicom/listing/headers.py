@@ -9,7 +9,7 @@ from medseg.core.errors import DataError
 from medseg.io.dicom.elements import values
 from medseg.io.dicom.elements.dataset import read_dataset, without_warnings
 from medseg.io.dicom.elements.files import SUFFIXES
-from medseg.io.dicom.elements.kinds import DAMAGED, is_section, why_no_slice
+from medseg.io.dicom.elements.kinds import DAMAGED, is_section, may_be_grey, why_no_slice
 from medseg.io.dicom.elements.series import DicomObject, LeftOut, Slice
 from medseg.io.dicom.listing.frames import FRAME_TAGS, slices_of_frames
 
@@ -157,6 +157,7 @@ def _slice(file: File, dataset: Dataset) -> Slice:
         frame_of_reference=values.text(dataset, "FrameOfReferenceUID"),
         is_section=section,
         at_detector=spacing is not None and in_patient is None,
+        has_channels=may_be_grey(dataset),
     )
 
 

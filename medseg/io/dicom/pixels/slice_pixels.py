@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError, MedsegError
 from medseg.io.dicom.elements import values
 from medseg.io.dicom.elements.dataset import read_dataset, reason_of, without_warnings
+from medseg.io.dicom.elements.decoding import decode, file_name
 from medseg.io.dicom.elements.files import File
 from medseg.io.dicom.elements.kinds import PROJECTIONS
 from medseg.io.dicom.elements.series import Slice
 from medseg.io.dicom.elements.transfer_syntax import JPEG_FAMILY, OTHER_DECODERS, missing_decoder
-from medseg.io.dicom.elements.uids import hide_uids
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-_MAX_PIXELS = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def read_pixels(file: File, slices: Sequence[Slice]) -> list[SlicePixels]:
     Raises:
         DataError: the file's pixels are absent, damaged or cut off, or no decoder is installed.
     """
-    syntax, name = slices[0].transfer_syntax, _file_name(slices[0])
+    syntax, name = slices[0].transfer_syntax, file_name(slices[0])
     missing = missing_decoder(syntax)
     if missing is not None:
         raise DataError(f"{name}: {missing}.", kind="no decoder")
@@ -80,13 +78,8 @@ def read_pixels(file: File, slices: Sequence[Slice]) -> list[SlicePixels]:
             ) from None
 
 
-def _file_name(slice_: Slice) -> str:
-    """Return the name of a slice's file in messages; where files are named by UIDs, that of the slice."""
-    return slice_.file.name if hide_uids(slice_.file.name) == slice_.file.name else slice_.name
-
-
 def _slice_pixels(dataset: Dataset, slice_: Slice) -> SlicePixels:
-    raw = _decode(dataset, slice_)
+    raw = decode(dataset, slice_)
     stored = raw if raw.dtype.kind == "f" else _stored_values(raw, dataset)
     record: dict[str, Any] = {}
     padding = _padding(dataset, stored)
@@ -94,32 +87,6 @@ def _slice_pixels(dataset: Dataset, slice_: Slice) -> SlicePixels:
         padding = _padding(dataset, raw)  # a padding value may use the bits that are cut
     array = _apply_modality_lut(dataset, slice_, _invert(dataset, stored, record), record)
     return SlicePixels(array, padding, record)
-
-
-def _decode(dataset: Dataset, slice_: Slice) -> NDArray:
-    """Return the words of the pixels (row, column), signed or not, with the bits that are not the image's."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    if slice_.rows * slice_.columns > _MAX_PIXELS:
-        raise DataError(
-            f"{slice_.name} declares {slice_.rows} x {slice_.columns} pixels: it is damaged.", kind="damaged"
-        )
-    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise DataError(f"{_file_name(slice_)} holds no pixels.", "It was cut off, or is a header only.", "damaged")
-    syntax = UID(slice_.transfer_syntax) if slice_.transfer_syntax else None
-    if syntax is None:  # no file meta information: pydicom guessed the encoding
-        implicit, little = dataset.original_encoding
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = syntax
-    options: Any = {"raw": True, "correct_unused_bits": False}
-    decoded, _ = get_decoder(syntax).as_array(dataset, index=slice_.frame or 0, **options)
-    array = np.asarray(decoded).reshape(slice_.rows, slice_.columns)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if array.dtype.kind == "f":
-        return array
-    signed = bool(values.integer(dataset, "PixelRepresentation"))
-    return array.view(np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}"))
 
 
 def _stored_values(words: NDArray, dataset: Dataset) -> NDArray:

@@ -51,6 +51,7 @@ def test_a_folder_of_everything(tmp_path):
                  ImagePositionPatient=None)  # fmt: skip
     write_structured_report(tmp_path / "SR001")
     colours = np.zeros((1, 4, 6, 3), np.uint8)
+    colours[..., 0] = 9
     write_series(
         tmp_path / "us", colours, Rows=4, Columns=6, SamplesPerPixel=3, PhotometricInterpretation="RGB",
         PlanarConfiguration=0, series="colour",
