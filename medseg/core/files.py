@@ -6,6 +6,7 @@ target next removes it, and folders that are medseg's own are cleared of all of 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -73,16 +74,42 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a new temporary folder, and rename it to `path` when the block ends without an error.
 
     Args:
-        path: the folder to make; it must not exist, or be empty.
+        path: the folder to make; it must not exist, or be empty. An empty one that has to stay, since it is a mount
+            point or the current folder, is filled entry by entry.
 
     Yields:
-        The path of the temporary folder, beside `path`.
+        The path of the temporary folder, beside `path`. Errors that the block raises name `path` instead.
     """
     with _temporary_folder(path) as temporary:
-        yield temporary
-        if path.is_dir():
-            path.rmdir()  # only an empty one can be replaced; Windows replaces none
-        os.replace(temporary, path)
+        try:
+            yield temporary
+        except MedsegError as error:  # the temporary name would tell a user nothing
+            error.message = error.message.replace(str(temporary), str(path))
+            raise
+        except OSError as error:
+            if isinstance(error.filename, str):
+                error.filename = error.filename.replace(str(temporary), str(path))
+            raise
+        if _removed_empty(path):
+            os.replace(temporary, path)
+        else:
+            for entry in sorted(temporary.iterdir()):
+                shutil.move(entry, path)
+
+
+def _removed_empty(path: Path) -> bool:
+    """Remove an empty folder, which could not be replaced on Windows; False if it has to stay where it is."""
+    if not path.is_dir():
+        return True
+    if path.resolve() == Path.cwd():  # the user's shell stands in it
+        return False
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False  # a mount point, or a folder within one that is read only
+    return True
 
 
 @contextmanager
@@ -100,6 +127,7 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
 @contextmanager
 def _temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     """Make a temporary folder beside `path`, and remove it at the end of the block, if it is still there."""
+    path = Path(os.path.abspath(path))  # `.` has no name
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_of(path)
     temporary = _temporary_name(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from medseg.core import files
-from medseg.core.errors import MedsegError
+from medseg.core.errors import DataError, MedsegError
 from medseg.core.files import (
     atomic,
     atomic_folder,
@@ -199,3 +199,27 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(MedsegError, match=r"plan\.yaml could not be written"), saving(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_is_filled_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    monkeypatch.chdir(target)
+    with atomic_folder(Path()) as temporary:
+        (temporary / "a").write_text("content")
+    assert Path("a").read_text() == "content"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), DataError("bad")])
+def test_errors_name_the_folder_and_not_the_temporary_one(tmp_path: Path, error: Exception) -> None:
+    target = tmp_path / "target"
+    with pytest.raises(type(error)) as raised, atomic_folder(target) as temporary:
+        if isinstance(error, OSError):
+            error.filename = str(temporary / "a")
+        else:
+            error = DataError(f"{temporary / 'a'} is bad")
+        raise error
+    name = raised.value.filename if isinstance(raised.value, OSError) else str(raised.value)
+    assert name.startswith(str(target / "a"))
+    assert not [*tmp_path.iterdir()]

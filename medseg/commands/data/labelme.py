@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import atomic, write_json
+from medseg.core.files import atomic, atomic_folder, write_json
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.io.formats.labelme import Annotation, Shape, read_annotation, read_shape_labels
@@ -73,23 +73,24 @@ def labelme(
     files = _labelme_files(folder)
     _check_output(output)
     values, failed = _class_values(files, options.labels, callback)
-    convert = partial(_convert, names=files, output=output, values=values, options=options)
     readable = [file for file, name in files.items() if name not in failed]
     counts: Counter[str] = Counter()
     left_out: list[str] = []
-    for file, result in track(map_cases(convert, readable), "labelme", len(readable), callback):
-        if isinstance(result, MedsegError):
-            failed[files[file]] = str(result)
-        else:
-            counts += result[0]
-            left_out += result[1]
-    written = len(files) - len(failed)
-    if not written:
-        shown = "\n".join(f"{name}: {why}" for name, why in [*failed.items()][:_MOST_SHOWN])
-        raise DataError(f"None of the files in {folder} could be converted ({len(files)}). The first:\n{shown}")
-    structures = {name: value for name, value in values.items() if name not in (*BACKGROUND, *IGNORED)}
-    ignored = {"ignore": IGNORE} if any(counts[name] for name in IGNORED) else {}
-    write_json(output / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})
+    with atomic_folder(output) as temporary:  # a conversion that is stopped must not leave a smaller data set
+        convert = partial(_convert, names=files, output=temporary, values=values, options=options)
+        for file, result in track(map_cases(convert, readable), "labelme", len(readable), callback):
+            if isinstance(result, MedsegError):
+                failed[files[file]] = str(result).replace(str(temporary), str(output))
+            else:
+                counts += result[0]
+                left_out += result[1]
+        written = len(files) - len(failed)
+        if not written:
+            shown = "\n".join(f"{name}: {why}" for name, why in [*failed.items()][:_MOST_SHOWN])
+            raise DataError(f"None of the files in {folder} could be converted ({len(files)}). The first:\n{shown}")
+        structures = {name: value for name, value in values.items() if name not in (*BACKGROUND, *IGNORED)}
+        ignored = {"ignore": IGNORE} if any(counts[name] for name in IGNORED) else {}
+        write_json(temporary / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})
     return LabelmeResult(output, structures, written, dict(counts), left_out, dict(sorted(failed.items())))
 
 

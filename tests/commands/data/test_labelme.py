@@ -258,6 +258,20 @@ def test_nothing_to_convert(tmp_path):
         labelme(tmp_path / "in", tmp_path / "in")
 
 
+def test_a_conversion_that_is_stopped_leaves_no_smaller_data_set(tmp_path):
+    for name in "abc":
+        write(tmp_path / "in", name, shape("cell", BOX, "rectangle"))
+
+    def stop(event):
+        if (event.stage, event.done) == ("labelme", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        labelme(tmp_path / "in", tmp_path / "out", None, stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert labelme(tmp_path / "in", tmp_path / "out").images == 3
+
+
 def test_the_palette_is_that_of_pascal_voc():
     palette = voc_palette()
     assert [palette[3 * value : 3 * value + 3] for value in (0, 1, 2, 3, 8, 255)] == [

@@ -12,23 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pytest
 import torch
-from builders import make_augmentation, make_plan, make_training, network_values
 from paths import HELPERS
 from safetensors.torch import load_file
+from toy_workspace import toy_plan, write_toy_workspace
 
 from medseg.cli.app import main
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import Extension, TrainResult, train
-from medseg.core.case import Case, write_cases
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
 from medseg.core.files import write_json
 from medseg.core.progress import Progress
 from medseg.models.workspace import cases_path, splits_path
 from medseg.plans.file import load_plan, save_plan
-from medseg.plans.schema import Plan
 from medseg.training.length import budget, pace
 from medseg.training.run.checkpoint import load_checkpoint
 from medseg.training.run.log import read_log
@@ -36,41 +33,11 @@ from medseg.training.run.log import read_log
 FOLD = Path("runs") / "toy" / "main" / "fold_0"
 
 
-def toy_plan(**training: Any) -> Plan:
-    augmentation = make_augmentation(rotation_probability=0.5, noise_probability=0.5, gamma_probability=0.3)
-    values = make_training(average_weights=0.9, validations=3, augmentation=augmentation.model_dump(), **training)
-    configuration = {
-        "patch_voxels": [16, 16],
-        "network": network_values(2, 2, features=[4, 8]),
-        "spacing_mm": [1.0, 1.0],
-        "median_shape_voxels": [24.0, 24.0],
-    }
-    data = make_plan(2).data.model_dump()
-    return make_plan(2, configuration, training=values.model_dump(), data={**data, "cases": 4, "folder": "data"})
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a planned set of four small scans, preprocessed."""
-    import nibabel as nib
-
+    """A workspace with a planned set of four small scans."""
     workspace = tmp_path_factory.mktemp("base")
-    rng = np.random.default_rng(0)
-    cases = []
-    for number in range(4):
-        label = np.zeros((24, 24, 3), np.uint8)
-        label[6:14, 5 : 15 + number] = 1
-        label[15:20, 4:12] = 2
-        for kind, array in (("image", label * 2 + rng.normal(size=label.shape)), ("label", label)):
-            (workspace / "data").mkdir(exist_ok=True)
-            stored = array.astype(np.uint8 if kind == "label" else np.float32)
-            nib.save(nib.Nifti1Image(stored, np.eye(4)), workspace / "data" / f"{number}_{kind}.nii.gz")
-        image, mask = (workspace / "data" / f"{number}_{kind}.nii.gz" for kind in ("image", "label"))
-        cases.append(Case(str(number), str(number), (image,), mask))
-    plan_path = workspace / "plans" / "toy.yaml"
-    save_plan(toy_plan(), plan_path)
-    write_cases(cases_path(plan_path), cases, workspace / "data")
-    write_json(splits_path(plan_path), [{"train": ["0", "1", "2"], "val": ["3"]}])
+    write_toy_workspace(workspace)
     return workspace
 
 

@@ -1,0 +1,18 @@
+"""A few tries of every campaign, so that the scripts keep working; docs/campaigns.md has the figures of whole ones."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRIES = {"kills": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRIES)
+def test_a_few_tries_go_well(name: str) -> None:
+    script = Path(__file__).with_name(f"{name}.py")
+    command = [sys.executable, str(script), "--count", str(TRIES[name])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
