@@ -242,6 +242,8 @@ def main(campaign: Callable[[Settings, Tally], None], description: str | None, c
     words = parser.parse_args()
     folder = words.keep or Path(tempfile.mkdtemp(prefix="campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        parser.error(f"{folder} is not empty")
     start_time, tally = time.monotonic(), Tally()
     try:
         campaign(Settings(words.count, words.seed, words.number, folder.resolve()), tally)

@@ -55,19 +55,9 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..+|\..+\.(partial|old)")
 _GROWS = (".jsonl", ".json", ".lock", ".csv")
 """Files that a verb extends or replaces while it runs; after a kill they must be readable."""
 _TIMES = (
-    *(
-        "seconds",
-        "train_seconds",
-        "started",
-        "ended",
-        "time",
-        "created",
-        "written",
-        "resumed",
-        "interruptions",
-        "seconds_per_step",
-    ),
-    *("memory_gb", "step_seconds", "measured", "path", "host", "process", "sha256", "bytes", "elapsed", "when"),
+    *("seconds", "train_seconds", "started", "ended", "time", "created", "written", "resumed", "interruptions"),
+    *("memory_gb", "step_seconds", "seconds_per_step", "measured", "path", "host", "process", "sha256", "bytes"),
+    *("elapsed", "when", "git"),
 )
 """Keys of records that say when, how fast and where; hashes of files that hold such are left out, too."""
 

@@ -211,15 +211,20 @@ def test_the_current_folder_is_filled_and_stays(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
+def fail(folder: Path, error: Exception) -> None:
+    """Fail while a folder is made."""
+    with atomic_folder(folder) as temporary:
+        if isinstance(error, OSError):
+            error.filename = str(temporary / "a")
+            raise error
+        raise DataError(f"{temporary / 'a'} is bad")
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), DataError("bad")])
 def test_errors_name_the_folder_and_not_the_temporary_one(tmp_path: Path, error: Exception) -> None:
     target = tmp_path / "target"
-    with pytest.raises(type(error)) as raised, atomic_folder(target) as temporary:
-        if isinstance(error, OSError):
-            error.filename = str(temporary / "a")
-        else:
-            error = DataError(f"{temporary / 'a'} is bad")
-        raise error
+    with pytest.raises(type(error)) as raised:
+        fail(target, error)
     name = raised.value.filename if isinstance(raised.value, OSError) else str(raised.value)
     assert name.startswith(str(target / "a"))
     assert not [*tmp_path.iterdir()]
