@@ -37,6 +37,18 @@ def torch_forward(network: torch.nn.Module, precision: torch.dtype) -> Forward:
     return forward
 
 
+def release_graphs(members: Sequence[Forward]) -> None:
+    """Give back the memory of the CUDA graphs among some functions, which then run without; no call may be under way.
+
+    Args:
+        members: what `make_members` returned.
+    """
+    for member in members:
+        release = getattr(member, "release", None)  # `gpu_backend.Graphed`, which only a GPU needs
+        if release is not None:
+            release()
+
+
 def choose_backend(name: str, networks: Sequence[torch.nn.Module], device: torch.device) -> str:
     """Return `torch` or `openvino`: as planned or, for `auto`, OpenVINO for medseg's own networks on a CPU.
 
@@ -78,7 +90,7 @@ def make_members(
         networks: one per fold, on the device to compute on.
         inference: says which backend is wanted.
         shape: the shape of a tile (channel, y, x) or (channel, z, y, x).
-        tile_batch: how many tiles usually come at once.
+        tile_batch: how many tiles usually come at once; on a GPU what is made takes the memory of so many.
         precision: in which convolutions are computed.
         on_note: called with a sentence for everything that could not be done as asked.
 

@@ -17,6 +17,8 @@ _CHECKS = 2
 _LARGEST_DIFFERENCE = 0.05
 """Largest difference from the plain candidate, as a share of the largest logit; half precision alone makes 0.02."""
 
+_GRAPHS = ("CUDA graph", "channels last, CUDA graph")
+
 Make = Callable[[], Forward]
 
 
@@ -35,23 +37,28 @@ def gpu_members(
         another answer in this way than in the plain one is run in the plain one, and the name says so.
     """
     first, *others = networks
-    name, forward = fastest(gpu_candidates(first, example, precision), example)
+    # Folds never run at the same time: what records one fold records all, in the same memory.
+    recorders = {name: CudaRecorder(example.device) for name in _GRAPHS if example.device.type == "cuda"}
+    name, forward = fastest(gpu_candidates(first, example, precision, recorders), example)
     forwards, name_of_all = [forward], name
     for network in others:
-        candidates = gpu_candidates(network, example, precision)
+        candidates = gpu_candidates(network, example, precision, recorders)
         kept, forward = fastest({way: candidates[way] for way in dict.fromkeys(("plain", name))}, example, timed=False)
         forwards.append(forward)
         name_of_all = name_of_all if kept == name else f"{name}; plain for some folds"
     return name_of_all, forwards
 
 
-def gpu_candidates(network: torch.nn.Module, example: torch.Tensor, precision: torch.dtype) -> dict[str, Make]:
+def gpu_candidates(
+    network: torch.nn.Module, example: torch.Tensor, precision: torch.dtype, recorders: Mapping[str, Recorder]
+) -> dict[str, Make]:
     """Return ways to run a network on a GPU, by name; the plain one comes first.
 
     Args:
         network: on the GPU.
         example: a batch of tiles of the usual size, on the GPU.
         precision: in which convolutions are computed.
+        recorders: {name of a way that replays a CUDA graph: what records it}; ways without one are left out.
 
     Returns:
         {name: function that prepares the network to be run in this way}.
@@ -66,15 +73,12 @@ def gpu_candidates(network: torch.nn.Module, example: torch.Tensor, precision: t
         forward = torch_forward(converted, precision)
         return lambda tiles: forward(tiles.contiguous(memory_format=layout))
 
-    def recorded(make: Make) -> Forward:
-        return Graphed(make(), example, CudaRecorder(example.device))
+    def recorded(make: Make, recorder: Recorder) -> Make:
+        return lambda: Graphed(make(), example, recorder)
 
-    return {
-        "plain": plain,
-        "channels last": channels_last,
-        "CUDA graph": lambda: recorded(plain),
-        "channels last, CUDA graph": lambda: recorded(channels_last),
-    }
+    ways = {"plain": plain, "channels last": channels_last}
+    graphs = zip(_GRAPHS, ways.values(), strict=True)
+    return ways | {name: recorded(make, recorders[name]) for name, make in graphs if name in recorders}
 
 
 def fastest(candidates: Mapping[str, Make], example: torch.Tensor, timed: bool = True) -> tuple[str, Forward]:
@@ -93,18 +97,31 @@ def fastest(candidates: Mapping[str, Make], example: torch.Tensor, timed: bool =
     batches = [torch.randn(example.shape, generator=generator).to(example) for _ in range(_CHECKS)]
     (name, make), *others = candidates.items()
     forward = make()
-    expected = [forward(tiles).float().clone() for tiles in batches]
+    # in the host's memory: to choose must not take more of the device's than to predict
+    expected = [_on_host(forward(tiles)) for tiles in batches]
     best_seconds, best = _seconds(forward, batches[0]) if timed else 0.0, (name, forward)
     for name, make in others:
-        try:
-            forward = make()
-            agrees = all(_agrees(forward(tiles), answer) for tiles, answer in zip(batches, expected, strict=True))
-            seconds = _seconds(forward, batches[0]) if timed and agrees else 0.0
-        except (RuntimeError, MemoryError):  # CUDA's errors, out of memory among them, are RuntimeErrors
-            continue
-        if agrees and (seconds < best_seconds or not timed):
-            best_seconds, best = seconds, (name, forward)
+        tried = _tried(make, batches, expected, timed)
+        if tried is not None and (tried[0] < best_seconds or not timed):
+            best_seconds, best = tried[0], (name, tried[1])
     return best
+
+
+def _tried(
+    make: Make, batches: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], timed: bool
+) -> tuple[float, Forward] | None:
+    """Return the seconds of a candidate and its function; None where it fails or answers otherwise.
+
+    Nothing of a candidate that is not taken stays alive, as the next one needs the memory.
+    """
+    try:
+        forward = make()
+        for tiles, answer in zip(batches, expected, strict=True):
+            if not _agrees(_on_host(forward(tiles)), answer):
+                return None
+        return (_seconds(forward, batches[0]) if timed else 0.0), forward
+    except (RuntimeError, MemoryError):  # CUDA's errors, out of memory among them, are RuntimeErrors
+        return None
 
 
 class Graphed:
@@ -126,6 +143,11 @@ class Graphed:
             recorder.run(lambda: forward(self.tiles))
         self.replay, self.answer = recorder.record(lambda: forward(self.tiles))
 
+    def release(self) -> None:
+        """Give back the memory of the graph; all batches are computed without it from now on."""
+        self.tiles = self.answer = torch.empty(0)
+        self.replay = lambda: None
+
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return the logits of tiles, by replaying the graph where they have its shape; they are the caller's."""
         if tiles.shape != self.tiles.shape:
@@ -137,8 +159,13 @@ class Graphed:
 
 def _agrees(answer: torch.Tensor, expected: torch.Tensor) -> bool:
     """Return whether logits are those of the plain candidate, up to rounding; what is not a number never agrees."""
-    difference = float((answer.float() - expected).abs().max())
+    difference = float((answer - expected).abs().max())
     return difference <= _LARGEST_DIFFERENCE * float(expected.abs().max())
+
+
+def _on_host(answer: torch.Tensor) -> torch.Tensor:
+    """Return a copy of an answer in the host's memory, in float32."""
+    return answer.cpu().float().clone()
 
 
 def _seconds(forward: Forward, tiles: torch.Tensor) -> float:

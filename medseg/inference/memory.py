@@ -18,6 +18,7 @@ import torch
 
 from medseg.core.errors import MedsegError
 from medseg.networks.device import first_line, is_out_of_memory
+from medseg.networks.gpu_memory import free_gpu_bytes
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Inference
 
@@ -50,7 +51,7 @@ class Free:
     """Memory in bytes; on a processor, the device is the host.
 
     Attributes:
-        device: free memory of the device.
+        device: free memory of the device; what torch's allocator holds in vain counts (`networks.gpu_memory`).
         host: free memory of the host.
         total: all memory of the host, or of the container.
     """
@@ -62,12 +63,8 @@ class Free:
     @classmethod
     def of(cls, device: torch.device) -> Free:
         """Ask the operating system and the device."""
-        host = free_host_bytes()
-        if device.type != "cuda":
-            return cls(host, host, total_host_bytes())
-        free, total = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return cls(free + cached, host, total)
+        host, total = free_host_bytes(), total_host_bytes()
+        return cls(free_gpu_bytes(device) if device.type == "cuda" else host, host, total)
 
 
 @dataclass(frozen=True)
@@ -79,12 +76,14 @@ class Need:
         tile_bytes: memory of one tile on its way through the network, input and answer included.
         sums: function from a batch size to the number of values that are summed up at a time.
         image_bytes: memory of the preprocessed volume.
+        recorded_batch: a batch size whose memory a CUDA graph holds already; 0 if there is none.
     """
 
     tile_batch: int
     tile_bytes: float
     sums: Callable[[int], int]
     image_bytes: int
+    recorded_batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,8 @@ def plan_memory(need: Need, free: Free) -> MemoryPlan:
     for sums_on_host, image_on_host in ((False, False), (False, True), (True, True)) if apart else ((False, False),):
         for batch in batches:
             sums, image = size * need.sums(batch), need.image_bytes
-            device = batch * need.tile_bytes + sums * (not sums_on_host) + image * (not image_on_host)
+            tiles = 0 if batch == need.recorded_batch else batch * need.tile_bytes
+            device = tiles + sums * (not sums_on_host) + image * (not image_on_host)
             host = sums * sums_on_host + image * image_on_host if apart else 0
             if device <= _USABLE * free.device and host <= _USABLE * free.host:
                 notes = []
@@ -151,7 +151,8 @@ class Resources:
         notes: what was given up, in sentences.
         ran_short: whether memory was not enough for the plan.
         on_note: called with each new note.
-        move_sums: called to move sums that are there already to another device.
+        on_short: called when memory runs out, to give back what is not needed.
+        on_move: called when `sums_device` or `image_device` has changed, to move what is there already.
     """
 
     def __init__(self, plan: MemoryPlan, device: torch.device) -> None:
@@ -163,7 +164,8 @@ class Resources:
         self.notes = list(plan.notes)
         self.ran_short = False
         self.on_note: Callable[[str], None] = lambda note: None
-        self.move_sums: Callable[[torch.device], None] = lambda device: None
+        self.on_short: Callable[[], None] = lambda: None
+        self.on_move: Callable[[], None] = lambda: None
 
     def attempt(self, work: Callable[[], T]) -> T:
         """Return the result of `work`, called again with fewer resources each time that memory runs out.
@@ -185,21 +187,37 @@ class Resources:
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        """Take smaller batches, then keep sums in the host's memory, then take single tiles."""
+        """Take smaller batches, then keep the scan and the sums in the host's memory, then take single tiles."""
         self.ran_short = True
+        self.on_short()
         if self.tile_batch > _FEW_TILES or (self.tile_batch > 1 and self.sums_device == HOST):
             self.tile_batch //= 2
-            note = f"Not enough memory: now {self.tile_batch} of the tiles at once ({reason})."
+            self._gave_up(f"Not enough memory: now {self.tile_batch} of the tiles at once ({reason}).")
+        elif self.image_device != HOST:
+            self.image_to_host(reason)
         elif self.sums_device != HOST:
             self.sums_device = HOST
-            self.move_sums(HOST)
-            note = f"Not enough memory on the device: sums are now kept in the host's ({reason})."
+            self._gave_up(f"Not enough memory on the device: sums are now kept in the host's ({reason}).")
         else:
             raise MedsegError(f"There is not enough memory for a single tile: {reason}", MEMORY_ADVICE)
+
+    def image_to_host(self, reason: str) -> None:
+        """Cut tiles from the volume in the host's memory from now on.
+
+        Args:
+            reason: what was said when memory ran out.
+        """
+        self.ran_short, self.image_device = True, HOST
+        self._gave_up(f"Not enough memory on the device: the scan is now kept in the host's ({reason}).")
+
+    def _gave_up(self, note: str) -> None:
+        self.on_move()
         self.notes.append(note)
         self.on_note(note)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
 
 
 def tile_bytes(configuration: Configuration, channels: int, outputs: int, precision: torch.dtype) -> float:

@@ -8,9 +8,10 @@ out, see `delivery.answers.segment`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -21,7 +22,7 @@ from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.image import Image, check_finite
 from medseg.core.progress import Callback, silent
-from medseg.inference.backends import Forward, choose_backend, make_members
+from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
 from medseg.inference.memory import MEMORY_ADVICE, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.tiles import Views
@@ -79,6 +80,8 @@ class Predictor:
         self.backend = choose_backend(self.inference.backend, model.networks, device)
         self._lock = threading.Lock()
         self._members: list[Forward] | None = None
+        self._release: Callable[[], None] = lambda: None
+        self._recorded_batch = 0
         self._most_tiles = tiles_at_once(self.configuration, self.inference, device)
         for network in model.networks:
             network.eval()
@@ -219,10 +222,10 @@ class Predictor:
             PlanError: there is only one prediction: one fold without mirrored copies.
             MedsegError: there is not enough memory for a single tile.
         """
-        from medseg.inference.uncertainty import stream_uncertainty  # only maps of the spread need it
+        from medseg.inference.uncertainty import SUMS_PER_TILE, stream_uncertainty  # only maps of the spread need it
 
         labels = self.model.plan.labels
-        with self._window_pass(volume, 2 * len(labels.names)) as window_pass:
+        with self._window_pass(volume, 2 * len(labels.names), SUMS_PER_TILE * len(labels.names)) as window_pass:
             yield from stream_uncertainty(window_pass, labels, callback)
 
     def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
@@ -242,32 +245,54 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Compile what is to be compiled, with a batch of empty tiles; the first scan then takes no longer."""
-        for member in self._make_members():
-            member(torch.zeros(self._most_tiles, *self._tile_shape, device=self.device))
+        with memory_errors(MEMORY_ADVICE):
+            need = Need(self._most_tiles, self._tile_bytes, lambda tiles: 0, 0)
+            resources = Resources(plan_memory(need, Free.of(self.device)), self.device)
+            members = resources.attempt(lambda: self._make_members(resources.tile_batch))
+
+            def run() -> None:
+                tiles = torch.zeros(resources.tile_batch, *self._tile_shape, device=self.device)
+                for member in members:
+                    member(tiles)
+
+            resources.attempt(run)
 
     def volumes(self, labels: Image) -> dict[str, float]:
         """Return {structure: volume} of an answer in ml, or in voxels (pixels) where the spacing is unknown."""
         return structure_volumes(labels, self.model.plan.labels)
 
     @contextmanager
-    def _window_pass(self, volume: Volume, values_per_voxel: int) -> Iterator[WindowPass]:
-        """Yield a pass over a volume in the memory that there is; `values_per_voxel` are summed up at each voxel."""
+    def _window_pass(self, volume: Volume, values_per_voxel: int, tile_values: int = 0) -> Iterator[WindowPass]:
+        """Yield a pass over a volume in the memory that there is.
+
+        Args:
+            volume: what `prepare` returned.
+            values_per_voxel: float values that are summed up at each voxel.
+            tile_values: float32 values that are kept for each voxel of a tile, besides the network's answer.
+        """
         image = torch.from_numpy(volume.image)
         views = Views.of(image.shape[1:], self.configuration, self.inference)
         need = Need(
-            self._most_tiles,
-            tile_bytes(self.configuration, len(image), self.model.plan.labels.outputs, self.precision),
+            min(self._most_tiles, len(views)),  # a small scan never fills a larger batch
+            self._tile_bytes + 4 * tile_values * prod(self.configuration.patch_voxels),
             lambda tiles: values_per_voxel * views.depth(tiles) * image[0, 0].numel(),
             volume.image.nbytes,
+            0 if tile_values else self._recorded_batch,
         )
         resources = Resources(plan_memory(need, Free.of(self.device)), self.device)
-        yield WindowPass(self._make_members(), image, views, resources)
+        resources.on_short = self._give_back
+        members = resources.attempt(lambda: self._make_members(resources.tile_batch))
+        yield WindowPass(members, image, views, resources)
         if resources.ran_short:  # the next scan begins with what this one has shown to fit
             self._most_tiles = min(self._most_tiles, resources.tile_batch)
         self.notes += [note for note in resources.notes if note not in self.notes][: _MOST_NOTES - len(self.notes)]
 
-    def _make_members(self) -> list[Forward]:
-        """Return the networks as functions of tiles, made at the first call; a lock lets one thread in at a time."""
+    def _make_members(self, tile_batch: int) -> list[Forward]:
+        """Return the networks as functions of tiles; a lock lets one thread in at a time.
+
+        Args:
+            tile_batch: tiles that come at once, for which the functions are made at the first call.
+        """
 
         def in_turn(forward: Forward) -> Forward:
             def locked(tiles: torch.Tensor) -> torch.Tensor:
@@ -279,15 +304,24 @@ class Predictor:
         with self._lock:
             if self._members is None:
                 self.backend, members = make_members(
-                    self.model.networks,
-                    self.inference,
-                    self._tile_shape,
-                    self._most_tiles,
-                    self.precision,
-                    self.notes.append,
+                    self.model.networks, self.inference, self._tile_shape, tile_batch, self.precision, self.notes.append
                 )
+                self._release = lambda: release_graphs(members)
+                self._recorded_batch = tile_batch if "CUDA graph" in self.backend else 0
                 self._members = [in_turn(forward) for forward in members]
         return self._members
+
+    def _give_back(self) -> None:
+        """Give back the memory of CUDA graphs, as smaller batches cannot use it; networks then run without."""
+        with self._lock:
+            self._recorded_batch = 0
+            self._release()
+
+    @property
+    def _tile_bytes(self) -> float:
+        """Memory of one tile on its way through a network."""
+        channels, outputs = self._tile_shape[0], self.model.plan.labels.outputs
+        return tile_bytes(self.configuration, channels, outputs, self.precision)
 
     @property
     def _tile_shape(self) -> tuple[int, ...]:

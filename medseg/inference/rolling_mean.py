@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from medseg.inference.tiles import Tile, View
+from medseg.inference.tiles import Span, Tile, View
 
 _BLOCK_BYTES = 64 << 20
 """Finished planes are handed on in blocks of about this size."""
@@ -44,10 +44,11 @@ class RollingMean:
             self.sums = torch.zeros(size, dtype=dtype, device=device)
         self.first_unfinished = 0
         self._last_weight: tuple[Tile, torch.Tensor] | None = None
+        self._shares: dict[Span, torch.Tensor] = {}
 
     def to(self, device: torch.device) -> None:
         """Move the sums to another device."""
-        self.sums, self._last_weight = self.sums.to(device), None
+        self.sums, self._last_weight, self._shares = self.sums.to(device), None, {}
 
     def add(self, view: View, values: torch.Tensor, share: float) -> None:
         """Add the values of a view, weighted by its tile's share in the mean.
@@ -67,6 +68,12 @@ class RollingMean:
             )
         weight = self._weight(tile)
         values = values.to(self.sums.device)
+        if self.sums.device.type != "cpu":
+            part = view.unmirror(values)  # all memory is taken before the first sum changes: it may be tried again
+            for buffer, planes in self._buffer_planes(tile.planes, len(tile.planes)):
+                where = (slice(None), buffer, *tile.volume[1:])
+                self.sums[where].addcmul_(part[:, planes], weight[planes], value=share)
+            return
         channels, depth = self._chunk(values)
         for buffer, planes in self._buffer_planes(tile.planes, depth):
             for start in range(0, len(values), channels):
@@ -88,9 +95,7 @@ class RollingMean:
             yield block
 
     def _chunk(self, values: torch.Tensor) -> tuple[int, int]:
-        """Return how many channels and planes are added at once: on a CPU few, which stay in the cache."""
-        if self.sums.device.type != "cpu":
-            return values.shape[0], values.shape[1]
+        """Return how many channels and planes a CPU adds at once: few, which stay in its cache."""
         most = _SEVERAL_THREADS_VALUES if values.numel() > _LARGE_TILE_VALUES else _SINGLE_THREAD_VALUES
         depth = min(values.shape[1], max(1, most // values[0, 0].numel()))
         return max(1, most // values[0, :depth].numel()), depth
@@ -107,7 +112,17 @@ class RollingMean:
     def _weight(self, tile: Tile) -> torch.Tensor:
         """Return the share (z, y, x) of a tile in the mean; kept for the tile's mirrored copies, which come next."""
         if self._last_weight is None or self._last_weight[0] is not tile:
-            z, y, x = (span.share.numpy() for span in tile.spans)
-            weight = torch.from_numpy(z[:, None, None] * (y[:, None] * x))
-            self._last_weight = tile, weight.to(self.sums.device)
+            if self.sums.device.type == "cpu":  # numpy: torch's threads would disturb OpenVINO's
+                depth, rows, columns = (span.share.numpy() for span in tile.spans)
+                weight = torch.from_numpy(depth[:, None, None] * (rows[:, None] * columns))
+            else:  # some hundred floats are sent once for each span, instead of some million for each tile
+                z, y, x = (self._share(span) for span in tile.spans)
+                weight = z[:, None, None] * (y[:, None] * x)
+            self._last_weight = tile, weight
         return self._last_weight[1]
+
+    def _share(self, span: Span) -> torch.Tensor:
+        """Return the share of a span on the device of the sums."""
+        if span not in self._shares:
+            self._shares[span] = span.share.to(self.sums.device, non_blocking=True)
+        return self._shares[span]

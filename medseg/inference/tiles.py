@@ -29,7 +29,7 @@ Intensities = tuple[float, ...]
 """The intensity of each channel of a uniform tile."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tiles share spans, which are told apart by identity
 class Span:
     """A tile along one axis.
 

@@ -20,6 +20,9 @@ from medseg.core.progress import Callback, silent
 from medseg.inference.tiles import View
 from medseg.inference.window_pass import WindowPass
 
+SUMS_PER_TILE = 5
+"""Values of each voxel and structure of a tile: the first prediction, two sums, and two that are being computed."""
+
 
 def stream_uncertainty(window_pass: WindowPass, labels: Labels, callback: Callback = silent) -> Iterator[torch.Tensor]:
     """Yield mean and spread of the probabilities as consecutive slabs (2 x structures, planes, y, x).

@@ -14,10 +14,10 @@ import torch
 
 from medseg.core.progress import Callback, Progress, silent
 from medseg.inference.backends import Forward, torch_forward
-from medseg.inference.memory import MemoryPlan, Resources, tiles_at_once
+from medseg.inference.memory import HOST, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.rolling_mean import RollingMean
 from medseg.inference.tiles import Intensities, View, Views, uniform_intensities
-from medseg.networks.device import evaluating
+from medseg.networks.device import evaluating, first_line, is_out_of_memory
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Inference
 
@@ -42,6 +42,7 @@ class WindowPass:
         resources: where sums and volume are stored, and how many tiles go through a network at once.
         uniform_logits: logits of each member for every intensity of uniform tiles that was seen.
         means: the sums of the planes that tiles still cover; None before the first answer and after the last.
+        device_image: the volume in the device's memory, where tiles are cut from that.
     """
 
     members: Sequence[Forward]
@@ -50,6 +51,7 @@ class WindowPass:
     resources: Resources
     uniform_logits: dict[Intensities, list[torch.Tensor]] = field(default_factory=dict)
     means: RollingMean | None = None
+    device_image: torch.Tensor | None = None
 
     def logits(self, callback: Callback = silent) -> Iterator[torch.Tensor]:
         """Yield the logits of the volume as consecutive slabs (outputs, planes, y, x) along its first axis.
@@ -85,20 +87,25 @@ class WindowPass:
         report()
         for note in resources.notes:
             report(note)
-        resources.on_note, resources.move_sums, self.means = report, self._move_sums, None
-        source = self.image.to(resources.image_device)
+        resources.on_note, resources.on_move = report, self._move
+        self.means = self.device_image = None
         while done < len(self.views):
             batch = self.views.batch(done, resources.tile_batch)
-            if self.means is not None:
-                yield from self.means.finish(batch[0].tile.planes.start)
-            for view, logits in self._batch_logits(batch, source):
+            yield from self._finish(batch[0].tile.planes.start)
+            for view, logits in self._batch_logits(batch):
                 for value_view, values, share in reduce(view, logits):
                     self._add(value_view, values, share)
             done += len(batch)
             report()
-        assert self.means is not None
-        yield from self.means.finish(self.image.shape[1])
+        self.device_image = None
+        yield from self._finish(self.image.shape[1])
         self.means = None
+
+    def _finish(self, before: int) -> Iterator[torch.Tensor]:
+        """Yield the means of the planes before plane `before`, which no further tile covers."""
+        while self.means is not None and self.means.first_unfinished < before:
+            means = self.means
+            yield self.resources.attempt(lambda: next(means.finish(before)))  # noqa: B023
 
     def _add(self, view: View, values: torch.Tensor, share: float) -> None:
         """Add values to the sums, which are made at the first call: only then is the number of channels known."""
@@ -108,13 +115,34 @@ class WindowPass:
             self.means = resources.attempt(
                 lambda: RollingMean(len(values), shape, depth, resources.sums_dtype, resources.sums_device)
             )
-        self.means.add(view, values, share)
+        means = self.means
+        resources.attempt(lambda: means.add(view, values, share))
 
-    def _move_sums(self, device: torch.device) -> None:
-        if self.means is not None:
-            self.means.to(device)
+    def _move(self) -> None:
+        """Move sums and volume to where the resources say that they are kept now."""
+        if self.means is not None and self.means.sums.device != self.resources.sums_device:
+            self.means.to(self.resources.sums_device)
+        if self.resources.image_device == HOST:
+            self.device_image = None
 
-    def _batch_logits(self, batch: Sequence[View], source: torch.Tensor) -> Iterator[tuple[View, torch.Tensor]]:
+    def _source(self) -> torch.Tensor:
+        """Return the volume that tiles are cut from."""
+        resources, reason = self.resources, ""
+        if resources.image_device == HOST:
+            return self.image
+        if self.device_image is None:
+            try:
+                self.device_image = self.image.to(resources.image_device)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+        if self.device_image is None:  # smaller batches would not help
+            resources.image_to_host(reason)
+            return self.image
+        return self.device_image
+
+    def _batch_logits(self, batch: Sequence[View]) -> Iterator[tuple[View, torch.Tensor]]:
         """Yield (view, logits) for every view of a batch and every member.
 
         Tiles in which each channel has one value, and the same as in another tile, are computed only once.
@@ -129,14 +157,22 @@ class WindowPass:
                 equal_views.append(view)
             else:
                 rows.append((key, [view]))
-        if not rows:
-            return
-        inputs = self.views.cut(source, [views[0] for _, views in rows])
-        for member in self.members:
-            for (key, views), logits in zip(rows, self._forward(member, inputs), strict=True):
-                if key is not None:
-                    self._remember(key, logits)
-                yield from ((view, logits) for view in views)
+        done = 0
+        while done < len(rows):  # once, unless memory runs out
+            inputs = self.resources.attempt(
+                lambda: self._cut([views[0] for _, views in rows[done:]])  # noqa: B023
+            )
+            for member in self.members:
+                part = rows[done : done + len(inputs)]
+                for (key, views), logits in zip(part, self._forward(member, inputs), strict=True):
+                    if key is not None:
+                        self._remember(key, logits)
+                    yield from ((view, logits) for view in views)
+            done += len(inputs)
+
+    def _cut(self, views: Sequence[View]) -> torch.Tensor:
+        """Cut as many of some views as go through a network at once."""
+        return self.views.cut(self._source(), views[: self.resources.tile_batch])
 
     def _forward(self, member: Forward, inputs: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the logits (outputs, z, y, x) of each tile; the batch shrinks when memory runs out."""
@@ -156,14 +192,20 @@ class WindowPass:
             self.uniform_logits.setdefault(key, []).append(logits.clone())
 
 
+def _as_they_are(logits: torch.Tensor) -> torch.Tensor:
+    return logits
+
+
 def predict_logits(
     networks: Sequence[torch.nn.Module],
     image: torch.Tensor,
     configuration: Configuration,
     inference: Inference,
     precision: torch.dtype,
+    outputs: int,
+    of_slab: Callable[[torch.Tensor], torch.Tensor] = _as_they_are,
 ) -> torch.Tensor:
-    """Predict all logits of a volume at once, computed by torch; what training validates with.
+    """Predict a volume by torch and return its logits, or what a function makes of them; training validates with it.
 
     Networks in training mode are evaluated and put back into training mode.
 
@@ -173,27 +215,28 @@ def predict_logits(
         configuration: the configuration of the networks.
         inference: how tiles lie and whether mirrored copies are averaged.
         precision: in which convolutions are computed.
+        outputs: the number of the networks' outputs.
+        of_slab: maps logits (outputs, planes, y, x) of some planes to (..., planes, y, x), such as labels.
 
     Returns:
-        Logits (outputs, z, y, x) float32 on the networks' device.
+        What `of_slab` made of all planes (..., z, y, x), in the host's memory: logits of many structures would not fit
+        into a device that is trained on.
 
     Raises:
         MedsegError: there is not enough memory for a single tile.
     """
     device = next(networks[0].parameters()).device
-    plan = MemoryPlan(tiles_at_once(configuration, inference, device), False, torch.float32, False)
     members = [torch_forward(network, precision) for network in networks]
     views = Views.of(image.shape[1:], configuration, inference)
-    window_pass = WindowPass(members, image, views, Resources(plan, device))
-    whole: torch.Tensor | None = None
-    done = 0
+    need = Need(
+        min(tiles_at_once(configuration, inference, device), len(views)),
+        tile_bytes(configuration, len(image), outputs, precision),
+        lambda tiles: outputs * views.depth(tiles) * image[0, 0].numel(),
+        image.nbytes,
+    )
+    resources = Resources(plan_memory(need, Free.of(device)), device)
     with ExitStack() as stack:
         for network in networks:
             stack.enter_context(evaluating(network))
-        for slab in window_pass.logits():
-            if whole is None:
-                whole = torch.empty((len(slab), *image.shape[1:]), device=slab.device)
-            whole[:, done : done + slab.shape[1]] = slab
-            done += slab.shape[1]
-    assert whole is not None
-    return whole
+        slabs = WindowPass(members, image, views, resources).logits()
+        return torch.cat([of_slab(slab).cpu() for slab in slabs], dim=-3)

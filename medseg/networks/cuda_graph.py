@@ -7,6 +7,7 @@ are, a few runs on a side stream before it is recorded, and nothing that waits f
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Protocol
 
@@ -39,12 +40,16 @@ class Recorder(Protocol):
 class CudaRecorder:
     """Records on a CUDA stream of its own, on which the steps before the recording run as well.
 
+    All that one recorder records shares its memory: whoever replays a recording has to copy the answer before another
+    one is replayed (pytorch.org/docs/stable/notes/cuda.html, "Sharing memory across captures").
+
     Args:
         device: a CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
+        self._last: Callable[[], torch.cuda.CUDAGraph | None] = lambda: None
 
     def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Make a step after everything that was started before, and before everything that follows.
@@ -79,7 +84,9 @@ class CudaRecorder:
             torch.cuda.device(self._stream.device),  # torch.cuda.graph waits for the current device
             torch.cuda.stream(self._stream),  # a recording that fails would leave its stream the current one
         ):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            graph, last = torch.cuda.CUDAGraph(), self._last()
+            pool = None if last is None else last.pool()  # once all graphs of a pool are gone, it cannot be used again
+            with torch.cuda.graph(graph, pool, stream=self._stream, capture_error_mode="thread_local"):
                 answer = step()
+        self._last = weakref.ref(graph)  # the recording is its user's, and so is its memory
         return graph.replay, answer

@@ -117,7 +117,7 @@ def test_ignored_voxels_do_not_count_while_training():
     sample = make_sample(rng.normal(size=(16,) * 3), rng.integers(0, 3, (16,) * 3))
     torch.manual_seed(0)
     network = make_network(plan, configuration).eval()
-    logits = predict_logits([network], sample.image, configuration, plan.inference, torch.float32)
+    logits = predict_logits([network], sample.image, configuration, plan.inference, torch.float32, plan.labels.outputs)
     wrong = plan.labels.decide(logits) != sample.label
     assert 0.1 < wrong.float().mean() < 0.9
     only_right = replace(sample, label=sample.label.masked_fill(wrong, IGNORE))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from builders import make_plan, network_values
 
-from medseg.core.image import Orientation
-from medseg.inference import window_pass
+from medseg.core.image import Image, Orientation
+from medseg.inference import gpu_backend, memory, window_pass
 from medseg.inference.memory import HOST, MemoryPlan, Resources
-from medseg.inference.tiles import Views
+from medseg.inference.predictor import Predictor
+from medseg.inference.rolling_mean import RollingMean
+from medseg.inference.tiles import View, Views, grid_of_tiles
 from medseg.inference.uncertainty import stream_uncertainty
 from medseg.inference.window_pass import WindowPass, predict_logits
-from medseg.models.model import make_network
+from medseg.models.model import Model, make_network
 from medseg.plans.schema import Plan
 from medseg.preprocessing.restore import restore
 from medseg.preprocessing.volume import Geometry
@@ -30,9 +36,10 @@ def plan_of(dimensions: int = 3, labels: dict[str, object] | None = None) -> Pla
 
 
 @pytest.fixture(autouse=True)
-def no_look_at_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles of one value are looked for in the host's memory, where here no values are."""
+def hand_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of one value are looked for in the host's memory, where here no values are; and no driver counts memory."""
     monkeypatch.setattr(window_pass, "uniform_intensities", lambda *arguments: None)
+    monkeypatch.setattr(memory, "free_gpu_bytes", lambda device: 8e9)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -42,8 +49,8 @@ def test_validation_predicts_on_the_device(cuda: torch.device, dimensions: int, 
     configuration = plan.configuration("main")
     with cuda:
         network = make_network(plan, configuration)
-    logits = predict_logits([network], torch.empty(1, *SHAPE), configuration, plan.inference, precision)
-    assert (logits.device.type, logits.shape) == ("cuda", (3, *SHAPE))
+    logits = predict_logits([network], torch.empty(1, *SHAPE), configuration, plan.inference, precision, 3)
+    assert (logits.device.type, logits.shape) == ("cpu", (3, *SHAPE))
 
 
 @pytest.mark.parametrize("sums_on_host", [False, True])
@@ -97,7 +104,7 @@ def test_sums_move_to_the_host_in_the_middle_of_a_scan(cuda: torch.device) -> No
     def short(tiles: torch.Tensor) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        if calls in (3, 4, 5):
+        if calls in (3, 4, 5, 6):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(tiles)
 
@@ -108,3 +115,92 @@ def test_sums_move_to_the_host_in_the_middle_of_a_scan(cuda: torch.device) -> No
     assert sum(slab.shape[1] for slab in slabs) == SHAPE[0]
     assert slabs[-1].device == HOST
     assert np.isfinite(resources.tile_batch)
+
+
+def test_a_volume_that_does_not_fit_on_the_device_is_cut_on_the_host(
+    cuda: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of the whole scan is the first thing to fail; smaller batches would not help."""
+    plan = plan_of()
+    configuration = plan.configuration("main")
+    with cuda:
+        network = make_network(plan, configuration).eval()
+    to, image = torch.Tensor.to, torch.empty(1, *SHAPE)
+
+    def short(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        if tensor is image:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return to(tensor, *arguments, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", short)
+    resources = Resources(MemoryPlan(8, False, torch.float32, False), cuda)
+    views = Views.of(SHAPE, configuration, plan.inference)
+    slabs = list(WindowPass([window_pass.torch_forward(network, torch.bfloat16)], image, views, resources).logits())
+    assert sum(slab.shape[1] for slab in slabs) == SHAPE[0]
+    assert {slab.device.type for slab in slabs} == {"cuda"}
+    assert (resources.tile_batch, resources.image_device) == (8, HOST)
+    assert resources.notes == [
+        "Not enough memory on the device: the scan is now kept in the host's (CUDA out of memory)."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "free_gb", "batch"),
+    [
+        ((16, 16, 16), 8.0, 8),  # one tile in eight copies: a larger batch is never filled
+        ((40, 40, 40), 8.0, 64),  # 64 tiles in eight copies
+        ((40, 40, 40), 0.0065, 16),  # 5.5 MB count: 16 tiles take 4.72, sums and scan 0.56; 32 tiles 9.44
+    ],
+)
+def test_ways_are_measured_with_the_batch_that_is_planned(
+    cuda: torch.device, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], free_gb: float, batch: int
+) -> None:
+    """A tile of 16^3 takes 4096 x (5.5 x 4 x 2 + 4 + 24) bytes, the sums of 40^3 3 x 16 x 40 x 40 x 4."""
+    monkeypatch.setattr(memory, "free_gpu_bytes", lambda device: free_gb * 1e9)
+    measured: list[tuple[int, ...]] = []
+
+    def gpu_members(networks: Sequence[torch.nn.Module], example: torch.Tensor, precision: torch.dtype) -> Any:
+        measured.append(tuple(example.shape))
+        return "CUDA graph", [window_pass.torch_forward(network, precision) for network in networks]
+
+    monkeypatch.setattr(gpu_backend, "gpu_members", gpu_members)
+    plan = plan_of()
+    plan = plan.model_copy(update={"inference": plan.inference.model_copy(update={"tile_batch": 64})})
+    with cuda:
+        network = make_network(plan, plan.configuration("main"))
+    predictor = Predictor(Model(plan, "main", ("0",), (network,), Path()), cuda)
+    volume = predictor.prepare(Image(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32), np.eye(4)))
+    with predictor._window_pass(volume, 3) as whole:
+        assert measured == [(batch, 1, 16, 16, 16)]
+        assert whole.resources.tile_batch == batch
+        assert sum(slab.shape[1] for slab in whole.logits()) == shape[0]
+    assert predictor._recorded_batch == batch
+
+
+class Sent(torch.utils._python_dispatch.TorchDispatchMode):
+    """Counts the bytes that go from the host to the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        answer = function(*arguments, **(options or {}))
+        if function is torch.ops.aten._to_copy.default and arguments[0].device.type == "cpu" != answer.device.type:
+            self.bytes += answer.nbytes
+        return answer
+
+
+def test_the_weights_of_tiles_are_not_sent_to_the_device(cuda: torch.device) -> None:
+    """Only the shares along each axis are, once: 5 spans of 32 voxels along z, 3 along y and x, 4 bytes each."""
+    shape = (96, 64, 64)
+    tiles = grid_of_tiles(shape, (32, 32, 32), 0.5, 0.125)
+    means = RollingMean(2, shape, 48, torch.float16, cuda)
+    values = torch.empty(2, 32, 32, 32, dtype=torch.bfloat16, device=cuda)
+    with Sent() as sent:
+        for tile in tiles:
+            planes = sum(slab.shape[1] for slab in means.finish(tile.planes.start))
+            assert planes in (0, 16)
+            means.add(View(tile, (1, 3)), values, 1.0)
+    assert len(tiles) == 45
+    assert sent.bytes == (5 + 3 + 3) * 32 * 4

@@ -9,6 +9,7 @@ from builders import make_configuration
 
 from medseg.inference.backends import torch_forward
 from medseg.inference.gpu_backend import Graphed, fastest, gpu_candidates
+from medseg.networks.cuda_graph import CudaRecorder
 from medseg.networks.table import build_network
 
 EXAMPLE = torch.ones(2, 1, 4, 4)
@@ -93,7 +94,7 @@ def make_network() -> torch.nn.Module:
 
 def test_channels_last_agrees_without_a_gpu_too() -> None:
     tiles = torch.randn(1, 1, 16, 16, 16)
-    candidates = gpu_candidates(make_network(), tiles, torch.float32)
+    candidates = gpu_candidates(make_network(), tiles, torch.float32, {})
     plain, layout = candidates["plain"](), candidates["channels last"]()
     torch.testing.assert_close(layout(tiles), plain(tiles), rtol=1e-3, atol=1e-4)
 
@@ -105,7 +106,8 @@ def test_every_way_agrees_on_a_gpu(precision: torch.dtype) -> None:
     network, tiles = make_network(), torch.randn(2, 1, 16, 16, 16)
     expected = torch_forward(network, torch.float32)(tiles)
     example = torch.zeros(2, 1, 16, 16, 16, device="cuda")
-    for name, make in gpu_candidates(network.cuda(), example, precision).items():
+    recorders = dict.fromkeys(("CUDA graph", "channels last, CUDA graph"), CudaRecorder(example.device))
+    for name, make in gpu_candidates(network.cuda(), example, precision, recorders).items():
         forward = make()
         for part, reference in ((tiles, expected), (tiles[:1], expected[:1])):
             answer = forward(part.cuda()).float().cpu()

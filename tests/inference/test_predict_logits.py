@@ -86,7 +86,7 @@ def check(
     inference = Inference.model_validate(values)
     members = make_networks(configuration.dimensions, networks)
     image = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    result = predict_logits(members, torch.from_numpy(image), configuration, inference, torch.float32)
+    result = predict_logits(members, torch.from_numpy(image), configuration, inference, torch.float32, 3)
     assert result.dtype == torch.float32
     assert result.shape == (3, *shape)
     np.testing.assert_allclose(result.numpy(), stitch(members, image, configuration, inference), rtol=1e-4, atol=1e-4)
@@ -100,7 +100,7 @@ def test_mirroring_can_be_left_out() -> None:
     image = torch.randn(2, 8, 8, 8)
     with torch.inference_mode():
         direct = network.eval()(image[None])[0][0]
-    torch.testing.assert_close(predict_logits([network], image, configuration, inference, torch.float32), direct)
+    torch.testing.assert_close(predict_logits([network], image, configuration, inference, torch.float32, 3), direct)
 
 
 def test_mirrored_answers_are_symmetric() -> None:
@@ -108,8 +108,8 @@ def test_mirrored_answers_are_symmetric() -> None:
     inference = Inference.model_validate({**INFERENCE, "mirror": True})
     networks = make_networks(2, 1)
     image = torch.randn(2, 1, 8, 8)
-    there = predict_logits(networks, image, configuration, inference, torch.float32)
-    flipped = predict_logits(networks, image.flip(3), configuration, inference, torch.float32)
+    there = predict_logits(networks, image, configuration, inference, torch.float32, 3)
+    flipped = predict_logits(networks, image.flip(3), configuration, inference, torch.float32, 3)
     torch.testing.assert_close(flipped.flip(3), there, rtol=1e-4, atol=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_a_network_never_sees_more_tiles_at_once_than_the_plan_says(tile_batch: 
     configuration = make_configuration(3, patch_voxels=[8, 8, 8])
     inference = Inference.model_validate({**INFERENCE, "mirror": True, "tile_batch": tile_batch})
     network, image = Counting(), torch.randn(2, 8, 12, 16)
-    result = predict_logits([network], image, configuration, inference, torch.float32)
+    result = predict_logits([network], image, configuration, inference, torch.float32, 2)
     torch.testing.assert_close(result, image, rtol=1e-4, atol=1e-5)
     assert sum(network.seen) == 2 * 3 * 8  # tiles times flips
     assert max(network.seen) == most
@@ -142,7 +142,7 @@ def test_the_networks_keep_their_mode() -> None:
     (network,) = make_networks(2, 1)
     network.train()
     result = predict_logits(
-        [network], torch.randn(2, 1, 8, 8), configuration, Inference.model_validate(INFERENCE), torch.float32
+        [network], torch.randn(2, 1, 8, 8), configuration, Inference.model_validate(INFERENCE), torch.float32, 3
     )
     assert network.training
     assert not result.requires_grad
@@ -153,7 +153,7 @@ def test_half_precision_stays_near() -> None:
     inference = Inference.model_validate({**INFERENCE, "mirror": True})
     networks = make_networks(3, 1)
     image = torch.randn(2, 8, 12, 9)
-    exact = predict_logits(networks, image, configuration, inference, torch.float32)
-    rough = predict_logits(networks, image, configuration, inference, torch.bfloat16)
+    exact = predict_logits(networks, image, configuration, inference, torch.float32, 3)
+    rough = predict_logits(networks, image, configuration, inference, torch.bfloat16, 3)
     assert rough.dtype == torch.float32
     assert 0 < float((rough - exact).norm() / exact.norm()) < 0.05

@@ -1,6 +1,7 @@
 """A look at a volume: what the networks are shown, in which order answers come, and what happens when memory ends."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from builders import INFERENCE, make_configuration
 from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.progress import Progress
 from medseg.inference.memory import MemoryPlan, Resources
+from medseg.inference.rolling_mean import RollingMean
 from medseg.inference.tiles import Views
 from medseg.inference.window_pass import WindowPass
 from medseg.plans.sections import Inference
@@ -169,3 +171,30 @@ def test_too_little_memory_for_one_tile_is_an_error_and_other_errors_stay_what_t
 
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         list(make_pass(image, [8, 8, 8], [broken]).logits())
+
+
+def test_memory_that_ends_anywhere_in_a_pass_leaves_the_answer_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tiles are cut, where they are added, where finished planes are handed on: each fails now and then."""
+    calls = 0
+
+    def failing(work: Callable[..., Any]) -> Callable[..., Any]:
+        def once_in_a_while(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls in (1, 9, 40):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return work(*arguments)
+
+        return once_in_a_while
+
+    image = torch.randn(1, 20, 8, 8)
+    for owner, name in ((Views, "cut"), (RollingMean, "add"), (RollingMean, "finish")):
+        calls = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, failing(getattr(owner, name)))
+            spy, other = Spy(), Spy(factor=3.0)
+            window_pass = make_pass(image, [8, 8, 8], [spy, other], 64, mirror=True)
+            whole = torch.cat(list(window_pass.logits()), dim=1)
+        torch.testing.assert_close(whole, torch.cat([2 * image, image / 2]), rtol=1e-4, atol=1e-5)
+        assert window_pass.resources.notes, name
+        assert sum(spy.seen) == sum(other.seen) == 4 * 8, name

@@ -18,8 +18,8 @@ class DiceProbe:
         plan: the plan of the run.
         configuration: the configuration that is trained.
         device: to predict on.
-        samples: to choose `training.validation_cases` from; cases with every set of annotated structures are among
-            them, as far as there is room.
+        samples: in the host's memory, to choose `training.validation_cases` from; cases with every set of annotated
+            structures are among them, as far as there is room.
     """
 
     def __init__(self, plan: Plan, configuration: Configuration, device: torch.device, samples: list[Sample]) -> None:
@@ -54,8 +54,8 @@ class DiceProbe:
         labels, image = self.plan.labels, sample.image
         if sample.previous is not None:
             image = torch.cat([image, one_hot(sample.previous, len(labels.values) - 1, 0)])
-        logits = predict_logits([network], image, self.configuration, self.inference, self.precision)
-        answer = labels.encode(labels.decide(logits).cpu().numpy(), "prediction")
-        reference = sample.label.masked_fill(sample.label == OUTSIDE, 0).cpu().numpy()
+        how = (self.configuration, self.inference, self.precision, labels.outputs)
+        answer = labels.encode(predict_logits([network], image, *how, labels.decide).numpy(), "prediction")
+        reference = sample.label.masked_fill(sample.label == OUTSIDE, 0).numpy()
         counts = confusion(reference, answer, len(labels.values))
         return {name: overlap.dice for name, overlap in overlaps(counts, labels, sample.case.annotated).items()}

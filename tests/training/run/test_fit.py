@@ -89,7 +89,9 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 
 def dice(network: torch.nn.Module, sample: Sample, plan: Plan) -> list[float]:
-    logits = predict_logits([network], sample.image, plan.configuration("main"), plan.inference, torch.float32)
+    logits = predict_logits(
+        [network], sample.image, plan.configuration("main"), plan.inference, torch.float32, plan.labels.outputs
+    )
     answer = plan.labels.decide(logits)
     scores = []
     for value in (1, 2):
