@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from medseg import __version__
+from medseg.cli.hints import with_owners
 from medseg.cli.nnunet_hints import NNUNetHints
 from medseg.cli.records import record_error, with_records
 from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
@@ -43,7 +44,7 @@ VERBS = {
 """Every verb with its module in this folder and its function there, in the order of `medseg --help`."""
 _STOPPED = (
     "Stopped.",
-    "What was finished is on disk. Give the same command again or, if training had begun, `medseg train --resume`.",
+    "What was finished is on disk. Give the same command again; `medseg train` with --resume, if training had begun.",
 )
 
 
@@ -146,7 +147,7 @@ def _run() -> int:
 def _explain(error: BaseException) -> tuple[str, str | None] | None:
     """Return the message and the hint for an error that a user can cause; None for an error in medseg itself."""
     if isinstance(error, MedsegError):
-        return error.message, error.hint
+        return error.message, error.hint and with_owners(error.hint)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _STOPPED
     if isinstance(error, OSError):

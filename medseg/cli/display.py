@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from medseg.cli.hints import with_owners
 from medseg.cli.records import emit
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
@@ -151,6 +152,7 @@ def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "
         outcome: What became of them, in the heading.
         state: The same in the records of --json.
     """
+    failed = {name: with_owners(reason) for name, reason in failed.items()}
     for name, reason in failed.items():
         emit("case", case=name, state=state, problem=reason)
     if failed:

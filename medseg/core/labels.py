@@ -7,7 +7,8 @@ which indices make up each structure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +32,8 @@ _LONGEST_TABLE = 1 << 16
 """Values that spread further than this are looked up by sorting, so that one stray value claims no gigabytes."""
 _UNDECLARED = -2
 _MOST_VALUES_NAMED = 12
+_MOST_STRAY_VALUES = 8
+"""More values that nothing declares are no stray ones: the file is a soft mask, or of another data set."""
 
 
 class Labels(BaseModel):
@@ -169,16 +172,33 @@ class Labels(BaseModel):
         Raises:
             DataError: there are such values; the message names them.
         """
-        declared = {*self.values} if self.ignore is None else {*self.values, self.ignore}
-        unknown = sorted({int(value) for value in values} - declared)
+        unknown = self.undeclared(values)
         if unknown:
+            declared = sorted({*self.values} if self.ignore is None else {*self.values, self.ignore})
             raise DataError(
                 f"{source} holds the label value{'s' if len(unknown) > 1 else ''} {_shorten(unknown)}, "
-                f"which no structure declares; declared are {_shorten(sorted(declared))}.",
-                f"--map {unknown[0]}={self.background} reads this value as another one, --structures NAME="
-                f"{unknown[0]} declares it; many values between those declared mean a soft mask: --threshold.",
+                f"which no structure declares; declared are {_shorten(declared)}.",
+                self._how_to_declare(unknown),
                 "unknown label",
             )
+
+    def undeclared(self, values: Iterable[int]) -> list[int]:
+        """Return those of the values that no structure declares, sorted."""
+        return sorted({int(value) for value in values} - {*self.values, self.ignore})
+
+    def _how_to_declare(self, undeclared: Sequence[int]) -> str:
+        """Return the options of `medseg plan` that read values that no structure declares."""
+        if many_values(undeclared):
+            return soft_mask_hint(undeclared, "--threshold")
+        as_background = " ".join(f"--map {value}={self.background}" for value in undeclared)
+        hint = f"{as_background} reads {'it' if len(undeclared) == 1 else 'them'} as background."
+        declared = {name: values[0] for name, values in self.members.items() if len(values) == 1}
+        if len(declared) < len(self.structures) or many_values(declared):
+            return hint
+        # --structures replaces what is declared, so all of them have to be named
+        pairs = [*declared.items(), *(("NAME", value) for value in undeclared)]
+        named = " ".join("--structures " + shlex.quote(f"{name}={value}") for name, value in pairs)
+        return f"{hint} {named} declares {'it' if len(undeclared) == 1 else 'them'}."
 
     @property
     def decisions(self) -> tuple[int, ...]:
@@ -221,6 +241,25 @@ class Labels(BaseModel):
         import torch
 
         return torch.tensor(self.decisions, device=logits.device)[self.choose(logits)]
+
+
+def many_values(values: Collection[object]) -> bool:
+    """Return whether these are too many values to be stray ones in a label file."""
+    return len(values) > _MOST_STRAY_VALUES
+
+
+def soft_mask_hint(values: Sequence[int], option: str) -> str:
+    """Return what to do about a file of many values, which is a soft mask or the wrong file.
+
+    Args:
+        values: those that nothing declares, sorted.
+        option: what a threshold for this file is called on the command line.
+    """
+    middle = (max(values[-1], 1) + 1) // 2
+    return (
+        f"If it is a soft mask, {option} {middle} takes what is at least that as the structure; else it is of "
+        "another data set."
+    )
 
 
 def _shorten(values: list[int]) -> str:

@@ -28,6 +28,8 @@ from medseg.planning.fingerprint import Fingerprint
 from medseg.plans.problems import validation_message
 from medseg.plans.sections import Reading
 
+_MOST_COLOURS_SHOWN = 6
+
 
 def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Labels:
     """Return the structures of a data set: those that are declared, else one for every value that occurs.
@@ -177,7 +179,9 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
             f"Name them: --colours '{declared.names[0]}={next(iter(colours.values()))}', repeated, or a colours.csv "
             "with the columns name and colour in the data set's folder.",
         )
-    return colours, ["the masks are in colours, each taken for a structure; --colours 'liver=#ff0000' names them"]
+    options_shown = " ".join(f"--colours 'NAME={colour}'" for colour in [*colours.values()][:_MOST_COLOURS_SHOWN])
+    more = ", and so on," if len(colours) > _MOST_COLOURS_SHOWN else ""
+    return colours, [f"the masks are in colours, each taken for a structure; {options_shown}{more} names them"]
 
 
 def _header_names(found: DataSet, declared: Labels | None, notes: list[str]) -> tuple[Labels | None, list[str]]:

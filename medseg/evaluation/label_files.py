@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image, describe_grid_difference
-from medseg.core.labels import Labels
+from medseg.core.labels import Labels, many_values, soft_mask_hint
 from medseg.core.parallel import cpu_count, map_cases
 from medseg.core.progress import Callback, track
 from medseg.evaluation.empties import POLICIES
@@ -27,6 +27,12 @@ from medseg.io.load import load_grid
 from medseg.io.values.overlay import OUTSIDE
 from medseg.io.values.regrid import resample_nearest, stored_like
 from medseg.plans.sections import Reading, Scoring
+
+_IN_PREDICTIONS = "--prediction-"
+"""With which the options for values in predictions begin; those for references begin with `--`."""
+_OF_PLANS = ("--structures", "--colours")
+"""Options of which hints on label files speak, and which `evaluate` does not have."""
+_ONE_VALUE_EACH = "Save the masks with a whole number for each structure."
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,11 @@ class Pair:
         if all(of_dicom):
             self._check_frames()
         if of_dicom == (False, True):
-            reference = read_label(self.reference, self.reading)
-            prediction = _read_prediction(self.prediction, segments, reference)
+            reference = _read(self.reference, self.reading, None)
+            prediction = _read(self.prediction, segments, reference, _IN_PREDICTIONS)
         else:
-            prediction = _read_prediction(self.prediction, segments, scan)
-            reference = read_label(self.reference, self.reading, scan or prediction)
+            prediction = _read(self.prediction, segments, scan, _IN_PREDICTIONS)
+            reference = _read(self.reference, self.reading, scan or prediction)
         if all(of_dicom) and scan is None and any(OUTSIDE in note for note in reference.notes):
             raise DataError(
                 f"{self.reference} has structures on slices that {self.prediction} lacks, and their scan is not known.",
@@ -110,8 +116,14 @@ class Pair:
             frames_of_reference.check_common_frame_of_reference(self.reference, self.prediction)
 
 
-def _read_prediction(path: Path, reading: Reading, grid: Image | None) -> Image:
-    """Read a prediction; what an error advises for label files is said with the options for predictions.
+def _read(path: Path, reading: Reading, grid: Image | None, prefix: str = "--") -> Image:
+    """Read a label file; errors advise only what `evaluate` can do.
+
+    Args:
+        path: the label file.
+        reading: what its values mean.
+        grid: the grid to draw a DICOM object on.
+        prefix: with which the options for values in this file begin: `--` in references.
 
     Raises:
         DataError: as `read_label`.
@@ -119,7 +131,37 @@ def _read_prediction(path: Path, reading: Reading, grid: Image | None) -> Image:
     try:
         return read_label(path, reading, grid)
     except DataError as error:
-        error.hint = error.hint and re.sub(r"--(threshold|map)\b", r"--prediction-\1", error.hint)
+        if error.hint is not None:
+            sentences = re.split(r"(?<=\.) ", error.hint)
+            possible = " ".join(text for text in sentences if not any(option in text for option in _OF_PLANS))
+            error.hint = re.sub(r"--(threshold|map)\b", rf"{prefix}\1", possible) or _ONE_VALUE_EACH
+        raise
+
+
+def _encode(labels: Labels, image: Image, path: Path, prefix: str = "--") -> NDArray[np.int16]:
+    """Return label indices (z, y, x).
+
+    Args:
+        labels: the structures.
+        image: the label map (1, z, y, x).
+        path: its file, for messages.
+        prefix: as for `_read`.
+
+    Raises:
+        DataError: it holds values that no structure has.
+    """
+    try:
+        return labels.encode(image.array[0], str(path))
+    except DataError as error:
+        undeclared = labels.undeclared(np.unique(image.array).tolist())
+        if many_values(undeclared):
+            error.hint = soft_mask_hint(undeclared, f"{prefix}threshold")
+        else:
+            value, (name, as_structure) = undeclared[0], next(iter(labels.written_values.items()))
+            error.hint = (
+                f"{prefix}map {value}={as_structure} reads it as {name}, {prefix}map {value}={labels.background} as "
+                "background."
+            )
         raise
 
 
@@ -172,8 +214,8 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
     def score(pair: Pair) -> tuple[CaseScore, NDArray[np.int64]]:
         reference, prediction = pair.read(labels)
         _check_grids(pair, reference, prediction)
-        reference_indices = labels.encode(reference.array[0], str(pair.reference))
-        prediction_indices = labels.encode(prediction.array[0], str(pair.prediction))
+        reference_indices = _encode(labels, reference, pair.reference)
+        prediction_indices = _encode(labels, prediction, pair.prediction, _IN_PREDICTIONS)
         grid = Grid(reference.spacing_mm, reference.spacing_known)
         case = pair.about
         measured = measure_case(reference_indices, prediction_indices, labels, grid, options, case.annotated)

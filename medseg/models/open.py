@@ -88,7 +88,7 @@ def _choose_run(path: Path, runs: Sequence[Path], configuration: str | None) -> 
         names = ", ".join(run.name for run in fitting)
         raise ModelError(
             f"{path} holds {len(fitting)} trained models: {names}.",
-            f"Choose one (a wrong model gives wrong results): --model {fitting[0]}",
+            f"Choose one (a wrong model gives wrong results) by its path: {fitting[0]}",
         )
     return fitting[0] if fitting else path
 

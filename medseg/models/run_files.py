@@ -9,6 +9,7 @@ runs/<plan>/<configuration>/    RunFolder
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,16 @@ class FoldFolder:
     def run(self) -> RunFolder:
         """The folder of all folds."""
         return RunFolder(self.path.parent)
+
+    @property
+    def resume_command(self) -> str:
+        """The command that continues the run of this fold, for hints: it has every option that names the run."""
+        if len(self.path.parents) < 4:  # not a run in a workspace
+            return "medseg train --resume"
+        configuration, plan, _, workspace = self.path.parents[:4]
+        names = ["--plan", plan.name, "--fold", self.fold, "--config", configuration.name]
+        elsewhere = [] if workspace == Path() else ["--workspace", str(workspace)]
+        return shlex.join(["medseg", "train", *names, *elsewhere, "--resume"])
 
     def next_stage_answers(self, configuration: str) -> Path:
         """Return the folder with a cascade's first-stage answers to the training cases of a later configuration."""

@@ -62,7 +62,7 @@ class Workspace:
         Args:
             choice: a folder or file, `<plan>` or `<plan>/<configuration>`; None for the only trained model.
             configuration: which configuration, where several of a plan are trained.
-            option: how the command line calls `choice`, for messages.
+            option: how the command line calls `choice`, for messages; empty where it has no name there.
 
         Raises:
             ModelError: no model is trained, or several fit.
@@ -83,14 +83,14 @@ class Workspace:
             also = "" if choice is None else f", and no file or folder {choice}"
             raise ModelError(
                 f"There is no trained model in {self.runs}{also}.",
-                f"`medseg train` trains one, {option} names one elsewhere.",
+                f"`medseg train` trains one, {option or 'a path'} names one elsewhere.",
             )
         if not fitting:
             raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
         first = fitting[0]
         raise ModelError(
             f"There are {len(fitting)} trained models: {names}.",
-            f"Choose one (a wrong model gives wrong results): {option} {first.parent.name}/{first.name}",
+            "Choose one (a wrong model gives wrong results): " + f"{option} {first.parent.name}/{first.name}".strip(),
         )
 
     def data_folder(self, plan: Plan, override: Path | None = None) -> Path:

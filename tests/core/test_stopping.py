@@ -59,7 +59,7 @@ def test_a_verb_that_is_stopped_says_so_with_a_code_of_its_own(number: int, mome
     assert (code, said) == (CODES[number], ["tidied up"])
     first, second = " ".join(messages.split()).split("hint: ")
     assert first.strip() == "error: Stopped."
-    assert "medseg train --resume" in second
+    assert "`medseg train` with --resume" in second
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])

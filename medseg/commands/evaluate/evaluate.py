@@ -14,7 +14,7 @@ from medseg.commands.evaluate.pair_names import name_segments
 from medseg.commands.evaluate.pairing import Side, find_sides
 from medseg.core.case import Case, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
-from medseg.core.labels import Labels
+from medseg.core.labels import Labels, soft_mask_hint
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.datasets.data_options import DataOptions
@@ -32,6 +32,7 @@ from medseg.io.images import AS_STORED
 from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
 from medseg.io.values.header_names import structures_in_headers
+from medseg.io.values.soft import is_soft
 from medseg.plans.sections import Reading, Scoring
 
 _MOST_SHOWN = 6
@@ -270,9 +271,24 @@ def _settle_labels(
 
 
 def _values(pair: Pair) -> tuple[set[int], set[int]]:
-    """Return the values in the reference and in the prediction."""
-    reference, prediction = ({int(value) for value in np.unique(image.array)} for image in pair.read())
-    return reference, prediction
+    """Return the values in the reference and in the prediction.
+
+    Raises:
+        DataError: one of them cannot be read, or is a soft mask: its values are no structures.
+    """
+    reference, prediction = pair.read()
+    for image, path, option in (
+        (reference, pair.reference, "--threshold"),
+        (prediction, pair.prediction, "--prediction-threshold"),
+    ):
+        values = np.unique(image.array)
+        if is_soft(image.array):
+            raise DataError(
+                f"{path} holds {len(values)} values, nearly all of them at edges: it is a soft mask.",
+                soft_mask_hint(values.tolist(), option),
+                "soft label",
+            )
+    return {*np.unique(reference.array).tolist()}, {*np.unique(prediction.array).tolist()}
 
 
 def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> None:

@@ -67,7 +67,7 @@ def package(
     if output.exists() and not options.replace:
         raise ModelError(f"{output} exists already.", "Delete it, name another, or replace it with --force.")
     about = _about(options)
-    path = Workspace(Path(workspace)).model_path(model, options.configuration)
+    path = Workspace(Path(workspace)).model_path(model, options.configuration, option="")
     loaded = load_model(
         path,
         torch.device("cpu"),

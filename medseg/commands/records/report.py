@@ -34,7 +34,7 @@ def report(
         ModelError: There is no such run.
     """
     paths = Workspace(Path(workspace))
-    folder = Path(run) if run is not None and FoldFolder(Path(run)).plan.is_file() else paths.model_path(run)
+    folder = Path(run) if run is not None and FoldFolder(Path(run)).plan.is_file() else paths.model_path(run, option="")
     folds = [FoldFolder(folder)] if FoldFolder(folder).plan.is_file() else RunFolder(folder).folds_with(PLAN)
     if not folds:
         raise ModelError(f"{folder} holds no run: there is no fold_0/{PLAN} in it.", "`medseg train` makes one.")

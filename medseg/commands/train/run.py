@@ -92,7 +92,7 @@ def open_run(run: Run, options: TrainOptions) -> Run:
         if not run.finished:
             raise ModelError(
                 f"The run in {run.files.path} is not finished: --extend trains a finished one further.",
-                "Go on with --resume.",
+                f"`{run.files.resume_command}` continues it.",
             )
         steps = (run.record and run.record.steps) or 0
         if options.extend.seconds is None and options.extend.more(steps) < 1:
@@ -100,7 +100,7 @@ def open_run(run: Run, options: TrainOptions) -> Run:
     elif run.finished and run.changes:
         raise PlanError(
             f"The run in {run.files.path} is finished: --set has nothing left to change.",
-            "--extend 2x --set ... trains it further with other settings.",
+            "With --extend 2x in place of --resume it is trained further, with these settings.",
         )
     return run
 
@@ -113,7 +113,7 @@ def _earlier(run: Run, options: TrainOptions) -> Run:
         begun = [str(fold.path) for other in runs for fold in other.folds_with(PLAN)]
         raise ModelError(
             f"There is no run in {files.path} to go on with{'; there are ' + ', '.join(begun) if begun else ''}.",
-            "Leave --resume out to start again." if options.resume else "`medseg train` makes one.",
+            f"Leave {'--resume' if options.resume else '--extend'} out to start one.",
         )
     own_plan = load_plan(files.plan)
     plan = load_plan(files.plan, options.overrides)
@@ -151,7 +151,7 @@ def _check_new(files: FoldFolder) -> None:
     if files.checkpoint.exists():
         raise ModelError(
             f"{files.path} holds a run that was interrupted.",
-            "Go on with --resume, or delete the folder to start again.",
+            f"`{files.resume_command}` continues it; or delete the folder to start again.",
         )
 
 

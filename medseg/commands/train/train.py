@@ -27,6 +27,7 @@ from medseg.delivery.provenance.manifest import Clock
 from medseg.models.model import NetworkFactory
 from medseg.models.record import RecordFile, RunRecord
 from medseg.models.run import save_weights
+from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
 from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
@@ -108,7 +109,7 @@ def train_fold(request: Request) -> TrainResult:
     """
     clock, run, ranks = Clock(), find_run(request), request.ranks
     alone = locked(run.files.lock, f"The run in {run.files.path}") if ranks.first else nullcontext()
-    with alone, _disk_errors(run.files.path):
+    with alone, _disk_errors(run.files):
         if request.options.resume and was_asked(run.files):
             request = as_first_asked(request, run.files)
             run = find_run(request)
@@ -221,7 +222,7 @@ def _nothing_left(run: Run) -> TrainResult:
 
 
 @contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def _disk_errors(files: FoldFolder) -> Iterator[None]:
     """Turn the error of a full disk, whichever file could not be written, into one that says what to do."""
     try:
         yield
@@ -229,6 +230,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         if error.errno not in _DISK_FULL:
             raise
         raise MedsegError(
-            f"{error.filename or folder} could not be written: {error.strerror}.",
-            "Free some space. The last checkpoint is whole; go on from it with `medseg train --resume`.",
+            f"{error.filename or files.path} could not be written: {error.strerror}.",
+            f"Free some space. The last checkpoint is whole; `{files.resume_command}` continues from it.",
         ) from None

@@ -69,8 +69,12 @@ def choose_model(folders: Sequence[_Folder], configuration: str | None, parent: 
     names = _names(fitting or folders, parent)
     if not fitting:
         raise ModelError(f"{parent} holds no nnU-Net model of the configuration {configuration!r}; there are {names}.")
-    how = "--config, or --model with the folder itself" if configuration is None else "--model with the folder itself"
-    raise ModelError(f"{parent} holds {len(fitting)} nnU-Net models: {names}.", f"Choose one: {how}.")
+    first = fitting[0]
+    how = f"its path, {first}" if isinstance(first, Path) else f"--config {configuration_of(first)}"
+    raise ModelError(
+        f"{parent} holds {len(fitting)} nnU-Net models: {names}.",
+        f"Choose one (a wrong model gives wrong results) by {how}.",
+    )
 
 
 def _names(folders: Sequence[PurePath], parent: Path) -> str:

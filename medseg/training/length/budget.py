@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -97,9 +98,10 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
     left = setup.ranks.first_says(left)
     if left < FEWEST_STEPS * pace.step_seconds:
         more = (FEWEST_STEPS * pace.step_seconds - left) / _MARGIN + 1
+        option = "--extend" if clock.earlier_seconds else "--budget"
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {pace.step_seconds:.2f} s.",
-            f"Ask for at least {more:.0f} s more.",
+            f"Ask for at least {more:.0f} s more: {option} {ceil(clock.budget_seconds + more)}s",
         )
     return replace(setup, course=replace(Course.over(int(left / pace.step_seconds)), pace=pace))
 

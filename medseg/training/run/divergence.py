@@ -63,20 +63,23 @@ def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
     return found
 
 
-def diverged(what: str, step: int, kept: str, suspects: Sequence[str] = ()) -> Diverged:
+def diverged(what: str, step: int, kept: str, resume: str, lower_rate: float, suspects: Sequence[str] = ()) -> Diverged:
     """Return the error that ends a run whose numbers are no longer numbers.
 
     Args:
         what: is wrong, such as `loss is nan`.
         step: after which it was noticed.
         kept: which checkpoint there is, as a sentence.
+        resume: the command that continues the run.
+        lower_rate: a learning rate to try.
         suspects: samples and what is odd about them, a line each.
     """
     lines = [f"The {what} after step {step}.", *suspects, kept]
     return Diverged(
         "\n  ".join(lines),
-        "Look at these scans for odd intensities (`medseg check`) and go on with `--resume` when they are repaired; or "
-        "with a lower rate, `--resume --set training.learning_rate=...`, or `--resume --set training.precision=fp32`.",
+        f"Look at these scans for odd intensities (`medseg check`); when they are repaired, `{resume}` continues. At a "
+        f"lower rate: `{resume} --set training.learning_rate={lower_rate:g}`. In full precision: `{resume} --set "
+        "training.precision=fp32`.",
     )
 
 

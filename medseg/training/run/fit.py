@@ -176,7 +176,7 @@ class Loop:
                 raise MedsegError(f"There is not enough memory: {first_line(error)}", self.memory_advice) from None
             raise MedsegError(
                 f"A batch could not be made: {type(error).__name__}: {first_line(error)}",
-                "Training goes on from its last checkpoint with `medseg train --resume`, which makes missing files of "
+                f"`{self.setup.files.resume_command}` continues from the last checkpoint, and makes missing files of "
                 "the cache again.",
             ) from error
 
@@ -200,7 +200,7 @@ class Loop:
         if self.first_loss is None:
             self.first_loss = losses[0]
         if is_absurd(loss, self.first_loss):
-            raise self._diverged(losses)
+            raise self._absurd_loss(losses)
         skipped = self._count_skipped(len(losses))
         rate = self.setup.learning_rate(self.done - 1)
         more = {"skipped": skipped} if skipped else {}
@@ -230,7 +230,7 @@ class Loop:
             what = (
                 f"gradient is NaN or infinite in each of the last {self._skipped_in_a_row} steps, which changed nothing"
             )
-            raise diverged(what, self.done, self._last_checkpoint())
+            raise self._diverged(what, self.done)
         return skipped
 
     def catch_up(self) -> None:
@@ -297,7 +297,7 @@ class Loop:
         if not self.setup.ranks.first:
             return
         if not self.trainer.finite():
-            raise diverged("weights are no longer numbers", self.done, self._last_checkpoint())
+            raise self._diverged("weights are no longer numbers", self.done)
         state = {
             **self.trainer.state(self.setup, self.done),
             "seconds": self.used_seconds,
@@ -323,7 +323,7 @@ class Loop:
         left = "" if self.finished else f"; {steps - self.done} of {steps} steps are left"
         return Stopped(
             f"Stopped after step {self.done}{left}. The checkpoint is written: {self.checkpoints.path}",
-            "Go on with `medseg train --resume`, and the same --plan, --fold and --config if you gave them.",
+            f"`{self.setup.files.resume_command}` continues it.",
         )
 
     def close(self) -> None:
@@ -331,13 +331,19 @@ class Loop:
         self.checkpoints.close()
         self.log.close()
 
-    def _diverged(self, losses: Sequence[float]) -> Diverged:
+    def _diverged(self, what: str, step: int, suspects: Sequence[str] = ()) -> Diverged:
+        """Return the error that ends the run, with the commands that continue it."""
+        setup = self.setup
+        lower = setup.plan.training.learning_rate / 10
+        return diverged(what, step, self._last_checkpoint(), setup.files.resume_command, lower, suspects)
+
+    def _absurd_loss(self, losses: Sequence[float]) -> Diverged:
         """Return the error for the losses of the last steps, of which one is not a number."""
         worst = worst_step(losses)
         step = self.done - len(losses) + worst
         batch = self.setup.batches(self.samples, whole=True).make(step)  # the samples of all processes
         found = culprits(batch, self.trainer.losses_one_by_one(batch))
-        return diverged(f"loss is {losses[worst]:.4g}", step + 1, self._last_checkpoint(), describe(batch, found))
+        return self._diverged(f"loss is {losses[worst]:.4g}", step + 1, describe(batch, found))
 
     def _last_checkpoint(self) -> str:
         """Say which checkpoint there is."""

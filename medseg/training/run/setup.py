@@ -78,7 +78,7 @@ class Setup:
         key = f"configurations.{self.files.run.path.name}"
         return (
             f"Lower {key}.batch_size (now {configuration.batch_size}) or {key}.patch_voxels (now "
-            f"{configuration.patch_voxels}), which `--resume --set KEY=VALUE` can too; or, for a new run, "
-            f"{key}.network.features (now {configuration.network.features}). `medseg plan ... --memory 8GB --force` "
-            "plans for less memory."
+            f"{configuration.patch_voxels}): `{self.files.resume_command} --set {key}.batch_size="
+            f"{max(1, configuration.batch_size // 2)}`; or, for a new run, {key}.network.features (now "
+            f"{configuration.network.features}). `medseg plan` with --memory 8GB and --force plans for less memory."
         )
