@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import nibabel as nib
@@ -33,6 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "real" in item.keywords:
                 item.add_marker(skip)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # files are handed out in this order; a long one at the end keeps one process
+        by_file = {path: list(group) for path, group in groupby(items, lambda item: item.path)}
+        longest_first = sorted(by_file.values(), key=lambda group: not any("slow" in item.keywords for item in group))
+        items[:] = [item for group in longest_first for item in group]
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ print(megabytes("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_memory_follows_the_tiles_and_not_the_volume(tmp_path: Path, save_nifti: Callable[..., Path]) -> None:
     rng = np.random.default_rng(0)
