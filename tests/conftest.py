@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +18,7 @@ from builders import make_plan
 from paths import DATA
 from PIL import Image as pillow
 
+from medseg.cli.app import main
 from medseg.models.model import make_network
 from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
@@ -34,7 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "real" in item.keywords:
                 item.add_marker(skip)
-    if "PYTEST_XDIST_WORKER" in os.environ:  # files are handed out in this order; a long one at the end keeps one process
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # files are handed to the processes in this order: a long one at the end would leave all but one without work
         by_file = {path: list(group) for path, group in groupby(items, lambda item: item.path)}
         longest_first = sorted(by_file.values(), key=lambda group: not any("slow" in item.keywords for item in group))
         items[:] = [item for group in longest_first for item in group]
@@ -70,6 +74,24 @@ def save_picture() -> Callable[..., Path]:
         return path
 
     return save
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `medseg` with some words in this process: what a process of its own would print, without its start."""
+
+    def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["medseg", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            main()
+        return subprocess.CompletedProcess(sys.argv, int(done.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

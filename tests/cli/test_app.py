@@ -11,13 +11,9 @@ from medseg.core.errors import PlanError
 from medseg.core.options import parse_duration
 
 
-def _medseg(*arguments, cwd=None):
-    return subprocess.run([sys.executable, "-m", "medseg", *arguments], capture_output=True, text=True, cwd=cwd)
-
-
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_has_examples(verb):
-    done = _medseg(verb, "--help")
+def test_help_has_examples(verb, command_line):
+    done = command_line(verb, "--help")
     assert done.returncode == 0
     assert "Examples" in done.stdout
     assert f"medseg {verb}" in done.stdout
@@ -43,8 +39,8 @@ def test_help_imports_nothing_heavy():
         (["train", "--device", "tpu"], "no plan", None),
     ],
 )
-def test_errors_are_one_message_and_exit_code_2(tmp_path, arguments, seen, advice):
-    done = _medseg(*arguments, cwd=tmp_path)
+def test_errors_are_one_message_and_exit_code_2(tmp_path, command_line, arguments, seen, advice):
+    done = command_line(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     text = " ".join(done.stderr.split())
     assert seen in text

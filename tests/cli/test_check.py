@@ -1,8 +1,5 @@
 """`medseg check` on the command line: what it prints, and its exit codes."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -18,29 +15,31 @@ def folder(tmp_path, save_picture):
     return tmp_path
 
 
-def run(folder, *options):
-    command = [sys.executable, "-m", "medseg", "check", "set", *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert "Traceback" not in done.stderr
-    return done.returncode, " ".join(done.stdout.split())
+@pytest.fixture
+def run(folder, command_line):
+    def check(*options):
+        done = command_line("check", "set", *options, cwd=folder)
+        return done.returncode, " ".join(done.stdout.split())
+
+    return check
 
 
-def test_nothing_wrong(folder):
-    code, said = run(folder, "--strict")
+def test_nothing_wrong(run):
+    code, said = run("--strict")
     assert code == 0
     assert "3 cases, nothing wrong was found Wrote checks/set/check.html and check.json" in said
 
 
-def test_findings_with_what_to_do_and_exit_code_1(folder):
+def test_findings_with_what_to_do_and_exit_code_1(folder, run):
     (folder / "set/images/[1].png").write_bytes(b"nothing")
-    code, said = run(folder, "--output", "there")
+    code, said = run("--output", "there")
     assert code == 1
     assert "1 error: what is left out" in said
     assert "images/[1].png cannot be read" in said
     assert "3 cases: 2 can be used, 1 left out Wrote there/check.html" in said
 
 
-def test_nothing_can_be_used(folder, save_picture):
+def test_nothing_can_be_used(folder, run, save_picture):
     for number in range(3):
         save_picture(folder / f"set/images/[{number}].png", np.zeros((12, 12)))
-    assert run(folder)[0] == 2
+    assert run()[0] == 2

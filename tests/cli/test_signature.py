@@ -162,10 +162,8 @@ def test_a_field_is_read_from_its_dataclass() -> None:
     assert [one.name for one in flat([inner])] == ["names"]
 
 
-def test_a_value_that_cannot_be_read_is_refused_with_the_name_of_its_option(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "medseg", "train", "--budget", "90"], capture_output=True, text=True, cwd=tmp_path
-    )
+def test_a_value_that_cannot_be_read_is_refused_with_the_name_of_its_option(tmp_path: Path, command_line: Any) -> None:
+    done = command_line("train", "--budget", "90", cwd=tmp_path)
     assert done.returncode == 2
     assert "error: --budget: '90' is not a duration." in done.stderr
     assert "hint:  Write 90s, 5m, 2h or 1h30m." in done.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -14,11 +12,6 @@ from dicom.builders import ramp, write_series
 
 from medseg.commands.data.series import series, series_record
 from medseg.core.errors import DataError
-
-
-def medseg(*arguments):
-    command = [sys.executable, "-m", "medseg", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -49,8 +42,8 @@ def test_a_record_holds_no_identifier(study):
     assert all(secret not in told for secret in ("Doe", "SECRET", result.series[1].uid))
 
 
-def test_the_table(study):
-    done = medseg("series", study)
+def test_the_table(study, command_line):
+    done = command_line("series", study)
     assert done.returncode == 1, done.stderr
     assert "T1 [b]tra" in done.stdout
     assert "missing slices" in done.stdout
@@ -59,8 +52,8 @@ def test_the_table(study):
     assert all(secret not in done.stdout + done.stderr for secret in ("Doe", "SECRET"))
 
 
-def test_records(study):
-    done = medseg("series", study, "--series", "SeriesNumber=2", "--json")
+def test_records(study, command_line):
+    done = command_line("series", study, "--series", "SeriesNumber=2", "--json")
     assert done.returncode == 0
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["kind"] for record in records] == ["series", "left_out", "result"]
@@ -68,9 +61,9 @@ def test_records(study):
     assert records[-1]["left_out"] == {"localizer": 1}
 
 
-def test_nothing_there(tmp_path):
+def test_nothing_there(tmp_path, command_line):
     (tmp_path / "notes.txt").write_text("hello")
-    done = medseg("series", tmp_path)
+    done = command_line("series", tmp_path)
     assert done.returncode == 2
     assert "holds no series" in done.stdout
-    assert medseg("series", tmp_path / "absent").returncode == 2
+    assert command_line("series", tmp_path / "absent").returncode == 2
