@@ -8,11 +8,10 @@ from pathlib import Path
 from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
-from medseg.io.dicom.elements.paths import holds_dicom
-from medseg.io.formats.table import FORMATS, is_dicom, is_image, split_suffix
-from medseg.io.layouts.dataset import DataSet, LeftOut
+from medseg.io.formats.table import is_dicom, is_image, split_suffix
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming
 from medseg.io.layouts.names import channel_numbers
-from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of
+from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 
 NAME = "cases.csv"
 _RESERVED = ("id", "patient", "channels", "label", "annotated", "weight")
@@ -20,18 +19,18 @@ _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _MOST_SHOWN = 5
 
 
-def read_case_table(folder: Path, path: Path, series_rules: SeriesRules | None = None) -> DataSet | None:
+def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
     """Read a table whose rows name files.
 
     Columns: `id` (else the label file's name), `patient`, one column per channel under the channel's name (or
     `channels` with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between),
     `weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's folder.
-    A channel may be the folder or zip of a DICOM study.
+    A channel may be the folder, zip or file of a DICOM study.
 
     Args:
         folder: the data set's folder.
         path: the table.
-        series_rules: how a series of each study is chosen, and what may be done to it.
+        naming: how a series of each study is chosen, and what may be done to it.
 
     Returns:
         The data set; None where no column names files: such a table only adds facts on cases (`add_facts`).
@@ -45,18 +44,24 @@ def read_case_table(folder: Path, path: Path, series_rules: SeriesRules | None =
     channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name, roots)]
     if not channels and "channels" not in rows[0]:
         return None
+    rules = parse_rules(naming.series, channels)[1] if naming.series else ()
+    series_rules = SeriesRules(rules, naming.dicom)
     cases = []
     problems: list[str] = []
     for line, row in enumerate(rows, start=2):
         case, reason = _case(row, channels, label, folder, path, line)
         if reason is None:
-            case, reason = _with_series(case, channels, series_rules or SeriesRules())
+            try:
+                case = with_series(case, channels, series_rules)
+            except MedsegError as error:
+                reason = str(error).rstrip(".")
         if reason:
             problems.append(LeftOut(case.id, f"{path.name}, line {line}: {reason}"))
         else:
             cases.append(case)
     check_unique_ids(cases, path)
-    return DataSet(folder, "table", tuple(channels) or channel_numbers(cases), None, cases, problems)
+    names = named_by_modality(tuple(channels) or channel_numbers(cases), cases)
+    return DataSet(folder, "table", names, None, cases, problems, series_rules=rules)
 
 
 def add_facts(data: DataSet, path: Path) -> DataSet:
@@ -103,31 +108,7 @@ def _names_files(rows: list[Row], name: str, roots: tuple[Path, Path]) -> bool:
     values = [row[name] for row in rows if row.get(name)]
     if not values or all(is_image(Path(value)) for value in values):
         return bool(values)
-    return 2 * sum(_is_study(_resolve(value, *roots)) for value in values) > len(values)
-
-
-def _is_study(path: Path) -> bool:
-    """Return whether a path is a folder or zip with DICOM in it."""
-    return not is_image(path) and path.exists() and holds_dicom(path, [*FORMATS])
-
-
-def _with_series(case: Case, channels: list[str], series_rules: SeriesRules) -> tuple[Case, str | None]:
-    """Return the case with a series for each channel that is a study, and why it is left out (None if it is not)."""
-    files, reasons = [], []
-    for number, path in enumerate(case.channels):
-        if not _is_study(path):
-            files.append(path)
-            continue
-        from medseg.io.dicom.listing.find import find_series  # loaded only for DICOM
-
-        try:
-            series, reason = channels_of(find_series(path), [channels[number] if channels else ""], series_rules)
-        except MedsegError as error:
-            return case, str(error).rstrip(".")
-        files += series
-        reasons.append(reason)
-    attributes = {**case.attributes, SERIES_REASON: "; ".join(reasons)} if reasons else case.attributes
-    return replace(case, channels=tuple(files), attributes=attributes), None
+    return 2 * sum(is_study(_resolve(value, *roots)) for value in values) > len(values)
 
 
 def _case(

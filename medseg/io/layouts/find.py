@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from medseg.core.case import Case
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image
 from medseg.io.layouts.bids import read_bids
@@ -25,7 +25,7 @@ from medseg.io.layouts.instances import refuse_instances
 from medseg.io.layouts.names import channel_names
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
-from medseg.io.layouts.studies import SeriesRules, holds_scans
+from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
 from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.voc import LABELS as VOC_LABELS
@@ -100,7 +100,7 @@ def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None
         DataError: a layout fits, but is not valid or ambiguous.
     """
     table = naming.table or (folder / TABLE if (folder / TABLE).is_file() else None)
-    data = read_case_table(folder, table, SeriesRules(options=naming.dicom)) if table is not None else None
+    data = read_case_table(folder, table, naming) if table is not None else None
     if data is not None:
         return replace(data, labels=structures_in(folder))
     data = _read_files(folder, naming)
@@ -133,9 +133,16 @@ def _read_patterns(folder: Path, naming: Naming) -> DataSet:
             "Example: --images '*_flair.nii.gz' --images '*_t1.nii.gz' --labels '*_seg.nii.gz'.",
         )
     files, problems = match_patterns(folder, patterns)
-    cases = [Case(id, id, paths[:-1], paths[-1]) for id, paths in files.items()]
     names = tuple(map(pattern_name, naming.images))
-    return DataSet(folder, "patterns", names, structures_in(folder), cases, sentences(problems))
+    rules = parse_rules(naming.series, names)[1] if naming.series else ()
+    cases = []
+    for id, paths in files.items():
+        try:
+            cases.append(with_series(Case(id, id, paths[:-1], paths[-1]), names, SeriesRules(rules, naming.dicom)))
+        except MedsegError as error:
+            problems[id] = str(error).rstrip(".")
+    names = named_by_modality(names, cases)
+    return DataSet(folder, "patterns", names, structures_in(folder), cases, sentences(problems), series_rules=rules)
 
 
 def is_data_set(folder: Path) -> bool:

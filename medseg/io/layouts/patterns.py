@@ -9,10 +9,11 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.layouts.studies import is_study
 
 
 def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str, str]]:
-    """Find the images that match a pattern.
+    """Find the images, and the files, folders and zips of DICOM, that match a pattern.
 
     Args:
         folder: the pattern is relative to it.
@@ -36,7 +37,7 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
     problems: dict[str, str] = {}
     for path in sorted(folder.glob("/".join("*" if "*" in part else escape(part) for part in pattern.split("/")))):
         matched = match(path.relative_to(folder).as_posix())
-        if not matched or not is_image(path):
+        if not matched or not (is_image(path) or is_study(path)):
             continue
         other = files.setdefault(matched["id"], path)
         if other != path:

@@ -15,7 +15,7 @@ from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.images import read_image
 from medseg.io.layouts.names import split_channel
-from medseg.io.layouts.studies import SeriesRules, case_of_study, studies_in
+from medseg.io.layouts.studies import SeriesRules, case_of_study, patient_of, studies_in, with_series
 
 if TYPE_CHECKING:
     from medseg.io.layouts.folder_of_scans import Files
@@ -50,11 +50,12 @@ def find_scans(
     source = Path(source)
     if not source.exists():
         raise DataError(f"There is no file or folder {source}.", "Expected a scan, or a folder of scans.")
-    studies = {} if patterns else _studies(source)
+    series_rules = series_rules or SeriesRules()
+    root, studies = (source, {}) if patterns else _studies(source, bool(series_rules.rules))
     if source.is_file() and not studies and not is_image(source):
         read_image(source)  # refuses, and says which formats are known
     if studies:
-        return _with_studies(source, channels, studies, series_rules or SeriesRules())
+        return _with_studies(root, channels, studies, series_rules)
     if patterns:
         files, problems = _by_pattern(source if source.is_dir() else source.parent, patterns, channels)
         if source.is_file():
@@ -75,19 +76,30 @@ def find_scans(
             "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
             "or one pattern for files that hold all channels ('*.png').",
         )
-    return [Case(id, id, files[id]) for id in sorted(files)], dict(sorted(problems.items()))
+    cases = []
+    for id in sorted(files):
+        try:
+            case = Case(id, id, files[id])
+            cases.append(with_series(case, channels, series_rules) if patterns else case)
+        except MedsegError as error:
+            if len(files) == 1:
+                raise
+            problems[id] = str(error)
+    if not cases:
+        raise DataError(f"None of the studies in {source} can be used. {next(iter(problems.values()))}")
+    return cases, dict(sorted(problems.items()))
 
 
-def _studies(source: Path) -> dict[str, Path]:
-    """Return the DICOM studies of a folder; of a data set's folder, those of its images."""
+def _studies(source: Path, chosen: bool) -> tuple[Path, dict[str, Path]]:
+    """Return where the scans are (of a data set's folder, its images), and the studies there; see `studies_in`."""
     if source.is_file():
-        return studies_in(source)
+        return source, studies_in(source)
     from medseg.io.layouts.folder_of_scans import IMAGES, TEST_IMAGES
 
     for name in (TEST_IMAGES, *IMAGES):
-        if (source / name).is_dir() and (studies := studies_in(source / name)):
-            return studies
-    return studies_in(source)
+        if (source / name).is_dir() and (studies := studies_in(source / name, chosen)):
+            return source / name, studies
+    return source, studies_in(source, chosen)
 
 
 def _with_studies(
@@ -106,7 +118,9 @@ def _with_studies(
         files, problems = look_through(source, channels)
     cases = {id: Case(id, id, paths) for id, paths in files.items()}
     for id, container in studies.items():
+        patient = patient_of(id, container, source)
         problems.pop(id, None)
+        problems.pop(patient, None)
         try:
             if id in cases and not series_rules.rules:
                 del cases[id]
@@ -114,7 +128,7 @@ def _with_studies(
                     f"Both the DICOM study {container} and the file {files[id][0]} may be the scan.",
                     "Choose the study with --series, or the file with --channels '*/scan.nii.gz'.",
                 )
-            cases[id] = case_of_study(id, container, channels, series_rules)
+            cases[id] = case_of_study(id, container, channels, series_rules, patient)
         except MedsegError as error:
             if len(studies) == 1 and not cases:
                 raise

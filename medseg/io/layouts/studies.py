@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from medseg.core.wording import counted
 from medseg.io.dicom.elements.files import SUFFIXES, File, files_in, is_zip
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import holds_dicom, is_dicom_file
+from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.formats.table import FORMATS, split_suffix
+from medseg.io.layouts.words import names_images
 
 if TYPE_CHECKING:
     from medseg.io.dicom.elements.series import Listing
@@ -43,13 +46,17 @@ class SeriesRules:
     options: DicomOptions = field(default_factory=DicomOptions)
 
 
-def studies_in(source: Path) -> dict[str, Path]:
+def studies_in(source: Path, chosen: bool = False) -> dict[str, Path]:
     """Return {name: study} of a folder or a file.
 
-    A folder with DICOM files right in it is one study, unless these are radiographs, of which each file is an image of
-    its own; else the folders and zips inside are studies. Folders inside
-    that belong to one study are that study: scanners write a folder for each series. A file is a study if it is DICOM
-    or a zip with DICOM in it.
+    A folder with DICOM files right in it is one study, unless each file is an image of its own: radiographs, or
+    multi-frame volumes of several studies. Else the folders and zips inside are studies, those of several radiographs
+    (views of a patient) one for each file: `p1/ap.dcm` is `p1_ap`. Folders inside that belong to one study are that
+    study: scanners write a folder for each series. A file is a study if it is DICOM or a zip with DICOM in it.
+
+    Args:
+        source: the folder or file.
+        chosen: whether a rule chooses among the images of a patient, so that a folder of them is one study.
     """
     if source.is_file():
         packed = is_zip(source) and holds_dicom(source, [*FORMATS])
@@ -57,13 +64,83 @@ def studies_in(source: Path) -> dict[str, Path]:
         return {_name(source): source} if packed or single else {}
     entries = sorted(path for path in source.iterdir() if not path.name.startswith("."))
     if _lies_in([path for path in entries if path.is_file()]):
-        return _radiographs(source) or {source.resolve().name: source}
+        return _single_images(source) or {source.resolve().name: source}
     inner = [path for path in entries if path.is_dir() or path.suffix.lower() == ".zip"]
     studies = _named([path for path in inner if holds_dicom(path, [*FORMATS])])
     uids = {_study_uid(path) for path in studies.values()} if len(studies) > 1 else set()
     if len(uids) == 1 and all(uids) and all(path.is_dir() for path in studies.values()):
-        return {source.resolve().name: source}
-    return studies
+        return (not chosen and _views(source)) or {source.resolve().name: source}
+    return studies if chosen else _with_views(studies)
+
+
+def patient_of(id: str, container: Path, source: Path) -> str:
+    """Return the patient of a study: the folder that holds several views of a patient, else the study itself.
+
+    Args:
+        id: the name of the study.
+        container: its folder, zip or file.
+        source: the folder in which it was found.
+    """
+    inside = container.relative_to(source).parts if container.is_relative_to(source) else ()
+    return inside[0] if len(inside) > 1 else id
+
+
+def is_study(path: Path) -> bool:
+    """Return whether a path is a folder, zip or file of DICOM images, and no file of another format."""
+    return split_suffix(path)[1] not in FORMATS and (
+        is_dicom_file(path) if path.is_file() and not is_zip(path) else path.exists() and holds_dicom(path, [*FORMATS])
+    )
+
+
+def with_series(case: Case, channels: Sequence[str], series_rules: SeriesRules) -> Case:
+    """Return a case with a series for each channel file that is a study; other files stay as they are.
+
+    Args:
+        case: its channels are files, folders or zips.
+        channels: names of the channels, in order; empty where they have none.
+        series_rules: how a series of each is chosen; a rule for each channel, or one for all.
+
+    Raises:
+        DataError: as `case_of_study`.
+    """
+    files: list[Path] = []
+    reasons: list[str] = []
+    for number, path in enumerate(case.channels):
+        if not is_study(path):
+            files.append(path)
+            continue
+        from medseg.io.dicom.listing.find import find_series  # loaded only for DICOM
+
+        listing = find_series(path)
+        _refuse_slice(path, listing)
+        rules = series_rules.rules
+        own = SeriesRules(rules[number : number + 1] if len(rules) > 1 else rules, series_rules.options)
+        series, reason = channels_of(listing, [channels[number] if channels else ""], own)
+        files += series
+        reasons.append(reason)
+    attributes = {**case.attributes, SERIES_REASON: "; ".join(reasons)} if reasons else case.attributes
+    return replace(case, channels=tuple(files), attributes=attributes)
+
+
+def named_by_modality(channels: tuple[str, ...], cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return the name of a sole channel that only says `image` as the modality that all series share.
+
+    The name decides how values are normalized: those of CT as CT.
+
+    Args:
+        channels: the names, after patterns or the columns of a table.
+        cases: with their series.
+    """
+    if (
+        len(channels) != 1
+        or not names_images(channels[0])
+        or not all(SERIES_REASON in case.attributes for case in cases)
+    ):
+        return channels
+    from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
+
+    modalities = {series_at(path).modality for case in cases for path in case.channels}
+    return (modalities.pop(),) if len(modalities) == 1 and "" not in modalities else channels
 
 
 def holds_scans(folder: Path) -> bool:
@@ -73,7 +150,9 @@ def holds_scans(folder: Path) -> bool:
     return any(find_series(container).series for container in [*studies_in(folder).values()][:_MOST_STUDIES_READ])
 
 
-def case_of_study(id: str, container: Path, channels: Sequence[str], series_rules: SeriesRules) -> Case:
+def case_of_study(
+    id: str, container: Path, channels: Sequence[str], series_rules: SeriesRules, patient: str | None = None
+) -> Case:
     """Return a study as a case without label: a series for each channel, and the reason in `attributes["series"]`.
 
     Args:
@@ -81,6 +160,7 @@ def case_of_study(id: str, container: Path, channels: Sequence[str], series_rule
         container: the folder, zip or file of the study.
         channels: names of the model's channels, in order.
         series_rules: how a series is chosen, and what may be done to it.
+        patient: the patient; None if it is the study.
 
     Raises:
         DataError: none or several series fit a channel, the one that fits is not a volume, or `container` is one slice
@@ -91,7 +171,7 @@ def case_of_study(id: str, container: Path, channels: Sequence[str], series_rule
     listing = find_series(container)
     _refuse_slice(container, listing)
     paths, reason = channels_of(listing, channels, series_rules)
-    return Case(id, id, paths, attributes={SERIES_REASON: reason})
+    return Case(id, patient or id, paths, attributes={SERIES_REASON: reason})
 
 
 def channels_of(
@@ -213,23 +293,75 @@ def _name(path: Path) -> str:
     return path.resolve().name if path.is_dir() else (path.stem or path.name)
 
 
-def _radiographs(folder: Path) -> dict[str, Path]:
-    """Return {name: file} of a folder of several images that say nothing of a position; empty if it holds others."""
+def _single_images(folder: Path) -> dict[str, Path]:
+    """Return {name: file} of a folder right in which several files are images of their own; empty if it holds others.
+
+    Such are radiographs, and multi-frame volumes of which each is of another study.
+    """
+    files, are_radiographs, studies = _files_of_images(folder)
+    if not all(file.parent.samefile(folder) for file in files) or not (are_radiographs or len(files) == studies):
+        return {}
+    return _named(files)
+
+
+def _views(folder: Path) -> dict[str, Path]:
+    """Return {view: file} of a folder of several radiographs, in any depth; empty if it holds others.
+
+    A view is named after its path in the folder; by its number where that names the patient by UIDs, or is not unique.
+    """
+    if not _begins_with_radiograph(folder):
+        return {}
+    files, are_radiographs, _ = _files_of_images(folder)
+    if not are_radiographs:
+        return {}
+    parts = [file.relative_to(folder).with_suffix("").parts for file in files]
+    shared = {name for names in parts for name in names if all(name in others for others in parts)}
+    names = ["_".join(name for name in path if name not in shared) for path in parts]
+    if len({*names}) < len(names) or any(not name or hide_uids(name) != name for name in names):
+        names = [str(number) for number in range(1, len(files) + 1)]
+    return dict(zip(names, files, strict=True))
+
+
+def _begins_with_radiograph(folder: Path) -> bool:
+    """Return whether the first image of a folder is a radiograph: volumes are not read whole to know that they are."""
+    from medseg.io.dicom.listing.headers import read_header  # loaded only for DICOM
+
+    for file in islice(files_in(folder), _MOST_FILES_TRIED):
+        if file.path.name.lower().endswith(tuple(FORMATS)):
+            continue
+        if slices := read_header(file).slices:
+            return slices[0].position is None and not slices[0].is_section
+    return False
+
+
+def _with_views(studies: dict[str, Path]) -> dict[str, Path]:
+    """Return studies in which a folder of several radiographs is replaced by its views, if that leaves names unique."""
+    result: dict[str, Path] = {}
+    for name, path in studies.items():
+        views = _views(path) if path.is_dir() else {}
+        result |= {f"{name}_{view}": file for view, file in views.items()} or {name: path}
+    return result if len(result) >= len(studies) else studies
+
+
+def _files_of_images(folder: Path) -> tuple[list[Path], bool, int]:
+    """Return the files of a folder whose images are one each, whether these are radiographs, and how many studies.
+
+    There are none unless the folder holds at least two, and no series of several files.
+    """
     from medseg.io.dicom.listing.channel import is_copy_of_radiograph  # loaded only for DICOM
     from medseg.io.dicom.listing.find import find_series
 
     try:
         every = find_series(folder).series
     except MedsegError:  # said when the study is read
-        return {}
+        return [], False, 0
     series = [one for one in every if not is_copy_of_radiograph(one)] or every
-    images = [one.slices[0] for one in series if len(one.slices) == 1]
-    are_single = all(
-        image.position is None and image.frame is None and not image.is_section for image in images
-    ) and all(image.file.path.parent.samefile(folder) for image in images)
-    if len(images) < 2 or len(images) < len(series) or not are_single:
-        return {}
-    return _named(sorted(image.file.path for image in images))
+    files = sorted({slice_.file.path for one in series for slice_ in one.slices})
+    if len(files) < 2 or len(files) != len(series):
+        return [], False, 0
+    first = [one.slices[0] for one in series]
+    are_radiographs = all(image.position is None and image.frame is None and not image.is_section for image in first)
+    return files, are_radiographs, len({one.study_uid for one in series})
 
 
 def _lies_in(files: Sequence[Path]) -> bool:

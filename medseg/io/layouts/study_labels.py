@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +17,8 @@ from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.pairs import images_folder, labels_folder
-from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, studies_in
+from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, patient_of, studies_in
+from medseg.io.layouts.words import LABEL_WORDS, SEPARATORS
 
 if TYPE_CHECKING:
     from medseg.io.dicom.elements.series import DicomObject, Listing
@@ -55,7 +56,8 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     """
     inner = images_folder(folder, naming.images[0] if naming.images else None)
     label_folder = labels_folder(folder, inner, naming.labels) if inner is not None else None
-    studies = studies_in(inner) if inner is not None and label_folder is not None else studies_in(folder)
+    root = inner if inner is not None and label_folder is not None else folder
+    studies = studies_in(root, chosen=bool(naming.series))
     if not studies:
         return None
     from medseg.io.dicom.elements.dataset import require_pydicom  # loaded only for DICOM
@@ -64,7 +66,7 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     from medseg.io.dicom.listing.locate import series_at
 
     require_pydicom()
-    separate_labels = label_files(label_folder) if label_folder is not None else {}
+    separate_labels = _labels_by_case(label_folder, studies) if label_folder is not None else {}
     names, rules = parse_rules(naming.series) if naming.series else ((), ())
     series_rules = SeriesRules(rules, naming.dicom)
     cases: list[Case] = []
@@ -80,7 +82,7 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
         except MedsegError as error:
             problems[id] = str(error).rstrip(".")
             continue
-        cases.append(Case(id, id, paths, label.path, attributes={SERIES_REASON: reason}))
+        cases.append(Case(id, patient_of(id, container, root), paths, label.path, attributes={SERIES_REASON: reason}))
         modalities[_modality(listing, paths[0])] += 1
     if not cases and all("no label" in why for why in problems.values()):
         return None
@@ -125,6 +127,34 @@ def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], cho
     return labels[0]
 
 
+def _labels_by_case(folder: Path, cases: Collection[str]) -> dict[str, list[Path]]:
+    """Return the label files of a folder by case, also those of views in folders, and with a word for labels.
+
+    Args:
+        folder: `p1.png`, `p1_mask.png`, and `p1/ap.png` of the case p1_ap.
+        cases: the ids of the cases.
+    """
+    labels = label_files(folder)
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for name, files in label_files(inner).items():
+            labels.setdefault(f"{inner.name}_{name}", []).extend(files)
+    for name, files in [*labels.items()]:
+        if name not in cases and (case := _without_label_word(name)) in cases:
+            labels.setdefault(case, []).extend(files)
+    return labels
+
+
+def _without_label_word(name: str) -> str:
+    """Return a name without the word for labels at its end.
+
+    >>> _without_label_word("x0_mask"), _without_label_word("mask"), _without_label_word("x0")
+    ('x0', 'mask', 'x0')
+    """
+    start = name.rstrip("".join(sign for sign in name if sign.isalpha()))
+    word = name[len(start) :]
+    return start.rstrip(SEPARATORS) or name if word.lower() in LABEL_WORDS and start[-1:] in SEPARATORS else name
+
+
 def label_files(folder: Path) -> dict[str, list[Path]]:
     """Return the label files of a folder by case: images of any format, RTSTRUCT and SEG."""
     labels = {stem: [path] for stem, path in images_by_stem(folder)[0].items()}
@@ -159,6 +189,10 @@ def _case_of(file: Path) -> str:
     return stem[: -len(kind)] if kind in _KINDS else stem
 
 
+def _name_of(container: Path) -> str:
+    return container.stem if container.suffix.lower() in (*SUFFIXES, ".zip") else container.name
+
+
 def _of_file(path: Path) -> _Label:
     if not is_dicom(path):
         return _Label(path)
@@ -169,9 +203,18 @@ def _of_file(path: Path) -> _Label:
 
 
 def _label_files_in(container: Path) -> list[Path]:
-    """Return [the only image of another format in a study's folder], its label map; [] if there are several or none."""
+    """Return [the only image of another format in a study's folder], its label map; [] if there are several or none.
+
+    Of a study that is a file, the files beside it that have its name, or its name and a word for labels.
+    """
     if not container.is_dir():
-        return []
+        name = _name_of(container)
+        return [
+            path
+            for stem, paths in label_files(container.parent).items()
+            if name in (stem, _without_label_word(stem))
+            for path in paths
+        ]
     images = [path for path in container.iterdir() if path.is_file() and is_image(path)]
     return images if len(images) == 1 else []
 

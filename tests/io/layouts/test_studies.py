@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom.builders import MR, ramp, uid, write_series
+from dicom.builders import MR, ramp, uid, write_enhanced, write_series
+from PIL import Image as pillow
 
 from medseg.core.case import read_cases, write_cases
 from medseg.core.errors import DataError
+from medseg.io.dicom.elements.paths import parse_reference
+from medseg.io.dicom.listing.locate import series_at
 from medseg.io.formats.table import answer_suffix, files_of, is_dicom
 from medseg.io.images import read_image
+from medseg.io.layouts.dataset import DataSet, Naming
+from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SeriesRules, parse_rules, studies_in
 
@@ -234,3 +239,145 @@ def test_a_radiograph_beside_a_stack_or_alone_is_a_study_with_it(tmp_path: Path)
 def test_slices_without_positions_are_no_radiographs(tmp_path: Path) -> None:
     write_series(tmp_path / "a", ramp(3), ImagePositionPatient=None)
     assert studies_in(tmp_path / "a") == {"a": tmp_path / "a"}
+
+
+# --- files, views, patterns and tables ---
+
+
+def radiograph(folder: Path, name: str, **changes: object) -> None:
+    plane = np.full((1, 4, 6), 7, np.uint16)
+    about = {"StudyInstanceUID": uid(name), **RADIOGRAPH, **changes}
+    write_series(folder, plane, name=lambda _: f"{name}.dcm", series=f"{folder}{name}", **about)
+
+
+def mask(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pillow.fromarray(np.eye(4, 6, dtype=np.uint8)).save(path)
+
+
+def described(data: DataSet, folder: Path) -> list[tuple[str, str, str, str]]:
+    """Return (id, patient, image file, label file) of each case."""
+    return [
+        (
+            case.id,
+            case.patient,
+            str(parse_reference(case.channels[0]).container.relative_to(folder)),
+            str(case.label.relative_to(folder)),
+        )
+        for case in data.cases
+    ]
+
+
+LABELS_OF_VIEWS = {
+    "in a folder of labels": ("images/", "labels/{patient}_{view}.png"),
+    "in folders of labels": ("images/", "labels/{patient}/{view}.png"),
+    "with a word for labels": ("images/", "masks/{patient}_{view}_mask.png"),
+    "beside the views": ("", "{patient}/{view}_mask.png"),
+    "of a name beside the views": ("", "{patient}/{view}.png"),
+}
+
+
+@pytest.mark.parametrize(("images", "label"), LABELS_OF_VIEWS.values(), ids=LABELS_OF_VIEWS)
+def test_views_of_a_patient_are_cases_of_that_patient(tmp_path: Path, images: str, label: str) -> None:
+    views = [(patient, view) for patient in ("p1", "p2") for view in ("ap", "lat")]
+    for patient, view in views:
+        radiograph(tmp_path / images / patient, view, StudyInstanceUID=uid(patient))
+        mask(tmp_path / label.format(patient=patient, view=view))
+    assert described(find_cases(tmp_path), tmp_path) == [
+        (f"{patient}_{view}", patient, f"{images}{patient}/{view}.dcm", label.format(patient=patient, view=view))
+        for patient, view in views
+    ]
+    cases, failed = find_scans(tmp_path / images, ["DX"])
+    assert [(case.id, case.patient) for case in cases] == [(f"{p}_{v}", p) for p, v in views]
+    assert not failed
+
+
+def test_a_rule_chooses_among_the_views_of_a_patient(tmp_path: Path) -> None:
+    for patient, view in [(patient, view) for patient in ("p1", "p2") for view in ("ap", "lat")]:
+        radiograph(tmp_path / patient, view, StudyInstanceUID=uid(patient), ViewPosition=view.upper())
+    cases, failed = find_scans(tmp_path, ["DX"], series_rules=SeriesRules(("ViewPosition=AP",)))
+    assert [(case.id, parse_reference(case.channels[0]).container.name) for case in cases] == [
+        ("p1", "p1"),
+        ("p2", "p2"),
+    ]
+    assert not failed
+
+
+def test_views_in_folders_of_their_own_and_named_by_uids(tmp_path: Path) -> None:
+    for patient in ("p1", "p2"):
+        for number, view in enumerate(("ap", "lat"), start=1):
+            folder = tmp_path / "named" / patient / "study" / view
+            radiograph(folder, "image", StudyInstanceUID=uid(patient), SeriesNumber=number)
+            name = f"1.2.840.113619.2.55.{number}.{patient[1]}"
+            radiograph(tmp_path / "uids" / patient, name, StudyInstanceUID=uid(patient), SeriesNumber=number)
+    assert [*studies_in(tmp_path / "named")] == ["p1_ap", "p1_lat", "p2_ap", "p2_lat"]
+    assert [*studies_in(tmp_path / "uids")] == ["p1_1", "p1_2", "p2_1", "p2_2"]
+
+
+def test_multi_frame_files_of_several_studies_are_cases_and_of_one_study_are_one(tmp_path: Path) -> None:
+    for name in ("m1", "m2"):
+        for folder, study_of in (("several", name), ("one", "one")):
+            positions = [(0, 0, 3.0 * k) for k in range(4)]
+            path = tmp_path / folder / f"{name}.dcm"
+            write_enhanced(path, ramp(4), positions, series=name, StudyInstanceUID=uid(study_of))
+    assert [*studies_in(tmp_path / "several")] == ["m1", "m2"]
+    assert [*studies_in(tmp_path / "one")] == ["one"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "multi-frame", "folder", "zip"])
+@pytest.mark.parametrize("by", ["patterns", "table"])
+def test_dicom_by_patterns_and_by_a_table(tmp_path: Path, kind: str, by: str, save_nifti) -> None:
+    suffix = {"plain": ".dcm", "multi-frame": ".dcm", "folder": "", "zip": ".zip"}[kind]
+    for name in ("c1", "c2"):
+        folder = tmp_path / "images"
+        if kind == "plain":
+            radiograph(folder, name)
+        elif kind == "multi-frame":
+            write_enhanced(folder / f"{name}.dcm", ramp(4), [(0, 0, 3.0 * k) for k in range(4)], series=name)
+        elif kind == "folder":
+            study(folder, name)
+        else:
+            folder.mkdir(exist_ok=True)
+            with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+                for file in study(tmp_path / "unpacked", name).iterdir():
+                    archive.write(file, file.name)
+        save_nifti(tmp_path / "labels" / f"{name}.nii.gz", np.zeros((6, 4, 5), np.uint8))
+    if by == "patterns":
+        naming = Naming(images=(f"images/*{suffix}",), labels="labels/*.nii.gz")
+    else:
+        rows = [f"{name},images/{name}{suffix},labels/{name}.nii.gz\n" for name in ("c1", "c2")]
+        (tmp_path / "my.csv").write_text("id,image,label\n" + "".join(rows))
+        naming = Naming(table=tmp_path / "my.csv")
+    data = find_cases(tmp_path, naming=naming)
+    modality = {"plain": "DX", "multi-frame": "MR"}.get(kind, "CT")
+    assert data.channels == (modality,)
+    assert described(data, tmp_path) == [
+        (name, name, f"images/{name}{suffix}", f"labels/{name}.nii.gz") for name in ("c1", "c2")
+    ]
+    if by == "patterns":
+        cases, failed = find_scans(tmp_path, [modality], patterns=[f"images/*{suffix}"])
+        assert [case.channels for case in cases] == [case.channels for case in data.cases]
+        assert not failed
+
+
+@pytest.mark.parametrize("by", ["patterns", "table"])
+def test_rules_choose_the_series_of_patterns_and_tables(tmp_path: Path, by: str, save_nifti) -> None:
+    for name in ("c1", "c2"):
+        for number, description in ((3, "t1 mprage"), (4, "t2 space")):
+            mr(tmp_path / name / "mr", name, description, number)
+        save_nifti(tmp_path / name / "seg.nii.gz", np.zeros((6, 4, 5), np.uint8))
+    naming = Naming(images=("*/mr",), labels="*/seg.nii.gz", series=("SeriesDescription~t2",))
+    if by == "table":
+        rows = [f"{name},{name}/mr,{name}/seg.nii.gz\n" for name in ("c1", "c2")]
+        (tmp_path / "my.csv").write_text("id,t2,label\n" + "".join(rows))
+        naming = Naming(table=tmp_path / "my.csv", series=("SeriesDescription~t2",))
+    data = find_cases(tmp_path, naming=naming)
+    assert [series_at(case.channels[0]).description for case in data.cases] == ["t2 space"] * 2
+    assert data.series_rules == ("SeriesDescription~t2",)
+
+
+def test_one_slice_of_a_series_named_by_a_pattern_is_refused(tmp_path: Path, save_nifti) -> None:
+    study(tmp_path, "c1")
+    save_nifti(tmp_path / "c1" / "seg.nii.gz", np.zeros((6, 4, 5), np.uint8))
+    with pytest.raises(DataError, match="is one of the 5 slices"):
+        find_cases(tmp_path, naming=Naming(images=("*/IM0002.dcm",), labels="*/seg.nii.gz"))
