@@ -6,6 +6,7 @@ say. Folders of images in other formats are known by the names of their files.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,8 @@ def patient_of(id: str, container: Path, source: Path) -> str:
         container: its folder, zip or file.
         source: the folder in which it was found.
     """
-    inside = container.relative_to(source).parts if container.is_relative_to(source) else ()
+    path, folder = _absolute(container), _absolute(source)
+    inside = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
     return inside[0] if len(inside) > 1 else id
 
 
@@ -314,12 +316,17 @@ def _views(folder: Path) -> dict[str, Path]:
     files, are_radiographs, _ = _files_of_images(folder)
     if not are_radiographs:
         return {}
-    parts = [file.relative_to(folder).with_suffix("").parts for file in files]
+    parts = [file.relative_to(_absolute(folder)).with_suffix("").parts for file in files]
     shared = {name for names in parts for name in names if all(name in others for others in parts)}
     names = ["_".join(name for name in path if name not in shared) for path in parts]
     if len({*names}) < len(names) or any(not name or hide_uids(name) != name for name in names):
         names = [str(number) for number in range(1, len(files) + 1)]
     return dict(zip(names, files, strict=True))
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path as listings name it: absolute, links kept."""
+    return Path(os.path.abspath(path))
 
 
 def _begins_with_radiograph(folder: Path) -> bool:

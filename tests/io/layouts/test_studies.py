@@ -292,6 +292,16 @@ def test_views_of_a_patient_are_cases_of_that_patient(tmp_path: Path, images: st
     assert not failed
 
 
+def test_views_of_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for view in ("ap", "lat"):
+        radiograph(tmp_path / "in" / "p1", view, StudyInstanceUID=uid("p1"))
+        mask(tmp_path / "in" / "p1" / f"{view}.png")
+    monkeypatch.chdir(tmp_path)
+    for folder, ids in ((".", ["in_ap", "in_lat"]), ("in", ["p1_ap", "p1_lat"]), ("in/p1", ["ap", "lat"])):
+        assert [case.id for case in find_cases(Path(folder)).cases] == ids
+    assert {case.patient for case in find_cases(Path("in")).cases} == {"p1"}
+
+
 def test_a_rule_chooses_among_the_views_of_a_patient(tmp_path: Path) -> None:
     for patient, view in [(patient, view) for patient in ("p1", "p2") for view in ("ap", "lat")]:
         radiograph(tmp_path / patient, view, StudyInstanceUID=uid(patient), ViewPosition=view.upper())
