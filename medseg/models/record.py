@@ -6,7 +6,6 @@ records had a version are version 1. Keys that this version does not know are ke
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medseg.core.errors import ModelError
 from medseg.core.files import write_json
+from medseg.core.json_text import parse_json
 from medseg.models.run_files import FoldFolder
 
 SCHEMA_VERSION = 1
@@ -259,7 +259,7 @@ def read_record(folder: FoldFolder) -> RunRecord | None:
     if not path.exists():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ModelError(f"{path} is damaged: it is not JSON.", "Restore it from a copy, or train again.") from None
     if not isinstance(values, dict):

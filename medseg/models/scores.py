@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from medseg.core.json_text import parse_json
 from medseg.models.card import FoldScore
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import SUMMARY
@@ -59,7 +59,7 @@ def _nnunet_dice(summary: dict[str, Any], model: Model) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """Return a summary; an unreadable one counts as empty, as scores are only shown."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

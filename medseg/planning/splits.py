@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.files import write_json
+from medseg.core.json_text import parse_json
 from medseg.core.wording import counted, first_few
 from medseg.planning.annotation import present_and_annotated
 
@@ -119,7 +119,7 @@ def read_splits(path: Path, cases: Sequence[Case]) -> list[Fold]:
             patient on both sides is not an error, see `patient_leaks`.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = parse_json(Path(path).read_text(encoding="utf-8-sig"))
         folds = [Fold(train=[*map(str, entry["train"])], val=[*map(str, entry["val"])]) for entry in content]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(

@@ -23,7 +23,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: processes are forked, and nets are tiny
 HELPERS = Path(__file__).parents[1] / "helpers"
-sys.path += [str(HELPERS), str(HELPERS.parents[1])]
+sys.path[1:1] = [str(HELPERS), str(HELPERS.parents[1])]  # this copy of medseg, wherever else one is installed
 
 import numpy as np  # noqa: E402 (after OMP_NUM_THREADS)
 

@@ -104,10 +104,10 @@ def mutate(values: Any, rng: Any) -> str:
         return f"{where} dropped"
     if way < 0.3 and isinstance(parent, dict):
         name = _TEXTS[rng.integers(len(_TEXTS))]
-        parent[name] = parent.pop(key) if rng.random() < 0.5 else deepcopy(parent[key])
+        parent[name] = parent.pop(key) if rng.random() < 0.5 else parent[key]
         return f"{where} called {name!r:.60}"
     if way < 0.35 and isinstance(parent, list):
-        parent.insert(key, deepcopy(parent[key]))
+        parent.insert(key, parent[key])
         return f"{where} doubled"
     parent[key] = changed(parent[key], rng)
     return f"{where} = {parent[key]!r:.60}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import atomic, atomic_folder, write_json
+from medseg.core.json_text import parse_json
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.io.formats.labelme import Annotation, Shape, read_annotation, read_shape_labels
@@ -130,8 +130,8 @@ def _id(name: str) -> str:
 def _has_shapes(path: Path) -> bool:
     """Return whether a JSON file may be labelme's: valid ones of another kind, such as a `dataset.json`, are not."""
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        content = parse_json(path.read_bytes())
+    except ValueError:
         return True  # damaged: it is named as failed when it is read
     return isinstance(content, dict) and "shapes" in content
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from medseg import __version__
 from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
 from medseg.core.files import atomic_folder, content_hash, write_text
+from medseg.core.json_text import parse_json
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
 from medseg.models.nnunet.model import Reading, load_stage
@@ -121,8 +121,8 @@ def _splits(path: Path) -> str | None:
         return None
     try:
         text = path.read_text(encoding="utf-8-sig")
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
+        parse_json(text)
+    except ValueError as error:
         raise DataError(
             f"{path} is not valid JSON: {error}.", "Repair it, or delete it: new folds are made then."
         ) from None

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.core.files import write_json
+from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
 from medseg.io.images import AS_STORED
 from medseg.plans.schema import Plan
@@ -61,7 +61,7 @@ def read_labels_file(folder: Path) -> Answers | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return Answers(
             Labels.model_validate(content["labels"]),
             Reading.model_validate(content.get("reading", {})),

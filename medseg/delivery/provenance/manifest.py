@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from medseg import __version__
 from medseg.core.errors import DataError
 from medseg.core.files import content_hash, write_text
+from medseg.core.json_text import parse_json
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.models.run_files import MANIFEST as NAME
 
@@ -213,7 +214,7 @@ def read_entries(folder: Path) -> dict[str, Entry]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         schema_version, commands = content["schema_version"], content["commands"]
         valid = isinstance(commands, dict) and all(isinstance(entry, dict) for entry in commands.values())
     except (OSError, ValueError, KeyError, TypeError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
+from medseg.core.json_text import parse_json
 from medseg.io.values.rasterize import circle, polygon, rectangle
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def read_shape_labels(path: Path) -> set[str]:
 def _content(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file that has a list of shapes."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.", "Save it again in labelme.") from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise DataError(f"{path} is not a file of labelme: it has no list of shapes.")

@@ -6,7 +6,6 @@ The spacing comes from a file beside it, OME's or ImageJ's description, or the r
 from __future__ import annotations
 
 import html
-import json
 import logging
 import re
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
+from medseg.core.json_text import parse_json
 from medseg.io.formats import content
 from medseg.io.formats.stack import (
     Stack,
@@ -289,7 +289,7 @@ def _from_side_file(path: Path) -> _Spacing | None:
     if beside is None:
         return None
     try:
-        values = json.loads(beside.read_text(encoding="utf-8"))
+        values = parse_json(beside.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{beside} is not JSON: {error}.", 'Expected {"spacing": [z, y, x]} in millimetres.') from None
     if not isinstance(values, dict) or "spacing" not in values:

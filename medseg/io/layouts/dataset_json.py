@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from medseg.core.case import Case, check_ids
 from medseg.core.errors import DataError
+from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
@@ -76,8 +76,8 @@ def structures_in(folder: Path) -> Labels | None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_keys)
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_keys)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; expected keys and values.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
+from medseg.core.json_text import parse_json
 from medseg.io.formats.table import split_suffix
 
 _MOST_BYTES = 1 << 22  # a file of instances is small; larger JSON is something else
@@ -43,8 +43,8 @@ def _instances(path: Path) -> dict[str, object] | None:
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             return None
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
         return None
     classes = content.get("instances") if isinstance(content, dict) else None
     return classes if isinstance(classes, dict) else None

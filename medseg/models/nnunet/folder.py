@@ -5,13 +5,13 @@ They lie beside each other, one per configuration: Dataset004_X/nnUNetTrainer__n
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from medseg.core.errors import ModelError
+from medseg.core.json_text import parse_json
 
 PLANS, DATASET, SUMMARY = "plans.json", "dataset.json", "validation/summary.json"
 FOLD = re.compile(r"fold_(\d+|all)")
@@ -173,10 +173,10 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: the file is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ModelError(f"There is no {path}.", "An nnU-Net model needs its plans.json and dataset.json.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}; expected keys and values.")

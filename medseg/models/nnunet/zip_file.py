@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from medseg.core.errors import ModelError
 from medseg.core.files import scratch_folder
+from medseg.core.json_text import parse_json
 from medseg.core.names import name_problem
 from medseg.models.archive import opened, unpack
 from medseg.models.nnunet.folder import (
@@ -105,7 +105,7 @@ class _Content:
     def stages(self, folder: PurePosixPath) -> list[PurePosixPath]:
         """Return the folders of a model and of the stages before it, as far as the zip holds them."""
         try:
-            plans = json.loads(self._read(folder / PLANS))
+            plans = parse_json(self._read(folder / PLANS))
             names = needed_configurations(plans["configurations"], configuration_of(folder))
         except (ValueError, KeyError, TypeError, AttributeError, ModelError):
             names = []  # reading the model reports what is wrong with its plan

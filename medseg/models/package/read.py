@@ -6,7 +6,6 @@ Names and sizes are checked before any content is read, hashes before content is
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zipfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from medseg.core.errors import ModelError
+from medseg.core.json_text import parse_json
 from medseg.models.archive import DAMAGED, opened
 from medseg.models.model import Model, filled_network, overrides_for
 from medseg.models.package.metadata import SCHEMA_VERSION, Metadata
@@ -106,11 +106,11 @@ def _check(archive: zipfile.ZipFile, path: Path) -> Metadata:
 
 def _parse(content: bytes, path: Path) -> Metadata:
     try:
-        values = json.loads(content)
+        values = parse_json(content)
         if isinstance(values, dict) and values.get("schema_version", 0) > SCHEMA_VERSION:
             raise ModelError(f"{path} was written by a newer medseg ({values.get('medseg')}).", "Update medseg.")
         return Metadata.model_validate(values)
-    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+    except (ValidationError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: {METADATA} is not valid: {' '.join(str(error).split())[:300]}") from None
 
 
@@ -162,7 +162,7 @@ def _weights(content: bytes, source: str) -> dict[str, torch.Tensor]:
     try:
         if length > min(_MOST_HEADER, len(content) - 8):
             raise ValueError(f"its header declares {length:,} bytes")
-        header: dict[str, Any] = json.loads(content[8 : 8 + length])
+        header: dict[str, Any] = parse_json(content[8 : 8 + length])
         for name, tensor in header.items():
             if name != "__metadata__" and tensor["dtype"] not in _TYPES:
                 raise ValueError(f"{name} is of the type {tensor['dtype']}; expected {', '.join(_TYPES)}")

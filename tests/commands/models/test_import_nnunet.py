@@ -264,3 +264,11 @@ def test_files_of_another_run_are_not_mixed_with_an_import(tmp_path: Path) -> No
     (fold / "plan.yaml").touch()
     with pytest.raises(ModelError, match="already holds files"):
         import_nnunet(write_model(tmp_path / "results"), tmp_path, ImportOptions(name="toy"))
+
+
+def test_plans_nested_too_deep_are_refused_by_name(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results")
+    deep = json.loads("[" * 500 + "]" * 500)
+    (folder / "plans.json").write_text(json.dumps(plans(experiment_planner_used=deep)))
+    with pytest.raises(ModelError, match=r"plans\.json is not valid JSON: .* more than 100 levels"):
+        import_nnunet(folder, tmp_path)
