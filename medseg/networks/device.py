@@ -84,6 +84,21 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | n
 
 
 @contextmanager
+def choosing_algorithms(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try its algorithms for each new shape while a block runs; the process's setting is restored afterwards.
+
+    Args:
+        device: computed on; nothing is changed unless it is a CUDA device.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
 def memory_errors(advice: str) -> Iterator[None]:
     """Turn running out of memory, which torch reports in several ways, into an error with advice.
 

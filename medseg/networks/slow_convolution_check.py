@@ -9,6 +9,8 @@ import re
 
 import torch
 
+from medseg.networks.device import choosing_algorithms
+
 _FIXED_CUDNN = 91500  # 9.15.0
 _SLOWER = 1.1  # half precision is slow if it takes at least so many times as long as float32: more than noise
 _CHANNELS = 32  # in and out, and
@@ -29,7 +31,8 @@ def slow_convolution(device: torch.device, precision: torch.dtype, dimensions: i
     warning = known_to_be_slow(torch.__version__, torch.backends.cudnn.version())
     if warning is not None:
         return warning
-    half, full = (_seconds(device, dtype) for dtype in (precision, torch.float32))
+    with torch.cuda.device(device), choosing_algorithms(device):  # events are recorded on the current device
+        half, full = (_seconds(device, dtype) for dtype in (precision, torch.float32))
     if half < _SLOWER * full:
         return None
     name = str(precision).removeprefix("torch.")
@@ -51,7 +54,7 @@ def known_to_be_slow(torch_version: str, cudnn: int | None) -> str | None:
 
 
 def _seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the seconds of one convolution, forward and backward, once cuDNN has chosen an algorithm."""
+    """Return the seconds of a convolution, forward and backward, on the current device, with the algorithm chosen."""
     convolution = torch.nn.Conv3d(_CHANNELS, _CHANNELS, 3, padding=1, device=device, dtype=dtype)
     image = torch.randn(1, _CHANNELS, _SIZE, _SIZE, _SIZE, device=device, dtype=dtype, requires_grad=True)
     times = []

@@ -19,9 +19,10 @@ from medseg.inference.memory import free_host_bytes
 from medseg.models.model import Model, make_network
 from medseg.models.run import check_factory
 from medseg.models.workspace import plan_cases
-from medseg.networks.device import choose_device, choose_precision
+from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.annotation import check_annotated, describe_annotation
+from medseg.planning.memory import PLANNERS
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     from medseg.commands.train.previous_answers import PreviousStage
     from medseg.inference.predictor import Predictor
     from medseg.models.start import Start
+
+
+_DEVICE_IS_FULL = (
+    "Close other programs that use the device, choose another one with --device, or plan a smaller network: "
+    "`medseg plan ... --memory 8GB --force`."
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Job:
     run: Run
     setup: Setup
     network: torch.nn.Module
-    samples: list[Sample]
+    samples: Sequence[Sample]
     held_out: list[Sample]
     split: dict[str, list[str]]
     probe: DiceProbe
@@ -99,8 +106,9 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     torch.manual_seed(plan.training.seed)
     check_schemes(configuration, run.configuration)
     check_factory(run.record, run.files, request.factory)
-    network = make_network(plan, configuration, request.factory).to(device)
-    rehearse(network, plan, configuration, bool(partly_labelled))
+    with memory_errors(_DEVICE_IS_FULL):
+        network = make_network(plan, configuration, request.factory).to(device)
+        rehearse(network, plan, configuration, bool(partly_labelled))
     start = _start(network, run, request)
     notes += start.notes if start else ()
     with ranks.first_before():
@@ -110,10 +118,12 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         notes += [*odd, *previous_stage.leaks(run.files.fold, [case.id for case in validation])]
         previous = previous_stage.model(run.files.fold, device)
     ids = {case.id for case in training}
-    samples, where = place_samples([sample for sample in loaded if sample.case.id in ids], device, free_host_bytes())
-    notes.append(where)
-    if not samples:
+    on_host = [sample for sample in loaded if sample.case.id in ids]
+    if not on_host:
         raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
+    planned = plan.request.memory_gb or PLANNERS.get(plan.request.planner, PLANNERS["default"]).memory_gb
+    samples, where = place_samples(on_host, device, free_host_bytes(), planned)
+    notes.append(where)
     held_out = [sample for sample in loaded if sample.case.id not in ids]
     if not held_out:
         notes.append("no case is kept apart, so the Dice shown while training is that of training cases")
@@ -127,7 +137,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         course = Course.recorded(steps, run.record.schedule or (), bool(run.record.ended_early))
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
-    probe = DiceProbe(plan, configuration, device, held_out or samples)
+    probe = DiceProbe(plan, configuration, device, held_out or on_host)
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
 
 

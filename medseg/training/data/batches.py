@@ -10,12 +10,14 @@ from typing import NamedTuple
 import torch
 
 from medseg.core.labels import OUTSIDE
+from medseg.networks.device import first_line, is_out_of_memory
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Training
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.augment import draw_changes
 from medseg.training.data.intensity import apply_changes
 from medseg.training.data.previous import corrupt, draw_corruption, one_hot
+from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.data.sampling import Sampler, generator
 from medseg.training.data.spatial import gather, load_loops
 
@@ -119,13 +121,34 @@ class Batches:
         second thread of torch operations would slow both down.
         """
         if self.device.type == "cpu":
-            yield from map(self.make, count(start))
+            yield from map(self._make_somehow, count(start))
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-            waiting = thread.submit(self.make, start)
+            waiting = thread.submit(self._make_somehow, start)
             for step in count(start + 1):
                 batch = waiting.result()
-                waiting = thread.submit(self.make, step)
+                waiting = thread.submit(self._make_somehow, step)
                 yield batch
+
+    def make_room(self, reason: str) -> bool:
+        """Take the samples off the device, if they are there, and return whether they were.
+
+        Args:
+            reason: what was said when memory ran out.
+        """
+        moved = isinstance(self.samples, PlacedSamples) and self.samples.to_host(reason)
+        if moved and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return moved
+
+    def _make_somehow(self, step: int) -> Batch:
+        """Return the batch of a step; where memory runs out, samples are taken off the device first."""
+        try:
+            return self.make(step)
+        except RuntimeError as error:
+            reason = first_line(error)
+            if not is_out_of_memory(error) or not self.make_room(reason):
+                raise
+        return self.make(step)
 
 
 def _stack(structures: Sequence[torch.Tensor | None], device: torch.device) -> torch.Tensor | None:

@@ -9,6 +9,7 @@ the part of a volume that a patch touches is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,10 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.core.labels import IGNORE, OUTSIDE
+from medseg.networks.threads import usable_cores
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.resample_patch import resample_patches
 from medseg.training.data.sampling import Draw
 from medseg.training.data.transfer import send
+
+_MOST_CUTTERS = 8
+"""Threads that cut patches; more would only wait for the same memory."""
 
 Box = tuple[Sequence[int], Sequence[bool]]
 """First voxel (z, y, x), and which axes are reversed."""
@@ -98,13 +103,27 @@ def crop(samples: Sequence[Sample], boxes: Sequence[Box | None], size: Sequence[
     maps = [
         torch.empty((len(samples), *size), dtype=torch.int16, device=where, pin_memory=pinned) for _ in range(count)
     ]
-    for number, (sample, box) in enumerate(zip(samples, boxes, strict=True)):
+
+    def cut(number: int) -> None:
+        sample, box = samples[number], boxes[number]
         if box is None:
-            continue
+            return
         _copy(sample.image, box, image[number])
         for (volume, beyond), out in zip(_maps(sample), maps, strict=True):
             _copy(volume, box, out[number].fill_(beyond))
+
+    if where.type == "cpu" != device.type and len(samples) > 1:
+        list(_cutters().map(cut, range(len(samples))))  # an accelerator leaves the cores free
+    else:
+        for number in range(len(samples)):
+            cut(number)
     return Patches(image, maps)
+
+
+@cache
+def _cutters() -> ThreadPoolExecutor:
+    """Return threads that cut patches side by side: each waits for the disk and for memory most of the time."""
+    return ThreadPoolExecutor(min(_MOST_CUTTERS, usable_cores()), thread_name_prefix="patches")
 
 
 def affine(draw: Draw, patch_zyx: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

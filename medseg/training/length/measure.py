@@ -8,7 +8,7 @@ from copy import deepcopy
 
 import torch
 
-from medseg.networks.device import memory_errors
+from medseg.networks.device import choosing_algorithms, memory_errors
 from medseg.preprocessing.cache import Sample
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
@@ -30,8 +30,16 @@ def measured_step_seconds(network: torch.nn.Module, samples: Sequence[Sample], s
         setup: the setup of the run.
         seconds: to measure for, about.
     """
-    trainer, ranks, times = Trainer(deepcopy(network), setup), setup.ranks, [setup.clock()]
-    with closing(setup.batches(samples).ahead(0)) as batches, memory_errors(setup.less_memory):
+    with choosing_algorithms(setup.device), memory_errors(setup.less_memory):
+        step_seconds = _time_steps(Trainer(deepcopy(network), setup), samples, setup, seconds)
+    if setup.device.type == "cuda":
+        torch.cuda.empty_cache()  # what the trainer held, its recording included: the run needs it in other pieces
+    return step_seconds
+
+
+def _time_steps(trainer: Trainer, samples: Sequence[Sample], setup: Setup, seconds: float) -> float:
+    ranks, times = setup.ranks, [setup.clock()]
+    with closing(setup.batches(samples).ahead(0)) as batches:
         for batch in batches:
             trainer.step(setup, 0, batch).item()  # waits for the device
             times.append(setup.clock())

@@ -135,8 +135,8 @@ class _Sigmoid(torch.autograd.Function):
             probability = part.sigmoid()
             voxels += valid.sum(2)
             reference += wanted.sum(2)
-            prediction += _weighted_sum(probability, valid)
             overlap += (probability * wanted).sum(2)
+            prediction += _weighted_sum(probability, valid)
             # -[y log p + (1 - y) log(1 - p)] = softplus(z) - y z, which has no logarithm of a rounded probability
             entropy += _weighted_sum(torch.nn.functional.softplus(part), valid) - (part * wanted).sum(2)
         ctx.mark_non_differentiable(reference, voxels)
@@ -223,5 +223,12 @@ def _by_class(values: Tensor, index: Tensor, outputs: int) -> Tensor:
 
 
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
-    """Return (batch, outputs): values (batch, outputs, voxels) summed over voxels with weights (batch, 1, voxels)."""
-    return torch.bmm(values, weights.transpose(1, 2))[..., 0]
+    """Return (batch, outputs): values (batch, outputs, voxels) summed over voxels with weights (batch, 1, voxels).
+
+    The values may be overwritten.
+    """
+    if values.device.type == "cpu":
+        return torch.bmm(values, weights.transpose(1, 2))[..., 0]
+    # A product with a single column gives a GPU few blocks of threads, each with a sum of millions of terms; a sum is
+    # divided among all of them, and added up pairwise, which is also more exact.
+    return values.mul_(weights).sum(2)

@@ -11,9 +11,10 @@ import torch
 from medseg.core.errors import MedsegError, Stopped
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
-from medseg.networks.device import first_line, is_out_of_memory, memory_errors
+from medseg.networks.device import choosing_algorithms, first_line, is_out_of_memory, memory_errors
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch
+from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.length.steering import Redirection, Steering
 from medseg.training.run.checkpoint import Checkpoints, load_checkpoint
 from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
@@ -24,9 +25,9 @@ from medseg.training.step.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0
 LOG_EVERY = 10
+"""Steps between two looks at the loss and the clock: each look waits for the device."""
 _MOST_SKIPPED = 30
 """Steps in a row that change nothing before a run is ended; the scale of fp16 takes up to 16 to settle (2^16 to 1)."""
-"""Steps between two looks at the loss and the clock: each look waits for the device."""
 
 Validate = Callable[[torch.nn.Module], dict[str, float | None]]
 
@@ -57,10 +58,15 @@ def fit(
         MedsegError: the loss is no longer a number, memory or disk are full, a batch could not be made, or the run
             was interrupted. The last checkpoint is whole in any case.
     """
-    loop = Loop(network, samples, setup, validate, callback, setup.clock() if start_time is None else start_time)
-    loop.begin(resume)
+    with memory_errors(setup.less_memory):
+        loop = Loop(network, samples, setup, validate, callback, setup.clock() if start_time is None else start_time)
+        loop.begin(resume)
     try:
-        with Interrupts(setup.ranks.first) as interrupts, closing(loop.batches.ahead(loop.done)) as batches:
+        with (
+            choosing_algorithms(setup.device),
+            Interrupts(setup.ranks.first) as interrupts,
+            closing(loop.batches.ahead(loop.done)) as batches,
+        ):
             if resume:
                 loop.catch_up()
             while not loop.finished:
@@ -184,9 +190,24 @@ class Loop:
         """Train on a batch. The state is inconsistent until this returns."""
         self._consistent = False
         with memory_errors(self.memory_advice):
-            self.losses.append(self.trainer.step(self.setup, self.done, batch))
+            self.losses.append(self._loss_of(batch))
         self.done += 1
         self._consistent = True
+
+    def _loss_of(self, batch: Batch) -> torch.Tensor:
+        """Make a step; once more where memory ran out and training cases can be taken off the device.
+
+        Not where several processes train together: the others wait for this one in the middle of the step.
+        """
+        try:
+            return self.trainer.step(self.setup, self.done, batch)
+        except RuntimeError as error:
+            reason = first_line(error)
+            again = is_out_of_memory(error) and self.trainer.unchanged and self.setup.ranks.size == 1
+            if not again or not self.batches.make_room(reason):
+                raise
+        # outside of the handler: the traceback there keeps the memory of the failed attempt
+        return self.trainer.step(self.setup, self.done, batch)
 
     def report(self) -> None:
         """Ask the device for the losses since the last report, and log and show their mean.
@@ -207,7 +228,8 @@ class Loop:
         self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
         speed = (self.done - self.first_step) / max(self.setup.clock() - self.loop_time, 1e-9)
         figures = {"loss": loss, "steps_per_second": speed, **self.scores}
-        note = {} if self.trainer.note is None else {"note": self.trainer.note}
+        notes = (self.trainer.note, self.samples.note if isinstance(self.samples, PlacedSamples) else None)
+        note = {"note": "; ".join(text for text in notes if text)} if any(notes) else {}
         if self._skipped and (self._skipped == skipped or self.finished):  # said at the first time and at the end
             session = self.done - self.first_step
             note["note"] = f"{self._skipped} of {session} steps changed nothing, as a gradient was NaN or infinite"
@@ -248,7 +270,7 @@ class Loop:
 
     def validate(self) -> None:
         """Score whole volumes, and keep the state that was scored."""
-        with self.steering.stopwatch.paused():
+        with self.steering.stopwatch.paused(), memory_errors(self.memory_advice):
             self.scores = self.setup.ranks.shared(lambda: self.score(self.trainer.best))
             dice = mean_dice(self.scores)
             if dice is not None:
@@ -341,9 +363,15 @@ class Loop:
         """Return the error for the losses of the last steps, of which one is not a number."""
         worst = worst_step(losses)
         step = self.done - len(losses) + worst
-        batch = self.setup.batches(self.samples, whole=True).make(step)  # the samples of all processes
-        found = culprits(batch, self.trainer.losses_one_by_one(batch))
-        return self._diverged(f"loss is {losses[worst]:.4g}", step + 1, describe(batch, found))
+        what = f"loss is {losses[worst]:.4g}"
+        try:
+            batch = self.setup.batches(self.samples, whole=True).make(step)  # the samples of all processes
+            found = culprits(batch, self.trainer.losses_one_by_one(batch))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._diverged(what, step + 1)  # which is worth more than the name of the case
+        return self._diverged(what, step + 1, describe(batch, found))
 
     def _last_checkpoint(self) -> str:
         """Say which checkpoint there is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 import torch
 
@@ -17,6 +18,7 @@ from medseg.training.step.optimizer import make_optimizer, set_learning_rate
 from medseg.training.step.ranks import ALONE
 
 if TYPE_CHECKING:
+    from medseg.networks.cuda_graph import Recorder
     from medseg.training.step.graph import Recorded
 
 _ROUNDING = 1e-12
@@ -39,6 +41,7 @@ class Trainer:
         network: the network that is trained.
         average: the moving average of its weights; None where the plan has none.
         skipped: number of steps, on the device, that changed nothing, as a gradient was not finite.
+        unchanged: whether a step that failed has left weights and optimizer as they were, so that it may be made again.
     """
 
     def __init__(self, network: torch.nn.Module, setup: Setup) -> None:
@@ -47,15 +50,18 @@ class Trainer:
         self.network = network.to(setup.device).train()
         self.loss = DeepSupervision.of(self.network, setup.plan, setup.configuration, setup.ranks.total)
         setup.ranks.spread(self.network)
-        if setup.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # shapes stay as they are: trying algorithms pays off
         self.optimizer = make_optimizer(self.network, training)
         self.gradient_clip = training.gradient_clip
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision == torch.float16)
         self.average_weights = training.average_weights
         self.average = deepcopy(self.network).eval() if training.average_weights > 0 else None
         self.skipped = torch.zeros((), dtype=torch.int64, device=setup.device)
-        self._recorded = self._as_graph() if training.cuda_graph and setup.device.type == "cuda" else None
+        self.unchanged = True
+        self._recorded: Recorded | None = None
+        if training.cuda_graph and setup.device.type == "cuda":
+            from medseg.networks.cuda_graph import CudaRecorder
+
+            self._recorded = self._as_graph(CudaRecorder(setup.device))
 
     @property
     def best(self) -> torch.nn.Module:
@@ -83,12 +89,14 @@ class Trainer:
 
     def _learn(self, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
         """Compute loss and gradients and change the weights; nothing here asks the device for a number."""
+        self.unchanged = True
         with autocast(self.device, self.precision):
             outputs = self.network(image, len(self.loss.scales))
         loss = self.loss(outputs, target, annotated)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
         self.ranks.add_gradients(self.network.parameters())
+        self.unchanged = False
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         self.skipped += ~norm.isfinite()
@@ -100,12 +108,19 @@ class Trainer:
         self.scaler.update()
         return loss.detach()
 
-    def _as_graph(self) -> Recorded:
+    def _as_graph(self, recorder: Recorder) -> Recorded:
         """Return the step as one to be recorded, as far as it can be."""
-        from medseg.networks.cuda_graph import CudaRecorder
         from medseg.training.step.graph import Recorded, make_capturable
 
-        recorded = Recorded(self._learn, CudaRecorder(self.device))
+        # Without a reference to this trainer: a circle of references would keep the graph's memory when it is dropped.
+        learn = WeakMethod(self._learn)
+
+        def step(image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
+            method = learn()
+            assert method is not None
+            return method(image, target, annotated)
+
+        recorded = Recorded(step, recorder)
         if self.ranks.size > 1 or self.scaler.is_enabled():
             why = "several processes" if self.ranks.size > 1 else "fp16"
             recorded.note = f"training.cuda_graph is of no use with {why}: steps run without"

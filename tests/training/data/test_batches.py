@@ -179,7 +179,7 @@ def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> No
     of = samples((24, 26, 28))
     configuration = make_configuration(dimensions, patch_voxels=[8] * dimensions, batch_size=6)
     expected = batches(configuration, of, **changes)
-    placed = place_samples(of, cuda, 0)[0] if resident else of
+    placed = place_samples(of, cuda, 0, 0)[0] if resident else of
     training = make_training(augmentation=make_augmentation(**changes).model_dump())
     maker = Batches(placed, configuration, training, cuda)
     maker.make(0)

@@ -13,7 +13,7 @@ from builders import make_sample
 from paths import HELPERS
 from safetensors.torch import save_file
 
-from medseg.training.data.sample_placement import place_samples
+from medseg.training.data.sample_placement import PlacedSamples, place_samples, room_for_samples
 
 CPU = torch.device("cpu")
 MEGABYTE = 1 << 20
@@ -48,10 +48,33 @@ print(private() - before, found)
 def test_cases_that_fit_and_cases_that_do_not_are_told_apart() -> None:
     samples = [make_sample(np.zeros((10, 10, 10)), np.zeros((10, 10, 10)))] * 3  # 6 bytes a voxel
     for free, words in ((18_000, "in memory"), (17_999, "read from the cache as needed")):
-        placed, where = place_samples(samples, CPU, free)
+        placed, where = place_samples(samples, CPU, free, 8)
         assert placed == samples
         assert words in where
         assert "1.8e-05 GB" in where
+
+
+def test_cases_get_what_network_and_batch_leave_of_a_gpu() -> None:
+    """Of what is free 85 % count, and what the plan lets network and batch take comes first."""
+    assert room_for_samples(11.5e9, 8) == pytest.approx(1.775e9)  # 12 GB: half of it would have been too much
+    assert room_for_samples(7.5e9, 8) == 0  # 8 GB: cases are streamed
+    assert room_for_samples(139e9, 8) == pytest.approx(110.15e9)
+    assert room_for_samples(23e9, 24) == 0
+
+
+def test_cases_leave_the_gpu_once() -> None:
+    on_host, on_device = ([make_sample(np.zeros((4, 4, 4)), np.zeros((4, 4, 4)))] * 2 for _ in range(2))
+    placed = PlacedSamples(on_host, on_device)
+    assert len(placed) == 2
+    assert placed[1] is on_device[1]
+    assert placed.note is None
+    assert placed.to_host("CUDA out of memory")
+    assert list(placed) == on_host
+    assert placed[1] is on_host[1]
+    assert not placed.to_host("again")
+    assert placed.note == (
+        "not enough memory on the GPU: training cases are now read from the cache (CUDA out of memory)"
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")

@@ -265,3 +265,17 @@ def test_the_volume_is_not_changed() -> None:
         patches.maps[0].fill_(7)
     np.testing.assert_array_equal(sample.image[0].numpy(), image)
     np.testing.assert_array_equal(sample.label.numpy(), label)
+
+
+def test_patches_that_several_threads_cut_are_those_of_one() -> None:
+    """For a device that is not the host; None leaves a patch empty."""
+    random = np.random.default_rng(0)
+    samples = [make_sample(random.normal(size=(9, 8, 7)), random.integers(0, 3, (9, 8, 7))) for _ in range(5)]
+    boxes = [((-2, 1, 3), (True, False, True)), ((4, 4, 4), (False, False, False)), None, ((0, 0, 0), (True,) * 3)] * 2
+    chosen = (samples * 2)[: len(boxes)]
+    one, several = (crop(chosen, boxes, (6, 6, 6), torch.device(kind)) for kind in ("cpu", "meta"))
+    empty = [number for number, box in enumerate(boxes) if box is None]
+    cut = [number for number, box in enumerate(boxes) if box is not None]
+    assert torch.equal(one.image, several.image)
+    assert not several.image[empty].any()
+    assert torch.equal(one.maps[0][cut], several.maps[0][cut])

@@ -19,9 +19,11 @@ from medseg.core.progress import Progress, silent
 from medseg.inference.window_pass import predict_logits
 from medseg.models.model import make_network
 from medseg.models.run_files import CHECKPOINT, FoldFolder
+from medseg.networks.device import choosing_algorithms
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
+from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.length import pace as pace_module
 from medseg.training.length.course import Course
 from medseg.training.length.measure import measured_step_seconds
@@ -709,3 +711,47 @@ def test_steps_that_changed_nothing_are_counted_and_said(tmp_path: Path, monkeyp
     assert [note.split(" steps")[0] for note in said] == ["1 of 10", "2 of 30"]
     records = [record for record in read_log(FoldFolder(tmp_path).log) if record["kind"] == "train"]
     assert [record.get("skipped") for record in records] == [1, 1, None]
+
+
+class ShortSamples(PlacedSamples):
+    """Cases on a device that is full once some have been read."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads += 1
+        if self.reads > 9 and self.note is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("where", ["step", "batch"])
+def test_cases_leave_the_gpu_when_memory_runs_out_and_the_run_goes_on(tmp_path: Path, where: str) -> None:
+    """With the same weights in the end; here both places are the host's memory."""
+    plan, network, events = plan_of(2), new_network(plan_of(2)), []
+    make = ShortSamples if where == "batch" else PlacedSamples
+    placed = make(blob_samples((2, 32, 32)), blob_samples((2, 32, 32)))
+    passes = 0
+
+    def full(*_: Any) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 3 and placed.note is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    if where == "step":
+        network.register_forward_hook(full)
+    best = fit(network, placed, setup_of(plan, tmp_path / "short", 6), no_validation, events.append)
+    assert_same(run(plan, blob_samples((2, 32, 32)), tmp_path / "enough", 6), dict(best.state_dict()))
+    notes = [str(event.info["note"]) for event in events if "note" in event.info]
+    assert notes[-1].endswith("training cases are now read from the cache (CUDA out of memory)")
+
+
+def test_a_run_leaves_the_choice_of_algorithms_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in (False, True):
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
+        with choosing_algorithms(torch.device("cuda")):
+            assert torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.benchmark == before
+        with choosing_algorithms(torch.device("cpu")):
+            assert torch.backends.cudnn.benchmark == before

@@ -1,5 +1,7 @@
 """Steps on buffers that stay where they are; the recording itself needs a CUDA device (`benchmarks/gpu_train.py`)."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,3 +134,35 @@ def test_the_same_losses_as_without(tmp_path: Path) -> None:
         curves.append([float(trainer.step(setup, n, one)) for n, one in enumerate(made)])
         assert trainer.note is None
     torch.testing.assert_close(*curves, rtol=1e-4, atol=1e-4)
+
+
+class Forgetful(Repeater):
+    """Keeps nothing of what it records, as CUDA keeps kernels and no functions of Python."""
+
+    def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        return (lambda: None), step()
+
+
+def test_a_trainer_that_is_dropped_takes_its_recording_with_it(tmp_path: Path) -> None:
+    """At once, and not when Python next looks for circles: a run needs the memory of the trainer that was measured."""
+    plan = plan_of(True)
+    setup = Setup(
+        plan, plan.configuration("main"), Course.over(9), torch.device("cpu"), torch.float32, FoldFolder(tmp_path)
+    )
+    trainer = Trainer(make_network(plan, plan.configuration("main")), setup)
+    recorded = trainer._as_graph(Forgetful())
+    for group in trainer.optimizer.param_groups:
+        group["capturable"] = False  # a CPU has nothing to capture with
+    trainer._recorded = recorded
+    batch = Batches(samples(), plan.configuration("main"), plan.training, setup.device).make(0)
+    for step in range(WARM_UP_STEPS + 2):
+        trainer.step(setup, step, batch)
+    assert recorded.note is None
+    gone, recording = weakref.ref(trainer), weakref.ref(recorded)
+    gc.disable()
+    try:
+        del trainer, recorded
+        assert gone() is None
+        assert recording() is None
+    finally:
+        gc.enable()
