@@ -125,6 +125,7 @@ def test_every_example_runs(workspace: Path) -> None:
 ANSWERS = ("answers_of_fold_3/case_0.nii.gz", "answers_to_npz/case_0.nii.gz")
 
 
+@pytest.mark.slow
 def test_every_diff_makes_its_example_a_part_of_medseg(tmp_path: Path) -> None:
     if shutil.which("git") is None:
         pytest.skip("git, which applies the diffs, is not installed")

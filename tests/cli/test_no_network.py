@@ -103,6 +103,7 @@ def test_no_verb_reaches_for_a_network(tmp_path: Path) -> None:
     assert not list((tmp_path / "home").glob("*intel*"))
 
 
+@pytest.mark.slow
 def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:
     pytest.importorskip("openvino_telemetry")
     convert = """

@@ -1,13 +1,15 @@
 """Trains the run of a workspace in one forked process after the other, to be killed by the test or by themselves.
 
 Reads requests from standard input, a line each: `WORKSPACE begin|resume [MOMENT]`; prints the process id of each, a
-line when training begins, and how it ended. At a MOMENT the process kills itself: `checkpoint`, `weights` (with half
-the file written), `before weights`, `validation`, `report`. The first request is done without forking, so that what is
-loaded and compiled then is there for the others. Checkpoints are written all the time, to a slow disk.
+line when training begins, and how it ended. At a MOMENT the process kills itself: `checkpoint`, `third checkpoint`,
+`weights` (these with half the file written), `before weights`, `validation`, `report`. The first request is done
+without forking, so that what is loaded and compiled then is there for the others. Checkpoints are written all the
+time, to a slow disk.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -23,7 +25,7 @@ from medseg.commands.train import train as train_module
 from medseg.delivery.pages import run_page
 from medseg.training.run import checkpoint, fit
 
-STEPS = 200
+STEPS = 80
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -38,12 +40,12 @@ def half(path: Path) -> None:
 
 def arm(moment: str) -> None:
     """Have the process kill itself at a moment."""
-    if moment == "checkpoint":
-        saved = torch.save
+    if moment in ("checkpoint", "third checkpoint"):
+        saved, count = torch.save, itertools.count(1)
 
         def save(state: dict[str, Any], path: Path) -> None:
             saved(state, path)
-            if state["step"] > STEPS // 2:
+            if next(count) == 3 if moment == "third checkpoint" else state["step"] > STEPS // 2:
                 half(path)
 
         checkpoint.torch.save = save  # type: ignore[attr-defined]

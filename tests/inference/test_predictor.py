@@ -300,6 +300,7 @@ def test_the_same_scan_gets_the_same_answer(precision: str) -> None:
     assert all(torch.equal(answer, answers[0]) for answer in answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_a_hundred_calls_leave_nothing_behind(backend: str) -> None:
     """Two shapes in turn, after a warm-up: what stays, in new tensors and in the process's memory."""

@@ -231,6 +231,7 @@ print(megabytes("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory as Linux does")
 def test_memory_stays_far_below_all_outputs_on_the_scans_grid() -> None:
     # 26 outputs are 146 MB in float16 on the network's grid, 511 MB on the scan's;

@@ -31,6 +31,7 @@ from medseg.models.run_files import RunFolder
 from medseg.models.workspace import plan_cases
 from medseg.plans.file import load_plan
 from medseg.preprocessing.cache import load_samples
+from medseg.training.length import budget
 
 CPU = torch.device("cpu")
 LOW, LATER = "3d_lowres", "3d_cascade_fullres"
@@ -298,10 +299,13 @@ def test_another_fold_takes_what_is_there(workspace: Path) -> None:
     assert model.previous.folds == ("0", "1")
 
 
-def test_a_budget_is_divided(trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path) -> None:
+def test_a_budget_is_divided(
+    trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half of it is for the folds of the stage before; the last stage ends within the whole."""
     for part in ("data", "plans", "cache"):
         shutil.copytree(trained[0] / part, tmp_path / part)
+    monkeypatch.setattr(budget, "measured_step_seconds", lambda *_: 0.1)  # the least is twenty steps
     with pytest.raises(PlanError, match=r"3d_lowres, fold 0 \(1 of 2\)"):
         go(tmp_path, budget_seconds=2.0)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 LIGHT = {"medseg.io.dicom", "medseg.io.dicom.elements"} | {
     f"medseg.io.dicom.elements.{name}" for name in ("files", "options", "paths", "uids")
 }
 
 
+@pytest.mark.slow
 def test_predict_loads_no_reader_of_dicom():
     code = (
         "import sys, medseg.commands.predict.predict\n"

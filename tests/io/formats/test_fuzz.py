@@ -14,6 +14,7 @@ from paths import HELPERS
 FUZZ = HELPERS / "fuzz.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
 def test_a_hundred_damaged_files_of_each_format():
     command = [sys.executable, "-W", "ignore", FUZZ, "--inside", "--count", "100", "--seed", "7"]

@@ -77,6 +77,7 @@ def test_cases_leave_the_gpu_once() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
 def test_a_large_case_is_trained_on_without_being_loaded(tmp_path: Path) -> None:
     """160 MB, of which 40 batches of two patches of 16 voxels read a little."""

@@ -27,6 +27,7 @@ def check(count, *kinds):
     assert done.stdout.count(f": {count} damaged, 0 failures") == len(kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
 def test_damaged_files_of_each_kind():
     check(50, *WRITTEN)
