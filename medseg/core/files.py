@@ -168,12 +168,12 @@ def _temporary_name(path: Path) -> Path:
 
 def _temporaries(folder: Path) -> dict[str, list[Path]]:
     """Return {name of the target: temporary files and folders} that lie in a folder."""
-    found: dict[str, list[Path]] = {}
+    paths_by_stem: dict[str, list[Path]] = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if match := _TEMPORARY.fullmatch(entry.name):
-                found.setdefault(match[1], []).append(folder / entry.name)
-    return found
+                paths_by_stem.setdefault(match[1], []).append(folder / entry.name)
+    return paths_by_stem
 
 
 @contextmanager

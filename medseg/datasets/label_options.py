@@ -184,13 +184,13 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
     return colours, [f"the masks are in colours, each taken for a structure; {options_shown}{more} names them"]
 
 
-def _header_names(found: DataSet, declared: Labels | None, notes: list[str]) -> tuple[Labels | None, list[str]]:
+def _header_names(data_set: DataSet, declared: Labels | None, notes: list[str]) -> tuple[Labels | None, list[str]]:
     """Return the structures that label files name in their headers, where nothing else declares any, and the notes.
 
     Raises:
         DataError: the headers contradict each other.
     """
-    names = structures_in_headers(case.label for case in found.cases if case.label is not None)
+    names = structures_in_headers(case.label for case in data_set.cases if case.label is not None)
     if not names:
         return declared, notes
     shown = ", ".join(f"{name} ({value})" for name, value in names.items())
@@ -205,13 +205,13 @@ def _header_names(found: DataSet, declared: Labels | None, notes: list[str]) -> 
     return declared, notes
 
 
-def _palette_names(found: DataSet, ignore: int | None) -> tuple[Labels | None, list[str]]:
+def _palette_names(data_set: DataSet, ignore: int | None) -> tuple[Labels | None, list[str]]:
     """Return the structures of masks whose palette has the colours of the table in the folder, and a note on them.
 
     Such masks hold values (the indices of the palette); the table, such as CVAT's labelmap.txt, names their colours.
 
     Args:
-        found: the data set.
+        data_set: the data set.
         ignore: the value of voxels without annotation, if there is one.
 
     Returns:
@@ -220,8 +220,8 @@ def _palette_names(found: DataSet, ignore: int | None) -> tuple[Labels | None, l
     Raises:
         DataError: the masks use a colour that the table does not name.
     """
-    table = _colour_table(found.folder)
-    values = survey_palettes(case.label for case in found.cases if case.label is not None) if table else {}
+    table = _colour_table(data_set.folder)
+    values = survey_palettes(case.label for case in data_set.cases if case.label is not None) if table else {}
     if table is None or not values.keys() - {BLACK}:
         return None, []
     names = {colour: name for name, colour in read_colour_table(table).items()}

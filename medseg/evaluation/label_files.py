@@ -289,5 +289,6 @@ def _check_grids(pair: Pair, reference: Image, prediction: Image) -> None:
     difference = describe_grid_difference(reference, prediction)
     raise DataError(
         f"{pair.reference} and {pair.prediction} lie on different grids: {difference}.",
-        "Predict on the scan that the reference was drawn on, or resample one onto the grid of the other.",
+        "Predict on the scan that the reference was drawn on; or, if both headers are right, --resample-labels brings "
+        "the reference to the grid of the prediction.",
     )

@@ -109,8 +109,8 @@ def find_network(configuration: Configuration) -> NetworkRow:
     if name not in NETWORKS:
         raise PlanError(
             f"There is no network {name!r}; there are {', '.join(NETWORKS)}.",
-            "Set network.name to one of these. A network of your own is registered from Python first: "
-            f"medseg.register_network({name!r}, make). docs/extend.md shows how.",
+            "Set network.name of the configuration to one of these. A network of your own is registered from Python "
+            f"first: medseg.register_network({name!r}, make). docs/extend.md shows how.",
         )
     row = NETWORKS[name]
     if dimensions not in row.dimensions:

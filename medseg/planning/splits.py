@@ -96,7 +96,7 @@ def nnunet_splits(ids: Collection[str]) -> list[Fold]:
     if len(names) < FOLDS:
         raise DataError(
             f"nnU-Net's split needs at least {FOLDS} cases; there are {len(names)}.",
-            "Use medseg's own split, which makes fewer folds, or write a splits file by hand.",
+            "Leave --splits out: medseg's own split makes fewer folds.",
         )
     parts = KFold(FOLDS, shuffle=True, random_state=_NNUNET_SEED).split(names)
     return [Fold(train=names[train].tolist(), val=names[val].tolist()) for train, val in parts]

@@ -132,8 +132,8 @@ def _agree(first: Any, second: Any, third: Any, fourth: Any, agreed: NDArray[np.
 
 
 @compiled
-def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted: NDArray[np.bool_]) -> Any:
-    """Spread a row of the network's answers to the new voxels, and mark in `wanted` the columns that MIXED ones read.
+def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], needed: NDArray[np.bool_]) -> Any:
+    """Spread a row of the network's answers to the new voxels, and mark in `needed` the columns that MIXED ones read.
 
     Returns the number of MIXED voxels.
     """
@@ -144,10 +144,10 @@ def _spread(agreed: NDArray[np.int16], x: Any, answer: NDArray[np.int16], wanted
         answer[i] = left if left == right else np.int16(-1)
         mixed += answer[i] < 0
     if mixed > 0:
-        wanted[:] = False
+        needed[:] = False
         for i in range(answer.size):
             if answer[i] < 0:
-                wanted[lower[i]] = wanted[upper[i]] = True
+                needed[lower[i]] = needed[upper[i]] = True
     return mixed
 
 
@@ -200,11 +200,11 @@ def _winner(values: NDArray[np.float32], softmax: bool) -> Any:
 
 
 @compiled
-def _missing_columns(wanted: NDArray[np.bool_], held: NDArray[np.int64], row: int, missing: NDArray[np.int64]) -> Any:
-    """Write into `missing` the wanted columns that do not hold the row yet, mark that, and return how many."""
+def _missing_columns(needed: NDArray[np.bool_], held: NDArray[np.int64], row: int, missing: NDArray[np.int64]) -> Any:
+    """Write into `missing` the needed columns that do not hold the row yet, mark that, and return how many."""
     count = 0
-    for column in range(wanted.size):
-        if wanted[column] and held[column] != row:
+    for column in range(needed.size):
+        if needed[column] and held[column] != row:
             held[column] = row
             missing[count] = column
             count += 1
@@ -223,7 +223,7 @@ def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -
     known, known_planes = np.empty((2, sizes[2], columns), np.int16), np.empty(2, np.int64)
     rows, rows_held = np.empty((2, columns, width), np.float32), np.empty((2, columns), np.int64)
     line, agreed = np.empty((columns, width), np.float32), np.empty(columns, np.int16)
-    wanted, missing = np.empty(columns, np.bool_), np.empty(columns, np.int64)
+    needed, missing = np.empty(columns, np.bool_), np.empty(columns, np.int64)
     rows[:], rows_held[:], known_planes[:] = _NEVER, -1, -1
     uniform = False
     for plane in range(chosen.shape[0]):
@@ -240,14 +240,14 @@ def _choose(logits: Any, reads: Any, softmax: bool, chosen: NDArray[np.int16]) -
             if uniform:
                 answer[:] = agreed[0]
                 continue
-            if _spread(agreed, x, answer, wanted) == 0:
+            if _spread(agreed, x, answer, needed) == 0:
                 continue
             for read_row in (up, down):
                 # rows are interpolated along z for the new plane, so another plane's row is another row
-                count = _missing_columns(wanted, rows_held[read_row & 1], plane * sizes[2] + read_row, missing)
+                count = _missing_columns(needed, rows_held[read_row & 1], plane * sizes[2] + read_row, missing)
                 _gather(logits, read_row, here, missing[:count], rows[read_row & 1])
             for column in range(columns):
-                if wanted[column]:
+                if needed[column]:
                     _mix(rows[up & 1, column], rows[down & 1, column], y[2][row], line[column])
             for i in range(answer.size):
                 if answer[i] < 0:

@@ -114,12 +114,12 @@ def nearest(name: str, most: int = 3) -> list[str]:
 
 def _unique(pairs: Iterable[tuple[str, Coding]]) -> dict[str, Coding]:
     """Return {structure: codes} of pairs, of which no two may have one name."""
-    found: dict[str, Coding] = {}
+    codings: dict[str, Coding] = {}
     for name, coding in pairs:
-        if name in found:
+        if name in codings:
             raise PlanError(f"--codes gives codes of {name!r} twice; expected one entry per structure.")
-        found[name] = coding
-    return found
+        codings[name] = coding
+    return codings
 
 
 def _side(words: list[str]) -> tuple[str | None, list[str]]:

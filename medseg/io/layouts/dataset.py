@@ -216,5 +216,5 @@ def _search_all(pattern: str, texts: list[str]) -> list[str | None]:
     done = subprocess.run(
         command, input=content, capture_output=True, text=True, timeout=_MOST_SEARCH_SECONDS, check=True
     )
-    found: list[str | None] = json.loads(done.stdout)
-    return found
+    patients: list[str | None] = json.loads(done.stdout)
+    return patients

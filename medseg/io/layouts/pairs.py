@@ -70,34 +70,34 @@ def _similar(
     )
 
 
-def images_folder(folder: Path, wanted: str | None) -> Path | None:
+def images_folder(folder: Path, name: str | None) -> Path | None:
     """Return the folder of the images inside a data set; None where there is none.
 
     Args:
         folder: the data set.
-        wanted: the name that the user gives; None for one of the usual names, else any with a word for images.
+        name: the name that the user gives; None for one of the usual names, else any with a word for images.
 
     Raises:
         DataError: several may be meant.
     """
-    named = [path for path in _folders(folder) if path.name == wanted or (wanted is None and path.name in IMAGES)]
-    other = [path for path in _folders(folder) if wanted is None and names_images(path.name)]
+    named = [path for path in _folders(folder) if path.name == name or (name is None and path.name in IMAGES)]
+    other = [path for path in _folders(folder) if name is None and names_images(path.name)]
     return _only(folder, named or other, "--images")
 
 
-def labels_folder(folder: Path, images: Path | None, wanted: str | None) -> Path | None:
+def labels_folder(folder: Path, images: Path | None, name: str | None) -> Path | None:
     """Return the folder of the labels inside a data set; None where there is none.
 
     Args:
         folder: the data set.
         images: the folder of the images, which is another one.
-        wanted: the name that the user gives; None for any with a word for labels.
+        name: the name that the user gives; None for any with a word for labels.
 
     Raises:
         DataError: several may be meant.
     """
     others = [path for path in _folders(folder) if path != images]
-    fitting = [path for path in others if path.name == wanted or (wanted is None and names_labels(path.name))]
+    fitting = [path for path in others if path.name == name or (name is None and names_labels(path.name))]
     return _only(folder, fitting, "--labels")
 
 

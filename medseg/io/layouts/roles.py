@@ -59,8 +59,8 @@ def settle_roles(files: Files, naming: Naming, folder: Path) -> Roles | None:
     common = {role for role, count in counts.items() if 2 * count > len(files)}
     if not common:
         return None
-    wanted = [*naming.images, *([naming.labels] if naming.labels is not None else [])]
-    absent = [role for role in wanted if role not in counts]
+    chosen_roles = [*naming.images, *([naming.labels] if naming.labels is not None else [])]
+    absent = [role for role in chosen_roles if role not in counts]
     if absent:
         raise DataError(
             f"The cases of {folder} have no file called {absent[0]!r}; they have {shown_roles(counts)}.",

@@ -70,9 +70,9 @@ def find_scans(
         from medseg.io.layouts.dataset import sentences
         from medseg.io.layouts.find import first_of
 
-        wanted = f"{counted(len(channels), 'channel')} ({', '.join(channels)})"
+        expected = f"{counted(len(channels), 'channel')} ({', '.join(channels)})"
         raise DataError(
-            f"{source} has no complete scan of {wanted}. {first_of(sentences(problems))}",
+            f"{source} has no complete scan of {expected}. {first_of(sentences(problems))}",
             "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
             "or one pattern for files that hold all channels ('*.png').",
         )

@@ -69,12 +69,12 @@ def _keys(names: Collection[str]) -> tuple[dict[str, Key], set[str]]:
     return keys, {*first[:start], *first[len(first) - end :]}
 
 
-def _fields(parts: tuple[str, ...], wanted: list[bool]) -> Key:
-    """Return the wanted parts of a name, each with the word before it if that is neither a number nor a role."""
+def _fields(parts: tuple[str, ...], taken: list[bool]) -> Key:
+    """Return the taken parts of a name, each with the word before it if that is neither a number nor a role."""
     before = ("", *parts[:-1])
     return tuple(
         ("" if word.isdecimal() or word in _ROLES else word, part)
-        for word, part, take in zip(before, parts, wanted, strict=True)
+        for word, part, take in zip(before, parts, taken, strict=True)
         if take
     )
 

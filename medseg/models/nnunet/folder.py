@@ -141,14 +141,14 @@ def choose_checkpoint(files: Iterable[str], checkpoint: str | None, fold: PurePa
 
 
 def fold_checkpoints(
-    folder: Path, folds: Sequence[str] | None, wanted: str | None
+    folder: Path, folds: Sequence[str] | None, checkpoint: str | None
 ) -> tuple[dict[str, Path], list[str]]:
     """Return {fold: its checkpoint} of a model folder, and notes.
 
     Args:
         folder: the folder of the model.
         folds: which folds; None for all numbered ones.
-        wanted: as in `choose_checkpoint`.
+        checkpoint: as in `choose_checkpoint`.
 
     Raises:
         ModelError: a fold or a checkpoint is missing.
@@ -160,7 +160,7 @@ def fold_checkpoints(
     notes = []
     for fold in choose_folds([path.name.removeprefix("fold_") for path in trained], folds, folder):
         fold_folder = folder / f"fold_{fold}"
-        name, note = choose_checkpoint([path.name for path in fold_folder.iterdir()], wanted, fold_folder)
+        name, note = choose_checkpoint([path.name for path in fold_folder.iterdir()], checkpoint, fold_folder)
         chosen[fold] = fold_folder / name
         notes += [] if note is None else [note]
     return chosen, notes

@@ -43,7 +43,7 @@ class MonaiLoss(OneHotLoss):
         known = inspect.signature(made).parameters
         self.loss = made(**{key: value for key, value in settings.items() if key in known} | arguments)
 
-    def compare(self, logits: Tensor, wanted: Tensor) -> Tensor:
+    def compare(self, logits: Tensor, expected: Tensor) -> Tensor:
         """Return what MONAI's class says of logits and masks, (samples, outputs, ...) each."""
-        loss: Tensor = self.loss(logits, wanted)
+        loss: Tensor = self.loss(logits, expected)
         return loss

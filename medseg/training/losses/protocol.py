@@ -98,12 +98,12 @@ class OneHotLoss(ABC):
         self.batch_dice = batch_dice
 
     @abstractmethod
-    def compare(self, logits: Tensor, wanted: Tensor) -> Tensor:
+    def compare(self, logits: Tensor, expected: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
             logits: (samples, outputs, ...) float32; of softmax labels the first output is the background.
-            wanted: the same shape, 1 where a voxel belongs to an output and 0 elsewhere.
+            expected: the same shape, 1 where a voxel belongs to an output and 0 elsewhere.
         """
 
     def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None, weights: Tensor | None) -> Tensor:
@@ -115,15 +115,15 @@ class OneHotLoss(ABC):
             annotated: (batch, structures) bool, which structures were annotated in a sample; None for all.
             weights: (batch, ...) 1 where a voxel counts and 0 where it does not; None for everywhere.
         """
-        logits, wanted = logits.float(), one_hot(target, self.labels)
+        logits, expected = logits.float(), one_hot(target, self.labels)
         if annotated is None and weights is None:
-            return self.compare(logits, wanted)
+            return self.compare(logits, expected)
         values, counts = [], []
         for samples, structures in self._groups(len(logits), annotated):
             if structures is not None and not any(structures):
                 continue  # nothing was annotated, so there is nothing to tell apart
             scores = annotated_outputs(logits[samples], structures, self.labels, _add_probabilities)
-            masks = annotated_outputs(wanted[samples], structures, self.labels, _add)
+            masks = annotated_outputs(expected[samples], structures, self.labels, _add)
             if weights is not None:
                 counted = weights[samples] > 0
                 if not counted.any():

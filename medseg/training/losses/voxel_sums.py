@@ -131,14 +131,14 @@ class _Sigmoid(torch.autograd.Function):
         )
         voxels = entropy.new_zeros(batch, 1)
         for part, labels, _ in _chunks(logits, target):
-            wanted, valid = _wanted(labels, membership, exact)
+            expected, valid = _expected(labels, membership, exact)
             probability = part.sigmoid()
             voxels += valid.sum(2)
-            reference += wanted.sum(2)
-            overlap += (probability * wanted).sum(2)
+            reference += expected.sum(2)
+            overlap += (probability * expected).sum(2)
             prediction += _weighted_sum(probability, valid)
             # -[y log p + (1 - y) log(1 - p)] = softplus(z) - y z, which has no logarithm of a rounded probability
-            entropy += _weighted_sum(torch.nn.functional.softplus(part), valid) - (part * wanted).sum(2)
+            entropy += _weighted_sum(torch.nn.functional.softplus(part), valid) - (part * expected).sum(2)
         ctx.mark_non_differentiable(reference, voxels)
         return entropy, overlap, prediction, reference, voxels
 
@@ -148,11 +148,11 @@ class _Sigmoid(torch.autograd.Function):
         logits, target, membership = ctx.saved_tensors
         gradient = _empty_like(logits)
         for part, labels, to_part in _chunks(logits, target, gradient):
-            wanted, valid = _wanted(labels, membership, part.dtype)
+            expected, valid = _expected(labels, membership, part.dtype)
             probability = part.sigmoid_()
-            slope = torch.addcmul(to_prediction[..., None], to_overlap[..., None], wanted)
+            slope = torch.addcmul(to_prediction[..., None], to_overlap[..., None], expected)
             slope *= probability * (1 - probability)
-            slope += to_entropy[..., None] * (probability - wanted)
+            slope += to_entropy[..., None] * (probability - expected)
             to_part.copy_(slope.mul_(valid).to(gradient.dtype))
         return gradient, None, None
 
@@ -206,11 +206,11 @@ def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor
     return scores, torch.where(index == IGNORE, index, index * known), merged
 
 
-def _wanted(labels: Tensor, membership: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _expected(labels: Tensor, membership: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return (batch, outputs, voxels), 1 inside a structure, and (batch, 1, voxels), 1 where a voxel is not ignored."""
     valid = (labels != IGNORE)[:, None].to(dtype)
-    wanted = membership.to(dtype)[:, labels.clamp(min=0).long()].movedim(1, 0)
-    return wanted * valid, valid
+    expected = membership.to(dtype)[:, labels.clamp(min=0).long()].movedim(1, 0)
+    return expected * valid, valid
 
 
 def _by_class(values: Tensor, index: Tensor, outputs: int) -> Tensor:

@@ -54,13 +54,13 @@ def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
         batch: all samples of a step.
         losses: the losses of each sample alone.
     """
-    found = []
+    faults = []
     for image, origin, loss in zip(batch.image, batch.origins, losses, strict=True):
         if not bool(image.isfinite().all()):
-            found.append(Culprit(origin, "its intensities are not all numbers"))
+            faults.append(Culprit(origin, "its intensities are not all numbers"))
         elif not isfinite(loss):
-            found.append(Culprit(origin, f"its loss is {loss}, its intensities are {_range(image)}"))
-    return found
+            faults.append(Culprit(origin, f"its loss is {loss}, its intensities are {_range(image)}"))
+    return faults
 
 
 def diverged(what: str, step: int, kept: str, resume: str, lower_rate: float, suspects: Sequence[str] = ()) -> Diverged:
@@ -83,15 +83,15 @@ def diverged(what: str, step: int, kept: str, resume: str, lower_rate: float, su
     )
 
 
-def describe(batch: Batch, found: Sequence[Culprit]) -> list[str]:
-    """Return lines that name the samples that were found, or all of the batch where none was.
+def describe(batch: Batch, faults: Sequence[Culprit]) -> list[str]:
+    """Return lines that name the samples that are at fault, or all of the batch where none was.
 
     Args:
         batch: all samples of a step.
-        found: those that spoil its loss.
+        faults: those that spoil its loss.
     """
-    if found:
-        return [f"{_where(culprit.origin)}: {culprit.why}" for culprit in found]
+    if faults:
+        return [f"{_where(culprit.origin)}: {culprit.why}" for culprit in faults]
     return ["No sample does it alone; the batch was made of:", *(f"  {_where(origin)}" for origin in batch.origins)]
 
 

@@ -366,12 +366,12 @@ class Loop:
         what = f"loss is {losses[worst]:.4g}"
         try:
             batch = self.setup.batches(self.samples, whole=True).make(step)  # the samples of all processes
-            found = culprits(batch, self.trainer.losses_one_by_one(batch))
+            culprits_found = culprits(batch, self.trainer.losses_one_by_one(batch))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return self._diverged(what, step + 1)  # which is worth more than the name of the case
-        return self._diverged(what, step + 1, describe(batch, found))
+        return self._diverged(what, step + 1, describe(batch, culprits_found))
 
     def _last_checkpoint(self) -> str:
         """Say which checkpoint there is."""

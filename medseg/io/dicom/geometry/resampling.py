@@ -120,9 +120,9 @@ def plan_resampling(series: Series, geometry: Geometry, options: DicomOptions) -
         geometry: the geometry of these slices.
         options: what is allowed.
     """
-    wanted = {problem.option for problem in series.problems}
-    tilt = options.resample_tilt and "resample_tilt" in wanted
-    gaps = options.allow_gaps and "allow_gaps" in wanted
+    needed_options = {problem.option for problem in series.problems}
+    tilt = options.resample_tilt and "resample_tilt" in needed_options
+    gaps = options.allow_gaps and "allow_gaps" in needed_options
     if not tilt and not gaps:
         return None
     heights_mm, length_mm = geometry.heights_mm, float(geometry.heights_mm[-1])

@@ -17,12 +17,12 @@ from medseg.io.values.overlay import Overlay
 def interpolated_slices(grid: Image) -> list[int]:
     """Return the numbers (along z) of the slices of a scan that lie between two of its source's, from its record."""
     records = [grid.record, *(value for value in grid.record.values() if isinstance(value, dict))]
-    found: set[int] = set()
+    indices: set[int] = set()
     for record in records:  # of the scan, and of each of several channels
         resampled = record.get("resampled")
         if isinstance(resampled, dict):
-            found.update(resampled.get(INTERPOLATED, ()))
-    return sorted(z for z in found if z < grid.shape_zyx[0])
+            indices.update(resampled.get(INTERPOLATED, ()))
+    return sorted(z for z in indices if z < grid.shape_zyx[0])
 
 
 def bridge_gaps(overlay: Overlay, slices: list[int]) -> int:

@@ -69,8 +69,8 @@ def rois_of(dataset: Any, numbers: Iterable[int]) -> list[Roi]:
         dataset: the RTSTRUCT.
         numbers: the numbers of the structures that are meant.
     """
-    wanted = {*numbers}
-    rois = {number: Roi(number, name, []) for number, name in roi_names(dataset).items() if number in wanted}
+    chosen = {*numbers}
+    rois = {number: Roi(number, name, []) for number, name in roi_names(dataset).items() if number in chosen}
     for item in dataset.get("ROIContourSequence") or []:
         roi = rois.get(int(item.ReferencedROINumber))
         if roi is None:

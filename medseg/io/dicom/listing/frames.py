@@ -120,32 +120,32 @@ def _slice(whole: Slice, number: int, groups: Sequence[Dataset], dimensions: Seq
 
 def _acquisition(groups: Sequence[Dataset], dimensions: Sequence[str]) -> dict[str, Any]:
     """Return the acquisition attributes of a frame, by the names that those of single-frame images have."""
-    found: dict[str, Any] = {}
+    elements: dict[str, Any] = {}
     for name, (sequence, keyword) in _NUMBERS.items():
         group = values.functional_group(groups, sequence)
-        found[name] = None if group is None else values.number(group, keyword)
+        elements[name] = None if group is None else values.number(group, keyword)
     for name, (sequence, keyword) in _TEXTS.items():
         group = values.functional_group(groups, sequence)
-        found[name] = None if group is None else values.text(group, keyword) or None
+        elements[name] = None if group is None else values.text(group, keyword) or None
     types = (values.functional_group(groups, sequence) for sequence in _FRAME_TYPES)
     frame_type = next((group for group in types if group is not None), None)
     if frame_type is not None:
-        found["image type"] = values.text(frame_type, "FrameType") or None
+        elements["image type"] = values.text(frame_type, "FrameType") or None
     diffusion = values.functional_group(groups, "MRDiffusionSequence")
     if diffusion is not None:
         direction = next(iter(values.items(diffusion, "DiffusionGradientDirectionSequence")), None)
         if direction is not None:
-            found["direction"] = values.numbers(direction, "DiffusionGradientOrientation", 3)
-        found["directionality"] = values.text(diffusion, "DiffusionDirectionality") or None
+            elements["direction"] = values.numbers(direction, "DiffusionGradientOrientation", 3)
+        elements["directionality"] = values.text(diffusion, "DiffusionDirectionality") or None
     content = values.functional_group(groups, "FrameContentSequence")
     if content is not None and dimensions:
         index = values.numbers(content, "DimensionIndexValues", len(dimensions)) or ()
-        found |= {
+        elements |= {
             f"dimension {name}": value
             for name, value in zip(dimensions, index, strict=False)
             if name not in _POSITION_DIMENSIONS
         }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in elements.items() if value is not None}
 
 
 def _dimensions(dataset: Dataset) -> list[str]:

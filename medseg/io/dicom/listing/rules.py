@@ -142,9 +142,9 @@ def _spelled(keyword: str, rule: str) -> str:
     raise DataError(f"{keyword!r} in the rule {rule!r} is not a DICOM attribute{suggestion}", _HINT)
 
 
-def _equal(value: Any, wanted: str) -> bool:
+def _equal(value: Any, expected: str) -> bool:
     """Return whether a value equals a text, as a number if both are numbers, else without regard to case."""
-    if str(value).strip().lower() == wanted.lower():
+    if str(value).strip().lower() == expected.lower():
         return True
-    number, wanted_number = values.finite(str(value)), values.finite(wanted)
+    number, wanted_number = values.finite(str(value)), values.finite(expected)
     return number is not None and number == wanted_number
