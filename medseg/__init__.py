@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from medseg.commands.train.train import train
     from medseg.commands.watch.options import WatchOptions
     from medseg.commands.watch.watch import StudyEvent, watch
-    from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
+    from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError, ScanWarning
     from medseg.core.image import Image
     from medseg.core.labels import Labels
     from medseg.core.progress import Progress
@@ -82,6 +82,7 @@ _MODULES = {
     "MedsegError": "core.errors",
     "ModelError": "core.errors",
     "PlanError": "core.errors",
+    "ScanWarning": "core.errors",
     "Image": "core.image",
     "Labels": "core.labels",
     "Progress": "core.progress",

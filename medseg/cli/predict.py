@@ -71,16 +71,26 @@ def command(
         console.print(table)
     for note in result.notes:
         show_note(note)
+    for note in scan_warnings(result):
+        show_note(note)
     console.print(_summary(result, output, seconds), markup=False)
     report_failures(result.failed)
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
+
+
+def scan_warnings(result: PredictResult) -> list[str]:
+    """Return the warnings on scans, each with the name of its case; the first of many."""
+    texts = [f"{case}: {text}" for case, of_case in result.warnings.items() for text in of_case]
+    more = len(texts) - _MOST_ROWS
+    return texts[:_MOST_ROWS] + ([f"and {counted(more, 'more warning')}, see volumes.csv"] if more > 0 else [])
 
 
 def _record(result: PredictResult, output: Path, seconds: float) -> None:
     """Write the records of a prediction."""
     for case, file in result.files.items():
         state = "kept" if case in result.kept else "done"
-        emit("case", case=case, state=state, file=file, volumes=result.volumes[case], unit=result.units[case])
+        volumes, unit, warnings = result.volumes[case], result.units[case], list(result.warnings.get(case, ()))
+        emit("case", case=case, state=state, file=file, volumes=volumes, unit=unit, warnings=warnings)
     record_result(folder=output, answered=len(result.files), kept=len(result.kept), seconds=round(seconds, 3))
 
 

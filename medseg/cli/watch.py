@@ -75,12 +75,20 @@ def _show(event: StudyEvent) -> None:
     values: dict[str, Any] = {"folder": event.folder, "problem": event.message}
     if result is not None:
         cases = [
-            {"case": case, "file": file, "volumes": result.volumes[case], "unit": result.units[case]}
+            {
+                "case": case,
+                "file": file,
+                "volumes": result.volumes[case],
+                "unit": result.units[case],
+                "warnings": list(result.warnings.get(case, ())),
+            }
             for case, file in result.files.items()
         ]
         values |= {"cases": cases, "seconds": round(event.seconds, 3)}
         for note in result.notes:
             show_note(f"{event.study}: {note}")
+        for case, texts in result.warnings.items():
+            show_note(f"{event.study}: {case}: {' '.join(texts)}")
     emit("study", study=event.study, state=event.state, **values)
     clock = datetime.now().strftime("%H:%M:%S")
     answer = f" in {duration(event.seconds)}, {event.folder}" if result is not None else ""

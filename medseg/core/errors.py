@@ -43,3 +43,7 @@ class Cancelled(MedsegError):
 
     def __init__(self, message: str = "cancelled") -> None:
         super().__init__(message)
+
+
+class ScanWarning(UserWarning):
+    """A scan differs from those that the model was trained on; it is segmented all the same."""

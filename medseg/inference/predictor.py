@@ -8,8 +8,10 @@ out, see `delivery.answers.segment`.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -19,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.core.case import Case
-from medseg.core.errors import MedsegError
+from medseg.core.errors import MedsegError, ScanWarning
 from medseg.core.image import Image, check_finite
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
 from medseg.inference.memory import MEMORY_ADVICE, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.tiles import Views
+from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes
 from medseg.inference.window_pass import WindowPass
 from medseg.io.load import load_case_image
@@ -35,7 +38,7 @@ from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.preprocessing.normalize import check_schemes
 from medseg.preprocessing.restore import Sink, restore, stream_maps
-from medseg.preprocessing.volume import Volume, prepare
+from medseg.preprocessing.volume import Volume, geometry_of, prepare
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -59,6 +62,7 @@ class Predictor:
     Args:
         model: plan and networks.
         device: on which the networks are.
+        compares: whether scans are compared with those that the model was trained on; not for these themselves.
 
     Attributes:
         notes: what was done otherwise than asked, in sentences.
@@ -69,9 +73,10 @@ class Predictor:
         PlanError: the model's plan names a normalization that nobody registered.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: torch.device, compares: bool = True) -> None:
         self.model = model
         self.device = device
+        self.compares = compares
         self.configuration = model.configuration
         check_schemes(self.configuration, model.configuration_name)
         self.inference = model.plan.inference
@@ -144,8 +149,12 @@ class Predictor:
             for a SimpleITK image.
 
         Raises:
-            DataError: the image does not suit the model, or a file cannot be read.
+            DataError: the image does not suit the model, is so unlike its training scans that an answer would not mean
+                anything, or a file cannot be read.
             MedsegError: there is not enough memory.
+
+        Warns:
+            ScanWarning: how the scan differs from those that the model was trained on.
         """
         if isinstance(image, str | Path | Sequence):
             files = (image,) if isinstance(image, str | Path) else image
@@ -155,6 +164,8 @@ class Predictor:
             return self(Image.from_sitk(image), callback).to_sitk(image.GetDimension())
         check_finite(image, "The scan")
         volume = self.prepare(image, callback)
+        for text in volume.warnings:
+            warnings.warn(text, ScanWarning, stacklevel=2)
         return image.with_array(self.labels(volume, callback)[None])
 
     def prepare(self, image: Image, callback: Callback = silent) -> Volume:
@@ -165,15 +176,26 @@ class Predictor:
             callback: receives the progress of a first stage.
 
         Raises:
-            DataError: the image does not suit the model.
+            DataError: the image does not suit the model, or is so unlike its training scans that an answer would not
+                mean anything.
             MedsegError: there is not enough memory.
+
+        Returns:
+            The scan on the networks' grid; its `warnings` say how it differs from the training scans.
         """
         with memory_errors(MEMORY_ADVICE):
+            geometry = geometry_of(image, self.model.plan, self.configuration)
+            plan, configuration = self.model.plan, self.configuration
+            findings = scan_findings(image, geometry, plan, configuration) if self.compares else []
+            texts = settle(findings, self.inference.unlike_scans)
+            check_memory(image, geometry, plan)
             if self.model.previous is None:
-                return prepare(image, self.model.plan, self.model.configuration)
-            from medseg.inference.cascade import with_previous  # only cascades need it
+                volume = prepare(image, plan, configuration, geometry=geometry)
+            else:
+                from medseg.inference.cascade import with_previous  # only cascades need it
 
-            return with_previous(self.model, image, self._previous(image, callback))
+                volume = with_previous(self.model, image, self._previous(image, callback))
+            return replace(volume, warnings=texts)
 
     def labels(self, volume: Volume, callback: Callback = silent, sinks: Sequence[Sink] = ()) -> NDArray:
         """Predict a prepared scan.
@@ -332,7 +354,7 @@ class Predictor:
     def _previous(self) -> Predictor:
         """The first stage of a cascade."""
         assert self.model.previous is not None
-        return Predictor(self.model.previous, self.device)
+        return Predictor(self.model.previous, self.device, compares=False)  # the scan was compared already
 
 
 def _check_logits(logits: torch.Tensor, precision: torch.dtype) -> None:

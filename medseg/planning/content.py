@@ -1,4 +1,4 @@
-"""A few figures on what a case holds, by which the check sees that it differs from other cases.
+"""A few figures on what a case holds, by which the check sees that it differs from other cases, or from a model's.
 
 They are taken in the one pass over the files, and cost little beside reading them.
 """
@@ -18,8 +18,28 @@ from medseg.planning.intensity import ChannelSample
 _SAMPLED_VOXELS = 4096
 """Voxels of a channel that quantiles and shares are taken from: their error is below a percent, and sorting is fast."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_PATTERN_VOXELS = 1 << 15
+"""Voxels that a pattern of values is taken from: more, as a structure may have few of them."""
+_FEWEST_NEIGHBOURS = 16
+"""Fewer voxels beside the background say nothing about what lies beside what."""
 _LEAST_FLAT_SHARE = 0.02
 """A value is taken for air or padding if at least this share of the voxels has it: no tissue has one exact value."""
+
+
+@dataclass(frozen=True)
+class ValuePattern:
+    """How the values of a channel lie beside each other: a label map has few values, in areas of one value.
+
+    Attributes:
+        values: number of different values among about 32,000 voxels, evenly spread.
+        equal_neighbours: share of these voxels whose next voxel has the same value, without the voxels of the most
+            frequent value (background); 1 where hardly any voxel has another value.
+        whole: whether all of them are whole numbers.
+    """
+
+    values: int
+    equal_neighbours: float
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class ChannelContent:
         share_high: share of the voxels that have the largest value.
         share_negative: share of the voxels below zero.
         foreground_rank: share of the voxels that are darker than the median of the foreground; None without foreground.
+        pattern: how its values lie beside each other.
     """
 
     low: float
@@ -45,6 +66,7 @@ class ChannelContent:
     share_high: float
     share_negative: float
     foreground_rank: float | None
+    pattern: ValuePattern
 
     @property
     def constant(self) -> bool:
@@ -129,19 +151,50 @@ def _channel_content(channel: NDArray, foreground_median: np.number | None) -> C
         share_high=float(count - np.searchsorted(ordered, high)) / count,
         share_negative=float(np.searchsorted(ordered, 0)) / count,
         foreground_rank=rank,
+        pattern=value_pattern(channel),
     )
 
 
-def _evenly_sampled(channel: NDArray) -> NDArray:
-    """Return about 4,000 voxels, or all if there are fewer.
+def value_pattern(channel: NDArray) -> ValuePattern:
+    """Return how the values of a channel (z, y, x) lie beside each other.
 
-    The step between them has no divisor in common with the number of voxels, so that they do not all lie in the same
-    columns or slices.
+    >>> value_pattern(np.repeat([0, 1, 0, 2], 100).reshape(1, 4, 100))
+    ValuePattern(values=3, equal_neighbours=0.99, whole=True)
     """
-    step = max(1, channel.size // _SAMPLED_VOXELS)
-    while gcd(step, channel.size) > 1 and step > 1:
+    flat = channel.reshape(-1)
+    step = _step(flat.size, _PATTERN_VOXELS)
+    here = flat[::step]
+    values, counts = np.unique(here, return_counts=True)
+    beside = flat[1::step]
+    pairs = here[: len(beside)] != values[counts.argmax()]
+    equal = (here[: len(beside)] == beside)[pairs]
+    return ValuePattern(
+        values=len(values),
+        equal_neighbours=round(float(equal.mean()), 4) if equal.size >= _FEWEST_NEIGHBOURS else 1.0,
+        whole=bool((values == np.round(values)).all()),
+    )
+
+
+def channel_quantiles(channel: NDArray) -> tuple[float, ...]:
+    """Return the 5, 25, 50, 75 and 95 % quantiles of about 4,000 voxels of a channel (z, y, x), evenly spread."""
+    ordered = np.sort(_evenly_sampled(channel))
+    return tuple(float(ordered[int(share * (len(ordered) - 1))]) for share in _QUANTILES)
+
+
+def _evenly_sampled(channel: NDArray) -> NDArray:
+    """Return about 4,000 voxels, or all if there are fewer."""
+    return channel.reshape(-1)[:: _step(channel.size, _SAMPLED_VOXELS)]
+
+
+def _step(size: int, sampled: int) -> int:
+    """Return the step between voxels of which about as many are to be sampled.
+
+    It has no divisor in common with the number of voxels, so that they do not all lie in the same columns or slices.
+    """
+    step = max(1, size // sampled)
+    while gcd(step, size) > 1 and step > 1:
         step += 1
-    return channel.reshape(-1)[::step]
+    return step
 
 
 def _border_share(foreground: NDArray[np.bool_]) -> float:

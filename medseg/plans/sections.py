@@ -177,6 +177,45 @@ class Intensity(Section):
     percentile_99_5: float
 
 
+_Vector = Annotated[list[float], Field(min_length=3, max_length=3)]
+_Bounds = Annotated[list[_Vector], Field(min_length=2, max_length=2)]
+
+
+class ChannelRange(Section):
+    """What one channel of the training scans was like, over whole scans.
+
+    Attributes:
+        quantiles: the smallest and the largest value of the 5, 25, 50, 75 and 95 % quantiles of the scans.
+        spread: the smallest and the largest distance of the 5 and the 95 % quantile.
+        fewest_values: the smallest number of different values in a scan (`planning.content.ValuePattern`).
+        most_equal: the largest share of equal neighbours in a scan (as above).
+    """
+
+    quantiles: Annotated[
+        list[Annotated[list[float], Field(min_length=5, max_length=5)]], Field(min_length=2, max_length=2)
+    ]
+    spread: Annotated[list[NonNegative], Field(min_length=2, max_length=2)]
+    fewest_values: PositiveInt
+    most_equal: Fraction
+
+
+class ScanRange(Section):
+    """What the training scans were like, to compare others with (`checking.scan_fit`).
+
+    Axes are (z, y, x) in the plan's orientation, before `transpose_forward`; lengths are in mm, or in pixels if the
+    spacing is unknown.
+
+    Attributes:
+        spacing: the smallest and the largest spacing along each axis.
+        size: the smallest and the largest length of a scan, cropped to its nonzero box, along each axis.
+        channels: each channel's range; empty if it is not known, as in models of nnU-Net's.
+    """
+
+    spacing: _Bounds
+    size: _Bounds
+    channels: list[ChannelRange] = []
+
+
 class Data(Section):
     """The data set that the plan was made from.
 
@@ -197,9 +236,10 @@ class Data(Section):
             each study has one series that fits.
         spacing_rule: how large a voxel of a scan is to the network: as `files` say; what the reader of `nnunet` says
             (`Image.nnunet_spacing`); or always `one`.
+        scans: what the training scans were like; None in plans that were made before this was noted.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("series_rules", "spacing_rule")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("series_rules", "spacing_rule", "scans")
 
     folder: str
     layout: str
@@ -215,6 +255,7 @@ class Data(Section):
     left_out: list[str] = []
     series_rules: list[str] = []
     spacing_rule: Literal["files", "nnunet", "one"] = "files"
+    scans: ScanRange | None = None
 
 
 class Augmentation(Section):
@@ -367,9 +408,11 @@ class Inference(Section):
             (rounded to two decimals). Tiles of exactly one value are computed once in any case.
         spacing: distance of a scan's voxels along z, y and x as they are stored, in the unit of the plan (mm, or
             pixels), whatever its file says; None for that of the file.
+        unlike_scans: what is done with a scan so unlike the training scans that its answer cannot mean anything (a
+            spacing in other units, a label map): `refuse` it, or `warn` and segment it.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("spacing",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("spacing", "unlike_scans")
 
     step_fraction: Annotated[float, Field(ge=0.01, le=1)]
     gaussian_sigma_fraction: Annotated[float, Field(ge=0.01, le=100)]
@@ -379,6 +422,7 @@ class Inference(Section):
     tile_batch: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"]
     skip_empty_tiles: bool = False
     spacing: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | None = None
+    unlike_scans: Literal["refuse", "warn"] = "refuse"
 
 
 class Scoring(Section):

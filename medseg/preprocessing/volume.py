@@ -75,11 +75,13 @@ class Volume:
         image: (channel, z, y, x) float32, normalized.
         label: (z, y, x) label indices, `IGNORE` and `OUTSIDE` included; None for a case without labels.
         geometry: how the case came there.
+        warnings: how the scan differs from those that the network was trained on, in sentences.
     """
 
     image: NDArray[np.float32]
     label: NDArray[np.int16] | None
     geometry: Geometry
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(
@@ -88,6 +90,7 @@ def prepare(
     configuration: Configuration,
     label: NDArray[np.int16] | None = None,
     also_content: NDArray[np.bool_] | None = None,
+    geometry: Geometry | None = None,
 ) -> Volume:
     """Return a scan, and its labels if given, on the grid of a configuration.
 
@@ -98,25 +101,21 @@ def prepare(
         label: (z, y, x) label indices on the grid of the scan.
         also_content: (z, y, x) mask of voxels that count as content although they may be zero, for channels that are
             normalized within the content.
+        geometry: what `geometry_of` returned for the scan, where that is known already.
 
     Raises:
         DataError: the scan does not suit the plan.
     """
-    _check_fits(image, plan)
-    orientation = Orientation.of(image) if plan.orientation == "canonical" else Orientation()
-    transpose = (plan.transpose_forward[0], plan.transpose_forward[1], plan.transpose_forward[2])
+    geometry = geometry or geometry_of(image, plan, configuration, trained=label is not None)
+    orientation, transpose, box = geometry.orientation, geometry.transpose, geometry.box
+    spacing, target = geometry.spacing_mm, geometry.network_spacing_mm
     turned = _turn(image.array, orientation, transpose)
-    spacing_stored = orientation.permute(_spacing(image, plan, trained=label is not None))
-    spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
-    box = nonzero_box(turned)
     masked = any(how.nonzero_only for how in configuration.normalization)
     nonzero = content_of(turned[(slice(None), *box)]) if masked else None
     if nonzero is not None and also_content is not None:
         nonzero = nonzero | _turn(also_content[None], orientation, transpose)[0][box]
-    target = network_spacing(spacing, configuration)
-    geometry = Geometry(orientation, transpose, turned.shape[1:], box, spacing, target)
     cropped = turned[(slice(None), *geometry.box)]
-    shape = resampled_shape(cropped.shape[1:], spacing, target)
+    shape = geometry.network_shape
     axis = separate_axis(spacing, target, configuration.resample_image.separate_axis)
     resampled = np.empty((len(cropped), *shape), dtype=np.float32)
     for channel, intensity, how, out in zip(
@@ -131,6 +130,30 @@ def prepare(
         axis = separate_axis(spacing, target, configuration.resample_label.separate_axis)
         label = np.ascontiguousarray(resample_label(label, shape, configuration.resample_label, axis))
     return Volume(resampled, label, geometry)
+
+
+def geometry_of(image: Image, plan: Plan, configuration: Configuration, trained: bool = False) -> Geometry:
+    """Return how a scan comes to the grid of a configuration; nothing is resampled yet.
+
+    Args:
+        image: the scan as stored.
+        plan: has channels and orientation.
+        configuration: has the spacing.
+        trained: the scan is one to train on; `inference.spacing` is for others.
+
+    Raises:
+        DataError: the scan does not suit the plan.
+    """
+    _check_fits(image, plan)
+    orientation = Orientation.of(image) if plan.orientation == "canonical" else Orientation()
+    transpose = (plan.transpose_forward[0], plan.transpose_forward[1], plan.transpose_forward[2])
+    turned = _turn(image.array, orientation, transpose)
+    spacing_stored = orientation.permute(_spacing(image, plan, trained))
+    spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
+    z, y, x = turned.shape[1:]
+    return Geometry(
+        orientation, transpose, (z, y, x), nonzero_box(turned), spacing, network_spacing(spacing, configuration)
+    )
 
 
 def _check_fits(image: Image, plan: Plan) -> None:

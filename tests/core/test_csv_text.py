@@ -49,7 +49,7 @@ def test_a_table_of_cases_comes_back(tmp_path: Path) -> None:
 
 def test_volumes_hold_no_formula(tmp_path: Path) -> None:
     result = PredictResult({"=1": tmp_path}, {"=1": {"@liver": 1.5}}, {"=1": "ml"}, {}, frozenset(), ())  # type: ignore[arg-type]
-    assert result.volumes_csv() == "case,structure,volume,unit\n'=1,'@liver,1.5,ml\n"
+    assert result.volumes_csv() == "case,structure,volume,unit,warning\n'=1,'@liver,1.5,ml,\n"
 
 
 def test_no_module_writes_csv_by_itself() -> None:

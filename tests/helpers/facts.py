@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.case import Case
-from medseg.planning.content import CaseContent, ChannelContent
+from medseg.planning.content import CaseContent, ChannelContent, ValuePattern
 from medseg.planning.survey import CaseFacts
 
 
@@ -22,6 +22,7 @@ def make_channel(**others: Any) -> ChannelContent:
         "share_high": 0.0,
         "share_negative": 0.0,
         "foreground_rank": 0.3,
+        "pattern": ValuePattern(values=500, equal_neighbours=0.01, whole=True),
     }
     return ChannelContent(**{**values, **others})
 

@@ -28,14 +28,17 @@ from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
 from medseg.planning.planner import make_plan
 from medseg.planning.rules import DatasetFacts
+from medseg.planning.scan_range import scan_range
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, unlearnable, write_splits
 from medseg.planning.survey import survey
 from medseg.plans.file import load_plan, save_plan, validate_plan
 from medseg.plans.schema import Plan
-from medseg.plans.sections import Data, Request
+from medseg.plans.sections import Data, Request, ScanRange
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.losses.table import make_loss
 
+_NO_EXAMPLES = ("spacing", "shape", "intensity", "saturation", "empty channel")
+"""Findings on cases that are no example of what scans are like."""
 _LIKE_CT = -50.0
 """A structure with values this low looks like CT: MR is not negative, fat in CT is around -100 HU."""
 
@@ -97,7 +100,9 @@ def plan(
     labels = labels_of(data_set, fingerprint.values, options.data)
     if options.data.annotated_from_values:
         data_set = annotated_from_values(data_set, fingerprint, labels)
-    new_plan = _make_plan(path.stem, home, data_set, fingerprint, labels, options)
+    odd = {finding.case for finding in findings if finding.kind in _NO_EXAMPLES}
+    scans = scan_range(fingerprint.cases, odd)
+    new_plan = _make_plan(path.stem, home, data_set, fingerprint, labels, options, scans)
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
@@ -185,7 +190,13 @@ def _notes_on_channels(plan: Plan) -> list[str]:
 
 
 def _make_plan(
-    name: str, workspace: Workspace, data_set: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
+    name: str,
+    workspace: Workspace,
+    data_set: DataSet,
+    fingerprint: Fingerprint,
+    labels: Labels,
+    options: PlanOptions,
+    scans: ScanRange,
 ) -> Plan:
     """Return the plan that the rules make of a data set, with what the user asks for in place of their decisions."""
     preset: Any = _preset() if options.preset == "auto" else options.preset
@@ -207,6 +218,7 @@ def _make_plan(
         relative_size_after_crop=fingerprint.relative_size,
     )
     data = _data_section(workspace, data_set, fingerprint, labels, options)
+    data.scans = scans
     return _overridden(make_plan(name, facts, data, labels, request, options.orientation), options)
 
 

@@ -117,7 +117,7 @@ def predict_with(
         if remaining:
             forms = Forms(options.maps, writer)
             outcomes += segment(predictors, remaining, output, callback, on_written=on_written, forms=forms)
-        notes = [*model.notes, *_chosen_series(cases), *writer.notes]
+        notes = [*model.notes, *_unknown_scans(model.plan.data), *_chosen_series(cases), *writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
@@ -177,6 +177,18 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
         )
 
 
+def _unknown_scans(data: Data) -> list[str]:
+    """Say what scans cannot be compared with, as the model does not know it of its training scans."""
+    if data.scans is None:
+        return [
+            "the model does not say which spacings, sizes and intensities its training scans had: scans are compared "
+            "with the medians of spacing and size alone"
+        ]
+    if not data.scans.channels:
+        return ["the model does not say which intensities its training scans had: scans are not compared by them"]
+    return []
+
+
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
     """Say in sentences which series of DICOM studies were taken, why, and what is odd about them."""
     chosen = [case for case in cases if SERIES_REASON in case.attributes]
@@ -233,4 +245,5 @@ def _earlier_outcome(case: Case, ledger: PredictionLedger, output: Path) -> Outc
     """Return what an earlier run noted of a case."""
     entry = ledger.entries[case.id]
     files = tuple(output / name for name in entry["files"])
-    return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")))
+    about = {"warnings": entry.get("warnings", ())}
+    return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")), about=about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ class PredictResult:
         failed: {case: why it has no answer}.
         kept: those of `files` that an earlier run had finished.
         notes: what a user should know of how it was done, in sentences.
+        warnings: {case: how its scan differs from those that the model was trained on, in sentences}.
     """
 
     files: dict[str, Path]
@@ -33,6 +34,7 @@ class PredictResult:
     failed: dict[str, str]
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -63,13 +65,14 @@ class PredictResult:
             problems | failed,
             kept,
             notes,
+            {case: texts for case, o in answered.items() if (texts := tuple(o.about.get("warnings", ())))},
         )
 
     def volumes_csv(self) -> str:
-        """Return the volumes as a table: case, structure, volume, unit."""
+        """Return the volumes as a table: case, structure, volume, unit, and what to doubt."""
         rows = [
-            [case, name, f"{volume:.6g}", self.units[case]]
+            [case, name, f"{volume:.6g}", self.units[case], " ".join(self.warnings.get(case, ()))]
             for case, volumes in self.volumes.items()
             for name, volume in volumes.items()
         ]
-        return csv_text(["case", "structure", "volume", "unit"], rows)
+        return csv_text(["case", "structure", "volume", "unit", "warning"], rows)

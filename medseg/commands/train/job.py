@@ -80,7 +80,7 @@ class Job:
 
         files, plan = self.run.files, self.setup.plan
         model = Model(plan, self.run.configuration, (files.fold,), (network,), files.run.path, self.previous)
-        return Predictor(model, self.setup.device)
+        return Predictor(model, self.setup.device, compares=False)  # with its own data set
 
 
 def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = None) -> Job:

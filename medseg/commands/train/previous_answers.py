@@ -164,7 +164,7 @@ class _Fold:
 
     @cached_property
     def _predictor(self) -> Predictor:
-        return Predictor(load_run(self._files.path, self._device), self._device)
+        return Predictor(load_run(self._files.path, self._device), self._device, compares=False)
 
     def _answer(self, sample: Sample, source: str) -> NDArray[np.int16]:
         """Return the answer from the fold's folder, made first where these weights have not made it yet."""

@@ -186,6 +186,8 @@ class _Worker:
         start = time.monotonic()
         volume = scan.volume or predictor.prepare(scan.image, self.callback)  # type: ignore[arg-type]
         scan.image = scan.volume = None
+        if volume.warnings:
+            scan.about["warnings"] = list(volume.warnings)
         with ExitStack() as stack:
             sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, predictor.model.plan.labels)
             answer = predictor.labels(volume, self.callback, sinks)

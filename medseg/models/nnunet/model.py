@@ -13,6 +13,7 @@ import torch
 from medseg.core.errors import ModelError
 from medseg.models.model import Model, filled_network, overrides_for
 from medseg.models.nnunet.checkpoint import Checkpoint, read_checkpoint
+from medseg.models.nnunet.fingerprint import scan_range_of
 from medseg.models.nnunet.folder import (
     DATASET,
     PLANS,
@@ -99,7 +100,7 @@ def load_stage(folder: Path, reading: Reading) -> Model:
     name = _configuration(checkpoints, folder)
     if reading.configuration not in (None, name):
         raise ModelError(f"{folder} was trained in the configuration {name!r}, not {reading.configuration!r}.")
-    plan, more = _plan(plans, dataset, name, checkpoints, reading.overrides)
+    plan, more = _plan(plans, dataset, name, checkpoints, reading.overrides, scan_range_of(folder))
     networks = []
     for fold, checkpoint in checkpoints.items():
         weights = weights_from_nnunet(checkpoint.weights, str(paths[fold]))
@@ -125,6 +126,7 @@ def _plan(
     name: str,
     checkpoints: dict[str, Checkpoint],
     overrides: Sequence[str],
+    scans: dict[str, Any] | None,
 ) -> tuple[Plan, list[str]]:
     """Return the plan, with the axes that the first fold's checkpoint allows to mirror as in nnU-Net, and notes."""
     plan = plan_from_nnunet(plans, dataset, only=name)
@@ -132,6 +134,7 @@ def _plan(
     values = plan.model_dump()
     values["configurations"][name]["mirror_axes"] = list(first.mirror_axes)
     values["nnunet"]["trainer"] = first.trainer
+    values["data"]["scans"] = scans
     notes = [f"regions_class_order {text}; answers have it so, as in nnU-Net" for text in plan.labels.foreign_values]
     if any(other.mirror_axes != first.mirror_axes for other in others):
         notes.append(f"the folds allow different mirrored axes; {list(first.mirror_axes)} are used, those of the first")

@@ -12,6 +12,7 @@ from medseg.core.files import scratch_folder
 from medseg.core.json_text import parse_json
 from medseg.core.names import name_problem
 from medseg.models.archive import opened, unpack
+from medseg.models.nnunet.fingerprint import NAME as FINGERPRINT
 from medseg.models.nnunet.folder import (
     DATASET,
     FOLD,
@@ -130,7 +131,7 @@ class _Content:
             folds: which folds.
             checkpoint: as in `unpacked_model`.
         """
-        for name in (PLANS, DATASET):
+        for name in (PLANS, DATASET, FINGERPRINT):
             if folder / name in self.members:
                 member = self.members[folder / name]
                 unpack(self.archive, member, target / folder / name, _MOST_JSON, _MOST_RATIO_JSON)
