@@ -47,6 +47,8 @@ _SPREAD_WARNED, _SPREAD_REFUSED = 4.0, 50.0
 about threefold; a factor of 50 and more is a scan in another unit (CT scaled to 0 to 1, 16 bits for 8)."""
 _SHIFT_WARNED = 0.25
 """All quantiles beyond those of training by this share of the largest spread: an offset (CT stored from 0 on)."""
+_HOUNSFIELD = (-1100, 4000)
+"""Range of Hounsfield units in a body: air is -1000, dense bone and enamel reach 3,000."""
 _LEAST_OF_WINDOW = 1 / 20
 """A CT scan that spans less than this share of the structures' intensities shows none of them."""
 _LONG = 10_000
@@ -297,7 +299,7 @@ def _unlike_values(
     """Return a finding on the scale and offset of a channel's values; `intensity` is that of structures in CT."""
     low, high = bounds
     hint = f"A wrong scale or offset has to be undone in the file. {_ANYWAY}"
-    if intensity is not None:
+    if intensity is not None and _in_hounsfield(intensity):
         window = intensity.percentile_99_5 - intensity.percentile_00_5
         outside = low > intensity.percentile_99_5 or high < intensity.percentile_00_5
         if outside or high - low < _LEAST_OF_WINDOW * window:
@@ -327,6 +329,12 @@ def _unlike_values(
         )
         return [ScanFinding("intensity", False, message, hint)]
     return []
+
+
+def _in_hounsfield(intensity: Intensity) -> bool:
+    """Return whether structures have Hounsfield units: other scans are normalized by the scheme `ct` as well."""
+    low, high = _HOUNSFIELD
+    return intensity.min < 0 and low <= intensity.percentile_00_5 and intensity.percentile_99_5 <= high
 
 
 def _beyond(value: float, low: float, high: float) -> float:

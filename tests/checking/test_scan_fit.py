@@ -206,3 +206,10 @@ def test_an_offset_and_missing_negative_values_are_named() -> None:
     for scaled in (noise(0, 1000) / np.float32(1000), noise(3000, 4000)):
         (finding,) = value_findings(scaled, ct)
         assert (finding.kind, finding.refused) == ("intensity", True)
+
+
+def test_what_is_not_in_hounsfield_units_is_not_judged_as_ct() -> None:
+    """nnU-Net normalizes MR by the scheme `ct` too where a data set says so; its values differ by any factor."""
+    intensity = {"mean": 5e4, "median": 400, "std": 9e4, "min": 0, "max": 5e5}
+    intensity |= {"percentile_00_5": 29.0, "percentile_99_5": 277200.0}
+    assert value_findings(noise(0, 1000), plan_of("ct", scans=False, intensities=[intensity])) == []

@@ -115,14 +115,15 @@ def test_predict_and_verify_say_what_came_of_each_case(
     scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
     (scans / "broken.nii.gz").write_bytes(b"\x1f\x8b")
     code, text = run(monkeypatch, capsys, "predict", scans, out, "-m", small_model, "--device", "cpu", "--json")
-    *cases, result = records(text)
+    *others, result = records(text)
+    cases = [record for record in others if record["kind"] == "case"]
     assert code == result["exit_code"] == 1
     assert {case["case"]: case["state"] for case in cases} == {
         "scan000": "done",
         "scan001": "done",
         "broken": "failed",
     }
-    assert cases[0]["unit"] == "ml"
+    assert (cases[0]["unit"], cases[0]["warnings"]) == ("ml", [])
     assert set(cases[0]["volumes"]) == {"one", "two"}
     (out / "volumes.csv").unlink()
     code, text = run(monkeypatch, capsys, "verify", out, "--json")

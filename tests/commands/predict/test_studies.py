@@ -69,7 +69,7 @@ def test_series_are_chosen_by_rule(tmp_path: Path, small_model: Path) -> None:
     for number in (4, 5):
         write_series(
             tmp_path / "p1" / str(number),
-            np.zeros((8, 16, 16), np.int16),
+            np.arange(2048, dtype=np.int16).reshape(8, 16, 16),
             step_mm=float(number),
             series=f"s{number}",
             SeriesNumber=number,
