@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
-from medseg.plans.sections import Data, Inference, Request, Scoring, Section, Training
+from medseg.plans.sections import Data, Inference, Request, Scoring, Section, Training, Values
 from medseg.plans.terminology import Coding
 
 SCHEMA_VERSION = 1
@@ -98,7 +98,7 @@ class Network(Section):
     blocks: list[_BlockCount] = []
     decoder_convolutions: list[_BlockCount] = []
     bias: bool = True
-    arguments: dict[str, Any] = {}
+    arguments: Values = {}
 
     @model_validator(mode="after")
     def _check(self) -> Network:
@@ -254,7 +254,7 @@ class Plan(Section):
     inference: Inference
     scoring: Scoring = Scoring()
     codes: dict[str, Coding] = {}
-    nnunet: dict[str, Any] = {}
+    nnunet: Values = {}
     reasons: dict[str, str] = Field(default={}, exclude=True)
 
     @field_validator("name")

@@ -5,6 +5,7 @@ Defaults of the plan are given here and in `schema`, and nowhere else.
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
@@ -36,6 +37,17 @@ def _check_order(limits: list[float]) -> list[float]:
     return limits
 
 
+def _check_is_text(values: dict[str, Any]) -> dict[str, Any]:
+    """Refuse texts that no file can hold: JSON and YAML may name half of a character."""
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start : error.end]!r} is not a character") from None
+    return values
+
+
+Values = Annotated[dict[str, Any], AfterValidator(_check_is_text)]
+"""Keys and values of which the schema knows nothing."""
 Range = Annotated[list[_Amount], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
 PositiveRange = Annotated[list[_Factor], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
 Overlaps = Literal["refuse", "later"] | dict[str, int]
@@ -152,7 +164,7 @@ class Request(Section):
     planner: str
     memory_gb: PositiveFloat | None
     preset: Literal["gpu", "cpu"]
-    options: dict[str, Any] = {}
+    options: Values = {}
 
 
 class Intensity(Section):

@@ -38,7 +38,7 @@ _NAMES = (
         "\u202eyaml.nalp",
         "x" * 60_000,
     ),
-    *("weights.pkl", "__init__.py", "previous/previous/previous/previous/plan.yaml", "PLAN.yaml", "", "."),
+    *("weights.pkl", "__init__.py", "previous/previous/previous/previous/plan.yaml", "PLAN.yaml", " ", "."),
 )
 _SHAPES = ([-1], [2**62], [2**31, 2**31, 4], [0], [10**30], [1.5], ["4"], [[4]], None, [4] * 2000)
 _VALUES = ("text", -1, 10**30, 1.5, None, [], {}, [[]], "../../x", True, "0" * 64, "fold_0", 0)
@@ -69,7 +69,8 @@ def with_hashes(members: Members) -> Members:
 
 def zipped(members: Members, compression: int = zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", compression) as archive:
+    with zipfile.ZipFile(stream, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         for name, content in members.items():
             archive.writestr(name, content)
     return stream.getvalue()

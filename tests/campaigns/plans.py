@@ -56,9 +56,11 @@ _OTHERS = (None, True, False, [], {}, [[]], [None], {"": None}, {"a": {"b": {}}}
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path of every value in lists and mappings."""
+    """Yield the path of every value in lists and mappings, to a depth that files have."""
     if path:
         yield path
+    if len(path) > 20:
+        return
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, content in items:
         yield from places(content, (*path, key))

@@ -144,3 +144,10 @@ def test_torchs_advice_to_read_unsafely_is_not_passed_on(tmp_path: Path) -> None
     assert "weights_only" not in reason
     assert "safe_globals" not in reason
     assert reason
+
+
+@pytest.mark.parametrize("key", ["channel_names\ud800", "\udce9"])
+def test_half_a_character_is_refused_by_name(key: str) -> None:
+    with pytest.raises(PlanError, match=r"nnunet.*is not a character"):
+        validate_plan(plan_values(nnunet={"dataset": {key: 1}}), {}, "plan.yaml")
+    assert "nnunet" in dump_plan(make_plan(nnunet={"dataset": {"é": "日本"}}))
