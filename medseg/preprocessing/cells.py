@@ -6,9 +6,9 @@ the sum. (Of regions the last one with a positive logit wins: it is positive in 
 Where they disagree, even a structure may win that wins in none of them. Only there all outputs are interpolated: along
 z, then y, then x, in float32.
 
-`cells_numba` does the same in compiled loops for large volumes on a CPU, with the same operations in the same order, so
-that both give the same answer to the bit. It is a module of its own because importing numba takes half a second, and
-because it may not be there for the newest numpy.
+`cells_numba` does the same in compiled loops for large volumes on a CPU, with the same operations in the same order:
+answers differ at most where two logits are equal up to rounding. It is a module of its own because importing numba
+takes half a second, and because it may not be there for the newest numpy.
 """
 
 from __future__ import annotations

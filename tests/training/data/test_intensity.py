@@ -84,7 +84,8 @@ def test_a_sample_does_not_depend_on_its_batch(name: str) -> None:
     for number in range(len(image)):
         alone = image[number : number + 1].clone()
         apply_changes(alone, drawn(alone, first=number, **{name: 0.7}))
-        torch.testing.assert_close(alone[0], together[number], rtol=0, atol=0)
+        # sums of up to some ten products, which another number of rows may take in another order
+        torch.testing.assert_close(alone[0], together[number], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (5, 6, 7)])
