@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -239,7 +239,7 @@ def run(kind: str, count: int, seed: int) -> int:
         originals = samples(Path(folder))[kind]
         for path in originals:
             if not attempt(path):
-                _say(f"{kind}: {path.name} cannot be read though it is valid")
+                say(f"{kind}: {path.name} cannot be read though it is valid")
                 return 1
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES_MORE, resource.RLIM_INFINITY))
@@ -259,18 +259,19 @@ def run(kind: str, count: int, seed: int) -> int:
                 readable += attempt(path)
             except BaseException:
                 failures += 1
-                _say(f"{kind}: number {number} of seed {seed} ({original.name})\n{traceback.format_exc()}")
+                say(f"{kind}: number {number} of seed {seed} ({original.name})\n{traceback.format_exc()}")
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        _say(
+        say(
             f"{kind}: {count} damaged files, {failures} failures, {readable} readable, "
             f"{time.perf_counter() - start_time:.1f} s, at most {peak:.0f} MB"
         )
         return failures
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line at once: the process may die next."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -281,9 +282,9 @@ def kinds() -> list[str]:
         return sorted(samples(Path(folder)))
 
 
-def isolated(kind: str, count: int, seed: int) -> tuple[bool, str]:
-    """Call `run` in a process of its own, and return whether all went well, and what it printed."""
-    command = [sys.executable, "-W", "ignore", __file__, "--inside", "--count", str(count), "--seed", str(seed), kind]
+def isolated(script: str, kind: str, count: int, seed: int) -> tuple[bool, str]:
+    """Call `run` of a script in a process of its own, and return whether all went well, and what it printed."""
+    command = [sys.executable, "-W", "ignore", script, "--inside", "--count", str(count), "--seed", str(seed), kind]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     died = "" if done.returncode in (0, 1) else f"the process died ({done.returncode}):\n{done.stderr[-2000:]}"
     return done.returncode == 0, done.stdout + died
@@ -294,23 +295,31 @@ class Overdue(BaseException):
 
 
 def _overdue(number: int, frame: object) -> None:
-    raise Overdue(f"not read within {SECONDS_EACH} s")
+    raise Overdue("not read in time")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", help="formats; all of them by default")
+def campaign(script: str, run: Callable[[str, int, int], int], kinds: Callable[[], Sequence[str]]) -> int:
+    """Run the command line of a script that damages files, each kind in a process of its own; return the exit code.
+
+    Args:
+        script: the script's file, which calls this function.
+        run: damages and reads (kind, count, seed) files, and returns the number of failures.
+        kinds: returns all kinds of files.
+    """
+    parser = argparse.ArgumentParser(description=f"Damage files and read them ({Path(script).name}).")
+    parser.add_argument("kinds", nargs="*", help="kinds of files; all of them by default")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inside", action="store_true", help="in this process")
     options = parser.parse_args()
+    chosen = options.kinds or kinds()
     if options.inside:
         signal.signal(signal.SIGALRM, _overdue)
-        return int(sum(run(kind, options.count, options.seed) for kind in options.kinds or kinds()) > 0)
-    results = [isolated(kind, options.count, options.seed) for kind in options.kinds or kinds()]
-    _say("".join(text for _, text in results).rstrip())
+        return int(sum(run(kind, options.count, options.seed) for kind in chosen) > 0)
+    results = [isolated(script, kind, options.count, options.seed) for kind in chosen]
+    say("".join(text for _, text in results).rstrip())
     return int(not all(well for well, _ in results))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(campaign(__file__, run, kinds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import numpy as np
 
 from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.errors import DataError, PlanError
-from medseg.core.files import content_hash
 from medseg.core.image import Image, Orientation, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.datasets.label_options import parse_structures
 from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
-from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.dicom.source import check_source
@@ -111,26 +109,13 @@ def _maker(path: Path, options: DicomOutOptions) -> Maker:
     if options.algorithm:
         name, _, version = options.algorithm.strip().rpartition(" ")
         return Maker("AUTOMATIC", name or version, version if name else None)
-    made_by = _recorded_maker(path)
+    made_by = maker_of(path)
     if made_by is None:
         raise PlanError(
             f"It is not known who made {path}: no {LEDGER_NAME} in its folder lists it with its present content.",
             "--algorithm 'NAME VERSION' names the program, --manual says that a person drew or corrected it.",
         )
     return Maker("AUTOMATIC", "medseg", made_by.get("medseg"), made_by.get("model"))
-
-
-def _recorded_maker(path: Path) -> dict[str, str] | None:
-    """Return the first line of the ledger beside a file; None if there is none, or the file has changed since."""
-    ledger = path.parent / LEDGER_NAME
-    if not ledger.is_file():
-        return None
-    try:
-        made_by, *entries = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines() if line]
-        hashes = [entry["files"][path.name] for entry in entries if path.name in entry.get("files", {})]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return made_by if hashes and hashes[-1] == content_hash(path) else None
 
 
 def _series(source: Path, rule: str | None, reading: DicomOptions) -> Series:

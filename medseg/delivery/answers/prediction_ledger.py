@@ -147,6 +147,26 @@ class PredictionLedger:
         self._stream.flush()
 
 
+def maker_of(path: Path) -> dict[str, Any] | None:
+    """Return what made an answer, from the ledger of its folder; None if no line of it has the file as it is now.
+
+    Args:
+        path: a file among the answers.
+    """
+    ledger = path.parent / LEDGER_NAME
+    if not ledger.is_file():
+        return None
+    lines = [
+        value
+        for value in map(_parse, ledger.read_text(encoding="utf-8", errors="replace").splitlines())
+        if value is not None
+    ]
+    digests = [entry["files"][path.name] for entry in lines if _is_entry(entry) and path.name in entry["files"]]
+    if not digests or _is_entry(lines[0]) or digests[-1] != content_hash(path):
+        return None
+    return lines[0]
+
+
 def _line(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n"
 

@@ -104,7 +104,7 @@ def test_answers_of_predict_say_it_themselves_as_long_as_nobody_changed_them(tmp
     codes = {"category": "SCT 85756007 Tissue", "type": "99LAB 1 Something"}
     labelled["codes"] = {"one": codes, "two": codes}
     (file.parent / NAME).write_text(json.dumps(labelled))
-    lines = [{"medseg": "9.9", "model": "abc"}, {"case": "case", "files": {file.name: content_hash(file)}}]
+    lines = [{"medseg": "9.9", "model": "abc"}, {"case": "case", "scan": [], "files": {file.name: content_hash(file)}}]
     (file.parent / LEDGER_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = dicom(file, tmp_path / "study", tmp_path / "out")
     segment = pydicom.dcmread(result.files["seg"]).SegmentSequence[0]

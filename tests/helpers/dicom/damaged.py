@@ -8,11 +8,9 @@ One file of a series of four is damaged at a time. Each kind runs in a process o
 
 from __future__ import annotations
 
-import argparse
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,7 @@ import numpy as np
 sys.path += [str(Path(__file__).parents[1])]
 
 from dicom.builders import image_dataset, item, ramp, save, write_enhanced, write_series
-from fuzz import mutated
+from fuzz import campaign, mutated, say
 from paths import DATA
 
 SECONDS_EACH = 10
@@ -112,7 +110,7 @@ def run(kind: str, count: int, seed: int) -> int:
         source = first if kind == "zip" else folder
         original = first.read_bytes()
         if not attempt(source):
-            _say(f"{kind}: cannot be read though it is valid")
+            say(f"{kind}: cannot be read though it is valid")
             return 1
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES_MORE, resource.RLIM_INFINITY))
@@ -126,52 +124,16 @@ def run(kind: str, count: int, seed: int) -> int:
                 readable += attempt(source)
             except BaseException:
                 failures += 1
-                _say(f"{kind}: number {number} of seed {seed}\n{traceback.format_exc()}")
+                say(f"{kind}: number {number} of seed {seed}\n{traceback.format_exc()}")
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         seconds = time.perf_counter() - began
-        _say(
+        say(
             f"{kind}: {count} damaged, {failures} failures, {readable} readable, {seconds:.1f} s, at most {peak:.0f} MB"
         )
         return failures
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-class Overdue(BaseException):
-    """Not read in time; no `Exception`, which readers turn into messages."""
-
-
-def _overdue(number: int, frame: object) -> None:
-    raise Overdue(f"not read within {SECONDS_EACH} s")
-
-
-def isolated(kind: str, count: int, seed: int) -> tuple[bool, str]:
-    """`run` in a process of its own: whether all went well, and what it printed."""
-    command = [sys.executable, "-W", "ignore", __file__, "--inside", "--count", str(count), "--seed", str(seed), kind]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    died = "" if done.returncode in (0, 1) else f"the process died ({done.returncode}):\n{done.stderr[-2000:]}"
-    return done.returncode == 0, done.stdout + died
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", help="kinds; all of them by default")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--inside", action="store_true", help="in this process")
-    arguments = parser.parse_args()
-    if arguments.inside:
-        signal.signal(signal.SIGALRM, _overdue)
-        return int(sum(run(kind, arguments.count, arguments.seed) for kind in arguments.kinds or KINDS) > 0)
-    results = [isolated(kind, arguments.count, arguments.seed) for kind in arguments.kinds or KINDS]
-    _say("".join(text for _, text in results).rstrip())
-    return int(not all(well for well, _ in results))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(campaign(__file__, run, lambda: KINDS))

@@ -46,6 +46,9 @@ class Slice:
         is_section: whether it is of a kind that must say where it lies, such as CT; radiographs need not.
         at_detector: whether `spacing_yx_mm` is that of the detector (ImagerPixelSpacing) and not of the patient.
         has_channels: whether its pixels have three channels, which must be equal.
+        photometric: PhotometricInterpretation: whether small values are dark or bright.
+        unit: what its values measure (Units, else RescaleType); empty if it does not say.
+        has_rescale: whether it states RescaleSlope or RescaleIntercept.
     """
 
     file: File
@@ -67,6 +70,9 @@ class Slice:
     is_section: bool = False
     at_detector: bool = False
     has_channels: bool = False
+    photometric: str = ""
+    unit: str = ""
+    has_rescale: bool = False
 
     @property
     def name(self) -> str:

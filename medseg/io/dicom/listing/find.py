@@ -217,7 +217,7 @@ def _mixed_headers(headers: Sequence[SeriesHeader]) -> list[Problem]:
     A series has one of each (PS3.3 C.7.3.1); no scanner writes otherwise, but careless de-identification does.
     """
     patients = {header.patient for header in headers} - {""}
-    modalities = {header.modality for header in headers} - {""}
+    modalities = {header.modality.upper() for header in headers} - {""}
     problems = []
     if len(patients) > 1:
         problems.append(Problem("mixed patients", f"its files are of {len(patients)} patients (PatientID)"))
@@ -232,10 +232,30 @@ def _pixel_problems(slices: Sequence[Slice]) -> list[Problem]:
     if any("MOSAIC" in str(slice_.acquisition.get("image type", "")).upper() for slice_ in slices):
         what = "each file is a mosaic of many slices, of which only the scanner's private elements say where they lie"
         problems.append(Problem("mosaic", f"{what}; convert it with dcm2niix"))
+    problems += _mixed_values(slices)
     for uid in sorted({slice_.transfer_syntax for slice_ in slices}):
         missing = missing_decoder(uid)
         if missing is not None:
             problems.append(Problem("no decoder", missing))
+    return problems
+
+
+def _mixed_values(slices: Sequence[Slice]) -> list[Problem]:
+    """Return the problems of slices whose values do not mean the same: no number of one can stand beside the others."""
+    problems = []
+    units = {slice_.unit for slice_ in slices} - {""}
+    if len(units) > 1:
+        problems.append(Problem("mixed units", f"its slices are in different units ({' and '.join(sorted(units))})"))
+    photometric = {slice_.photometric for slice_ in slices} - {""}
+    if len(photometric) > 1:
+        named = " and ".join(sorted(photometric))
+        problems.append(Problem("mixed photometric interpretations", f"its slices are stored as {named}"))
+    without = [slice_ for slice_ in slices if not slice_.has_rescale]
+    if 0 < len(without) < len(slices):
+        names = ", ".join(slice_.name for slice_ in without[:_MAX_FILES_NAMED])
+        more = len(without) - _MAX_FILES_NAMED
+        what = f"{names}{f' and {more} more' * (more > 0)}: no RescaleSlope and RescaleIntercept, unlike the others"
+        problems.append(Problem("mixed rescale", what))
     return problems
 
 

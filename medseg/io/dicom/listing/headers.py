@@ -50,7 +50,7 @@ HEADER_TAGS: tuple[Any, ...] = (
     "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "FrameOfReferenceUID", "SliceThickness", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", *_DETECTOR_SPACINGS,
-    "BitsAllocated", "RescaleSlope", "RescaleIntercept", "PatientID",
+    "BitsAllocated", "RescaleSlope", "RescaleIntercept", "RescaleType", "Units", "PatientID", "ContentTime",
     "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence", "CurrentRequestedProcedureEvidenceSequence",
     *_ACQUISITION_NUMBERS.values(), *_ACQUISITION_TEXTS.values(), _DIRECTION, *_B_VALUES, *FRAME_TAGS,
 )  # fmt: skip
@@ -158,6 +158,9 @@ def _slice(file: File, dataset: Dataset) -> Slice:
         is_section=section,
         at_detector=spacing is not None and in_patient is None,
         has_channels=may_be_grey(dataset),
+        photometric=values.text(dataset, "PhotometricInterpretation").upper(),
+        unit=(values.text(dataset, "Units") or values.text(dataset, "RescaleType")).upper(),
+        has_rescale=slope is not None or intercept is not None,
     )
 
 
@@ -170,6 +173,10 @@ def _acquisition(dataset: Dataset) -> dict[str, Any]:
     acquisition["direction"] = values.numbers(dataset, _DIRECTION, 3)
     if acquisition["b"] is None:
         acquisition["b"] = _private_b_value(dataset)
+    if not any(acquisition[name] for name in ("acquisition", "acquired", "acquired at")):
+        # the time of the image, not of the scan: taken only where nothing tells of the scan
+        acquisition["content"] = values.text(dataset, "ContentTime") or None
+    acquisition["thickness"] = values.number(dataset, "SliceThickness")
     return {name: value for name, value in acquisition.items() if value is not None}
 
 

@@ -25,11 +25,12 @@ Volumes = list[tuple[str, list[Slice]]]
 _BY_VALUE = (
     "stack", "b", "directionality", "direction", "echo", "echo time", "inversion time", "image type", "flip angle",
     "kilovolts", "contrast", "kernel", "sequence", "time position", "trigger",
+    "thickness",
 )  # fmt: skip
 """Acquisition attributes that say what a volume is, in the order in which they are tried: the more specific first."""
-_BY_ACQUISITION = ("acquisition", "acquired", "acquired at")
+_BY_ACQUISITION = ("acquisition", "acquired", "acquired at", "content")
 """Attributes that tell volumes apart, but not single slices: a scanner that repeats one slice makes no volumes."""
-_RANKED = ("trigger", "acquired", "acquired at")
+_RANKED = ("trigger", "acquired", "acquired at", "content")
 """Times: where they differ from slice to slice, the k-th slice at each position belongs to volume k."""
 _MIN_COVERAGE = 2 / 3
 """Share of the positions that each volume made by `_BY_ACQUISITION` must cover."""
@@ -345,7 +346,7 @@ def _volume_name(attribute: str, value: Any, number: int, distinct: list[Any]) -
         common = set.intersection(*(set((known or "").split("\\")) for known in distinct))
         words = [_IMAGE_TYPES.get(part, part.lower()) for part in value.split("\\") if part not in common]
         return " ".join(dict.fromkeys(words)) or f"image type {number}"
-    if attribute in ("time position", "trigger", "acquired", "acquired at"):
+    if attribute in ("time position", *_RANKED):
         return f"time {number}"
     if attribute == "contrast":
         return f"contrast {number}"

@@ -212,6 +212,17 @@ def _values_record(series: Series, planes: Sequence[SlicePixels]) -> dict[str, A
         record["rescale"] = {"slope": slope, "intercept": intercept}
     for plane in planes:
         record |= plane.record
+    with_table = [bool(plane.record.get("modality LUT")) for plane in planes]
+    if any(with_table) and not all(with_table):
+        name = series.slices[with_table.index(False)].name
+        raise DataError(
+            f"{series.container}: {series.title}: some slices have a modality LUT and others, such as {name}, have "
+            "none: their values do not mean the same.",
+            "Choose another series, or export it again from the scanner or archive.",
+            "dicom geometry",
+        )
+    if unit := series.slices[0].unit:
+        record["unit"] = unit
     return record
 
 
