@@ -276,7 +276,10 @@ class _Watcher:
             if self.state.entries.get(arrival.name, {}).get("state") != ANSWERED:
                 shutil.rmtree(partial, ignore_errors=True)
         final = self.state.folder / folder
-        result = replace(result, files={case: final / path.relative_to(partial) for case, path in result.files.items()})
+        files = {case: final / path.relative_to(partial) for case, path in result.files.items()}
+        # notes name files, too, and commands on them that are to be pasted later
+        notes = tuple(note.replace(str(partial), str(final)) for note in result.notes)
+        result = replace(result, files=files, notes=notes)
         return StudyEvent(arrival.name, then, problem or None, final, result, time.monotonic() - start)
 
     def _fail(self, arrival: Arrival, snapshot: Snapshot, reason: str) -> StudyEvent:

@@ -138,7 +138,8 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
         if forms_wanted or given:
             raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
         scans = [case for case in cases if case.id in dicom_cases]
-        return Writer(reading=reading, notes=(_without_codes(error, scans[0], output),))
+        case = next((case for case in scans if _problem(case, objects) is None), scans[0])
+        return Writer(reading=reading, notes=(_without_codes(error, case, output, reading),))
     maker = Maker("AUTOMATIC", f"medseg {plan.name}", __version__, identity(model))
     meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
     forms, refused, notes = {}, {}, []
@@ -174,10 +175,11 @@ def wanted_forms(options: WriteOptions) -> frozenset[str]:
     return frozenset([*named, "seg"] if "report" in named else named)
 
 
-def _without_codes(error: PlanError, case: Case, output: Path) -> str:
+def _without_codes(error: PlanError, case: Case, output: Path, reading: Reading) -> str:
     """Return the note that no DICOM object is written for want of codes, with the command that writes one later."""
     command = [
         "medseg", "dicom", str(output / f"{case.id}.nii.gz"), str(case.channels[0]), str(output), "--generic-codes",
+        *["--resample-tilt"] * reading.resample_tilt, *["--allow-gaps"] * reading.allow_gaps,
     ]  # fmt: skip
     return (
         f"No DICOM SEG is written, only label maps. {error.message} This writes the SEG of {case.id} with "

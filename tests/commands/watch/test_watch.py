@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,9 @@ import highdicom as hd
 import pydicom
 from dicom.builders import uid, write_series
 from paths import HELPERS, ROOT
+from typer.testing import CliRunner
 
+from medseg.cli.app import app
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.commands.watch.options import WatchOptions
@@ -362,8 +365,13 @@ def test_a_bad_scan_is_named_and_does_not_end_the_watch(place: Path, small_model
 
 def test_a_model_without_codes_does_not_end_the_watch(place: Path, small_model: Path) -> None:
     study(place / "in")
-    plain = PredictOptions(device="cpu", mirror=False)
-    assert states(once(place, small_model, predict=plain)) == {"study": "done"}
+    events = once(place, small_model, predict=PredictOptions(device="cpu", mirror=False))
+    assert states(events) == {"study": "done"}
+    notes = [note for event in events if event.result is not None for note in event.result.notes]
+    (note,) = [note for note in notes if "No DICOM SEG is written" in note]
+    command = shlex.split(note.partition("structures: ")[2])
+    assert CliRunner().invoke(app, command[1:]).exit_code == 0
+    assert (place / "out" / "study" / "study.seg.dcm").exists()
 
 
 def test_what_is_wrong_with_the_request_ends_the_watch(place: Path, small_model: Path) -> None:

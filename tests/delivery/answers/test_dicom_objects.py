@@ -102,6 +102,19 @@ def test_without_codes_label_maps_are_written_and_the_command_for_a_seg_can_be_p
     assert [item.SegmentLabel for item in seg.SegmentSequence] == ["one", "two"]
 
 
+def test_the_command_for_a_seg_reads_as_the_model_does_and_names_a_scan_that_can_have_one(tmp_path, small_model):
+    studies = tmp_path / "studies"
+    study(studies / "a", 1, FrameOfReferenceUID=None, StudyInstanceUID="1.2.3")
+    study(studies / "b", move=lambda k: (0.0, 0.0, 3.0 * k + (3.0 if k > 3 else 0.0)))
+    options = PredictOptions(device="cpu", allow_gaps=True)
+    result = predict(studies, tmp_path / "out", small_model, options=options)
+    assert not result.failed
+    (note,) = [note for note in result.notes if "No DICOM SEG is written" in note]
+    done = CliRunner().invoke(app, shlex.split(note.partition("structures: ")[2])[1:])
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "out").glob("*.seg.dcm")] == ["b.seg.dcm"]
+
+
 def test_a_series_without_identifiers_is_refused_where_a_seg_is_asked_for(tmp_path, small_model):
     studies = tmp_path / "studies"
     study(studies / "good")
