@@ -28,6 +28,9 @@ _HEADER_REMEDIES = {
 }
 _SPACING_LIMITS = (log(1.5), log(3))
 """A spacing that differs by less than the first factor is never odd, by more than the second always."""
+_OTHER_UNIT, _FEWEST_OF_UNITS = log(9), 3
+"""Along every axis by a factor of 9 or more from the median (cm for mm is 10, less how the cases differ) is another
+unit, also where many cases agree in it; of two cases, nothing says which one is right."""
 _SHAPE_LIMITS = (log(2), np.inf)
 """A size that differs by less than a factor of 2 is never odd."""
 
@@ -79,9 +82,30 @@ def _odd_spacing(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[
         "Look at its header: units of cm or µm, or a spacing that was lost and replaced by 1, are common. If the scan "
         "is like that, keep it: it is resampled as the others are."
     )
+    far = _far_cases(known, spacings, used, _SPACING_LIMITS, ("has a spacing of", "mm"))
+    named = {case.id for case, _ in far}
+    far += [(case, text) for case, text in _other_units(known, spacings, used) if case.id not in named]
     return [
         Finding("spacing", case.id, f"{cases[case.id].channels[0]} {text}.", remedy, cases[case.id].channels[0])
-        for case, text in _far_cases(known, spacings, used, _SPACING_LIMITS, ("has a spacing of", "mm"))
+        for case, text in far
+    ]
+
+
+def _other_units(
+    facts: Sequence[CaseFacts], spacings: NDArray[np.float64], used: Sequence[int]
+) -> list[tuple[CaseFacts, str]]:
+    """Return the cases whose spacing is in another unit than the median's, however many of them agree."""
+    if len(facts) < _FEWEST_OF_UNITS or not used:
+        return []
+    # one of the spacings, and not the mean of two that may be in different units
+    median = np.quantile(spacings, 0.5, axis=0, method="lower")
+    times = np.log(spacings / median)[:, used]
+    odd = (times >= _OTHER_UNIT).all(axis=1) | (times <= -_OTHER_UNIT).all(axis=1)
+    usual = " x ".join(f"{number:.4g}" for number in median.tolist())
+    text = "has a spacing of {} mm (z, y, x), ten times or more from the median of {}; is its unit another one"
+    return [
+        (facts[index], text.format(" x ".join(f"{number:.4g}" for number in spacings[index].tolist()), usual))
+        for index in np.flatnonzero(odd).tolist()
     ]
 
 

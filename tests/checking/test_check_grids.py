@@ -77,3 +77,11 @@ def test_odd_headers_are_named_once_each_or_once_for_all():
     (finding,) = found(every)
     assert (finding.kind, finding.case) == ("odd header", "")
     assert finding.message.endswith("c0.nii.gz has neither sform nor qform. So do those of 11 other cases.")
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.1, 10.0, 1000.0])
+@pytest.mark.parametrize("wrong", [1, 3, 5])
+def test_cases_in_another_unit_are_named_however_many_agree(factor, wrong):
+    odd = [make_facts(f"odd{number}", spacing_mm=(factor,) * 3) for number in range(wrong)]
+    findings = found(plain_set(6, *odd))
+    assert {finding.case for finding in findings if finding.kind == "spacing"} == {case.id for case in odd}

@@ -20,6 +20,7 @@ from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.answer import Forms, Outcome, answer_path
 from medseg.delivery.answers.dicom_objects import prepare_writer
+from medseg.delivery.answers.earlier import move_aside
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
@@ -114,10 +115,17 @@ def predict_with(
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         outcomes = list(kept.values())
         remaining = [case for case in cases if case.id not in kept]
+        moved = move_aside(output) if remaining else None
         if remaining:
             forms = Forms(options.maps, writer)
             outcomes += segment(predictors, remaining, output, callback, on_written=on_written, forms=forms)
-        notes = [*model.notes, *_unknown_scans(model.plan.data), *_chosen_series(cases), *writer.notes]
+        notes = [
+            *([moved] if moved else []),
+            *model.notes,
+            *_unknown_scans(model.plan.data),
+            *_chosen_series(cases),
+            *writer.notes,
+        ]
         notes += [note for predictor in predictors for note in predictor.notes]
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)

@@ -31,9 +31,9 @@ from medseg.evaluation.summary import CaseScore, Summary
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
 from medseg.io.images import read_image
 from medseg.models.run_files import METRICS as METRICS_JSON
+from medseg.models.run_files import METRICS_CSV
 from medseg.models.run_files import REPORT as PAGE
 
-METRICS_CSV = "metrics.csv"
 Scans = Sequence[tuple[Pair, Path | None]]
 """Pairs of prediction and reference with the file of their scan, where it is known."""
 FOOTER = ("Made by medseg. For research use; not a medical device.",)

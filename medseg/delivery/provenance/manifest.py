@@ -185,6 +185,24 @@ def write_entry(folder: Path, command: str, entry: Entry) -> Path:
     return _write(folder, {**others, command: entry})
 
 
+def move_entry(folder: Path, target: Path, command: str) -> None:
+    """Move the entry of a command to the manifest of another folder, where there is one.
+
+    Args:
+        folder: the folder of the manifest.
+        target: the folder that the files of the command were moved to.
+        command: its name.
+    """
+    try:
+        entries = read_entries(folder)
+    except DataError:
+        return  # damaged, or of another version: the next command replaces it
+    entry = entries.pop(command, None)
+    if entry is not None:
+        write_entry(target, command, entry)
+        _write(folder, entries)
+
+
 def update_hash(folder: Path, file: Path) -> None:
     """Update the hash of a file that was written again, where the folder's manifest lists the file."""
     entries = read_entries(folder)

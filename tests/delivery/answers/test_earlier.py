@@ -1,0 +1,41 @@
+"""Scores of answers that are replaced are moved aside, with their entry in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
+from medseg.delivery.answers.earlier import DESCRIBING, move_aside
+from medseg.delivery.provenance.manifest import read_entries, write_entry
+
+
+def write_scores(folder: Path) -> None:
+    for name in DESCRIBING:
+        (folder / name).write_text("of the answers before")
+    write_entry(folder, "evaluate", {"complete": True})
+
+
+def test_what_describes_answers_is_moved_and_a_second_time_elsewhere(tmp_path: Path) -> None:
+    assert move_aside(tmp_path) is None
+    for number in (1, 2):
+        write_scores(tmp_path)
+        assert "metrics.json, metrics.csv, report.html describe earlier answers" in str(move_aside(tmp_path))
+        folders = list(tmp_path.glob("earlier-*"))
+        assert len(folders) == number
+        assert all({*DESCRIBING} < {path.name for path in folder.iterdir()} for folder in folders)
+        assert [*read_entries(folders[-1])] == ["evaluate"]
+        assert read_entries(tmp_path) == {}
+
+
+def test_predict_moves_old_scores_only_where_it_replaces_answers(
+    tmp_path: Path, small_model: Path, write_scans: Callable[[Path, int], Path]
+) -> None:
+    scans, out = write_scans(tmp_path / "scans", 1), tmp_path / "out"
+    for keep, moved in ((False, 0), (True, 0), (False, 1)):
+        options = PredictOptions(device="cpu", folds=["0"], keep_finished=keep)
+        result = predict(scans, out, small_model, options=options)
+        assert len(list(out.glob("earlier-*"))) == moved
+        assert sum("describe earlier answers" in note for note in result.notes) == moved
+        write_scores(out)
