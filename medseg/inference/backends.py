@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from medseg.core.errors import PlanError
-from medseg.networks.device import autocast, first_line
+from medseg.networks.device import autocast, first_line, to_device
 from medseg.networks.unet import UNet
 from medseg.plans.sections import Inference
 
@@ -29,7 +29,7 @@ def torch_forward(network: torch.nn.Module, precision: torch.dtype) -> Forward:
 
     def forward(tiles: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), autocast(device, precision):
-            logits: torch.Tensor = network(tiles.to(device, non_blocking=True))[0]
+            logits: torch.Tensor = network(to_device(tiles, device))[0]
             # a copy: networks of other libraries may answer with one tensor again and again (torch.compile with CUDA
             # graphs does), which another thread's call would overwrite while this thread still reads it
             return logits.clone()

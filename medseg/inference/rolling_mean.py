@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from medseg.inference.tiles import Span, Tile, View
+from medseg.networks.device import to_device
 
 _BLOCK_BYTES = 64 << 20
 """Finished planes are handed on in blocks of about this size."""
@@ -124,5 +125,5 @@ class RollingMean:
     def _share(self, span: Span) -> torch.Tensor:
         """Return the share of a span on the device of the sums."""
         if span not in self._shares:
-            self._shares[span] = span.share.to(self.sums.device, non_blocking=True)
+            self._shares[span] = to_device(span.share, self.sums.device)
         return self._shares[span]

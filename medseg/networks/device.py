@@ -83,6 +83,19 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | n
     return torch.autocast(device.type, dtype=precision)
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor of the host on a device, without waiting for CUDA to have copied it.
+
+    Pinned memory is not used again before its copy is done, and any other is copied aside at once. Only CUDA promises
+    that: on MPS such a copy can read memory that was given back (github.com/pytorch/pytorch/issues/139550, 189690).
+
+    Args:
+        tensor: in the host's memory.
+        device: where it is to be.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 @contextmanager
 def choosing_algorithms(device: torch.device) -> Iterator[None]:
     """Let cuDNN try its algorithms for each new shape while a block runs; the process's setting is restored afterwards.

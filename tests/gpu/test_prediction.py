@@ -51,6 +51,9 @@ def test_validation_predicts_on_the_device(cuda: torch.device, dimensions: int, 
         network = make_network(plan, configuration)
     logits = predict_logits([network], torch.empty(1, *SHAPE), configuration, plan.inference, precision, 3)
     assert (logits.device.type, logits.shape) == ("cpu", (3, *SHAPE))
+    how = (configuration, plan.inference, precision, 3)
+    labels = predict_logits([network], torch.empty(1, *SHAPE), *how, lambda slab: plan.labels.choose(slab))
+    assert (labels.device.type, labels.shape) == ("cpu", SHAPE)
 
 
 @pytest.mark.parametrize("sums_on_host", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from builders import make_augmentation, make_plan, make_sample, make_training, n
 
 from medseg.models.model import make_network
 from medseg.models.run_files import FoldFolder
+from medseg.networks import cuda_graph
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
@@ -86,6 +88,38 @@ def test_every_optimizer_in_every_precision(
 ) -> None:
     """With the moving average of weights, and with the scaler of fp16."""
     trained(plan_of(optimizer=optimizer), cuda, precision, batch_on(cuda), tmp_path)
+
+
+class Plain:
+    """Runs steps where a GPU would record them: nothing in them may wait for the device either."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.recorded = 0
+
+    def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return step()
+
+    def record(self, step: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        self.recorded += 1
+        return (lambda: None), step()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_step_that_is_recorded_asks_for_nothing(
+    cuda: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """With the learning rate on the device, where a graph reads it."""
+    monkeypatch.setattr(cuda_graph, "CudaRecorder", Plain)
+    plan = plan_of(optimizer=optimizer, cuda_graph=True)
+    configuration = plan.configuration("main")
+    with cuda:
+        network = make_network(plan, configuration)
+    setup = Setup(plan, configuration, Course.over(10), cuda, torch.bfloat16, FoldFolder(tmp_path))
+    trainer = Trainer(network, setup)
+    assert {group["lr"].device.type for group in trainer.optimizer.param_groups} == {"cuda"}
+    for step in range(cuda_graph.WARM_UP_STEPS + 2):
+        assert trainer.step(setup, step, batch_on(cuda)).device.type == "cuda"
+    assert trainer.note is None
 
 
 @pytest.mark.parametrize("labels", [PLAIN, REGIONS], ids=["exclusive", "regions"])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from medseg.core.labels import OUTSIDE
-from medseg.networks.device import first_line, is_out_of_memory
+from medseg.networks.device import first_line, is_out_of_memory, to_device
 from medseg.plans.schema import Configuration
 from medseg.plans.sections import Training
 from medseg.preprocessing.cache import Sample
@@ -157,4 +157,4 @@ def _stack(structures: Sequence[torch.Tensor | None], device: torch.device) -> t
     if partly is None:
         return None
     every = torch.ones_like(partly)
-    return torch.stack([every if known is None else known for known in structures]).to(device, non_blocking=True)
+    return to_device(torch.stack([every if known is None else known for known in structures]), device)

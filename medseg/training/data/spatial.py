@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.core.labels import IGNORE, OUTSIDE
+from medseg.networks.device import to_device
 from medseg.networks.threads import usable_cores
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.resample_patch import resample_patches
@@ -45,8 +46,7 @@ class Patches:
 
     def to(self, device: torch.device) -> Patches:
         """Return the patches on a device, without waiting for the copy."""
-        maps = [labels.to(device, non_blocking=True) for labels in self.maps]
-        return Patches(self.image.to(device, non_blocking=True), maps)
+        return Patches(to_device(self.image, device), [to_device(labels, device) for labels in self.maps])
 
 
 def gather(samples: Sequence[Sample], draws: Sequence[Draw], patch_zyx: Sequence[int], device: torch.device) -> Patches:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medseg.networks.device import to_device
+
 _ALIGNED = 16
 """Bytes that arrays begin at multiples of, so that views of all types are allowed."""
 _TYPES = {"float32": torch.float32, "int64": torch.int64}
@@ -22,7 +24,7 @@ def send(arrays: Sequence[NDArray], device: torch.device) -> list[torch.Tensor]:
     """
     if device.type == "cpu":
         return [torch.from_numpy(array) for array in arrays]
-    return unpack(pack(arrays, device.type == "cuda").to(device, non_blocking=True), arrays)
+    return unpack(to_device(pack(arrays, device.type == "cuda"), device), arrays)
 
 
 def pack(arrays: Sequence[NDArray], pinned: bool) -> torch.Tensor:

@@ -1,0 +1,29 @@
+"""How tensors come to a device."""
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from medseg.networks.device import to_device
+
+
+class Copies(TorchDispatchMode):
+    """Notes which copies do not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[bool] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        options = options or {}
+        if function is torch.ops.aten._to_copy.default:
+            self.waits.append(not options.get("non_blocking", False))
+        return function(*arguments, **options)
+
+
+def test_only_cuda_is_not_waited_for() -> None:
+    """Other devices may read the host's memory when it holds something else already."""
+    with Copies() as copies:
+        assert to_device(torch.ones(2), torch.device("meta")).device.type == "meta"
+    assert copies.waits == [True]
