@@ -40,8 +40,7 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
     """A run ready to start, as `medseg train` makes it."""
     from medseg.commands.train.job import prepare
     from medseg.commands.train.options import TrainOptions
-    from medseg.commands.train.request import Request
-    from medseg.commands.train.run import find_run
+    from medseg.commands.train.run import Request, find_run
     from medseg.core.progress import silent
     from medseg.models.workspace import Workspace
     from medseg.training.step.ranks import ALONE

@@ -1,6 +1,5 @@
-"""Memory plans by hand, and what is free according to files like those of Linux."""
+"""Memory plans by hand."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,17 +7,14 @@ import torch
 from builders import INFERENCE, make_configuration, network_values
 
 from medseg.core.errors import MedsegError
-from medseg.inference import memory
 from medseg.inference.memory import (
     Free,
     MemoryPlan,
     Need,
     Resources,
-    free_host_bytes,
     plan_memory,
     tile_bytes,
     tiles_at_once,
-    total_host_bytes,
 )
 from medseg.inference.tiles import Views
 from medseg.networks.gpu_memory import returnable_bytes
@@ -69,22 +65,6 @@ def test_tiles_at_once_by_their_size(patch: list[int], tiles: int) -> None:
     inference = Inference.model_validate({**INFERENCE, "tile_batch": "auto"})
     assert tiles_at_once(configuration, inference, CPU) == tiles
     assert tiles_at_once(configuration, Inference.model_validate({**INFERENCE, "tile_batch": 7}), CPU) == 7
-
-
-def test_the_container_counts_not_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "cgroup")
-    (tmp_path / "proc" / "self").mkdir(parents=True)
-    (tmp_path / "proc" / "meminfo").write_text("MemTotal:  64000 kB\nMemFree: 1 kB\nMemAvailable:  50000 kB\n")
-    assert (total_host_bytes(), free_host_bytes()) == (64000 * 1024, 50000 * 1024)
-    inner = tmp_path / "cgroup" / "job" / "step"
-    inner.mkdir(parents=True)
-    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/job/step\n")
-    for folder, most, used in ((inner, "max", 5), (inner.parent, "30000000", 12000000)):
-        (folder / "memory.max").write_text(f"{most}\n")
-        (folder / "memory.current").write_text(f"{used}\n")
-        (folder / "memory.stat").write_text("anon 9000000\ninactive_file 2000000\n")
-    assert (total_host_bytes(), free_host_bytes()) == (30000000, 20000000)
 
 
 def test_this_machine_has_memory() -> None:

@@ -10,12 +10,11 @@ import torch
 
 from medseg.commands.train.fold_cases import choose_cases
 from medseg.commands.train.probe import DiceProbe
-from medseg.commands.train.request import Request
-from medseg.commands.train.run import Run
+from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
 from medseg.core.errors import DataError
+from medseg.core.host_memory import free_host_bytes
 from medseg.core.progress import Progress
-from medseg.inference.memory import free_host_bytes
 from medseg.models.model import Model, make_network
 from medseg.models.run import check_factory
 from medseg.models.workspace import plan_cases

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from medseg.commands.train.first_request import FirstRequest
 from medseg.commands.train.fold_cases import plan_folds
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import PreviousStage
-from medseg.commands.train.request import FirstRequest, Request
-from medseg.commands.train.run import Run
+from medseg.commands.train.run import Request, Run
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.progress import Callback, Progress
 from medseg.models.model import overrides_for

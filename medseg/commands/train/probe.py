@@ -8,7 +8,6 @@ from medseg.core.labels import OUTSIDE
 from medseg.networks.device import choose_precision
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
-from medseg.training.data.previous import one_hot
 
 
 class DiceProbe:
@@ -50,6 +49,7 @@ class DiceProbe:
         # not needed before the first validation
         from medseg.evaluation.overlap import confusion, overlaps
         from medseg.inference.window_pass import predict_logits
+        from medseg.training.data.previous import one_hot
 
         labels, image = self.plan.labels, sample.image
         if sample.previous is not None:

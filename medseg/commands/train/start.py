@@ -9,7 +9,7 @@ import torch
 
 from medseg import __version__
 from medseg.commands.train.job import Job
-from medseg.commands.train.request import Request
+from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, RunRecord, StartRecord

@@ -14,8 +14,7 @@ import torch
 
 from medseg.commands.train.job import Job, prepare
 from medseg.commands.train.options import TrainOptions
-from medseg.commands.train.request import Request, as_first_asked, was_asked
-from medseg.commands.train.run import Run, find_run, open_run
+from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record, redirected
 from medseg.core.errors import MedsegError
 from medseg.core.files import remove_temporaries, write_json
@@ -110,7 +109,9 @@ def train_fold(request: Request) -> TrainResult:
     clock, run, ranks = Clock(), find_run(request), request.ranks
     alone = locked(run.files.lock, f"The run in {run.files.path}") if ranks.first else nullcontext()
     with alone, _disk_errors(run.files):
-        if request.options.resume and was_asked(run.files):
+        if request.options.resume and run.waits_for_previous_stage:
+            from medseg.commands.train.first_request import as_first_asked
+
             request = as_first_asked(request, run.files)
             run = find_run(request)
         run = open_run(run, request.options)

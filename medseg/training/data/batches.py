@@ -16,7 +16,6 @@ from medseg.plans.sections import Training
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.augment import draw_changes
 from medseg.training.data.intensity import apply_changes
-from medseg.training.data.previous import corrupt, draw_corruption, one_hot
 from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.data.sampling import Sampler, generator
 from medseg.training.data.spatial import gather, load_loops
@@ -107,6 +106,8 @@ class Batches:
         target = maps[0].add_(outside, alpha=-OUTSIDE)  # now background; masked_fill_ takes ten times as long
         previous = maps[1] if len(maps) > 1 else None
         if previous is not None:
+            from medseg.training.data.previous import corrupt, draw_corruption, one_hot  # only a cascade needs it
+
             augmentation = self.training.augmentation
             corrupt(previous, [draw_corruption(source, augmentation, self.previous_values) for source in random])
             image = torch.cat([image, one_hot(previous, self.previous_values, 1)], 1)

@@ -1,54 +1,21 @@
-"""One call of `train`: what was asked for, and by whom.
+"""What was asked of a cascade's later stage, kept in its folder while the stages before it are trained.
 
-What was asked of a cascade's later stage is kept in its folder while the stages before it are trained: a command that
-is stopped has no run of the later stage yet, and `--resume` begins that run as it was first asked for.
+A command that is stopped has no run of the later stage yet, and `--resume` begins that run as it was first asked for.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.run import Request
 from medseg.core.files import write_json
-from medseg.core.progress import Callback
-from medseg.models.model import NetworkFactory
 from medseg.models.run_files import FoldFolder
-from medseg.models.workspace import Workspace
-from medseg.training.step.ranks import Ranks
 
 _WRITE_SECONDS = 10.0
 """Between two notes of the time that the command has used."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One call of `train`. A cascade makes further ones of it, for the folds of its previous stages.
-
-    Attributes:
-        plan: name or file of the plan; None for the only one there is.
-        workspace: with plans, runs and cache.
-        options: with the device of this process.
-        callback: receives progress and notes.
-        factory: makes the network; None for that of the plan.
-        ranks: this process among those that train together.
-        start_time: `time.monotonic()` when the command began; a budget counts from there.
-    """
-
-    plan: str | Path | None
-    workspace: Workspace
-    options: TrainOptions
-    callback: Callback
-    factory: NetworkFactory | None
-    ranks: Ranks
-    start_time: float
-
-
-def was_asked(files: FoldFolder) -> bool:
-    """Return whether a command was stopped before the run in this folder began."""
-    return files.request.exists() and not files.record.exists()
 
 
 def as_first_asked(request: Request, files: FoldFolder) -> Request:

@@ -1,0 +1,112 @@
+"""What earlier sessions have left of a run that goes on: its own plan, its record, and how far it came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.run import Run, removed_keys
+from medseg.core.errors import MedsegError, ModelError, PlanError
+from medseg.core.files import content_hash
+from medseg.core.wording import counted
+from medseg.models.record import RunRecord, read_record
+from medseg.models.run_files import PLAN, FoldFolder, runs_below
+from medseg.planning.recipe import load_plan_to_train
+from medseg.plans.changes import check_changes, differences
+from medseg.plans.file import load_plan
+from medseg.plans.schema import Plan
+from medseg.training.length.request import nothing_to_train
+from medseg.training.run.checkpoint import load_checkpoint
+from medseg.training.run.log import read_log
+
+_MOST_NAMED = 8
+
+
+def earlier_run(run: Run, options: TrainOptions) -> Run:
+    """Return a run as its last session left it, to be resumed or extended.
+
+    Args:
+        run: as `find_run` found it.
+        options: the options of the command.
+
+    Raises:
+        MedsegError: there is no such run, or the request does not fit it.
+    """
+    run = _as_left(run, options)
+    if options.extend is not None:
+        if not run.finished:
+            raise ModelError(
+                f"The run in {run.files.path} is not finished: --extend trains a finished one further.",
+                f"`{run.files.resume_command}` continues it.",
+            )
+        steps = (run.record and run.record.steps) or 0
+        if options.extend.seconds is None and options.extend.more(steps) < 1:
+            raise nothing_to_train(f"--extend {options.extend} of a run of {counted(steps, 'step')}")
+    elif run.finished and run.changes:
+        raise PlanError(
+            f"The run in {run.files.path} is finished: --set has nothing left to change.",
+            "With --extend 2x in place of --resume it is trained further, with these settings.",
+        )
+    return run
+
+
+def _as_left(run: Run, options: TrainOptions) -> Run:
+    """Return the run as its last session left it, with its own plan."""
+    files, record = run.files, read_record(run.files)
+    if record is None or not files.plan.exists():
+        runs = runs_below(files.run.path.parent, 1, PLAN)
+        begun = [str(fold.path) for other in runs for fold in other.folds_with(PLAN)]
+        raise ModelError(
+            f"There is no run in {files.path} to go on with{'; there are ' + ', '.join(begun) if begun else ''}.",
+            f"Leave {'--resume' if options.resume else '--extend'} out to start one.",
+        )
+    own_plan = load_plan(files.plan)
+    plan = load_plan(files.plan, options.overrides)
+    changes = differences(own_plan, plan, run.configuration)
+    check_changes(changes, run.configuration)
+    step, seconds = _progress(files, record, options.resume)
+    notes = removed_keys(own_plan)
+    if record.plan_hash != content_hash(run.plan_path):
+        notes += _differs_note(run.plan_path, own_plan, run.configuration, record)
+    if step == 0 and not record.finished:
+        notes.append("there was no checkpoint yet: the run starts from its first step")
+    return replace(run, plan=plan, record=record, step=step, seconds=seconds, changes=changes, notes=notes)
+
+
+def _progress(files: FoldFolder, record: RunRecord, resume: bool) -> tuple[int, float]:
+    """Return the step of the last checkpoint and the seconds that the run has used, those after it included."""
+    used = max(record.seconds or 0.0, *(float(entry.get("seconds") or 0) for entry in read_log(files.log)), 0.0)
+    if not files.checkpoint.exists():
+        if files.weights.exists() and not (resume and record.finished):
+            raise ModelError(
+                f"{files.path} has weights, but no {files.checkpoint.name} to go on from.",
+                "Put it back, or train a new run from them: --init.",
+            )
+        return 0, used
+    state = load_checkpoint(files.checkpoint, peek=True)
+    return int(state.get("step", 0)), max(used, float(state.get("seconds", 0)))
+
+
+def _differs_note(plan_path: Path, run_plan: Plan, configuration: str, record: RunRecord) -> list[str]:
+    """Return a note on what the plan in the workspace says otherwise than the run's own copy, which is what counts.
+
+    Args:
+        plan_path: the path of the plan in the workspace.
+        run_plan: the run's copy.
+        configuration: the configuration that the run trains.
+        record: the record of the run, with what was set when it began and changed since.
+    """
+    try:
+        current = load_plan_to_train(plan_path, record.overrides or [], record.recipe)
+    except MedsegError as error:
+        return [f"{plan_path} has changed and no longer fits the run, which keeps its own copy: {error}"]
+    set_since = {change.key for change in record.changes or ()}
+    if record.budget_seconds is not None:
+        set_since.add("training.validations")  # which a short budget lowers
+    changes = [change for change in differences(run_plan, current, configuration) if change.key not in set_since]
+    if not changes:
+        return []
+    texts = [f"{change.key} is {change.old} in the run, {change.new} there" for change in changes[:_MOST_NAMED]]
+    more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+    return [f"{plan_path} has changed since the run began, which keeps its own plan: {'; '.join(texts)}{more}"]
