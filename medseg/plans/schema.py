@@ -7,10 +7,11 @@ axis out. Defaults of the plan are given here and in `sections`, and nowhere els
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from medseg.core.labels import Labels
 from medseg.core.names import check_name
@@ -164,7 +165,7 @@ class Configuration(Section):
     in_plane_only: bool
     mirror_axes: list[int]
     network: Network
-    previous_stage: str | None = None
+    previous_stage: Annotated[str, AfterValidator(partial(check_name, what="configuration"))] | None = None
 
     @property
     def dimensions(self) -> int:
@@ -176,11 +177,6 @@ class Configuration(Section):
         """The patch with three axes: one slice deep in 2D."""
         z, y, x = (1,) * (3 - self.dimensions) + tuple(self.patch_voxels)
         return z, y, x
-
-    @field_validator("previous_stage")
-    @classmethod
-    def _check_previous_stage(cls, value: str | None) -> str | None:
-        return value if value is None else check_name(value, "configuration")
 
     @model_validator(mode="after")
     def _check(self) -> Configuration:
@@ -241,7 +237,7 @@ class Plan(Section):
     """
 
     schema_version: int = SCHEMA_VERSION
-    name: str
+    name: Annotated[str, AfterValidator(partial(check_name, what="folder"))]
     made_by: str
     request: Request
     data: Data
@@ -256,11 +252,6 @@ class Plan(Section):
     codes: dict[str, Coding] = {}
     nnunet: Values = {}
     reasons: dict[str, str] = Field(default={}, exclude=True)
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        return check_name(value, "folder")
 
     @field_validator("transpose_forward")
     @classmethod

@@ -118,9 +118,8 @@ def prepare(
     shape = geometry.network_shape
     axis = separate_axis(spacing, target, configuration.resample_image.separate_axis)
     resampled = np.empty((len(cropped), *shape), dtype=np.float32)
-    for channel, intensity, how, out in zip(
-        cropped, _intensities(plan), configuration.normalization, resampled, strict=True
-    ):
+    intensities: Sequence[Intensity | None] = plan.data.intensities or [None] * len(cropped)  # some plans have none
+    for channel, intensity, how, out in zip(cropped, intensities, configuration.normalization, resampled, strict=True):
         read = _reader(channel, how, intensity, nonzero)
         resample_blocks(read, channel.shape, out, configuration.resample_image, axis)
     if label is not None:
@@ -207,11 +206,6 @@ def network_spacing(spacing: Sequence[float], configuration: Configuration) -> t
 
 def _turn(array: NDArray, orientation: Orientation, transpose: tuple[int, int, int]) -> NDArray:
     return orientation.apply(array).transpose(0, *(axis + 1 for axis in transpose))
-
-
-def _intensities(plan: Plan) -> list[Intensity | None]:
-    """Return the statistics of each channel, None where the plan has none."""
-    return list(plan.data.intensities) or [None] * len(plan.data.channels)
 
 
 def _reader(

@@ -99,7 +99,7 @@ def predict_with(
     failed |= writer.refused
     cases = [case for case in cases if case.id not in writer.refused]
     answers = _prepare_folder(Path(source), output, cases)
-    answers += [path for case in cases for path in writer.paths(case, output)]
+    answers += [path for case in cases for path in writer.paths(case, output).values()]
     answers += [path for case in cases for path in map_files(options.maps, case, output, model.plan.labels)]
     made_by = _made_by(predictors[0], options.maps) | writer.record
     prediction = Prediction(Path(source), output, predictors, options, cases, clock)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from medseg.commands.train.fold_cases import choose_cases
 from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, PlanError
 from medseg.core.host_memory import free_host_bytes
 from medseg.core.progress import Progress
+from medseg.core.wording import counted, first_few
 from medseg.models.model import Model, make_network
 from medseg.models.run import check_factory
-from medseg.models.workspace import plan_cases
+from medseg.models.workspace import plan_cases, splits_path
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.memory import PLANNERS
+from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
@@ -138,6 +141,63 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     probe = DiceProbe(plan, configuration, device, held_out or on_host)
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
+
+
+def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:
+    """Return training cases, validation cases and notes; for the fold `all`, every labelled case and none.
+
+    Args:
+        run: the run whose fold is meant. One that goes on keeps the cases that it began with.
+        cases: the cases of the plan.
+
+    Raises:
+        PlanError: there is no such fold.
+        DataError: cases that the run began with are gone.
+    """
+    labelled = {case.id: case for case in cases if case.label is not None}
+    if run.record is not None and run.files.split.exists():
+        return _as_begun(run.files.split, labelled)
+    if run.files.fold == "all":
+        return [*labelled.values()], [], []
+    folds, notes = plan_folds(run.plan_path, [*labelled.values()])
+    number = int(run.files.fold)
+    if number >= len(folds):
+        there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
+        raise PlanError(f"There is no fold {number}; {there}.")
+    fold = folds[number]
+    training, validation = ([labelled[case] for case in fold[side]] for side in ("train", "val"))
+    unused = len(labelled) - len(training) - len(validation)
+    if unused:
+        what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
+        notes.append(f"{what}; `medseg plan --force` makes folds again")
+    return training, validation, [*notes, *patient_leaks([fold], [*labelled.values()])]
+
+
+def plan_folds(plan_path: Path, labelled: list[Case]) -> tuple[list[Fold], list[str]]:
+    """Return the folds that belong to a plan, and notes on them.
+
+    Args:
+        plan_path: the path of the plan in the workspace.
+        labelled: its cases with labels.
+    """
+    path = splits_path(plan_path)
+    if path.exists():
+        return read_splits(path, labelled), []
+    folds, why = make_splits(labelled, {})
+    return folds, [why]
+
+
+def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[Case], list[str]]:
+    """Return the cases that a run began with."""
+    split = json.loads(path.read_text(encoding="utf-8"))
+    gone = [case for side in ("train", "val") for case in split[side] if case not in labelled]
+    if gone:
+        raise DataError(
+            f"Cases that the run began with are no longer in the data set ({len(gone)}): {first_few(gone)}.",
+            "Put them back to go on, or delete the run's folder to train again.",
+        )
+    training, validation = ([labelled[case] for case in split[side]] for side in ("train", "val"))
+    return training, validation, []
 
 
 def _load(

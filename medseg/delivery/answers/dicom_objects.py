@@ -52,9 +52,13 @@ class Writer:
         """Return whether the label map itself is written."""
         return LABELS in self.forms.get(case.id, (LABELS,))
 
-    def paths(self, case: Case, folder: Path) -> list[Path]:
-        """Return the files of a `case`'s DICOM objects in `folder`."""
-        return [*self._paths(case, folder).values()]
+    def paths(self, case: Case, folder: Path) -> dict[str, Path]:
+        """Return {form: file in `folder`} of a case's DICOM objects."""
+        if self.meaning is None:
+            return {}
+        from medseg.delivery.dicom.write import object_paths
+
+        return object_paths(folder, case.id, self.forms.get(case.id, ()))
 
     def write(self, case: Case, answer: Image, folder: Path, volumes: Mapping[str, float]) -> list[Path]:
         """Write the case's DICOM objects, and return their paths.
@@ -68,7 +72,7 @@ class Writer:
         Raises:
             MedsegError: an object cannot be made or written.
         """
-        paths = self._paths(case, folder)
+        paths = self.paths(case, folder)
         if paths and self.meaning is not None:
             from medseg.delivery.dicom.write import write_objects
             from medseg.io.dicom.elements.options import DicomOptions
@@ -88,13 +92,6 @@ class Writer:
         codes = {name: coding.model_dump(mode="json") for name, coding in self.meaning.codes.items()}
         forms = sorted({form for forms in self.forms.values() for form in forms})
         return {"written as": forms, "codes": codes, "labelmap": self.meaning.labelmap}
-
-    def _paths(self, case: Case, folder: Path) -> dict[str, Path]:
-        if self.meaning is None:
-            return {}
-        from medseg.delivery.dicom.write import object_paths
-
-        return object_paths(folder, case.id, self.forms.get(case.id, ()))
 
 
 def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, output: Path = Path("OUTPUT")) -> Writer:

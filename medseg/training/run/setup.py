@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import cos, pi
 
 import torch
 
@@ -15,8 +16,12 @@ from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batches
 from medseg.training.length.course import Course
 from medseg.training.length.steering import Redirection
-from medseg.training.step.learning_rate import learning_rate
 from medseg.training.step.ranks import ALONE, Ranks
+
+_WARM_UP = 0.1
+"""Share of the one-cycle schedule over which the rate rises."""
+_START, _END = 1 / 25, 1e-4
+"""First and last rate of the one-cycle schedule, as shares of the peak; the defaults of torch's OneCycleLR."""
 
 
 def _announce_nothing(setup: Setup, redirection: Redirection) -> None:
@@ -82,3 +87,29 @@ class Setup:
             f"{max(1, configuration.batch_size // 2)}`; or, for a new run, {key}.network.features (now "
             f"{configuration.network.features}). `medseg plan` with --memory 8GB and --force plans for less memory."
         )
+
+
+def learning_rate(progress: float, peak: float, schedule: str) -> float:
+    """Return the learning rate.
+
+    Args:
+        progress: how much of the schedule is done, 0 to 1.
+        peak: the plan's `training.learning_rate`.
+        schedule: `poly`: peak * (1 - progress)^0.9, nnU-Net's (`polylr.py`). `one_cycle`: up to the peak over the
+            first tenth and down to almost nothing by the end, both along a cosine (Smith & Topin 2018, as in
+            `torch.optim.lr_scheduler.OneCycleLR`).
+
+    >>> round(learning_rate(0.5, 0.01, "poly"), 6)
+    0.005359
+    >>> [round(learning_rate(progress, 1.0, "one_cycle"), 4) for progress in (0.0, 0.1, 1.0)]
+    [0.04, 1.0, 0.0001]
+    """
+    if schedule == "poly":
+        return peak * (1 - progress) ** 0.9
+    if progress < _WARM_UP:
+        return _along_cosine(peak * _START, peak, progress / _WARM_UP)
+    return _along_cosine(peak, peak * _END, (progress - _WARM_UP) / (1 - _WARM_UP))
+
+
+def _along_cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) * (1 + cos(pi * fraction)) / 2

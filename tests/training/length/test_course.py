@@ -4,7 +4,7 @@ import pytest
 
 from medseg.models.record import Leg
 from medseg.training.length.course import Course
-from medseg.training.step.learning_rate import learning_rate
+from medseg.training.run.setup import learning_rate
 
 
 @pytest.mark.parametrize(
