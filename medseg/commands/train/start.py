@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+from dataclasses import replace
 
 import torch
 
@@ -11,69 +12,101 @@ from medseg import __version__
 from medseg.commands.train.job import Job
 from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
+from medseg.core.wording import counted
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, RunRecord, StartRecord
-from medseg.training.length.budget import ValidationSeconds, Work
-from medseg.training.length.start import Earlier, Length, set_length
-from medseg.training.length.steering import Redirection
+from medseg.plans.sections import Training
+from medseg.training.length.steering import describe_steps_change, steps_change
 from medseg.training.run.setup import Setup
 
 
-def decide_length(job: Job, request: Request) -> Length:
+def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | None, list[str]]:
     """Decide how many steps a run makes in this session.
 
     Args:
         job: the run that is ready to start.
         request: what the user asked for.
 
+    Returns:
+        The setup with its course; the change of the number of steps, where a run that goes on has no time for all of
+        them; and notes for the user.
+
     Raises:
         PlanError: a budget leaves too little time to train at all.
     """
-    run, ranks = job.run, request.ranks
-    budget_seconds = None if run.record is None else run.record.budget_seconds
+    setup, record, asked = job.setup, job.run.record, request.options.length
+    if asked.extend is not None:
+        budget_seconds = asked.extend.seconds
+    elif asked.resume:
+        budget_seconds = None if record is None else record.budget_seconds
+    else:
+        budget_seconds = asked.budget_seconds
+    if budget_seconds is not None:
+        return _in_time(job, request, budget_seconds)
+    if asked.extend is not None:
+        setup = replace(setup, course=setup.course.extended(asked.extend.more(setup.course.steps)))
+    return setup, None, []
+
+
+def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, ChangeRecord | None, list[str]]:
+    """Decide the length of a run with a time budget, by measuring what steps and validations take."""
+    from medseg.training.length.budget import Time, ValidationSeconds, Work, fit_to_budget, keep_to_budget
 
     def measure() -> ValidationSeconds:
         from medseg.commands.train.validate import validation_seconds
 
         return validation_seconds(job.probe, job.network, job.predictor(job.network), job.held_out)
 
-    work = Work(job.network, job.samples, lambda: ValidationSeconds(*ranks.shared(measure)))
-    earlier = Earlier(run.step, run.seconds, budget_seconds)
-    return set_length(job.setup, request.options.length, work, earlier, request.start_time)
+    setup, run, start_time = job.setup, job.run, request.start_time
+    work = Work(job.network, job.samples, lambda: ValidationSeconds(*request.ranks.shared(measure)))
+    if request.options.resume:
+        if run.step >= setup.course.steps:
+            return setup, None, []
+        # the budget is that of the whole run: it began to run before this command did, by the time already used
+        kept = keep_to_budget(setup, work, Time(budget_seconds, start_time - run.seconds), run.step)
+        if kept.course.steps == setup.course.steps:
+            return kept, None, []
+        change = steps_change(run.step, setup.course.steps, kept.course.steps, "to keep to the budget")
+        return kept, change, [describe_steps_change(change)]
+    fitted = fit_to_budget(setup, work, Time(budget_seconds, start_time, run.seconds))
+    if request.options.extend is not None:
+        course = setup.course.extended(fitted.course.steps)
+        fitted = replace(fitted, course=replace(course, pace=fitted.course.pace))
+    return fitted, None, _fewer_validations(setup.plan.training, fitted.plan.training)
 
 
-def first_record(job: Job, length: Length, request: Request) -> RunRecord:
+def _fewer_validations(planned: Training, fitted: Training) -> list[str]:
+    """Return a note if a budget has no time for all validations."""
+    if fitted.validations == planned.validations:
+        return []
+    times = counted(fitted.validations, "time")
+    note = f"Dice is measured {times} instead of {planned.validations}, to keep to the budget"
+    if planned.patience > 0 and fitted.validations <= planned.patience:
+        note += f": too rarely for an early end (training.patience is {planned.patience})"
+    return [note]
+
+
+def first_record(job: Job, setup: Setup, change: ChangeRecord | None, request: Request) -> RunRecord:
     """Return the record of a run as its session begins.
 
     Args:
         job: the run that is ready to start.
-        length: the length that was decided.
+        setup: with the course that was decided.
+        change: the change of the number of steps that was decided; None for none.
         request: what the user asked for.
     """
     if job.run.record is None:
-        return _new_record(job, length.setup, request)
-    run, course, extend = job.run, length.setup.course, request.options.extend
+        return _new_record(job, setup, request)
+    run, course, extend = job.run, setup.course, request.options.extend
     record = job.run.record.changed(
-        [ChangeRecord(step=run.step, key=change.key, old=change.old, new=change.new) for change in run.changes]
+        [ChangeRecord(step=run.step, key=planned.key, old=planned.old, new=planned.new) for planned in run.changes]
     )
     if extend is not None:
         budget_seconds = None if extend.seconds is None else round(run.seconds + extend.seconds, 1)
         more = course.steps - job.setup.course.steps
         command = shlex.join(["medseg", "train", *_names(job), "--extend", str(more)])
         return record.with_extension(course.legs, str(extend), budget_seconds, command)
-    return record if length.change is None else redirected(record, length.setup, length.change)
-
-
-def redirected(record: RunRecord, setup: Setup, change: Redirection) -> RunRecord:
-    """Return the record of a run that ends at another step.
-
-    Args:
-        record: the record so far.
-        setup: the setup of the run, from now on.
-        change: the change of the number of steps.
-    """
-    noted = ChangeRecord(step=change.step, key="steps", old=change.old, new=change.new, why=change.why)
-    return record.redirected(setup.course.legs, noted, setup.course.ended_early)
+    return record if change is None else record.redirected(course.legs, change, course.ended_early)
 
 
 def _names(job: Job) -> list[str]:

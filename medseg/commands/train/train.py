@@ -15,7 +15,7 @@ import torch
 from medseg.commands.train.job import Job, prepare
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, Run, find_run, open_run
-from medseg.commands.train.start import decide_length, first_record, redirected
+from medseg.commands.train.start import decide_length, first_record
 from medseg.core.errors import MedsegError
 from medseg.core.files import remove_temporaries, write_json
 from medseg.core.locking import locked
@@ -24,14 +24,13 @@ from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.delivery.provenance.manifest import Clock
 from medseg.models.model import NetworkFactory
-from medseg.models.record import RecordFile, RunRecord
+from medseg.models.record import ChangeRecord, RecordFile, RunRecord
 from medseg.models.run import save_weights
 from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
 from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
 from medseg.training.length.request import Extension
-from medseg.training.length.steering import Redirection
 from medseg.training.run.fit import fit
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import joined
@@ -119,16 +118,16 @@ def train_fold(request: Request) -> TrainResult:
             return _nothing_left(run)
         _check_measures(run)
         job = prepare(run, request, _previous_stage(run, request))
-        length = decide_length(job, request)
-        record = RecordFile(run.files, first_record(job, length, request), writes=ranks.first)
-        notes = [*job.notes, *length.notes]
+        setup, change, length_notes = decide_length(job, request)
+        record = RecordFile(run.files, first_record(job, setup, change, request), writes=ranks.first)
+        notes = [*job.notes, *length_notes]
         for note in notes:
-            request.callback(Progress("train", run.step, length.setup.course.steps, {"note": note}))
+            request.callback(Progress("train", run.step, setup.course.steps, {"note": note}))
 
-        def note_change(setup: Setup, change: Redirection) -> None:
-            record.update(redirected(record.content, setup, change))
+        def note_change(setup: Setup, change: ChangeRecord) -> None:
+            record.update(record.content.redirected(setup.course.legs, change, setup.course.ended_early))
 
-        setup, start_time = replace(length.setup, announce=note_change), request.start_time - run.seconds
+        setup, start_time = replace(setup, announce=note_change), request.start_time - run.seconds
         hashes = _begin(job, setup.plan, record, request) if ranks.first else None
         resume, callback = request.options.continues, request.callback
         network = fit(job.network, job.samples, setup, job.probe, callback, resume, start_time)

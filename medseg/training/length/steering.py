@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from medseg.models.record import ChangeRecord
 from medseg.plans.sections import Training
 from medseg.training.length.course import Course
 from medseg.training.length.pace import FEWEST_STEPS, Stopwatch, steps_in_time
@@ -16,28 +16,29 @@ _ANNEALING = 0.25
 """Steps to an early end, as a share of the steps before it."""
 
 
-@dataclass(frozen=True)
-class Redirection:
-    """A change of a run's last step.
+def steps_change(step: int, old: int, new: int, why: str) -> ChangeRecord:
+    """Return the change of a run's last step, as its record keeps it.
 
-    Attributes:
+    Args:
         step: after which the change holds.
         old: number of steps so far planned.
         new: number of steps from now on.
         why: the reason, as the beginning of a sentence.
     """
+    return ChangeRecord(step=step, key="steps", old=old, new=new, why=why)
 
-    step: int
-    old: int
-    new: int
-    why: str
 
-    def __str__(self) -> str:
-        how = "faster" if self.new < self.old else "more slowly"
-        return (
-            f"{self.why}: {self.new} steps instead of {self.old}; from step {self.step} on the schedule is passed "
-            f"through {how}, to its end"
-        )
+def describe_steps_change(change: ChangeRecord) -> str:
+    """Return the note on what `steps_change` returned.
+
+    >>> describe_steps_change(steps_change(20, 200, 40, "to keep to the budget"))
+    'to keep to the budget: 40 steps instead of 200; from step 20 on the schedule is passed through faster, to its end'
+    """
+    how = "faster" if change.new < change.old else "more slowly"
+    return (
+        f"{change.why}: {change.new} steps instead of {change.old}; from step {change.step} on the schedule is passed "
+        f"through {how}, to its end"
+    )
 
 
 class Steering:

@@ -15,7 +15,7 @@ from medseg.networks.device import choosing_algorithms, first_line, is_out_of_me
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch
 from medseg.training.data.sample_placement import PlacedSamples
-from medseg.training.length.steering import Redirection, Steering
+from medseg.training.length.steering import Steering, describe_steps_change, steps_change
 from medseg.training.run.checkpoint import Checkpoints, load_checkpoint
 from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
 from medseg.training.run.interrupt import Interrupts
@@ -301,12 +301,12 @@ class Loop:
             return
         self.save()
         self.checkpoints.wait()
-        change = Redirection(self.done, course.steps, steps, why)
+        change = steps_change(self.done, course.steps, steps, why)
         course = replace(course.redirected(self.done, steps), ended_early=ended_early or course.ended_early)
         self.setup = replace(self.setup, course=course)
         if self.setup.ranks.first:
             self.setup.announce(self.setup, change)
-        self.callback(Progress("train", self.done, steps, {"note": str(change)}))
+        self.callback(Progress("train", self.done, steps, {"note": describe_steps_change(change)}))
         self.steering.stopwatch.restart(self.done)
 
     def save(self) -> None:

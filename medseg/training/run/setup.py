@@ -10,12 +10,12 @@ from math import cos, pi
 import torch
 
 from medseg.models.model import input_channels
+from medseg.models.record import ChangeRecord
 from medseg.models.run_files import FoldFolder
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batches
 from medseg.training.length.course import Course
-from medseg.training.length.steering import Redirection
 from medseg.training.step.ranks import ALONE, Ranks
 
 _WARM_UP = 0.1
@@ -24,7 +24,7 @@ _START, _END = 1 / 25, 1e-4
 """First and last rate of the one-cycle schedule, as shares of the peak; the defaults of torch's OneCycleLR."""
 
 
-def _announce_nothing(setup: Setup, redirection: Redirection) -> None:
+def _announce_nothing(setup: Setup, change: ChangeRecord) -> None:
     pass
 
 
@@ -51,7 +51,7 @@ class Setup:
     precision: torch.dtype
     files: FoldFolder
     ranks: Ranks = ALONE
-    announce: Callable[[Setup, Redirection], None] = _announce_nothing
+    announce: Callable[[Setup, ChangeRecord], None] = _announce_nothing
     clock: Callable[[], float] = time.monotonic
 
     def learning_rate(self, step: int) -> float:

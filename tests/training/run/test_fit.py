@@ -18,6 +18,7 @@ from medseg.core.labels import IGNORE, Labels
 from medseg.core.progress import Progress, silent
 from medseg.inference.window_pass import predict_logits
 from medseg.models.model import make_network
+from medseg.models.record import ChangeRecord
 from medseg.models.run_files import CHECKPOINT, FoldFolder
 from medseg.networks.device import choosing_algorithms
 from medseg.plans.schema import Plan
@@ -28,7 +29,7 @@ from medseg.training.length import pace as pace_module
 from medseg.training.length.measure import measured_step_seconds
 from medseg.training.length.course import Course
 from medseg.training.length.pace import Pace
-from medseg.training.length.steering import Redirection
+from medseg.training.length.steering import steps_change
 from medseg.training.run import fit as fit_module
 from medseg.training.run.checkpoint import load_checkpoint, on_host, save_checkpoint
 from medseg.training.run.divergence import Diverged
@@ -581,7 +582,7 @@ def in_time(setup: Setup, pace: Pace) -> Setup:
 
 def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(tmp_path: Path) -> None:
     plan, samples = plan_of(2, **RECIPES["adamw"]), blob_samples((2, 32, 32))
-    told: list[tuple[Setup, Redirection]] = []
+    told: list[tuple[Setup, ChangeRecord]] = []
 
     def start(folder: Path, **more: Any) -> Setup:
         setup = in_time(setup_of(plan, folder, 200), Pace(1.0, until_seconds=0.0))
@@ -589,7 +590,7 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
 
     events: list[Progress] = []
     best = fit(new_network(plan), samples, start(tmp_path / "whole"), no_validation, events.append)
-    assert told[0][1] == Redirection(20, 200, 40, "to keep to the budget")
+    assert told[0][1] == steps_change(20, 200, 40, "to keep to the budget")
     assert [record["step"] for record in read_log(tmp_path / "whole" / "log.jsonl")] == [10, 20, 30, 40]
     assert "40 steps instead of 200; from step 20 on" in str([event.info.get("note") for event in events])
     last = read_log(tmp_path / "whole" / "log.jsonl")[-1]["learning_rate"]
@@ -614,7 +615,7 @@ def test_a_run_that_is_quicker_than_measured_is_given_more_steps(
 ) -> None:
     monkeypatch.setattr(pace_module, "_LEAST_WATCHED_SHARE", 0.0)  # so that the test takes no time
     plan = plan_of(2, validations=validations)
-    told: list[Redirection] = []
+    told: list[ChangeRecord] = []
     pace = Pace(1e6, until_seconds=2e8)
 
     def enough(event: Progress) -> None:
@@ -639,11 +640,11 @@ def test_a_run_whose_time_is_up_is_not_validated_on_the_way(tmp_path: Path) -> N
 
 def test_a_run_whose_scores_stand_still_ends_with_a_quarter_more_steps(tmp_path: Path) -> None:
     plan, samples = plan_of(2, patience=2, validations=10), blob_samples((2, 32, 32))
-    told: list[tuple[Setup, Redirection]] = []
+    told: list[tuple[Setup, ChangeRecord]] = []
     setup = replace(setup_of(plan, tmp_path, 400), announce=lambda *change: told.append(change))
     scores = iter([0.5, 0.6, 0.6005, 0.55, *[0.6] * 9])
     fit(new_network(plan), samples, setup, lambda network: {"one": next(scores)}, silent)
-    assert [change for _, change in told] == [Redirection(160, 400, 200, "no better Dice in 2 validations")]
+    assert [change for _, change in told] == [steps_change(160, 400, 200, "no better Dice in 2 validations")]
     assert told[0][0].course.ended_early
     log = read_log(tmp_path / "log.jsonl")
     assert log[-1]["step"] == 200
