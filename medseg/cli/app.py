@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from medseg import __version__
 from medseg.cli.hints import with_owners
 from medseg.cli.nnunet_hints import NNUNetHints
-from medseg.cli.records import record_error, with_records
+from medseg.cli.records import record_error
 from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError, Stopped
 from medseg.core.stopping import exit_code_stopped, stoppable
@@ -59,7 +59,7 @@ def verb_command(verb: str) -> Any:
     """Return the typer command of a verb."""
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
     kind = NNUNetHints if verb in ("predict", "watch") else VerbCommand
-    alone.command(verb, cls=kind)(with_records(verb, typer_function(verb_function(verb))))
+    alone.command(verb, cls=kind)(typer_function(verb, verb_function(verb)))
     return typer.main.get_command(alone)
 
 

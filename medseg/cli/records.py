@@ -10,19 +10,26 @@ import inspect
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
-from functools import wraps
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import PurePath
 from typing import Annotated, Any, TextIO
 
 import typer
 
 OPTION = "--json"
-_JsonOption = Annotated[
-    bool,
-    typer.Option(OPTION, help="Write records, one per line of JSON, to standard output; all else to standard error."),
-]
+JSON_PARAMETER = inspect.Parameter(
+    "json_",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            OPTION, help="Write records, one per line of JSON, to standard output; all else to standard error."
+        ),
+    ],
+)
+"""The option, as `medseg.cli.signature` adds it to every verb."""
 
 
 class _Records:
@@ -39,28 +46,6 @@ class _Records:
 
 
 _records = _Records()
-
-
-def with_records(name: str, verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb's function with the option `--json`.
-
-    Args:
-        name: Name of the verb, for its last record.
-        verb: The function, with a signature for typer.
-    """
-    signature = inspect.signature(verb, eval_str=True)
-    option = inspect.Parameter("json_", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_JsonOption)
-
-    @wraps(verb)
-    def run(*, json_: bool = False, **options: Any) -> None:
-        with _recording(name) if json_ else nullcontext():
-            verb(**options)
-
-    parameters = [*signature.parameters.values(), option]
-    del run.__dict__["__wrapped__"]  # else `inspect` would take the signature of the verb itself
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
 
 
 def emit(kind: str, **values: Any) -> None:
@@ -98,14 +83,14 @@ def record_error(message: str, hint: str | None, exit_code: int) -> None:
 
 
 @contextmanager
-def _recording(name: str) -> Iterator[None]:
+def recording(name: str) -> Iterator[None]:
     """Write the records of a verb to standard output, and everything else that is printed to standard error.
 
     At the end of the block the record `result` is written, with the exit code. After an error it is not written here:
     `record_error` does so.
 
     Args:
-        name: name of the verb.
+        name: Name of the verb.
 
     Raises:
         typer.Exit: the verb ended with an exit code other than 0.

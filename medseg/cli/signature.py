@@ -10,6 +10,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 from typer.core import TyperCommand
 
+from medseg.cli.records import JSON_PARAMETER, recording
 from medseg.core.errors import MedsegError
 from medseg.core.options import Option
 
@@ -138,18 +140,20 @@ class Field:
             raise type(error)(f"{self.flags[0]}: {error.message}", error.hint) from None
 
 
-def typer_function(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a function that typer can register as a command and that calls a verb's function.
+def typer_function(name: str, verb: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that typer can register as a command, which has the verb's options and `--json`.
 
     Args:
+        name: Name of the verb, for its last record.
         verb: Takes arguments and dataclasses of options. Its docstring describes its parameters, and becomes the help.
     """
     parameters = fields_of_function(verb)
 
-    def run(**typed: Any) -> None:
-        verb(**{parameter.name: _value(parameter, typed) for parameter in parameters})
+    def run(*, json_: bool, **typed: Any) -> None:
+        with recording(name) if json_ else nullcontext():
+            verb(**{parameter.name: _value(parameter, typed) for parameter in parameters})
 
-    for_typer = [field.typer_parameter for field in flat(parameters)]
+    for_typer = [*(field.typer_parameter for field in flat(parameters)), JSON_PARAMETER]
     run.__signature__ = inspect.Signature(for_typer)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in for_typer}
     run.__doc__ = help_text(verb)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.core.case import Case, read_cases
@@ -12,30 +11,24 @@ from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
 
 
-@dataclass(frozen=True)
 class Workspace:
     """A folder with `plans/`, `runs/` and `cache/`.
 
+    Args:
+        folder: its path.
+
     Attributes:
         folder: its path.
+        plans: folder of the plans.
+        runs: folder of the trained models.
+        cache: folder of preprocessed cases; it may be deleted at any time.
     """
 
-    folder: Path
-
-    @property
-    def plans(self) -> Path:
-        """Folder of the plans."""
-        return self.folder / "plans"
-
-    @property
-    def runs(self) -> Path:
-        """Folder of the trained models."""
-        return self.folder / "runs"
-
-    @property
-    def cache(self) -> Path:
-        """Folder of preprocessed cases; it may be deleted at any time."""
-        return self.folder / "cache"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plans = folder / "plans"
+        self.runs = folder / "runs"
+        self.cache = folder / "cache"
 
     def plan_path(self, choice: str | Path | None) -> Path:
         """Return the path of a plan: a file, a name, or None for the only one there is.

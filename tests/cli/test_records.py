@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from medseg.cli.app import VERBS, main, verb_command
 from medseg.cli.display import console, report_failures, show_note
-from medseg.cli.records import emit, record_result, with_records
+from medseg.cli.records import emit, record_result
+from medseg.cli.signature import typer_function
 
 
 def records(text: str) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def make_app(code: int) -> typer.Typer:
         raise typer.Exit(code)
 
     made = typer.Typer()
-    made.command("speak")(with_records("speak", speak))
+    made.command("speak")(typer_function("speak", speak))
     return made
 
 

@@ -60,7 +60,7 @@ def call(verb: str, *arguments: str, required: bool = True) -> dict[str, Any]:
     needed = [one.name for one in fields_of_function(function) if one.default is inspect.Parameter.empty]
     positional = [name for name in needed if name != "options"] if required else []
     alone = typer.Typer()
-    alone.command(cls=VerbCommand)(typer_function(record))
+    alone.command(cls=VerbCommand)(typer_function(verb, record))
     done = CliRunner().invoke(alone, [*positional, *arguments])
     assert done.exit_code == 0, done.output
     return seen
