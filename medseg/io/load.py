@@ -56,7 +56,7 @@ def load_case(
         DataError: as `load_case_image` and `load_case_label`.
     """
     image, distance_voxels = _load_image(case, n_channels, reading)
-    label, resampled = _load_label(case, image, reading, labels)
+    label, resampled = load_case_label(case, image, reading, labels)
     if not resampled:
         distance_voxels = max(distance_voxels, image.grid_difference_voxels(label))
     return LoadedCase(image, label, distance_voxels, resampled)
@@ -80,25 +80,6 @@ def load_case_image(case: Case, n_channels: int | None, reading: Reading = AS_ST
             `n_channels`.
     """
     return _load_image(case, n_channels, reading)[0]
-
-
-def load_case_label(case: Case, image: Image, reading: Reading = AS_STORED, labels: Labels | None = None) -> Image:
-    """Read the label map of a case, whole numbers with the meaning that `reading` gives them.
-
-    Args:
-        case: its files.
-        image: the scan that the label map has to fit.
-        reading: what the user said about the files.
-        labels: as in `load_case`.
-
-    Returns:
-        (1, z, y, x) on the grid of the image.
-
-    Raises:
-        DataError: the case has no label, or it cannot be read, or lies on another grid than the image and
-            `reading.resample_labels` is not set.
-    """
-    return _load_label(case, image, reading, labels)[0]
 
 
 def load_grid(case: Case, reading: Reading = AS_STORED) -> Image | None:
@@ -190,8 +171,24 @@ def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[I
     ), distance_voxels
 
 
-def _load_label(case: Case, image: Image, reading: Reading, labels: Labels | None) -> tuple[Image, bool]:
-    """Read the label map, and say whether it was resampled."""
+def load_case_label(
+    case: Case, image: Image, reading: Reading = AS_STORED, labels: Labels | None = None
+) -> tuple[Image, bool]:
+    """Read the label map of a case, whole numbers with the meaning that `reading` gives them.
+
+    Args:
+        case: its files.
+        image: the scan that the label map has to fit.
+        reading: what the user said about the files.
+        labels: as in `load_case`.
+
+    Returns:
+        (1, z, y, x) on the grid of the image, and whether the label map was resampled to it.
+
+    Raises:
+        DataError: the case has no label, or it cannot be read, or lies on another grid than the image and
+            `reading.resample_labels` is not set.
+    """
     if case.label is None:
         raise DataError(f"Case {case.id} has no label file.", kind="missing label")
     if is_dicom(case.label) and is_dicom(case.channels[0]):

@@ -72,7 +72,7 @@ def test_colours_become_structures_and_are_read_alike_from_then_on(pictures, tmp
     again = medseg.load_plan(tmp_path / "plans/set.yaml")
     assert again.data.reading == made.data.reading
     case = find_data(folder, DataOptions()).cases[0]
-    label = load_case_label(case, load_case_image(case, 1), again.data.reading)
+    label, _ = load_case_label(case, load_case_image(case, 1), again.data.reading)
     assert set(np.unique(label.array).tolist()) == {0, 2}
 
 
@@ -256,7 +256,7 @@ def test_a_table_of_colours_names_the_values_of_masks_with_a_palette(tmp_path, l
     assert data.labels.structures == {"cat": 1, "dog": 2}
     notes = "\n".join(data.problems)
     assert "labelmap.txt also names cow" in notes
-    label = load_case_label(data.cases[0], load_case_image(data.cases[0], None), data.reading)
+    label, _ = load_case_label(data.cases[0], load_case_image(data.cases[0], None), data.reading)
     assert np.unique(label.array).tolist() == [0, 1, 2]
     (tmp_path / "labelmap.txt").write_text("background:0,0,0::\ncat:250,50,83::\n")
     with pytest.raises(DataError, match=r"#24b353, which labelmap\.txt does not name"):

@@ -53,7 +53,7 @@ def test_label_lies_on_the_grid(case):
     label = CUBE.astype(np.uint8)
     label[1, 2, 3] = 7
     one = case(CUBE.astype(np.int16), CUBE.astype(np.int16), label)
-    found = load_case_label(one, load_case_image(one, 2))
+    found, _ = load_case_label(one, load_case_image(one, 2))
     np.testing.assert_array_equal(found.array[0], label)
     with pytest.raises(DataError, match="Case c has no label"):
         load_case_label(Case("c", "c", one.channels), load_case_image(one, 2))
@@ -61,7 +61,7 @@ def test_label_lies_on_the_grid(case):
 
 def test_a_twentieth_of_a_voxel_is_tolerated_and_more_refused(case):
     near = case(CUBE.astype(np.int16), CUBE.astype(np.int16), affines=(GRID, shifted(0.04), shifted(-0.04)))
-    assert load_case_label(near, load_case_image(near, 2)).array.shape == (1, 2, 3, 4)
+    assert load_case_label(near, load_case_image(near, 2))[0].array.shape == (1, 2, 3, 4)
     far = case(CUBE.astype(np.int16), CUBE.astype(np.int16), affines=(GRID, shifted(0.06), GRID))
     with pytest.raises(DataError, match=r"0.06 voxels apart at a corner, the second is shifted by") as caught:
         load_case_image(far, 2)
@@ -186,4 +186,4 @@ def test_two_real_channels(data_dir):
     case = find_cases(data_dir / "brain_tumour").cases[0]
     image = load_case_image(case, 2)
     assert (image.array.shape, image.array.dtype, image.spacing_mm) == ((2, 155, 240, 240), np.float32, (1, 1, 1))
-    assert np.unique(load_case_label(case, image).array).tolist() == [0, 1, 2, 3, 4]
+    assert np.unique(load_case_label(case, image)[0].array).tolist() == [0, 1, 2, 3, 4]

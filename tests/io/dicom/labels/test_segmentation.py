@@ -99,7 +99,7 @@ def test_frames_off_the_scans_slices_are_refused_or_resampled(tmp_path: Path) ->
     case = Case("c", "c", (tmp_path / "scan",), path)
     with pytest.raises(DataError, match="different grids"):
         load_case_label(case, scan)
-    assert load_case_label(case, scan, Reading(resample_labels=True)).array.sum() == 2
+    assert load_case_label(case, scan, Reading(resample_labels=True))[0].array.sum() == 2
 
 
 def test_fractions_count_from_half_of_the_largest_on(tmp_path: Path) -> None:
