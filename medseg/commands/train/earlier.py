@@ -16,7 +16,7 @@ from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.changes import check_changes, differences
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
-from medseg.training.length.request import nothing_to_train
+from medseg.training.length.extension import nothing_to_train
 from medseg.training.run.checkpoint import load_checkpoint
 from medseg.training.run.log import read_log
 

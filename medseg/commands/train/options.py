@@ -8,7 +8,10 @@ from typing import Annotated
 
 from medseg.core.errors import PlanError
 from medseg.core.options import PYTHON_ONLY, Option, parse_duration
-from medseg.training.length.request import Extension, LengthRequest, parse_extension
+from medseg.training.length.extension import Extension, nothing_to_train, parse_extension
+
+_MANY_STEPS = 10**9
+"""Step count used to detect an extension that adds no steps."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,27 @@ class TrainOptions:
     start_time: Annotated[float | None, PYTHON_ONLY] = None
 
     @property
-    def length(self) -> LengthRequest:
-        """What is asked about the length of the run."""
-        return LengthRequest(self.steps, self.budget_seconds, self.resume, self.extend)
-
-    @property
     def continues(self) -> bool:
         """Whether the options ask for a run that has begun already."""
         return self.resume or self.extend is not None
 
     def check(self) -> None:
-        """Refuse options that contradict each other.
+        """Refuse options that contradict each other, and extensions that add nothing.
 
         Raises:
             PlanError: Naming the options.
         """
-        self.length.check()
+        lengths = {"--steps": self.steps, "--budget": self.budget_seconds, "--extend": self.extend}
+        given = [name for name, value in lengths.items() if value is not None]
+        if self.resume and given:
+            raise PlanError(
+                f"--resume and {' and '.join(given)} were given; a resumed run keeps its planned end.",
+                "Leave --resume out to start a new run; --extend trains a finished run further.",
+            )
+        if self.extend is not None and not (self.extend.seconds or 0) > 0 and self.extend.more(_MANY_STEPS) < 1:
+            raise nothing_to_train(f"--extend {self.extend}")
+        if len(given) > 1:
+            raise PlanError(f"{' and '.join(given)} were given; each says when the run ends.", "Give one of them.")
         given = [name for name, value in (("--init", self.init), ("--recipe", self.recipe)) if value is not None]
         if self.continues and given:
             raise PlanError(

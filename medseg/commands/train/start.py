@@ -25,7 +25,7 @@ def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | Non
 
     Args:
         job: the run that is ready to start.
-        request: what the user asked for.
+        request: what the user options for.
 
     Returns:
         The setup with its course; the change of the number of steps, where a run that goes on has no time for all of
@@ -34,17 +34,17 @@ def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | Non
     Raises:
         PlanError: a budget leaves too little time to train at all.
     """
-    setup, record, asked = job.setup, job.run.record, request.options.length
-    if asked.extend is not None:
-        budget_seconds = asked.extend.seconds
-    elif asked.resume:
+    setup, record, options = job.setup, job.run.record, request.options
+    if options.extend is not None:
+        budget_seconds = options.extend.seconds
+    elif options.resume:
         budget_seconds = None if record is None else record.budget_seconds
     else:
-        budget_seconds = asked.budget_seconds
+        budget_seconds = options.budget_seconds
     if budget_seconds is not None:
         return _in_time(job, request, budget_seconds)
-    if asked.extend is not None:
-        setup = replace(setup, course=setup.course.extended(asked.extend.more(setup.course.steps)))
+    if options.extend is not None:
+        setup = replace(setup, course=setup.course.extended(options.extend.more(setup.course.steps)))
     return setup, None, []
 
 

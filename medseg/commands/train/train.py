@@ -30,7 +30,7 @@ from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
 from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
-from medseg.training.length.request import Extension
+from medseg.training.length.extension import Extension
 from medseg.training.run.fit import fit
 from medseg.training.run.setup import Setup
 from medseg.training.step.ranks import joined

@@ -1,4 +1,4 @@
-"""What a command says about the length of a run, and the check that it is valid. Imports nothing that is slow."""
+"""How much longer a finished run is to be trained, as `--extend` says it. Imports nothing that is slow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from medseg.core.errors import PlanError
 from medseg.core.options import parse_duration
-
-_MANY_STEPS = 10**9
-"""Step count used to detect an extension that adds no steps."""
 
 
 @dataclass(frozen=True)
@@ -57,42 +54,6 @@ def parse_extension(text: str) -> Extension:
             f"{text!r} is not an extension.",
             "Examples: 2x (twice as many steps in total), 5000 (5000 more steps), 20m (20 more minutes).",
         ) from None
-
-
-@dataclass(frozen=True)
-class LengthRequest:
-    """What a command says about the length of a run; the plan's steps where it says nothing.
-
-    Attributes:
-        steps: number of optimizer steps.
-        budget_seconds: wall-clock time of the whole command.
-        resume: go on to the end that the run had when it began.
-        extend: train a finished run further.
-    """
-
-    steps: int | None = None
-    budget_seconds: float | None = None
-    resume: bool = False
-    extend: Extension | None = None
-
-    def check(self) -> None:
-        """Refuse requests that contradict each other, and extensions that add nothing.
-
-        Raises:
-            PlanError: naming the options.
-        """
-        lengths = {"--steps": self.steps, "--budget": self.budget_seconds, "--extend": self.extend}
-        given = [name for name, value in lengths.items() if value is not None]
-        if self.resume and given:
-            raise PlanError(
-                f"--resume and {' and '.join(given)} were given; a resumed run keeps its planned end.",
-                "Leave --resume out to start a new run; --extend trains a finished run further.",
-            )
-        extend = self.extend
-        if extend is not None and not (extend.seconds or 0) > 0 and extend.more(_MANY_STEPS) < 1:
-            raise nothing_to_train(f"--extend {extend}")
-        if len(given) > 1:
-            raise PlanError(f"{' and '.join(given)} were given; each says when the run ends.", "Give one of them.")
 
 
 def nothing_to_train(what: str) -> PlanError:
