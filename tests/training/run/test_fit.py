@@ -26,8 +26,8 @@ from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
 from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.length import pace as pace_module
-from medseg.training.length.measure import measured_step_seconds
 from medseg.training.length.course import Course
+from medseg.training.length.measure import measured_step_seconds
 from medseg.training.length.pace import Pace
 from medseg.training.length.steering import steps_change
 from medseg.training.run import fit as fit_module
