@@ -109,7 +109,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
     ],
     "import-nnunet": [
         ("import-nnunet nnunet --name theirs --checkpoint final --workspace . --json", 0),
-        ("import-nnunet raw --name raw --dataset-json dataset.json --data data", 0),
+        ("import-nnunet raw --name raw --dataset-json declared.json --data data", 0),
     ],
     "verify": [
         ("predict data/imagesTr/case_0.nii.gz checked --model balls", 0),

@@ -61,7 +61,7 @@ def write_all(folder: Path) -> None:
     write_model(folder / "nnunet")
     (folder / "raw").mkdir()
     (folder / "raw" / "plans.json").write_text(json.dumps(plans()))
-    (folder / "dataset.json").write_text(json.dumps(dataset()))
+    (folder / "declared.json").write_text(json.dumps(dataset()))
 
 
 def scan_and_ball(number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -1,0 +1,240 @@
+"""Each hint is followed as it was printed: what fails prints a command or an option, and with that it succeeds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_sets import ball_at, run, save_nifti, scan_and_ball, write_all, write_data, write_study
+
+import medseg
+from medseg.cli.nnunet_hints import _NNUNET_OPTIONS
+from medseg.core.errors import Stopped
+from medseg.core.progress import Progress
+
+pytestmark = pytest.mark.slow
+
+_TINY = "--set configurations.3d_fullres.patch_voxels=[16,16,16] --set configurations.3d_fullres.batch_size=2"
+_TINY += " --set configurations.3d_fullres.network.features=[4,8,8] --set training.validation_cases=1"
+_TRAIN = "train --plan balls --steps 1"
+_SEG = "predict study {out} --model balls.medseg --write seg"
+_LIVER = "dicom map.nii.gz study {out} --structures liver=1"
+
+# what fails | the part of its output that is followed, in groups | the command that follows it; {0} is what failed,
+# {1}, {2} the groups, and {out} a new folder
+EVALUATE = [
+    ("evaluate float data/labelsTr --output {out}", r"(--prediction-threshold \S+) takes", "{0} {1}"),
+    ("evaluate masks float --output {out}", r"(--threshold \S+) takes", "{0} {1}"),
+    ("evaluate blur data/labelsTr --output {out}", r"(--prediction-threshold \S+) takes", "{0} {1}"),
+    ("evaluate blur masks --output {out}", r"(--prediction-threshold \S+) takes", "{0} {1}"),
+    ("evaluate masks blur --output {out}", r"(--threshold \S+) takes", "{0} {1}"),
+    ("evaluate sevens data/labelsTr --output {out}", r"(--prediction-map 7=1) reads it as ball", "{0} {1}"),
+    ("evaluate sevens data/labelsTr --output {out}", r"(--prediction-map 7=0) as background", "{0} {1}"),
+    ("evaluate sevens masks --output {out}", r"references: (--prediction-map 7=1) ", "{0} {1}"),
+    ("evaluate shifted data/labelsTr --output {out}", r"(--resample-labels) brings", "{0} {1}"),
+    ("evaluate masks renamed --output {out}", r"(--pair similar) pairs", "{0} {1}"),
+    ("evaluate studies studies --output {out}", r"(--overlaps regions) ", "{0} {1}"),
+    ("evaluate studies studies --output {out}", r"(--overlaps later) .* (--segments)", "{0} {1} {2} GTV-1 {2} lung"),
+    ("evaluate masks data/labelsTr --by site --output {out}", r"(--cases table.csv)", "{0} {1}"),
+    ("evaluate masks data --tolerance 3", r"--tolerance (liver=3)", "evaluate masks data --tolerance ball=3"),
+    ("evaluate masks data --fail-below x", r"Write (Dice=0.8)", "evaluate masks data --fail-below {1}"),
+    ("evaluate masks data --map x", r"Example: (--map 3=0)", "evaluate masks data {1}"),
+]
+DATA = [
+    ("check stray --json", r"(--map 7=0) reads", "{0} {1}"),
+    ("check stray --json", r"(--structures ball=1 --structures NAME=7) declares", "{0} {1}"),
+    ("check soft_set --json", r"(--threshold \S+) takes", "{0} {1}"),
+    ("check moved --json", r"(--resample-labels) brings", "{0} {1}"),
+    ("check times --json", r"(--frame), (0) to 1", "{0} {1} {2}"),
+    ("check studies --json", r"(--overlaps regions) ", "{0} {1}"),
+    ("check pictures", r"(--colours '[^']+' --colours '[^']+') names them", "{0} {1}"),
+    ("plan studies --name s1 --strict", r"`(medseg check studies)`", "{1} --overlaps regions"),
+    ("plan data --name balls", r"(--force) to replace", "{0} {1}"),
+    ("plan data --name x1 --memory lots", r"(--memory 24GB)", "plan data --name x1 {1}"),
+    ("plan four --name four --splits nnunet", r"Leave (--splits) out", "plan four --name four"),
+    ("plan data --name x2 --set foo", r"(--set training.learning_rate=0.003)", "plan data --name x2 {1}"),
+    ("check data --map x", r"Example: (--map 3=0)", "check data {1}"),
+    ("check data --structures x", r"(--structures) liver=1", "check data {1} ball=1"),
+    ("plan nowhere --name x3", r"Expected the folder of a data set", "plan data --name x3"),
+    (
+        "labelme drawn {out} --labels exclude.txt",
+        r"Add them to the list",
+        "labelme drawn {out} --labels drawn/labels.txt",
+    ),
+    ("series study --series 9", r"no series of DICOM images that 9 fits", "series study"),
+]
+TRAIN = [
+    (_TRAIN, r"(--extend 2x) trains it further", "train --plan balls {1}"),
+    ("train --plan balls --fold 1 --resume", r"Leave (--resume) out", f"{_TRAIN} --fold 1"),
+    ("train --plan balls --fold 2 --extend 2x", r"Leave (--extend) out", f"{_TRAIN} --fold 2"),
+    ("train --fold 3 --steps 1", r"Choose one: (--plan) \S+", "{0} {1} balls"),
+    ("train --plan balls --extend 2x --steps 3", r"Give one of them", "train --plan balls --extend 1"),
+    ("train --plan balls --resume --steps 3", r"(--extend) trains a finished run", "train --plan balls {1} 1"),
+    (
+        "train --plan balls --resume --set training.precision=fp32",
+        r"With (--extend 2x) in place of --resume",
+        "train --plan balls {1} --set training.precision=fp32",
+    ),
+    ("train --plan balls --resume", r"(--extend 2x) trains it further", "train --plan balls {1}"),
+    ("train --plan balls --fold 4 --steps 1 --device tpu", r"Leave (--device) out", f"{_TRAIN} --fold 4"),
+    (
+        "train --plan balls --fold all --steps 1 --recipe other",
+        r"only recipe is (nnunet)",
+        f"{_TRAIN} --fold all --recipe {{1}}",
+    ),
+    ("train --plan lost --steps 1", r"(--data) FOLDER", "{0} {1} data"),
+    ("report", r"wrong results\): (\S+)", "{0} {1}"),
+    ("train --plan nothing", r"`(medseg plan) DATASET`", "{1} data --name nothing"),
+]
+PREDICT = [
+    ("predict data/imagesTr {out}", r"wrong results\): (--model \S+)", "{0} {1}"),
+    (
+        "predict data/imagesTr {out} --model balls.medseg --checkpoint best",
+        r"only for models of nnU-Net",
+        "predict data/imagesTr {out} --model nnunet --checkpoint final",
+    ),
+    (
+        "predict data/imagesTr {out} --model balls.medseg --spread --no-mirror",
+        r"Add (--mirror)",
+        "predict data/imagesTr {out} --model balls.medseg --spread {1}",
+    ),
+    (
+        "predict data/imagesTr {out} --model balls.medseg --write seg",
+        r"Leave it out",
+        "predict data/imagesTr {out} --model balls.medseg",
+    ),
+    (_SEG, r"(--codes '\S+') takes", "{0} {1}"),
+    (_SEG, r"(--generic-codes) writes", "{0} {1}"),
+    (_SEG, r"(--write nifti) leaves", "predict study {out} --model balls.medseg {1}"),
+    ("predict flat/p0_flair.nii.gz {out} --model balls.medseg", r"(--frame), 0 to (1)", "{0} {1} {2}"),
+    ("predict two_series {out} --model balls.medseg", r"number, its key or .*?: (--series \w+)", "{0} {1}"),
+    (
+        "predict two_series {out} --model balls.medseg --series 9",
+        r"a (number) or key",
+        "predict two_series {out} --model balls.medseg --series 4",
+    ),
+    ("predict gap {out} --model balls.medseg", r"(--allow-gaps) resamples", "{0} {1}"),
+    ("package balls", r"Missing argument", "package balls {out}.medseg --folds 0"),
+    ("package balls balls.medseg --folds 0", r"replace it with (--force)", "{0} {1}"),
+    ("import-nnunet nnunet", r"(--name) NAME", "{0} {1} again"),
+    ("import-nnunet raw", r"(--dataset-json) FILE", "{0} {1} declared.json --name third"),
+    ("import-nnunet raw --dataset-json declared.json", r"(--name) NAME", "{0} {1} again"),
+    ("verify flat", r"medseg (predict), train", "verify runs/balls/3d_fullres"),
+]
+DICOM = [
+    ("dicom map.nii.gz study {out} --manual", r"(--structures) liver=1", "{0} {1} ball=1 --generic-codes"),
+    ("dicom map.nii.gz study {out} --structures ball=1 --manual", r"(--codes '\S+') takes", "{0} {1}"),
+    ("dicom map.nii.gz study {out} --structures ball=1 --manual", r"(--generic-codes) writes", "{0} {1}"),
+    (f"{_LIVER} --manual --algorithm A", r"(--manual) and --algorithm cannot", f"{_LIVER} {{1}}"),
+    (f"{_LIVER} --manual --write nifti", r"(--write) with (seg)", f"{_LIVER} --manual {{1}} {{2}}"),
+    (_LIVER, r"(--algorithm 'NAME VERSION') names", "{0} {1}"),
+    (_LIVER, r"(--manual) says", "{0} {1}"),
+    (_LIVER.replace("1", "2") + " --manual", r"(--structures) NAME=VALUE", f"{_LIVER} --manual"),
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data sets of every kind, some with a fault, two trained models and three plans."""
+    folder = tmp_path_factory.mktemp("hints")
+    write_all(folder)
+    for name in ("stray", "soft_set", "moved", "times"):
+        write_data(folder / name)
+    write_data(folder / "four", cases=4)
+    shifted = np.eye(4)
+    shifted[:3, 3] = 0.25
+    for number in range(5):
+        name, (scan, ball) = f"case_{number}.nii.gz", scan_and_ball(number)
+        blur = np.clip(255 - 22 * np.sqrt(ball_at(8, 10 + number, 12)), 0, 255).astype(np.uint8)
+        corner = ball.copy()
+        corner[:3, :3, :3] = 7
+        save_nifti(folder / "sevens" / name, ball * np.uint8(7))
+        save_nifti(folder / "float" / name, ball * np.float32(0.75))
+        save_nifti(folder / "blur" / name, blur)
+        save_nifti(folder / "shifted" / name, ball, shifted)
+        save_nifti(folder / "stray" / "labelsTr" / name, corner)
+        save_nifti(folder / "soft_set" / "labelsTr" / name, blur)
+        save_nifti(folder / "moved" / "labelsTr" / name, ball, shifted)
+        save_nifti(folder / "times" / "imagesTr" / name, np.stack([scan, scan], axis=-1))
+    write_study(folder / "gap", "gap", move=lambda k: (0.0, 0.0, 3.0 * k + (3.0 if k > 3 else 0.0)))
+    for number in (4, 5):
+        write_study(folder / "two_series" / str(number), "two", SeriesInstanceUID=f"1.2.{number}", SeriesNumber=number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(f"plan data --name balls --preset cpu {_TINY}") == 0
+        assert run(_TRAIN) == 0
+        assert run("import-nnunet nnunet") == 0
+        assert run("import-nnunet raw --dataset-json declared.json --data data") == 0
+        assert run("package balls balls.medseg") == 0
+        shutil.copytree("data", "away")
+        assert run("plan away --name lost --preset cpu " + _TINY) == 0
+        shutil.rmtree("away")
+    return folder
+
+
+@pytest.mark.parametrize(("line", "pattern", "follow"), [*EVALUATE, *DATA, *TRAIN, *PREDICT, *DICOM])
+def test_a_hint_is_followed_to_success(
+    line: str,
+    pattern: str,
+    follow: str,
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(workspace)
+    failing = line.format(out=tmp_path / "first")
+    run(failing)
+    output = " ".join("".join(capsys.readouterr()).split())
+    hint = re.search(pattern, output)
+    assert hint, (failing, output)
+    command = follow.format(line.format(out=tmp_path / "second"), *hint.groups(), out=tmp_path / "second")
+    names = iter(("first", "second"))
+    command = re.sub(r"\bNAME=", lambda _: f"{next(names)}=", command.removeprefix("medseg "))
+    assert run(command) == 0, (command, capsys.readouterr())
+
+
+def test_the_hint_of_an_interrupted_run_continues_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workspace)
+
+    def stop(event: Progress) -> None:
+        if event.stage == "train" and "loss" in event.info:
+            raise KeyboardInterrupt
+
+    options = medseg.TrainOptions(fold="2", configuration="2d", steps=3, device="cpu")
+    with pytest.raises((Stopped, KeyboardInterrupt)) as caught:
+        medseg.train("balls", ".", options, stop)
+    said = [str(caught.value)] if isinstance(caught.value, Stopped) else []
+    for line in ("train --plan balls --fold 2 --config 2d", "train --plan balls --fold 2 --config 2d --extend 2x"):
+        capsys.readouterr()
+        assert run(line) == 2
+        said.append(" ".join(capsys.readouterr().err.split()))
+    commands = {re.findall(r"`(medseg train .*?)` continues it", text)[0] for text in said}
+    assert commands == {"medseg train --plan balls --fold 2 --config 2d --resume"}
+    assert run(commands.pop().removeprefix("medseg ")) == 0
+    record = json.loads((workspace / "runs/balls/2d/fold_2/run.json").read_text())
+    assert record["finished"]
+
+
+@pytest.mark.parametrize("option", _NNUNET_OPTIONS)
+def test_what_an_option_of_nnunet_is_called_here_is_accepted(
+    option: str,
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(workspace)
+    line = f"predict data/imagesTr/case_0.nii.gz {tmp_path} --model nnunet"
+    assert run(f"{line} {option} 1") == 2
+    output = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().err).split())
+    assert "here: " in output, output
+    here = re.findall(r"--[a-z-]+(?: [a-z_]+(?:[.][a-z_]+=[\d.]+)?)?", output.partition("here: ")[2])
+    choice = {"-chk": "--checkpoint final", "-num_parts": "--device cpu", "-d": ""}  # what there is in this test
+    assert run(f"{line} {choice.get(option, ' '.join(here))}") == 0, (output, capsys.readouterr())
