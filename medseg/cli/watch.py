@@ -49,13 +49,14 @@ def command(
     from medseg.commands.watch.watch import watch
 
     states: Counter[str] = Counter()
+    shown: set[str] = set()
     try:
         with closing(watch(source, output, model, workspace, options)) as events:
             if not options.once:
                 console.print(f"Watching {source}; the answers go to {output}. Ctrl-C ends.", markup=False)
             for event in events:
                 states[event.state] += 1
-                _show(event)
+                _show(event, shown)
     except KeyboardInterrupt:
         console.print("Stopped.")
     counts = {state: states[state] for state in ("done", "failed", "changed", "waiting")}
@@ -66,8 +67,8 @@ def command(
     raise typer.Exit(1 if options.once and states["failed"] else 0)
 
 
-def _show(event: StudyEvent) -> None:
-    """Print what became of a study, and write it as a record."""
+def _show(event: StudyEvent, shown: set[str]) -> None:
+    """Print what became of a study, and write it as a record; notes that were `shown` before are not repeated."""
     if event.state == "note":
         show_note(str(event.message))
         return
@@ -85,12 +86,15 @@ def _show(event: StudyEvent) -> None:
             for case, file in result.files.items()
         ]
         values |= {"cases": cases, "seconds": round(event.seconds, 3)}
-        for note in result.notes:
-            show_note(f"{event.study}: {note}")
-        for case, texts in result.warnings.items():
-            show_note(f"{event.study}: {case}: {' '.join(texts)}")
     emit("study", study=event.study, state=event.state, **values)
     clock = datetime.now().strftime("%H:%M:%S")
     answer = f" in {duration(event.seconds)}, {event.folder}" if result is not None else ""
     message = f": {event.message}" if event.message else ""
     console.print(f"{clock} {event.study}: {event.state}{answer}{message}", markup=False, soft_wrap=True)
+    if result is not None:
+        # most notes are on the model, and the same for every study
+        for note in [note for note in result.notes if note not in shown]:
+            shown.add(note)
+            show_note(f"{event.study}: {note}")
+        for case, texts in result.warnings.items():
+            show_note(f"{event.study}: {case}: {' '.join(texts)}")
