@@ -96,7 +96,8 @@ def test_reading_ahead_is_bounded_in_number_and_bytes(sizes: list[int], most: in
     started: list[int] = []
     stream = read_ahead(started.append, range(len(sizes)), lambda item: sizes[item], most)
     assert next(stream)[0] == 0
-    time.sleep(0.05)
+    while len(started) < begun:  # in another thread
+        time.sleep(0.001)
     assert started == list(range(begun))
     assert [item for item, _ in stream] == list(range(1, len(sizes)))
 

@@ -1,12 +1,12 @@
 """How the fastest way is chosen, which needs no GPU to be seen; and on a GPU, that all ways agree."""
 
-import time
 from collections.abc import Callable
 
 import pytest
 import torch
 from builders import make_configuration
 
+from medseg.inference import gpu_backend
 from medseg.inference.backends import torch_forward
 from medseg.inference.gpu_backend import Graphed, fastest, gpu_candidates
 from medseg.networks.cuda_graph import CudaRecorder
@@ -15,8 +15,26 @@ from medseg.networks.table import build_network
 EXAMPLE = torch.ones(2, 1, 4, 4)
 
 
+class Clock:
+    """A clock that only the slow ways move on."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "gpu" not in request.keywords:
+        monkeypatch.setattr(gpu_backend.time, "perf_counter", CLOCK)
+
+
 def slow(tiles: torch.Tensor) -> torch.Tensor:
-    time.sleep(0.05)
+    CLOCK.seconds += 0.05
     return tiles * 2
 
 
@@ -50,7 +68,7 @@ def test_a_graph_that_repeats_nothing_is_not_taken(broken: bool) -> None:
     """It agrees on the tiles that it was recorded with, and is by far the fastest."""
 
     def plain(tiles: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.002)
+        CLOCK.seconds += 0.002
         return tiles * 2
 
     def quick(tiles: torch.Tensor) -> torch.Tensor:

@@ -220,6 +220,7 @@ def test_cases_that_no_fold_keeps_apart_are_told(workspace: Path) -> None:
     assert notes[0].startswith(f"no fold of {LOW} keeps 2 cases apart")
 
 
+@pytest.mark.slow
 def test_scores_of_cases_that_the_stage_before_has_seen_are_told(workspace: Path) -> None:
     one = before(workspace)
     assert one.leaks("0", ["c", "d"]) == []
@@ -247,6 +248,7 @@ def test_both_stages_are_predicted_and_packed(workspace: Path, tmp_path: Path) -
     np.testing.assert_array_equal(Predictor(model, CPU)(scan).array, theirs.array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["the stage before", "between answers", "the last stage"])
 def test_a_command_that_is_stopped_goes_on(
     trained: tuple[Path, TrainResult, list[Progress]], tmp_path: Path, moment: str

@@ -328,6 +328,7 @@ def test_a_run_keeps_its_cases_whatever_becomes_of_the_folds(workspace: Path) ->
         go(workspace, resume=True)
 
 
+@pytest.mark.slow
 def test_a_vanished_cache_is_made_anew(workspace: Path) -> None:
     def vanish(event: Progress) -> None:
         if event.stage == "train" and event.done == 10:
@@ -343,6 +344,7 @@ def test_a_vanished_cache_is_made_anew(workspace: Path) -> None:
     assert_same(first, weights(workspace))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_trained_further(workspace: Path) -> None:
     go(workspace, steps=20)
     old = weights(workspace)
@@ -407,6 +409,7 @@ def test_a_budget_that_runs_short_is_kept_with_fewer_steps(workspace: Path, fixe
     assert rates[4] == pytest.approx(0.01 * ((1 - 30 / steps) / 20) ** 0.9)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(workspace: Path) -> None:
     still = ["training.learning_rate=1e-12", "training.patience=1", "training.validations=10"]
     interrupted(workspace, 50, steps=200, overrides=still)

@@ -9,10 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ from typer.testing import CliRunner
 from medseg.cli.app import app
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
+from medseg.commands.watch import watch as watch_module
+from medseg.commands.watch.arrivals import Arrival, Snapshot, take_snapshot
 from medseg.commands.watch.options import WatchOptions
 from medseg.commands.watch.state import ANSWERED, JOURNAL, WatchState
 from medseg.commands.watch.watch import StudyEvent, watch
@@ -116,22 +117,23 @@ def test_two_studies_of_one_name_and_a_folder_that_no_watch_made(place: Path, sm
     assert [path.name for path in (place / "out" / "mine").iterdir()] == ["notes.txt"]
 
 
-def test_a_study_under_way_is_left_until_all_of_it_is_there(place: Path, small_model: Path) -> None:
-    """Slices come from the first to the last, so that no position says that some are missing."""
-    slices = study(place / "sent")
+def test_a_study_under_way_is_left_until_all_of_it_is_there(
+    place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices come from the first to the last, so that no position says that some are missing; one for each look."""
+    slices = iter(study(place / "sent"))
+    (place / "in" / "study").mkdir()
 
-    def send() -> None:
-        for path in slices:
-            (place / "in" / "study").mkdir(exist_ok=True)
+    def send_and_look(arrival: Arrival) -> Snapshot:
+        for path in islice(slices, 1):
             shutil.copy(path, place / "in" / "study")
-            time.sleep(0.05)
+        return take_snapshot(arrival)
 
-    sender = threading.Thread(target=send)
-    options = WatchOptions(PREDICT, settle_seconds=1.0, patience_seconds=60)
+    monkeypatch.setattr(watch_module, "take_snapshot", send_and_look)
+    shutil.copy(next(slices), place / "in" / "study")
+    options = WatchOptions(PREDICT, settle_seconds=SETTLE, patience_seconds=60)
     with closing(watch(place / "in", place / "out", small_model, options=options)) as events:
-        sender.start()
         event = next(one for one in events if one.state == "done")
-    sender.join()
     assert event.result is not None
     assert nib.load(event.result.files["study"]).shape == (16, 16, 8)
     assert hd.seg.segread(place / "out" / "study" / "study.seg.dcm").get_source_image_uids()
@@ -420,6 +422,7 @@ test_watch.once(place, model, die)
 """
 
 
+@pytest.mark.slow
 def test_the_next_watch_continues_a_killed_one(place: Path, small_model: Path) -> None:
     for number, name in enumerate("abc"):
         scan(place / "in" / f"{name}.nii.gz", number)
@@ -441,6 +444,7 @@ def test_the_next_watch_continues_a_killed_one(place: Path, small_model: Path) -
     assert sorted(path.name for path in (place / "in_two").iterdir()) == ["a", "b", "c", JOURNAL]
 
 
+@pytest.mark.slow
 def test_the_command_ends_cleanly_and_speaks_json(place: Path, small_model: Path) -> None:
     scan(place / "in" / "a.nii.gz")
     command = [
@@ -461,7 +465,7 @@ def test_the_command_ends_cleanly_and_speaks_json(place: Path, small_model: Path
     try:
         first = json.loads(running.stdout.readline())
         running.send_signal(signal.SIGTERM)
-        rest, messages = running.communicate(timeout=30)
+        rest, messages = running.communicate()
     finally:
         running.kill()
     assert (first["kind"], first["study"], first["state"], first["folder"]) == ("study", "a.nii.gz", "done", "out/a")
