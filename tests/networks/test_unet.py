@@ -104,10 +104,17 @@ def plain_forward(weights: dict[str, torch.Tensor], network: Network, x: torch.T
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-2), (torch.float64, 1e-9)])
 @every_network
-def test_forward_and_gradients_equal_plain_torch(network: Network, batch: int, channels: int) -> None:
-    unet = build(network, channels)
-    image = torch.randn(batch, channels, *patch_of(network))
+def test_forward_and_gradients_equal_plain_torch(
+    network: Network, dtype: torch.dtype, rounding: float, batch: int, channels: int
+) -> None:
+    """In float32 a value near the kink of the leaky ReLU may be rounded to its other side, where the slope is another.
+
+    A gradient then differs by much more than rounding, in a few places; in float64 no value is that close to the kink.
+    """
+    unet = build(network, channels).to(dtype)
+    image = torch.randn(batch, channels, *patch_of(network)).to(dtype)
     gradients = []
     answers = []
     for run in ("ours", "plain"):
@@ -128,7 +135,7 @@ def test_forward_and_gradients_equal_plain_torch(network: Network, batch: int, c
     assert gradients[0].keys() == gradients[1].keys()
     for name, plain in gradients[1].items():
         off = float((gradients[0][name] - plain).abs().max())
-        assert off <= 1e-4 * max(float(plain.abs().max()), 0.1 * largest), name
+        assert off <= rounding * max(float(plain.abs().max()), 0.1 * largest), name
 
 
 @every_network
