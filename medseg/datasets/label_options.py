@@ -136,10 +136,11 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     colours: dict[str, int] = {}
     if names:
         declared, colours = name_colours(names, declared, ignore)
-    if not names and not options.structures and options.threshold is None and not options.map:
-        declared, notes = _header_names(data_set, declared, notes)
+    by_value = not names and not options.structures and options.threshold is None and not options.map
     reading = reading_from_options(options, colours)
     segments = segments_from_options(data_set.cases, options, declared, reading)
+    if by_value and segments is None:
+        declared, notes = _header_names(data_set, declared, notes)
     if segments is not None:
         declared, notes = segments.labels, [*notes, *segments.notes]
         reading = reading.model_copy(update={"segments": dict(segments.table), "overlaps": segments.overlaps})

@@ -1,4 +1,6 @@
-"""Apply the options on RTSTRUCT and DICOM SEG labels: which names are which structure, and what overlaps mean.
+"""Apply the options on labels that name their structures: which names are which structure, and what overlaps mean.
+
+Such labels are RTSTRUCT, DICOM SEG, folders with a mask for each structure, and `.seg.nrrd`.
 
 The result is one table for all cases, and is kept in the plan as `data.reading.segments` and `overlaps`.
 """
@@ -11,9 +13,10 @@ from dataclasses import dataclass
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
+from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.io.values.overlay import set_key
-from medseg.io.values.segments import dicom_labels, survey_names, survey_overlaps
+from medseg.io.values.segments import named_labels, survey_names, survey_overlaps
 from medseg.plans.sections import Overlaps, Reading
 
 _OVERLAPS = ("refuse", "later", "regions")
@@ -26,7 +29,7 @@ _MOST_NAMED = 12
 
 @dataclass(frozen=True)
 class Segments:
-    """How DICOM label objects are read.
+    """How labels that name their structures are read.
 
     Attributes:
         table: name, or pattern of names -> value.
@@ -44,7 +47,7 @@ class Segments:
 def segments_from_options(
     cases: Sequence[Case], options: DataOptions, declared: Labels | None, reading: Reading
 ) -> Segments | None:
-    """Return how the DICOM labels of a data set are read.
+    """Return how those labels of a data set are read that name their structures.
 
     Args:
         cases: the cases of the data set.
@@ -53,31 +56,38 @@ def segments_from_options(
         reading: how files are read otherwise.
 
     Returns:
-        None if no label of the data set is an RTSTRUCT or SEG.
+        None if no label of the data set is read by names.
 
     Raises:
-        MedsegError: an option does not fit, or there are no structures.
+        MedsegError: an option does not fit, there are no structures, or some labels have names and others not.
     """
     if options.overlaps not in (None, *_OVERLAPS):
         raise PlanError(f"overlaps is {options.overlaps!r}; valid are {', '.join(_OVERLAPS)}.")
-    dicom_cases = dicom_labels(cases)
     patterns = _patterns_of(options.segments)
-    if not dicom_cases:
+    by_value = bool(options.structures or options.map or options.threshold is not None)
+    headers = True if patterns or options.overlaps else False if by_value else None
+    named_cases = named_labels(cases, headers)
+    if not named_cases:
         if patterns or options.overlaps:
             raise PlanError(
-                "--segments and --overlaps are for RTSTRUCT and DICOM SEG; no label of this data set is one.",
+                "--segments and --overlaps are for labels that name their structures (RTSTRUCT, DICOM SEG, .seg.nrrd, "
+                "folders of masks); no label of this data set is one.",
                 "Leave them out; values of other label files are named by --structures.",
             )
         return None
     notes: tuple[str, ...] = ()
+    if declared is None:
+        _refuse_unnamed(cases, named_cases)
     if not patterns and declared is None:
-        patterns, notes = _every_name(dicom_cases)
+        patterns, notes = _every_name(named_cases)
+    if not patterns and declared is not None:
+        notes = _names_left_out(named_cases, declared)
     values = _structure_values(patterns, declared)
     table = {pattern: values[name] for name, of_name in patterns.items() for pattern in (name, *of_name)}
     table |= {name: value for name, value in values.items() if name not in table}
     regions = _declared_overlaps(declared) if declared is not None else {}
     if options.overlaps == "regions" and not regions:
-        return _as_regions(dicom_cases, table, values, reading, notes)
+        return _as_regions(named_cases, table, values, reading, notes)
     overlaps: Overlaps = regions or ("later" if options.overlaps == "later" else "refuse")
     return Segments(table, overlaps, declared or Labels(structures=dict(values)), notes)
 
@@ -101,13 +111,42 @@ def _every_name(cases: Sequence[Case]) -> tuple[dict[str, list[str]], tuple[str,
     if not names or len(names) > _MOST_NAMES:
         first = f" ({', '.join([*names][:_MOST_NAMED])}, ...)" if names else ""
         raise DataError(
-            f"The RTSTRUCT and SEG labels hold {len(names)} different names{first}.",
+            f"The labels hold {len(names)} different names{first}.",
             "Choose those that are meant: --segments 'tumour=GTV*', repeated.",
         )
     named = ", ".join(f"{name} ({count} of {len(cases)})" for name, count in [*names.items()][:_MOST_NAMED])
     more = f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED)
-    note = f"every name in the RTSTRUCT and SEG labels is a structure: {named}{more}; --segments 'tumour=GTV*' chooses"
+    note = f"every name in the labels is a structure: {named}{more}; --segments 'tumour=GTV*' chooses"
     return {name: [name] for name in names}, (note,)
+
+
+def _names_left_out(cases: Sequence[Case], declared: Labels) -> tuple[str, ...]:
+    """Return a note on the names in labels that are none of the declared structures; nothing where all are."""
+    known = {name.lower() for name in declared.structures}
+    others = [name for name in survey_names([case.label for case in cases if case.label]) if name.lower() not in known]
+    if not others:
+        return ()
+    return (
+        f"the labels also name {first_few(others)}, which {'is none' if len(others) == 1 else 'are not'} among the "
+        f"structures and left out; --segments '{declared.names[0]}=NAME' says what they are",
+    )
+
+
+def _refuse_unnamed(cases: Sequence[Case], named_cases: Sequence[Case]) -> None:
+    """Refuse labels without names beside labels with names, where nothing says which value is which name.
+
+    Raises:
+        DataError: there are such labels.
+    """
+    named = {case.id for case in named_cases}
+    others = [str(case.label) for case in cases if case.label is not None and case.id not in named]
+    if others:
+        raise DataError(
+            f"{named_cases[0].label} names its structures, and {first_few(others)} "
+            f"{'does' if len(others) == 1 else 'do'} not: which value is which name is not known.",
+            "Declare the structures with the values that these files have: --structures liver=1, repeated; names are "
+            "then looked up among them.",
+        )
 
 
 def _structure_values(patterns: Mapping[str, Sequence[str]], declared: Labels | None) -> dict[str, int]:

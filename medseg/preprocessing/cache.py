@@ -152,6 +152,8 @@ def _key(case: Case, recipe: str) -> str:
 
     named = [*case.channels, *([case.label] if case.label else [])]
     files = [file for name in named for file in files_of(name)]
+    # in a folder of masks, the names of the files say what they mean
+    recipe += "".join(file.name for path in named if path.is_dir() for file in files_of(path))
     text = recipe + "".join(content_hash(file) if file.exists() else "missing" for file in files)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -10,6 +10,7 @@ from medseg.commands.evaluate.evaluate import evaluate
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
+from medseg.io.images import read_label
 
 SHAPE = (4, 8, 8)
 
@@ -48,20 +49,47 @@ def test_names_that_agree_are_the_structures(make):
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations((1, 2, 3))][1:])
-def test_names_that_contradict_each_other_are_refused(make, order):
+def test_names_with_several_values_are_read_by_name(make, order):
     names = ("liver", "tumour", "spleen")
-    folder = make([dict(zip(names, (1, 2, 3), strict=True)), dict(zip(names, order, strict=True))])
-    with pytest.raises(DataError, match=r"contradict each other: .* is [123] in .*, and .* is [123] in "):
-        find_data(folder, DataOptions())
-    with pytest.raises(DataError, match="contradict each other"):
-        evaluate(folder / "labels", folder / "labels")
+    tables = [dict(zip(names, (1, 2, 3), strict=True)), dict(zip(names, order, strict=True))]
+    data = find_data(make(tables), DataOptions())
+    assert data.labels.structures == {"liver": 1, "spleen": 2, "tumour": 3}
+    assert any("every name in the labels is a structure: liver (2 of 2)" in problem for problem in data.problems)
+    for case in data.cases:
+        array = read_label(case.label, data.reading).array[0]
+        # the cubes lie in the order of the names, whatever their values
+        assert [array[1, 1, 1 + 2 * number] for number in range(3)] == [1, 3, 2]
     # the way out for whoever knows that the names are wrong
-    assert find_data(folder, DataOptions(structures=["a=1", "b=2", "c=3"])).labels.names == ("a", "b", "c")
+    data = find_data(data.folder, DataOptions(structures=["a=1", "b=2", "c=3"]))
+    assert data.labels.names == ("a", "b", "c")
+    assert [read_label(data.cases[1].label, data.reading).array[0, 1, 1, 1 + 2 * number] for number in range(3)] == [
+        *order
+    ]
+
+
+def test_evaluate_reads_names_with_several_values_by_name(make, tmp_path):
+    references = make([{"liver": 1, "tumour": 2}, {"liver": 2, "tumour": 1}]) / "labels"
+    for number in range(2):
+        save_segmentation(tmp_path / f"answers/p{number}.seg.nrrd", {"liver": 5, "tumour": 3})
+    result = evaluate(tmp_path / "answers", references)
+    assert {name: scores.figures["dice"].mean for name, scores in result.summary.structures.items()} == {
+        "liver": 1.0,
+        "tumour": 1.0,
+    }
 
 
 def test_one_value_of_two_names_is_refused(make):
     with pytest.raises(DataError, match=r"liver is 1 in .*p0\.seg\.nrrd, and spleen is 1 in .*p1\.seg\.nrrd"):
         find_data(make([{"liver": 1}, {"spleen": 1}]), DataOptions())
+
+
+def test_one_value_of_two_names_is_read_by_the_names_that_are_asked_for(make):
+    folder = make([{"liver": 1}, {"spleen": 1}])
+    data = find_data(folder, DataOptions(segments=["liver", "spleen"]))
+    assert data.labels.structures == {"liver": 1, "spleen": 2}
+    assert [int(read_label(case.label, data.reading).array.max()) for case in data.cases] == [1, 2]
+    data = find_data(folder, DataOptions(segments=["liver=liver", "liver=spleen"]))
+    assert [int(read_label(case.label, data.reading).array.max()) for case in data.cases] == [1, 1]
 
 
 def test_names_that_are_not_the_declared_ones_are_told(make):

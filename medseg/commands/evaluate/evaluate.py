@@ -67,11 +67,12 @@ def evaluate(
     pairs = _pairs(predictions, references, options, answers)
     declared = labels or (answers.labels if answers is not None else references.labels)
     pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
-    in_headers = {} if options.map or options.prediction_map else _structures_in_headers(pairs)
+    by_value = bool(options.map or options.prediction_map or any(pair.reading.segments for pair in pairs))
+    in_headers = {} if by_value else _structures_in_headers(pairs)
     if declared is None and named is None and in_headers:
         labels, labels_from = Labels(structures=dict(in_headers)), "the names in the headers of the label files"
     elif declared is None and named is not None:
-        labels, labels_from = named, "the names in the RTSTRUCT and SEG files"
+        labels, labels_from = named, "the names in the label files"
     else:
         labels, labels_from = _settle_labels(labels, answers, references, pairs, callback)
     scoring = _scoring(answers, options)

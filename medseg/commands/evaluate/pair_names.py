@@ -1,16 +1,17 @@
-"""Settle which name in RTSTRUCT and DICOM SEG is which value, in one table for both sides of an evaluation."""
+"""Settle which name in labels that name their structures is which value, for both sides of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.segment_names import segments_from_options
 from medseg.evaluation.label_files import Pair
-from medseg.io.formats.table import is_dicom
+from medseg.io.values.segments import named_labels
 
 
 def name_segments(
@@ -30,8 +31,10 @@ def name_segments(
     Raises:
         MedsegError: the options do not fit what the files hold.
     """
-    references = [pair for pair in pairs if is_dicom(pair.reference)]
-    predictions = [pair for pair in pairs if is_dicom(pair.prediction)]
+    sides = [Case(pair.case, pair.case, pair.about.channels, label=file) for pair in pairs for file in _files(pair)]
+    named = {case.label for case in named_labels(sides, bool(segments or overlaps) or None)}
+    references = [pair for pair in pairs if pair.reference in named]
+    predictions = [pair for pair in pairs if pair.prediction in named]
     settled = any(pair.reading.segments for pair in pairs) and not segments
     mixed = declared is None and len(references) < len(pairs)  # values in the other files have no names
     if settled or mixed or not (references or predictions or segments):
@@ -43,3 +46,7 @@ def name_segments(
         return [*pairs], declared
     update = {"segments": dict(names.table), "overlaps": names.overlaps}
     return [replace(pair, reading=pair.reading.model_copy(update=update)) for pair in pairs], names.labels
+
+
+def _files(pair: Pair) -> tuple[Path, Path]:
+    return pair.reference, pair.prediction

@@ -91,12 +91,31 @@ def parts(path: Path) -> list[Path]:
     return [path, _read_header(path).data_file()]
 
 
-def segments(path: Path) -> list[tuple[str, int]]:
-    """Return (name, value) of the segments that the header of a 3D Slicer segmentation names; [] for other files.
+@dataclass(frozen=True)
+class Segment:
+    """A structure that the header of a 3D Slicer segmentation names.
 
-    https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html: `SegmentN_Name` and
-    `SegmentN_LabelValue`. Segments of several layers (a fourth axis) are left out, as one value means several things
-    there.
+    Attributes:
+        name: its name.
+        value: the value of its voxels in its layer.
+        layer: the volume of the file that it lies in, from 0; segments that overlap lie in several.
+    """
+
+    name: str
+    value: int
+    layer: int = 0
+
+
+def is_nrrd(path: Path) -> bool:
+    """Return whether a file is NRRD, judged by its name."""
+    return path.name.lower().endswith(_SUFFIXES)
+
+
+def segments(path: Path) -> list[Segment]:
+    """Return the segments that the header of a 3D Slicer segmentation names; [] for other files.
+
+    https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html: `SegmentN_Name`,
+    `SegmentN_LabelValue` and `SegmentN_Layer`. Before Slicer 4.11 there were no values: a layer was one segment.
     """
     try:
         header = _read_header(path)
@@ -104,14 +123,19 @@ def segments(path: Path) -> list[tuple[str, int]]:
             text = stream.read(header.end).decode("utf-8", "replace")
     except (OSError, ValueError, DataError):
         return []  # reading the file says what is wrong
-    custom = dict(re.findall(r"^(Segment\d+_(?:Name|LabelValue)):=(.*?)\r?$", text, re.MULTILINE))
-    if header.volumes or header.components:
-        return []
+    custom = dict(re.findall(r"^(Segment\d+_(?:Name|LabelValue|Layer)):=(.*?)\r?$", text, re.MULTILINE))
+    layered = bool(header.volumes or header.components)
+    without_values = not any(key.endswith("_LabelValue") for key in custom)
     named = []
     for key, name in custom.items():
-        value = custom.get(key.replace("_Name", "_LabelValue"), "")
-        if key.endswith("_Name") and name.strip() and value.strip().isdecimal():
-            named.append((name.strip(), int(value)))
+        if not key.endswith("_Name") or not name.strip():
+            continue
+        segment = key.removesuffix("_Name")
+        value, layer = custom.get(f"{segment}_LabelValue", "").strip(), custom.get(f"{segment}_Layer", "0").strip()
+        if layered and without_values:
+            value, layer = "1", segment.removeprefix("Segment")
+        if value.isdecimal() and layer.isdecimal():
+            named.append(Segment(name.strip(), int(value), int(layer)))
     return named
 
 

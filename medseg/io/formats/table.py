@@ -173,7 +173,8 @@ def is_dicom(path: Path) -> bool:
 def files_of(path: Path) -> list[Path]:
     """Return a file and the others that its image depends on: the data of a header, the spacing beside a TIFF.
 
-    Of a DICOM series they are its instances. A file that cannot be read stands for itself alone.
+    Of a DICOM series they are its instances, of a folder of masks the masks. A file that cannot be read stands for
+    itself alone.
     """
     file_format = FORMATS.get(split_suffix(path)[1])
     try:
@@ -181,6 +182,8 @@ def files_of(path: Path) -> list[Path]:
             from medseg.io.dicom.listing.locate import instance_files  # loaded only for DICOM
 
             return instance_files(path)
+        if path.is_dir():  # one mask for each structure
+            return sorted(file for file in path.iterdir() if is_image(file) and not file.is_dir())
         parts = file_format.parts(path) if file_format is not None and file_format.parts is not None else []
         return [path, *(part for part in parts if part != path)]
     except Exception:  # a damaged header: reading the file says what is wrong

@@ -1,17 +1,19 @@
-"""Read one folder per case: `CASE/CASE_flair.nii.gz` beside `CASE/CASE_seg.nii.gz`, or `CASE/imaging.nii.gz`."""
+"""Read one folder per case: `CASE/CASE_flair.nii.gz` beside `CASE/CASE_seg.nii.gz`, or `CASE/imaging.nii.gz`.
+
+A folder in it with a mask for each structure (`CASE/segmentations/liver.nii.gz`) is the label of the case.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
-from medseg.core.errors import DataError
-from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
 from medseg.io.layouts.words import chunks, common_start, names_labels, remove_name
+from medseg.io.values.named_masks import image_files
 
-_MOST_SHOWN = 6
 _FEWEST_NESTED = 2
 """A single folder of folders with an image each is more likely something else than a case."""
 
@@ -27,12 +29,8 @@ def read_case_folders(folder: Path, naming: Naming) -> DataSet | None:
         DataError: the names do not say which file of a case is its label.
     """
     files, problems = files_of_folders(folder)
-    if (
-        files
-        and naming.labels is None
-        and not any(names_labels(role) for by_role in files.values() for role in by_role)
-    ):
-        _refuse_masks_in_folders(folder, files)
+    if not any(role == naming.labels or names_labels(role) for by_role in files.values() for role in by_role):
+        files = {case: by_role | _mask_folders(folder / case, naming.labels) for case, by_role in files.items()}
     roles = settle_roles(files, naming, folder) if files else None
     if roles is None:
         return None
@@ -53,7 +51,7 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     problems: dict[str, str] = {}
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     for inner in folders:
-        images = _images(inner)
+        images = image_files(inner)
         if images:
             roles, clashing = _roles([split_suffix(path)[0] for path in images], inner.name, images)
             if clashing:
@@ -61,7 +59,7 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
             else:
                 direct[inner.name] = roles
             continue
-        below = {path.name: _images(path) for path in sorted(inner.iterdir()) if path.is_dir()}
+        below = {path.name: image_files(path) for path in sorted(inner.iterdir()) if path.is_dir()}
         if below and all(len(images) == 1 for images in below.values()):
             nested[inner.name] = {name: images[0] for name, images in below.items()}
     files = direct or (nested if len(nested) >= _FEWEST_NESTED else {})
@@ -70,29 +68,16 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     return files, problems
 
 
-def _refuse_masks_in_folders(folder: Path, files: Files) -> None:
-    """Refuse cases whose masks lie in a folder of their own, a file for each structure, as TotalSegmentator has them.
+def _mask_folders(case_folder: Path, wanted: str | None) -> dict[str, Path]:
+    """Return {name: folder} of the folders of a case that hold a mask for each structure, as TotalSegmentator has them.
 
-    Raises:
-        DataError: there are such folders.
+    Args:
+        case_folder: the folder of the case.
+        wanted: the name that the user gives; None for any with a word for labels.
     """
-    for case, by_role in files.items():
-        for inner in sorted(path for path in (folder / case).iterdir() if path.is_dir() and names_labels(path.name)):
-            masks = _images(inner)
-            if masks:
-                names = ", ".join(split_suffix(path)[0] for path in masks[:_MOST_SHOWN])
-                more = f" and {len(masks) - _MOST_SHOWN} more" * (len(masks) > _MOST_SHOWN)
-                image = next(iter(by_role.values())).name
-                raise DataError(
-                    f"{inner} holds {len(masks)} label files of the case {case} ({names}{more}): "
-                    "one mask for each structure.",
-                    "Merge them into one label file beside the scan, in which each structure has a value; or plan one "
-                    f"structure: --images '*/{image}' --labels '*/{inner.name}/{masks[0].name}'.",
-                )
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
+    folders = sorted(path for path in case_folder.iterdir() if path.is_dir())
+    fitting = [path for path in folders if (names_labels(path.name) if wanted is None else path.name == wanted)]
+    return {path.name: path for path in fitting if image_files(path)}
 
 
 def _roles(stems: list[str], case: str, images: list[Path]) -> tuple[dict[str, Path], list[str]]:

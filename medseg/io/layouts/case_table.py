@@ -12,6 +12,7 @@ from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming
 from medseg.io.layouts.names import channel_numbers
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
+from medseg.io.values.named_masks import image_files
 
 NAME = "cases.csv"
 _RESERVED = ("id", "patient", "channels", "label", "annotated", "weight")
@@ -129,7 +130,7 @@ def _case(
         return case, "it has no label file"
     if absent := [file for file in paths if not (file.exists() or is_dicom(file))]:
         return case, f"there is no image file {absent[0]}"
-    exists = label_file.is_file() or is_dicom(label_file)
+    exists = label_file.is_file() or is_dicom(label_file) or bool(image_files(label_file))
     return case, None if exists else f"there is no label file {label_file}"
 
 

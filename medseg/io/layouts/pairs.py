@@ -9,6 +9,7 @@ from medseg.io.layouts.dataset import DataSet, Naming, pair_up, sentences
 from medseg.io.layouts.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
 from medseg.io.layouts.similar_names import match_similar, pairing_note
 from medseg.io.layouts.words import names_images, names_labels, words
+from medseg.io.values.named_masks import image_files
 
 IMAGES = ("images", "imagesTr")
 LABELS = ("labels", "masks", "labelsTr")
@@ -34,6 +35,8 @@ def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
     folders = image_folder, label_folder
     images, problems = images_by_stem(image_folder)
     labels, label_problems = images_by_stem(label_folder)
+    if not labels:  # labels/CASE/liver.nii.gz: a folder of masks for each case
+        labels = {path.name: path for path in sorted(label_folder.iterdir()) if image_files(path)}
     problems |= label_problems
     groups = group_by_case(images, known=labels)
     notes = []

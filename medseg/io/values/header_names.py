@@ -1,7 +1,8 @@
 """Read the names that label files give to their own values: `SegmentN_Name` in the header of 3D Slicer's `.seg.nrrd`.
 
 The values follow the order in which segments were drawn, so a structure may have another value in the next file
-(MIC-DKFZ/nnUNet#2220). Names that agree over a set name its structures; names that contradict each other are refused.
+(MIC-DKFZ/nnUNet#2220). Names that agree over a set name its structures. Where a name has several values, or segments
+lie in layers, values mean nothing by themselves, and files are read by their names (`named_masks`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,23 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.parallel import map_cases
 from medseg.io.formats import nrrd
 
-_SUFFIXES = (".nrrd", ".nhdr")
 _MOST_SHOWN = 4
+
+
+def read_by_name(files: Iterable[Path]) -> bool:
+    """Return whether only names tell which structure is which: a name has several values, or segments lie in layers.
+
+    Args:
+        files: the label files of a set. Those of other formats, or that cannot be read, are skipped.
+    """
+    values: dict[str, int] = {}
+    for _, segments in map_cases(nrrd.segments, [path for path in files if nrrd.is_nrrd(path)]):
+        if isinstance(segments, MedsegError):
+            continue  # it is named when it is read
+        for segment in segments:
+            if segment.layer or values.setdefault(segment.name.lower(), segment.value) != segment.value:
+                return True
+    return False
 
 
 def structures_in_headers(files: Iterable[Path]) -> dict[str, int]:
@@ -31,12 +47,12 @@ def structures_in_headers(files: Iterable[Path]) -> dict[str, int]:
     """
     first: dict[tuple[str, int], Path] = {}
     spelling: dict[str, str] = {}
-    for path, segments in map_cases(nrrd.segments, [path for path in files if path.name.lower().endswith(_SUFFIXES)]):
+    for path, segments in map_cases(nrrd.segments, [path for path in files if nrrd.is_nrrd(path)]):
         if isinstance(segments, MedsegError):
             continue  # it is named when it is read
-        for name, value in segments:
-            spelling.setdefault(name.lower(), name)
-            first.setdefault((name.lower(), value), path)
+        for segment in segments:
+            spelling.setdefault(segment.name.lower(), segment.name)
+            first.setdefault((segment.name.lower(), segment.value), path)
     _refuse_contradictions(first, spelling)
     return {spelling[name]: value for name, value in sorted(first, key=lambda pair: pair[1])}
 
@@ -54,6 +70,6 @@ def _refuse_contradictions(first: dict[tuple[str, int], Path], spelling: dict[st
             raise DataError(
                 f"The headers of the label files contradict each other: {named[0]}, and {named[1]} (in all: "
                 f"{', '.join(shown)}{', ...' if len(first) > _MOST_SHOWN else ''}).",
-                f"Give each structure one value in all files: in 3D Slicer, export {path.name} and the others with one "
-                "colour table (Export to files, Use color table values).",
+                "If the names are right, --segments NAME, repeated, reads every file by its names; several names of "
+                f"one structure are given as --segments '{spelling[pair[0]]}=NAME'. Else correct the names in {path.name}.",
             )

@@ -1,4 +1,4 @@
-"""Survey the RTSTRUCT and DICOM SEG labels of a set: which names they hold, and which structures overlap."""
+"""Survey the labels of a set that name their structures: which names they hold, and which structures overlap."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.parallel import map_cases
 from medseg.io.dicom.elements.paths import file_at
+from medseg.io.formats import nrrd
 from medseg.io.formats.table import is_dicom
+from medseg.io.images import read_label
 from medseg.io.load import load_grid
+from medseg.io.values import named_masks
+from medseg.io.values.header_names import read_by_name
 from medseg.io.values.overlay import Together
 from medseg.plans.sections import Reading
 
 
-def dicom_labels(cases: Sequence[Case]) -> list[Case]:
-    """Return the cases whose label is a DICOM object."""
-    return [case for case in cases if case.label is not None and is_dicom(case.label)]
+def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Case]:
+    """Return the cases whose label is read by the names in it: RTSTRUCT, DICOM SEG, a folder of masks, `.seg.nrrd`.
+
+    Args:
+        cases: the cases of a set.
+        headers: whether a `.seg.nrrd` is read by its names; None if that is for the set to show: where names have
+            several values or segments lie in layers, or where other labels have nothing but names.
+    """
+    labelled = [(case, case.label) for case in cases if case.label is not None]
+    named = {case.id for case, label in labelled if label.is_dir() or is_dicom(label)}
+    if headers or (headers is None and (named or read_by_name(label for _, label in labelled))):
+        named |= {case.id for case, label in labelled if nrrd.is_nrrd(label) and nrrd.segments(label)}
+    return [case for case, _ in labelled if case.id in named]
 
 
 def survey_names(files: Sequence[Path]) -> dict[str, int]:
@@ -46,7 +60,8 @@ def survey_overlaps(cases: Sequence[Case], reading: Reading) -> Counter[Together
     """Count the voxels of all cases that belong to each set of structures.
 
     Args:
-        cases: cases with DICOM labels. A case that cannot be read is skipped here and refused when it is read.
+        cases: cases with labels that name their structures. A case that cannot be read is skipped here and refused
+            when it is read.
         reading: what the user said about the labels; `segments` gives the structures their values.
 
     Returns:
@@ -62,6 +77,8 @@ def survey_overlaps(cases: Sequence[Case], reading: Reading) -> Counter[Together
 
 def _names(path: Path) -> list[str]:
     """Return the names of structures in a label."""
+    if not is_dicom(path):
+        return named_masks.structure_names(path)
     from medseg.io.dicom.labels.label_objects import structure_names  # loaded only for DICOM
 
     file = file_at(path)
@@ -70,6 +87,8 @@ def _names(path: Path) -> list[str]:
 
 def _set_counts(case: Case, reading: Reading) -> dict[Together, int]:
     """Return how many voxels of a case belong to each set of structures."""
+    if case.label is not None and not is_dicom(case.label):
+        return named_masks.draw_named_masks(case.label, reading, read_label)[0].counts()
     from medseg.io.dicom.labels.label_objects import draw_structures
 
     file = None if case.label is None else file_at(case.label)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from medseg.io.dicom.labels import rtstruct, segmentation
 from medseg.io.dicom.labels.gaps import bridge_gaps, interpolated_slices
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import series_grid
+from medseg.io.values.named_masks import values_by_number
 from medseg.io.values.overlay import Overlay
 from medseg.plans.sections import Reading
 
@@ -117,33 +116,6 @@ def read_label_object(path: Path, reading: Reading, grid: Image | None) -> Image
     overlay, drawn_on, names, notes = draw_structures(file, reading, grid or _referenced_grid(file, reading))
     array = overlay.values(reading.overlaps, names, file.name)
     return Image(array[np.newaxis], drawn_on.affine, drawn_on.spacing_known, tuple(notes))
-
-
-def values_by_number(names: Mapping[int, str], segments: Mapping[str, int]) -> dict[int, int]:
-    """Return {number in the file: value} of the structures that are meant.
-
-    A name is looked up as it is, then without regard to case, then as patterns in their order.
-
-    Args:
-        names: {number: name} of the file.
-        segments: {name or pattern: value}; empty if nothing says which structures are meant: then all are, by their
-            numbers.
-
-    >>> values_by_number({1: "Liver", 2: "GTV-1", 3: "Couch"}, {"liver": 1, "GTV*": 2})
-    {1: 1, 2: 2}
-    """
-    if not segments:
-        numbers = [*names] if 0 not in names else range(1, len(names) + 1)  # 0 is the background
-        return dict(zip(names, numbers, strict=True))
-    lower = {pattern.lower(): value for pattern, value in segments.items()}
-    value_by_number = {}
-    for number, name in names.items():
-        value = segments.get(name, lower.get(name.lower()))
-        if value is None:
-            value = next((value for pattern, value in lower.items() if fnmatchcase(name.lower(), pattern)), None)
-        if value is not None:
-            value_by_number[number] = value
-    return value_by_number
 
 
 def _referenced_grid(file: File, reading: Reading) -> Image | None:

@@ -1,0 +1,203 @@
+"""Read labels that name their structures: a folder with a mask file for each, and `.seg.nrrd` with names in its header.
+
+What is read here is read as the same content in DICOM SEG is: names are looked up in `Reading.segments`, and
+`Reading.overlaps` says what overlaps mean. Layouts give a folder of masks as the label of a case; TotalSegmentator's
+data set is laid out so (`CASE/ct.nii.gz` beside `CASE/segmentations/STRUCTURE.nii.gz`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import DataError
+from medseg.core.image import Image, describe_grid_difference
+from medseg.io.formats import nrrd
+from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.values.overlay import Overlay
+from medseg.plans.sections import Reading
+
+_MOST_SHOWN = 8
+
+ReadMask = Callable[[Path, Reading], Image]
+"""Reads one label file as (1, z, y, x)."""
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """One structure of a label.
+
+    Attributes:
+        value: the structure's value.
+        voxels: (z, y, x), where it is.
+    """
+
+    value: int
+    voxels: NDArray[np.bool_]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files in a folder, sorted by name; [] for a path that is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
+
+
+def structure_names(path: Path) -> list[str]:
+    """Return the names of the structures in a folder of masks or a `.seg.nrrd`; [] for a label without names."""
+    if path.is_dir():
+        return [split_suffix(file)[0] for file in image_files(path)]
+    return [segment.name for segment in nrrd.segments(path)] if nrrd.is_nrrd(path) else []
+
+
+def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> Image:
+    """Read a folder of masks or a `.seg.nrrd` as a label map (1, z, y, x), by the names of its structures.
+
+    Args:
+        path: the folder or file.
+        reading: `segments` has the value of each name, `overlaps` says what overlaps mean.
+        read_mask: reads one file of a folder.
+
+    Returns:
+        The label map; names that `segments` does not match are left out.
+
+    Raises:
+        DataError: as `draw_named_masks`, or structures overlap and `reading.overlaps` does not say what that means.
+    """
+    overlay, grid, names = draw_named_masks(path, reading, read_mask)
+    array = overlay.values(reading.overlaps, names, str(path))
+    return Image(array[np.newaxis], grid.affine, grid.spacing_known, grid.notes)
+
+
+def draw_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[Overlay, Image, dict[int, str]]:
+    """Draw the structures of a folder of masks or a `.seg.nrrd`; what an overlap means is not decided here.
+
+    Args:
+        path: the folder or file.
+        reading: as in `read_named_masks`.
+        read_mask: reads one file of a folder.
+
+    Returns:
+        The drawing, its grid, and {value: name} in the order of `reading.segments`.
+
+    Raises:
+        DataError: a file cannot be read, is no mask of one structure, or lies on another grid than the others.
+    """
+    if not reading.segments:
+        raise DataError(
+            f"{path} names its structures ({', '.join(structure_names(path)[:_MOST_SHOWN])}), and nothing says which "
+            "value each of them has.",
+            "Give the folder of the whole data set, whose plan settles that.",
+        )
+    by_value: dict[int, str] = {}
+    for name, value in reading.segments.items():
+        by_value.setdefault(value, name)
+    if path.is_dir():
+        grid, masks = _masks_of_folder(path, reading, read_mask)
+    else:
+        grid, masks = _masks_of_nrrd(path, reading)
+    shape = grid.array.shape[1:]
+    overlay = Overlay((shape[0], shape[1], shape[2]))
+    for mask in masks:  # in any order: `Overlay.values` settles what overlaps mean
+        overlay.paint(overlay.array, mask.voxels, mask.value)
+    return overlay, grid, by_value
+
+
+def values_by_number(names: Mapping[int, str], segments: Mapping[str, int]) -> dict[int, int]:
+    """Return {number in the file: value} of the structures that are meant.
+
+    A name is looked up as it is, then without regard to case, then as patterns in their order.
+
+    Args:
+        names: {number: name} of the file.
+        segments: {name or pattern: value}; empty if nothing says which structures are meant: then all are, by their
+            numbers.
+
+    >>> values_by_number({1: "Liver", 2: "GTV-1", 3: "Couch"}, {"liver": 1, "GTV*": 2})
+    {1: 1, 2: 2}
+    """
+    if not segments:
+        numbers = [*names] if 0 not in names else range(1, len(names) + 1)  # 0 is the background
+        return dict(zip(names, numbers, strict=True))
+    lower = {pattern.lower(): value for pattern, value in segments.items()}
+    value_by_number = {}
+    for number, name in names.items():
+        value = segments.get(name, lower.get(name.lower()))
+        if value is None:
+            value = next((value for pattern, value in lower.items() if fnmatchcase(name.lower(), pattern)), None)
+        if value is not None:
+            value_by_number[number] = value
+    return value_by_number
+
+
+def _masks_of_folder(folder: Path, reading: Reading, read_mask: ReadMask) -> tuple[Image, Iterator[_Mask]]:
+    """Return the grid of a folder of masks, and the masks that are meant, one read at a time.
+
+    Raises:
+        DataError: there is no mask, or one of them is not a mask of one structure on the grid of the others.
+    """
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder} holds no mask file.", "Expected one for each structure, such as liver.nii.gz.")
+    plain = reading.model_copy(update={"segments": {}, "overlaps": "refuse", "map": {}})
+    values = values_by_number(dict(enumerate(split_suffix(file)[0] for file in files)), reading.segments)
+    first = read_mask(files[0], plain)
+
+    def masks() -> Iterator[_Mask]:
+        for number, file in enumerate(files):
+            if number not in values:
+                continue
+            image = first if number == 0 else read_mask(file, plain)
+            if not first.same_grid(image):
+                difference = describe_grid_difference(first, image)
+                raise DataError(
+                    f"{files[0]} and {file} lie on different grids: {difference}.",
+                    "Resample the masks of a case onto the grid of its scan, by nearest neighbour.",
+                    "label grid",
+                )
+            present = np.unique(image.array)
+            if len(present[present != 0]) > 1:
+                shown = ", ".join(map(str, present[:_MOST_SHOWN].tolist()))
+                raise DataError(
+                    f"{file} holds the values {shown}; expected 0 and one other value, as a file in a folder of masks "
+                    "is one structure.",
+                    "Give a label file for each case that holds all structures by pattern: --images '*/ct.nii.gz' "
+                    f"--labels '*/{folder.name}/{file.name}', for example.",
+                )
+            yield _Mask(values[number], image.array[0] != 0)
+
+    return first, masks()
+
+
+def _masks_of_nrrd(path: Path, reading: Reading) -> tuple[Image, Iterator[_Mask]]:
+    """Return the grid of a `.seg.nrrd`, and the structures that are meant.
+
+    Raises:
+        DataError: voxels have a value that the header does not name, or the layers do not fit the header.
+    """
+    segments = nrrd.segments(path)
+    stack = nrrd.read(path)
+    layers = stack.array.reshape(-1, *stack.array.shape[2:])
+    for number, layer in enumerate(layers):
+        named = {segment.value for segment in segments if segment.layer == number}
+        unnamed = sorted({*np.unique(layer).tolist()} - named - {0})
+        if unnamed:
+            raise DataError(
+                f"{path} has voxels of the value {unnamed[0]} in layer {number}, which its header does not name.",
+                "Open it in 3D Slicer and save it again.",
+                "unknown label",
+            )
+    if missing := [segment.name for segment in segments if segment.layer >= len(layers)]:
+        raise DataError(
+            f"{path} names {missing[0]} in a layer that it does not have (it has {len(layers)}).",
+            "Open it in 3D Slicer and save it again.",
+        )
+    values = values_by_number({number: segment.name for number, segment in enumerate(segments)}, reading.segments)
+    grid = Image(np.zeros((1, *layers.shape[1:]), np.uint8), stack.affine, stack.spacing_known)
+    chosen = [(segments[number], value) for number, value in values.items()]
+    return grid, (_Mask(value, layers[segment.layer] == segment.value) for segment, value in chosen)
