@@ -23,8 +23,8 @@ class LabelOptions:
         threshold: For soft masks: voxels with at least this value are the structure, as value 1.
         map: OLD=NEW reads the value OLD in label files as NEW, such as 3=0 or 128-255=1; repeatable.
         resample_labels: Resample label maps on another grid to that of their scan, by nearest neighbour.
-        segments: Structures in RTSTRUCT and DICOM SEG: NAME=PATTERN of ROI or segment names, such as 'tumour=GTV*', or
-            only a name; repeatable. If left out, every name in the files is a structure.
+        segments: Structures in labels that name them (RTSTRUCT, DICOM SEG, .seg.nrrd, folders of masks): NAME=PATTERN
+            of these names, such as 'tumour=GTV*', or only a name; repeatable. If left out, every name is a structure.
         overlaps: What to do where such structures overlap: refuse, later (the one named later in --segments counts) or
             regions (each structure is predicted by itself); if left out, refuse.
     """

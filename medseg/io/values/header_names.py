@@ -71,5 +71,5 @@ def _refuse_contradictions(first: dict[tuple[str, int], Path], spelling: dict[st
                 f"The headers of the label files contradict each other: {named[0]}, and {named[1]} (in all: "
                 f"{', '.join(shown)}{', ...' if len(first) > _MOST_SHOWN else ''}).",
                 "If the names are right, --segments NAME, repeated, reads every file by its names; several names of "
-                f"one structure are given as --segments '{spelling[pair[0]]}=NAME'. Else correct the names in {path.name}.",
+                f"one structure are given as --segments '{spelling[pair[0]]}=NAME'. Else correct them in {path.name}.",
             )

@@ -130,13 +130,13 @@ def test_cases_without_a_label_are_named_however_many_they_are(tmp_path, image, 
     assert [problem.partition(":")[0].removeprefix("sub-") for problem in data.problems] == cases[annotated:]
 
 
-def test_masks_in_a_folder_for_each_case_are_named_and_the_hint_plans_one(tmp_path):
+def test_masks_in_a_folder_for_each_case_are_its_label_and_a_pattern_plans_one_of_them(tmp_path):
     structures = ("liver", "spleen", "aorta")
     for case in ("s1", "s2", "s3"):
         touch(tmp_path, f"{case}/ct.nii.gz", *(f"{case}/segmentations/{name}.nii.gz" for name in structures))
-    with pytest.raises(DataError, match=r"holds 3 label files of the case s1 \(aorta, liver, spleen\)") as refused:
-        find_cases(tmp_path)
-    assert "--images '*/ct.nii.gz' --labels '*/segmentations/aorta.nii.gz'" in refused.value.hint
+    data = find_cases(tmp_path)
+    assert (data.channels, data.problems) == (("ct",), [])
+    assert [case.label for case in data.cases] == [tmp_path / case / "segmentations" for case in ("s1", "s2", "s3")]
     patterns = Naming(("*/ct.nii.gz",), "*/segmentations/aorta.nii.gz")
     assert len(find_cases(tmp_path, naming=patterns).cases) == 3
 
