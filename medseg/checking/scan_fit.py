@@ -37,7 +37,8 @@ _FEWEST_ON_GRID, _MANY_STORED = 4, 8
 _HARDLY_ANY_VALUES, _FEW_VALUES, _MOST_LABELS = 4, 16, 256
 _EQUAL_OF_FEW, _EQUAL_OF_MANY = 0.5, 0.8
 """A label map has at most 4 values, or at most 16 (256) and half (0.8) of the voxels beside an equal one. Small
-structures have many edges; noise alone keeps the scans of the public test sets below."""
+structures have many edges; of the public test sets, only dark pictures (nuclei: 0.56, 29 values) come
+near."""
 _FEWER_VALUES = 4
 """A label map is refused if every training scan had at least this many times its values, and other neighbours."""
 _ABSOLUTE = ("ct", "rgb_0_1", "none")
