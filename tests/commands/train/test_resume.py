@@ -182,6 +182,7 @@ def test_a_run_that_is_killed_at_a_bad_moment_does_the_rest(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undisturbed")  # the first request is done without forking, and could not be killed
 def test_two_commands_do_not_train_one_fold_at_once(workspace: Path, killable: Killable) -> None:
     process = killable.start(workspace, "begin")
     words = rf"The run in .*fold_0 is in use by another process \(process {process}\)"
