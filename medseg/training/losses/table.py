@@ -13,20 +13,32 @@ from typing import Any
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
 from medseg.plans.sections import DEFAULT_LOSS, Training
+from medseg.training.losses.boundary import Boundary
+from medseg.training.losses.cldice import ClDice
+from medseg.training.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from medseg.training.losses.dice_ce import DiceCE
+from medseg.training.losses.focal_tversky import FocalTversky
+from medseg.training.losses.generalized_dice import GeneralizedDice
 from medseg.training.losses.monai import MonaiLoss
 from medseg.training.losses.protocol import IGNORE_LABEL, PARTIAL, REGIONS, Loss, SummedLoss
+from medseg.training.losses.top_k import TopK
 from medseg.training.losses.tversky import Tversky
 
 AnyLoss = Loss | SummedLoss
 
 LOSSES: dict[str, Callable[..., AnyLoss]] = {
     DEFAULT_LOSS: DiceCE,
+    "ce": CrossEntropy,
+    "bce": BinaryCrossEntropy,
+    "top_k": TopK,
     "tversky": Tversky,
+    "focal_tversky": FocalTversky,
+    "cldice": ClDice,
+    "boundary": Boundary,
     "dice": partial(MonaiLoss, "DiceLoss", drop_background=True),
     "focal": partial(MonaiLoss, "FocalLoss"),
     "dice_focal": partial(MonaiLoss, "DiceFocalLoss"),
-    "generalized_dice": partial(MonaiLoss, "GeneralizedDiceLoss", drop_background=True),
+    "generalized_dice": GeneralizedDice,
     "generalized_dice_focal": partial(MonaiLoss, "GeneralizedDiceFocalLoss"),
 }
 """Name in the plan -> what makes the loss, called as `(labels, batch_dice, **arguments)`."""

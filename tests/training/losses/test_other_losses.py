@@ -1,20 +1,23 @@
-"""Losses beside the default one: against MONAI's and naive formulas; ignored voxels, regions, partial labels."""
+"""Losses beside the default one, against MONAI's, naive formulas and numbers by hand."""
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from builders import make_training
+from torch.nn import functional
 
+from medseg.core.errors import PlanError
 from medseg.core.labels import IGNORE, Labels
+from medseg.training.losses.boundary import signed_distance
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.protocol import OneHotLoss, SummedLoss, one_hot
-from medseg.training.losses.table import LOSSES, make_loss
+from medseg.training.losses.table import make_loss
 
 CLASSES = Labels(structures={"a": 1, "b": 2})
 REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2])
 BOTH = pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
-NAMES = pytest.mark.parametrize("name", sorted(LOSSES))
 
 
 def ignoring(labels: Labels) -> Labels:
@@ -80,87 +83,144 @@ def test_focal_loss_by_its_formula() -> None:
     assert_same(supervised("focal", CLASSES)([logits], target), expected, logits)
 
 
+def test_cross_entropy_is_that_of_torch() -> None:
+    logits, target = draw(CLASSES, 6, 7, ignored=True)
+    expected = functional.cross_entropy(logits, target.long(), ignore_index=IGNORE)
+    assert_same(supervised("ce", ignoring(CLASSES))([logits], target), expected, logits)
+
+
+@pytest.mark.parametrize("name", ["ce", "bce"])
+def test_binary_cross_entropy_is_that_of_torch(name: str) -> None:
+    logits, target = draw(REGIONS, 6, 7)
+    expected = functional.binary_cross_entropy_with_logits(logits, one_hot(target, REGIONS))
+    assert_same(supervised(name, REGIONS)([logits], target), expected, logits)
+
+
+def test_binary_cross_entropy_of_labels_that_exclude_each_other_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"'bce', which is for labels\.activation: sigmoid"):
+        supervised("bce", CLASSES)
+
+
+def test_top_k_by_hand() -> None:
+    """Ten voxels of background with cross-entropies of 1 to 10 tenths; 25 % of them are the two hardest."""
+    entropy = torch.arange(1, 11) / 10
+    background = (-entropy).exp()
+    logits = torch.stack([background, (1 - background) / 2, (1 - background) / 2]).log()[None, :, None]
+    target = torch.zeros(1, 1, 10, dtype=torch.int16)
+    assert float(supervised({"name": "top_k", "percent": 25}, CLASSES)([logits], target)) == pytest.approx(0.95)
+    assert float(supervised({"name": "top_k", "percent": 1}, CLASSES)([logits], target)) == pytest.approx(1.0)
+    everything = supervised({"name": "top_k", "percent": 100}, CLASSES)([logits], target)
+    assert float(everything) == pytest.approx(0.55)
+
+
+def test_top_k_of_regions_chooses_among_structures_of_voxels() -> None:
+    logits, target = draw(REGIONS, 5, 10)
+    each = functional.binary_cross_entropy_with_logits(logits, one_hot(target, REGIONS), reduction="none")
+    expected = each.flatten(1).sort(descending=True).values[:, :10].mean()
+    assert_same(supervised("top_k", REGIONS)([logits], target), expected, logits)
+
+
 @BOTH
-@NAMES
 @pytest.mark.parametrize("batch_dice", [False, True])
-def test_ignored_voxels_change_nothing_and_have_no_gradient(name: str, labels: Labels, batch_dice: bool) -> None:
-    logits, target = draw(labels, 6, 7, ignored=True)
-    loss = supervised(name, ignoring(labels), batch_dice)
-    value, gradient = value_and_gradient(loss([logits], target), logits)
-    ignored = (target == IGNORE)[:, None].expand_as(gradient)
-    assert not gradient[ignored].any()
-    assert gradient[~ignored].any()
-    other = torch.where(ignored, torch.randn_like(logits), logits)
-    torch.testing.assert_close(loss([other], target), value)
+@pytest.mark.parametrize("w_type", ["square", "simple", "uniform"])
+def test_generalized_dice_is_that_of_monai(labels: Labels, batch_dice: bool, w_type: str) -> None:
+    """With a structure that is absent in one sample, too."""
+    from monai.losses import GeneralizedDiceLoss
+
+    logits, target = draw(labels, 6, 7)
+    target[0] = target[0].clamp(max=1)
+    softmax = labels.activation == "softmax"
+    reference = GeneralizedDiceLoss(
+        include_background=not softmax, softmax=softmax, sigmoid=not softmax, w_type=w_type, batch=batch_dice,
+        smooth_nr=1e-9, smooth_dr=1e-9,
+    )  # fmt: skip
+    own = supervised({"name": "generalized_dice", "w_type": w_type}, labels, batch_dice)
+    assert_same(own([logits], target), reference(logits, one_hot(target, labels)), logits)
+
+
+def test_generalized_dice_by_hand() -> None:
+    """Structure a: 4 voxels, 2 found, 2 false ones; b: 2 voxels, all found. Weights 1/16 and 1/4."""
+    target = torch.tensor([[[1, 1, 1, 1, 2, 2, 0, 0]]], dtype=torch.int16)
+    answer = torch.tensor([[[1, 1, 0, 0, 2, 2, 1, 1]]])
+    logits = functional.one_hot(answer, 3).movedim(-1, 1) * 60.0
+    ratio = 2 * (2 / 16 + 2 / 4) / (8 / 16 + 4 / 4)
+    assert float(supervised("generalized_dice", CLASSES)([logits], target)) == pytest.approx(1 - ratio, abs=1e-5)
 
 
 @BOTH
-@NAMES
-def test_a_batch_in_which_everything_is_ignored_teaches_nothing(name: str, labels: Labels) -> None:
-    logits, target = draw(labels, 4, 4)
-    loss = supervised(name, ignoring(labels))
-    value, gradient = value_and_gradient(loss([logits], torch.full_like(target, IGNORE)), logits)
-    assert value.isfinite()
-    assert not gradient.any()
-
-
-@BOTH
-@NAMES
-def test_what_was_not_annotated_teaches_nothing(name: str, labels: Labels) -> None:
-    logits, target = draw(labels, 5, 6)
-    annotated = torch.tensor([[True, False], [False, False]])
-    loss = supervised(name, labels)
-    _, gradient = value_and_gradient(loss([logits], target.clamp(max=1), annotated), logits)
-    assert gradient[0].any()
-    assert not gradient[1].any()  # nothing was annotated in the second sample
-    if labels.activation == "sigmoid":
-        assert not gradient[0, 1].any()
-        return
-    with torch.no_grad():  # moving probability from the background to what was not annotated changes nothing
-        together = logits[0, [0, 2]].logsumexp(0)
-        moved = logits.clone()
-        moved[0, 0], moved[0, 2] = together + torch.tensor(0.3).log(), together + torch.tensor(0.7).log()
-    torch.testing.assert_close(
-        loss([moved], target.clamp(max=1), annotated), loss([logits.detach()], target.clamp(max=1), annotated)
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_focal_tversky_by_its_formula(labels: Labels, batch_dice: bool) -> None:
+    logits, target = draw(labels, 6, 7)
+    softmax = labels.activation == "softmax"
+    first = 1 if softmax else 0
+    probability = (logits.softmax(1) if softmax else logits.sigmoid())[:, first:]
+    mask = one_hot(target, labels)[:, first:]
+    axes = (0, 2, 3) if batch_dice else (2, 3)
+    hits, false, missed = (
+        (one * other).sum(axes)
+        for one, other in ((probability, mask), (probability, 1 - mask), (1 - probability, mask))
     )
+    expected = ((1 - hits / (hits + 0.3 * false + 0.7 * missed)) ** 0.75).mean()
+    assert_same(supervised("focal_tversky", labels, batch_dice)([logits], target) + 1, expected, logits)
 
 
 @BOTH
-@NAMES
-def test_a_perfect_answer_is_better_than_a_wrong_one(name: str, labels: Labels) -> None:
-    _, target = draw(labels, 6, 7)
-    right = one_hot(target, labels) * 20 - 10
-    loss = supervised(name, labels)
-    assert float(loss([right], target)) < float(loss([right.flip(1)], target))
+@pytest.mark.parametrize("shape", [(12, 13), (6, 8, 7)])
+def test_cldice_is_that_of_monai(labels: Labels, shape: tuple[int, ...]) -> None:
+    from monai.losses import SoftclDiceLoss
+
+    logits, target = draw(labels, *shape)
+    softmax = labels.activation == "softmax"
+    first = 1 if softmax else 0
+    probability, mask = (logits.softmax(1) if softmax else logits.sigmoid())[:, first:], one_hot(target, labels)
+    maps = [(probability[:, [number]], mask[:, [number + first]]) for number in range(2)]
+    # MONAI adds up all structures before its ratios; here each structure has its own, as Dice has
+    reference = torch.stack(
+        [SoftclDiceLoss(iter_=4)(*(m[[sample]] for m in pair)) for pair in maps for sample in range(2)]
+    ).mean()
+    loss = make_loss(make_training(loss={"name": "cldice", "iterations": 4}), labels, False)
+    assert not isinstance(loss, SummedLoss)
+    torch.testing.assert_close(loss(logits, target, None, None), reference, rtol=1e-3, atol=1e-4)
 
 
-@NAMES
-def test_half_precision_logits(name: str) -> None:
-    logits, target = draw(CLASSES, 8, 8)
-    rough = logits.detach().bfloat16()
-    loss = supervised(name, CLASSES)([rough], target)
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, supervised(name, CLASSES)([rough.float()], target))
+def test_a_gap_in_a_thin_structure_costs_clDice_more_than_a_thicker_one() -> None:
+    """A vessel of 3 x 20 pixels: one answer is cut through, the other is wider by as many pixels."""
+    target = torch.zeros(1, 9, 24, dtype=torch.int16)
+    target[:, 3:6, 2:22] = 1
+    cut, wide = target.clone(), target.clone()
+    cut[..., 10:13] = 0
+    wide[:, 6, 8:17] = 1
+    losses = {}
+    for name in ("cldice", "dice"):
+        loss = supervised(name, CLASSES)
+        losses[name] = [
+            float(loss([functional.one_hot(answer.long(), 3).movedim(-1, 1) * 40.0], target)) for answer in (cut, wide)
+        ]
+    assert losses["cldice"][0] > losses["cldice"][1] + 0.02
+    assert losses["dice"][0] == pytest.approx(losses["dice"][1], abs=0.02)
 
 
-@BOTH
-@NAMES
-def test_over_two_processes_it_is_the_loss_of_the_whole_batch(name: str, labels: Labels) -> None:
-    """One process has two samples, the other one: their tensors are added up as `Ranks.total` does it."""
-    torch.manual_seed(1)
-    logits = (torch.randn(3, labels.outputs, 5, 6) * 2).requires_grad_()
-    target = torch.randint(0, 3, (3, 5, 6), dtype=torch.int16)
-    alone = value_and_gradient(supervised(name, labels)([logits], target), logits)
-    parts, told = [slice(0, 2), slice(2, 3)], []
-    for part in parts:  # what each process hands to `total`
-        supervised(name, labels, total=lambda sums: told.append(sums.detach()) or sums)([logits[part]], target[part])
-    gradients = []
-    for number, part in enumerate(parts):
-        rest = told[1 - number]
-        loss = supervised(name, labels, total=lambda sums, rest=rest: sums + rest)([logits[part]], target[part])
-        torch.testing.assert_close(loss.detach(), alone[0])
-        gradients.append(torch.autograd.grad(loss, logits)[0])
-    torch.testing.assert_close(sum(gradients), alone[1])
+def test_boundary_by_hand() -> None:
+    """A row of six, structure a at 2 and 3: distances 2, 1, 1, 1, 1, 2; b is absent: 1 everywhere."""
+    target = torch.tensor([[[0, 0, 1, 1, 0, 0]]], dtype=torch.int16)
+    logits = torch.tensor([0.5, 0.4, 0.1]).log().reshape(1, 3, 1, 1).expand(1, 3, 1, 6)
+    a = (0.4 * (2 + 1 + 1 + 2) + 0.6 * (1 + 1)) / 6
+    b = 0.1 * 6 / 6
+    assert float(supervised("boundary", CLASSES)([logits], target)) == pytest.approx((a + b) / 2)
+    ignored = torch.tensor([[[0, IGNORE, 1, 1, 0, 0]]], dtype=torch.int16)  # the boundary may lie on either side of it
+    a = (0.4 * (2 + 1 + 2) + 0.6 * (2 + 1)) / 5
+    assert float(supervised("boundary", ignoring(CLASSES))([logits], ignored)) == pytest.approx((a + 0.1) / 2)
+
+
+def test_boundary_has_the_gradient_of_the_paper() -> None:
+    """Mean over voxels of probability times signed distance."""
+    logits, target = draw(CLASSES, 8, 9)
+    nothing = np.zeros((8, 9), bool)
+    maps = [[signed_distance((sample == value).numpy(), nothing) for value in (1, 2)] for sample in target]
+    distance = torch.from_numpy(np.array(maps))
+    paper = (logits.softmax(1)[:, 1:] * distance).mean()
+    _, gradient = value_and_gradient(supervised("boundary", CLASSES)([logits], target), logits)
+    torch.testing.assert_close(gradient, torch.autograd.grad(paper, logits)[0])
 
 
 def test_deep_supervision_weights_the_resolutions_of_any_loss() -> None:
