@@ -48,7 +48,7 @@ SCENARIOS: dict[str, list[str]] = {
     "import-nnunet (zip)": ["import-nnunet", "nnunet.zip", "--name", "made"],
     "dicom": [
         *("dicom", "study_labels.nii.gz", "study", "made", "--algorithm", "toy 1", "--generic-codes"),
-        *("--structures", "liver=1", "--structures", "spleen=2", "--write", "seg,rtstruct,report"),
+        *("--structures", "liver=1", "--write", "seg,rtstruct,report"),
     ],
 }
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..+|\..+\.(partial|old)")
@@ -68,7 +68,7 @@ _TIMES = (
 def write_base(folder: Path) -> None:
     """Write what the scenarios read: a planned and trained toy, a raw set, answers, a study, nnU-Net's models."""
     from nnunet_folders import write_model
-    from tiny_sets import write_dicom, write_labelme
+    from small_sets import write_labelme, write_map, write_study
     from toy_workspace import write_toy_workspace
 
     write_toy_workspace(folder)
@@ -92,7 +92,8 @@ def write_base(folder: Path) -> None:
         shutil.copy(folder / "drawn" / "a.png", folder / "drawn" / f"{name}.png")
         text = (folder / "drawn" / "a.json").read_text().replace("a.png", f"{name}.png")
         (folder / "drawn" / f"{name}.json").write_text(text)
-    write_dicom(folder / "study")
+    write_study(folder / "study")
+    write_map(folder / "study_labels.nii.gz")
     write_model(folder / "nnunet", folds=("0", "1"))
     shutil.make_archive(str(folder / "nnunet"), "zip", folder / "nnunet")
     for words in (["train", "--plan", "toy", "--steps", "6"], ["predict", "scans", "answers", "--model", MODEL]):
@@ -179,9 +180,14 @@ def content(path: Path) -> Any:
     if path.suffix == ".json":
         return plain(json.loads(data))
     if path.suffix == ".jsonl":
-        return [plain(json.loads(line)) for line in data.decode().splitlines() if line.strip()]
+        lines = [plain(json.loads(line)) for line in data.decode().splitlines() if line.strip()]
+        # the loss is a mean over the steps since the line before, or since the session began
+        return [{key: value for key, value in line.items() if key != "loss"} for line in lines]
     if path.suffix == ".html":
-        text = re.sub(rb"data:image/[^\"']*|\d[\d.,:]*( ?(s|ms|min|h|GB|MB|kB)\b)?", b"", data)
+        # a session's notes say what it found, such as a run to go on with
+        text = re.sub(
+            rb"data:image/[^\"']*|<dt>note</dt><dd>[^<]*</dd>|\d[\d.,:]*( ?(s|ms|min|h|GB|MB|kB)\b)?", b"", data
+        )
         return re.sub(rb"\s+", b" ", text)
     if path.suffix == ".pt":
         return "a checkpoint"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-TRIES = {"kills": 2, "packages": 5, "plans": 5, "shuffled": 5}
+TRIES = {"kills": 2, "packages": 5, "plans": 5, "shuffled": 5, "sockets": 2, "dicom_studies": 28}
 
 
 @pytest.mark.slow

@@ -52,16 +52,20 @@ def write_all(folder: Path) -> None:
         for kind in ("soft", "soft_labels"):
             (folder / kind).mkdir(exist_ok=True)
             shutil.copy(flat, folder / kind / f"p{number}.nii.gz")
-    ball = np.zeros((16, 16, 8), np.uint8)
-    ball[4:10, 4:10, 2:6] = 1
-    # the grid of `write_study`, whose axes run to L and P
-    affine = np.diag([-1.5, -2.0, 3.0, 1.0])
-    affine[:3, 3] = -10, -20, 30
-    save_nifti(folder / "map.nii.gz", ball, affine)
+    write_map(folder / "map.nii.gz")
     write_model(folder / "nnunet")
     (folder / "raw").mkdir()
     (folder / "raw" / "plans.json").write_text(json.dumps(plans()))
     (folder / "declared.json").write_text(json.dumps(dataset()))
+
+
+def write_map(path: Path) -> Path:
+    """Write a label map on the grid of `write_study`."""
+    block = np.zeros((16, 16, 8), np.uint8)
+    block[4:10, 4:10, 2:6] = 1
+    affine = np.diag([-1.5, -2.0, 3.0, 1.0])  # axes that run to L and P
+    affine[:3, 3] = -10, -20, 30
+    return save_nifti(path, block, affine)
 
 
 def scan_and_ball(number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -1,0 +1,88 @@
+"""Every verb with tiny inputs, and scripts in which every way of Python's to a network is blocked and counted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+BLOCKED = """
+import json, socket, sys, traceback
+
+LOG = sys.argv.pop(1)
+
+def block(name):
+    def refused(*arguments, **_):
+        if getattr(arguments[0], "family", None) != getattr(socket, "AF_UNIX", -1):
+            with open(LOG, "a") as log:
+                log.write(f"{name} {arguments[1:] or arguments} " + "".join(traceback.format_stack(limit=15)))
+            raise OSError(f"{name} is blocked")
+        return original(*arguments)
+    owner = socket.socket if name in METHODS else socket
+    original = getattr(owner, name)
+    setattr(owner, name, refused)
+
+METHODS = ("connect", "connect_ex", "sendto")
+for name in (*METHODS, "getaddrinfo", "gethostbyname", "gethostbyname_ex", "create_connection"):
+    block(name)
+"""
+RUN = (
+    BLOCKED
+    + """
+import time
+from medseg.cli.app import app
+
+for line in sys.stdin:
+    words = json.loads(line)
+    try:
+        code = app(words, prog_name="medseg", standalone_mode=False) or 0
+    except SystemExit as end:
+        code = end.code
+    except Exception as error:
+        code = f"{type(error).__name__}: {error}".replace("\\n", " ")
+    print("exit", words[0], code, flush=True)
+time.sleep(1)  # messages are sent by threads
+"""
+)
+VERBS = [
+    ["check", "data"],
+    ["series", "study"],
+    ["labelme", "drawn", "painted"],
+    ["plan", "data", "--name", "balls", "--preset", "cpu"],
+    ["train", "--steps", "2", "--set", "training.validation_cases=1"],
+    ["predict", "data/imagesTr", "answers"],
+    ["evaluate", "answers", "data/labelsTr"],
+    ["watch", "data/imagesTr", "watched", "--once"],
+    ["report", "runs/balls/3d_fullres/fold_0"],
+    ["package", "balls/3d_fullres", "balls.medseg"],
+    ["import-nnunet", "nnunet"],
+    ["verify", "runs/balls/3d_fullres/fold_0"],
+    ["predict", "data/imagesTr/case_0.nii.gz", "packed", "--model", "balls.medseg"],
+    [
+        *("predict", "study", "of_study", "--model", "balls.medseg"),
+        "--write",
+        "nifti,seg,rtstruct,report",
+        "--generic-codes",
+    ],
+    ["dicom", "map.nii.gz", "study", "objects", "--structures", "liver=1", "--algorithm", "toy 1"],
+    ["demo", "demo", "--budget", "5s"],
+]
+"""Every verb, in an order in which each finds what it needs."""
+
+
+def write_inputs(folder: Path) -> None:
+    """Write what the verbs take."""
+    from nnunet_folders import write_model
+    from small_sets import write_data, write_labelme, write_map, write_study
+
+    write_data(folder / "data")
+    write_labelme(folder / "drawn")
+    write_study(folder / "study")
+    write_map(folder / "map.nii.gz")
+    write_model(folder / "nnunet")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of such a script: an empty home, and nothing that says it runs as a test."""
+    hidden = ("CI", "GITHUB_ACTIONS", "BUILD_ID", "TRAVIS", "JENKINS_URL")  # where telemetry may hold back by itself
+    values = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**values, "HOME": str(home), "OMP_NUM_THREADS": "1"}
