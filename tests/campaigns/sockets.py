@@ -4,8 +4,8 @@
 
 Each verb does its work on a tiny set, in a process of its own. Python's ways to look up a host or to open a connection
 raise an error and are counted; `strace` counts the connections and messages to internet addresses that libraries
-make without Python. A verb must end well without a single attempt, and must not write into the user's home. One run
-makes one try a verb; `--count` cuts it short.
+make without Python. A verb must end well without a single attempt, and must not write into the user's home, but for
+matplotlib's list of fonts. One run makes one try a verb; `--count` cuts it short.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from pathlib import Path
 from campaign import Fault, Settings, Tally, main
 
 _INTERNET = re.compile(r"^.*\b(?:connect|sendto|sendmsg)\(.*\bAF_INET6?\b.*$", re.MULTILINE)
+
+_CACHES = (".cache/matplotlib/",)
+"""Libraries keep a list of the fonts of this machine here, which a later start reads."""
 
 
 def attempt(words: list[str], folder: Path, home: Path) -> str:
@@ -48,7 +51,8 @@ def attempt(words: list[str], folder: Path, home: Path) -> str:
         raise Fault(f"reached for a network:\n{attempts[:4000]}")
     if tracer and (calls := _INTERNET.findall(trace.read_text(errors="replace"))):
         raise Fault("reached for a network:\n" + "\n".join(calls[:20]))
-    if rest := [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]:
+    written = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
+    if rest := [name for name in written if not name.startswith(_CACHES)]:
         raise Fault(f"wrote into the user's home: {rest[:10]}")
     return "worked, also under strace" if tracer else "worked; strace is not installed"
 

@@ -60,7 +60,10 @@ def install(python: Path, wanted: list[str]) -> None:
         listed = subprocess.run(
             [python, "-m", "pip", "index", "versions", name], capture_output=True, text=True, check=True
         ).stdout
-        versions = re.findall(rf"(?<![\d.])({re.escape(series)}(?:\.\d+)*)(?=[,\s])", listed)
+        versions = re.findall(
+            rf"(?<![\d.])({re.escape(series)}(?:\.\d+)*)(?=[,\s])",
+            listed.partition("Available versions:")[2].split("\n")[0] + "\n",
+        )
         exact.append(f"{name}=={versions[-1] if versions else series}")
     sys.stdout.write("\n".join(exact) + "\n")
     subprocess.run([python, "-m", "pip", "install", "-q", *exact], check=True)
