@@ -325,13 +325,15 @@ class Kills:
             raise Fault(f"files missing: {sorted(missing)}, files more: {sorted(more)}")
         differing = [name for name in expected if expected[name] != found[name]]
         if differing:
-            shown = "\n".join(f"{name}\n  {_shown(expected[name])}\n  {_shown(found[name])}" for name in differing[:3])
+            shown = "\n".join(f"{name}\n{_difference(expected[name], found[name])}" for name in differing[:3])
             raise Fault(f"{len(differing)} files differ from an undisturbed run:\n{shown}")
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 3000 else f"{text[:1500]} ... {text[-1500:]}"
+def _difference(first: Any, second: Any) -> str:
+    """Return the places where two contents begin to differ, as text."""
+    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else repr(value) for value in (first, second)]
+    start = max(len(os.path.commonprefix(texts)) - 60, 0)
+    return "\n".join(f"  {text[start : start + 400]!r}" for text in texts)
 
 
 def campaign(settings: Settings, tally: Tally) -> None:

@@ -6,6 +6,7 @@ Axes of matplotlib are handed in, with the plane's own mm (or pixels) as their u
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,7 +199,10 @@ def new_figure(width: float, height: float, ground: str) -> Figure:
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
+    with warnings.catch_warnings():
+        # matplotlib's font has no Chinese, Japanese and others: it draws boxes, and the page has the names as text
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
     return stream.getvalue()
 
 

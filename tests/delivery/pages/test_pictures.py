@@ -195,3 +195,10 @@ def test_real_scans_fill_the_picture(data_dir, tmp_path):
         assert (shown > 0.15).mean() > (0.6 if name == "hippocampus" else 0.3)
     colourful = without_legend(tmp_path / "nuclei.png")
     assert (colourful.max(axis=-1) - colourful.min(axis=-1) > 0.3).mean() > 0.05  # violet
+
+
+def test_letters_that_the_font_lacks_are_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    figure = drawing.new_figure(1, 1, "black")
+    figure.text(0, 0, "日本語")
+    assert drawing.png(figure).startswith(b"\x89PNG")
+    assert not [*recwarn]
