@@ -332,7 +332,8 @@ class Kills:
 def _difference(first: Any, second: Any) -> str:
     """Return the places where two contents begin to differ, as text."""
     texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else repr(value) for value in (first, second)]
-    start = max(len(os.path.commonprefix(texts)) - 60, 0)
+    same = next((k for k, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(same - 60, 0)
     return "\n".join(f"  {text[start : start + 400]!r}" for text in texts)
 
 
