@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.networks.table import BUILT_IN, NetworkFactory, build_network
+from medseg.networks.table import BUILT_IN, NETWORKS, NetworkFactory, build_network
 from medseg.plans.schema import UNETS, Configuration, Network, Plan
 
 _MOST_NAMES = 4
@@ -87,6 +87,20 @@ def make_network(plan: Plan, configuration: Configuration, factory: NetworkFacto
     return build_network(configuration, input_channels(plan, configuration), plan.labels.outputs, factory)
 
 
+def make_network_as_before(plan: Plan, configuration: Configuration) -> torch.nn.Module | None:
+    """Return the network that versions of medseg made that filled no arguments of MONAI's networks; None if the same.
+
+    Args:
+        plan: has the channels and the labels.
+        configuration: names the network.
+
+    Raises:
+        PlanError: as `make_network`.
+    """
+    make = NETWORKS[configuration.network.name].make_as_before
+    return None if make is None else make_network(plan, configuration, make)
+
+
 def filled_network(
     plan: Plan,
     configuration: Configuration,
@@ -114,6 +128,10 @@ def filled_network(
     with torch.device("meta") if is_medseg_unet else nullcontext():
         network = make_network(plan, configuration, factory)
     problem = _mismatch(network.state_dict(), weights)
+    if problem and factory is None:
+        before = make_network_as_before(plan, configuration)
+        if before is not None and _mismatch(before.state_dict(), weights) is None:
+            network, problem = before, None
     if problem is None and factory is None and not is_medseg_unet and configuration.network.name in BUILT_IN:
         problem = _other_indices(network.state_dict(), weights)
     if problem:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
+from medseg.plans.network_rules import CLASS_NAMES, patch_rule, pruning_problem
 from medseg.plans.sections import Data, Inference, Request, Scoring, Section, Training, Values
 from medseg.plans.terminology import Coding
 
@@ -82,7 +83,8 @@ class Network(Section):
     """A U-Net, stage by stage from the full resolution down, or another network by name with its own arguments.
 
     Attributes:
-        name: name of the network; `plain_unet` and `residual_unet` are described by the lists below.
+        name: name of the network; `plain_unet` and `residual_unet` are described by the lists below. The name of a
+            class of MONAI (`AttentionUnet`) is read as medseg's own for it (`attention_unet`).
         features: channels of each stage.
         kernels: kernel size along each axis, for each stage.
         strides: stride along each axis, for each stage; the first stage keeps the full resolution.
@@ -100,6 +102,11 @@ class Network(Section):
     decoder_convolutions: list[_BlockCount] = []
     bias: bool = True
     arguments: Values = {}
+
+    @field_validator("name")
+    @classmethod
+    def _short_name(cls, value: str) -> str:
+        return CLASS_NAMES.get(value, value)
 
     @model_validator(mode="after")
     def _check(self) -> Network:
@@ -202,12 +209,12 @@ class Configuration(Section):
                 raise ValueError(
                     f"network.{key} has an entry {wrong[0]}; expected {self.dimensions} axes, as patch_voxels has"
                 )
-        divisor = self.network.divisor or [1] * self.dimensions  # networks without strides take any patch
-        nearest = [max(step, round(size / step) * step) for size, step in zip(self.patch_voxels, divisor, strict=True)]
+        rule = patch_rule(self)
+        nearest = rule.nearest(self.patch_voxels)
         if nearest != self.patch_voxels:
+            needs = "the network's strides need" if self.network.name in UNETS else f"{self.network.name} needs"
             raise ValueError(
-                f"patch_voxels is {self.patch_voxels}, but the network's strides need multiples of {divisor}; "
-                f"the nearest valid patch is {nearest}"
+                f"patch_voxels is {self.patch_voxels}, but {needs} {rule.words}; the nearest valid patch is {nearest}"
             )
         return self
 
@@ -273,6 +280,9 @@ class Plan(Section):
                 count = len(self.configuration(name).normalization)
             except ValidationError as error:
                 raise ValueError(f"configurations.{name} has {error}") from None
+            pruning = pruning_problem(self.configuration(name).network, self.training.deep_supervision)
+            if pruning:
+                raise ValueError(f"configurations.{name}.{pruning}")
             if count != len(self.data.channels):
                 raise ValueError(f"configurations.{name}.normalization has {counted(count, 'entry')} for {channels}")
         for key, names in (("scoring.nsd_tolerance_mm", self.scoring.nsd_tolerance_mm), ("codes", self.codes)):

@@ -12,7 +12,8 @@ from torch import nn
 
 from medseg.core.errors import PlanError
 from medseg.networks.device import autocast, choose_device, choose_precision, evaluating
-from medseg.networks.table import NETWORKS, ListOutput, build_network, register_network, supervision_scales
+from medseg.networks.row import ListOutput
+from medseg.networks.table import NETWORKS, build_network, register_network, supervision_scales
 from medseg.plans.schema import UNETS
 
 ARGUMENTS = {
@@ -59,9 +60,9 @@ def test_monais_networks_by_name(name: str) -> None:
     size = 64 if name == "swin_unetr" else 32  # it halves five times, and normalizes over what is left
     network = build(2, size, outputs=3, name=name, arguments=ARGUMENTS.get(name, {})).eval()
     with torch.no_grad():
-        answers = network(torch.zeros(1, 1, size, size), 3)
-    assert [tuple(answer.shape) for answer in answers] == [(1, 3, size, size)]
-    assert supervision_scales(network, 2, True) == [[1, 1]]
+        (answer,) = network(torch.zeros(1, 1, size, size))
+    assert tuple(answer.shape) == (1, 3, size, size)
+    assert supervision_scales(network, 2, True)[0] == [1, 1]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
@@ -79,6 +80,7 @@ def test_monai_has_the_large_networks(name: str) -> None:
     make = NETWORKS[name].make
     assert isinstance(make, partial)
     assert hasattr(nets, make.args[0])
+    assert NETWORKS[name].paper
 
 
 def test_a_package_that_is_missing_is_named() -> None:

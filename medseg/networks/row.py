@@ -1,0 +1,116 @@
+"""A row of the table of networks, and what every network looks like to the rest of medseg."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from medseg.core.errors import PlanError
+from medseg.plans.schema import Configuration
+
+NetworkFactory = Callable[[Configuration, int, int], nn.Module]
+"""(configuration, input channels, outputs) -> module: a row of the table, or a caller's own for one run.
+
+The module maps an image (batch, channel, ...) to logits (batch, outputs, ...) on the same grid. With deep supervision
+it has a property `supervision_scales`, for each answer how much coarser than the image it is along each axis, the full
+resolution (all 1) first; its `forward(x, levels=1)` answers a list of the first `levels` of them.
+"""
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """A row of the table. What its patch must be stands in `medseg.plans.network_rules`.
+
+    Attributes:
+        make: makes the module.
+        dimensions: the dimensions of the images that it can take: 2, 3 or both.
+        paper: authors, year and address of the paper; empty for a network that somebody registered.
+        filled: keys of the configuration that fill its arguments, as far as `network.arguments` does not.
+        known_arguments: returns the names that `network.arguments` may have; None if the network checks them itself.
+        no_openvino: why OpenVINO cannot compute it; empty if it can.
+        no_onnx: why it cannot be exported to ONNX; empty if it can.
+        make_as_before: makes it as versions of medseg did that filled no arguments, for models of theirs.
+    """
+
+    make: NetworkFactory
+    dimensions: tuple[int, ...] = (2, 3)
+    paper: str = ""
+    filled: tuple[str, ...] = ()
+    known_arguments: Callable[[], Sequence[str]] | None = None
+    no_openvino: str = ""
+    no_onnx: str = ""
+    make_as_before: NetworkFactory | None = None
+
+
+def arguments_of(make: Callable[..., Any]) -> list[str]:
+    """Return the names of a function's or class's arguments.
+
+    >>> arguments_of(lambda width, depth=2: None)
+    ['width', 'depth']
+    """
+    return list(inspect.signature(make).parameters)
+
+
+def check_arguments(name: str, arguments: dict[str, Any], known: Sequence[str]) -> None:
+    """Refuse arguments that a network does not have.
+
+    Args:
+        name: of the network.
+        arguments: the plan's `network.arguments`.
+        known: names of the arguments that it has.
+
+    Raises:
+        PlanError: one is unknown; the message names it, those that there are, and the one that was probably meant.
+    """
+    unknown = [key for key in arguments if key not in known]
+    if unknown:
+        match = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
+        raise PlanError(
+            f"network.arguments do not fit {name}: it has no argument {unknown[0]!r}"
+            + (f"; did you mean {match[0]!r}? " if match else ". ")
+            + f"It has {', '.join(known) or 'none'}.",
+            f"network.arguments is {arguments}.",
+        )
+
+
+class ListOutput(nn.Module):
+    """A network that knows nothing of medseg, answering in the form that medseg expects.
+
+    Args:
+        network: answers one tensor of logits, or a list or tuple of them with the full resolution first.
+        dimensions: 2 or 3.
+    """
+
+    def __init__(self, network: nn.Module, dimensions: int) -> None:
+        super().__init__()
+        self.network = network
+        self.supervision_scales = getattr(network, "supervision_scales", [[1] * dimensions])
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        """Return the `levels` finest answers to an image (batch, channel, ...)."""
+        answer = self.network(x)
+        if isinstance(answer, torch.Tensor):
+            return [answer]
+        if isinstance(answer, list | tuple):
+            return list(answer[:levels])
+        raise PlanError(
+            f"The network returned a {type(answer).__name__}; expected logits (batch, outputs, ...), or a list of them."
+        )
+
+
+def as_list(network: nn.Module, dimensions: int) -> nn.Module:
+    """Return a network that answers a list: the module itself where its `forward` takes `levels`, else wrapped.
+
+    Args:
+        network: any module that fits `NetworkFactory`.
+        dimensions: 2 or 3.
+    """
+    if "levels" in inspect.signature(network.forward).parameters:
+        return network
+    return ListOutput(network, dimensions)

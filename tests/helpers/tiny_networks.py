@@ -1,0 +1,42 @@
+"""Every row of the table of networks in a few features, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builders import make_configuration, network_values
+
+from medseg.networks.table import BUILT_IN, NETWORKS
+from medseg.plans.network_rules import patch_rule
+from medseg.plans.schema import Configuration
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "segresnet": {"blocks_down": [1, 1], "blocks_up": [1]},
+    "segresnet_ds": {"blocks_down": [1, 1, 1]},
+    "swin_unetr": {"depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},
+    "unetr": {"hidden_size": 12, "mlp_dim": 12, "num_heads": 2},
+    "mednext": {"blocks_down": [1, 1], "blocks_bottleneck": 1, "blocks_up": [1, 1], "kernel_size": 3},
+    "highresnet": {
+        "layer_params": [
+            {"name": "conv_0", "n_features": 4, "kernel_size": 3},
+            {"name": "res_1", "n_features": 4, "kernels": [3, 3], "repeat": 1},
+            {"name": "conv_1", "n_features": 4, "kernel_size": 1},
+            {"name": "conv_2", "kernel_size": 1},
+        ]
+    },
+    "flexible_unet": {"decoder_channels": [16, 8, 8, 4, 4]},
+}
+"""What makes a network small beyond the plan's features, which `tiny` gives to all."""
+
+LARGE = {"mednext_base", "mednext_medium", "mednext_large"}
+"""Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
+
+NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE)
+
+
+def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Configuration:
+    """Return a configuration of a tiny network, with the valid patch that is nearest to a cube of `patch` voxels."""
+    arguments = {"arguments": ARGUMENTS[name]} if name in ARGUMENTS else {}
+    values = {"network": network_values(dimensions, stages, name, **arguments), "batch_size": 2}
+    loose = make_configuration(dimensions, **values, patch_voxels=[2**8] * dimensions)
+    return make_configuration(dimensions, **values, patch_voxels=patch_rule(loose).nearest([patch] * dimensions))
