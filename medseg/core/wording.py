@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def counted(number: int, noun: str) -> str:
@@ -22,3 +22,18 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
     ('a, b, c', 'a, b, ...')
     """
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def summary_line(result: object, *parts: object, failed: Collection[str] = ()) -> str:
+    """Return a result of the Python API as one short line, for its `repr`.
+
+    Args:
+        result: the result; its class gives the name.
+        parts: what matters most about it, in order.
+        failed: the cases that failed; their number is said if there are any.
+
+    >>> summary_line(Exception(), "runs/fold_0", "3 steps", failed=["case_1"])
+    '<Exception: runs/fold_0, 3 steps, 1 failed>'
+    """
+    parts = (*parts, f"{len(failed)} failed") if failed else parts
+    return f"<{type(result).__name__}: {', '.join(map(str, parts))}>"

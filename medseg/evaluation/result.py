@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.core.labels import Labels
+from medseg.core.wording import counted, summary_line
 from medseg.evaluation.comparison import Comparisons
 from medseg.evaluation.summary import StructureSummary, Summary
 
@@ -36,6 +37,11 @@ class Evaluation:
     other: Summary | None = None
     comparison: Comparisons = field(default_factory=dict)
     similar: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        dice = self.summary.dice_mean
+        scores = [] if dice is None else [f"mean Dice {dice:.4f}"]
+        return summary_line(self, counted(len(self.summary.cases), "case"), *scores, failed=self.failed)
 
     @property
     def failed(self) -> dict[str, str]:

@@ -73,6 +73,8 @@ def test_train_leaves_a_complete_run(trained):
     assert (found.changes, found.notes) == ([], [])
     assert len([one for one in found.files if one.role == "input"]) == 12, "a scan and a label of six cases"
     assert not [path for path in workspace.rglob(".*") if path.is_file()], "temporary files are left"
+    assert repr(planned).startswith(f"<PlanResult: {planned.path}, 6 cases, configurations 3d_fullres")
+    assert repr(result) == f"<TrainResult: {result.folder}, 12 steps, mean Dice {result.summary.dice_mean:.4f}>"
 
 
 @pytest.mark.real
@@ -96,6 +98,7 @@ def test_predictions_lie_on_the_scans_own_grid_and_a_bad_file_is_named(trained, 
     result = medseg.predict(scans, tmp_path / "out", None, workspace, medseg.PredictOptions(device="cpu"))
     assert set(result.files) == {CASES[0], CASES[1], "turned"}
     assert set(result.failed) == {"broken"}
+    assert repr(result) == "<PredictResult: 3 label maps, 1 failed>"
     for case, source in ((CASES[0], f"{CASES[0]}.nii.gz"), ("turned", "turned_0000.nii.gz")):
         scan, answer = nib.load(scans / source), nib.load(result.files[case])
         assert answer.shape == scan.shape

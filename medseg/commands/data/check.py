@@ -19,6 +19,7 @@ from medseg.core.errors import MedsegError, PlanError
 from medseg.core.files import write_json
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
+from medseg.core.wording import counted, summary_line
 from medseg.datasets.find_data import find_data
 from medseg.delivery.pages.check_page import CheckFacts, check_page
 from medseg.delivery.pages.page import write_page
@@ -53,6 +54,10 @@ class CheckResult:
     notes: list[str]
     json_path: Path
     page_path: Path
+
+    def __repr__(self) -> str:
+        counts = counted(len(self.errors), "error"), counted(len(self.warnings), "warning")
+        return summary_line(self, f"{self.usable} of {counted(len(self.cases), 'case')} usable", *counts)
 
     @property
     def errors(self) -> list[Finding]:

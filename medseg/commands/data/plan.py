@@ -15,7 +15,7 @@ from medseg.core.files import remove_temporaries
 from medseg.core.labels import Labels
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
-from medseg.core.wording import counted
+from medseg.core.wording import counted, summary_line
 from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, labels_of
@@ -62,6 +62,16 @@ class PlanResult:
     splits_path: Path
     notes: list[str]
     failed: dict[str, str]
+
+    def __repr__(self) -> str:
+        configurations = ", ".join(self.plan.configurations)
+        return summary_line(
+            self,
+            self.path,
+            counted(self.plan.data.cases, "case"),
+            f"configurations {configurations}",
+            failed=self.failed,
+        )
 
 
 def plan(

@@ -18,6 +18,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import TrainResult, train
 from medseg.core.errors import DataError, PlanError
 from medseg.core.progress import Callback, silent
+from medseg.core.wording import summary_line
 from medseg.evaluation.result import Evaluation
 
 NAME = "demo"
@@ -45,6 +46,9 @@ class DemoResult:
     training: TrainResult
     prediction: PredictResult
     evaluation: Evaluation
+
+    def __repr__(self) -> str:
+        return summary_line(self, self.folder, self.training, self.evaluation)
 
 
 def demo(

@@ -14,6 +14,7 @@ from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
 from medseg.core.files import atomic_folder, content_hash, write_text
 from medseg.core.json_text import parse_json
+from medseg.core.wording import counted, summary_line
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
 from medseg.models.nnunet.model import Reading, load_stage
@@ -45,6 +46,11 @@ class ImportResult:
     plan: Path | None = None
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return summary_line(
+            self, counted(len(self.folds), "fold"), *([self.plan] if self.plan else []), failed=self.failed
+        )
 
 
 def import_nnunet(

@@ -12,6 +12,7 @@ import torch
 from medseg import __version__
 from medseg.commands.models.options import PackageOptions
 from medseg.core.errors import ModelError
+from medseg.core.wording import summary_line
 from medseg.models.card import About, FoldScore, model_card
 from medseg.models.model import Model
 from medseg.models.open import load_model
@@ -41,6 +42,9 @@ class PackageResult:
     model: Model
     scores: tuple[FoldScore, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return summary_line(self, self.path, f"{self.bytes / 1e6:.1f} MB")
 
 
 def package(

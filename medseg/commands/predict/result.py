@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.core.csv_text import csv_text
+from medseg.core.wording import counted, summary_line
 
 if TYPE_CHECKING:
     from medseg.core.case import Case
@@ -35,6 +36,14 @@ class PredictResult:
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return summary_line(
+            self,
+            counted(len(self.files), "label map"),
+            *([f"{len(self.warnings)} with warnings"] if self.warnings else []),
+            failed=self.failed,
+        )
 
     @classmethod
     def of(

@@ -21,7 +21,7 @@ from medseg.core.files import remove_temporaries, write_json
 from medseg.core.locking import locked
 from medseg.core.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
-from medseg.core.wording import counted
+from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.manifest import Clock
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, RecordFile, RunRecord
@@ -66,6 +66,11 @@ class TrainResult:
     notes: list[str]
     failed: dict[str, str]
     trained: bool = True
+
+    def __repr__(self) -> str:
+        dice = self.summary.dice_mean if self.summary else None
+        scores = [] if dice is None else [f"mean Dice {dice:.4f}"]
+        return summary_line(self, self.folder, counted(self.record.steps or 0, "step"), *scores, failed=self.failed)
 
 
 def train(
