@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -84,7 +85,32 @@ def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefi
     if item["type"] == "missing":
         return f"{key} is missing"
     value = repr(item["input"])
-    return f"{key}: {message[:1].lower()}{message[1:]}" + (f" (it is {value})" if len(value) < _LONGEST_VALUE else "")
+    seen = f" (it is {value})" if len(value) < _LONGEST_VALUE else ""
+    return f"{key}: {_in_plain_words(message)}{seen}"
+
+
+_PLAIN_WORDS = (
+    (r"^Input should ", "expected to "),
+    (r"^expected to be ", "expected "),
+    (r", (unable to parse|got a number with).*", ""),
+    (r"a valid integer", "a whole number"),
+    (r"a valid ", "a "),
+    (r"greater than or equal to", "at least"),
+    (r"less than or equal to", "at most"),
+    (r"greater than", "more than"),
+)
+"""Pydantic's phrases and what stands for them in messages, applied one after the other."""
+
+
+def _in_plain_words(message: str) -> str:
+    """Return a message of pydantic's as medseg's own read: what was expected.
+
+    >>> _in_plain_words("Input should be a valid integer, got a number with a fractional part")
+    'expected a whole number'
+    """
+    for pattern, replacement in _PLAIN_WORDS:
+        message = re.sub(pattern, replacement, message)
+    return message[:1].lower() + message[1:]
 
 
 def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

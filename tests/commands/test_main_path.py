@@ -73,7 +73,7 @@ def test_train_leaves_a_complete_run(trained):
     assert (found.changes, found.notes) == ([], [])
     assert len([one for one in found.files if one.role == "input"]) == 12, "a scan and a label of six cases"
     assert not [path for path in workspace.rglob(".*") if path.is_file()], "temporary files are left"
-    assert repr(planned).startswith(f"<PlanResult: {planned.path}, 6 cases, configurations 3d_fullres")
+    assert repr(planned).startswith(f"<PlanResult: {planned.path}, 6 cases, configurations 2d, 3d_fullres")
     assert repr(result) == f"<TrainResult: {result.folder}, 12 steps, mean Dice {result.summary.dice_mean:.4f}>"
 
 

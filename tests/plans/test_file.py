@@ -117,8 +117,8 @@ def test_numbers_keep_every_digit(tmp_path: Path, number: float) -> None:
             r"configurations.main.normalization.0.scheme: .*string.*it is 3",
         ),
         ("  schedule: poly", "  schedule: cosine", r"training.schedule: .*'poly' or 'one_cycle' \(it is 'cosine'\)"),
-        ("  learning_rate: 0.01", "  learning_rate: -1", r"training.learning_rate: .*greater than 0 \(it is -1\)"),
-        ("  seed: 0", "  seed: many", r"training.seed: .*valid integer.* \(it is 'many'\)"),
+        ("  learning_rate: 0.01", "  learning_rate: -1", r"training.learning_rate: .*more than 0 \(it is -1\)"),
+        ("  seed: 0", "  seed: many", r"training.seed: .*a whole number.* \(it is 'many'\)"),
         ("  mirror: false\n", "", r"inference.mirror is missing"),
         ("    batch_size: 2\n", "", r"configurations.main.batch_size is missing"),
         (
@@ -257,7 +257,7 @@ def test_overrides_replace_what_the_file_says_and_are_recorded_as_reasons(tmp_pa
         ("training..steps=5", r"is not an assignment"),
         ("data.channels.0=CT", r"--set .*: 'data.channels' is a list; set it as a whole"),
         ("training.steps=[1", r"--set .*: '\[1' is not a valid YAML value for training.steps"),
-        ("training.steps=often", r"--set .*=often gives an invalid plan:\n  training.steps: .*integer.*it is 'often'"),
+        ("training.steps=often", r"--set .*=often gives an invalid plan:\n  training.steps: .*whole number.*it is 'often'"),
         ("configurations.main.patch_voxels=[10, 16, 16]", r"(?s)--set conf.*nearest valid patch is \[8, 16, 16\]"),
         ("schema_version=99", r"--set schema_version=99 has schema_version 99; this medseg reads 1 to"),
     ],
@@ -276,9 +276,9 @@ def test_what_is_wrong_in_the_file_is_the_files_and_what_was_set_is_named_beside
         load_plan(path, ["training.steps=often", "training.momentum=0.5"])
     assert [line[:60] for line in str(caught.value).replace(str(path), "FILE").splitlines()] == [
         "FILE is not a valid plan:",
-        "  training.seed: input should be a valid integer, unable to ",
+        "  training.seed: expected a whole number (it is 'many')",
         "--set training.steps=often gives an invalid plan:",
-        "  training.steps: input should be a valid integer, unable to",
+        "  training.steps: expected a whole number (it is 'often')",
     ]
     assert load_plan(path, ["training.seed=3"]).training.seed == 3
 

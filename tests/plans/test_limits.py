@@ -62,18 +62,18 @@ def test_a_file_that_is_too_large_for_a_plan_is_not_read(tmp_path: Path) -> None
 
 
 ABSURD = [
-    ("configurations.main.patch_voxels", [10**7] * 3, "less than or equal to 16384"),
+    ("configurations.main.patch_voxels", [10**7] * 3, "at most 16384"),
     ("configurations.main.patch_voxels", [16384] * 3, "expected at most 1,073,741,824"),
-    ("configurations.main.spacing_mm", [1e-9] * 3, "greater than or equal to 0.000001"),
+    ("configurations.main.spacing_mm", [1e-9] * 3, "at least 0.000001"),
     ("configurations.main.spacing_mm", [float("inf")] * 3, "finite number"),
-    ("configurations.main.batch_size", 10**9, "less than or equal to 100000"),
+    ("configurations.main.batch_size", 10**9, "at most 100000"),
     ("configurations.main.median_shape_voxels", [float("nan")] * 3, "finite number"),
-    ("inference.gaussian_sigma_fraction", 1e-300, "greater than or equal to 0.01"),
-    ("inference.step_fraction", 1e-9, "greater than or equal to 0.01"),
-    ("training.steps", 10**12, "less than or equal to 1000000000"),
+    ("inference.gaussian_sigma_fraction", 1e-300, "at least 0.01"),
+    ("inference.step_fraction", 1e-9, "at least 0.01"),
+    ("training.steps", 10**12, "at most 1000000000"),
     ("training.learning_rate", float("inf"), "finite number"),
-    ("training.augmentation.blur_sigma_voxels", [0, 1e300], "less than or equal to 1000"),
-    ("training.augmentation.scaling_range", [1e-300, 1], "greater than or equal to 0.001"),
+    ("training.augmentation.blur_sigma_voxels", [0, 1e300], "at most 1000"),
+    ("training.augmentation.scaling_range", [1e-300, 1], "at least 0.001"),
 ]
 
 
