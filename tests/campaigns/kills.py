@@ -184,7 +184,8 @@ def content(path: Path) -> Any:
         # the loss is a mean over the steps since the line before, or since the session began
         return [{key: value for key, value in line.items() if key != "loss"} for line in lines]
     if path.suffix == ".html":
-        # a session's notes say what it found, such as a run to go on with
+        # a session's notes say what it found, such as a run to go on with; the chart shows the loss of log.jsonl
+        data = re.sub(rb"<svg.*?</svg>", b"", data, flags=re.DOTALL)
         text = re.sub(
             rb"data:image/[^\"']*|<dt>note</dt><dd>[^<]*</dd>|\d[\d.,:]*( ?(s|ms|min|h|GB|MB|kB)\b)?", b"", data
         )
