@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TypedDict
 from warnings import catch_warnings, simplefilter
@@ -22,6 +23,8 @@ _MOST_FOLDS = 1000
 """In a file; as many as cases, where each is left out once, are rare even for a hundred."""
 _NNUNET_SEED = 12345
 """Seed of nnU-Net's split (`utilities/crossval_split.py`)."""
+_FINEST_SHARE = 20
+"""Cases are divided into at most so many parts to make a share of them."""
 _NO_STRUCTURE = ""
 
 
@@ -77,6 +80,37 @@ def make_splits(
     if strata != rarest:
         reason += "; each with its share of the partly labelled cases"
     return [Fold(train=ids[train].tolist(), val=ids[val].tolist()) for train, val in parts], reason
+
+
+def share_split(
+    cases: Sequence[Case], structures: Mapping[str, Collection[str]], share: float
+) -> tuple[list[Fold], str]:
+    """Return one fold with a share of the cases to validate on, divided by patient as `make_splits` does.
+
+    Args:
+        cases: the cases; their ids, patients and annotated structures count.
+        structures: id of each case -> the structures that are present in it.
+        share: the share of the cases to validate on, more than 0 and less than 1; it is rounded to twentieths or to
+            what the number of patients allows.
+
+    Returns:
+        The fold, and a sentence that says how it was made; no fold for a single patient.
+    """
+    patients = len({case.patient for case in cases})
+    fraction = Fraction(share).limit_denominator(_FINEST_SHARE)
+    parts, taken = fraction.denominator, fraction.numerator
+    if not 0 < taken < parts or parts > patients:
+        parts = min(patients, _FINEST_SHARE)
+        taken = min(max(round(share * parts), 1), parts - 1)
+    folds, why = make_splits(cases, structures, parts)
+    if not folds:
+        return folds, why
+    val = sorted(id for fold in folds[:taken] for id in fold["val"])
+    train = sorted({case.id for case in cases} - {*val})
+    made = (
+        f"one fold, as asked for: {len(train)} cases to train on, {len(val)} to validate ({len(val) / len(cases):.0%})"
+    )
+    return [Fold(train=train, val=val)], f"{made}, divided by patient"
 
 
 def nnunet_splits(ids: Collection[str]) -> list[Fold]:

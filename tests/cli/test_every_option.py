@@ -45,7 +45,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
             f"--codes ball=tumor --activation sigmoid --annotated-from-values --strict --json {_DATA}",
             0,
         ),
-        ("plan data --name small --force --cases table.csv", 0),
+        ("plan data --name small --force --cases table.csv --validation 0.2", 0),
         (f"plan flat {_FLAT} --workspace elsewhere", 0),
         (f"plan pictures {_PICTURES}", 0),
         (f"plan studies {_STUDIES}", 0),

@@ -59,7 +59,9 @@ class PlanOptions:
             images.
         data: Where the files of the data set lie, and what their values mean.
         normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable.
-        splits: Folds: grouped (cases of one patient together, structures balanced) or nnunet (nnU-Net's own five).
+        splits: Folds: grouped (cases of one patient together, structures balanced), nnunet (nnU-Net's own five), or
+            auto: fold 0 is the data set's own split where it has one, and its test cases are kept out; else grouped.
+        validation: Share of the cases to validate on, such as 0.2: one fold in place of five.
         orientation: Orientation of the scans: canonical, or stored as in their files, which is what nnU-Net does.
         overrides: Setting of the plan to change, such as training.steps=1000; repeatable.
         codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
@@ -75,7 +77,8 @@ class PlanOptions:
     default_configuration: Annotated[str | None, Option("--config", _RULES.group)] = None
     cascade: Annotated[bool, _RULES] = False
     normalization: Annotated[Sequence[str], Option(group=_RULES.group, metavar="CHANNEL=SCHEME")] = ()
-    splits: Annotated[str, _RULES] = "grouped"
+    splits: Annotated[str, _RULES] = "auto"
+    validation: Annotated[float | None, Option(group=_RULES.group, metavar="SHARE")] = None
     orientation: Annotated[str, _RULES] = "canonical"
     overrides: Annotated[list[str], Option("--set", _RULES.group, "KEY=VALUE")] = field(default_factory=list)
     codes: Annotated[str | None, _RULES] = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,9 +28,10 @@ from medseg.planning.annotation import check_annotated, present_and_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
 from medseg.planning.planner import make_plan
+from medseg.planning.published import PublishedSplit, published_folds, published_split
 from medseg.planning.rules import DatasetFacts
 from medseg.planning.scan_range import scan_range
-from medseg.planning.splits import Fold, make_splits, nnunet_splits, unlearnable, write_splits
+from medseg.planning.splits import Fold, make_splits, nnunet_splits, share_split, unlearnable, write_splits
 from medseg.planning.survey import survey
 from medseg.plans.file import load_plan, save_plan, validate_plan
 from medseg.plans.schema import Plan
@@ -100,6 +102,7 @@ def plan(
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
     data_set = find_data(folder, options.data, cases_path(path), _left_out(path))
+    data_set, published = _published(data_set, options.splits)
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
     surveyed = survey(data_set, orientation, callback)
     findings = check_set(data_set, surveyed, orientation, options.data.annotated_from_values)
@@ -116,7 +119,9 @@ def plan(
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
-    folds, folds_note = _folds(cases, fingerprint, labels, options.splits)
+    folds, folds_note = _folds(cases, fingerprint.structures_of(labels), options, published)
+    if published:
+        new_plan.reasons["data.cases"] = f"the data set's own split: {published.sentence}"
     remove_temporaries(home.plans)
     write_cases(cases_path(path), cases, data_set.folder)
     write_splits(splits_path(path), folds)
@@ -128,19 +133,25 @@ def plan(
 
 
 def _check_choices(options: PlanOptions) -> None:
-    """Refuse a preset, kind of splits or orientation that does not exist.
+    """Refuse a preset, kind of splits, share or orientation that does not exist.
 
     Raises:
-        PlanError: an option has another value.
+        PlanError: an option has another value, or two options contradict each other.
     """
     choices = {
         "preset": ("auto", "gpu", "cpu"),
-        "splits": ("grouped", "nnunet"),
+        "splits": ("auto", "grouped", "nnunet"),
         "orientation": ("canonical", "stored"),
     }
     for key, valid in choices.items():
         if getattr(options, key) not in valid:
             raise PlanError(f"{key} is {getattr(options, key)!r}; valid are {', '.join(valid)}.")
+    if options.validation is None:
+        return
+    if not 0 < options.validation < 1:
+        raise PlanError(f"--validation is {options.validation:g}; expected a share of the cases, such as 0.2.")
+    if options.splits == "nnunet":
+        raise PlanError("--validation makes one fold and --splits nnunet makes five.", "Leave one of them out.")
 
 
 def _check_units(fingerprint: Fingerprint) -> None:
@@ -212,8 +223,10 @@ def _make_plan(
     preset: Any = _preset() if options.preset == "auto" else options.preset
     requested = options.data.given()
     requested |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
-    if options.splits != "grouped":
+    if options.splits != "auto":
         requested["splits"] = options.splits
+    if options.validation is not None:
+        requested["validation"] = options.validation
     if options.cascade:
         requested["cascade"] = True
     if options.default_configuration:
@@ -294,11 +307,36 @@ def _overridden(plan: Plan, options: PlanOptions) -> Plan:
     return changed
 
 
-def _folds(cases: list[Case], fingerprint: Fingerprint, labels: Labels, kind: str) -> tuple[list[Fold], str]:
-    """Return the folds, grouped by patient or nnU-Net's, and a note on how they were made."""
-    if kind == "nnunet":
+def _published(data_set: DataSet, kind: str) -> tuple[DataSet, PublishedSplit | None]:
+    """Return the data set without the test cases of its own split, and that split; None if it has none.
+
+    With `--splits grouped` the split is not used, and a note says so.
+    """
+    try:
+        split = published_split(data_set.cases)
+    except DataError:
+        if kind != "grouped":
+            raise
+        split = None
+    if split is None:
+        return data_set, None
+    if kind == "grouped":
+        note = f"the data set's own split is not used, as asked for: {split.sentence.replace('kept out', 'trained on')}"
+        return replace(data_set, problems=[*data_set.problems, note]), None
+    cases = [case for case in data_set.cases if case.id not in split.test]
+    note = f"the data set's own split: {split.sentence}; --splits grouped does not use it"
+    return replace(data_set, cases=cases, problems=[*data_set.problems, note]), split
+
+
+def _folds(
+    cases: list[Case], structures: Mapping[str, Collection[str]], options: PlanOptions, published: PublishedSplit | None
+) -> tuple[list[Fold], str]:
+    """Return the folds (a share, nnU-Net's, as published, or grouped by patient) and a note on how they were made."""
+    if options.validation is not None:
+        return share_split(cases, structures, options.validation)
+    if options.splits == "nnunet":
         return nnunet_splits([case.id for case in cases]), "nnU-Net's five folds"
-    return make_splits(cases, fingerprint.structures_of(labels))
+    return published_folds(published, cases, structures) if published else make_splits(cases, structures)
 
 
 def _preset() -> str:

@@ -19,7 +19,7 @@ from medseg.io.images import AS_STORED
 from medseg.io.layouts.words import further_mask
 from medseg.plans.sections import Reading
 
-Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "dicom", "folders", "files", "table", "patterns"]
+Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "dicom", "splits", "folders", "files", "table", "patterns"]
 """How a data set is laid out; `LAYOUTS` says it in words."""
 
 LAYOUTS: dict[str, str] = {
@@ -29,6 +29,7 @@ LAYOUTS: dict[str, str] = {
     "voc": "Pascal VOC",
     "bids": "BIDS",
     "dicom": "DICOM studies",
+    "splits": "folders for training, validation and test",
     "folders": "one folder per case",
     "files": "images and labels in one folder",
     "table": "a table of cases",

@@ -25,6 +25,7 @@ from medseg.io.layouts.instances import refuse_instances
 from medseg.io.layouts.names import channel_names
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
+from medseg.io.layouts.split_folders import part_of_name, read_split_folders
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
 from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
@@ -38,6 +39,7 @@ medseg understands:
 - {NAME} with channel_names, labels and file_ending, beside imagesTr/ and labelsTr/ (nnU-Net v2)
 - images/ beside labels/ or masks/, with equal or similar file names; CASE_0000, CASE_0001 are channels of CASE
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
+- train/, val/ and test/, each laid out so; or train/ beside trainannot/, images/train/ beside labels/train/
 - sub-*/ beside derivatives/ (BIDS)
 - one folder per case, or all in one folder: CASE_flair, CASE_t1, CASE_seg
 - one folder or zip per DICOM study with its RTSTRUCT or SEG, or images/CASE/ beside labels/
@@ -116,6 +118,8 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
         return read_dataset_json(folder)
     if unnamed and (voc := read_voc(folder)):
         return voc
+    if split := read_split_folders(folder, naming):
+        return split if split.labels is not None else replace(split, labels=structures_in(folder))
     others = (read_pairs, read_bids, read_case_folders, read_flat_folder)
     # Without pydicom, studies come last: their reader then only says which package is missing.
     for read in (read_studies, *others) if find_spec("pydicom") else (*others, read_studies):
@@ -148,6 +152,8 @@ def _read_patterns(folder: Path, naming: Naming) -> DataSet:
 def is_data_set(folder: Path) -> bool:
     """Return whether a folder is laid out as a data set, rather than being a plain folder of images or labels."""
     if _is_declared(folder) or any((folder / name).is_dir() for name in (*LABELS, *VOC_LABELS, "derivatives")):
+        return True
+    if any(part_of_name(path.name) == ("train", "both") for path in folder.iterdir() if path.is_dir()):
         return True
     if (folder / TABLE).is_file() and read_case_table(folder, folder / TABLE) is not None:
         return True

@@ -15,6 +15,7 @@ from medseg.io.layouts.flat_folder import files_for_channels
 from medseg.io.layouts.names import Group, channel_files, group_by_case, images_by_stem, split_channel
 from medseg.io.layouts.pairs import IMAGES, LABELS
 from medseg.io.layouts.roles import Files as RoleFiles
+from medseg.io.layouts.split_folders import scans_folder
 from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.words import names_labels, splits
 
@@ -47,7 +48,8 @@ def scans_of_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[
 def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
     """Return the scans of a folder by case, and {case: why it is left out}; both empty where there are none.
 
-    In this order: images right in the folder; a data set's test images, else its training images; one folder per case.
+    In this order: images right in the folder; a data set's test images, else its training images; of folders for the
+    parts of a split, the test part's; one folder per case.
     """
     for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
         images, problems = images_by_stem(folder / name)
@@ -63,6 +65,9 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
             single = len(channels) == 1
             files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
             return files, problems | incomplete
+    part = scans_folder(folder)
+    if part is not None:
+        return look_through(part, channels)
     if lists_cases(folder):
         return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
     return _in_folders_or_bids(folder, channels)

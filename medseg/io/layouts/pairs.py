@@ -32,6 +32,20 @@ def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
     label_folder = labels_folder(folder, image_folder, naming.labels)
     if image_folder is None or label_folder is None:
         return None
+    return read_paired(folder, image_folder, label_folder)
+
+
+def read_paired(folder: Path, image_folder: Path, label_folder: Path) -> DataSet:
+    """Read one folder of images and one of labels, whatever they are called.
+
+    Args:
+        folder: the data set.
+        image_folder: the folder of the images.
+        label_folder: the folder of the labels.
+
+    Raises:
+        DataError: the names do not say which files belong together.
+    """
     folders = image_folder, label_folder
     images, problems = images_by_stem(image_folder)
     labels, label_problems = images_by_stem(label_folder)

@@ -1,0 +1,146 @@
+"""Recognize the split that a data set comes with, and make folds of it; the planner uses it before folds of its own.
+
+A split is a column of the table of cases (`split`, `set`), which layouts with lists or folders of training, validation
+and test cases fill in (VOC's lists, `train/`, `val/` and `test/`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.wording import counted, first_few
+from medseg.planning.splits import FOLDS, Fold, make_splits
+
+COLUMNS = ("split", "set", "image_set", "subset", "partition")
+"""Columns that may hold a split, in upper or lower case; the first that does counts."""
+
+PARTS: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    "trainval": "trainval",
+}
+"""Words for the parts of a split -> the part; `trainval` is for training, or for validation if nothing else is."""
+
+
+@dataclass(frozen=True)
+class PublishedSplit:
+    """The split that a data set comes with.
+
+    Attributes:
+        column: the column of the table of cases that holds it.
+        train: ids of the cases to train on.
+        val: ids of the cases to validate on; empty if the split has no such part.
+        test: ids of the cases that are kept out.
+    """
+
+    column: str
+    train: frozenset[str]
+    val: frozenset[str]
+    test: frozenset[str]
+
+    @property
+    def sentence(self) -> str:
+        """The sizes of its parts, for notes and reasons of the plan."""
+        parts = [f"{len(self.train)} train"] + [f"{len(self.val)} val"] * bool(self.val)
+        test = f"; {counted(len(self.test), 'test case')} kept out" if self.test else ""
+        return f"{', '.join(parts)}{test} (column {self.column})"
+
+
+def published_split(cases: Sequence[Case]) -> PublishedSplit | None:
+    """Return the split in the attributes of the cases; None where no column holds one, or all of it is for training.
+
+    A column holds a split if all of its values are words for its parts. Cases without a value are trained on.
+
+    Args:
+        cases: all cases of the data set.
+
+    Raises:
+        DataError: a case is in two parts, a patient has cases in two parts, or there is nothing to train on.
+    """
+    names = {name for case in cases for name in case.attributes}
+    for column in sorted((name for name in names if name.lower() in COLUMNS), key=_rank):
+        words = {case.id: _words(case.attributes.get(column, "")) for case in cases}
+        used = {word for of_case in words.values() for word in of_case}
+        if used <= PARTS.keys() and len({PARTS[word] for word in used}) > 1:
+            return _split(column, cases, {id: {PARTS[word] for word in of_case} for id, of_case in words.items()})
+    return None
+
+
+def published_folds(
+    split: PublishedSplit, cases: Sequence[Case], structures: Mapping[str, Collection[str]]
+) -> tuple[list[Fold], str]:
+    """Return the folds of a published split: fold 0 as published, the others at random over its train and val.
+
+    Args:
+        split: the published split.
+        cases: the cases to divide; those of its test part are left out.
+        structures: id of each case -> the structures that are present in it.
+
+    Returns:
+        The folds, and a sentence that says how they were made.
+    """
+    usable = [case for case in cases if case.id not in split.test]
+    folds, why = make_splits(usable, structures, FOLDS)
+    fold = Fold(
+        train=sorted(case.id for case in usable if case.id not in split.val),
+        val=sorted(case.id for case in usable if case.id in split.val),
+    )
+    if not fold["train"] or not fold["val"]:
+        return folds, f"the published split has {split.sentence}; {why}"
+    sizes = f"{len(fold['train'])} train, {len(fold['val'])} val"
+    others = f"; the other folds are random: {why}" if folds[1:] else ""
+    return [fold, *folds[1:]], f"fold 0 is the published split: {sizes}{others}"
+
+
+def _rank(column: str) -> tuple[int, str]:
+    """Return where a column stands among `COLUMNS`."""
+    return COLUMNS.index(column.lower()), column
+
+
+def _words(value: str) -> set[str]:
+    """Return the parts that a value names, in lower case: `train+val` names two."""
+    return {word for word in re.split(r"[+;,|/ ]+", value.strip().lower()) if word}
+
+
+def _split(column: str, cases: Sequence[Case], parts: Mapping[str, Collection[str]]) -> PublishedSplit:
+    """Return the split of a column, from the parts that it names for each case."""
+    hint = "Correct the split, or plan with --splits grouped, which does not use it."
+    named = {part for of_case in parts.values() for part in of_case}
+    trainval = "val" if "train" in named and "val" not in named else "train"
+    part_of = {}
+    for id, of_case in parts.items():
+        settled = {part for part in of_case if part != "trainval"} or {trainval}
+        if ("trainval" in of_case and "test" in settled) or len(settled) > 1:
+            raise DataError(f"The case {id!r} is in {' and in '.join(sorted(of_case))} (column {column}).", hint)
+        part_of[id] = settled.pop() if of_case else "train"
+    _check_patients(column, cases, part_of, hint)
+    ids = {
+        part: frozenset(id for id, of_case in part_of.items() if of_case == part) for part in ("train", "val", "test")
+    }
+    if not ids["train"]:
+        sizes = ", ".join(f"{len(ids[part])} {part}" for part in ids)
+        raise DataError(f"The split of the data set (column {column}) has no case to train on: {sizes}.", hint)
+    return PublishedSplit(column, **ids)
+
+
+def _check_patients(column: str, cases: Sequence[Case], part_of: Mapping[str, str], hint: str) -> None:
+    """Refuse a split that has cases of one patient in two parts: its scores would be too good.
+
+    Raises:
+        DataError: there are such patients.
+    """
+    parts: dict[str, set[str]] = {}
+    for case in cases:
+        parts.setdefault(case.patient, set()).add(part_of[case.id])
+    torn = sorted(patient for patient, of_patient in parts.items() if len(of_patient) > 1)
+    if torn:
+        raise DataError(
+            f"The split of the data set (column {column}) has cases of {counted(len(torn), 'patient')} in two parts "
+            f"({first_few(torn)}): scores would be too good.",
+            hint,
+        )

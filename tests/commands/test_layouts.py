@@ -1,0 +1,83 @@
+"""Layouts of data sets the whole way: check, plan, train two steps, predict, evaluate, on small pictures."""
+
+import json
+from pathlib import Path
+
+import pytest
+from layout_files import write_pictures
+
+import medseg
+
+TINY = [
+    "configurations.2d.batch_size=2",
+    "configurations.2d.network.features=[4, 4, 4, 4]",
+    "training.validation_cases=1",
+]
+
+
+def camvid(folder: Path) -> dict[str, int]:
+    """CamVid's folders, with a part called as in its usual copies; returns the number of cases in each part."""
+    sizes = {"train": 6, "val": 3, "test": 2}
+    for part, count in sizes.items():
+        names = [f"0001TP_{part}{number:03d}.png" for number in range(count)]
+        write_pictures(folder, {f"{part}/{name}": f"{part}annot/{name}" for name in names})
+    return sizes
+
+
+def voc(folder: Path) -> dict[str, int]:
+    """Pascal VOC with lists of names."""
+    sizes = {"train": 6, "val": 3, "test": 2}
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for part, count in sizes.items():
+        names = [f"{part}_{number}" for number in range(count)]
+        (lists / f"{part}.txt").write_text("\n".join(names))
+        write_pictures(folder, {f"JPEGImages/{name}.png": f"SegmentationClass/{name}.png" for name in names})
+    (folder / "class_names.txt").write_text("_background_\nroad\ncar\n")
+    return sizes
+
+
+def table(folder: Path) -> dict[str, int]:
+    """A table with a column `set`."""
+    sizes = {"train": 6, "val": 3, "test": 2}
+    rows = ["image,label,set"]
+    for part, count in sizes.items():
+        pairs = {f"all/{part}{number}.png": f"drawn/{part}{number}.png" for number in range(count)}
+        write_pictures(folder, pairs)
+        rows += [f"{image},{label},{part}" for image, label in pairs.items()]
+    (folder / "cases.csv").write_text("\n".join(rows))
+    return sizes
+
+
+LAYOUTS = {"camvid": camvid, "voc": voc, "table": table}
+IMAGES = {"table": "all"}
+"""Where the images to segment lie, for layouts that do not say it."""
+REFERENCES = {"camvid": "testannot"}
+"""Where the masks of the segmented images lie, if not all images are segmented."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_goes_the_whole_way(tmp_path, name):
+    data = tmp_path / name
+    sizes = LAYOUTS[name](data)
+    checked = medseg.check(data, tmp_path)
+    assert (len(checked.cases), checked.left_out) == (sum(sizes.values()), [])
+
+    options = medseg.PlanOptions(preset="cpu", overrides=TINY)
+    planned = medseg.plan(data, tmp_path, None, options)
+    assert planned.plan.data.cases == sizes["train"] + sizes["val"]
+    split = f"the data set's own split: {sizes['train']} train, {sizes['val']} val; {sizes['test']} test cases kept out"
+    assert any(note.startswith(split) for note in planned.notes)
+    assert medseg.load_plan(planned.path).reasons["data.cases"].startswith(split)
+    folds = json.loads(planned.splits_path.read_text())
+    assert (len(folds[0]["train"]), len(folds[0]["val"])) == (sizes["train"], sizes["val"])
+    assert all("test" not in id for fold in folds for id in fold["train"] + fold["val"])
+
+    trained = medseg.train(None, tmp_path, medseg.TrainOptions(steps=2, device="cpu"))
+    assert sorted(json.loads((trained.folder / "split.json").read_text())["val"]) == folds[0]["val"]
+    predicted = medseg.predict(data / IMAGES.get(name, ""), tmp_path / "out", workspace=tmp_path)
+    assert not predicted.failed
+    scored = medseg.evaluate(tmp_path / "out", data / REFERENCES.get(name, ""))
+    assert not scored.failed
+    assert len(scored.summary.structures) == 2
