@@ -17,7 +17,7 @@ from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
 from medseg.plans.network_rules import CLASS_NAMES, patch_rule, pruning_problem
-from medseg.plans.sections import Data, Inference, Request, Scoring, Section, Training, Values
+from medseg.plans.sections import BACKGROUND, Data, Inference, Request, Scoring, Section, Training, Values
 from medseg.plans.terminology import Coding
 
 SCHEMA_VERSION = 1
@@ -289,11 +289,24 @@ class Plan(Section):
             unknown = sorted({*names} - {*self.labels.names})
             if unknown:
                 raise ValueError(f"{key} names {unknown[0]!r}; structures are {', '.join(self.labels.names)}")
+        self._check_class_weights()
         if self.default_configuration not in self.configurations:
             raise ValueError(
                 f"default_configuration is {self.default_configuration!r}; there are {', '.join(self.configurations)}"
             )
         return self
+
+    def _check_class_weights(self) -> None:
+        """Refuse weights of what the network has no output for, and weights that leave nothing."""
+        weights = self.training.class_weights
+        if not isinstance(weights, dict):
+            return
+        outputs = [*([BACKGROUND] if self.labels.activation == "softmax" else []), *self.labels.names]
+        unknown = sorted({*weights} - {*outputs})
+        if unknown:
+            raise ValueError(f"training.class_weights names {unknown[0]!r}; expected some of {', '.join(outputs)}")
+        if not any(weights.get(name, 1.0) for name in self.labels.names):
+            raise ValueError("training.class_weights gives every structure the weight 0; nothing would be learnt")
 
     def configuration(self, name: str) -> Configuration:
         """Return a configuration with everything that it inherits filled in.

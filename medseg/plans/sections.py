@@ -242,6 +242,8 @@ class Data(Section):
         intensities: foreground statistics of each channel.
         structure_cases: structure -> number of cases in which it was annotated and is present.
         structure_volume: structure -> its mean volume in those cases, in ml, or in pixels if the spacing is unknown.
+        scan_volume: mean volume of a scan, without ignored voxels, in the unit of `structure_volume`; None in plans
+            that were made before this was noted.
         reading: what the values in files mean, as far as the files do not tell.
         left_out: ids of cases that could not be used; making the plan again looks at them again.
         series_rules: for DICOM studies, the rule that chooses the series of each channel, in prediction too; empty if
@@ -251,7 +253,7 @@ class Data(Section):
         scans: what the training scans were like; None in plans that were made before this was noted.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("series_rules", "spacing_rule", "scans")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("scan_volume", "series_rules", "spacing_rule", "scans")
 
     folder: str
     layout: str
@@ -263,6 +265,7 @@ class Data(Section):
     intensities: list[Intensity]
     structure_cases: dict[str, int]
     structure_volume: dict[str, float]
+    scan_volume: float | None = None
     reading: Reading = Reading()
     left_out: list[str] = []
     series_rules: list[str] = []
@@ -322,8 +325,14 @@ DEFAULT_LOSS = "dice_ce"
 """Dice plus cross-entropy; the loss of plans that name none."""
 
 
-class LossChoice(Section):
-    """The loss to train with: a name, or `{name: tversky, alpha: 0.3}` with arguments of its own.
+LOSS_SUM = "sum"
+"""The key of a sum of losses, and the name that it has in messages."""
+BACKGROUND = "background"
+"""What `training.class_weights` calls everything that belongs to no structure."""
+
+
+class LossName(Section):
+    """A loss by its name, or `{name: tversky, alpha: 0.3}` with arguments of its own.
 
     Attributes:
         name: name of the loss; `medseg.training.losses.table` has the names, and is asked when training starts.
@@ -346,8 +355,57 @@ class LossChoice(Section):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> Any:
-        """Return the name alone if there are no arguments."""
-        return handler(self) if self.arguments else self.name
+        """Return the name alone if there is nothing else to say, and a sum without its name."""
+        values: dict[str, Any] = handler(self)
+        for key in self.OPTIONAL_KEYS:
+            if getattr(self, key) == type(self).model_fields[key].default:
+                values.pop(key)
+        if LOSS_SUM in values:
+            return {LOSS_SUM: values[LOSS_SUM]}
+        return values if len(values) > 1 else self.name
+
+
+class LossPart(LossName):
+    """A loss of a sum: a name, its arguments, and its weight in the sum.
+
+    Attributes:
+        weight: the weight, or [first, last]: it then changes linearly in the course of the schedule.
+    """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("weight",)
+
+    weight: NonNegative | Annotated[list[NonNegative], Field(min_length=2, max_length=2)] = 1.0
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """The weight at the start and at the end of the schedule."""
+        first, last = self.weight if isinstance(self.weight, list) else (self.weight, self.weight)
+        return first, last
+
+
+class LossChoice(LossName):
+    """The loss to train with: a name, with arguments or without, or `{sum: [dice, {name: focal, weight: 0.5}]}`.
+
+    Attributes:
+        sum: the losses of a sum; empty for a single loss.
+    """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("sum",)
+
+    sum: list[LossPart] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_sum(cls, value: Any) -> Any:
+        """Give a sum, which has no other keys, its name."""
+        if not isinstance(value, dict) or LOSS_SUM not in value or value.get("name") == LOSS_SUM:
+            return value
+        others = [key for key in value if key != LOSS_SUM]
+        if others:
+            raise ValueError(f"a sum of losses has no key {others[0]!r}; names and arguments stand in its list")
+        if not value[LOSS_SUM]:
+            raise ValueError("the sum of losses is empty; expected a list such as [dice, {name: focal, weight: 0.5}]")
+        return {"name": LOSS_SUM, **value}
 
 
 class Training(Section):
@@ -366,7 +424,9 @@ class Training(Section):
         gradient_clip: largest global norm of the gradient.
         foreground_fraction: share of patches that are centred on a structure.
         deep_supervision: also apply the loss to coarser outputs.
-        loss: what is minimized.
+        loss: what is minimized: a loss, or a sum of losses.
+        class_weights: structure (or `background`) -> its weight in the loss, 1 for those that are not named; or
+            `inverse_frequency`: the rarer, the larger, as `training.losses.class_weights` says.
         dice_weight: weight of the Dice term of `dice_ce`.
         cross_entropy_weight: weight of the cross-entropy term of `dice_ce`.
         average_weights: decay of the moving average of the weights, which is then kept as the result; 0 for none.
@@ -379,7 +439,7 @@ class Training(Section):
         augmentation: random changes to patches.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("loss",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("loss", "class_weights")
 
     steps: Annotated[int, Field(ge=1, le=10**9)]
     optimizer: Literal["sgd", "adamw", "muon"]
@@ -393,6 +453,7 @@ class Training(Section):
     foreground_fraction: Fraction
     deep_supervision: bool
     loss: LossChoice = LossChoice(name=DEFAULT_LOSS)
+    class_weights: dict[str, NonNegative] | Literal["inverse_frequency"] | None = None
     dice_weight: NonNegative
     cross_entropy_weight: NonNegative
     average_weights: Fraction

@@ -37,6 +37,7 @@ from medseg.plans.file import load_plan, save_plan, validate_plan
 from medseg.plans.schema import Plan
 from medseg.plans.sections import Data, Request, ScanRange
 from medseg.preprocessing.normalize import check_schemes
+from medseg.training.losses.class_weights import class_weights
 from medseg.training.losses.table import make_loss
 
 _NO_EXAMPLES = ("spacing", "shape", "intensity", "saturation", "empty channel")
@@ -256,6 +257,10 @@ def _data_section(
         / max(len(cases), 1)
         for name, cases in cases_with.items()
     }
+    volumes = [
+        sum(count for value, count in case.voxels.items() if value != labels.ignore) * (case.voxel_ml or 1)
+        for case in fingerprint.cases
+    ]
     return Data(
         folder=workspace.relative(data_set.folder),
         layout=data_set.layout,
@@ -267,6 +272,7 @@ def _data_section(
         intensities=fingerprint.intensities,
         structure_cases={name: len(cases) for name, cases in cases_with.items()},
         structure_volume={name: float(f"{value:.6g}") for name, value in mean_volume.items()},
+        scan_volume=float(f"{sum(volumes) / len(volumes):.6g}"),
         reading=data_set.reading,
         left_out=sorted(fingerprint.problems),
         series_rules=list(data_set.series_rules),
@@ -303,7 +309,7 @@ def _overridden(plan: Plan, options: PlanOptions) -> Plan:
         configuration = changed.configuration(name)
         check_schemes(configuration, name)
         find_network(configuration)
-        make_loss(changed.training, changed.labels, configuration.batch_dice)
+        make_loss(changed.training, changed.labels, configuration.batch_dice, class_weights=class_weights(changed))
     return changed
 
 

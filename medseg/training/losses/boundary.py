@@ -22,8 +22,8 @@ class Boundary(NeighbourLoss):
     there is no boundary, and the paper's code lets false positives cost nothing; here they cost a distance of 1.
 
     The gradient of a whole wrong structure is large and that of an empty answer small, so the paper adds it to an
-    overlap loss, with a weight that rises in the course of the training: `{sum: [dice_ce, {name: boundary, weight:
-    [0, 1]}]}`. Distances are computed on the CPU, in each step.
+    overlap loss, with a weight that rises in the course of the training, as in `{sum: [dice_ce, {name: boundary,
+    weight: [0, 0.5]}]}`. Distances are computed on the CPU, in each step.
 
     Args:
         labels: the plan's labels.

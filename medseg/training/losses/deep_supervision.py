@@ -12,7 +12,9 @@ from medseg.core.errors import PlanError
 from medseg.core.labels import IGNORE, Labels
 from medseg.networks.table import supervision_scales
 from medseg.plans.schema import Configuration, Plan
-from medseg.training.losses.protocol import SummedLoss
+from medseg.training.losses.class_weights import class_weights
+from medseg.training.losses.protocol import Loss, SummedLoss
+from medseg.training.losses.sum import LossSum, Part
 from medseg.training.losses.table import AnyLoss, make_loss
 
 
@@ -27,7 +29,7 @@ class DeepSupervision:
     Weights halve from one resolution to the next and sum to one, as in nnU-Net (`deep_supervision.py`).
 
     Attributes:
-        loss: the loss of one resolution.
+        loss: the loss of one resolution, or a sum of losses.
         labels: the plan's labels.
         scales: for each resolution, how much coarser than the target it is along each axis; the finest first.
         total: adds up a tensor over the processes that share a batch, and passes the gradient on as it is
@@ -60,7 +62,8 @@ class DeepSupervision:
         Raises:
             PlanError: the plan's loss cannot be made, or not be used for such labels.
         """
-        loss = make_loss(plan.training, plan.labels, configuration.batch_dice, partly_labelled)
+        weights = class_weights(plan)
+        loss = make_loss(plan.training, plan.labels, configuration.batch_dice, partly_labelled, weights)
         scales = supervision_scales(network, configuration.dimensions, plan.training.deep_supervision)
         return cls(loss, plan.labels, scales, total)
 
@@ -78,27 +81,39 @@ class DeepSupervision:
         targets = [thin(target, scale) for scale in self.scales]
         self._check(outputs, targets)
         pairs = list(zip(outputs, targets, strict=True))
-        if isinstance(self.loss, SummedLoss):
-            # all resolutions in one tensor, so that processes wait for each other once
-            sums = torch.stack([self.loss.sums(logits, labels, annotated) for logits, labels in pairs])
-            losses = self.loss.values(self.total(sums)).unbind()
-        else:
-            # The mean over all samples: a process weighs as much as its samples, which may be one more than another's.
-            own = torch.stack([self._plain(logits, labels, annotated) for logits, labels in pairs])
-            sums = self.total(torch.cat([own, own.new_ones(1)]) * len(target))
-            losses = (sums[:-1] / sums[-1]).unbind()
-        weights = [0.5**level for level in range(len(losses))]
-        return torch.stack([weight / sum(weights) * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
+        parts = self.loss.parts if isinstance(self.loss, LossSum) else (Part(self.loss, 1.0, 1.0),)
+        losses = torch.stack([self._by_resolution(part.loss, pairs, annotated) for part in parts])
+        if isinstance(self.loss, LossSum):
+            losses = losses * self.loss.weights_on(losses.device)[:, None]
+        weights = [0.5**level for level in range(len(pairs))]
+        shares = [weight / sum(weights) for weight in weights]
+        return torch.stack([share * loss for share, loss in zip(shares, losses.sum(0).unbind(), strict=True)]).sum()
 
-    def _plain(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+    def advance(self, progress: float) -> None:
+        """Set the weights of a sum of losses to those of a point of the schedule, from 0 to 1."""
+        if isinstance(self.loss, LossSum):
+            self.loss.advance(progress)
+
+    def _by_resolution(
+        self, loss: Loss | SummedLoss, pairs: Sequence[tuple[Tensor, Tensor]], annotated: Tensor | None
+    ) -> Tensor:
+        """Return a loss of each resolution, (resolutions,), over the samples of all processes."""
+        if isinstance(loss, SummedLoss):
+            # all resolutions in one tensor, so that processes wait for each other once
+            return loss.values(self.total(torch.stack([loss.sums(*pair, annotated) for pair in pairs])))
+        # The mean over all samples: a process weighs as much as its samples, which may be one more than another's.
+        own = torch.stack([self._plain(loss, *pair, annotated) for pair in pairs])
+        sums = self.total(torch.cat([own, own.new_ones(1)]) * len(pairs[0][1]))
+        return sums[:-1] / sums[-1]
+
+    def _plain(self, loss: Loss, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
         """Return the loss of one resolution, for a loss that is told by weights which voxels are ignored."""
-        assert not isinstance(self.loss, SummedLoss)
         # Without an ignore label no voxel can be ignored, and the device is not made to look for any.
         weights = None if self.labels.ignore is None else (target != IGNORE).float()
-        loss = self.loss(logits, target.clamp(min=0), annotated, weights)
-        if loss.ndim:
-            raise PlanError(f"The loss returned a tensor of shape {tuple(loss.shape)}; expected a single number.")
-        return loss
+        value = loss(logits, target.clamp(min=0), annotated, weights)
+        if value.ndim:
+            raise PlanError(f"The loss returned a tensor of shape {tuple(value.shape)}; expected a single number.")
+        return value
 
     def _check(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
         expected = [(len(target), self.labels.outputs, *target.shape[1:]) for target in targets]

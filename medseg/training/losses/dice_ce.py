@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medseg.core.labels import Labels
-from medseg.training.losses.protocol import SummedLoss
+from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, SummedLoss
 from medseg.training.losses.voxel_sums import sigmoid_sums, softmax_sums
 
 _SMOOTH = 1e-5  # nnU-Net's: an absent structure that is not predicted either has a ratio of 1
@@ -26,7 +26,8 @@ _SMALLEST = 1e-8  # nnU-Net's: the least that is divided by
 class OverlapLoss(SummedLoss):
     """Weighted cross-entropy minus a weighted mean of overlaps, one per structure; softmax labels or regions.
 
-    A subclass says in `ratio` what an overlap is. The background has cross-entropy and no overlap.
+    A subclass says in `ratio` what an overlap is. The background has cross-entropy and no overlap. Weights of classes
+    weigh the cross-entropy of their voxels (divided by the sum of the weights, as torch does it) and the mean overlap.
 
     Args:
         labels: decides between softmax and sigmoid, and what makes up a region.
@@ -36,12 +37,15 @@ class OverlapLoss(SummedLoss):
             regions).
     """
 
+    supports = EVERYTHING | {CLASS_WEIGHTS}
+
     def __init__(self, labels: Labels, batch_dice: bool, overlap_weight: float, cross_entropy_weight: float) -> None:
         self.labels = labels
         self.batch_dice = batch_dice
         self.overlap_weight = overlap_weight
         self.cross_entropy_weight = cross_entropy_weight
         self._membership: dict[torch.device, Tensor] = {}
+        self._weights: dict[torch.device, Tensor] = {}
 
     @abstractmethod
     def ratio(self, overlap: Tensor, prediction: Tensor, reference: Tensor) -> Tensor:
@@ -63,31 +67,34 @@ class OverlapLoss(SummedLoss):
         """
         softmax = self.labels.activation == "softmax"
         if softmax:
-            sums = softmax_sums(logits, target, annotated)
+            sums = softmax_sums(logits, target, annotated, self._weights_on(logits.device))
         else:
             sums = sigmoid_sums(logits, target, self._membership_on(target.device))
         first = 1 if softmax else 0  # the background has no overlap
         areas = [area[:, first:] for area in (sums.overlap, sums.prediction, sums.reference)]
         known = torch.ones_like(areas[2]) if annotated is None else annotated.to(areas[2])
         entropy, voxels = sums.entropy, sums.voxels
+        importance = known * self._structure_weights(known)
         if not softmax:
-            entropy, voxels = entropy * known, voxels * known
+            entropy, voxels = entropy * importance, voxels * importance
         overlap, prediction, reference = (area * known for area in areas)
         if self.batch_dice:
             parts = [part.sum(0) for part in (overlap, prediction, reference, known)]
         else:
-            parts = [(self.ratio(overlap, prediction, reference) * known).sum()[None], known.sum()[None]]
+            parts = [(self.ratio(overlap, prediction, reference) * importance).sum()[None], importance.sum()[None]]
         return torch.cat([entropy.sum()[None], voxels.sum()[None], *parts])
 
     def values(self, sums: Tensor) -> Tensor:
         """Return the loss of each resolution from (resolutions, entries) of `sums`."""
-        cross_entropy = sums[:, 0] / sums[:, 1].clamp(min=1)
+        # where nothing counts, both sums are 0
+        cross_entropy = sums[:, 0] / sums[:, 1].clamp(min=_SMALLEST)
         if self.batch_dice:
             overlap, prediction, reference, known = sums[:, 2:].unflatten(1, (4, -1)).unbind(1)
-            known = known.clamp(max=1)
-            mean = (self.ratio(overlap, prediction, reference) * known).sum(1) / known.sum(1).clamp(min=1)
+            importance = known.clamp(max=1) * self._structure_weights(known)
+            mean = (self.ratio(overlap, prediction, reference) * importance).sum(1)
+            mean = mean / importance.sum(1).clamp(min=_SMALLEST)
         else:
-            mean = sums[:, 2] / sums[:, 3].clamp(min=1)
+            mean = sums[:, 2] / sums[:, 3].clamp(min=_SMALLEST)
         return self.cross_entropy_weight * cross_entropy - self.overlap_weight * mean
 
     def _membership_on(self, device: torch.device) -> Tensor:
@@ -95,6 +102,19 @@ class OverlapLoss(SummedLoss):
         if device not in self._membership:
             self._membership[device] = torch.from_numpy(self.labels.membership).to(device)
         return self._membership[device]
+
+    def _weights_on(self, device: torch.device) -> Tensor | None:
+        """Return the weights of the outputs; copied once, as above."""
+        if self.class_weights is None:
+            return None
+        if device not in self._weights:
+            self._weights[device] = self.class_weights.to(device)
+        return self._weights[device]
+
+    def _structure_weights(self, like: Tensor) -> Tensor:
+        """Return (structures,) the weight of each, without the background's."""
+        weights = self._weights_on(like.device)
+        return like.new_ones(()) if weights is None else weights[-like.shape[-1] :].to(like)
 
 
 class DiceCE(OverlapLoss):

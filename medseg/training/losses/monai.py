@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from medseg.core.labels import Labels
-from medseg.training.losses.protocol import OneHotLoss
+from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, OneHotLoss
 
 
 class MonaiLoss(OneHotLoss):
@@ -31,7 +31,7 @@ class MonaiLoss(OneHotLoss):
         import monai.losses  # seconds; only a plan that names one of these losses needs it
 
         super().__init__(labels, batch_dice)
-        made = getattr(monai.losses, class_name)
+        self.make = getattr(monai.losses, class_name)
         softmax = labels.activation == "softmax"
         settings = {
             "softmax": softmax,
@@ -40,10 +40,28 @@ class MonaiLoss(OneHotLoss):
             "batch": batch_dice,
             "include_background": not (softmax and drop_background),
         }
-        known = inspect.signature(made).parameters
-        self.loss = made(**{key: value for key, value in settings.items() if key in known} | arguments)
+        known = inspect.signature(self.make).parameters
+        self.arguments = {key: value for key, value in settings.items() if key in known} | arguments
+        self.loss = self.make(**self.arguments)
+        self.supports = EVERYTHING | {CLASS_WEIGHTS} if "weight" in known else EVERYTHING
 
     def compare(self, logits: Tensor, expected: Tensor) -> Tensor:
         """Return what MONAI's class says of logits and masks, (samples, outputs, ...) each."""
         loss: Tensor = self.loss(logits, expected)
+        return loss
+
+    def weighted(self, logits: Tensor, expected: Tensor, output_weights: Tensor) -> Tensor:
+        """Return what MONAI's class says with `weight`, which multiplies the loss of each output.
+
+        Args:
+            logits: (samples, outputs, ...).
+            expected: the same shape.
+            output_weights: (outputs,).
+        """
+        if not self.arguments.get("include_background", True):
+            output_weights = output_weights[1:]
+            output_weights = output_weights / output_weights.mean().clamp(min=1e-8)  # all of them may be 0
+        if len(output_weights) == 1:  # `FocalLoss` takes none then; it is 1, or 0 as all weights are
+            return self.compare(logits, expected) * output_weights[0]
+        loss: Tensor = self.make(**self.arguments, weight=output_weights)(logits, expected)
         return loss

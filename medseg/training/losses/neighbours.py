@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from medseg.core.labels import Labels
-from medseg.training.losses.protocol import EVERYTHING, one_hot
+from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, one_hot
+
+_SMALLEST = 1e-8  # the least that a sum of weights is divided by: where nothing counts, all is 0
 
 
 class NeighbourLoss(ABC):
@@ -23,7 +25,9 @@ class NeighbourLoss(ABC):
         batch_dice: not used: skeletons and distances are those of single samples.
     """
 
-    supports: frozenset[str] = EVERYTHING
+    supports: frozenset[str] = EVERYTHING | {CLASS_WEIGHTS}
+    class_weights: Tensor | None = None
+    """As in `SummedLoss`: the mean over structures is weighted by it."""
 
     def __init__(self, labels: Labels, batch_dice: bool) -> None:
         self.labels = labels
@@ -54,4 +58,6 @@ class NeighbourLoss(ABC):
         counted = torch.ones_like(mask[:, :1]) if weights is None else (weights > 0).float()[:, None]
         values = self.compare(probability * counted, mask * counted, counted)
         known = torch.ones_like(values) if annotated is None else annotated.to(values)
-        return (values * known).sum() / known.sum().clamp(min=1)
+        if self.class_weights is not None:
+            known = known * self.class_weights[-values.shape[1] :].to(values)  # without the background's
+        return (values * known).sum() / known.sum().clamp(min=_SMALLEST)

@@ -20,7 +20,13 @@ REGIONS, IGNORE_LABEL, PARTIAL = "regions", "ignore label", "partly labelled cas
 """What a loss may say in `supports`: overlapping structures (sigmoid instead of softmax), voxels without annotation,
 and cases in which only some of the structures were annotated."""
 
+CLASS_WEIGHTS = "training.class_weights"
+"""What a loss may also say in `supports`: it reads its attribute `class_weights`."""
+
 EVERYTHING = frozenset({REGIONS, IGNORE_LABEL, PARTIAL})
+
+
+_SMALLEST = 1e-8  # the least that a sum of weights is divided by: with weights of 0 all is 0
 
 
 class Loss(Protocol):
@@ -57,6 +63,9 @@ class SummedLoss(ABC):
     """
 
     supports: frozenset[str] = EVERYTHING
+    class_weights: Tensor | None = None
+    """(outputs,) float32, the weight of each output; set after the loss is made, where `supports` has `CLASS_WEIGHTS`.
+    None where the plan has no weights."""
 
     @abstractmethod
     def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
@@ -92,6 +101,8 @@ class OneHotLoss(ABC):
     """
 
     supports: frozenset[str] = EVERYTHING
+    class_weights: Tensor | None = None
+    """As in `SummedLoss`; a loss that supports them has a method `weighted`."""
 
     def __init__(self, labels: Labels, batch_dice: bool) -> None:
         self.labels = labels
@@ -106,6 +117,16 @@ class OneHotLoss(ABC):
             expected: the same shape, 1 where a voxel belongs to an output and 0 elsewhere.
         """
 
+    def weighted(self, logits: Tensor, expected: Tensor, output_weights: Tensor) -> Tensor:
+        """Return the loss with weights of outputs, a scalar; for losses that support `CLASS_WEIGHTS`.
+
+        Args:
+            logits: as for `compare`.
+            expected: as for `compare`.
+            output_weights: (outputs,) the weight of each output of the two, on their device; their mean is 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says that it supports class weights; expected `weighted`")
+
     def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None, weights: Tensor | None) -> Tensor:
         """Return the mean of `compare` over the samples that count.
 
@@ -117,7 +138,7 @@ class OneHotLoss(ABC):
         """
         logits, expected = logits.float(), one_hot(target, self.labels)
         if annotated is None and weights is None:
-            return self.compare(logits, expected)
+            return self._compare(logits, expected, None)
         values, counts = [], []
         for samples, structures in self._groups(len(logits), annotated):
             if structures is not None and not any(structures):
@@ -130,11 +151,19 @@ class OneHotLoss(ABC):
                     continue
                 # all voxels that count, of all samples of the group, as one sample: (1, outputs, voxels)
                 scores, masks = (part.movedim(1, -1)[counted].T[None] for part in (scores, masks))
-            values.append(self.compare(scores, masks) * len(samples))
+            values.append(self._compare(scores, masks, structures) * len(samples))
             counts.append(len(samples))
         if not values:
             return logits.sum() * 0  # no voxel counts: zero, which still has a gradient
         return torch.stack(values).sum() / sum(counts)
+
+    def _compare(self, logits: Tensor, expected: Tensor, structures: list[bool] | None) -> Tensor:
+        """Return the loss of outputs of which only some structures are known, with their weights if there are any."""
+        if self.class_weights is None:
+            return self.compare(logits, expected)
+        weights = annotated_outputs(self.class_weights[None], structures, self.labels, lambda merged: merged[:, :1])[0]
+        weights = weights / weights.mean().clamp(min=_SMALLEST)
+        return self.weighted(logits, expected, weights.to(logits))
 
     def _groups(self, batch: int, annotated: Tensor | None) -> list[tuple[list[int], list[bool] | None]]:
         """Return the samples that are compared together, with the structures that were annotated in them."""

@@ -6,13 +6,15 @@ A new loss is a file beside this one and a row here; docs/extend.md shows it as 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
-from medseg.plans.sections import DEFAULT_LOSS, Training
+from medseg.plans.sections import DEFAULT_LOSS, LOSS_SUM, LossName, Training
 from medseg.training.losses.boundary import Boundary
 from medseg.training.losses.cldice import ClDice
 from medseg.training.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
@@ -20,13 +22,14 @@ from medseg.training.losses.dice_ce import DiceCE
 from medseg.training.losses.focal_tversky import FocalTversky
 from medseg.training.losses.generalized_dice import GeneralizedDice
 from medseg.training.losses.monai import MonaiLoss
-from medseg.training.losses.protocol import IGNORE_LABEL, PARTIAL, REGIONS, Loss, SummedLoss
+from medseg.training.losses.protocol import CLASS_WEIGHTS, IGNORE_LABEL, PARTIAL, REGIONS, Loss, SummedLoss
+from medseg.training.losses.sum import LossSum, Part
 from medseg.training.losses.top_k import TopK
 from medseg.training.losses.tversky import Tversky
 
-AnyLoss = Loss | SummedLoss
+AnyLoss = Loss | SummedLoss | LossSum
 
-LOSSES: dict[str, Callable[..., AnyLoss]] = {
+LOSSES: dict[str, Callable[..., Loss | SummedLoss]] = {
     DEFAULT_LOSS: DiceCE,
     "ce": CrossEntropy,
     "bce": BinaryCrossEntropy,
@@ -43,10 +46,10 @@ LOSSES: dict[str, Callable[..., AnyLoss]] = {
 }
 """Name in the plan -> what makes the loss, called as `(labels, batch_dice, **arguments)`."""
 
-_BUILT_IN = frozenset(LOSSES)
+_BUILT_IN = frozenset({*LOSSES, LOSS_SUM})
 
 
-def register_loss(name: str, make: Callable[..., AnyLoss]) -> None:
+def register_loss(name: str, make: Callable[..., Loss | SummedLoss]) -> None:
     """Let plans name a loss of your own, as long as this Python process lasts.
 
     Args:
@@ -61,7 +64,13 @@ def register_loss(name: str, make: Callable[..., AnyLoss]) -> None:
     LOSSES[name] = make
 
 
-def make_loss(training: Training, labels: Labels, batch_dice: bool, partly_labelled: bool = False) -> AnyLoss:
+def make_loss(
+    training: Training,
+    labels: Labels,
+    batch_dice: bool,
+    partly_labelled: bool = False,
+    class_weights: Sequence[float] | None = None,
+) -> AnyLoss:
     """Make the loss that a plan names.
 
     Args:
@@ -69,11 +78,33 @@ def make_loss(training: Training, labels: Labels, batch_dice: bool, partly_label
         labels: the plan's labels.
         batch_dice: the configuration's: sum over the batch before a ratio, instead of a ratio per sample.
         partly_labelled: whether there are cases in which only some structures were annotated.
+        class_weights: the weight of each output (`class_weights.class_weights`); None for equal ones.
 
     Raises:
         PlanError: there is no such loss, its arguments do not fit it, or it cannot be trained with such labels.
     """
-    name, arguments = training.loss.name, training.loss.arguments
+    demands = {
+        REGIONS: labels.activation == "sigmoid",
+        IGNORE_LABEL: labels.ignore is not None,
+        PARTIAL: partly_labelled,
+        CLASS_WEIGHTS: class_weights is not None,
+    }
+
+    def make(choice: LossName) -> Loss | SummedLoss:
+        loss = _make_one(choice, training, labels, batch_dice)
+        _check_supported(loss, choice, [what for what, demanded in demands.items() if demanded])
+        if class_weights is not None:
+            loss.class_weights = torch.tensor(class_weights)  # type: ignore[union-attr]
+        return loss
+
+    if not training.loss.sum:
+        return make(training.loss)
+    return LossSum([Part(make(part), *part.weights) for part in training.loss.sum])
+
+
+def _make_one(choice: LossName, training: Training, labels: Labels, batch_dice: bool) -> Loss | SummedLoss:
+    """Return the loss of a name and its arguments."""
+    name, arguments = choice.name, choice.arguments
     if name not in LOSSES:
         raise PlanError(
             f"training.loss is {name!r}, and there is no such loss; there are {', '.join(LOSSES)}.",
@@ -85,28 +116,36 @@ def make_loss(training: Training, labels: Labels, batch_dice: bool, partly_label
         arguments = {**weights, **arguments}
     make = LOSSES[name]
     try:
-        loss = make(labels, batch_dice, **arguments)
+        return make(labels, batch_dice, **arguments)
     except (TypeError, ValueError) as error:
         raise PlanError(f"training.loss: the arguments {arguments} do not fit {name}: {error}", _hint(make)) from None
-    demands = {
-        REGIONS: labels.activation == "sigmoid",
-        IGNORE_LABEL: labels.ignore is not None,
-        PARTIAL: partly_labelled,
-    }
-    supported = getattr(loss, "supports", ())
-    missing = [what for what, demanded in demands.items() if demanded and what not in supported]
+
+
+def _check_supported(loss: Loss | SummedLoss, choice: LossName, demands: Sequence[str]) -> None:
+    """Refuse a loss that does not say that it can be trained with what is demanded."""
+    missing = [what for what in demands if what not in getattr(loss, "supports", ())]
+    if missing == [CLASS_WEIGHTS]:
+        raise PlanError(
+            f"training.loss is {choice.name!r}, which takes no {CLASS_WEIGHTS}.",
+            f"Leave them out (training.class_weights=null), or choose another loss, such as {DEFAULT_LOSS}.",
+        )
     if missing:
         raise PlanError(
-            f"training.loss is {name!r}, which cannot be trained with {' and '.join(missing)}; this data set has them.",
+            f"training.loss is {choice.name!r}, which cannot be trained with {' and '.join(missing)}; this data set "
+            "has them.",
             f"Choose another loss, such as {DEFAULT_LOSS}; a loss of your own says in `supports` what it can.",
         )
-    return loss
+    if CLASS_WEIGHTS in demands and "weight" in choice.arguments:
+        raise PlanError(
+            f"training.loss gives {choice.name} a `weight`, and there are {CLASS_WEIGHTS} as well.",
+            "Give one of the two.",
+        )
 
 
 def _hint(make: Callable[..., Any]) -> str | None:
     """Return a sentence with the names of a loss's own arguments; None where they cannot be known."""
     parameters = inspect.signature(make).parameters.values()
-    names = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    names = [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(names) < len(parameters):
         return None
     own = [name for name in names if name not in ("labels", "batch_dice")]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medseg.core.labels import Labels
-from medseg.training.losses.protocol import OneHotLoss
+from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, OneHotLoss
 
 
 class TopK(OneHotLoss):
@@ -23,6 +23,8 @@ class TopK(OneHotLoss):
         batch_dice: not used: the voxels are chosen sample by sample.
         percent: share of the voxels that count, in percent, 10 in nnU-Net; at least one voxel counts.
     """
+
+    supports = EVERYTHING | {CLASS_WEIGHTS}
 
     def __init__(self, labels: Labels, batch_dice: bool, percent: float = 10.0) -> None:
         super().__init__(labels, batch_dice=False)
@@ -37,10 +39,21 @@ class TopK(OneHotLoss):
             logits: (samples, outputs, ...).
             expected: the same shape, 1 where a voxel belongs to an output.
         """
+        return self.weighted(logits, expected, logits.new_ones(logits.shape[1]))
+
+    def weighted(self, logits: Tensor, expected: Tensor, output_weights: Tensor) -> Tensor:
+        """Return the mean of the largest weighted cross-entropies.
+
+        Args:
+            logits: (samples, outputs, ...).
+            expected: the same shape, 1 where a voxel belongs to an output.
+            output_weights: (outputs,) what the cross-entropy is multiplied by.
+        """
         if self.labels.activation == "softmax":
-            entropy = -(expected * logits.log_softmax(1)).sum(1)
+            entropy = -(expected * logits.log_softmax(1))
         else:
             entropy = functional.binary_cross_entropy_with_logits(logits, expected, reduction="none")
-        entropy = entropy.flatten(1)
+        entropy = entropy.flatten(2) * output_weights[:, None]
+        entropy = entropy.sum(1) if self.labels.activation == "softmax" else entropy.flatten(1)
         count = max(1, int(entropy.shape[1] * self.percent / 100))
         return entropy.topk(count, sorted=False).values.mean()

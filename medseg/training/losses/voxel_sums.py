@@ -28,11 +28,11 @@ class VoxelSums(NamedTuple):
     The first three have gradients, `reference` and `voxels` have none.
 
     Attributes:
-        entropy: (batch, 1) cross-entropy, or (batch, outputs) binary cross-entropy.
+        entropy: (batch, 1) cross-entropy, weighted by class; or (batch, outputs) binary cross-entropy.
         overlap: (batch, outputs) sum of the probability inside the reference.
         prediction: (batch, outputs) sum of the probability.
         reference: (batch, outputs) voxels of the reference.
-        voxels: (batch, 1) voxels that are not ignored.
+        voxels: (batch, 1) voxels that are not ignored; where classes have weights, the sum of these.
     """
 
     entropy: Tensor
@@ -42,7 +42,9 @@ class VoxelSums(NamedTuple):
     voxels: Tensor
 
 
-def softmax_sums(logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> VoxelSums:
+def softmax_sums(
+    logits: Tensor, target: Tensor, annotated: Tensor | None = None, class_weights: Tensor | None = None
+) -> VoxelSums:
     """Return the sums for outputs that exclude each other.
 
     Args:
@@ -50,9 +52,11 @@ def softmax_sums(logits: Tensor, target: Tensor, annotated: Tensor | None = None
         target: (batch, ...) indices of outputs, or `IGNORE`.
         annotated: (batch, outputs - 1) bool, which structures were annotated in each sample; those that were not are
             one class with the background. None where all were.
+        class_weights: (outputs,) what the cross-entropy of a voxel of each class is multiplied by; None for 1. A class
+            that is merged with the background has the background's.
     """
     named = None if annotated is None else torch.nn.functional.pad(annotated, (1, 0), value=False)[..., None]
-    return VoxelSums(*_Softmax.apply(logits, target, named))  # type: ignore[no-untyped-call]
+    return VoxelSums(*_Softmax.apply(logits, target, named, class_weights))  # type: ignore[no-untyped-call]
 
 
 def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor) -> VoxelSums:
@@ -67,11 +71,16 @@ def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor) -> VoxelSum
 
 
 class _Softmax(torch.autograd.Function):
-    """Sums for outputs that exclude each other; `named` is (batch, outputs, 1) bool, see `_merge`, or None."""
+    """Sums for outputs that exclude each other; `named` is (batch, outputs, 1) bool, see `_merge`, or None.
+
+    `class_weights` is (outputs,), or None.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, named: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(logits, target, named)
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, named: Tensor | None, class_weights: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, target, named, class_weights)
         batch, outputs = logits.shape[:2]
         exact = _working_type(logits)
         entropy, voxels = (torch.zeros(batch, 1, dtype=exact, device=logits.device) for _ in range(2))
@@ -82,8 +91,13 @@ class _Softmax(torch.autograd.Function):
             index = index[:, None].clamp(min=0).long()
             valid = (labels != IGNORE)[:, None].to(exact)
             chosen = log_probability.gather(1, index).mul_(valid)
-            entropy -= chosen.sum(2)
-            voxels += valid.sum(2)
+            if class_weights is None:
+                entropy -= chosen.sum(2)
+                voxels += valid.sum(2)
+            else:
+                importance = class_weights.to(exact)[index]
+                entropy -= (chosen * importance).sum(2)
+                voxels += (valid * importance).sum(2)
             prediction += _weighted_sum(log_probability.exp_(), valid)
             reference += _by_class(valid, index, outputs)
             overlap += _by_class(chosen.exp_().mul_(valid), index, outputs)
@@ -97,9 +111,10 @@ class _Softmax(torch.autograd.Function):
 
         Softmax has dp_i/dz_j = p_i (delta_ij - p_j). A sum over outputs with weights w_i of the probabilities p_i thus
         has the gradient p_j (w_j - sum_i w_i p_i); here w_i is what arrives for `prediction`, plus what arrives for
-        `overlap` at the output of the voxel's label. Cross-entropy has the gradient p - reference.
+        `overlap` at the output of the voxel's label. Cross-entropy has the gradient p - reference, times the weight of
+        the voxel's class.
         """
-        logits, target, named = ctx.saved_tensors
+        logits, target, named, class_weights = ctx.saved_tensors
         gradient = _empty_like(logits)
         for part, labels, to_part in _chunks(logits, target, gradient):
             scores, index, merged = (part, labels, None) if named is None else _merge(part, labels, named)
@@ -109,13 +124,16 @@ class _Softmax(torch.autograd.Function):
             chosen = probability.gather(1, index) * to_overlap.gather(1, index[:, 0])[:, None]
             expected = torch.bmm(to_prediction[:, None], probability) + chosen
             probability *= valid
-            probability *= to_prediction[..., None] + (to_entropy[..., None] - expected)
-            probability.scatter_add_(1, index, (chosen - to_entropy[..., None]) * valid)
+            slope = to_entropy[..., None]
+            if class_weights is not None:
+                slope = slope * class_weights.to(slope)[index]
+            probability *= to_prediction[..., None] + (slope - expected)
+            probability.scatter_add_(1, index, (chosen - slope) * valid)
             if merged is not None:  # the merged class's gradient goes to its members by their share of its probability
                 shared = probability[:, :1] * (part - merged).exp()
                 probability = torch.where(named, probability, shared)
             to_part.copy_(probability.to(gradient.dtype))  # type first: both in one copy is slower
-        return gradient, None, None
+        return gradient, None, None, None
 
 
 class _Sigmoid(torch.autograd.Function):

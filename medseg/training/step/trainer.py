@@ -77,6 +77,7 @@ class Trainer:
             batch: to train on.
         """
         set_learning_rate(self.optimizer, setup.learning_rate(step))
+        self.loss.advance(setup.course.progress(step))
         loss = (self._recorded or self._learn)(batch.image, batch.target, batch.annotated)
         if self.average is not None:
             self._update_average(step)
