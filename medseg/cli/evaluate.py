@@ -64,6 +64,7 @@ def _show(result: Evaluation) -> None:
     from medseg.cli.tables import (
         comparison_table,
         headline_table,
+        pooled_table,
         scores_record,
         scores_table,
         subgroup_table,
@@ -74,6 +75,7 @@ def _show(result: Evaluation) -> None:
         emit("case", case=case.case, state="done", structures=case.figures)
     record_result(files=result.files, **scores_record(result.summary))
     console.print(scores_table(result.summary))
+    console.print(pooled_table(result.summary))
     console.print(headline_table(result.summary))
     for attribute, groups in result.subgroups.items():
         console.print(subgroup_table(attribute, groups))

@@ -50,6 +50,19 @@ def _empty_counts(structure: StructureSummary) -> tuple[int, int]:
     return structure.n_both_empty, structure.n_reference_empty + structure.n_prediction_empty
 
 
+def pooled_table(summary: Summary) -> Table:
+    """Return a table with a row per class, the background's too: IoU and accuracy of the voxels of all cases together.
+
+    The last column says how much of the reference a class is; a dash stands for a class that neither side has.
+    """
+    table = _new_table("class", ("pooled\nIoU", "voxels\nfound", "share of\nthe reference"))
+    total = int(summary.confusion.sum())
+    for name, overlap in summary.pooled.classes.items():
+        share = overlap.n_reference / total if total else None
+        table.add_row(Text(name), _figure(overlap.iou, 4), _figure(overlap.recall, 4), _figure(share, 4))
+    return table
+
+
 def headline_table(summary: Summary) -> Table:
     """Return the overall figures with what each is a mean of, and how empty structures count."""
     cases = counted(len(summary.cases), "case")
@@ -65,7 +78,9 @@ def headline_table(summary: Summary) -> Table:
     table.add_row("mean IoU", _figure(summary.overall["iou"].mean, 4), "likewise")
     for measure in (measure for measure in _COUNTED if measure in summary.measures):
         table.add_row(f"mean {MEASURES[measure].title}", _figure(summary.overall[measure].mean, 4), "likewise")
-    table.add_row("mIoU", _figure(summary.miou, 4), summary.miou_definition)
+    table.add_row("mIoU", _figure(summary.miou, 4), summary.pooled.miou_definition)
+    if summary.pooled.pixel_accuracy is not None:
+        table.add_row("pixel accuracy", _figure(summary.pooled.pixel_accuracy, 4), summary.pooled.accuracy_warning)
     table.add_row("empty", "", summary.policy.describe())
     return table
 
@@ -141,6 +156,8 @@ def scores_record(summary: Summary | None) -> dict[str, Any]:
         "cases": len(summary.cases),
         "overall": {name: distribution.mean for name, distribution in summary.overall.items()},
         "miou": summary.miou,
+        "pixel_accuracy": summary.pooled.pixel_accuracy,
+        "pooled_iou": {name: overlap.iou for name, overlap in summary.pooled.classes.items()},
         "structures": {
             name: {measure: figure.mean for measure, figure in structure.figures.items()}
             for name, structure in summary.structures.items()

@@ -12,17 +12,10 @@ from numpy.typing import NDArray
 
 from medseg.core.labels import Labels
 from medseg.evaluation.empties import POLICIES, EmptyPolicy
-from medseg.evaluation.overlap import Overlap, count
+from medseg.evaluation.overlap import Overlap
+from medseg.evaluation.pooled import Pooled, pool
 from medseg.evaluation.score import MEASURES, StructureScore
 from medseg.evaluation.statistics import Distribution, describe, interval_of_mean
-
-MIOU_WITH_BACKGROUND = (
-    "IoU from the counts summed over all fully annotated cases, mean over the background and every structure"
-)
-MIOU_OF_REGIONS = (
-    "IoU from the counts summed over all fully annotated cases, mean over the structures without background, "
-    "because they overlap"
-)
 
 
 @dataclass(frozen=True)
@@ -126,9 +119,8 @@ class Summary:
         structures: the summary of each structure, in the order of `Labels.names`.
         overall: {measure: over all structures}, without the background; structures without any score are left out
             (nnU-Net's foreground_mean is NaN then).
-        miou: mean IoU of pooled voxels (Long et al. 2015, "mean IU").
-        miou_definition: what `miou` is a mean of, in words.
-        miou_cases: fully annotated cases that `miou` and `confusion` are made of.
+        pooled: scores of the voxels of all fully annotated cases together: IoU of each class, and pixel accuracy.
+        miou_cases: fully annotated cases that `pooled` and `confusion` are made of.
         confusion: (values, values) voxels, reference by prediction, in the order of `Labels.values`.
         policy: what a score is where a structure is empty.
         rules: sentences on the rules of the measures.
@@ -140,8 +132,7 @@ class Summary:
     cases: tuple[CaseScore, ...]
     structures: dict[str, StructureSummary]
     overall: dict[str, Overall]
-    miou: float | None
-    miou_definition: str
+    pooled: Pooled
     miou_cases: int
     confusion: NDArray[np.int64]
     policy: EmptyPolicy = POLICIES["default"]
@@ -154,6 +145,11 @@ class Summary:
     def dice_mean(self) -> float | None:
         """Mean Dice over cases, then structures."""
         return self.overall["dice"].mean
+
+    @property
+    def miou(self) -> float | None:
+        """Mean IoU of pooled voxels (`Pooled.miou`)."""
+        return self.pooled.miou
 
     @property
     def measures(self) -> list[str]:
@@ -197,13 +193,11 @@ def summarize(
     """
     unscored = unscored or Unscored()
     structures = {name: summarize_structure(name, cases) for name in labels.names}
-    miou, definition = mean_iou(labels, confusion)
     return Summary(
         cases=tuple(cases),
         structures=structures,
         overall=_overall(structures, cases),
-        miou=miou,
-        miou_definition=definition,
+        pooled=pool(labels, confusion),
         miou_cases=sum(len(case.structures) == len(structures) for case in cases),
         confusion=confusion,
         policy=policy,
@@ -239,27 +233,6 @@ def summarize_structure(name: str, cases: Sequence[CaseScore]) -> StructureSumma
         figures=figures or {"dice": Distribution(0, 0), "iou": Distribution(0, 0)},
         volume_unit=units.pop() if len(units) == 1 else "mixed" if units else "",
     )
-
-
-def mean_iou(labels: Labels, confusion: NDArray[np.int64]) -> tuple[float | None, str]:
-    """Return the mean IoU over the classes of a summed confusion, and its definition in words.
-
-    The background is a class too (Long et al. 2015, Everingham et al. 2010), unless structures overlap: then the
-    classes do not divide the image, and the mean is over the structures alone.
-
-    Args:
-        labels: the structures.
-        confusion: (values, values) voxels, reference by prediction.
-
-    Returns:
-        The mean, without classes that neither side has (None where nothing was counted), and the definition.
-    """
-    membership = labels.membership
-    overlapping = bool((membership.sum(axis=0) > 1).any())
-    if not overlapping:
-        membership = np.vstack([~membership.any(axis=0), membership])
-    iou = _mean(overlap.iou for overlap in count(confusion, membership))
-    return iou, MIOU_OF_REGIONS if overlapping else MIOU_WITH_BACKGROUND
 
 
 def _overall(structures: Mapping[str, StructureSummary], cases: Sequence[CaseScore]) -> dict[str, Overall]:

@@ -1,4 +1,4 @@
-"""Write scores to files: metrics.json and metrics.csv.
+"""Write scores to files: metrics.json, metrics.csv and pooled.csv.
 
 metrics.json (null stands for "not defined", there is no NaN):
 
@@ -8,7 +8,8 @@ metrics.json (null stands for "not defined", there is no NaN):
     rules           the rules of the measures
     measures        {measure: title, unit, better, definition}
     overall         cases, measures {measure: mean, low, high} (mean over cases of each structure, then structures),
-                    miou, miou_definition, miou_cases
+                    miou, miou_definition, miou_cases; of the same pooled voxels pixel_accuracy, pixel_accuracy_note,
+                    commonest_class, commonest_class_share, classes {name: iou, accuracy, tp, fp, fn}
     structures      {name: n_annotated, n_both_empty, n_reference_empty, n_prediction_empty, volume_unit,
                     measures {measure: n, n_groups, mean, median, q1, q3, minimum, maximum, low, high}}
     confusion       values [name or value], voxels [[count]]: reference by prediction, over the cases annotated in full
@@ -23,6 +24,8 @@ metrics.json (null stands for "not defined", there is no NaN):
 
 Lengths are in mm and volumes in ml; where `volume_unit` is "pixels" the spacing is unknown, and they are in pixels
 and voxels. metrics.csv has one row per case and structure with the same figures; a failed case has rows without.
+pooled.csv has one row per class, of the voxels of all cases that were annotated in full, and one for all classes: the
+mean IoU, and the pixel accuracy.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from typing import Any
 from medseg.core.csv_text import csv_text
 from medseg.core.files import write_json, write_text
 from medseg.core.labels import Labels
+from medseg.evaluation.pooled import ALL_CLASSES, class_figures
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.statistics import METHOD
 from medseg.evaluation.summary import CaseScore, Summary
@@ -67,8 +71,9 @@ def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
             "cases": len(summary.cases),
             "measures": {name: _tidy(asdict(overall)) for name, overall in summary.overall.items()},
             "miou": summary.miou,
-            "miou_definition": summary.miou_definition,
+            "miou_definition": summary.pooled.miou_definition,
             "miou_cases": summary.miou_cases,
+            **summary.pooled.record,
         },
         "structures": {
             name: {
@@ -121,6 +126,21 @@ def write_metrics_csv(path: Path, summary: Summary) -> None:
         for name in summary.structures:
             row = {"case": case_id, "structure": name, "failed": " ".join(reason.split()), "empty_policy": policy}
             rows.append(row)
+    write_text(path, csv_text(columns, [[row.get(name, "") for name in columns] for row in rows]))
+
+
+def write_pooled_csv(path: Path, summary: Summary) -> None:
+    """Write `pooled.csv` atomically: one row per class, then one for all of them; undefined figures are left empty.
+
+    Args:
+        path: the file.
+        summary: the scores.
+    """
+    pooled = summary.pooled
+    columns = ["class", "iou", "accuracy", "tp", "fp", "fn", "cases"]
+    rows = [{"class": name, **class_figures(overlap)} for name, overlap in pooled.classes.items()]
+    rows.append({"class": ALL_CLASSES, "iou": pooled.miou, "accuracy": pooled.pixel_accuracy})
+    rows = [_tidy({**row, "cases": summary.miou_cases}) for row in rows]
     write_text(path, csv_text(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 

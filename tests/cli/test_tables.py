@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medseg.cli.tables import comparison_table, headline_table, scores_table, subgroup_table, unpaired_lines
+from medseg.cli.tables import (
+    comparison_table,
+    headline_table,
+    pooled_table,
+    scores_table,
+    subgroup_table,
+    unpaired_lines,
+)
 from medseg.core.labels import Labels
 from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.lesions import LesionScore, PanopticScore
@@ -51,6 +58,20 @@ def test_a_row_for_each_structure():
     assert spleen == ["spleen", "1", "0.0000", "-", "0.0000", "-1.25", "1", "1"]
 
 
+def test_classes_are_pooled_with_the_background_and_pixel_accuracy_says_why_it_misleads():
+    score = StructureScore(Overlap(tp=0, fp=0, fn=5, tn=95), 1.0, diagonal=10.0)
+    labels = Labels(structures={"A": 1})  # 100 pixels, 5 of class A, all answered background
+    summary = summarize(labels, [CaseScore("a", {"A": score})], np.array([[95, 0], [5, 0]]))
+    assert rows_of(pooled_table(summary))[-2:] == [
+        ["background", "0.9500", "1.0000", "0.9500"],
+        ["A", "0.0000", "0.0000", "0.0500"],
+    ]
+    headline = lines(headline_table(summary), width=400)
+    assert headline[2].split()[:2] == ["mIoU", "0.4750"]
+    assert headline[3].split()[:3] == ["pixel", "accuracy", "0.9500"]
+    assert "'background' everywhere would have 0.9500" in headline[3]
+
+
 def test_what_is_not_defined_is_a_dash():
     summary = summarize(ORGANS, [case("a", {"liver": BOTH_EMPTY}, None)], np.zeros((3, 3), int))
     *_, liver, spleen = rows(summary)
@@ -88,11 +109,12 @@ def test_names_are_printed_as_they_are(name):
 
 def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():
     summary = summarize(ORGANS, [case("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
-    dice, iou, miou, empty, *_ = lines(headline_table(summary))
-    assert dice == "mean Dice  0.2500  mean over 1 case per structure, then over 2 structures"
-    assert iou == "mean IoU   0.1667  likewise"
-    assert miou.startswith("mIoU       1.0000  IoU from the counts summed over all fully annotated cases, mean over")
-    assert empty.startswith("empty              empty structures (default): both sides empty: not in the mean, counted")
+    dice, iou, miou, accuracy, empty, *_ = (" ".join(line.split()) for line in lines(headline_table(summary), 400))
+    assert dice == "mean Dice 0.2500 mean over 1 case per structure, then over 2 structures"
+    assert iou == "mean IoU 0.1667 likewise"
+    assert miou.startswith("mIoU 1.0000 IoU from the counts summed over all fully annotated cases, mean over")
+    assert accuracy.startswith("pixel accuracy 1.0000 share of voxels with the right class; misleads")
+    assert empty.startswith("empty empty structures (default): both sides empty: not in the mean, counted")
 
 
 def test_long_explanations_wrap_beside_their_figures():
@@ -100,7 +122,8 @@ def test_long_explanations_wrap_beside_their_figures():
     narrow = lines(headline_table(summary), width=60)
     assert max(map(len, narrow)) <= 60
     assert "volume error" in lines(scores_table(summary), width=80)[0]
-    assert [line[:9] for line in narrow if line[:9].strip()] == ["mean Dice", "mean IoU ", "mIoU     ", "empty    "]
+    titles = ["mean Dice", "mean IoU ", "mIoU     ", "pixel acc", "empty    "]
+    assert [line[:9] for line in narrow if line[:9].strip()] == titles
 
 
 def test_cases_without_a_counterpart_are_named():

@@ -10,8 +10,8 @@ from medseg.core.labels import Labels
 from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.score import StructureScore
-from medseg.evaluation.summary import CaseScore, Unscored, mean_iou, summarize
-from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
+from medseg.evaluation.summary import CaseScore, Unscored, summarize
+from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 TUMOUR = Labels(structures={"whole": [1, 2], "core": [2]}, activation="sigmoid", region_values=[1, 2])
@@ -71,29 +71,29 @@ def test_overall_means_are_over_structures_of_means_over_cases(summary):
 def test_miou_has_the_background_and_sums_before_dividing(summary):
     # background 20 / (20 + 5 + 3 + 2 + 5), liver 10 / (10 + 2 + 5), spleen 0 / (5 + 3)
     assert summary.miou == pytest.approx((20 / 35 + 10 / 17 + 0) / 3)
-    assert "background" in summary.miou_definition
+    assert "background" in summary.pooled.miou_definition
     assert summary.miou_cases == 3
 
 
-def test_miou_leaves_out_a_class_that_nobody_has():
-    confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
-    assert mean_iou(ORGANS, confusion)[0] == pytest.approx((3 / 4 + 4 / 5) / 2)
-    assert mean_iou(ORGANS, NOTHING)[0] is None
-
-
-def test_miou_of_overlapping_regions_is_over_regions():
-    #             predicted 0  1  2
-    confusion = np.array([[9, 1, 0], [0, 2, 1], [1, 0, 3]])
-    # whole (1 or 2): both 2 + 1 + 0 + 3 = 6, reference 7, prediction 7; core (2): both 3, reference 4, prediction 4
-    value, definition = mean_iou(TUMOUR, confusion)
-    assert value == pytest.approx((6 / 8 + 3 / 5) / 2)
-    assert "without background" in definition
-
-
-def test_miou_of_regions_that_do_not_overlap_has_the_background():
-    labels = Labels(structures={"left": [1], "right": [2]}, activation="sigmoid", region_values=[1, 2])
-    confusion = np.array([[9, 1, 0], [0, 2, 1], [1, 0, 3]])
-    assert mean_iou(labels, confusion)[0] == pytest.approx((9 / 11 + 2 / 4 + 3 / 5) / 3)
+def test_pooled_scores_have_a_row_for_each_class_and_one_for_all(tmp_path):
+    labels = Labels(structures={"A": 1})
+    confusion = np.array([[95, 0], [5, 0]])  # 100 pixels, 5 of class A, all answered background
+    score = StructureScore(Overlap(tp=0, fp=0, fn=5, tn=95), 1.0, diagonal=10.0)
+    summary = summarize(labels, [CaseScore("a", {"A": score})], confusion)
+    write_pooled_csv(tmp_path / "pooled.csv", summary)
+    columns = ("class", "iou", "accuracy", "tp", "fp", "fn")
+    with open(tmp_path / "pooled.csv", newline="") as stream:
+        rows = [[row[name] for name in columns] for row in csv.DictReader(stream)]
+    assert rows == [
+        ["background", "0.95", "1.0", "95", "5", "0"],
+        ["A", "0.0", "0.0", "0", "0", "5"],
+        ["all classes", "0.475", "0.95", "", "", ""],
+    ]
+    write_metrics_json(tmp_path / "metrics.json", summary, labels)
+    overall = json.loads((tmp_path / "metrics.json").read_text())["overall"]
+    assert (overall["miou"], overall["pixel_accuracy"], overall["commonest_class_share"]) == (0.475, 0.95, 0.95)
+    assert overall["classes"]["A"]["fn"] == 5
+    assert "misleads" in overall["pixel_accuracy_note"]
 
 
 def test_nothing_to_average():

@@ -14,10 +14,10 @@ from medseg.core.case import Case
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.segment import segment
-from medseg.delivery.pages.score_files import METRICS_CSV, METRICS_JSON
+from medseg.delivery.pages.score_files import METRICS_CSV, METRICS_JSON, POOLED_CSV
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Summary, Unscored
-from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
+from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case_image
 from medseg.preprocessing.cache import Sample
@@ -64,6 +64,7 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
     write_labels_file(folder, plan)
     write_metrics_json(folder / METRICS_JSON, summary, plan.labels)
     write_metrics_csv(folder / METRICS_CSV, summary)
+    write_pooled_csv(folder / POOLED_CSV, summary)
     return Validation(summary, [(pair, pair.about.channels[0]) for pair in pairs])
 
 

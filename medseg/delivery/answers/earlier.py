@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from medseg.delivery.provenance import manifest
-from medseg.models.run_files import METRICS, METRICS_CSV, REPORT
+from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, REPORT
 
-DESCRIBING = {METRICS: "evaluate", METRICS_CSV: "evaluate", REPORT: "evaluate"}
+DESCRIBING = {METRICS: "evaluate", METRICS_CSV: "evaluate", POOLED_CSV: "evaluate", REPORT: "evaluate"}
 """File beside answers that describes them -> the command that wrote it.
 
 `predict` itself writes volumes.csv, labels.json, predict.jsonl and manifest.json anew in every run, and its ledger

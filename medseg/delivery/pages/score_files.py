@@ -1,4 +1,4 @@
-"""What an evaluation writes: metrics.json, metrics.csv and report.html."""
+"""What an evaluation writes: metrics.json, metrics.csv, pooled.csv and report.html."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from medseg.delivery.pages.score_sections import (
 from medseg.evaluation.label_files import Pair
 from medseg.evaluation.result import Evaluation
 from medseg.evaluation.summary import CaseScore, Summary
-from medseg.evaluation.tables import write_metrics_csv, write_metrics_json
+from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 from medseg.io.images import read_image
 from medseg.models.run_files import METRICS as METRICS_JSON
-from medseg.models.run_files import METRICS_CSV
+from medseg.models.run_files import METRICS_CSV, POOLED_CSV
 from medseg.models.run_files import REPORT as PAGE
 
 Scans = Sequence[tuple[Pair, Path | None]]
@@ -52,6 +52,7 @@ def write_results(
     """
     write_metrics_json(folder / METRICS_JSON, evaluation.summary, evaluation.labels, _extra_tables(evaluation))
     write_metrics_csv(folder / METRICS_CSV, evaluation.summary)
+    write_pooled_csv(folder / POOLED_CSV, evaluation.summary)
     more = [subgroup_section(attribute, groups) for attribute, groups in evaluation.subgroups.items()]
     if evaluation.comparison:
         more.insert(0, comparison_section(evaluation.comparison, evaluation.not_compared))
@@ -66,7 +67,7 @@ def write_results(
         footer=FOOTER,
     )
     write_page(folder / PAGE, page)
-    return folder / METRICS_JSON, folder / METRICS_CSV, folder / PAGE
+    return folder / METRICS_JSON, folder / METRICS_CSV, folder / POOLED_CSV, folder / PAGE
 
 
 def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from medseg.core.wording import counted
 from medseg.delivery.pages.charts import Axis, Spread, spread_chart
 from medseg.delivery.pages.page import Block, Chart, Notes, Picture, Section, Table
 from medseg.evaluation.comparison import Comparisons
+from medseg.evaluation.pooled import ALL_CLASSES
 from medseg.evaluation.score import MEASURES, Measure
 from medseg.evaluation.statistics import METHOD, Distribution
 from medseg.evaluation.summary import CaseScore, StructureSummary, Summary
@@ -40,12 +41,32 @@ def headline(summary: Summary) -> list[tuple[str, str]]:
 def scores_section(summary: Summary) -> Section:
     """Return a section with means and intervals, distributions, every measure, and the rules of scoring."""
     charts = [_distribution(summary, measure) for measure in _PLOTTED if measure in summary.measures]
-    blocks: list[Block] = [_overview(summary), *charts, *_every_measure(summary), _counts(summary)]
+    blocks: list[Block] = [_overview(summary), _pooled(summary), *charts, *_every_measure(summary), _counts(summary)]
     definitions = [f"{MEASURES[name].title}: {MEASURES[name].definition}." for name in summary.measures]
-    rules = [summary.policy.describe(), METHOD, f"mIoU: {summary.miou_definition}", *summary.rules]
+    rules = [summary.policy.describe(), METHOD, f"mIoU: {summary.pooled.miou_definition}", *_accuracy_rule(summary)]
+    rules += summary.rules
     numbered = [[str(number), text] for number, text in enumerate([*rules, *definitions], 1)]
     rules_table = Table("Rules and definitions", ["", ""], numbered, words=[1], folded=True)
     return Section("scores", "Scores per structure", [*blocks, rules_table])
+
+
+def _pooled(summary: Summary) -> Table:
+    """Return a table of the classes, the background's too, over the voxels of all cases together."""
+    pooled = summary.pooled
+    rows = [
+        [name, figure(overlap.iou), figure(overlap.recall), str(overlap.n_reference)]
+        for name, overlap in pooled.classes.items()
+    ]
+    rows.append([ALL_CLASSES, figure(pooled.miou), figure(pooled.pixel_accuracy), str(int(summary.confusion.sum()))])
+    warning = f"; pixel accuracy: {pooled.accuracy_warning}" * (pooled.pixel_accuracy is not None)
+    cases = counted(summary.miou_cases, "case")
+    caption = f"IoU of each class over the voxels of {cases} annotated in full together, and their mean{warning}"
+    found = "voxels found (all classes: pixel accuracy)"
+    return Table(caption, ["class", "IoU, pooled", found, "voxels in the reference"], rows)
+
+
+def _accuracy_rule(summary: Summary) -> list[str]:
+    return [f"Pixel accuracy: {summary.pooled.accuracy_warning}"] * (summary.pooled.pixel_accuracy is not None)
 
 
 def confusion_section(summary: Summary, labels: Labels) -> Section:

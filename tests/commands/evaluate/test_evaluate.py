@@ -46,7 +46,7 @@ def test_two_folders(folders):
     background, liver, spleen = (7 + 8) / (10 + 8), (3 + 4) / (5 + 4), (3 + 4) / (4 + 4)
     assert result.summary.miou == pytest.approx((background + liver + spleen) / 3)
     assert not result.failed
-    assert {path.name for path in result.files} == {"metrics.json", "metrics.csv", "report.html"}
+    assert {path.name for path in result.files} == {"metrics.json", "metrics.csv", "pooled.csv", "report.html"}
     assert all(path.parent == pred and path.is_file() for path in result.files)
 
 

@@ -21,7 +21,9 @@ def test_what_describes_answers_is_moved_and_a_second_time_elsewhere(tmp_path: P
     assert move_aside(tmp_path) is None
     for number in (1, 2):
         write_scores(tmp_path)
-        assert "metrics.json, metrics.csv, report.html describe earlier answers" in str(move_aside(tmp_path))
+        assert "metrics.json, metrics.csv, pooled.csv, report.html describe earlier answers" in str(
+            move_aside(tmp_path)
+        )
         folders = list(tmp_path.glob("earlier-*"))
         assert len(folders) == number
         assert all({*DESCRIBING} < {path.name for path in folder.iterdir()} for folder in folders)
