@@ -95,6 +95,24 @@ def reading_from_options(options: DataOptions, colours: dict[str, int] | None = 
         ) from None
 
 
+def _with_map_of_layout(reading: Reading, of_layout: Reading, declared: Labels | None) -> Reading:
+    """Return the reading of the options, with the value map of the layout where neither they nor structures say more.
+
+    Args:
+        reading: as options say it.
+        of_layout: as the layout says it; its map has whole values.
+        declared: the structures, if something declares them.
+    """
+    settled = [Reading.bounds(source) for source in reading.map]
+    values = declared.values[1:] if declared else ()
+    remaining = {
+        source: value
+        for source, value in of_layout.map.items()
+        if source not in values and not any(low <= int(source) <= high for low, high in settled)
+    }
+    return reading.model_copy(update={"map": {**remaining, **reading.map}}) if remaining else reading
+
+
 def _with_ignore_and_activation(labels: Labels, ignore: int | None, activation: str | None) -> Labels:
     """Return labels with another ignore value or activation, if one is given.
 
@@ -137,7 +155,7 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     if names:
         declared, colours = name_colours(names, declared, ignore)
     by_value = not names and not options.structures and options.threshold is None and not options.map
-    reading = reading_from_options(options, colours)
+    reading = _with_map_of_layout(reading_from_options(options, colours), data_set.reading, declared)
     segments = segments_from_options(data_set.cases, options, declared, reading)
     if by_value and segments is None:
         declared, notes = _header_names(data_set, declared, notes)

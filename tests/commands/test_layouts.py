@@ -49,11 +49,40 @@ def table(folder: Path) -> dict[str, int]:
     return sizes
 
 
-LAYOUTS = {"camvid": camvid, "voc": voc, "table": table}
+def pets(folder: Path) -> dict[str, int]:
+    """Oxford-IIIT pets with their lists."""
+    sizes = {"train": 6, "val": 3, "test": 2}
+    (folder / "annotations").mkdir(parents=True)
+    for part, count in sizes.items():
+        names = [f"{part}_{number}" for number in range(count)]
+        write_pictures(folder, {f"images/{name}.png": f"annotations/trimaps/{name}.png" for name in names}, first=1)
+        (folder / "annotations" / f"{part}.txt").write_text("".join(f"{name} 1 1 1\n" for name in names))
+    return sizes
+
+
+LAYOUTS = {"camvid": camvid, "voc": voc, "table": table, "pets": pets}
 IMAGES = {"table": "all"}
 """Where the images to segment lie, for layouts that do not say it."""
 REFERENCES = {"camvid": "testannot"}
 """Where the masks of the segmented images lie, if not all images are segmented."""
+
+
+@pytest.mark.slow
+def test_folders_of_labelme_go_the_whole_way(tmp_path):
+    data = tmp_path / "drawn"
+    for number in range(5):
+        write_pictures(data / f"x{number}_json", {"img.png": "label.png"})
+        names = ["cat", "dog"] if number % 2 else ["dog", "cat"]
+        (data / f"x{number}_json/label_names.txt").write_text("\n".join(["_background_", *names]))
+    assert medseg.check(data, tmp_path).left_out == []
+    planned = medseg.plan(data, tmp_path, None, medseg.PlanOptions(preset="cpu", overrides=TINY))
+    assert planned.plan.labels.structures == {"cat": 1, "dog": 2}
+    medseg.train(None, tmp_path, medseg.TrainOptions(steps=2, device="cpu"))
+    assert not medseg.predict(data, tmp_path / "out", workspace=tmp_path).failed
+    scored = medseg.evaluate(tmp_path / "out", data)
+    assert not scored.failed
+    cat = {case.case: case.overlaps["cat"].n_reference for case in scored.summary.cases}
+    assert cat["x0"] != cat["x1"], "the same value has another name there"
 
 
 @pytest.mark.slow

@@ -27,8 +27,8 @@ def files_of(data) -> dict[str, list[str]]:
     }
 
 
-def write_pictures(folder: Path, pairs: dict[str, str], classes: int = 3, size: int = 32) -> None:
-    """Write pictures whose brightness says the class, and their masks with the classes 0, 1, ... in stripes.
+def write_pictures(folder: Path, pairs: dict[str, str], classes: int = 3, size: int = 32, first: int = 0) -> None:
+    """Write pictures whose brightness says the class, and their masks with the classes `first` and so on in stripes.
 
     `pairs` is {image file: mask file}, relative to the folder; a mask called "" is not written.
     """
@@ -37,7 +37,7 @@ def write_pictures(folder: Path, pairs: dict[str, str], classes: int = 3, size: 
         stripes = np.repeat(np.arange(size) * classes // size, size).reshape(size, size).astype(np.uint8)
         stripes = np.roll(stripes, number, axis=0)
         noise = generator.integers(0, 30, (size, size, 3))
-        for name, array in ((image, stripes[..., None] * 70 + noise), (mask, stripes)):
+        for name, array in ((image, stripes[..., None] * 70 + noise), (mask, stripes + first)):
             if name:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 pillow.fromarray(array.astype(np.uint8)).save(folder / name)

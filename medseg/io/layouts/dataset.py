@@ -19,7 +19,21 @@ from medseg.io.images import AS_STORED
 from medseg.io.layouts.words import further_mask
 from medseg.plans.sections import Reading
 
-Layout = Literal["msd", "nnunet", "pairs", "voc", "bids", "dicom", "splits", "folders", "files", "table", "patterns"]
+Layout = Literal[
+    "msd",
+    "nnunet",
+    "pairs",
+    "voc",
+    "pets",
+    "bids",
+    "dicom",
+    "splits",
+    "labelme",
+    "folders",
+    "files",
+    "table",
+    "patterns",
+]
 """How a data set is laid out; `LAYOUTS` says it in words."""
 
 LAYOUTS: dict[str, str] = {
@@ -27,9 +41,11 @@ LAYOUTS: dict[str, str] = {
     "nnunet": "nnU-Net",
     "pairs": "paired folders",
     "voc": "Pascal VOC",
+    "pets": "Oxford-IIIT pets",
     "bids": "BIDS",
     "dicom": "DICOM studies",
     "splits": "folders for training, validation and test",
+    "labelme": "folders of labelme_json_to_dataset",
     "folders": "one folder per case",
     "files": "images and labels in one folder",
     "table": "a table of cases",

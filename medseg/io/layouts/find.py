@@ -22,9 +22,11 @@ from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, assign_pa
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.instances import refuse_instances
+from medseg.io.layouts.labelme_folders import read_labelme_folders
 from medseg.io.layouts.names import channel_names
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
+from medseg.io.layouts.pets import read_pets
 from medseg.io.layouts.split_folders import part_of_name, read_split_folders
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
@@ -39,6 +41,8 @@ medseg understands:
 - {NAME} with channel_names, labels and file_ending, beside imagesTr/ and labelsTr/ (nnU-Net v2)
 - images/ beside labels/ or masks/, with equal or similar file names; CASE_0000, CASE_0001 are channels of CASE
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
+- images/ beside annotations/trimaps/ (Oxford-IIIT pets)
+- CASE_json/img.png with label.png and label_names.txt (labelme_json_to_dataset)
 - train/, val/ and test/, each laid out so; or train/ beside trainannot/, images/train/ beside labels/train/
 - sub-*/ beside derivatives/ (BIDS)
 - one folder per case, or all in one folder: CASE_flair, CASE_t1, CASE_seg
@@ -116,8 +120,10 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
     unnamed = not naming.images and naming.labels is None
     if unnamed and lists_cases(folder):
         return read_dataset_json(folder)
-    if unnamed and (voc := read_voc(folder)):
-        return voc
+    for read_named in (read_voc, read_pets, read_labelme_folders) if unnamed else ():
+        data = read_named(folder)
+        if data is not None:
+            return data
     if split := read_split_folders(folder, naming):
         return split if split.labels is not None else replace(split, labels=structures_in(folder))
     others = (read_pairs, read_bids, read_case_folders, read_flat_folder)

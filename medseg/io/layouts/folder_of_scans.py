@@ -12,6 +12,7 @@ from medseg.io.layouts.case_folders import files_of_folders
 from medseg.io.layouts.dataset_json import lists_cases, read_dataset_json
 from medseg.io.layouts.find import found_in
 from medseg.io.layouts.flat_folder import files_for_channels
+from medseg.io.layouts.labelme_folders import scans_of_labelme_folders
 from medseg.io.layouts.names import Group, channel_files, group_by_case, images_by_stem, split_channel
 from medseg.io.layouts.pairs import IMAGES, LABELS
 from medseg.io.layouts.roles import Files as RoleFiles
@@ -65,6 +66,9 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
             single = len(channels) == 1
             files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
             return files, problems | incomplete
+    exported = scans_of_labelme_folders(folder)
+    if exported:
+        return exported, {}
     part = scans_folder(folder)
     if part is not None:
         return look_through(part, channels)

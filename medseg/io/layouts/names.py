@@ -34,6 +34,8 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
     stems: dict[str, list[Path]] = {}
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
+            if path.name.startswith("._"):
+                continue  # macOS keeps attributes of a file in another one of this name, as in the archive of the pets
             if is_image(path) and suffix in (None, split_suffix(path)[1]) and not path.is_dir():
                 stems.setdefault(split_suffix(path)[0], []).append(path)
     problems = {

@@ -1,4 +1,4 @@
-"""Read the names that label files give to their own values: `SegmentN_Name` in the header of 3D Slicer's `.seg.nrrd`.
+"""Compare the names that label files give to their own values, such as `SegmentN_Name` in 3D Slicer's `.seg.nrrd`.
 
 The values follow the order in which segments were drawn, so a structure may have another value in the next file
 (MIC-DKFZ/nnUNet#2220). Names that agree over a set name its structures. Where a name has several values, or segments
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.parallel import map_cases
-from medseg.io.formats import nrrd
+from medseg.io.values.named_values import may_name_values, named_values
 
 _MOST_SHOWN = 4
 
@@ -24,7 +24,7 @@ def read_by_name(files: Iterable[Path]) -> bool:
         files: the label files of a set. Those of other formats, or that cannot be read, are skipped.
     """
     values: dict[str, int] = {}
-    for _, segments in map_cases(nrrd.segments, [path for path in files if nrrd.is_nrrd(path)]):
+    for _, segments in map_cases(named_values, [path for path in files if may_name_values(path)]):
         if isinstance(segments, MedsegError):
             continue  # it is named when it is read
         for segment in segments:
@@ -47,7 +47,7 @@ def structures_in_headers(files: Iterable[Path]) -> dict[str, int]:
     """
     first: dict[tuple[str, int], Path] = {}
     spelling: dict[str, str] = {}
-    for path, segments in map_cases(nrrd.segments, [path for path in files if nrrd.is_nrrd(path)]):
+    for path, segments in map_cases(named_values, [path for path in files if may_name_values(path)]):
         if isinstance(segments, MedsegError):
             continue  # it is named when it is read
         for segment in segments:

@@ -1,7 +1,8 @@
-"""Read labels that name their structures: a folder with a mask file for each, and `.seg.nrrd` with names in its header.
+"""Read labels that name their structures: a folder with a mask file for each, or a file whose values have names.
 
-What is read here is read as the same content in DICOM SEG is: names are looked up in `Reading.segments`, and
-`Reading.overlaps` says what overlaps mean. Layouts give a folder of masks as the label of a case; TotalSegmentator's
+Names of values are in the header of `.seg.nrrd`, or in a list beside the file (`named_values`). What is read here is
+read as the same content in DICOM SEG is: names are looked up in `Reading.segments`, and `Reading.overlaps` says what
+overlaps mean. Layouts give a folder of masks as the label of a case; TotalSegmentator's
 data set is laid out so (`CASE/ct.nii.gz` beside `CASE/segmentations/STRUCTURE.nii.gz`).
 """
 
@@ -19,6 +20,8 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.io.formats import nrrd
 from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.values.class_names import read_lines
+from medseg.io.values.named_values import LIST, may_name_values, named_values
 from medseg.io.values.overlay import Overlay
 from medseg.plans.sections import Reading
 
@@ -49,14 +52,14 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def structure_names(path: Path) -> list[str]:
-    """Return the names of the structures in a folder of masks or a `.seg.nrrd`; [] for a label without names."""
+    """Return the names of the structures in a folder of masks or a label file; [] for a label without names."""
     if path.is_dir():
         return [split_suffix(file)[0] for file in image_files(path)]
-    return [segment.name for segment in nrrd.segments(path)] if nrrd.is_nrrd(path) else []
+    return [segment.name for segment in named_values(path)] if may_name_values(path) else []
 
 
 def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> Image:
-    """Read a folder of masks or a `.seg.nrrd` as a label map (1, z, y, x), by the names of its structures.
+    """Read a folder of masks or a file that names its values as a label map (1, z, y, x), by these names.
 
     Args:
         path: the folder or file.
@@ -75,7 +78,7 @@ def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> Image
 
 
 def draw_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[Overlay, Image, dict[int, str]]:
-    """Draw the structures of a folder of masks or a `.seg.nrrd`; what an overlap means is not decided here.
+    """Draw the structures of a folder of masks or a file that names its values; overlaps are not settled here.
 
     Args:
         path: the folder or file.
@@ -99,8 +102,10 @@ def draw_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> tuple
         by_value.setdefault(value, name)
     if path.is_dir():
         grid, masks = _masks_of_folder(path, reading, read_mask)
-    else:
+    elif nrrd.is_nrrd(path):
         grid, masks = _masks_of_nrrd(path, reading)
+    else:
+        grid, masks = _masks_of_list(path, reading, read_mask)
     shape = grid.array.shape[1:]
     overlay = Overlay((shape[0], shape[1], shape[2]))
     for mask in masks:  # in any order: `Overlay.values` settles what overlaps mean
@@ -144,7 +149,7 @@ def _masks_of_folder(folder: Path, reading: Reading, read_mask: ReadMask) -> tup
     files = image_files(folder)
     if not files:
         raise DataError(f"{folder} holds no mask file.", "Expected one for each structure, such as liver.nii.gz.")
-    plain = reading.model_copy(update={"segments": {}, "overlaps": "refuse", "map": {}})
+    plain = _without_names(reading)
     values = values_by_number(dict(enumerate(split_suffix(file)[0] for file in files)), reading.segments)
     first = read_mask(files[0], plain)
 
@@ -172,6 +177,32 @@ def _masks_of_folder(folder: Path, reading: Reading, read_mask: ReadMask) -> tup
             yield _Mask(values[number], image.array[0] != 0)
 
     return first, masks()
+
+
+def _without_names(reading: Reading) -> Reading:
+    """Return how one file is read as it stands."""
+    return reading.model_copy(update={"segments": {}, "overlaps": "refuse", "map": {}})
+
+
+def _masks_of_list(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[Image, Iterator[_Mask]]:
+    """Return the grid of a label file with a list of names beside it, and the structures that are meant.
+
+    Raises:
+        DataError: voxels have a value that the list does not name.
+    """
+    image = read_mask(path, _without_names(reading))
+    segments = named_values(path)
+    # an ignored class has a line in the list, but is no structure
+    listed = len(read_lines(path.with_name(LIST)))
+    unnamed = [value for value in np.unique(image.array).tolist() if not 0 <= value < listed]
+    if unnamed:
+        raise DataError(
+            f"{path} holds the value {unnamed[0]}, which {LIST} beside it does not name (it has {listed} lines).",
+            "Export it again from its JSON file.",
+            "unknown label",
+        )
+    values = values_by_number({segment.value: segment.name for segment in segments}, reading.segments)
+    return image, (_Mask(value, image.array[0] == number) for number, value in values.items())
 
 
 def _masks_of_nrrd(path: Path, reading: Reading) -> tuple[Image, Iterator[_Mask]]:

@@ -10,28 +10,28 @@ from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.parallel import map_cases
 from medseg.io.dicom.elements.paths import file_at
-from medseg.io.formats import nrrd
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
 from medseg.io.load import load_grid
 from medseg.io.values import named_masks
 from medseg.io.values.header_names import read_by_name
+from medseg.io.values.named_values import may_name_values
 from medseg.io.values.overlay import Together
 from medseg.plans.sections import Reading
 
 
 def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Case]:
-    """Return the cases whose label is read by the names in it: RTSTRUCT, DICOM SEG, a folder of masks, `.seg.nrrd`.
+    """Return the cases whose label is read by names: RTSTRUCT, DICOM SEG, folders of masks, files that name values.
 
     Args:
         cases: the cases of a set.
-        headers: whether a `.seg.nrrd` is read by its names; None if that is for the set to show: where names have
-            several values or segments lie in layers, or where other labels have nothing but names.
+        headers: whether a file that names its values (`.seg.nrrd`) is read by these names; None if that is for the set
+            to show: where names have several values or segments lie in layers, or other labels have nothing but names.
     """
     labelled = [(case, case.label) for case in cases if case.label is not None]
     named = {case.id for case, label in labelled if label.is_dir() or is_dicom(label)}
     if headers or (headers is None and (named or read_by_name(label for _, label in labelled))):
-        named |= {case.id for case, label in labelled if nrrd.is_nrrd(label) and nrrd.segments(label)}
+        named |= {case.id for case, label in labelled if may_name_values(label) and named_masks.structure_names(label)}
     return [case for case, _ in labelled if case.id in named]
 
 

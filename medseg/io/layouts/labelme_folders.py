@@ -1,0 +1,65 @@
+"""Read what `labelme_json_to_dataset` writes: `CASE_json/img.png` with `label.png` and `label_names.txt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medseg.core.errors import DataError
+from medseg.io.layouts.dataset import DataSet, pair_up, sentences
+from medseg.io.layouts.names import images_by_stem
+from medseg.io.values.named_values import LABEL_NAME, LIST, named_values
+
+_IMAGE_NAME = "img"
+_END = "_json"
+
+
+def read_labelme_folders(folder: Path) -> DataSet | None:
+    """Read a folder of labelme's exported folders; None where it is not one.
+
+    The ids of cases are the names of their folders without `_json`.
+
+    Args:
+        folder: the data set.
+    """
+    folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    exported = [path for path in folders if (path / LIST).is_file()]
+    if not exported or 2 * len(exported) < len(folders):
+        return None
+    images: dict[str, tuple[Path, ...]] = {}
+    labels: dict[str, Path] = {}
+    problems: dict[str, str] = {}
+    for path in folders:
+        files, _ = images_by_stem(path)
+        id = path.name.removesuffix(_END)
+        absent = [name for name in (_IMAGE_NAME, LABEL_NAME) if name not in files]
+        if not files and path not in exported:
+            continue  # a folder of something else
+        if absent:
+            problems[id] = f"there is no {' and no '.join(absent)} in {path}"
+        elif path not in exported:
+            problems[id] = f"there is no {LIST} in {path}, so that its values have no names"
+        elif why := _problem_of_list(files[LABEL_NAME]):
+            problems[id] = why
+        else:
+            images[id], labels[id] = (files[_IMAGE_NAME],), files[LABEL_NAME]
+    cases = pair_up(images, labels, (folder, folder), problems)
+    return DataSet(folder, "labelme", ("image",), None, cases, sentences(problems))
+
+
+def _problem_of_list(label: Path) -> str | None:
+    """Return what is wrong with the list of names beside a label file; None if nothing is."""
+    try:
+        named_values(label)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def scans_of_labelme_folders(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Return the images of such a folder by case; empty where it is not one.
+
+    Args:
+        folder: the data set.
+    """
+    data = read_labelme_folders(folder)
+    return {case.id: case.channels for case in data.cases} if data else {}
