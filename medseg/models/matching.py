@@ -234,8 +234,12 @@ def _take_heads(
 
 
 def _take_layers(target: torch.nn.Module, source: torch.nn.Module) -> list[Part]:
-    """Copy layers of the same name and shapes, for other networks than medseg's U-Nets; a part is a top module."""
+    """Copy layers of the same name and shapes, for other networks than medseg's U-Nets; a part is a top module.
+
+    Statistics of batch normalization come with the weights of their layer: neither means anything without the other.
+    """
     source_layers = {name: dict(layer.named_parameters(recurse=False)) for name, layer in source.named_modules()}
+    source_buffers = dict(source.named_buffers())
     counts: dict[str, list[int]] = {}  # {part: [weights taken, all weights]}
     for name, layer in target.named_modules():
         block = dict(layer.named_parameters(recurse=False))
@@ -247,6 +251,10 @@ def _take_layers(target: torch.nn.Module, source: torch.nn.Module) -> list[Part]
             part[0] += _size(block)
             for key, value in block.items():
                 value.copy_(source_layers[name][key])
+            for key, value in layer.named_buffers(recurse=False):
+                source_value = source_buffers.get(f"{name}.{key}".lstrip("."))
+                if source_value is not None and source_value.shape == value.shape:
+                    value.copy_(source_value)
     return [Part(name, taken, weights) for name, (taken, weights) in counts.items()]
 
 

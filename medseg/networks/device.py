@@ -159,14 +159,15 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def evaluating(network: torch.nn.Module) -> Iterator[None]:
-    """Run a block with a network in evaluation mode and without gradients; its mode is restored afterwards."""
-    training = network.training
+    """Run a block with a network in evaluation mode and without gradients; each part's mode is restored afterwards."""
+    training = [module for module in network.modules() if module.training]
     network.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        network.train(training)
+        for module in training:  # one by one: a frozen encoder stays in evaluation mode while the rest is trained
+            module.training = True
 
 
 def _cpu_has_bf16() -> bool:

@@ -245,3 +245,14 @@ def test_a_checkpoint_alone_does_not_say_what_it_is(tmp_path: Path) -> None:
         open_source(alone)
     with pytest.raises(ModelError, match="no model"):
         open_source(tmp_path / "nothing.pth")
+
+
+def test_other_networks_bring_the_statistics_of_their_batch_normalization() -> None:
+    arguments = {"channels": [4, 8], "strides": [2]}
+    plan = plan_of(network={"name": "attention_unet", "arguments": arguments})
+    source = source_of(plan)
+    source.networks[0].train()(torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(5)))
+    source.networks[0].eval()
+    network, _, start = started(plan, source)
+    assert start.share == 1
+    torch.testing.assert_close(answer(network), answer(source.networks[0]), rtol=0, atol=0)

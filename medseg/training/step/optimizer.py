@@ -11,13 +11,17 @@ from medseg.plans.sections import Training
 from medseg.training.step.muon import Muon
 
 _ENCODER = ("stem.", "encoder.")
+_WRAPPED = "network."
+"""What names of a network begin with that was registered, or is MONAI's (`ListOutput`)."""
 _HEADS = ("heads.",)
 _CONVOLUTION_AXES = 4
 """Fewest axes of a convolution's weight: outputs, inputs, y, x."""
 
 
 def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Return the plan's optimizer over all parameters; gradients of a frozen encoder are switched off in the network.
+    """Return the plan's optimizer over all parameters, and freeze the network's encoder if the plan says so.
+
+    A frozen encoder is in evaluation mode and stays as it is, the statistics of its batch normalization included.
 
     Args:
         network: to be trained.
@@ -61,15 +65,19 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
     """Return the parameter groups with their share of the learning rate; what does not learn is in no group."""
     share = training.encoder_learning_rate
     named = dict(network.named_parameters())
-    encoder = {name for name in named if name.startswith(_ENCODER)} if share != 1 else set()
+    encoder = {name for name in named if _in_encoder(name)} if share != 1 else set()
     if share != 1 and len(encoder) in (0, len(named)):
         raise PlanError(
             f"training.encoder_learning_rate is {share:g}, and this network has no part named encoder.",
-            "medseg's own U-Nets have one. Set training.encoder_learning_rate=1 for any other network.",
+            "medseg's own U-Nets and the networks with a pretrained encoder have one. Set "
+            "training.encoder_learning_rate=1 for any other network.",
         )
     if share == 0:
         for name in encoder:
             named[name].requires_grad_(False)
+        for name, module in network.named_modules():
+            if _in_encoder(f"{name}."):
+                module.eval()
     hidden = _hidden_convolutions(named) if training.optimizer == "muon" else set()
     groups = []
     for part, part_share in ((named.keys() - encoder, 1.0), (encoder, share)):
@@ -80,10 +88,15 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
     return groups
 
 
+def _in_encoder(name: str) -> bool:
+    """Return whether a parameter, or a module whose name ends with a full stop, belongs to the encoder."""
+    return name.removeprefix(_WRAPPED).startswith(_ENCODER)
+
+
 def _hidden_convolutions(named: dict[str, torch.nn.Parameter]) -> set[str]:
     """Return the names of the weights of all convolutions but the first, which reads the image, and the heads.
 
     Muon is for hidden layers only (Jordan et al. 2024).
     """
     weights = [name for name, parameter in named.items() if parameter.ndim >= _CONVOLUTION_AXES]
-    return {name for name in weights[1:] if not name.startswith(_HEADS)}
+    return {name for name in weights[1:] if not name.removeprefix(_WRAPPED).startswith(_HEADS)}

@@ -213,6 +213,10 @@ class Trainer:
         """Update the exponential moving average: over fewer steps at first, so that the start is forgotten."""
         assert self.average is not None
         decay = min(self.average_weights, (1 + step) / (10 + step))
+        pairs = [*zip(self.average.parameters(), self.network.parameters(), strict=True)]
         for averaged, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            averaged.copy_(current)  # counters and statistics, which no average is made of
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+            if averaged.is_floating_point():  # statistics of batch normalization have to fit the averaged weights
+                pairs.append((averaged, current))
+            else:
+                averaged.copy_(current)  # counters
+        torch._foreach_lerp_([pair[0] for pair in pairs], [pair[1] for pair in pairs], 1 - decay)

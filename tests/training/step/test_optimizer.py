@@ -10,6 +10,8 @@ from builders import make_plan, make_training
 from medseg.core.errors import PlanError
 from medseg.models.model import make_network
 from medseg.models.run_files import FoldFolder
+from medseg.networks.device import evaluating
+from medseg.networks.table import ListOutput
 from medseg.training.data.batches import Batch
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
@@ -99,3 +101,49 @@ def test_the_schedule_reaches_every_group() -> None:
 def test_a_network_without_an_encoder_cannot_have_a_slower_one() -> None:
     with pytest.raises(PlanError, match="no part named encoder"):
         make_optimizer(torch.nn.Linear(2, 2), make_training(encoder_learning_rate=0.0))
+
+
+class WithStatistics(torch.nn.Module):
+    """An encoder and a decoder with batch normalization, as networks of other libraries have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.BatchNorm3d(4))
+        self.decoder = torch.nn.Sequential(torch.nn.Conv3d(4, 4, 3, padding=1), torch.nn.BatchNorm3d(4))
+        self.heads = torch.nn.Conv3d(4, 3, 1)
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        return [self.heads(self.decoder(self.encoder(x)))]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_frozen_encoder_keeps_its_statistics_and_averages_have_their_own(
+    tmp_path: Path, share: float, wrapped: bool
+) -> None:
+    own = {"encoder_learning_rate": share, "average_weights": 0.999}
+    plan = make_plan(training=make_training(**own).model_dump())
+    torch.manual_seed(0)
+    network: torch.nn.Module = WithStatistics()
+    if wrapped:
+        network = ListOutput(network, 3)
+    before = deepcopy(network.state_dict())
+    setup = Setup(plan, plan.configuration("main"), Course.over(10), CPU, torch.float32, FoldFolder(tmp_path))
+    trainer = Trainer(network, setup)
+    image, target = torch.randn(2, 1, 16, 16, 16), torch.randint(0, 3, (2, 16, 16, 16), dtype=torch.int16)
+    states = []
+    for step in range(2):
+        trainer.step(setup, step, Batch(image, target))
+        states.append(deepcopy(network.state_dict()))
+        with evaluating(network):  # as validation does between steps
+            network(image)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert any("decoder.1.running_mean" in name for name in changed)
+    assert any("encoder." in name for name in changed) == (share > 0)
+    key = "network." * wrapped + "decoder.1.running_mean"
+    expected = before[key]
+    for step, state in enumerate(states):  # (1 + step) / (10 + step), as for weights
+        decay = (1 + step) / (10 + step)
+        expected = decay * expected + (1 - decay) * state[key]
+    assert trainer.average is not None
+    torch.testing.assert_close(trainer.average.state_dict()[key], expected)
