@@ -41,7 +41,7 @@ structures have many edges; of the public test sets, only dark pictures (nuclei:
 near."""
 _FEWER_VALUES = 4
 """A label map is refused if every training scan had at least this many times its values, and other neighbours."""
-_ABSOLUTE = ("ct", "rgb_0_1", "none")
+_ABSOLUTE = ("ct", "rgb_0_1", "rgb_minus1_1", "imagenet_red", "imagenet_green", "imagenet_blue", "none")
 """Normalizations after which scale and offset of the intensities still matter. The others take them from the scan."""
 _SPREAD_WARNED, _SPREAD_REFUSED = 4.0, 50.0
 """How many times the spread of the intensities may be outside of that of training: air and padding alone change it

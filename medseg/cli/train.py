@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from medseg.core.wording import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from medseg.models.encoder_weights import EncoderWeights
+    from medseg.models.matching import Part
     from medseg.models.start import Start
 
 _PROCESS_START = time.monotonic()
@@ -78,22 +81,28 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
 
 
 def _with_start_table(callback: Callback) -> Callback:
-    """Return a callback that prints what a run takes over from another model, and passes on all other events."""
+    """Return a callback that prints what a run starts from (a model, weights of an encoder), and passes on the rest."""
 
     def show(event: Progress) -> None:
+        if event.stage == "encoder weights":
+            weights: EncoderWeights = event.info["weights"]
+            console.print(_parts_table(weights.parts))
+            summary = f"{weights.share:.1%} of the encoder {weights.encoder} is from {weights.source}"
+            console.print(f"{summary}, found by {weights.found_by}", markup=False)
+            return
         if event.stage != "start":
             callback(event)
             return
         start: Start = event.info["start"]
-        console.print(_start_table(start))
+        console.print(_parts_table(start.parts))
         summary = f"{start.share:.1%} of the weights are those of fold {start.fold} of {start.source}"
         console.print(summary, markup=False)
 
     return show
 
 
-def _start_table(start: Start) -> Table:
-    """Return a table of the parts of a network, and how much of each was taken from the model it starts from."""
+def _parts_table(parts: Sequence[Part]) -> Table:
+    """Return a table of the parts of a network, and how much of each was taken from what it starts from."""
     from rich.table import Table
     from rich.text import Text
 
@@ -102,6 +111,6 @@ def _start_table(start: Start) -> Table:
     table.add_column("weights", justify="right", no_wrap=True)
     table.add_column("taken", justify="right", no_wrap=True)
     table.add_column("remarks")
-    for part in start.parts:
+    for part in parts:
         table.add_row(part.name, f"{part.weights:,}", part.amount, Text(part.detail))
     return table

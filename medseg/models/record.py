@@ -18,6 +18,7 @@ from medseg.models.run_files import FoldFolder
 
 SCHEMA_VERSION = 1
 _LEFT_OUT_WHEN_NONE = {
+    "encoder_weights",
     "schedule",
     "changes",
     "extended",
@@ -89,6 +90,28 @@ class StartRecord(_Part):
     asked: str
 
 
+class EncoderWeightsRecord(_Part):
+    """The file of pretrained weights that a run's encoder started from.
+
+    Attributes:
+        source: where it lay.
+        sha256: its hash, in hexadecimal digits.
+        encoder: name of the encoder.
+        found_by: how its layers were found (`medseg.models.encoder_weights`).
+        parts: the parts of the encoder, and how much of each was taken.
+        notes: what a user should know, in sentences.
+        share: the share of all weights of the encoder that were taken (0 to 1).
+    """
+
+    source: str
+    sha256: str
+    encoder: str
+    found_by: str
+    parts: tuple[StartPart, ...]
+    notes: tuple[str, ...] = ()
+    share: float
+
+
 class ChangeRecord(_Part):
     """A change of a run that had begun.
 
@@ -145,6 +168,7 @@ class RunRecord(_Part):
         overrides: what `--set` said when the run began.
         recipe: what `--recipe` said.
         init: the model that the run started from; None for random weights.
+        encoder_weights: the pretrained weights of its encoder; None for none.
         device: the device that the run began on.
         processes: how many trained together when the run began.
         precision: type that convolutions were computed in.
@@ -173,6 +197,7 @@ class RunRecord(_Part):
     overrides: list[str] | None = None
     recipe: str | None = None
     init: StartRecord | None = None
+    encoder_weights: EncoderWeightsRecord | None = None
     device: str | None = None
     processes: int | None = None
     precision: str | None = None

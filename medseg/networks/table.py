@@ -15,10 +15,11 @@ from torch import nn
 
 from medseg.core.errors import MedsegError, PlanError
 from medseg.networks.device import first_line
+from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.monai import MONAI_ROWS
 from medseg.networks.row import NetworkFactory, NetworkRow, as_list, check_arguments
 from medseg.networks.unet import UNet
-from medseg.plans.network_rules import CLASS_NAMES
+from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES
 from medseg.plans.schema import UNETS, Configuration
 
 
@@ -35,10 +36,11 @@ def _unet_row(residual: bool) -> NetworkRow:
 NETWORKS: dict[str, NetworkRow] = {
     **{name: _unet_row(residual) for name, residual in UNETS.items()},
     **MONAI_ROWS,
+    **ENCODER_ROWS,
 }
 """Name in the plan -> row."""
 
-BUILT_IN = frozenset({*NETWORKS, *CLASS_NAMES})
+BUILT_IN = frozenset({*NETWORKS, *CLASS_NAMES, *ENCODER_CLASSES})
 """Names of the networks that come with medseg; `register_network` adds others."""
 
 

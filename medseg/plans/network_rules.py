@@ -36,6 +36,35 @@ CLASS_NAMES = {
 }
 """Name of a class of MONAI -> name of the network in the table; a plan may have either, and is read as the latter."""
 
+ENCODER_CLASSES = {
+    "Unet": "smp_unet",
+    "UnetPlusPlus": "smp_unetplusplus",
+    "FPN": "fpn",
+    "PSPNet": "pspnet",
+    "DeepLabV3": "deeplabv3",
+    "DeepLabV3Plus": "deeplabv3plus",
+    "Linknet": "linknet",
+    "MAnet": "manet",
+    "UPerNet": "upernet",
+}
+"""The same for the classes of segmentation-models-pytorch, whose networks have an encoder by name."""
+DEFAULT_ENCODER = "mobilenet_v2"
+"""Encoder of these networks where the plan names none."""
+
+_HALF_SCALED = ("efficientnet_lite", "inception", "xception")
+"""Parts of the names of encoders that were trained with colours from -1 to 1 (`timm.get_pretrained_cfg`)."""
+
+
+def colour_schemes(encoder: str) -> list[str]:
+    """Return the normalization of red, green and blue that an encoder was trained with.
+
+    >>> colour_schemes("mobilenet_v2"), colour_schemes("timm-tf_efficientnet_lite0")[0]
+    (['imagenet_red', 'imagenet_green', 'imagenet_blue'], 'rgb_minus1_1')
+    """
+    if any(part in encoder for part in _HALF_SCALED):
+        return ["rgb_minus1_1"] * 3
+    return ["imagenet_red", "imagenet_green", "imagenet_blue"]
+
 
 @dataclass(frozen=True)
 class PatchRule:
@@ -171,6 +200,50 @@ def anisotropic_scales(spacing_mm: Sequence[Any], stages: int) -> list[list[int]
     return (waits + [[2] * len(spacing_mm)] * max(0, stages - last))[:stages]
 
 
+def _by_encoder(default_depth: int = 5, default_stride: int | None = None) -> Callable[[Configuration], PatchRule]:
+    """Return the rule of a network on an encoder, which halves every axis as often as its argument says.
+
+    Args:
+        default_depth: how often if the plan does not say.
+        default_stride: how much coarser than the image the network's coarsest level is if the plan does not say; None
+            if that follows from the depth alone.
+    """
+
+    def rule(configuration: Configuration) -> PatchRule:
+        arguments = configuration.network.arguments
+        depth = arguments.get("encoder_depth", default_depth)
+        stride = 2**depth if isinstance(depth, int) and 0 < depth < 10 else 2**default_depth
+        if default_stride is not None:
+            wanted = arguments.get("encoder_output_stride", default_stride)
+            stride = min(stride, wanted) if isinstance(wanted, int) and wanted > 0 else stride
+        # batch normalization needs two values: of two patches, or of two pixels of one
+        least_voxels = 2 if configuration.batch_size == 1 else 1
+        steps = [stride] * configuration.dimensions
+        return PatchRule(steps, steps, least_voxels)
+
+    return rule
+
+
+def encoder_problem(network: Network, batch_size: int) -> str | None:
+    """Return what is wrong with a network's encoder, weights or batch, or None.
+
+    Args:
+        network: the plan's section.
+        batch_size: patches in a training step.
+    """
+    if network.name not in ENCODER_CLASSES.values():
+        keys = [key for key in ("encoder", "weights") if getattr(network, key) is not None]
+        if keys:
+            return (
+                f"network.{keys[0]} is {getattr(network, keys[0])!r}, and {network.name} has no encoder by name; "
+                f"delete it, or choose a network of {', '.join(ENCODER_CLASSES.values())}"
+            )
+        return None
+    if network.name.startswith("deeplabv3") and batch_size == 1:
+        return f"batch_size is 1; {network.name} normalizes the mean of each patch over the batch and needs 2 or more"
+    return None
+
+
 def pruning_problem(network: Network, deep_supervision: Any) -> str | None:
     """Return what is wrong with the pruning of a network at prediction, or None.
 
@@ -199,19 +272,28 @@ PATCH_RULES: dict[str, Callable[[Configuration], PatchRule]] = {
     "attention_unet": _by_strides,
     "basic_unet": _padded_halving(4),
     "basic_unet_plus_plus": _padded_halving(4),
+    "deeplabv3": _by_encoder(default_stride=8),
+    "deeplabv3plus": _by_encoder(default_stride=16),
     "dynunet": _by_strides,
     "flexible_unet": halving(5),
+    "fpn": _by_encoder(),
     "highresnet": halving(0),
+    "linknet": _by_encoder(),
+    "manet": _by_encoder(),
     "mednext": _by_blocks(4, 1),
     "mednext_small": halving(4),
     "mednext_base": halving(4),
     "mednext_medium": halving(4),
     "mednext_large": halving(4),
+    "pspnet": _by_encoder(default_depth=3),
     "segresnet": _by_blocks(4, 0),
     "segresnet_ds": _segresnet_ds,
+    "smp_unet": _by_encoder(),
+    "smp_unetplusplus": _by_encoder(),
     "swin_unetr": halving(5, 2),
     "unetr": halving(4),
     "unet": _by_strides,
+    "upernet": _by_encoder(),
     "vnet": halving(4, 2),
 }
 """Name of a network -> its rule; those of medseg's own U-Nets follow from their strides alone."""

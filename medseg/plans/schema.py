@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
-from medseg.plans.network_rules import CLASS_NAMES, patch_rule, pruning_problem
+from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, encoder_problem, patch_rule, pruning_problem
 from medseg.plans.sections import BACKGROUND, Data, Inference, Request, Scoring, Section, Training, Values
 from medseg.plans.terminology import Coding
 
@@ -24,7 +24,10 @@ SCHEMA_VERSION = 1
 """Version of the file format that this medseg writes; newer ones are refused."""
 
 
-_OF_WHOLE_IMAGES = ("ct", "rescale_0_1", "rgb_0_1", "none")
+_OF_WHOLE_IMAGES = (
+    *("ct", "rescale_0_1", "rgb_0_1", "rgb_minus1_1", "none"),
+    *("imagenet_red", "imagenet_green", "imagenet_blue"),
+)
 """Normalization schemes that take no statistics of the nonzero voxels."""
 
 
@@ -33,8 +36,10 @@ class Normalization(Section):
 
     Attributes:
         scheme: `ct` (clip to the 0.5 and 99.5 percentiles of the foreground, standardize by its statistics), `zscore`
-            (by each image's own mean and deviation), `rescale_0_1`, `rgb_0_1` (divide by 255), `none`, or one that was
-            registered; `medseg.preprocessing.normalize` has the table, and is asked before anything is preprocessed.
+            (by each image's own mean and deviation), `rescale_0_1`, `rgb_0_1` (divide by 255), `rgb_minus1_1`
+            (0 to 255 become -1 to 1), `imagenet_red`, `_green`, `_blue` (divide by 255, standardize by the statistics
+            of this colour in ImageNet), `none`, or one that was registered; `medseg.preprocessing.normalize` has the
+            table, and is asked before anything is preprocessed.
         nonzero_only: take the statistics of the nonzero voxels, and set all others to zero; with `zscore`, or with a
             scheme that was registered.
     """
@@ -92,7 +97,12 @@ class Network(Section):
         decoder_convolutions: convolutions of each stage of the decoder, which has one stage less.
         bias: whether convolutions have a bias.
         arguments: arguments of networks that are not medseg's own.
+        encoder: name of the encoder, for networks of segmentation-models-pytorch; None for `mobilenet_v2`.
+        weights: a file with weights of the encoder, which a run begins with, relative to the workspace; or `imagenet`
+            for those that the library knows and `medseg train --download` fetches. None for random weights.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("encoder", "weights")
 
     name: str
     features: list[_Width] = []
@@ -102,11 +112,13 @@ class Network(Section):
     decoder_convolutions: list[_BlockCount] = []
     bias: bool = True
     arguments: Values = {}
+    encoder: str | None = None
+    weights: str | None = None
 
     @field_validator("name")
     @classmethod
     def _short_name(cls, value: str) -> str:
-        return CLASS_NAMES.get(value, value)
+        return {**CLASS_NAMES, **ENCODER_CLASSES}.get(value, value)
 
     @model_validator(mode="after")
     def _check(self) -> Network:
@@ -209,6 +221,9 @@ class Configuration(Section):
                 raise ValueError(
                     f"network.{key} has an entry {wrong[0]}; expected {self.dimensions} axes, as patch_voxels has"
                 )
+        problem = encoder_problem(self.network, self.batch_size)
+        if problem:
+            raise ValueError(problem)
         rule = patch_rule(self)
         nearest = rule.nearest(self.patch_voxels)
         if nearest != self.patch_voxels:

@@ -93,6 +93,22 @@ def _rgb_0_1(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.
     return Scaling(divisor=255.0)
 
 
+def _rgb_minus1_1(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None) -> Scaling:
+    """Return the scaling that maps 0 to -1 and 255 to 1."""
+    _rgb_0_1(channel, intensity, nonzero)  # refuses other values
+    return Scaling(127.5, 127.5)
+
+
+def _imagenet(mean: float, std: float) -> Scheme:
+    """Return the scheme of a colour with this mean and deviation, of values of 0 to 1, over the photos of ImageNet."""
+
+    def scheme(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None) -> Scaling:
+        _rgb_0_1(channel, intensity, nonzero)  # refuses other values
+        return Scaling(255 * mean, 255 * std)
+
+    return scheme
+
+
 def _zscore(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None) -> Scaling:
     """Standardize by the channel's own mean and standard deviation.
 
@@ -126,6 +142,11 @@ NORMALIZATIONS: dict[str, Scheme] = {
     "zscore": _zscore,
     "rescale_0_1": _rescale_0_1,
     "rgb_0_1": _rgb_0_1,
+    "rgb_minus1_1": _rgb_minus1_1,
+    # mean and deviation as in torchvision (pytorch.org/vision/stable/models), with which most encoders were trained
+    "imagenet_red": _imagenet(0.485, 0.229),
+    "imagenet_green": _imagenet(0.456, 0.224),
+    "imagenet_blue": _imagenet(0.406, 0.225),
     "none": _none,
 }
 """Name in the plan -> scheme."""

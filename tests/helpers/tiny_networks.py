@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from builders import make_configuration, network_values
+from encoder_library import require_encoders
 
+from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.table import BUILT_IN, NETWORKS
 from medseg.plans.network_rules import patch_rule
 from medseg.plans.schema import Configuration
@@ -24,6 +26,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
             {"name": "conv_2", "kernel_size": 1},
         ]
     },
+    **{name: {"decoder_channels": [16, 8, 8, 4, 4]} for name in ("smp_unet", "smp_unetplusplus", "manet")},
+    "deeplabv3": {"decoder_channels": 8},
+    "deeplabv3plus": {"decoder_channels": 8},
+    "upernet": {"decoder_channels": 8},
+    "pspnet": {"psp_out_channels": 8},
+    "fpn": {"decoder_pyramid_channels": 8, "decoder_segmentation_channels": 32},
     "flexible_unet": {"decoder_channels": [16, 8, 8, 4, 4]},
 }
 """What makes a network small beyond the plan's features, which `tiny` gives to all."""
@@ -36,6 +44,8 @@ NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE)
 
 def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Configuration:
     """Return a configuration of a tiny network, with the valid patch that is nearest to a cube of `patch` voxels."""
+    if name in ENCODER_ROWS:
+        require_encoders()
     arguments = {"arguments": ARGUMENTS[name]} if name in ARGUMENTS else {}
     values = {"network": network_values(dimensions, stages, name, **arguments), "batch_size": 2}
     loose = make_configuration(dimensions, **values, patch_voxels=[2**8] * dimensions)

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 from builders import make_configuration, network_values
+from encoder_library import require_encoders
 from torch import nn
 
 from medseg.core.errors import PlanError
 from medseg.networks.device import autocast, choose_device, choose_precision, evaluating
+from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.row import ListOutput
 from medseg.networks.table import NETWORKS, build_network, register_network, supervision_scales
 from medseg.plans.schema import UNETS
@@ -55,6 +57,8 @@ def test_our_networks_by_name(name: str, dimensions: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETWORKS.keys() - UNETS.keys() - LARGE))
 def test_monais_networks_by_name(name: str) -> None:
+    if name in ENCODER_ROWS:
+        require_encoders()
     if "unetr" in name:
         pytest.importorskip("einops")
     size = 64 if name == "swin_unetr" else 32  # it halves five times, and normalizes over what is left

@@ -54,6 +54,10 @@ def run(scheme: Any, values: list[float], intensity: Intensity | None = None) ->
         ("rescale_0_1", [-2, 0, 6], [0, 0.25, 1]),
         ("rescale_0_1", [3, 3], [0, 0]),
         ("rgb_0_1", [0, 51, 255], [0, 0.2, 1]),
+        ("rgb_minus1_1", [0, 127.5, 255], [-1, 0, 1]),
+        ("imagenet_red", [0, 0.485 * 255, 255], [-0.485 / 0.229, 0, 0.515 / 0.229]),
+        ("imagenet_green", [0, 0.456 * 255, 255], [-0.456 / 0.224, 0, 0.544 / 0.224]),
+        ("imagenet_blue", [0, 0.406 * 255, 255], [-0.406 / 0.225, 0, 0.594 / 0.225]),
     ],
 )
 def test_schemes_by_hand(scheme: str, values: list[float], expected: list[float]) -> None:
@@ -100,9 +104,10 @@ def test_the_input_is_not_changed() -> None:
 def test_what_does_not_suit_a_scheme_is_said() -> None:
     with pytest.raises(DataError, match="needs the intensity statistics of the plan"):
         run("ct", [1, 2])
-    with pytest.raises(DataError, match=r"expects 0 to 255; the values run from -1 to 300") as caught:
-        run("rgb_0_1", [-1, 300])
-    assert "rescale_0_1" in str(caught.value)
+    for scheme in ("rgb_0_1", "rgb_minus1_1", "imagenet_red"):
+        with pytest.raises(DataError, match=r"expects 0 to 255; the values run from -1 to 300") as caught:
+            run(scheme, [-1, 300])
+        assert "rescale_0_1" in str(caught.value)
 
 
 # --- schemes of one's own ---
@@ -159,7 +164,7 @@ def test_what_it_makes_is_checked() -> None:
 def test_an_unknown_scheme_is_answered_with_the_known_ones_and_how_to_add_one() -> None:
     configuration = make_plan(3, {"normalization": [{"scheme": "zsore"}]}).configuration("main")
     told = (
-        r"configurations\.main\.normalization\.0\.scheme is 'zsore'.*there are ct, zscore, rescale_0_1, rgb_0_1, none"
+        r"configurations\.main\.normalization\.0\.scheme is 'zsore'.*there are ct, zscore, rescale_0_1, rgb_0_1, rgb_m"
     )
     with pytest.raises(PlanError, match=told) as caught:
         check_schemes(configuration, "main")

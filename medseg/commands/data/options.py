@@ -58,7 +58,8 @@ class PlanOptions:
         default_configuration: Default configuration: 2d, 3d_fullres or 3d_lowres; if left out, 3d_fullres, or 2d for 2D
             images.
         data: Where the files of the data set lie, and what their values mean.
-        normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1 or none; repeatable.
+        normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1, rgb_minus1_1,
+            imagenet_red, imagenet_green, imagenet_blue or none; repeatable.
         splits: Folds: grouped (cases of one patient together, structures balanced), nnunet (nnU-Net's own five), or
             auto: fold 0 is the data set's own split where it has one, and its test cases are kept out; else grouped.
         validation: Share of the cases to validate on, such as 0.2: one fold in place of five.

@@ -13,7 +13,7 @@ import torch
 from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
-from medseg.core.errors import DataError, PlanError
+from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.core.host_memory import free_host_bytes
 from medseg.core.progress import Progress
 from medseg.core.wording import counted, first_few
@@ -37,6 +37,7 @@ from medseg.training.step.rehearsal import rehearse
 if TYPE_CHECKING:
     from medseg.commands.train.previous_answers import PreviousStage
     from medseg.inference.predictor import Predictor
+    from medseg.models.encoder_weights import EncoderWeights
     from medseg.models.start import Start
 
 
@@ -61,6 +62,7 @@ class Job:
         notes: for the user.
         failed: {case id: why it could not be read}.
         start: what was taken over from another model; None for random weights.
+        encoder_weights: what was taken of the plan's file of pretrained weights; None for none.
         previous: in a cascade's later stage, the model of the stage before.
     """
 
@@ -74,6 +76,7 @@ class Job:
     notes: list[str]
     failed: dict[str, str]
     start: Start | None = None
+    encoder_weights: EncoderWeights | None = None
     previous: Model | None = None
 
     def predictor(self, network: torch.nn.Module) -> Predictor:
@@ -111,6 +114,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     with memory_errors(_DEVICE_IS_FULL):
         network = make_network(plan, configuration, request.factory).to(device)
         rehearse(network, plan, configuration, bool(partly_labelled))
+    encoder_weights = _encoder_weights(network, run, request)
+    notes += encoder_weights.notes if encoder_weights else ()
     start = _start(network, run, request)
     notes += start.notes if start else ()
     with ranks.first_before():
@@ -140,7 +145,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     probe = DiceProbe(plan, configuration, device, held_out or on_host)
-    return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, previous)
+    return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, encoder_weights, previous)
 
 
 def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:
@@ -212,6 +217,31 @@ def _load(
 
     samples, unanswered, notes = answer_samples(samples, previous_stage, run.configuration, cache, device, callback)
     return samples, failed | unanswered, notes
+
+
+def _encoder_weights(network: torch.nn.Module, run: Run, request: Request) -> EncoderWeights | None:
+    """Fill the encoder from the plan's file, and show what was taken; a checkpoint or `--init` has all weights.
+
+    Raises:
+        MedsegError: there is no such file, it does not fit, or it is not the one that the run began with.
+    """
+    planned = run.plan.configuration(run.configuration).network
+    begun = None if run.record is None else run.record.encoder_weights
+    if planned.weights is None or request.factory is not None or run.step > 0 or request.options.init is not None:
+        return None
+    from medseg.models.encoder_weights import find_weights, take_encoder_weights
+    from medseg.plans.network_rules import DEFAULT_ENCODER
+
+    path = find_weights(planned, request.workspace.folder, request.options.download)
+    weights = take_encoder_weights(network, path, planned.encoder or DEFAULT_ENCODER)
+    if begun is not None and begun.sha256 != weights.sha256:
+        raise ModelError(
+            f"{path} is not the file that this run began with: its SHA-256 is {weights.sha256[:12]}..., and the run's "
+            f"record says {begun.sha256[:12]}...",
+            "Put the file back, or leave --resume out to train a new run.",
+        )
+    request.callback(Progress("encoder weights", 1, 1, {"weights": weights}))
+    return weights
 
 
 def _start(network: torch.nn.Module, run: Run, request: Request) -> Start | None:

@@ -28,6 +28,7 @@ class TrainOptions:
             is changed from there on.
         init: Model to start from: PLAN/CONFIG, a run's folder, a .medseg file, or a model of nnU-Net. If left out,
             training starts from random weights.
+        download: Let `network.weights: imagenet` fetch its file from the internet if it is not on this machine.
         recipe: nnunet trains as nnU-Net does, whatever the plan says.
         resume: Continue from the last checkpoint.
         extend: Train a finished run further, with a new schedule: to 2x as many steps in all, for 5000 more steps, or
@@ -43,6 +44,7 @@ class TrainOptions:
     steps: Annotated[int | None, Option(minimum=1)] = None
     overrides: Annotated[list[str], Option("--set", metavar="KEY=VALUE")] = field(default_factory=list)
     init: Annotated[str | Path | None, Option(metavar="MODEL")] = None
+    download: bool = False
     recipe: str | None = None
     resume: bool = False
     extend: Annotated[Extension | None, Option(metavar="AMOUNT", parse=parse_extension)] = None

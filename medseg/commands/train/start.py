@@ -14,7 +14,7 @@ from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
 from medseg.core.wording import counted
 from medseg.models.model import NetworkFactory
-from medseg.models.record import ChangeRecord, RunRecord, StartRecord
+from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
 from medseg.plans.sections import Training
 from medseg.training.length.steering import describe_steps_change, steps_change
 from medseg.training.run.setup import Setup
@@ -125,8 +125,10 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
     options, run, factory = request.options, job.run, request.factory
     given = (("--init", options.init), ("--recipe", options.recipe))
     start_options = [str(part) for pair in given if pair[1] is not None for part in pair]
+    start_options += ["--download"] if options.download else []
     settings = [part for text in options.overrides for part in ("--set", text)]
     start = None if job.start is None else StartRecord(**job.start.record(), asked=str(options.init))
+    weights = None if job.encoder_weights is None else EncoderWeightsRecord(**job.encoder_weights.record())
     return RunRecord(
         configuration=run.configuration,
         fold=run.files.fold,
@@ -136,6 +138,7 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
         overrides=options.overrides,
         recipe=options.recipe,
         init=start,
+        encoder_weights=weights,
         device=str(setup.device),
         processes=setup.ranks.size,
         precision=str(setup.precision).removeprefix("torch."),

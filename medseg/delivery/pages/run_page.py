@@ -13,6 +13,7 @@ from medseg.delivery.pages.run_sections import (
     record_facts,
     run_section,
     start_section,
+    weights_section,
 )
 from medseg.delivery.pages.score_files import FOOTER, Scans, lead, score_sections
 from medseg.delivery.pages.score_sections import headline
@@ -46,6 +47,7 @@ def write_report(
         sections=[
             *scores[:1],
             run_section(facts),
+            *([weights_section(record.encoder_weights)] if record.encoder_weights else []),
             *([start_section(record.init)] if record.init else []),
             curves_section(read_log(fold.log)),
             *scores[1:],

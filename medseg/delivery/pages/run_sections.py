@@ -8,7 +8,7 @@ from typing import Any
 
 from medseg.delivery.pages.charts import Axis, line_chart
 from medseg.delivery.pages.page import Block, Chart, Facts, Section, Table
-from medseg.models.record import ChangeRecord, RunRecord, StartRecord
+from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
 from medseg.plans.schema import Plan
 
 _SMOOTHED = 9
@@ -75,6 +75,21 @@ def start_section(start: StartRecord) -> Section:
     ]
     table = Table("Parts of the network", ["part", "weights taken", "of", "remarks"], rows, words=[3])
     return Section("start", "Start", [Facts([*facts, *(("note", note) for note in start.notes)]), table])
+
+
+def weights_section(weights: EncoderWeightsRecord) -> Section:
+    """Return the section on the file of pretrained weights that a run's encoder started from."""
+    rows = [[part.name, f"{part.taken:,}", f"{part.weights:,}", part.detail] for part in weights.parts]
+    facts = [
+        ("encoder", weights.encoder),
+        ("pretrained weights", weights.source),
+        ("SHA-256", weights.sha256),
+        ("weights taken", f"{weights.share:.1%}, found by {weights.found_by}"),
+    ]
+    table = Table("Parts of the encoder", ["part", "weights taken", "of", "remarks"], rows, words=[3])
+    return Section(
+        "weights", "Pretrained encoder", [Facts([*facts, *(("note", note) for note in weights.notes)]), table]
+    )
 
 
 def data_section(plan: Plan) -> Section:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from copy import deepcopy
+from pathlib import Path, PureWindowsPath
 
 from medseg import __version__
 from medseg.core.files import saving
@@ -89,9 +90,15 @@ def _stages(model: Model) -> list[Model]:
 
 
 def _anonymous(plan: Plan) -> Plan:
-    """Return the plan without the path of its data and the file names in the user's request."""
+    """Return the plan without the path of its data, and the folders of files that the user named."""
     request = plan.request.model_copy(update={"options": {}})
-    return plan.model_copy(update={"data": plan.data.model_copy(update={"folder": "."}), "request": request})
+    configurations = deepcopy(plan.configurations)
+    for values in configurations.values():
+        network = values.get("network")
+        if isinstance(network, dict) and network.get("weights"):
+            network["weights"] = PureWindowsPath(network["weights"]).name  # which takes both kinds of slashes
+    data = plan.data.model_copy(update={"folder": "."})
+    return plan.model_copy(update={"data": data, "request": request, "configurations": configurations})
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -213,7 +213,9 @@ class Trainer:
         """Update the exponential moving average: over fewer steps at first, so that the start is forgotten."""
         assert self.average is not None
         decay = min(self.average_weights, (1 + step) / (10 + step))
-        pairs = [*zip(self.average.parameters(), self.network.parameters(), strict=True)]
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
+            *zip(self.average.parameters(), self.network.parameters(), strict=True)
+        ]
         for averaged, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
             if averaged.is_floating_point():  # statistics of batch normalization have to fit the averaged weights
                 pairs.append((averaged, current))
