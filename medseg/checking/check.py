@@ -14,6 +14,7 @@ from medseg.checking.check_grids import check_grids, odd_units
 from medseg.checking.check_ignored import check_ignored
 from medseg.checking.check_intensities import check_intensities, empty_scans
 from medseg.checking.check_labels import check_labels, unannotated
+from medseg.checking.check_planned_grid import check_planned_grid
 from medseg.checking.duplicates import check_duplicates
 from medseg.checking.layout_findings import layout_findings
 from medseg.checking.leaks import check_leaks
@@ -56,6 +57,7 @@ def check_set(
         *check_duplicates(facts, data),
         *check_leaks(data),
         *check_grids(facts, cases, stored=orientation == "stored"),
+        *check_planned_grid(facts, cases, data.labels, data.ignore),
         *check_intensities(facts, cases, data.channels),
     ]
     if partly_labelled:

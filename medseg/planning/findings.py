@@ -55,6 +55,8 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "empty channel": "channels of one value",
         "spacing": "spacings far from the rest",
         "shape": "sizes far from the rest",
+        "few voxels": "cases of a few voxels on the planned grid",
+        "lost structure": "structures smaller than a voxel of the planned grid",
         "intensity": "intensities far from the rest",
         "saturation": "intensities cut off at the top",
         "orientation": "axes stored in different orders",

@@ -132,6 +132,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     samples, where = place_samples(on_host, device, free_host_bytes(), planned)
     notes.append(where)
     held_out = [sample for sample in loaded if sample.case.id not in ids]
+    notes += _not_learnable(on_host, held_out, plan.labels.names)
     if not held_out:
         notes.append("no case is kept apart, so the Dice shown while training is that of training cases")
     precision = choose_precision(plan.training.precision, device)
@@ -176,6 +177,29 @@ def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], l
         what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
         notes.append(f"{what}; `medseg plan --force` makes folds again")
     return training, validation, [*notes, *patient_leaks([fold], [*labelled.values()])]
+
+
+def _not_learnable(training: Sequence[Sample], held_out: Sequence[Sample], names: Sequence[str]) -> list[str]:
+    """Return a warning for each structure that no training case holds: plans of earlier versions did not give one.
+
+    Args:
+        training: the preprocessed training cases; a structure that resampling lost is not in them either.
+        held_out: the validation cases.
+        names: the structures, in the order of `Sample.locations`.
+    """
+    warnings = []
+    for number, name in enumerate(names):
+        if any(len(sample.locations[number]) for sample in training):
+            continue
+        holding = sorted(sample.case.id for sample in held_out if len(sample.locations[number]))
+        where = f"of the validation cases, {first_few(holding)} {'has' if len(holding) == 1 else 'have'} it" * bool(
+            holding
+        )
+        warnings.append(
+            f"no training case of this run holds {name} ({where or 'and no validation case either'}): it cannot be "
+            "learnt, and its score says nothing"
+        )
+    return warnings
 
 
 def plan_folds(plan_path: Path, labelled: list[Case]) -> tuple[list[Fold], list[str]]:
