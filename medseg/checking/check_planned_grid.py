@@ -24,12 +24,12 @@ _ROUNDING = 1 - 1e-3
 _MOST_NAMED, _MANY = 3, 0.2
 """More cases than this number, and than this share of the set, are one finding for all of them."""
 _SPACING_REMEDY = (
-    "Look at the spacing in the headers: units of m, cm or µm are common. If it is right, choose a finer grid with "
-    "--spacing, or leave the case out with --exclude."
+    "Look at the spacing in the headers: units of m, cm or µm are common. If it is right, make "
+    "`spacing_mm` of the plan finer, or leave the case out with --exclude."
 )
 _STRUCTURE_REMEDY = (
-    "Look at the label: single voxels are often slips. If the structure is that small, choose a finer grid with "
-    "--spacing, as it may vanish when the label is resampled."
+    "Look at the label: single voxels are often slips. If the structure is that small, make `spacing_mm` of "
+    "the plan finer, as it may vanish when the label is resampled."
 )
 
 

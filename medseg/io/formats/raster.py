@@ -26,6 +26,7 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _FORMATS = ("PNG", "BMP", "DIB", "GIF", "JPEG")  # MPO, several JPEG in one file, is opened as JPEG
 _ORIENTATION = 274  # the tag of EXIF
 _MOST_PER_BYTE = 3000  # pixels that one byte of such a file can stand for: LZW's longest strings
+_GREY_DEPTH = {b"\2\0": 2, b"\4\0": 4}  # bits and colour type (grey) in the header of a PNG
 _16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -42,6 +43,7 @@ def read(path: Path) -> Stack:
 def read_mask(path: Path) -> Stack:
     """Read a mask: grey levels as values, colours as three components.
 
+    Grey of 2 or 4 bits has the stored values, 0 to 3 or 15; single bits are 0 and 255, black and white.
     The indices of a palette with colours, black first, are the values: annotation programs store masks so.
 
     Raises:
@@ -52,7 +54,11 @@ def read_mask(path: Path) -> Stack:
         palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
         if np.ptp(palette, axis=1).any() and not palette[0].any():
             return _flat(np.asarray(picture)[np.newaxis], _orientation(picture), path)
-    return _flat(_pixels(picture, path), _orientation(picture), path)
+    array = _pixels(picture, path)
+    bits = _grey_bits(path)
+    if bits is not None:
+        array = array // (255 // (2**bits - 1))  # pillow spreads them over 0 to 255, which is right for images only
+    return _flat(array, _orientation(picture), path)
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
@@ -76,6 +82,13 @@ def write(path: Path, image: Image, like: Path | None) -> None:
         raise DataError(f"{path} cannot hold the label values {low} to {high}.", "PNG holds 0 to 65535, BMP 0 to 255.")
     with atomic(path) as temporary:
         pillow.fromarray(image.array[0, 0].astype(kind)).save(temporary)
+
+
+def _grey_bits(path: Path) -> int | None:
+    """Return 2 or 4 for a grey PNG of so many bits a pixel; None for every other picture."""
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    return _GREY_DEPTH.get(start[24:26]) if start.startswith(_PNG_START) else None
 
 
 def _orientation(picture: Picture) -> int:

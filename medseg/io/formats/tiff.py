@@ -21,6 +21,7 @@ from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.core.json_text import parse_json
 from medseg.io.formats import content
+from medseg.io.formats.ome_sets import check_set, other_files
 from medseg.io.formats.stack import (
     Stack,
     as_shown,
@@ -41,6 +42,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _PHOTOMETRIC = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR)
 _JPEG = (6, 7, 34892)  # numbers of compressions, as those that follow
 _UNPACKED_BY_TIFFFILE = (1, 8, 32773, 32946, 34925)  # none, deflate, PackBits, deflate, LZMA
+_WHOLE_BITS = (1, 8, 16, 32, 64)  # bits of a sample that tifffile unpacks alone
 _PREDICTORS = (1, 2)  # none, differences of neighbours
 _UNNAMED = "IQ"  # tifffile's letters for axes that the file does not name
 _MOST_PER_BYTE = 3000  # pixels that one byte of such a file can stand for: LZW's longest strings
@@ -76,9 +78,22 @@ def read_mask(path: Path) -> Stack:
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the file, and the one beside it that holds its spacing."""
+    """Return the file, the one beside it that holds its spacing, and the others of an OME image of several files."""
     beside = _side_file(path)
-    return [path] if beside is None else [path, beside]
+    others = [file for file in _ome_files(path) if file.is_file()]
+    return [path, *([] if beside is None else [beside]), *others]
+
+
+def _ome_files(path: Path) -> list[Path]:
+    """Return the other files of an OME image; [] also for a file that cannot be read, which `read` names."""
+    import tifffile
+
+    try:
+        check_directories(path)
+        with tifffile.TiffFile(path) as tiff:
+            return other_files(path, tiff.ome_metadata or "") if tiff.is_ome else []
+    except Exception:  # whatever is wrong with it
+        return []
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
@@ -119,12 +134,18 @@ def _read(path: Path, mask: bool) -> Stack:
 
     check_directories(path)
     with tifffile.TiffFile(path) as tiff:
+        files = [path]
+        if tiff.is_ome:
+            check_set(path, tiff.ome_metadata or "")
+            files += other_files(path, tiff.ome_metadata or "")
+            for file in files[1:]:
+                check_directories(file)
         series = tiff.series
         if len(series) != 1:
             sizes = ", ".join(" x ".join(map(str, image.shape)) for image in series[:4])
             raise DataError(f"{path} holds {len(series)} images ({sizes}).", "Save each as a file of its own.")
         page = series[0].keyframe
-        _check_readable(page, series[0], path, mask)
+        _check_readable(page, series[0], files, mask)
         array, axes = _named(_pixels(tiff, path), series[0].axes, path)
         unnamed = any(axis in _UNNAMED for axis in series[0].axes)
         array = _interpret(array, page, mask)
@@ -149,8 +170,9 @@ def _orientation(page: Any) -> int:
     return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _check_readable(page: Any, series: tifffile.TiffPageSeries, path: Path, mask: bool) -> None:
-    """Refuse what would be misread, and sizes that the file cannot hold, before memory is claimed for them."""
+def _check_readable(page: Any, series: tifffile.TiffPageSeries, files: list[Path], mask: bool) -> None:
+    """Refuse what would be misread, and sizes that the files cannot hold, before memory is claimed for them."""
+    path = files[0]
     if page.dtype is None or page.dtype.kind not in "biuf":
         raise DataError(f"{path} holds no whole or real numbers (its type is {page.dtype}).", "Save it as those.")
     if page.photometric not in _PHOTOMETRIC:
@@ -161,9 +183,13 @@ def _check_readable(page: Any, series: tifffile.TiffPageSeries, path: Path, mask
             "Threshold the masks (at half of their largest value if they are black and white) and save them unpacked.",
         )
     plain = page.compression == 1 and page.bitspersample % 8 == 0
-    content.check_claim(path, series.shape, page.dtype.itemsize if plain else 1, 1 if plain else _MOST_PER_BYTE)
-    size = path.stat().st_size
+    bytes_of = {file.name: file.stat().st_size for file in files}
+    most = len(files) * (1 if plain else _MOST_PER_BYTE)  # the files of an image are about equal
+    content.check_claim(
+        max(files, key=lambda file: bytes_of[file.name]), series.shape, page.dtype.itemsize if plain else 1, most
+    )
     for part in series.pages:
+        size = bytes_of.get(part.parent.filehandle.name, 0) if part is not None else 0
         pieces = zip(part.dataoffsets, part.databytecounts, strict=False) if part is not None else [(0, 0)]
         if any(length < 1 or start + length > size for start, length in pieces):
             raise content.damaged(path, "pixels that it declares lie outside of the file")
@@ -174,8 +200,13 @@ def _pixels(tiff: tifffile.TiffFile, path: Path) -> NDArray:
     series = tiff.series[0]
     page = series.keyframe
     unpacks = page.compression in _UNPACKED_BY_TIFFFILE and page.predictor in _PREDICTORS
+    unpacks = unpacks and page.bitspersample in _WHOLE_BITS
     if not unpacks and find_spec("imagecodecs") is None:
-        pages = [_by_pillow(path, int(part.index), page) for part in series.pages if part is not None]
+        pages = [
+            _by_pillow(Path(part.parent.filehandle.path), int(part.index), page)
+            for part in series.pages
+            if part is not None
+        ]
         return np.stack(pages).reshape(series.shape)
     return np.asarray(series.asarray(maxworkers=1)).reshape(series.shape)
 
@@ -194,6 +225,8 @@ def _by_pillow(path: Path, index: int, page: Any) -> NDArray:
             array = array[..., 0] if array.shape[-1] == 1 else array
         if picture.mode in ("1", "L") and page.photometric == _WHITE_IS_ZERO:
             array = ~array  # pillow has inverted it
+        if picture.mode == "L" and page.bitspersample in (2, 4):
+            array = array // (255 // (2**page.bitspersample - 1))  # pillow has spread them over 0 to 255
     if array.dtype != page.dtype or array.size != prod(page.shape):
         raise DataError(
             f"{path} is packed ({page.compression.name}) with {page.bitspersample} bits a sample, which cannot be "

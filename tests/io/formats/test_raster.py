@@ -122,6 +122,31 @@ def test_one_bit_mask_is_0_and_255(tmp_path):
     assert read_label(tmp_path / "a.png").array.ravel().tolist() == [255, 0]
 
 
+def write_grey_png(path, values, bits):
+    """One row of grey pixels of few bits, as the PNG standard stores them."""
+    packed = "".join(f"{value:0{bits}b}" for value in values)
+    packed += "0" * (-len(packed) % 8)
+    row = b"\0" + bytes(int(packed[start : start + 8], 2) for start in range(0, len(packed), 8))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(row)),
+        (b"IEND", b""),
+    )
+    stored = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(stored))
+    return path
+
+
+@pytest.mark.parametrize(("bits", "step"), [(2, 85), (4, 17), (8, 1)])
+def test_grey_masks_of_few_bits_have_the_stored_values(tmp_path, bits, step):
+    values = [0, 1, 2, 3, 2**bits - 1, 1, 0]
+    path = write_grey_png(tmp_path / "a.png", values, bits)
+    assert read_label(path).array.ravel().tolist() == values
+    assert read_image(path).array.ravel().tolist() == [value * step for value in values]  # as bright as it is shown
+
+
 def test_cmyk_is_refused(tmp_path):
     pillow.new("CMYK", (2, 2)).save(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="colour mode CMYK; expected grey or RGB"):

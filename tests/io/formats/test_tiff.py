@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from importlib.util import find_spec
 
 import numpy as np
@@ -311,3 +312,27 @@ def test_what_nnunet_takes_for_the_spacing(tmp_path):
     (tmp_path / "case.json").write_text('{"spacing": [3, 2, 2]}')
     image = read_image(tmp_path / "case_0000.tif")
     assert (image.spacing_mm, image.nnunet_spacing) == ((3, 2, 2), None)
+
+
+def write_few_bits(path, array, bits, white_is_zero):
+    """A TIFF of one strip, unpacked, with pixels of few bits."""
+    rows = ["".join(f"{value:0{bits}b}" for value in row) for row in array.tolist()]
+    rows = [row + "0" * (-len(row) % 8) for row in rows]
+    pixels = b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in rows)
+    pixels += b"\0" * (len(pixels) % 2)
+    height, width = array.shape
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, bits), (259, 3, 1, 1)]
+    entries += [(262, 3, 1, 0 if white_is_zero else 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, height)]
+    entries += [(279, 4, 1, len(pixels))]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory + b"\0" * 4)
+
+
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_2_and_4_bits_has_the_stored_values(tmp_path, bits, white_is_zero):
+    stored = np.arange(35).reshape(5, 7) % 2**bits
+    write_few_bits(tmp_path / "a.tif", stored, bits, white_is_zero)
+    np.testing.assert_array_equal(read_label(tmp_path / "a.tif").array[0, 0], stored)
+    shown = 2**bits - 1 - stored if white_is_zero else stored
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array[0, 0], shown)
