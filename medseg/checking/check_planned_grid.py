@@ -70,7 +70,9 @@ def check_planned_grid(
 def _lost_structures(case: CaseFacts, planned_mm3: float, labels: Labels | None, ignore: int | None) -> str:
     """Return a sentence on the structures of a case that are smaller than a voxel of the planned grid; "" for none."""
     if labels is None:
-        members = {f"the value {value}": (value,) for value in case.voxels if value not in (0, ignore)}
+        members: dict[str, tuple[int, ...]] = {
+            f"the value {value}": (value,) for value in case.voxels if value not in (0, ignore)
+        }
     else:
         members = {name: tuple(values) for name, values in labels.members.items()}
     voxel_mm3 = prod(case.spacing_mm)
