@@ -1,4 +1,8 @@
-"""Find files by pattern: `*_flair.nii.gz` or `*/imaging.nii.gz`, where every `*` is the case id."""
+"""Find files by pattern: `*_flair.nii.gz`, `*/imaging.nii.gz` or `**/*.png`, where every `*` is the case id.
+
+`**` stands for any number of folders, or none. They are not part of the id, unless the pattern has no other `*`: in
+`**/scan.nii.gz` the folders are the id, joined by `_`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
 
     Args:
         folder: the pattern is relative to it.
-        pattern: `*` stands for the case id.
+        pattern: `*` stands for the case id, `**` for any folders.
 
     Returns:
         {case id: file}, and {case id: why it is left out} of the ids that two files match.
@@ -27,22 +31,48 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
     """
     if "*" not in pattern:
         raise DataError(f"The pattern {pattern!r} has no *.", "* stands for the case id: '*_t1.nii.gz'.")
+    if any("**" in part and part != "**" for part in pattern.split("/")) or pattern.endswith("**"):
+        raise DataError(
+            f"The pattern {pattern!r} has ** within a name; it stands for folders.", "Example: 'images/**/*.png'."
+        )
     if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
         raise DataError(
             f"The pattern {pattern!r} names files outside of {folder}.", "Patterns start at the data set's folder."
         )
-    start, *rest = map(re.escape, pattern.split("*"))
-    match = re.compile(start + "(?P<id>[^/]+)" + "(?P=id)".join(rest)).fullmatch
+    match = re.compile(_expression(pattern)).fullmatch
+    parts = [part if part == "**" else "*" if "*" in part else escape(part) for part in pattern.split("/")]
     files: dict[str, Path] = {}
     problems: dict[str, str] = {}
-    for path in sorted(folder.glob("/".join("*" if "*" in part else escape(part) for part in pattern.split("/")))):
+    for path in sorted(folder.glob("/".join(parts))):
         matched = match(path.relative_to(folder).as_posix())
         if not matched or not (is_image(path) or is_study(path)):
             continue
-        other = files.setdefault(matched["id"], path)
+        id = matched["id"].strip("/").replace("/", "_")
+        other = files.setdefault(id, path)
         if other != path:
-            problems[matched["id"]] = f"{other.name} and {path.name} both match {pattern}; keep one of them"
+            names = f"{other.relative_to(folder).as_posix()} and {path.relative_to(folder).as_posix()}"
+            problems[id] = f"{names} both match {pattern}; keep one of them"
     return files, problems
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of a pattern; its group `id` is the case.
+
+    >>> re.fullmatch(_expression("**/*_img.png"), "a/b/c7_img.png")["id"]
+    'c7'
+    >>> re.fullmatch(_expression("**/img.png"), "a/b/img.png")["id"]
+    'a/b/'
+    """
+    tokens = re.split(r"(\*\*/|\*)", pattern)
+    ids = "*" if "*" in tokens else "**/"
+    expression = ""
+    for token in tokens:
+        within = r"(?:[^/]+/)*" if token == "**/" else r"[^/]+"
+        if token == ids:
+            expression += "(?P=id)" if "(?P<id>" in expression else f"(?P<id>{within})"
+        else:
+            expression += within if token == "**/" else re.escape(token)
+    return expression
 
 
 def match_patterns(folder: Path, patterns: Sequence[str]) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
@@ -78,7 +108,7 @@ def match_patterns(folder: Path, patterns: Sequence[str]) -> tuple[dict[str, tup
 def pattern_name(pattern: str) -> str:
     """Return a channel's name after its pattern: the part of a file's name that is not the case id.
 
-    >>> pattern_name("*_flair.nii.gz"), pattern_name("*/t1.nii"), pattern_name("*.png")
+    >>> pattern_name("*_flair.nii.gz"), pattern_name("*/t1.nii"), pattern_name("**/*.png")
     ('flair', 't1', 'image')
     """
     stem = split_suffix(Path(pattern))[0]

@@ -52,6 +52,35 @@ def test_patterns_that_settle_nothing(tmp_path, naming, message):
         find_cases(tmp_path, naming=naming)
 
 
+@pytest.mark.parametrize(
+    ("files", "images", "labels", "ids"),
+    [
+        (["p/{0}/x/{0}_img.png", "q/{0}_gt.png"], "**/*_img.png", "**/*_gt.png", "ab"),
+        (["img/{0}.png", "gt/site/{0}.png"], "img/**/*.png", "gt/**/*.png", "ab"),
+        (["n/{0}/scan.png", "n/{0}/mask.png"], "**/scan.png", "**/mask.png", ["n_a", "n_b"]),
+        (["n/{0}/1/scan.png", "n/{0}/2/mask.png"], "n/*/**/scan.png", "n/*/**/mask.png", "ab"),
+    ],
+)
+def test_two_stars_cross_folders(tmp_path, files, images, labels, ids):
+    touch(tmp_path, *(file.format(case) for file in files for case in "ab"), "other/a.txt")
+    data = find_cases(tmp_path, naming=Naming((images,), labels))
+    assert ([case.id for case in data.cases], data.problems) == ([*ids], [])
+
+
+def test_names_that_occur_in_two_folders_are_named_with_them(tmp_path):
+    touch(tmp_path, *(f"img/{path}.png" for path in ("s/a", "t/a", "t/b")), "gt/a.png", "gt/b.png")
+    data = find_cases(tmp_path, naming=Naming(("img/**/*.png",), "gt/*.png"))
+    assert [case.id for case in data.cases] == ["b"]
+    assert data.problems == ["a: img/s/a.png and img/t/a.png both match img/**/*.png; keep one of them"]
+
+
+@pytest.mark.parametrize("pattern", ["a**.png", "x/**b/*.png", "images/**"])
+def test_two_stars_within_a_name_are_refused(tmp_path, pattern):
+    touch(tmp_path, "a.png")
+    with pytest.raises(DataError, match=r"has \*\* within a name"):
+        find_cases(tmp_path, naming=Naming((pattern,), "*_gt.png"))
+
+
 def test_a_bracket_in_a_folders_name_is_no_wildcard(tmp_path):
     touch(tmp_path, "[ab]/1.png", "a/1.png", "gt/1.png")
     data = find_cases(tmp_path, naming=Naming(("[ab]/*.png",), "gt/*.png"))
