@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, prod
 
-from medseg.planning.topology import Topology, build_topology, initial_patch, shrink_patch
+from medseg.planning.topology import Topology, initial_patch, shrink_patch, trainable_topology
 
 # Constants of nnU-Net's `ExperimentPlanner`. All tables here are by number of axes (2D, 3D).
 BASE_FEATURES = 32
@@ -269,7 +269,7 @@ def fit_patch(
     Raises:
         ValueError: not even the smallest patch fits.
     """
-    topology = build_topology(spacing_mm, initial_patch(spacing_mm, median_shape_voxels))
+    topology = trainable_topology(spacing_mm, initial_patch(spacing_mm, median_shape_voxels))
     refused = set()
     while not budget.allows((size := budget.size(topology)).elements, len(spacing_mm)):
         refused.add(topology)

@@ -17,7 +17,7 @@ import numpy as np
 from medseg.core.wording import counted
 from medseg.planning.lowres import LOWRES_BELOW, LOWRES_MIN_GAIN, Grid, lowres_grid
 from medseg.planning.memory import Budget, batch_size, budget_for, fit_patch, millions, times
-from medseg.planning.topology import build_topology, initial_patch
+from medseg.planning.topology import initial_patch, trainable_topology
 
 _AXES = "zyx"
 _ANISOTROPY = 3
@@ -305,7 +305,7 @@ def _configure(
     topology, size = fit_patch(spacing, shape, budget)
     batch, batch_reason = batch_size(topology.patch_voxels, size.elements, grid.dataset_voxels, budget)
     schemes, schemes_reason = normalization(facts)
-    largest = build_topology(spacing, initial_patch(spacing, shape)).patch_voxels
+    largest = trainable_topology(spacing, initial_patch(spacing, shape)).patch_voxels
     reasons = {
         "spacing_mm": grid.reason,
         "patch_voxels": f"largest patch of the median shape ({times(shape)}) whose estimated "

@@ -113,6 +113,33 @@ def build_topology(spacing_mm: Sequence[float], patch_voxels: Sequence[float]) -
     return Topology(pad_to_multiple(patch_voxels, divisor), tuple(strides), tuple(kernels), divisor)
 
 
+def trainable_topology(spacing_mm: Sequence[float], patch_voxels: Sequence[float]) -> Topology:
+    """Return the topology for a patch, with one halving of a larger patch where the patch is too short for any.
+
+    nnU-Net v2 plans a network of a single stage for images of 6 x 6, which is no U-Net: it fails when it is made. Here
+    the axes that are halved first get 8 voxels; images are padded to their patch in any case.
+
+    Args:
+        spacing_mm: spacing along each axis.
+        patch_voxels: size of the patch along each axis; may hold halves.
+
+    >>> trainable_topology((1.0, 1.0), (6, 5)).patch_voxels
+    (8, 8)
+    >>> trainable_topology((5.0, 1.0, 1.0), (2, 6, 6)).patch_voxels
+    (2, 8, 8)
+    """
+    topology = build_topology(spacing_mm, patch_voxels)
+    if topology.n_stages > 1:
+        return topology
+    axes = [axis for axis, edge in enumerate(patch_voxels) if edge > 1] or [*range(len(patch_voxels))]
+    finest = min(spacing_mm[axis] for axis in axes)
+    halved = [axis for axis in axes if spacing_mm[axis] / finest < SIMILAR_SPACING]
+    # an axis that is halved alone needs 12 voxels, see `_axes_to_halve`
+    least = (2 if len(halved) > 1 else 3) * MIN_BOTTLENECK_EDGE
+    patch = [max(edge, least) if axis in halved else edge for axis, edge in enumerate(patch_voxels)]
+    return build_topology(spacing_mm, patch)
+
+
 def _axes_to_halve(spacing_mm: Sequence[float], size_voxels: Sequence[float]) -> list[int]:
     """Return the axes that are long enough for another halving and similar in spacing to the finest of them."""
     long_enough = [axis for axis, edge in enumerate(size_voxels) if edge >= 2 * MIN_BOTTLENECK_EDGE]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medseg.planning.topology import build_topology, initial_patch, pad_to_multiple, shrink_patch
+from medseg.planning.topology import build_topology, initial_patch, pad_to_multiple, shrink_patch, trainable_topology
 
 
 def test_initial_patch_has_the_reference_volume_and_equal_edges_in_mm() -> None:
@@ -94,3 +94,24 @@ def test_shrinking_ends_at_one_voxel() -> None:
     assert last is not None
     assert last.patch_voxels == (1, 1)
     assert shrink_patch(last, (1.0, 1.0), (1.0, 1.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "patch", "expected"),
+    [
+        ((1.0, 1.0), (6, 6), (8, 8)),
+        ((1.0, 1.0), (5.5, 3), (8, 8)),
+        ((1.0, 1.0), (1, 9), (1, 12)),
+        ((1.0, 1.0), (1, 1), (8, 8)),
+        ((3.0, 1.0), (6, 6), (6, 12)),
+        ((1.0, 1.0, 1.0), (6, 6, 6), (8, 8, 8)),
+        ((5.0, 1.0, 1.0), (2, 6, 6), (2, 8, 8)),
+        ((1.0, 1.0), (16, 16), (16, 16)),
+    ],
+)
+def test_a_patch_too_small_for_a_halving_is_enlarged_for_one(spacing_mm, patch, expected) -> None:
+    topology = trainable_topology(spacing_mm, patch)
+    assert topology.patch_voxels == expected
+    assert topology.n_stages >= 2
+    if build_topology(spacing_mm, patch).n_stages > 1:
+        assert topology == build_topology(spacing_mm, patch)

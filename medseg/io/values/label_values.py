@@ -46,6 +46,7 @@ def interpret_values(array: NDArray, path: Path, reading: Reading) -> NDArray[np
     if array.shape[0] != 1:
         _refuse_channels(array, path)
     if reading.threshold is not None:
+        _refuse_nan(array, str(path))  # a comparison would make them background
         array = (array >= reading.threshold).astype(np.uint8)
     else:
         _refuse_blur(array, path, reading)
@@ -73,6 +74,7 @@ def whole_numbers(array: NDArray, source: str) -> NDArray[np.integer]:
     rounded = np.rint(array)
     with np.errstate(invalid="ignore"):  # infinity minus infinity; it is not a whole number either
         odd = ~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)
+    _refuse_nan(array, source)
     if odd.any():
         raise DataError(
             f"{source} holds labels that are not whole numbers: {shown_values(array[odd])}.",
@@ -82,6 +84,17 @@ def whole_numbers(array: NDArray, source: str) -> NDArray[np.integer]:
         )
     wide = np.abs(rounded).max(initial=0) > np.iinfo(np.int32).max
     return rounded.astype(np.int64 if wide else np.int32)
+
+
+def _refuse_nan(array: NDArray, source: str) -> None:
+    """Refuse label values that are NaN, which mean neither background nor a structure."""
+    nan = int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
+    if nan:
+        raise DataError(
+            f"{source} holds NaN in {nan} of {array.size} voxels of a label map; expected whole numbers.",
+            "Write 0 (background) there, or the ignore value if these voxels were not annotated.",
+            "not finite",
+        )
 
 
 def refuse_soft(array: NDArray[np.integer], source: str) -> None:

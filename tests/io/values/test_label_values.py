@@ -32,7 +32,15 @@ def test_integers_pass_untouched():
     assert whole_numbers(array, "x") is array
 
 
-@pytest.mark.parametrize("odd", [0.5, 1.002, float("nan")])
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_nan_in_a_label_is_neither_background_nor_a_structure(tmp_path, save_nifti, threshold):
+    path = save_nifti(tmp_path / "a.nii.gz", np.array([[[0.0, 1.0, np.nan]]], np.float32))
+    with pytest.raises(DataError, match=r"a\.nii\.gz holds NaN in 1 of 3 voxels of a label map") as caught:
+        read_label(path, Reading(threshold=threshold))
+    assert caught.value.kind == "not finite"
+
+
+@pytest.mark.parametrize("odd", [0.5, 1.002])
 def test_what_is_not_whole_is_refused_with_the_value_the_file_and_the_option(odd):
     with pytest.raises(DataError, match=rf"soft\.nii holds labels that are not whole numbers: {odd:g}") as caught:
         whole_numbers(np.array([0.0, 1.0, odd]), "soft.nii")
