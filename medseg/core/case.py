@@ -17,6 +17,8 @@ from medseg.core.names import name_problem, shown_name
 from medseg.core.wording import first_few
 
 _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
+_LOSS_WEIGHT = "loss_weight"
+"""A column that is written only where a case has another value than 1."""
 _SEPARATOR = ";"
 """Between the values of one field: several channel files, several structures."""
 
@@ -36,6 +38,7 @@ class Case:
         annotated: names of the structures that were annotated; None means all of them.
         weight: how often the case is drawn in training, relative to the others.
         attributes: the other columns of a user's table (site, scanner, sex), column name -> value.
+        loss_weight: what its loss is multiplied by when it is drawn.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Case:
     annotated: tuple[str, ...] | None = None
     weight: float = 1.0
     attributes: dict[str, str] = field(default_factory=dict)
+    loss_weight: float = 1.0
 
 
 def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
@@ -56,14 +60,16 @@ def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
         folder: the data set's folder; files below it are written relative to it, so that the data set can be moved.
     """
     extra = sorted({name for case in cases for name in case.attributes})
+    weighted = [_LOSS_WEIGHT] if any(case.loss_weight != 1 for case in cases) else []
     rows = []
     for case in cases:
         annotated = "" if case.annotated is None else _SEPARATOR.join(case.annotated)
         channels = _SEPARATOR.join(_path_as_text(file, folder) for file in case.channels)
         label = "" if case.label is None else _path_as_text(case.label, folder)
         values = [case.id, case.patient, channels, label, annotated, f"{case.weight:g}"]
+        values += [f"{case.loss_weight:g}" for _ in weighted]
         rows.append(values + [case.attributes.get(name, "") for name in extra])
-    write_text(path, csv_text([*_COLUMNS, *extra], rows))
+    write_text(path, csv_text([*_COLUMNS, *weighted, *extra], rows))
 
 
 def read_cases(path: Path, folder: Path) -> list[Case]:
@@ -176,17 +182,11 @@ def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
         The case; the columns that medseg does not know are its attributes.
 
     Raises:
-        DataError: there is no id or no channel file, or the weight is not a number of 0 or more.
+        DataError: there is no id or no channel file, or a weight is not a number of 0 or more.
     """
     value = {name: row.get(name, "") for name in _COLUMNS}
     if not value["id"] or not value["channels"]:
         raise DataError(f"{path}, line {line}: a case needs an id and at least one channel file.")
-    try:
-        weight = float(value["weight"] or 1)
-    except ValueError:
-        weight = -1.0  # refused in the next line, as negative weights are
-    if not 0 <= weight < float("inf"):
-        raise DataError(f"{path}, line {line}: weight is {value['weight']!r}; expected a number of 0 or more.")
     annotated = tuple(part.strip() for part in value["annotated"].split(_SEPARATOR) if part.strip())
     return Case(
         id=value["id"],
@@ -194,9 +194,22 @@ def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
         channels=tuple(folder / part.strip() for part in value["channels"].split(_SEPARATOR)),
         label=folder / value["label"] if value["label"] else None,
         annotated=annotated or None,
-        weight=weight,
-        attributes={name: text for name, text in row.items() if name not in _COLUMNS},
+        weight=_weight(row, "weight", path, line),
+        loss_weight=_weight(row, _LOSS_WEIGHT, path, line),
+        attributes={name: text for name, text in row.items() if name not in (*_COLUMNS, _LOSS_WEIGHT)},
     )
+
+
+def _weight(row: Row, column: str, path: Path, line: int) -> float:
+    """Return the number in a column of weights; 1 where it is empty."""
+    text = row.get(column, "")
+    try:
+        weight = float(text or 1)
+    except ValueError:
+        weight = -1.0  # refused in the next line, as negative weights are
+    if not 0 <= weight < float("inf"):
+        raise DataError(f"{path}, line {line}: {column} is {text!r}; expected a number of 0 or more.")
+    return weight
 
 
 def _path_as_text(file: Path, folder: Path) -> str:

@@ -22,6 +22,7 @@ _CHANGEABLE_IN_CONFIGURATION = (
 
 _REASON_FIXED = {
     "training.steps": "--extend trains a finished run further",
+    "training.epochs": "--extend trains a finished run further",
     "training.optimizer": "its state does not fit another one",
     "training.encoder_learning_rate": "the optimizer's state is sorted by it",
 }

@@ -305,6 +305,12 @@ class Plan(Section):
             if unknown:
                 raise ValueError(f"{key} names {unknown[0]!r}; structures are {', '.join(self.labels.names)}")
         self._check_class_weights()
+        sampling = self.training.sampling
+        unknown = sorted({*sampling} - {*self.labels.names})
+        if unknown:
+            raise ValueError(f"training.sampling names {unknown[0]!r}; structures are {', '.join(self.labels.names)}")
+        if not any(sampling.get(name, 1.0) for name in self.labels.names):
+            raise ValueError("training.sampling gives every structure the weight 0; foreground_fraction: 0 means that")
         if self.default_configuration not in self.configurations:
             raise ValueError(
                 f"default_configuration is {self.default_configuration!r}; there are {', '.join(self.configurations)}"

@@ -412,17 +412,21 @@ class Training(Section):
     """Optimizer, schedule, loss, sampling and augmentation.
 
     Attributes:
-        steps: optimizer steps; `--steps` and `--budget` override it.
-        optimizer: `sgd` (with Nesterov momentum), `adamw`, or `muon` (orthogonalized steps for convolutions, AdamW for
-            the rest).
+        steps: optimizer steps; `epochs`, `--steps`, `--epochs` and `--budget` override it.
+        epochs: length in epochs (`training.length.epochs`) instead of steps.
+        optimizer: `sgd` (with Nesterov momentum), `adam` (weight decay as part of the gradient), `adamw` (apart from
+            it), or `muon` (orthogonalized steps for convolutions, AdamW for the rest).
         learning_rate: the largest of the schedule.
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
         momentum: the momentum of SGD and Muon.
         weight_decay: strength of the weight decay.
-        schedule: `poly` ((1 - progress)^0.9) or `one_cycle` (up over the first tenth, then down along a cosine).
+        schedule: `poly` ((1 - progress)^0.9), `cosine` (down to 0), `one_cycle` (up over the first tenth, then down
+            along a cosine) or `constant`.
         schedule_epoch_steps: the learning rate changes once in this many steps; nnU-Net's epoch has 250.
         gradient_clip: largest global norm of the gradient.
         foreground_fraction: share of patches that are centred on a structure.
+        sampling: structure -> how often these patches are centred on it, relative to the others, which have 1; the case
+            is then one of those that have the structure. Empty to draw the case first, then one of its structures.
         deep_supervision: also apply the loss to coarser outputs.
         loss: what is minimized: a loss, or a sum of losses.
         class_weights: structure (or `background`) -> its weight in the loss, 1 for those that are not named; or
@@ -439,18 +443,20 @@ class Training(Section):
         augmentation: random changes to patches.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("loss", "class_weights")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("epochs", "sampling", "loss", "class_weights")
 
     steps: Annotated[int, Field(ge=1, le=10**9)]
-    optimizer: Literal["sgd", "adamw", "muon"]
+    epochs: Annotated[float, Field(gt=0, le=10**9)] | None = None
+    optimizer: Literal["sgd", "adam", "adamw", "muon"]
     learning_rate: PositiveFloat
     encoder_learning_rate: Fraction = 1.0
     momentum: Fraction
     weight_decay: NonNegative
-    schedule: Literal["poly", "one_cycle"]
+    schedule: Literal["poly", "cosine", "one_cycle", "constant"]
     schedule_epoch_steps: PositiveInt = 1
     gradient_clip: PositiveFloat
     foreground_fraction: Fraction
+    sampling: dict[str, NonNegative] = {}
     deep_supervision: bool
     loss: LossChoice = LossChoice(name=DEFAULT_LOSS)
     class_weights: dict[str, NonNegative] | Literal["inverse_frequency"] | None = None

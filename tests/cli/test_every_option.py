@@ -59,6 +59,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("train --plan balls --fold 1 --resume", 0),
         ("train --plan balls --fold 1 --extend 2x", 0),
         ("train --plan balls --fold 2 --budget 0.001s", 2),
+        ("train --plan balls --fold 2 --epochs 0", 2),
     ],
     "predict": [
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --json", 0),

@@ -1,5 +1,6 @@
 """cases.csv: what is written comes back, and what a user edits is checked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,20 @@ def test_ids_in_a_table_are_checked(tmp_path: Path) -> None:
         read_cases(write(tmp_path, "id,channels", *rows), tmp_path)
 
 
+def test_the_weight_in_the_loss_is_another_column_that_is_written_where_it_is_not_1(tmp_path: Path) -> None:
+    cases = [Case("a", "a", (tmp_path / "a.png",)), Case("b", "b", (tmp_path / "b.png",), weight=2.0)]
+    write_cases(tmp_path / "cases.csv", cases, tmp_path)
+    assert "loss_weight" not in (tmp_path / "cases.csv").read_text()
+    cases = [cases[0], replace(cases[1], loss_weight=0.5)]
+    write_cases(tmp_path / "cases.csv", cases, tmp_path)
+    assert read_cases(tmp_path / "cases.csv", tmp_path) == cases
+
+
+@pytest.mark.parametrize("column", ["weight", "loss_weight"])
 @pytest.mark.parametrize("weight", ["-1", "nan", "inf", "heavy"])
-def test_an_odd_weight_is_refused_with_its_line(tmp_path: Path, weight: str) -> None:
-    path = write(tmp_path, "id,channels,weight", "a,a.nii,1", f"b,b.nii,{weight}")
-    with pytest.raises(DataError, match=rf"line 3: weight is '{weight}'; expected a number of 0 or more"):
+def test_an_odd_weight_is_refused_with_its_line(tmp_path: Path, weight: str, column: str) -> None:
+    path = write(tmp_path, f"id,channels,{column}", "a,a.nii,1", f"b,b.nii,{weight}")
+    with pytest.raises(DataError, match=rf"line 3: {column} is '{weight}'; expected a number of 0 or more"):
         read_cases(path, tmp_path)
 
 

@@ -81,7 +81,7 @@ def batch_on(device: torch.device, partly: bool = False, dimensions: int = 3) ->
     return Batch(image, target.to(torch.int16), annotated)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
 def test_every_optimizer_in_every_precision(
     cuda: torch.device, tmp_path: Path, optimizer: str, precision: torch.dtype
@@ -104,7 +104,7 @@ class Plain:
         return (lambda: None), step()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
 def test_a_step_that_is_recorded_asks_for_nothing(
     cuda: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:

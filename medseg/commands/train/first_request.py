@@ -55,6 +55,7 @@ class FirstRequest:
         options = self._options
         saved_options = {
             "steps": options.steps,
+            "epochs": options.epochs,
             "budget_seconds": options.budget_seconds,
             "overrides": options.overrides,
             "recipe": options.recipe,

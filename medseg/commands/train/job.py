@@ -29,16 +29,19 @@ from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
 from medseg.training.length.course import Course
+from medseg.training.length.epochs import steps_of_epochs
 from medseg.training.run.setup import Setup
 from medseg.training.step.rehearsal import rehearse
 
 # Modules that only some runs need, or none before its first step (models to start from, cascades, prediction), are
 # imported in the functions that use them: together they would double the time until a run starts.
 if TYPE_CHECKING:
+    from medseg.commands.train.options import TrainOptions
     from medseg.commands.train.previous_answers import PreviousStage
     from medseg.inference.predictor import Predictor
     from medseg.models.encoder_weights import EncoderWeights
     from medseg.models.start import Start
+    from medseg.plans.schema import Configuration, Plan
 
 
 _DEVICE_IS_FULL = (
@@ -139,7 +142,9 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     slow = slow_convolution(device, precision, configuration.dimensions)
     notes += [slow] if slow else []
     if run.record is None:
-        course = Course.over(options.steps or plan.training.steps)
+        steps, note = _planned_steps(options, plan, on_host, configuration)
+        notes += [note] if note else []
+        course = Course.over(steps)
     else:
         steps = run.record.steps or plan.training.steps
         course = Course.recorded(steps, run.record.schedule or (), bool(run.record.ended_early))
@@ -147,6 +152,18 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     probe = DiceProbe(plan, configuration, device, held_out or on_host)
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, encoder_weights, previous)
+
+
+def _planned_steps(
+    options: TrainOptions, plan: Plan, samples: Sequence[Sample], configuration: Configuration
+) -> tuple[int, str | None]:
+    """Return the steps of a new run without a budget, and a note where they follow from epochs."""
+    if options.steps is not None:
+        return options.steps, None
+    epochs = options.epochs or plan.training.epochs
+    if epochs is None or options.budget_seconds is not None:  # a budget chooses another number
+        return plan.training.steps, None
+    return steps_of_epochs(epochs, samples, configuration)
 
 
 def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:

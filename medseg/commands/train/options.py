@@ -24,6 +24,8 @@ class TrainOptions:
         budget_seconds: Wall-clock time for the whole command, preprocessing and validation included, such as 5m or 2h.
             The schedule of the learning rate ends within that time.
         steps: Number of optimizer steps, instead of the plan's.
+        epochs: Number of epochs instead of steps; in one, as many patches are drawn as there are training cases, in 2D
+            as they have slices.
         overrides: Setting of the plan to change, such as training.learning_rate=0.003; repeatable. With --resume, it
             is changed from there on.
         init: Model to start from: PLAN/CONFIG, a run's folder, a .medseg file, or a model of nnU-Net. If left out,
@@ -42,6 +44,7 @@ class TrainOptions:
     configuration: Annotated[str | None, Option("--config")] = None
     budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration)] = None
     steps: Annotated[int | None, Option(minimum=1)] = None
+    epochs: float | None = None
     overrides: Annotated[list[str], Option("--set", metavar="KEY=VALUE")] = field(default_factory=list)
     init: Annotated[str | Path | None, Option(metavar="MODEL")] = None
     download: bool = False
@@ -63,7 +66,12 @@ class TrainOptions:
         Raises:
             PlanError: Naming the options.
         """
-        lengths = {"--steps": self.steps, "--budget": self.budget_seconds, "--extend": self.extend}
+        lengths = {
+            "--steps": self.steps,
+            "--epochs": self.epochs,
+            "--budget": self.budget_seconds,
+            "--extend": self.extend,
+        }
         given = [name for name, value in lengths.items() if value is not None]
         if self.resume and given:
             raise PlanError(
@@ -72,6 +80,8 @@ class TrainOptions:
             )
         if self.extend is not None and not (self.extend.seconds or 0) > 0 and self.extend.more(_MANY_STEPS) < 1:
             raise nothing_to_train(f"--extend {self.extend}")
+        if self.epochs is not None and not 0 < self.epochs <= _MANY_STEPS:  # not a number is refused as well
+            raise PlanError(f"--epochs is {self.epochs:g}; expected a number above 0.", "Examples: 100, 0.5.")
         if len(given) > 1:
             raise PlanError(f"{' and '.join(given)} were given; each says when the run ends.", "Give one of them.")
         given = [name for name, value in (("--init", self.init), ("--recipe", self.recipe)) if value is not None]

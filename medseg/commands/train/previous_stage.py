@@ -156,7 +156,7 @@ def _options_for(
     )
     if state == "new":
         return replace(fold_options, overrides=overrides_for(stage, options.overrides))
-    return replace(fold_options, overrides=[], resume=True, steps=None, budget_seconds=None, recipe=None)
+    return replace(fold_options, overrides=[], resume=True, steps=None, epochs=None, budget_seconds=None, recipe=None)
 
 
 def _check_plan(run: Run, stage: str, fold: FoldFolder) -> None:

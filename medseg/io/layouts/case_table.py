@@ -15,7 +15,7 @@ from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, 
 from medseg.io.values.named_masks import image_files
 
 NAME = "cases.csv"
-_RESERVED = ("id", "patient", "channels", "label", "annotated", "weight")
+_RESERVED = ("id", "patient", "channels", "label", "annotated", "weight", "loss_weight")
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _MOST_SHOWN = 5
 
@@ -25,8 +25,8 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
 
     Columns: `id` (else the label file's name), `patient`, one column per channel under the channel's name (or
     `channels` with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between),
-    `weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's folder.
-    A channel may be the folder, zip or file of a DICOM study.
+    `weight`, `loss_weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's
+    folder. A channel may be the folder, zip or file of a DICOM study.
 
     Args:
         folder: the data set's folder.
@@ -66,7 +66,7 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
 
 
 def add_facts(data: DataSet, path: Path) -> DataSet:
-    """Add what a table without files says of the cases: patient, annotated structures, weight, attributes.
+    """Add what a table without files says of the cases: patient, annotated structures, weights, attributes.
 
     Args:
         data: the data set.
@@ -96,6 +96,7 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
                 patient=facts.patient if row.get("patient") else case.patient,
                 annotated=facts.annotated,
                 weight=facts.weight,
+                loss_weight=facts.loss_weight,
                 attributes={**case.attributes, **facts.attributes},
             )
         cases.append(case)

@@ -45,6 +45,7 @@ class Batch(NamedTuple):
         origins: where each sample comes from.
         previous: (batch, ...) int16, label indices from the previous stage of a cascade, and negative ones where
             there is none; None without a cascade.
+        case_weights: (batch,) float32, what the loss of each sample is multiplied by; None where no case has a weight.
     """
 
     image: torch.Tensor
@@ -52,6 +53,7 @@ class Batch(NamedTuple):
     annotated: torch.Tensor | None = None
     origins: tuple[Origin, ...] = ()
     previous: torch.Tensor | None = None
+    case_weights: torch.Tensor | None = None
 
 
 class Batches:
@@ -65,6 +67,7 @@ class Batches:
         numbers: which samples of each batch to make, for a process that trains on a part of it; None for all. A
             sample is the same whichever process makes it.
         previous_values: in a cascade, the number of label values that the previous stage's answer may have.
+        structure_weights: how often patches are centred on each structure; empty for equally often in each case.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Batches:
         device: torch.device,
         numbers: range | None = None,
         previous_values: int = 0,
+        structure_weights: Sequence[float] = (),
     ) -> None:
         self.samples = samples
         self.configuration = configuration
@@ -83,7 +87,8 @@ class Batches:
         self.numbers = range(configuration.batch_size) if numbers is None else numbers
         self.previous_values = previous_values
         self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
-        self.sampler = Sampler(samples, configuration, training)
+        self.sampler = Sampler(samples, configuration, training, structure_weights)
+        self.weighs_cases = any(sample.case.loss_weight != 1 for sample in samples)
         if device.type == "cpu":
             load_loops()
 
@@ -113,7 +118,11 @@ class Batches:
             image = torch.cat([image, one_hot(previous, self.previous_values, 1)], 1)
         annotated = _stack([sample.structures for sample in samples], self.device)
         origins = (Origin(sample.case.id, draw.start, patch) for sample, draw in zip(samples, draws, strict=True))
-        return Batch(image, target, annotated, tuple(origins), previous)
+        case_weights = None
+        if self.weighs_cases:
+            weights = torch.tensor([sample.case.loss_weight for sample in samples], dtype=torch.float32)
+            case_weights = to_device(weights, self.device)
+        return Batch(image, target, annotated, tuple(origins), previous, case_weights)
 
     def ahead(self, start: int) -> Generator[Batch, None, None]:
         """Yield the batches of the steps from `start` on, without end.

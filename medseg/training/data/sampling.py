@@ -58,13 +58,20 @@ class Sampler:
     Args:
         samples: training cases.
         configuration: patch, batch size and limits of the rotation.
-        training: share of patches that are centred on a structure, and probabilities.
+        training: share of patches that are centred on a structure, on which ones, and probabilities.
+        structure_weights: how often patches are centred on each structure; empty for equally often in each case.
 
     Raises:
-        DataError: all cases have the weight 0.
+        DataError: all cases have the weight 0, in the sampling or in the loss.
     """
 
-    def __init__(self, samples: Sequence[Sample], configuration: Configuration, training: Training) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        configuration: Configuration,
+        training: Training,
+        structure_weights: Sequence[float] = (),
+    ) -> None:
         self.samples = samples
         self.configuration = configuration
         self.augmentation = training.augmentation
@@ -76,7 +83,13 @@ class Sampler:
             raise DataError(
                 "Every training case has the weight 0.", "Give at least one a positive weight in cases.csv."
             )
+        if not any(sample.case.weight * sample.case.loss_weight for sample in samples):
+            raise DataError(
+                "Every training case that is drawn has the loss_weight 0.",
+                "Give at least one a positive loss_weight in cases.csv.",
+            )
         self.cumulative = np.cumsum(_shares(samples, weights))
+        self.by_structure = _by_structure(samples, weights, structure_weights) if any(structure_weights) else None
 
     def draw(self, random: np.random.Generator, number: int) -> Draw:
         """Draw a sample.
@@ -85,14 +98,20 @@ class Sampler:
             random: the random numbers of the sample.
             number: the number of the sample in its batch; the last ones are centred on structures.
         """
-        case = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.samples) - 1)
+        forced = number >= self.forced_from
+        structure = None
+        cumulative = self.cumulative
+        if forced and self.by_structure is not None:
+            structure = _pick(self.by_structure.cumulative, random)
+            cumulative = self.by_structure.cases[structure]
+        case = _pick(cumulative, random)
         sample = self.samples[case]
         shape = np.array(sample.label.shape)
         # as nnU-Net does, a patch may stick out by half of what rotation needs, or of what the case is too small by
         spare = np.maximum(self.reach - self.patch, self.reach - shape)
         lowest = -spare // 2  # rounded away from zero, as in nnU-Net: the range is symmetric
         highest = shape + spare // 2 + spare % 2 - self.reach
-        centre = self._centre(sample, random, forced=number >= self.forced_from)
+        centre = self._centre(sample, random, forced, structure)
         start = random.integers(lowest, np.maximum(highest, lowest) + 1)
         if centre is not None:
             start = np.maximum(lowest, centre - self.reach // 2)
@@ -100,10 +119,14 @@ class Sampler:
         z, y, x = (int(first) for first in start)
         return Draw(case, (z, y, x), self._matrix(random), self._mirrored(random))
 
-    def _centre(self, sample: Sample, random: np.random.Generator, forced: bool) -> NDArray[np.int64] | None:
-        """Choose a voxel to centre on: of a random structure, or any annotated one; None for any position."""
+    def _centre(
+        self, sample: Sample, random: np.random.Generator, forced: bool, structure: int | None
+    ) -> NDArray[np.int64] | None:
+        """Choose a voxel to centre on: of a structure, or any annotated one; None for any position."""
         present = [voxels for voxels in sample.locations if len(voxels)]
-        if forced and present:
+        if structure is not None:
+            voxels = sample.locations[structure]
+        elif forced and present:
             voxels = present[random.integers(len(present))]
         elif len(sample.annotated):
             voxels = sample.annotated
@@ -132,6 +155,38 @@ class Sampler:
         allowed = [axis - first in self.configuration.mirror_axes for axis in range(3)]
         z, y, x = (bool(may and chance < 0.5) for may, chance in zip(allowed, random.random(3), strict=True))
         return z, y, x
+
+
+@dataclass(frozen=True)
+class _ByStructure:
+    """How patches that are centred on structures are drawn where the plan weighs structures.
+
+    Attributes:
+        cumulative: (structures,) cumulative probability of each structure.
+        cases: for each structure, (cases,) the cumulative probability of each case.
+    """
+
+    cumulative: NDArray[np.float64]
+    cases: list[NDArray[np.float64]]
+
+
+def _by_structure(
+    samples: Sequence[Sample], weights: NDArray[np.float64], structure_weights: Sequence[float]
+) -> _ByStructure | None:
+    """Return how structures and then cases are drawn; None where no case that is drawn has one with a weight."""
+    present = np.array([[len(voxels) > 0 for voxels in sample.locations] for sample in samples])
+    by_case = present * weights[:, None]
+    chances = np.array(structure_weights) * (by_case.sum(0) > 0)
+    if not chances.any():
+        return None
+    cases = [np.cumsum(column / max(column.sum(), _SMALLEST)) for column in by_case.T]
+    return _ByStructure(np.cumsum(chances / chances.sum()), cases)
+
+
+def _pick(cumulative: NDArray[np.float64], random: np.random.Generator) -> int:
+    """Draw an index by cumulative probabilities; one of probability 0 is never drawn, whatever is rounded."""
+    last = int(np.searchsorted(cumulative, cumulative[-1]))
+    return min(int(np.searchsorted(cumulative, random.random(), side="right")), last)
 
 
 def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[np.float64]:

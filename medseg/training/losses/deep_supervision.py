@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from medseg.training.losses.class_weights import class_weights
 from medseg.training.losses.protocol import Loss, SummedLoss
 from medseg.training.losses.sum import LossSum, Part
 from medseg.training.losses.table import AnyLoss, make_loss
+
+_SMALLEST = 1e-8  # the least that a sum of weights is divided by: where all are 0, so is the loss
 
 
 def _alone(sums: Tensor) -> Tensor:
@@ -67,13 +70,21 @@ class DeepSupervision:
         scales = supervision_scales(network, configuration.dimensions, plan.training.deep_supervision)
         return cls(loss, plan.labels, scales, total)
 
-    def __call__(self, outputs: Sequence[Tensor], target: Tensor, annotated: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        outputs: Sequence[Tensor],
+        target: Tensor,
+        annotated: Tensor | None = None,
+        case_weights: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss of a batch, a scalar.
 
         Args:
             outputs: logits (batch, outputs, ...) of each resolution.
             target: (batch, ...) label indices, or `IGNORE`.
             annotated: (batch, structures) bool, which structures were annotated in each sample; None for all.
+            case_weights: (batch,) what the loss of each sample is multiplied by; None for 1. The loss is then the mean
+                over samples of weight times loss, as Keras has it: with a batch of one sample, too, a weight counts.
 
         Raises:
             PlanError: the network's answers are not as many or not as large as its scales say.
@@ -82,7 +93,10 @@ class DeepSupervision:
         self._check(outputs, targets)
         pairs = list(zip(outputs, targets, strict=True))
         parts = self.loss.parts if isinstance(self.loss, LossSum) else (Part(self.loss, 1.0, 1.0),)
-        losses = torch.stack([self._by_resolution(part.loss, pairs, annotated) for part in parts])
+        losses = torch.stack([self._by_resolution(part.loss, pairs, annotated, case_weights) for part in parts])
+        if case_weights is not None:
+            weight, samples = self.total(torch.stack([case_weights.sum(), case_weights.new_tensor(len(target))]))
+            losses = losses * (weight / samples)
         if isinstance(self.loss, LossSum):
             losses = losses * self.loss.weights_on(losses.device)[:, None]
         weights = [0.5**level for level in range(len(pairs))]
@@ -95,16 +109,25 @@ class DeepSupervision:
             self.loss.advance(progress)
 
     def _by_resolution(
-        self, loss: Loss | SummedLoss, pairs: Sequence[tuple[Tensor, Tensor]], annotated: Tensor | None
+        self,
+        loss: Loss | SummedLoss,
+        pairs: Sequence[tuple[Tensor, Tensor]],
+        annotated: Tensor | None,
+        case_weights: Tensor | None,
     ) -> Tensor:
-        """Return a loss of each resolution, (resolutions,), over the samples of all processes."""
+        """Return a loss of each resolution, (resolutions,), a mean over the samples of all processes."""
         if isinstance(loss, SummedLoss):
             # all resolutions in one tensor, so that processes wait for each other once
-            return loss.values(self.total(torch.stack([loss.sums(*pair, annotated) for pair in pairs])))
+            own = torch.stack([_over_samples(loss.sums, *pair, annotated, case_weights) for pair in pairs])
+            return loss.values(self.total(own))
         # The mean over all samples: a process weighs as much as its samples, which may be one more than another's.
-        own = torch.stack([self._plain(loss, *pair, annotated) for pair in pairs])
-        sums = self.total(torch.cat([own, own.new_ones(1)]) * len(pairs[0][1]))
-        return sums[:-1] / sums[-1]
+        compute = partial(self._plain, loss)
+        own = torch.stack([_over_samples(compute, *pair, annotated, case_weights) for pair in pairs])
+        if case_weights is None:
+            sums = self.total(torch.cat([own, own.new_ones(1)]) * len(pairs[0][1]))
+        else:
+            sums = self.total(torch.cat([own, case_weights.sum()[None]]))
+        return sums[:-1] / sums[-1].clamp(min=_SMALLEST)
 
     def _plain(self, loss: Loss, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
         """Return the loss of one resolution, for a loss that is told by weights which voxels are ignored."""
@@ -125,6 +148,24 @@ class DeepSupervision:
                 "A network of your own answers one tensor of logits on the grid of its input, or a list of them with a "
                 "property `supervision_scales`. docs/extend.md shows both.",
             )
+
+
+def _over_samples(
+    compute: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    logits: Tensor,
+    target: Tensor,
+    annotated: Tensor | None,
+    case_weights: Tensor | None,
+) -> Tensor:
+    """Return what is computed of a batch or, where cases have weights, the weighted sum over its samples."""
+    if case_weights is None:
+        return compute(logits, target, annotated)
+    values = []
+    for number, weight in enumerate(case_weights):
+        sample = slice(number, number + 1)
+        known = None if annotated is None else annotated[sample]
+        values.append(weight * compute(logits[sample], target[sample], known))
+    return torch.stack(values).sum(0)
 
 
 def thin(target: Tensor, scale: Sequence[int]) -> Tensor:

@@ -90,7 +90,7 @@ class OverlapLoss(SummedLoss):
         cross_entropy = sums[:, 0] / sums[:, 1].clamp(min=_SMALLEST)
         if self.batch_dice:
             overlap, prediction, reference, known = sums[:, 2:].unflatten(1, (4, -1)).unbind(1)
-            importance = known.clamp(max=1) * self._structure_weights(known)
+            importance = (known > 0).to(known) * self._structure_weights(known)
             mean = (self.ratio(overlap, prediction, reference) * importance).sum(1)
             mean = mean / importance.sum(1).clamp(min=_SMALLEST)
         else:

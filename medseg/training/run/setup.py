@@ -67,6 +67,7 @@ class Setup:
             samples: training cases.
             whole: make all samples of each batch; else those of this process.
         """
+        sampling = self.plan.training.sampling
         return Batches(
             samples,
             self.configuration,
@@ -74,6 +75,7 @@ class Setup:
             self.device,
             None if whole else self.ranks.numbers(self.configuration.batch_size),
             input_channels(self.plan, self.configuration) - len(self.plan.data.channels),
+            [sampling.get(name, 1.0) for name in self.plan.labels.names] if sampling else (),
         )
 
     @property
@@ -97,7 +99,8 @@ def learning_rate(progress: float, peak: float, schedule: str) -> float:
         peak: the plan's `training.learning_rate`.
         schedule: `poly`: peak * (1 - progress)^0.9, nnU-Net's (`polylr.py`). `one_cycle`: up to the peak over the
             first tenth and down to almost nothing by the end, both along a cosine (Smith & Topin 2018, as in
-            `torch.optim.lr_scheduler.OneCycleLR`).
+            `torch.optim.lr_scheduler.OneCycleLR`). `cosine`: from the peak to 0 along a cosine (Loshchilov & Hutter
+            2017, without restarts). `constant`: the peak throughout.
 
     >>> round(learning_rate(0.5, 0.01, "poly"), 6)
     0.005359
@@ -106,6 +109,10 @@ def learning_rate(progress: float, peak: float, schedule: str) -> float:
     """
     if schedule == "poly":
         return peak * (1 - progress) ** 0.9
+    if schedule == "cosine":
+        return _along_cosine(peak, 0.0, progress)
+    if schedule == "constant":
+        return peak
     if progress < _WARM_UP:
         return _along_cosine(peak * _START, peak, progress / _WARM_UP)
     return _along_cosine(peak, peak * _END, (progress - _WARM_UP) / (1 - _WARM_UP))

@@ -44,7 +44,8 @@ def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.
         for parameter in (parameter for group in groups for parameter in group["params"] if training.momentum > 0):
             sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+    adam = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
+    return adam(groups, lr=rate, weight_decay=decay, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

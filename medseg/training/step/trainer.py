@@ -78,7 +78,7 @@ class Trainer:
         """
         set_learning_rate(self.optimizer, setup.learning_rate(step))
         self.loss.advance(setup.course.progress(step))
-        loss = (self._recorded or self._learn)(batch.image, batch.target, batch.annotated)
+        loss = (self._recorded or self._learn)(batch.image, batch.target, batch.annotated, batch.case_weights)
         if self.average is not None:
             self._update_average(step)
         return loss
@@ -88,12 +88,18 @@ class Trainer:
         """What a user should know of how steps are computed."""
         return None if self._recorded is None else self._recorded.note
 
-    def _learn(self, image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
+    def _learn(
+        self,
+        image: torch.Tensor,
+        target: torch.Tensor,
+        annotated: torch.Tensor | None,
+        case_weights: torch.Tensor | None,
+    ) -> torch.Tensor:
         """Compute loss and gradients and change the weights; nothing here asks the device for a number."""
         self.unchanged = True
         with autocast(self.device, self.precision):
             outputs = self.network(image, len(self.loss.scales))
-        loss = self.loss(outputs, target, annotated)
+        loss = self.loss(outputs, target, annotated, case_weights)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
         self.ranks.add_gradients(self.network.parameters())
@@ -116,10 +122,15 @@ class Trainer:
         # Without a reference to this trainer: a circle of references would keep the graph's memory when it is dropped.
         learn = WeakMethod(self._learn)
 
-        def step(image: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
+        def step(
+            image: torch.Tensor,
+            target: torch.Tensor,
+            annotated: torch.Tensor | None,
+            case_weights: torch.Tensor | None,
+        ) -> torch.Tensor:
             method = learn()
             assert method is not None
-            return method(image, target, annotated)
+            return method(image, target, annotated, case_weights)
 
         recorded = Recorded(step, recorder)
         if self.ranks.size > 1 or self.scaler.is_enabled():
@@ -144,9 +155,10 @@ class Trainer:
         for number in range(len(batch.image)):
             sample = slice(number, number + 1)
             annotated = None if batch.annotated is None else batch.annotated[sample]
+            case_weights = None if batch.case_weights is None else batch.case_weights[sample]
             with autocast(self.device, self.precision):
                 outputs = self.network(batch.image[sample], len(self.loss.scales))
-            losses.append(float(loss(outputs, batch.target[sample], annotated)))
+            losses.append(float(loss(outputs, batch.target[sample], annotated, case_weights)))
         return losses
 
     def state(self, setup: Setup, done: int) -> dict[str, Any]:

@@ -194,3 +194,15 @@ def test_a_gpu_makes_the_batches_of_a_cpu(dimensions: int, resident: bool) -> No
         torch.testing.assert_close(found.image.cpu(), expected.make(step).image, rtol=1e-3, atol=1e-3)
         same = (found.target.cpu() == expected.make(step).target).float().mean()
         assert float(same) > 0.999
+
+
+def test_a_batch_has_the_loss_weights_of_its_cases_where_any_case_has_one() -> None:
+    plain = [make_sample(np.zeros((8, 8, 8)), np.zeros((8, 8, 8)), name=name) for name in "ab"]
+    weighed = [plain[0], replace(plain[1], case=replace(plain[1].case, loss_weight=0.25))]
+    configuration = make_configuration(3, patch_voxels=[8] * 3, batch_size=8)
+    batches = [Batches(samples, configuration, make_training(), CPU).make(0) for samples in (plain, weighed)]
+    assert batches[0].case_weights is None
+    expected = [{"a": 1.0, "b": 0.25}[origin.case] for origin in batches[1].origins]
+    assert batches[1].case_weights is not None
+    assert batches[1].case_weights.tolist() == expected
+    assert {*expected} == {1.0, 0.25}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from math import cos, radians, sin
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from builders import make_augmentation, make_configuration, make_sample, make_training
 from scipy import stats
 
+from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.plans.schema import Configuration
 from medseg.preprocessing.cache import Sample
@@ -84,6 +86,12 @@ def test_cases_are_drawn_by_their_weight() -> None:
 def test_weights_that_are_all_zero_leave_nothing_to_draw() -> None:
     with pytest.raises(DataError, match="Every training case has the weight 0"):
         Sampler([empty_sample((8, 8, 8), 0.0)] * 2, cube(8, 0), make_training())
+
+
+def test_loss_weights_that_are_all_zero_leave_nothing_to_learn() -> None:
+    samples = [replace(empty_sample((8, 8, 8)), case=Case("a", "a", (Path("a"),), loss_weight=0.0))]
+    with pytest.raises(DataError, match="has the loss_weight 0"):
+        Sampler(samples, cube(8, 0), make_training())
 
 
 def test_cases_are_drawn_equally_often_where_nothing_is_said() -> None:
@@ -168,6 +176,37 @@ def test_structures_are_drawn_equally_often_whatever_their_size() -> None:
     drawn = draws([make_sample(label, label, structures=4)], cube(8, 0), number=1)  # the fourth is absent
     structures = [{(6, 6, 6): 2, (11, 0, 0): 3}.get(draw.start, 1) for draw in drawn]
     assert_even(structures, [1, 2, 3])
+
+
+def test_structures_are_centred_on_as_often_as_they_weigh_whatever_few_cases_have_them() -> None:
+    """b is in one case of three and weighs three times as much; c has no weight; the case of weight 0 has b too."""
+    cases = [
+        marked_sample((20, 20, 20), a=(4, 4, 4)),
+        marked_sample((20, 20, 20), a=(4, 4, 4)),
+        marked_sample((20, 20, 20), a=(4, 4, 4), b=(12, 12, 12), c=(15, 4, 4)),
+    ]
+    unused = marked_sample((20, 20, 20), a=(4, 4, 4), b=(12, 12, 12))
+    samples = [
+        make_sample(sample.image[0].numpy(), sample.label.numpy(), structures=3, weight=weight)
+        for sample, weight in zip([*cases, unused], (1.0, 1.0, 1.0, 0.0), strict=True)
+    ]
+    sampler = Sampler(samples, cube(8, 0), make_training(foreground_fraction=1.0), [1.0, 3.0, 0.0])
+    drawn = [sampler.draw(generator(0, step, 0), 0) for step in range(DRAWS)]
+    centred = {(0, 0, 0): "a", (8, 8, 8): "b"}
+    structures = [centred[one.start] for one in drawn]
+    shares = [structures.count(name) for name in "ab"]
+    assert stats.chisquare(shares, [DRAWS / 4, DRAWS * 3 / 4]).pvalue > UNLIKELY
+    assert {one.case for one, name in zip(drawn, structures, strict=True) if name == "b"} == {2}
+    assert_even([one.case for one, name in zip(drawn, structures, strict=True) if name == "a"], [0, 1, 2])
+
+
+def test_weights_of_structures_that_nobody_has_leave_the_draw_as_it_is() -> None:
+    samples = [marked_sample((20, 20, 20), a=(4, 4, 4))]
+    samples = [make_sample(samples[0].image[0].numpy(), samples[0].label.numpy(), structures=2)]
+    plain, weighed = (Sampler(samples, cube(8, 0), make_training(), weights) for weights in ((), (0.0, 5.0)))
+    for number in (0, 1):
+        one, other = (sampler.draw(generator(0, 0, number), number) for sampler in (plain, weighed))
+        assert (one.case, one.start) == (other.case, other.start)
 
 
 def test_voxels_of_a_structure_are_drawn_equally_often() -> None:

@@ -29,7 +29,13 @@ def test_one_cycle(progress: float, rate: float) -> None:
     assert learning_rate(progress, 1.0, "one_cycle") == pytest.approx(rate, rel=1e-3)
 
 
-@pytest.mark.parametrize("schedule", ["poly", "one_cycle"])
+@pytest.mark.parametrize(("progress", "rate"), [(0, 0.2), (1 / 3, 0.15), (0.5, 0.1), (2 / 3, 0.05), (1, 0)])
+def test_cosine(progress: float, rate: float) -> None:
+    assert learning_rate(progress, 0.2, "cosine") == pytest.approx(rate, abs=1e-12)
+    assert learning_rate(progress, 0.2, "constant") == 0.2
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "one_cycle", "constant"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 1000])
 def test_every_step_has_a_positive_rate_up_to_the_peak(schedule: str, steps: int) -> None:
     rates = [learning_rate(Course.over(steps).progress(step), 0.3, schedule) for step in range(steps)]

@@ -180,22 +180,57 @@ def test_half_precision_logits(name: str, labels: Labels) -> None:
 
 
 @EVERY
-def test_over_two_processes_it_is_the_loss_of_the_whole_batch(name: str, labels: Labels) -> None:
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 3.0]])
+def test_over_two_processes_it_is_the_loss_of_the_whole_batch(
+    name: str, labels: Labels, weights: list[float] | None
+) -> None:
     """One process has two samples, the other one: their tensors are added up as `Ranks.total` does it."""
     torch.manual_seed(1)
     logits = (torch.randn(3, labels.outputs, 5, 6) * 2).requires_grad_()
     target = torch.randint(0, 3, (3, 5, 6), dtype=torch.int16)
-    alone = value_and_gradient(supervised(name, labels)([logits], target), logits)
-    parts, told = [slice(0, 2), slice(2, 3)], []
-    for part in parts:  # what each process hands to `total`
-        supervised(name, labels, total=lambda sums: told.append(sums.detach()) or sums)([logits[part]], target[part])
+    case_weights = None if weights is None else torch.tensor(weights)
+    alone = value_and_gradient(supervised(name, labels)([logits], target, None, case_weights), logits)
+    parts = [slice(0, 2), slice(2, 3)]
+
+    def loss_of(part: slice, total: Any) -> torch.Tensor:
+        own_weights = None if case_weights is None else case_weights[part]
+        return supervised(name, labels, total=total)([logits[part]], target[part], None, own_weights)
+
+    handed: list[list[torch.Tensor]] = [[], []]  # what each process hands to `total`, one tensor after another
+    for number, part in enumerate(parts):
+        loss_of(part, lambda sums, own=handed[number]: own.append(sums.detach()) or sums)
     gradients = []
     for number, part in enumerate(parts):
-        rest = told[1 - number]
-        loss = supervised(name, labels, total=lambda sums, rest=rest: sums + rest)([logits[part]], target[part])
+        others = iter(handed[1 - number])
+        loss = loss_of(part, lambda sums, others=others: sums + next(others))
         torch.testing.assert_close(loss.detach(), alone[0])
         gradients.append(torch.autograd.grad(loss, logits)[0])
     torch.testing.assert_close(sum(gradients), alone[1])
+
+
+@EVERY
+def test_with_weights_of_cases_it_is_the_mean_of_weight_times_loss(name: str, labels: Labels) -> None:
+    target, logits = blocks(), torch.randn(2, labels.outputs, 12, 12, generator=torch.Generator().manual_seed(0))
+    loss = supervised(name, labels)
+    first, second = (loss([logits[[number]]], target[[number]]) for number in range(2))
+    weighted = loss([logits], target, None, torch.tensor([0.5, 3.0]))
+    torch.testing.assert_close(weighted, (0.5 * first + 3 * second) / 2)
+    torch.testing.assert_close(loss([logits[:1]], target[:1], None, torch.tensor([0.25])), 0.25 * first)
+    torch.testing.assert_close(loss([logits], target, None, torch.ones(2)), loss([logits], target))
+
+
+@EVERY
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_a_case_of_weight_0_teaches_nothing(name: str, labels: Labels, batch_dice: bool) -> None:
+    logits, target = draw(labels, 8, 8, ignored=True)
+    loss = supervised(name, ignoring(labels), batch_dice)
+    value, gradient = value_and_gradient(loss([logits], target, None, torch.tensor([2.0, 0.0])), logits)
+    assert gradient[0].any()
+    assert not gradient[1].any()
+    torch.testing.assert_close(value, loss([logits[:1]], target[:1]).detach())
+    nothing, gradient = value_and_gradient(loss([logits], target, None, torch.zeros(2)), logits)
+    assert float(nothing) == 0
+    assert not gradient.any()
 
 
 @EVERY

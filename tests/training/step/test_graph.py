@@ -83,7 +83,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_so() -> None:
     )
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_the_learning_rate_stays_where_a_recorded_step_reads_it(optimizer: str) -> None:
     training = plan_of(True).training.model_copy(update={"optimizer": optimizer})
     network, twin = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)

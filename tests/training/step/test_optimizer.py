@@ -45,7 +45,7 @@ def test_a_slower_encoder_takes_smaller_steps(tmp_path: Path) -> None:
     assert any(change.abs().max() > 1e-4 for name, change in same.items() if name.startswith("encoder."))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
 def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path: Path, optimizer: str) -> None:
     for name, change in changes(tmp_path, 0.0, optimizer).items():
         if name.startswith("encoder."):
@@ -70,7 +70,7 @@ def test_muon_has_the_convolutions_that_neither_read_the_image_nor_give_the_answ
     assert known == {name for name in names.values() if not name.startswith(frozen)}
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
 def test_a_first_step_that_is_skipped_leaves_no_trace(name: str) -> None:
     """torch's fused SGD made its momentum of memory as it was: here of values that are not numbers."""
     torch.manual_seed(0)
@@ -147,3 +147,36 @@ def test_a_frozen_encoder_keeps_its_statistics_and_averages_have_their_own(
         expected = decay * expected + (1 - decay) * state[key]
     assert trainer.average is not None
     torch.testing.assert_close(trainer.average.state_dict()[key], expected)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "first", "second"),
+    [
+        # weight 1, gradients 2 and then 1, learning rate 0.1, decay 0.5, momentum 0.9
+        ("sgd", 1 - 0.1 * (2.5 + 0.9 * 2.5), None),  # gradient and decay 2.5; Nesterov's look ahead adds 0.9 times that
+        ("adam", 1 - 0.1, None),  # the first step of Adam is the sign of gradient and decay
+        # then the moments are 0.28 and 0.004996, each divided by what is missing to 1
+        ("adamw", 1 - 0.1 * 0.5 - 0.1, 0.85 * 0.95 - 0.1 * (0.28 / 0.19) / (0.004996 / 0.001999) ** 0.5),
+    ],
+)  # fmt: skip
+def test_steps_by_hand(optimizer: str, first: float, second: float | None) -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    made = make_optimizer(layer, make_training(optimizer=optimizer, learning_rate=0.1, weight_decay=0.5, momentum=0.9))
+    for gradient, expected in ((2.0, first), (1.0, second)):
+        layer.weight.grad = torch.tensor([[gradient]])
+        made.step()
+        if expected is not None:
+            assert float(layer.weight.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_adam_takes_the_decay_as_a_part_of_the_gradient() -> None:
+    """Gradient 0 and weight 1: Adam makes a whole step, as the decay is all that it sees; AdamW shrinks the weight."""
+    ends = {}
+    for optimizer in ("adam", "adamw"):
+        layer = torch.nn.Linear(1, 1, bias=False)
+        layer.weight.data.fill_(1.0)
+        layer.weight.grad = torch.zeros(1, 1)
+        make_optimizer(layer, make_training(optimizer=optimizer, learning_rate=0.1, weight_decay=0.5)).step()
+        ends[optimizer] = float(layer.weight.detach())
+    assert ends == {"adam": pytest.approx(0.9), "adamw": pytest.approx(0.95)}
