@@ -11,7 +11,7 @@ from medseg.core.errors import PlanError
 from medseg.models.model import make_network
 from medseg.models.run_files import FoldFolder
 from medseg.networks.device import evaluating
-from medseg.networks.table import ListOutput
+from medseg.networks.row import ListOutput
 from medseg.training.data.batches import Batch
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
