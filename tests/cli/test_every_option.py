@@ -48,12 +48,14 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("plan data --name small --force --cases table.csv --validation 0.2", 0),
         (f"plan flat {_FLAT} --workspace elsewhere", 0),
         (f"plan pictures {_PICTURES}", 0),
+        ("plan pictures --name other --network attention_unet", 0),
+        ("plan pictures --name third --network smp_unet --encoder resnet18 --weights none.pth", 2),
         (f"plan studies {_STUDIES}", 0),
     ],
     "train": [
         (
             "train --plan balls --fold 1 --config 3d_fullres --steps 1 --recipe nnunet --init balls/3d_fullres "
-            "--set training.validation_cases=1 --device cpu --data data --workspace . --json",
+            "--download --set training.validation_cases=1 --device cpu --data data --workspace . --json",
             0,
         ),
         ("train --plan balls --fold 1 --resume", 0),

@@ -58,6 +58,9 @@ class PlanOptions:
         default_configuration: Default configuration: 2d, 3d_fullres or 3d_lowres; if left out, 3d_fullres, or 2d for 2D
             images.
         data: Where the files of the data set lie, and what their values mean.
+        network: Network instead of the U-Net of the rules, such as attention_unet, or smp_unet on a pretrained encoder.
+        encoder: Encoder of smp_unet, fpn, deeplabv3plus and the like, such as resnet34; if left out, mobilenet_v2.
+        weights: File with pretrained weights of the encoder, such as mobilenet_v2.pth.
         normalization: CHANNEL=SCHEME, with a scheme of ct, zscore, rescale_0_1, rgb_0_1, rgb_minus1_1,
             imagenet_red, imagenet_green, imagenet_blue or none; repeatable.
         splits: Folds: grouped (cases of one patient together, structures balanced), nnunet (nnU-Net's own five), or
@@ -77,6 +80,9 @@ class PlanOptions:
     preset: Annotated[str, _RULES] = "auto"
     default_configuration: Annotated[str | None, Option("--config", _RULES.group)] = None
     cascade: Annotated[bool, _RULES] = False
+    network: Annotated[str | None, _RULES] = None
+    encoder: Annotated[str | None, _RULES] = None
+    weights: Annotated[str | None, Option(group=_RULES.group, metavar="FILE")] = None
     normalization: Annotated[Sequence[str], Option(group=_RULES.group, metavar="CHANNEL=SCHEME")] = ()
     splits: Annotated[str, _RULES] = "auto"
     validation: Annotated[float | None, Option(group=_RULES.group, metavar="SHARE")] = None

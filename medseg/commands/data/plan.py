@@ -23,10 +23,12 @@ from medseg.datasets.label_options import annotated_from_values, labels_of
 from medseg.delivery.dicom.codes import read_codes
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
+from medseg.networks.encoders.rows import ENCODER_ROWS, check_encoder
 from medseg.networks.table import find_network
 from medseg.planning.annotation import check_annotated, present_and_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
+from medseg.planning.network_choice import choose_network
 from medseg.planning.planner import make_plan
 from medseg.planning.published import PublishedSplit, published_folds, published_split
 from medseg.planning.rules import DatasetFacts
@@ -34,6 +36,7 @@ from medseg.planning.scan_range import scan_range
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, share_split, unlearnable, write_splits
 from medseg.planning.survey import survey
 from medseg.plans.file import load_plan, save_plan, validate_plan
+from medseg.plans.network_rules import DEFAULT_ENCODER
 from medseg.plans.schema import Plan
 from medseg.plans.sections import Data, Request, ScanRange
 from medseg.preprocessing.normalize import check_schemes
@@ -224,6 +227,8 @@ def _make_plan(
     preset: Any = _preset() if options.preset == "auto" else options.preset
     requested = options.data.given()
     requested |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
+    network_keys = ("network", "encoder", "weights")
+    requested |= {key: getattr(options, key) for key in network_keys if getattr(options, key) is not None}
     if options.splits != "auto":
         requested["splits"] = options.splits
     if options.validation is not None:
@@ -243,7 +248,21 @@ def _make_plan(
     )
     data = _data_section(workspace, data_set, fingerprint, labels, options)
     data.scans = scans
-    return _overridden(make_plan(name, facts, data, labels, request, options.orientation), options)
+    made = make_plan(name, facts, data, labels, request, options.orientation)
+    return _overridden(made, replace(options, weights=_weights(workspace, options.weights)))
+
+
+def _weights(workspace: Workspace, weights: str | None) -> str | None:
+    """Return `--weights` as plans name it: a file relative to the workspace, or the name of weights of the library.
+
+    Raises:
+        PlanError: it is a path, and no file is there.
+    """
+    if weights is None or re.fullmatch(r"[\w-]+", weights):
+        return weights
+    if not Path(weights).is_file():
+        raise PlanError(f"--weights is {weights!r}, and there is no such file.", "Give the path of a file of weights.")
+    return workspace.relative(Path(weights))
 
 
 def _data_section(
@@ -286,6 +305,13 @@ def _overridden(plan: Plan, options: PlanOptions) -> Plan:
         PlanError: a channel or key does not exist, or a value is not valid.
     """
     values, reasons = plan.model_dump(mode="json"), dict(plan.reasons)
+    if options.network is not None:
+        choose_network(values, reasons, options.network, options.encoder, options.weights)
+    elif options.encoder is not None or options.weights is not None:
+        raise PlanError(
+            "--encoder and --weights are about the network that --network names, and none was named.",
+            "Name one that has an encoder: --network smp_unet.",
+        )
     for text in options.normalization:
         channel, scheme = split_pair(text, "--normalization FLAIR=zscore")
         if channel not in plan.data.channels:
@@ -309,6 +335,8 @@ def _overridden(plan: Plan, options: PlanOptions) -> Plan:
         configuration = changed.configuration(name)
         check_schemes(configuration, name)
         find_network(configuration)
+        if configuration.network.name in ENCODER_ROWS:
+            check_encoder(configuration.network.encoder or DEFAULT_ENCODER)
         make_loss(changed.training, changed.labels, configuration.batch_dice, class_weights=class_weights(changed))
     return changed
 
