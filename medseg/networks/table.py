@@ -14,10 +14,13 @@ from functools import partial
 from torch import nn
 
 from medseg.core.errors import MedsegError, PlanError
+from medseg.networks.cenet import CENet, make_cenet
 from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import ENCODER_ROWS
+from medseg.networks.erfnet import ERFNet, make_erfnet
 from medseg.networks.monai import MONAI_ROWS
-from medseg.networks.row import NetworkFactory, NetworkRow, as_list, check_arguments
+from medseg.networks.row import NetworkFactory, NetworkRow, arguments_of, as_list, check_arguments
+from medseg.networks.segnet import SegNet, make_segnet
 from medseg.networks.unet import UNet
 from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES
 from medseg.plans.schema import UNETS, Configuration
@@ -33,8 +36,29 @@ def _unet_row(residual: bool) -> NetworkRow:
     return NetworkRow(partial(_unet, residual=residual), paper=f"Isensee et al. {year}, {paper}")
 
 
+def _own_arguments(network: type[nn.Module]) -> list[str]:
+    """Return the names that `network.arguments` may have for a class of medseg's own."""
+    return [name for name in arguments_of(network) if name not in ("dimensions", "channels", "outputs")]
+
+
 NETWORKS: dict[str, NetworkRow] = {
     **{name: _unet_row(residual) for name, residual in UNETS.items()},
+    "cenet": NetworkRow(
+        make_cenet,
+        (2,),
+        "Gu et al. 2019, arxiv.org/abs/1903.02740",
+        known_arguments=partial(_own_arguments, CENet),
+    ),
+    "erfnet": NetworkRow(
+        make_erfnet,
+        paper="Romera et al. 2018, doi.org/10.1109/TITS.2017.2750080",
+        known_arguments=partial(_own_arguments, ERFNet),
+    ),
+    "segnet": NetworkRow(
+        make_segnet,
+        paper="Badrinarayanan et al. 2017, arxiv.org/abs/1511.00561",
+        known_arguments=partial(_own_arguments, SegNet),
+    ),
     **MONAI_ROWS,
     **ENCODER_ROWS,
 }

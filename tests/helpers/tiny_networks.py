@@ -13,6 +13,9 @@ from medseg.plans.network_rules import patch_rule
 from medseg.plans.schema import Configuration
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "cenet": {"features": [4, 4, 8, 8]},
+    "erfnet": {"features": [4, 6, 8]},
+    "segnet": {"features": [4, 4, 8, 8, 8]},
     "segresnet": {"blocks_down": [1, 1], "blocks_up": [1]},
     "segresnet_ds": {"blocks_down": [1, 1, 1]},
     "swin_unetr": {"depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},
