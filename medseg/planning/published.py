@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted, first_few
-from medseg.planning.splits import FOLDS, Fold, make_splits
+from medseg.planning.splits import FOLDS, Fold, make_splits, patient_leaks
 
 COLUMNS = ("split", "set", "image_set", "subset", "partition")
 """Columns that may hold a split, in upper or lower case; the first that does counts."""
@@ -95,6 +95,46 @@ def published_folds(
     sizes = f"{len(fold['train'])} train, {len(fold['val'])} val"
     others = f"; the other folds are random: {why}" if folds[1:] else ""
     return [fold, *folds[1:]], f"fold 0 is the published split: {sizes}{others}"
+
+
+def numbered_folds(cases: Sequence[Case]) -> tuple[list[Fold], str] | None:
+    """Return the folds that a column `fold` numbers, as Auto3DSeg's datalists do, and a sentence on them.
+
+    The cases of number k are the validation cases of a fold, all others are trained on; cases without a number are
+    trained on in every fold.
+
+    Args:
+        cases: the cases to divide.
+
+    Returns:
+        None where no case has a fold, all have the same, or a value is not a whole number.
+
+    >>> cases = [Case(str(n), str(n), (), attributes={"fold": str(n % 2)}) for n in range(4)]
+    >>> numbered_folds(cases)[0][1]
+    {'train': ['0', '2'], 'val': ['1', '3']}
+    """
+    values = {case.id: case.attributes.get("fold", "").strip() for case in cases}
+    given = {value for value in values.values() if value}
+    if not all(value.isascii() and value.isdigit() for value in given):
+        return None
+    numbers = sorted({int(value) for value in given})
+    if len(numbers) < 2:
+        return None
+    number_of = {id: int(value) for id, value in values.items() if value}
+    folds = [
+        Fold(
+            train=sorted(id for id in values if number_of.get(id) != number),
+            val=sorted(id for id, of_case in number_of.items() if of_case == number),
+        )
+        for number in numbers
+    ]
+    sentence = f"{len(folds)} folds of the data set's own (fold); --splits grouped does not use them"
+    if numbers != [*range(len(numbers))]:
+        sentence += f"; fold 0 is its fold {numbers[0]}, the others follow in order"
+    always = len(values) - len(number_of)
+    if always:
+        sentence += f"; {counted(always, 'case')} without a fold, trained on in each"
+    return folds, "; ".join([sentence, *patient_leaks(folds, cases)])
 
 
 def _rank(column: str) -> tuple[int, str]:

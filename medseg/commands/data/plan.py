@@ -30,7 +30,7 @@ from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.memory import count_outputs
 from medseg.planning.network_choice import choose_network
 from medseg.planning.planner import make_plan
-from medseg.planning.published import PublishedSplit, published_folds, published_split
+from medseg.planning.published import PublishedSplit, numbered_folds, published_folds, published_split
 from medseg.planning.rules import DatasetFacts
 from medseg.planning.scan_range import scan_range
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, share_split, unlearnable, write_splits
@@ -370,7 +370,13 @@ def _folds(
         return share_split(cases, structures, options.validation)
     if options.splits == "nnunet":
         return nnunet_splits([case.id for case in cases]), "nnU-Net's five folds"
-    return published_folds(published, cases, structures) if published else make_splits(cases, structures)
+    numbered = numbered_folds(cases) if published is None or not published.val else None
+    if numbered is not None and options.splits != "grouped":
+        return numbered
+    if published is not None:
+        return published_folds(published, cases, structures)
+    folds, why = make_splits(cases, structures)
+    return folds, f"{why}; the data set's own folds are not used, as asked for" if numbered else why
 
 
 def _preset() -> str:

@@ -33,6 +33,8 @@ Layout = Literal[
     "files",
     "table",
     "patterns",
+    "datalist",
+    "mist",
 ]
 """How a data set is laid out; `LAYOUTS` says it in words."""
 
@@ -50,6 +52,8 @@ LAYOUTS: dict[str, str] = {
     "files": "images and labels in one folder",
     "table": "a table of cases",
     "patterns": "file patterns",
+    "datalist": "a datalist of MONAI or Auto3DSeg",
+    "mist": "MIST",
 }
 
 

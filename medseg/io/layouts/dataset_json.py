@@ -237,7 +237,8 @@ def _explicit(
         elif id in cases:
             problems[f"{id} (again)"] = f"{NAME} lists it twice; the first one counts"
         else:
-            cases[id] = Case(id, id, images, label)
+            fold = entry.get("fold")  # of Auto3DSeg, which adds it to the lists of the Decathlon
+            cases[id] = Case(id, id, images, label, attributes={} if fold is None else {"fold": str(fold)})
     return list(cases.values()), problems
 
 

@@ -18,11 +18,13 @@ from medseg.io.layouts.bids import read_bids
 from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
+from medseg.io.layouts.datalist import read_datalist
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, assign_patients, sentences
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.instances import refuse_instances
 from medseg.io.layouts.labelme_folders import read_labelme_folders
+from medseg.io.layouts.mist import read_mist
 from medseg.io.layouts.names import channel_names
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
@@ -39,6 +41,7 @@ _UNDERSTOOD = f"""\
 medseg understands:
 - {NAME} with modality, labels and a training list (Medical Segmentation Decathlon)
 - {NAME} with channel_names, labels and file_ending, beside imagesTr/ and labelsTr/ (nnU-Net v2)
+- a JSON file with a training list of image, label and fold (MONAI, Auto3DSeg), or one of MIST's with train-data
 - images/ beside labels/ or masks/, with equal or similar file names; CASE_0000, CASE_0001 are channels of CASE
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
 - images/ beside annotations/trimaps/ (Oxford-IIIT pets)
@@ -118,6 +121,10 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
     if any("*" in pattern for pattern in (*naming.images, naming.labels or "")):
         return _read_patterns(folder, naming)
     unnamed = not naming.images and naming.labels is None
+    for read_list in (read_datalist, read_mist) if unnamed else ():
+        data = read_list(folder)
+        if data is not None:
+            return data
     if unnamed and lists_cases(folder):
         return read_dataset_json(folder)
     for read_named in (read_voc, read_pets, read_labelme_folders) if unnamed else ():

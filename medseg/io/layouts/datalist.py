@@ -1,0 +1,134 @@
+"""Read MONAI's and Auto3DSeg's datalists: a JSON file with lists of cases, each with its image, label and fold.
+
+Source: MONAI, `load_decathlon_datalist` (`monai/data/decathlon_datalist.py`) and `datafold_read`
+(`monai/apps/auto3dseg/utils.py`): `{"training": [{"image": "a.nii.gz", "label": "b.nii.gz", "fold": 0}],
+"testing": [{"image": "c.nii.gz"}]}`. The case of fold k validates the model of fold k.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.wording import counted
+from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.layouts.dataset import DataSet, sentences
+from medseg.io.layouts.dataset_json import declared_channels, declared_labels
+from medseg.io.layouts.descriptions import descriptions
+from medseg.io.layouts.names import channel_numbers
+
+_PARTS = {"training": "train", "train": "train", "validation": "val", "val": "val", "testing": "test", "test": "test"}
+"""Key of a list -> the part of the split that it holds."""
+_FOLD = "fold"
+
+
+def read_datalist(folder: Path) -> DataSet | None:
+    """Read a folder with a datalist, whatever the name of the JSON file; None where there is none.
+
+    Args:
+        folder: the data set; files are relative to it.
+
+    Raises:
+        DataError: there are several datalists, or an entry has a fold that is not a number.
+    """
+    found = descriptions(
+        folder, _is_datalist, "datalist", "Take the others away, or name the files: --images, --labels."
+    )
+    if found is None:
+        return None
+    path, content = found
+    entries = [(part, entry) for key, part in _PARTS.items() for entry in content.get(key) or ()]
+    cases, problems, unlabelled = _cases(folder, path, entries)
+    notes = [f"read from {path.name}", *sentences(problems)]
+    if unlabelled:
+        notes.append(f"{counted(unlabelled, 'entry')} of {path.name} for testing without a label, not used here")
+    declares = "channel_names" in content or "modality" in content
+    named = declared_channels(content, str(path)) if declares and isinstance(content.get("modality", {}), dict) else ()
+    expected = len(cases[0].channels) if cases else 0
+    channels = named if expected in (1, len(named)) and named else channel_numbers(cases)
+    labels = declared_labels(content, str(path)) if content.get("labels") else None
+    return DataSet(folder, "datalist", channels, labels, cases, notes)
+
+
+def _is_datalist(content: Mapping[str, Any]) -> bool:
+    """Return whether JSON lists cases with image and label, and is no `dataset.json` of the Decathlon or nnU-Net."""
+    declares = "labels" in content and not {"modality", "channel_names"}.isdisjoint(content)
+    if declares or not {"file_ending", "dataset"}.isdisjoint(content):
+        return False  # these have a reader of their own
+    entries = content.get("training", content.get("train"))
+    if not isinstance(entries, list) or not entries:
+        return False
+    return any(isinstance(entry, dict) and {"image", "label"} <= entry.keys() for entry in entries)
+
+
+def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tuple[list[Case], dict[str, str], int]:
+    """Return the cases of a datalist, {id: why it is left out}, and the number of test entries without a label."""
+    listed: list[tuple[str, tuple[Path, ...], Path, dict[str, str]]] = []
+    problems: dict[str, str] = {}
+    unlabelled = 0
+    parts = {part for part, entry in entries if isinstance(entry, dict) and entry.get("label")}
+    for number, (part, entry) in enumerate(entries):
+        images = entry.get("image") if isinstance(entry, dict) else None
+        names = [images] if isinstance(images, str) else images
+        label = entry.get("label") if isinstance(entry, dict) else None
+        if part == "test" and names and not label:
+            unlabelled += 1
+            continue
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not names:
+            problems[f"entry {number}"] = f"{path.name} says {entry!r}; expected image and label"
+            continue
+        if not isinstance(label, str):
+            problems[split_suffix(Path(names[0]))[0]] = f"{path.name} says {entry!r}; it has no label file"
+            continue
+        attributes = {"split": part} if len(parts) > 1 else {}
+        if entry.get(_FOLD) is not None:
+            attributes[_FOLD] = _fold(entry[_FOLD], path)
+        files = tuple(folder / os.path.expandvars(name) for name in names)
+        listed.append((part, files, folder / os.path.expandvars(label), attributes))
+    ids = _ids([(files[0], label) for _, files, label, _ in listed])
+    cases: dict[str, Case] = {}
+    count = len(listed[0][1]) if listed else 0
+    for id, (_, files, label, attributes) in zip(ids, listed, strict=True):
+        absent = [file for file in (*files, label) if not (is_image(file) and file.is_file())]
+        if absent:
+            what = "is not an image" if absent[0].exists() else "does not exist"
+            problems[id] = f"{path.name} lists {absent[0]}, which {what}"
+        elif len(files) != count:
+            problems[id] = f"{path.name} lists {counted(len(files), 'file')}; expected {counted(count, 'channel')}"
+        elif id in cases:
+            problems[f"{id} (again)"] = f"{path.name} lists it twice; the first one counts"
+        else:
+            cases[id] = Case(id, id, files, label, attributes=attributes)
+    return list(cases.values()), problems, unlabelled
+
+
+def _fold(value: object, path: Path) -> str:
+    """Return the number of a fold as text.
+
+    Raises:
+        DataError: it is not a whole number from 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise DataError(f"{path} has the fold {value!r}.", "Expected a whole number from 0 for each case, or none.")
+    return str(value)
+
+
+def _ids(files: Sequence[tuple[Path, Path]]) -> list[str]:
+    """Return an id for each (image, label): the label's name, else the image's, else with the folder that it is in."""
+    ways: tuple[Callable[[Path, Path], str], ...] = (
+        lambda image, label: split_suffix(label)[0],
+        lambda image, label: split_suffix(image)[0],
+        lambda image, label: label.parent.name,
+        lambda image, label: image.parent.name,
+        lambda image, label: f"{label.parent.name}_{split_suffix(label)[0]}",
+    )
+    pairs = len(set(files))
+    for way in ways:
+        ids = [way(image, label) for image, label in files]
+        if len(set(ids)) == pairs and all(ids):
+            return ids
+    return [f"{label.parent.parent.name}_{label.parent.name}_{split_suffix(label)[0]}" for _, label in files]
