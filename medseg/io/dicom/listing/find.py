@@ -27,7 +27,7 @@ from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.dicom.geometry.stacking import stack_geometry
 from medseg.io.dicom.listing.colour import without_colour
 from medseg.io.dicom.listing.headers import Header, SeriesHeader, read_header
-from medseg.io.dicom.listing.split_volumes import alternating_attribute, split_volumes
+from medseg.io.dicom.listing.split_volumes import alternating_attribute, doubtful_attributes, split_volumes
 
 _MAX_CACHED = 16
 _MAX_FILES_NAMED = 4
@@ -119,6 +119,8 @@ def _series(
     slices = _with_short_names(slices)
     geometry = stack_geometry(slices)
     ordered = tuple(slices[number] for number in geometry.order)
+    problems = (*problems, *_of_one_acquisition(ordered, geometry.problems), *_pixel_problems(ordered))
+    readable = all(problem.option for problem in problems)
     return Series(
         container=container,
         uid=header.uid,
@@ -131,8 +133,8 @@ def _series(
         shape_zyx=(len(ordered), ordered[0].rows, ordered[0].columns),
         spacing_mm=geometry.spacing_zyx_mm,
         plane=geometry.plane,
-        problems=(*problems, *_of_one_acquisition(ordered, geometry.problems), *_pixel_problems(ordered)),
-        notes=_notes(ordered[0], geometry.spacing_known),
+        problems=problems,
+        notes=_notes(ordered, geometry.spacing_known, doubtful_attributes(ordered) if readable else []),
     )
 
 
@@ -150,11 +152,26 @@ def _of_one_acquisition(slices: Sequence[Slice], problems: Sequence[Problem]) ->
     ]
 
 
-def _notes(first: Slice, spacing_known: bool) -> tuple[str, ...]:
-    """Return remarks on a series' pixels, their size and their channels."""
-    notes = (_AT_DETECTOR,) if first.at_detector else ()
+def _notes(slices: Sequence[Slice], spacing_known: bool, doubtful: Sequence[str]) -> tuple[str, ...]:
+    """Return remarks on a series' pixels, their size and their channels, and on slices that may not belong together."""
+    notes = (_AT_DETECTOR,) if slices[0].at_detector else ()
     notes = notes if spacing_known else (_NO_SPACING,)
-    return (*notes, _THREE_CHANNELS) if first.has_channels else notes
+    if doubtful:
+        notes = (*notes, _differing(slices, doubtful))
+    return (*notes, _THREE_CHANNELS) if slices[0].has_channels else notes
+
+
+def _differing(slices: Sequence[Slice], attributes: Sequence[str]) -> str:
+    """Return a note on the slices that differ from most in attributes of their acquisition."""
+    described = [tuple(slice_.acquisition.get(name) for name in attributes) for slice_ in slices]
+    ((usual, _),) = Counter(described).most_common(1)
+    odd = [slice_.name for slice_, values in zip(slices, described, strict=True) if values != usual]
+    more = len(odd) - _MAX_FILES_NAMED
+    named = ", ".join(odd[:_MAX_FILES_NAMED]) + f" and {more} more" * (more > 0)
+    return (
+        f"{len(odd)} of its {len(slices)} slices differ from the others in {', '.join(attributes)} ({named}): they are "
+        "read as one volume, but may be of another acquisition; look at them"
+    )
 
 
 def _with_short_names(slices: Sequence[Slice]) -> list[Slice]:

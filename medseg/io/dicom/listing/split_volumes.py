@@ -2,7 +2,7 @@
 
 Volumes may share their positions (echoes, b-values, points in time), or lie between each other: two contrast phases
 whose scans start half a step apart look like one stack of half the step. Slices of two acquisitions never make one
-volume only because their positions fit (`_acquisitions`).
+volume only because their positions fit (`_acquisitions`); where that is in doubt, `doubtful_attributes` says so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,36 @@ def alternating_attribute(slices: Sequence[Slice]) -> str | None:
     return next((name for name in (*_NEVER_MIXED, *_BY_ACQUISITION) if _alternating(slices, name)), None)
 
 
+def doubtful_attributes(slices: Sequence[Slice]) -> list[str]:
+    """Return the attributes in which slices of one volume differ as those of several acquisitions do.
+
+    Known harmless variations are not among them: measured numbers that are one contrast, numbers and times of the
+    acquisition that change from one part of the stack to the next or from slice to slice, and MR in packages.
+    """
+    if any(slice_.position is None or slice_.orientation is None for slice_ in slices):
+        return []
+    return [name for name in (*_NEVER_MIXED, *_BY_ACQUISITION) if _is_doubtful(slices, name)]
+
+
+def _is_doubtful(slices: Sequence[Slice], attribute: str) -> bool:
+    """Return whether the values of an attribute are no harmless variation within one volume."""
+    by_value: dict[Any, list[Slice]] = defaultdict(list)
+    heights = np.array([slice_.position for slice_ in slices]) @ plane_axes(slices[0])[:, 2]
+    along = [slices[number] for number in np.argsort(heights, kind="stable")]
+    values = [_rounded(slice_.acquisition.get(attribute)) for slice_ in along]
+    for value, slice_ in zip(values, along, strict=True):
+        by_value[value].append(slice_)
+    if len(by_value) < 2:
+        return False
+    if attribute in _NEVER_MIXED:
+        return not _is_about_equal(values)
+    changes = sum(value != after for value, after in pairwise(values))
+    # more values than half of the slices are those of single slices, of which none belongs with another
+    if changes == len(by_value) - 1 or 2 * len(by_value) > len(slices):
+        return False
+    return not _in_turns(slices, [(str(value), part) for value, part in by_value.items()])
+
+
 def _is_one_grid(slices: Sequence[Slice]) -> bool:
     """Return whether slices make one regular stack, leaning or not."""
     return all(problem.kind == "gantry tilt" for problem in stack_geometry(slices).problems)
@@ -160,14 +191,17 @@ def _is_one_grid(slices: Sequence[Slice]) -> bool:
 def _acquisitions(slices: Sequence[Slice], attribute: str) -> Volumes:
     """Return the acquisitions whose slices lie between each other, each with a name; nothing where there is one volume.
 
-    Each must be a stack by itself: regular, or, where the slices together are no regular stack either, one with gaps.
+    That the slices together are a regular stack proves nothing: where every third slice is of another scan, the others
+    have gaps. Acquisition numbers and times must leave stacks, with gaps or without; what shows other grey values
+    (`_NEVER_MIXED`) is split out of a regular stack whatever it leaves, and irregular parts are then refused by name.
     """
     groups = _alternating(slices, attribute)
     if not groups or min(len(part) for _, part in groups) < _MIN_SLICES:
         return []
-    together_regular = _is_one_grid(slices)
+    if attribute in _NEVER_MIXED and _is_one_grid(slices):
+        return groups
     geometries = [stack_geometry(part) for _, part in groups]
-    allowed = ("gantry tilt",) if together_regular else ("gantry tilt", "missing slices")
+    allowed = ("gantry tilt", "missing slices")
     if any(problem.kind not in allowed for geometry in geometries for problem in geometry.problems):
         return []
     largest = max(range(len(groups)), key=lambda number: len(groups[number][1]))

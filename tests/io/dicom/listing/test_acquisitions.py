@@ -53,6 +53,10 @@ def values(series: Series) -> list[int]:
     return np.unique(read_volume(series).image.array).tolist()
 
 
+def values_with_gaps(series: Series) -> list[int]:
+    return np.unique(read_volume(series, DicomOptions(allow_gaps=True)).image.array).tolist()
+
+
 @pytest.mark.parametrize("shift_mm", [1.0, 0.7, 0.2, 1.9], ids="{} mm".format)
 @pytest.mark.parametrize("phases", PHASES.values(), ids=PHASES)
 def test_two_scans_between_each_other_are_two_volumes(tmp_path: Path, phases: Any, shift_mm: float) -> None:
@@ -111,6 +115,39 @@ def test_without_a_word_on_the_acquisition_nothing_is_interpolated(tmp_path: Pat
         read_volume(series, DicomOptions(allow_gaps=True))
 
 
+@pytest.mark.parametrize("count", [7, 8, 10, 12])
+@pytest.mark.parametrize("phases", PHASES.values(), ids=PHASES)
+def test_every_third_slice_of_another_scan_is_no_part_of_the_volume(tmp_path: Path, phases: Any, count: int) -> None:
+    scans = [[k for k in range(count) if k % 3], list(range(0, count, 3))]
+    found = write_scans(tmp_path, scans, lambda scan, k: phases[scan], SliceThickness=1)
+    assert sorted(([p.kind for p in series.problems], series.shape_zyx[0]) for series in found) == [
+        ([], len(scans[1])),
+        (["missing slices"], len(scans[0])),
+    ]
+    assert sorted(values_with_gaps(series) for series in found) == [[100], [200]]
+
+
+@pytest.mark.parametrize("positions", [[0, 3, 7], [1, 2, 6], [3, 5, 6, 9]])
+@pytest.mark.parametrize("name", ["kV", "image type", "contrast"])
+def test_slices_with_other_grey_values_anywhere_are_no_part_of_the_volume(
+    tmp_path: Path, name: str, positions: list[int]
+) -> None:
+    scans = [[k for k in range(11) if k not in positions], positions]
+    found = write_scans(tmp_path, scans, lambda scan, k: PHASES[name][scan], SliceThickness=1)
+    assert all(series.problems or series.notes for series in found)
+    assert len(found) == 2 or found[0].notes
+
+
+@pytest.mark.parametrize("odd", [[3], [3, 5], [8], [0], [2, 3, 4]], ids=str)
+@pytest.mark.parametrize("name", ["kV", "image type", "contrast"])
+def test_a_few_slices_with_other_grey_values_are_named(tmp_path: Path, name: str, odd: list[int]) -> None:
+    scans = [[k for k in range(9) if k not in odd], odd]
+    (series,) = write_scans(tmp_path, scans, lambda scan, k: PHASES[name][scan], SliceThickness=1)
+    (note,) = series.notes
+    what = {"kV": "kilovolts"}.get(name, name)
+    assert note.startswith(f"{len(odd)} of its 9 slices differ from the others in {what} (1_00.dcm")
+
+
 def test_scans_that_make_no_volumes_are_not_offered_for_interpolation(tmp_path: Path) -> None:
     heights = [[0, 2, 5, 6, 10], [0.9, 2.6, 5.3, 7.1, 9.2]]
     found = write_scans(tmp_path, heights, lambda scan, k: {"AcquisitionNumber": scan + 1})
@@ -144,6 +181,9 @@ def test_one_volume(tmp_path: Path, name: str) -> None:
     (series,) = write_scans(tmp_path, heights, each, **changes)
     assert series.shape_zyx[0] == sum(map(len, heights))
     assert not series.problems
+    named = {"ranges one after another": ["kilovolts"], "strays": ["acquisition"]}.get(name, [])
+    assert len(series.notes) == len(named)
+    assert all(f"in {attribute} (" in note for note, attribute in zip(series.notes, named, strict=True))
 
 
 def test_a_slice_missing_from_mr_in_packages_can_be_bridged(tmp_path: Path) -> None:

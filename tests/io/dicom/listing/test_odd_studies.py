@@ -111,6 +111,10 @@ ROWS: dict[str, Row] = {
         stack([0, 2, 4, 6, 1, 3, 5, 7], each=lambda k: {"ContentTime": f"10100{k // 4}"}),
         {"time 1": [0, 100, 200, 300], "time 2": [400, 500, 600, 700]},
     ),
+    "every third slice of another voltage, with gaps bridged": (
+        series(ramp(7), each=lambda k: {"KVP": "80" if k % 3 == 0 else "120"}),
+        {"80 kV": [0, 300, 600], "120 kV": [100, 200, 300, 400, 500]},
+    ),
     "one scan whose images have times of their own": (
         stack([0, 2, 4, 6, 8], each=lambda k: {"ContentTime": f"1010{k:02d}"}),
         {"": HUNDREDS},
