@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from medseg.commands.dicom.options import DicomOutOptions
     from medseg.commands.evaluate.evaluate import evaluate
     from medseg.commands.evaluate.options import EvaluateOptions
+    from medseg.commands.models.export import export
     from medseg.commands.models.import_nnunet import import_nnunet
-    from medseg.commands.models.options import ImportOptions, PackageOptions
+    from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
     from medseg.commands.models.package import package
     from medseg.commands.predict.options import PredictOptions
     from medseg.commands.predict.predict import predict
@@ -65,6 +66,8 @@ _MODULES = {
     "evaluate": "commands.evaluate.evaluate",
     "EvaluateOptions": "commands.evaluate.options",
     "import_nnunet": "commands.models.import_nnunet",
+    "export": "commands.models.export",
+    "ExportOptions": "commands.models.options",
     "ImportOptions": "commands.models.options",
     "package": "commands.models.package",
     "PackageOptions": "commands.models.options",

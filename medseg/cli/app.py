@@ -37,6 +37,7 @@ VERBS = {
     "dicom": "dicom:command",
     "report": "run_records:report_command",
     "package": "models:package_command",
+    "export": "models:export_command",
     "import-nnunet": "models:import_command",
     "verify": "run_records:verify_command",
     "demo": "demo:command",

@@ -1,4 +1,4 @@
-"""`medseg package` and `medseg import-nnunet`."""
+"""`medseg package`, `medseg export` and `medseg import-nnunet`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from medseg.cli.display import console, report_failures, show_note
 from medseg.cli.records import record_result
-from medseg.commands.models.options import ImportOptions, PackageOptions
+from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
 from medseg.core.options import Option
 
 
@@ -44,6 +44,39 @@ def package_command(
         f"{result.path}: {packed.plan.name}, {stages}, folds {', '.join(packed.folds)}, {result.bytes / 1e6:.1f} MB",
         markup=False,
     )
+    for note in result.notes:
+        show_note(note)
+
+
+def export_command(
+    *,
+    model: Annotated[str, Option(metavar="MODEL")],
+    output: Annotated[Path, Option(metavar="FILE")],
+    options: ExportOptions,
+    workspace: Path = Path("."),
+) -> None:
+    """Write a model's network as ONNX for other programs, checked against torch; JSON beside it says what to do around.
+
+    Args:
+        model: Run: PLAN, PLAN/CONFIG or a folder; a package; or a model of nnU-Net.
+        output: File to write: model.onnx.
+        options: What is exported.
+        workspace: Folder with plans/, runs/ and cache/.
+
+    Examples:
+        medseg export liver liver.onnx --folds 0
+        medseg export liver.medseg liver.onnx
+    """
+    from medseg.commands.models.export import export
+
+    result = export(model, output, workspace, options)
+    record_result(files=[file.path for file in result.files], metadata=[file.metadata for file in result.files])
+    for file in result.files:
+        console.print(
+            f"{file.path}: fold {file.fold}, {file.bytes / 1e6:.1f} MB; logits differ from torch's by at most "
+            f"{file.difference:.1g} of the largest",
+            markup=False,
+        )
     for note in result.notes:
         show_note(note)
 

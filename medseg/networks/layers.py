@@ -25,7 +25,12 @@ def to_fast_layout(x: Tensor) -> Tensor:
     With one channel both layouts are the same bytes, and `contiguous(memory_format=...)` would leave the strides as
     they are. But layers choose their layout by the strides, so a copy has to set them.
     """
-    return torch.empty_like(x, memory_format=_LAYOUT[x.ndim]).copy_(x) if x.device.type == "cpu" else x
+    return torch.empty_like(x, memory_format=_LAYOUT[x.ndim]).copy_(x) if _is_fast_here(x) else x
+
+
+def _is_fast_here(x: Tensor) -> bool:
+    """Return whether to compute in the way of a CPU; a graph for other programs (ONNX) has the plain operators."""
+    return x.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
 
 
 def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
@@ -38,7 +43,7 @@ def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) 
         eps: added to the variance.
         slope: the slope of the leaky ReLU below zero; 1 leaves the activation out.
     """
-    fast = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and weight.dtype == torch.float32
+    fast = _is_fast_here(x) and x.dtype in (torch.float32, torch.bfloat16) and weight.dtype == torch.float32
     if fast and slope > 0 and x.shape[1] > 1 and x.is_contiguous(memory_format=_LAYOUT[x.ndim]):
         answer: Tensor = _NormAct.apply(x, weight, bias, eps, slope)  # type: ignore[no-untyped-call]
         return answer
@@ -101,7 +106,7 @@ def upsample(x: Tensor, layer: Any) -> Tensor:
         x: (batch, channel, ...) activations.
         layer: a `ConvTranspose2d` or `ConvTranspose3d`.
     """
-    if x.device.type != "cpu":
+    if not _is_fast_here(x):
         return layer(x)
     weight, bias = layer.weight, layer.bias
     axes, (inputs, outputs), kernel = x.ndim - 2, weight.shape[:2], weight.shape[2:]

@@ -320,7 +320,7 @@ def _pruning(arguments: dict[str, Any]) -> int:
     prune = arguments.pop(_PRUNE, 4)
     if not isinstance(prune, int) or not 1 <= prune <= 4:
         raise PlanError(
-            f"network.arguments.{_PRUNE} is {prune!r}; expected 1, 2, 3 or 4, the answer to predict with.",
+            f"{_PRUNE} in network.arguments is {prune!r}; expected 1, 2, 3 or 4, the answer to predict with.",
             "4 is the whole network; smaller ones are faster and coarser, and need training.deep_supervision.",
         )
     return prune

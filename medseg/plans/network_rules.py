@@ -255,8 +255,8 @@ def pruning_problem(network: Network, deep_supervision: Any) -> str | None:
     if network.name != "basic_unet_plus_plus" or prune == 4 or deep_supervision:
         return None
     return (
-        f"network.arguments.prune is {prune!r}, which predicts with an answer that only training.deep_supervision "
-        "trains; set that to true, or delete prune"
+        f"network: prune in its arguments is {prune!r}, which predicts with an answer that only "
+        "training.deep_supervision trains; set that to true, or delete prune"
     )
 
 

@@ -110,6 +110,11 @@ LINES: dict[str, list[tuple[str, int]]] = {
         (f"package balls balls.medseg --force {_ABOUT}", 0),
         ("package nnunet nnunet.medseg --checkpoint final", 0),
     ],
+    "export": [
+        ("export balls balls.onnx --config 3d_fullres --folds 0 --workspace . --json", 0),
+        ("export balls balls.onnx --folds 0 --force", 0),
+        ("export nnunet nnunet.onnx --checkpoint final", 0),
+    ],
     "import-nnunet": [
         ("import-nnunet nnunet --name theirs --checkpoint final --workspace . --json", 0),
         ("import-nnunet raw --name raw --dataset-json declared.json --data data", 0),

@@ -39,7 +39,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 """What makes a network small beyond the plan's features, which `tiny` gives to all."""
 
-LARGE = {"mednext_base", "mednext_medium", "mednext_large"}
+LARGE = {"mednext_small", "mednext_base", "mednext_medium", "mednext_large"}
 """Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
 
 NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE)

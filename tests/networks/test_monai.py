@@ -129,7 +129,9 @@ def test_pruning_needs_answers_that_were_trained() -> None:
     configuration = {"network": network, "patch_voxels": [32, 32]}
     make_plan(2, configuration)
     training = make_plan(2).training.model_dump(mode="json") | {"deep_supervision": False}
-    with pytest.raises(PlanError, match=r"arguments\.prune is 2, which predicts with an answer that only .*deep_sup"):
+    with pytest.raises(
+        PlanError, match=r"prune in its arguments is 2, which predicts with .* only training\.deep_sup"
+    ):
         make_plan(2, configuration, training=training)
 
 
@@ -141,7 +143,7 @@ def test_pruning_needs_answers_that_were_trained() -> None:
         ("mednext_small", {"width": 3}, r"no argument 'width'.* It has kernel_size, deep_supervision"),
         ("flexible_unet", {"pretrained": True}, "no argument 'pretrained'"),
         ("unet", {"channels": [4, 8]}, "channels has 2 entries and strides 3; expected one stride less than channels"),
-        ("basic_unet_plus_plus", {"prune": 5}, "prune is 5; expected 1, 2, 3 or 4"),
+        ("basic_unet_plus_plus", {"prune": 5}, "prune in network.arguments is 5; expected 1, 2, 3 or 4"),
         ("basic_unet", {"features": "many"}, r"network\.arguments do not fit basic_unet: "),
         ("swin_unetr", {"feature_size": 10}, "feature_size should be divisible by 12"),
         ("dynunet", {"strides": 3}, r"network\.arguments do not fit dynunet: "),

@@ -1,4 +1,4 @@
-"""Options of the verbs that pack and import models: `medseg package` and `medseg import-nnunet`."""
+"""Options of the verbs that pack, export and import models: `medseg package`, `export` and `import-nnunet`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ class PackageOptions:
     checkpoint: str | None = None
     card: Path | None = None
     about: About = field(default_factory=About)
+    replace: Annotated[bool, Option("--force")] = False
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Options of `medseg export`.
+
+    Attributes:
+        configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
+        folds: Folds to export, joined by commas, such as 0,1,2; a model of several folds becomes several files. If left
+            out, all trained folds.
+        checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; if left out, final, or best if
+            there is no final one.
+        replace: Replace files that exist.
+    """
+
+    configuration: Annotated[str | None, Option("--config")] = None
+    folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list)] = None
+    checkpoint: str | None = None
     replace: Annotated[bool, Option("--force")] = False
 
 

@@ -1,0 +1,82 @@
+"""`medseg export`: write the networks of a trained model as ONNX, for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medseg.commands.models.options import ExportOptions
+from medseg.core.errors import ModelError
+from medseg.models.model import Model
+from medseg.models.onnx_export import Exported, check_can_export, export_fold
+from medseg.models.open import load_model
+from medseg.models.workspace import Workspace
+
+_SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What `export` returns.
+
+    Attributes:
+        files: what was written, one for each fold.
+        model: the model that was exported.
+        notes: what a user should know, in sentences.
+    """
+
+    files: tuple[Exported, ...]
+    model: Model
+    notes: tuple[str, ...]
+
+
+def export(
+    model: str | Path | None,
+    output: str | Path,
+    workspace: str | Path = ".",
+    options: ExportOptions | None = None,
+) -> ExportResult:
+    """Write the networks of a trained model as ONNX, each checked with onnxruntime against torch.
+
+    Args:
+        model: a run's folder, `<plan>/<configuration>`, a package, or a model folder or zip of nnU-Net's; None if the
+            workspace has one trained model.
+        output: path of the file, which ends with `.onnx`; several folds get its name and their own.
+        workspace: folder with `runs/`.
+        options: everything else.
+
+    Raises:
+        MedsegError: there is no model, several fit, it cannot be read or exported, or a file exists already.
+    """
+    options, output = options or ExportOptions(), Path(output)
+    if output.suffix != _SUFFIX:
+        raise ModelError(f"{output} does not end with {_SUFFIX}.", f"Name it {output.with_suffix(_SUFFIX).name}.")
+    path = Workspace(Path(workspace)).model_path(model, options.configuration, option="")
+    loaded = load_model(
+        path,
+        torch.device("cpu"),
+        options.folds,
+        configuration=options.configuration,
+        checkpoint=options.checkpoint,
+    )
+    check_can_export(loaded)
+    paths = [output] if len(loaded.folds) == 1 else [_of_fold(output, fold) for fold in loaded.folds]
+    existing = [file for path in paths for file in (path, path.with_suffix(".json")) if file.exists()]
+    if existing and not options.replace:
+        raise ModelError(f"{existing[0]} exists already.", "Delete it, name another, or replace it with --force.")
+    files = tuple(export_fold(loaded, number, path) for number, path in enumerate(paths))
+    notes = list(loaded.notes)
+    if len(files) > 1:
+        notes.append("medseg predict averages the logits of all folds; another program has to do so itself")
+    return ExportResult(files, loaded, tuple(notes))
+
+
+def _of_fold(output: Path, fold: str) -> Path:
+    """Return the path of a fold's file.
+
+    >>> _of_fold(Path("liver.onnx"), "0").name
+    'liver_fold_0.onnx'
+    """
+    return output.with_name(f"{output.stem}_fold_{fold}{output.suffix}")
