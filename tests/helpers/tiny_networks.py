@@ -42,7 +42,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 LARGE = {"mednext_small", "mednext_base", "mednext_medium", "mednext_large"}
 """Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
 
-NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE)
+NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys())
+"""Networks on pretrained encoders have tests of their own (test_encoders.py), as their library is not everywhere."""
 
 
 def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Configuration:

@@ -65,7 +65,7 @@ def test_a_step(name: str, dimensions: int) -> None:
     configuration = plan.configuration("main")
     network = some_network(plan).train()
     loss = DeepSupervision.of(network, plan, configuration)
-    assert list(network.supervision_scales[0]) == [1] * dimensions
+    assert list(loss.scales[0]) == [1] * dimensions
     image = torch.randn(2, 1, *configuration.patch_voxels)
     target = torch.randint(0, 3, (2, *configuration.patch_voxels), dtype=torch.int16)
     answers = network(image, len(loss.scales))
@@ -81,8 +81,9 @@ def test_a_step(name: str, dimensions: int) -> None:
         assert len(network(image, len(loss.scales))) == len(loss.scales)  # however many are asked for
         with torch.autocast("cpu", torch.bfloat16):
             (rough,) = network(image)
-    # bf16 has 8 binary digits, and a network some ten layers: a few hundredths of the largest logit
-    assert float((rough.float() - exact).abs().max() / exact.abs().max()) < 0.1
+    # bf16 has 8 binary digits: a few hundredths after some ten layers. Over all voxels, as unpooling puts a few of them
+    # elsewhere where rounding makes two voxels change places
+    assert float((rough.float() - exact).norm() / exact.norm()) < 0.1
 
 
 @EVERY

@@ -129,9 +129,7 @@ def test_pruning_needs_answers_that_were_trained() -> None:
     configuration = {"network": network, "patch_voxels": [32, 32]}
     make_plan(2, configuration)
     training = make_plan(2).training.model_dump(mode="json") | {"deep_supervision": False}
-    with pytest.raises(
-        PlanError, match=r"prune in its arguments is 2, which predicts with .* only training\.deep_sup"
-    ):
+    with pytest.raises(PlanError, match=r"prune in its arguments is 2, which predicts with .* only training\.deep_sup"):
         make_plan(2, configuration, training=training)
 
 
