@@ -4,11 +4,12 @@ runs/<plan>/<configuration>/    RunFolder
     .fold_0.lock                held while fold 0 is in training
     fold_0/                     FoldFolder
         plan.yaml  split.json  run.json  log.jsonl  checkpoint.pt  weights.safetensors
-        validation/  report.html  manifest.json
+        live.html  pictures/  validation/  report.html  manifest.json
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ class FoldFolder:
         validation: folder with answers and scores of the validation cases.
         metrics: scores of the validation cases.
         report: the page of the run.
+        live: the page that is written again and again while the run trains.
+        pictures: folder with a picture of the same slices after each validation.
         manifest: hashes of what the run was made from and of its files; the last file to be written.
     """
 
@@ -76,12 +79,23 @@ class FoldFolder:
         self.validation = path / "validation"
         self.metrics = path / "validation" / METRICS
         self.report = path / REPORT
+        self.live = path / "live.html"
+        self.pictures = path / "pictures"
         self.manifest = path / MANIFEST
 
     @property
     def run(self) -> RunFolder:
         """The folder of all folds."""
         return RunFolder(self.path.parent)
+
+    def picture(self, step: int) -> Path:
+        """Return the file of the picture that is drawn after the validation at a step."""
+        return self.pictures / f"step_{step:07d}.png"
+
+    def drawn_pictures(self) -> list[tuple[int, Path]]:
+        """Return the pictures that there are, as (step, file), in the order of the steps."""
+        drawn = [(re.fullmatch(r"step_(\d+)\.png", path.name), path) for path in self.pictures.glob("step_*.png")]
+        return sorted((int(match[1]), path) for match, path in drawn if match)
 
     @property
     def resume_command(self) -> str:

@@ -439,11 +439,12 @@ class Training(Section):
         validations: how often whole volumes are validated during the run.
         patience: validations in a row without a better mean Dice after which a run goes to its end early; 0 for never.
         validation_cases: number of cases in each of these validations.
+        train_scores: also score as many training cases then, to see how far the network has learnt them by heart.
         seed: start of all random numbers.
         augmentation: random changes to patches.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("epochs", "sampling", "loss", "class_weights")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("epochs", "sampling", "loss", "class_weights", "train_scores")
 
     steps: Annotated[int, Field(ge=1, le=10**9)]
     epochs: Annotated[float, Field(gt=0, le=10**9)] | None = None
@@ -468,6 +469,7 @@ class Training(Section):
     validations: PositiveInt
     patience: Annotated[int, Field(ge=0)] = 0
     validation_cases: PositiveInt
+    train_scores: bool = False
     seed: Annotated[int, Field(ge=0)]
     augmentation: Augmentation
 

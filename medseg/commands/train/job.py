@@ -150,7 +150,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         course = Course.recorded(steps, run.record.schedule or (), bool(run.record.ended_early))
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
-    probe = DiceProbe(plan, configuration, device, held_out or on_host)
+    also_scored = on_host if held_out and plan.training.train_scores else ()
+    probe = DiceProbe(plan, configuration, device, held_out or on_host, also_scored)
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, encoder_weights, previous)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medseg.commands.train.job import Job, prepare
+from medseg.commands.train.live import LiveView
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record
@@ -132,7 +133,12 @@ def train_fold(request: Request) -> TrainResult:
         def note_change(setup: Setup, change: ChangeRecord) -> None:
             record.update(record.content.redirected(setup.course.legs, change, setup.course.ended_early))
 
-        setup, start_time = replace(setup, announce=note_change), request.start_time - run.seconds
+        def tell(text: str) -> None:
+            request.callback(Progress("train", run.step, setup.course.steps, {"note": text}))
+
+        live = LiveView(run.files, job.probe, job.held_out, setup.device, tell)
+        setup = replace(setup, announce=note_change, watch=live)
+        start_time = request.start_time - run.seconds
         hashes = _begin(job, setup.plan, record, request) if ranks.first else None
         resume, callback = request.options.continues, request.callback
         network = fit(job.network, job.samples, setup, job.probe, callback, resume, start_time)

@@ -80,7 +80,7 @@ def validation_seconds(
         held_out: validation cases; none for a fold that is trained on every case.
     """
     first, *_ = probe.samples
-    probed = sum(sample.label.numel() for sample in probe.samples) / first.label.numel()
+    probed = sum(sample.label.numel() for sample in [*probe.samples, *probe.train_samples]) / first.label.numel()
     each = _seconds(lambda: probe.score(network, first)) * probed
     if not held_out:
         return ValidationSeconds(each, 0.0)

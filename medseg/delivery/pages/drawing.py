@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.colours import colour_number
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.pages.planes import Plane
@@ -20,13 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito, Color Universal Design (2008), told apart with any colour vision; green and blue are lightened to
-# stand out on a dark ground.
-COLOURS = ("#56B4E9", "#E69F00", "#00B883", "#F0E442", "#CC79A7", "#D55E00", "#3A8FE0")
 LIGHT = "#F2F2F2"
 
-_TINTS = ((0.0, "white"), (0.5, "white"), (0.4, "black"))
-"""How much of white or black is mixed in when the colours are used for the first, second and third time."""
 _DPI = 150
 _CONTEXT_VOXELS = 10
 _WINDOW_PERCENTILES = (0.5, 99.5)
@@ -45,13 +41,7 @@ def colour(labels: Labels, structure: str) -> tuple[float, float, float]:
         labels: All structures, in their order.
         structure: Name of one of them.
     """
-    from matplotlib.colors import to_rgb
-
-    round_, index = divmod(labels.names.index(structure), len(COLOURS))
-    share, tint = _TINTS[round_ % len(_TINTS)]
-    pairs = zip(to_rgb(COLOURS[index]), to_rgb(tint), strict=True)
-    red, green, blue = ((1 - share) * colour_part + share * tint_part for colour_part, tint_part in pairs)
-    return red, green, blue
+    return colour_number(labels.names.index(structure))
 
 
 def structures_in(labels: Labels, slice_: NDArray) -> dict[str, NDArray[np.bool_]]:

@@ -133,6 +133,7 @@ class Page:
         figures: The few figures that matter most, as (figure, what it is).
         sections: Sections in their order; those with nothing to show are left out.
         footer: Lines in small print at the end.
+        refresh_seconds: The browser loads the page again after this time; None for a page that stays as it is.
     """
 
     title: str
@@ -140,6 +141,7 @@ class Page:
     figures: Sequence[tuple[str, str]]
     sections: Sequence[Section]
     footer: Sequence[str] = field(default_factory=tuple)
+    refresh_seconds: int | None = None
 
 
 def render(page: Page) -> str:

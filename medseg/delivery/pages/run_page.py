@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from medseg.delivery.pages.live_page import newest_picture, picture_section
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import (
     curves_section,
@@ -50,6 +51,7 @@ def write_report(
             *([weights_section(record.encoder_weights)] if record.encoder_weights else []),
             *([start_section(record.init)] if record.init else []),
             curves_section(read_log(fold.log)),
+            picture_section(newest_picture(fold)),
             *scores[1:],
             data_section(plan),
             plan_section(plan, configuration),

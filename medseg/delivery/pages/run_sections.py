@@ -139,19 +139,42 @@ def curves_section(records: Sequence[Mapping[str, Any]]) -> Section:
     """
     train = [record for record in records if record["kind"] == "train"]
     validation = [record for record in records if record["kind"] == "validation" and record.get("dice")]
-    loss = {"training loss": _smooth([(float(record["step"]), float(record["loss"])) for record in train])}
+    loss = {"training": _smooth([(float(record["step"]), float(record["loss"])) for record in train])}
+    validation_loss = [(float(record["step"]), record.get("loss")) for record in validation]
+    if any(value is not None for _, value in validation_loss):
+        loss["validation"] = validation_loss
     rate = {"learning rate": [(float(record["step"]), float(record["learning_rate"])) for record in train]}
-    names = list(dict.fromkeys(name for record in validation for name in record["dice"]))
-    dice = {name: [(float(record["step"]), record["dice"].get(name)) for record in validation] for name in names}
-    if len(names) > 1:
-        dice = {"mean": [(float(record["step"]), _mean(record["dice"].values())) for record in validation], **dice}
     steps = Axis("steps", 0)
     charts = [
-        Chart(f"Training loss, mean of {_SMOOTHED} records", line_chart("Training loss", loss, steps, Axis("loss"))),
-        Chart("Dice on whole volumes while training", line_chart("Validation Dice", dice, steps, Axis("Dice", 0, 1))),
+        Chart(
+            f"Training loss, mean of {_SMOOTHED} records" + "; validation loss of the same patches" * (len(loss) > 1),
+            line_chart("Training loss", loss, steps, Axis("loss")),
+        ),
+        Chart(
+            "Dice on whole volumes while training",
+            line_chart("Validation Dice", _by_structure(validation, "dice"), steps, Axis("Dice", 0, 1)),
+        ),
+        Chart(
+            "IoU on whole volumes while training",
+            line_chart("Validation IoU", _by_structure(validation, "iou"), steps, Axis("IoU", 0, 1)),
+        ),
+        Chart(
+            "Dice of training cases while training",
+            line_chart("Training Dice", _by_structure(validation, "train_dice"), steps, Axis("Dice", 0, 1)),
+        ),
         Chart("Learning rate", line_chart("Learning rate", rate, steps, Axis("learning rate", 0))),
     ]
     return Section("training", "Training", charts)
+
+
+def _by_structure(validations: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[float, float | None]]]:
+    """Return {structure: (step, score) points} of a score in the log; first their mean, where there are several."""
+    scored = [(float(record["step"]), record[key]) for record in validations if record.get(key)]
+    names = list(dict.fromkeys(name for _, scores in scored for name in scores))
+    lines = {name: [(step, scores.get(name)) for step, scores in scored] for name in names}
+    if len(names) > 1:
+        lines = {"mean": [(step, _mean(scores.values())) for step, scores in scored], **lines}
+    return lines
 
 
 def _is_foreign(key: str, configuration: str) -> bool:

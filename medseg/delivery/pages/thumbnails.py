@@ -7,8 +7,9 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.colours import rgb_number
 from medseg.core.image import Image
-from medseg.delivery.pages.drawing import COLOURS, is_colour
+from medseg.delivery.pages.drawing import is_colour
 from medseg.delivery.pages.planes import Plane, planes_through
 
 HEIGHT = 168
@@ -68,7 +69,7 @@ def _panel(plane: Plane, scan: NDArray, values: NDArray, structures: NDArray) ->
     voxels = np.ix_(_nearest(HEIGHT, rows), _nearest(size[0], columns))
     enlarged = plane.cut(values[np.newaxis])[0][voxels]
     for number, value in enumerate(structures.tolist()):
-        panel[_outline(enlarged == value)] = _rgb(COLOURS[number % len(COLOURS)])
+        panel[_outline(enlarged == value)] = rgb_number(number)
     return panel
 
 
@@ -83,11 +84,6 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for _ in range(_LINE):
         inner[1:-1, 1:-1] &= inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
     return mask & ~inner[_LINE:-_LINE, _LINE:-_LINE]
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    number = int(colour[1:], 16)
-    return number >> 16, number >> 8 & 255, number & 255
 
 
 def _in_words(planes: list[Plane], has_label: bool, structures: NDArray) -> str:

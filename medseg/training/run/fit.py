@@ -145,6 +145,8 @@ class Loop:
             torch.manual_seed(self.setup.plan.training.seed)
         ranks, course = self.setup.ranks, self.setup.course
         self.log = Log(self.setup.files.log, keep_to_step=self.done if resume else None, writes=ranks.first)
+        if ranks.first:
+            self.setup.watch.begin(self.done, self.log.kept)
         self.loop_time = self.setup.clock()
         validations = [one for one in self.log.kept if one["kind"] == "validation"]
         scores = [mean_dice(one["dice"]) for one in validations if one["step"] > course.schedule_start]
@@ -226,6 +228,8 @@ class Loop:
         rate = self.setup.learning_rate(self.done - 1)
         more = {"skipped": skipped} if skipped else {}
         self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
+        if self.setup.ranks.first:
+            self.setup.watch.trained(self.done, {"loss": loss, "learning_rate": rate, **more})
         speed = (self.done - self.first_step) / max(self.setup.clock() - self.loop_time, 1e-9)
         figures = {"loss": loss, "steps_per_second": speed, **self.scores}
         notes = (self.trainer.note, self.samples.note if isinstance(self.samples, PlacedSamples) else None)
@@ -276,7 +280,9 @@ class Loop:
             if dice is not None:
                 self.steering.dice.append(dice)
                 self.best_dice = max(dice, self.best_dice or 0.0)
-            self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds)
+            first, watch = self.setup.ranks.first, self.setup.watch
+            more = watch.validated(self.done, self.scores, self.trainer.validation_loss) if first else {}
+            self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds, **more)
             self.save()
 
     def end_in_time(self) -> None:
@@ -349,9 +355,11 @@ class Loop:
         )
 
     def close(self) -> None:
-        """End the thread that writes checkpoints, and close the log."""
+        """End the thread that writes checkpoints, close the log, and end the watch."""
         self.checkpoints.close()
         self.log.close()
+        if self.setup.ranks.first:
+            self.setup.watch.end()
 
     def _diverged(self, what: str, step: int, suspects: Sequence[str] = ()) -> Diverged:
         """Return the error that ends the run, with the commands that continue it."""

@@ -10,7 +10,7 @@ from weakref import WeakMethod
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.networks.device import autocast
+from medseg.networks.device import autocast, evaluating
 from medseg.training.data.batches import Batch
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.run.setup import Setup
@@ -160,6 +160,17 @@ class Trainer:
                 outputs = self.network(batch.image[sample], len(self.loss.scales))
             losses.append(float(loss(outputs, batch.target[sample], annotated, case_weights)))
         return losses
+
+    def validation_loss(self, batch: Batch) -> float:
+        """Return the loss of the network to predict with, at the full resolution, without training on the batch.
+
+        Args:
+            batch: all samples of a batch; only this process measures.
+        """
+        network, loss = self.best, replace(self.loss, scales=self.loss.scales[:1], total=ALONE.total)
+        with evaluating(network), autocast(self.device, self.precision):
+            outputs = network(batch.image, 1)
+        return float(loss(outputs, batch.target, batch.annotated))
 
     def state(self, setup: Setup, done: int) -> dict[str, Any]:
         """Return everything that the rest of the run depends on; batches depend on the seed and the step alone.

@@ -30,7 +30,8 @@ def test_a_record_is_told_in_words_and_only_what_it_says():
 
 def test_curves_are_drawn_of_what_was_logged():
     records = [{"kind": "train", "step": s, "loss": 1 / s, "learning_rate": 0.1} for s in (10, 20, 30)]
-    loss, dice, rate = curves_section(records).blocks
+    loss, dice, iou, train_dice, rate = curves_section(records).blocks
+    assert iou.svg == train_dice.svg == ""
     assert isinstance(loss, Chart)
     assert loss.svg
     assert rate.svg
