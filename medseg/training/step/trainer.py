@@ -170,7 +170,7 @@ class Trainer:
         network, loss = self.best, replace(self.loss, scales=self.loss.scales[:1], total=ALONE.total)
         with evaluating(network), autocast(self.device, self.precision):
             outputs = network(batch.image, 1)
-        return float(loss(outputs, batch.target, batch.annotated))
+        return float(loss(outputs[:1], batch.target, batch.annotated, batch.case_weights))
 
     def state(self, setup: Setup, done: int) -> dict[str, Any]:
         """Return everything that the rest of the run depends on; batches depend on the seed and the step alone.
