@@ -19,6 +19,7 @@ from medseg.checking.duplicates import check_duplicates
 from medseg.checking.layout_findings import layout_findings
 from medseg.checking.leaks import check_leaks
 from medseg.core.errors import DataError
+from medseg.core.labels import NO_BACKGROUND
 from medseg.core.wording import counted
 from medseg.io.layouts.dataset import DataSet
 from medseg.planning.findings import KINDS, Finding, in_order
@@ -53,7 +54,13 @@ def check_set(
     only_ignored = {finding.case for finding in ignored}
     warnings = [
         *(finding for finding in ignored if finding.case not in left_out),
-        *check_labels([case for case in facts if case.id not in only_ignored], cases, data.labels, data.ignore),
+        *check_labels(
+            [case for case in facts if case.id not in only_ignored],
+            cases,
+            data.labels,
+            data.ignore,
+            data.background_value != NO_BACKGROUND,
+        ),
         *check_duplicates(facts, data),
         *check_leaks(data),
         *check_grids(facts, cases, stored=orientation == "stored"),

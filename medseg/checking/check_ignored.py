@@ -31,7 +31,7 @@ def check_ignored(
     """
     if not data.ignore_assumed or data.ignore is None:
         return []
-    background = 0 if data.labels is None else data.labels.background
+    background = data.background_value
     only_ignored = {background, data.ignore}
     suspects = [case for case in facts if data.ignore in case.voxels and case.voxels.keys() <= only_ignored]
     if not suspects:

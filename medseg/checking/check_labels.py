@@ -30,7 +30,11 @@ _SOME_OUTSIDE = 0.1
 
 
 def check_labels(
-    facts: Sequence[CaseFacts], cases: Mapping[str, Case], labels: Labels | None, ignore: int | None = None
+    facts: Sequence[CaseFacts],
+    cases: Mapping[str, Case],
+    labels: Labels | None,
+    ignore: int | None = None,
+    background: bool = True,
 ) -> list[Finding]:
     """Return findings on the labels of the cases that could be read.
 
@@ -39,11 +43,14 @@ def check_labels(
         cases: the cases by id.
         labels: the declared structures; None if none are declared, so that each value but 0 becomes a structure.
         ignore: the value of voxels without annotation, which never becomes a structure.
+        background: whether there is a background; else 0 is a structure, and all of an image is marked.
     """
-    findings = _empty(facts, cases) + _full(facts, cases) + _outside(facts, cases)
+    findings = _empty(facts, cases)
+    if background:
+        findings += _full(facts, cases) + _outside(facts, cases)
     if labels is not None:
         return findings + _missing(facts, cases, labels.members) + _unused(facts, labels)
-    values = sorted({value for case in facts for value in case.voxels} - {0, ignore})
+    values = sorted({value for case in facts for value in case.voxels} - {0 if background else None, ignore})
     members = {f"the value {value}": (value,) for value in values}
     return findings + _missing(facts, cases, members) + _rare(facts, cases, values)
 

@@ -256,6 +256,16 @@ def nonzero_box(array: NDArray) -> tuple[slice, slice, slice]:
     return z, y, x
 
 
+def whole_box(array: NDArray) -> tuple[slice, slice, slice]:
+    """Return the box of all voxels: what `nonzero_box` is where every voxel has to be answered.
+
+    Args:
+        array: (channel, z, y, x).
+    """
+    z, y, x = (slice(0, size) for size in array.shape[1:])
+    return z, y, x
+
+
 def _box_in_memory_order(array: NDArray) -> list[slice]:
     """Return the box of `nonzero_box`, reading slice after slice only until the box cannot grow any more."""
     slices, *shape = array.shape[1:]

@@ -1,8 +1,8 @@
 """`Labels`: the structures by name, their values in files, overlapping regions, and the ignore value.
 
 This is the only module that tells softmax from sigmoid. Inside medseg a label map holds *indices* into `Labels.values`
-(0 is the background), or `IGNORE`; the values of files appear only when reading and writing. `Labels.membership` says
-which indices make up each structure.
+(0 is the background; where labels have none, only what lies beyond an image), or `IGNORE`; the values of files appear
+only when reading and writing. `Labels.membership` says which indices make up each structure.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 IGNORE = -1
 """Index of voxels without annotation: they count in neither loss nor scores."""
+NO_BACKGROUND = -(2**31)
+"""Stands in `Labels.values` where labels have no background; no label file holds it."""
 OUTSIDE = -2
 """Index of background voxels outside the nonzero mask, in channels normalized within it."""
 
@@ -41,7 +43,9 @@ class Labels(BaseModel):
 
     Attributes:
         structures: name -> its value in files, or the list of values of a region that may overlap with others.
-        background: the value of everything else.
+        background: the value of everything else; None if every voxel belongs to a structure, so that 0 may be one, as
+            in scenes of a street. Networks then still have an output 0, which nothing but the space beyond an image
+            belongs to; it is never answered.
         ignore: the value of voxels without annotation; None if there are none.
         activation: `softmax` if structures exclude each other, `sigmoid` if they may overlap.
         region_values: the value written for each structure, in the order in which they are painted over each other
@@ -51,7 +55,7 @@ class Labels(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     structures: dict[str, int | list[int]] = Field(min_length=1)
-    background: int = 0
+    background: int | None = 0
     ignore: int | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
     region_values: list[int] | None = None
@@ -68,12 +72,14 @@ class Labels(BaseModel):
                 f"region_values has {counted(len(self.region_values), 'entry')} for "
                 f"{counted(len(self.structures), 'structure')}"
             )
+        if self.background is None and self.activation == "sigmoid":
+            raise ValueError("background: null is for structures that exclude each other, which have softmax")
         plain = [value for value in self.structures.values() if isinstance(value, int)]
-        if self.activation == "softmax" and len({*plain, self.background}) != len(plain) + 1:
+        if self.activation == "softmax" and len({*plain, self.values[0]}) != len(plain) + 1:
             raise ValueError("two structures, or a structure and the background, share one value")
-        if self.background in self.values[1:] or self.ignore in self.values:
+        if self.values[0] in self.values[1:] or self.ignore in self.values:
             raise ValueError("the background or ignore value is also the value of a structure")
-        known = self.values if self.ignore is None else (*self.values, self.ignore)
+        known = [value for value in (self.background, *self.values[1:], self.ignore) if value is not None]
         if min(known) < _RANGE.min or max(known) > _RANGE.max:
             raise ValueError(f"values run from {min(known)} to {max(known)}; expected {_RANGE.min} to {_RANGE.max}")
         return self
@@ -94,12 +100,13 @@ class Labels(BaseModel):
 
     @cached_property
     def values(self) -> tuple[int, ...]:
-        """Every value that a label file may hold, the background first, without the ignore value."""
-        return (self.background, *sorted({value for values in self.members.values() for value in values}))
+        """Every value that a label file may hold but the ignore value; the background, or `NO_BACKGROUND`, is first."""
+        first = NO_BACKGROUND if self.background is None else self.background
+        return (first, *sorted({value for values in self.members.values() for value in values}))
 
     @property
     def outputs(self) -> int:
-        """Number of channels of the network's output; softmax has one for the background."""
+        """Number of channels of the network's output; softmax has one for what is none of them."""
         return len(self.structures) + (self.activation == "softmax")
 
     @cached_property
@@ -126,7 +133,7 @@ class Labels(BaseModel):
     @property
     def dtype(self) -> type[np.unsignedinteger] | type[np.signedinteger]:
         """Smallest of uint8, uint16 and int32 that holds every written value."""
-        written = [self.background, *self.written_values.values()]
+        written = self.decisions
         fitting = (kind for kind in (np.uint8, np.uint16, np.int32) if min(written) >= np.iinfo(kind).min)
         return next(kind for kind in fitting if max(written) <= np.iinfo(kind).max)
 
@@ -143,7 +150,7 @@ class Labels(BaseModel):
         Raises:
             DataError: there is a value that is not declared.
         """
-        index_of = {value: index for index, value in enumerate(self.values)}
+        index_of = {value: index for index, value in enumerate(self.values) if value != NO_BACKGROUND}
         if self.ignore is not None:
             index_of[self.ignore] = IGNORE
         low, high = int(array.min(initial=0)), int(array.max(initial=0))
@@ -174,7 +181,8 @@ class Labels(BaseModel):
         """
         unknown = self.undeclared(values)
         if unknown:
-            declared = sorted({*self.values} if self.ignore is None else {*self.values, self.ignore})
+            known = (*self.values, NO_BACKGROUND if self.ignore is None else self.ignore)
+            declared = sorted({*known} - {NO_BACKGROUND})
             raise DataError(
                 f"{source} holds the label value{'s' if len(unknown) > 1 else ''} {_shorten(unknown)}, "
                 f"which no structure declares; declared are {_shorten(declared)}.",
@@ -184,26 +192,59 @@ class Labels(BaseModel):
 
     def undeclared(self, values: Iterable[int]) -> list[int]:
         """Return those of the values that no structure declares, sorted."""
-        return sorted({int(value) for value in values} - {*self.values, self.ignore})
+        return sorted({int(value) for value in values} - ({*self.values, self.ignore} - {NO_BACKGROUND}))
 
     def _how_to_declare(self, undeclared: Sequence[int]) -> str:
         """Return the options of `medseg plan` that read values that no structure declares."""
         if many_values(undeclared):
             return soft_mask_hint(undeclared, "--threshold")
-        as_background = " ".join(f"--map {value}={self.background}" for value in undeclared)
-        hint = f"{as_background} reads {'it' if len(undeclared) == 1 else 'them'} as background."
+        them = "it" if len(undeclared) == 1 else "them"
+        if self.background is None:
+            target = 255 if self.ignore is None else self.ignore
+            maps = " ".join(f"--map {value}={target}" for value in undeclared if value != target)
+            hint = f"{maps} --ignore {target} ignores {them}: these labels have no background.".lstrip()
+        else:
+            maps = " ".join(f"--map {value}={self.background}" for value in undeclared)
+            hint = f"{maps} reads {them} as background."
         declared = {name: values[0] for name, values in self.members.items() if len(values) == 1}
         if len(declared) < len(self.structures) or many_values(declared):
             return hint
         # --structures replaces what is declared, so all of them have to be named
         pairs = [*declared.items(), *(("NAME", value) for value in undeclared)]
         named = " ".join("--structures " + shlex.quote(f"{name}={value}") for name, value in pairs)
-        return f"{hint} {named} declares {'it' if len(undeclared) == 1 else 'them'}."
+        return f"{hint} {named} declares {them}."
 
     @property
     def decisions(self) -> tuple[int, ...]:
-        """The value to write for each index that `choose` returns: the background's, then each structure's."""
-        return (self.background, *self.written_values.values())
+        """The value to write for each index that `choose` returns: the background's, then each structure's.
+
+        Without a background, `choose` never returns 0; its place has the value of the first structure.
+        """
+        values = tuple(self.written_values.values())
+        return (values[0] if self.background is None else self.background, *values)
+
+    def unlabelled_value(self, source: str) -> int:
+        """Return the value for voxels of which a label file says nothing: the ignore value, else the background.
+
+        Args:
+            source: the file, for the message.
+
+        Raises:
+            DataError: there is neither.
+        """
+        value = self.background if self.ignore is None else self.ignore
+        if value is None:
+            raise DataError(
+                f"{source} does not cover its whole scan, and these labels have neither a background nor an ignore "
+                "value.",
+                "Name a value for voxels without annotation: --ignore 255.",
+            )
+        return value
+
+    @property
+    def first_answer(self) -> int:
+        """The first output of a softmax network that may be answered: 1 where labels have no background, else 0."""
+        return int(self.background is None)
 
     def choose(self, logits: torch.Tensor) -> torch.Tensor:
         """Return which structure each voxel is decided to be.
@@ -213,12 +254,14 @@ class Labels(BaseModel):
 
         Returns:
             (...) integers: 0 for the background, 1 for the first of `names`, and so on. With softmax it is the largest
-            logit, the first of equals; with sigmoid the last structure with a logit above 0, as nnU-Net paints regions
-            over each other.
+            logit, the first of equals, and never 0 where labels have no background; with sigmoid the last structure
+            with a logit above 0, as nnU-Net paints regions over each other.
         """
         import torch
 
         if self.activation == "softmax":
+            if self.background is None:
+                return logits[1:].max(0).indices + 1
             return logits.max(0).indices  # the same as argmax, and on a CPU several times faster
         answer = torch.zeros(logits.shape[1:], dtype=torch.int64, device=logits.device)
         for number, logit in enumerate(logits, start=1):
@@ -234,7 +277,9 @@ class Labels(BaseModel):
         Returns:
             (structures, ...) in the order of `names`, without the background.
         """
-        return logits.softmax(0)[1:] if self.activation == "softmax" else logits.sigmoid()
+        if self.activation == "sigmoid":
+            return logits.sigmoid()
+        return logits[1:].softmax(0) if self.background is None else logits.softmax(0)[1:]
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the values to write for a network's (outputs, ...) logits, as an array of shape (...)."""

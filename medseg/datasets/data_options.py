@@ -67,6 +67,8 @@ class DataOptions(SeriesOptions, LabelOptions):
         exclude: Text file of case ids to leave out, one per line, such as a test set.
         frame: Which point in time of a time series is the scan, counted from 0.
         structures: NAME=VALUE of a structure, where the data set does not say; repeatable.
+        no_background: Every voxel belongs to a structure, as in scenes of a street; a structure with the value 0 in
+            --structures says so too.
         ignore: Value of voxels that were not annotated: they count in no loss and no score.
         activation: softmax, or sigmoid: each structure is predicted by itself. Regions that overlap need sigmoid; if
             left out, what the structures need.
@@ -82,6 +84,7 @@ class DataOptions(SeriesOptions, LabelOptions):
     exclude: Annotated[Path | None, _FILES] = None
     frame: Annotated[int | None, Option(group=_FILES.group, minimum=0)] = None
     structures: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=VALUE")] = ()
+    no_background: Annotated[bool, _VALUES] = False
     ignore: Annotated[int | None, _VALUES] = None
     activation: Annotated[str | None, _VALUES] = None
     colours: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=COLOUR")] = ()

@@ -13,7 +13,7 @@ from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.datasets.segment_names import segments_from_options
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
-from medseg.io.values.class_names import BACKGROUND, IGNORED
+from medseg.io.values.class_names import BACKGROUND, IGNORED, means_background
 from medseg.io.values.colours import (
     BLACK,
     TABLES,
@@ -44,7 +44,9 @@ def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Lab
     """
     if data.labels is not None:
         return data.labels
-    return _with_ignore_and_activation(infer_labels(values, data.ignore), None, options.activation)
+    return _with_ignore_and_activation(
+        infer_labels(values, data.ignore, not data.no_background), None, options.activation
+    )
 
 
 def annotated_from_values(data: DataSet, fingerprint: Fingerprint, labels: Labels) -> DataSet:
@@ -113,6 +115,18 @@ def _with_map_of_layout(reading: Reading, of_layout: Reading, declared: Labels |
     return reading.model_copy(update={"map": {**remaining, **reading.map}}) if remaining else reading
 
 
+def _without_background(declared: Labels) -> Labels:
+    """Return the labels without a background.
+
+    Raises:
+        PlanError: the structures may overlap.
+    """
+    try:
+        return Labels.model_validate({**declared.model_dump(), "background": None})
+    except ValueError as error:
+        raise PlanError(f"--no-background does not fit the structures: {validation_message(error)}") from None
+
+
 def _with_ignore_and_activation(labels: Labels, ignore: int | None, activation: str | None) -> Labels:
     """Return labels with another ignore value or activation, if one is given.
 
@@ -155,6 +169,9 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     if names:
         declared, colours = name_colours(names, declared, ignore)
     by_value = not names and not options.structures and options.threshold is None and not options.map
+    no_background = options.no_background or (data_set.no_background and not options.structures)
+    if no_background and declared is not None:
+        declared = _without_background(declared)
     reading = _with_map_of_layout(reading_from_options(options, colours), data_set.reading, declared)
     segments = segments_from_options(data_set.cases, options, declared, reading)
     if by_value and segments is None:
@@ -171,6 +188,7 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
         labels=declared,
         ignore=ignore,
         ignore_assumed=data_set.ignore_assumed and options.ignore is None and ignore is not None and not colours,
+        no_background=no_background,
         reading=reading,
         problems=[*data_set.problems, *notes],
     )
@@ -285,13 +303,15 @@ def _parse_colours(texts: Sequence[str]) -> dict[str, str]:
 
 
 def parse_structures(structures: Sequence[str]) -> Labels:
-    """Return the labels that `NAME=VALUE` texts declare.
+    """Return the labels that `NAME=VALUE` texts declare; without a background if a structure has the value 0.
 
     Raises:
         PlanError: a text is not of this form, a name or value occurs twice, or a value is not a whole number.
 
     >>> parse_structures(["liver=1", "spleen=3"]).structures
     {'liver': 1, 'spleen': 3}
+    >>> print(parse_structures(["sky=0", "road=1"]).background)
+    None
     """
     pairs = [split_pair(text, "--structures liver=1") for text in structures]
     wrong = [f"{name}={value}" for name, value in pairs if not re.fullmatch(r"-?[0-9]+", value)]
@@ -300,8 +320,10 @@ def parse_structures(structures: Sequence[str]) -> Labels:
             f"structures are {', '.join(structures)}; expected NAME=VALUE with whole values, each name once.",
             "Example: --structures liver=1 --structures spleen=3",
         )
+    values = {name: int(value) for name, value in pairs}
+    named = any(value == 0 and not means_background(name) for name, value in values.items())
     try:
-        return Labels(structures={name: int(value) for name, value in pairs})
+        return Labels.model_validate({"structures": values, **({"background": None} if named else {})})
     except ValueError as error:  # pydantic's ValidationError is a ValueError
         raise PlanError(f"structures are {', '.join(structures)}: {validation_message(error)}") from None
 

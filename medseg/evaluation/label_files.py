@@ -95,7 +95,7 @@ class Pair:
         if not reference.same_grid(prediction):
             prediction = stored_like(prediction, reference)
         if self.reading.resample_labels and not reference.same_grid(prediction):
-            fill = 0 if labels is None else labels.background if labels.ignore is None else labels.ignore
+            fill = 0 if labels is None else labels.unlabelled_value(str(self.reference))
             reference = resample_nearest(reference, prediction, fill)
         return reference, prediction
 
@@ -158,9 +158,10 @@ def _encode(labels: Labels, image: Image, path: Path, prefix: str = "--") -> NDA
             error.hint = soft_mask_hint(undeclared, f"{prefix}threshold")
         else:
             value, (name, as_structure) = undeclared[0], next(iter(labels.written_values.items()))
+            rest = next(word for word in (labels.background, labels.ignore, as_structure) if word is not None)
+            other = {labels.background: "background", labels.ignore: "ignored voxels"}.get(rest, name)
             error.hint = (
-                f"{prefix}map {value}={as_structure} reads it as {name}, {prefix}map {value}={labels.background} as "
-                "background."
+                f"{prefix}map {value}={as_structure} reads it as {name}, {prefix}map {value}={rest} as {other}."
             )
         raise
 

@@ -75,8 +75,9 @@ class Pooled:
 def pool(labels: Labels, confusion: NDArray[np.int64]) -> Pooled:
     """Return the scores of summed counts.
 
-    The background is a class too (Long et al. 2015, Everingham et al. 2010), unless structures overlap: then the
-    classes do not divide the image, the mean is over the structures alone, and there is no pixel accuracy.
+    The background, if there is one, is a class too (Long et al. 2015, Everingham et al. 2010), unless structures
+    overlap: then the classes do not divide the image, the mean is over the structures alone, and there is no pixel
+    accuracy.
 
     Args:
         labels: the structures.
@@ -92,7 +93,7 @@ def pool(labels: Labels, confusion: NDArray[np.int64]) -> Pooled:
         classes = dict(zip(names, count(confusion, membership), strict=True))
         return Pooled(classes, _mean_iou(classes), MIOU_OF_REGIONS)
     background = ~membership.any(axis=0)
-    if background.any():
+    if background.any() and labels.background is not None:
         membership = np.vstack([background, membership])
         names.insert(0, "background" if "background" not in names else "no structure")
     classes = dict(zip(names, count(confusion, membership), strict=True))

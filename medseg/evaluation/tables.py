@@ -147,7 +147,10 @@ def write_pooled_csv(path: Path, summary: Summary) -> None:
 def value_names(labels: Labels) -> list[str]:
     """Return a name for each of `Labels.values`: the structure that it alone makes up, else the value itself."""
     alone = {values[0]: name for name, values in labels.members.items() if len(values) == 1}
-    return ["background", *(alone.get(value, str(value)) for value in labels.values[1:])]
+    return [
+        "background" if labels.background is not None else "no class",
+        *(alone.get(value, str(value)) for value in labels.values[1:]),
+    ]
 
 
 def _case_figures(case: CaseScore, name: str) -> dict[str, Any]:

@@ -202,8 +202,8 @@ def load_case_label(
         return label, False
     background = outside = 0
     if labels is not None:
-        background = labels.background
-        outside = background if labels.ignore is None else labels.ignore
+        outside = labels.unlabelled_value(str(case.label))
+        background = outside if labels.background is None else labels.background
     resampled = resample_nearest(label, image, outside)
     if (label.array != background).any() and np.isin(resampled.array, (background, outside)).all():
         raise DataError(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
-from medseg.core.image import Orientation, nonzero_box
-from medseg.core.labels import Labels
+from medseg.core.image import Orientation, nonzero_box, whole_box
+from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import first_few
@@ -132,6 +132,7 @@ def survey(
         ignore=data.ignore if data.labels is None else data.labels.ignore,
         reading=data.reading,
         orientation=orientation,
+        background=data.background_value,
     )
     surveyed = Survey([], [], [])
     results = map_cases(examine, data.cases, executor=executor)
@@ -145,12 +146,17 @@ def survey(
 
 
 def _examine(
-    case: Case, n_channels: int, labels: Labels | None, ignore: int | None, reading: Reading, orientation: str
+    case: Case,
+    n_channels: int,
+    labels: Labels | None,
+    ignore: int | None,
+    reading: Reading,
+    orientation: str,
+    background: int,
 ) -> tuple[CaseFacts, list[ChannelSample]]:
     """Return the facts on one case, and a summary of the foreground of each channel: none if it has no foreground."""
     loaded = load_case(case, n_channels, reading, labels)
     image, label = loaded.image, loaded.label.array[0]
-    background = 0 if labels is None else labels.background
     foreground = label != background
     voxels = _count_values(label, foreground, background)
     if labels is not None:
@@ -161,7 +167,7 @@ def _examine(
         foreground &= label != ignore
     stored = Orientation.of(image)
     applied = stored if orientation == "canonical" else Orientation()
-    box = nonzero_box(image.array)
+    box = whole_box(image.array) if background == NO_BACKGROUND else nonzero_box(image.array)
     depth, height, width = (extent.stop - extent.start for extent in box)
     values = [channel[foreground] for channel in image.array]
     samples = _foreground_samples(image.array, foreground, box, values)

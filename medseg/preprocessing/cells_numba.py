@@ -37,12 +37,13 @@ def choose_planes(window: Window, planes: range, resize: Resize, labels: Labels)
         resize: from the network's grid to the new one; it has to be convex.
         labels: say which structure wins.
     """
-    logits = window.logits if window.logits.stride(3) == 1 else window.logits.contiguous()
+    logits = window.logits[labels.first_answer :] if labels.activation == "softmax" else window.logits
+    logits = logits if logits.stride(3) == 1 else logits.contiguous()
     lines = (resize.reads(0).part(planes, window.first), resize.reads(1), resize.reads(2))
     reads = tuple((line.lower, line.upper, line.share) for line in lines)
     chosen = np.empty((len(planes), *resize.size[1:]), np.int16)
     _choose((_flat(logits), logits.stride()[:3], tuple(logits.shape)), reads, labels.activation == "softmax", chosen)
-    return chosen
+    return chosen + np.int16(1) if labels.first_answer else chosen
 
 
 def _flat(logits: torch.Tensor) -> NDArray:

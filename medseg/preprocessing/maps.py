@@ -20,7 +20,7 @@ Transform = Callable[[torch.Tensor], torch.Tensor]
 def probabilities(labels: Labels) -> Transform:
     """Return a transform to one probability map for each structure, in the order of `labels.names`."""
     if labels.activation == "softmax":
-        return lambda logits: logits.softmax(0)[1:]
+        return labels.probabilities
     return torch.sigmoid
 
 
@@ -31,7 +31,9 @@ def entropy(labels: Labels) -> Transform:
     regions, the mean over the regions of each one's entropy.
     """
     if labels.activation == "softmax":
-        return lambda logits: _shannon(logits.log_softmax(0)) / log(len(logits))
+        first = labels.first_answer
+        most = log(max(labels.outputs - first, 2))  # of a single answer the entropy is 0
+        return lambda logits: _shannon(logits[first:].log_softmax(0)) / most
 
     def of_regions(logits: torch.Tensor) -> torch.Tensor:
         total = torch.zeros_like(logits[:1])

@@ -47,7 +47,7 @@ def restore(
     Raises:
         ValueError: the slabs do not make up the network's grid.
     """
-    stored = np.full(geometry.stored_shape, labels.background, labels.dtype)
+    stored = np.full(geometry.stored_shape, labels.decisions[0], labels.dtype)
     inside = geometry.turn(stored[None])[0][geometry.box]
     written = np.array(labels.decisions, labels.dtype)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
-from medseg.core.image import Image, Orientation, nonzero_box
+from medseg.core.image import Image, Orientation, nonzero_box, whole_box
 from medseg.core.labels import OUTSIDE
 from medseg.core.wording import counted
 from medseg.plans.schema import Configuration, Normalization, Plan
@@ -150,9 +150,9 @@ def geometry_of(image: Image, plan: Plan, configuration: Configuration, trained:
     spacing_stored = orientation.permute(_spacing(image, plan, trained))
     spacing = (spacing_stored[transpose[0]], spacing_stored[transpose[1]], spacing_stored[transpose[2]])
     z, y, x = turned.shape[1:]
-    return Geometry(
-        orientation, transpose, (z, y, x), nonzero_box(turned), spacing, network_spacing(spacing, configuration)
-    )
+    # what is cropped is answered as background; without one, every voxel has to be seen by the network
+    box = whole_box(turned) if plan.labels.background is None else nonzero_box(turned)
+    return Geometry(orientation, transpose, (z, y, x), box, spacing, network_spacing(spacing, configuration))
 
 
 def _check_fits(image: Image, plan: Plan) -> None:

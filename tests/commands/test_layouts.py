@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from layout_files import write_pictures
+from PIL import Image as pillow
 
 import medseg
 
@@ -60,11 +62,58 @@ def pets(folder: Path) -> dict[str, int]:
     return sizes
 
 
-LAYOUTS = {"camvid": camvid, "voc": voc, "table": table, "pets": pets}
+def cityscapes(folder: Path) -> dict[str, int]:
+    """Cityscapes with train ids; road, sidewalk and building occur."""
+    sizes = {"train": 6, "val": 3, "test": 2}
+    for part, count in sizes.items():
+        for number in range(count):
+            city = f"{part}city{'ab'[number % 2]}"
+            key = f"{part}/{city}/{city}_{number:06d}_000019"
+            write_pictures(folder, {f"leftImg8bit/{key}_leftImg8bit.png": f"gtFine/{key}_gtFine_labelTrainIds.png"})
+    return sizes
+
+
+LAYOUTS = {"camvid": camvid, "voc": voc, "table": table, "pets": pets, "cityscapes": cityscapes}
 IMAGES = {"table": "all"}
 """Where the images to segment lie, for layouts that do not say it."""
-REFERENCES = {"camvid": "testannot"}
+REFERENCES = {"camvid": "camvid/testannot", "cityscapes": "references"}
 """Where the masks of the segmented images lie, if not all images are segmented."""
+
+
+@pytest.mark.slow
+def test_classes_from_0_go_the_whole_way(tmp_path):
+    """Eight classes of which 0 is one, beside voxels that are ignored, as in IDD."""
+    data, classes = tmp_path / "street", [f"class_{value}" for value in range(8)]
+    write_pictures(data, {f"images/s{n}.png": f"labels/s{n}.png" for n in range(6)}, classes=8)
+    void = np.array(pillow.open(data / "labels/s0.png"))
+    void[:8, :8] = 255
+    pillow.fromarray(void).save(data / "labels/s0.png")
+    structures = [f"{name}={value}" for value, name in enumerate(classes)]
+    options = medseg.DataOptions(structures=structures, ignore=255)
+    assert medseg.check(data, tmp_path, medseg.CheckOptions(data=options)).left_out == []
+    planned = medseg.plan(data, tmp_path, None, medseg.PlanOptions(preset="cpu", data=options, overrides=TINY))
+    assert "background: null" in planned.path.read_text()
+    labels = medseg.load_plan(planned.path).labels
+    assert (labels.background, labels.ignore, labels.names) == (None, 255, tuple(classes))
+    trained = medseg.train(None, tmp_path, medseg.TrainOptions(steps=2, device="cpu"))
+    scored = json.loads((trained.folder / "validation" / "metrics.json").read_text())
+    assert [*scored["structures"]] == classes
+    packed = medseg.package(trained.folder.parent, tmp_path / "street.medseg", tmp_path)
+    assert packed
+    for model, out in ((None, "out"), (tmp_path / "street.medseg", "again")):
+        assert not medseg.predict(data / "images", tmp_path / out, model, workspace=tmp_path).failed
+    answers = [np.array(pillow.open(tmp_path / out / "s1.png")) for out in ("out", "again")]
+    assert np.array_equal(*answers)
+    assert {*np.unique(answers[0])} <= {*range(8)}
+    result = medseg.evaluate(tmp_path / "out", data / "labels")
+    assert [*result.summary.structures] == [*result.summary.pooled.classes] == classes
+    unnamed = medseg.plan(
+        data,
+        tmp_path,
+        "none",
+        medseg.PlanOptions(preset="cpu", data=medseg.DataOptions(no_background=True, ignore=255)),
+    )
+    assert unnamed.plan.labels.names[0] == "label_0"
 
 
 @pytest.mark.slow
@@ -107,6 +156,10 @@ def test_a_layout_goes_the_whole_way(tmp_path, name):
     assert sorted(json.loads((trained.folder / "split.json").read_text())["val"]) == folds[0]["val"]
     predicted = medseg.predict(data / IMAGES.get(name, ""), tmp_path / "out", workspace=tmp_path)
     assert not predicted.failed
-    scored = medseg.evaluate(tmp_path / "out", data / REFERENCES.get(name, ""))
+    if name == "cityscapes":
+        (tmp_path / "references").mkdir()
+        for path in (data / "gtFine/test").rglob("*_labelTrainIds.png"):
+            path.rename(tmp_path / "references" / path.name.replace("_gtFine_labelTrainIds", ""))
+    scored = medseg.evaluate(tmp_path / "out", tmp_path / REFERENCES.get(name, name))
     assert not scored.failed
-    assert len(scored.summary.structures) == 2
+    assert [*scored.summary.structures] == [*planned.plan.labels.names]

@@ -208,5 +208,5 @@ def _draw(case: Case, data: DataSet) -> tuple[bytes, str]:
                 remark = "" if image.same_grid(read) else "; drawn as if the label lay on the grid of the scan"
     except MedsegError:
         remark = "; the label cannot be read"
-    png, words = thumbnail(image, label, 0 if data.labels is None else data.labels.background)
+    png, words = thumbnail(image, label, data.background_value)
     return png, words + remark

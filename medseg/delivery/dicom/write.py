@@ -35,7 +35,8 @@ class Meaning:
         labelmap: whether a Segmentation object is a LABELMAP instead of BINARY.
 
     Raises:
-        DataError: `labelmap`, and two structures share a value: a LABELMAP cannot hold structures that overlap.
+        DataError: a structure has the value 0; or `labelmap`, and two structures share a value: a LABELMAP cannot hold
+            structures that overlap.
     """
 
     members: Mapping[str, tuple[int, ...]]
@@ -44,6 +45,12 @@ class Meaning:
     labelmap: bool = False
 
     def __post_init__(self) -> None:
+        zero = next((name for name, values in self.members.items() if 0 in values), None)
+        if zero is not None:
+            raise DataError(
+                f"{zero} has the value 0, which in DICOM objects is what belongs to no structure.",
+                "Write label maps alone (--write labels), or give the structure another value.",
+            )
         owners: dict[int, str] = {}
         for name, values in self.members.items() if self.labelmap else ():
             for value in values:

@@ -160,7 +160,7 @@ def _cells(view: View, labels: Labels) -> list[_Cell]:
     for other in (view.prediction, view.image):
         if other is not None and not shown.same_grid(other):
             raise ValueError(f"{view.title}: grids of {shown.shape_zyx} and {other.shape_zyx} voxels differ")
-    nothing = [labels.background] if labels.ignore is None else [labels.background, labels.ignore]
+    nothing = [value for value in (labels.background, labels.ignore) if value is not None]
     foreground = ~np.isin(shown.array[0], nothing)
     if not foreground.any():
         foreground = ~np.isin(view.prediction.array[0], nothing)

@@ -38,7 +38,7 @@ def thumbnail(image: Image, label: NDArray[np.integer] | None, background: int =
     """
     from PIL import Image as pillow
 
-    values = np.full(image.shape_zyx, background) if label is None else label
+    values = np.full(image.shape_zyx, background, np.int32) if label is None else label
     shown = image.array if is_colour(image) else image.array[:1]
     structures = np.setdiff1d(values, [background])
     planes = planes_through(image, values != background)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.core.labels import Labels
+from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.words import further_mask
@@ -25,6 +25,7 @@ Layout = Literal[
     "pairs",
     "voc",
     "pets",
+    "cityscapes",
     "bids",
     "dicom",
     "splits",
@@ -44,6 +45,7 @@ LAYOUTS: dict[str, str] = {
     "pairs": "paired folders",
     "voc": "Pascal VOC",
     "pets": "Oxford-IIIT pets",
+    "cityscapes": "Cityscapes or IDD",
     "bids": "BIDS",
     "dicom": "DICOM studies",
     "splits": "folders for training, validation and test",
@@ -95,6 +97,7 @@ class DataSet:
         ignore: the value of voxels without annotation, where the layout fixes it and `labels` is None.
         ignore_assumed: whether only the layout says so, and not the user.
         reading: what the values in its files mean, where the files alone do not tell.
+        no_background: whether every voxel belongs to a structure, 0 too, where `labels` is None.
         series_rules: for DICOM studies, the rule that chose the series of each channel, where one was given.
     """
 
@@ -108,6 +111,14 @@ class DataSet:
     ignore_assumed: bool = False
     reading: Reading = AS_STORED
     series_rules: tuple[str, ...] = ()
+    no_background: bool = False
+
+    @property
+    def background_value(self) -> int:
+        """The value of the background in label files, or `NO_BACKGROUND`."""
+        if self.labels is not None:
+            return self.labels.values[0]
+        return NO_BACKGROUND if self.no_background else 0
 
 
 def pair_up(

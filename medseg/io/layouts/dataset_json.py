@@ -159,11 +159,17 @@ def declared_labels(content: Mapping[str, Any], source: str, trained: bool = Fal
         single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
         values = declared | single
         ignore, background = values.pop("ignore", None), values.pop("background", None)
-        for name, value in values.items():
-            if value == 0 and value is not False:
-                check_zero(name, source)
-                background = 0
-        values = {name: value for name, value in values.items() if value != 0}
+        if "background" not in declared or background is not None:  # null says that there is none
+            for name, value in values.items():
+                if value == 0 and value is not False:
+                    check_zero(name, source)
+                    background = 0
+            values = {name: value for name, value in values.items() if value != 0}
+            if background is None:
+                raise DataError(
+                    f"{source}: labels.background is missing; labels is {declared}.",
+                    'Add "background": 0; or "background": null if every voxel belongs to a structure.',
+                )
     regions = any(isinstance(value, list) for value in values.values())
     order = content.get("regions_class_order") if regions else None
     try:

@@ -18,6 +18,8 @@ from medseg.io.layouts.bids import read_bids
 from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
+from medseg.io.layouts.cityscapes import IMAGES as SCENES
+from medseg.io.layouts.cityscapes import read_cityscapes
 from medseg.io.layouts.datalist import read_datalist
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, assign_patients, sentences
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
@@ -45,6 +47,7 @@ medseg understands:
 - images/ beside labels/ or masks/, with equal or similar file names; CASE_0000, CASE_0001 are channels of CASE
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
 - images/ beside annotations/trimaps/ (Oxford-IIIT pets)
+- leftImg8bit/ beside gtFine/ (Cityscapes, IDD)
 - CASE_json/img.png with label.png and label_names.txt (labelme_json_to_dataset)
 - train/, val/ and test/, each laid out so; or train/ beside trainannot/, images/train/ beside labels/train/
 - sub-*/ beside derivatives/ (BIDS)
@@ -133,6 +136,8 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
             return data
     if split := read_split_folders(folder, naming):
         return split if split.labels is not None else replace(split, labels=structures_in(folder))
+    if not naming.images and (scenes := read_cityscapes(folder, naming)):
+        return scenes
     others = (read_pairs, read_bids, read_case_folders, read_flat_folder)
     # Without pydicom, studies come last: their reader then only says which package is missing.
     for read in (read_studies, *others) if find_spec("pydicom") else (*others, read_studies):
@@ -176,26 +181,29 @@ def is_data_set(folder: Path) -> bool:
 
 
 def _is_declared(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (NAME, VOC_IMAGES, *IMAGES))
+    return any((folder / name).exists() for name in (NAME, VOC_IMAGES, SCENES, *IMAGES))
 
 
-def infer_labels(values: Iterable[int], ignore: int | None = None) -> Labels:
-    """Return structures for label files whose layout does not declare them; 0 is the background.
+def infer_labels(values: Iterable[int], ignore: int | None = None, background: bool = True) -> Labels:
+    """Return structures for label files whose layout does not declare them.
 
     One value is called `foreground`, several `label_1`, `label_2`, ... after their values.
 
     Args:
         values: the values that occur.
         ignore: the value of voxels without annotation, if there is one.
+        background: whether 0 is the background; else it is a structure like the others.
 
     Raises:
-        DataError: there is no value but 0, a negative one, or too many to be structures.
+        DataError: there is no value but the background's, a negative one, or too many to be structures.
 
     >>> infer_labels([0, 1, 3]).structures
     {'label_1': 1, 'label_3': 3}
+    >>> infer_labels([0, 1, 255], ignore=255, background=False).structures
+    {'label_0': 0, 'label_1': 1}
     """
     values = {*values}
-    foreground = sorted(values - {0, ignore})
+    foreground = sorted(values - {0 if background else None, ignore})
     if not foreground and ignore in values:
         raise DataError(
             f"The label files hold nothing but 0 and {ignore}, which stands for voxels without annotation here.",
@@ -210,6 +218,8 @@ def infer_labels(values: Iterable[int], ignore: int | None = None) -> Labels:
             "Masks with soft edges need --threshold; numbered objects become one structure with "
             f"--map {max(foreground[0], 1)}-{foreground[-1]}=1; structures are declared with --structures NAME=VALUE.",
         )
+    if not background:
+        return Labels(structures={f"label_{value}": value for value in foreground}, background=None, ignore=ignore)
     if len(foreground) == 1:
         return Labels(structures={"foreground": foreground[0]}, ignore=ignore)
     return Labels(structures={f"label_{value}": value for value in foreground}, ignore=ignore)

@@ -59,7 +59,7 @@ def read_pets(folder: Path) -> DataSet | None:
     cases = [replace(case, attributes={COLUMN: "+".join(lists[case.id])}) if lists else case for case in paired]
     notes.append("the values of trimaps are 1 pet, 2 background and 3 border")
     labels = Labels(structures=dict(_STRUCTURES))
-    reading = Reading(map={_BACKGROUND: labels.background})
+    reading = Reading(map={_BACKGROUND: 0})
     return DataSet(folder, "pets", ("image",), labels, cases, [*sentences(problems), *notes], reading=reading)
 
 

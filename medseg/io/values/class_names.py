@@ -55,7 +55,8 @@ def check_zero(name: str, source: str) -> None:
         raise DataError(
             f"{source} calls the value 0 {name!r}, but 0 is the background.",
             "If classes are counted from 0 there and from 1 in the masks, add 1 to each value and call 0 background. "
-            f"If voxels of 0 are {name!r} indeed, give them another value in the masks.",
+            f"If voxels of 0 are {name!r} indeed, say that there is no background, by null for it in the labels of a "
+            "dataset.json; elsewhere take the list away and use --structures NAME=0, and so on.",
         )
 
 

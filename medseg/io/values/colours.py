@@ -109,9 +109,14 @@ def name_colours(
         ignored = any(name in IGNORED for name in names)
         value = (_IGNORE_VALUE if ignore is None else ignore) if ignored or ignore is not None else None
         labels = Labels(structures={name: value for value, name in enumerate(structures, start=1)}, ignore=value)
-    colours = {BLACK: labels.background}
+    colours = {} if labels.background is None else {BLACK: labels.background}
     for name, colour in names.items():
         if name in BACKGROUND:
+            if labels.background is None:
+                raise DataError(
+                    f"The colour table names {name}, and these labels have no background.",
+                    "Give the colour the name of a structure, or --ignore and the name __ignore__.",
+                )
             colours[colour] = labels.background
         elif name in IGNORED:
             colours[colour] = _IGNORE_VALUE if labels.ignore is None else labels.ignore
