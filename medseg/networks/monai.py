@@ -332,6 +332,7 @@ def _row(
     fill: Fill = _nothing,
     filled: tuple[str, ...] = (),
     levels: Callable[..., nn.Module] | None = None,
+    encoder: tuple[str, ...] = (),
     once_unfilled: bool = False,
     no_openvino: str = "",
     no_onnx: str = "",
@@ -341,6 +342,7 @@ def _row(
         paper=paper,
         filled=filled,
         known_arguments=partial(_known_arguments, class_name),
+        encoder=encoder,
         no_openvino=no_openvino,
         no_onnx=no_onnx,
         make_as_before=partial(_make, class_name, _nothing, levels) if once_unfilled else None,
@@ -350,18 +352,32 @@ def _row(
 _STAGES = ("network.features", "network.strides")
 _WIDTH = ("network.features",)
 _MEDNEXT = "Roy et al. 2023, arxiv.org/abs/2303.09975"
+_MEDNEXT_ENCODER = ("stem", "enc_stages", "down_blocks", "bottleneck")
 
 MONAI_ROWS: dict[str, NetworkRow] = {
-    "segresnet": _row("SegResNet", "Myronenko 2018, arxiv.org/abs/1810.11654", _segresnet, _WIDTH, once_unfilled=True),
+    "segresnet": _row(
+        "SegResNet",
+        "Myronenko 2018, arxiv.org/abs/1810.11654",
+        _segresnet,
+        _WIDTH,
+        once_unfilled=True,
+        encoder=("convInit", "down_layers"),
+    ),
     "segresnet_ds": _row(
         "SegResNetDS",
         "Myronenko 2018, arxiv.org/abs/1810.11654; MONAI's Auto3DSeg",
         _segresnet_ds,
         (*_WIDTH, "spacing_mm"),
         SegResNetLevels,
+        encoder=("encoder",),
     ),
     "swin_unetr": _row(
-        "SwinUNETR", "Hatamizadeh et al. 2022, arxiv.org/abs/2201.01266", _swin_unetr, _WIDTH, once_unfilled=True
+        "SwinUNETR",
+        "Hatamizadeh et al. 2022, arxiv.org/abs/2201.01266",
+        _swin_unetr,
+        _WIDTH,
+        once_unfilled=True,
+        encoder=("swinViT", "encoder1", "encoder2", "encoder3", "encoder4", "encoder10"),
     ),
     "unetr": _row(
         "UNETR",
@@ -369,6 +385,7 @@ MONAI_ROWS: dict[str, NetworkRow] = {
         _unetr,
         (*_WIDTH, "patch_voxels"),
         once_unfilled=True,
+        encoder=("vit", "encoder1", "encoder2", "encoder3", "encoder4"),
     ),
     "attention_unet": _row("AttentionUnet", "Oktay et al. 2018, arxiv.org/abs/1804.03999", _encoder_decoder, _STAGES),
     "unet": _row("UNet", "Kerfoot et al. 2019, doi.org/10.1007/978-3-030-12029-0_40", _encoder_decoder, _STAGES),
@@ -378,9 +395,15 @@ MONAI_ROWS: dict[str, NetworkRow] = {
         _dynunet,
         (*_STAGES, "network.kernels"),
         DynUNetLevels,
+        encoder=("input_block", "downsamples", "bottleneck"),
     ),
     "basic_unet": _row(
-        "BasicUNet", "Falk et al. 2019, doi.org/10.1038/s41592-018-0261-2", _basic_unet, _WIDTH, once_unfilled=True
+        "BasicUNet",
+        "Falk et al. 2019, doi.org/10.1038/s41592-018-0261-2",
+        _basic_unet,
+        _WIDTH,
+        once_unfilled=True,
+        encoder=("conv_0", "down_1", "down_2", "down_3", "down_4"),
     ),
     "basic_unet_plus_plus": _row(
         "BasicUNetPlusPlus",
@@ -389,14 +412,25 @@ MONAI_ROWS: dict[str, NetworkRow] = {
         _WIDTH,
         UNetPlusPlusLevels,
         once_unfilled=True,
+        encoder=("conv_0_0", "conv_1_0", "conv_2_0", "conv_3_0", "conv_4_0"),
     ),
-    "vnet": _row("VNet", "Milletari et al. 2016, arxiv.org/abs/1606.04797", _vnet),
+    "vnet": _row(
+        "VNet",
+        "Milletari et al. 2016, arxiv.org/abs/1606.04797",
+        _vnet,
+        encoder=("in_tr", "down_tr32", "down_tr64", "down_tr128", "down_tr256"),
+    ),
     "highresnet": _row("HighResNet", "Li et al. 2017, arxiv.org/abs/1707.01992"),
-    "flexible_unet": _row("FlexibleUNet", "MONAI; encoders: Tan and Le 2019, arxiv.org/abs/1905.11946", _flexible_unet),
-    "mednext": _row("MedNeXt", _MEDNEXT, _mednext, _WIDTH, MedNeXtLevels),
-    "mednext_small": _row("MedNeXtS", _MEDNEXT, levels=MedNeXtLevels),
-    "mednext_base": _row("MedNeXtB", _MEDNEXT, levels=MedNeXtLevels),
-    "mednext_medium": _row("MedNeXtM", _MEDNEXT, levels=MedNeXtLevels),
-    "mednext_large": _row("MedNeXtL", _MEDNEXT, levels=MedNeXtLevels),
+    "flexible_unet": _row(
+        "FlexibleUNet",
+        "MONAI; encoders: Tan and Le 2019, arxiv.org/abs/1905.11946",
+        _flexible_unet,
+        encoder=("encoder",),
+    ),
+    "mednext": _row("MedNeXt", _MEDNEXT, _mednext, _WIDTH, MedNeXtLevels, _MEDNEXT_ENCODER),
+    "mednext_small": _row("MedNeXtS", _MEDNEXT, levels=MedNeXtLevels, encoder=_MEDNEXT_ENCODER),
+    "mednext_base": _row("MedNeXtB", _MEDNEXT, levels=MedNeXtLevels, encoder=_MEDNEXT_ENCODER),
+    "mednext_medium": _row("MedNeXtM", _MEDNEXT, levels=MedNeXtLevels, encoder=_MEDNEXT_ENCODER),
+    "mednext_large": _row("MedNeXtL", _MEDNEXT, levels=MedNeXtLevels, encoder=_MEDNEXT_ENCODER),
 }
 """Name in the plan -> row; `plans.network_rules` has the names of their classes, and what their patches must be."""

@@ -33,6 +33,8 @@ class NetworkRow:
         paper: authors, year and address of the paper; empty for a network that somebody registered.
         filled: keys of the configuration that fill its arguments, as far as `network.arguments` does not.
         known_arguments: returns the names that `network.arguments` may have; None if the network checks them itself.
+        encoder: names of the parts that are its encoder, which may learn slower or not at all; empty if it is no part
+            that could be told from the rest.
         no_openvino: why OpenVINO cannot compute it; empty if it can.
         no_onnx: why it cannot be exported to ONNX; empty if it can.
         make_as_before: makes it as versions of medseg did that filled no arguments, for models of theirs.
@@ -43,6 +45,7 @@ class NetworkRow:
     paper: str = ""
     filled: tuple[str, ...] = ()
     known_arguments: Callable[[], Sequence[str]] | None = None
+    encoder: tuple[str, ...] = ("stem", "encoder")
     no_openvino: str = ""
     no_onnx: str = ""
     make_as_before: NetworkFactory | None = None

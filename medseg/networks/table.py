@@ -139,7 +139,19 @@ def build_network(
             f"network.arguments do not fit {name}: {type(error).__name__}: {first_line(error)}",
             f"network.arguments is {configuration.network.arguments}.",
         ) from error
-    return as_list(network, configuration.dimensions)
+    network = as_list(network, configuration.dimensions)
+    vars(network)["encoder_parts"] = row.encoder
+    return network
+
+
+def encoder_parts(network: nn.Module) -> tuple[str, ...]:
+    """Return the names of the parts of a network that are its encoder, as its row has them.
+
+    Args:
+        network: as `build_network` returns it, or another module: parts named `stem` and `encoder` are then meant.
+    """
+    parts: tuple[str, ...] = vars(network).get("encoder_parts", ("stem", "encoder"))
+    return parts
 
 
 def supervision_scales(network: nn.Module, dimensions: int, enabled: bool) -> Sequence[Sequence[int]]:

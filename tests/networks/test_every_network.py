@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import INFERENCE, make_plan
+from builders import INFERENCE, make_plan, make_training
 from safetensors.torch import load_file
 from tiny_networks import NAMES, tiny
 from toy_workspace import toy_plan, write_toy_workspace
 
 import medseg
-from medseg.core.errors import Cancelled
+from medseg.core.errors import Cancelled, PlanError
 from medseg.core.progress import Progress
 from medseg.inference.window_pass import predict_logits
 from medseg.models.model import Model, make_network
@@ -29,6 +29,7 @@ from medseg.plans.file import save_plan, validate_plan
 from medseg.plans.schema import Plan
 from medseg.plans.sections import Inference
 from medseg.training.losses.deep_supervision import DeepSupervision
+from medseg.training.step.optimizer import make_optimizer
 
 CPU = torch.device("cpu")
 
@@ -112,6 +113,28 @@ def test_a_package_answers_as_the_network(tmp_path: Path, name: str, dimensions:
     loaded = load_model(tmp_path / "model.medseg", CPU).networks[0]
     with torch.no_grad():
         assert torch.equal(loaded(image)[0], network(image)[0])
+
+
+@pytest.mark.parametrize(("name", "dimensions"), rows(2))
+def test_a_frozen_encoder_stays_and_the_rest_learns(name: str, dimensions: int) -> None:
+    plan = plan_of(name, dimensions)
+    network = some_network(plan).train()
+    frozen = make_training(encoder_learning_rate=0.0, learning_rate=0.01)
+    if name in ("attention_unet", "unet", "highresnet"):  # stages nested in each other, or all of one resolution
+        with pytest.raises(PlanError, match="this network has no part named encoder"):
+            make_optimizer(network, frozen)
+        return
+    optimizer = make_optimizer(network, frozen)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    image = torch.randn(2, 1, *plan.configuration("main").patch_voxels)
+    sum(answer.square().mean() for answer in network(image, len(network.supervision_scales))).backward()
+    optimizer.step()
+    changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    parts = NETWORKS[name].encoder
+    inside = {key for key in before if key.removeprefix("network.").split(".")[0] in parts}
+    assert inside
+    assert changed
+    assert not changed & inside
 
 
 @EVERY_2D_SLOWLY

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from medseg.core.errors import PlanError
+from medseg.networks.table import encoder_parts
 from medseg.plans.sections import Training
 from medseg.training.step.muon import Muon
 
-_ENCODER = ("stem.", "encoder.")
 _WRAPPED = "network."
 """What names of a network begin with that was registered, or is MONAI's (`ListOutput`)."""
 _HEADS = ("heads.",)
@@ -66,18 +66,19 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
     """Return the parameter groups with their share of the learning rate; what does not learn is in no group."""
     share = training.encoder_learning_rate
     named = dict(network.named_parameters())
-    encoder = {name for name in named if _in_encoder(name)} if share != 1 else set()
+    parts = encoder_parts(network)
+    encoder = {name for name in named if _in_encoder(name, parts)} if share != 1 else set()
     if share != 1 and len(encoder) in (0, len(named)):
         raise PlanError(
             f"training.encoder_learning_rate is {share:g}, and this network has no part named encoder.",
-            "medseg's own U-Nets and the networks with a pretrained encoder have one. Set "
+            "medseg's own U-Nets, the networks with a pretrained encoder and most of MONAI's have one. Set "
             "training.encoder_learning_rate=1 for any other network.",
         )
     if share == 0:
         for name in encoder:
             named[name].requires_grad_(False)
         for name, module in network.named_modules():
-            if _in_encoder(f"{name}."):
+            if _in_encoder(name, parts):
                 module.eval()
     hidden = _hidden_convolutions(named) if training.optimizer == "muon" else set()
     groups = []
@@ -89,9 +90,9 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
     return groups
 
 
-def _in_encoder(name: str) -> bool:
-    """Return whether a parameter, or a module whose name ends with a full stop, belongs to the encoder."""
-    return name.removeprefix(_WRAPPED).startswith(_ENCODER)
+def _in_encoder(name: str, parts: tuple[str, ...]) -> bool:
+    """Return whether a parameter or module belongs to the encoder, which has these parts."""
+    return name.removeprefix(_WRAPPED).split(".")[0] in parts
 
 
 def _hidden_convolutions(named: dict[str, torch.nn.Parameter]) -> set[str]:
