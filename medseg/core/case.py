@@ -17,8 +17,8 @@ from medseg.core.names import name_problem, shown_name
 from medseg.core.wording import first_few
 
 _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
-_LOSS_WEIGHT = "loss_weight"
-"""A column that is written only where a case has another value than 1."""
+_LOSS_WEIGHT, _WEIGHT_MAP = "loss_weight", "weight_map"
+"""Columns that are written only where a case has a value other than the default."""
 _SEPARATOR = ";"
 """Between the values of one field: several channel files, several structures."""
 
@@ -39,6 +39,7 @@ class Case:
         weight: how often the case is drawn in training, relative to the others.
         attributes: the other columns of a user's table (site, scanner, sex), column name -> value.
         loss_weight: what its loss is multiplied by when it is drawn.
+        weight_map: image of the weight of each voxel in the loss, on the grid of the scan; None for 1 everywhere.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Case:
     weight: float = 1.0
     attributes: dict[str, str] = field(default_factory=dict)
     loss_weight: float = 1.0
+    weight_map: Path | None = None
 
 
 def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
@@ -60,16 +62,19 @@ def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
         folder: the data set's folder; files below it are written relative to it, so that the data set can be moved.
     """
     extra = sorted({name for case in cases for name in case.attributes})
-    weighted = [_LOSS_WEIGHT] if any(case.loss_weight != 1 for case in cases) else []
+    weighted = any(case.loss_weight != 1 for case in cases)
+    mapped = any(case.weight_map is not None for case in cases)
+    columns = [*_COLUMNS, *([_LOSS_WEIGHT] if weighted else []), *([_WEIGHT_MAP] if mapped else []), *extra]
     rows = []
     for case in cases:
         annotated = "" if case.annotated is None else _SEPARATOR.join(case.annotated)
         channels = _SEPARATOR.join(_path_as_text(file, folder) for file in case.channels)
         label = "" if case.label is None else _path_as_text(case.label, folder)
         values = [case.id, case.patient, channels, label, annotated, f"{case.weight:g}"]
-        values += [f"{case.loss_weight:g}" for _ in weighted]
+        values += [f"{case.loss_weight:g}"] if weighted else []
+        values += ["" if case.weight_map is None else _path_as_text(case.weight_map, folder)] if mapped else []
         rows.append(values + [case.attributes.get(name, "") for name in extra])
-    write_text(path, csv_text([*_COLUMNS, *weighted, *extra], rows))
+    write_text(path, csv_text(columns, rows))
 
 
 def read_cases(path: Path, folder: Path) -> list[Case]:
@@ -196,7 +201,8 @@ def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
         annotated=annotated or None,
         weight=_weight(row, "weight", path, line),
         loss_weight=_weight(row, _LOSS_WEIGHT, path, line),
-        attributes={name: text for name, text in row.items() if name not in (*_COLUMNS, _LOSS_WEIGHT)},
+        weight_map=folder / row[_WEIGHT_MAP] if row.get(_WEIGHT_MAP) else None,
+        attributes={name: text for name, text in row.items() if name not in (*_COLUMNS, _LOSS_WEIGHT, _WEIGHT_MAP)},
     )
 
 

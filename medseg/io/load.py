@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
@@ -169,6 +170,38 @@ def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[I
     return replace(
         merged, notes=tuple(note for image in images for note in image.notes), record=records
     ), distance_voxels
+
+
+def load_weight_map(case: Case, image: Image) -> NDArray[np.float32] | None:
+    """Read the weight of each voxel of a case in the loss.
+
+    Args:
+        case: its files.
+        image: the scan, whose grid the map has to have.
+
+    Returns:
+        (z, y, x) numbers of 0 or more; None where the case has no map.
+
+    Raises:
+        DataError: the map cannot be read, has several channels, lies on another grid, or holds what is no weight.
+    """
+    path = case.weight_map
+    if path is None:
+        return None
+    weights = read_stack(path).image(path, None)
+    if len(weights.array) != 1:
+        raise DataError(
+            f"Case {case.id}: the weight map {path} has {len(weights.array)} channels; expected one.",
+            "Save it as an image of one number for each voxel.",
+        )
+    _check_grid(case, image, case.channels[0], weights, path, "weight map grid")
+    array = weights.array[0].astype(np.float32)
+    if not (np.isfinite(array).all() and array.min() >= 0):
+        raise DataError(
+            f"Case {case.id}: the weight map {path} holds values that are negative or no numbers.",
+            "Expected weights of 0 or more: 1 is the usual weight of a voxel, 0 leaves it out.",
+        )
+    return array
 
 
 def load_case_label(

@@ -49,6 +49,8 @@ class Sample:
         structures: (structures,) bool, which of them were annotated; None where all were.
         previous: (z, y, x) int16, label indices from the previous stage of a cascade; None where there is none.
         key: names the contents of the case's files and how they were preprocessed.
+        weight_offsets: (z, y, x) float32, the weight of each voxel in the loss minus 1, so that what is padded with 0
+            has the weight 1; None where the case has no map of weights.
     """
 
     case: Case
@@ -59,6 +61,7 @@ class Sample:
     structures: torch.Tensor | None = None
     previous: torch.Tensor | None = None
     key: str = ""
+    weight_offsets: torch.Tensor | None = None
 
 
 def load_samples(
@@ -151,6 +154,9 @@ def _key(case: Case, recipe: str) -> str:
     from medseg.io.formats.table import files_of
 
     named = [*case.channels, *([case.label] if case.label else [])]
+    if case.weight_map is not None:
+        named.append(case.weight_map)
+        recipe += " with weights"  # of the same contents as another file, it is something else
     files = [file for name in named for file in files_of(name)]
     # in a folder of masks, the names of the files say what they mean
     recipe += "".join(file.name for path in named if path.is_dir() for file in files_of(path))
@@ -161,8 +167,8 @@ def _key(case: Case, recipe: str) -> str:
 def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> None:
     from safetensors.numpy import save_file
 
-    from medseg.io.load import load_case
-    from medseg.preprocessing.volume import prepare
+    from medseg.io.load import load_case, load_weight_map
+    from medseg.preprocessing.volume import prepare, prepare_weights
 
     loaded = load_case(case, len(plan.data.channels), plan.data.reading, plan.labels)
     image, label = loaded.image, plan.labels.encode(loaded.label.array[0], str(case.label))
@@ -173,6 +179,9 @@ def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> N
         "label": volume.label,
         **_locations(volume.label, plan.labels),
     }
+    weights = load_weight_map(case, image)
+    if weights is not None:
+        tensors["weight_offsets"] = prepare_weights(weights, volume.geometry, configuration) - 1
     with saving(path) as temporary:
         save_file(tensors, temporary)
 
@@ -209,4 +218,5 @@ def _read(case: Case, path: Path, labels: Labels) -> Sample:
     )
     structures = None if known is None else torch.from_numpy(known)
     annotated = tensors.get("annotated", no_voxels)
-    return Sample(case, tensors["image"], tensors["label"], locations, annotated, structures)
+    offsets = tensors.get("weight_offsets")
+    return Sample(case, tensors["image"], tensors["label"], locations, annotated, structures, weight_offsets=offsets)

@@ -131,6 +131,25 @@ def prepare(
     return Volume(resampled, label, geometry)
 
 
+def prepare_weights(
+    weights: NDArray[np.float32], geometry: Geometry, configuration: Configuration
+) -> NDArray[np.float32]:
+    """Return a map of weights on the grid of a configuration, resampled linearly, so that none becomes negative.
+
+    Args:
+        weights: (z, y, x) on the grid of the scan.
+        geometry: how the scan came to the grid of the configuration.
+        configuration: says how images are resampled.
+    """
+    cropped = geometry.turn(weights[None])[0][geometry.box]
+    how = configuration.resample_image
+    linear = how.model_copy(update={"order": min(how.order, 1), "order_across": min(how.order_across, 1)})
+    axis = separate_axis(geometry.spacing_mm, geometry.network_spacing_mm, how.separate_axis)
+    resampled = np.empty(geometry.network_shape, dtype=np.float32)
+    resample_blocks(lambda box: cropped[box].astype(np.float32, order="C"), cropped.shape, resampled, linear, axis)
+    return np.maximum(resampled, 0)
+
+
 def geometry_of(image: Image, plan: Plan, configuration: Configuration, trained: bool = False) -> Geometry:
     """Return how a scan comes to the grid of a configuration; nothing is resampled yet.
 

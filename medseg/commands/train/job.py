@@ -116,7 +116,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     check_factory(run.record, run.files, request.factory)
     with memory_errors(_DEVICE_IS_FULL):
         network = make_network(plan, configuration, request.factory).to(device)
-        rehearse(network, plan, configuration, bool(partly_labelled))
+        mapped = any(case.weight_map is not None for case in training)
+        rehearse(network, plan, configuration, bool(partly_labelled), mapped)
     encoder_weights = _encoder_weights(network, run, request)
     notes += encoder_weights.notes if encoder_weights else ()
     start = _start(network, run, request)

@@ -15,7 +15,7 @@ from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, 
 from medseg.io.values.named_masks import image_files
 
 NAME = "cases.csv"
-_RESERVED = ("id", "patient", "channels", "label", "annotated", "weight", "loss_weight")
+_RESERVED = ("id", "patient", "channels", "label", "annotated", "weight", "loss_weight", "weight_map")
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _MOST_SHOWN = 5
 
@@ -25,8 +25,8 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
 
     Columns: `id` (else the label file's name), `patient`, one column per channel under the channel's name (or
     `channels` with `;` between files), `label` (or mask, segmentation, seg), `annotated` (structures with `;` between),
-    `weight`, `loss_weight`; any other is kept as an attribute. Files are relative to the table, else to the data set's
-    folder. A channel may be the folder, zip or file of a DICOM study.
+    `weight`, `loss_weight`, `weight_map`; any other is an attribute. Files are relative to the table, else to the data
+    set's folder. A channel may be the folder, zip or file of a DICOM study.
 
     Args:
         folder: the data set's folder.
@@ -97,6 +97,7 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
                 annotated=facts.annotated,
                 weight=facts.weight,
                 loss_weight=facts.loss_weight,
+                weight_map=facts.weight_map,
                 attributes={**case.attributes, **facts.attributes},
             )
         cases.append(case)
@@ -124,13 +125,16 @@ def _case(
     case = parse_row({**rest, "id": id, "channels": "-"}, path, line, folder)
     paths = [_resolve(name.strip(), path.parent, folder) for name in files if name.strip()]
     label_file = _resolve(reference, path.parent, folder) if reference else None
-    case = replace(case, channels=tuple(paths), label=label_file)
+    weight_map = _resolve(row["weight_map"], path.parent, folder) if row.get("weight_map") else None
+    case = replace(case, channels=tuple(paths), label=label_file, weight_map=weight_map)
     if len(paths) < len(files) or not paths:
         return case, "a channel has no file"
     if label_file is None:
         return case, "it has no label file"
     if absent := [file for file in paths if not (file.exists() or is_dicom(file))]:
         return case, f"there is no image file {absent[0]}"
+    if weight_map is not None and not weight_map.is_file():
+        return case, f"there is no weight map {weight_map}"
     exists = label_file.is_file() or is_dicom(label_file) or bool(image_files(label_file))
     return case, None if exists else f"there is no label file {label_file}"
 

@@ -46,6 +46,7 @@ class Batch(NamedTuple):
         previous: (batch, ...) int16, label indices from the previous stage of a cascade, and negative ones where
             there is none; None without a cascade.
         case_weights: (batch,) float32, what the loss of each sample is multiplied by; None where no case has a weight.
+        voxel_weights: (batch, ...) float32, the weight of each voxel in the loss; None where no case has a map of them.
     """
 
     image: torch.Tensor
@@ -54,6 +55,7 @@ class Batch(NamedTuple):
     origins: tuple[Origin, ...] = ()
     previous: torch.Tensor | None = None
     case_weights: torch.Tensor | None = None
+    voxel_weights: torch.Tensor | None = None
 
 
 class Batches:
@@ -88,6 +90,7 @@ class Batches:
         self.previous_values = previous_values
         self.masked = [number for number, how in enumerate(configuration.normalization) if how.nonzero_only]
         self.sampler = Sampler(samples, configuration, training, structure_weights)
+        self.weighs_voxels = any(sample.weight_offsets is not None for sample in samples)
         self.weighs_cases = any(sample.case.loss_weight != 1 for sample in samples)
         if device.type == "cpu":
             load_loops()
@@ -99,10 +102,13 @@ class Batches:
         draws = [self.sampler.draw(source, number) for source, number in zip(random, self.numbers, strict=True)]
         changes = draw_changes(random, self.training.augmentation, len(self.samples[0].image), dimensions)
         samples = [self.samples[draw.case] for draw in draws]
-        patches = gather(samples, draws, patch, self.device)
+        patches = gather(samples, draws, patch, self.device, self.weighs_voxels)
         image, maps = patches.image, patches.maps
         if dimensions == 2:
             image, maps = image[:, :, 0], [labels[:, 0] for labels in maps]
+        voxel_weights = None
+        if self.weighs_voxels:
+            image, voxel_weights = image[:, :-1].contiguous(), image[:, -1] + 1
         mirrored = [draw.mirrored[-dimensions:] for draw in draws]
         apply_changes(image, changes, mirrored, self.configuration.in_plane_only and dimensions == 3)
         outside = maps[0] == OUTSIDE
@@ -122,7 +128,7 @@ class Batches:
         if self.weighs_cases:
             weights = torch.tensor([sample.case.loss_weight for sample in samples], dtype=torch.float32)
             case_weights = to_device(weights, self.device)
-        return Batch(image, target, annotated, tuple(origins), previous, case_weights)
+        return Batch(image, target, annotated, tuple(origins), previous, case_weights, voxel_weights)
 
     def ahead(self, start: int) -> Generator[Batch, None, None]:
         """Yield the batches of the steps from `start` on, without end.

@@ -113,12 +113,16 @@ def _on_device(samples: Sequence[Sample], device: torch.device) -> list[Sample] 
 
 
 def _bytes(sample: Sample) -> int:
-    return sum(tensor.nbytes for tensor in (sample.image, sample.label, sample.previous) if tensor is not None)
+    tensors = (sample.image, sample.label, sample.previous, sample.weight_offsets)
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
 def _moved(sample: Sample, device: torch.device) -> Sample:
-    previous = None if sample.previous is None else sample.previous.to(device)
-    return replace(sample, image=sample.image.to(device), label=sample.label.to(device), previous=previous)
+    previous, offsets = (
+        None if tensor is None else tensor.to(device) for tensor in (sample.previous, sample.weight_offsets)
+    )
+    image, label = sample.image.to(device), sample.label.to(device)
+    return replace(sample, image=image, label=label, previous=previous, weight_offsets=offsets)
 
 
 def _gigabytes(count: float) -> str:

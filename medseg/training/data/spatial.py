@@ -37,7 +37,8 @@ class Patches:
     """The patches of a batch.
 
     Attributes:
-        image: (batch, channel, z, y, x) float32; 0 beyond the volumes.
+        image: (batch, channel, z, y, x) float32; 0 beyond the volumes. Where voxels have weights, the last channel is
+            the weight minus 1.
         maps: (batch, z, y, x) int16 each: the labels and, in a cascade, the previous stage's.
     """
 
@@ -49,7 +50,13 @@ class Patches:
         return Patches(to_device(self.image, device), [to_device(labels, device) for labels in self.maps])
 
 
-def gather(samples: Sequence[Sample], draws: Sequence[Draw], patch_zyx: Sequence[int], device: torch.device) -> Patches:
+def gather(
+    samples: Sequence[Sample],
+    draws: Sequence[Draw],
+    patch_zyx: Sequence[int],
+    device: torch.device,
+    with_weights: bool = False,
+) -> Patches:
     """Return the patches that were drawn.
 
     Beyond the volume label maps are `OUTSIDE` or, where only some voxels are annotated, `IGNORE`: as background, which
@@ -60,9 +67,10 @@ def gather(samples: Sequence[Sample], draws: Sequence[Draw], patch_zyx: Sequence
         draws: what to take from each.
         patch_zyx: size of a patch in voxels.
         device: to gather on.
+        with_weights: also gather the weights of voxels, as a further channel of the image.
     """
     boxes = [(draw.start, draw.mirrored) if draw.matrix is None else None for draw in draws]
-    patches = crop(samples, boxes, patch_zyx, device)
+    patches = crop(samples, boxes, patch_zyx, device, with_weights)
     rotated = [number for number, draw in enumerate(draws) if draw.matrix is not None]
     if device.type == "cpu":
         for number in rotated:
@@ -85,7 +93,13 @@ def load_loops() -> None:
     resample_labels(label, np.eye(3), np.zeros(3), OUTSIDE, label)
 
 
-def crop(samples: Sequence[Sample], boxes: Sequence[Box | None], size: Sequence[int], device: torch.device) -> Patches:
+def crop(
+    samples: Sequence[Sample],
+    boxes: Sequence[Box | None],
+    size: Sequence[int],
+    device: torch.device,
+    with_weights: bool = False,
+) -> Patches:
     """Cut a box out of each sample, padded where it sticks out.
 
     The result lies where the samples do, in memory that `device` can read.
@@ -95,11 +109,13 @@ def crop(samples: Sequence[Sample], boxes: Sequence[Box | None], size: Sequence[
         boxes: one for each sample; None leaves the patch of that sample empty.
         size: the size that all boxes have, (z, y, x) in voxels.
         device: the device that will read the result.
+        with_weights: also cut the weights of voxels, as a further channel of the image.
     """
     where = samples[0].image.device
     pinned = where.type == "cpu" and device.type == "cuda"
     count = len(_maps(samples[0]))
-    image = torch.zeros((len(samples), len(samples[0].image), *size), device=where, pin_memory=pinned)
+    channels = len(samples[0].image)
+    image = torch.zeros((len(samples), channels + with_weights, *size), device=where, pin_memory=pinned)
     maps = [
         torch.empty((len(samples), *size), dtype=torch.int16, device=where, pin_memory=pinned) for _ in range(count)
     ]
@@ -108,7 +124,9 @@ def crop(samples: Sequence[Sample], boxes: Sequence[Box | None], size: Sequence[
         sample, box = samples[number], boxes[number]
         if box is None:
             return
-        _copy(sample.image, box, image[number])
+        _copy(sample.image, box, image[number, :channels])
+        if with_weights and sample.weight_offsets is not None:
+            _copy(sample.weight_offsets[None], box, image[number, channels:])
         for (volume, beyond), out in zip(_maps(sample), maps, strict=True):
             _copy(volume, box, out[number].fill_(beyond))
 
@@ -175,7 +193,11 @@ def resample_in_volume(sample: Sample, draw: Draw, number: int, patches: Patches
     from medseg.training.data.resample_patch_numba import resample_image, resample_labels
 
     matrix, origin = affine(draw, patches.image.shape[2:])
-    resample_image(sample.image.contiguous().numpy(), matrix, origin, patches.image[number].numpy())
+    channels = len(sample.image)
+    resample_image(sample.image.contiguous().numpy(), matrix, origin, patches.image[number, :channels].numpy())
+    if patches.image.shape[1] > channels and sample.weight_offsets is not None:
+        offsets = sample.weight_offsets[None].contiguous().numpy()
+        resample_image(offsets, matrix, origin, patches.image[number, channels:].numpy())
     for (volume, beyond), out in zip(_maps(sample), patches.maps, strict=True):
         resample_labels(volume.contiguous().numpy(), matrix, origin, beyond, out[number].numpy())
 
@@ -204,7 +226,8 @@ def resample_in_boxes(
     extent = np.max(np.array(highs) - np.array(lows), axis=0).tolist()
     not_reversed = (False, False, False)
     device = patches.image.device
-    boxes = crop(samples, [(low.tolist(), not_reversed) for low in lows], extent, device).to(device)
+    with_weights = patches.image.shape[1] > len(samples[0].image)
+    boxes = crop(samples, [(low.tolist(), not_reversed) for low in lows], extent, device, with_weights).to(device)
     matrices = np.array([matrix for matrix, _ in affines], np.float32)
     origins = np.array([origin - low for (_, origin), low in zip(affines, lows, strict=True)], np.float32)
     rows, *sent = send([np.array(numbers), matrices, origins], device)

@@ -52,6 +52,7 @@ class DeepSupervision:
         configuration: Configuration,
         total: Callable[[Tensor], Tensor] = _alone,
         partly_labelled: bool = False,
+        voxel_weights: bool = False,
     ) -> DeepSupervision:
         """Return the loss that a plan names, over the resolutions that a network answers in.
 
@@ -61,12 +62,13 @@ class DeepSupervision:
             configuration: that of the network.
             total: adds up a tensor over processes, see the attribute.
             partly_labelled: whether there are cases in which only some structures were annotated.
+            voxel_weights: whether there are cases with a map of weights.
 
         Raises:
             PlanError: the plan's loss cannot be made, or not be used for such labels.
         """
         weights = class_weights(plan)
-        loss = make_loss(plan.training, plan.labels, configuration.batch_dice, partly_labelled, weights)
+        loss = make_loss(plan.training, plan.labels, configuration.batch_dice, partly_labelled, weights, voxel_weights)
         scales = supervision_scales(network, configuration.dimensions, plan.training.deep_supervision)
         return cls(loss, plan.labels, scales, total)
 
@@ -76,6 +78,7 @@ class DeepSupervision:
         target: Tensor,
         annotated: Tensor | None = None,
         case_weights: Tensor | None = None,
+        voxel_weights: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a batch, a scalar.
 
@@ -85,21 +88,23 @@ class DeepSupervision:
             annotated: (batch, structures) bool, which structures were annotated in each sample; None for all.
             case_weights: (batch,) what the loss of each sample is multiplied by; None for 1. The loss is then the mean
                 over samples of weight times loss, as Keras has it: with a batch of one sample, too, a weight counts.
+            voxel_weights: (batch, ...) how often each voxel counts; None for once.
 
         Raises:
             PlanError: the network's answers are not as many or not as large as its scales say.
         """
         targets = [thin(target, scale) for scale in self.scales]
         self._check(outputs, targets)
-        pairs = list(zip(outputs, targets, strict=True))
+        maps = [None if voxel_weights is None else thin(voxel_weights, scale) for scale in self.scales]
+        resolutions = list(zip(outputs, targets, maps, strict=True))
         parts = self.loss.parts if isinstance(self.loss, LossSum) else (Part(self.loss, 1.0, 1.0),)
-        losses = torch.stack([self._by_resolution(part.loss, pairs, annotated, case_weights) for part in parts])
+        losses = torch.stack([self._by_resolution(part.loss, resolutions, annotated, case_weights) for part in parts])
         if case_weights is not None:
             weight, samples = self.total(torch.stack([case_weights.sum(), case_weights.new_tensor(len(target))]))
             losses = losses * (weight / samples)
         if isinstance(self.loss, LossSum):
             losses = losses * self.loss.weights_on(losses.device)[:, None]
-        weights = [0.5**level for level in range(len(pairs))]
+        weights = [0.5**level for level in range(len(resolutions))]
         shares = [weight / sum(weights) for weight in weights]
         return torch.stack([share * loss for share, loss in zip(shares, losses.sum(0).unbind(), strict=True)]).sum()
 
@@ -111,28 +116,33 @@ class DeepSupervision:
     def _by_resolution(
         self,
         loss: Loss | SummedLoss,
-        pairs: Sequence[tuple[Tensor, Tensor]],
+        resolutions: Sequence[tuple[Tensor, Tensor, Tensor | None]],
         annotated: Tensor | None,
         case_weights: Tensor | None,
     ) -> Tensor:
         """Return a loss of each resolution, (resolutions,), a mean over the samples of all processes."""
         if isinstance(loss, SummedLoss):
             # all resolutions in one tensor, so that processes wait for each other once
-            own = torch.stack([_over_samples(loss.sums, *pair, annotated, case_weights) for pair in pairs])
+            compute = partial(_sums, loss)
+            own = torch.stack([_over_samples(compute, *inputs, annotated, case_weights) for inputs in resolutions])
             return loss.values(self.total(own))
         # The mean over all samples: a process weighs as much as its samples, which may be one more than another's.
         compute = partial(self._plain, loss)
-        own = torch.stack([_over_samples(compute, *pair, annotated, case_weights) for pair in pairs])
+        own = torch.stack([_over_samples(compute, *inputs, annotated, case_weights) for inputs in resolutions])
         if case_weights is None:
-            sums = self.total(torch.cat([own, own.new_ones(1)]) * len(pairs[0][1]))
+            sums = self.total(torch.cat([own, own.new_ones(1)]) * len(resolutions[0][1]))
         else:
             sums = self.total(torch.cat([own, case_weights.sum()[None]]))
         return sums[:-1] / sums[-1].clamp(min=_SMALLEST)
 
-    def _plain(self, loss: Loss, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+    def _plain(
+        self, loss: Loss, logits: Tensor, target: Tensor, annotated: Tensor | None, voxel_weights: Tensor | None
+    ) -> Tensor:
         """Return the loss of one resolution, for a loss that is told by weights which voxels are ignored."""
         # Without an ignore label no voxel can be ignored, and the device is not made to look for any.
         weights = None if self.labels.ignore is None else (target != IGNORE).float()
+        if voxel_weights is not None:
+            weights = voxel_weights if weights is None else weights * voxel_weights
         value = loss(logits, target.clamp(min=0), annotated, weights)
         if value.ndim:
             raise PlanError(f"The loss returned a tensor of shape {tuple(value.shape)}; expected a single number.")
@@ -150,21 +160,31 @@ class DeepSupervision:
             )
 
 
+def _sums(
+    loss: SummedLoss, logits: Tensor, target: Tensor, annotated: Tensor | None, voxel_weights: Tensor | None
+) -> Tensor:
+    """Return the sums of a loss, which need not know of weights of voxels where there are none."""
+    if voxel_weights is None:
+        return loss.sums(logits, target, annotated)
+    return loss.sums(logits, target, annotated, voxel_weights)
+
+
 def _over_samples(
-    compute: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    compute: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor],
     logits: Tensor,
     target: Tensor,
+    voxel_weights: Tensor | None,
     annotated: Tensor | None,
     case_weights: Tensor | None,
 ) -> Tensor:
     """Return what is computed of a batch or, where cases have weights, the weighted sum over its samples."""
     if case_weights is None:
-        return compute(logits, target, annotated)
+        return compute(logits, target, annotated, voxel_weights)
     values = []
     for number, weight in enumerate(case_weights):
         sample = slice(number, number + 1)
-        known = None if annotated is None else annotated[sample]
-        values.append(weight * compute(logits[sample], target[sample], known))
+        known, own = (None if tensor is None else tensor[sample] for tensor in (annotated, voxel_weights))
+        values.append(weight * compute(logits[sample], target[sample], known, own))
     return torch.stack(values).sum(0)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medseg.core.labels import Labels
-from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, SummedLoss
+from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, VOXEL_WEIGHTS, SummedLoss
 from medseg.training.losses.voxel_sums import sigmoid_sums, softmax_sums
 
 _SMOOTH = 1e-5  # nnU-Net's: an absent structure that is not predicted either has a ratio of 1
@@ -37,7 +37,7 @@ class OverlapLoss(SummedLoss):
             regions).
     """
 
-    supports = EVERYTHING | {CLASS_WEIGHTS}
+    supports = EVERYTHING | {CLASS_WEIGHTS, VOXEL_WEIGHTS}
 
     def __init__(self, labels: Labels, batch_dice: bool, overlap_weight: float, cross_entropy_weight: float) -> None:
         self.labels = labels
@@ -57,19 +57,20 @@ class OverlapLoss(SummedLoss):
             reference: (..., structures) voxels of the reference.
         """
 
-    def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+    def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None, weights: Tensor | None = None) -> Tensor:
         """Return [cross-entropy, voxels, and then the overlaps or what they are made of] as one vector.
 
         Args:
             logits: (batch, outputs, ...).
             target: (batch, ...) label indices, or `IGNORE`.
             annotated: (batch, structures) bool; None where all structures were annotated.
+            weights: (batch, ...) how often each voxel counts, in the overlaps too; None for once.
         """
         softmax = self.labels.activation == "softmax"
         if softmax:
-            sums = softmax_sums(logits, target, annotated, self._weights_on(logits.device))
+            sums = softmax_sums(logits, target, annotated, self._weights_on(logits.device), weights)
         else:
-            sums = sigmoid_sums(logits, target, self._membership_on(target.device))
+            sums = sigmoid_sums(logits, target, self._membership_on(target.device), weights)
         first = 1 if softmax else 0  # the background has no overlap
         areas = [area[:, first:] for area in (sums.overlap, sums.prediction, sums.reference)]
         known = torch.ones_like(areas[2]) if annotated is None else annotated.to(areas[2])

@@ -21,7 +21,9 @@ REGIONS, IGNORE_LABEL, PARTIAL = "regions", "ignore label", "partly labelled cas
 and cases in which only some of the structures were annotated."""
 
 CLASS_WEIGHTS = "training.class_weights"
-"""What a loss may also say in `supports`: it reads its attribute `class_weights`."""
+VOXEL_WEIGHTS = "weight maps of cases"
+"""What a loss may also say in `supports`: it reads its attribute `class_weights`; it takes any numbers as weights of
+voxels, not only 0 and 1."""
 
 EVERYTHING = frozenset({REGIONS, IGNORE_LABEL, PARTIAL})
 
@@ -50,7 +52,8 @@ class Loss(Protocol):
             logits: (batch, outputs, ...) in the network's precision; with softmax labels, output 0 is the background.
             target: (batch, ...) label indices, see `core.labels`: 0 is the background, also where voxels are ignored.
             annotated: (batch, structures) bool, which structures were annotated in each sample; None where all were.
-            weights: (batch, ...) float32, 1 where a voxel counts and 0 where it is ignored; None where all count.
+            weights: (batch, ...) float32, 1 where a voxel counts and 0 where it is ignored; None where all count. With
+                `VOXEL_WEIGHTS` in `supports`, any number of 0 or more.
         """
         ...
 
@@ -68,13 +71,14 @@ class SummedLoss(ABC):
     None where the plan has no weights."""
 
     @abstractmethod
-    def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+    def sums(self, logits: Tensor, target: Tensor, annotated: Tensor | None, weights: Tensor | None = None) -> Tensor:
         """Return all that the formula needs as one vector that may be added over parts of a batch.
 
         Args:
             logits: (batch, outputs, ...).
             target: (batch, ...) label indices, `core.labels.IGNORE` where a voxel is ignored.
             annotated: (batch, structures) bool; None where all structures were annotated.
+            weights: (batch, ...) how often each voxel counts; given only to losses with `VOXEL_WEIGHTS` in `supports`.
         """
 
     @abstractmethod

@@ -22,7 +22,15 @@ from medseg.training.losses.dice_ce import DiceCE
 from medseg.training.losses.focal_tversky import FocalTversky
 from medseg.training.losses.generalized_dice import GeneralizedDice
 from medseg.training.losses.monai import MonaiLoss
-from medseg.training.losses.protocol import CLASS_WEIGHTS, IGNORE_LABEL, PARTIAL, REGIONS, Loss, SummedLoss
+from medseg.training.losses.protocol import (
+    CLASS_WEIGHTS,
+    IGNORE_LABEL,
+    PARTIAL,
+    REGIONS,
+    VOXEL_WEIGHTS,
+    Loss,
+    SummedLoss,
+)
 from medseg.training.losses.sum import LossSum, Part
 from medseg.training.losses.top_k import TopK
 from medseg.training.losses.tversky import Tversky
@@ -70,6 +78,7 @@ def make_loss(
     batch_dice: bool,
     partly_labelled: bool = False,
     class_weights: Sequence[float] | None = None,
+    voxel_weights: bool = False,
 ) -> AnyLoss:
     """Make the loss that a plan names.
 
@@ -79,6 +88,7 @@ def make_loss(
         batch_dice: the configuration's: sum over the batch before a ratio, instead of a ratio per sample.
         partly_labelled: whether there are cases in which only some structures were annotated.
         class_weights: the weight of each output (`class_weights.class_weights`); None for equal ones.
+        voxel_weights: whether there are cases with a map of weights.
 
     Raises:
         PlanError: there is no such loss, its arguments do not fit it, or it cannot be trained with such labels.
@@ -88,6 +98,7 @@ def make_loss(
         IGNORE_LABEL: labels.ignore is not None,
         PARTIAL: partly_labelled,
         CLASS_WEIGHTS: class_weights is not None,
+        VOXEL_WEIGHTS: voxel_weights,
     }
 
     def make(choice: LossName) -> Loss | SummedLoss:

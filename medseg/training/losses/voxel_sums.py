@@ -23,7 +23,7 @@ _LARGE_CHUNK = 1 << 25
 
 
 class VoxelSums(NamedTuple):
-    """Sums over the voxels that are not ignored, for each sample and output.
+    """Sums over the voxels that are not ignored, for each sample and output; of their weights, where they have any.
 
     The first three have gradients, `reference` and `voxels` have none.
 
@@ -43,7 +43,11 @@ class VoxelSums(NamedTuple):
 
 
 def softmax_sums(
-    logits: Tensor, target: Tensor, annotated: Tensor | None = None, class_weights: Tensor | None = None
+    logits: Tensor,
+    target: Tensor,
+    annotated: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> VoxelSums:
     """Return the sums for outputs that exclude each other.
 
@@ -54,20 +58,22 @@ def softmax_sums(
             one class with the background. None where all were.
         class_weights: (outputs,) what the cross-entropy of a voxel of each class is multiplied by; None for 1. A class
             that is merged with the background has the background's.
+        weights: (batch, ...) how often each voxel counts in every sum; None for once.
     """
     named = None if annotated is None else torch.nn.functional.pad(annotated, (1, 0), value=False)[..., None]
-    return VoxelSums(*_Softmax.apply(logits, target, named, class_weights))  # type: ignore[no-untyped-call]
+    return VoxelSums(*_Softmax.apply(logits, target, named, class_weights, weights))  # type: ignore[no-untyped-call]
 
 
-def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor) -> VoxelSums:
+def sigmoid_sums(logits: Tensor, target: Tensor, membership: Tensor, weights: Tensor | None = None) -> VoxelSums:
     """Return the sums for outputs that may overlap.
 
     Args:
         logits: (batch, outputs, ...).
         target: (batch, ...) label indices, or `IGNORE`.
         membership: (outputs, label indices) bool, which indices make up an output.
+        weights: as in `softmax_sums`.
     """
-    return VoxelSums(*_Sigmoid.apply(logits, target, membership))  # type: ignore[no-untyped-call]
+    return VoxelSums(*_Sigmoid.apply(logits, target, membership, weights))  # type: ignore[no-untyped-call]
 
 
 class _Softmax(torch.autograd.Function):
@@ -78,26 +84,26 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, named: Tensor | None, class_weights: Tensor | None
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        named: Tensor | None,
+        class_weights: Tensor | None,
+        weights: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(logits, target, named, class_weights)
+        ctx.save_for_backward(logits, target, named, class_weights, weights)
         batch, outputs = logits.shape[:2]
         exact = _working_type(logits)
         entropy, voxels = (torch.zeros(batch, 1, dtype=exact, device=logits.device) for _ in range(2))
         overlap, prediction, reference = (entropy.new_zeros(batch, outputs) for _ in range(3))
-        for part, labels, _ in _chunks(logits, target):
+        for part, labels, _, valid in _chunks(logits, target, weights):
             scores, index = (part, labels) if named is None else _merge(part, labels, named)[:2]
             log_probability = scores.log_softmax(1)
             index = index[:, None].clamp(min=0).long()
-            valid = (labels != IGNORE)[:, None].to(exact)
-            chosen = log_probability.gather(1, index).mul_(valid)
-            if class_weights is None:
-                entropy -= chosen.sum(2)
-                voxels += valid.sum(2)
-            else:
-                importance = class_weights.to(exact)[index]
-                entropy -= (chosen * importance).sum(2)
-                voxels += (valid * importance).sum(2)
+            chosen = log_probability.gather(1, index)
+            importance = valid if class_weights is None else valid * class_weights.to(exact)[index]
+            entropy -= (chosen * importance).sum(2)
+            voxels += importance.sum(2)
             prediction += _weighted_sum(log_probability.exp_(), valid)
             reference += _by_class(valid, index, outputs)
             overlap += _by_class(chosen.exp_().mul_(valid), index, outputs)
@@ -114,12 +120,11 @@ class _Softmax(torch.autograd.Function):
         `overlap` at the output of the voxel's label. Cross-entropy has the gradient p - reference, times the weight of
         the voxel's class.
         """
-        logits, target, named, class_weights = ctx.saved_tensors
+        logits, target, named, class_weights, weights = ctx.saved_tensors
         gradient = _empty_like(logits)
-        for part, labels, to_part in _chunks(logits, target, gradient):
+        for part, labels, to_part, valid in _chunks(logits, target, weights, gradient):
             scores, index, merged = (part, labels, None) if named is None else _merge(part, labels, named)
             index = index[:, None].clamp(min=0).long()
-            valid = (labels != IGNORE)[:, None].to(scores.dtype)
             probability = scores.softmax(1)
             chosen = probability.gather(1, index) * to_overlap.gather(1, index[:, 0])[:, None]
             expected = torch.bmm(to_prediction[:, None], probability) + chosen
@@ -133,23 +138,25 @@ class _Softmax(torch.autograd.Function):
                 shared = probability[:, :1] * (part - merged).exp()
                 probability = torch.where(named, probability, shared)
             to_part.copy_(probability.to(gradient.dtype))  # type first: both in one copy is slower
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 class _Sigmoid(torch.autograd.Function):
     """Sums for outputs that may overlap; sigmoid has dp/dz = p (1 - p), its cross-entropy p - reference."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, membership: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(logits, target, membership)
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, membership: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, target, membership, weights)
         batch, outputs = logits.shape[:2]
         exact = _working_type(logits)
         entropy, overlap, prediction, reference = (
             torch.zeros(batch, outputs, dtype=exact, device=logits.device) for _ in range(4)
         )
         voxels = entropy.new_zeros(batch, 1)
-        for part, labels, _ in _chunks(logits, target):
-            expected, valid = _expected(labels, membership, exact)
+        for part, labels, _, valid in _chunks(logits, target, weights):
+            expected = _expected(labels, membership, exact) * valid
             probability = part.sigmoid()
             voxels += valid.sum(2)
             reference += expected.sum(2)
@@ -163,16 +170,16 @@ class _Sigmoid(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_entropy: Tensor, to_overlap: Tensor, to_prediction: Tensor, *_: Any) -> Any:
-        logits, target, membership = ctx.saved_tensors
+        logits, target, membership, weights = ctx.saved_tensors
         gradient = _empty_like(logits)
-        for part, labels, to_part in _chunks(logits, target, gradient):
-            expected, valid = _expected(labels, membership, part.dtype)
+        for part, labels, to_part, valid in _chunks(logits, target, weights, gradient):
+            expected = _expected(labels, membership, part.dtype)
             probability = part.sigmoid_()
             slope = torch.addcmul(to_prediction[..., None], to_overlap[..., None], expected)
             slope *= probability * (1 - probability)
             slope += to_entropy[..., None] * (probability - expected)
             to_part.copy_(slope.mul_(valid).to(gradient.dtype))
-        return gradient, None, None
+        return gradient, None, None, None
 
 
 def _working_type(logits: Tensor) -> torch.dtype:
@@ -187,22 +194,30 @@ def _empty_like(logits: Tensor) -> Tensor:
     return torch.empty_like(logits, memory_format=layout if same else torch.contiguous_format)
 
 
-def _chunks(logits: Tensor, target: Tensor, gradient: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield chunks of (logits in full precision, target, gradient): (batch, outputs or nothing, voxels of the chunk).
+def _chunks(
+    logits: Tensor, target: Tensor, weights: Tensor | None, gradient: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield chunks of (logits in full precision, target, gradient, weights): (batch, outputs, voxels of the chunk).
 
-    The logits are a copy in a buffer, which the next chunk overwrites; the gradient is a view to write to. Volumes
-    whose memory is not a plain sequence of voxels are copied whole by `flatten`.
+    The target has no axis of outputs; the weights have one output, and are 0 where a voxel is ignored. The logits are a
+    copy in a buffer, which the next chunk overwrites; the gradient is a view to write to. Volumes whose memory is not a
+    plain sequence of voxels are copied whole by `flatten`.
     """
     batch, outputs = logits.shape[:2]
     voxels = target[0].numel()
     size = max(1, _CHUNK.get(logits.device.type, _LARGE_CHUNK) // (batch * outputs))
     flat, labels = logits.flatten(2), target.flatten(1)
+    importance = None if weights is None else weights.flatten(1)
     answers = flat if gradient is None else gradient.flatten(2)
     buffer = torch.empty(batch * outputs * min(size, voxels), dtype=_working_type(logits), device=logits.device)
     for start in range(0, voxels, size):
         stop = min(start + size, voxels)
         part = buffer[: batch * outputs * (stop - start)].view(batch, outputs, stop - start)
-        yield part.copy_(flat[..., start:stop]), labels[:, start:stop], answers[..., start:stop]
+        own = labels[:, start:stop]
+        valid = (own != IGNORE)[:, None].to(part.dtype)
+        if importance is not None:
+            valid *= importance[:, None, start:stop]
+        yield part.copy_(flat[..., start:stop]), own, answers[..., start:stop], valid
 
 
 def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,11 +239,9 @@ def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor
     return scores, torch.where(index == IGNORE, index, index * known), merged
 
 
-def _expected(labels: Tensor, membership: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return (batch, outputs, voxels), 1 inside a structure, and (batch, 1, voxels), 1 where a voxel is not ignored."""
-    valid = (labels != IGNORE)[:, None].to(dtype)
-    expected = membership.to(dtype)[:, labels.clamp(min=0).long()].movedim(1, 0)
-    return expected * valid, valid
+def _expected(labels: Tensor, membership: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (batch, outputs, voxels), 1 inside a structure; where voxels are ignored, what the background has."""
+    return membership.to(dtype)[:, labels.clamp(min=0).long()].movedim(1, 0)
 
 
 def _by_class(values: Tensor, index: Tensor, outputs: int) -> Tensor:

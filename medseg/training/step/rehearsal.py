@@ -13,7 +13,13 @@ from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.protocol import SummedLoss
 
 
-def rehearse(network: torch.nn.Module, plan: Plan, configuration: Configuration, partly_labelled: bool) -> None:
+def rehearse(
+    network: torch.nn.Module,
+    plan: Plan,
+    configuration: Configuration,
+    partly_labelled: bool,
+    voxel_weights: bool = False,
+) -> None:
     """Make the plan's loss, and let an empty patch through a network or a loss that medseg does not know.
 
     Nothing is trained, and the state of the random numbers stays as it is.
@@ -23,11 +29,14 @@ def rehearse(network: torch.nn.Module, plan: Plan, configuration: Configuration,
         plan: names the loss.
         configuration: that of the network; its patch is what is let through.
         partly_labelled: whether there are cases in which only some structures were annotated.
+        voxel_weights: whether there are cases with a map of weights.
 
     Raises:
         PlanError: the loss is not there or cannot take such labels; or network and loss do not take such a patch.
     """
-    loss = DeepSupervision.of(network, plan, configuration, partly_labelled=partly_labelled)
+    loss = DeepSupervision.of(
+        network, plan, configuration, partly_labelled=partly_labelled, voxel_weights=voxel_weights
+    )
     if isinstance(network, UNet) and isinstance(loss.loss, SummedLoss):
         return
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))

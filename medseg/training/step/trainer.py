@@ -78,7 +78,8 @@ class Trainer:
         """
         set_learning_rate(self.optimizer, setup.learning_rate(step))
         self.loss.advance(setup.course.progress(step))
-        loss = (self._recorded or self._learn)(batch.image, batch.target, batch.annotated, batch.case_weights)
+        weights = batch.case_weights, batch.voxel_weights
+        loss = (self._recorded or self._learn)(batch.image, batch.target, batch.annotated, *weights)
         if self.average is not None:
             self._update_average(step)
         return loss
@@ -94,12 +95,13 @@ class Trainer:
         target: torch.Tensor,
         annotated: torch.Tensor | None,
         case_weights: torch.Tensor | None,
+        voxel_weights: torch.Tensor | None,
     ) -> torch.Tensor:
         """Compute loss and gradients and change the weights; nothing here asks the device for a number."""
         self.unchanged = True
         with autocast(self.device, self.precision):
             outputs = self.network(image, len(self.loss.scales))
-        loss = self.loss(outputs, target, annotated, case_weights)
+        loss = self.loss(outputs, target, annotated, case_weights, voxel_weights)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
         self.ranks.add_gradients(self.network.parameters())
@@ -127,10 +129,11 @@ class Trainer:
             target: torch.Tensor,
             annotated: torch.Tensor | None,
             case_weights: torch.Tensor | None,
+            voxel_weights: torch.Tensor | None,
         ) -> torch.Tensor:
             method = learn()
             assert method is not None
-            return method(image, target, annotated, case_weights)
+            return method(image, target, annotated, case_weights, voxel_weights)
 
         recorded = Recorded(step, recorder)
         if self.ranks.size > 1 or self.scaler.is_enabled():
@@ -154,11 +157,11 @@ class Trainer:
         losses, loss = [], replace(self.loss, total=ALONE.total)  # nothing is added up over processes
         for number in range(len(batch.image)):
             sample = slice(number, number + 1)
-            annotated = None if batch.annotated is None else batch.annotated[sample]
-            case_weights = None if batch.case_weights is None else batch.case_weights[sample]
+            optional = batch.annotated, batch.case_weights, batch.voxel_weights
+            weights = [None if tensor is None else tensor[sample] for tensor in optional]
             with autocast(self.device, self.precision):
                 outputs = self.network(batch.image[sample], len(self.loss.scales))
-            losses.append(float(loss(outputs, batch.target[sample], annotated, case_weights)))
+            losses.append(float(loss(outputs, batch.target[sample], *weights)))
         return losses
 
     def validation_loss(self, batch: Batch) -> float:

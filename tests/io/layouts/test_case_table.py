@@ -1,9 +1,12 @@
 """A CSV that lists the files of each case, or says more of cases that are found without it."""
 
+from dataclasses import replace
+
 import pytest
 from layout_files import files_of, touch, write_json
 
 from medseg.core.errors import DataError
+from medseg.io.layouts.case_table import add_facts
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
 
@@ -65,6 +68,27 @@ def test_rows_that_lack_a_file_are_named(files):
         f"c: cases.csv, line 4: there is no image file {files / 'gone.nii'}",
         f"d: cases.csv, line 5: there is no label file {files / 'far.nii'}",
     ]
+
+
+def test_weights_in_the_loss_are_columns(files):
+    touch(files, "scans/a_edges.nii")
+    table(
+        files,
+        "id,t1,label,loss_weight,weight_map",
+        "a,scans/a_t1.nii,scans/a_seg.nii,0.5,scans/a_edges.nii",
+        "b,scans/b_t1.nii,scans/b_seg.nii,,",
+        "c,scans/b_t1.nii,scans/b_seg.nii,,gone.nii",
+    )
+    data = find_cases(files)
+    assert data.channels == ("t1",)
+    assert [(case.weight, case.loss_weight, case.weight_map) for case in data.cases] == [
+        (1, 0.5, files / "scans/a_edges.nii"),
+        (1, 1, None),
+    ]
+    assert data.problems == [f"c: cases.csv, line 4: there is no weight map {files / 'gone.nii'}"]
+    table(files, "id,loss_weight,weight_map", "a_t1,2,scans/a_edges.nii", name="facts.csv")
+    facts = add_facts(replace(data, cases=[replace(data.cases[1], id="a_t1")]), files / "facts.csv").cases[0]
+    assert (facts.loss_weight, facts.weight_map) == (2, files / "scans/a_edges.nii")
 
 
 def test_structures_come_from_a_dataset_json_beside_it(files):

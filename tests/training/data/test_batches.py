@@ -206,3 +206,22 @@ def test_a_batch_has_the_loss_weights_of_its_cases_where_any_case_has_one() -> N
     assert batches[1].case_weights is not None
     assert batches[1].case_weights.tolist() == expected
     assert {*expected} == {1.0, 0.25}
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_weights_of_voxels_go_through_the_same_rotation_as_the_image(dimensions: int) -> None:
+    """The map of weights is the image plus 1, and comes back as that; a case without one has the weight 1."""
+    rng = np.random.default_rng(0)
+    image = rng.random((10, 20, 20))
+    sample = make_sample(image, np.zeros(image.shape))
+    samples = [replace(sample, weight_offsets=sample.image[0]), make_sample(image, np.zeros(image.shape), name="other")]
+    patch = [12, 12] if dimensions == 2 else [8, 12, 12]
+    configuration = make_configuration(dimensions, patch_voxels=patch, batch_size=12, mirror_axes=[0, 1])
+    turned = make_augmentation(rotation_probability=0.7, scaling_probability=0.5)
+    batch = Batches(samples, configuration, make_training(augmentation=turned.model_dump()), CPU).make(0)
+    assert batch.voxel_weights is not None
+    assert batch.image.shape[1] == 1
+    for weights, patch_image, origin in zip(batch.voxel_weights, batch.image[:, 0], batch.origins, strict=True):
+        expected = torch.ones_like(weights) if origin.case == "other" else patch_image + 1
+        torch.testing.assert_close(weights, expected)
+    assert {origin.case for origin in batch.origins} == {"case", "other"}
