@@ -16,6 +16,7 @@ from medseg.plans.schema import Configuration
 from medseg.plans.sections import Intensity
 from medseg.preprocessing.normalize import ChannelFunction, Scaling, Scheme, register_normalization
 from medseg.training.losses.dice_ce import OverlapLoss
+from medseg.training.losses.neighbours import NeighbourLoss
 from medseg.training.losses.protocol import EVERYTHING, IGNORE_LABEL, PARTIAL, REGIONS, Loss, OneHotLoss, SummedLoss
 from medseg.training.losses.table import register_loss
 
@@ -32,6 +33,7 @@ __all__ = [
     "MaskContext",
     "Measure",
     "MeasureFunction",
+    "NeighbourLoss",
     "NetworkFactory",
     "OneHotLoss",
     "OverlapLoss",
