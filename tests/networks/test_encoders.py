@@ -30,6 +30,16 @@ def test_every_row_answers_in_parts_that_can_be_frozen(name: str) -> None:
     assert parts == {"encoder", "decoder", "heads"}
 
 
+@pytest.mark.slow
+def test_an_answer_has_the_size_of_the_image_at_any_depth() -> None:
+    require_encoders()
+    for name in sorted({*ENCODER_ROWS} - {"smp_unetplusplus", "manet"}):
+        for depth in (4, 5):
+            channels = {"decoder_channels": [16] * depth} if name == "smp_unet" else {}
+            network = build_network(read(name=name, arguments={"encoder_depth": depth, **channels}), 1, 2).eval()
+            assert network(torch.rand(2, 1, 64, 64))[0].shape == (2, 2, 64, 64), (name, depth)
+
+
 def test_rows_are_classes_of_the_library() -> None:
     require_encoders()
     import segmentation_models_pytorch as library

@@ -21,6 +21,11 @@ from medseg.plans.schema import Configuration
 
 _FILLED = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs")
 """Arguments that follow from the plan, or that would change what a network answers."""
+_DEPTHS = {"PSPNet": (3, 0), "FPN": (5, 3)}
+"""Class -> the depth of its encoder by default, and by how many halvings its decoder's map is finer than the deepest.
+
+The library enlarges that map by a fixed `upsampling`, which gives the size of the image at the default depth only.
+"""
 _MOST_SIMILAR = 6
 
 
@@ -93,9 +98,13 @@ def _make(class_name: str, configuration: Configuration, channels: int, outputs:
     network = configuration.network
     encoder = network.encoder or DEFAULT_ENCODER
     check_encoder(encoder)
+    arguments = dict(network.arguments)
+    if class_name in _DEPTHS:
+        default, finer = _DEPTHS[class_name]
+        arguments.setdefault("upsampling", 2 ** max(0, arguments.get("encoder_depth", default) - finer))
     model = getattr(library, class_name)(
         encoder_name=encoder,
-        **network.arguments,
+        **arguments,
         encoder_weights=None,  # nothing is downloaded
         in_channels=channels,
         classes=outputs,
