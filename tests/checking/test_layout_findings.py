@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from medseg.checking.layout_findings import layout_findings
-from medseg.io.layouts.dataset import DataSet, LeftOut, sentences
+from medseg.io.layouts.dataset import DataSet, LeftOut, Why, sentences
 from medseg.io.layouts.find import find_cases
+from medseg.planning.findings import ERRORS
 
 
 def kinds(data):
@@ -53,19 +54,44 @@ def test_files_that_a_list_names_in_vain(tmp_path, save_nifti):
 
 
 @pytest.mark.parametrize(
-    ("why", "kind"),
+    ("names", "expected"),
     [
-        ("there is no seg; there is flair, t1", "missing label"),
-        ("there is no t1; there is flair, seg", "missing channel"),
-        ("table.csv, line 3: it has no label file", "missing label"),
-        ("table.csv, line 3: there is no label file set/images/a.nii", "missing label"),
-        ("table.csv, line 3: there is no image file set/labels/a.nii", "missing image"),
-        ("a.nii and a.nii.gz in images would be the same case; keep one of them", "ambiguous"),
+        (("flair", "t1"), "missing label"),
+        (("flair", "seg"), "missing channel"),
+        (("t1",), "missing channel"),
     ],
 )
-def test_reasons_of_other_layouts(why, kind):
+def test_a_case_folder_without_a_file(tmp_path, save_nifti, names, expected):
+    one = np.ones((2, 3, 4), np.uint8)
+    for id, roles in {"a": ("flair", "t1", "seg"), "b": ("flair", "t1", "seg"), "c": names}.items():
+        for role in roles:
+            save_nifti(tmp_path / f"{id}/{id}_{role}.nii.gz", one)
+    assert kinds(find_cases(tmp_path)) == {"c": expected}
+
+
+def test_rows_of_a_table_without_a_file(tmp_path, save_nifti):
+    for name in ("masks/a.nii.gz", "masks/c.nii.gz", "labels/a.nii.gz"):
+        save_nifti(tmp_path / name, np.ones((2, 3, 4), np.uint8))
+    rows = ("a,masks/a.nii.gz,labels/a.nii.gz", "b,masks/b.nii.gz,labels/a.nii.gz", "c,masks/c.nii.gz,images/c.nii.gz")
+    (tmp_path / "cases.csv").write_text("\n".join(["id,scan,label", *rows, "d,masks/a.nii.gz,"]))
+    findings = {finding.case: finding for finding in layout_findings(find_cases(tmp_path))}
+    expected = {"b": "missing image", "c": "missing label", "d": "missing label"}  # whatever the folders are called
+    assert {id: finding.kind for id, finding in findings.items()} == expected
+    assert findings["b"].file == tmp_path / "masks/b.nii.gz"
+    assert findings["c"].file == tmp_path / "images/c.nii.gz"
+
+
+@pytest.mark.parametrize("kind", sorted(ERRORS))
+def test_reasons_keep_their_kind_whatever_their_words(kind):
+    why = Why("there is no label", kind, Path("set/a.nii"))
     data = DataSet(Path("set"), "folders", ("MR",), None, [], [LeftOut("case", why), "only a note"])
-    assert kinds(data) == {"case": kind}
+    (finding,) = layout_findings(data)
+    assert (finding.kind, finding.file, finding.severity) == (kind, Path("set/a.nii"), "error")
+    assert finding.remedy
+
+
+def test_a_reason_without_a_kind_leaves_open_what_is_meant():
+    assert LeftOut("case", "a.nii and a.nii.gz would be the same case").kind == "ambiguous"
 
 
 def test_a_sentence_on_what_was_left_out_has_its_parts():

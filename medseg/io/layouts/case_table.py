@@ -9,7 +9,7 @@ from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
-from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.names import channel_numbers
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 from medseg.io.values.named_masks import image_files
@@ -55,9 +55,9 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
             try:
                 case = with_series(case, channels, series_rules)
             except MedsegError as error:
-                reason = str(error).rstrip(".")
+                reason = Why.of(error)
         if reason:
-            problems.append(LeftOut(case.id, f"{path.name}, line {line}: {reason}"))
+            problems.append(LeftOut(case.id, Why(f"{path.name}, line {line}: {reason}", reason.kind, reason.file)))
         else:
             cases.append(case)
     check_unique_ids(cases, path)
@@ -116,7 +116,7 @@ def _names_files(rows: list[Row], name: str, roots: tuple[Path, Path]) -> bool:
 
 def _case(
     row: Row, channels: list[str], label: str | None, folder: Path, path: Path, line: int
-) -> tuple[Case, str | None]:
+) -> tuple[Case, Why | None]:
     """Return the case of a row, and why it is left out (None if it is not)."""
     files = [row.get(name, "") for name in channels] if channels else row.get("channels", "").split(";")
     reference = row.get(label, "") if label else ""
@@ -128,15 +128,15 @@ def _case(
     weight_map = _resolve(row["weight_map"], path.parent, folder) if row.get("weight_map") else None
     case = replace(case, channels=tuple(paths), label=label_file, weight_map=weight_map)
     if len(paths) < len(files) or not paths:
-        return case, "a channel has no file"
+        return case, Why("a channel has no file", "missing channel")
     if label_file is None:
-        return case, "it has no label file"
+        return case, Why("it has no label file", "missing label")
     if absent := [file for file in paths if not (file.exists() or is_dicom(file))]:
-        return case, f"there is no image file {absent[0]}"
+        return case, Why(f"there is no image file {absent[0]}", "missing image", absent[0])
     if weight_map is not None and not weight_map.is_file():
-        return case, f"there is no weight map {weight_map}"
+        return case, Why(f"there is no weight map {weight_map}", "missing image", weight_map)
     exists = label_file.is_file() or is_dicom(label_file) or bool(image_files(label_file))
-    return case, None if exists else f"there is no label file {label_file}"
+    return case, None if exists else Why(f"there is no label file {label_file}", "missing label", label_file)
 
 
 def _resolve(name: str, *roots: Path) -> Path:

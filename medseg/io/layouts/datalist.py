@@ -16,7 +16,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
-from medseg.io.layouts.dataset import DataSet, sentences
+from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.dataset_json import declared_channels, declared_labels
 from medseg.io.layouts.descriptions import descriptions
 from medseg.io.layouts.names import channel_numbers
@@ -82,7 +82,9 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
             problems[f"entry {number}"] = f"{path.name} says {entry!r}; expected image and label"
             continue
         if not isinstance(label, str):
-            problems[split_suffix(Path(names[0]))[0]] = f"{path.name} says {entry!r}; it has no label file"
+            problems[split_suffix(Path(names[0]))[0]] = Why(
+                f"{path.name} says {entry!r}; it has no label file", "missing label"
+            )
             continue
         attributes = {"split": part} if len(parts) > 1 else {}
         if entry.get(_FOLD) is not None:
@@ -96,9 +98,13 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
         absent = [file for file in (*files, label) if not (is_image(file) and file.is_file())]
         if absent:
             what = "is not an image" if absent[0].exists() else "does not exist"
-            problems[id] = f"{path.name} lists {absent[0]}, which {what}"
+            kind = "missing label" if absent[0] == label else "missing image"
+            problems[id] = Why(f"{path.name} lists {absent[0]}, which {what}", kind, absent[0])
         elif len(files) != count:
-            problems[id] = f"{path.name} lists {counted(len(files), 'file')}; expected {counted(count, 'channel')}"
+            problems[id] = Why(
+                f"{path.name} lists {counted(len(files), 'file')}; expected {counted(count, 'channel')}",
+                "missing channel",
+            )
         elif id in cases:
             problems[f"{id} (again)"] = f"{path.name} lists it twice; the first one counts"
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from medseg.core.case import Case
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.images import AS_STORED
@@ -57,6 +57,10 @@ LAYOUTS: dict[str, str] = {
     "datalist": "a datalist of MONAI or Auto3DSeg",
     "mist": "MIST",
 }
+
+
+_UNCLEAR = "ambiguous"
+"""The kind of a case of which the files leave open what is meant."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +140,13 @@ def pair_up(
         problems: {id: why it is left out}; ids without a counterpart are added.
     """
     for id in images.keys() - labels.keys() - problems.keys():
-        problems[id] = f"there is no label of this name in {folders[1]}"
+        problems[id] = Why(f"there is no label of this name in {folders[1]}", "missing label", folders[1])
     for id in labels.keys() - images.keys() - problems.keys():
         owners = [case for case in images.keys() & labels.keys() if further_mask(id, case)]
         for case in owners:
             problems[case] = several_masks([labels[case], labels[id]])
         if not owners:
-            problems[id] = f"there is no image of this name in {folders[0]}"
+            problems[id] = Why(f"there is no image of this name in {folders[0]}", "missing image", folders[0])
     images = {id: files for id, files in images.items() if id not in problems}
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
 
@@ -157,12 +161,40 @@ def several_masks(files: Sequence[Path]) -> str:
     return f"{names} are label files of this one case\nMerge them into one label file, or name the one that is meant."
 
 
+class Why(str):
+    """A reason for leaving a case out.
+
+    Attributes:
+        kind: what is wrong, one of `planning.findings.ERRORS`.
+        file: the file or folder at fault; None if there is not exactly one.
+
+    >>> Why("it has no label file", "missing label").kind
+    'missing label'
+    """
+
+    kind: str
+    file: Path | None
+
+    def __new__(cls, text: str, kind: str = _UNCLEAR, file: Path | None = None) -> Why:
+        """Make the reason from its text; a text without a kind leaves open which files are meant."""
+        why = super().__new__(cls, text)
+        why.kind, why.file = kind, file
+        return why
+
+    @classmethod
+    def of(cls, error: MedsegError) -> Why:
+        """Return the reason that an error gives, with its kind."""
+        return cls(str(error).rstrip("."), error.kind or _UNCLEAR)
+
+
 class LeftOut(str):
     """A sentence about a case that was left out, with its parts.
 
     Attributes:
         id: the case.
         why: the reason.
+        kind: what is wrong, one of `planning.findings.ERRORS`.
+        file: the file or folder at fault; None if there is not exactly one.
 
     >>> LeftOut("case7", "it has no label file")
     'case7: it has no label file'
@@ -170,11 +202,15 @@ class LeftOut(str):
 
     id: str
     why: str
+    kind: str
+    file: Path | None
 
     def __new__(cls, id: str, why: str) -> LeftOut:
-        """Make the sentence `id: why`."""
+        """Make the sentence `id: why`; kind and file are those of a `Why`."""
         sentence = super().__new__(cls, f"{id}: {why}")
         sentence.id, sentence.why = id, why
+        reason = why if isinstance(why, Why) else Why(why)
+        sentence.kind, sentence.file = reason.kind, reason.file
         return sentence
 
 

@@ -15,7 +15,7 @@ from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
-from medseg.io.layouts.dataset import DataSet, Layout, pair_up, sentences
+from medseg.io.layouts.dataset import DataSet, Layout, Why, pair_up, sentences
 from medseg.io.layouts.names import channel_files, group_by_case, images_by_stem
 from medseg.io.values.class_names import check_zero
 
@@ -237,9 +237,13 @@ def _explicit(
         absent = [path for path in (*images, label) if not (is_image(path) and path.is_file())]
         if absent:
             what = "is not an image" if absent[0].exists() else "does not exist"
-            problems[id] = f"{NAME} lists {absent[0]}, which {what}"
+            kind = "missing label" if absent[0] == label else "missing image"
+            problems[id] = Why(f"{NAME} lists {absent[0]}, which {what}", kind, absent[0])
         elif len(images) not in (1, channels):
-            problems[id] = f"{NAME} lists {counted(len(images), 'file')}; expected {counted(channels, 'channel')}"
+            problems[id] = Why(
+                f"{NAME} lists {counted(len(images), 'file')}; expected {counted(channels, 'channel')}",
+                "missing channel",
+            )
         elif id in cases:
             problems[f"{id} (again)"] = f"{NAME} lists it twice; the first one counts"
         else:

@@ -21,7 +21,7 @@ from medseg.io.layouts.case_table import add_facts, read_case_table
 from medseg.io.layouts.cityscapes import IMAGES as SCENES
 from medseg.io.layouts.cityscapes import read_cityscapes
 from medseg.io.layouts.datalist import read_datalist
-from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, assign_patients, sentences
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.instances import refuse_instances
@@ -162,7 +162,7 @@ def _read_patterns(folder: Path, naming: Naming) -> DataSet:
         try:
             cases.append(with_series(Case(id, id, paths[:-1], paths[-1]), names, SeriesRules(rules, naming.dicom)))
         except MedsegError as error:
-            problems[id] = str(error).rstrip(".")
+            problems[id] = Why.of(error)
     names = named_by_modality(names, cases)
     return DataSet(folder, "patterns", names, structures_in(folder), cases, sentences(problems), series_rules=rules)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import first_few
-from medseg.io.layouts.dataset import DataSet, Naming, sentences
+from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
 from medseg.io.layouts.similar_names import match_similar, pairing_note
@@ -51,7 +51,7 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
         )
     cases = [Case(image, image, (images[image],), labels[label]) for image, label in pairs.items()]
     unpaired = (images.keys() - pairs.keys()) | (labels.keys() - set(pairs.values()))
-    problems |= dict.fromkeys(unpaired, "it has no counterpart")
+    problems |= dict.fromkeys(unpaired, Why("it has no counterpart", "missing label"))
     return DataSet(folder, "files", ("image",), None, cases, [*sentences(problems), pairing_note(pairs)])
 
 

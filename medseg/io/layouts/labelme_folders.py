@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import DataError
-from medseg.io.layouts.dataset import DataSet, pair_up, sentences
+from medseg.io.layouts.dataset import DataSet, Why, pair_up, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.values.named_values import LABEL_NAME, LIST, named_values
 
@@ -35,9 +35,10 @@ def read_labelme_folders(folder: Path) -> DataSet | None:
         if not files and path not in exported:
             continue  # a folder of something else
         if absent:
-            problems[id] = f"there is no {' and no '.join(absent)} in {path}"
+            kind = "missing image" if _IMAGE_NAME in absent else "missing label"
+            problems[id] = Why(f"there is no {' and no '.join(absent)} in {path}", kind, path)
         elif path not in exported:
-            problems[id] = f"there is no {LIST} in {path}, so that its values have no names"
+            problems[id] = Why(f"there is no {LIST} in {path}, so that its values have no names", "missing label", path)
         elif why := _problem_of_list(files[LABEL_NAME]):
             problems[id] = why
         else:

@@ -15,7 +15,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image
-from medseg.io.layouts.dataset import DataSet, sentences
+from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.descriptions import descriptions
 
 _CT = "ct"
@@ -42,7 +42,8 @@ def read_mist(folder: Path) -> DataSet | None:
         )
     mask = _words(content["mask"], "mask", path)
     images = {str(name): _words(words, f"images.{name}", path) for name, words in content["images"].items()}
-    cases, problems = [], {}
+    cases: list[Case] = []
+    problems: dict[str, str] = {}
     for case_folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
         files = sorted(entry for entry in case_folder.iterdir() if is_image(entry))
         matches = {
@@ -52,7 +53,9 @@ def read_mist(folder: Path) -> DataSet | None:
         missing = [name for name, matching in matches.items() if not matching]
         several = [name for name, matching in matches.items() if len(matching) > 1]
         if missing:
-            problems[case_folder.name] = f"there is no {' and no '.join(missing)} in {case_folder}"
+            kind = "missing label" if missing == ["mask"] else "missing channel"
+            text = f"there is no {' and no '.join(missing)} in {case_folder}"
+            problems[case_folder.name] = Why(text, kind, case_folder)
         elif several:
             names = " and ".join(file.name for file in matches[several[0]])
             problems[case_folder.name] = f"{names} may each be {several[0]}"

@@ -11,6 +11,7 @@ from medseg.core.errors import DataError
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.images import AS_STORED, read_stack
+from medseg.io.layouts.dataset import Why
 from medseg.io.load import first_look
 from medseg.plans.sections import Reading
 
@@ -120,11 +121,11 @@ def channel_files(groups: Mapping[str, Group], channels: int) -> tuple[dict[str,
         elif None in group:
             problems[case] = f"{' and '.join(path.name for path in group.values())} claim to be one case; keep one"
         elif missing:
-            problems[case] = (
-                f"there is no {' and no '.join(missing)}; every case needs {counted(len(expected), 'channel')}"
-            )
+            text = f"there is no {' and no '.join(missing)}; every case needs {counted(len(expected), 'channel')}"
+            problems[case] = Why(text, "missing channel")
         elif extra:
-            problems[case] = f"{' and '.join(extra)} is beyond what was expected: {counted(len(expected), 'channel')}"
+            text = f"{' and '.join(extra)} is beyond what was expected: {counted(len(expected), 'channel')}"
+            problems[case] = Why(text, "other channels")
         else:
             complete[case] = tuple(group[number] for number in expected)
     return complete, problems

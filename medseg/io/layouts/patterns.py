@@ -13,6 +13,7 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.studies import is_study
 
 
@@ -99,7 +100,8 @@ def match_patterns(folder: Path, patterns: Sequence[str]) -> tuple[dict[str, tup
     for id, group in groups.items():
         absent = [pattern.replace("*", id) for number, pattern in enumerate(patterns) if number not in group]
         if absent:
-            incomplete[id] = f"there is no {' and no '.join(absent)}"
+            kind = "missing label" if absent == [patterns[-1].replace("*", id)] else "missing image"
+            incomplete[id] = Why(f"there is no {' and no '.join(absent)}", kind)
         elif id not in problems:
             complete[id] = tuple(group[number] for number in range(len(patterns)))
     return complete, incomplete | problems

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
-from medseg.io.layouts.dataset import DataSet, pair_up, sentences
+from medseg.io.layouts.dataset import DataSet, Why, pair_up, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.split_folders import COLUMN
 from medseg.io.values.class_names import read_lines
@@ -49,7 +49,9 @@ def read_pets(folder: Path) -> DataSet | None:
         if unlisted:
             notes.append(f"{counted(len(unlisted), 'case')} in no list of {annotations}, left out")
         problems |= {
-            id: f"there is neither an image nor a trimap of it, but {'+'.join(names)}.txt lists it"
+            id: Why(
+                f"there is neither an image nor a trimap of it, but {'+'.join(names)}.txt lists it", "missing image"
+            )
             for id, names in lists.items()
             if id not in images and id not in trimaps
         }

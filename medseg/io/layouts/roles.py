@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.io.layouts.dataset import Naming, several_masks
+from medseg.io.layouts.dataset import Naming, Why, several_masks
 from medseg.io.layouts.words import further_mask, names_labels
 
 Files = dict[str, dict[str, Path]]
@@ -91,7 +91,10 @@ def cases_of(files: Files, roles: Roles) -> tuple[list[Case], dict[str, str]]:
             problems[id] = several_masks([by_role[role] for role in sorted(masks)])
         elif missing:
             present = ", ".join(sorted(by_role)) or "nothing"
-            problems[id] = f"there is no {' and no '.join(missing)}; there is {present}"
+            kind = "missing label" if missing == [roles.label] else "missing channel"
+            if len(roles.channels) == 1 and roles.label not in missing:
+                kind = "missing image"
+            problems[id] = Why(f"there is no {' and no '.join(missing)}; there is {present}", kind)
         else:
             cases.append(Case(id, id, tuple(by_role[role] for role in roles.channels), by_role[roles.label]))
     return cases, problems

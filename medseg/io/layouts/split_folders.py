@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.case_folders import read_case_folders
-from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.pairs import read_paired, read_pairs
@@ -192,7 +192,9 @@ def _joined(folder: Path, parts: Mapping[str, DataSet], notes: list[str]) -> Dat
             for case in data.cases
         ]
         problems += [
-            LeftOut(start + problem.id, problem.why) if isinstance(problem, LeftOut) else f"{part}: {problem}"
+            LeftOut(start + problem.id, Why(problem.why, problem.kind, problem.file))
+            if isinstance(problem, LeftOut)
+            else f"{part}: {problem}"
             for problem in data.problems
         ]
     names = next(iter(channels.values()), ("image",))

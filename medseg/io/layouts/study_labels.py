@@ -14,7 +14,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.io.dicom.elements.files import SUFFIXES
 from medseg.io.dicom.elements.paths import is_dicom_file
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
-from medseg.io.layouts.dataset import DataSet, Naming, sentences
+from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.pairs import images_folder, labels_folder
 from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, patient_of, studies_in
@@ -80,7 +80,7 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
             if is_dicom(label.path):
                 check_frame_of_reference(label.path, series_at(paths[0]))
         except MedsegError as error:
-            problems[id] = str(error).rstrip(".")
+            problems[id] = Why.of(error)
             continue
         cases.append(Case(id, patient_of(id, container, root), paths, label.path, attributes={SERIES_REASON: reason}))
         modalities[_modality(listing, paths[0])] += 1
@@ -117,7 +117,10 @@ def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], cho
             ]
             shown = [label.path.name for label in labels]
     if not labels:
-        raise DataError("there is no label: neither an RTSTRUCT nor a DICOM SEG, nor a file of the study's name")
+        raise DataError(
+            "there is no label: neither an RTSTRUCT nor a DICOM SEG, nor a file of the study's name",
+            kind="missing label",
+        )
     if len(labels) > 1:
         some = "; ".join(shown[:_MOST_SHOWN]) + "; ..." * (len(shown) > _MOST_SHOWN)
         raise DataError(

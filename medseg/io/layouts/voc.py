@@ -9,7 +9,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
-from medseg.io.layouts.dataset import DataSet, sentences
+from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.values.class_names import BACKGROUND, number_names, read_lines
 
@@ -43,7 +43,8 @@ def read_voc(folder: Path) -> DataSet | None:
     cases = [Case(id, id, (images[id],), listed[id]) for id in listed.keys() & images.keys()]
     cases = [replace(case, attributes={"image_set": sets[case.id]}) if sets else case for case in cases]
     problems |= dict.fromkeys(
-        listed.keys() - images.keys() - problems.keys(), f"there is no image of this name in {folder / IMAGES}"
+        listed.keys() - images.keys() - problems.keys(),
+        Why(f"there is no image of this name in {folder / IMAGES}", "missing image", folder / IMAGES),
     )
     notes = sentences(problems)
     without_mask = len(images.keys() - labels.keys())
