@@ -61,7 +61,6 @@ def choose_series(
             if listing.series
             else "Expected the folder or zip of a study with images.",
             "missing image",
-            "missing image",
         )
     # those that are volumes, or would be with an option: the others nobody can mean
     possible = [series for series in fitting if all(problem.option for problem in series.open_problems(options))]
