@@ -97,6 +97,50 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 shutil.move(entry, path)
 
 
+@contextmanager
+def replacing_together(folder: Path, name: str) -> Iterator[Path]:
+    """Give a temporary folder for files that replace those of the same names in `folder`, all of them or none.
+
+    The temporary folder becomes `.next.NAME` in one rename, and its files are then moved into place. A kill before that
+    rename leaves the old files, and after it the moves are finished by `finish_replacing`, which every reader of the
+    files calls first.
+
+    Args:
+        folder: where the files lie; it is made if it is missing.
+        name: what the files belong to.
+    """
+    finish_replacing(folder)
+    with atomic_folder(folder / f".next.{name}") as staging:
+        yield staging
+    finish_replacing(folder)
+
+
+def finish_replacing(folder: Path) -> None:
+    """Move the files into place that a killed command had yet to move. Several processes may do so at once.
+
+    Args:
+        folder: where the files are to lie.
+
+    Raises:
+        MedsegError: a file cannot be moved: those in the folder may not be of one version.
+    """
+    for staging in sorted(folder.glob(".next.*")):
+        try:
+            for path in sorted(staging.iterdir()):
+                with suppress(FileNotFoundError):  # another process has moved it
+                    os.replace(path, folder / path.name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise MedsegError(
+                f"A command that was killed left files in {staging} that belong into {folder}, and they cannot be "
+                f"moved there: {error.strerror}.",
+                f"Move them by hand, or give this command where {folder} can be written.",
+            ) from None
+        with suppress(OSError):
+            staging.rmdir()
+
+
 def _removed_empty(path: Path) -> bool:
     """Remove an empty folder, which could not be replaced on Windows; False if it has to stay where it is."""
     if not path.is_dir():

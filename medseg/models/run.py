@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.core.files import saving
+from medseg.core.files import finish_replacing, saving
 from medseg.models.model import Model, NetworkFactory, filled_network, overrides_for
 from medseg.models.record import RunRecord, read_record
 from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder
@@ -62,6 +62,8 @@ def load_run(
         folds, folder = [FoldFolder(folder).fold], folder.parent
     names = _choose_folds(folder, folds)
     files = [RunFolder(folder).fold(name) for name in names]
+    for fold in files:
+        finish_replacing(fold.path)
     plan, record = load_plan(files[0].plan, overrides), read_record(files[0])
     configuration = (record and record.configuration) or folder.name
     if configuration not in plan.configurations:

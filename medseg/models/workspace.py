@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError, ModelError, PlanError
+from medseg.core.files import finish_replacing
 from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
 
@@ -38,7 +39,10 @@ class Workspace:
         """
         if choice is not None:
             path = Path(choice)
-            return path if path.suffix in {".yaml", ".yml"} else self.plans / f"{choice}.yaml"
+            path = path if path.suffix in {".yaml", ".yml"} else self.plans / f"{choice}.yaml"
+            finish_replacing(path.parent)
+            return path
+        finish_replacing(self.plans)
         paths = sorted(self.plans.glob("*.yaml"))
         if len(paths) == 1:
             return paths[0]
@@ -127,6 +131,7 @@ def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
         data_folder: the folder of the data set.
         plan: says which files the user named as images and labels.
     """
+    finish_replacing(plan_path.parent)
     table = cases_path(plan_path)
     if table.exists():
         return read_cases(table, data_folder)

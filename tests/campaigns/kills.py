@@ -37,6 +37,8 @@ SCENARIOS: dict[str, list[str]] = {
     "labelme": ["labelme", "drawn", "made"],
     "plan": ["plan", "set", "--name", "made", "--preset", "cpu"],
     "train": ["train", "--plan", "other", "--steps", "6"],
+    "plan --force": ["plan", "set", "--name", "toy", "--preset", "cpu", "--force"],
+    "train --extend --set": ["train", "--plan", "toy", "--extend", "6", "--set", "training.patience=3"],
     "train --extend": ["train", "--plan", "toy", "--extend", "6"],
     "predict": ["predict", "scans", "made", "--model", MODEL],
     "predict --write seg": ["predict", "study", "made", "--model", MODEL, "--generic-codes", "--write", "nifti,seg"],
@@ -180,9 +182,7 @@ def content(path: Path) -> Any:
     if path.suffix == ".json":
         return plain(json.loads(data))
     if path.suffix == ".jsonl":
-        lines = [plain(json.loads(line)) for line in data.decode().splitlines() if line.strip()]
-        # the loss is a mean over the steps since the line before, or since the session began
-        return [{key: value for key, value in line.items() if key != "loss"} for line in lines]
+        return [plain(json.loads(line)) for line in data.decode().splitlines() if line.strip()]
     if path.suffix == ".html":
         # a session's notes say what it found, such as a run to go on with; the chart shows the loss of log.jsonl
         data = re.sub(rb"<svg.*?</svg>", b"", data, flags=re.DOTALL)

@@ -1,6 +1,7 @@
 """Files that matter are whole or as they were before."""
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -8,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +21,62 @@ from medseg.core.files import (
     atomic,
     atomic_folder,
     content_hash,
+    finish_replacing,
     remove_temporaries,
+    replacing_together,
     saving,
     scratch_folder,
     write_json,
     write_text,
 )
+
+
+def in_child_killed_at_rename(number: int, write: Callable[[], None]) -> bool:
+    """Write in a forked process that kills itself before a rename, from 0; return whether it was killed."""
+    process = os.fork()
+    if process == 0:
+        count = itertools.count()
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == "os.rename" and next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        try:
+            write()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_files_that_are_replaced_together_are_all_old_or_all_new_after_a_kill_at_any_rename(tmp_path: Path) -> None:
+    names = ("a.csv", "b.json", "c.yaml")
+
+    def write(folder: Path) -> None:
+        with replacing_together(folder, "plan") as staging:
+            for name in names:
+                write_text(staging / name, "new")
+
+    versions = []
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("old")
+        killed = in_child_killed_at_rename(number, lambda folder=folder: write(folder))
+        finish_replacing(folder)
+        remove_temporaries(folder)
+        (version,) = {(folder / name).read_text() for name in names}
+        assert sorted(path.name for path in folder.iterdir()) == list(names)
+        versions.append(version)
+        if not killed:
+            break
+    # a rename a file, one that makes the new ones count, and one more a file
+    assert versions == ["old"] * 4 + ["new"] * 4
 
 
 class Killed(BaseException):

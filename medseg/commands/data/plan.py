@@ -12,7 +12,7 @@ from medseg.checking.check import check_set, refuse_findings, warnings_in_short
 from medseg.commands.data.options import PlanOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import remove_temporaries
+from medseg.core.files import finish_replacing, remove_temporaries, replacing_together
 from medseg.core.labels import Labels
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
@@ -103,6 +103,7 @@ def plan(
     _check_choices(options)
     folder, home = Path(data), Workspace(Path(workspace))
     path = home.plans / f"{_checked_name(name) if name else _name_of(folder)}.yaml"
+    finish_replacing(home.plans)
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
     data_set = find_data(folder, options.data, cases_path(path), _left_out(path))
@@ -127,9 +128,10 @@ def plan(
     if published:
         new_plan.reasons["data.cases"] = f"the data set's own split: {published.sentence}"
     remove_temporaries(home.plans)
-    write_cases(cases_path(path), cases, data_set.folder)
-    write_splits(splits_path(path), folds)
-    save_plan(new_plan, path)
+    with replacing_together(home.plans, path.stem) as staging:
+        write_cases(cases_path(staging / path.name), cases, data_set.folder)
+        write_splits(splits_path(staging / path.name), folds)
+        save_plan(new_plan, staging / path.name)
     notes = [*data_set.problems, *surveyed.notes, folds_note, *_notes_on_channels(new_plan)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import MedsegError, ModelError
+from medseg.core.files import finish_replacing
 from medseg.core.progress import Callback, silent
 from medseg.delivery.pages.run_page import write_report
 from medseg.delivery.provenance.manifest import update_hash
@@ -46,6 +47,7 @@ def report(
 
 def _write_page(fold: FoldFolder, workspace: Workspace, data: Path | None, callback: Callback) -> Path:
     """Score the answers of a fold to its validation cases as far as the data set is there, and write its page."""
+    finish_replacing(fold.path)
     plan = load_plan(fold.plan)
     answers, _ = images_by_stem(fold.validation)
     try:

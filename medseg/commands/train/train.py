@@ -18,7 +18,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record
 from medseg.core.errors import MedsegError
-from medseg.core.files import remove_temporaries, write_json
+from medseg.core.files import finish_replacing, remove_temporaries, replacing_together, write_json
 from medseg.core.locking import locked
 from medseg.core.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
@@ -119,6 +119,7 @@ def train_fold(request: Request) -> TrainResult:
 
             request = as_first_asked(request, run.files)
             run = find_run(request)
+        finish_replacing(run.files.path)
         run = open_run(run, request.options)
         if run.finished and not request.options.extend:
             return _nothing_left(run)
@@ -172,9 +173,10 @@ def _begin(
     """Write what a run that is stopped needs to go on, and begin to hash what it is trained on: {case: its files}."""
     files = job.run.files
     remove_temporaries(files.path)
-    save_plan(plan, files.plan)
-    write_json(files.split, job.split)
-    record.update(record.content)
+    with replacing_together(files.path, "session") as staging:  # a changed plan and the record that says so
+        save_plan(plan, FoldFolder(staging).plan)
+        write_json(FoldFolder(staging).split, job.split)
+        record.content.write(FoldFolder(staging))
     files.request.unlink(missing_ok=True)  # from here on the record says it
     cases = [sample.case for sample in (*job.samples, *job.held_out)]
     folder = request.workspace.data_folder(plan, request.options.data)

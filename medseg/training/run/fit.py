@@ -141,6 +141,8 @@ class Loop:
             state = load_checkpoint(self.checkpoints.path)
             self.first_step = self.done = self.trainer.restore(self.setup, state)
             self.scores, self.best_dice, self.first_loss = (state[key] for key in ("scores", "best_dice", "first_loss"))
+            # not there in checkpoints of earlier versions
+            self.losses = [loss.to(self.setup.device) for loss in state.get("losses", [])]
         else:
             torch.manual_seed(self.setup.plan.training.seed)
         ranks, course = self.setup.ranks, self.setup.course
@@ -224,7 +226,7 @@ class Loop:
             self.first_loss = losses[0]
         if is_absurd(loss, self.first_loss):
             raise self._absurd_loss(losses)
-        skipped = self._count_skipped(len(losses))
+        skipped = self._count_skipped(min(len(losses), self.done - self.first_step))
         rate = self.setup.learning_rate(self.done - 1)
         more = {"skipped": skipped} if skipped else {}
         self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
@@ -243,7 +245,7 @@ class Loop:
         """Return how many of the last steps changed nothing, as a gradient was not finite.
 
         Args:
-            steps: since the last report.
+            steps: of this session since the last report.
 
         Raises:
             Diverged: none has changed anything for long, or in the whole run.
@@ -332,6 +334,7 @@ class Loop:
             "scores": self.scores,
             "best_dice": self.best_dice,
             "first_loss": self.first_loss,
+            "losses": self.losses,  # so that the mean in the log is of the same steps after a resume
         }
         self.checkpoints.write(state)
 

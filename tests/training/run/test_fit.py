@@ -227,6 +227,31 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert logs[0][2] == logs[1][2]
 
 
+def test_the_mean_loss_in_the_log_is_that_of_an_undisturbed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, samples = plan_of(2), blob_samples((1, 40, 40))
+
+    def figures(folder: Path) -> list[Any]:
+        return [(entry["step"], entry["loss"]) for entry in read_log(FoldFolder(folder).log)]
+
+    run(plan, samples, tmp_path / "a", 20)
+    made = Batches.make
+
+    def make(self: Batches, step: int, *more: Any, **options: Any) -> Batch:
+        if step == 14:
+            raise MedsegError("stopped in the middle of ten steps")
+        return made(self, step, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "make", make)
+        with pytest.raises(MedsegError, match="in the middle"):
+            run(plan, samples, tmp_path / "b", 20)
+    assert load_checkpoint(tmp_path / "b" / CHECKPOINT)["step"] == 14
+    run(plan, samples, tmp_path / "b", 20, resume=True)
+    assert figures(tmp_path / "a") == figures(tmp_path / "b")
+
+
 def test_a_finished_run_can_be_resumed_to_no_effect(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
     first = run(plan, samples, tmp_path, 5)
