@@ -37,8 +37,8 @@ SCENARIOS: dict[str, list[str]] = {
     "labelme": ["labelme", "drawn", "made"],
     "plan": ["plan", "set", "--name", "made", "--preset", "cpu"],
     "train": ["train", "--plan", "other", "--steps", "6"],
-    "plan --force": ["plan", "set", "--name", "toy", "--preset", "cpu", "--force"],
-    "train --extend --set": ["train", "--plan", "toy", "--extend", "6", "--set", "training.patience=3"],
+    "plan --force": ["plan", "data", "--name", "toy", "--preset", "cpu", "--force"],
+    "train --extend --set": ["train", "--plan", "toy", "--extend", "6", "--set=training.patience=3"],
     "train --extend": ["train", "--plan", "toy", "--extend", "6"],
     "predict": ["predict", "scans", "made", "--model", MODEL],
     "predict --write seg": ["predict", "study", "made", "--model", MODEL, "--generic-codes", "--write", "nifti,seg"],
@@ -218,8 +218,8 @@ def temporaries(folder: Path) -> list[str]:
 def check_nothing_half(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Refuse a file that is neither as before nor as it will be, unless it grows and can be read."""
     for name, path in files_of(folder).items():
-        if any(_TEMPORARY.fullmatch(part) for part in Path(name).parts):
-            continue
+        if any(_TEMPORARY.fullmatch(part) or part.startswith(".next.") for part in Path(name).parts):
+            continue  # half-written, or whole and yet to be moved into place
         try:
             if path.suffix == ".jsonl":
                 lines = path.read_text().splitlines()
@@ -297,7 +297,7 @@ class Kills:
         """Give the command again or, where it says so, with another option."""
         again: list[tuple[str, list[str]]] = [("again", [*words])]
         if words[0] == "train":
-            plain_words = [word for word in words if word not in ("--steps", "--extend", "6")]
+            plain_words = [word for word in words if word not in ("--steps", "--extend", "6") and "--set" not in word]
             again.insert(0, ("--resume", [*plain_words, "--resume"]))
         text = ""
         for how, retry in again:
