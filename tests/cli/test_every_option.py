@@ -23,7 +23,7 @@ _TINY = "--set configurations.3d_fullres.patch_voxels=[16,16,16] --set configura
 _TINY += " --set configurations.3d_fullres.network.features=[4,8,8] --set training.validation_cases=1"
 _MODEL = "--model balls --config 3d_fullres --folds 0 --channels '*.nii.gz' --mirror --set inference.tile_batch=1"
 _MODEL += " --device cpu --workspace ."
-_MAPS = "--probabilities --entropy --spread --identify"
+_MAPS = "--probabilities --entropy --spread --overlay --palette --identify"
 _OBJECTS = "--write seg,rtstruct,report --labelmap --generic-codes --series Modality=CT --resample-tilt --allow-gaps"
 _DICOM = _OBJECTS.replace("seg", "nifti,seg")
 _ABOUT = "--author A --license MIT --intended-use tests --limitations all --training-data balls --contact us"

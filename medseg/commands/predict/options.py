@@ -13,6 +13,7 @@ from medseg.delivery.answers.options import Maps, WriteOptions
 _MODEL = Option(group="Which model")
 _SCANS = Option(group="Which scans")
 _HOW = Option(group="How")
+_COLOUR = Option(group="Answers in colour")
 _OUTPUT = Option(group="Where, and what is kept")
 
 
@@ -32,6 +33,10 @@ class PredictOptions(SeriesOptions):
             says what it costs. Other options take precedence.
         overrides: Setting of the plan to change, such as inference.step_fraction=0.5; repeatable.
         maps: Maps that are written beside the labels.
+        overlay: Also draw each answer over its scan, in the colours of report.html: overlays/CASE.png; of a volume the
+            slices where its structures are largest.
+        palette: Write label maps that are PNG with a palette: viewers show the colours of the structures, and the
+            pixels stay the label values. Programs that convert palettes to colours must not be used to read them.
         write: Forms in which answers are written.
         device: Device to predict on: auto, cuda, cuda:1, mps or cpu. Several share the scans: cuda:0,cuda:1, or all.
         keep_finished: Skip scans that an earlier run of this command finished in OUT.
@@ -47,6 +52,8 @@ class PredictOptions(SeriesOptions):
     fast: Annotated[bool, _HOW] = False
     overrides: Annotated[list[str], Option("--set", _HOW.group, "KEY=VALUE")] = field(default_factory=list)
     maps: Maps = field(default_factory=Maps)
+    overlay: Annotated[bool, _COLOUR] = False
+    palette: Annotated[bool, _COLOUR] = False
     write: WriteOptions = field(default_factory=WriteOptions)
     device: Annotated[str, _OUTPUT] = "auto"
     keep_finished: Annotated[bool, Option("--continue", _OUTPUT.group)] = False

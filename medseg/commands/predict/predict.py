@@ -24,6 +24,7 @@ from medseg.delivery.answers.earlier import move_aside
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
+from medseg.delivery.answers.pictures import Pictures
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.provenance.entries import Prediction, prediction_manifest
@@ -95,13 +96,18 @@ def predict_with(
     rules = series_rules(model.plan.data, options)
     cases, failed = find_scans(Path(source), model.plan.data.channels, options.channels, rules)
     _check_spread(predictors[0], options.maps)
+    pictures = Pictures(options.overlay, options.palette, model.plan.data)
+    pictures.check(model.plan.labels)
     writer = prepare_writer(options.write, cases, model, output)
     failed |= writer.refused
     cases = [case for case in cases if case.id not in writer.refused]
     answers = _prepare_folder(Path(source), output, cases)
     answers += [path for case in cases for path in writer.paths(case, output).values()]
     answers += [path for case in cases for path in map_files(options.maps, case, output, model.plan.labels)]
+    answers += [path for case in cases for path in pictures.files(case, output)]
     made_by = _made_by(predictors[0], options.maps) | writer.record
+    # only where they are asked for: folders of earlier versions can still be continued
+    made_by |= {name: True for name in ("overlay", "palette") if getattr(options, name)}
     prediction = Prediction(Path(source), output, predictors, options, cases, clock)
     with (
         PredictionLedger(output, made_by, options.keep_finished, answers) as ledger,
@@ -117,7 +123,7 @@ def predict_with(
         remaining = [case for case in cases if case.id not in kept]
         moved = move_aside(output) if remaining else None
         if remaining:
-            forms = Forms(options.maps, writer)
+            forms = Forms(options.maps, writer, pictures)
             outcomes += segment(predictors, remaining, output, callback, on_written=on_written, forms=forms)
         notes = [
             *([moved] if moved else []),

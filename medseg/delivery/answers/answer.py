@@ -14,9 +14,9 @@ from medseg.core.labels import Labels
 from medseg.delivery.answers.dicom_objects import Writer
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
+from medseg.delivery.answers.pictures import Pictures
 from medseg.inference.volumes import structure_volumes
 from medseg.io.formats.table import answer_suffix
-from medseg.io.images import write_label
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class Forms:
     Attributes:
         maps: which maps are written beside the labels.
         writer: whether label maps, DICOM objects made from them, or both are written.
+        pictures: which pictures are written.
     """
 
     maps: Maps = field(default_factory=Maps)
     writer: Writer = field(default_factory=Writer)
+    pictures: Pictures = field(default_factory=Pictures)
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ def write_answer(
         files = map_files(forms.maps, case, output, labels)
         if forms.writer.with_labels(case):
             path = answer_path(case, output)
-            write_label(path, answer, like=case.channels[0])
+            forms.pictures.write_labels(path, answer, case.channels[0], labels)
             files = [path, *files]
+        files += forms.pictures.write(case, answer, output, labels)
         files += forms.writer.write(case, answer, output, volumes)
         outcome = Outcome(case, tuple(files), volumes, unit, about=about)
         on_written(outcome)

@@ -8,32 +8,28 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.colours import rgb_number
 from medseg.core.labels import IGNORE, Labels
-
-if TYPE_CHECKING:
-    from PIL.ImageDraw import ImageDraw
+from medseg.delivery.pages import captions
 
 COLUMNS = ("image", "reference", "prediction", "difference")
 MISSED, INVENTED, MISTAKEN = (230, 90, 60), (80, 160, 255), (255, 255, 255)
 """Colours of the difference: in the reference alone, in the prediction alone, another structure than the reference."""
 
 _DIFFERENCES = (("missed", MISSED), ("invented", INVENTED), ("another structure", MISTAKEN))
-_GROUND, _INK, _QUIET, _IGNORED = (17, 20, 24), (242, 242, 242), (163, 172, 181), (120, 120, 120)
+_IGNORED = (120, 120, 120)
 _CELL = 240
 """Longest side of a slice in the picture, in pixels."""
-_GAP, _TITLE, _LINE, _FONT = 6, 20, 20, 13
+_GAP, _TITLE = 6, 20
 _AREA = 0.65
 """Opacity of a structure over the image."""
 _WINDOW_PERCENTILES = (0.5, 99.5)
 """Intensities shown as black and white: a few odd voxels do not take up the range."""
-_MOST_IN_LEGEND = 20
-_MOST_LETTERS = 34
 
 
 @dataclass(frozen=True)
@@ -78,27 +74,21 @@ def draw_slices(slices: Sequence[Slice], labels: Labels) -> bytes:
         raise ValueError("there is no slice to draw")
     rows = [[_enlarged(panel, slice_.pixel) for panel in panels(slice_, labels)] for slice_ in slices]
     width = max(len(COLUMNS) * max(cell.width for cell in row) + (len(COLUMNS) - 1) * _GAP for row in rows)
-    legend = _legend(labels, width)
-    height = sum(row[0].height + _TITLE + _GAP for row in rows) + _TITLE + _LINE * len(legend)
-    canvas = pillow.new("RGB", (width + 2 * _GAP, height + _GAP), _GROUND)
+    structures = captions.structure_entries(labels, labels.names)
+    legend = captions.legend_lines(structures, width) + captions.legend_lines(_DIFFERENCES, width)
+    height = sum(row[0].height + _TITLE + _GAP for row in rows) + _TITLE + captions.LINE_HEIGHT * len(legend)
+    canvas = pillow.new("RGB", (width + 2 * _GAP, height + _GAP), captions.GROUND)
     draw = ImageDraw.Draw(canvas)
     step = (width + _GAP) // len(COLUMNS)
     for number, name in enumerate(COLUMNS):
-        _write(draw, (_GAP + number * step, 3), name, _QUIET)
+        captions.write(draw, (_GAP + number * step, 3), name, captions.QUIET)
     top = _TITLE
     for slice_, row in zip(slices, rows, strict=True):
-        words = slice_.case if len(slice_.case) <= _MOST_LETTERS else slice_.case[: _MOST_LETTERS - 1] + "…"
-        _write(draw, (_GAP, top + 2), f"{words}   {slice_.detail}", _INK)
+        captions.write(draw, (_GAP, top + 2), f"{captions.shorten(slice_.case)}   {slice_.detail}", captions.INK)
         for number, cell in enumerate(row):
             canvas.paste(cell, (_GAP + number * step, top + _TITLE))
         top += row[0].height + _TITLE + _GAP
-    for line in legend:
-        left = _GAP
-        for name, colour in line:
-            draw.rectangle((left, top + 5, left + 10, top + 15), fill=colour)
-            _write(draw, (left + 16, top + 3), name, _INK)
-            left += _entry_width(name)
-        top += _LINE
+    captions.draw_legend(draw, _GAP, top, legend)
     stream = io.BytesIO()
     canvas.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
@@ -169,33 +159,3 @@ def _enlarged(panel: NDArray[np.uint8], pixel: tuple[float, float]) -> Any:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     # nearest neighbour: what is shown are the pixels that the network sees and answers
     return pillow.fromarray(panel).resize(size, pillow.Resampling.NEAREST)
-
-
-def _legend(labels: Labels, width: int) -> list[list[tuple[str, tuple[int, int, int]]]]:
-    """Return the lines of the legend: names with their colours, as many a line as fit."""
-    entries = [(name, rgb_number(number)) for number, name in enumerate(labels.names[:_MOST_IN_LEGEND])]
-    if len(labels.names) > _MOST_IN_LEGEND:
-        entries.append((f"and {len(labels.names) - _MOST_IN_LEGEND} more", _GROUND))
-    lines: list[list[tuple[str, tuple[int, int, int]]]] = [[]]
-    left = 0
-    for name, colour in [*entries, *_DIFFERENCES]:
-        if lines[-1] and (left + _entry_width(name) > width or name == _DIFFERENCES[0][0]):
-            lines.append([])
-            left = 0
-        lines[-1].append((name, colour))
-        left += _entry_width(name)
-    return lines
-
-
-def _entry_width(name: str) -> int:
-    return 34 + round(0.6 * _FONT * min(len(name), _MOST_LETTERS))
-
-
-def _write(draw: ImageDraw, position: tuple[int, int], text: str, colour: tuple[int, int, int]) -> None:
-    """Write a text; letters that the font cannot have become question marks."""
-    from PIL import ImageFont
-
-    try:
-        draw.text(position, text, fill=colour, font=ImageFont.load_default(_FONT))
-    except (UnicodeError, ImportError, TypeError):  # pillow without FreeType, or before 10.1: a font of Latin letters
-        draw.text(position, text.encode("ascii", "replace").decode("ascii"), fill=colour)

@@ -7,6 +7,7 @@ programs do, so that masks drawn on what is shown fit.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,36 @@ def _grey_bits(path: Path) -> int | None:
     with path.open("rb") as stream:
         start = stream.read(26)
     return _GREY_DEPTH.get(start[24:26]) if start.startswith(_PNG_START) else None
+
+
+def write_with_palette(path: Path, image: Image, colours: Mapping[int, tuple[int, int, int]]) -> None:
+    """Write a label map of one slice as PNG whose pixels are the label values and whose palette has their colours.
+
+    PASCAL VOC stores masks so. The first entry is black in any case: by that `read_mask` knows such a file.
+
+    Args:
+        path: the file.
+        image: one channel of whole numbers from 0 to 255.
+        colours: {value: (red, green, blue)}; other values are black.
+
+    Raises:
+        DataError: several slices, or a value that a palette does not have.
+    """
+    from PIL import Image as pillow
+
+    if image.shape_zyx[0] != 1:
+        raise DataError(f"{path} can hold one slice; the answer has {image.shape_zyx[0]}.", "Write .nii.gz instead.")
+    if smallest_integer(image.array) != np.uint8:
+        low, high = image.array.min(), image.array.max()
+        raise DataError(f"{path} cannot hold the label values {low} to {high}.", "A palette has the values 0 to 255.")
+    palette = np.zeros((256, 3), np.uint8)
+    for value, colour in colours.items():
+        palette[value] = colour
+    palette[0] = 0
+    picture = pillow.fromarray(image.array[0, 0].astype(np.uint8))
+    picture.putpalette(palette.tobytes())
+    with atomic(path) as temporary:
+        picture.save(temporary)
 
 
 def _orientation(picture: Picture) -> int:
