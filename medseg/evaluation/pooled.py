@@ -23,6 +23,9 @@ MIOU_OF_REGIONS = (
     "IoU from the counts summed over all fully annotated cases, mean over the structures without background, "
     "because they overlap"
 )
+MIOU_WITHOUT_BACKGROUND = (
+    "IoU from the counts summed over all fully annotated cases, mean over every class; these labels have no background"
+)
 ALL_CLASSES = "all classes"
 """The last row of tables: the mean IoU, and the pixel accuracy."""
 
@@ -97,14 +100,15 @@ def pool(labels: Labels, confusion: NDArray[np.int64]) -> Pooled:
         membership = np.vstack([background, membership])
         names.insert(0, "background" if "background" not in names else "no structure")
     classes = dict(zip(names, count(confusion, membership), strict=True))
+    definition = MIOU_WITHOUT_BACKGROUND if labels.background is None else MIOU_WITH_BACKGROUND
     total = int(confusion.sum())
     if not total:
-        return Pooled(classes, None, MIOU_WITH_BACKGROUND)
+        return Pooled(classes, None, definition)
     commonest = max(classes, key=lambda name: classes[name].n_reference)
     return Pooled(
         classes,
         _mean_iou(classes),
-        MIOU_WITH_BACKGROUND,
+        definition,
         sum(overlap.tp for overlap in classes.values()) / total,
         commonest,
         classes[commonest].n_reference / total,

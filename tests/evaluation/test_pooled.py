@@ -52,3 +52,11 @@ def test_a_structure_called_background_does_not_hide_the_real_one():
         "no structure": 1 / 2,
         "background": 2 / 3,
     }
+
+
+def test_labels_without_a_background_have_no_row_for_it():
+    streets = Labels(structures={"sky": 0, "road": 1}, background=None)
+    scores = pool(streets, np.array([[0, 0, 0], [0, 3, 1], [0, 0, 4]]))  # the first index stands for nothing
+    assert {name: overlap.iou for name, overlap in scores.classes.items()} == {"sky": 3 / 4, "road": 4 / 5}
+    assert scores.pixel_accuracy == 7 / 8
+    assert "no background" in scores.miou_definition

@@ -106,5 +106,5 @@ def palette_of(labels: Labels) -> dict[int, tuple[int, int, int]]:
     """
     from medseg.core.colours import rgb_number
 
-    colours = {labels.background: (0, 0, 0)}
+    colours = {} if labels.background is None else {labels.background: (0, 0, 0)}
     return colours | {value: rgb_number(number) for number, value in enumerate(labels.written_values.values())}
