@@ -252,7 +252,10 @@ def pruning_problem(network: Network, deep_supervision: Any) -> str | None:
         deep_supervision: the plan's `training.deep_supervision`.
     """
     prune = network.arguments.get("prune", 4)
-    if network.name != "basic_unet_plus_plus" or prune == 4 or deep_supervision:
+    if network.name != "basic_unet_plus_plus" or prune == 4 or deep_supervision is True:
+        return None
+    by_level = getattr(deep_supervision, "by_level", [])  # its answers are those of the depths 4, 3, 2, 1
+    if isinstance(prune, int) and 0 <= 4 - prune < len(by_level) and by_level[4 - prune] > 0:
         return None
     return (
         f"network: prune in its arguments is {prune!r}, which predicts with an answer that only "

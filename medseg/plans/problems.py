@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from medseg.core.names import shown_name
 from medseg.plans.schema import Configuration, Plan, inherited_values
+from medseg.plans.sections import BOOL_FORM, LEVELS_FORM
 
 _MOST_PROBLEMS = 20
 """So many are said; someone who pasted a wrong file needs no line for each key of it."""
@@ -71,6 +72,7 @@ def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
 
 def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefix: str = "") -> str:
     """Return one entry of pydantic's report on `model` as a phrase with the dotted key; `prefix` precedes the key."""
+    location = tuple(part for part in location if part not in (BOOL_FORM, LEVELS_FORM))
     key = (prefix + ".".join(map(str, location))).removesuffix(".")
     if item["type"] == "extra_forbidden":
         section, _, name = key.rpartition(".")

@@ -29,7 +29,8 @@ def _alone(sums: Tensor) -> Tensor:
 class DeepSupervision:
     """A loss over all the resolutions that a network answers in.
 
-    Weights halve from one resolution to the next and sum to one, as in nnU-Net (`deep_supervision.py`).
+    Unless the plan has weights, they halve from one resolution to the next and sum to one, as in nnU-Net
+    (`deep_supervision.py`).
 
     Attributes:
         loss: the loss of one resolution, or a sum of losses.
@@ -37,12 +38,14 @@ class DeepSupervision:
         scales: for each resolution, how much coarser than the target it is along each axis; the finest first.
         total: adds up a tensor over the processes that share a batch, and passes the gradient on as it is
             (`Ranks.total`); for a process alone, the tensor itself.
+        weights: of each scale, with a sum of 1; those of 0 are left out. Empty for nnU-Net's.
     """
 
     loss: AnyLoss
     labels: Labels
     scales: Sequence[Sequence[int]]
     total: Callable[[Tensor], Tensor] = _alone
+    weights: Sequence[float] = ()
 
     @classmethod
     def of(
@@ -65,12 +68,25 @@ class DeepSupervision:
             voxel_weights: whether there are cases with a map of weights.
 
         Raises:
-            PlanError: the plan's loss cannot be made, or not be used for such labels.
+            PlanError: the plan's loss cannot be made, or not be used for such labels; or the plan names levels that the
+                network does not answer on.
         """
-        weights = class_weights(plan)
-        loss = make_loss(plan.training, plan.labels, configuration.batch_dice, partly_labelled, weights, voxel_weights)
-        scales = supervision_scales(network, configuration.dimensions, plan.training.deep_supervision)
-        return cls(loss, plan.labels, scales, total)
+        loss = make_loss(
+            plan.training, plan.labels, configuration.batch_dice, partly_labelled, class_weights(plan), voxel_weights
+        )
+        choice = plan.training.deep_supervision
+        scales = supervision_scales(network, configuration.dimensions, bool(choice))
+        if isinstance(choice, bool):
+            return cls(loss, plan.labels, scales, total)
+        weights = choice.by_level
+        if len(weights) > len(scales):
+            known = ", ".join(f"{level} ({scale_words(scale)})" for level, scale in enumerate(scales))
+            raise PlanError(
+                f"training.deep_supervision.levels names level {len(weights) - 1}, and the network "
+                f"{configuration.network.name} has {'level' if len(scales) == 1 else 'levels'} {known}.",
+                "Name levels that the network has, or set training.deep_supervision to true for all of them.",
+            )
+        return cls(loss, plan.labels, scales[: len(weights)], total, weights)
 
     def __call__(
         self,
@@ -96,7 +112,9 @@ class DeepSupervision:
         targets = [thin(target, scale) for scale in self.scales]
         self._check(outputs, targets)
         maps = [None if voxel_weights is None else thin(voxel_weights, scale) for scale in self.scales]
-        resolutions = list(zip(outputs, targets, maps, strict=True))
+        weights = self.weights or [0.5**level for level in range(len(targets))]
+        seen = [level for level, weight in enumerate(weights) if weight > 0]
+        resolutions = [(outputs[level], targets[level], maps[level]) for level in seen]
         parts = self.loss.parts if isinstance(self.loss, LossSum) else (Part(self.loss, 1.0, 1.0),)
         losses = torch.stack([self._by_resolution(part.loss, resolutions, annotated, case_weights) for part in parts])
         if case_weights is not None:
@@ -104,8 +122,7 @@ class DeepSupervision:
             losses = losses * (weight / samples)
         if isinstance(self.loss, LossSum):
             losses = losses * self.loss.weights_on(losses.device)[:, None]
-        weights = [0.5**level for level in range(len(resolutions))]
-        shares = [weight / sum(weights) for weight in weights]
+        shares = [weights[level] / sum(weights) for level in seen]
         return torch.stack([share * loss for share, loss in zip(shares, losses.sum(0).unbind(), strict=True)]).sum()
 
     def advance(self, progress: float) -> None:
@@ -186,6 +203,15 @@ def _over_samples(
         known, own = (None if tensor is None else tensor[sample] for tensor in (annotated, voxel_weights))
         values.append(weight * compute(logits[sample], target[sample], known, own))
     return torch.stack(values).sum(0)
+
+
+def scale_words(scale: Sequence[int]) -> str:
+    """Return how much coarser than the image an answer is, in words.
+
+    >>> scale_words([1, 1]), scale_words([1, 2, 2])
+    ('full resolution', 'coarser by 1 x 2 x 2')
+    """
+    return "full resolution" if max(scale) == 1 else "coarser by " + " x ".join(map(str, scale))
 
 
 def thin(target: Tensor, scale: Sequence[int]) -> Tensor:
