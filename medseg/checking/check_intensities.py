@@ -79,7 +79,7 @@ def empty_scans(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[F
             files = " and ".join(str(path) for path in paths)
             value = f"{case.content.channels[0].low:g}"
             message = f"{files} hold{'s' * (len(paths) == 1)} the value {value} in every voxel."
-            remedy = "The scan was lost in an export: export it again, or leave the case out with --exclude."
+            remedy = "The scan was lost in an export: export it again, or leave the case out with --exclude IDS.txt."
             findings.append(Finding("empty image", case.id, message, remedy, paths[0]))
     return findings
 

@@ -25,7 +25,7 @@ _MOST_NAMED, _MANY = 3, 0.2
 """More cases than this number, and than this share of the set, are one finding for all of them."""
 _SPACING_REMEDY = (
     "Look at the spacing in the headers: units of m, cm or µm are common. If it is right, make "
-    "`spacing_mm` of the plan finer, or leave the case out with --exclude."
+    "`spacing_mm` of the plan finer, or leave the case out with --exclude IDS.txt."
 )
 _STRUCTURE_REMEDY = (
     "Look at the label: single voxels are often slips. If the structure is that small, make `spacing_mm` of "

@@ -118,8 +118,8 @@ def _same_image(copy: Case, first: Case, same_label: bool) -> Finding:
     label = "the same label" if same_label else "another label"
     message = f"{copy.channels[0]} holds the same scan as {first.channels[0]}, with {label}."
     remedy = (
-        "Leave one of them out with --exclude; or, if both are wanted, give them one patient in the table of cases, so "
-        "that they never stand on both sides of a split."
+        "Leave one of them out with --exclude IDS.txt; or, if both are wanted, give them one patient in the table of "
+        "cases, so that they never stand on both sides of a split."
     )
     return Finding("duplicate image", copy.id, message, remedy, copy.channels[0])
 

@@ -14,7 +14,7 @@ _REMEDIES = {
     "ambiguous": "Leave one meaning: rename, move or take away what is too much.",
 }
 
-_OTHER_REMEDY = "Repair the files, or leave the case out with --exclude."
+_OTHER_REMEDY = "Repair the files, or leave the case out with --exclude IDS.txt."
 
 
 def layout_findings(data: DataSet) -> list[Finding]:

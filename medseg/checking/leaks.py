@@ -54,7 +54,8 @@ def _in_test_folders(data: DataSet) -> list[Finding]:
         name = split_channel(split_suffix(path)[0])[0]
         if copy is not None:
             message = f"{path} is the same file as {copy[0]}, a scan to train on."
-            remedy = f"Take it out of {path.parent}, or leave {copy[1]} out with --exclude: a test on it means nothing."
+            leave_out = f"leave {copy[1]} out with --exclude IDS.txt"
+            remedy = f"Take it out of {path.parent}, or {leave_out}: a test on it means nothing."
             findings.append(Finding("two folders", copy[1], message, remedy, path))
         elif name in ids:
             same_names.setdefault(name, path)

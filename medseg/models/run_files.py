@@ -103,7 +103,9 @@ class FoldFolder:
         if len(self.path.parents) < 4:  # not a run in a workspace
             return "medseg train --resume"
         configuration, plan, _, workspace = self.path.parents[:4]
-        names = ["--plan", plan.name, "--fold", self.fold, "--config", configuration.name]
+        planned = (workspace / "plans" / f"{plan.name}.yaml").exists()
+        plan_name = plan.name if planned else str(self.path / PLAN)  # a plan file that lies elsewhere has a copy here
+        names = ["--plan", plan_name, "--fold", self.fold, "--config", configuration.name]
         elsewhere = [] if workspace == Path() else ["--workspace", str(workspace)]
         return shlex.join(["medseg", "train", *names, *elsewhere, "--resume"])
 

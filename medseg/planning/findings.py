@@ -69,7 +69,7 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
 KINDS: Mapping[str, str] = MappingProxyType({**ERRORS, **WARNINGS})
 """Every kind -> its heading, in the order of reports."""
 
-_DEFAULT_REMEDY = "Repair the file, or leave the case out with --exclude."
+_DEFAULT_REMEDY = "Repair the file, or leave the case out with --exclude IDS.txt."
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_every_kind_is_an_error_or_a_warning():
 def test_an_error_becomes_a_finding(error, kind, file):
     finding = finding_of(error, CASE)
     assert (finding.kind, finding.case, finding.file, finding.message) == (kind, "c", file, error.message)
-    assert finding.remedy == (error.hint or "Repair the file, or leave the case out with --exclude.")
+    assert finding.remedy == (error.hint or "Repair the file, or leave the case out with --exclude IDS.txt.")
 
 
 def test_errors_come_first_and_the_first_of_a_case_counts():

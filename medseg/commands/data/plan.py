@@ -172,7 +172,7 @@ def _check_units(fingerprint: Fingerprint) -> None:
         raise DataError(
             f"The size of a voxel is known in {counted(len(known), 'case')} (such as {known[0]}) and not known in "
             f"{len(unknown)} (such as {unknown[0]}).",
-            "Convert them to one format, or leave one kind out with --exclude.",
+            "Convert them to one format, or leave one kind out with --exclude IDS.txt.",
         )
 
 
