@@ -30,8 +30,10 @@ def cpu_count() -> int:
 
 def map_cases(
     function: Callable[[T], R], items: Iterable[T], workers: int | None = None, executor: Executor | None = None
-) -> Iterator[tuple[T, R | MedsegError]]:
+) -> Generator[tuple[T, R | MedsegError], None, None]:
     """Apply a function to every item and yield the results in the order of the items.
+
+    Closing the generator waits for the items that are under way, so that nothing is written after that.
 
     Args:
         function: what is done to an item, in a thread or by the executor.

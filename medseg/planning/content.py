@@ -159,7 +159,7 @@ def value_pattern(channel: NDArray) -> ValuePattern:
     """Return how the values of a channel (z, y, x) lie beside each other.
 
     >>> value_pattern(np.repeat([0, 1, 0, 2], 100).reshape(1, 4, 100))
-    ValuePattern(values=3, equal_neighbours=0.99, whole=True)
+    ValuePattern(values=3, equal_neighbours=0.995, whole=True)
     """
     flat = channel.reshape(-1)
     step = _step(flat.size, _PATTERN_VOXELS)

@@ -126,6 +126,7 @@ def has_key(kind: Any, key: str) -> bool:
         return False
     annotation = kind.model_fields[name].annotation
     kinds = [annotation, *get_args(annotation)]
+    kinds += [part for kind in kinds for part in get_args(kind)]  # of the forms of a key that are told apart by a tag
     return not rest or any(has_key(part, rest) for part in kinds)
 
 

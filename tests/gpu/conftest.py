@@ -63,7 +63,7 @@ def backward(loss: torch.Tensor) -> None:
             assert (added.shape, added.dtype, added.device) == (weight.shape, weight.dtype, weight.device)
             weight.grad = added if weight.grad is None else weight.grad + added
             continue
-        inputs = [known.get(number) for number in range(max(known, default=-1) + 1)]
+        inputs = [known.get(number) for number in range(len(node._input_metadata))] if known else []
         answers = (node.apply if isinstance(node, BackwardCFunction) else node)(*inputs) if inputs else ()
         answers = answers if isinstance(answers, tuple) else (answers,)
         answers = (*answers, *[None] * (len(node.next_functions) - len(answers)))

@@ -104,7 +104,8 @@ class Plain:
         return (lambda: None), step()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
+# torch has no stand-in for fused Adam with its learning rate on the device; it is AdamW's step but for the decay
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_a_step_that_is_recorded_asks_for_nothing(
     cuda: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:

@@ -61,7 +61,8 @@ def test_every_networks_by_name(name: str) -> None:
         require_encoders()
     if "unetr" in name:
         pytest.importorskip("einops")
-    size = 64 if name == "swin_unetr" else 32  # it halves five times, and normalizes over what is left
+    # these halve five times, and normalize over what is left
+    size = 64 if name in ("swin_unetr", "cenet") else 32
     network = build(2, size, outputs=3, name=name, arguments=ARGUMENTS.get(name, {})).eval()
     with torch.no_grad():
         (answer,) = network(torch.zeros(1, 1, size, size))

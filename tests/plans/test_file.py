@@ -116,7 +116,11 @@ def test_numbers_keep_every_digit(tmp_path: Path, number: float) -> None:
             "[scheme: 3]",
             r"configurations.main.normalization.0.scheme: .*string.*it is 3",
         ),
-        ("  schedule: poly", "  schedule: cosine", r"training.schedule: .*'poly' or 'one_cycle' \(it is 'cosine'\)"),
+        (
+            "  schedule: poly",
+            "  schedule: sine",
+            r"training.schedule: .*'poly', 'cosine', 'one_cycle' or 'constant' \(it is 'sine'\)",
+        ),
         ("  learning_rate: 0.01", "  learning_rate: -1", r"training.learning_rate: .*more than 0 \(it is -1\)"),
         ("  seed: 0", "  seed: many", r"training.seed: .*a whole number.* \(it is 'many'\)"),
         ("  mirror: false\n", "", r"inference.mirror is missing"),

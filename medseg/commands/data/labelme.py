@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,12 +79,15 @@ def labelme(
     left_out: list[str] = []
     with atomic_folder(output) as temporary:  # a conversion that is stopped must not leave a smaller data set
         convert = partial(_convert, names=files, output=temporary, values=values, options=options)
-        for file, result in track(map_cases(convert, readable), "labelme", len(readable), callback):
-            if isinstance(result, MedsegError):
-                failed[files[file]] = str(result).replace(str(temporary), str(output))
-            else:
-                counts += result[0]
-                left_out += result[1]
+        with closing(
+            map_cases(convert, readable)
+        ) as converted:  # or a thread would write into a folder that is removed
+            for file, result in track(converted, "labelme", len(readable), callback):
+                if isinstance(result, MedsegError):
+                    failed[files[file]] = str(result).replace(str(temporary), str(output))
+                else:
+                    counts += result[0]
+                    left_out += result[1]
         written = len(files) - len(failed)
         if not written:
             shown = "\n".join(f"{name}: {why}" for name, why in [*failed.items()][:_MOST_SHOWN])

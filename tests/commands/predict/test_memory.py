@@ -67,4 +67,4 @@ def test_memory_follows_the_tiles_and_not_the_volume(tmp_path: Path, save_nifti:
     logits_of_scan, logits_of_network = (CLASSES * 4 * count / 2**20 for count in (voxels, voxels * (0.8 / 1.5) ** 2))
     assert logits_of_scan > 1000
     assert logits_of_network > 280
-    assert took < 0.9 * logits_of_network
+    assert took < logits_of_network, took  # held whole, they would come on top of all else: over 400
