@@ -19,6 +19,7 @@ from torch import nn
 
 from medseg.inference.backends import Forward
 from medseg.inference.openvino_import import without_telemetry
+from medseg.networks.row import FullResolution
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
 
 with without_telemetry():
@@ -87,22 +88,10 @@ def _traced(network: nn.Module, channels: int, tile: Sequence[int]) -> Model:
     example = torch.zeros(1, channels, *tile)
     with torch.no_grad(), warnings.catch_warnings(), without_telemetry():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(_FirstOutput(network), (example,))
+        exported = torch.export.export(FullResolution(network), (example,))
         graph = openvino.convert_model(exported)
     graph.reshape([1, channels, *tile])
     return graph
-
-
-class _FirstOutput(nn.Module):
-    """The full resolution of a network that answers with several."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.network(tiles)[0]
-        return answer
 
 
 def _compare(network: nn.Module, forward: Forward, channels: int, tile: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from medseg.core.errors import ModelError, PlanError
-from medseg.models.matching import Part
+from medseg.models.matching import Part, share_taken
 from medseg.models.model import check_finite_weights
 from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import load_library
@@ -81,7 +81,7 @@ class EncoderWeights:
     @property
     def share(self) -> float:
         """Share of the encoder's weights that were taken, 0 to 1."""
-        return sum(part.taken for part in self.parts) / max(sum(part.weights for part in self.parts), 1)
+        return share_taken(self.parts)
 
     def record(self) -> dict[str, Any]:
         """Return the entry for a run's record."""

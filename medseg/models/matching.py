@@ -9,7 +9,7 @@ did, and learns to use the channel from the first step on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,6 +70,12 @@ class Part:
         if self.taken in (0, self.weights):
             return "all" if self.taken else "none"
         return f"{self.taken / self.weights:.0%}"
+
+
+def share_taken(parts: Iterable[Part]) -> float:
+    """Return the share of the weights of some parts that were taken, 0 to 1."""
+    parts = list(parts)
+    return sum(part.taken for part in parts) / max(sum(part.weights for part in parts), 1)
 
 
 Block = dict[str, torch.Tensor]

@@ -26,6 +26,7 @@ from medseg.core.files import saving, write_json
 from medseg.models.identity import identity
 from medseg.models.model import Model, input_channels
 from medseg.networks.device import evaluating, first_line, is_out_of_memory
+from medseg.networks.row import FullResolution
 from medseg.networks.table import NETWORKS
 
 OPSET = 18
@@ -59,18 +60,6 @@ class Exported:
     difference: float
 
 
-class _Logits(nn.Module):
-    """The full resolution of a network that answers with several."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.network(tiles)[0]
-        return answer
-
-
 def check_can_export(model: Model) -> None:
     """Refuse what cannot be exported, before anything is computed.
 
@@ -80,7 +69,7 @@ def check_can_export(model: Model) -> None:
     Raises:
         ModelError: a package is missing, the model is a cascade, or its network is known not to work.
     """
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ModelError(f"Exporting needs {' and '.join(missing)}.", "pip install 'medseg[onnx]'")
     if model.previous is not None:
@@ -107,7 +96,7 @@ def export_fold(model: Model, number: int, path: Path) -> Exported:
     """
     configuration = model.configuration
     shape = (input_channels(model.plan, configuration), *configuration.patch_voxels)
-    network = _Logits(model.networks[number]).cpu().float()
+    network = FullResolution(model.networks[number]).cpu().float()
     about = describe(model, number)
     with evaluating(network):
         content = _with_metadata(_onnx_bytes(network, shape, configuration.network.name), about)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 
 from medseg.core.errors import ModelError
 from medseg.models.identity import identity
-from medseg.models.matching import Part, Side, channel_pairs, take_weights
+from medseg.models.matching import Part, Side, channel_pairs, share_taken, take_weights
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import FOLD, model_folders
 from medseg.models.open import load_model
@@ -50,7 +49,7 @@ class Start:
     @property
     def share(self) -> float:
         """Share of the network's weights that were taken, 0 to 1."""
-        return _share(self.parts)
+        return share_taken(self.parts)
 
     def record(self) -> dict[str, Any]:
         """Return the entry for a run's record."""
@@ -101,19 +100,15 @@ def start_from(
     notes = (*source.notes, *_differences(target, source_side), *_overlap_note(plan, source.plan, fold, source_fold))
     start = Start(str(source.folder), identity(source), source_fold, parts, notes)
     deciding = [part for part in parts if part.name.startswith(_ENCODER)] or parts
-    if _share(deciding) < _LEAST_SHARE:
+    share = share_taken(deciding)
+    if share < _LEAST_SHARE:
         why = "; ".join(dict.fromkeys(f"{part.name}: {part.detail}" for part in parts if part.detail))
         raise ModelError(
-            f"The weights of {source.folder} do not fit this network: {_share(deciding):.1%} of its encoder. {why}",
+            f"The weights of {source.folder} do not fit this network: {share:.1%} of its encoder. {why}",
             "Copy `network` (and better also `patch_voxels` and `spacing_mm`) from the configuration in its plan to "
-            "your "
-            "plan; `medseg import-nnunet` writes the plan of nnU-Net's models.",
+            "your plan; `medseg import-nnunet` writes the plan of nnU-Net's models.",
         )
     return start
-
-
-def _share(parts: Sequence[Part]) -> float:
-    return sum(part.taken for part in parts) / max(sum(part.weights for part in parts), 1)
 
 
 def _differences(target: Side, source: Side) -> list[str]:

@@ -334,8 +334,6 @@ def _row(
     levels: Callable[..., nn.Module] | None = None,
     encoder: tuple[str, ...] = (),
     once_unfilled: bool = False,
-    no_openvino: str = "",
-    no_onnx: str = "",
 ) -> NetworkRow:
     return NetworkRow(
         make=partial(_make, class_name, fill, levels),
@@ -343,8 +341,6 @@ def _row(
         filled=filled,
         known_arguments=partial(_known_arguments, class_name),
         encoder=encoder,
-        no_openvino=no_openvino,
-        no_onnx=no_onnx,
         make_as_before=partial(_make, class_name, _nothing, levels) if once_unfilled else None,
     )
 

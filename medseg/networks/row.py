@@ -117,3 +117,20 @@ def as_list(network: nn.Module, dimensions: int) -> nn.Module:
     if "levels" in inspect.signature(network.forward).parameters:
         return network
     return ListOutput(network, dimensions)
+
+
+class FullResolution(nn.Module):
+    """The full resolution of a network that answers with several, for export.
+
+    Args:
+        network: as `build_network` returns it.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return the finest logits of tiles (batch, channel, ...)."""
+        answer: torch.Tensor = self.network(tiles)[0]
+        return answer

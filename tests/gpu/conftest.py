@@ -23,7 +23,7 @@ from torch.autograd.function import BackwardCFunction
 from medseg.training.data import intensity, transfer
 
 CUDA = torch.device("cuda")
-IN_PLACE = ("_fused_sgd_", "_fused_adamw_", "_amp_foreach_non_finite_check_and_unscale_")
+IN_PLACE = ("_fused_sgd_", "_fused_adam_", "_fused_adamw_", "_amp_foreach_non_finite_check_and_unscale_")
 """Operations that torch has no shapes for, as they change tensors in place and return nothing."""
 
 

@@ -104,8 +104,7 @@ class Plain:
         return (lambda: None), step()
 
 
-# torch has no stand-in for fused Adam with its learning rate on the device; it is AdamW's step but for the decay
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
 def test_a_step_that_is_recorded_asks_for_nothing(
     cuda: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
