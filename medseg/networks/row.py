@@ -35,7 +35,6 @@ class NetworkRow:
         known_arguments: returns the names that `network.arguments` may have; None if the network checks them itself.
         encoder: names of the parts that are its encoder, which may learn slower or not at all; empty if it is no part
             that could be told from the rest.
-        no_openvino: why OpenVINO cannot compute it; empty if it can.
         no_onnx: why it cannot be exported to ONNX; empty if it can.
         make_as_before: makes it as versions of medseg did that filled no arguments, for models of theirs.
     """
@@ -46,7 +45,6 @@ class NetworkRow:
     filled: tuple[str, ...] = ()
     known_arguments: Callable[[], Sequence[str]] | None = None
     encoder: tuple[str, ...] = ("stem", "encoder")
-    no_openvino: str = ""
     no_onnx: str = ""
     make_as_before: NetworkFactory | None = None
 

@@ -18,7 +18,7 @@ from medseg.networks.cenet import CENet, make_cenet
 from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.erfnet import ERFNet, make_erfnet
-from medseg.networks.monai import MONAI_ROWS
+from medseg.networks.monai.rows import MONAI_ROWS
 from medseg.networks.row import NetworkFactory, NetworkRow, arguments_of, as_list, check_arguments
 from medseg.networks.segnet import SegNet, make_segnet
 from medseg.networks.unet import UNet

@@ -142,8 +142,6 @@ def test_openvino_answers_as_torch(name: str, dimensions: int) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
     from medseg.inference.openvino_backend import openvino_forward
 
-    if NETWORKS[name].no_openvino:
-        pytest.skip(NETWORKS[name].no_openvino)
     plan = plan_of(name, dimensions)
     tile = plan.configuration("main").patch_voxels
     network = some_network(plan).eval()

@@ -11,7 +11,7 @@ from torch import nn
 
 from medseg.core.errors import PlanError
 from medseg.models.model import filled_network, make_network
-from medseg.networks.monai import MONAI_ROWS
+from medseg.networks.monai.rows import MONAI_ROWS
 from medseg.networks.table import build_network, find_network
 from medseg.plans.network_rules import CLASS_NAMES
 
