@@ -3,11 +3,11 @@
     python benchmarks/networks.py DATA_FOLDER nuclei --place P --budget 3m
     python benchmarks/networks.py DATA_FOLDER hippocampus --place P --budget 3m --networks plain_unet vnet unetr
 
-DATA_FOLDER holds the sets, as for benchmarks/accuracy.py, whose options and test cases these are: the cases are left out
-of the plan and scored at the end. One seed. Each network has the settings that the plan's rules give it: nothing is tuned.
-Rows lie in P/rows.jsonl: what is there is not run again. The last thing printed is the table of docs/networks.md. A network
-that fails has a row that says so. Networks on a pretrained encoder start from random weights here (see
-benchmarks/pretrained.py), and need an environment with `medseg[encoders]`.
+DATA_FOLDER holds the sets, as for benchmarks/accuracy.py, whose options and test cases these are: the cases are left
+out of the plan and scored at the end. One seed. Each network has the settings that the plan's rules give it: nothing is
+tuned. Rows lie in P/rows.jsonl: what is there is not run again. The last thing printed is the table of
+docs/networks.md. A network that fails has a row that says so. Networks on a pretrained encoder start from random
+weights here (see benchmarks/pretrained.py), and need an environment with `medseg[encoders]`.
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ def main() -> None:
     data, record = (arguments.data / arguments.set).resolve(), arguments.place / "rows.jsonl"
     done = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     dimensions = DIMENSIONS.get(arguments.set, 2)
-    smp = importlib.util.find_spec("segmentation_models_pytorch") is not None and bool(
-        importlib.util.find_spec("torchvision")
-    )
+    smp = all(importlib.util.find_spec(name) for name in ("segmentation_models_pytorch", "torchvision"))
     for network in arguments.networks or NETWORKS:
         row = NETWORKS[network]
         needs_smp = row.dimensions == (2,) and network != "cenet"
