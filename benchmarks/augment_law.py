@@ -67,7 +67,7 @@ def medseg_makers():
     from builders import make_configuration, make_sample, make_training
 
     from medseg.planning.recipe import training_recipe
-    from medseg.plans.sections import Augmentation
+    from medseg.plans.sections.augmentation import Augmentation
     from medseg.training.data.augment import draw_changes
     from medseg.training.data.intensity import apply_changes
     from medseg.training.data.sampling import Draw, Sampler, generator

@@ -13,7 +13,7 @@ from medseg.io.formats.table import Format
 from medseg.io.formats.table import register as register_reader
 from medseg.networks.table import NetworkFactory, register_network
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Intensity
+from medseg.plans.sections.data import Intensity
 from medseg.preprocessing.normalize import ChannelFunction, Scaling, Scheme, register_normalization
 from medseg.training.losses.dice_ce import OverlapLoss
 from medseg.training.losses.neighbours import NeighbourLoss

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medseg.planning.content import ValuePattern, channel_quantiles, value_pattern
 from medseg.plans.schema import Configuration, Plan
-from medseg.plans.sections import ChannelRange, Intensity
+from medseg.plans.sections.data import ChannelRange, Intensity
 
 Bounds = tuple[float, float]
 """The smallest and the largest value of the training scans."""

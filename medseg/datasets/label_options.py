@@ -26,7 +26,7 @@ from medseg.io.values.colours import (
 from medseg.io.values.header_names import structures_in_headers
 from medseg.planning.fingerprint import Fingerprint
 from medseg.plans.problems import validation_message
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _MOST_COLOURS_SHOWN = 6
 

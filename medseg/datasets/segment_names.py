@@ -17,7 +17,7 @@ from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.io.values.overlay import set_key
 from medseg.io.values.segments import named_labels, survey_names, survey_overlaps
-from medseg.plans.sections import Overlaps, Reading
+from medseg.plans.sections.reading import Overlaps, Reading
 
 _OVERLAPS = ("refuse", "later", "regions")
 _MOST_NAMES = 200

@@ -26,7 +26,8 @@ from medseg.io.images import AS_STORED, read_label
 from medseg.io.load import load_grid
 from medseg.io.values.overlay import OUTSIDE
 from medseg.io.values.regrid import resample_nearest, stored_like
-from medseg.plans.sections import Reading, Scoring
+from medseg.plans.sections.reading import Reading
+from medseg.plans.sections.scoring import Scoring
 
 _IN_PREDICTIONS = "--prediction-"
 """With which the options for values in predictions begin; those for references begin with `--`."""

@@ -10,7 +10,7 @@ import torch
 from medseg.core.errors import PlanError
 from medseg.networks.device import autocast, first_line, to_device
 from medseg.networks.unet import UNet
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """A network as a function, whoever computes it: tiles (tile, channel, ...) float32, on any device, to logits

@@ -19,7 +19,7 @@ from medseg.core.host_memory import free_host_bytes, total_host_bytes
 from medseg.networks.device import first_line, is_out_of_memory
 from medseg.networks.gpu_memory import free_gpu_bytes
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 T = TypeVar("T")
 

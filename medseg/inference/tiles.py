@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 _EMPTY_RANGE = 1e-3
 """With `inference.skip_empty_tiles`, a tile counts as uniform if no channel's intensities differ by more than this."""

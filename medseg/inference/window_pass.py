@@ -19,7 +19,7 @@ from medseg.inference.rolling_mean import RollingMean
 from medseg.inference.tiles import Intensities, View, Views, uniform_intensities
 from medseg.networks.device import evaluating, first_line, is_out_of_memory
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 STAGE = "tiles"
 

@@ -18,7 +18,7 @@ from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import FORMATS, answer_suffix, format_of, is_dicom, refuse_unknown, split_suffix
 from medseg.io.values.label_values import interpret_values, map_values
 from medseg.io.values.named_masks import read_named_masks, structure_names
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 AS_STORED = Reading()
 """The reading of label files whose values need no interpretation."""

@@ -18,7 +18,7 @@ from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, narrow_floats, read_label, read_stack
 from medseg.io.values.regrid import resample_nearest
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from medseg.io.layouts.dataset import DataSet
 from medseg.planning.findings import Finding, errors_by_case
 from medseg.planning.intensity import pool_intensities
 from medseg.planning.survey import CaseFacts, Survey
-from medseg.plans.sections import Intensity
+from medseg.plans.sections.data import Intensity
 
 _MOST_NAMED = 3
 

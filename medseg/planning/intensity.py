@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.plans.sections import Intensity
+from medseg.plans.sections.data import Intensity
 
 _ORDER_STATISTICS = 10_000
 """Values kept of a case, so that a percentile is off by at most 0.01 % of the case's voxels."""

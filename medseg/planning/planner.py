@@ -22,7 +22,7 @@ from medseg.planning.sides import sided_pair
 from medseg.plans.file import validate_plan
 from medseg.plans.problems import validation_message
 from medseg.plans.schema import Plan
-from medseg.plans.sections import Data, Request
+from medseg.plans.sections.data import Data, Request
 
 _LEAST_FEATURES = 8
 """Features that a stage keeps when the preset `cpu` narrows the network."""

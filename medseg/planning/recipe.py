@@ -13,7 +13,7 @@ from typing import Any
 from medseg.core.errors import PlanError
 from medseg.plans.file import dump_plan, load_plan, parse_plan
 from medseg.plans.schema import Plan
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 
 _NNUNET_EPOCH_STEPS = 250
 """Steps of an epoch (`num_iterations_per_epoch`); nnU-Net's learning rate changes once an epoch."""

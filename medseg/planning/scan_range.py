@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medseg.planning.content import ChannelContent
 from medseg.planning.survey import CaseFacts
-from medseg.plans.sections import ChannelRange, ScanRange
+from medseg.plans.sections.data import ChannelRange, ScanRange
 
 _DIGITS = 6
 """Significant digits that are kept: plans are read by people, and what is compared differs by factors."""

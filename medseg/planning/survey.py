@@ -28,7 +28,7 @@ from medseg.io.values.label_values import refuse_soft
 from medseg.planning.content import CaseContent, case_content
 from medseg.planning.findings import Finding, finding_of
 from medseg.planning.intensity import ChannelSample, sample_channel
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _LARGEST_COUNTED_VALUE = 65535
 """Larger label values are counted by sorting: a table as long as the largest value would claim too much memory."""

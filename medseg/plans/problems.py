@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from medseg.core.names import shown_name
 from medseg.plans.schema import Configuration, Plan, inherited_values
-from medseg.plans.sections import BOOL_FORM, LEVELS_FORM
+from medseg.plans.sections.supervision import BOOL_FORM, LEVELS_FORM
 
 _MOST_PROBLEMS = 20
 """So many are said; someone who pasted a wrong file needs no line for each key of it."""

@@ -17,7 +17,12 @@ from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
 from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, encoder_problem, patch_rule, pruning_problem
-from medseg.plans.sections import BACKGROUND, Data, Inference, Request, Scoring, Section, Training, Values
+from medseg.plans.sections.data import Data, Request
+from medseg.plans.sections.inference import Inference
+from medseg.plans.sections.losses import BACKGROUND
+from medseg.plans.sections.scoring import Scoring
+from medseg.plans.sections.section import Section, Values
+from medseg.plans.sections.training import Training
 from medseg.plans.terminology import Coding
 
 SCHEMA_VERSION = 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from medseg.plans.sections import Section
+from medseg.plans.sections.section import Section
 
 
 def _check_code(text: str) -> str:

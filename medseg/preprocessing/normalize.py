@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError, PlanError
 from medseg.plans.schema import Configuration, Normalization
-from medseg.plans.sections import Intensity
+from medseg.plans.sections.data import Intensity
 
 _SMALLEST_STD = 1e-8  # nnU-Net's: the least that is divided by, where all values are the same
 _BLOCK_VOXELS = 1 << 19  # 4 MB in float64: memory stays small beside the scan, whatever its size

@@ -16,7 +16,7 @@ from medseg.core.image import Image, Orientation, nonzero_box, whole_box
 from medseg.core.labels import OUTSIDE
 from medseg.core.wording import counted
 from medseg.plans.schema import Configuration, Normalization, Plan
-from medseg.plans.sections import Intensity
+from medseg.plans.sections.data import Intensity
 from medseg.preprocessing.blocks import Read, resample_blocks
 from medseg.preprocessing.normalize import ChannelFunction, Scaling, normalizer
 from medseg.preprocessing.resample import resample_label, resampled_shape, separate_axis

@@ -18,7 +18,7 @@ from medseg.evaluation.label_files import Pair, rules, summarize_pairs
 from medseg.evaluation.measures import Grid, MeasureOptions, measure_case
 from medseg.evaluation.score import MEASURES, Measure
 from medseg.evaluation.summary import Unscored
-from medseg.plans.sections import Scoring
+from medseg.plans.sections.scoring import Scoring
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
 CONTEXT = MaskContext("liver", (2, 3, 4), True, 2.0)

@@ -19,7 +19,8 @@ from medseg.core.image import Image
 from medseg.models.nnunet.plans import plan_from_nnunet
 from medseg.plans.file import validate_plan
 from medseg.plans.schema import Configuration, Network, Plan
-from medseg.plans.sections import Augmentation, Training
+from medseg.plans.sections.augmentation import Augmentation
+from medseg.plans.sections.training import Training
 from medseg.preprocessing.cache import Sample
 
 NNUNET = GOLDENS / "nnunet"

@@ -7,7 +7,7 @@ from builders import INFERENCE, make_plan
 
 from medseg.inference.fast import TRADES, make_fast
 from medseg.models.model import Model
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 
 def model_with(**inference: object) -> Model:

@@ -18,7 +18,7 @@ from medseg.inference.memory import (
 )
 from medseg.inference.tiles import Views
 from medseg.networks.gpu_memory import returnable_bytes
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 GB = 10**9
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from builders import INFERENCE, make_configuration, network_values
 from medseg.core.errors import PlanError
 from medseg.inference.backends import choose_backend, make_members, torch_forward
 from medseg.networks.table import build_network
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
 from medseg.inference.openvino_backend import openvino_forward

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from medseg.inference.window_pass import predict_logits
 from medseg.networks.table import build_network
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 
 def make_networks(dimensions: int, count: int, channels: int = 2) -> list[torch.nn.Module]:

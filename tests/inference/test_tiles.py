@@ -17,7 +17,7 @@ from medseg.inference.tiles import (
     grid_of_tiles,
     uniform_intensities,
 )
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from medseg.inference.memory import MemoryPlan, Resources
 from medseg.inference.tiles import Views
 from medseg.inference.uncertainty import stream_uncertainty
 from medseg.inference.window_pass import WindowPass
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 REGIONS = Labels(structures={"a": [1, 2], "b": [2]}, activation="sigmoid", region_values=[1, 2])
 PLAIN = Labels(structures={"a": 1, "b": 2})

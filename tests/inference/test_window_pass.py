@@ -14,7 +14,7 @@ from medseg.inference.memory import MemoryPlan, Resources
 from medseg.inference.rolling_mean import RollingMean
 from medseg.inference.tiles import Views
 from medseg.inference.window_pass import WindowPass
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.io.layouts.find import find_cases
 from medseg.io.load import first_look, load_case, load_case_image, load_case_label
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 GRID = np.diag([1.0, 2.0, 3.0, 1.0])
 CUBE = np.ones((2, 3, 4))

@@ -27,7 +27,7 @@ from medseg.networks.device import evaluating
 from medseg.networks.table import NETWORKS
 from medseg.plans.file import save_plan, validate_plan
 from medseg.plans.schema import Plan
-from medseg.plans.sections import Inference
+from medseg.plans.sections.inference import Inference
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.step.optimizer import make_optimizer
 

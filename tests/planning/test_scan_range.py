@@ -10,7 +10,7 @@ from facts import make_channel, make_facts
 from medseg.models.nnunet.fingerprint import NAME, scan_range_of
 from medseg.planning.scan_range import scan_range
 from medseg.plans.file import dump_plan, parse_plan
-from medseg.plans.sections import ScanRange
+from medseg.plans.sections.data import ScanRange
 
 
 def test_ranges_are_those_of_the_cases_that_are_not_odd_and_survive_the_plan_file() -> None:

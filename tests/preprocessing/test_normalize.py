@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError, PlanError
 from medseg.plans.schema import Normalization
-from medseg.plans.sections import Intensity
+from medseg.plans.sections.data import Intensity
 from medseg.preprocessing import cache
 from medseg.preprocessing.normalize import (
     NORMALIZATIONS,

@@ -38,7 +38,7 @@ from medseg.planning.survey import survey
 from medseg.plans.file import load_plan, save_plan, validate_plan
 from medseg.plans.network_rules import DEFAULT_ENCODER
 from medseg.plans.schema import Plan
-from medseg.plans.sections import Data, Request, ScanRange
+from medseg.plans.sections.data import Data, Request, ScanRange
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.losses.class_weights import class_weights
 from medseg.training.losses.table import make_loss

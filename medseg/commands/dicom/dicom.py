@@ -31,7 +31,7 @@ from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.formats.table import is_dicom, split_suffix
 from medseg.io.images import read_label
 from medseg.io.values.regrid import resample_nearest
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from medseg.io.layouts.dataset import assign_patients
 from medseg.io.layouts.find import infer_labels
 from medseg.io.values.header_names import structures_in_headers
 from medseg.io.values.soft import is_soft
-from medseg.plans.sections import Reading, Scoring
+from medseg.plans.sections.reading import Reading
+from medseg.plans.sections.scoring import Scoring
 
 _MOST_SHOWN = 6
 

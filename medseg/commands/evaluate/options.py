@@ -12,7 +12,7 @@ from medseg.core.options import PYTHON_ONLY, Option
 from medseg.datasets.data_options import LabelOptions
 
 if TYPE_CHECKING:
-    from medseg.plans.sections import Reading
+    from medseg.plans.sections.reading import Reading
 
 _MEASURES = Option(group="What is measured")
 _CASES = Option(group="Which cases")

@@ -36,7 +36,7 @@ from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, parse_rules
 from medseg.models.identity import identity
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
-from medseg.plans.sections import Data
+from medseg.plans.sections.data import Data
 
 _MOST_STUDIES_NAMED = 20
 

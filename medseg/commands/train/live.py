@@ -12,7 +12,7 @@ import torch
 from medseg.commands.train.probe import DiceProbe
 from medseg.models.model import input_channels
 from medseg.models.run_files import FoldFolder
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
 from medseg.training.run.watch import LossOf, Watch

@@ -15,7 +15,7 @@ from medseg.core.files import content_hash
 from medseg.core.wording import counted
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 from medseg.training.length.steering import describe_steps_change, steps_change
 from medseg.training.run.setup import Setup
 

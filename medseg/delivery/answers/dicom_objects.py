@@ -19,7 +19,7 @@ from medseg.delivery.answers.options import WriteOptions
 from medseg.io.formats.table import is_dicom
 from medseg.models.identity import identity
 from medseg.models.model import Model
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 if TYPE_CHECKING:
     from medseg.delivery.dicom.write import Meaning

@@ -14,7 +14,8 @@ from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
 from medseg.io.images import AS_STORED
 from medseg.plans.schema import Plan
-from medseg.plans.sections import Reading, Scoring
+from medseg.plans.sections.reading import Reading
+from medseg.plans.sections.scoring import Scoring
 from medseg.plans.terminology import Coding
 
 NAME = "labels.json"

@@ -11,7 +11,7 @@ from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.io.images import write_label
-from medseg.plans.sections import Data
+from medseg.plans.sections.data import Data
 
 OVERLAYS = "overlays"
 """Folder of the pictures, in the folder of the answers."""

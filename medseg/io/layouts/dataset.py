@@ -17,7 +17,7 @@ from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.words import further_mask
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 Layout = Literal[
     "msd",

@@ -37,7 +37,7 @@ from medseg.io.layouts.study_labels import read_studies
 from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.voc import LABELS as VOC_LABELS
 from medseg.io.layouts.voc import read_voc
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _UNDERSTOOD = f"""\
 medseg understands:

@@ -13,7 +13,7 @@ from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.images import AS_STORED, read_stack
 from medseg.io.layouts.dataset import Why
 from medseg.io.load import first_look
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 Group = dict[int | None, Path]
 """The files of a case by channel number; None for a file without one."""

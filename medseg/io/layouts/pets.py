@@ -16,7 +16,7 @@ from medseg.io.layouts.dataset import DataSet, Why, pair_up, sentences
 from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.split_folders import COLUMN
 from medseg.io.values.class_names import read_lines
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 IMAGES = "images"
 _ANNOTATIONS = ("annotations", ".")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.io.values.soft import is_soft
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _WHOLE_NUMBER_TOLERANCE = 1e-3  # label maps scaled by a tiny slope are whole numbers up to float32 rounding
 _MOST_SHOWN = 8

@@ -23,7 +23,7 @@ from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.values.class_names import read_lines
 from medseg.io.values.named_values import LIST, may_name_values, named_values
 from medseg.io.values.overlay import Overlay
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _MOST_SHOWN = 8
 

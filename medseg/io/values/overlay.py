@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
-from medseg.plans.sections import Overlaps
+from medseg.plans.sections.reading import Overlaps
 
 _MOST_SETS = np.iinfo(np.uint16).max
 

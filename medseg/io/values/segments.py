@@ -17,7 +17,7 @@ from medseg.io.values import named_masks
 from medseg.io.values.header_names import read_by_name
 from medseg.io.values.named_values import may_name_values
 from medseg.io.values.overlay import Together
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 
 def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Case]:

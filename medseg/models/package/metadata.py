@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from medseg.plans.sections import Section
+from medseg.plans.sections.section import Section
 
 FORMAT: Literal["medseg model"] = "medseg model"
 SCHEMA_VERSION = 1

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.plans.sections import Augmentation
+from medseg.plans.sections.augmentation import Augmentation
 
 Values = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import torch
 from medseg.core.labels import OUTSIDE
 from medseg.networks.device import first_line, is_out_of_memory, to_device
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.augment import draw_changes
 from medseg.training.data.intensity import apply_changes

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from medseg.plans.sections import Augmentation
+from medseg.plans.sections.augmentation import Augmentation
 
 Operator = Literal["dilate", "erode", "close", "open"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.plans.schema import Configuration
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 from medseg.preprocessing.cache import Sample
 
 _SHRINK = 0.85

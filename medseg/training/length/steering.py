@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from medseg.models.record import ChangeRecord
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 from medseg.training.length.course import Course
 from medseg.training.length.pace import FEWEST_STEPS, Stopwatch, steps_in_time
 from medseg.training.step.ranks import Ranks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medseg.core.errors import PlanError
 from medseg.plans.schema import Plan
-from medseg.plans.sections import BACKGROUND
+from medseg.plans.sections.losses import BACKGROUND
 
 
 def class_weights(plan: Plan) -> list[float] | None:

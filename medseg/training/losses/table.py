@@ -14,7 +14,8 @@ import torch
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
-from medseg.plans.sections import DEFAULT_LOSS, LOSS_SUM, LossName, Training
+from medseg.plans.sections.losses import DEFAULT_LOSS, LOSS_SUM, LossName
+from medseg.plans.sections.training import Training
 from medseg.training.losses.boundary import Boundary
 from medseg.training.losses.cldice import ClDice
 from medseg.training.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy

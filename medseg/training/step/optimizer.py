@@ -8,7 +8,7 @@ import torch
 
 from medseg.core.errors import PlanError
 from medseg.networks.table import encoder_parts
-from medseg.plans.sections import Training
+from medseg.plans.sections.training import Training
 from medseg.training.step.muon import Muon
 
 _WRAPPED = "network."

@@ -26,7 +26,7 @@ from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.images import read_label, write_label
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 STRUCTURES = ("kidney_left=1", "liver=2")
 

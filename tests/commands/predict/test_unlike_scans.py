@@ -19,7 +19,7 @@ from medseg.core.errors import DataError, ScanWarning
 from medseg.inference.predictor import Predictor
 from medseg.models.run_files import PLAN
 from medseg.plans.file import load_plan, save_plan
-from medseg.plans.sections import ChannelRange, ScanRange
+from medseg.plans.sections.data import ChannelRange, ScanRange
 
 CHANNEL = ChannelRange(quantiles=[[50.0] * 5, [150.0] * 5], spread=[50.0, 80.0], fewest_values=500, most_equal=0.0)
 RANGES = ScanRange(spacing=[[1.0, 1.0, 1.0], [1.5, 1.5, 1.5]], size=[[10.0] * 3, [30.0] * 3], channels=[CHANNEL])

@@ -25,7 +25,7 @@ from medseg.io.dicom.labels.frames_of_reference import check_common_frame_of_ref
 from medseg.io.dicom.labels.label_objects import read_label_object
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume, series_grid
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 DIGITAL, MAMMOGRAM, COMPUTED = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1.1", "1.2", "1"))
 NO_PLACE = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"))

@@ -15,7 +15,7 @@ from medseg.delivery.dicom.write import object_paths, write_objects
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.images import read_label
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 VALUES = Reading(segments={"kidney_left": 1, "liver": 2})
 

@@ -33,7 +33,7 @@ from medseg.io.dicom.geometry.resampling import labels_on_slices
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.images import read_label
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 KINDS = {"BINARY": False, "LABELMAP": True}
 

@@ -13,7 +13,7 @@ from dicom.label_builders import box, grid, rtstruct, seg
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases, is_data_set
 from medseg.io.load import load_case
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 SHAPE = ramp().shape
 

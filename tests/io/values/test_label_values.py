@@ -10,7 +10,7 @@ from PIL import Image as pillow
 from medseg.core.errors import DataError
 from medseg.io.images import read_label
 from medseg.io.values.label_values import map_values, refuse_soft, whole_numbers
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 RED, GREEN, BLUE, BLACK, WHITE = [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 255]
 

@@ -134,7 +134,7 @@ def test_values_that_a_header_does_not_name_are_refused(tmp_path):
 
 def find_data_reading():
     """Return how names are read that are looked up in TABLE."""
-    from medseg.plans.sections import Reading
+    from medseg.plans.sections.reading import Reading
 
     return Reading(segments=TABLE)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from medseg.planning.recipe import training_recipe
-from medseg.plans.sections import Augmentation
+from medseg.plans.sections.augmentation import Augmentation
 from medseg.training.data.augment import Changes, draw_changes
 from medseg.training.data.sampling import generator
 

@@ -10,7 +10,7 @@ import torch
 from builders import make_augmentation, make_configuration, make_sample, make_training
 
 from medseg.core.labels import OUTSIDE
-from medseg.plans.sections import Augmentation
+from medseg.plans.sections.augmentation import Augmentation
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batches
 from medseg.training.data.previous import Corruption, Operator, corrupt, dilated, draw_corruption, one_hot

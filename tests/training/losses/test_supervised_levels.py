@@ -10,7 +10,7 @@ from medseg.core.errors import PlanError
 from medseg.models.model import make_network
 from medseg.plans.file import validate_plan
 from medseg.plans.schema import Plan
-from medseg.plans.sections import SupervisedLevels
+from medseg.plans.sections.supervision import SupervisedLevels
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.step.rehearsal import rehearse
 

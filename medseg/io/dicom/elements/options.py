@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import series_grid
 from medseg.io.values.named_masks import values_by_number
 from medseg.io.values.overlay import Overlay
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _MAX_NAMES = 8
 

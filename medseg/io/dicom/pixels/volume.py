@@ -23,7 +23,7 @@ from medseg.io.dicom.geometry.stacking import Geometry, stack_geometry
 from medseg.io.dicom.listing.locate import series_at
 from medseg.io.dicom.pixels.slice_pixels import SlicePixels, read_pixels
 from medseg.io.formats.stack import Stack, usable_affine
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 _VOXEL_BYTES = 4
 

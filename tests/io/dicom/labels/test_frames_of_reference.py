@@ -17,7 +17,7 @@ from medseg.io.dicom.labels.frames_of_reference import check_common_frame_of_ref
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.layouts.find import find_cases
 from medseg.io.load import load_case
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 SHAPE = ramp().shape
 GTV = Reading(segments={"GTV": 1})

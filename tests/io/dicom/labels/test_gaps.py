@@ -17,7 +17,7 @@ from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume, series_grid
 from medseg.io.images import read_label
 from medseg.io.load import load_case_image
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 READING = Reading(segments={"a": 1, "b": 2}, allow_gaps=True)
 

@@ -12,7 +12,7 @@ from dicom.label_builders import box, grid, rtstruct
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.io.images import read_image, read_label
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 
 def drawn(folder, rois, lies=None, reading=None, **others):

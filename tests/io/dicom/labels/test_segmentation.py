@@ -18,7 +18,7 @@ from medseg.io.dicom.elements.files import File
 from medseg.io.dicom.labels.label_objects import draw_structures
 from medseg.io.images import read_label
 from medseg.io.values.segments import survey_names
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 SEGIMAGE = shutil.which("segimage2itkimage") or shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent))
 
