@@ -5,6 +5,7 @@ runs/<plan>/<configuration>/    RunFolder
     fold_0/                     FoldFolder
         plan.yaml  split.json  run.json  log.jsonl  checkpoint.pt  weights.safetensors
         live.html  pictures/  validation/  report.html  manifest.json
+        tensorboard/  mlflow/   where `--log` asks for them
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class FoldFolder:
     def picture(self, step: int) -> Path:
         """Return the file of the picture that is drawn after the validation at a step."""
         return self.pictures / f"step_{step:07d}.png"
+
+    def log_folder(self, name: str) -> Path:
+        """Return the folder of a log for another program, such as `tensorboard`."""
+        return self.path / name
 
     def drawn_pictures(self) -> list[tuple[int, Path]]:
         """Return the pictures that there are, as (step, file), in the order of the steps."""

@@ -33,6 +33,7 @@ VERBS_OF_FOLDER = {
     "datasets": "plan",
     "delivery/answers": "predict",
     "delivery/dicom": "dicom predict",
+    "delivery/logs": "train",
     "delivery/pages": "train",
     "evaluation": "evaluate",
     "inference": "predict",

@@ -48,7 +48,7 @@ VERBS = [
     ["series", "study"],
     ["labelme", "drawn", "painted"],
     ["plan", "data", "--name", "balls", "--preset", "cpu"],
-    ["train", "--steps", "2", "--set", "training.validation_cases=1"],
+    ["train", "--steps", "2", "--set", "training.validation_cases=1", "--log", "tensorboard,mlflow"],
     ["predict", "data/imagesTr", "answers"],
     ["evaluate", "answers", "data/labelsTr"],
     ["watch", "data/imagesTr", "watched", "--once"],

@@ -28,6 +28,7 @@ def as_first_asked(request: Request, files: FoldFolder) -> Request:
     saved_options = json.loads(files.request.read_text(encoding="utf-8"))
     used_seconds = saved_options.pop("seconds")
     saved_options["overrides"] = [*saved_options["overrides"], *request.options.overrides]
+    saved_options["log"] = [*dict.fromkeys([*saved_options.get("log", ()), *request.options.log])]
     options = replace(request.options, resume=False, **saved_options)
     return replace(request, options=options, start_time=request.start_time - used_seconds)
 
@@ -59,6 +60,7 @@ class FirstRequest:
             "budget_seconds": options.budget_seconds,
             "overrides": options.overrides,
             "recipe": options.recipe,
+            "log": list(options.log),
             "init": None if options.init is None else str(options.init),
             "seconds": round(self._write_time - self._start_time, 1),
         }

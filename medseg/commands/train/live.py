@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from medseg.commands.train.logs import RunLogs
 from medseg.commands.train.probe import DiceProbe
 from medseg.models.model import input_channels
 from medseg.models.run_files import FoldFolder
@@ -34,6 +35,7 @@ class LiveView(Watch):
         held_out: validation cases, of which the validation loss is measured; none where no case is kept apart.
         device: the device of the network.
         tell: receives a sentence if the page can no longer be written; training goes on.
+        logs: receive the same figures and pictures.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class LiveView(Watch):
         held_out: Sequence[Sample],
         device: torch.device,
         tell: Callable[[str], None],
+        logs: RunLogs,
     ) -> None:
+        self.logs = logs
         self.files, self.probe, self.held_out, self.device, self.tell = files, probe, held_out, device, tell
         self.records: list[dict[str, Any]] = []
         self._trained: list[dict[str, Any]] = []
@@ -67,6 +71,7 @@ class LiveView(Watch):
         for drawn, path in self.files.drawn_pictures():
             if drawn > step:
                 path.unlink(missing_ok=True)
+        self.logs.begin(step, records)
         self._write(None)
 
     def trained(self, step: int, figures: Mapping[str, float]) -> None:
@@ -76,7 +81,9 @@ class LiveView(Watch):
             step: number of steps that are done.
             figures: loss, learning rate and so on.
         """
-        self._add({"kind": "train", "step": step, **figures})
+        record = {"kind": "train", "step": step, **figures}
+        self._add(record)
+        self.logs.add(record)
         idle = self._writing is None or self._writing.done()
         if idle and time.monotonic() - self._written > _PAGE_SECONDS:
             self._write(None)
@@ -95,14 +102,21 @@ class LiveView(Watch):
             figures["loss"] = sum(losses) / len(losses)
         if self.probe.train_samples:
             figures |= {"train_dice": self.probe.train_dice, "train_iou": self.probe.train_iou}
-        self._add({"kind": "validation", "step": step, "dice": dict(dice), **figures})
+        record = {"kind": "validation", "step": step, "dice": dict(dice), **figures}
+        self._add(record)
+        self.logs.add(record)
         self._write(step)
         return figures
 
-    def end(self) -> None:
-        """Wait for what is being drawn, and write a page that stays as it is."""
+    def end(self, finished: bool) -> None:
+        """Wait for what is being drawn, write a page that stays as it is, and close the logs.
+
+        Args:
+            finished: whether all steps are done.
+        """
         self._write(None, trains=False)
         self._thread.shutdown()
+        self.logs.end(finished)
 
     def _loss_batches(self) -> list[Batch]:
         """Return the patches that the validation loss is measured on: the same each time, not augmented."""
@@ -150,8 +164,10 @@ class LiveView(Watch):
             return
         try:
             if step is not None and slices:
+                picture = draw_slices(slices, self.probe.plan.labels)
                 with atomic(self.files.picture(step)) as path:
-                    path.write_bytes(draw_slices(slices, self.probe.plan.labels))
+                    path.write_bytes(picture)
+                self.logs.add_picture(step, picture)
             write_live_page(self.files, records, newest_picture(self.files), trains)
         except Exception as error:  # whatever it is, a picture is not worth the hours of training
             self._failed = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from medseg.core.errors import PlanError
-from medseg.core.options import PYTHON_ONLY, Option, parse_duration
+from medseg.core.options import PYTHON_ONLY, Option, parse_duration, parse_list
+from medseg.delivery.logs.table import check_logs
 from medseg.training.length.extension import Extension, nothing_to_train, parse_extension
 
 _MANY_STEPS = 10**9
@@ -35,6 +37,8 @@ class TrainOptions:
         resume: Continue from the last checkpoint.
         extend: Train a finished run further, with a new schedule: to 2x as many steps in all, for 5000 more steps, or
             for another 20m.
+        log: Programs to log figures and pictures for, joined by commas: tensorboard, mlflow. Each has a folder of its
+            name in the run's folder; nothing is sent anywhere. A resumed run goes on with the logs that it has.
         device: Device to train on: auto, cuda, cuda:1, mps or cpu.
         data: Folder of the data set, if it is not where the plan says.
         start_time: `time.monotonic()` when the command began; the budget counts from there. None for now.
@@ -51,6 +55,7 @@ class TrainOptions:
     recipe: str | None = None
     resume: bool = False
     extend: Annotated[Extension | None, Option(metavar="AMOUNT", parse=parse_extension)] = None
+    log: Annotated[Sequence[str], Option(metavar="PROGRAMS", parse=parse_list)] = ()
     device: str = "auto"
     data: Path | None = None
     start_time: Annotated[float | None, PYTHON_ONLY] = None
@@ -61,11 +66,12 @@ class TrainOptions:
         return self.resume or self.extend is not None
 
     def check(self) -> None:
-        """Refuse options that contradict each other, and extensions that add nothing.
+        """Refuse options that contradict each other, extensions that add nothing, and logs that cannot be written.
 
         Raises:
             PlanError: Naming the options.
         """
+        check_logs(self.log)
         lengths = {
             "--steps": self.steps,
             "--epochs": self.epochs,

@@ -14,6 +14,7 @@ import torch
 
 from medseg.commands.train.job import Job, prepare
 from medseg.commands.train.live import LiveView
+from medseg.commands.train.logs import RunLogs, logs_of_run
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record
@@ -127,7 +128,8 @@ def train_fold(request: Request) -> TrainResult:
         job = prepare(run, request, _previous_stage(run, request))
         setup, change, length_notes = decide_length(job, request)
         record = RecordFile(run.files, first_record(job, setup, change, request), writes=ranks.first)
-        notes = [*job.notes, *length_notes]
+        logs, log_notes = logs_of_run(run.files, request.options.log, request.options.continues)
+        notes = [*job.notes, *length_notes, *log_notes]
         for note in notes:
             request.callback(Progress("train", run.step, setup.course.steps, {"note": note}))
 
@@ -137,7 +139,7 @@ def train_fold(request: Request) -> TrainResult:
         def tell(text: str) -> None:
             request.callback(Progress("train", run.step, setup.course.steps, {"note": text}))
 
-        live = LiveView(run.files, job.probe, job.held_out, setup.device, tell)
+        live = LiveView(run.files, job.probe, job.held_out, setup.device, tell, RunLogs(run.files, logs, tell))
         setup = replace(setup, announce=note_change, watch=live)
         start_time = request.start_time - run.seconds
         hashes = _begin(job, setup.plan, record, request) if ranks.first else None

@@ -362,7 +362,7 @@ class Loop:
         self.checkpoints.close()
         self.log.close()
         if self.setup.ranks.first:
-            self.setup.watch.end()
+            self.setup.watch.end(self.finished)
 
     def _diverged(self, what: str, step: int, suspects: Sequence[str] = ()) -> Diverged:
         """Return the error that ends the run, with the commands that continue it."""

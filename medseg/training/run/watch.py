@@ -43,8 +43,12 @@ class Watch:
         """
         return {}
 
-    def end(self) -> None:
-        """Finish what was begun; the loop has ended, with or without an error."""
+    def end(self, finished: bool) -> None:
+        """Finish what was begun; the loop has ended, with or without an error.
+
+        Args:
+            finished: whether all steps are done.
+        """
 
 
 NOBODY = Watch()
