@@ -105,12 +105,17 @@ class Upsampler(nn.Module):
 class ERFNet(nn.Module):
     """ERFNet: `encoder` down to an eighth of the resolution, `decoder` back up.
 
+    The authors train the encoder first, with a 1x1 convolution as its head and labels at an eighth of the resolution,
+    and start the whole network from it (section IV-A; `train/main.py` of their code). `encoder_only` is that network.
+
     Args:
         dimensions: 2 or 3.
         channels: the number of channels of the image.
         outputs: the number of channels of the logits.
         features: channels at a half, a quarter and an eighth of the resolution.
         dropout: share of the channels that training drops in the blocks at a quarter and at an eighth.
+        encoder_only: leave out the decoder. The network then has two answers, an eighth of the resolution and the same
+            logits interpolated to the image; only the coarse one is in the loss, unless the plan says otherwise.
     """
 
     def __init__(
@@ -120,8 +125,11 @@ class ERFNet(nn.Module):
         outputs: int,
         features: Sequence[int] = (16, 64, 128),
         dropout: Sequence[float] = (0.03, 0.3),
+        encoder_only: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(encoder_only, bool):
+            raise PlanError(f"encoder_only in network.arguments of erfnet is {encoder_only!r}; expected true or false.")
         half, quarter, eighth = features
         if not channels < half < quarter < eighth:
             raise PlanError(
@@ -138,6 +146,12 @@ class ERFNet(nn.Module):
             Downsampler(quarter, eighth, dimensions),
             *deep,
         )
+        if encoder_only:
+            self.decoder: nn.Sequential | None = None
+            self.head = _layer("Conv", dimensions)(eighth, outputs, 1)
+            self.supervision_scales = [[1] * dimensions, [8] * dimensions]
+            self.supervision_weights = (0.0, 1.0)
+            return
         self.decoder = nn.Sequential(
             Upsampler(eighth, quarter, dimensions),
             *(FactorizedBlock(quarter, dimensions) for _ in range(2)),
@@ -146,8 +160,15 @@ class ERFNet(nn.Module):
         )
         self.head = _layer("ConvTranspose", dimensions)(half, outputs, 2, stride=2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, outputs, ...) of an image (batch, channel, ...)."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits (batch, outputs, ...) of an image (batch, channel, ...).
+
+        The encoder alone returns a list of them: on the grid of the image, and at an eighth of its resolution.
+        """
+        if self.decoder is None:
+            coarse: torch.Tensor = self.head(self.encoder(x))
+            mode = "bilinear" if coarse.ndim == 4 else "trilinear"
+            return [functional.interpolate(coarse, x.shape[2:], mode=mode), coarse]
         logits: torch.Tensor = self.head(self.decoder(self.encoder(x)))
         return logits
 

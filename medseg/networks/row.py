@@ -19,7 +19,8 @@ NetworkFactory = Callable[[Configuration, int, int], nn.Module]
 
 The module maps an image (batch, channel, ...) to logits (batch, outputs, ...) on the same grid. With deep supervision
 it has a property `supervision_scales`, for each answer how much coarser than the image it is along each axis, the full
-resolution (all 1) first; its `forward(x, levels=1)` answers a list of the first `levels` of them.
+resolution (all 1) first; its `forward(x, levels=1)` answers a list of the first `levels` of them. It may have
+`supervision_weights`, how much each answer counts in the loss where the plan names no levels; else they halve.
 """
 
 
@@ -92,6 +93,7 @@ class ListOutput(nn.Module):
         super().__init__()
         self.network = network
         self.supervision_scales = getattr(network, "supervision_scales", [[1] * dimensions])
+        self.supervision_weights = getattr(network, "supervision_weights", ())
 
     def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
         """Return the `levels` finest answers to an image (batch, channel, ...)."""

@@ -8,6 +8,7 @@ from builders import make_configuration, network_values
 from encoder_library import require_encoders
 
 from medseg.networks.encoders.rows import ENCODER_ROWS
+from medseg.networks.row import NetworkRow
 from medseg.networks.table import BUILT_IN, NETWORKS
 from medseg.plans.network_rules import patch_rule
 from medseg.plans.schema import Configuration
@@ -42,8 +43,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 LARGE = {"mednext_small", "mednext_base", "mednext_medium", "mednext_large"}
 """Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
 
-NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys())
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "erfnet_encoder": ("erfnet", {"arguments": {"features": [4, 6, 8], "encoder_only": True}}),
+}
+"""Other forms of a row: a name for tests -> the row's name, and what differs in the plan's section `network`."""
+
+NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys()) + sorted(VARIANTS)
 """Networks on pretrained encoders have tests of their own (test_encoders.py), as their library is not everywhere."""
+
+
+def row_of(name: str) -> NetworkRow:
+    """Return the row of one of `NAMES`."""
+    return NETWORKS[VARIANTS[name][0] if name in VARIANTS else name]
 
 
 def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Configuration:
@@ -51,6 +62,7 @@ def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Config
     if name in ENCODER_ROWS:
         require_encoders()
     arguments = {"arguments": ARGUMENTS[name]} if name in ARGUMENTS else {}
-    values = {"network": network_values(dimensions, stages, name, **arguments), "batch_size": 2}
+    row, others = VARIANTS.get(name, (name, arguments))
+    values = {"network": network_values(dimensions, stages, row, **others), "batch_size": 2}
     loose = make_configuration(dimensions, **values, patch_voxels=[2**8] * dimensions)
     return make_configuration(dimensions, **values, patch_voxels=patch_rule(loose).nearest([patch] * dimensions))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from builders import INFERENCE, make_plan, make_training
 from safetensors.torch import load_file
-from tiny_networks import NAMES, tiny
+from tiny_networks import NAMES, row_of, tiny
 from toy_workspace import toy_plan, write_toy_workspace
 
 import medseg
@@ -24,7 +24,6 @@ from medseg.models.onnx_export import TOLERANCE, export_fold
 from medseg.models.open import load_model
 from medseg.models.package.write import save_package
 from medseg.networks.device import evaluating
-from medseg.networks.table import NETWORKS
 from medseg.plans.file import save_plan, validate_plan
 from medseg.plans.schema import Plan
 from medseg.plans.sections.inference import Inference
@@ -37,7 +36,7 @@ CPU = torch.device("cpu")
 def rows(dimensions: int, slow: bool = False) -> Any:
     """Every network that takes such images; `slow` marks them all, and 3D is always slow."""
     marks = [pytest.mark.slow] if slow or dimensions == 3 else []
-    return [pytest.param(name, dimensions, marks=marks) for name in NAMES if dimensions in NETWORKS[name].dimensions]
+    return [pytest.param(name, dimensions, marks=marks) for name in NAMES if dimensions in row_of(name).dimensions]
 
 
 EVERY = pytest.mark.parametrize(("name", "dimensions"), [*rows(2), *rows(3)])
@@ -130,7 +129,7 @@ def test_a_frozen_encoder_stays_and_the_rest_learns(name: str, dimensions: int) 
     sum(answer.square().mean() for answer in network(image, len(network.supervision_scales))).backward()
     optimizer.step()
     changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
-    parts = NETWORKS[name].encoder
+    parts = row_of(name).encoder
     inside = {key for key in before if key.removeprefix("network.").split(".")[0] in parts}
     assert inside
     assert changed
@@ -158,8 +157,8 @@ def test_onnx_answers_as_torch(tmp_path: Path, name: str, dimensions: int) -> No
     """Written for any number of tiles, and checked against torch with two numbers of them by `export_fold` itself."""
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason="ONNX is an option: pip install 'medseg[onnx]'")
-    if NETWORKS[name].no_onnx:
-        pytest.skip(NETWORKS[name].no_onnx)
+    if row_of(name).no_onnx:
+        pytest.skip(row_of(name).no_onnx)
     plan = plan_of(name, dimensions)
     network = some_network(plan).eval()
     exported = export_fold(Model(plan, "main", ("0",), (network,), tmp_path), 0, tmp_path / "model.onnx")

@@ -1,18 +1,23 @@
 """CE-Net, ERFNet and SegNet: as large as published, what they compute, and mistakes in words."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from builders import make_configuration
+from builders import make_configuration, make_plan, make_training
 from torch import nn
 from torch.nn import functional
 
 from medseg.core.errors import PlanError
+from medseg.models.model import Model, make_network
+from medseg.models.start import start_from
 from medseg.networks.cenet import DenseAtrousConvolution, ResidualMultiKernelPooling
 from medseg.networks.erfnet import Downsampler, FactorizedBlock
 from medseg.networks.segnet import max_pool, unpool
 from medseg.networks.table import build_network
+from medseg.training.losses.deep_supervision import DeepSupervision
 
 
 def build(name: str, dimensions: int = 2, channels: int = 3, outputs: int = 2, **arguments: Any) -> Any:
@@ -80,6 +85,61 @@ def test_answers_lie_on_the_grid_of_the_image(name: str, dimensions: int) -> Non
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_encoder_of_erfnet_answers_at_an_eighth(dimensions: int) -> None:
+    network = build("erfnet", dimensions, channels=1, outputs=3, features=[2, 4, 6], encoder_only=True).eval()
+    image = torch.randn(1, 1, *[16, 32, 32][-dimensions:])
+    full, coarse = network(image, 2)
+    assert full.shape == (1, 3, *image.shape[2:])
+    assert coarse.shape == (1, 3, *(size // 8 for size in image.shape[2:]))
+    mode = "bilinear" if dimensions == 2 else "trilinear"
+    assert torch.equal(full, functional.interpolate(coarse, image.shape[2:], mode=mode))
+    assert len(network(image)) == 1
+
+
+@pytest.mark.parametrize(("choice", "weights"), [(True, (0, 1)), (False, ()), ({"levels": [0, 1]}, (2 / 3, 1 / 3))])
+def test_the_loss_of_erfnets_encoder(choice: Any, weights: tuple[float, ...]) -> None:
+    """At an eighth alone, as the authors train it; with interpolated logits where the plan says so."""
+    plan = erfnet_plan(encoder_only=True)
+    plan.training = make_training(deep_supervision=choice)
+    network = make_network(plan, plan.configuration("main")).eval()
+    loss = DeepSupervision.of(network, plan, plan.configuration("main"))
+    assert tuple(loss.weights) == pytest.approx(weights)
+    answers = network(torch.randn(2, 1, 32, 32), len(loss.scales))
+    target = torch.randint(0, 3, (2, 32, 32), dtype=torch.int16)
+    parts = [
+        replace(loss, scales=[scale], weights=())([answer], target)
+        for answer, scale in zip(answers, loss.scales, strict=True)
+    ]
+    expected = sum(weight * part for weight, part in zip(weights or (1,), parts, strict=True))
+    assert loss(answers, target).item() == pytest.approx(float(torch.as_tensor(expected).detach()), rel=1e-5)
+
+
+def erfnet_plan(**arguments: Any) -> Any:
+    network = {"name": "erfnet", "arguments": {"features": [4, 6, 8], **arguments}}
+    return make_plan(2, {"patch_voxels": [32, 32], "network": network})
+
+
+def test_the_encoder_of_erfnet_starts_the_whole_network(tmp_path: Path) -> None:
+    source_plan, plan = erfnet_plan(encoder_only=True), erfnet_plan()
+    torch.manual_seed(0)
+    source, network = (make_network(p, p.configuration("main")) for p in (source_plan, plan))
+    source.train()(torch.randn(2, 1, 32, 32))  # its statistics of batch normalization are no longer those of the start
+    others = {key: value.clone() for key, value in network.state_dict().items() if ".encoder." not in key}
+    start = start_from(
+        network, plan, plan.configuration("main"), Model(source_plan, "main", ("0",), (source,), tmp_path)
+    )
+    assert {part.name: part.amount for part in start.parts} == {
+        "network.encoder": "all",
+        "network.decoder": "none",
+        "network.head": "none",
+    }
+    after = network.state_dict()
+    encoder = {key: value for key, value in source.state_dict().items() if ".encoder." in key}
+    assert len(encoder) + len(others) == len(after)
+    assert all(torch.equal(value, after[key]) for key, value in {**encoder, **others}.items())
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
 def test_unpooling_by_indices(dimensions: int) -> None:
     x = torch.randint(0, 3, (2, 3, *[4, 6, 8][-dimensions:]), generator=torch.Generator().manual_seed(0)).float()
     values, indices = max_pool(x)  # with many equal values, of which the first counts
@@ -141,6 +201,7 @@ def test_multi_kernel_pooling_by_hand() -> None:
     ("name", "arguments", "message"),
     [
         ("erfnet", {"wide": 3}, r"erfnet: it has no argument 'wide'.* It has features, dropout"),
+        ("erfnet", {"encoder_only": "yes"}, r"encoder_only in network.arguments of erfnet is 'yes'; expected true or"),
         ("erfnet", {"features": [3, 8, 16]}, r"image has 3 channels, and network.arguments.features is \[3, 8, 16\]"),
         ("segnet", {"features": [8, 8]}, r"features of segnet is \[8, 8\]; expected 5"),
         ("cenet", {"features": [8, 8]}, r"features of cenet is \[8, 8\]; expected 4"),

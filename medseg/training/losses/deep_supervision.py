@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -29,7 +29,7 @@ def _alone(sums: Tensor) -> Tensor:
 class DeepSupervision:
     """A loss over all the resolutions that a network answers in.
 
-    Unless the plan has weights, they halve from one resolution to the next and sum to one, as in nnU-Net
+    Unless the plan or the network has weights, they halve from one resolution to the next and sum to one, as in nnU-Net
     (`deep_supervision.py`).
 
     Attributes:
@@ -77,7 +77,8 @@ class DeepSupervision:
         choice = plan.training.deep_supervision
         scales = supervision_scales(network, configuration.dimensions, bool(choice))
         if isinstance(choice, bool):
-            return cls(loss, plan.labels, scales, total)
+            own_weights: Sequence[float] = getattr(network, "supervision_weights", ()) if choice else ()
+            return cls(loss, plan.labels, scales, total, own_weights)
         weights = choice.by_level
         if len(weights) > len(scales):
             known = ", ".join(f"{level} ({scale_words(scale)})" for level, scale in enumerate(scales))
@@ -124,6 +125,10 @@ class DeepSupervision:
             losses = losses * self.loss.weights_on(losses.device)[:, None]
         shares = [weights[level] / sum(weights) for level in seen]
         return torch.stack([share * loss for share, loss in zip(shares, losses.sum(0).unbind(), strict=True)]).sum()
+
+    def at_full_resolution(self) -> DeepSupervision:
+        """Return the loss of the full resolution alone, in this process alone."""
+        return replace(self, scales=self.scales[:1], weights=(), total=_alone)
 
     def advance(self, progress: float) -> None:
         """Set the weights of a sum of losses to those of a point of the schedule, from 0 to 1."""

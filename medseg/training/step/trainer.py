@@ -170,7 +170,7 @@ class Trainer:
         Args:
             batch: all samples of a batch; only this process measures.
         """
-        network, loss = self.best, replace(self.loss, scales=self.loss.scales[:1], total=ALONE.total)
+        network, loss = self.best, self.loss.at_full_resolution()
         with evaluating(network), autocast(self.device, self.precision):
             outputs = network(batch.image, 1)
         return float(loss(outputs[:1], batch.target, batch.annotated, batch.case_weights))

@@ -60,6 +60,16 @@ def test_a_loss_by_hand(choice: Any, value: float) -> None:
     assert plain(outputs, target).item() == pytest.approx(value)
 
 
+def test_the_loss_of_the_full_resolution_alone() -> None:
+    """As validation measures it: the network is asked for one answer, whatever levels are trained."""
+    plan = plan_with({"levels": [0, 2], "weights": [3, 1]})
+    configuration = plan.configuration("main")
+    loss = DeepSupervision.of(make_network(plan, configuration), plan, configuration).at_full_resolution()
+    plain = DeepSupervision(FixedLoss(), plan.labels, loss.scales, weights=loss.weights)  # type: ignore[arg-type]
+    answer = torch.full((1, plan.labels.outputs, 32, 32), 7.0)
+    assert plain([answer], torch.zeros(1, 32, 32, dtype=torch.int16)).item() == 7
+
+
 def test_levels_of_weight_zero_are_not_trained() -> None:
     plan = plan_with({"levels": [0, 2]})
     configuration = plan.configuration("main")
