@@ -22,7 +22,6 @@ from medseg.delivery.answers.answer import Forms, Outcome, answer_path
 from medseg.delivery.answers.dicom_objects import prepare_writer
 from medseg.delivery.answers.earlier import move_aside
 from medseg.delivery.answers.labels_file import write_labels_file
-from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
@@ -92,46 +91,26 @@ def predict_with(
     Raises:
         MedsegError: there is nothing to segment.
     """
-    output, clock, model = Path(output), clock or Clock(), predictors[0].model
-    rules = series_rules(model.plan.data, options)
-    cases, failed = find_scans(Path(source), model.plan.data.channels, options.channels, rules)
-    _check_spread(predictors[0], options.maps)
-    pictures = Pictures(options.overlay, options.palette, model.plan.data)
-    pictures.check(model.plan.labels)
-    writer = prepare_writer(options.write, cases, model, output)
-    failed |= writer.refused
-    cases = [case for case in cases if case.id not in writer.refused]
-    answers = _prepare_folder(Path(source), output, cases)
-    answers += [path for case in cases for path in writer.paths(case, output).values()]
-    answers += [path for case in cases for path in map_files(options.maps, case, output, model.plan.labels)]
-    answers += [path for case in cases for path in pictures.files(case, output)]
-    made_by = _made_by(predictors[0], options.maps) | writer.record
-    # only where they are asked for: folders of earlier versions can still be continued
-    made_by |= {name: True for name in ("overlay", "palette") if getattr(options, name)}
-    prediction = Prediction(Path(source), output, predictors, options, cases, clock)
+    source, output, clock, model = Path(source), Path(output), clock or Clock(), predictors[0].model
+    data = model.plan.data
+    cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
+    forms = _forms(predictors[0], options, cases, output)
+    failed |= forms.writer.refused
+    cases = [case for case in cases if case.id not in forms.writer.refused]
+    _prepare_folder(source, output, cases)
+    answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
+    made_by = _made_by(predictors[0], options, forms)
+    prediction = Prediction(source, output, predictors, options, cases, clock)
     with (
         PredictionLedger(output, made_by, options.keep_finished, answers) as ledger,
         prediction_manifest(prediction, ledger) as problems,
     ):
-
-        def on_written(outcome: Outcome) -> None:
-            about = {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
-            ledger.add(outcome.case, outcome.files, about)
-
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
-        outcomes = list(kept.values())
         remaining = [case for case in cases if case.id not in kept]
         moved = move_aside(output) if remaining else None
-        if remaining:
-            forms = Forms(options.maps, writer, pictures)
-            outcomes += segment(predictors, remaining, output, callback, on_written=on_written, forms=forms)
-        notes = [
-            *([moved] if moved else []),
-            *model.notes,
-            *_unknown_scans(model.plan.data),
-            *_chosen_series(cases),
-            *writer.notes,
-        ]
+        outcomes = [*kept.values(), *_segment_noted(predictors, remaining, output, forms, ledger, callback)]
+        notes = [moved] if moved else []
+        notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
@@ -179,14 +158,43 @@ def series_rules(data: Data, options: PredictOptions) -> SeriesRules:
     return SeriesRules(rules, DicomOptions.of(data.reading))
 
 
+def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case], output: Path) -> Forms:
+    """Return the forms of the answers that are asked for, after checking that the model and the scans allow them.
+
+    Raises:
+        MedsegError: a form is impossible for every case; the writer's `refused` names single ones.
+    """
+    model = predictor.model
+    _check_spread(predictor, options.maps)
+    pictures = Pictures(options.overlay, options.palette, model.plan.data)
+    pictures.check(model.plan.labels)
+    return Forms(options.maps, prepare_writer(options.write, cases, model, output), pictures)
+
+
+def _segment_noted(
+    predictors: Sequence[Predictor],
+    cases: Sequence[Case],
+    output: Path,
+    forms: Forms,
+    ledger: PredictionLedger,
+    callback: Callback,
+) -> list[Outcome]:
+    """Segment cases, and note each in the ledger as soon as its answer is written."""
+
+    def on_written(outcome: Outcome) -> None:
+        about = {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
+        ledger.add(outcome.case, outcome.files, about)
+
+    return [*segment(predictors, cases, output, callback, on_written=on_written, forms=forms)] if cases else []
+
+
 def _check_spread(predictor: Predictor, maps: Maps) -> None:
     """Refuse maps of the spread where there is a single prediction: now, and not for each case."""
     mirrored = predictor.inference.mirror and predictor.configuration.mirror_axes
     if maps.spread and len(predictor.model.networks) == 1 and not mirrored:
         raise PlanError(
             "--spread compares the answers of several folds or of mirrored copies; this model has one fold, and "
-            "mirroring is "
-            "off.",
+            "mirroring is off.",
             "Add --mirror, or use a model with several folds.",
         )
 
@@ -213,14 +221,14 @@ def _chosen_series(cases: Sequence[Case]) -> list[str]:
     notes = []
     for case in chosen[:_MOST_STUDIES_NAMED]:
         series = [series_at(path) for path in case.channels]
-        notes.append(f"{case.id}: {' and '.join(one.title for one in series)}; {case.attributes[SERIES_REASON]}")
-        notes += [f"{case.id}: {one.title}: {remark}" for one in series for remark in one.notes]
+        notes.append(f"{case.id}: {' and '.join(taken.title for taken in series)}; {case.attributes[SERIES_REASON]}")
+        notes += [f"{case.id}: {taken.title}: {remark}" for taken in series for remark in taken.notes]
     more = len(chosen) - _MOST_STUDIES_NAMED
     return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])
 
 
-def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> list[Path]:
-    """Make the folder for the answers, and return the label files; no answer may replace a scan.
+def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> None:
+    """Make the folder for the answers, in which no answer may replace a scan.
 
     Raises:
         DataError: one would, or the folder is a file.
@@ -232,26 +240,28 @@ def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> list[P
             f"The answers would be written among the scans in {output}.", "Name another folder for the answers."
         )
     output.mkdir(parents=True, exist_ok=True)
-    answers = [answer_path(case, output) for case in cases]
-    for case, answer in zip(cases, answers, strict=True):
+    for case in cases:
+        answer = answer_path(case, output)
         if any(answer.resolve() == file.resolve() for file in case.channels):
             raise DataError(
                 f"The answer {answer} would replace the scan itself.", "Name another folder for the answers."
             )
-    return answers
 
 
-def _made_by(predictor: Predictor, maps: Maps) -> dict[str, Any]:
+def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dict[str, Any]:
     """Return what decides the answers, for the ledger."""
     model = predictor.model
     return {
         "medseg": __version__,
         "model": identity(model),
         "folds": list(model.folds),
-        "maps": asdict(maps),
+        "maps": asdict(forms.maps),
         "device type": predictor.device.type,
         "precision": str(predictor.precision).removeprefix("torch."),
         **{f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()},
+        **forms.writer.record,
+        # only where they are asked for: folders of earlier versions can still be continued
+        **{name: True for name in ("overlay", "palette") if getattr(options, name)},
     }
 
 

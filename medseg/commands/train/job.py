@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from medseg.commands.train.cases import choose_cases, warn_of_cases
 from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
-from medseg.core.errors import DataError, ModelError, PlanError
+from medseg.core.errors import DataError, ModelError
 from medseg.core.host_memory import free_host_bytes
 from medseg.core.progress import Progress
-from medseg.core.wording import counted, first_few
 from medseg.models.model import Model, make_network
 from medseg.models.run import check_factory
-from medseg.models.workspace import plan_cases, splits_path
+from medseg.models.workspace import plan_cases
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.memory import PLANNERS
-from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from medseg.inference.predictor import Predictor
     from medseg.models.encoder_weights import EncoderWeights
     from medseg.models.start import Start
-    from medseg.plans.schema import Configuration, Plan
+    from medseg.plans.schema import Plan
 
 
 _DEVICE_IS_FULL = (
@@ -107,48 +104,33 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     cases = plan_cases(run.plan_path, request.workspace.data_folder(plan, options.data), plan)
     training, validation, notes = choose_cases(run, cases)
     check_annotated(training, plan.labels)
-    partly_labelled = describe_annotation(training, plan.labels)
-    notes = [*run.notes, *notes, *partly_labelled]
+    annotation = describe_annotation(training, plan.labels)
+    notes = [*run.notes, *notes, *annotation]
     device = choose_device(options.device)
     ranks.numbers(configuration.batch_size)  # raises where there are too many processes, before hours of preprocessing
-    torch.manual_seed(plan.training.seed)
-    check_schemes(configuration, run.configuration)
-    check_factory(run.record, run.files, request.factory)
-    with memory_errors(_DEVICE_IS_FULL):
-        network = make_network(plan, configuration, request.factory).to(device)
-        mapped = any(case.weight_map is not None for case in training)
-        rehearse(network, plan, configuration, bool(partly_labelled), mapped)
+    network = _first_network(run, request, training, bool(annotation), device)
     encoder_weights = _encoder_weights(network, run, request)
-    notes += encoder_weights.notes if encoder_weights else ()
     start = _start(network, run, request)
-    notes += start.notes if start else ()
+    for taken in (encoder_weights, start):
+        notes += taken.notes if taken else ()
     with ranks.first_before():
         loaded, failed, odd = _load([*training, *validation], run, request, previous_stage, device)
+    notes += odd
     previous = None
     if previous_stage is not None:
-        notes += [*odd, *previous_stage.leaks(run.files.fold, [case.id for case in validation])]
+        notes += previous_stage.leaks(run.files.fold, [case.id for case in validation])
         previous = previous_stage.model(run.files.fold, device)
     ids = {case.id for case in training}
     on_host = [sample for sample in loaded if sample.case.id in ids]
+    held_out = [sample for sample in loaded if sample.case.id not in ids]
     if not on_host:
         raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
-    planned = plan.request.memory_gb or PLANNERS.get(plan.request.planner, PLANNERS["default"]).memory_gb
-    samples, where = place_samples(on_host, device, free_host_bytes(), planned)
-    notes.append(where)
-    held_out = [sample for sample in loaded if sample.case.id not in ids]
-    notes += _not_learnable(on_host, held_out, plan.labels.names)
-    if not held_out:
-        notes.append("no case is kept apart, so the Dice shown while training is that of training cases")
+    samples, placement = place_samples(on_host, device, free_host_bytes(), _planned_gigabytes(plan))
+    course, length = _course(run, options, on_host)
     precision = choose_precision(plan.training.precision, device)
     slow = slow_convolution(device, precision, configuration.dimensions)
-    notes += [slow] if slow else []
-    if run.record is None:
-        steps, note = _planned_steps(options, plan, on_host, configuration)
-        notes += [note] if note else []
-        course = Course.over(steps)
-    else:
-        steps = run.record.steps or plan.training.steps
-        course = Course.recorded(steps, run.record.schedule or (), bool(run.record.ended_early))
+    notes += [placement, *warn_of_cases(on_host, held_out, plan.labels.names)]
+    notes += [note for note in (slow, length) if note]
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     also_scored = on_host if held_out and plan.training.train_scores else ()
@@ -156,96 +138,43 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, encoder_weights, previous)
 
 
-def _planned_steps(
-    options: TrainOptions, plan: Plan, samples: Sequence[Sample], configuration: Configuration
-) -> tuple[int, str | None]:
-    """Return the steps of a new run without a budget, and a note where they follow from epochs."""
-    if options.steps is not None:
-        return options.steps, None
-    epochs = options.epochs or plan.training.epochs
-    if epochs is None or options.budget_seconds is not None:  # a budget chooses another number
-        return plan.training.steps, None
-    return steps_of_epochs(epochs, samples, configuration)
-
-
-def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:
-    """Return training cases, validation cases and notes; for the fold `all`, every labelled case and none.
-
-    Args:
-        run: the run whose fold is meant. One that goes on keeps the cases that it began with.
-        cases: the cases of the plan.
+def _first_network(
+    run: Run, request: Request, training: Sequence[Case], partly_labelled: bool, device: torch.device
+) -> torch.nn.Module:
+    """Return the network with random weights, after a rehearsal of its first step: before hours of preprocessing.
 
     Raises:
-        PlanError: there is no such fold.
-        DataError: cases that the run began with are gone.
+        MedsegError: the plan, the network or the device does not allow such a step.
     """
-    labelled = {case.id: case for case in cases if case.label is not None}
-    if run.record is not None and run.files.split.exists():
-        return _as_begun(run.files.split, labelled)
-    if run.files.fold == "all":
-        return [*labelled.values()], [], []
-    folds, notes = plan_folds(run.plan_path, [*labelled.values()])
-    number = int(run.files.fold)
-    if number >= len(folds):
-        there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
-        raise PlanError(f"There is no fold {number}; {there}.")
-    fold = folds[number]
-    training, validation = ([labelled[case] for case in fold[side]] for side in ("train", "val"))
-    unused = len(labelled) - len(training) - len(validation)
-    if unused:
-        what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
-        notes.append(f"{what}; `medseg plan --force` makes folds again")
-    return training, validation, [*notes, *patient_leaks([fold], [*labelled.values()])]
+    plan, configuration = run.plan, run.plan.configuration(run.configuration)
+    check_schemes(configuration, run.configuration)
+    check_factory(run.record, run.files, request.factory)
+    torch.manual_seed(plan.training.seed)
+    with memory_errors(_DEVICE_IS_FULL):
+        network = make_network(plan, configuration, request.factory).to(device)
+        mapped = any(case.weight_map is not None for case in training)
+        rehearse(network, plan, configuration, partly_labelled, mapped)
+    return network
 
 
-def _not_learnable(training: Sequence[Sample], held_out: Sequence[Sample], names: Sequence[str]) -> list[str]:
-    """Return a warning for each structure that no training case holds: plans of earlier versions did not give one.
-
-    Args:
-        training: the preprocessed training cases; a structure that resampling lost is not in them either.
-        held_out: the validation cases.
-        names: the structures, in the order of `Sample.locations`.
-    """
-    warnings = []
-    for number, name in enumerate(names):
-        if any(len(sample.locations[number]) for sample in training):
-            continue
-        holding = sorted(sample.case.id for sample in held_out if len(sample.locations[number]))
-        where = f"of the validation cases, {first_few(holding)} {'has' if len(holding) == 1 else 'have'} it" * bool(
-            holding
-        )
-        warnings.append(
-            f"no training case of this run holds {name} ({where or 'and no validation case either'}): it cannot be "
-            "learnt, and its score says nothing"
-        )
-    return warnings
+def _planned_gigabytes(plan: Plan) -> float:
+    """Return the device memory, in GB, that the plan's network was chosen for."""
+    return plan.request.memory_gb or PLANNERS.get(plan.request.planner, PLANNERS["default"]).memory_gb
 
 
-def plan_folds(plan_path: Path, labelled: list[Case]) -> tuple[list[Fold], list[str]]:
-    """Return the folds that belong to a plan, and notes on them.
-
-    Args:
-        plan_path: the path of the plan in the workspace.
-        labelled: its cases with labels.
-    """
-    path = splits_path(plan_path)
-    if path.exists():
-        return read_splits(path, labelled), []
-    folds, why = make_splits(labelled, {})
-    return folds, [why]
-
-
-def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[Case], list[str]]:
-    """Return the cases that a run began with."""
-    split = json.loads(path.read_text(encoding="utf-8"))
-    gone = [case for side in ("train", "val") for case in split[side] if case not in labelled]
-    if gone:
-        raise DataError(
-            f"Cases that the run began with are no longer in the data set ({len(gone)}): {first_few(gone)}.",
-            "Put them back to go on, or delete the run's folder to train again.",
-        )
-    training, validation = ([labelled[case] for case in split[side]] for side in ("train", "val"))
-    return training, validation, []
+def _course(run: Run, options: TrainOptions, training: Sequence[Sample]) -> tuple[Course, str | None]:
+    """Return the course of a run, without a budget, and a note where its length follows from epochs."""
+    plan = run.plan
+    if run.record is not None:
+        steps = run.record.steps or plan.training.steps
+        return Course.recorded(steps, run.record.schedule or (), bool(run.record.ended_early)), None
+    if options.steps is not None:
+        return Course.over(options.steps), None
+    epochs = options.epochs or plan.training.epochs
+    if epochs is None or options.budget_seconds is not None:  # a budget chooses another number
+        return Course.over(plan.training.steps), None
+    steps, note = steps_of_epochs(epochs, training, plan.configuration(run.configuration))
+    return Course.over(steps), note
 
 
 def _load(

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from medseg.commands.train.cases import plan_folds
 from medseg.commands.train.first_request import FirstRequest
-from medseg.commands.train.job import plan_folds
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import PreviousStage
 from medseg.commands.train.run import Request, Run

@@ -33,6 +33,21 @@ class Forms:
     writer: Writer = field(default_factory=Writer)
     pictures: Pictures = field(default_factory=Pictures)
 
+    def files(self, case: Case, output: Path, labels: Labels) -> list[Path]:
+        """Return the files that the answer to a case may have.
+
+        Args:
+            case: which case.
+            output: folder for the answer.
+            labels: its structures.
+        """
+        return [
+            answer_path(case, output),
+            *self.writer.paths(case, output).values(),
+            *map_files(self.maps, case, output, labels),
+            *self.pictures.files(case, output),
+        ]
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -1,0 +1,98 @@
+"""Which cases a run trains on and which it is validated on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.commands.train.run import Run
+from medseg.core.case import Case
+from medseg.core.errors import DataError, PlanError
+from medseg.core.wording import counted, first_few
+from medseg.models.workspace import splits_path
+from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
+from medseg.preprocessing.cache import Sample
+
+
+def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:
+    """Return training cases, validation cases and notes; for the fold `all`, every labelled case and none.
+
+    Args:
+        run: the run whose fold is meant. One that goes on keeps the cases that it began with.
+        cases: the cases of the plan.
+
+    Raises:
+        PlanError: there is no such fold.
+        DataError: cases that the run began with are gone.
+    """
+    labelled = {case.id: case for case in cases if case.label is not None}
+    if run.record is not None and run.files.split.exists():
+        return _as_begun(run.files.split, labelled)
+    if run.files.fold == "all":
+        return [*labelled.values()], [], []
+    folds, notes = plan_folds(run.plan_path, [*labelled.values()])
+    number = int(run.files.fold)
+    if number >= len(folds):
+        there = f"there are 0 to {len(folds) - 1}, and all" if folds else "there is only all"
+        raise PlanError(f"There is no fold {number}; {there}.")
+    fold = folds[number]
+    training, validation = ([labelled[case] for case in fold[side]] for side in ("train", "val"))
+    unused = len(labelled) - len(training) - len(validation)
+    if unused:
+        what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
+        notes.append(f"{what}; `medseg plan --force` makes folds again")
+    return training, validation, [*notes, *patient_leaks([fold], [*labelled.values()])]
+
+
+def plan_folds(plan_path: Path, labelled: list[Case]) -> tuple[list[Fold], list[str]]:
+    """Return the folds that belong to a plan, and notes on them.
+
+    Args:
+        plan_path: the path of the plan in the workspace.
+        labelled: its cases with labels.
+    """
+    path = splits_path(plan_path)
+    if path.exists():
+        return read_splits(path, labelled), []
+    folds, why = make_splits(labelled, {})
+    return folds, [why]
+
+
+def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[Case], list[str]]:
+    """Return the cases that a run began with."""
+    split = json.loads(path.read_text(encoding="utf-8"))
+    gone = [case for side in ("train", "val") for case in split[side] if case not in labelled]
+    if gone:
+        raise DataError(
+            f"Cases that the run began with are no longer in the data set ({len(gone)}): {first_few(gone)}.",
+            "Put them back to go on, or delete the run's folder to train again.",
+        )
+    training, validation = ([labelled[case] for case in split[side]] for side in ("train", "val"))
+    return training, validation, []
+
+
+def warn_of_cases(training: Sequence[Sample], held_out: Sequence[Sample], names: Sequence[str]) -> list[str]:
+    """Return a warning for each structure that no training case holds, and one where no case is kept apart.
+
+    Plans of earlier versions did not warn of such structures, and preprocessing may lose one.
+
+    Args:
+        training: the preprocessed training cases; a structure that resampling lost is not in them either.
+        held_out: the validation cases.
+        names: the structures, in the order of `Sample.locations`.
+    """
+    warnings = []
+    for number, name in enumerate(names):
+        if any(len(sample.locations[number]) for sample in training):
+            continue
+        holding = sorted(sample.case.id for sample in held_out if len(sample.locations[number]))
+        where = "and no validation case either"
+        if holding:
+            where = f"of the validation cases, {first_few(holding)} {'has' if len(holding) == 1 else 'have'} it"
+        warnings.append(
+            f"no training case of this run holds {name} ({where}): it cannot be learnt, and its score says nothing"
+        )
+    if not held_out:
+        warnings.append("no case is kept apart, so the Dice shown while training is that of training cases")
+    return warnings
