@@ -148,28 +148,9 @@ def declared_labels(content: Mapping[str, Any], source: str, trained: bool = Fal
             f"{source}: labels is {declared!r}.", 'Expected names and values: {"background": 0, "liver": 1}.'
         )
     if declared and all(name.lstrip("-").isdigit() and isinstance(value, str) for name, value in declared.items()):
-        zeros = [value for value in declared if int(value) == 0]
-        for value in zeros:
-            check_zero(declared[value], source)
-        values: dict[str, Any] = {name: int(value) for value, name in declared.items() if value not in zeros}
-        if len(values) != len(declared) - len(zeros):
-            raise DataError(f"{source}: two label values have one name: {declared}.", "Give each a name of its own.")
-        ignore, background = None, 0
+        values, background, ignore = _values_with_names(declared, source), 0, None
     else:
-        single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
-        values = declared | single
-        ignore, background = values.pop("ignore", None), values.pop("background", None)
-        if "background" not in declared or background is not None:  # null says that there is none
-            for name, value in values.items():
-                if value == 0 and value is not False:
-                    check_zero(name, source)
-                    background = 0
-            values = {name: value for name, value in values.items() if value != 0}
-            if background is None:
-                raise DataError(
-                    f"{source}: labels.background is missing; labels is {declared}.",
-                    'Add "background": 0; or "background": null if every voxel belongs to a structure.',
-                )
+        values, background, ignore = _names_with_values(declared, source)
     regions = any(isinstance(value, list) for value in values.values())
     order = content.get("regions_class_order") if regions else None
     try:
@@ -193,6 +174,44 @@ def declared_labels(content: Mapping[str, Any], source: str, trained: bool = Fal
             "regions_class_order has one of the region's own values for each region, in the order of labels.",
         )
     return labels
+
+
+def _values_with_names(declared: Mapping[str, str], source: str) -> dict[str, Any]:
+    """Return structure -> value of the Decathlon's labels, value -> structure; 0 is the background.
+
+    Raises:
+        DataError: two values have one name, or 0 has the name of a structure.
+    """
+    zeros = [value for value in declared if int(value) == 0]
+    for value in zeros:
+        check_zero(declared[value], source)
+    values = {name: int(value) for value, name in declared.items() if value not in zeros}
+    if len(values) != len(declared) - len(zeros):
+        raise DataError(f"{source}: two label values have one name: {declared}.", "Give each a name of its own.")
+    return values
+
+
+def _names_with_values(declared: Mapping[str, Any], source: str) -> tuple[dict[str, Any], Any, Any]:
+    """Return structure -> value or values of nnU-Net's labels, and the values of background and ignored voxels.
+
+    Raises:
+        DataError: no background is declared, not even that there is none (null).
+    """
+    single = {name: value[0] for name, value in declared.items() if isinstance(value, list) and len(value) == 1}
+    values = dict(declared) | single
+    ignore, background = values.pop("ignore", None), values.pop("background", None)
+    if "background" in declared and background is None:  # null says that there is none
+        return values, background, ignore
+    for name, value in values.items():
+        if value == 0 and value is not False:
+            check_zero(name, source)
+            background = 0
+    if background is None:
+        raise DataError(
+            f"{source}: labels.background is missing; labels is {declared}.",
+            'Add "background": 0; or "background": null if every voxel belongs to a structure.',
+        )
+    return {name: value for name, value in values.items() if value != 0}, background, ignore
 
 
 def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dict[str, str]]:

@@ -52,30 +52,11 @@ def find_scans(
         raise DataError(f"There is no file or folder {source}.", "Expected a scan, or a folder of scans.")
     series_rules = series_rules or SeriesRules()
     root, studies = (source, {}) if patterns else _studies(source, bool(series_rules.rules))
-    if source.is_file() and not studies and not is_image(source):
-        read_image(source)  # refuses, and says which formats are known
     if studies:
         return _with_studies(root, channels, studies, series_rules)
-    if patterns:
-        files, problems = _by_pattern(source if source.is_dir() else source.parent, patterns, channels)
-        if source.is_file():
-            files, problems = {id: paths for id, paths in files.items() if source in paths}, {}
-    elif source.is_file():
-        files, problems = _by_file(source, len(channels)), {}
-    else:
-        from medseg.io.layouts.folder_of_scans import scans_of_folder
-
-        files, problems = scans_of_folder(source, channels)
+    files, problems = _files_by_case(source, channels, patterns)
     if not files:
-        from medseg.io.layouts.dataset import sentences
-        from medseg.io.layouts.find import first_of
-
-        expected = f"{counted(len(channels), 'channel')} ({', '.join(channels)})"
-        raise DataError(
-            f"{source} has no complete scan of {expected}. {first_of(sentences(problems))}",
-            "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
-            "or one pattern for files that hold all channels ('*.png').",
-        )
+        raise _no_complete_scan(source, channels, problems)
     cases = []
     for id in sorted(files):
         try:
@@ -88,6 +69,41 @@ def find_scans(
     if not cases:
         raise DataError(f"None of the studies in {source} can be used. {next(iter(problems.values()))}")
     return cases, dict(sorted(problems.items()))
+
+
+def _files_by_case(
+    source: Path, channels: Sequence[str], patterns: Sequence[str] | None
+) -> tuple[Files, dict[str, str]]:
+    """Return the files of each case, and {case: why it is left out}; see `find_scans`.
+
+    Raises:
+        DataError: a single file is no image, or there are not as many patterns as channels.
+    """
+    if source.is_file() and not is_image(source):
+        read_image(source)  # refuses, and says which formats are known
+    if patterns:
+        files, problems = _by_pattern(source if source.is_dir() else source.parent, patterns, channels)
+        if source.is_file():
+            return {id: paths for id, paths in files.items() if source in paths}, {}
+        return files, problems
+    if source.is_file():
+        return _by_file(source, len(channels)), {}
+    from medseg.io.layouts.folder_of_scans import scans_of_folder
+
+    return scans_of_folder(source, channels)
+
+
+def _no_complete_scan(source: Path, channels: Sequence[str], problems: dict[str, str]) -> DataError:
+    """Return the error for a source of which no case has all channels."""
+    from medseg.io.layouts.dataset import sentences
+    from medseg.io.layouts.find import first_of
+
+    expected = f"{counted(len(channels), 'channel')} ({', '.join(channels)})"
+    return DataError(
+        f"{source} has no complete scan of {expected}. {first_of(sentences(problems))}",
+        "Expected CASE_0000, CASE_0001, ... or one file per case; or give one pattern per channel ('*_t1.nii.gz'), "
+        "or one pattern for files that hold all channels ('*.png').",
+    )
 
 
 def _studies(source: Path, chosen: bool) -> tuple[Path, dict[str, Path]]:
