@@ -57,6 +57,7 @@ def command(
         configurations=list(result.plan.configurations),
         default_configuration=result.plan.default_configuration,
     )
+    console.print(_data_line(result.plan), markup=False)
     console.print(_data_table(result.plan))
     console.print(_configurations_table(result.plan))
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
@@ -66,19 +67,24 @@ def command(
     raise typer.Exit(1 if result.failed else 0)
 
 
-def _data_table(plan: Plan) -> Table:
-    """Return a table of what was understood of the data: a row for each structure."""
-    from rich.markup import escape
-    from rich.table import Table
-
+def _data_line(plan: Plan) -> str:
+    """Return what was understood of the data as a whole: number of cases, layout, channels."""
     from medseg.io.layouts.dataset import LAYOUTS
 
-    data, labels = plan.data, plan.labels
+    data = plan.data
     layout = LAYOUTS.get(data.layout, data.layout)
     spacing = "" if data.spacing_known else ", size of a pixel unknown"
     cases, channels = counted(data.cases, "case"), ", ".join(data.channels)
-    title = f"{cases}, {data.dimensions}D, layout: {layout}, channels: {channels}{spacing}"
-    table = Table(title=escape(title), title_justify="left")
+    return f"{cases}, {data.dimensions}D, layout: {layout}, channels: {channels}{spacing}"
+
+
+def _data_table(plan: Plan) -> Table:
+    """Return a table of what was understood of the labels: a row for each structure."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    data, labels = plan.data, plan.labels
+    table = Table()
     unit = "ml" if data.spacing_known else "pixels"
     for heading in ("structure", "value in files", "cases", f"mean volume ({unit})"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
@@ -102,12 +108,13 @@ def _configurations_table(plan: Plan) -> Table:
         configuration = plan.configuration(name)
         mark = " (default)" if name == plan.default_configuration else ""
         features = configuration.network.features
+        schemes = [normalization.scheme for normalization in configuration.normalization]
         table.add_row(
             name + mark,
             " x ".join(f"{value:.3g}" for value in configuration.spacing_mm),
             " x ".join(map(str, configuration.patch_voxels)),
             str(configuration.batch_size),
             configuration.network.name + (f" {features[0]}-{features[-1]}" if features else ""),
-            ", ".join(normalization.scheme for normalization in configuration.normalization),
+            ", ".join(schemes if len({*schemes}) > 1 else schemes[:1]),
         )
     return table

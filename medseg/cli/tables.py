@@ -15,6 +15,7 @@ from medseg.evaluation.statistics import Distribution
 from medseg.evaluation.summary import StructureSummary, Summary
 
 _MOST_NAMED = 12
+_NO_FIGURE = "-"
 _COUNTED = ("lesion_f1", "panoptic_quality")
 _COMPARED = ("dice", "hd95", "nsd", "lesion_f1", "panoptic_quality")
 
@@ -22,20 +23,23 @@ _COMPARED = ("dice", "hd95", "nsd", "lesion_f1", "panoptic_quality")
 def scores_table(summary: Summary) -> Table:
     """Return a table with a row per structure: cases, Dice with its interval, IoU, surface scores, volume error.
 
-    Where structures are empty on one side or both, more columns count these cases.
+    Where structures are empty on one side or both, more columns count these cases. Where there are too few patients for
+    intervals, they have no column: headings are short, so that names are whole on 80 columns.
     """
     known = all(case.spacing_known for case in summary.cases)
-    columns = ["cases", "Dice", "95 % interval", "IoU"]
+    intervals = [_interval(structure.figures["dice"]) for structure in summary.structures.values()]
+    with_intervals = any(text != _NO_FIGURE for text in intervals)
+    columns = ["cases", "Dice", *["95 %\ninterval"] * with_intervals, "IoU"]
     columns += [f"HD95\n{'mm' if known else 'pixels'}"] * ("hd95" in summary.measures)
     columns += ["NSD"] * ("nsd" in summary.measures)
-    columns += [f"volume error\n{'ml' if known else 'pixels'}"]
+    columns += [f"volume\nerror\n{'ml' if known else 'pixels'}"]
     counts = [_empty_counts(structure) for structure in summary.structures.values()]
     with_both, with_one = any(both for both, _ in counts), any(one_side for _, one_side in counts)
     columns += ["both\nempty"] * with_both + ["one\nempty"] * with_one
     table = _new_table("structure", columns)
-    for name, structure in summary.structures.items():
+    for (name, structure), interval in zip(summary.structures.items(), intervals, strict=True):
         both, one_side = _empty_counts(structure)
-        cells = [str(structure.n), _mean(structure, "dice", 4), _interval(structure.figures["dice"])]
+        cells = [str(structure.n), _mean(structure, "dice", 4), *[interval] * with_intervals]
         cells += [_mean(structure, "iou", 4)]
         cells += [_mean(structure, "hd95", 2)] * ("hd95" in summary.measures)
         cells += [_mean(structure, "nsd", 3)] * ("nsd" in summary.measures)
@@ -136,16 +140,16 @@ def _new_table(first_heading: str, headings: Sequence[str]) -> Table:
 
 
 def _mean(structure: StructureSummary, measure: str, digits: int) -> str:
-    return _figure(structure.figures[measure].mean, digits) if measure in structure.figures else "-"
+    return _figure(structure.figures[measure].mean, digits) if measure in structure.figures else _NO_FIGURE
 
 
 def _interval(distribution: Distribution, between: str = "-") -> str:
     low, high = distribution.low, distribution.high
-    return "-" if low is None or high is None else f"{low:.3f}{between}{high:.3f}"
+    return _NO_FIGURE if low is None or high is None else f"{low:.3f}{between}{high:.3f}"
 
 
 def _figure(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return _NO_FIGURE if value is None else f"{value:.{digits}f}"
 
 
 def scores_record(summary: Summary | None) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class DataOptions(SeriesOptions, LabelOptions):
         patient_pattern: Regular expression that finds the patient in a case's name.
         exclude: Text file of case ids to leave out, one per line, such as a test set.
         frame: Which point in time of a time series is the scan, counted from 0.
-        structures: NAME=VALUE of a structure, where the data set does not say; repeatable.
+        structures: NAME=VALUE of a structure, where the data set does not say; several with commas, or repeatable.
         no_background: Every voxel belongs to a structure, as in scenes of a street; a structure with the value 0 in
             --structures says so too.
         ignore: Value of voxels that were not annotated: they count in no loss and no score.

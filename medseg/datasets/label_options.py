@@ -29,6 +29,8 @@ from medseg.plans.problems import validation_message
 from medseg.plans.sections.reading import Reading
 
 _MOST_COLOURS_SHOWN = 6
+_PAIRS = re.compile(r"[^=,]+=\s*-?[0-9]+\s*(?:,[^=,]+=\s*-?[0-9]+\s*)+")
+"""Several `NAME=VALUE` with commas between them; a comma in a name is part of it."""
 
 
 def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Labels:
@@ -47,6 +49,22 @@ def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Lab
     return _with_ignore_and_activation(
         infer_labels(values, data.ignore, not data.no_background), None, options.activation
     )
+
+
+def notes_on_values(data: DataSet, labels: Labels) -> list[str]:
+    """Return a note on what the values are taken for where nothing names them, and there are several.
+
+    Args:
+        data: the data set.
+        labels: its structures, as `labels_of` has them.
+    """
+    if data.labels is not None or data.no_background or len(labels.names) == 1:
+        return []
+    values = ", ".join(str(value) for members in labels.members.values() for value in members)
+    return [
+        f"nothing names the values {values}: each is taken for a structure, and 0 for the background; --structures "
+        "NAME=VALUE,NAME=VALUE names them (also 0, where it is a structure), --ignore VALUE is for what has no class"
+    ]
 
 
 def annotated_from_values(data: DataSet, fingerprint: Fingerprint, labels: Labels) -> DataSet:
@@ -305,20 +323,24 @@ def _parse_colours(texts: Sequence[str]) -> dict[str, str]:
 def parse_structures(structures: Sequence[str]) -> Labels:
     """Return the labels that `NAME=VALUE` texts declare; without a background if a structure has the value 0.
 
+    Args:
+        structures: one pair each, or several with commas between them.
+
     Raises:
         PlanError: a text is not of this form, a name or value occurs twice, or a value is not a whole number.
 
     >>> parse_structures(["liver=1", "spleen=3"]).structures
     {'liver': 1, 'spleen': 3}
-    >>> print(parse_structures(["sky=0", "road=1"]).background)
+    >>> print(parse_structures(["sky=0,road=1", "car=2"]).background)
     None
     """
-    pairs = [split_pair(text, "--structures liver=1") for text in structures]
+    texts = [part for text in structures for part in (text.split(",") if _PAIRS.fullmatch(text) else [text])]
+    pairs = [split_pair(text, "--structures liver=1") for text in texts]
     wrong = [f"{name}={value}" for name, value in pairs if not re.fullmatch(r"-?[0-9]+", value)]
     if wrong or len({name for name, _ in pairs}) < len(pairs):
         raise PlanError(
             f"structures are {', '.join(structures)}; expected NAME=VALUE with whole values, each name once.",
-            "Example: --structures liver=1 --structures spleen=3",
+            "Example: --structures liver=1 --structures spleen=3, or --structures liver=1,spleen=3",
         )
     values = {name: int(value) for name, value in pairs}
     named = any(value == 0 and not means_background(name) for name, value in values.items())

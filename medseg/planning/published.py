@@ -82,7 +82,7 @@ def published_folds(
         structures: id of each case -> the structures that are present in it.
 
     Returns:
-        The folds, and a sentence that says how they were made.
+        The folds, and a sentence that says how they were made; `PublishedSplit.sentence` has the sizes.
     """
     usable = [case for case in cases if case.id not in split.test]
     folds, why = make_splits(usable, structures, FOLDS)
@@ -91,10 +91,9 @@ def published_folds(
         val=sorted(case.id for case in usable if case.id in split.val),
     )
     if not fold["train"] or not fold["val"]:
-        return folds, f"the published split has {split.sentence}; {why}"
-    sizes = f"{len(fold['train'])} train, {len(fold['val'])} val"
+        return folds, f"the published split has no part for validation: {why}"
     others = f"; the other folds are random: {why}" if folds[1:] else ""
-    return [fold, *folds[1:]], f"fold 0 is the published split: {sizes}{others}"
+    return [fold, *folds[1:]], f"fold 0 is the published split{others}"
 
 
 def numbered_folds(cases: Sequence[Case]) -> tuple[list[Fold], str] | None:

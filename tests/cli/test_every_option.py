@@ -38,7 +38,10 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("check data --structures tissue=0 --structures ball=1 --no-background", 0),
     ],
     "series": [("series study --series Modality=CT --left-out --json", 0)],
-    "labelme": [("labelme drawn painted --labels drawn/labels.txt --order area --instances --json", 0)],
+    "labelme": [
+        ("labelme drawn painted --labels drawn/labels.txt --order area --instances --json", 0),
+        ("labelme drawn voc --voc", 0),
+    ],
     "plan": [
         (
             "plan data --name small --planner default --preset cpu --memory 2GB --config 3d_fullres --cascade "

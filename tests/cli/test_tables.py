@@ -16,7 +16,7 @@ from medseg.core.labels import Labels
 from medseg.evaluation.comparison import compare_summaries, subgroups
 from medseg.evaluation.lesions import LesionScore, PanopticScore
 from medseg.evaluation.overlap import Overlap
-from medseg.evaluation.score import StructureScore
+from medseg.evaluation.score import StructureScore, SurfaceScore
 from medseg.evaluation.summary import CaseScore, Unscored, summarize
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
@@ -51,11 +51,25 @@ def test_a_row_for_each_structure():
         case("a", {"liver": HALF, "spleen": MISSED}, 0.5),
         case("b", {"liver": HALF, "spleen": BOTH_EMPTY}, 0.5),
     ]
-    units, heading, liver, spleen = rows(summarize(ORGANS, cases, np.diag([10, 4, 0])))
-    assert heading == ["structure", "cases", "Dice", "95", "%", "interval", "IoU", "ml", "empty", "empty"]
-    assert units == ["volume", "error", "both", "one"]
-    assert liver == ["liver", "2", "0.5000", "-", "0.3333", "0.00", "0", "0"]
-    assert spleen == ["spleen", "1", "0.0000", "-", "0.0000", "-1.25", "1", "1"]
+    volume, units, heading, liver, spleen = rows(summarize(ORGANS, cases, np.diag([10, 4, 0])))
+    assert heading == ["structure", "cases", "Dice", "IoU", "ml", "empty", "empty"]
+    assert units == ["error", "both", "one"]
+    assert volume == ["volume"]
+    assert liver == ["liver", "2", "0.5000", "0.3333", "0.00", "0", "0"]
+    assert spleen == ["spleen", "1", "0.0000", "0.0000", "-1.25", "1", "1"]
+
+
+def test_names_are_whole_on_80_columns_with_every_column():
+    labels = Labels(structures={"pedestrian": 1})
+    surface = SurfaceScore(99.0, 98.76, 12.3, 0.987, 2.0)
+    overlaps = HALF, HALF, HALF, Overlap(tp=0, fp=0, fn=6000, tn=9000)
+    scores = [StructureScore(overlap, 1.0, 10.0, surface) for overlap in overlaps]
+    cases = [CaseScore(str(number), {"pedestrian": score}, spacing_known=False) for number, score in enumerate(scores)]
+    *_, row = shown = lines(scores_table(summarize(labels, cases, np.diag([40, 10]))), width=80)
+    assert row.startswith("pedestrian ")
+    assert row.split()[-1] == "1"  # empty on one side
+    assert max(map(len, shown)) <= 80
+    assert "interval" in shown[-2]
 
 
 def test_classes_are_pooled_with_the_background_and_pixel_accuracy_says_why_it_misleads():
@@ -75,8 +89,8 @@ def test_classes_are_pooled_with_the_background_and_pixel_accuracy_says_why_it_m
 def test_what_is_not_defined_is_a_dash():
     summary = summarize(ORGANS, [case("a", {"liver": BOTH_EMPTY}, None)], np.zeros((3, 3), int))
     *_, liver, spleen = rows(summary)
-    assert liver == ["liver", "0", "-", "-", "-", "0.00", "1"]
-    assert spleen == ["spleen", "0", "-", "-", "-", "-", "0"]
+    assert liver == ["liver", "0", "-", "-", "0.00", "1"]
+    assert spleen == ["spleen", "0", "-", "-", "-", "0"]
     assert lines(headline_table(summary))[0].split()[:3] == ["mean", "Dice", "-"]
 
 
@@ -104,7 +118,7 @@ def test_a_comparison_and_subgroups_have_a_row_each():
 def test_names_are_printed_as_they_are(name):
     labels = Labels(structures={name: 1})
     summary = summarize(labels, [case("a", {name: HALF}, 1.0)], np.diag([10, 4]))
-    assert lines(scores_table(summary))[2].startswith(f"{name}  ")
+    assert lines(scores_table(summary))[3].startswith(f"{name}  ")
 
 
 def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():
@@ -121,7 +135,7 @@ def test_long_explanations_wrap_beside_their_figures():
     summary = summarize(ORGANS, [case("a", {"liver": HALF, "spleen": MISSED}, 1.0)], np.diag([10, 4, 0]))
     narrow = lines(headline_table(summary), width=60)
     assert max(map(len, narrow)) <= 60
-    assert "volume error" in lines(scores_table(summary), width=80)[0]
+    assert "volume" in lines(scores_table(summary), width=80)[0]
     titles = ["mean Dice", "mean IoU ", "mIoU     ", "pixel acc", "empty    "]
     assert [line[:9] for line in narrow if line[:9].strip()] == titles
 

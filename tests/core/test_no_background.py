@@ -72,7 +72,8 @@ def test_scores_have_a_row_for_the_structure_of_the_value_0_and_none_for_a_backg
 
 
 @pytest.mark.parametrize(
-    ("structures", "background"), [(["sky=0", "road=1"], None), (["road=1"], 0), (["0=0", "road=1"], "refused")]
+    ("structures", "background"),
+    [(["sky=0", "road=1"], None), (["sky=0,road=1"], None), (["road=1"], 0), (["0=0", "road=1"], "refused")],
 )
 def test_a_structure_of_the_value_0_means_that_there_is_no_background(structures, background):
     if background == "refused":

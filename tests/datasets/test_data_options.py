@@ -13,7 +13,7 @@ from medseg.cli.app import app
 from medseg.core.errors import DataError, PlanError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
-from medseg.datasets.label_options import reading_from_options
+from medseg.datasets.label_options import labels_of, notes_on_values, parse_structures, reading_from_options
 from medseg.io.load import load_case_image, load_case_label
 
 RED, GREEN, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 0]
@@ -261,3 +261,21 @@ def test_a_table_of_colours_names_the_values_of_masks_with_a_palette(tmp_path, l
     (tmp_path / "labelmap.txt").write_text("background:0,0,0::\ncat:250,50,83::\n")
     with pytest.raises(DataError, match=r"#24b353, which labelmap\.txt does not name"):
         find_data(tmp_path, DataOptions())
+
+
+def test_structures_are_named_several_at_once_and_a_name_may_hold_a_comma():
+    for texts in (["Straße 1=0,car=2", "a, b=3"], ["Straße 1=0", "car=2", "a, b=3"]):
+        assert parse_structures(texts).structures == {"Straße 1": 0, "car": 2, "a, b": 3}
+    for text in ("sky=0,", "sky=0,road", "sky=0,road=x", "sky=0,sky=1"):
+        with pytest.raises(PlanError, match="NAME=VALUE"):
+            parse_structures([text])
+
+
+def test_values_that_nothing_names_are_told_with_what_they_are_taken_for(pictures):
+    folder = pictures(a=[[0, 1], [2, 11]], b=[[0, 1], [2, 11]])
+    data = find_data(folder, DataOptions())
+    (note,) = notes_on_values(data, labels_of(data, [0, 1, 2, 11], DataOptions()))
+    assert note.startswith("nothing names the values 1, 2, 11: each is taken for a structure, and 0 for the background")
+    assert notes_on_values(data, labels_of(data, [0, 255], DataOptions())) == []
+    named = find_data(folder, DataOptions(structures=["sky=0,road=1,car=2"], ignore=11))
+    assert notes_on_values(named, labels_of(named, [0, 1, 2, 11], DataOptions())) == []

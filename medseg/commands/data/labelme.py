@@ -25,6 +25,8 @@ IGNORE = 255
 """Value of pixels without annotation, as in Pascal VOC."""
 
 IMAGES, MASKS, INSTANCES = "images", "masks", "instances"
+_VOC = {IMAGES: "JPEGImages", MASKS: "SegmentationClass", INSTANCES: "SegmentationObject"}
+"""Names of the folders -> those of Pascal VOC."""
 
 _MOST_STRUCTURES = 254
 _MOST_INSTANCES = 65535
@@ -55,7 +57,7 @@ class LabelmeResult:
 def labelme(
     folder: str | Path, output: str | Path, options: LabelmeOptions | None = None, callback: Callback = silent
 ) -> LabelmeResult:
-    """Turn labelme's JSON files into `images/`, `masks/` (a palette of class values) and a `dataset.json`.
+    """Turn labelme's JSON files into `images/`, `masks/` (a palette of class values) and a `dataset.json`, or into VOC.
 
     Args:
         folder: with labelme's JSON files, also in folders inside it.
@@ -94,7 +96,11 @@ def labelme(
             raise DataError(f"None of the files in {folder} could be converted ({len(files)}). The first:\n{shown}")
         structures = {name: value for name, value in values.items() if name not in (*BACKGROUND, *IGNORED)}
         ignored = {"ignore": IGNORE} if any(counts[name] for name in IGNORED) else {}
-        write_json(temporary / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})
+        if options.voc:
+            listed = "\n".join([BACKGROUND[0], *structures])
+            (temporary / "class_names.txt").write_text(f"{listed}\n", encoding="utf-8")
+        else:
+            write_json(temporary / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})
     return LabelmeResult(output, structures, written, dict(counts), left_out, dict(sorted(failed.items())))
 
 
@@ -195,11 +201,12 @@ def _convert(
     mask, objects, counts, left_out = paint(annotation, values, options.order)
     if options.instances and objects.max(initial=0) > _MOST_INSTANCES:
         raise DataError(f"{file} has {objects.max()} objects; a 16-bit PNG numbers {_MOST_INSTANCES}.")
-    with atomic(output / IMAGES / f"{id}{annotation.suffix}") as temporary:
+    images, masks, instances = (_VOC[name] if options.voc else name for name in (IMAGES, MASKS, INSTANCES))
+    with atomic(output / images / f"{id}{annotation.suffix}") as temporary:
         temporary.write_bytes(annotation.image)
-    _save_mask(output / MASKS / f"{id}.png", mask)
+    _save_mask(output / masks / f"{id}.png", mask)
     if options.instances:
-        _save_instances(output / INSTANCES / f"{id}.png", objects)
+        _save_instances(output / instances / f"{id}.png", objects)
     return counts, [f"{names[file]}: {text}" for text in left_out]
 
 

@@ -102,8 +102,10 @@ class LabelmeOptions:
         labels: labelme's labels.txt, one class per line; if left out, the classes that occur, sorted by name.
         order: Which shape covers the other where two overlap: later (the one drawn later) or area (the smaller one).
         instances: Also write instances/: which pixel belongs to which object.
+        voc: Lay the set out as Pascal VOC: JPEGImages/, SegmentationClass/, class_names.txt.
     """
 
     labels: Path | None = None
     order: str = "later"
     instances: bool = False
+    voc: bool = False

@@ -19,7 +19,7 @@ from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
 from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
-from medseg.datasets.label_options import annotated_from_values, labels_of
+from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values
 from medseg.delivery.dicom.codes import read_codes
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
@@ -132,7 +132,8 @@ def plan(
         write_cases(cases_path(staging / path.name), cases, data_set.folder)
         write_splits(splits_path(staging / path.name), folds)
         save_plan(new_plan, staging / path.name)
-    notes = [*data_set.problems, *surveyed.notes, folds_note, *_notes_on_channels(new_plan)]
+    notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels), folds_note]
+    notes += _notes_on_channels(new_plan)
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
     return PlanResult(new_plan, path, cases_path(path), splits_path(path), notes, fingerprint.problems)

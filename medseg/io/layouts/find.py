@@ -133,11 +133,11 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
     for read_named in (read_voc, read_pets, read_labelme_folders) if unnamed else ():
         data = read_named(folder)
         if data is not None:
-            return data
+            return _with_declared(data)
     if split := read_split_folders(folder, naming):
-        return split if split.labels is not None else replace(split, labels=structures_in(folder))
+        return _with_declared(split)
     if not naming.images and (scenes := read_cityscapes(folder, naming)):
-        return scenes
+        return _with_declared(scenes)
     others = (read_pairs, read_bids, read_case_folders, read_flat_folder)
     # Without pydicom, studies come last: their reader then only says which package is missing.
     for read in (read_studies, *others) if find_spec("pydicom") else (*others, read_studies):
@@ -145,6 +145,12 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
         if data is not None:
             return data if data.labels is not None else replace(data, labels=structures_in(folder))
     return read_dataset_json(folder) if (folder / NAME).is_file() else None  # refuses, and says what the file lacks
+
+
+def _with_declared(data: DataSet) -> DataSet:
+    """Return a data set with the structures of a `dataset.json` in its folder, in place of those its layout knows."""
+    declared = structures_in(data.folder)
+    return data if declared is None else replace(data, labels=declared, no_background=declared.background is None)
 
 
 def _read_patterns(folder: Path, naming: Naming) -> DataSet:

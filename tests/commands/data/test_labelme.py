@@ -90,6 +90,22 @@ def test_the_result_is_a_data_set_with_names(tmp_path):
     assert pillow.open(tmp_path / "out/masks/a.png").mode == "P"
 
 
+def test_a_set_laid_out_as_voc_holds_the_same(tmp_path):
+    write(tmp_path / "in", "a", shape("b", BOX, "rectangle"), shape("ä ö", [[0, 0], [1, 0], [1, 1], [0, 1]]))
+    for voc in (False, True):
+        labelme(tmp_path / "in", tmp_path / f"out_{voc}", LabelmeOptions(instances=True, voc=voc))
+    plain, voc = find_cases(tmp_path / "out_False"), find_cases(tmp_path / "out_True")
+    assert (voc.layout, voc.labels.structures, voc.labels.ignore) == ("voc", plain.labels.structures, 255)
+    assert voc.cases[0].label == tmp_path / "out_True/SegmentationClass/a.png"
+    for first, second in (
+        ("images", "JPEGImages"),
+        ("masks", "SegmentationClass"),
+        ("instances", "SegmentationObject"),
+    ):
+        files = tmp_path / "out_False" / first / "a.png", tmp_path / "out_True" / second / "a.png"
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_classes_are_numbered_by_labels_txt_and_ignore_and_background_are_no_structures(tmp_path):
     (tmp_path / "labels.txt").write_text("__ignore__\n_background_\nliver\nspleen\n")
     write(

@@ -1,7 +1,7 @@
 """Scenes of a street as Cityscapes and IDD lay them out, and what is odd in them."""
 
 import pytest
-from layout_files import files_of, touch
+from layout_files import files_of, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
@@ -105,3 +105,14 @@ def test_without_folders_of_cities_and_with_several_kinds(tmp_path):
     touch(tmp_path, "gtFine/train/train0_labellevel3Ids.png")
     with pytest.raises(DataError, match="labels of several kinds: label, labellevel3Ids"):
         find_cases(tmp_path)
+
+
+def test_a_dataset_json_names_the_values_of_idd_and_renames_those_of_cityscapes(tmp_path, cityscapes):
+    (tmp_path / "idd").mkdir()
+    for folder in (idd(tmp_path / "idd"), cityscapes):
+        write_json(folder, labels={"background": None, "drivable": 0, "sky": 7})
+        data = find_data(folder, DataOptions())
+        assert (data.labels.structures, data.labels.background) == ({"drivable": 0, "sky": 7}, None)
+        assert data.labels.ignore == 255
+    write_json(cityscapes, labels={"background": 0, "sky": 7})
+    assert find_data(cityscapes, DataOptions()).labels.background == 0
