@@ -4,10 +4,9 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
-import damage
-import damage_pictures
 import numpy as np
 import pytest
+from damage import pictures, sets
 
 from medseg.checking.check import check_set, refuse_findings, warnings_in_short
 from medseg.core.errors import DataError
@@ -33,16 +32,16 @@ def hippocampus(data_dir, tmp_path_factory):
     source, folder = data_dir / "hippocampus", tmp_path_factory.mktemp("damaged")
     # cases of one scanner: those scaled by 1000 are rightly named in a set as small as this
     names = [path.name[:-7] for path in sorted((source / "labelsTr").glob("*.gz"))]
-    names = [name for name in names if 2 < np.log10(damage.brightest(source / f"imagesTr/{name}.nii.gz")) < 4]
-    damaged = damage.build(folder, source, names[: CLEAN + len(damage.DAMAGE)], [*damage.DAMAGE])
+    names = [name for name in names if 2 < np.log10(sets.brightest(source / f"imagesTr/{name}.nii.gz")) < 4]
+    damaged = sets.build(folder, source, names[: CLEAN + len(sets.DAMAGE)], [*sets.DAMAGE])
     return findings_by_case(folder), damaged, folder
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("kind", damage.DAMAGE)
+@pytest.mark.parametrize("kind", sets.DAMAGE)
 def test_each_damage_is_named_with_its_file_and_a_remedy(hippocampus, kind):
     found, damaged, folder = hippocampus
-    id, expected = damaged[kind], damage.DAMAGE[kind][0]
+    id, expected = damaged[kind], sets.DAMAGE[kind][0]
     named = [finding for finding in found[id] if finding.kind == expected]
     assert named, f"{kind} in {id}: {[finding.kind for finding in found[id]]}"
     finding = named[0]
@@ -76,13 +75,11 @@ def test_damaged_pictures_are_named(data_dir, tmp_path):
     source = data_dir / "nuclei"
     images = sorted((source / "images").glob("*.png"))
     # in so small a set the other kinds are rightly named
-    names = [path.stem for path in images if damage_pictures.is_dark(path)]
-    damaged = damage_pictures.build(
-        tmp_path, source, names[: CLEAN_PICTURES + len(damage_pictures.DAMAGE)], [*damage_pictures.DAMAGE]
-    )
+    names = [path.stem for path in images if pictures.is_dark(path)]
+    damaged = pictures.build(tmp_path, source, names[: CLEAN_PICTURES + len(pictures.DAMAGE)], [*pictures.DAMAGE])
     found = findings_by_case(tmp_path)
     for kind, id in damaged.items():
-        assert damage_pictures.DAMAGE[kind][0] in [finding.kind for finding in found[id]], kind
+        assert pictures.DAMAGE[kind][0] in [finding.kind for finding in found[id]], kind
     assert not found.keys() - set(damaged.values())
 
 
@@ -90,14 +87,14 @@ def test_damaged_pictures_are_named(data_dir, tmp_path):
 def test_damaged_channels_are_named(data_dir, tmp_path):
     source = data_dir / "hippocampus"
     names = [path.name[:-7] for path in sorted((source / "labelsTr").glob("*.gz"))][:12]
-    damage.build(tmp_path, source, names)
+    sets.build(tmp_path, source, names)
     for id in names:
         shutil.copyfile(tmp_path / f"imagesTr/{id}_0000.nii.gz", tmp_path / f"imagesTr/{id}_0001.nii.gz")
-    damage.describe(tmp_path, ["T1", "T2"], len(names))
+    sets.describe(tmp_path, ["T1", "T2"], len(names))
     second = [tmp_path / f"imagesTr/{id}_0001.nii.gz" for id in names]
     second[0].unlink()
-    damage.edit(second[1], move=(0, 2, 0))
-    damage.edit(second[2], values=0)
+    sets.edit(second[1], move=(0, 2, 0))
+    sets.edit(second[2], values=0)
     found = {id: [one.kind for one in ones] for id, ones in findings_by_case(tmp_path).items()}
     assert found == {names[0]: ["missing channel"], names[1]: ["channel grid"], names[2]: ["empty channel"]}
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
-from dicom_answers import labels, written_series
+from dicom.answers import labels, written_series
 from typer.testing import CliRunner
 
 from medseg.cli.app import app

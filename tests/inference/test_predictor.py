@@ -1,6 +1,5 @@
 """Image in, labels on its grid out: with a network whose answer is known for every voxel."""
 
-import gc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from builders import make_plan
+from process_memory import resident_bytes
 
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
 from medseg.core.image import Image, Orientation
@@ -312,14 +312,6 @@ def test_a_hundred_calls_leave_nothing_behind(backend: str) -> None:
     for _ in range(50):
         predictor(small), predictor(large)
     assert resident_bytes() - before < 16 << 20
-
-
-def resident_bytes() -> int:
-    gc.collect()
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-    except OSError:
-        pytest.skip("the process's memory is read from /proc")
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])

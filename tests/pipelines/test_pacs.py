@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from orthanc import AE_TITLE, Orthanc, dicomweb_plugin, program, running
+from dicom.orthanc import AE_TITLE, Orthanc, dicomweb_plugin, program, running
 
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 pytest.importorskip("dicomweb_client", reason="dicomweb-client is not installed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 import subprocess
@@ -16,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from paths import ROOT
+from process_memory import resident_bytes
 
 import medseg
 
@@ -55,14 +55,6 @@ def truth(hippocampus_model: Path, scans: list[medseg.Image]) -> list[np.ndarray
     answers = [medseg.Predictor.load(hippocampus_model, "cpu")(scan).array for scan in scans]
     assert all(len(np.unique(answer)) == 3 for answer in answers), "both structures are found"
     return answers
-
-
-def resident_bytes() -> int:
-    gc.collect()
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-    except OSError:
-        pytest.skip("the process's memory is read from /proc")
 
 
 @pytest.mark.real

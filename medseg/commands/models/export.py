@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from medseg.commands.models.choice import load_chosen
 from medseg.commands.models.options import ExportOptions
 from medseg.core.errors import ModelError
 from medseg.models.model import Model
 from medseg.models.onnx_export import Exported, check_can_export, export_fold
-from medseg.models.open import load_model
-from medseg.models.workspace import Workspace
 
 _SUFFIX = ".onnx"
 
@@ -53,14 +50,7 @@ def export(
     options, output = options or ExportOptions(), Path(output)
     if output.suffix != _SUFFIX:
         raise ModelError(f"{output} does not end with {_SUFFIX}.", f"Name it {output.with_suffix(_SUFFIX).name}.")
-    path = Workspace(Path(workspace)).model_path(model, options.configuration, option="")
-    loaded = load_model(
-        path,
-        torch.device("cpu"),
-        options.folds,
-        configuration=options.configuration,
-        checkpoint=options.checkpoint,
-    )
+    loaded = load_chosen(model, workspace, options)
     check_can_export(loaded)
     paths = [output] if len(loaded.folds) == 1 else [_of_fold(output, fold) for fold in loaded.folds]
     existing = [file for path in paths for file in (path, path.with_suffix(".json")) if file.exists()]

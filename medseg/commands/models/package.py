@@ -7,20 +7,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from medseg import __version__
+from medseg.commands.models.choice import load_chosen
 from medseg.commands.models.options import PackageOptions
 from medseg.core.errors import ModelError
 from medseg.core.wording import summary_line
 from medseg.models.card import About, FoldScore, model_card
 from medseg.models.model import Model
-from medseg.models.open import load_model
 from medseg.models.package.write import SUFFIX, save_package
 from medseg.models.record import read_record
 from medseg.models.run_files import RunFolder
 from medseg.models.scores import fold_scores
-from medseg.models.workspace import Workspace
 
 _MOST_CARD = 1 << 20
 
@@ -71,18 +68,11 @@ def package(
     if output.exists() and not options.replace:
         raise ModelError(f"{output} exists already.", "Delete it, name another, or replace it with --force.")
     about = _about(options)
-    path = Workspace(Path(workspace)).model_path(model, options.configuration, option="")
-    loaded = load_model(
-        path,
-        torch.device("cpu"),
-        options.folds,
-        configuration=options.configuration,
-        checkpoint=options.checkpoint,
-    )
+    loaded = load_chosen(model, workspace, options)
     record = read_record(RunFolder(loaded.folder).fold(loaded.folds[0]))
     custom = record and record.network_factory
     if custom:
-        raise ModelError(f"{path} has a network of the user's own, {custom}; a package holds no code.")
+        raise ModelError(f"{loaded.folder} has a network of the user's own, {custom}; a package holds no code.")
     scores = tuple(fold_scores(loaded))
     save_package(
         loaded, output, model_card(loaded, about, scores, f"{loaded.plan.made_by}; packed by medseg {__version__}")

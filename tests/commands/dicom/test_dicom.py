@@ -11,8 +11,8 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import highdicom as hd
 import pydicom
+from dicom.answers import SHAPE, errors_of_dciodvfy, labels, written_series
 from dicom.builders import write_series
-from dicom_answers import SHAPE, errors_of_dciodvfy, labels, written_series
 
 from medseg.commands.dicom.dicom import dicom
 from medseg.commands.dicom.options import DicomOutOptions

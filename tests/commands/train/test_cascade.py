@@ -13,6 +13,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from weights import assert_same_weights
 
 from medseg.commands.data.options import PlanOptions
 from medseg.commands.data.plan import plan
@@ -99,11 +100,6 @@ def fold(workspace: Path, configuration: str, number: int = 0) -> Path:
 
 def weights(workspace: Path, configuration: str, number: int = 0) -> dict[str, torch.Tensor]:
     return load_file(fold(workspace, configuration, number) / "weights.safetensors")
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def answers(workspace: Path) -> dict[str, Path]:
@@ -277,7 +273,7 @@ def test_a_command_that_is_stopped_goes_on(
     result = go(workspace, resume=True)
     assert result.record.as_json()["steps"] == STEPS
     for configuration, number in ((LOW, 0), (LOW, 1), (LATER, 0)):
-        assert_same(weights(workspace, configuration, number), weights(undisturbed, configuration, number))
+        assert_same_weights(weights(workspace, configuration, number), weights(undisturbed, configuration, number))
 
 
 def test_what_is_set_when_a_command_goes_on_counts_with_what_was_set_before(workspace: Path) -> None:

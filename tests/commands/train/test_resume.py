@@ -17,6 +17,7 @@ import torch
 from paths import HELPERS
 from safetensors.torch import load_file
 from toy_workspace import toy_plan, write_toy_workspace
+from weights import assert_same_weights
 
 from medseg.cli.app import main
 from medseg.commands.train import validate
@@ -71,11 +72,6 @@ def weights(workspace: Path) -> dict[str, torch.Tensor]:
     return load_file(workspace / FOLD / "weights.safetensors")
 
 
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
-
-
 class Killable:
     """`killable.py` and its answers."""
 
@@ -124,10 +120,10 @@ def undisturbed(base: Path, killable: Killable, tmp_path_factory: pytest.TempPat
 
 
 def assert_as_undisturbed(workspace: Path, undisturbed: Path) -> None:
-    assert_same(weights(undisturbed), weights(workspace))
+    assert_same_weights(weights(undisturbed), weights(workspace))
     checkpoint, expected = (load_checkpoint(folder / FOLD / "checkpoint.pt") for folder in (workspace, undisturbed))
     for part in ("network", "average"):
-        assert_same(expected[part], checkpoint[part])
+        assert_same_weights(expected[part], checkpoint[part])
     logs = [
         [(record["kind"], record["step"]) for record in read_log(folder / FOLD / "log.jsonl")]
         for folder in (workspace, undisturbed)
@@ -342,7 +338,7 @@ def test_a_vanished_cache_is_made_anew(workspace: Path) -> None:
     first = weights(workspace)
     shutil.rmtree(workspace / "runs")
     go(workspace, steps=20)
-    assert_same(first, weights(workspace))
+    assert_same_weights(first, weights(workspace))
 
 
 @pytest.mark.slow
@@ -374,7 +370,7 @@ def test_a_finished_run_is_trained_further(workspace: Path) -> None:
     shutil.rmtree(workspace / "runs")
     go(workspace, steps=20)
     go(workspace, extend=Extension(steps=20))
-    assert_same(first, weights(workspace))
+    assert_same_weights(first, weights(workspace))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import highdicom as hd
 import pydicom
+from dicom.answers import errors_of_dciodvfy
 from dicom.builders import write_series
-from dicom_answers import errors_of_dciodvfy
 from typer.testing import CliRunner
 
 from medseg.cli.app import app

@@ -12,8 +12,8 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import highdicom as hd
 import pydicom
+from dicom.answers import errors_of_dciodvfy, labels, meaning
 from dicom.builders import write_series
-from dicom_answers import errors_of_dciodvfy, labels, meaning
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image

@@ -8,7 +8,7 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import highdicom as hd
 import pydicom
-from dicom_answers import errors_of_dciodvfy, labels, meaning, written_series
+from dicom.answers import errors_of_dciodvfy, labels, meaning, written_series
 
 from medseg.delivery.dicom.write import object_paths, write_objects
 

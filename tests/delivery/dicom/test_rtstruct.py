@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("pydicom", reason="the extra 'dicom' is not installed")
 
 import pydicom
+from dicom.answers import MEMBERS, PLANES, SHAPE, errors_of_dciodvfy, labels, meaning, written_series
 from dicom.builders import write_enhanced
-from dicom_answers import MEMBERS, PLANES, SHAPE, errors_of_dciodvfy, labels, meaning, written_series
 
 from medseg.delivery.dicom.write import object_paths, write_objects
 from medseg.io.dicom.listing.find import find_series

@@ -9,8 +9,7 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import highdicom as hd
 import pydicom
-from dicom.builders import ramp, write_enhanced, write_series
-from dicom_answers import (
+from dicom.answers import (
     MEMBERS,
     OVERLAPPING,
     PLANES,
@@ -23,6 +22,7 @@ from dicom_answers import (
     read_by_dcmqi,
     written_series,
 )
+from dicom.builders import ramp, write_enhanced, write_series
 
 from medseg.core.errors import DataError
 from medseg.delivery.dicom.codes import codes_of

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 import pydicom
+from dicom.answers import errors_of_dciodvfy, labels, meaning, written_series
 from dicom.builders import write_series
-from dicom_answers import errors_of_dciodvfy, labels, meaning, written_series
 
 from medseg.core.errors import DataError
 from medseg.delivery.dicom.source import check_source, read_source

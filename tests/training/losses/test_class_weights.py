@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from builders import make_plan, make_training
+from loss_cases import CLASSES, REGIONS, assert_same, draw
 from torch.nn import functional
 
 from medseg.core.errors import PlanError
@@ -17,8 +18,6 @@ from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.protocol import CLASS_WEIGHTS, one_hot
 from medseg.training.losses.table import LOSSES, make_loss
 
-CLASSES = Labels(structures={"a": 1, "b": 2})
-REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2])
 WEIGHTS = {"softmax": [0.5, 1.0, 4.0], "sigmoid": [0.5, 3.0]}
 WEIGHED = [
     pytest.param(name, labels, id=f"{name}-{labels.activation}")
@@ -37,27 +36,15 @@ def weighted(
     return DeepSupervision(loss, labels, [[1, 1]])
 
 
-def draw(labels: Labels, ignored: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    logits = (torch.randn(2, labels.outputs, 6, 7) * 2).requires_grad_()
-    return logits, torch.randint(IGNORE if ignored else 0, 3, (2, 6, 7), dtype=torch.int16)
-
-
-def assert_same(loss: torch.Tensor, other: torch.Tensor, logits: torch.Tensor) -> None:
-    torch.testing.assert_close(loss, other, rtol=1e-4, atol=1e-6)
-    gradients = [torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (loss, other)]
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
-
-
 def test_cross_entropy_is_that_of_torch() -> None:
-    logits, target = draw(CLASSES, ignored=True)
+    logits, target = draw(CLASSES, 6, 7, ignored=True)
     weights = WEIGHTS["softmax"]
     expected = functional.cross_entropy(logits, target.long(), torch.tensor(weights), ignore_index=IGNORE)
     assert_same(weighted("ce", CLASSES, weights, ignored=True)([logits], target), expected, logits)
 
 
 def test_binary_cross_entropy_is_the_weighted_mean_over_structures() -> None:
-    logits, target = draw(REGIONS)
+    logits, target = draw(REGIONS, 6, 7)
     each = functional.binary_cross_entropy_with_logits(logits, one_hot(target, REGIONS), reduction="none")
     first, second = each.mean((0, 2, 3))
     assert_same(weighted("bce", REGIONS, [0.5, 3.0])([logits], target), (first + 6 * second) / 7, logits)
@@ -66,7 +53,7 @@ def test_binary_cross_entropy_is_the_weighted_mean_over_structures() -> None:
 @pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
 def test_dice_is_the_weighted_mean_over_structures(labels: Labels, batch_dice: bool) -> None:
-    logits, target = draw(labels)
+    logits, target = draw(labels, 6, 7)
     weights = WEIGHTS[labels.activation]
     own = weighted({"name": "dice_ce", "cross_entropy_weight": 0.0}, labels, weights, batch_dice)([logits], target)
     assert_same(own + 1, weighted("dice", labels, weights, batch_dice)([logits], target), logits)
@@ -81,14 +68,14 @@ def test_dice_is_the_weighted_mean_over_structures(labels: Labels, batch_dice: b
 def test_focal_loss_is_that_of_monai() -> None:
     from monai.losses import FocalLoss
 
-    logits, target = draw(CLASSES)
+    logits, target = draw(CLASSES, 6, 7)
     reference = FocalLoss(use_softmax=True, weight=[0.25, 0.5, 2.25])(logits, one_hot(target, CLASSES))
     assert_same(weighted("focal", CLASSES, [0.5, 1.0, 4.5])([logits], target), reference, logits)
 
 
 @pytest.mark.parametrize(("name", "labels"), WEIGHED)
 def test_equal_weights_change_nothing(name: str, labels: Labels) -> None:
-    logits, target = draw(labels, ignored=True)
+    logits, target = draw(labels, 6, 7, ignored=True)
     alone = weighted(name, labels, None, ignored=True)([logits], target)
     equal = weighted(name, labels, [3.0] * labels.outputs, ignored=True)([logits], target)
     assert_same(equal, alone, logits)
@@ -115,7 +102,7 @@ def test_a_structure_of_more_weight_has_a_larger_share_of_the_loss(name: str, la
 @pytest.mark.parametrize("ignored", [False, True])
 def test_partly_labelled_cases_have_the_weights_of_what_is_known(name: str, labels: Labels, ignored: bool) -> None:
     """What was not annotated teaches nothing, whatever its weight is."""
-    logits, target = draw(labels, ignored)
+    logits, target = draw(labels, 6, 7, ignored=ignored)
     annotated = torch.tensor([[True, False], [False, False]])
     background = [1.0] if labels.activation == "softmax" else []
     low, high = (
@@ -129,7 +116,7 @@ def test_partly_labelled_cases_have_the_weights_of_what_is_known(name: str, labe
 @pytest.mark.parametrize("partly", [None, [[True, True], [False, True]]])
 def test_gradients_by_finite_differences(partly: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(voxel_sums._CHUNK, "cpu", 42)
-    logits, target = draw(CLASSES, ignored=True)
+    logits, target = draw(CLASSES, 6, 7, ignored=True)
     annotated = None if partly is None else torch.tensor(partly)
     loss = weighted("dice_ce", CLASSES, [0.5, 1.0, 4.0], ignored=True)
     start = (logits.detach()[..., :3, :4].contiguous() / 3).double().requires_grad_()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from builders import make_plan, make_sample, make_training, network_values
+from loss_cases import CLASSES, REGIONS, draw, ignoring, supervised, value_and_gradient
 
 from medseg.core.labels import IGNORE, Labels
 from medseg.models.model import make_network
@@ -20,8 +21,6 @@ from medseg.training.losses.table import LOSSES, make_loss
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
 
-CLASSES = Labels(structures={"a": 1, "b": 2})
-REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2])
 EVERY = pytest.mark.parametrize(
     ("name", "labels"),
     [
@@ -31,25 +30,6 @@ EVERY = pytest.mark.parametrize(
         if not (name == "bce" and labels is CLASSES)  # refused, see test_other_losses
     ],
 )
-
-
-def ignoring(labels: Labels) -> Labels:
-    return labels.model_copy(update={"ignore": 9})
-
-
-def draw(labels: Labels, *shape: int, ignored: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    logits = (torch.randn(2, labels.outputs, *shape) * 2).requires_grad_()
-    return logits, torch.randint(IGNORE if ignored else 0, 3, (2, *shape), dtype=torch.int16)
-
-
-def supervised(name: Any, labels: Labels, batch_dice: bool = False, total: Any = None) -> DeepSupervision:
-    loss = make_loss(make_training(loss=name), labels, batch_dice)
-    return DeepSupervision(loss, labels, [[1, 1]], *(() if total is None else (total,)))
-
-
-def value_and_gradient(loss: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return loss.detach(), torch.autograd.grad(loss, logits)[0]
 
 
 def perfect(target: torch.Tensor, labels: Labels, certainty: float = 30.0) -> torch.Tensor:

@@ -1,11 +1,10 @@
 """Losses beside the default one, against MONAI's, naive formulas and numbers by hand."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from builders import make_training
+from loss_cases import CLASSES, REGIONS, assert_same, draw, ignoring, supervised, value_and_gradient
 from torch.nn import functional
 
 from medseg.core.errors import PlanError
@@ -15,33 +14,7 @@ from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.protocol import OneHotLoss, SummedLoss, one_hot
 from medseg.training.losses.table import make_loss
 
-CLASSES = Labels(structures={"a": 1, "b": 2})
-REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2])
 BOTH = pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
-
-
-def ignoring(labels: Labels) -> Labels:
-    return labels.model_copy(update={"ignore": 9})
-
-
-def draw(labels: Labels, *shape: int, ignored: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    logits = (torch.randn(2, labels.outputs, *shape) * 2).requires_grad_()
-    return logits, torch.randint(IGNORE if ignored else 0, 3, (2, *shape), dtype=torch.int16)
-
-
-def supervised(name: Any, labels: Labels, batch_dice: bool = False, total: Any = None) -> DeepSupervision:
-    loss = make_loss(make_training(loss=name), labels, batch_dice)
-    return DeepSupervision(loss, labels, [[1, 1]], *(() if total is None else (total,)))
-
-
-def value_and_gradient(loss: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return loss.detach(), torch.autograd.grad(loss, logits)[0]
-
-
-def assert_same(loss: torch.Tensor, other: torch.Tensor, logits: torch.Tensor) -> None:
-    for one, two in zip(value_and_gradient(loss, logits), value_and_gradient(other, logits), strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
 @BOTH

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import loss_cases
 import pytest
 import torch
 from builders import make_training
+from loss_cases import ignoring
 from torch.nn import functional
 
 from medseg.core.errors import PlanError
@@ -14,8 +16,7 @@ from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.protocol import VOXEL_WEIGHTS
 from medseg.training.losses.table import LOSSES, make_loss
 
-CLASSES = Labels(structures={"a": 1, "b": 2}, ignore=9)
-REGIONS = Labels(structures={"all": [1, 2], "b": 2}, activation="sigmoid", region_values=[1, 2], ignore=9)
+CLASSES, REGIONS = ignoring(loss_cases.CLASSES), ignoring(loss_cases.REGIONS)
 NAMES = ["bce", "ce", "dice_ce", "focal_tversky", "tversky"]
 EVERY = pytest.mark.parametrize(
     ("name", "labels"),

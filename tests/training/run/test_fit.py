@@ -13,6 +13,7 @@ import pytest
 import torch
 from builders import make_augmentation, make_plan, make_sample, make_training, network_values
 from scipy import ndimage
+from weights import assert_same_weights
 
 from medseg.core.errors import Cancelled, MedsegError, ModelError
 from medseg.core.labels import IGNORE, Labels
@@ -84,12 +85,6 @@ def run(
     """Weights after a run from fresh weights."""
     best = fit(new_network(plan), samples, setup_of(plan, folder, steps), no_validation, callback, resume)
     return {name: value.clone() for name, value in best.state_dict().items()}
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
 
 
 def dice(network: torch.nn.Module, sample: Sample, plan: Plan) -> list[float]:
@@ -187,7 +182,7 @@ EVERYTHING = {
 def test_one_seed_gives_one_result(tmp_path: Path, dimensions: int, recipe: str) -> None:
     plan, samples = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING), blob_samples((4, 32, 32))
     first = run(plan, samples, tmp_path / "a", 4)
-    assert_same(first, run(plan, samples, tmp_path / "b", 4))
+    assert_same_weights(first, run(plan, samples, tmp_path / "b", 4))
     other = plan_of(dimensions, **RECIPES[recipe], **EVERYTHING, seed=1)
     last = f"heads.{len(plan.configuration('main').network.features) - 2}.bias"
     assert not torch.equal(first[last], run(other, samples, tmp_path / "c", 4)[last])
@@ -198,7 +193,7 @@ def test_one_seed_gives_one_result_on_several_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert_same(run(plan, samples, tmp_path / "a", 2), run(plan, samples, tmp_path / "b", 2))
+        assert_same_weights(run(plan, samples, tmp_path / "a", 2), run(plan, samples, tmp_path / "b", 2))
     finally:
         torch.set_num_threads(before)
 
@@ -220,7 +215,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
         run(plan, samples, tmp_path / "b", 24, stop)
     assert load_checkpoint(tmp_path / "b" / CHECKPOINT)["step"] == 20
     resumed = run(plan, samples, tmp_path / "b", 24, resume=True)
-    assert_same(undisturbed, resumed)
+    assert_same_weights(undisturbed, resumed)
     logs = [[(record["step"], record["loss"]) for record in read_log(tmp_path / name / "log.jsonl")] for name in "ab"]
     assert [step for step, _ in logs[0]] == [step for step, _ in logs[1]] == [10, 20, 24]
     # the losses of the steps before the stop that had not been logged are gone; nothing else is
@@ -257,7 +252,7 @@ def test_a_finished_run_can_be_resumed_to_no_effect(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
     first = run(plan, samples, tmp_path, 5)
     log = read_log(tmp_path / "log.jsonl")
-    assert_same(first, run(plan, samples, tmp_path, 5, resume=True))
+    assert_same_weights(first, run(plan, samples, tmp_path, 5, resume=True))
     assert read_log(tmp_path / "log.jsonl") == log
 
 
@@ -281,7 +276,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_without_a_checkpoint_starts_from_its_first_step(tmp_path: Path) -> None:
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
-    assert_same(run(plan, samples, tmp_path / "a", 3), run(plan, samples, tmp_path / "b", 3, resume=True))
+    assert_same_weights(run(plan, samples, tmp_path / "a", 3), run(plan, samples, tmp_path / "b", 3, resume=True))
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
@@ -319,9 +314,9 @@ def test_a_batch_that_is_not_a_number_does_not_harm_the_weights(tmp_path: Path, 
     before = on_host(trainer.state(setup, 1))
     assert trainer.step(setup, 1, batch._replace(image=batch.image * float("nan"))).isnan()
     after = trainer.state(setup, 1)
-    assert_same(before["network"], after["network"])
+    assert_same_weights(before["network"], after["network"])
     for number, values in before["optimizer"]["state"].items():
-        assert_same(values, after["optimizer"]["state"][number])
+        assert_same_weights(values, after["optimizer"]["state"][number])
     assert all(bool(value.isfinite().all()) for value in trainer.best.state_dict().values())
 
 
@@ -399,7 +394,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
     assert "Free some space" in str(caught.value)
     assert 8 <= load_checkpoint(tmp_path / CHECKPOINT)["step"] <= 12
     assert [path.name for path in sorted(tmp_path.iterdir())] == [CHECKPOINT, "log.jsonl"]
-    assert_same(run(plan, samples, tmp_path, 40, resume=True), run(plan, samples, tmp_path / "undisturbed", 40))
+    assert_same_weights(run(plan, samples, tmp_path, 40, resume=True), run(plan, samples, tmp_path / "undisturbed", 40))
 
 
 def test_a_batch_that_cannot_be_made_ends_the_run_and_keeps_its_steps(
@@ -418,7 +413,7 @@ def test_a_batch_that_cannot_be_made_ends_the_run_and_keeps_its_steps(
         run(plan, samples, tmp_path, 20)
     assert load_checkpoint(tmp_path / CHECKPOINT)["step"] == 13
     monkeypatch.undo()
-    assert_same(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
+    assert_same_weights(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -439,7 +434,7 @@ def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, number: signal.S
     assert "--resume" in str(caught.value)
     assert load_checkpoint(tmp_path / CHECKPOINT)["step"] == 7
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert_same(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
+    assert_same_weights(run(plan, samples, tmp_path, 20, resume=True), run(plan, samples, tmp_path / "undisturbed", 20))
 
 
 def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
@@ -542,7 +537,7 @@ def test_the_speed_is_measured_on_a_copy(tmp_path: Path, steps: int) -> None:
     network = new_network(plan)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert measured_step_seconds(network, blob_samples((2, 32, 32)), setup_of(plan, tmp_path, steps), 0.01) > 0
-    assert_same(before, network.state_dict())
+    assert_same_weights(before, network.state_dict())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -632,7 +627,7 @@ def test_a_run_whose_time_is_up_comes_to_its_end_and_goes_on_there_after_a_kill(
     changed = told[-1][0]
     resumed = replace(changed, course=replace(changed.course, pace=None))
     again = fit(new_network(plan), samples, resumed, no_validation, silent, resume=True)
-    assert_same(again.state_dict(), best.state_dict())
+    assert_same_weights(again.state_dict(), best.state_dict())
 
 
 @pytest.mark.parametrize("validations", [1, 50])
@@ -774,7 +769,7 @@ def test_cases_leave_the_gpu_when_memory_runs_out_and_the_run_goes_on(tmp_path: 
     if where == "step":
         network.register_forward_hook(full)
     best = fit(network, placed, setup_of(plan, tmp_path / "short", 6), no_validation, events.append)
-    assert_same(run(plan, blob_samples((2, 32, 32)), tmp_path / "enough", 6), dict(best.state_dict()))
+    assert_same_weights(run(plan, blob_samples((2, 32, 32)), tmp_path / "enough", 6), dict(best.state_dict()))
     notes = [str(event.info["note"]) for event in events if "note" in event.info]
     assert notes[-1].endswith("training cases are now read from the cache (CUDA out of memory)")
 

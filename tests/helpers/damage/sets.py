@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from damage_volumes import DAMAGE, Files, save
+from damage.volumes import DAMAGE, Files, save
 
 from medseg.planning.findings import ERRORS
 

@@ -1,0 +1,33 @@
+"""The trained model that `medseg package` and `medseg export` are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from medseg.commands.models.options import ExportOptions, PackageOptions
+from medseg.models.model import Model
+from medseg.models.open import load_model
+from medseg.models.workspace import Workspace
+
+
+def load_chosen(model: str | Path | None, workspace: str | Path, options: PackageOptions | ExportOptions) -> Model:
+    """Load a model on the CPU.
+
+    Args:
+        model: a run's folder, `<plan>/<configuration>`, a package, or a model folder or zip of nnU-Net's; None if the
+            workspace has one trained model.
+        workspace: folder with `runs/`.
+        options: say which configuration, folds and checkpoint.
+
+    Raises:
+        MedsegError: there is no model, several fit, or it cannot be read.
+    """
+    return load_model(
+        Workspace(Path(workspace)).model_path(model, options.configuration, option=""),
+        torch.device("cpu"),
+        options.folds,
+        configuration=options.configuration,
+        checkpoint=options.checkpoint,
+    )
