@@ -24,8 +24,15 @@ _MOST_NAMED_APART = 3
 _AXES = ("z", "y", "x")
 _HEADER_REMEDIES = {
     "two affines": "See which of the two a viewer agrees with; a program that uses the other sees the scan elsewhere.",
+    "nan outside": "If something was measured there, export the scan again; if not, all is well.",
     "odd header": "Open it in a viewer: is left on the left, is the scan whole? If so, all is well.",
 }
+_NOTES = {
+    "qform and a sform": "two affines",
+    "qform that is broken": "two affines",
+    "are NaN, all at the edge": "nan outside",
+}
+"""Words of what readers note on a file -> kind of the finding."""
 _SPACING_LIMITS = (log(1.5), log(3))
 """A spacing that differs by less than the first factor is never odd, by more than the second always."""
 _OTHER_UNIT, _FEWEST_OF_UNITS = log(9), 3
@@ -163,7 +170,7 @@ def _odd_headers(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[
             similar.setdefault(pattern, []).append((case.id, path, note))
     findings = []
     for pattern, group in similar.items():
-        kind = "two affines" if "qform and a sform" in pattern or "qform that is broken" in pattern else "odd header"
+        kind = next((kind for words, kind in _NOTES.items() if words in pattern), "odd header")
         ids = {id for id, _, _ in group}
         many = len(ids) > max(_MOST_NAMED_APART, _FEW * len(facts))
         others = f" So do those of {counted(len(ids) - 1, 'other case')}." if many else ""

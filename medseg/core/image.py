@@ -40,6 +40,7 @@ class Image:
         nnunet_spacing: spacing along z, y and x that nnU-Net's reader of the file's format returns where that differs
             from `spacing_mm`: for TIFF that of CASE.json beside it, else 1; for NIfTI the header's numbers whatever
             their unit. None: no difference.
+        warnings: changes to values that a user has to know of; sentences with file names.
     """
 
     array: NDArray
@@ -48,6 +49,7 @@ class Image:
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     nnunet_spacing: tuple[float, float, float] | None = None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Image:
@@ -233,7 +235,8 @@ def check_finite(image: Image, source: str) -> None:
     raise DataError(
         f"{source} holds {what} in {len(indices)} of {array.size} voxels, the first at "
         f"(channel, z, y, x) = {tuple(indices[0].tolist())}.",
-        "Replace them by the value that stands for 'nothing' in this scan (0 in MR, -1024 in CT).",
+        "Replace them by the value that stands for 'nothing' in this scan (0 in MR, -1024 in CT); only NaN in whole "
+        "regions at the edge of the grid is read so.",
         "not finite",
     )
 

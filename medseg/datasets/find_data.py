@@ -12,7 +12,7 @@ from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.label_options import apply_label_options
 from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.layouts.dataset import DataSet, Naming, assign_patients
+from medseg.io.layouts.dataset import DataSet, LeftOut, Naming, assign_patients
 from medseg.io.layouts.find import find_cases
 from medseg.planning.annotation import check_annotated_names
 
@@ -44,8 +44,11 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
         problems = [*problems, f"the cases are those of {table}; delete it to have the folder searched again"]
     if options.exclude is not None:
-        excluded = read_ids(options.exclude, known)
+        left_out_ids = {problem.id for problem in problems if isinstance(problem, LeftOut)}
+        excluded = read_ids(options.exclude, known | left_out_ids)
         cases = [case for case in cases if case.id not in excluded]
+        # a case that cannot be used is no problem any more where the user leaves it out
+        problems = [text for text in problems if not (isinstance(text, LeftOut) and text.id in excluded)]
     if options.patient_pattern:
         cases = assign_patients(cases, options.patient_pattern)
     settled = apply_label_options(replace(data_set, cases=cases, problems=problems), options)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError, ScanWarning
-from medseg.core.image import Image, check_finite
+from medseg.core.image import Image
+from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
@@ -162,7 +163,7 @@ class Predictor:
             image = load_case_image(case, len(self.model.plan.data.channels), self.model.plan.data.reading)
         if not isinstance(image, Image):
             return self(Image.from_sitk(image), callback).to_sitk(image.GetDimension())
-        check_finite(image, "The scan")
+        image, _ = without_nan(image, "The scan")
         volume = self.prepare(image, callback)
         for text in volume.warnings:
             warnings.warn(text, ScanWarning, stacklevel=2)
@@ -172,7 +173,7 @@ class Predictor:
         """Bring a scan to the networks' grid; for the second stage of a cascade, the first one is predicted here.
 
         Args:
-            image: a scan with finite values (`core.image.check_finite`; what medseg reads from files has them).
+            image: a scan with finite values (`core.outside.without_nan`; what medseg reads from files has them).
             callback: receives the progress of a first stage.
 
         Raises:
@@ -195,7 +196,7 @@ class Predictor:
                 from medseg.inference.cascade import with_previous  # only cascades need it
 
                 volume = with_previous(self.model, image, self._previous(image, callback))
-            return replace(volume, warnings=texts)
+            return replace(volume, warnings=(*image.warnings, *texts))
 
     def labels(self, volume: Volume, callback: Callback = silent, sinks: Sequence[Sink] = ()) -> NDArray:
         """Predict a prepared scan.
@@ -366,8 +367,9 @@ def _check_logits(logits: torch.Tensor, precision: torch.dtype) -> None:
     # a sum needs no second array of this size, and any NaN or infinite value shows in it
     if not bool(logits.sum(dtype=torch.float32).isfinite()) and not bool(logits.isfinite().all()):
         computed_in = str(precision).removeprefix("torch.")
+        full = precision == torch.float32
         raise MedsegError(
             f"The network's answer is NaN or infinite at some voxels, computed in {computed_in}; nothing was written.",
-            "Look at the scan's intensities with `medseg check`; or compute in full precision: "
-            "--set inference.precision=fp32.",
+            "Look at the scan's intensities"
+            + ("." if full else "; or compute in full precision: --set inference.precision=fp32."),
         )

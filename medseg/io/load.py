@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.core.image import Image, check_finite, describe_grid_difference
+from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels
+from medseg.core.outside import without_nan
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
@@ -19,6 +20,9 @@ from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, narrow_floats, read_label, read_stack
 from medseg.io.values.regrid import resample_nearest
 from medseg.plans.sections.reading import Reading
+
+_MOST_OUTSIDE = 0.01
+"""Share of a label's structures that may lie where the scan is NaN."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,10 @@ def load_case(
     Raises:
         DataError: as `load_case_image` and `load_case_label`.
     """
-    image, distance_voxels = _load_image(case, n_channels, reading)
+    image, distance_voxels, outside = _load_image(case, n_channels, reading)
     label, resampled = load_case_label(case, image, reading, labels)
+    if outside is not None:
+        _check_outside(case, label, outside, labels)
     if not resampled:
         distance_voxels = max(distance_voxels, image.grid_difference_voxels(label))
     return LoadedCase(image, label, distance_voxels, resampled)
@@ -77,8 +83,8 @@ def load_case_image(case: Case, n_channels: int | None, reading: Reading = AS_ST
         The image, finite.
 
     Raises:
-        DataError: a file cannot be read, holds NaN or infinity, lies on another grid, or the number of channels is not
-            `n_channels`.
+        DataError: a file cannot be read, holds NaN within the scan or infinity, lies on another grid, or the number of
+            channels is not `n_channels`.
     """
     return _load_image(case, n_channels, reading)[0]
 
@@ -145,8 +151,12 @@ def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
     return image
 
 
-def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[Image, float]:
-    """Read the image, and measure the largest distance of a channel's grid from it in voxels."""
+def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[Image, float, NDArray[np.bool_] | None]:
+    """Read the image, and measure the largest distance of a channel's grid from it in voxels.
+
+    Returns:
+        The image, the distance, and (z, y, x) where every channel was NaN; None where there is no such voxel.
+    """
     stacks = [read_stack(path, reading=reading) for path in case.channels]
     images = [
         narrow_floats(stack.image(path, reading.frame)) for path, stack in zip(case.channels, stacks, strict=True)
@@ -157,19 +167,47 @@ def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[I
     main = next((number for number, image in enumerate(images) if image.spacing_known), 0)
     for path, image in zip(case.channels, images, strict=True):
         _check_grid(case, images[main], case.channels[main], image, path, "channel grid")
-        check_finite(image, str(path))
+    finite = [without_nan(image, str(path)) for path, image in zip(case.channels, images, strict=True)]
+    images = [image for image, _ in finite]
+    masks = [mask for _, mask in finite if mask is not None]
+    outside = np.logical_and.reduce(masks) if len(masks) == len(images) else None
     count = sum(image.array.shape[0] for image in images)
     if n_channels is not None and count != n_channels:
         _refuse_count(case, stacks, images, n_channels, reading)
     if len(images) == 1:
-        return images[0], 0.0
+        return images[0], 0.0, outside
     array = np.concatenate([image.array for image in images])
     distance_voxels = max(images[main].grid_difference_voxels(image) for image in images)
     merged = images[main].with_array(array.astype(np.float32) if array.dtype.kind == "f" else array)
     records = {f"channel {number}": image.record for number, image in enumerate(images) if image.record}
-    return replace(
-        merged, notes=tuple(note for image in images for note in image.notes), record=records
-    ), distance_voxels
+    notes = tuple(note for image in images for note in image.notes)
+    warnings = tuple(text for image in images for text in image.warnings)
+    return replace(merged, notes=notes, warnings=warnings, record=records), distance_voxels, outside
+
+
+def _check_outside(case: Case, label: Image, outside: NDArray[np.bool_], labels: Labels | None) -> None:
+    """Refuse a label that marks structures outside of the scan.
+
+    Args:
+        case: its files.
+        label: (1, z, y, x) label values.
+        outside: (z, y, x) where no channel was measured.
+        labels: the structures, if they are known; else every value but 0 is one.
+
+    Raises:
+        DataError: more than a hundredth of what is labelled lies there. Less is the rim of a mask.
+    """
+    nothing = [0] if labels is None else [value for value in (labels.background, labels.ignore) if value is not None]
+    marked = ~np.isin(label.array[0], nothing)
+    total, there = np.count_nonzero(marked), np.count_nonzero(marked & outside)
+    if there > _MOST_OUTSIDE * total:
+        files = ", ".join(str(path) for path in case.channels)
+        raise DataError(
+            f"Case {case.id}: {there:,} of the {total:,} voxels that {case.label} marks as structures are NaN in "
+            f"{files}.",
+            "NaN at the edge of the grid is read as outside of the scan, where nothing can be seen: look at both.",
+            "not finite",
+        )
 
 
 def load_weight_map(case: Case, image: Image) -> NDArray[np.float32] | None:

@@ -103,6 +103,11 @@ class FoldFolder:
         return sorted((int(match[1]), path) for match, path in drawn if match)
 
     @property
+    def begun(self) -> bool:
+        """Whether there is a run that `resume_command` continues: its record, or what was asked of a cascade."""
+        return self.record.exists() or self.request.exists()
+
+    @property
     def resume_command(self) -> str:
         """The command that continues the run of this fold, for hints: it has every option that names the run."""
         if len(self.path.parents) < 4:  # not a run in a workspace

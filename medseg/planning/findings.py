@@ -61,6 +61,7 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "saturation": "intensities cut off at the top",
         "orientation": "axes stored in different orders",
         "two affines": "headers with two geometries",
+        "nan outside": "NaN around the scan",
         "odd header": "headers that leave doubt",
     }
 )

@@ -182,7 +182,7 @@ def _examine(
         voxels=voxels,
         grid_difference_voxels=loaded.grid_difference_voxels,
         resampled=loaded.resampled,
-        notes=(*image.notes, *loaded.label.notes),
+        notes=(*image.notes, *image.warnings, *loaded.label.notes),
         content=case_content(image.array, foreground, values, samples, axes),
     )
     return facts, samples

@@ -48,6 +48,7 @@ SCENARIOS: dict[str, list[str]] = {
     "package": ["package", MODEL, "made.medseg"],
     "import-nnunet": ["import-nnunet", "nnunet", "--name", "made"],
     "import-nnunet (zip)": ["import-nnunet", "nnunet.zip", "--name", "made"],
+    "import-nnunet (plan)": ["import-nnunet", "raw", "--name", "made"],
     "dicom": [
         *("dicom", "study_labels.nii.gz", "study", "made", "--algorithm", "toy 1", "--generic-codes"),
         *("--structures", "liver=1", "--write", "seg,rtstruct,report"),
@@ -69,7 +70,7 @@ _TIMES = (
 
 def write_base(folder: Path) -> None:
     """Write what the scenarios read: a planned and trained toy, a raw set, answers, a study, nnU-Net's models."""
-    from nnunet_folders import write_model
+    from nnunet_folders import dataset, plans, write_model
     from small_sets import write_labelme, write_map, write_study
     from toy_workspace import write_toy_workspace
 
@@ -96,6 +97,10 @@ def write_base(folder: Path) -> None:
         (folder / "drawn" / f"{name}.json").write_text(text)
     write_study(folder / "study")
     write_map(folder / "study_labels.nii.gz")
+    (folder / "raw").mkdir()
+    raw = {"plans": plans(), "dataset": dataset(), "splits_final": [{"train": ["a"], "val": ["b"]}]}
+    for name, values in raw.items():
+        (folder / "raw" / f"{name}.json").write_text(json.dumps(values))
     write_model(folder / "nnunet", folds=("0", "1"))
     shutil.make_archive(str(folder / "nnunet"), "zip", folder / "nnunet")
     for words in (["train", "--plan", "toy", "--steps", "6"], ["predict", "scans", "answers", "--model", MODEL]):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_sets import ball_at, run, save_nifti, scan_and_ball, write_all, write_data, write_study
+import tifffile
+import torch
+from small_sets import ball_at, run, save_nifti, scan_and_ball, write_all, write_data, write_pictures, write_study
 
 import medseg
 from medseg.cli.nnunet_hints import _NNUNET_OPTIONS
@@ -22,6 +25,7 @@ _TINY = "--set configurations.3d_fullres.patch_voxels=[16,16,16] --set configura
 _TINY += " --set configurations.3d_fullres.network.features=[4,8,8] --set training.validation_cases=1"
 _TRAIN = "train --plan balls --steps 1"
 _SEG = "predict study {out} --model balls.medseg --write seg"
+_ANSWERED = "predict data/imagesTr answered --model balls.medseg"
 _LIVER = "dicom map.nii.gz study {out} --structures liver=1"
 
 # what fails | the part of its output that is followed, in groups | the command that follows it; {0} is what failed,
@@ -65,6 +69,9 @@ DATA = [
         r"Add them to the list",
         "labelme drawn {out} --labels drawn/labels.txt",
     ),
+    ("check grouped --json", r"(--patient-pattern '[^']+'):", "plan grouped --name grouped --preset cpu {1}"),
+    ("check masks_of_one --json", r"(--exclude) IDS.txt", "{0} {1} first.txt"),
+    ("check masks_of_one --json", r"(--images) '\S+' (--labels)", "{0} {1} 'images/*.png' {2} 'masks/*_mask.png'"),
     ("series study --series 9", r"no series of DICOM images that 9 fits", "series study"),
 ]
 TRAIN = [
@@ -87,6 +94,11 @@ TRAIN = [
         f"{_TRAIN} --fold all --recipe {{1}}",
     ),
     ("train --plan lost --steps 1", r"(--data) FOLDER", "{0} {1} data"),
+    (
+        "train --plan balls --config 2d --fold 0 --steps 30 --set training.learning_rate=1e8",
+        r"lower rate: `medseg (train [^`]*--resume --set training.learning_rate)=1e\+07`",
+        "{1}=0.001",
+    ),
     ("report", r"wrong results\): (\S+)", "{0} {1}"),
     ("train --plan nothing", r"`(medseg plan) DATASET`", "{1} data --name nothing"),
 ]
@@ -117,6 +129,12 @@ PREDICT = [
         r"a (number) or key",
         "predict two_series {out} --model balls.medseg --series 4",
     ),
+    (
+        "predict unmeasured {out} --model balls.medseg",
+        r"(--set inference.spacing=)\[Z,Y,X\]",
+        "{0} {1}[1,1,1]",
+    ),
+    ("predict data/imagesTr answered --model balls.medseg --continue", r"Leave (--continue) out", _ANSWERED),
     ("predict gap {out} --model balls.medseg", r"(--allow-gaps) resamples", "{0} {1}"),
     ("package balls", r"Missing argument", "package balls {out}.medseg --folds 0"),
     ("package balls balls.medseg --folds 0", r"replace it with (--force)", "{0} {1}"),
@@ -160,6 +178,22 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_nifti(folder / "soft_set" / "labelsTr" / name, blur)
         save_nifti(folder / "moved" / "labelsTr" / name, ball, shifted)
         save_nifti(folder / "times" / "imagesTr" / name, np.stack([scan, scan], axis=-1))
+    write_data(folder / "grouped", cases=24)
+    for path in sorted((folder / "grouped").rglob("case_*.nii.gz")):
+        number = int(path.name[5:-7])
+        path.rename(path.with_name(f"P{number // 3:02d}-slice-{number % 3}.nii.gz"))
+    declared = json.loads((folder / "grouped" / "dataset.json").read_text())
+    del declared["training"]
+    (folder / "grouped" / "dataset.json").write_text(json.dumps(declared))
+    write_pictures(folder / "masks_of_one")
+    for path in sorted((folder / "masks_of_one" / "masks").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    shutil.copy(folder / "masks_of_one/masks/cell0_mask.png", folder / "masks_of_one/masks/cell0_mask_1.png")
+    (folder / "first.txt").write_text("cell0\n")
+    (folder / "unmeasured").mkdir()
+    tifffile.imwrite(folder / "unmeasured" / "a.tif", scan_and_ball(0)[0])
+    (folder / "answered").mkdir()
+    shutil.copy(folder / "data/labelsTr/case_0.nii.gz", folder / "answered")  # an answer, and no record of it
     write_study(folder / "gap", "gap", move=lambda k: (0.0, 0.0, 3.0 * k + (3.0 if k > 3 else 0.0)))
     for number in (4, 5):
         write_study(folder / "two_series" / str(number), "two", SeriesInstanceUID=f"1.2.{number}", SeriesNumber=number)
@@ -220,6 +254,66 @@ def test_the_hint_of_an_interrupted_run_continues_it(
     assert run(commands.pop().removeprefix("medseg ")) == 0
     record = json.loads((workspace / "runs/balls/2d/fold_2/run.json").read_text())
     assert record["finished"]
+
+
+def test_the_hint_of_a_full_disk_leads_to_a_trained_run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing can be written the command is given again, and also where only the checkpoint is too large."""
+    monkeypatch.chdir(workspace)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for fold, most_bytes in ((1, 1_000), (3, 40_000)):
+        line = f"train --plan balls --config 2d --fold {fold} --steps 2"
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))  # files may not grow beyond it
+            assert run(line) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        output = " ".join(capsys.readouterr().err.split())
+        assert "Free some space" in output, output
+        command = re.search(r"`medseg (train .*? --resume)`", output)
+        assert run(command[1] if command else line) == 0, (output, capsys.readouterr())
+
+
+def test_the_hint_of_memory_that_runs_out_leads_to_a_trained_run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+
+    def fail(event: Progress) -> None:
+        if event.stage == "train" and not event.info:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    options = medseg.TrainOptions(fold="4", configuration="2d", steps=2, device="cpu")
+    with pytest.raises(medseg.MedsegError) as caught:
+        medseg.train("balls", ".", options, fail)
+    hint = caught.value.hint or ""
+    command = re.match(r"`medseg (train .*? --resume)` takes --set .* as in (--set \S+),", hint)
+    assert command, hint
+    assert run(f"{command[1]} {command[2]}") == 0
+
+
+def test_the_hints_of_watch_lead_to_an_answer(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workspace)
+    inbox, answers = tmp_path / "inbox", tmp_path / "answers"
+    inbox.mkdir()
+    shutil.copy("data/imagesTr/case_0.nii.gz", inbox / "scan.nii.gz")
+    line = f"watch {inbox} {answers} --model balls.medseg --once --settle 0.01s"
+    (answers / "scan").mkdir(parents=True)
+    assert run(line) == 1
+    assert "Move it away and start the watch with --again" in " ".join("".join(capsys.readouterr()).split())
+    (answers / "scan").rename(tmp_path / "moved")
+    assert run(f"{line} --again") == 0
+    shutil.copy("data/imagesTr/case_1.nii.gz", inbox / "scan.nii.gz")
+    before = (answers / "scan" / "volumes.csv").read_text()
+    run(line)
+    assert "(--again replaces it)" in " ".join("".join(capsys.readouterr()).split())
+    assert (answers / "scan" / "volumes.csv").read_text() == before
+    assert run(f"{line} --again") == 0
+    manifest = json.loads((answers / "scan" / "manifest.json").read_text())
+    assert "scan.nii.gz" in json.dumps(manifest)
 
 
 @pytest.mark.parametrize("option", _NNUNET_OPTIONS)

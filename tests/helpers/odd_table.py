@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from paths import DATA
 
 from medseg.core.errors import MedsegError
+from medseg.core.outside import without_nan
 from medseg.io.formats.stack import Stack
 from medseg.io.images import header_notes, read_image, read_stack
 
@@ -49,7 +50,11 @@ def remarks(path: Path) -> list[str]:
     if stack.array.shape[1] > 1:
         lines.append("colours as channels")
     if stack.array.dtype.kind == "f" and not np.isfinite(stack.array).all():
-        lines.append("holds NaN: training and prediction refuse it by name")
+        try:
+            without_nan(stack.image(path, None), path.name)
+            lines.append("NaN at the edge, read as outside of the scan")
+        except MedsegError:
+            lines.append("holds NaN: training and prediction refuse it by name")
     return lines + header_notes(path)
 
 

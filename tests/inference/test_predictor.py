@@ -11,7 +11,7 @@ import torch
 from builders import make_plan
 from process_memory import resident_bytes
 
-from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
+from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, ScanWarning
 from medseg.core.image import Image, Orientation
 from medseg.core.progress import Progress
 from medseg.inference import predictor as predictor_module
@@ -312,6 +312,17 @@ def test_a_hundred_calls_leave_nothing_behind(backend: str) -> None:
     for _ in range(50):
         predictor(small), predictor(large)
     assert resident_bytes() - before < 16 << 20
+
+
+def test_nan_around_a_scan_is_answered_as_nothing_with_a_warning() -> None:
+    image, _ = turned_image(0)
+    around = np.zeros(image.array.shape, bool)
+    around[:, :2] = True
+    filled = image.with_array(np.where(around, 0, image.array))
+    with pytest.warns(ScanWarning, match=r"The scan: \d+ of \d+ voxels are NaN, all at the edge .* read as 0"):
+        answer = predictor_of(threshold_plan())(image.with_array(np.where(around, np.nan, image.array)))
+    np.testing.assert_array_equal(answer.array, predictor_of(threshold_plan())(filled).array)
+    assert answer.array.any()
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])

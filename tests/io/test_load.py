@@ -187,3 +187,24 @@ def test_two_real_channels(data_dir):
     image = load_case_image(case, 2)
     assert (image.array.shape, image.array.dtype, image.spacing_mm) == ((2, 155, 240, 240), np.float32, (1, 1, 1))
     assert np.unique(load_case_label(case, image)[0].array).tolist() == [0, 1, 2, 3, 4]
+
+
+def nan_edge(save_nifti, folder, marked: int) -> Case:
+    """A scan whose first slice is NaN, and a label of 100 voxels, of which some lie there."""
+    array = np.ones((5, 10, 10), np.float32)
+    array[0] = np.nan
+    label = np.zeros((5, 10, 10), np.uint8)
+    label[0].flat[:marked] = 1
+    label[1].flat[: 100 - marked] = 1
+    scan, mask = save_nifti(folder / "a.nii.gz", array), save_nifti(folder / "a_seg.nii.gz", label)
+    return Case("a", "a", (scan,), mask)
+
+
+def test_nan_around_a_scan_is_outside_and_a_label_there_is_refused(tmp_path, save_nifti):
+    loaded = load_case(nan_edge(save_nifti, tmp_path / "rim", 1), 1)
+    assert (loaded.image.array[0, 0] == 0).all()
+    assert "100 of 500 voxels are NaN" in loaded.image.warnings[0]
+    case = nan_edge(save_nifti, tmp_path / "lost", 2)
+    with pytest.raises(DataError, match=r"2 of the 100 voxels that .*a_seg\.nii\.gz marks as structures are NaN"):
+        load_case(case, 1)
+    assert load_case(case, 1, labels=Labels(structures={"two": 2}, ignore=1)), "what was not annotated is no structure"

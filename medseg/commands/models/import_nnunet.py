@@ -12,7 +12,7 @@ import torch
 from medseg import __version__
 from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.core.files import atomic_folder, content_hash, write_text
+from medseg.core.files import atomic_folder, content_hash, replacing_together, write_text
 from medseg.core.json_text import parse_json
 from medseg.core.wording import counted, summary_line
 from medseg.models.model import Model
@@ -115,9 +115,10 @@ def _import_plan(path: Path, workspace: Workspace, options: ImportOptions) -> Im
     if target.exists():
         raise PlanError(f"{target} exists already.", "Delete it, or give another name: --name NAME")
     folds = _splits(path.parent / _SPLITS)
-    if folds is not None:
-        write_text(splits_path(target), folds)
-    save_plan(plan, target)
+    with replacing_together(target.parent, target.stem) as staging:  # a kill leaves no plan without its folds
+        if folds is not None:
+            write_text(splits_path(staging / target.name), folds)
+        save_plan(plan, staging / target.name)
     return ImportResult(plan=target, notes=[f"the folds are those of {_SPLITS}"] if folds is not None else [])
 
 

@@ -244,7 +244,11 @@ def _disk_errors(files: FoldFolder) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
-        raise MedsegError(
-            f"{error.filename or files.path} could not be written: {error.strerror}.",
-            f"Free some space. The last checkpoint is whole; `{files.resume_command}` continues from it.",
-        ) from None
+        if not files.begun:
+            then = "Free some space, and give the command again."
+        elif not files.checkpoint.exists():
+            then = f"Free some space; `{files.resume_command}` starts the run from its first step."
+        else:
+            then = f"Free some space. The last checkpoint is whole; `{files.resume_command}` continues from it."
+        message = f"{error.filename or files.path} could not be written: {error.strerror}."
+        raise MedsegError(message, then) from None

@@ -158,7 +158,10 @@ def several_masks(files: Sequence[Path]) -> str:
         files: the label files.
     """
     names = " and ".join(dict.fromkeys(path.name for path in files))
-    return f"{names} are label files of this one case\nMerge them into one label file, or name the one that is meant."
+    return (
+        f"{names} are label files of this one case\nMerge them into one label file, leave the case out with --exclude "
+        "IDS.txt, or say by patterns which files are meant: --images '*_image.png' --labels '*_mask.png'."
+    )
 
 
 class Why(str):

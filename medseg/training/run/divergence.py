@@ -63,24 +63,35 @@ def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
     return faults
 
 
-def diverged(what: str, step: int, kept: str, resume: str, lower_rate: float, suspects: Sequence[str] = ()) -> Diverged:
+def diverged(what: str, step: int, kept: str, retries: str, suspects: Sequence[str] = ()) -> Diverged:
     """Return the error that ends a run whose numbers are no longer numbers.
 
     Args:
         what: is wrong, such as `loss is nan`.
         step: after which it was noticed.
         kept: which checkpoint there is, as a sentence.
-        resume: the command that continues the run.
-        lower_rate: a learning rate to try.
+        retries: what `retries` returned.
         suspects: samples and what is odd about them, a line each.
     """
     lines = [f"The {what} after step {step}.", *suspects, kept]
-    return Diverged(
-        "\n  ".join(lines),
-        f"Look at these scans for odd intensities (`medseg check`); when they are repaired, `{resume}` continues. At a "
-        f"lower rate: `{resume} --set training.learning_rate={lower_rate:g}`. In full precision: `{resume} --set "
-        "training.precision=fp32`.",
+    return Diverged("\n  ".join(lines), retries)
+
+
+def retries(resume: str, learning_rate: float, precision: torch.dtype) -> str:
+    """Return what to try after a run has diverged, with the commands.
+
+    Args:
+        resume: the command that continues the run.
+        learning_rate: of the run; a tenth of it is advised.
+        precision: of the run; full precision is advised where it is another one.
+    """
+    hint = (
+        f"Look at these scans for odd intensities (`medseg check`); when they are repaired, `{resume}` continues. "
+        f"At a lower rate: `{resume} --set training.learning_rate={learning_rate / 10:g}`."
     )
+    if precision != torch.float32:
+        hint += f" In full precision: `{resume} --set training.precision=fp32`."
+    return hint
 
 
 def describe(batch: Batch, faults: Sequence[Culprit]) -> list[str]:

@@ -17,7 +17,7 @@ from medseg.training.data.batches import Batch
 from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.length.steering import Steering, describe_steps_change, steps_change
 from medseg.training.run.checkpoint import Checkpoints, load_checkpoint
-from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, worst_step
+from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, retries, worst_step
 from medseg.training.run.interrupt import Interrupts
 from medseg.training.run.log import Log
 from medseg.training.run.setup import Setup
@@ -141,8 +141,10 @@ class Loop:
             state = load_checkpoint(self.checkpoints.path)
             self.first_step = self.done = self.trainer.restore(self.setup, state)
             self.scores, self.best_dice, self.first_loss = (state[key] for key in ("scores", "best_dice", "first_loss"))
-            # not there in checkpoints of earlier versions
+            # these two are not there in checkpoints of earlier versions
             self.losses = [loss.to(self.setup.device) for loss in state.get("losses", [])]
+            skipped, self._skipped, self._skipped_in_a_row = state.get("skipped", (0, 0, 0))
+            self.trainer.skipped.fill_(skipped)
         else:
             torch.manual_seed(self.setup.plan.training.seed)
         ranks, course = self.setup.ranks, self.setup.course
@@ -219,14 +221,10 @@ class Loop:
         Raises:
             Diverged: a loss is not a number, or absurdly large, or no step changes anything.
         """
-        losses: list[float] = torch.stack(self.losses).tolist()
+        losses = self._checked_losses()
         self.losses.clear()
         loss = sum(losses) / len(losses)
-        if self.first_loss is None:
-            self.first_loss = losses[0]
-        if is_absurd(loss, self.first_loss):
-            raise self._absurd_loss(losses)
-        skipped = self._count_skipped(min(len(losses), self.done - self.first_step))
+        skipped = self._count_skipped(len(losses))
         rate = self.setup.learning_rate(self.done - 1)
         more = {"skipped": skipped} if skipped else {}
         self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
@@ -237,23 +235,35 @@ class Loop:
         notes = (self.trainer.note, self.samples.note if isinstance(self.samples, PlacedSamples) else None)
         note = {"note": "; ".join(text for text in notes if text)} if any(notes) else {}
         if self._skipped and (self._skipped == skipped or self.finished):  # said at the first time and at the end
-            session = self.done - self.first_step
-            note["note"] = f"{self._skipped} of {session} steps changed nothing, as a gradient was NaN or infinite"
+            note["note"] = f"{self._skipped} of {self.done} steps changed nothing, as a gradient was NaN or infinite"
         self.callback(Progress("train", self.done, self.setup.course.steps, figures | note))
+
+    def _checked_losses(self) -> list[float]:
+        """Return the losses since the last report; the device is waited for.
+
+        Raises:
+            Diverged: one is not a number, or their mean is absurdly large.
+        """
+        losses: list[float] = torch.stack(self.losses).tolist()
+        if self.first_loss is None:
+            self.first_loss = losses[0]
+        if is_absurd(sum(losses) / len(losses), self.first_loss):
+            raise self._absurd_loss(losses)
+        return losses
 
     def _count_skipped(self, steps: int) -> int:
         """Return how many of the last steps changed nothing, as a gradient was not finite.
 
         Args:
-            steps: of this session since the last report.
+            steps: since the last report.
 
         Raises:
-            Diverged: none has changed anything for long, or in the whole run.
+            Diverged: none has changed anything for long, or in the whole session.
         """
         skipped = int(self.trainer.skipped) - self._skipped
         self._skipped += skipped
         self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == steps else 0
-        in_vain = self.finished and self._skipped_in_a_row == self.done - self.first_step
+        in_vain = self.finished and self._skipped_in_a_row >= self.done - self.first_step
         if self._skipped_in_a_row >= _MOST_SKIPPED or in_vain:
             what = (
                 f"gradient is NaN or infinite in each of the last {self._skipped_in_a_row} steps, which changed nothing"
@@ -321,20 +331,24 @@ class Loop:
         """Write a checkpoint, behind the training; the state is the same in every process, and one of them writes.
 
         Raises:
-            Diverged: a weight is not a number.
+            Diverged: a weight or a loss is not a number.
             MedsegError: the checkpoint before could not be written.
         """
         if not self.setup.ranks.first:
             return
         if not self.trainer.finite():
             raise self._diverged("weights are no longer numbers", self.done)
+        if self.losses:  # steps with such a loss may change nothing, and leave weights that are finite but lost
+            self._checked_losses()
         state = {
             **self.trainer.state(self.setup, self.done),
             "seconds": self.used_seconds,
             "scores": self.scores,
             "best_dice": self.best_dice,
             "first_loss": self.first_loss,
-            "losses": self.losses,  # so that the mean in the log is of the same steps after a resume
+            # so that the figures of the log are of the same steps after a resume
+            "losses": self.losses,
+            "skipped": [int(self.trainer.skipped), self._skipped, self._skipped_in_a_row],
         }
         self.checkpoints.write(state)
 
@@ -367,8 +381,8 @@ class Loop:
     def _diverged(self, what: str, step: int, suspects: Sequence[str] = ()) -> Diverged:
         """Return the error that ends the run, with the commands that continue it."""
         setup = self.setup
-        lower = setup.plan.training.learning_rate / 10
-        return diverged(what, step, self._last_checkpoint(), setup.files.resume_command, lower, suspects)
+        hint = retries(setup.files.resume_command, setup.plan.training.learning_rate, setup.precision)
+        return diverged(what, step, self._last_checkpoint(), hint, suspects)
 
     def _absurd_loss(self, losses: Sequence[float]) -> Diverged:
         """Return the error for the losses of the last steps, of which one is not a number."""

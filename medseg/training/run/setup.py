@@ -84,13 +84,18 @@ class Setup:
     @property
     def less_memory(self) -> str:
         """Which keys to lower where memory runs out, with their present values."""
-        configuration = self.configuration
+        configuration, features = self.configuration, self.configuration.network.features
         key = f"configurations.{self.files.run.path.name}"
+        command = f"`{self.files.resume_command}`" if self.files.begun else "the command, given again,"
+        batch = ""
+        if configuration.batch_size > 1:
+            half = configuration.batch_size // 2
+            batch = f" {key}.batch_size (now {configuration.batch_size}), as in --set {key}.batch_size={half}, or"
         return (
-            f"Lower {key}.batch_size (now {configuration.batch_size}) or {key}.patch_voxels (now "
-            f"{configuration.patch_voxels}): `{self.files.resume_command} --set {key}.batch_size="
-            f"{max(1, configuration.batch_size // 2)}`; or, for a new run, {key}.network.features (now "
-            f"{configuration.network.features}). `medseg plan` with --memory 8GB and --force plans for less memory."
+            f"{command[0].upper()}{command[1:]} takes --set with lower values:{batch} {key}.patch_voxels (now "
+            f"{configuration.patch_voxels}). "
+            + (f"A new run can have lower {key}.network.features (now {features}). " if features else "")
+            + "`medseg plan` with --memory 8GB and --force plans for less memory."
         )
 
 

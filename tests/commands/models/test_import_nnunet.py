@@ -272,3 +272,19 @@ def test_plans_nested_too_deep_are_refused_by_name(tmp_path: Path) -> None:
     (folder / "plans.json").write_text(json.dumps(plans(experiment_planner_used=deep)))
     with pytest.raises(ModelError, match=r"plans\.json is not valid JSON: .* more than 100 levels"):
         import_nnunet(folder, tmp_path)
+
+
+def test_folds_without_their_plan_are_never_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_plans(tmp_path / "preprocessed")
+    (path.parent / "splits_final.json").write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("medseg.commands.models.import_nnunet.save_plan", stop)
+        with pytest.raises(KeyboardInterrupt):
+            import_nnunet(path, tmp_path, ImportOptions(name="toy"))
+    assert list((tmp_path / "plans").iterdir()) == []
+    import_nnunet(path, tmp_path, ImportOptions(name="toy"))
+    assert sorted(file.name for file in (tmp_path / "plans").iterdir()) == ["toy.splits.json", "toy.yaml"]

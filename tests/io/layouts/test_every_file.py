@@ -9,6 +9,8 @@ from layout_files import files_of, touch
 
 from medseg.commands.data.check import check
 from medseg.core.errors import DataError
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.find_data import find_data
 from medseg.io.images import read_image
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
@@ -93,6 +95,9 @@ def test_a_case_with_several_masks_is_left_out_by_name(tmp_path, files, case):
     assert case not in files_of(data)
     assert f"{case}: " in data.problems[0]
     assert "are label files of this one case" in data.problems[0]
+    (tmp_path.parent / "ids.txt").write_text(case)
+    excluded = find_data(tmp_path, DataOptions(exclude=tmp_path.parent / "ids.txt"))
+    assert (len(excluded.cases), [problem for problem in excluded.problems if case in problem]) == (5, [])
 
 
 def test_numbered_masks_of_numbered_images_are_no_further_masks(tmp_path):

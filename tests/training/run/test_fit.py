@@ -1,6 +1,7 @@
 """The loop, on problems of seconds: it learns, repeats, resumes, and stops when it has gone wrong."""
 
 import inspect
+import re
 import resource
 import signal
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from builders import make_augmentation, make_plan, make_sample, make_training, n
 from scipy import ndimage
 from weights import assert_same_weights
 
-from medseg.core.errors import Cancelled, MedsegError, ModelError
+from medseg.core.errors import Cancelled, MedsegError, ModelError, Stopped
 from medseg.core.labels import IGNORE, Labels
 from medseg.core.progress import Progress, silent
 from medseg.inference.window_pass import predict_logits
@@ -782,3 +783,51 @@ def test_a_run_leaves_the_choice_of_algorithms_as_it_was(tmp_path: Path, monkeyp
         assert torch.backends.cudnn.benchmark == before
         with choosing_algorithms(torch.device("cpu")):
             assert torch.backends.cudnn.benchmark == before
+
+
+def test_skipped_steps_are_counted_over_all_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, notes = plan_of(2), []
+    learn = Trainer.step
+
+    def step(self: Trainer, setup: Setup, number: int, batch: Batch) -> torch.Tensor:
+        OddGradient.odd = number in (3, 12, 17)
+        return learn(self, setup, number, batch)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    samples, setup = blob_samples((1, 40, 40)), setup_of(plan, tmp_path, 30)
+
+    def stop_at_15(self: Trainer, setup: Setup, number: int, batch: Batch) -> torch.Tensor:
+        if number == 15:
+            raise KeyboardInterrupt
+        return step(self, setup, number, batch)
+
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(Trainer, "step", stop_at_15)
+    with pytest.raises(Stopped):
+        fit(Spoiled(new_network(plan)), samples, setup, no_validation, silent)
+    monkeypatch.setattr(Trainer, "step", step)
+
+    def callback(event: Progress) -> None:
+        notes.append(event.info.get("note"))
+
+    fit(Spoiled(new_network(plan)), samples, setup, no_validation, callback, resume=True)
+    said = [note for note in notes if note and "changed nothing" in note]
+    assert [note.split(" steps")[0] for note in said] == ["3 of 30"]
+    records = [record for record in read_log(FoldFolder(tmp_path).log) if record["kind"] == "train"]
+    assert [record.get("skipped") for record in records] == [1, 2, None]
+
+
+def test_a_checkpoint_is_not_written_of_a_run_whose_loss_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps whose loss is NaN change nothing: their weights are finite, and as lost as the ones before."""
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)
+    plan = plan_of(2)
+    plan.training.learning_rate = 1e8
+    with pytest.raises(Diverged) as caught:
+        fit(new_network(plan), blob_samples((1, 40, 40)), setup_of(plan, tmp_path, 30), no_validation, silent)
+    step = int(re.search(r"after step (\d+)", caught.value.message)[1])
+    path = FoldFolder(tmp_path).checkpoint
+    assert not path.exists() or load_checkpoint(path)["step"] < step
+    assert caught.value.hint is not None
+    assert "precision" not in caught.value.hint, "the run is in full precision already"
