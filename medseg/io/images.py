@@ -13,6 +13,7 @@ import numpy as np
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
+from medseg.io.formats.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import FORMATS, answer_suffix, format_of, is_dicom, refuse_unknown, split_suffix
@@ -48,7 +49,8 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
     """Read a label map as (1, z, y, x) integers; whole numbers stored as floating point are accepted.
 
     Args:
-        path: the file, or a folder with a mask for each structure.
+        path: the file, a folder with a mask for each structure, or an image's annotations in a JSON file of COCO
+            (`FILE.json#image-ID`).
         reading: how the user said that values are meant: soft masks, colours, other values, time series, and structures
             by their names.
         grid: the scan, on whose grid contours (RTSTRUCT) and frames (DICOM SEG) are drawn. None for the grid of the
@@ -67,9 +69,9 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
         with _library_errors(path):
             image = read_label_object(path, reading, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
-    if path.is_dir() or (reading.segments and structure_names(path)):
+    if path.is_dir() or split_reference(path) or (reading.segments and structure_names(path)):
         with _library_errors(path):
-            image = read_named_masks(path, reading, read_label)
+            image = read_named_masks(path, reading, read_label, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
     # values of a mask with a palette are its indices, unless the user said what its colours mean
     image = read_stack(path, mask=not reading.colours).image(path, reading.frame)

@@ -151,9 +151,14 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
 
 def _key(case: Case, recipe: str) -> str:
     # readers are imported in the threads that use them, what preprocesses only where a case is not in the cache
+    from medseg.io.formats.coco import content_of, split_reference
     from medseg.io.formats.table import files_of
 
-    named = [*case.channels, *([case.label] if case.label else [])]
+    named = [*case.channels]
+    if case.label is not None and split_reference(case.label):
+        recipe += content_of(case.label)  # and not the whole file, which is about all images
+    elif case.label is not None:
+        named.append(case.label)
     if case.weight_map is not None:
         named.append(case.weight_map)
         recipe += " with weights"  # of the same contents as another file, it is something else

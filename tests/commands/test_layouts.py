@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coco_files import annotation, box, image, write_coco
 from layout_files import write_pictures
 from PIL import Image as pillow
 
@@ -73,7 +74,21 @@ def cityscapes(folder: Path) -> dict[str, int]:
     return sizes
 
 
-LAYOUTS = {"camvid": camvid, "voc": voc, "table": table, "pets": pets, "cityscapes": cityscapes}
+def coco(folder: Path) -> dict[str, int]:
+    """COCO's files for each part, with stripes as polygons and as run-length codes."""
+    sizes = {"train": 6, "val": 3, "test": 2}
+    for part, count in sizes.items():
+        names = [f"{part}_{number}.png" for number in range(count)]
+        write_pictures(folder, {f"{part}2017/{name}": "" for name in names})
+        listed = [image(number, name, 32, 32) for number, name in enumerate(names)]
+        drawn = [annotation(number, box(0, 11, 32, 22), id=number) for number in range(count)]
+        code = {"size": [32, 32], "counts": [22] + [10, 22] * 31 + [10]}
+        drawn += [annotation(number, code, category=3, id=100 + number) for number in range(count)]
+        write_coco(folder / "annotations" / f"instances_{part}2017.json", listed, drawn)
+    return sizes
+
+
+LAYOUTS = {"camvid": camvid, "voc": voc, "table": table, "pets": pets, "cityscapes": cityscapes, "coco": coco}
 IMAGES = {"table": "all"}
 """Where the images to segment lie, for layouts that do not say it."""
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
+from medseg.io.formats.coco import may_be_coco
 from medseg.io.formats.table import split_suffix
-from medseg.io.layouts.dataset import DEFAULT_NAMING
+from medseg.io.layouts.coco import read_coco
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming
 from medseg.io.layouts.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.find import find_cases, found_in, is_data_set
 from medseg.io.layouts.flat_folder import read_flat_folder
@@ -81,7 +83,7 @@ def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tup
         predictions = Side(*_label_files(prediction))
     else:
         predictions = Side({split_suffix(prediction)[0]: _existing(prediction)})
-    if reference.is_file():
+    if reference.is_file() and not may_be_coco(reference):
         case = split_suffix(reference)[0]
         predictions = _renamed(predictions, _equal_names([case], predictions.files))  # the reference's name counts
         predictions = predictions.only(case) if prediction.is_dir() else Side({case: prediction})
@@ -171,11 +173,13 @@ def _renamed(side: Side, pairs: dict[str, str], similar: bool = False) -> Side:
 
 
 def find_references(path: Path) -> Side:
-    """Return the label files of a data set, of a folder (perhaps one inside a data set), or of one file.
+    """Return the labels of a data set, of a folder (perhaps inside a data set), of a JSON file of COCO, or of one file.
 
     Raises:
         DataError: it does not exist, or is the folder of a data set that cannot be read.
     """
+    if may_be_coco(path):
+        return _side_of(_annotated_images(path))
     if not path.is_dir():
         files = {split_suffix(path)[0]: _existing(path)}
         try:
@@ -184,9 +188,7 @@ def find_references(path: Path) -> Side:
             return Side(files)
     data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
     if data is not None:
-        files = {case.id: case.label for case in data.cases if case.label is not None}
-        scans = {case.id: case.channels[0] for case in data.cases}
-        return Side(files, scans=scans, labels=data.labels, cases={case.id: case for case in data.cases})
+        return _side_of(data)
     files, failed = _label_files(path)
     if path.name not in _IMAGES_BESIDE:
         return Side(files, failed)
@@ -195,6 +197,29 @@ def find_references(path: Path) -> Side:
     first = {case: min(group.items(), key=lambda item: item[0] or 0)[1] for case, group in groups.items()}
     declared = read_dataset_json(path.parent).labels if (path.parent / NAME).is_file() else None
     return Side(files, failed, first, declared)
+
+
+def _side_of(data: DataSet) -> Side:
+    files = {case.id: case.label for case in data.cases if case.label is not None}
+    scans = {case.id: case.channels[0] for case in data.cases}
+    return Side(files, scans=scans, labels=data.labels, cases={case.id: case for case in data.cases})
+
+
+def _annotated_images(path: Path) -> DataSet:
+    """Return the images that a JSON file of COCO is about, which lie beside or below it, or beside its folder.
+
+    Raises:
+        DataError: none of them is there.
+    """
+    path = path.absolute()
+    for folder in (path.parent, path.parent.parent):
+        data = read_coco(folder, Naming(labels=path.relative_to(folder).as_posix()))
+        if data is not None and data.cases:
+            return data
+    raise DataError(
+        f"None of the images that {path} lists lies in {path.parent} or {path.parent.parent}.",
+        "Name the folder of the data set, with its images, as the reference.",
+    )
 
 
 def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from medseg.core.case import Case
@@ -37,8 +38,22 @@ def hash_inputs(case: Case, label: bool = False) -> list[Entry]:
         if dicom:
             entries.append(hash_series(path))
         else:
-            entries.append({"sha256": content_hash(path) if path.is_file() else None})
+            entries.append({"sha256": _hash(path) if path.is_file() else None})
     return entries
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file; a JSON file, which holds the annotations of many cases, is read once."""
+    if path.suffix.lower() != ".json":
+        return content_hash(path)
+    status = path.stat()
+    return _hash_of_many(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _hash_of_many(path: Path, modified: int, size: int) -> str:
+    """Return the hash of a file; `modified` and `size` tell a changed file from the one that was read."""
+    return content_hash(path)
 
 
 def hash_series(path: Path) -> Entry:

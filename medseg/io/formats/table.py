@@ -13,7 +13,7 @@ from typing import NoReturn
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.io.dicom.elements.paths import means_dicom
-from medseg.io.formats import gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
+from medseg.io.formats import coco, gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.stack import Stack
 
 
@@ -173,11 +173,13 @@ def is_dicom(path: Path) -> bool:
 def files_of(path: Path) -> list[Path]:
     """Return a file and the others that its image depends on: the data of a header, the spacing beside a TIFF.
 
-    Of a DICOM series they are its instances, of a folder of masks the masks. A file that cannot be read stands for
-    itself alone.
+    Of a DICOM series they are its instances, of a folder of masks the masks, of COCO's annotations the JSON file. A
+    file that cannot be read stands for itself alone.
     """
     file_format = FORMATS.get(split_suffix(path)[1])
     try:
+        if reference := coco.split_reference(path):
+            return [reference[0]]
         if is_dicom(path):
             from medseg.io.dicom.listing.locate import instance_files  # loaded only for DICOM
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
+from medseg.io.formats.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.names import channel_numbers
@@ -135,11 +136,17 @@ def _case(
         return case, Why(f"there is no image file {absent[0]}", "missing image", absent[0])
     if weight_map is not None and not weight_map.is_file():
         return case, Why(f"there is no weight map {weight_map}", "missing image", weight_map)
-    exists = label_file.is_file() or is_dicom(label_file) or bool(image_files(label_file))
+    exists = label_file.is_file() or _is_annotated(label_file) or is_dicom(label_file) or bool(image_files(label_file))
     return case, None if exists else Why(f"there is no label file {label_file}", "missing label", label_file)
 
 
 def _resolve(name: str, *roots: Path) -> Path:
     """Return the file in the first of the folders that has it; in the first folder where none has it."""
     candidates = [root / name for root in roots]
-    return next((path for path in candidates if path.exists()), candidates[0])
+    return next((path for path in candidates if path.exists() or _is_annotated(path)), candidates[0])
+
+
+def _is_annotated(path: Path) -> bool:
+    """Return whether a path names an image in a JSON file of COCO that is there."""
+    reference = split_reference(path)
+    return reference is not None and reference[0].is_file()

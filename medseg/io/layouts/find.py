@@ -20,6 +20,7 @@ from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
 from medseg.io.layouts.cityscapes import IMAGES as SCENES
 from medseg.io.layouts.cityscapes import read_cityscapes
+from medseg.io.layouts.coco import annotation_files, read_coco
 from medseg.io.layouts.datalist import read_datalist
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
@@ -48,6 +49,7 @@ medseg understands:
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
 - images/ beside annotations/trimaps/ (Oxford-IIIT pets)
 - leftImg8bit/ beside gtFine/ (Cityscapes, IDD)
+- a JSON file of COCO (annotations/instances_train.json) with its images beside or below it
 - CASE_json/img.png with label.png and label_names.txt (labelme_json_to_dataset)
 - train/, val/ and test/, each laid out so; or train/ beside trainannot/, images/train/ beside labels/train/
 - sub-*/ beside derivatives/ (BIDS)
@@ -130,6 +132,8 @@ def _read_files(folder: Path, naming: Naming) -> DataSet | None:
             return data
     if unnamed and lists_cases(folder):
         return read_dataset_json(folder)
+    if not naming.images and (annotated := read_coco(folder, naming)):
+        return annotated
     for read_named in (read_voc, read_pets, read_labelme_folders) if unnamed else ():
         data = read_named(folder)
         if data is not None:
@@ -180,6 +184,8 @@ def is_data_set(folder: Path) -> bool:
     if any(part_of_name(path.name) == ("train", "both") for path in folder.iterdir() if path.is_dir()):
         return True
     if (folder / TABLE).is_file() and read_case_table(folder, folder / TABLE) is not None:
+        return True
+    if annotation_files(folder):
         return True
     if any(map(is_image, folder.iterdir())):
         return False

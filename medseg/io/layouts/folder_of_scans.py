@@ -10,6 +10,7 @@ from medseg.io.formats.table import FORMATS, split_suffix
 from medseg.io.layouts.bids import scans_of_bids
 from medseg.io.layouts.case_folders import files_of_folders
 from medseg.io.layouts.cityscapes import scans_of_cityscapes
+from medseg.io.layouts.coco import scans_of_coco
 from medseg.io.layouts.dataset_json import lists_cases, read_dataset_json
 from medseg.io.layouts.find import found_in
 from medseg.io.layouts.flat_folder import files_for_channels
@@ -67,7 +68,7 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
             single = len(channels) == 1
             files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
             return files, problems | incomplete
-    if scenes := scans_of_cityscapes(folder):
+    if scenes := scans_of_cityscapes(folder) or scans_of_coco(folder):
         return scenes, {}
     exported = scans_of_labelme_folders(folder)
     if exported:

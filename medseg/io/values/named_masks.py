@@ -1,4 +1,4 @@
-"""Read labels that name their structures: a folder with a mask file for each, or a file whose values have names.
+"""Read labels that name their structures: a folder of mask files, a file whose values have names, or COCO's outlines.
 
 Names of values are in the header of `.seg.nrrd`, or in a list beside the file (`named_values`). What is read here is
 read as the same content in DICOM SEG is: names are looked up in `Reading.segments`, and `Reading.overlaps` says what
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
-from medseg.io.formats import nrrd
+from medseg.io.formats import coco, nrrd
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.values.class_names import read_lines
 from medseg.io.values.named_values import LIST, may_name_values, named_values
@@ -53,18 +53,21 @@ def image_files(folder: Path) -> list[Path]:
 
 def structure_names(path: Path) -> list[str]:
     """Return the names of the structures in a folder of masks or a label file; [] for a label without names."""
+    if coco.split_reference(path):
+        return coco.categories_of(path)
     if path.is_dir():
         return [split_suffix(file)[0] for file in image_files(path)]
     return [segment.name for segment in named_values(path)] if may_name_values(path) else []
 
 
-def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> Image:
-    """Read a folder of masks or a file that names its values as a label map (1, z, y, x), by these names.
+def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask, scan: Image | None = None) -> Image:
+    """Read a label that names its structures as a label map (1, z, y, x), by these names.
 
     Args:
-        path: the folder or file.
+        path: the folder or file, or an image's annotations (`FILE.json#image-ID`).
         reading: `segments` has the value of each name, `overlaps` says what overlaps mean.
         read_mask: reads one file of a folder.
+        scan: the scan that annotations were drawn on, whose grid the label map gets; None where it is not known.
 
     Returns:
         The label map; names that `segments` does not match are left out.
@@ -72,18 +75,21 @@ def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> Image
     Raises:
         DataError: as `draw_named_masks`, or structures overlap and `reading.overlaps` does not say what that means.
     """
-    overlay, grid, names = draw_named_masks(path, reading, read_mask)
+    overlay, grid, names = draw_named_masks(path, reading, read_mask, scan)
     array = overlay.values(reading.overlaps, names, str(path))
     return Image(array[np.newaxis], grid.affine, grid.spacing_known, grid.notes)
 
 
-def draw_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[Overlay, Image, dict[int, str]]:
-    """Draw the structures of a folder of masks or a file that names its values; overlaps are not settled here.
+def draw_named_masks(
+    path: Path, reading: Reading, read_mask: ReadMask, scan: Image | None = None
+) -> tuple[Overlay, Image, dict[int, str]]:
+    """Draw the structures of a label that names them; overlaps are not settled here.
 
     Args:
-        path: the folder or file.
+        path: the folder or file, or an image's annotations.
         reading: as in `read_named_masks`.
         read_mask: reads one file of a folder.
+        scan: as in `read_named_masks`.
 
     Returns:
         The drawing, its grid, and {value: name} in the order of `reading.segments`.
@@ -100,7 +106,9 @@ def draw_named_masks(path: Path, reading: Reading, read_mask: ReadMask) -> tuple
     by_value: dict[int, str] = {}
     for name, value in reading.segments.items():
         by_value.setdefault(value, name)
-    if path.is_dir():
+    if coco.split_reference(path):
+        grid, masks = _masks_of_annotations(path, reading, scan)
+    elif path.is_dir():
         grid, masks = _masks_of_folder(path, reading, read_mask)
     elif nrrd.is_nrrd(path):
         grid, masks = _masks_of_nrrd(path, reading)
@@ -177,6 +185,24 @@ def _masks_of_folder(folder: Path, reading: Reading, read_mask: ReadMask) -> tup
             yield _Mask(values[number], image.array[0] != 0)
 
     return first, masks()
+
+
+def _masks_of_annotations(path: Path, reading: Reading, scan: Image | None) -> tuple[Image, Iterator[_Mask]]:
+    """Return the grid of an image's annotations, and the objects that are meant; objects of a category are united.
+
+    Raises:
+        DataError: as `coco.read_objects`.
+    """
+    shape = coco.listed_image(path)[1].shape
+    if scan is not None and scan.shape_zyx[0] == 1:
+        shape = scan.shape_zyx[1:]
+    objects, notes = coco.read_objects(path, shape)
+    names = dict(enumerate(dict.fromkeys(found.category for found in objects)))
+    values = {names[number]: value for number, value in values_by_number(names, reading.segments).items()}
+    affine, known = (np.eye(4), False) if scan is None else (scan.affine, scan.spacing_known)
+    grid = Image(np.zeros((1, 1, *shape), np.uint8), affine, known, tuple(notes))
+    chosen = [found for found in objects if found.category in values]
+    return grid, (_Mask(values[found.category], found.pixels[np.newaxis]) for found in chosen)
 
 
 def _without_names(reading: Reading) -> Reading:

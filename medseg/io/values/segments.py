@@ -10,6 +10,7 @@ from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.parallel import map_cases
 from medseg.io.dicom.elements.paths import file_at
+from medseg.io.formats.coco import split_reference
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
 from medseg.io.load import load_grid
@@ -21,7 +22,7 @@ from medseg.plans.sections.reading import Reading
 
 
 def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Case]:
-    """Return the cases whose label is read by names: RTSTRUCT, DICOM SEG, folders of masks, files that name values.
+    """Return the cases whose label is read by names: RTSTRUCT, DICOM SEG, COCO, folders of masks, named values.
 
     Args:
         cases: the cases of a set.
@@ -29,7 +30,7 @@ def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Cas
             to show: where names have several values or segments lie in layers, or other labels have nothing but names.
     """
     labelled = [(case, case.label) for case in cases if case.label is not None]
-    named = {case.id for case, label in labelled if label.is_dir() or is_dicom(label)}
+    named = {case.id for case, label in labelled if label.is_dir() or split_reference(label) or is_dicom(label)}
     if headers or (headers is None and (named or read_by_name(label for _, label in labelled))):
         named |= {case.id for case, label in labelled if may_name_values(label) and named_masks.structure_names(label)}
     return [case for case, _ in labelled if case.id in named]
