@@ -19,6 +19,7 @@ from torch import nn
 
 from medseg.inference.backends import Forward
 from medseg.inference.openvino_import import without_telemetry
+from medseg.networks.layers import Interpolation
 from medseg.networks.row import FullResolution
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
 
@@ -154,6 +155,14 @@ def _convolution(x: Node, layer: Any) -> Node:
 
 
 def _upsample(x: Node, layer: Any) -> Node:
+    if isinstance(layer, Interpolation):
+        scales = ops.constant(np.array(layer.step, dtype=np.float32))
+        axes = ops.constant(np.arange(2, 2 + len(layer.step), dtype=np.int64))
+        y = _convolution(x, layer.conv)
+        # "linear_onnx" with half pixels is torch's bilinear and trilinear interpolation without aligned corners
+        return ops.interpolate(
+            y, scales, "linear_onnx", "scales", axes=axes, coordinate_transformation_mode="half_pixel"
+        )
     zero = [0] * len(layer.stride)
     one = [1] * len(layer.stride)
     y = ops.convolution_backprop_data(x, _constant(layer.weight), layer.stride, None, zero, zero, one)

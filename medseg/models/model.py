@@ -11,7 +11,8 @@ import torch
 
 from medseg.core.errors import ModelError
 from medseg.networks.table import BUILT_IN, NETWORKS, NetworkFactory, build_network
-from medseg.plans.schema import UNETS, Configuration, Network, Plan
+from medseg.plans.network_rules import UNETS
+from medseg.plans.schema import Configuration, Network, Plan
 
 _MOST_NAMES = 4
 

@@ -8,11 +8,12 @@ functions. The parameters lie in ordinary torch modules either way, so weights a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
@@ -96,17 +97,42 @@ class _NormAct(torch.autograd.Function):
         return to_x, to_weight, to_bias, None, None
 
 
-def upsample(x: Tensor, layer: Any) -> Tensor:
-    """Return a transposed convolution whose stride equals its kernel.
+class Interpolation(nn.Module):
+    """A 1x1 convolution and linear interpolation to a grid that is finer by whole factors.
 
-    Then no two inputs reach the same output voxel: on a CPU it is one matrix product over channels and a
+    The convolution comes first, on the smaller grid: both orders give the same, as the weights of an interpolated voxel
+    have a sum of 1.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        step: how much finer the grid becomes, along each axis.
+        bias: whether the convolution has one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, step: Sequence[int], bias: bool) -> None:
+        super().__init__()
+        convolution: Any = nn.Conv2d if len(step) == 2 else nn.Conv3d
+        self.conv = convolution(inputs, outputs, 1, bias=bias)
+        self.step = tuple(step)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, outputs, ...) on the finer grid, from (batch, inputs, ...)."""
+        mode = "bilinear" if x.ndim == 4 else "trilinear"
+        return functional.interpolate(self.conv(x), scale_factor=tuple(map(float, self.step)), mode=mode)
+
+
+def upsample(x: Tensor, layer: Any) -> Tensor:
+    """Return a transposed convolution whose stride equals its kernel, or the answer of an `Interpolation`.
+
+    With such a stride no two inputs reach the same output voxel: on a CPU it is one matrix product over channels and a
     rearrangement of voxels, without a conversion from channels-last.
 
     Args:
         x: (batch, channel, ...) activations.
-        layer: a `ConvTranspose2d` or `ConvTranspose3d`.
+        layer: a `ConvTranspose2d`, a `ConvTranspose3d` or an `Interpolation`.
     """
-    if not _is_fast_here(x):
+    if not _is_fast_here(x) or isinstance(layer, Interpolation):
         return layer(x)
     weight, bias = layer.weight, layer.bias
     axes, (inputs, outputs), kernel = x.ndim - 2, weight.shape[:2], weight.shape[2:]

@@ -22,8 +22,8 @@ from medseg.networks.monai.rows import MONAI_ROWS
 from medseg.networks.row import NetworkFactory, NetworkRow, arguments_of, as_list, check_arguments
 from medseg.networks.segnet import SegNet, make_segnet
 from medseg.networks.unet import UNet
-from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES
-from medseg.plans.schema import UNETS, Configuration
+from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, UNETS
+from medseg.plans.schema import Configuration
 
 
 def _unet(configuration: Configuration, channels: int, outputs: int, *, residual: bool) -> nn.Module:

@@ -2,7 +2,8 @@
 
 Architecture of nnU-Net v2 (Isensee et al., Nature Methods 2021, doi.org/10.1038/s41592-020-01008-z; residual encoders:
 Isensee et al., MICCAI 2024, arxiv.org/abs/2404.09556): convolution, instance normalization, leaky ReLU; strided
-convolutions down, transposed convolutions up, a 1x1 head on every decoder level.
+convolutions down, transposed convolutions up (or interpolation, `network.upsampling`), a 1x1 head on every decoder
+level.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medseg.networks.layers import norm_act, to_fast_layout, upsample
+from medseg.networks.layers import Interpolation, norm_act, to_fast_layout, upsample
 from medseg.plans.schema import Network
 
 _SLOPE = 0.01  # of leaky ReLU, and
@@ -121,7 +122,11 @@ class UNet(nn.Module):
         transposed: Any = nn.ConvTranspose2d if len(kernels[0]) == 2 else nn.ConvTranspose3d
         for level, count in zip(reversed(range(len(features) - 1)), network.decoder_convolutions, strict=True):
             size, kernel, step = features[level], kernels[level], tuple(strides[level + 1])
-            up.append(transposed(features[level + 1], size, step, step, bias=network.bias))
+            up.append(
+                Interpolation(features[level + 1], size, step, network.bias)
+                if network.upsampling == "interpolation"
+                else transposed(features[level + 1], size, step, step, bias=network.bias)
+            )
             ones = [1] * len(kernel)
             widths = [2 * size] + [size] * (count - 1)
             decoder.append(nn.Sequential(*(ConvBlock(width, size, kernel, ones, network.bias) for width in widths)))

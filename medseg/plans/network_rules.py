@@ -36,6 +36,18 @@ CLASS_NAMES = {
 }
 """Name of a class of MONAI -> name of the network in the table; a plan may have either, and is read as the latter."""
 
+UNETS = {"plain_unet": False, "residual_unet": True}
+"""Name of each of medseg's own U-Nets -> whether its encoder is residual."""
+
+UPSAMPLING_ARGUMENTS = {
+    "basic_unet": "upsample",
+    "basic_unet_plus_plus": "upsample",
+    "flexible_unet": "upsample",
+    "segresnet": "upsample_mode",
+    "segresnet_ds": "upsample_mode",
+}
+"""Name of each of MONAI's networks that can come to a finer grid in several ways -> the argument that says how."""
+
 ENCODER_CLASSES = {
     "Unet": "smp_unet",
     "UnetPlusPlus": "smp_unetplusplus",
@@ -241,6 +253,28 @@ def encoder_problem(network: Network, batch_size: int) -> str | None:
         return None
     if network.name.startswith("deeplabv3") and batch_size == 1:
         return f"batch_size is 1; {network.name} normalizes the mean of each patch over the batch and needs 2 or more"
+    return None
+
+
+def upsampling_problem(network: Network) -> str | None:
+    """Return what is wrong with the choice of how a network comes to a finer grid, or None.
+
+    Args:
+        network: the plan's section.
+    """
+    if network.upsampling is None or network.name in UNETS:
+        return None
+    argument = UPSAMPLING_ARGUMENTS.get(network.name)
+    if argument is None:
+        return (
+            f"upsampling is {network.upsampling!r}, and {network.name} has no choice of it; delete it, or choose one "
+            f"of {', '.join((*UNETS, *UPSAMPLING_ARGUMENTS))}"
+        )
+    if argument in network.arguments:
+        return (
+            f"upsampling is {network.upsampling!r}, and arguments has {argument} {network.arguments[argument]!r}, "
+            "which means the same; delete one of them"
+        )
     return None
 
 

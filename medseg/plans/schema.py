@@ -16,7 +16,15 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from medseg.core.labels import Labels
 from medseg.core.names import check_name
 from medseg.core.wording import counted
-from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, encoder_problem, patch_rule, pruning_problem
+from medseg.plans.network_rules import (
+    CLASS_NAMES,
+    ENCODER_CLASSES,
+    UNETS,
+    encoder_problem,
+    patch_rule,
+    pruning_problem,
+    upsampling_problem,
+)
 from medseg.plans.sections.data import Data, Request
 from medseg.plans.sections.inference import Inference
 from medseg.plans.sections.losses import BACKGROUND
@@ -74,10 +82,6 @@ class Resampling(Section):
     separate_axis: bool | None
 
 
-UNETS = {"plain_unet": False, "residual_unet": True}
-"""Name of each of medseg's own networks -> whether its encoder is residual."""
-
-
 _Width = Annotated[int, Field(ge=1, le=1 << 16)]
 _KernelSize = Annotated[int, Field(ge=1, le=127)]
 _Stride = Annotated[int, Field(ge=1, le=64)]
@@ -105,9 +109,12 @@ class Network(Section):
         encoder: name of the encoder, for networks of segmentation-models-pytorch; None for `mobilenet_v2`.
         weights: a file with weights of the encoder, which a run begins with, relative to the workspace; or `imagenet`
             for those that the library knows and `medseg train --download` fetches. None for random weights.
+        upsampling: how the decoder comes to a finer grid, for networks that have the choice: by `transposed`
+            convolutions or by linear `interpolation` after a 1x1 convolution. None for the network's own way, which is
+            `transposed` for the U-Nets, as in nnU-Net.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("encoder", "weights")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("encoder", "weights", "upsampling")
 
     name: str
     features: list[_Width] = []
@@ -119,6 +126,7 @@ class Network(Section):
     arguments: Values = {}
     encoder: str | None = None
     weights: str | None = None
+    upsampling: Literal["transposed", "interpolation"] | None = None
 
     @field_validator("name")
     @classmethod
@@ -134,6 +142,9 @@ class Network(Section):
                 raise ValueError(
                     f"{key} has {counted(count, 'entry')} for the {counted(stages, 'stage')} that features has"
                 )
+        problem = upsampling_problem(self)
+        if problem:
+            raise ValueError(problem)
         if self.name not in UNETS:  # other networks need not have stages
             return self
         if stages < 2:

@@ -44,6 +44,9 @@ LARGE = {"mednext_small", "mednext_base", "mednext_medium", "mednext_large"}
 """Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "basic_unet_interpolation": ("basic_unet", {"upsampling": "interpolation"}),
+    "plain_unet_interpolation": ("plain_unet", {"upsampling": "interpolation"}),
+    "segresnet_transposed": ("segresnet", {"upsampling": "transposed", "arguments": ARGUMENTS["segresnet"]}),
     "erfnet_encoder": ("erfnet", {"arguments": {"features": [4, 6, 8], "encoder_only": True}}),
 }
 """Other forms of a row: a name for tests -> the row's name, and what differs in the plan's section `network`."""

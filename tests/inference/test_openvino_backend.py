@@ -28,12 +28,20 @@ def make_network(dimensions: int, name: str, **others: object) -> torch.nn.Modul
     return network
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("name", ["plain_unet", "residual_unet"])
+@pytest.mark.parametrize(
+    ("name", "bias", "upsampling"),
+    [
+        ("plain_unet", True, None),
+        ("plain_unet", False, None),
+        ("residual_unet", True, None),
+        ("residual_unet", False, None),
+        ("plain_unet", True, "interpolation"),
+    ],
+)
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_logits_are_torchs(dimensions: int, name: str, bias: bool) -> None:
+def test_logits_are_torchs(dimensions: int, name: str, bias: bool, upsampling: str | None) -> None:
     strides = [[1] * dimensions, [2] * dimensions, [1] + [2] * (dimensions - 1)]
-    network = make_network(dimensions, name, strides=strides, bias=bias, blocks=[1, 2, 2])
+    network = make_network(dimensions, name, strides=strides, bias=bias, blocks=[1, 2, 2], upsampling=upsampling)
     tile = (16, 8, 24)[-dimensions:]
     forward = openvino_forward(network, 2, tile, torch.float32)
     for count in (3, 1):

@@ -13,7 +13,7 @@ from medseg.core.errors import PlanError
 from medseg.models.model import filled_network, make_network
 from medseg.networks.monai.rows import MONAI_ROWS
 from medseg.networks.table import build_network, find_network
-from medseg.plans.network_rules import CLASS_NAMES
+from medseg.plans.network_rules import CLASS_NAMES, UPSAMPLING_ARGUMENTS
 
 
 def build(dimensions: int, patch: list[int], channels: int = 2, **network: Any) -> Any:
@@ -186,3 +186,14 @@ def test_a_package_that_is_missing_is_named(name: str) -> None:
         pytest.skip("einops, which MONAI's transformers need, is installed")
     with pytest.raises(PlanError, match=rf"{name} needs another package: .*einops"):
         build_network(tiny(name, 2), 1, 2)
+
+
+@pytest.mark.parametrize("name", sorted(UPSAMPLING_ARGUMENTS))
+def test_upsampling_reaches_monai(name: str) -> None:
+    """Transposed convolutions are there with `transposed`, and only then."""
+    for way in ("transposed", "interpolation"):
+        values = network_values(2, 3, name, upsampling=way)
+        configuration = make_configuration(2, network=values, patch_voxels=[64, 64])
+        with torch.device("meta"):
+            network = build_network(configuration, 1, 2)
+        assert any(isinstance(module, nn.ConvTranspose2d) for module in network.modules()) == (way == "transposed")

@@ -16,7 +16,7 @@ from medseg.networks.device import autocast, choose_device, choose_precision, ev
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.row import ListOutput
 from medseg.networks.table import NETWORKS, build_network, register_network, supervision_scales
-from medseg.plans.schema import UNETS
+from medseg.plans.network_rules import UNETS
 
 ARGUMENTS = {
     "segresnet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},

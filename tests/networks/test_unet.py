@@ -33,6 +33,8 @@ NETWORKS = {
     "residual anisotropic": network_section(3, 3, "residual_unet", blocks=[1, 2, 2], **ANISOTROPIC),
     "residual same width": network_section(2, 3, "residual_unet", features=[4, 4, 4], blocks=[1, 2, 1]),
     "residual without bias": network_section(2, 3, "residual_unet", bias=False),
+    "plain interpolated": network_section(3, **ANISOTROPIC, upsampling="interpolation"),
+    "residual interpolated": network_section(2, 3, "residual_unet", bias=False, upsampling="interpolation"),
 }
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 
@@ -94,7 +96,11 @@ def plain_forward(weights: dict[str, torch.Tensor], network: Network, x: torch.T
     answers = []
     for depth, count in enumerate(network.decoder_convolutions):
         stride = tuple(network.strides[-1 - depth])
-        x = transposed(x, weights[f"up.{depth}.weight"], weights.get(f"up.{depth}.bias"), stride)
+        if network.upsampling == "interpolation":
+            x = functional.interpolate(x, scale_factor=stride, mode="bilinear" if dimensions == 2 else "trilinear")
+            x = convolution(x, weights[f"up.{depth}.conv.weight"], weights.get(f"up.{depth}.conv.bias"))
+        else:
+            x = transposed(x, weights[f"up.{depth}.weight"], weights.get(f"up.{depth}.bias"), stride)
         x = torch.cat([x, skips[-2 - depth]], dim=1)
         for number in range(count):
             x = block(x, f"decoder.{depth}.{number}", ones)

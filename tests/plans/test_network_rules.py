@@ -7,7 +7,7 @@ from builders import make_configuration, network_values, plan_values
 
 from medseg.core.errors import PlanError
 from medseg.plans.file import validate_plan
-from medseg.plans.network_rules import CLASS_NAMES, PATCH_RULES, PatchRule, patch_rule
+from medseg.plans.network_rules import CLASS_NAMES, PATCH_RULES, UNETS, UPSAMPLING_ARGUMENTS, PatchRule, patch_rule
 
 
 def read(dimensions: int, patch: list[int], network: dict[str, Any], **others: Any) -> list[int]:
@@ -79,3 +79,33 @@ def test_a_class_has_a_short_name() -> None:
         assert name in PATCH_RULES
         network = {"name": class_name}
         assert make_configuration(2, patch_voxels=[64, 64], network=network).network.name == name
+
+
+@pytest.mark.parametrize("name", [*UNETS, *UPSAMPLING_ARGUMENTS])
+def test_upsampling_is_written_only_where_the_plan_says_it(name: str) -> None:
+    network = network_values(2, 3, name)
+    assert "upsampling" not in make_configuration(2, network=network, patch_voxels=[64, 64]).network.model_dump()
+    for way in ("transposed", "interpolation"):
+        section = make_configuration(2, network={**network, "upsampling": way}, patch_voxels=[64, 64]).network
+        assert section.model_dump()["upsampling"] == way
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (
+            {"name": "erfnet", "upsampling": "interpolation"},
+            r"network: upsampling is 'interpolation', and erfnet has no choice of it; delete it, or choose one of "
+            "plain_unet, residual_unet, basic_unet, ",
+        ),
+        ({"name": "AttentionUnet", "upsampling": "transposed"}, "attention_unet has no choice of it"),
+        (
+            {"name": "segresnet", "upsampling": "transposed", "arguments": {"upsample_mode": "pixelshuffle"}},
+            "arguments has upsample_mode 'pixelshuffle', which means the same; delete one of them",
+        ),
+        ({"name": "segresnet", "upsampling": "nearest"}, "upsampling: expected 'transposed' or 'interpolation'"),
+    ],
+)
+def test_upsampling_that_a_network_has_not(network: dict[str, Any], told: str) -> None:
+    with pytest.raises(PlanError, match=told):
+        read(2, [64, 64], network)

@@ -11,6 +11,7 @@ from math import gcd, prod
 from typing import Any
 
 from medseg.core.errors import PlanError
+from medseg.plans.network_rules import UPSAMPLING_ARGUMENTS
 from medseg.plans.schema import Configuration
 
 Fill = Callable[[Configuration, dict[str, Any]], dict[str, Any]]
@@ -130,6 +131,14 @@ def fill_mednext(configuration: Configuration, arguments: dict[str, Any]) -> dic
 def fill_flexible_unet(configuration: Configuration, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the encoder of `FlexibleUNet`, which has no default."""
     return {"backbone": "efficientnet-b0"}
+
+
+def fill_upsampling(configuration: Configuration) -> dict[str, Any]:
+    """Return how a network comes to a finer grid, if it has the choice and the plan makes it."""
+    network = configuration.network
+    if network.upsampling is None:
+        return {}
+    return {UPSAMPLING_ARGUMENTS[network.name]: "deconv" if network.upsampling == "transposed" else "nontrainable"}
 
 
 def fill_nothing(configuration: Configuration, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from medseg.networks.monai.fill import (
     fill_segresnet_ds,
     fill_swin_unetr,
     fill_unetr,
+    fill_upsampling,
     fill_vnet,
 )
 from medseg.networks.monai.levels import DynUNetLevels, MedNeXtLevels, SegResNetLevels, UNetPlusPlusLevels
@@ -94,7 +95,8 @@ def _make(
     }
     if "img_size" in arguments_of(make):  # of UNETR, whose position embedding has a fixed size
         settings["img_size"] = tuple(configuration.patch_voxels)
-    module: nn.Module = make(**settings | fill(configuration, arguments) | arguments)
+    filled = fill(configuration, arguments) | fill_upsampling(configuration)
+    module: nn.Module = make(**settings | filled | arguments)
     return module if levels is None else levels(module, **options)
 
 
