@@ -1,0 +1,69 @@
+"""The pages of the documentation: links and paths that lead somewhere, and pages that can be read in one go."""
+
+import re
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+MOST_WORDS = 1600
+"""About 1,500: what a reader looks for is found by headings, not by scrolling."""
+FOLDERS = ("medseg", "tests", "benchmarks", "docs", "examples", ".ci", ".github")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link} leads to no file"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name}: {link} leads to no heading"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_paths_of_the_repository_exist(page: Path) -> None:
+    """Paths in backquotes that begin with a folder of the repository; `*` and a name in capitals stand for others."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for name in re.findall(rf"`(?:python |bash )?((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./*-]+)", text):
+        pattern = re.sub(r"\b[A-Z]{3,}(?=\.)", "*", name) if not name.endswith(".md") else name
+        assert [*ROOT.glob(pattern)], f"{page.name}: there is no {name}"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_pages_are_short(page: Path) -> None:
+    words = len(page.read_text(encoding="utf-8").split())
+    assert words <= MOST_WORDS, f"{page.name} has {words} words; divide it where a reader would look"
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    named = {
+        (source.relative_to(ROOT), name)
+        for source in ROOT.glob("medseg/**/*.py")
+        for name in re.findall(r"\bdocs/[\w-]+\.md", source.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert [(str(source), name) for source, name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        for name in re.findall(r"\]\(([^)\s#:]+\.md)", page.read_text(encoding="utf-8")):
+            target = (page.parent / name).resolve()
+            if target.exists() and target not in reached:
+                waiting.append(target)
+    assert sorted(set(ROOT.glob("docs/*.md")) - reached) == []
