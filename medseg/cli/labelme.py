@@ -29,6 +29,7 @@ def command(*, folder: Path, output: Annotated[Path, Option(metavar="OUT")], opt
     Examples:
         medseg labelme annotated/ dataset/ --labels labels.txt
         medseg labelme annotated/ dataset/ --order area --instances
+        medseg labelme annotated/ dataset/ --coco
         medseg labelme annotated/ voc/ --labels labels.txt --voc
     """
     from medseg.commands.data.labelme import labelme

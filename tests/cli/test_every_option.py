@@ -41,6 +41,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
     "labelme": [
         ("labelme drawn painted --labels drawn/labels.txt --order area --instances --json", 0),
         ("labelme drawn voc --voc", 0),
+        ("labelme drawn as_coco --coco", 0),
     ],
     "plan": [
         (

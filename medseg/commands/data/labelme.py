@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.commands.data.labelme_coco import ImageEntries, coco_content, image_entries
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import atomic, atomic_folder, write_json
@@ -57,7 +58,9 @@ class LabelmeResult:
 def labelme(
     folder: str | Path, output: str | Path, options: LabelmeOptions | None = None, callback: Callback = silent
 ) -> LabelmeResult:
-    """Turn labelme's JSON files into `images/`, `masks/` (a palette of class values) and a `dataset.json`, or into VOC.
+    """Turn labelme's JSON files into `images/`, `masks/` (a palette of class values) and a `dataset.json`.
+
+    Options choose the layouts of Pascal VOC or COCO in place of these.
 
     Args:
         folder: with labelme's JSON files, also in folders inside it.
@@ -73,12 +76,15 @@ def labelme(
     folder, output = Path(folder), Path(output)
     if options.order not in ("later", "area"):
         raise PlanError(f"order is {options.order!r}; valid are later and area.")
+    if options.voc and options.coco:
+        raise PlanError("--voc and --coco are two layouts.", "Choose one, and run the command again for the other.")
     files = _labelme_files(folder)
     _check_output(output)
     values, failed = _class_values(files, options.labels, callback)
     readable = [file for file, name in files.items() if name not in failed]
     counts: Counter[str] = Counter()
     left_out: list[str] = []
+    listed: list[ImageEntries] = []
     with atomic_folder(output) as temporary:  # a conversion that is stopped must not leave a smaller data set
         convert = partial(_convert, names=files, output=temporary, values=values, options=options)
         with closing(
@@ -90,6 +96,7 @@ def labelme(
                 else:
                     counts += result[0]
                     left_out += result[1]
+                    listed += [result[2]] if result[2] else []
         written = len(files) - len(failed)
         if not written:
             shown = "\n".join(f"{name}: {why}" for name, why in [*failed.items()][:_MOST_SHOWN])
@@ -97,8 +104,10 @@ def labelme(
         structures = {name: value for name, value in values.items() if name not in (*BACKGROUND, *IGNORED)}
         ignored = {"ignore": IGNORE} if any(counts[name] for name in IGNORED) else {}
         if options.voc:
-            listed = "\n".join([BACKGROUND[0], *structures])
-            (temporary / "class_names.txt").write_text(f"{listed}\n", encoding="utf-8")
+            names = "\n".join([BACKGROUND[0], *structures])
+            (temporary / "class_names.txt").write_text(f"{names}\n", encoding="utf-8")
+        elif options.coco:
+            write_json(temporary / "annotations" / "instances.json", coco_content(listed, structures))
         else:
             write_json(temporary / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})
     return LabelmeResult(output, structures, written, dict(counts), left_out, dict(sorted(failed.items())))
@@ -181,11 +190,12 @@ def _class_values(
 
 def _convert(
     file: Path, names: Mapping[Path, str], output: Path, values: Mapping[str, int], options: LabelmeOptions
-) -> tuple[Counter[str], list[str]]:
+) -> tuple[Counter[str], list[str], ImageEntries | None]:
     """Write image and mask of a file.
 
     Returns:
-        How many shapes of each class were painted, and sentences about shapes that cover nothing.
+        How many shapes of each class were painted, sentences about shapes that cover nothing, and with
+        `options.coco` what COCO's file says about the image.
 
     Raises:
         DataError: the file cannot be read, or has unknown classes or too many objects.
@@ -202,12 +212,22 @@ def _convert(
     if options.instances and objects.max(initial=0) > _MOST_INSTANCES:
         raise DataError(f"{file} has {objects.max()} objects; a 16-bit PNG numbers {_MOST_INSTANCES}.")
     images, masks, instances = (_VOC[name] if options.voc else name for name in (IMAGES, MASKS, INSTANCES))
+    if options.coco and (mask == IGNORE).any():
+        raise DataError(
+            f"{file} has ignored shapes ({', '.join(IGNORED)}), and COCO has no ignored pixels.",
+            "Convert it without --coco.",
+        )
     with atomic(output / images / f"{id}{annotation.suffix}") as temporary:
         temporary.write_bytes(annotation.image)
-    _save_mask(output / masks / f"{id}.png", mask)
+    if not options.coco:
+        _save_mask(output / masks / f"{id}.png", mask)
     if options.instances:
         _save_instances(output / instances / f"{id}.png", objects)
-    return counts, [f"{names[file]}: {text}" for text in left_out]
+    entries = None
+    if options.coco:
+        numbers = _object_numbers(annotation.shapes)
+        entries = image_entries(f"{id}{annotation.suffix}", annotation, objects, numbers, values)
+    return counts, [f"{names[file]}: {text}" for text in left_out], entries
 
 
 def paint(

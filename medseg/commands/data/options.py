@@ -103,9 +103,11 @@ class LabelmeOptions:
         order: Which shape covers the other where two overlap: later (the one drawn later) or area (the smaller one).
         instances: Also write instances/: which pixel belongs to which object.
         voc: Lay the set out as Pascal VOC: JPEGImages/, SegmentationClass/, class_names.txt.
+        coco: Write annotations/instances.json as COCO does, in place of masks.
     """
 
     labels: Path | None = None
     order: str = "later"
     instances: bool = False
     voc: bool = False
+    coco: bool = False

@@ -17,6 +17,8 @@ from medseg.cli.app import app
 from medseg.commands.data.labelme import labelme, voc_palette
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.find_data import find_data
 from medseg.io.images import read_image, read_label
 from medseg.io.layouts.find import find_cases
 
@@ -327,3 +329,50 @@ def test_traced_nuclei_come_back(data_dir, tmp_path):
     planned = medseg.plan(tmp_path / "out", tmp_path, None, medseg.PlanOptions(preset="cpu"))
     assert planned.plan.labels.structures == {"nucleus": 1}
     assert planned.plan.data.structure_cases == {"nucleus": 6}
+
+
+def test_a_set_written_as_coco_holds_the_same(tmp_path):
+    """Polygons where nothing covers them, run-length codes elsewhere; a hole, an object of two parts, a disc."""
+    folder = write(
+        tmp_path / "in",
+        "a",
+        shape("b", BOX, "rectangle"),
+        shape("a", [[10, 0], [18, 0], [18, 8], [10, 8]]),
+        shape("_background_", [[12, 2], [14, 2], [14, 4], [12, 4]]),
+        shape("b", [[16, 6], [22, 6], [22, 12.3], [16.2, 12]]),
+        shape("a", [[25, 15], [27, 15]], "circle"),
+        shape("b", [[0, 15], [2, 15], [2, 17]], group_id=1),
+        shape("b", [[5, 15], [8, 15], [8, 17]], group_id=1),
+    )
+    write(folder, "empty")
+    for coco in (False, True):
+        labelme(folder, tmp_path / f"out_{coco}", LabelmeOptions(coco=coco))
+    data = find_data(tmp_path / "out_True", DataOptions())
+    assert (data.layout, data.labels.structures) == ("coco", {"a": 1, "b": 2})
+    assert [case.id for case in data.cases] == ["a", "empty"]
+    for case in data.cases:
+        drawn = read_label(case.label, data.reading).array[0, 0]
+        np.testing.assert_array_equal(drawn, mask_of(tmp_path / "out_False", case.id))
+    content = json.loads((tmp_path / "out_True/annotations/instances.json").read_text())
+    kinds = [type(entry["segmentation"]) for entry in content["annotations"]]
+    assert kinds == [list, dict, list, dict, list]  # the second has a hole, the fourth is a disc
+    assert content["annotations"][0] | {"segmentation": 0} == {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 2,
+        "segmentation": 0,
+        "area": 24,
+        "bbox": [2, 3, 4, 6],
+        "iscrowd": 0,
+    }
+    assert len(content["annotations"][4]["segmentation"]) == 2
+
+
+def test_coco_has_no_ignored_pixels_and_no_second_layout(tmp_path):
+    folder = write(tmp_path / "in", "a", shape("b", BOX, "rectangle"))
+    write(folder, "c", shape("__ignore__", BOX, "rectangle"))
+    result = labelme(folder, tmp_path / "out", LabelmeOptions(coco=True))
+    assert [*result.failed] == ["c.json"]
+    assert "COCO has no ignored pixels" in result.failed["c.json"]
+    with pytest.raises(MedsegError, match="--voc and --coco are two layouts"):
+        labelme(folder, tmp_path / "again", LabelmeOptions(coco=True, voc=True))

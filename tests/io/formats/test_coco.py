@@ -8,7 +8,7 @@ from medseg.core.errors import DataError
 from medseg.io.formats.coco import categories_of, content_of, decode_mask, read_coco_file, read_objects
 from medseg.io.formats.table import files_of, is_dicom
 from medseg.io.images import read_label
-from medseg.plans.sections import Reading
+from medseg.plans.sections.reading import Reading
 
 NAMES = Reading(segments={"cell": 1, "nucleus": 3})
 
