@@ -142,7 +142,7 @@ def _odd_offset(contents: Sequence[ChannelContent]) -> list[Remark]:
 
 
 def _odd_contrast(contents: Sequence[ChannelContent]) -> list[Remark]:
-    """Return remarks on structures that are bright if they are dark in the others, or the reverse."""
+    """Return remarks on structures whose brightness within their image is far from that of other cases."""
     labelled = [index for index, channel in enumerate(contents) if channel.foreground_rank is not None]
     ranks = np.array([contents[index].foreground_rank for index in labelled], float)
     if len(ranks) < FEWEST:

@@ -179,7 +179,7 @@ def _full(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding
 
 
 def _outside(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    """Return findings on labels that lie partly where the scan holds air or padding, if those of other cases do not."""
+    """Return findings on labels that lie partly in air or padding of the scan, while labels of other cases do not."""
     shares = np.array([case.content.outside_share for case in facts])
     limit = _OUTSIDE_IN_SMALL_SETS if len(facts) < FEWEST else _OUTSIDE
     outside = np.flatnonzero(shares >= limit)

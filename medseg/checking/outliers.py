@@ -52,7 +52,7 @@ def tolerance(values: NDArray[np.float64], least: float, most: float = np.inf, d
 
 
 def stand_alone(values: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
-    """Return whether each value stands alone at either end of all values, and not between two groups.
+    """Return which values lie alone at the lower or the upper end of all values; between two groups does not count.
 
     Args:
         values: (n,) the values of all cases.
@@ -121,7 +121,7 @@ def alone(distances: Distances, count: int, within: float) -> NDArray[np.bool_]:
 
 
 def usual(values: NDArray[np.float64], odd: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the range in which nine in ten of the values lie that are not odd.
+    """Return the range of the usual values: the middle nine tenths of those that are not odd.
 
     Args:
         values: (n,) the values of all cases.

@@ -106,7 +106,7 @@ class Labels(BaseModel):
 
     @property
     def outputs(self) -> int:
-        """Number of channels of the network's output; softmax has one for what is none of them."""
+        """Number of channels of the network's output: one a structure, and with softmax one more for none of them."""
         return len(self.structures) + (self.activation == "softmax")
 
     @cached_property

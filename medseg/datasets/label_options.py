@@ -52,7 +52,7 @@ def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Lab
 
 
 def notes_on_values(data: DataSet, labels: Labels) -> list[str]:
-    """Return a note on what the values are taken for where nothing names them, and there are several.
+    """Return a note on the structures that unnamed label values are taken for, if there are several values.
 
     Args:
         data: the data set.

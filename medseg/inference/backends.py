@@ -115,6 +115,6 @@ def make_members(
     if device.type == "cuda":
         from medseg.inference.gpu_backend import gpu_members
 
-        way, members = gpu_members(networks, torch.zeros(tile_batch, *shape, device=device), precision)
-        return f"torch: {way}", members
+        kind, members = gpu_members(networks, torch.zeros(tile_batch, *shape, device=device), precision)
+        return f"torch: {kind}", members
     return "torch", [torch_forward(network, precision) for network in networks]

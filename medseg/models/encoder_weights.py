@@ -210,14 +210,14 @@ def _further_layers(names: Mapping[str, str], state: State) -> list[str]:
     """
     if not names:
         return []
-    found = {*names.values()}
+    used = {*names.values()}
     name, other = next(iter(names.items()))
     prefix = other[: -len(name)] if other.endswith(name) else ""
-    parts = {value.removeprefix(prefix).split(".")[0] for value in found}
+    parts = {value.removeprefix(prefix).split(".")[0] for value in used}
     return [
         value
         for value in _without_counters(state)
-        if value not in found and value.startswith(prefix) and value.removeprefix(prefix).split(".")[0] in parts
+        if value not in used and value.startswith(prefix) and value.removeprefix(prefix).split(".")[0] in parts
     ]
 
 
@@ -276,18 +276,18 @@ def _without_counters(state: State) -> dict[str, torch.Tensor]:
 def _best_names(target: State, state: State) -> tuple[str, dict[str, str]]:
     """Return how the layers are found best, and the name in the file of each of the encoder's tensors that it has."""
     source = _without_counters(state)
-    ways = {
+    matchings = {
         "names": _by_prefix(target, source),
         "order of computation": _by_order(target, {name: source[name] for name in sorted(source, key=_order_of)}),
         "order in the file": _by_order(target, source),
     }
 
-    def taken(way: str) -> int:
-        fits = (name for name, other in ways[way].items() if _fits(source[other], target[name]))
+    def taken(kind: str) -> int:
+        fits = (name for name, source_name in matchings[kind].items() if _fits(source[source_name], target[name]))
         return sum(target[name].numel() for name in fits)
 
-    best = max(ways, key=taken)  # the first of those that are equal
-    return best, ways[best]
+    best = max(matchings, key=taken)  # the first of those that are equal
+    return best, matchings[best]
 
 
 def _by_prefix(target: State, source: State) -> dict[str, str]:
@@ -344,7 +344,7 @@ def _order_of(name: str) -> tuple[Any, ...]:
     words = name.split(".")
     while len(words) > 1 and words[0] in _PREFIXES:
         words.pop(0)
-    place = next((rank for rank, names in enumerate(_PLACES) if words[0] in names), len(_PLACES))
+    part_rank = next((rank for rank, names in enumerate(_PLACES) if words[0] in names), len(_PLACES))
     inner: tuple[int, ...] = ()
     if words[0] in _BLOCKS:
         numbers = [word for word in words[1:] if word.isdigit()]
@@ -354,7 +354,7 @@ def _order_of(name: str) -> tuple[Any, ...]:
         rank = next((order.index(layer) for order in orders if layer in order), len(_BLOCK_ORDERS[1]))
         inner = (*map(int, numbers), rank)
     natural = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"[._]", name))
-    return (place, inner, natural)
+    return (part_rank, inner, natural)
 
 
 def _fits(source: torch.Tensor, target: torch.Tensor) -> bool:

@@ -199,11 +199,11 @@ def _onnx_bytes(network: nn.Module, shape: Sequence[int], name: str) -> bytes:
         ModelError: neither can.
     """
     problems = []
-    for way in (_by_tracing, _by_torch_export):
+    for export_bytes in (_by_tracing, _by_torch_export):
         try:
             with warnings.catch_warnings(), _quiet():
                 warnings.simplefilter("ignore")
-                return way(network, torch.zeros(2, *shape))
+                return export_bytes(network, torch.zeros(2, *shape))
         except Exception as error:  # exporters raise all kinds of errors
             if is_out_of_memory(error):
                 raise

@@ -89,7 +89,7 @@ def _progress(files: FoldFolder, record: RunRecord, resume: bool) -> tuple[int, 
 
 
 def _differs_note(plan_path: Path, run_plan: Plan, configuration: str, record: RunRecord) -> list[str]:
-    """Return a note on what the plan in the workspace says otherwise than the run's own copy, which is what counts.
+    """Return a note on keys whose values in the workspace's plan differ from the run's own copy, which counts.
 
     Args:
         plan_path: the path of the plan in the workspace.

@@ -150,7 +150,7 @@ def _split_of(fold: FoldFolder, planned: Fold) -> dict[str, list[str]]:
 def _options_for(
     options: TrainOptions, stage: str, fold: str, state: str, budget_seconds: float | None
 ) -> TrainOptions:
-    """Return the options for a fold of the previous stage: what was asked of the later one, or as it was begun."""
+    """Return the options for a fold of the previous stage: those of this command for a new fold, else to resume it."""
     fold_options = replace(
         options, configuration=stage, fold=fold, init=None, budget_seconds=budget_seconds, resume=False
     )

@@ -119,13 +119,13 @@ class DiceProbe:
         z = self._shown_z[key]
         # Canonical axes run to the patient's right, front and top; on screen his right is left and his front on top.
         turned = self.plan.orientation == "canonical" and self.plan.data.spacing_known
-        way = (slice(None, None, -1), slice(None, None, -1)) if turned else (slice(None), slice(None))
+        flip = (slice(None, None, -1), slice(None, None, -1)) if turned else (slice(None), slice(None))
         known = [value for value in _dice(scores).values() if value is not None]
         return Slice(
             case=key,
-            image=sample.image[:, z].numpy()[(slice(None), *way)].copy(),
-            reference=reference[z][way].copy(),
-            prediction=answer[z][way].copy(),
+            image=sample.image[:, z].numpy()[(slice(None), *flip)].copy(),
+            reference=reference[z][flip].copy(),
+            prediction=answer[z][flip].copy(),
             pixel=(self.configuration.spacing_mm[-2], self.configuration.spacing_mm[-1]),
             colour=tuple(self.plan.data.channels[:3]) == _RGB,
             annotated=sample.case.annotated,

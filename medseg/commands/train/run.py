@@ -84,7 +84,7 @@ class Run:
 
 
 def find_run(request: Request) -> Run:
-    """Return the run that is meant, as a new one: what there is of it already is not looked at.
+    """Return the run that the request names, as if it were new: files of earlier sessions are not read.
 
     Raises:
         MedsegError: the plan or the request is not valid.

@@ -156,9 +156,9 @@ def character_set(source: Dataset, texts: Sequence[str]) -> str | None:
         source: the header whose names are copied.
         texts: what medseg adds.
     """
-    found = source.get("SpecificCharacterSet")
-    if all(text.isascii() for text in texts) and (not found or str(found) in _SINGLE_CHARACTER_SETS):
-        return str(found) if found else None
+    stored = source.get("SpecificCharacterSet")
+    if all(text.isascii() for text in texts) and (not stored or str(stored) in _SINGLE_CHARACTER_SETS):
+        return str(stored) if stored else None
     return "ISO_IR 192"
 
 

@@ -165,7 +165,7 @@ def _has_positions(slices: Sequence[Slice]) -> bool:
 
 
 def _read_without_positions(image: Slice, name: str) -> Source:
-    """Return the source of an object of a radiograph: what is left of a place in its header is taken out."""
+    """Return the source of a radiograph's object, without elements of its header that give a position in space."""
     with without_warnings():
         header = _prepare(read_dataset(image.file), name, with_positions=False)
         for key in _OF_PLACE:

@@ -87,7 +87,7 @@ def writing_planes(
 
 
 def _header(grid: Image, like: Path | None, largest: float | None) -> tuple[bytes, np.dtype, float]:
-    """Return the file up to its voxels, the type of these, and what they are multiplied by when they are read."""
+    """Return the bytes before the voxels, the type of the voxels, and the factor that readers multiply them by."""
     _, header = new_header(grid, like)
     dtype = np.dtype(np.float32 if largest is None else np.uint16)
     slope = 1.0 if largest is None else largest / np.iinfo(np.uint16).max

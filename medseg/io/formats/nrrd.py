@@ -309,7 +309,10 @@ def _read_header(path: Path) -> _Header:
 
 
 def _sort_axes(header: _Header) -> _Header:
-    """Return the header with its axes sorted: in space are those with a direction, else those of no other kind."""
+    """Return the header with its axes sorted into those of space, of volumes and of components.
+
+    Axes of space are those with a direction; in a header without directions, those whose kind is of space.
+    """
     axes = range(len(header.sizes))
     kinds = [kind.lower() for kind in header.per_axis("kinds") or ["domain"] * len(axes)]
     directions = header.per_axis("space directions")

@@ -135,17 +135,17 @@ def scans_of_cityscapes(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 def _scenes(folder: Path) -> tuple[dict[str, _Scene], dict[str, str]]:
     """Return {id: image}, and {id: why it is left out}; ids that occur in two parts are preceded by their part."""
-    found: list[_Scene] = []
+    scenes: list[_Scene] = []
     problems: dict[str, str] = {}
     for part, city, inner in _folders(folder / IMAGES):
         images, doubtful = images_by_stem(inner)
         problems |= doubtful
         for stem, path in images.items():
             key = next((stem.removesuffix(end) for end in _IMAGE_ENDS if stem.endswith(end)), stem)
-            found.append(_Scene(part, city, key, path, inner.relative_to(folder / IMAGES)))
-    ids = [f"{scene.city}_{scene.key}" if _needs_city(scene) else scene.key for scene in found]
+            scenes.append(_Scene(part, city, key, path, inner.relative_to(folder / IMAGES)))
+    ids = [f"{scene.city}_{scene.key}" if _needs_city(scene) else scene.key for scene in scenes]
     twice = any(count > 1 for count in Counter(ids).values())
-    return {f"{scene.part}_{id}" if twice else id: scene for id, scene in zip(ids, found, strict=True)}, problems
+    return {f"{scene.part}_{id}" if twice else id: scene for id, scene in zip(ids, scenes, strict=True)}, problems
 
 
 def _needs_city(scene: _Scene) -> bool:

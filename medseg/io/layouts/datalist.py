@@ -35,12 +35,12 @@ def read_datalist(folder: Path) -> DataSet | None:
     Raises:
         DataError: there are several datalists, or an entry has a fold that is not a number.
     """
-    found = descriptions(
+    description = descriptions(
         folder, _is_datalist, "datalist", "Take the others away, or name the files: --images, --labels."
     )
-    if found is None:
+    if description is None:
         return None
-    path, content = found
+    path, content = description
     entries = [(part, entry) for key, part in _PARTS.items() for entry in content.get(key) or ()]
     cases, problems, unlabelled = _cases(folder, path, entries)
     notes = [f"read from {path.name}", *sentences(problems)]
@@ -125,7 +125,7 @@ def _fold(value: object, path: Path) -> str:
 
 def _ids(files: Sequence[tuple[Path, Path]]) -> list[str]:
     """Return an id for each (image, label): the label's name, else the image's, else with the folder that it is in."""
-    ways: tuple[Callable[[Path, Path], str], ...] = (
+    rules: tuple[Callable[[Path, Path], str], ...] = (
         lambda image, label: split_suffix(label)[0],
         lambda image, label: split_suffix(image)[0],
         lambda image, label: label.parent.name,
@@ -133,8 +133,8 @@ def _ids(files: Sequence[tuple[Path, Path]]) -> list[str]:
         lambda image, label: f"{label.parent.name}_{split_suffix(label)[0]}",
     )
     pairs = len(set(files))
-    for way in ways:
-        ids = [way(image, label) for image, label in files]
+    for id_of in rules:
+        ids = [id_of(image, label) for image, label in files]
         if len(set(ids)) == pairs and all(ids):
             return ids
     return [f"{label.parent.parent.name}_{label.parent.name}_{split_suffix(label)[0]}" for _, label in files]

@@ -30,10 +30,10 @@ def read_mist(folder: Path) -> DataSet | None:
     Raises:
         DataError: there are several such files, or what it declares is not valid.
     """
-    found = descriptions(folder, _is_mist, "MIST data set", "Take the others away.")
-    if found is None:
+    description = descriptions(folder, _is_mist, "MIST data set", "Take the others away.")
+    if description is None:
         return None
-    path, content = found
+    path, content = description
     root = folder / str(content["train-data"])
     if not root.is_dir():
         raise DataError(

@@ -112,16 +112,16 @@ def _folders_of_parts(folder: Path, naming: Naming) -> dict[str, dict[str, Path]
     Raises:
         DataError: two folders claim to be the same.
     """
-    found: dict[str, dict[str, Path]] = {}
+    folders: dict[str, dict[str, Path]] = {}
     for path, part, kind in [*_beside(folder), *(_inside(folder, naming))]:
-        other = found.setdefault(part, {}).setdefault(kind, path)
-        if other != path:
+        first = folders.setdefault(part, {}).setdefault(kind, path)
+        if first != path:
             raise DataError(
-                f"{folder} has {other.relative_to(folder)}/ and {path.relative_to(folder)}/: which is meant "
+                f"{folder} has {first.relative_to(folder)}/ and {path.relative_to(folder)}/: which is meant "
                 f"for {part} is not clear.",
                 "Take one of them away, or list the files in a table with a column split: --cases TABLE.csv.",
             )
-    return {part: found[part] for part in ("train", "val", "test") if part in found}
+    return {part: folders[part] for part in ("train", "val", "test") if part in folders}
 
 
 def _beside(folder: Path) -> Iterator[tuple[Path, str, str]]:

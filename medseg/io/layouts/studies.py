@@ -359,16 +359,16 @@ def _files_of_images(folder: Path) -> tuple[list[Path], bool, int]:
     from medseg.io.dicom.listing.find import find_series
 
     try:
-        every = find_series(folder).series
+        all_series = find_series(folder).series
     except MedsegError:  # said when the study is read
         return [], False, 0
-    series = [one for one in every if not is_copy_of_radiograph(one)] or every
-    files = sorted({slice_.file.path for one in series for slice_ in one.slices})
+    series = [image_series for image_series in all_series if not is_copy_of_radiograph(image_series)] or all_series
+    files = sorted({slice_.file.path for image_series in series for slice_ in image_series.slices})
     if len(files) < 2 or len(files) != len(series):
         return [], False, 0
-    first = [one.slices[0] for one in series]
+    first = [image_series.slices[0] for image_series in series]
     are_radiographs = all(image.position is None and image.frame is None and not image.is_section for image in first)
-    return files, are_radiographs, len({one.study_uid for one in series})
+    return files, are_radiographs, len({image_series.study_uid for image_series in series})
 
 
 def _lies_in(files: Sequence[Path]) -> bool:

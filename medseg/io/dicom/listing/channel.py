@@ -127,7 +127,7 @@ def _without_uid(rule: str) -> str:
 
 
 def _study(series: Series) -> str:
-    """Return what tells a series' study from others in messages: its date and its folder."""
+    """Return the words for a series' study in messages: its date and its folder."""
     try:
         date = str(series.attributes.get("StudyDate") or "")
     except DataError:
@@ -138,7 +138,7 @@ def _study(series: Series) -> str:
 
 def _studies(series: Sequence[Series]) -> str:
     """Return how many studies series are of, with the date and folder of each."""
-    firsts = {one.study_uid: one for one in series}
+    firsts = {image_series.study_uid: image_series for image_series in series}
     shown = ", ".join(sorted(map(_study, firsts.values()))[:_MAX_REASONS])
     return f"{len(firsts)} studies ({shown}{', ...' * (len(firsts) > _MAX_REASONS)})"
 

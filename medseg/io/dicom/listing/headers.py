@@ -135,8 +135,10 @@ def _slice(file: File, dataset: Dataset) -> Slice:
     """Return the file as a single plane; what functional groups state replaces it in `slices_of_frames`."""
     section = is_section(dataset)
     in_patient = values.numbers(dataset, "PixelSpacing", 2)
-    others = (None if section else values.numbers(dataset, keyword, 2) for keyword in _DETECTOR_SPACINGS)
-    spacing = in_patient or next((found for found in others if found is not None and min(found) > 0), None)
+    of_detector = (None if section else values.numbers(dataset, keyword, 2) for keyword in _DETECTOR_SPACINGS)
+    spacing = in_patient or next(
+        (spacing_yx for spacing_yx in of_detector if spacing_yx is not None and min(spacing_yx) > 0), None
+    )
     meta = getattr(dataset, "file_meta", None)
     slope, intercept = values.number(dataset, "RescaleSlope"), values.number(dataset, "RescaleIntercept")
     return Slice(

@@ -176,7 +176,7 @@ def _read_slices(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dic
 
 
 def _lies_within(array: NDArray, padding: NDArray[np.bool_]) -> bool:
-    """Return whether there are smaller and larger values than the padding's, so that it cannot be told from them.
+    """Return whether voxels have smaller and larger values than the padding's: it may then be a measured value, too.
 
     PixelPaddingValue is meant to lie outside of what is measured (PS3.3 C.7.5.1.1.2). Writers leave it at 0 where
     pixels are signed: 0 HU is water.
