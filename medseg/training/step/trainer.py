@@ -118,7 +118,7 @@ class Trainer:
         return loss.detach()
 
     def _as_graph(self, recorder: Recorder) -> Recorded:
-        """Return the step as one that is recorded once and replayed; with several processes or fp16 it runs unrecorded."""
+        """Return the step as one recorded once and replayed; with several processes or fp16 it runs unrecorded."""
         from medseg.training.step.graph import Recorded, make_capturable
 
         # Without a reference to this trainer: a circle of references would keep the graph's memory when it is dropped.
