@@ -267,11 +267,13 @@ def _is_abandoned(path: Path) -> bool:
 
 
 @contextmanager
-def saving(path: Path) -> Iterator[Path]:
+def saving(path: Path, own_folder: bool = False) -> Iterator[Path]:
     """Do as `atomic` does, for libraries that raise their own errors when a disk is full or a folder is not writable.
 
     Args:
         path: the file to write.
+        own_folder: the temporary path lies in a temporary folder of its own, for libraries that write a temporary file
+            of their own name beside it, which a kill would leave (safetensors from 0.6 on).
 
     Yields:
         The temporary path to write to.
@@ -280,8 +282,13 @@ def saving(path: Path) -> Iterator[Path]:
         MedsegError: the file could not be written, for whatever reason.
     """
     try:
-        with atomic(path) as temporary:
-            yield temporary
+        if own_folder:
+            with _temporary_folder(path) as folder:
+                yield folder / path.name
+                os.replace(folder / path.name, path)
+        else:
+            with atomic(path) as temporary:
+                yield temporary
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise MedsegError(

@@ -281,8 +281,8 @@ class Predictor:
             resources.attempt(run)
 
     def volumes(self, labels: Image) -> dict[str, float]:
-        """Return {structure: volume} of an answer in ml, or in voxels (pixels) where the spacing is unknown."""
-        return structure_volumes(labels, self.model.plan.labels)
+        """Return {structure: volume} of an answer in ml (the area in mm2 for pictures), in pixels without a spacing."""
+        return structure_volumes(labels, self.model.plan.labels, self.model.plan.data.dimensions)
 
     @contextmanager
     def _window_pass(self, volume: Volume, values_per_voxel: int, tile_values: int = 0) -> Iterator[WindowPass]:

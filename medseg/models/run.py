@@ -29,7 +29,7 @@ def save_weights(network: torch.nn.Module, files: FoldFolder, record: RunRecord)
 
     record.write(files)
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
-    with saving(files.weights) as temporary:
+    with saving(files.weights, own_folder=True) as temporary:
         save_file(weights, temporary)
 
 

@@ -126,7 +126,7 @@ def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], 
         except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
             path.unlink()
     label_map = make()
-    with saving(path) as temporary:
+    with saving(path, own_folder=True) as temporary:
         save_file({"previous": label_map}, temporary)
     return replace(sample, previous=load_file(path)["previous"])
 
@@ -187,7 +187,7 @@ def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> N
     weights = load_weight_map(case, image)
     if weights is not None:
         tensors["weight_offsets"] = prepare_weights(weights, volume.geometry, configuration) - 1
-    with saving(path) as temporary:
+    with saving(path, own_folder=True) as temporary:
         save_file(tensors, temporary)
 
 

@@ -281,3 +281,16 @@ def test_errors_name_the_folder_and_not_the_temporary_one(tmp_path: Path, error:
     name = raised.value.filename if isinstance(raised.value, OSError) else str(raised.value)
     assert name.startswith(str(target / "a"))
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_a_library_leaves_beside_its_file_goes_with_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with saving(path, own_folder=True) as temporary:
+        assert temporary.name == path.name, "the suffix decides the format"
+        (temporary.parent / ".tmpAbCdEf").write_bytes(b"half")
+        temporary.write_bytes(b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
+    assert path.read_bytes() == b"whole"
+    with pytest.raises(MedsegError, match="could not be written"), saving(path, own_folder=True) as temporary:
+        raise RuntimeError("no space")
+    assert path.read_bytes() == b"whole"

@@ -16,6 +16,7 @@ from medseg.core.image import Image, Orientation
 from medseg.core.progress import Progress
 from medseg.inference import predictor as predictor_module
 from medseg.inference.predictor import Predictor
+from medseg.inference.volumes import size_unit, structure_volumes
 from medseg.models.model import Model, make_network
 from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
@@ -107,6 +108,17 @@ def test_volumes_are_in_millilitres_where_the_spacing_is_known() -> None:
     data = {**make_plan().data.model_dump(), "spacing_known": False}
     predictor = predictor_of(threshold_plan(data=data))
     assert predictor.volumes(predictor(unknown)) == pytest.approx(in_voxels)
+
+
+def test_pictures_have_areas() -> None:
+    labels, flat = threshold_plan().labels, np.zeros((1, 1, 4, 5), np.uint8)
+    flat[0, 0, :2, :3] = labels.members["one"][0]
+    picture = Image(flat, np.diag([0.5, 2.0, 1.0, 1.0]))
+    assert structure_volumes(picture, labels, 2)["one"] == 6 * 0.5 * 2
+    assert size_unit(picture, 2) == "mm2"
+    assert structure_volumes(picture, labels, 3)["one"] == pytest.approx(6 / 1000), "a slice of a volume is 1 mm thick"
+    pixels = Image(flat, np.eye(4), spacing_known=False)
+    assert (structure_volumes(pixels, labels, 2)["one"], size_unit(pixels, 2)) == (6, "pixels")
 
 
 def test_a_scan_measured_in_pixels_does_not_go_to_a_model_of_millimetres() -> None:

@@ -37,6 +37,7 @@ from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
 from medseg.plans.sections.data import Data
 
+VOLUMES = "volumes.csv"
 _MOST_STUDIES_NAMED = 20
 
 
@@ -108,13 +109,15 @@ def predict_with(
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
         moved = move_aside(output) if remaining else None
+        if remaining:  # a run that is killed must not leave volumes of the answers before
+            (output / VOLUMES).unlink(missing_ok=True)
         outcomes = [*kept.values(), *_segment_noted(predictors, remaining, output, forms, ledger, callback)]
         notes = [moved] if moved else []
         notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
-        write_text(output / "volumes.csv", result.volumes_csv())
+        write_text(output / VOLUMES, result.volumes_csv())
         ledger.close(cases)
         problems |= result.failed
     return result

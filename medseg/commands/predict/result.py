@@ -22,7 +22,7 @@ class PredictResult:
     Attributes:
         files: {case: label file}.
         volumes: {case: {structure: volume}}, in the unit of `units[case]`.
-        units: {case: "ml" or "pixels"}.
+        units: {case: "ml", "mm2" for pictures, or "pixels"}.
         failed: {case: why it has no answer}.
         kept: those of `files` that an earlier run had finished.
         notes: what a user should know of how it was done, in sentences.

@@ -52,6 +52,8 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
         callback: receives progress.
     """
     plan = predictor.model.plan
+    for name in (METRICS_JSON, METRICS_CSV, POOLED_CSV):  # of earlier weights, until the new ones are scored
+        (folder / name).unlink(missing_ok=True)
     outcomes = list(segment([predictor], cases, folder, callback, "validate"))
     answers = {outcome.case.id: outcome.files[0] for outcome in outcomes if outcome.problem is None}
     unanswered = {outcome.case.id: outcome.problem for outcome in outcomes if outcome.problem is not None}

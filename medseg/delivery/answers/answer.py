@@ -15,7 +15,7 @@ from medseg.delivery.answers.dicom_objects import Writer
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
-from medseg.inference.volumes import structure_volumes
+from medseg.inference.volumes import size_unit, structure_volumes
 from medseg.io.formats.table import answer_suffix
 
 
@@ -57,7 +57,7 @@ class Outcome:
         case: which case.
         files: what was written, the labels first.
         volumes: {structure: volume} in `unit`; None where there is no answer.
-        unit: "ml" or "pixels".
+        unit: "ml", "mm2" (pictures) or "pixels" (without a spacing).
         problem: why there is no answer; None where there is one.
         about: what the manifest says of how the answer was made: hashes of the scan, its grid, the network's, times.
     """
@@ -83,6 +83,7 @@ def write_answer(
     forms: Forms,
     on_written: Callable[[Outcome], None],
     about: Mapping[str, Any],
+    dimensions: int = 3,
 ) -> Outcome:
     """Write an answer and measure its structures; an answer that cannot be written is an outcome with a problem.
 
@@ -94,9 +95,10 @@ def write_answer(
         forms: in which forms it is written; its maps are there already.
         on_written: called with the outcome before this returns.
         about: passed on in the outcome.
+        dimensions: of the model's data set.
     """
     try:
-        volumes, unit = structure_volumes(answer, labels), "ml" if answer.spacing_known else "pixels"
+        volumes, unit = structure_volumes(answer, labels, dimensions), size_unit(answer, dimensions)
         files = map_files(forms.maps, case, output, labels)
         if forms.writer.with_labels(case):
             path = answer_path(case, output)

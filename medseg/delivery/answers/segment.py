@@ -155,8 +155,9 @@ class _Worker:
                 except MedsegError as error:
                     yield Outcome(case, problem=str(error))
                     continue
-                labels, about = self.predictor.model.plan.labels, scan.about
-                write = partial(write_answer, case, answer, self.output, labels, self.forms, self.on_written, about)
+                plan = self.predictor.model.plan
+                write = partial(write_answer, case, answer, self.output, plan.labels, self.forms, self.on_written)
+                write = partial(write, scan.about, plan.data.dimensions)
                 writing.append(behind.submit(write, answer.array.nbytes))
                 del scan, answer, write  # the next scan may need their memory
                 while writing and writing[0].done():

@@ -46,6 +46,20 @@ def other_files(path: Path, xml: str) -> list[Path]:
     return [path.with_name(name) for name in names if name == Path(name).name]
 
 
+def first_file(path: Path, xml: str) -> Path | None:
+    """Return the file from which the set that a file belongs to is read; None for that file itself, or a file alone.
+
+    Args:
+        path: the file.
+        xml: its OME-XML.
+    """
+    planes = _planes(path, xml)
+    if any(run.first for run in planes if run.file is None):  # files of several images begin one each
+        return None
+    first = next((run.file for run in planes if run.first and run.file is not None), None)
+    return None if first is None else path.with_name(Path(first).name)
+
+
 def check_set(path: Path, xml: str) -> None:
     """Refuse a file of a set that is not the set's first one, and a set that is not whole.
 
@@ -77,13 +91,12 @@ def check_set(path: Path, xml: str) -> None:
             f"{'is' if len(missing) == 1 else 'are'} not beside it.",
             "Bring all files of the image into one folder, under the names that they had.",
         )
-    first = next((run.file for run in planes if run.first), None)
-    own_first = any(run.first for run in planes if run.file is None)  # files of several images begin one each
-    if first is not None and not own_first:
+    first = first_file(path, xml)
+    if first is not None:
         raise DataError(
-            f"{path} is one of the {len(names) + 1} files of the OME image that begins with {first}; the image is read "
-            "whole from there.",
-            f"Give {first} alone, and call its label after that file.",
+            f"{path} is one of the {len(names) + 1} files of the OME image that begins with {first.name}; the image is "
+            "read whole from there.",
+            f"Give {first.name} alone, and call its label after that file.",
         )
 
 

@@ -21,7 +21,7 @@ from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.core.json_text import parse_json
 from medseg.io.formats import content
-from medseg.io.formats.ome_sets import check_set, other_files
+from medseg.io.formats.ome_sets import check_set, first_file, other_files
 from medseg.io.formats.stack import (
     Stack,
     as_shown,
@@ -94,6 +94,18 @@ def _ome_files(path: Path) -> list[Path]:
             return other_files(path, tiff.ome_metadata or "") if tiff.is_ome else []
     except Exception:  # whatever is wrong with it
         return []
+
+
+def read_with(path: Path) -> Path | None:
+    """Return the file with which an OME-TIFF is read, as the first one of their set; None for a file of its own."""
+    import tifffile
+
+    try:
+        check_directories(path)
+        with tifffile.TiffFile(path) as tiff:
+            return first_file(path, tiff.ome_metadata or "") if tiff.is_ome else None
+    except Exception:  # said when it is read
+        return None
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:

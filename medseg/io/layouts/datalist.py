@@ -23,7 +23,9 @@ from medseg.io.layouts.names import channel_numbers
 
 _PARTS = {"training": "train", "train": "train", "validation": "val", "val": "val", "testing": "test", "test": "test"}
 """Key of a list -> the part of the split that it holds."""
-_FOLD = "fold"
+_FOLD, _ROOT = "fold", "dataroot"
+_MOST_YAML, _MOST_YAML_BYTES = 5, 1 << 16
+"""More or larger YAML files are no settings of a data set."""
 
 
 def read_datalist(folder: Path) -> DataSet | None:
@@ -42,8 +44,10 @@ def read_datalist(folder: Path) -> DataSet | None:
         return None
     path, content = description
     entries = [(part, entry) for key, part in _PARTS.items() for entry in content.get(key) or ()]
-    cases, problems, unlabelled = _cases(folder, path, entries)
-    notes = [f"read from {path.name}", *sentences(problems)]
+    root = _root(folder, path, content, entries)
+    cases, problems, unlabelled = _cases(root, path, entries)
+    place = "" if root == folder else f", with files from {root} (its dataroot)"
+    notes = [f"read from {path.name}{place}", *sentences(problems)]
     if unlabelled:
         notes.append(f"{counted(unlabelled, 'entry')} of {path.name} for testing without a label, not used here")
     declares = "channel_names" in content or "modality" in content
@@ -63,6 +67,48 @@ def _is_datalist(content: Mapping[str, Any]) -> bool:
     if not isinstance(entries, list) or not entries:
         return False
     return any(isinstance(entry, dict) and {"image", "label"} <= entry.keys() for entry in entries)
+
+
+def _root(folder: Path, path: Path, content: Mapping[str, Any], entries: Sequence[tuple[str, Any]]) -> Path:
+    """Return the folder that the paths of a datalist start from: its own, or the `dataroot` that is named.
+
+    Auto3DSeg keeps `dataroot` in a YAML file (`task.yaml`, `input.yaml`) beside the list; here the list may have it,
+    too.
+
+    Raises:
+        DataError: no image of the list is in any of these folders.
+    """
+    images = [entry.get("image") for _, entry in entries if isinstance(entry, dict)]
+    names = [image[0] if isinstance(image, list) and image else image for image in images]
+    files = [os.path.expandvars(name) for name in names if isinstance(name, str)]
+    roots = [folder, *(folder / os.path.expandvars(root) for root in _dataroots(folder, content))]
+    for root in roots:
+        if any((root / file).is_file() for file in files):
+            return root
+    if not files:
+        return folder
+    searched = " or ".join(map(str, dict.fromkeys(roots)))
+    raise DataError(
+        f"{path} lists {counted(len(files), 'image')}, and none of them is there: the first one is {files[0]}, looked "
+        f"for in {searched}.",
+        'Paths start from MONAI\'s dataroot: move the list there, or name the folder in the list, as "dataroot".',
+        "missing image",
+    )
+
+
+def _dataroots(folder: Path, content: Mapping[str, Any]) -> list[str]:
+    """Return what is called `dataroot` in a datalist and in the YAML files beside it."""
+    from ruamel.yaml import YAML
+
+    said = [content.get(_ROOT)]
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])[:_MOST_YAML]:
+        try:
+            if path.stat().st_size <= _MOST_YAML_BYTES:
+                settings = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
+                said.append(settings.get(_ROOT) if isinstance(settings, dict) else None)
+        except Exception:  # of another program; the YAML library raises several unrelated types
+            continue
+    return [root for root in said if isinstance(root, str)]
 
 
 def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tuple[list[Case], dict[str, str], int]:

@@ -30,7 +30,8 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
             their case is named when it is read, and not lost without a word.
 
     Returns:
-        {name: file}, and {name: why it is left out} of the names that two files share.
+        {name: file}, and {name: why it is left out} of the names that two files share. Of the files of an OME image the
+        first one is returned, with which the others are read.
     """
     stems: dict[str, list[Path]] = {}
     if folder.is_dir():
@@ -39,12 +40,26 @@ def images_by_stem(folder: Path, suffix: str | None = None) -> tuple[dict[str, P
                 continue  # macOS keeps attributes of a file in another one of this name, as in the archive of the pets
             if is_image(path) and suffix in (None, split_suffix(path)[1]) and not path.is_dir():
                 stems.setdefault(split_suffix(path)[0], []).append(path)
+        _drop_parts_of_sets(stems)
     problems = {
         stem: f"{' and '.join(path.name for path in paths)} in {folder} would be the same case; keep one of them"
         for stem, paths in stems.items()
         if len(paths) > 1
     }
     return {stem: paths[0] for stem, paths in stems.items() if len(paths) == 1}, problems
+
+
+def _drop_parts_of_sets(stems: dict[str, list[Path]]) -> None:
+    """Take out the files that are read with another one here, as planes of its OME image."""
+    named = {stem: paths[0] for stem, paths in stems.items() if len(paths) == 1 and ".ome." in paths[0].name.lower()}
+    if len(named) < 2:
+        return
+    from medseg.io.formats.tiff import read_with
+
+    for stem, path in named.items():
+        first = read_with(path)
+        if first is not None and first in named.values():
+            del stems[stem]
 
 
 def channel_names(cases: Sequence[Case], single: str, reading: Reading = AS_STORED) -> tuple[str, ...]:

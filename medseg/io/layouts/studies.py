@@ -355,7 +355,7 @@ def _files_of_images(folder: Path) -> tuple[list[Path], bool, int]:
 
     There are none unless the folder holds at least two, and no series of several files.
     """
-    from medseg.io.dicom.listing.channel import is_copy_of_radiograph  # loaded only for DICOM
+    from medseg.io.dicom.listing.channel import is_copy_of_radiograph, is_radiograph  # loaded only for DICOM
     from medseg.io.dicom.listing.find import find_series
 
     try:
@@ -366,9 +366,7 @@ def _files_of_images(folder: Path) -> tuple[list[Path], bool, int]:
     files = sorted({slice_.file.path for image_series in series for slice_ in image_series.slices})
     if len(files) < 2 or len(files) != len(series):
         return [], False, 0
-    first = [image_series.slices[0] for image_series in series]
-    are_radiographs = all(image.position is None and image.frame is None and not image.is_section for image in first)
-    return files, are_radiographs, len({image_series.study_uid for image_series in series})
+    return files, all(map(is_radiograph, series)), len({image_series.study_uid for image_series in series})
 
 
 def _lies_in(files: Sequence[Path]) -> bool:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
+from medseg.commands.train.validate import validate_fold
+from medseg.core.case import Case
+from medseg.core.errors import Cancelled
+from medseg.core.progress import Progress
 from medseg.delivery.answers.earlier import DESCRIBING, move_aside
 from medseg.delivery.provenance.manifest import read_entries, write_entry
+from medseg.inference.predictor import Predictor
+from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV
 
 
 def write_scores(folder: Path) -> None:
@@ -41,3 +49,31 @@ def test_predict_moves_old_scores_only_where_it_replaces_answers(
         assert len(list(out.glob("earlier-*"))) == moved
         assert sum("describe earlier answers" in note for note in result.notes) == moved
         write_scores(out)
+
+
+def cancel(event: Progress) -> None:
+    raise Cancelled
+
+
+def test_a_prediction_that_is_stopped_leaves_no_volumes_of_the_answers_before(
+    tmp_path: Path, small_model: Path, write_scans: Callable[[Path, int], Path]
+) -> None:
+    scans, out = write_scans(tmp_path / "scans", 1), tmp_path / "out"
+    options = PredictOptions(device="cpu", folds=["0"])
+    predict(scans, out, small_model, options=options)
+    assert (out / "volumes.csv").exists()
+    with pytest.raises(Cancelled):
+        predict(scans, out, small_model, options=options, callback=cancel)
+    assert not (out / "volumes.csv").exists()
+
+
+def test_a_validation_that_is_stopped_leaves_no_scores_of_the_weights_before(
+    tmp_path: Path, small_model: Path, write_scans: Callable[[Path, int], Path]
+) -> None:
+    scan = next(write_scans(tmp_path / "scans", 1).iterdir())
+    names = {METRICS, METRICS_CSV, POOLED_CSV}
+    for name in names:
+        (tmp_path / name).write_text("of the weights before")
+    with pytest.raises(Cancelled):
+        validate_fold(Predictor.load(small_model, "cpu"), [Case("a", "a", (scan,), scan)], tmp_path, cancel)
+    assert names.isdisjoint(path.name for path in tmp_path.iterdir())

@@ -11,6 +11,8 @@ import tifffile
 from medseg.core.errors import DataError
 from medseg.io.formats.table import files_of
 from medseg.io.images import read_image, read_label
+from medseg.io.layouts.find import find_cases
+from medseg.io.layouts.folder_of_scans import scans_of_folder
 
 PLANES = np.arange(3 * 8 * 10, dtype=np.uint16).reshape(3, 8, 10)
 HEAD = '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
@@ -103,3 +105,19 @@ def test_a_single_file_that_was_renamed_is_read(tmp_path):
     text = xml(0, ["before.ome.tif"]).encode()
     tifffile.imwrite(tmp_path / "after.ome.tif", PLANES[0], description=text, metadata=None)
     np.testing.assert_array_equal(read_image(tmp_path / "after.ome.tif").array[0, 0], PLANES[0])
+
+
+def test_a_set_is_one_case(tmp_path):
+    """In a data set and among scans: the other files are read with the first one, and are no cases."""
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    write_set(tmp_path / "images")
+    tifffile.imwrite(tmp_path / "labels" / "scan_0.ome.tif", (PLANES > 100).astype(np.uint8))
+    data = find_cases(tmp_path)
+    assert [case.channels for case in data.cases] == [(tmp_path / "images" / "scan_0.ome.tif",)]
+    assert data.problems == []
+    files, problems = scans_of_folder(tmp_path / "images", ["channel"])
+    assert (len(files), problems) == (1, {})
+    (tmp_path / "images" / "scan_0.ome.tif").unlink()
+    files, _ = scans_of_folder(tmp_path / "images", ["channel"])
+    assert len(files) == 2, "without the first file each is named when it is read"

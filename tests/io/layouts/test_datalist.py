@@ -99,3 +99,27 @@ def test_two_lists_in_a_folder_are_refused(folder):
         write(folder, name, training=[entry(0)])
     with pytest.raises(DataError, match=r"several files that are a datalist: a\.json and b\.json"):
         find_cases(folder)
+
+
+@pytest.mark.parametrize("where", ["list", "yaml", "relative"])
+def test_files_may_lie_in_the_dataroot_that_is_named(folder, where):
+    lists = folder.parent / "lists"
+    lists.mkdir()
+    root = "../set" if where == "relative" else str(folder)
+    write(lists, training=[entry(number) for number in range(6)], **({} if where == "yaml" else {"dataroot": root}))
+    if where == "yaml":
+        (lists / "input.yaml").write_text(f"modality: MRI\ndatalist: ./datalist.json\ndataroot: {folder}\n")
+    data = find_cases(lists)
+    assert len(data.cases) == 6
+    assert data.cases[0].channels[0].resolve() == folder / "scans" / "c0.nii.gz"
+    assert any("its dataroot" in problem for problem in data.problems)
+
+
+def test_a_list_whose_files_are_all_elsewhere_is_refused_once(folder):
+    lists = folder.parent / "lists"
+    lists.mkdir()
+    write(lists, training=[entry(number) for number in range(6)])
+    with pytest.raises(DataError, match=r"lists 6 images, and none of them is there: the first one is scans/c0"):
+        find_cases(lists)
+    write(lists, training=[entry(number) for number in range(6)], dataroot=str(folder))  # as the hint says
+    assert len(find_cases(lists).cases) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -391,3 +392,17 @@ def test_one_slice_of_a_series_named_by_a_pattern_is_refused(tmp_path: Path, sav
     save_nifti(tmp_path / "c1" / "seg.nii.gz", np.zeros((6, 4, 5), np.uint8))
     with pytest.raises(DataError, match="is one of the 5 slices"):
         find_cases(tmp_path, naming=Naming(images=("*/IM0002.dcm",), labels="*/seg.nii.gz"))
+
+
+@pytest.mark.parametrize("study", [{"StudyInstanceUID": "1.2.3"}, {}])
+def test_radiographs_in_a_zip_are_cases_once_it_is_unpacked_as_the_hint_says(
+    tmp_path: Path, study: dict[str, str]
+) -> None:
+    for name in ("ap", "lat"):
+        radiograph(tmp_path / "p1", name, **study)
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "p1"))
+    with pytest.raises(DataError, match="Unpack it and give the folder") as caught:
+        find_scans(packed, ["DX"])
+    assert "--series" in (caught.value.hint or "")
+    cases, problems = find_scans(tmp_path / "p1", ["DX"])
+    assert ([case.id for case in cases], problems) == (["ap", "lat"], {})

@@ -69,29 +69,41 @@ def choose_series(
     elif len(possible) == 1:
         chosen, reason = possible[0], f"the only readable one of {len(fitting)} series"
     else:
-        studies = {series.study_uid for series in fitting}
-        if len(studies) > 1:
-            raise DataError(
-                f"{listing.container} holds {_studies(fitting)}, and {len(fitting)} series for the channel "
-                f"{channel}: {_listed(fitting)}",
-                "Give each study as a case of its own: a folder or zip that holds no other one. For one answer, choose "
-                f"a series: --series {fitting[0].key}.",
-                "ambiguous",
-            )
-        raise DataError(
-            f"{listing.container} has {len(fitting)} series for the channel {channel}: {_listed(fitting)}",
-            "Choose one by its number, its key or what its attributes say: "
-            f"--series {fitting[0].key}, --series 'Modality={fitting[0].modality},SeriesDescription~T2'.",
-            "ambiguous",
-        )
+        raise _several(listing, channel, fitting)
     chosen.check(options)
     return ChosenSeries(chosen, reason)
+
+
+def _several(listing: Listing, channel: str, fitting: list[Series]) -> DataError:
+    """Return the error for several series that may be a channel."""
+    one = (
+        f"choose one by its number, its key or what its attributes say: --series {fitting[0].key}, "
+        f"--series 'Modality={fitting[0].modality},SeriesDescription~T2'."
+    )
+    has = f"{listing.container} has"
+    hint = f"C{one[1:]}"
+    if len({series.study_uid for series in fitting}) > 1:
+        has = f"{listing.container} holds {_studies(fitting)}, and"
+        hint = (
+            "Give each study as a case of its own: a folder or zip that holds no other one. For one answer, choose "
+            f"a series: --series {fitting[0].key}."
+        )
+    if listing.container.is_file() and all(map(is_radiograph, fitting)):
+        hint = f"Unpack it and give the folder: each of the radiographs in it is then a case. Or {one}"
+    message = f"{has} {len(fitting)} series for the channel {channel}: {_listed(fitting)}"
+    return DataError(message, hint, "ambiguous")
 
 
 def is_copy_of_radiograph(series: Series) -> bool:
     """Return whether a series is a secondary capture without a position: a radiograph only where there is no other."""
     first = series.slices[0]
     return first.position is None and is_secondary_capture(first.sop_class_uid)
+
+
+def is_radiograph(series: Series) -> bool:
+    """Return whether a series is one image that no section of a volume is."""
+    first = series.slices[0]
+    return len(series.slices) == 1 and first.position is None and first.frame is None and not first.is_section
 
 
 def describe(series: Series) -> str:
