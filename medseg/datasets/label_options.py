@@ -11,6 +11,7 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.datasets.segment_names import segments_from_options
+from medseg.io.formats.table import united_files
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
 from medseg.io.values.class_names import BACKGROUND, IGNORED, means_background
@@ -221,7 +222,7 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
         return _parse_colours(options.colours), []
     if options.threshold is not None or options.map:  # these are about values
         return {}, []
-    colours = survey_colours(case.label for case in data_set.cases if case.label is not None)
+    colours = survey_colours(_label_files(data_set))
     if not colours:
         return {}, []
     table = _colour_table(data_set.folder)
@@ -245,7 +246,7 @@ def _header_names(data_set: DataSet, declared: Labels | None, notes: list[str]) 
     Raises:
         DataError: the headers contradict each other.
     """
-    names = structures_in_headers(case.label for case in data_set.cases if case.label is not None)
+    names = structures_in_headers(_label_files(data_set))
     if not names:
         return declared, notes
     shown = ", ".join(f"{name} ({value})" for name, value in names.items())
@@ -276,7 +277,7 @@ def _palette_names(data_set: DataSet, ignore: int | None) -> tuple[Labels | None
         DataError: the masks use a colour that the table does not name.
     """
     table = _colour_table(data_set.folder)
-    values = survey_palettes(case.label for case in data_set.cases if case.label is not None) if table else {}
+    values = survey_palettes(_label_files(data_set)) if table else {}
     if table is None or not values.keys() - {BLACK}:
         return None, []
     names = {colour: name for name, colour in read_colour_table(table).items()}
@@ -297,6 +298,12 @@ def _palette_names(data_set: DataSet, ignore: int | None) -> tuple[Labels | None
     notes += [f"{table.name} also names {', '.join(absent)}, which no mask holds"] * bool(absent)
     ignored = next((value for colour, value in values.items() if names.get(colour) in IGNORED), ignore)
     return Labels(structures=dict(structures), ignore=ignored) if structures else None, notes
+
+
+def _label_files(data_set: DataSet) -> list[Path]:
+    """Return the label files of a data set; a label of several masks is all of them."""
+    labels = [case.label for case in data_set.cases if case.label is not None]
+    return [file for label in labels for file in united_files(label) or [label]]
 
 
 def _colour_table(folder: Path) -> Path | None:

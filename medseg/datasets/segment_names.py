@@ -15,6 +15,8 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
 from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions, split_pair
+from medseg.io.layouts.words import words
+from medseg.io.values.named_masks import structure_names
 from medseg.io.values.overlay import set_key
 from medseg.io.values.segments import named_labels, survey_names, survey_overlaps
 from medseg.plans.sections.reading import Overlaps, Reading
@@ -78,9 +80,12 @@ def segments_from_options(
     notes: tuple[str, ...] = ()
     if declared is None:
         _refuse_unnamed(cases, named_cases)
+    if not patterns and (declared is None or len(declared.structures) == 1) and (objects := _objects(named_cases)):
+        name = "foreground" if declared is None else declared.names[0]
+        patterns, notes = {name: ["*"]}, (f"{objects}; --segments NAME=PATTERN tells structures apart",)
     if not patterns and declared is None:
         patterns, notes = _every_name(named_cases)
-    if not patterns and declared is not None:
+    elif not patterns and declared is not None:
         notes = _names_left_out(named_cases, declared)
     values = _structure_values(patterns, declared)
     table = {pattern: values[name] for name, of_name in patterns.items() for pattern in (name, *of_name)}
@@ -99,6 +104,34 @@ def _patterns_of(texts: Sequence[str]) -> dict[str, list[str]]:
         name, pattern = split_pair(text, "--segments 'tumour=GTV*'") if "=" in text else (text.strip(), text.strip())
         patterns.setdefault(name, []).append(pattern)
     return patterns
+
+
+def _objects(cases: Sequence[Case]) -> str | None:
+    """Say that the masks in the folders of a set are objects of one structure; None where they are structures.
+
+    Objects have names that no other case has, or numbers that run up to another one in each case.
+
+    Args:
+        cases: the cases whose labels name their structures.
+    """
+    folders = [case.label for case in cases if case.label is not None and case.label.is_dir()]
+    names = [structure_names(folder) for folder in folders]
+    total = sum(map(len, names))
+    if len(folders) < len(cases) or len(folders) < 2 or total == len(folders):
+        return None
+    unshared = len({name for of_case in names for name in of_case}) == total
+    if not unshared and not (all(map(_count_up, names)) and len({*map(len, names)}) > 1):
+        return None
+    most = max(map(len, names))
+    return (
+        f"the {total} masks of {len(folders)} images, up to {most} of one image, are objects of one structure, united"
+    )
+
+
+def _count_up(names: Sequence[str]) -> bool:
+    """Return whether names end in numbers that follow each other, such as 0, 1, 2 or mask_1, mask_2."""
+    numbers = sorted(int(words(name)[-1]) for name in names if words(name)[-1:] and words(name)[-1].isdecimal())
+    return len(numbers) == len(names) and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
 def _every_name(cases: Sequence[Case]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

@@ -16,9 +16,18 @@ from medseg.core.image import Image
 from medseg.io.formats.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import FORMATS, answer_suffix, format_of, is_dicom, refuse_unknown, split_suffix
+from medseg.io.formats.table import (
+    FORMATS,
+    answer_suffix,
+    format_of,
+    is_dicom,
+    refuse_unknown,
+    split_suffix,
+    united_files,
+)
 from medseg.io.values.label_values import interpret_values, map_values
 from medseg.io.values.named_masks import read_named_masks, structure_names
+from medseg.io.values.united import unite
 from medseg.plans.sections.reading import Reading
 
 AS_STORED = Reading()
@@ -69,6 +78,8 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
         with _library_errors(path):
             image = read_label_object(path, reading, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
+    if masks := united_files(path):
+        return unite([read_label(mask, reading, grid) for mask in masks], masks)
     if path.is_dir() or split_reference(path) or (reading.segments and structure_names(path)):
         with _library_errors(path):
             image = read_named_masks(path, reading, read_label, grid)

@@ -14,9 +14,10 @@ from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.core.outside import without_nan
 from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.formats.coco import split_reference
 from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import is_dicom
+from medseg.io.formats.table import files_of, is_dicom
 from medseg.io.images import AS_STORED, narrow_floats, read_label, read_stack
 from medseg.io.values.regrid import resample_nearest
 from medseg.plans.sections.reading import Reading
@@ -146,9 +147,14 @@ def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
     if stack.in_time and reading.frame is None:
         _refuse_count(case, [stack], [image], 1, reading)
     pages = stack.pages_as_channels()
-    if pages is not None and case.label is not None and read_stack(case.label, mask=True).array.shape[2] == 1:
+    if pages is not None and case.label is not None and _is_flat(case.label):
         return narrow_floats(pages)
     return image
+
+
+def _is_flat(label: Path) -> bool:
+    """Return whether a label is one slice deep; annotations drawn on pictures always are."""
+    return bool(split_reference(label)) or read_stack(files_of(label)[0], mask=True).array.shape[2] == 1
 
 
 def _load_image(case: Case, n_channels: int | None, reading: Reading) -> tuple[Image, float, NDArray[np.bool_] | None]:

@@ -15,6 +15,7 @@ from medseg.core.image import Image
 from medseg.io.dicom.elements.paths import means_dicom
 from medseg.io.formats import coco, gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.stack import Stack
+from medseg.io.layouts.words import further_mask
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ def files_of(path: Path) -> list[Path]:
     try:
         if reference := coco.split_reference(path):
             return [reference[0]]
+        if masks := united_files(path):
+            return masks
         if is_dicom(path):
             from medseg.io.dicom.listing.locate import instance_files  # loaded only for DICOM
 
@@ -190,6 +193,29 @@ def files_of(path: Path) -> list[Path]:
         return [path, *(part for part in parts if part != path)]
     except Exception:  # a damaged header: reading the file says what is wrong
         return [path]
+
+
+_UNITED = "#united"
+
+
+def united_path(path: Path) -> Path:
+    """Return the path that stands for a mask file together with the further masks beside it.
+
+    >>> united_path(Path("masks/p4.png")).name
+    'p4#united.png'
+    """
+    stem, suffix = split_suffix(path)
+    return path.with_name(f"{stem}{_UNITED}{suffix}")
+
+
+def united_files(path: Path) -> list[Path]:
+    """Return the mask files that such a path stands for: `p4.png`, `p4_1.png`, ...; [] for any other path."""
+    base, found, _ = path.name.rpartition(_UNITED)
+    if not found or not path.parent.is_dir() or path.exists():
+        return []
+    named = {file: split_suffix(file)[0] for file in sorted(path.parent.iterdir()) if is_image(file)}
+    masks = [file for file, stem in named.items() if stem == base or further_mask(stem, base)]
+    return sorted(masks, key=lambda file: (named[file] != base, len(file.name), file.name))
 
 
 def refuse_unknown(path: Path) -> NoReturn:

@@ -43,12 +43,13 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     """Return the images of each case folder by their role, and {case: why it is left out}.
 
     The role of a file is what its name says beyond the name of its folder, or beyond what all names in the folder have
-    in common. Images one level deeper count where a case folder has none itself and each of its folders has one. Where
-    fewer than half of the folders hold images, they are not cases, and both are empty.
+    in common. Images one level deeper count where a case folder has none itself and each of its folders has one; a
+    folder of masks (`CASE/masks/`) may have several, and is the label itself. Where fewer than half of the folders hold images, they are not cases, and both are empty.
     """
     direct: Files = {}
     nested: Files = {}
     problems: dict[str, str] = {}
+    folders_of_masks: set[str] = set()
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     for inner in folders:
         images = image_files(inner)
@@ -60,8 +61,11 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
                 direct[inner.name] = roles
             continue
         below = {path.name: image_files(path) for path in sorted(inner.iterdir()) if path.is_dir()}
-        if below and all(len(images) == 1 for images in below.values()):
+        if below and all(len(images) == 1 or (images and names_labels(name)) for name, images in below.items()):
             nested[inner.name] = {name: images[0] for name, images in below.items()}
+            folders_of_masks |= {name for name, images in below.items() if len(images) > 1}
+    for case, by_role in nested.items():  # where a case has several masks, the folder is the label in all of them
+        nested[case] = {name: folder / case / name if name in folders_of_masks else by_role[name] for name in by_role}
     files = direct or (nested if len(nested) >= _FEWEST_NESTED else {})
     if 2 * (len(files) + len(problems)) < len(folders):
         return {}, {}

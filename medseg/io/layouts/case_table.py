@@ -9,7 +9,7 @@ from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.formats.coco import split_reference
-from medseg.io.formats.table import is_dicom, is_image, split_suffix
+from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.names import channel_numbers
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
@@ -147,6 +147,6 @@ def _resolve(name: str, *roots: Path) -> Path:
 
 
 def _is_annotated(path: Path) -> bool:
-    """Return whether a path names an image in a JSON file of COCO that is there."""
+    """Return whether a path names an image in a JSON file of COCO, or several masks, that are there."""
     reference = split_reference(path)
-    return reference is not None and reference[0].is_file()
+    return bool(united_files(path)) if reference is None else reference[0].is_file()

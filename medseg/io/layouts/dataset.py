@@ -14,7 +14,9 @@ from typing import Literal
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import NO_BACKGROUND, Labels
+from medseg.core.wording import counted, first_few
 from medseg.io.dicom.elements.options import DicomOptions
+from medseg.io.formats.table import united_files, united_path
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.words import further_mask
 from medseg.plans.sections.reading import Reading
@@ -143,14 +145,43 @@ def pair_up(
     """
     for id in images.keys() - labels.keys() - problems.keys():
         problems[id] = Why(f"there is no label of this name in {folders[1]}", "missing label", folders[1])
+    further: dict[str, list[Path]] = {}
     for id in labels.keys() - images.keys() - problems.keys():
         owners = [case for case in images.keys() & labels.keys() if further_mask(id, case)]
         for case in owners:
-            problems[case] = several_masks([labels[case], labels[id]])
+            further.setdefault(case, []).append(labels[id])
         if not owners:
             problems[id] = Why(f"there is no image of this name in {folders[0]}", "missing image", folders[0])
+    united = {}
+    for case, files in further.items():
+        label = united_label([labels[case], *files])
+        if isinstance(label, Path):
+            united[case] = label
+        else:
+            problems[case] = label
+    labels = {**labels, **united}
     images = {id: files for id, files in images.items() if id not in problems}
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
+
+
+def united_label(files: Sequence[Path]) -> Path | str:
+    """Return the path that stands for several masks of a case, or why they cannot be told from other masks.
+
+    Args:
+        files: the mask without a number, then those of the same name with one.
+    """
+    path = united_path(files[0])
+    return path if {*united_files(path)} == {*files} else several_masks(files)
+
+
+def united_note(cases: Sequence[Case]) -> list[str]:
+    """Return a note on the cases with several masks, which are read as one; nothing where there are none."""
+    counts = {case.id: len(united_files(case.label)) for case in cases if case.label is not None}
+    several = {id: count for id, count in counts.items() if count}
+    if not several:
+        return []
+    shown = first_few([f"{id} ({count} masks)" for id, count in sorted(several.items())])
+    return [f"several masks of one image are united in {counted(len(several), 'case')}: {shown}"]
 
 
 def several_masks(files: Sequence[Path]) -> str:

@@ -22,7 +22,7 @@ from medseg.io.layouts.cityscapes import IMAGES as SCENES
 from medseg.io.layouts.cityscapes import read_cityscapes
 from medseg.io.layouts.coco import annotation_files, read_coco
 from medseg.io.layouts.datalist import read_datalist
-from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences
+from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences, united_note
 from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.instances import refuse_instances
@@ -93,6 +93,7 @@ def find_cases(
         )
     refuse_instances(data.cases)
     cases = sorted(data.cases, key=lambda case: case.id)
+    data = replace(data, problems=[*data.problems, *united_note(cases)])
     if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
     if patient_pattern is not None:

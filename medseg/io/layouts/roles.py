@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.io.layouts.dataset import Naming, Why, several_masks
+from medseg.io.layouts.dataset import Naming, Why, united_label
 from medseg.io.layouts.words import further_mask, names_labels
 
 Files = dict[str, dict[str, Path]]
@@ -87,16 +87,23 @@ def cases_of(files: Files, roles: Roles) -> tuple[list[Case], dict[str, str]]:
     for id, by_role in files.items():
         missing = [role or "image" for role in (*roles.channels, roles.label) if role not in by_role]
         masks = [role for role in by_role if role == roles.label or further_mask(role, roles.label)]
+        label = by_role.get(roles.label)
         if len(masks) > 1:
-            problems[id] = several_masks([by_role[role] for role in sorted(masks)])
-        elif missing:
+            masks = sorted(masks, key=lambda role: (role != roles.label, role))
+            united = united_label([by_role[role] for role in masks])
+            if isinstance(united, str):
+                problems[id] = united
+                continue
+            label = united
+            missing = [role for role in missing if role != roles.label]
+        if missing:
             present = ", ".join(sorted(by_role)) or "nothing"
             kind = "missing label" if missing == [roles.label] else "missing channel"
             if len(roles.channels) == 1 and roles.label not in missing:
                 kind = "missing image"
             problems[id] = Why(f"there is no {' and no '.join(missing)}; there is {present}", kind)
         else:
-            cases.append(Case(id, id, tuple(by_role[role] for role in roles.channels), by_role[roles.label]))
+            cases.append(Case(id, id, tuple(by_role[role] for role in roles.channels), label))
     return cases, problems
 
 
@@ -133,7 +140,8 @@ def _label_role(common: set[str], counts: Mapping[str, int], folder: Path) -> st
         DataError: there are several, or none.
     """
     # where fewer than half of the cases are annotated, a label that only they have
-    candidates = sorted(role for role in common if names_labels(role)) or sorted(
+    named = {role for role in common if names_labels(role)}
+    candidates = sorted(role for role in named if not any(further_mask(role, other) for other in named)) or sorted(
         role
         for role in counts
         if names_labels(role) and not any(other != role and further_mask(role, other) for other in counts)
