@@ -44,7 +44,8 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
 
     The role of a file is what its name says beyond the name of its folder, or beyond what all names in the folder have
     in common. Images one level deeper count where a case folder has none itself and each of its folders has one; a
-    folder of masks (`CASE/masks/`) may have several, and is the label itself. Where fewer than half of the folders hold images, they are not cases, and both are empty.
+    folder of masks (`CASE/masks/`) may have several, and is then the label itself. Where fewer than half of the folders
+    hold images, they are not cases, and both are empty.
     """
     direct: Files = {}
     nested: Files = {}

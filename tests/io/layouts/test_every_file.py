@@ -5,12 +5,13 @@ import os
 
 import numpy as np
 import pytest
-from layout_files import files_of, touch
+from layout_files import touch
 
 from medseg.commands.data.check import check
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
+from medseg.io.formats.table import united_files
 from medseg.io.images import read_image
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
@@ -87,17 +88,29 @@ def test_images_without_a_label_and_misspelt_labels_in_one_folder_are_named(tmp_
         (["{}{}/ct.png", "{}{}/mask.png", "{}{}/mask_1.png"], "b2"),
     ],
 )
-def test_a_case_with_several_masks_is_left_out_by_name(tmp_path, files, case):
+def test_several_masks_of_a_case_are_united_and_told(tmp_path, files, case):
     image, mask, further = files
     touch(tmp_path, *(name.format("b", n) for name in (image, mask) for n in range(1, 7)), further.format("b", 2))
     data = find_cases(tmp_path)
-    assert len(data.cases) == 5
-    assert case not in files_of(data)
-    assert f"{case}: " in data.problems[0]
-    assert "are label files of this one case" in data.problems[0]
-    (tmp_path.parent / "ids.txt").write_text(case)
+    assert len(data.cases) == 6
+    assert data.problems == [f"several masks of one image are united in 1 case: {case} (2 masks)"]
+    label = next(found.label for found in data.cases if found.id == case)
+    assert [file.relative_to(tmp_path).as_posix() for file in united_files(label)] == [
+        mask.format("b", 2),
+        further.format("b", 2),
+    ]
+
+
+def test_further_masks_beside_other_masks_of_such_names_are_not_guessed_at(tmp_path):
+    """Where p4_1 is an image of its own, p4_2 may be the second mask of p4, and a united label would take both."""
+    touch(tmp_path, *(f"images/{name}.png" for name in ("p4", "p4_1")))
+    touch(tmp_path, *(f"masks/{name}.png" for name in ("p4", "p4_1", "p4_2")))
+    data = find_cases(tmp_path)
+    assert [case.id for case in data.cases] == ["p4_1"]
+    assert "p4: p4.png and p4_2.png are label files of this one case" in data.problems[0]
+    (tmp_path.parent / "ids.txt").write_text("p4")
     excluded = find_data(tmp_path, DataOptions(exclude=tmp_path.parent / "ids.txt"))
-    assert (len(excluded.cases), [problem for problem in excluded.problems if case in problem]) == (5, [])
+    assert [problem for problem in excluded.problems if problem.startswith("p4:")] == []
 
 
 def test_numbered_masks_of_numbered_images_are_no_further_masks(tmp_path):
