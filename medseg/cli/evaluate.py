@@ -80,6 +80,7 @@ def _show(result: Evaluation) -> None:
     for attribute, groups in result.subgroups.items():
         console.print(subgroup_table(attribute, groups))
     if result.comparison:
+        console.print("differences: these answers minus those of --compare", markup=False)
         console.print(comparison_table(result.comparison))
     console.print(f"structures: {result.labels_from}", markup=False)
     for prediction, reference in result.similar.items():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from medseg.plans.schema import Plan
 
+_WITH_FEATURES = ("plain_unet", "residual_unet")
 _PLAN_FILE = Option(group="Where the plan goes")
 
 
@@ -101,13 +102,14 @@ def _configurations_table(plan: Plan) -> Table:
     from rich.table import Table
 
     table = Table(title="configurations", title_justify="left")
-    spacing = "spacing (mm)" if plan.data.spacing_known else "spacing (pixels)"
+    spacing = f"spacing\n({'mm' if plan.data.spacing_known else 'pixels'})"
     for heading in ("name", spacing, "patch", "batch", "network", "normalization"):
         table.add_column(heading)
     for name in plan.configurations:
         configuration = plan.configuration(name)
         mark = " (default)" if name == plan.default_configuration else ""
-        features = configuration.network.features
+        # other networks have widths of their own
+        features = configuration.network.features if configuration.network.name in _WITH_FEATURES else []
         schemes = [normalization.scheme for normalization in configuration.normalization]
         table.add_row(
             name + mark,

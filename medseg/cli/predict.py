@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 40
 _MOST_COLUMNS = 8
+_FIGURE_WIDTH = 9
+"""Characters of a volume: `1.234e+05` is one of the longest."""
 _MODEL = Option("--model -m", "Which model", "MODEL")
 _WORKSPACE = Option(group="Where, and what is kept")
 
@@ -105,23 +108,31 @@ def _summary(result: PredictResult, output: Path, seconds: float) -> str:
     return f"{text}; {output} holds the answers, volumes.csv the volumes, labels.json the names"
 
 
+def _fit_beside(columns: Sequence[str], rows: Sequence[str]) -> bool:
+    """Return whether a table with these headings is no wider than the terminal, so that every name is whole."""
+    widths = [max(len(name), _FIGURE_WIDTH) for name in columns]
+    first = max(map(len, [*rows, "structure"]))
+    return len(columns) <= _MOST_COLUMNS and first + sum(widths) + 3 * (len(columns) + 1) + 1 <= console.width
+
+
 def _volumes_table(result: PredictResult) -> Table | None:
     """Return a table of the volume of each structure in each case, with the first rows of many.
 
-    Structures are the columns, or cases where there are too many structures; None if these are too many as well.
+    Structures are the columns, or cases where they fit better; None if there are too many of both.
     """
     from rich.markup import escape
     from rich.table import Table
 
     structures, cases = list(next(iter(result.volumes.values()), {})), list(result.volumes)
     units = ", ".join(sorted(set(result.units.values())))
-    transposed = len(structures) > _MOST_COLUMNS
+    too_wide = not _fit_beside(structures, cases) and _fit_beside(cases, structures)
+    transposed = len(structures) > _MOST_COLUMNS or too_wide
     columns, rows = (cases, structures) if transposed else (structures, cases)
     if not columns or len(columns) > _MOST_COLUMNS:
         return None
     table = Table("structure" if transposed else "case", title=f"volumes ({units})", title_justify="left")
     for name in columns:
-        table.add_column(escape(name), justify="right")
+        table.add_column(escape(name), justify="right", overflow="fold")
     for row in rows[:_MOST_ROWS]:
         pairs = [(column, row) if transposed else (row, column) for column in columns]
         table.add_row(escape(row), *(f"{result.volumes[case][structure]:.4g}" for case, structure in pairs))

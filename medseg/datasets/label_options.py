@@ -59,12 +59,14 @@ def notes_on_values(data: DataSet, labels: Labels) -> list[str]:
         data: the data set.
         labels: its structures, as `labels_of` has them.
     """
-    if data.labels is not None or data.no_background or len(labels.names) == 1:
+    if data.labels is not None or len(labels.names) == 1:
         return []
     values = ", ".join(str(value) for members in labels.members.values() for value in members)
+    zero = ", and 0 for the background" if labels.background is not None else ""
+    also = " (also 0, where it is a structure)" if zero else ""
     return [
-        f"nothing names the values {values}: each is taken for a structure, and 0 for the background; --structures "
-        "NAME=VALUE,NAME=VALUE names them (also 0, where it is a structure), --ignore VALUE is for what has no class"
+        f"nothing names the values {values}: each is taken for a structure{zero}; --structures NAME=VALUE,NAME=VALUE "
+        f"names them{also}, --ignore VALUE is for what has no class"
     ]
 
 

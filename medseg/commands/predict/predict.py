@@ -95,6 +95,7 @@ def predict_with(
     source, output, clock, model = Path(source), Path(output), clock or Clock(), predictors[0].model
     data = model.plan.data
     cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
+    cases, of_split = _of_split(source, cases) if source.is_dir() and not options.channels else (cases, None)
     forms = _forms(predictors[0], options, cases, output)
     failed |= forms.writer.refused
     cases = [case for case in cases if case.id not in forms.writer.refused]
@@ -112,7 +113,7 @@ def predict_with(
         if remaining:  # a run that is killed must not leave volumes of the answers before
             (output / VOLUMES).unlink(missing_ok=True)
         outcomes = [*kept.values(), *_segment_noted(predictors, remaining, output, forms, ledger, callback)]
-        notes = [moved] if moved else []
+        notes = [note for note in (of_split, moved) if note]
         notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
@@ -121,6 +122,13 @@ def predict_with(
         ledger.close(cases)
         problems |= result.failed
     return result
+
+
+def _of_split(folder: Path, cases: Sequence[Case]) -> tuple[list[Case], str | None]:
+    """Return the cases to segment of a folder, without those that its own split trains on; see `unseen_cases`."""
+    from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
+
+    return unseen_cases(folder, cases)
 
 
 def load_predictors(model: str | Path | None, workspace: str | Path, options: PredictOptions) -> list[Predictor]:

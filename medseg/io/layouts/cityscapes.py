@@ -102,8 +102,6 @@ def read_cityscapes(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | 
         cases.append(Case(id, patient, (scene.path,), kinds[id][kind], attributes={COLUMN: scene.part}))
     labels, reading = _meaning(kind, scenes)
     notes = [f"the labels are {kind}"]
-    if labels is None:
-        notes.append(f"the values of {kind} have no names here; --structures road=0, and so on, names them")
     problems |= _without_image(root, scenes, kind)
     return DataSet(
         folder,
@@ -213,6 +211,7 @@ def _without_image(root: Path, scenes: Mapping[str, _Scene], kind: str) -> dict[
         known = {*keys.get(folder.relative_to(root), [])}
         for stem in images_by_stem(folder)[0]:
             key = re.sub(rf"_(?:gtFine_|gtCoarse_)?{kind}$", "", stem)
-            if key != stem and key not in known:
+            of_image = key in known or any(key.startswith(f"{of_scene}_") for of_scene in known)  # KEY_inst_label
+            if key != stem and not of_image:
                 problems[stem] = "there is no image of it"
     return problems

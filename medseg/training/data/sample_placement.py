@@ -126,4 +126,9 @@ def _moved(sample: Sample, device: torch.device) -> Sample:
 
 
 def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.2g} GB"
+    """Return a number of bytes in GB, in MB below a tenth of one.
+
+    >>> _gigabytes(2.3e5), _gigabytes(7.5e9)
+    ('0.23 MB', '7.5 GB')
+    """
+    return f"{count / 1e9:.2g} GB" if count >= 1e8 else f"{count / 1e6:.2g} MB"

@@ -6,6 +6,7 @@ from layout_files import files_of, touch, write_json
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
+from medseg.datasets.label_options import labels_of, notes_on_values
 from medseg.io.layouts.dataset import LeftOut, Naming
 from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.folder_of_scans import scans_of_folder
@@ -89,7 +90,9 @@ def test_the_small_idd_is_read_and_its_values_have_no_names(tmp_path):
         "leftImg8bit/train/0/024541_image.jpg",
         "gtFine/train/0/024541_label.png",
     ]
-    assert any("--structures road=0" in problem for problem in data.problems)
+    assert data.problems == ["the labels are label"]
+    (note,) = notes_on_values(data, labels_of(data, [0, 1, 255], DataOptions()))
+    assert note.startswith("nothing names the values 0, 1: each is taken for a structure; --structures NAME=VALUE")
 
 
 @pytest.mark.parametrize(("structures", "background"), [(["drivable=0", "sky=1"], None), (["drivable=1", "sky=2"], 0)])
