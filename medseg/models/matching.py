@@ -225,11 +225,13 @@ def _take_heads(
         for key, value in target[level].items():
             # with sigmoid there is no background output: it is as if its logit were 0
             outputs = source[level][key]
-            background, structures = torch.zeros_like(outputs[0]), outputs
+            first, structures = torch.zeros_like(outputs[0]), outputs
             if source_labels.activation == "softmax":
-                background, structures = outputs[0], outputs[1:]
-            if softmax:
-                value[0] = background
+                first, structures = outputs[0], outputs[1:]
+            # without a background, the first output stands for what lies beyond an image: it is none for a background
+            background = torch.zeros_like(first) if source_labels.background is None else first
+            if softmax and (labels.background is None) == (source_labels.background is None):
+                value[0] = first
                 taken += value[0].numel()
             for name in shared:
                 row = structures[source_labels.names.index(name)]

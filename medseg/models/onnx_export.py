@@ -166,7 +166,11 @@ def describe(model: Model, number: int) -> dict[str, Any]:
             "`inference.gaussian_sigma_fraction` of the tile.",
             "Resample the logits to the grid of the scan as `resampling.logits` says, and only then decide: "
             + (
-                "the output with the largest logit."
+                (
+                    "the output with the largest logit."
+                    if plan.labels.background is not None
+                    else "the output with the largest logit, output 0 left out: it stands for no class."
+                )
                 if softmax
                 else "write the value of each output where its logit is above 0, a later output over an earlier one."
             ),
@@ -179,9 +183,10 @@ def _outputs(model: Model) -> list[dict[str, Any]]:
     """Return what each output channel of the network means, and the value that medseg writes for it."""
     labels = model.plan.labels
     names = list(labels.members)
-    background = [{"structure": "background", "value": labels.background}] * (labels.outputs - len(names))
+    # without a background, output 0 stands for what lies beyond an image: it has no value, and is never answered
+    first = {"structure": None if labels.background is None else "background", "value": labels.background}
     return [
-        *background,
+        *[first] * (labels.outputs - len(names)),
         *(
             {"structure": name, "value": labels.written_values[name], "values": [*labels.members[name]]}
             for name in names

@@ -140,6 +140,22 @@ def test_between_softmax_and_sigmoid_a_structure_keeps_its_odds_against_the_back
     assert not mine[:, 0].any()
 
 
+def test_the_first_output_is_taken_only_where_it_means_the_same() -> None:
+    """Without a background it stands for what lies beyond an image."""
+    scene = {"structures": {"one": 0, "two": 1}, "background": None}
+    for of, to in ((scene, scene), (scene, TWO), (TWO, scene)):
+        source, plan = source_of(plan_of(labels=of)), plan_of(labels=to)
+        (network, _, _), fresh = started(plan, source), network_of(plan, 0)
+        expected = source.networks[0] if of is to else fresh
+        for level in (0, 1):
+            assert torch.equal(network.heads[level].weight[0], expected.heads[level].weight[0])
+            assert torch.equal(network.heads[level].weight[1:], source.networks[0].heads[level].weight[1:])
+    regions = {"structures": {"one": [1], "two": [1, 2]}, "activation": "sigmoid", "region_values": [1, 2]}
+    source = source_of(plan_of(labels=scene))
+    network, _, _ = started(plan_of(labels=regions), source)
+    torch.testing.assert_close(answer(network), answer(source.networks[0])[:, 1:])
+
+
 def test_without_a_common_structure_the_heads_stay_fresh() -> None:
     plan = plan_of(labels={"structures": {"other": 1}})
     network, parts, _ = started(plan, source_of(plan_of()))

@@ -29,14 +29,14 @@ class Meaning:
     """What the values of label maps mean, and who made the maps.
 
     Attributes:
-        members: {structure: the values that make it up}; structures may share values.
+        members: {structure: the values that make it up}; structures may share values. A value may be 0: segments are
+            numbered from 1, whatever the values are.
         codes: {structure: what it is in DICOM codes}.
         maker: who made the labels.
         labelmap: whether a Segmentation object is a LABELMAP instead of BINARY.
 
     Raises:
-        DataError: a structure has the value 0; or `labelmap`, and two structures share a value: a LABELMAP cannot hold
-            structures that overlap.
+        DataError: `labelmap`, and two structures share a value: a LABELMAP cannot hold structures that overlap.
     """
 
     members: Mapping[str, tuple[int, ...]]
@@ -45,12 +45,6 @@ class Meaning:
     labelmap: bool = False
 
     def __post_init__(self) -> None:
-        zero = next((name for name, values in self.members.items() if 0 in values), None)
-        if zero is not None:
-            raise DataError(
-                f"{zero} has the value 0, which in DICOM objects is what belongs to no structure.",
-                "Write label maps alone (--write labels), or give the structure another value.",
-            )
         owners: dict[int, str] = {}
         for name, values in self.members.items() if self.labelmap else ():
             for value in values:

@@ -113,6 +113,13 @@ def test_outputs_are_named_with_the_values_that_are_written() -> None:
         ("core", 2),
     ]
     assert any("logit is above 0" in step for step in regions["what_a_caller_does"])
+    scene = describe(a_model(labels={"structures": {"sky": 0, "road": 1}, "background": None}), 0)
+    assert [(output["structure"], output["value"]) for output in scene["output"]["outputs"]] == [
+        (None, None),
+        ("sky", 0),
+        ("road", 1),
+    ]
+    assert any("output 0 left out" in step for step in scene["what_a_caller_does"])
 
 
 def test_what_cannot_be_exported_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
