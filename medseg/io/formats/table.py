@@ -134,13 +134,19 @@ def format_of(path: Path) -> Format:
     return FORMATS[suffix]
 
 
+WEIGHT_MAP = "_weight_map"
+"""Ending of the name, before the suffix, of the map of weights beside a label file: neither a scan nor a label."""
+
+
 def is_image(path: Path) -> bool:
     """Return whether a file is an image which medseg reads, judged by its name; of a .vtk file also by its header.
 
-    Hidden files (macOS `._` copies) are none, and of a pair of header and data only one is.
+    Hidden files (macOS `._` copies) are none, nor are weight maps (`WEIGHT_MAP`), and of a pair of header and data only
+    one is.
     """
-    file_format = FORMATS.get(split_suffix(path)[1])
-    if file_format is None or Path(path).name.startswith("."):
+    stem, suffix = split_suffix(path)
+    file_format = FORMATS.get(suffix)
+    if file_format is None or stem.startswith(".") or stem.endswith(WEIGHT_MAP):
         return False
     return file_format.listed is None or file_format.listed(Path(path))
 

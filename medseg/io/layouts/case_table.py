@@ -96,9 +96,9 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
                 case,
                 patient=facts.patient if row.get("patient") else case.patient,
                 annotated=facts.annotated,
-                weight=facts.weight,
-                loss_weight=facts.loss_weight,
-                weight_map=facts.weight_map,
+                weight=facts.weight if row.get("weight") else case.weight,
+                loss_weight=facts.loss_weight if row.get("loss_weight") else case.loss_weight,
+                weight_map=facts.weight_map or case.weight_map,
                 attributes={**case.attributes, **facts.attributes},
             )
         cases.append(case)

@@ -16,6 +16,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.layouts.case_weights import stated_weights
 from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.dataset_json import declared_channels, declared_labels
 from medseg.io.layouts.descriptions import descriptions
@@ -113,7 +114,7 @@ def _dataroots(folder: Path, content: Mapping[str, Any]) -> list[str]:
 
 def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tuple[list[Case], dict[str, str], int]:
     """Return the cases of a datalist, {id: why it is left out}, and the number of test entries without a label."""
-    listed: list[tuple[str, tuple[Path, ...], Path, dict[str, str]]] = []
+    listed: list[tuple[dict[str, Any], tuple[Path, ...], Path, dict[str, str]]] = []
     problems: dict[str, str] = {}
     unlabelled = 0
     parts = {part for part, entry in entries if isinstance(entry, dict) and entry.get("label")}
@@ -136,11 +137,12 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
         if entry.get(_FOLD) is not None:
             attributes[_FOLD] = _fold(entry[_FOLD], path)
         files = tuple(folder / os.path.expandvars(name) for name in names)
-        listed.append((part, files, folder / os.path.expandvars(label), attributes))
+        weights = stated_weights(entry, f"{path.name}, {label}")
+        listed.append((weights, files, folder / os.path.expandvars(label), attributes))
     ids = _ids([(files[0], label) for _, files, label, _ in listed])
     cases: dict[str, Case] = {}
     count = len(listed[0][1]) if listed else 0
-    for id, (_, files, label, attributes) in zip(ids, listed, strict=True):
+    for id, (weights, files, label, attributes) in zip(ids, listed, strict=True):
         absent = [file for file in (*files, label) if not (is_image(file) and file.is_file())]
         if absent:
             what = "is not an image" if absent[0].exists() else "does not exist"
@@ -154,7 +156,7 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
         elif id in cases:
             problems[f"{id} (again)"] = f"{path.name} lists it twice; the first one counts"
         else:
-            cases[id] = Case(id, id, files, label, attributes=attributes)
+            cases[id] = Case(id, id, files, label, attributes=attributes, **weights)
     return list(cases.values()), problems, unlabelled
 
 

@@ -15,6 +15,7 @@ from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
+from medseg.io.layouts.case_weights import stated_weights, weigh_by_id
 from medseg.io.layouts.dataset import DataSet, Layout, Why, pair_up, sentences
 from medseg.io.layouts.names import channel_files, group_by_case, images_by_stem
 from medseg.io.values.class_names import check_zero
@@ -47,6 +48,7 @@ def read_dataset_json(folder: Path) -> DataSet:
             "training (a list of pairs, as in the Medical Segmentation Decathlon).",
         )
     layout: Layout = "nnunet" if "dataset" in content or "file_ending" in content else "msd"
+    cases = weigh_by_id(cases, content, problems, str(path))
     notes = sentences(problems)
     declared = content.get("numTraining")
     if isinstance(declared, int) and declared != len(cases) + len(problems):
@@ -267,7 +269,8 @@ def _explicit(
             problems[f"{id} (again)"] = f"{NAME} lists it twice; the first one counts"
         else:
             fold = entry.get("fold")  # of Auto3DSeg, which adds it to the lists of the Decathlon
-            cases[id] = Case(id, id, images, label, attributes={} if fold is None else {"fold": str(fold)})
+            attributes = {} if fold is None else {"fold": str(fold)}
+            cases[id] = Case(id, id, images, label, attributes=attributes, **stated_weights(entry, f"{NAME}, {id}"))
     return list(cases.values()), problems
 
 

@@ -18,6 +18,7 @@ from medseg.io.layouts.bids import read_bids
 from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
+from medseg.io.layouts.case_weights import with_maps_beside_labels
 from medseg.io.layouts.cityscapes import IMAGES as SCENES
 from medseg.io.layouts.cityscapes import read_cityscapes
 from medseg.io.layouts.coco import annotation_files, read_coco
@@ -92,8 +93,8 @@ def find_cases(
             _UNDERSTOOD,
         )
     refuse_instances(data.cases)
-    cases = sorted(data.cases, key=lambda case: case.id)
-    data = replace(data, problems=[*data.problems, *united_note(cases)])
+    cases, notes = with_maps_beside_labels(sorted(data.cases, key=lambda case: case.id))
+    data = replace(data, problems=[*data.problems, *united_note(cases), *notes])
     if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
     if patient_pattern is not None:
