@@ -62,16 +62,16 @@ def soft_skeleton(maps: Tensor, iterations: int) -> Tensor:
     >>> soft_skeleton(bar, 2)[0, 0].int().tolist()[2]
     [0, 0, 1, 1, 1, 0, 0]
     """
-    skeleton = functional.relu(maps - _dilate(_erode(maps)))
+    skeleton = functional.relu(maps - dilate(erode(maps)))
     for _ in range(iterations):
-        maps = _erode(maps)
-        ends = functional.relu(maps - _dilate(_erode(maps)))
+        maps = erode(maps)
+        ends = functional.relu(maps - dilate(erode(maps)))
         skeleton = skeleton + functional.relu(ends - skeleton * ends)  # the union of two soft sets
     return skeleton
 
 
-def _erode(maps: Tensor) -> Tensor:
-    """Return the smallest value among each voxel and its neighbours along each axis; max_pool pads with -infinity."""
+def erode(maps: Tensor) -> Tensor:
+    """Return the smallest value among each voxel and its neighbours along each axis; borders do not erode."""
     pool = functional.max_pool2d if maps.ndim == 4 else functional.max_pool3d
     eroded = maps
     for axis in range(maps.ndim - 2):
@@ -81,6 +81,7 @@ def _erode(maps: Tensor) -> Tensor:
     return eroded
 
 
-def _dilate(maps: Tensor) -> Tensor:
+def dilate(maps: Tensor) -> Tensor:
+    """Return the largest value among each voxel and all its neighbours, diagonal ones too."""
     pool = functional.max_pool2d if maps.ndim == 4 else functional.max_pool3d
     return pool(maps, 3, stride=1, padding=1)

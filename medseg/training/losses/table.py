@@ -22,6 +22,7 @@ from medseg.training.losses.cross_entropy import BinaryCrossEntropy, CrossEntrop
 from medseg.training.losses.dice_ce import DiceCE
 from medseg.training.losses.focal_tversky import FocalTversky
 from medseg.training.losses.generalized_dice import GeneralizedDice
+from medseg.training.losses.hausdorff import Hausdorff
 from medseg.training.losses.monai import MonaiLoss
 from medseg.training.losses.protocol import (
     CLASS_WEIGHTS,
@@ -32,6 +33,7 @@ from medseg.training.losses.protocol import (
     Loss,
     SummedLoss,
 )
+from medseg.training.losses.skeleton_recall import SkeletonRecall
 from medseg.training.losses.sum import LossSum, Part
 from medseg.training.losses.top_k import TopK
 from medseg.training.losses.tversky import Tversky
@@ -46,7 +48,9 @@ LOSSES: dict[str, Callable[..., Loss | SummedLoss]] = {
     "tversky": Tversky,
     "focal_tversky": FocalTversky,
     "cldice": ClDice,
+    "skeleton_recall": SkeletonRecall,
     "boundary": Boundary,
+    "hausdorff": Hausdorff,
     "dice": partial(MonaiLoss, "DiceLoss", drop_background=True),
     "focal": partial(MonaiLoss, "FocalLoss"),
     "dice_focal": partial(MonaiLoss, "DiceFocalLoss"),

@@ -173,7 +173,8 @@ class Trainer:
         network, loss = self.best, self.loss.at_full_resolution()
         with evaluating(network), autocast(self.device, self.precision):
             outputs = network(batch.image, 1)
-        return float(loss(outputs[:1], batch.target, batch.annotated, batch.case_weights))
+        weights = batch.case_weights, batch.voxel_weights
+        return float(loss(outputs[:1], batch.target, batch.annotated, *weights))
 
     def state(self, setup: Setup, done: int) -> dict[str, Any]:
         """Return everything that the rest of the run depends on; batches depend on the seed and the step alone.

@@ -12,6 +12,7 @@ from medseg.core.labels import IGNORE, Labels
 from medseg.training.losses.boundary import signed_distance
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.losses.protocol import OneHotLoss, SummedLoss, one_hot
+from medseg.training.losses.skeleton_recall import skeleton_tube
 from medseg.training.losses.table import make_loss
 
 BOTH = pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
@@ -207,3 +208,69 @@ def test_deep_supervision_weights_the_resolutions_of_any_loss() -> None:
     parts = [loss(logits, thinned, None, None) for logits, thinned in zip(outputs, targets, strict=True)]
     both = DeepSupervision(loss, CLASSES, [[1, 1], [2, 2]])(outputs, target)
     torch.testing.assert_close(both, parts[0] * 2 / 3 + parts[1] / 3)
+
+
+def bar(labels: Labels, *, present: bool = True) -> torch.Tensor:
+    """One sample, 9 x 12, with structure b as a bar of 3 x 8 voxels."""
+    target = torch.zeros(1, 9, 12, dtype=torch.int16)
+    if present:
+        target[0, 3:6, 2:10] = 2
+    return target
+
+
+def test_skeleton_recall_by_hand() -> None:
+    """Of a bar of 3 x 8 the skeleton is the middle line without its ends, 6 voxels; the tube of radius 1 is 3 x 8."""
+    labels = Labels(structures={"b": 2})
+    answer = torch.zeros_like(bar(labels))
+    answer[0, 4, 3:6] = 2  # half of the skeleton, and 3 of 24 voxels of the tube
+    answer[0, 0] = 2  # outside of the tube: costs nothing
+    logits = functional.one_hot((answer > 0).long(), 2).movedim(-1, 1) * 60.0
+    indices = (bar(labels) > 0).to(torch.int16)
+    for radius, missed in ((0, 1 - 3 / 6), (1, 1 - 3 / 24)):
+        loss = supervised({"name": "skeleton_recall", "radius": radius}, labels)
+        assert float(loss([logits], indices)) == pytest.approx(missed, abs=1e-5)
+    absent = supervised("skeleton_recall", labels)([logits], torch.zeros_like(indices))
+    assert float(absent) == pytest.approx(15 / 16, abs=1e-5)
+
+
+def test_the_skeleton_of_what_fills_the_patch_is_all_of_it() -> None:
+    everything = torch.ones(1, 1, 6, 6)
+    assert skeleton_tube(everything, 10, 2).all()
+    assert not skeleton_tube(everything * 0, 10, 2).any()
+    line = torch.zeros(1, 1, 5, 5, 5)
+    line[..., 2] = 1
+    assert torch.equal(skeleton_tube(line, 10, 2), line)  # a plane of one voxel is its own skeleton
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_hausdorff_is_that_of_monai(alpha: float) -> None:
+    """Where reference and prediction have both sides of a boundary."""
+    from monai.losses import HausdorffDTLoss
+
+    labels = Labels(structures={"a": [1], "b": [2]}, activation="sigmoid", region_values=[1, 2])
+    logits, _ = draw(labels, 8, 9)
+    target = torch.zeros(2, 8, 9, dtype=torch.int16)
+    target[:, 1:4, 1:5], target[:, 5:8, 3:8] = 1, 2
+    expected = HausdorffDTLoss(alpha=alpha, sigmoid=True, include_background=True)(logits, one_hot(target, labels))
+    assert_same(supervised({"name": "hausdorff", "alpha": alpha}, labels)([logits], target), expected, logits)
+
+
+def test_hausdorff_by_hand() -> None:
+    """A row of 6 voxels, of which the first two are the structure; the third is a false positive."""
+    labels = Labels(structures={"a": 1})
+    target = torch.tensor([[[1, 1, 0, 0, 0, 0]]], dtype=torch.int16)
+    answer = torch.tensor([[[1, 1, 1, 0, 0, 0]]])
+    logits = functional.one_hot(answer, 2).movedim(-1, 1) * 60.0
+    # the false voxel lies 1 from the structure, and 1 from what the prediction leaves out
+    assert float(supervised("hausdorff", labels)([logits], target)) == pytest.approx((1 + 1) / 6, abs=1e-5)
+    nothing = torch.zeros_like(target)  # without a structure its distance is 1, and that of the prediction 3, 2, 1
+    assert float(supervised("hausdorff", labels)([logits], nothing)) == pytest.approx((3 + 9 + 4 + 1) / 6, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [("hausdorff", "alpha", 0), ("skeleton_recall", "radius", -1), ("skeleton_recall", "iterations", 1.5)],
+)
+def test_arguments_that_cannot_be_are_refused(name: str, argument: str, value: float) -> None:
+    with pytest.raises(PlanError, match=f"do not fit {name}: {argument} is {value}"):
+        supervised({"name": name, argument: value}, CLASSES)
