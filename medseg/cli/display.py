@@ -58,6 +58,7 @@ def progress_display() -> Iterator[Callback]:
 
         def show(event: Progress) -> None:
             _show_note_once(event, notes)
+            _show_validation(event)
             title = _title(event)
             if title not in tasks:
                 tasks[title] = bars.add_task(title, total=event.total, figures="")
@@ -78,6 +79,7 @@ class _PlainLines:
 
     def __call__(self, event: Progress) -> None:
         _show_note_once(event, self.notes)
+        _show_validation(event)
         now, done, title = time.monotonic(), _units_done(event), _title(event)
         if title != self.title:
             self.title, self.stage_start, self.last_line, self.first_done = title, now, now, done
@@ -111,6 +113,15 @@ def _show_note_once(event: Progress, shown: set[str]) -> None:
     if note is not None and note not in shown:
         shown.add(note)
         show_note(note)
+
+
+def _show_validation(event: Progress) -> None:
+    """Print the scores of a validation, if the event has them."""
+    if "validation" in event.info:
+        from medseg.cli.validation import validation_lines
+
+        for line in validation_lines(event.done, event.total, event.info["validation"]):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _figures(info: dict[str, Any]) -> str:

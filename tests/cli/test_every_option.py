@@ -61,8 +61,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
     "train": [
         (
             "train --plan balls --fold 1 --config 3d_fullres --steps 1 --recipe nnunet --init balls/3d_fullres "
-            "--download --set training.validation_cases=1 --log tensorboard --device cpu --data data --workspace . "
-            "--json",
+            "--download --set training.validation_cases=1 --log tensorboard --train-scores --device cpu --data data "
+            "--workspace . --json",
             0,
         ),
         ("train --plan balls --fold 1 --resume", 0),

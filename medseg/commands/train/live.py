@@ -20,7 +20,7 @@ from medseg.training.run.watch import LossOf, Watch
 
 _PAGE_SECONDS = 20.0
 """Time between two writes of the page where no validation is due."""
-_LOSS_BATCHES = 2
+LOSS_BATCHES = 2
 """Batches that the validation loss is the mean of: as much work as the forward passes of two steps."""
 _MOST_TRAIN_RECORDS = 1000
 """Records that curves are drawn of; of a longer run, every second one is left out, again and again."""
@@ -126,7 +126,7 @@ class LiveView(Watch):
             batches = Batches(
                 self.held_out, configuration, _unchanged(plan.training), self.device, previous_values=previous
             )
-            self._batches = [batches.make(number) for number in range(_LOSS_BATCHES)]
+            self._batches = [batches.make(number) for number in range(LOSS_BATCHES)]
         return self._batches
 
     def _add(self, record: dict[str, Any]) -> None:

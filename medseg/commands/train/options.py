@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +37,8 @@ class TrainOptions:
         resume: Continue from the last checkpoint.
         extend: Train a finished run further, with a new schedule: to 2x as many steps in all, for 5000 more steps, or
             for another 20m.
+        train_scores: Also score as many training cases at each validation, to see how far the network has learnt them
+            by heart; the same as --set training.train_scores=true.
         log: Programs to log figures and pictures for, joined by commas: tensorboard, mlflow. Each has a folder of its
             name in the run's folder; nothing is sent anywhere. A resumed run goes on with the logs that it has.
         device: Device to train on: auto, cuda, cuda:1, mps or cpu.
@@ -55,10 +57,17 @@ class TrainOptions:
     recipe: str | None = None
     resume: bool = False
     extend: Annotated[Extension | None, Option(metavar="AMOUNT", parse=parse_extension)] = None
+    train_scores: bool = False
     log: Annotated[Sequence[str], Option(metavar="PROGRAMS", parse=parse_list)] = ()
     device: str = "auto"
     data: Path | None = None
     start_time: Annotated[float | None, PYTHON_ONLY] = None
+
+    def as_settings(self) -> TrainOptions:
+        """Return the options with those that are short for a setting of the plan as such."""
+        if not self.train_scores:
+            return self
+        return replace(self, train_scores=False, overrides=[*self.overrides, "training.train_scores=true"])
 
     @property
     def continues(self) -> bool:

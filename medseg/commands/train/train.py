@@ -96,7 +96,7 @@ def train(
     Raises:
         MedsegError: the plan, the data or the request is not valid, or the run was interrupted.
     """
-    options = options or TrainOptions()
+    options = (options or TrainOptions()).as_settings()
     with joined(options.device) as (ranks, device):
         start_time = time.monotonic() if options.start_time is None else options.start_time
         options, callback = replace(options, device=device), callback if ranks.first else silent

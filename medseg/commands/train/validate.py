@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from medseg.commands.train.live import LOSS_BATCHES
 from medseg.commands.train.probe import DiceProbe
 from medseg.core.case import Case
 from medseg.core.progress import Callback, silent
@@ -88,7 +89,7 @@ def validation_seconds(
         return ValidationSeconds(each, 0.0)
     image = load_case_image(first.case, len(probe.plan.data.channels), probe.plan.data.reading)
     volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
-    return ValidationSeconds(each, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS)
+    return ValidationSeconds(each, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS, LOSS_BATCHES)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -19,6 +19,9 @@ from medseg.training.run.setup import Setup
 _MEASURE_SECONDS = 3.0
 _MARGIN = 0.96
 """Share of the time left that is planned with; the rest is for what the measurement did not see."""
+_FORWARD_SHARE = 0.5
+"""Time of a forward pass with its loss, as a share of a training step: a third of the arithmetic of a step, whose
+backward pass is the rest; more than that, as the overheads of a step do not shrink with it."""
 _MOST_FOR_VALIDATIONS = 0.1
 """Share of a budget for validations during training; where they would take more, there are fewer."""
 
@@ -27,12 +30,19 @@ class ValidationSeconds(NamedTuple):
     """What validations take, in seconds.
 
     Attributes:
-        each: one of those during training.
+        each: one of those during training, without the validation loss.
         final: the final one, with scores and report.
+        loss_batches: number of batches whose loss each of those during training measures.
     """
 
     each: float
     final: float
+    loss_batches: int = 0
+
+    def with_loss(self, step_seconds: float) -> ValidationSeconds:
+        """Return the same with the time of the validation loss in `each`, which follows from that of a step."""
+        loss_seconds = self.loss_batches * _FORWARD_SHARE * step_seconds
+        return ValidationSeconds(self.each + loss_seconds, self.final)
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,15 @@ class Time:
     start_time: float
     earlier_seconds: float = 0.0
 
-    def measured(self, work: Work, setup: Setup, validations: ValidationSeconds) -> Pace:
-        """Measure a step, and return what steps take and when they have to be done.
+    def pace(self, step_seconds: float, validations: ValidationSeconds, now: float) -> Pace:
+        """Return what steps take and when they have to be done.
 
         Args:
-            work: what to measure.
-            setup: the setup of the run.
-            validations: what they take.
+            step_seconds: what a step takes.
+            validations: what they take, the validation loss included.
+            now: time on the clock of the setup.
         """
-        step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
-        since = self.earlier_seconds + setup.clock() - self.start_time
+        since = self.earlier_seconds + now - self.start_time
         until = self.earlier_seconds + self.budget_seconds - validations.final
         return Pace(step_seconds, validations.each, since, until)
 
@@ -89,11 +98,11 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
     Raises:
         PlanError: the budget leaves too little time to train at all.
     """
-    validations = work.measure_validations()
+    step_seconds, validations = _measured(work, setup)
     planned = setup.plan.training.validations
     affordable = 1 + int(_MOST_FOR_VALIDATIONS * clock.budget_seconds / max(validations.each, 1e-9))
     setup = _with_validations(setup, setup.ranks.first_says(min(planned, affordable)))
-    pace = clock.measured(work, setup, validations)
+    pace = clock.pace(step_seconds, validations, setup.clock())
     left = pace.seconds_for_steps(0.0, setup.plan.training.validations, pace.since_seconds) * _MARGIN
     left = setup.ranks.first_says(left)
     if left < FEWEST_STEPS * pace.step_seconds:
@@ -118,12 +127,19 @@ def keep_to_budget(setup: Setup, work: Work, clock: Time, done: int) -> Setup:
         done: steps that are done.
     """
     course, planned = setup.course, setup.plan.training.validations
-    pace = clock.measured(work, setup, work.measure_validations())
+    pace = clock.pace(*_measured(work, setup), setup.clock())
     left = pace.seconds_for_steps(course.progress(done), planned, pace.since_seconds)
     steps = steps_in_time(done, course.steps, pace.step_seconds, left, pace.whole_seconds)
     steps = setup.ranks.first_says(min(steps, course.steps))
     course = course if steps == course.steps else course.redirected(done, steps)
     return replace(setup, course=replace(course, pace=pace))
+
+
+def _measured(work: Work, setup: Setup) -> tuple[float, ValidationSeconds]:
+    """Measure and return the seconds of a step, and those of validations with the validation loss."""
+    validations = work.measure_validations()
+    step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
+    return step_seconds, validations.with_loss(step_seconds)
 
 
 def _with_validations(setup: Setup, validations: int) -> Setup:

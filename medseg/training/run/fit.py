@@ -295,6 +295,9 @@ class Loop:
             first, watch = self.setup.ranks.first, self.setup.watch
             more = watch.validated(self.done, self.scores, self.trainer.validation_loss) if first else {}
             self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds, **more)
+            validation = {"dice": self.scores, **more}
+            figures = {**self.scores, "validation": validation}
+            self.callback(Progress("train", self.done, self.setup.course.steps, figures))
             self.save()
 
     def end_in_time(self) -> None:

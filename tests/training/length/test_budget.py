@@ -49,8 +49,8 @@ class Machine:
         self.seconds += [seconds for first, seconds in self.step_seconds if first <= self.steps][-1]
         self.steps += 1
 
-    def work(self, each: float, final: float) -> Work:
-        return Work(self.network, self.samples, lambda: ValidationSeconds(each, final))
+    def work(self, each: float, final: float, loss_batches: int = 0) -> Work:
+        return Work(self.network, self.samples, lambda: ValidationSeconds(each, final, loss_batches))
 
     def train(self, setup: Setup, validation_seconds: float) -> None:
         """Train to the end, from the moment when the budget began to run."""
@@ -90,6 +90,16 @@ def test_a_budget_of_100_seconds(tmp_path: Path, planned: int, validations: int,
     setup = fit_to_budget(machine.setup, machine.work(2.0, 10.0), Time(100.0, start_time=0.0))
     assert (setup.course.steps, setup.plan.training.validations) == (steps, validations)
     assert ("training.validations" in setup.plan.reasons) == (planned != validations)
+
+
+def test_validations_take_the_time_of_their_loss_too(tmp_path: Path) -> None:
+    """Four batches, each half of a step of 0.5 s: validations of 3 s instead of 2 s."""
+    setups = []
+    for each, loss_batches in ((2.0, 4), (3.0, 0)):
+        machine = Machine(tmp_path, 50)
+        setups.append(fit_to_budget(machine.setup, machine.work(each, 10.0, loss_batches), Time(100.0, start_time=0.0)))
+    assert setups[0].course.steps == setups[1].course.steps
+    assert setups[0].plan.training.validations == setups[1].plan.training.validations == 1 + int(10 / 3)
 
 
 @pytest.mark.parametrize("budget", [28.0, 14.0, 1.0])

@@ -458,7 +458,7 @@ def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
         ("validation", 10),
         ("train", 20),
     ]
-    assert [event.done for event in events] == [10, 20]
+    assert [(event.done, "validation" in event.info) for event in events] == [(10, False), (10, True), (20, False)]
 
 
 def test_time_goes_on_where_it_was_left(tmp_path: Path) -> None:
@@ -505,6 +505,11 @@ def test_progress_and_log_say_what_happens(tmp_path: Path) -> None:
 
     events: list[Progress] = []
     fit(new_network(plan), blob_samples((2, 32, 32)), setup_of(plan, tmp_path, 25), validate, events.append)
+    validations = [event for event in events if "validation" in event.info]
+    assert [(event.done, event.info["validation"]["dice"]) for event in validations] == [
+        (step, {"one": 0.25, "two": None}) for step in (9, 17)
+    ]
+    events = [event for event in events if event not in validations]
     assert [(event.stage, event.done, event.total) for event in events] == [("train", n, 25) for n in (0, 10, 20, 25)]
     assert [event.info["one"] for event in events[1:]] == [0.25] * 3  # the last validation was before each of them
     assert events[-1].info["steps_per_second"] > 0
