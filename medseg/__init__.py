@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from medseg.commands.crossval.crossval import crossval
+    from medseg.commands.crossval.options import CrossvalOptions
     from medseg.commands.data.check import check
     from medseg.commands.data.options import CheckOptions, PlanOptions
     from medseg.commands.data.plan import plan
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from medseg.plans.file import load_plan, save_plan
 
 _MODULES = {
+    "crossval": "commands.crossval.crossval",
+    "CrossvalOptions": "commands.crossval.options",
     "check": "commands.data.check",
     "CheckOptions": "commands.data.options",
     "plan": "commands.data.plan",

@@ -31,6 +31,7 @@ VERBS = {
     "labelme": "labelme:command",
     "plan": "plan:command",
     "train": "train:command",
+    "crossval": "crossval:command",
     "predict": "predict:command",
     "watch": "watch:command",
     "evaluate": "evaluate:command",

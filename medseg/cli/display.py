@@ -32,6 +32,7 @@ _TITLES = {
     "labelme": "Drawing masks",
     "pictures": "Drawing cases",
     "headers": "Reading headers",
+    "folds": "Folds",
 }
 
 console = Console(highlight=False, emoji=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -16,6 +17,7 @@ from medseg.evaluation.summary import StructureSummary, Summary
 
 _MOST_NAMED = 12
 _NO_FIGURE = "-"
+_MOST_WORST = 5
 _COUNTED = ("lesion_f1", "panoptic_quality")
 _COMPARED = ("dice", "hd95", "nsd", "lesion_f1", "panoptic_quality")
 
@@ -116,6 +118,37 @@ def subgroup_table(attribute: str, groups: Mapping[str, Mapping[str, StructureSu
             figures = (_figure(dice.mean, 4), _interval(dice), _figure(dice.median, 4))
             table.add_row(Text(value), Text(name), str(dice.n), *figures)
     return table
+
+
+def dice_table(summary: Summary) -> Table:
+    """Return a table of the Dice of each structure: mean with its interval, median, and quartiles."""
+    table = _new_table("structure", ("cases", "Dice\nmean", "95 %\ninterval", "median", "quartiles", "lowest"))
+    for name, structure in summary.structures.items():
+        dice = structure.figures["dice"]
+        quartiles = "-" if dice.q1 is None or dice.q3 is None else f"{dice.q1:.3f}-{dice.q3:.3f}"
+        figures = (_figure(dice.mean, 4), _interval(dice), _figure(dice.median, 4), quartiles, _figure(dice.minimum, 3))
+        table.add_row(Text(name), str(dice.n), *figures)
+    return table
+
+
+def folds_table(folds: Mapping[str, Mapping[str, StructureSummary]]) -> Table:
+    """Return a table of the mean Dice of each fold.
+
+    Args:
+        folds: {fold: {structure: its scores}}.
+    """
+    table = _new_table("fold", ("cases", "mean\nDice"))
+    for fold, structures in folds.items():
+        means = [structure.dice_mean for structure in structures.values() if structure.dice_mean is not None]
+        cases = max((structure.n_annotated for structure in structures.values()), default=0)
+        table.add_row(Text(fold), str(cases), _figure(fmean(means) if means else None, 4))
+    return table
+
+
+def worst_cases_line(summary: Summary) -> str:
+    """Return a line that names the cases with the lowest mean Dice."""
+    worst = [case for case in summary.worst_first if case.dice_mean is not None][:_MOST_WORST]
+    return "worst cases: " + ", ".join(f"{case.case} {case.dice_mean:.3f}" for case in worst)
 
 
 def unpaired_lines(summary: Summary) -> list[str]:

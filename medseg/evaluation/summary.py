@@ -147,6 +147,11 @@ class Summary:
         return self.overall["dice"].mean
 
     @property
+    def worst_first(self) -> list[CaseScore]:
+        """The cases from the lowest mean Dice to the highest; those without any last."""
+        return sorted(self.cases, key=lambda case: (case.dice_mean is None, case.dice_mean or 0.0, case.case))
+
+    @property
     def miou(self) -> float | None:
         """Mean IoU of pooled voxels (`Pooled.miou`)."""
         return self.pooled.miou

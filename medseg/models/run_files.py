@@ -2,6 +2,7 @@
 
 runs/<plan>/<configuration>/    RunFolder
     .fold_0.lock                held while fold 0 is in training
+    crossval/                   scores of the out-of-fold answers of all folds
     fold_0/                     FoldFolder
         plan.yaml  split.json  run.json  log.jsonl  checkpoint.pt  weights.safetensors
         live.html  pictures/  validation/  report.html  manifest.json
@@ -137,6 +138,11 @@ class RunFolder:
     def fold(self, name: str) -> FoldFolder:
         """Return the folder of a fold, which may not exist yet."""
         return FoldFolder(self.path / fold_folder_name(name))
+
+    @property
+    def crossval(self) -> Path:
+        """Folder with the scores of the out-of-fold answers of all folds."""
+        return self.path / "crossval"
 
     def folds_with(self, file: str) -> list[FoldFolder]:
         """Return the folds whose folder holds a file of this name, sorted by folder name."""

@@ -40,7 +40,7 @@ FOOTER = ("Made by medseg. For research use; not a medical device.",)
 
 
 def write_results(
-    folder: Path, evaluation: Evaluation, scans: Scans, facts: Sequence[tuple[str, str]]
+    folder: Path, evaluation: Evaluation, scans: Scans, facts: Sequence[tuple[str, str]], title: str = "Evaluation"
 ) -> tuple[Path, ...]:
     """Write the tables and the page of an evaluation, and return their paths.
 
@@ -49,6 +49,7 @@ def write_results(
         evaluation: The evaluation.
         scans: The pairs that were scored, with their scans.
         facts: (term, description) of how it was evaluated, for the page.
+        title: Title of the page.
     """
     write_metrics_json(folder / METRICS_JSON, evaluation.summary, evaluation.labels, _extra_tables(evaluation))
     write_metrics_csv(folder / METRICS_CSV, evaluation.summary)
@@ -57,7 +58,7 @@ def write_results(
     if evaluation.comparison:
         more.insert(0, comparison_section(evaluation.comparison, evaluation.not_compared))
     page = Page(
-        title="Evaluation",
+        title=title,
         lead=lead(evaluation.summary),
         figures=headline(evaluation.summary),
         sections=[

@@ -97,8 +97,7 @@ def cases_section(pictures: Sequence[tuple[str, str, bytes]], summary: Summary) 
     blocks: list[Block] = [Picture(caption, alt, png) for caption, alt, png in pictures]
     structures = [*summary.structures]
     rows = [
-        [case.case, figure(case.dice_mean), *[_dice(case, name) for name in structures]]
-        for case in _worst_first(summary)
+        [case.case, figure(case.dice_mean), *[_dice(case, name) for name in structures]] for case in summary.worst_first
     ]
     table = Table("Dice of every case, worst first", ["case", "mean", *structures], rows, folded=len(rows) > 12)
     return Section("cases", "Cases", [*blocks, table])
@@ -160,11 +159,6 @@ def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, Structure
     return Section(
         "by-" + re.sub(r"\W+", "-", attribute), f"By {attribute}", [Table(f"By {attribute}", head, rows, words=[1])]
     )
-
-
-def _worst_first(summary: Summary) -> list[CaseScore]:
-    """Return the cases from the lowest mean Dice to the highest; those without any last."""
-    return sorted(summary.cases, key=lambda case: (case.dice_mean is None, case.dice_mean or 0.0, case.case))
 
 
 def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:

@@ -1,0 +1,68 @@
+"""`medseg crossval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from medseg.cli.display import console, progress_display, report_failures, show_note
+from medseg.cli.records import emit, record_result
+from medseg.commands.crossval.options import CrossvalOptions
+
+if TYPE_CHECKING:
+    from medseg.commands.crossval.crossval import CrossvalResult
+
+
+def command(*, plan: str | None = None, options: CrossvalOptions, workspace: Path = Path(".")) -> None:
+    """Train every fold that is not trained yet, and score all out-of-fold answers together.
+
+    The same command goes on after it was stopped. Options of medseg train apply to each fold.
+
+    Exit code: 0 all well, 1 a fold or a case failed, 2 no fold could be trained.
+
+    Args:
+        plan: Name or file of the plan; may be left out if there is only one.
+        options: Which folds, and how they are trained.
+        workspace: Folder with plans/, runs/ and cache/.
+
+    Examples:
+        medseg crossval
+        medseg crossval --budget 5h
+        medseg crossval --config 2d,3d_fullres --set training.seed=1
+        medseg crossval --plan liver --folds 0,1,2 --steps 5000
+    """
+    from medseg.commands.crossval.crossval import crossval
+    from medseg.networks.threads import use_cores
+
+    use_cores()
+    with progress_display() as show:
+        result = crossval(plan, workspace, options, show)
+    _show(result)
+    report_failures(result.failed, what="fold or case")
+    scored = any(score.evaluation.summary.cases for score in result.scores.values())
+    raise typer.Exit(2 if not scored else 1 if result.failed else 0)
+
+
+def _show(result: CrossvalResult) -> None:
+    """Print the scores of each configuration, its worst cases and its page; and write them as records."""
+    from medseg.cli.tables import dice_table, folds_table, headline_table, scores_record, worst_cases_line
+
+    records = {}
+    for fold in result.folds:
+        state = "failed" if fold.result is None else "trained" if fold.result.trained else "trained before"
+        emit("fold", configuration=fold.configuration, fold=fold.fold, state=state, problem=fold.problem)
+    for name, score in result.scores.items():
+        summary = score.evaluation.summary
+        records[name] = {**scores_record(summary), "folder": score.folder}
+        console.print(f"\n[bold]{name}[/], out of fold")
+        console.print(dice_table(summary))
+        console.print(headline_table(summary))
+        if score.evaluation.subgroups:
+            console.print(folds_table(score.evaluation.subgroups["fold"]))
+        for note in score.notes:
+            show_note(f"{name}: {note}")
+        console.print(worst_cases_line(summary), markup=False)
+        console.print(f"look at: {score.folder / 'report.html'}", markup=False)
+    record_result(configurations=records)

@@ -1,0 +1,1 @@
+"""`medseg crossval`: every fold trained, all out-of-fold answers scored together."""

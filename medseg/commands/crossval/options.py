@@ -1,0 +1,31 @@
+"""Options of `medseg crossval`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from medseg.commands.train.options import TrainOptions
+from medseg.core.options import Option, parse_duration, parse_list
+
+_OF_EACH_FOLD = ("fold", "configuration", "budget_seconds", "resume", "extend")
+"""Options of `train` that `crossval` sets itself."""
+
+
+@dataclass(frozen=True)
+class CrossvalOptions:
+    """Options of `medseg crossval`.
+
+    Attributes:
+        configurations: Configurations of the plan, joined by commas, such as 2d,3d_fullres; if left out, the plan's
+            default.
+        folds: Folds, joined by commas, such as 0,1,2; if left out, all folds of the plan.
+        budget_seconds: Wall-clock time for all folds together, such as 5h. Each fold has an equal share, those that are
+            trained already included, so that folds are trained equally long however often the command is given.
+        training: How each fold is trained: the options of `medseg train`.
+    """
+
+    configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list)] = ()
+    folds: Annotated[tuple[str, ...], Option(metavar="FOLDS", parse=parse_list)] = ()
+    budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration)] = None
+    training: Annotated[TrainOptions, Option(without=_OF_EACH_FOLD)] = field(default_factory=TrainOptions)

@@ -1,0 +1,162 @@
+"""Score the out-of-fold answers of a configuration together: each case was segmented by a fold that never saw it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from medseg.core.case import Case
+from medseg.core.errors import ModelError
+from medseg.core.progress import Callback
+from medseg.core.wording import counted, first_few
+from medseg.delivery.answers.answer import answer_path
+from medseg.delivery.pages.score_files import write_results
+from medseg.delivery.provenance.entries import write_evaluation_manifest
+from medseg.delivery.provenance.manifest import Clock
+from medseg.evaluation.comparison import subgroups
+from medseg.evaluation.label_files import Pair, summarize_pairs
+from medseg.evaluation.result import Evaluation
+from medseg.evaluation.summary import Unscored
+from medseg.models.record import RunRecord, read_record
+from medseg.models.run_files import FoldFolder, RunFolder
+from medseg.plans.changes import differences
+from medseg.plans.file import load_plan
+from medseg.plans.schema import Plan
+
+_FOLD = "fold"
+"""The attribute of a case that says which fold answered it."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """The scores of a configuration's out-of-fold answers.
+
+    Attributes:
+        evaluation: scores, with a subgroup for each fold.
+        folder: where they were written.
+        notes: for the user.
+    """
+
+    evaluation: Evaluation
+    folder: Path
+    notes: tuple[str, ...]
+
+
+def score_out_of_fold(
+    run: RunFolder,
+    folds: Sequence[FoldFolder],
+    cases: Sequence[Case],
+    data_folder: Path,
+    options: Any,
+    callback: Callback,
+) -> OutOfFold:
+    """Score the validation answers of several folds as one set, and write tables and a page.
+
+    Args:
+        run: folder of the configuration.
+        folds: its trained folds, one at least.
+        cases: the cases of the plan.
+        data_folder: folder of the data set.
+        options: what the user asked for, a dataclass, for the manifest.
+        callback: receives progress.
+
+    Raises:
+        ModelError: the folds were trained on different structures.
+    """
+    clock = Clock()
+    plans = {files.fold: load_plan(files.plan) for files in folds}
+    plan = plans[folds[0].fold]
+    _check_same_labels(plans)
+    pairs, failed, notes = _pairs(folds, cases, plan)
+    notes += _unlike_folds(folds, plans, run.path.name)
+    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(failed), callback)
+    by_fold = {_FOLD: subgroups(summary.cases, _FOLD, [*summary.structures])} if len(folds) > 1 else {}
+    evaluation = Evaluation(summary, plan.labels, "the plan", subgroups=by_fold)
+    scans = [(pair, pair.about.channels[0]) for pair in pairs]
+    facts = [
+        ("plan", f"{plan.name}, {run.path.name}"),
+        ("folds", ", ".join(files.fold for files in folds)),
+        ("answers", "each case was segmented by the fold that was not trained on it"),
+        *(("note", note) for note in notes),
+    ]
+    files = write_results(run.crossval, evaluation, scans, facts, title="Cross-validation")
+    write_evaluation_manifest(run.crossval, clock, options, (run.path, data_folder), pairs, summary.failed, files)
+    return OutOfFold(replace(evaluation, files=files), run.crossval, tuple(notes))
+
+
+def _pairs(
+    folds: Sequence[FoldFolder], cases: Sequence[Case], plan: Plan
+) -> tuple[list[Pair], dict[str, str], list[str]]:
+    """Return the pairs of answer and label, {case: why it has none}, and notes."""
+    known = {case.id: case for case in cases}
+    pairs: dict[str, Pair] = {}
+    failed: dict[str, str] = {}
+    again: list[str] = []
+    for files in folds:
+        for id in json.loads(files.split.read_text(encoding="utf-8"))["val"]:
+            case = known.get(id)
+            if case is None or case.label is None:
+                failed[id] = "it is no longer in the data set, or has no label there"
+                continue
+            answer = answer_path(case, files.validation)
+            if id in pairs:
+                again.append(id)
+            elif answer.exists():
+                about = replace(case, attributes={**case.attributes, _FOLD: files.fold})
+                pairs[id] = Pair(about, case.label, answer, plan.data.reading)
+            else:
+                failed[id] = f"fold {files.fold} has no answer to it ({files.report} says why)"
+    notes = []
+    if again:
+        which = "a case is" if len(again) == 1 else f"{len(again)} cases are"
+        notes.append(f"{which} in the validation of several folds; the answer of the first counts: {first_few(again)}")
+    return [*pairs.values()], {id: why for id, why in failed.items() if id not in pairs}, notes
+
+
+def _check_same_labels(plans: Mapping[str, Plan]) -> None:
+    """Refuse folds with different structures: their scores have no common mean.
+
+    Raises:
+        ModelError: the folds were trained on different structures.
+    """
+    first, *others = plans
+    for fold in others:
+        if plans[fold].labels != plans[first].labels:
+            raise ModelError(
+                f"Fold {fold} was trained on {', '.join(plans[fold].labels.names)}, and fold {first} on "
+                f"{', '.join(plans[first].labels.names)}, or with other values.",
+                "Delete the folds of the old plan to train them again, or choose folds of one plan: --folds 0,1",
+            )
+
+
+def _unlike_folds(folds: Sequence[FoldFolder], plans: Mapping[str, Plan], configuration: str) -> list[str]:
+    """Return a note for each fold that was trained by other settings, or another length, than the first one."""
+    first, *others = folds
+    notes = []
+    for files in others:
+        changes = differences(plans[first.fold], plans[files.fold], configuration)
+        unlike = [f"{change.key} {change.new!r}, not {change.old!r}" for change in changes]
+        unlike += _unlike_length(read_record(first), read_record(files))
+        if unlike:
+            notes.append(f"fold {files.fold} was trained unlike fold {first.fold}: {first_few(unlike)}")
+    return notes
+
+
+def _unlike_length(first: RunRecord | None, other: RunRecord | None) -> list[str]:
+    """Return how the lengths of two runs differ; runs of equal budgets have the steps that these allowed."""
+    if first is None or other is None or first.ended_early or other.ended_early:
+        return []
+    if first.budget_seconds is not None or other.budget_seconds is not None:
+        if first.budget_seconds == other.budget_seconds:
+            return []
+        budgets = [
+            "no budget" if record.budget_seconds is None else f"a budget of {record.budget_seconds:g} s"
+            for record in (other, first)
+        ]
+        return [" and not ".join(budgets)]
+    if first.steps == other.steps:
+        return []
+    return [f"{counted(other.steps or 0, 'step')}, not {first.steps}"]
