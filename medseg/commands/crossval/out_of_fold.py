@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from medseg.commands.crossval.options import CrossvalOptions
 from medseg.core.case import Case
 from medseg.core.errors import ModelError
 from medseg.core.progress import Callback
@@ -31,6 +31,14 @@ _FOLD = "fold"
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """What was asked for, and where the scores lie: not beside the answers (`medseg.commands.records.verify`)."""
+
+    options: CrossvalOptions
+    output: Path
+
+
+@dataclass(frozen=True)
 class OutOfFold:
     """The scores of a configuration's out-of-fold answers.
 
@@ -50,7 +58,7 @@ def score_out_of_fold(
     folds: Sequence[FoldFolder],
     cases: Sequence[Case],
     data_folder: Path,
-    options: Any,
+    options: CrossvalOptions,
     callback: Callback,
 ) -> OutOfFold:
     """Score the validation answers of several folds as one set, and write tables and a page.
@@ -60,7 +68,7 @@ def score_out_of_fold(
         folds: its trained folds, one at least.
         cases: the cases of the plan.
         data_folder: folder of the data set.
-        options: what the user asked for, a dataclass, for the manifest.
+        options: what the user asked for, for the manifest.
         callback: receives progress.
 
     Raises:
@@ -82,8 +90,9 @@ def score_out_of_fold(
         ("answers", "each case was segmented by the fold that was not trained on it"),
         *(("note", note) for note in notes),
     ]
+    asked = _Asked(options, run.crossval)
     files = write_results(run.crossval, evaluation, scans, facts, title="Cross-validation")
-    write_evaluation_manifest(run.crossval, clock, options, (run.path, data_folder), pairs, summary.failed, files)
+    write_evaluation_manifest(run.crossval, clock, asked, (run.path, data_folder), pairs, summary.failed, files)
     return OutOfFold(replace(evaluation, files=files), run.crossval, tuple(notes))
 
 
