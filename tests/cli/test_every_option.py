@@ -70,6 +70,16 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("train --plan balls --fold 2 --budget 0.001s", 2),
         ("train --plan balls --fold 2 --epochs 0", 2),
     ],
+    "crossval": [
+        (
+            "crossval --plan balls --config 3d_fullres --folds 2 --steps 1 --init balls/3d_fullres --download "
+            "--set training.validation_cases=1 --log tensorboard --device cpu --data data --workspace . --json",
+            0,
+        ),
+        ("crossval --plan balls --folds 2 --budget 1s", 0),
+        ("crossval --plan balls --folds 3 --epochs 0", 2),
+        ("crossval --plan balls --folds 3 --recipe other", 2),
+    ],
     "predict": [
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --json", 0),
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --continue", 0),

@@ -21,6 +21,7 @@ ROOT = Path(medseg.__file__).parent
 VERBS_OF_FOLDER = {
     "checking": "check plan",
     "cli": " ".join(VERBS),
+    "commands/crossval": "crossval",
     "commands/data": "check plan series labelme",
     "commands/dicom": "dicom",
     "commands/evaluate": "evaluate",

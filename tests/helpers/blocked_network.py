@@ -49,6 +49,7 @@ VERBS = [
     ["labelme", "drawn", "painted"],
     ["plan", "data", "--name", "balls", "--preset", "cpu"],
     ["train", "--steps", "2", "--set", "training.validation_cases=1", "--log", "tensorboard,mlflow"],
+    ["crossval", "--folds", "0"],
     ["predict", "data/imagesTr", "answers"],
     ["evaluate", "answers", "data/labelsTr"],
     ["watch", "data/imagesTr", "watched", "--once"],
