@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medseg.commands.crossval.options import CrossvalOptions
 from medseg.commands.crossval.out_of_fold import OutOfFold, score_out_of_fold
-from medseg.commands.train.job import plan_folds
+from medseg.commands.train.cases import plan_folds
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import TrainResult, train
 from medseg.core.case import Case
