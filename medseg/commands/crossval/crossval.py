@@ -194,7 +194,11 @@ def _train_fold(plan: Path, workspace: Path, options: TrainOptions, callback: Ca
     except (Cancelled, Stopped):
         raise
     except MedsegError as error:
-        return FoldOutcome(options.configuration, options.fold, problem=str(error))
+        problem = str(error)
+        if options.budget_seconds is not None and "--budget" in problem:
+            share = f"a fold's share is {options.budget_seconds:g} s now"
+            problem += f"\nThat is the time of one fold, and --budget of medseg crossval is for all of them: {share}."
+        return FoldOutcome(options.configuration, options.fold, problem=problem)
     return FoldOutcome(options.configuration, options.fold, result)
 
 
