@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from medseg.commands.evaluate.options import EvaluateOptions
     from medseg.commands.models.export import export
     from medseg.commands.models.import_nnunet import import_nnunet
-    from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
+    from medseg.commands.models.networks import list_networks
+    from medseg.commands.models.options import ExportOptions, ImportOptions, NetworksOptions, PackageOptions
     from medseg.commands.models.package import package
     from medseg.commands.predict.options import PredictOptions
     from medseg.commands.predict.predict import predict
@@ -73,6 +74,8 @@ _MODULES = {
     "export": "commands.models.export",
     "ExportOptions": "commands.models.options",
     "ImportOptions": "commands.models.options",
+    "list_networks": "commands.models.networks",
+    "NetworksOptions": "commands.models.options",
     "package": "commands.models.package",
     "PackageOptions": "commands.models.options",
     "predict": "commands.predict.predict",

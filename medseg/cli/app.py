@@ -30,6 +30,7 @@ VERBS = {
     "series": "series:command",
     "labelme": "labelme:command",
     "plan": "plan:command",
+    "networks": "networks:command",
     "train": "train:command",
     "crossval": "crossval:command",
     "predict": "predict:command",

@@ -33,6 +33,7 @@ _TITLES = {
     "pictures": "Drawing cases",
     "headers": "Reading headers",
     "folds": "Folds",
+    "networks": "Making networks",
 }
 
 console = Console(highlight=False, emoji=False)

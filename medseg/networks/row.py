@@ -36,6 +36,7 @@ class NetworkRow:
         known_arguments: returns the names that `network.arguments` may have; None if the network checks them itself.
         encoder: names of the parts that are its encoder, which may learn slower or not at all; empty if it is no part
             that could be told from the rest.
+        deep_supervision: whether it answers on several levels, as a plan makes it.
         no_onnx: why it cannot be exported to ONNX; empty if it can.
         make_as_before: makes it as versions of medseg did that filled no arguments, for models of theirs.
     """
@@ -46,6 +47,7 @@ class NetworkRow:
     filled: tuple[str, ...] = ()
     known_arguments: Callable[[], Sequence[str]] | None = None
     encoder: tuple[str, ...] = ("stem", "encoder")
+    deep_supervision: bool = False
     no_onnx: str = ""
     make_as_before: NetworkFactory | None = None
 

@@ -33,7 +33,7 @@ def _unet(configuration: Configuration, channels: int, outputs: int, *, residual
 def _unet_row(residual: bool) -> NetworkRow:
     paper = "arxiv.org/abs/2404.09556" if residual else "doi.org/10.1038/s41592-020-01008-z"
     year = 2024 if residual else 2021
-    return NetworkRow(partial(_unet, residual=residual), paper=f"Isensee et al. {year}, {paper}")
+    return NetworkRow(partial(_unet, residual=residual), paper=f"Isensee et al. {year}, {paper}", deep_supervision=True)
 
 
 def _own_arguments(network: type[nn.Module]) -> list[str]:
@@ -84,6 +84,23 @@ def register_network(name: str, make: NetworkFactory, dimensions: tuple[int, ...
     NETWORKS[name] = NetworkRow(make, dimensions)
 
 
+def check_name(name: str) -> str:
+    """Return the name of a network if there is one of that name.
+
+    Raises:
+        PlanError: there is none; the message has those that there are, and the one that was probably meant.
+    """
+    if name in NETWORKS:
+        return name
+    match = difflib.get_close_matches(name, [*BUILT_IN, *NETWORKS], n=1, cutoff=0.5)
+    similar = f". Did you mean {match[0]!r}?" if match else "."
+    raise PlanError(
+        f"There is no network {name!r}; there are {', '.join(NETWORKS)}" + similar,
+        "Set network.name of the configuration to one of these. A network of your own is registered from Python "
+        f"first: medseg.register_network({name!r}, make). docs/extend.md shows how.",
+    )
+
+
 def find_network(configuration: Configuration) -> NetworkRow:
     """Return the row of the network that a configuration names.
 
@@ -91,15 +108,7 @@ def find_network(configuration: Configuration) -> NetworkRow:
         PlanError: there is no such network, it does not take images of so many dimensions, or it has not the arguments
             that the plan gives.
     """
-    name, dimensions = configuration.network.name, configuration.dimensions
-    if name not in NETWORKS:
-        match = difflib.get_close_matches(name, [*BUILT_IN, *NETWORKS], n=1, cutoff=0.5)
-        similar = f". Did you mean {match[0]!r}?" if match else "."
-        raise PlanError(
-            f"There is no network {name!r}; there are {', '.join(NETWORKS)}" + similar,
-            "Set network.name of the configuration to one of these. A network of your own is registered from Python "
-            f"first: medseg.register_network({name!r}, make). docs/extend.md shows how.",
-        )
+    name, dimensions = check_name(configuration.network.name), configuration.dimensions
     row = NETWORKS[name]
     if dimensions not in row.dimensions:
         allowed = " or ".join(f"{number}D" for number in row.dimensions)

@@ -314,7 +314,7 @@ PATCH_RULES: dict[str, Callable[[Configuration], PatchRule]] = {
     "deeplabv3plus": _by_encoder(default_stride=16),
     "dynunet": _by_strides,
     "erfnet": halving(3, 2),
-    "flexible_unet": halving(5),
+    "flexible_unet": _by_encoder(),
     "fpn": _by_encoder(),
     "highresnet": halving(0),
     "linknet": _by_encoder(),

@@ -58,6 +58,11 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("plan pictures --name third --network smp_unet --encoder resnet18 --weights none.pth", 2),
         (f"plan studies {_STUDIES}", 0),
     ],
+    "networks": [
+        ("networks plain_unet --plan balls --config 3d_fullres --workspace . --json", 0),
+        ("networks --draw --plan balls --set configurations.3d_fullres.batch_size=1", 0),
+        ("networks --draw nothing", 2),
+    ],
     "train": [
         (
             "train --plan balls --fold 1 --config 3d_fullres --steps 1 --recipe nnunet --init balls/3d_fullres "

@@ -25,7 +25,7 @@ VERBS_OF_FOLDER = {
     "commands/data": "check plan series labelme",
     "commands/dicom": "dicom",
     "commands/evaluate": "evaluate",
-    "commands/models": "package export import-nnunet",
+    "commands/models": "package export import-nnunet networks plan",
     "commands/predict": "predict",
     "commands/records": "report verify",
     "commands/train": "train",

@@ -48,6 +48,8 @@ VERBS = [
     ["series", "study"],
     ["labelme", "drawn", "painted"],
     ["plan", "data", "--name", "balls", "--preset", "cpu"],
+    ["networks", "--draw", "flexible_unet"],
+    ["networks", "--plan", "balls"],
     ["train", "--steps", "2", "--set", "training.validation_cases=1", "--log", "tensorboard,mlflow"],
     ["crossval", "--folds", "0"],
     ["predict", "data/imagesTr", "answers"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from builders import INFERENCE, make_plan, make_training
 from safetensors.torch import load_file
-from tiny_networks import NAMES, row_of, tiny
+from tiny_networks import NAMES, VARIANTS, row_of, tiny
 from toy_workspace import toy_plan, write_toy_workspace
 
 import medseg
@@ -23,6 +24,7 @@ from medseg.models.model import Model, make_network
 from medseg.models.onnx_export import TOLERANCE, export_fold
 from medseg.models.open import load_model
 from medseg.models.package.write import save_package
+from medseg.networks.anatomy import count_parameters, on_meta, stages, training_bytes
 from medseg.networks.device import evaluating
 from medseg.plans.file import save_plan, validate_plan
 from medseg.plans.schema import Plan
@@ -84,6 +86,24 @@ def test_a_step(name: str, dimensions: int) -> None:
     # bf16 has 8 binary digits: a few hundredths after some ten layers. Over all voxels, as unpooling puts a few of them
     # elsewhere where rounding makes two voxels change places
     assert float((rough.float() - exact).norm() / exact.norm()) < 0.1
+
+
+@pytest.mark.parametrize(("name", "dimensions"), rows(2))
+def test_its_stages_add_up_to_the_network(name: str, dimensions: int) -> None:
+    plan = plan_of(name, dimensions)
+    configuration = plan.configuration("main")
+    network = on_meta(partial(make_network, plan, configuration))
+    levels = len(network.supervision_scales)
+    if name not in VARIANTS:
+        assert row_of(name).deep_supervision == (levels > 1)
+    parts = stages(network, (1, *configuration.patch_voxels), levels)
+    assert sum(part.parameters for part in parts) == count_parameters(network)
+    assert 3 in {part.shape[0] for part in parts if part.shape}  # the head's outputs
+    two, six = (training_bytes(network, (batch, 1, *configuration.patch_voxels), levels, "sgd") for batch in (2, 6))
+    weights = 4 * 3 * count_parameters(network)  # with their gradients and momentum
+    assert weights < two < six
+    # what is kept for each sample grows with the batch; statistics of batch normalization do not
+    assert six - weights == pytest.approx(3 * (two - weights), rel=0.1)
 
 
 @EVERY

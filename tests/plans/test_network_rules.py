@@ -43,6 +43,12 @@ def test_the_nearest_valid_patch_is_named(network: dict[str, Any], patch: list[i
     assert read(2, nearest, network) == nearest
 
 
+def test_batch_normalization_of_one_patch_needs_two_voxels() -> None:
+    with pytest.raises(PlanError, match=r"nearest valid patch is \[32, 64\]"):
+        read(2, [32, 32], {"name": "flexible_unet"}, batch_size=1)
+    assert read(2, [32, 32], {"name": "flexible_unet"}, batch_size=2) == [32, 32]
+
+
 def test_set_is_checked_as_the_file_is() -> None:
     with pytest.raises(
         PlanError,

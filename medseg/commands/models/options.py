@@ -1,4 +1,4 @@
-"""Options of the verbs that pack, export and import models: `medseg package`, `export` and `import-nnunet`."""
+"""Options of the verbs about models: `medseg package`, `export`, `import-nnunet` and `networks`."""
 
 from __future__ import annotations
 
@@ -69,3 +69,21 @@ class ImportOptions:
     dataset_json: Path | None = None
     data: Path | None = None
     checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworksOptions:
+    """Options of `medseg networks`.
+
+    Attributes:
+        plan: Name of the plan in plans/, or its YAML file, to try the networks in; with --draw, if left out, the only
+            plan there is, or an example where a network is named.
+        configuration: Configuration of the plan: 2d, 3d_fullres, ...; if left out, the plan's default.
+        overrides: Setting of the plan to change, such as configurations.2d.batch_size=4; repeatable.
+        draw: Print the network stage by stage: NETWORK, or the plan's.
+    """
+
+    plan: Annotated[str | Path | None, Option(metavar="PLAN")] = None
+    configuration: Annotated[str | None, Option("--config")] = None
+    overrides: Annotated[Sequence[str], Option("--set", metavar="KEY=VALUE")] = ()
+    draw: bool = False

@@ -137,6 +137,7 @@ def _row(
         filled=filled,
         known_arguments=partial(_known_arguments, class_name),
         encoder=encoder,
+        deep_supervision=levels is not None,
         make_as_before=partial(_make, class_name, fill_nothing, levels) if once_unfilled else None,
     )
 
