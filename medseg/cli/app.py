@@ -23,6 +23,7 @@ from medseg.cli.nnunet_hints import NNUNetHints
 from medseg.cli.records import record_error
 from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError, Stopped
+from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.stopping import exit_code_stopped, stoppable
 
 VERBS = {
@@ -155,9 +156,23 @@ def _explain(error: BaseException) -> tuple[str, str | None] | None:
         return _STOPPED
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None
+    if _is_out_of_memory(error):
+        return (
+            f"There is not enough memory: {str(error).splitlines()[0] if str(error) else 'none is left'}",
+            MEMORY_ADVICE,
+        )
     if hasattr(error, "format_message"):  # an error of click
         return error.format_message(), None
     return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out where no case, scan or step is to be named for it."""
+    if "torch" not in sys.modules:  # whose errors on memory have types of their own
+        return isinstance(error, MemoryError)
+    from medseg.networks.device import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _print_error(message: str, hint: str | None) -> None:

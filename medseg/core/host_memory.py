@@ -6,6 +6,7 @@ import os
 from math import inf
 from pathlib import Path
 
+MEMORY_ADVICE = "Close other programs, crop the scan, or take a machine with more memory."
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60

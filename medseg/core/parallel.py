@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from medseg.core.errors import Cancelled, MedsegError
+from medseg.core.host_memory import MEMORY_ADVICE
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,13 +63,15 @@ def map_cases(
 
 
 def _result_of(item: T, future: Future[Any]) -> tuple[T, Any]:
-    """Wait for a result and return it with its item; a `MedsegError` is a result."""
+    """Wait for a result and return it with its item; a `MedsegError` is a result, as is too little memory for it."""
     try:
         return item, future.result()
     except Cancelled:
         raise
     except MedsegError as error:
         return item, error
+    except MemoryError as error:  # which the next item may not need
+        return item, MedsegError(f"There is not enough memory: {error}".rstrip(": ") + ".", MEMORY_ADVICE)
 
 
 class SharedIterator(Iterator[T]):

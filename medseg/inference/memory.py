@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from medseg.core.errors import MedsegError
-from medseg.core.host_memory import free_host_bytes, total_host_bytes
+from medseg.core.host_memory import MEMORY_ADVICE, free_host_bytes, total_host_bytes
 from medseg.networks.device import first_line, is_out_of_memory
 from medseg.networks.gpu_memory import free_gpu_bytes
 from medseg.plans.schema import Configuration
@@ -23,7 +23,6 @@ from medseg.plans.sections.inference import Inference
 
 T = TypeVar("T")
 
-MEMORY_ADVICE = "Close other programs, crop the scan, or take a machine with more memory."
 HOST = torch.device("cpu")
 _FEW_TILES = 2
 """Batches of a GPU are halved down to this size before the sums move to the host's memory, which is slower."""

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError, ScanWarning
+from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
 from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
-from medseg.inference.memory import MEMORY_ADVICE, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
+from medseg.inference.memory import Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.tiles import Views
 from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from medseg.cli.app import VERBS
+from medseg.cli.app import VERBS, _explain
 from medseg.cli.display import duration
 from medseg.core.errors import PlanError
 from medseg.core.options import parse_duration
@@ -56,3 +56,13 @@ def test_durations():
     with pytest.raises(PlanError, match="5m"):
         parse_duration("soon")
     assert (duration(45), duration(200), duration(7500)) == ("45 s", "3:20", "2:05:00")
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 GiB"), RuntimeError("DefaultCPUAllocator: no")])
+def test_memory_that_runs_out_is_no_error_in_medseg(error):
+    import torch  # noqa: F401 - whose errors on memory are RuntimeErrors
+
+    message, hint = _explain(error)
+    assert message == f"There is not enough memory: {error}"
+    assert "more memory" in hint
+    assert _explain(RuntimeError("a defect")) is None

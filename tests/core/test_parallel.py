@@ -22,6 +22,8 @@ def tenfold(item: int) -> int:
         raise ZeroDivisionError("a defect")
     if item == 100:
         raise Cancelled
+    if item == 101:
+        raise MemoryError("Unable to allocate 9. GiB for an array")
     return 10 * item
 
 
@@ -175,3 +177,12 @@ def test_what_is_worked_out_later_is_waited_for_and_raises_where_it_is_asked_for
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             bad.result()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_item_without_memory_is_named_and_ends_nothing(workers: int) -> None:
+    answers = dict(map_cases(tenfold, [1, 101, 2], workers))
+    assert (answers[1], answers[2]) == (10, 20)
+    assert str(answers[101]).startswith("There is not enough memory: Unable to allocate 9. GiB for an array.\n")
+    (_, answer), *_ = read_ahead(tenfold, [101], lambda item: 1, 10)
+    assert "not enough memory" in str(answer)

@@ -12,6 +12,7 @@ from builders import make_plan
 from process_memory import resident_bytes
 
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, ScanWarning
+from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image, Orientation
 from medseg.core.progress import Progress
 from medseg.inference import predictor as predictor_module
@@ -350,6 +351,21 @@ def test_an_answer_that_is_not_finite_is_refused(odd: float) -> None:
     assert (array > 0.9).any()
     with pytest.raises(MedsegError, match=r"NaN or infinite at some voxels, computed in float32"):
         Predictor(model, torch.device("cpu"))(image)
+
+
+@pytest.mark.parametrize("error", [MemoryError("9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_while_restoring_ends_with_advice(error: Exception) -> None:
+    image, _ = turned_image(0)
+    predictor = predictor_of(threshold_plan(configuration={}, inference={"mirror": True}))
+
+    def fail(start: int, values: torch.Tensor) -> None:
+        raise error
+
+    volume = predictor.prepare(image)
+    for work in (lambda: predictor.labels(volume, sinks=[fail]), lambda: predictor.spread(volume, [fail])):
+        with pytest.raises(MedsegError, match="There is not enough memory") as caught:
+            work()
+        assert caught.value.hint == MEMORY_ADVICE
 
 
 def test_large_logits_whose_sum_overflows_are_no_fault() -> None:

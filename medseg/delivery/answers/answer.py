@@ -9,6 +9,7 @@ from typing import Any
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
+from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.dicom_objects import Writer
@@ -110,4 +111,6 @@ def write_answer(
         on_written(outcome)
     except (MedsegError, OSError) as error:
         return Outcome(case, problem=str(error))
+    except MemoryError:
+        return Outcome(case, problem=f"There is not enough memory to write the answer.\n{MEMORY_ADVICE}")
     return outcome
