@@ -52,7 +52,7 @@ def progress_display() -> Iterator[Callback]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     with Bars(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
@@ -94,7 +94,8 @@ class _PlainLines:
         time_left = "" if finished else f", {duration(remaining)} left"
         figures = _figures(event.info)
         console.print(
-            f"{title}: {event.done}/{event.total} in {duration(elapsed)}{time_left}{'  ' + figures if figures else ''}"
+            f"{title}: {event.done}/{event.total} in {duration(elapsed)}{time_left}{'  ' + figures if figures else ''}",
+            markup=False,
         )
 
 

@@ -54,7 +54,8 @@ def command(
     misses = below(result.summary, fail_below)
     record_result(below_threshold=misses)
     for sentence in misses:
-        console.print(f"[bold red]below the threshold[/]: {sentence}")
+        console.print("below the threshold", style="bold red", end=": ")
+        console.print(sentence, markup=False)
     some_failed = result.failed or (result.other is not None and result.other.failed)
     raise typer.Exit(3 if misses else 1 if some_failed else 0)
 

@@ -86,7 +86,8 @@ def headline_table(summary: Summary) -> Table:
         table.add_row(f"mean {MEASURES[measure].title}", _figure(summary.overall[measure].mean, 4), "likewise")
     table.add_row("mIoU", _figure(summary.miou, 4), summary.pooled.miou_definition)
     if summary.pooled.pixel_accuracy is not None:
-        table.add_row("pixel accuracy", _figure(summary.pooled.pixel_accuracy, 4), summary.pooled.accuracy_warning)
+        warning = Text(summary.pooled.accuracy_warning)  # it names a structure
+        table.add_row("pixel accuracy", _figure(summary.pooled.pixel_accuracy, 4), warning)
     table.add_row("empty", "", summary.policy.describe())
     return table
 

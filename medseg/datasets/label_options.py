@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from medseg.io.values.class_names import BACKGROUND, IGNORED, means_background
 from medseg.io.values.colours import (
     BLACK,
     TABLES,
+    meaning,
     name_colours,
     parse_colour,
     read_colour_table,
@@ -52,21 +53,29 @@ def labels_of(data: DataSet, values: Iterable[int], options: DataOptions) -> Lab
     )
 
 
-def notes_on_values(data: DataSet, labels: Labels) -> list[str]:
-    """Return a note on the structures that unnamed label values are taken for, if there are several values.
+def notes_on_values(data: DataSet, labels: Labels, values: Collection[int]) -> list[str]:
+    """Return notes on the structures that unnamed label values are taken for, and on a background that never occurs.
 
     Args:
         data: the data set.
         labels: its structures, as `labels_of` has them.
+        values: all values that occur in its label files.
     """
+    notes = []
+    if labels.background is not None and labels.background not in values:
+        notes.append(
+            f"no label file holds {labels.background}, the background: if every pixel is of a structure, say so by "
+            "--no-background; if one of the values is the background, such as 1, by --map 1=0"
+        )
     if data.labels is not None or len(labels.names) == 1:
-        return []
-    values = ", ".join(str(value) for members in labels.members.values() for value in members)
+        return notes
+    shown = ", ".join(str(value) for members in labels.members.values() for value in members)
     zero = ", and 0 for the background" if labels.background is not None else ""
     also = " (also 0, where it is a structure)" if zero else ""
     return [
-        f"nothing names the values {values}: each is taken for a structure{zero}; --structures NAME=VALUE,NAME=VALUE "
-        f"names them{also}, --ignore VALUE is for what has no class"
+        f"nothing names the values {shown}: each is taken for a structure{zero}; --structures NAME=VALUE,NAME=VALUE "
+        f"names them{also}, --ignore VALUE is for what has no class",
+        *notes,
     ]
 
 
@@ -188,6 +197,9 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
         declared, notes = _palette_names(data_set, ignore)
     colours: dict[str, int] = {}
     if names:
+        meanings = {name: meaning(name, declared) for name in names if name not in (*BACKGROUND, *IGNORED)}
+        words = {"ignore": "what has no loss and no score", "background": "the background"}
+        notes += [f"{name} ({names[name]}) is taken for {words[of]}" for name, of in meanings.items() if of in words]
         declared, colours = name_colours(names, declared, ignore)
     by_value = not names and not options.structures and options.threshold is None and not options.map
     no_background = options.no_background or (data_set.no_background and not options.structures)
@@ -293,12 +305,14 @@ def _palette_names(data_set: DataSet, ignore: int | None) -> tuple[Labels | None
     structures = {
         names[colour]: value
         for colour, value in sorted(values.items(), key=lambda item: item[1])
-        if value not in (0, ignore) and names[colour] not in (*BACKGROUND, *IGNORED)
+        if value not in (0, ignore) and meaning(names[colour]) == "structure"
     }
-    absent = [name for name in names.values() if name not in structures and name not in (*BACKGROUND, *IGNORED)]
+    absent = [name for name in names.values() if name not in structures and meaning(name) == "structure"]
     notes = [f"the values of the masks are named by the colours of their palettes in {table.name}"]
     notes += [f"{table.name} also names {', '.join(absent)}, which no mask holds"] * bool(absent)
-    ignored = next((value for colour, value in values.items() if names.get(colour) in IGNORED), ignore)
+    ignored = next(
+        (value for colour, value in values.items() if value and meaning(names.get(colour, "")) == "ignore"), ignore
+    )
     return Labels(structures=dict(structures), ignore=ignored) if structures else None, notes
 
 

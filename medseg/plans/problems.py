@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -72,6 +73,7 @@ def _configuration_problems(values: dict[str, Any], name: str) -> list[str]:
 
 def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefix: str = "") -> str:
     """Return one entry of pydantic's report on `model` as a phrase with the dotted key; `prefix` precedes the key."""
+    form = location[-1] if location and location[-1] == BOOL_FORM else None
     location = tuple(part for part in location if part not in (BOOL_FORM, LEVELS_FORM))
     key = (prefix + ".".join(map(str, location))).removesuffix(".")
     if item["type"] == "extra_forbidden":
@@ -81,6 +83,8 @@ def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefi
             return f"unknown key {shown_name(key)}; did you mean {' or '.join(map(repr, elsewhere))}?"
         return f"unknown key {shown_name(key)}{suggestion(name, _fields(model, location[:-1]), section)}"
     message = item["msg"].removeprefix("Value error, ")
+    if form is not None and not isinstance(item["input"], bool):
+        message = _SUPERVISION
     key = key if len(key) <= 2 * _LONGEST_NAME else f"{key[:_LONGEST_NAME]}..."
     if not key:
         return message
@@ -91,6 +95,7 @@ def _explain(item: Any, model: type[BaseModel], location: tuple[Any, ...], prefi
     return f"{key}: {_in_plain_words(message)}{seen}"
 
 
+_SUPERVISION = "expected true, false, or levels: {levels: [0, 2], weights: [1, 0.5]}"
 _PLAIN_WORDS = (
     (r"^Input should ", "expected to "),
     (r"^expected to be ", "expected "),
@@ -123,6 +128,9 @@ def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
             current = next(iter(getattr(current, "__args__", ())), None)
         elif hasattr(current, "model_fields") and part in current.model_fields:
             current = current.model_fields[part].annotation
+            if get_origin(current) in (Union, UnionType):  # of several forms, that which has keys
+                forms = [getattr(form, "__origin__", form) for form in getattr(current, "__args__", ())]
+                current = next((form for form in forms if hasattr(form, "model_fields")), current)
     return list(getattr(current, "model_fields", {}))
 
 

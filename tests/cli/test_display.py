@@ -38,3 +38,9 @@ def test_the_time_left_of_a_resumed_run_is_judged_by_what_this_process_did(
         show(Progress("train", 900, 1000))
         show(Progress("train", 910, 1000))
     assert capsys.readouterr().out.splitlines() == ["Training: 910/1000 in 10 s, 1:30 left"]
+
+
+def test_names_in_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with display.progress_display() as show:
+        show(Progress("train", 10, 10, {"x [rot]": 0.5}))
+    assert capsys.readouterr().out.endswith("x [rot] 0.500\n")

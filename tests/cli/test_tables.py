@@ -119,6 +119,8 @@ def test_names_are_printed_as_they_are(name):
     labels = Labels(structures={name: 1})
     summary = summarize(labels, [case("a", {name: HALF}, 1.0)], np.diag([10, 4]))
     assert lines(scores_table(summary))[3].startswith(f"{name}  ")
+    everywhere = summarize(labels, [case("a", {name: HALF}, 1.0)], np.diag([4, 10]))
+    assert f"{name!r} everywhere" in " ".join(lines(headline_table(everywhere), 400))
 
 
 def test_the_headline_says_what_is_averaged_and_how_empty_structures_count():

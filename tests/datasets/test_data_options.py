@@ -274,8 +274,31 @@ def test_structures_are_named_several_at_once_and_a_name_may_hold_a_comma():
 def test_values_that_nothing_names_are_told_with_what_they_are_taken_for(pictures):
     folder = pictures(a=[[0, 1], [2, 11]], b=[[0, 1], [2, 11]])
     data = find_data(folder, DataOptions())
-    (note,) = notes_on_values(data, labels_of(data, [0, 1, 2, 11], DataOptions()))
+    (note,) = notes_on_values(data, labels_of(data, [0, 1, 2, 11], DataOptions()), [0, 1, 2, 11])
     assert note.startswith("nothing names the values 1, 2, 11: each is taken for a structure, and 0 for the background")
-    assert notes_on_values(data, labels_of(data, [0, 255], DataOptions())) == []
+    assert notes_on_values(data, labels_of(data, [0, 255], DataOptions()), [0, 255]) == []
     named = find_data(folder, DataOptions(structures=["sky=0,road=1,car=2"], ignore=11))
-    assert notes_on_values(named, labels_of(named, [0, 1, 2, 11], DataOptions())) == []
+    assert notes_on_values(named, labels_of(named, [0, 1, 2, 11], DataOptions()), [0, 1, 2, 11]) == []
+
+
+def test_a_background_that_no_label_file_holds_is_told(pictures):
+    folder = pictures(a=[[1, 2], [3, 4]], b=[[1, 2], [3, 4]])
+    for options, expected in ((DataOptions(), 2), (DataOptions(structures=["a=1,b=2,c=3,d=4"]), 1)):
+        data = find_data(folder, options)
+        notes = notes_on_values(data, labels_of(data, [1, 2, 3, 4], options), [1, 2, 3, 4])
+        assert len(notes) == expected
+        assert "no label file holds 0, the background" in notes[-1]
+        assert "--map 1=0" in notes[-1]
+    full = find_data(folder, DataOptions(no_background=True))
+    assert len(notes_on_values(full, labels_of(full, [1, 2, 3, 4], DataOptions()), [1, 2, 3, 4])) == 1
+
+
+def test_void_in_a_table_of_colours_is_ignored_and_told(pictures):
+    folder = pictures(a=[[RED, GREEN], [BLACK, BLACK]])
+    (folder / "class_dict.csv").write_text("name,r,g,b\nRoad,255,0,0\nSky,0,255,0\nVoid,0,0,0\n")
+    data = find_data(folder, DataOptions())
+    assert (data.labels.structures, data.labels.ignore) == ({"Road": 1, "Sky": 2}, 255)
+    assert data.reading.colours == {"#000000": 255, "#ff0000": 1, "#00ff00": 2}
+    assert "Void (#000000) is taken for what has no loss and no score" in data.problems
+    (folder / "class_dict.csv").write_text("name,r,g,b\nBackground,0,0,0\nRoad,255,0,0\nSky,0,255,0\n")
+    assert find_data(folder, DataOptions()).labels.structures == {"Road": 1, "Sky": 2}

@@ -99,6 +99,12 @@ def test_numbers_keep_every_digit(tmp_path: Path, number: float) -> None:
             "    gama_range:",
             r"unknown key 'training.augmentation.gama_range'; did you mean 'training.augmentation.gamma_range'",
         ),
+        (
+            "deep_supervision: true",
+            "deep_supervision: {level: [0]}",
+            r"unknown key 'training.deep_supervision.level'; did you mean 'training.deep_supervision.levels'",
+        ),
+        ("deep_supervision: true", "deep_supervision: [0, 1]", r"expected true, false, or levels: \{levels: \[0, 2\]"),
         ("orientation:", "learning_rate:", r"unknown key 'learning_rate'; did you mean 'training.learning_rate'"),
         ("orientation:", "orientierung:", r"unknown key 'orientierung'; did you mean 'orientation'"),
         (

@@ -132,7 +132,7 @@ def plan(
         write_cases(cases_path(staging / path.name), cases, data_set.folder)
         write_splits(splits_path(staging / path.name), folds)
         save_plan(new_plan, staging / path.name)
-    notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels), folds_note]
+    notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
     notes += _notes_on_channels(new_plan)
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)

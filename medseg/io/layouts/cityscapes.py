@@ -211,7 +211,8 @@ def _without_image(root: Path, scenes: Mapping[str, _Scene], kind: str) -> dict[
         known = {*keys.get(folder.relative_to(root), [])}
         for stem in images_by_stem(folder)[0]:
             key = re.sub(rf"_(?:gtFine_|gtCoarse_)?{kind}$", "", stem)
-            of_image = key in known or any(key.startswith(f"{of_scene}_") for of_scene in known)  # KEY_inst_label
+            words = key.split("_")
+            of_image = any("_".join(words[: number + 1]) in known for number in range(len(words)))  # KEY_inst_label
             if key != stem and not of_image:
                 problems[stem] = "there is no image of it"
     return problems

@@ -76,6 +76,26 @@ def read_colour_table(path: Path) -> dict[str, str]:
     return colours
 
 
+def meaning(name: str, declared: Labels | None = None) -> str:
+    """Return what a name in a table of colours stands for: background, ignore or structure.
+
+    Void is what benchmarks of streets and photographs do not score (CamVid, PASCAL VOC); unlabelled is the background.
+
+    Args:
+        name: the name, in upper or lower case.
+        declared: the structures, if the user declared them; what they name is a structure.
+
+    >>> meaning("Background"), meaning("Void"), meaning("Road")
+    ('background', 'ignore', 'structure')
+    """
+    plain = name.strip().lower()
+    if declared is not None and name in declared.structures:
+        return "structure"
+    if plain in (*BACKGROUND, "unlabelled", "unlabeled"):
+        return "background"
+    return "ignore" if plain in (*IGNORED, "void") else "structure"
+
+
 def name_colours(
     names: Mapping[str, str], declared: Labels | None, ignore: int | None
 ) -> tuple[Labels, dict[str, int]]:
@@ -95,7 +115,8 @@ def name_colours(
     Raises:
         DataError: the table names a structure that is not among those declared.
     """
-    structures = [name for name in names if name not in (*BACKGROUND, *IGNORED)]
+    meanings = {name: meaning(name, declared) for name in names}
+    structures = [name for name in names if meanings[name] == "structure"]
     unknown = [name for name in structures if declared is not None and name not in declared.structures]
     if unknown or not structures:
         known = ", ".join(declared.structures) if declared is not None else "none"
@@ -105,20 +126,22 @@ def name_colours(
         )
     if declared is not None:
         labels = declared
+        if ignore is None and labels.ignore is None and "ignore" in meanings.values():
+            labels = Labels.model_validate({**labels.model_dump(), "ignore": _IGNORE_VALUE})
     else:
-        ignored = any(name in IGNORED for name in names)
+        ignored = "ignore" in meanings.values()
         value = (_IGNORE_VALUE if ignore is None else ignore) if ignored or ignore is not None else None
         labels = Labels(structures={name: value for value, name in enumerate(structures, start=1)}, ignore=value)
     colours = {} if labels.background is None else {BLACK: labels.background}
     for name, colour in names.items():
-        if name in BACKGROUND:
+        if meanings[name] == "background":
             if labels.background is None:
                 raise DataError(
                     f"The colour table names {name}, and these labels have no background.",
                     "Give the colour the name of a structure, or --ignore and the name __ignore__.",
                 )
             colours[colour] = labels.background
-        elif name in IGNORED:
+        elif meanings[name] == "ignore":
             colours[colour] = _IGNORE_VALUE if labels.ignore is None else labels.ignore
         else:
             colours[colour] = labels.written_values[name]
@@ -179,7 +202,8 @@ def survey_colours(files: Iterable[Path]) -> dict[str, str]:
         raise DataError(
             f"The masks are in {len(first_file)} colours ({shown}), none of which is black, so the background is not "
             "known.",
-            f"Name them: --colours 'background={hex_colour(min(first_file))}', and so on for each structure.",
+            f"Name them: --colours 'background={hex_colour(min(first_file))}', and so on for each structure; if none "
+            "is the background, name all as structures and add --no-background.",
         )
     return {f"colour_{colour:06x}": hex_colour(colour) for colour in sorted(first_file.keys() - {0})}
 

@@ -91,7 +91,7 @@ def test_the_small_idd_is_read_and_its_values_have_no_names(tmp_path):
         "gtFine/train/0/024541_label.png",
     ]
     assert data.problems == ["the labels are label"]
-    (note,) = notes_on_values(data, labels_of(data, [0, 1, 255], DataOptions()))
+    (note,) = notes_on_values(data, labels_of(data, [0, 1, 255], DataOptions()), [0, 1, 255])
     assert note.startswith("nothing names the values 0, 1: each is taken for a structure; --structures NAME=VALUE")
 
 
