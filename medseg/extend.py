@@ -6,6 +6,7 @@ evaluates with it registers it first. docs/extend.md has an example of each.
 
 from __future__ import annotations
 
+from medseg.core.labels import Labels
 from medseg.evaluation.extra_measures import MaskContext, MeasureFunction, register_measure
 from medseg.evaluation.score import Measure
 from medseg.io.formats.stack import Stack
@@ -29,6 +30,7 @@ __all__ = [
     "Configuration",
     "Format",
     "Intensity",
+    "Labels",
     "Loss",
     "MaskContext",
     "Measure",

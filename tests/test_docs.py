@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+from medseg.io.formats.table import FORMATS
+from medseg.networks.table import NETWORKS
+from medseg.preprocessing.normalize import NORMALIZATIONS
+from medseg.training.losses.table import LOSSES
+
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 MOST_WORDS = 1600
 """About 1,500: what a reader looks for is found by headings, not by scrolling."""
@@ -67,3 +72,17 @@ def test_every_page_is_reached_from_the_readme() -> None:
             if target.exists() and target not in reached:
                 waiting.append(target)
     assert sorted(set(ROOT.glob("docs/*.md")) - reached) == []
+
+
+def test_every_row_of_a_table_stands_on_its_page() -> None:
+    """What plans and files may name is found in the documentation; suffixes of pairs of files stand for both."""
+    tables = {
+        "losses.md": LOSSES,
+        "networks.md plan.md": NETWORKS,
+        "formats.md": [suffix for suffix in FORMATS if suffix not in (".hdr.gz", ".img.gz")],
+        "plan.md": NORMALIZATIONS,
+    }
+    for pages, names in tables.items():
+        text = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in pages.split())
+        missing = [name for name in names if not re.search(rf"`[^`\n]*(?<![\w.]){re.escape(name)}(?!\w)[^`\n]*`", text)]
+        assert missing == [], f"{pages} does not name {', '.join(missing)}"

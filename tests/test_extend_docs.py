@@ -138,8 +138,8 @@ def test_every_diff_makes_its_example_a_part_of_medseg(tmp_path: Path) -> None:
     for block in blocks("python"):
         if block.file:
             text = re.sub(
-                r"^from medseg\.extend import (\w+)$",
-                lambda line: f"from {homes[line[1]]} import {line[1]}",
+                r"^from medseg\.extend import (.+)$",
+                lambda line: "\n".join(sorted(f"from {homes[name]} import {name}" for name in line[1].split(", "))),
                 block.text,
                 flags=re.MULTILINE,
             )
@@ -149,6 +149,11 @@ def test_every_diff_makes_its_example_a_part_of_medseg(tmp_path: Path) -> None:
         apply = ["git", "apply", "--unidiff-zero", "-C1", "--recount", "-"]
         done = subprocess.run(apply, input=block.text, cwd=tmp_path, text=True, capture_output=True, check=False)
         assert done.returncode == 0, f"docs/extend.md, line {block.line}: {done.stderr}"
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)  # the new files have to pass lint
+    files = [block.file for block in blocks("python") if block.file]
+    lint = [sys.executable, "-m", "ruff", "check", "--no-cache", *files]
+    done = subprocess.run(lint, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 0 or "No module named ruff" in done.stderr, done.stdout + done.stderr
     tables = [place.rpartition(".") for place in ADDED]
     imports = "; ".join(f"from {module} import {table}" for module, _, table in tables)
     rows = ", ".join(f"{name!r} in {table}" for (_, _, table), name in zip(tables, ADDED.values(), strict=True))
