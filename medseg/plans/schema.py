@@ -338,7 +338,8 @@ class Plan(Section):
         weights = self.training.class_weights
         if not isinstance(weights, dict):
             return
-        outputs = [*([BACKGROUND] if self.labels.activation == "softmax" else []), *self.labels.names]
+        with_background = self.labels.activation == "softmax" and self.labels.background is not None
+        outputs = [*([BACKGROUND] if with_background else []), *self.labels.names]
         unknown = sorted({*weights} - {*outputs})
         if unknown:
             raise ValueError(f"training.class_weights names {unknown[0]!r}; expected some of {', '.join(outputs)}")

@@ -144,6 +144,21 @@ def test_inverse_frequency_by_hand() -> None:
     assert class_weights(absent) == pytest.approx([40 / (3 * 38), 40 / (3 * 2), 40 / (3 * 2)])
 
 
+def test_without_a_background_nothing_is_weighed_by_what_rounding_leaves_of_the_volume() -> None:
+    """Three classes that fill four scans of 0.6 ml; output 0 stands for what lies beyond an image, and counts once."""
+    names = ("sky", "road", "car")
+    labels = {"structures": {name: value for value, name in enumerate(names)}, "background": None}
+    plan = plan_with(
+        "inverse_frequency", structure_volume=dict(zip(names, (0.1, 0.2, 0.3), strict=True)),
+        structure_cases=dict.fromkeys(names, 4), scan_volume=0.6000000001,
+    ).model_copy(update={"labels": Labels(**labels)})  # fmt: skip
+    assert class_weights(plan) == pytest.approx([1, 2.4 / (3 * 0.4), 2.4 / (3 * 0.8), 2.4 / (3 * 1.2)])
+    text = dump_plan(make_plan(labels=labels))
+    assert class_weights(parse_plan(text, "a plan", ["training.class_weights={sky: 3}"])) == [1, 3, 1, 1]
+    with pytest.raises(PlanError, match=r"class_weights names 'background'; expected some of sky, road, car"):
+        parse_plan(text, "a plan", ["training.class_weights={background: 2}"])
+
+
 def test_inverse_frequency_needs_a_plan_that_knows_the_volumes() -> None:
     with pytest.raises(PlanError, match="does not say how large structures and scans are") as caught:
         class_weights(plan_with("inverse_frequency"))
