@@ -73,6 +73,8 @@ class DataOptions(SeriesOptions, LabelOptions):
         activation: softmax, or sigmoid: each structure is predicted by itself. Regions that overlap need sigmoid; if
             left out, what the structures need.
         colours: For masks in colours: NAME=#rrggbb, repeatable, or a CSV with columns name and colour.
+        boundaries: Also learn the boundary of objects as a class of its own, so that `medseg predict --instances` tells
+            objects that touch apart.
         annotated_from_values: For partly labelled cases: a structure that a label file does not contain was not
             annotated in that case.
     """
@@ -88,6 +90,7 @@ class DataOptions(SeriesOptions, LabelOptions):
     ignore: Annotated[int | None, _VALUES] = None
     activation: Annotated[str | None, _VALUES] = None
     colours: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=COLOUR")] = ()
+    boundaries: Annotated[bool, _VALUES] = False
     annotated_from_values: Annotated[bool, _VALUES] = False
 
     def given(self) -> dict[str, Any]:

@@ -216,6 +216,9 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
         declared = _with_ignore_and_activation(
             declared, declared.ignore if ignore is None else ignore, options.activation
         )
+    if options.boundaries:
+        declared, boundaries = _with_boundaries(declared, ignore)
+        reading = reading.model_copy(update={"boundaries": boundaries})
     return replace(
         data_set,
         labels=declared,
@@ -225,6 +228,31 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
         reading=reading,
         problems=[*data_set.problems, *notes],
     )
+
+
+BOUNDARY = " boundary"
+"""How the name of the boundary of a structure ends."""
+
+
+def _with_boundaries(declared: Labels | None, ignore: int | None) -> tuple[Labels, dict[int, int]]:
+    """Return the structures with a boundary for each, and {value of a structure: value of its boundary}.
+
+    Raises:
+        PlanError: the structures are not known, may overlap, or have no background of 0.
+    """
+    if declared is None or declared.activation != "softmax" or declared.background != 0:
+        why = "are not declared" if declared is None else "may overlap, or 0 is no background"
+        raise PlanError(
+            f"--boundaries needs structures that exclude each other beside a background of 0; here they {why}.",
+            "Name them: --structures nucleus=255, for example.",
+        )
+    used = {*declared.values, *([] if ignore is None else [ignore])}
+    free = iter(value for value in range(1, len(used) + len(declared.structures) + 2) if value not in used)
+    boundaries = {value: next(free) for value in declared.written_values.values()}
+    names = {f"{name}{BOUNDARY}": boundaries[value] for name, value in declared.written_values.items()}
+    # made anew, and no copy: a copy would keep what `Labels` has worked out from the structures
+    values = {**declared.model_dump(), "structures": {**declared.structures, **names}}
+    return Labels.model_validate(values), boundaries
 
 
 def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | None) -> tuple[dict[str, str], list[str]]:

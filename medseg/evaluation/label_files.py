@@ -14,16 +14,18 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels, many_values, soft_mask_hint
+from medseg.core.objects import number_objects
 from medseg.core.parallel import cpu_count, map_cases
 from medseg.core.progress import Callback, track
 from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.extra_measures import EXTRA_MEASURES
 from medseg.evaluation.lesions import LesionRule
-from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, measure_case
+from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, Objects, measure_case
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
 from medseg.io.formats.table import is_dicom
-from medseg.io.images import AS_STORED, read_label
+from medseg.io.images import AS_STORED, read_label, read_objects
 from medseg.io.load import load_grid
+from medseg.io.values.objects import tells_objects_apart
 from medseg.io.values.overlay import OUTSIDE
 from medseg.io.values.regrid import resample_nearest, stored_like
 from medseg.plans.sections.reading import Reading
@@ -220,7 +222,8 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
         prediction_indices = _encode(labels, prediction, pair.prediction, _IN_PREDICTIONS)
         grid = Grid(reference.spacing_mm, reference.spacing_known)
         case = pair.about
-        measured = measure_case(reference_indices, prediction_indices, labels, grid, options, case.annotated)
+        objects = _objects(pair, reference) if scoring.instances else None
+        measured = measure_case(reference_indices, prediction_indices, labels, grid, options, case.annotated, objects)
         case_score = CaseScore(
             case=case.id,
             structures=measured.structures,
@@ -243,6 +246,22 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
         if len(case_score.structures) == len(labels.names):  # annotated in full
             scores.confusion[:] += confusion
     return scores
+
+
+def _objects(pair: Pair, reference: Image) -> Objects | None:
+    """Return which voxels are one object on both sides; None where neither side says it, and all that touch are one."""
+    boundaries = pair.reading.boundaries
+    if not (boundaries or tells_objects_apart(pair.reference) or tells_objects_apart(pair.prediction)):
+        return None
+    sides = [read_objects(pair.reference, pair.reading, reference).array[0]]
+    if boundaries and not tells_objects_apart(pair.prediction):
+        values = read_label(pair.prediction, pair.prediction_reading, reference).array[0]
+        sides.append(number_objects(values, [int(value) for value in np.unique(values) if value], boundaries))
+    else:
+        named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
+        reading = pair.prediction_reading.model_copy(update=named)
+        sides.append(read_objects(pair.prediction, reading, reference).array[0])
+    return Objects(sides[0], sides[1], boundaries)
 
 
 _SURFACES = {

@@ -67,6 +67,44 @@ class MeasureOptions:
 
 
 @dataclass(frozen=True)
+class Objects:
+    """Which voxels are one object, where label files say it.
+
+    Attributes:
+        reference: (z, y, x) numbers of objects, 0 for none.
+        prediction: likewise.
+        boundaries: {value of a structure: value of the boundary of its objects}, which belongs to them.
+    """
+
+    reference: NDArray[np.integer]
+    prediction: NDArray[np.integer]
+    boundaries: Mapping[int, int] = field(default_factory=dict)
+
+    def score(
+        self, reference: NDArray[np.int16], prediction: NDArray[np.int16], labels: Labels
+    ) -> dict[str, PanopticScore]:
+        """Return {structure: panoptic quality}; a boundary has no objects of its own.
+
+        Args:
+            reference: (z, y, x) label indices, background where the reference ignores a voxel.
+            prediction: likewise.
+            labels: the structures.
+        """
+        scores = {}
+        for name, row in zip(labels.names, labels.membership, strict=True):
+            values = {labels.values[index] for index in np.flatnonzero(row)}
+            if values & {*self.boundaries.values()}:
+                scores[name] = PanopticScore(0, 0, 0, 0.0)
+                continue
+            values |= {self.boundaries[value] for value in values if value in self.boundaries}
+            members = [index for index, value in enumerate(labels.values) if value in values]
+            reference_numbers = np.where(np.isin(reference, members), self.reference, 0)
+            prediction_numbers = np.where(np.isin(prediction, members), self.prediction, 0)
+            scores[name] = panoptic(reference_numbers, prediction_numbers)
+        return scores
+
+
+@dataclass(frozen=True)
 class CaseMeasures:
     """What was measured of one case.
 
@@ -86,6 +124,7 @@ def measure_case(
     grid: Grid,
     options: MeasureOptions | None = None,
     annotated: Collection[str] | None = None,
+    objects: Objects | None = None,
 ) -> CaseMeasures:
     """Measure every annotated structure of a case.
 
@@ -99,6 +138,7 @@ def measure_case(
         grid: the spacing of the voxels.
         options: which measures; None for the default ones.
         annotated: names of the structures that were annotated; None for all.
+        objects: which voxels are one object, where the files say it; else what touches is one.
 
     Raises:
         DataError: a registered measure failed.
@@ -110,6 +150,7 @@ def measure_case(
         reference, prediction = (np.where(ignored, np.int16(0), side) for side in (reference, prediction))
     # Outside the box around a structure on both sides there is neither surface nor lesion: cutting changes no figure.
     boxes = _boxes(reference, prediction, labels)
+    of_objects = objects.score(reference, prediction, labels) if objects and options.instances else {}
     diagonal = float(np.linalg.norm(np.array(reference.shape) * grid.spacing))
 
     def measure(name: str) -> StructureScore:
@@ -125,7 +166,7 @@ def measure_case(
             diagonal=diagonal,
             surface=_surface(*masks, name, grid, options),
             lesions=score_lesions(*masks, options.lesions) if options.lesions else None,
-            instances=_instances(*masks, options.lesions or LesionRule()) if options.instances else None,
+            instances=of_objects[name] if of_objects else _instances(*masks, options),
             extra=extra,
         )
 
@@ -153,7 +194,12 @@ def _surface(
     )
 
 
-def _instances(reference: NDArray[np.bool_], prediction: NDArray[np.bool_], rule: LesionRule) -> PanopticScore:
+def _instances(
+    reference: NDArray[np.bool_], prediction: NDArray[np.bool_], options: MeasureOptions
+) -> PanopticScore | None:
+    if not options.instances:
+        return None
+    rule = options.lesions or LesionRule()
     return panoptic(components(reference, rule), components(prediction, rule))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
+from medseg.core.objects import mark_boundaries
 from medseg.io.formats.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.stack import Stack
@@ -27,6 +28,7 @@ from medseg.io.formats.table import (
 )
 from medseg.io.values.label_values import interpret_values, map_values
 from medseg.io.values.named_masks import read_named_masks, structure_names
+from medseg.io.values.objects import objects_in
 from medseg.io.values.united import unite
 from medseg.plans.sections.reading import Reading
 
@@ -72,6 +74,30 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
         DataError: as `read_image`, or the file has several channels, or values that are not whole numbers.
     """
     path = Path(path)
+    label = _read_values(path, reading, grid)
+    if not reading.boundaries:
+        return label
+    numbers = objects_in(path, label, reading, read_label)
+    return label.with_array(mark_boundaries(label.array[0], numbers, reading.boundaries)[np.newaxis])
+
+
+def read_objects(path: Path, reading: Reading = AS_STORED, grid: Image | None = None) -> Image:
+    """Read which object each voxel of a label belongs to, as (1, z, y, x) numbers from 1; 0 is the background.
+
+    Args:
+        path: as in `read_label`; see `io.values.objects` for how objects are told apart.
+        reading: as in `read_label`; boundaries belong to their objects.
+        grid: as in `read_label`.
+
+    Raises:
+        DataError: as `read_label`.
+    """
+    label = _read_values(Path(path), reading, grid)
+    return label.with_array(objects_in(Path(path), label, reading, read_label)[np.newaxis])
+
+
+def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:
+    """Read a label map with the values that are meant, without boundaries."""
     if is_dicom(path):
         from medseg.io.dicom.labels.label_objects import read_label_object  # loaded only for DICOM
 
@@ -79,7 +105,7 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
             image = read_label_object(path, reading, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
     if masks := united_files(path):
-        return unite([read_label(mask, reading, grid) for mask in masks], masks)
+        return unite([_read_values(mask, reading, grid) for mask in masks], masks)
     if path.is_dir() or split_reference(path) or (reading.segments and structure_names(path)):
         with _library_errors(path):
             image = read_named_masks(path, reading, read_label, grid)

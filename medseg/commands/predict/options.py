@@ -14,6 +14,7 @@ _MODEL = Option(group="Which model")
 _SCANS = Option(group="Which scans")
 _HOW = Option(group="How")
 _COLOUR = Option(group="Answers in colour")
+_OBJECTS = Option(group="Objects")
 _OUTPUT = Option(group="Where, and what is kept")
 
 
@@ -37,6 +38,9 @@ class PredictOptions(SeriesOptions):
             slices where its structures are largest.
         palette: Write label maps that are PNG with a palette: viewers show the colours of the structures, and the
             pixels stay the label values. Programs that convert palettes to colours must not be used to read them.
+        instances: Also number the objects: instances/CASE holds the number of the object at each pixel or voxel, and
+            instances.csv size, centre, box and mean probability of each. Objects are what touches; of a model planned
+            with --boundaries, what its boundaries part.
         write: Forms in which answers are written.
         device: Device to predict on: auto, cuda, cuda:1, mps or cpu. Several share the scans: cuda:0,cuda:1, or all.
         keep_finished: Skip scans that an earlier run of this command finished in OUT.
@@ -54,6 +58,7 @@ class PredictOptions(SeriesOptions):
     maps: Maps = field(default_factory=Maps)
     overlay: Annotated[bool, _COLOUR] = False
     palette: Annotated[bool, _COLOUR] = False
+    instances: Annotated[bool, _OBJECTS] = False
     write: WriteOptions = field(default_factory=WriteOptions)
     device: Annotated[str, _OUTPUT] = "auto"
     keep_finished: Annotated[bool, Option("--continue", _OUTPUT.group)] = False

@@ -18,9 +18,11 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
+from medseg.core.wording import counted
 from medseg.delivery.answers.answer import Forms, Outcome, answer_path
 from medseg.delivery.answers.dicom_objects import prepare_writer
 from medseg.delivery.answers.earlier import move_aside
+from medseg.delivery.answers.instances import Instances, write_table
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
@@ -116,6 +118,9 @@ def predict_with(
         notes = [note for note in (of_split, moved) if note]
         notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
+        if options.instances:
+            tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
+            notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
         write_text(output / VOLUMES, result.volumes_csv())
@@ -179,7 +184,8 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     _check_spread(predictor, options.maps)
     pictures = Pictures(options.overlay, options.palette, model.plan.data)
     pictures.check(model.plan.labels)
-    return Forms(options.maps, prepare_writer(options.write, cases, model, output), pictures)
+    instances = Instances(options.instances, model.plan.data.reading.boundaries)
+    return Forms(options.maps, prepare_writer(options.write, cases, model, output), pictures, instances)
 
 
 def _segment_noted(
@@ -272,7 +278,7 @@ def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dic
         **{f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()},
         **forms.writer.record,
         # only where they are asked for: folders of earlier versions can still be continued
-        **{name: True for name in ("overlay", "palette") if getattr(options, name)},
+        **{name: True for name in ("overlay", "palette", "instances") if getattr(options, name)},
     }
 
 

@@ -13,6 +13,7 @@ from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.dicom_objects import Writer
+from medseg.delivery.answers.instances import Instances
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
@@ -28,11 +29,13 @@ class Forms:
         maps: which maps are written beside the labels.
         writer: whether label maps, DICOM objects made from them, or both are written.
         pictures: which pictures are written.
+        instances: whether instance maps are written.
     """
 
     maps: Maps = field(default_factory=Maps)
     writer: Writer = field(default_factory=Writer)
     pictures: Pictures = field(default_factory=Pictures)
+    instances: Instances = field(default_factory=Instances)
 
     def files(self, case: Case, output: Path, labels: Labels) -> list[Path]:
         """Return the files that the answer to a case may have.
@@ -47,6 +50,7 @@ class Forms:
             *self.writer.paths(case, output).values(),
             *map_files(self.maps, case, output, labels),
             *self.pictures.files(case, output),
+            *self.instances.files(case, output),
         ]
 
 
@@ -100,7 +104,7 @@ def write_answer(
     """
     try:
         volumes, unit = structure_volumes(answer, labels, dimensions), size_unit(answer, dimensions)
-        files = map_files(forms.maps, case, output, labels)
+        files = [*map_files(forms.maps, case, output, labels), *forms.instances.files(case, output)]
         if forms.writer.with_labels(case):
             path = answer_path(case, output)
             forms.pictures.write_labels(path, answer, case.channels[0], labels)

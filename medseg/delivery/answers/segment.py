@@ -191,12 +191,16 @@ class _Worker:
             scan.about["warnings"] = list(volume.warnings)
         with ExitStack() as stack:
             sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, predictor.model.plan.labels)
-            answer = predictor.labels(volume, self.callback, sinks)
+            more, probability = self.forms.instances.probability_sink(volume.geometry, predictor.model.plan.labels)
+            answer = predictor.labels(volume, self.callback, [*sinks, *more])
             if maps.spread:
                 write_spread(predictor, volume, case, scan.grid, self.output, self.callback)
         scan.about["network_grid"] = describe_resampling(volume.geometry)
         scan.about["seconds"] = round(time.monotonic() - start, 3)
-        return scan.grid.with_array(answer[None])
+        image = scan.grid.with_array(answer[None])
+        if self.forms.instances.wanted:
+            self.forms.instances.write(case, image, probability(), self.output, predictor.model.plan.labels)
+        return image
 
 
 def _memory_of(case: Case) -> int:

@@ -207,7 +207,7 @@ def _masks_of_annotations(path: Path, reading: Reading, scan: Image | None) -> t
 
 def _without_names(reading: Reading) -> Reading:
     """Return how one file is read as it stands."""
-    return reading.model_copy(update={"segments": {}, "overlaps": "refuse", "map": {}})
+    return reading.model_copy(update={"segments": {}, "overlaps": "refuse", "map": {}, "boundaries": {}})
 
 
 def _masks_of_list(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[Image, Iterator[_Mask]]:

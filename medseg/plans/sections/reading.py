@@ -28,13 +28,15 @@ class Reading(Section):
             that match nothing are left out. If this is empty, the segments of a SEG have their numbers as values.
         overlaps: what overlapping segments mean: `refuse` makes them an error, `later` lets the later one of `segments`
             win, and a table gives each set of values (`1+2`) a value of its own.
+        boundaries: value of a structure -> value of the boundary of its objects (`io.values.objects` says what they
+            are); a network that knows both leaves a gap between objects that touch (`predict --instances`).
         resample_tilt: resample DICOM series with a gantry tilt onto a grid with right angles.
         allow_gaps: bridge missing slices and unequal steps of DICOM series by linear interpolation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("segments", "overlaps", "resample_tilt", "allow_gaps")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("segments", "overlaps", "boundaries", "resample_tilt", "allow_gaps")
 
     frame: Annotated[int, Field(ge=0)] | None = None
     threshold: float | None = None
@@ -43,6 +45,7 @@ class Reading(Section):
     resample_labels: bool = False
     segments: dict[str, int] = {}
     overlaps: Overlaps = "refuse"
+    boundaries: dict[int, int] = {}
     resample_tilt: bool = False
     allow_gaps: bool = False
 

@@ -1,0 +1,93 @@
+"""Tell the objects in a label apart: by what the label says itself, else by which voxels touch.
+
+COCO's annotations, a folder with a mask for each object, several masks of one image, and a map of numbers beside the
+label (`instances/`, as `medseg labelme --instances` and `medseg predict --instances` write it) say it. In all other
+labels an object is a group of voxels of one structure that touch at faces, edges or corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import DataError
+from medseg.core.image import Image
+from medseg.core.objects import number_objects
+from medseg.io.formats import coco
+from medseg.io.formats.table import split_suffix, united_files
+from medseg.io.values.named_masks import ReadMask, image_files, values_by_number
+from medseg.plans.sections.reading import Reading
+
+_FOLDERS = ("instances", "SegmentationObject")
+
+
+def instance_map(path: Path) -> Path | None:
+    """Return the map of numbers that belongs to a label file: in `instances/` beside it or beside its folder."""
+    if path.is_dir() or not path.is_file() or path.parent.name in _FOLDERS:
+        return None
+    stem, suffix = split_suffix(path)
+    names = [f"{stem}{end}" for end in dict.fromkeys((suffix, ".png"))]
+    folders = [root / name for root in (path.parent, path.parent.parent) for name in _FOLDERS]
+    return next((file for folder in folders for name in names if (file := folder / name).is_file()), None)
+
+
+def tells_objects_apart(path: Path) -> bool:
+    """Return whether a label says itself which voxels are one object."""
+    return bool(coco.split_reference(path) or united_files(path) or path.is_dir() or instance_map(path))
+
+
+def objects_in(path: Path, label: Image, reading: Reading, read_mask: ReadMask) -> NDArray[np.int32]:
+    """Return the number of the object that each voxel of a label belongs to as (z, y, x), 0 for the background.
+
+    Args:
+        path: the label.
+        label: (1, z, y, x), what was read from it, without boundaries; 0 is the background.
+        reading: what its values and names mean.
+        read_mask: reads one file of a label of several.
+    """
+    values = label.array[0]
+    numbers = np.zeros(values.shape, np.int32)
+    if beside := instance_map(path):
+        numbers = _read_map(beside, path, label, read_mask)
+    for number, mask in enumerate(_masks(path, reading, read_mask), start=1):
+        if mask.shape == numbers.shape:
+            numbers[mask & (values != 0)] = number
+    others = np.where(numbers == 0, values, 0)
+    rest = number_objects(others, [int(value) for value in np.unique(others) if value])
+    numbers[rest > 0] = rest[rest > 0] + numbers.max(initial=0)
+    return numbers
+
+
+def _read_map(file: Path, path: Path, label: Image, read_mask: ReadMask) -> NDArray[np.int32]:
+    """Return the numbers in the map beside a label.
+
+    Raises:
+        DataError: it belongs to another label.
+    """
+    numbers = read_mask(file, Reading()).array[0]
+    if numbers.shape != label.array.shape[1:] or (label.array[0][numbers != 0] == 0).any():
+        raise DataError(
+            f"{file} does not belong to {path}: it numbers voxels where that has background.",
+            "Write both again, or take the older one away.",
+        )
+    return numbers.astype(np.int32)
+
+
+def _masks(path: Path, reading: Reading, read_mask: ReadMask) -> Iterator[NDArray[np.bool_]]:
+    """Yield the masks (z, y, x) of the objects that a label tells apart; none where it does not."""
+    plain = reading.model_copy(update={"boundaries": {}, "segments": {}, "overlaps": "refuse", "map": {}})
+    if coco.split_reference(path):
+        objects, _ = coco.read_objects(path)
+        names = dict(enumerate(dict.fromkeys(found.category for found in objects)))
+        meant = {names[number] for number in values_by_number(names, reading.segments)}
+        yield from (found.pixels[np.newaxis] for found in objects if found.category in meant and not found.crowd)
+    elif united := united_files(path):
+        yield from (read_mask(file, plain).array[0] != 0 for file in united)
+    elif path.is_dir():
+        files = image_files(path)
+        values = values_by_number(dict(enumerate(split_suffix(file)[0] for file in files)), reading.segments)
+        if len({*values.values()}) < len(values):  # else each is a structure
+            yield from (read_mask(files[number], plain).array[0] != 0 for number in values)
