@@ -248,20 +248,34 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
     return scores
 
 
-def _objects(pair: Pair, reference: Image) -> Objects | None:
-    """Return which voxels are one object on both sides; None where neither side says it, and all that touch are one."""
+def _objects(pair: Pair, grid: Image) -> Objects | None:
+    """Return which voxels are one object on both sides; None where neither side says it, and all that touch are one.
+
+    Args:
+        pair: the label files.
+        grid: the reference as it is scored, whose grid the numbers get.
+    """
     boundaries = pair.reading.boundaries
     if not (boundaries or tells_objects_apart(pair.reference) or tells_objects_apart(pair.prediction)):
         return None
-    sides = [read_objects(pair.reference, pair.reading, reference).array[0]]
+    reference = _on_grid(read_objects(pair.reference, pair.reading, grid), grid)
     if boundaries and not tells_objects_apart(pair.prediction):
-        values = read_label(pair.prediction, pair.prediction_reading, reference).array[0]
-        sides.append(number_objects(values, [int(value) for value in np.unique(values) if value], boundaries))
-    else:
-        named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
-        reading = pair.prediction_reading.model_copy(update=named)
-        sides.append(read_objects(pair.prediction, reading, reference).array[0])
-    return Objects(sides[0], sides[1], boundaries)
+        values = _on_grid(read_label(pair.prediction, pair.prediction_reading, grid), grid)
+        present = [int(value) for value in np.unique(values) if value]
+        return Objects(reference, number_objects(values, present, boundaries), boundaries)
+    named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
+    reading = pair.prediction_reading.model_copy(update=named)
+    return Objects(reference, _on_grid(read_objects(pair.prediction, reading, grid), grid), boundaries)
+
+
+def _on_grid(image: Image, grid: Image) -> NDArray[np.integer]:
+    """Return whole numbers (z, y, x) on another grid: turned as it is stored, else by nearest neighbour."""
+    if not image.same_grid(grid):
+        image = stored_like(image, grid)
+    if not image.same_grid(grid):
+        image = resample_nearest(image, grid, 0)
+    array: NDArray[np.integer] = image.array[0]
+    return array
 
 
 _SURFACES = {
