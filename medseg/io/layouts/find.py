@@ -34,6 +34,7 @@ from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
 from medseg.io.layouts.pets import read_pets
 from medseg.io.layouts.split_folders import part_of_name, read_split_folders
+from medseg.io.layouts.split_lists import with_split_lists
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
 from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
@@ -120,7 +121,9 @@ def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None
     if data is not None:
         return replace(data, labels=structures_in(folder))
     data = _read_files(folder, naming)
-    return add_facts(data, table) if data is not None and table is not None else data
+    if data is not None and table is not None:
+        data = add_facts(data, table)
+    return data if data is None else with_split_lists(data)
 
 
 def _read_files(folder: Path, naming: Naming) -> DataSet | None:
