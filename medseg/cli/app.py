@@ -157,10 +157,8 @@ def _explain(error: BaseException) -> tuple[str, str | None] | None:
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), None
     if _is_out_of_memory(error):
-        return (
-            f"There is not enough memory: {str(error).splitlines()[0] if str(error) else 'none is left'}",
-            MEMORY_ADVICE,
-        )
+        first_line = (str(error).splitlines() or ["none is left"])[0]
+        return f"There is not enough memory: {first_line}", MEMORY_ADVICE
     if hasattr(error, "format_message"):  # an error of click
         return error.format_message(), None
     return None

@@ -110,9 +110,18 @@ def replacing_together(folder: Path, name: str) -> Iterator[Path]:
         name: what the files belong to.
     """
     finish_replacing(folder)
-    with atomic_folder(folder / f".next.{name}") as staging:
+    with atomic_folder(_staging(folder, name)) as staging:
         yield staging
     finish_replacing(folder)
+
+
+def is_being_replaced(folder: Path, name: str) -> bool:
+    """Return whether a killed command left files of `name` that are whole and yet to be moved into a folder."""
+    return _staging(folder, name).is_dir()
+
+
+def _staging(folder: Path, name: str) -> Path:
+    return folder / f".next.{name}"
 
 
 def finish_replacing(folder: Path) -> None:

@@ -356,7 +356,7 @@ def test_an_answer_that_is_not_finite_is_refused(odd: float) -> None:
 @pytest.mark.parametrize("error", [MemoryError("9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_memory_that_runs_out_while_restoring_ends_with_advice(error: Exception) -> None:
     image, _ = turned_image(0)
-    predictor = predictor_of(threshold_plan(configuration={}, inference={"mirror": True}))
+    predictor = predictor_of(threshold_plan(inference={**make_plan().inference.model_dump(), "mirror": True}))
 
     def fail(start: int, values: torch.Tensor) -> None:
         raise error

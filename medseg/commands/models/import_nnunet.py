@@ -12,7 +12,7 @@ import torch
 from medseg import __version__
 from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.core.files import atomic_folder, content_hash, replacing_together, write_text
+from medseg.core.files import atomic_folder, content_hash, is_being_replaced, replacing_together, write_text
 from medseg.core.json_text import parse_json
 from medseg.core.wording import counted, summary_line
 from medseg.models.model import Model
@@ -25,7 +25,7 @@ from medseg.models.run import save_weights
 from medseg.models.run_files import WEIGHTS, RunFolder
 from medseg.models.scores import fold_scores
 from medseg.models.workspace import Workspace, splits_path
-from medseg.plans.file import save_plan
+from medseg.plans.file import load_plan, save_plan
 from medseg.plans.schema import Plan
 
 _SPLITS = "splits_final.json"
@@ -111,15 +111,30 @@ def _import_plan(path: Path, workspace: Workspace, options: ImportOptions) -> Im
         if not options.data.is_dir():
             raise DataError(f"There is no folder {options.data}.")
         plan.data.folder = workspace.relative(options.data)
-    target = workspace.plan_path(plan.name)
-    if target.exists():
-        raise PlanError(f"{target} exists already.", "Delete it, or give another name: --name NAME")
+    was_killed = is_being_replaced(workspace.plans, plan.name)
+    target = workspace.plan_path(plan.name)  # which finishes what was killed
     folds = _splits(path.parent / _SPLITS)
+    notes = [f"the folds are those of {_SPLITS}"] if folds is not None else []
+    if target.exists():
+        if not (was_killed and _is_imported(plan, folds, target)):
+            raise PlanError(f"{target} exists already.", "Delete it, or give another name: --name NAME")
+        return ImportResult(plan=target, notes=[*notes, "an import that was killed is finished"])
     with replacing_together(target.parent, target.stem) as staging:  # a kill leaves no plan without its folds
         if folds is not None:
             write_text(splits_path(staging / target.name), folds)
         save_plan(plan, staging / target.name)
-    return ImportResult(plan=target, notes=[f"the folds are those of {_SPLITS}"] if folds is not None else [])
+    return ImportResult(plan=target, notes=notes)
+
+
+def _is_imported(plan: Plan, folds: str | None, target: Path) -> bool:
+    """Return whether a plan and its folds are there as they would be written."""
+    try:
+        there = load_plan(target)
+    except PlanError:
+        return False
+    splits = splits_path(target)
+    same_folds = (splits.read_text(encoding="utf-8") if splits.exists() else None) == folds
+    return same_folds and there.model_dump(exclude={"reasons"}) == plan.model_dump(exclude={"reasons"})
 
 
 def _splits(path: Path) -> str | None:

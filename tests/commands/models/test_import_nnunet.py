@@ -288,3 +288,12 @@ def test_folds_without_their_plan_are_never_left(tmp_path: Path, monkeypatch: py
     assert list((tmp_path / "plans").iterdir()) == []
     import_nnunet(path, tmp_path, ImportOptions(name="toy"))
     assert sorted(file.name for file in (tmp_path / "plans").iterdir()) == ["toy.splits.json", "toy.yaml"]
+    staging = tmp_path / "plans" / ".next.toy"
+    staging.mkdir()
+    for file in ("toy.splits.json", "toy.yaml"):
+        (tmp_path / "plans" / file).rename(staging / file)  # as after a kill at the very end
+    again = import_nnunet(path, tmp_path, ImportOptions(name="toy"))
+    assert again.notes[-1] == "an import that was killed is finished"
+    assert not staging.exists()
+    with pytest.raises(PlanError, match="exists already"):
+        import_nnunet(path, tmp_path, ImportOptions(name="toy"))
