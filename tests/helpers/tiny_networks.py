@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "deeplabv3plus": {"decoder_channels": 8},
     "upernet": {"decoder_channels": 8},
     "pspnet": {"psp_out_channels": 8, "encoder_depth": 5},  # at its 3, half of the encoder is not used
-    "fpn": {"decoder_pyramid_channels": 8, "decoder_segmentation_channels": 32},
+    "fpn": {"decoder_pyramid_channels": 8, "decoder_segmentation_channels": 64},  # in 32 groups, each of 2
     "flexible_unet": {"decoder_channels": [16, 8, 8, 4, 4]},
 }
 """What makes a network small beyond the plan's features, which `tiny` gives to all."""
@@ -51,8 +51,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Other forms of a row: a name for tests -> the row's name, and what differs in the plan's section `network`."""
 
-NAMES = sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys()) + sorted(VARIANTS)
-"""Networks on pretrained encoders have tests of their own (test_encoders.py), as their library is not everywhere."""
+NAMES = [*sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys()), *sorted(VARIANTS), *ENCODER_ROWS]
+"""Every row and variant; those on pretrained encoders are skipped where their library is not installed."""
 
 
 def row_of(name: str) -> NetworkRow:

@@ -86,3 +86,11 @@ def test_mistakes_are_named() -> None:
         build_network(read(name="smp_unet", arguments={"decoder_channels": [8, 8]}), 1, 2)
     with pytest.raises(PlanError, match="takes 2D images, and the configuration is 3D"):
         find_network(make_configuration(3, patch_voxels=[32] * 3, batch_size=2, network={"name": "fpn"}))
+
+
+def test_the_encoder_of_mobilenet_v2_has_the_published_parameters() -> None:
+    """torchvision says 3,504,872 (its page of mobilenet_v2), of which the classifier of ImageNet is 1,281,000."""
+    require_encoders()
+    with torch.device("meta"):
+        network: Any = build_network(read(name="smp_unet", encoder="mobilenet_v2"), 3, 1)
+    assert sum(value.numel() for value in network.encoder.parameters()) == 3_504_872 - 1_281_000

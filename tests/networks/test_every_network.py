@@ -26,6 +26,7 @@ from medseg.models.open import load_model
 from medseg.models.package.write import save_package
 from medseg.networks.anatomy import count_parameters, on_meta, stages, training_bytes
 from medseg.networks.device import evaluating
+from medseg.networks.table import supervision_scales
 from medseg.plans.file import save_plan, validate_plan
 from medseg.plans.schema import Plan
 from medseg.plans.sections.inference import Inference
@@ -93,7 +94,7 @@ def test_its_stages_add_up_to_the_network(name: str, dimensions: int) -> None:
     plan = plan_of(name, dimensions)
     configuration = plan.configuration("main")
     network = on_meta(partial(make_network, plan, configuration))
-    levels = len(network.supervision_scales)
+    levels = len(supervision_scales(network, dimensions, True))
     if name not in VARIANTS:
         assert row_of(name).deep_supervision == (levels > 1)
     parts = stages(network, (1, *configuration.patch_voxels), levels)
@@ -146,7 +147,9 @@ def test_a_frozen_encoder_stays_and_the_rest_learns(name: str, dimensions: int) 
     optimizer = make_optimizer(network, frozen)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     image = torch.randn(2, 1, *plan.configuration("main").patch_voxels)
-    sum(answer.square().mean() for answer in network(image, len(network.supervision_scales))).backward()
+    sum(
+        answer.square().mean() for answer in network(image, len(supervision_scales(network, dimensions, True)))
+    ).backward()
     optimizer.step()
     changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
     parts = row_of(name).encoder

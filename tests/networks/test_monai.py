@@ -11,6 +11,7 @@ from torch import nn
 
 from medseg.core.errors import PlanError
 from medseg.models.model import filled_network, make_network
+from medseg.networks.anatomy import count_parameters, on_meta
 from medseg.networks.monai.rows import MONAI_ROWS
 from medseg.networks.table import build_network, find_network
 from medseg.plans.network_rules import CLASS_NAMES, UPSAMPLING_ARGUMENTS
@@ -197,3 +198,32 @@ def test_upsampling_reaches_monai(name: str) -> None:
         with torch.device("meta"):
             network = build_network(configuration, 1, 2)
         assert any(isinstance(module, nn.ConvTranspose2d) for module in network.modules()) == (way == "transposed")
+
+
+@pytest.mark.parametrize(
+    ("name", "dimensions", "channels", "outputs", "arguments", "published"),
+    [
+        # the authors' table of models for BTCV (research-contributions/SwinUNETR/BTCV/README.md of Project-MONAI)
+        ("swin_unetr", 3, 1, 14, {"feature_size": 48}, 62.1e6),
+        ("swin_unetr", 3, 1, 14, {"feature_size": 24}, 15.7e6),
+        ("swin_unetr", 3, 1, 14, {"feature_size": 12}, 4.0e6),
+        # the authors' table (README.md of github.com/MIC-DKFZ/MedNeXt), of the sizes in table 1 of the paper
+        ("mednext_small", 3, 1, 14, {"kernel_size": 3}, 5.6e6),
+        ("mednext_small", 3, 1, 14, {"kernel_size": 5}, 5.9e6),
+        ("mednext_base", 3, 1, 14, {"kernel_size": 3}, 10.5e6),
+        ("mednext_base", 3, 1, 14, {"kernel_size": 5}, 11.0e6),
+        ("mednext_medium", 3, 1, 14, {"kernel_size": 3}, 17.6e6),
+        ("mednext_medium", 3, 1, 14, {"kernel_size": 5}, 18.3e6),
+        ("mednext_large", 3, 1, 14, {"kernel_size": 3}, 61.8e6),
+        ("mednext_large", 3, 1, 14, {"kernel_size": 5}, 63.0e6),
+    ],
+)
+def test_as_many_parameters_as_published(
+    name: str, dimensions: int, channels: int, outputs: int, arguments: dict[str, Any], published: float
+) -> None:
+    if name == "swin_unetr" and not find_spec("einops"):
+        pytest.skip("einops is not installed")
+    network = {"name": name, "arguments": arguments}
+    configuration = make_configuration(dimensions, patch_voxels=[96] * dimensions, network=network)
+    parameters = count_parameters(on_meta(lambda: build_network(configuration, channels, outputs)))
+    assert parameters == pytest.approx(published, rel=0.02)
