@@ -320,6 +320,14 @@ class Plan(Section):
             unknown = sorted({*names} - {*self.labels.names})
             if unknown:
                 raise ValueError(f"{key} names {unknown[0]!r}; structures are {', '.join(self.labels.names)}")
+        boundaries = self.data.reading.boundaries
+        unknown_values = sorted({*boundaries, *boundaries.values()} - {*self.labels.written_values.values()})
+        if unknown_values or {*boundaries} & {*boundaries.values()}:
+            values = ", ".join(map(str, self.labels.written_values.values()))
+            raise ValueError(
+                f"data.reading.boundaries is {boundaries}; expected {{value of a structure: value of its boundary}}, "
+                f"two of {values}"
+            )
         self._check_class_weights()
         sampling = self.training.sampling
         unknown = sorted({*sampling} - {*self.labels.names})

@@ -96,7 +96,11 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("predict data/imagesTr nnunet_answers --model nnunet --checkpoint final", 0),
     ],
     "watch": [
-        (f"watch data/imagesTr watched {_MODEL} {_MAPS} --json --once --settle 0.01s --patience 1s --again", 0),
+        (
+            f"watch data/imagesTr watched {_MODEL} {_MAPS} --instances --json --once --settle 0.01s --patience 1s "
+            "--again",
+            0,
+        ),
         ("watch flat flat_watched -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast --once --settle 0.01s", 0),
         (f"watch inbox study_watched --model balls {_DICOM} --once --settle 0.01s", 0),
         ("watch inbox codes_watched --model balls --codes ball=tumor --once --settle 0.01s", 0),

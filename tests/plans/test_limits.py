@@ -151,3 +151,11 @@ def test_half_a_character_is_refused_by_name(key: str) -> None:
     with pytest.raises(PlanError, match=r"nnunet.*is not a character"):
         validate_plan(plan_values(nnunet={"dataset": {key: 1}}), {}, "plan.yaml")
     assert "nnunet" in dump_plan(make_plan(nnunet={"dataset": {"é": "日本"}}))
+
+
+@pytest.mark.parametrize("boundaries", [{1: 7}, {7: 2}, {1: 1}, {1: 2, 2: 1}])
+def test_boundaries_of_values_that_no_structure_has_are_refused(boundaries: dict[int, int]) -> None:
+    values = plan_values()
+    values["data"]["reading"] = {"boundaries": boundaries}
+    with pytest.raises(PlanError, match=r"data.reading.boundaries is .* two of 1, 2"):
+        validate_plan(values, {}, "the plan", [], "as it is")
