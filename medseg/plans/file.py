@@ -9,6 +9,7 @@ import copy
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def parse_plan(text: str, source: str, overrides: list[str] | None = None) -> Pl
         PlanError: as `load_plan`.
     """
     try:
-        raw = _yaml().load(text)
+        raw = _read_yaml(text)
     except Exception as error:  # the YAML library raises several unrelated types
         raise PlanError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
@@ -219,6 +220,15 @@ def override(values: dict[str, Any], text: str) -> str:
         reason = " ".join(str(error).split())
         raise PlanError(f"--set {text}: {value!r} is not a valid YAML value for {key}: {reason}") from None
     return ".".join(parts)
+
+
+@lru_cache(maxsize=4)
+def _read_yaml(text: str) -> Any:
+    """Return what a YAML text holds, with its comments; callers change nothing in it.
+
+    The last texts are remembered: the folds of a run have one plan, and reading it takes longer than all that follows.
+    """
+    return _yaml().load(text)
 
 
 def _yaml() -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import make_configuration, network_values
+import pytest
+import torch
+from builders import make_configuration, make_plan, network_values
 from encoder_library import require_encoders
 
+from medseg.models.model import make_network
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.row import NetworkRow
 from medseg.networks.table import BUILT_IN, NETWORKS
 from medseg.plans.network_rules import patch_rule
-from medseg.plans.schema import Configuration
+from medseg.plans.schema import Configuration, Plan
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "cenet": {"features": [4, 4, 8, 8]},
@@ -69,3 +72,24 @@ def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Config
     values = {"network": network_values(dimensions, stages, row, **others), "batch_size": 2}
     loose = make_configuration(dimensions, **values, patch_voxels=[2**8] * dimensions)
     return make_configuration(dimensions, **values, patch_voxels=patch_rule(loose).nearest([patch] * dimensions))
+
+
+def rows(dimensions: int, slow: bool = False) -> Any:
+    """Every network that takes such images, as parameters of a test; `slow` marks them all, and 3D is always slow."""
+    marks = [pytest.mark.slow] if slow or dimensions == 3 else []
+    return [pytest.param(name, dimensions, marks=marks) for name in NAMES if dimensions in row_of(name).dimensions]
+
+
+def plan_of(name: str, dimensions: int) -> Plan:
+    """A plan with two structures and one channel whose network is tiny."""
+    return make_plan(dimensions, tiny(name, dimensions).model_dump(mode="json"))
+
+
+def some_network(plan: Plan) -> Any:
+    """An untrained network of the plan whose answer depends on every part of it."""
+    torch.manual_seed(0)
+    network = make_network(plan, plan.configuration("main"))
+    with torch.no_grad():  # residual blocks and heads may begin with zeros
+        for value in network.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    return network

@@ -1,64 +1,31 @@
-"""One contract over every row of the table of networks: whatever the plan names goes the whole way."""
+"""One contract over every row of the table of networks: steps, tiles, packages and frozen parts."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from builders import INFERENCE, make_plan, make_training
-from safetensors.torch import load_file
-from tiny_networks import NAMES, VARIANTS, row_of, tiny
-from toy_workspace import toy_plan, write_toy_workspace
+from tiny_networks import VARIANTS, plan_of, row_of, rows, some_network, tiny
 
 import medseg
-from medseg.core.errors import Cancelled, PlanError
-from medseg.core.progress import Progress
+from medseg.core.errors import PlanError
 from medseg.inference.window_pass import predict_logits
 from medseg.models.model import Model, make_network
-from medseg.models.onnx_export import TOLERANCE, export_fold
 from medseg.models.open import load_model
 from medseg.models.package.write import save_package
 from medseg.networks.anatomy import count_parameters, on_meta, stages, training_bytes
 from medseg.networks.device import evaluating
 from medseg.networks.table import supervision_scales
-from medseg.plans.file import save_plan, validate_plan
-from medseg.plans.schema import Plan
 from medseg.plans.sections.inference import Inference
 from medseg.training.losses.deep_supervision import DeepSupervision
 from medseg.training.step.optimizer import make_optimizer
 
 CPU = torch.device("cpu")
-
-
-def rows(dimensions: int, slow: bool = False) -> Any:
-    """Every network that takes such images; `slow` marks them all, and 3D is always slow."""
-    marks = [pytest.mark.slow] if slow or dimensions == 3 else []
-    return [pytest.param(name, dimensions, marks=marks) for name in NAMES if dimensions in row_of(name).dimensions]
-
-
 EVERY = pytest.mark.parametrize(("name", "dimensions"), [*rows(2), *rows(3)])
-EVERY_2D_SLOWLY = pytest.mark.parametrize(("name", "dimensions"), rows(2, slow=True))
-
-
-def plan_of(name: str, dimensions: int) -> Plan:
-    """A plan with two structures and one channel whose network is tiny."""
-    return make_plan(dimensions, tiny(name, dimensions).model_dump(mode="json"))
-
-
-def some_network(plan: Plan) -> Any:
-    """An untrained network of the plan whose answer depends on every part of it."""
-    torch.manual_seed(0)
-    network = make_network(plan, plan.configuration("main"))
-    with torch.no_grad():  # residual blocks and heads may begin with zeros
-        for value in network.parameters():
-            value.add_(0.05 * torch.randn_like(value))
-    return network
 
 
 @EVERY
@@ -159,36 +126,6 @@ def test_a_frozen_encoder_stays_and_the_rest_learns(name: str, dimensions: int) 
     assert not changed & inside
 
 
-@EVERY_2D_SLOWLY
-def test_openvino_answers_as_torch(name: str, dimensions: int) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
-    from medseg.inference.openvino_backend import openvino_forward
-
-    plan = plan_of(name, dimensions)
-    tile = plan.configuration("main").patch_voxels
-    network = some_network(plan).eval()
-    forward = openvino_forward(network, 1, tile, torch.float32)
-    tiles = torch.randn(2, 1, *tile)
-    with torch.no_grad():
-        expected = network(tiles)[0]
-    # OpenVINO fuses and reorders sums of fp32; a few units in the fourth digit of the largest logit
-    assert float((forward(tiles).float() - expected).abs().max() / expected.abs().max()) < 1e-3
-
-
-@EVERY_2D_SLOWLY
-def test_onnx_answers_as_torch(tmp_path: Path, name: str, dimensions: int) -> None:
-    """Written for any number of tiles, and checked against torch with two numbers of them by `export_fold` itself."""
-    for package in ("onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="ONNX is an option: pip install 'medseg[onnx]'")
-    if row_of(name).no_onnx:
-        pytest.skip(row_of(name).no_onnx)
-    plan = plan_of(name, dimensions)
-    network = some_network(plan).eval()
-    exported = export_fold(Model(plan, "main", ("0",), (network,), tmp_path), 0, tmp_path / "model.onnx")
-    assert exported.path.stat().st_size == exported.bytes
-    assert exported.difference <= TOLERANCE
-
-
 @pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["attention_unet", "dynunet", "segresnet_ds"])  # batch and instance norm; supervised
@@ -226,71 +163,3 @@ def real_slice(folder: Path, case: str) -> tuple[torch.Tensor, torch.Tensor]:
     y, x = (slice(start, start + 32) for start in starts)
     patch = torch.from_numpy(image[y, x].astype(np.float32))
     return ((patch - patch.mean()) / patch.std())[None], torch.from_numpy(label[y, x].astype(np.int16))
-
-
-# ---- a run
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = tmp_path_factory.mktemp("base")
-    write_toy_workspace(workspace)
-    return workspace
-
-
-def workspace_of(base: Path, folder: Path, name: str) -> Path:
-    """A copy of the toy workspace whose plan has a tiny network."""
-    shutil.copytree(base, folder)
-    plan = toy_plan(steps=12, learning_rate=0.002)
-    values = plan.model_dump(mode="json")
-    values["training"] |= {"validations": 1, "validation_cases": 1}
-    network = tiny(name, 2)
-    values["configurations"]["main"] |= {
-        "network": network.network.model_dump(mode="json"),
-        "patch_voxels": network.patch_voxels,
-    }
-    save_plan(validate_plan(values, {}, "the test's plan"), folder / "plans" / "toy.yaml")
-    return folder
-
-
-def go(workspace: Path, callback: Callable[[Progress], None] = lambda event: None, **options: Any) -> Path:
-    result = medseg.train(None, workspace, medseg.TrainOptions(device="cpu", **options), callback)
-    return result.folder / "weights.safetensors"
-
-
-def same(first: Path, second: Path) -> bool:
-    one, other = load_file(first), load_file(second)
-    return one.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in one.items())
-
-
-@EVERY_2D_SLOWLY
-def test_a_run_from_training_to_answers(base: Path, tmp_path: Path, name: str, dimensions: int) -> None:
-    """Interrupted and resumed is bitwise the same run; its package answers as it does; another run starts from it."""
-
-    def stop(event: Progress) -> None:
-        if event.stage == "train" and event.done == 10 and "loss" in event.info:
-            raise Cancelled
-
-    workspace, again = (workspace_of(base, tmp_path / kind, name) for kind in ("whole", "interrupted"))
-    weights = go(workspace, fold="0")
-    with pytest.raises(Cancelled):
-        go(again, stop, fold="0")
-    assert same(weights, go(again, fold="0", resume=True))
-
-    medseg.package(weights.parent.parent, workspace / "model.medseg")
-    scan, answers = workspace / "data" / "0_image.nii.gz", {}
-    for source in (weights.parent.parent, workspace / "model.medseg"):
-        options = medseg.PredictOptions(device="cpu", overrides=["inference.unlike_scans=warn"])
-        medseg.predict(scan, workspace / f"answers_{source.suffix}", source, options=options)
-        (file,) = (workspace / f"answers_{source.suffix}").glob("*.nii.gz")
-        answers[source.suffix] = medseg.read_label(file).array
-    first, second = answers.values()
-    assert np.array_equal(first, second)
-
-    shutil.rmtree(again / "runs")
-    started = go(again, fold="0", init=str(workspace / "model.medseg"), overrides=["training.learning_rate=1e-8"])
-    source, taken = load_file(weights), load_file(started)
-    statistics = ("running_mean", "running_var", "num_batches_tracked")  # these go on with every step
-    assert all(
-        torch.allclose(value, taken[key], atol=1e-3) for key, value in source.items() if not key.endswith(statistics)
-    )

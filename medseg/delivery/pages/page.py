@@ -9,10 +9,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from medseg.core.files import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _TEMPLATE = "page.html.j2"
 
@@ -146,6 +150,13 @@ class Page:
 
 def render(page: Page) -> str:
     """Return a page as HTML."""
+    sections = [section for section in page.sections if any(not _empty(block) for block in section.blocks)]
+    return _template().render(page=page, sections=sections, empty=_empty)
+
+
+@cache
+def _template() -> Template:
+    """Return the template of all pages, compiled once: the page of a run in training is written again and again."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -155,8 +166,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [section for section in page.sections if any(not _empty(block) for block in section.blocks)]
-    return environment.get_template(_TEMPLATE).render(page=page, sections=sections, empty=_empty)
+    return environment.get_template(_TEMPLATE)
 
 
 def write_page(path: Path, page: Page) -> None:

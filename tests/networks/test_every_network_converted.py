@@ -1,0 +1,44 @@
+"""Every row of the table of networks answers alike where OpenVINO or onnxruntime computes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import plan_of, row_of, rows, some_network
+
+from medseg.models.model import Model
+from medseg.models.onnx_export import TOLERANCE, export_fold
+
+EVERY_2D_SLOWLY = pytest.mark.parametrize(("name", "dimensions"), rows(2, slow=True))
+
+
+@EVERY_2D_SLOWLY
+def test_openvino_answers_as_torch(name: str, dimensions: int) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
+    from medseg.inference.openvino_backend import openvino_forward
+
+    plan = plan_of(name, dimensions)
+    tile = plan.configuration("main").patch_voxels
+    network = some_network(plan).eval()
+    forward = openvino_forward(network, 1, tile, torch.float32)
+    tiles = torch.randn(2, 1, *tile)
+    with torch.no_grad():
+        expected = network(tiles)[0]
+    # OpenVINO fuses and reorders sums of fp32; a few units in the fourth digit of the largest logit
+    assert float((forward(tiles).float() - expected).abs().max() / expected.abs().max()) < 1e-3
+
+
+@EVERY_2D_SLOWLY
+def test_onnx_answers_as_torch(tmp_path: Path, name: str, dimensions: int) -> None:
+    """Written for any number of tiles, and checked against torch with two numbers of them by `export_fold` itself."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="ONNX is an option: pip install 'medseg[onnx]'")
+    if row_of(name).no_onnx:
+        pytest.skip(row_of(name).no_onnx)
+    plan = plan_of(name, dimensions)
+    network = some_network(plan).eval()
+    exported = export_fold(Model(plan, "main", ("0",), (network,), tmp_path), 0, tmp_path / "model.onnx")
+    assert exported.path.stat().st_size == exported.bytes
+    assert exported.difference <= TOLERANCE
