@@ -19,8 +19,9 @@ from torch import nn
 
 from medseg.inference.backends import Forward
 from medseg.inference.openvino_import import without_telemetry
+from medseg.networks.device import is_out_of_memory
 from medseg.networks.layers import Interpolation
-from medseg.networks.row import FullResolution
+from medseg.networks.row import FullResolution, ListOutput
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
 
 with without_telemetry():
@@ -85,14 +86,43 @@ class _Compiled:
 
 
 def _traced(network: nn.Module, channels: int, tile: Sequence[int]) -> Model:
-    """Trace a network of another library for one tile at a time, as nothing is known of what it does to a batch."""
-    example = torch.zeros(1, channels, *tile)
+    """Trace a network of another library for one tile at a time, as nothing is known of what it does to a batch.
+
+    What `torch.jit.trace` writes down is converted in a quarter of the time that `torch.export` takes. But it records
+    one of two branches without a word, where `torch.export` refuses a network that asks for values; so it is only for
+    networks of which it is known that none does.
+    """
+    example = (torch.zeros(1, channels, *tile),)
+    ways = (_by_jit, _by_export) if _asks_for_no_values(network) else (_by_export,)
     with torch.no_grad(), warnings.catch_warnings(), without_telemetry():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(FullResolution(network), (example,))
-        graph = openvino.convert_model(exported)
+        for way in ways:
+            try:
+                graph = way(FullResolution(network), example)
+                break
+            except Exception as error:  # both libraries raise all kinds of errors
+                if way is ways[-1] or is_out_of_memory(error):
+                    raise
     graph.reshape([1, channels, *tile])
     return graph
+
+
+def _by_jit(network: nn.Module, example: tuple[torch.Tensor]) -> Model:
+    # without torch's own check, which repeats the example: `_compare` looks at other values
+    return openvino.convert_model(torch.jit.trace(network, example, check_trace=False), example_input=example)
+
+
+def _by_export(network: nn.Module, example: tuple[torch.Tensor]) -> Model:
+    return openvino.convert_model(torch.export.export(network, example))
+
+
+def _asks_for_no_values(network: nn.Module) -> bool:
+    """Return whether a network is medseg's or MONAI's: what those compute depends on the size of a tile alone.
+
+    tests/networks/test_every_network_converted.py converts every one of them.
+    """
+    inner = network.network if isinstance(network, ListOutput) else network
+    return type(inner).__module__.partition(".")[0] in ("medseg", "monai")
 
 
 def _compare(network: nn.Module, forward: Forward, channels: int, tile: Sequence[int]) -> None:
