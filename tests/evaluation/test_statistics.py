@@ -51,6 +51,7 @@ def test_the_mean_over_structures_weighs_structures_and_not_cases():
     assert 0.5 <= low <= high <= 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["normal", "skewed", "clustered"])
 def test_intervals_cover_the_true_mean_93_to_97_percent_of_the_time(shape):
     random = np.random.default_rng(3)

@@ -155,6 +155,7 @@ def test_distances_agree_with_comparing_all_points(seed):
     np.testing.assert_allclose(distances.prediction.distance_mm, second, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_monai_agrees_where_the_definitions_do():
     """50 random anisotropic pairs; MONAI's place of a percentile is in single precision, which moves HD95 a little."""
     metrics = pytest.importorskip("monai.metrics")

@@ -420,6 +420,7 @@ def test_a_run_that_ends_early_says_so_and_ends_there_also_after_a_kill(workspac
     assert longer.record.ended_early is None, "a new schedule may end early again"
 
 
+@pytest.mark.slow
 def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(workspace: Path, fixed_speed: None) -> None:
     go(workspace, steps=20)
 
@@ -437,6 +438,7 @@ def test_an_extension_in_time_that_was_killed_at_its_start_goes_on(workspace: Pa
     assert result.record.as_json()["extended"] == [{"from_step": 20, "to_step": 40, "asked": "60000s"}]
 
 
+@pytest.mark.slow
 def test_validations_that_a_budget_has_no_time_for_are_told(workspace: Path, fixed_speed: None) -> None:
     often = ["training.validations=1000000", "training.patience=900000"]
     result = go(workspace, budget_seconds=3000, overrides=often)
@@ -455,6 +457,7 @@ def test_a_budget_that_suffices_changes_nothing(workspace: Path, fixed_speed: No
     assert (result.record.as_json()["steps"], result.record.schedule) == (20, None)
 
 
+@pytest.mark.slow
 def test_time_that_was_lost_with_a_kill_counts(workspace: Path) -> None:
     interrupted(workspace, 10, steps=30)
     log = workspace / FOLD / "log.jsonl"

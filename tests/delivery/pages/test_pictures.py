@@ -152,6 +152,7 @@ def test_colours_differ_between_twenty_structures():
     assert len({drawing.colour(labels, name) for name in labels.names}) == 20
 
 
+@pytest.mark.slow
 def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
     def draw(number):
         (tmp_path / f"{number}.png").write_bytes(case_panel([View("a", SPLEEN, LIVER, SCAN)], ORGANS))

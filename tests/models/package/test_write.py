@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -38,11 +39,19 @@ def write_run(folder: Path, folds: tuple[str, ...] = ("0", "1"), **plan: Any) ->
     return folder
 
 
+@pytest.fixture(scope="module")
+def packed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run and its package."""
+    folder = tmp_path_factory.mktemp("packed")
+    save_package(load_run(write_run(folder / "run"), CPU), folder / "model.medseg", "# card\n")
+    return folder
+
+
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    path = tmp_path / "model.medseg"
-    save_package(load_run(write_run(tmp_path / "run"), CPU), path, "# card\n")
-    return path
+def package(packed_run: Path, tmp_path: Path) -> Path:
+    """A copy of the package, to be changed, with its run beside it."""
+    shutil.copytree(packed_run, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "model.medseg"
 
 
 def rewrite(path: Path, change: Callable[[Members], None], **how: Any) -> None:

@@ -117,7 +117,7 @@ def test_too_short_a_budget_is_refused_and_the_one_that_is_named_suffices(tmp_pa
 
 @pytest.mark.parametrize(
     ("changes_at", "step_seconds"),
-    [(0, 0.5), (50, 1.0), (0, 0.25), (130, 1.0), (143, 20.0)],
+    [(0, 0.5), (50, 1.0), pytest.param(0, 0.25, marks=pytest.mark.slow), (130, 1.0), (143, 20.0)],
 )
 def test_a_run_keeps_to_its_budget_also_where_steps_become_slower_or_quicker(
     tmp_path: Path, changes_at: int, step_seconds: float

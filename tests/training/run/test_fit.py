@@ -148,6 +148,7 @@ def without_second(samples: list[Sample], say_so: bool) -> list[Sample]:
     return partly
 
 
+@pytest.mark.slow
 def test_an_eighth_of_the_voxels_teaches_nearly_as_well(tmp_path: Path) -> None:
     plan, samples = plan_of(3, **RECIPES["adamw"]), blob_samples((24, 24, 24))
     found = {}
@@ -157,6 +158,7 @@ def test_an_eighth_of_the_voxels_teaches_nearly_as_well(tmp_path: Path) -> None:
     assert found["eighth"] > found["all"] - 0.08 > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_a_structure_is_learnt_from_the_cases_in_which_it_was_annotated(tmp_path: Path, activation: str) -> None:
     plan, samples = plan_of(3, **RECIPES["adamw"]), blob_samples((16, 16, 16))

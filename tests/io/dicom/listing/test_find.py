@@ -321,14 +321,20 @@ def test_b_values_of_a_multi_frame_file(tmp_path):
 # --- rules ---
 
 
-@pytest.fixture
-def study(tmp_path):
-    write_series(tmp_path / "a", series="a", SeriesNumber=2, SeriesDescription="T1 tra")
-    write_series(tmp_path / "b", series="b", SeriesNumber=3, SeriesDescription="t2_tra, fs", Modality="MR", EchoTime=80)
+@pytest.fixture(scope="module")
+def study_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    write_series(folder / "a", series="a", SeriesNumber=2, SeriesDescription="T1 tra")
+    write_series(folder / "b", series="b", SeriesNumber=3, SeriesDescription="t2_tra, fs", Modality="MR", EchoTime=80)
     write_series(
-        tmp_path / "c", ramp(9), series="c", SeriesNumber=12, SeriesDescription="T2 cor", Modality="MR", EchoTime=90
+        folder / "c", ramp(9), series="c", SeriesNumber=12, SeriesDescription="T2 cor", Modality="MR", EchoTime=90
     )
-    return find_series(tmp_path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(study_folder):
+    return find_series(study_folder)
 
 
 @pytest.mark.parametrize(
@@ -376,15 +382,15 @@ def test_invalid_rules_are_refused(study, rule, told):
 # --- one path for a series ---
 
 
-def test_a_reference_is_a_path(study, tmp_path):
+def test_a_reference_is_a_path(study, study_folder):
     one = study.series[1]
     path = one.path
-    assert path.name == f"{tmp_path.name}#{one.key}"
+    assert path.name == f"{study_folder.name}#{one.key}"
     assert parse_reference(path).key == one.key
     assert series_at(path) == one
-    assert sorted(instance_files(path)) == sorted((tmp_path / "b").iterdir())
-    assert parse_reference(tmp_path / "image.nii.gz") is None
-    assert parse_reference(tmp_path / "odd#name.dcm") is None
+    assert sorted(instance_files(path)) == sorted((study_folder / "b").iterdir())
+    assert parse_reference(study_folder / "image.nii.gz") is None
+    assert parse_reference(study_folder / "odd#name.dcm") is None
 
 
 def test_a_reference_to_a_missing_series(tmp_path):
