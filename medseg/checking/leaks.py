@@ -13,7 +13,7 @@ from medseg.core.files import content_hash
 from medseg.core.wording import first_few
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet
-from medseg.io.layouts.names import split_channel
+from medseg.io.layouts.file_names.names import split_channel
 from medseg.planning.findings import Finding
 
 PATIENT_PATTERN = "^(.*?)[^0-9]*[0-9]+[^0-9]*$"

@@ -15,7 +15,7 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
 from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions, split_pair
-from medseg.io.layouts.words import words
+from medseg.io.layouts.file_names.words import words
 from medseg.io.values.named_masks import structure_names
 from medseg.io.values.overlay import set_key
 from medseg.io.values.segments import named_labels, survey_names, survey_overlaps

@@ -15,15 +15,15 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.coco import may_be_coco
 from medseg.io.formats.table import split_suffix
-from medseg.io.layouts.coco import read_coco
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming
-from medseg.io.layouts.dataset_json import NAME, read_dataset_json
+from medseg.io.layouts.file_names.names import group_by_case, images_by_stem, split_channel
+from medseg.io.layouts.file_names.similar_names import match_similar
+from medseg.io.layouts.file_names.words import IMAGE_WORDS, LABEL_WORDS, chunks, remove_name
 from medseg.io.layouts.find import find_cases, found_in, is_data_set
 from medseg.io.layouts.flat_folder import read_flat_folder
-from medseg.io.layouts.names import group_by_case, images_by_stem, split_channel
-from medseg.io.layouts.similar_names import match_similar
+from medseg.io.layouts.published.coco import read_coco
+from medseg.io.layouts.published.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.study_labels import label_objects
-from medseg.io.layouts.words import IMAGE_WORDS, LABEL_WORDS, chunks, remove_name
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
 _MOST_SHOWN = 3

@@ -11,7 +11,7 @@ from medseg.delivery.pages.run_page import write_report
 from medseg.delivery.provenance.manifest import update_hash
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Unscored
-from medseg.io.layouts.names import images_by_stem
+from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.models.run_files import PLAN, FoldFolder, RunFolder
 from medseg.models.workspace import Workspace, plan_cases
 from medseg.plans.file import load_plan

@@ -24,7 +24,7 @@ from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.listing.locate import series_at
 from medseg.io.formats.table import files_of, is_image, split_suffix
-from medseg.io.layouts.names import split_channel
+from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SeriesRules
 

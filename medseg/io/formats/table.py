@@ -15,7 +15,7 @@ from medseg.core.image import Image
 from medseg.io.dicom.elements.paths import means_dicom
 from medseg.io.formats import coco, gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.stack import Stack
-from medseg.io.layouts.words import further_mask
+from medseg.io.layouts.file_names.words import further_mask
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
-from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
-from medseg.io.layouts.words import chunks, common_start, names_labels, remove_name
+from medseg.io.layouts.file_names.roles import Files, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.words import chunks, common_start, names_labels, remove_name
 from medseg.io.values.named_masks import image_files
 
 _FEWEST_NESTED = 2

@@ -11,7 +11,7 @@ from medseg.core.wording import counted
 from medseg.io.formats.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
-from medseg.io.layouts.names import channel_numbers
+from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 from medseg.io.values.named_masks import image_files
 

@@ -18,7 +18,7 @@ from medseg.core.wording import counted, first_few
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.formats.table import united_files, united_path
 from medseg.io.images import AS_STORED
-from medseg.io.layouts.words import further_mask
+from medseg.io.layouts.file_names.words import further_mask
 from medseg.plans.sections.reading import Reading
 
 Layout = Literal[

@@ -14,32 +14,32 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image
-from medseg.io.layouts.bids import read_bids
 from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
 from medseg.io.layouts.case_weights import with_maps_beside_labels
-from medseg.io.layouts.cityscapes import IMAGES as SCENES
-from medseg.io.layouts.cityscapes import read_cityscapes
-from medseg.io.layouts.coco import annotation_files, read_coco
-from medseg.io.layouts.datalist import read_datalist
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences, united_note
-from medseg.io.layouts.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
+from medseg.io.layouts.file_names.names import channel_names
 from medseg.io.layouts.flat_folder import read_flat_folder
-from medseg.io.layouts.instances import refuse_instances
-from medseg.io.layouts.labelme_folders import read_labelme_folders
-from medseg.io.layouts.mist import read_mist
-from medseg.io.layouts.names import channel_names
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
-from medseg.io.layouts.pets import read_pets
+from medseg.io.layouts.published.bids import read_bids
+from medseg.io.layouts.published.cityscapes import IMAGES as SCENES
+from medseg.io.layouts.published.cityscapes import read_cityscapes
+from medseg.io.layouts.published.coco import annotation_files, read_coco
+from medseg.io.layouts.published.datalist import read_datalist
+from medseg.io.layouts.published.dataset_json import NAME, lists_cases, read_dataset_json, structures_in
+from medseg.io.layouts.published.instances import refuse_instances
+from medseg.io.layouts.published.labelme_folders import read_labelme_folders
+from medseg.io.layouts.published.mist import read_mist
+from medseg.io.layouts.published.pets import read_pets
+from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
+from medseg.io.layouts.published.voc import LABELS as VOC_LABELS
+from medseg.io.layouts.published.voc import read_voc
 from medseg.io.layouts.split_folders import part_of_name, read_split_folders
 from medseg.io.layouts.split_lists import with_split_lists
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
-from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
-from medseg.io.layouts.voc import LABELS as VOC_LABELS
-from medseg.io.layouts.voc import read_voc
 from medseg.plans.sections.reading import Reading
 
 _UNDERSTOOD = f"""\

@@ -10,10 +10,10 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import first_few
 from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
-from medseg.io.layouts.names import images_by_stem
-from medseg.io.layouts.roles import Files, cases_of, left_aside, settle_roles
-from medseg.io.layouts.similar_names import match_similar, pairing_note
-from medseg.io.layouts.words import SEPARATORS, chunks, names_labels, remove_name, splits
+from medseg.io.layouts.file_names.names import images_by_stem
+from medseg.io.layouts.file_names.roles import Files, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
+from medseg.io.layouts.file_names.words import SEPARATORS, chunks, names_labels, remove_name, splits
 
 
 def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.formats.table import FORMATS, split_suffix
-from medseg.io.layouts.bids import scans_of_bids
 from medseg.io.layouts.case_folders import files_of_folders
-from medseg.io.layouts.cityscapes import scans_of_cityscapes
-from medseg.io.layouts.coco import scans_of_coco
-from medseg.io.layouts.dataset_json import lists_cases, read_dataset_json
+from medseg.io.layouts.file_names.names import Group, channel_files, group_by_case, images_by_stem, split_channel
+from medseg.io.layouts.file_names.roles import Files as RoleFiles
+from medseg.io.layouts.file_names.words import names_labels, splits
 from medseg.io.layouts.find import found_in
 from medseg.io.layouts.flat_folder import files_for_channels
-from medseg.io.layouts.labelme_folders import scans_of_labelme_folders
-from medseg.io.layouts.names import Group, channel_files, group_by_case, images_by_stem, split_channel
 from medseg.io.layouts.pairs import IMAGES, LABELS
-from medseg.io.layouts.roles import Files as RoleFiles
+from medseg.io.layouts.published.bids import scans_of_bids
+from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
+from medseg.io.layouts.published.coco import scans_of_coco
+from medseg.io.layouts.published.dataset_json import lists_cases, read_dataset_json
+from medseg.io.layouts.published.labelme_folders import scans_of_labelme_folders
+from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.split_folders import scans_folder
-from medseg.io.layouts.voc import IMAGES as VOC_IMAGES
-from medseg.io.layouts.words import names_labels, splits
 
 TEST_IMAGES = "imagesTs"
 

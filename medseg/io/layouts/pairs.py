@@ -6,9 +6,9 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import DataSet, Naming, pair_up, sentences
-from medseg.io.layouts.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
-from medseg.io.layouts.similar_names import match_similar, pairing_note
-from medseg.io.layouts.words import names_images, names_labels, words
+from medseg.io.layouts.file_names.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
+from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
+from medseg.io.layouts.file_names.words import names_images, names_labels, words
 from medseg.io.values.named_masks import image_files
 
 IMAGES = ("images", "imagesTr")

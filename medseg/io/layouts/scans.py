@@ -14,7 +14,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.images import read_image
-from medseg.io.layouts.names import split_channel
+from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.studies import SeriesRules, case_of_study, patient_of, studies_in, with_series
 
 if TYPE_CHECKING:

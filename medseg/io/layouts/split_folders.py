@@ -14,10 +14,10 @@ from pathlib import Path
 from medseg.core.errors import DataError
 from medseg.io.layouts.case_folders import read_case_folders
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
+from medseg.io.layouts.file_names.names import images_by_stem
+from medseg.io.layouts.file_names.words import IMAGE_WORDS, LABEL_WORDS
 from medseg.io.layouts.flat_folder import read_flat_folder
-from medseg.io.layouts.names import images_by_stem
 from medseg.io.layouts.pairs import read_paired, read_pairs
-from medseg.io.layouts.words import IMAGE_WORDS, LABEL_WORDS
 
 COLUMN = "split"
 """The attribute of a case that names its part."""

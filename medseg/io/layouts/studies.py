@@ -22,7 +22,7 @@ from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import holds_dicom, is_dicom_file
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.formats.table import FORMATS, split_suffix
-from medseg.io.layouts.words import names_images
+from medseg.io.layouts.file_names.words import names_images
 
 if TYPE_CHECKING:
     from medseg.io.dicom.elements.series import Listing

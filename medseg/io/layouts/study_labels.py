@@ -15,10 +15,10 @@ from medseg.io.dicom.elements.files import SUFFIXES
 from medseg.io.dicom.elements.paths import is_dicom_file
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
-from medseg.io.layouts.names import images_by_stem
+from medseg.io.layouts.file_names.names import images_by_stem
+from medseg.io.layouts.file_names.words import LABEL_WORDS, SEPARATORS
 from medseg.io.layouts.pairs import images_folder, labels_folder
 from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, patient_of, studies_in
-from medseg.io.layouts.words import LABEL_WORDS, SEPARATORS
 
 if TYPE_CHECKING:
     from medseg.io.dicom.elements.series import DicomObject, Listing

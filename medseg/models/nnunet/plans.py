@@ -12,7 +12,7 @@ from typing import Any
 
 from medseg import __version__
 from medseg.core.errors import ModelError
-from medseg.io.layouts.dataset_json import declared_channels, declared_labels
+from medseg.io.layouts.published.dataset_json import declared_channels, declared_labels
 from medseg.models.nnunet.configuration import from_nnunet, to_nnunet
 from medseg.planning.recipe import inference_recipe, training_recipe
 from medseg.plans.file import validate_plan

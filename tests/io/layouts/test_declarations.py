@@ -5,7 +5,7 @@ import json
 import pytest
 
 from medseg.core.errors import DataError
-from medseg.io.layouts.dataset_json import declared_channels, declared_labels, read_dataset_json
+from medseg.io.layouts.published.dataset_json import declared_channels, declared_labels, read_dataset_json
 from medseg.io.values.class_names import means_background, read_index_table
 
 BACKGROUNDS = ["background", "Background", "_background_", "BG", "unlabelled", "Clear Label", "clear-label", "0"]

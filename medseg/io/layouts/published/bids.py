@@ -14,8 +14,8 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
-from medseg.io.layouts.roles import Files, Roles, cases_of, left_aside, settle_roles
-from medseg.io.layouts.words import names_labels
+from medseg.io.layouts.file_names.roles import Files, Roles, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.words import names_labels
 from medseg.io.values.class_names import read_index_table
 
 _DERIVATIVES = "derivatives"

@@ -10,7 +10,7 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.io.layouts.dataset import DataSet, Why, sentences
-from medseg.io.layouts.names import images_by_stem
+from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.values.class_names import BACKGROUND, number_names, read_lines
 
 IMAGES = "JPEGImages"

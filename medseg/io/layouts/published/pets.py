@@ -13,7 +13,7 @@ from pathlib import Path
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.io.layouts.dataset import DataSet, Why, pair_up, sentences
-from medseg.io.layouts.names import images_by_stem
+from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.layouts.split_folders import COLUMN
 from medseg.io.values.class_names import read_lines
 from medseg.plans.sections.reading import Reading

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from medseg.io.layouts.similar_names import match_similar, pairing_note
+from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights
 from medseg.io.layouts.dataset import DataSet, Why, sentences
-from medseg.io.layouts.dataset_json import declared_channels, declared_labels
-from medseg.io.layouts.descriptions import descriptions
-from medseg.io.layouts.names import channel_numbers
+from medseg.io.layouts.file_names.names import channel_numbers
+from medseg.io.layouts.published.dataset_json import declared_channels, declared_labels
+from medseg.io.layouts.published.descriptions import descriptions
 
 _PARTS = {"training": "train", "train": "train", "validation": "val", "val": "val", "testing": "test", "test": "test"}
 """Key of a list -> the part of the split that it holds."""

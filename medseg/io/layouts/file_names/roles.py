@@ -14,7 +14,7 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming, Why, united_label
-from medseg.io.layouts.words import further_mask, names_labels
+from medseg.io.layouts.file_names.words import further_mask, names_labels
 
 Files = dict[str, dict[str, Path]]
 """The files of each case by their role."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medseg.io.layouts.words import names_images, names_labels, remove_name, splits, words
+from medseg.io.layouts.file_names.words import names_images, names_labels, remove_name, splits, words
 
 
 @pytest.mark.parametrize(

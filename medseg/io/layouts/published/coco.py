@@ -19,9 +19,9 @@ from medseg.core.wording import counted, first_few
 from medseg.io.formats.coco import CocoFile, may_be_coco, read_coco_file
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, sentences
+from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.pairs import labels_folder
 from medseg.io.layouts.split_folders import COLUMN, part_of_name
-from medseg.io.layouts.words import words
 
 _MOST_JSON = 50
 """A folder with more JSON files has one for each image, as labelme's have; COCO has a few for all."""

@@ -16,7 +16,7 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image
 from medseg.io.layouts.dataset import DataSet, Why, sentences
-from medseg.io.layouts.descriptions import descriptions
+from medseg.io.layouts.published.descriptions import descriptions
 
 _CT = "ct"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medseg.io.formats.table import answer_suffix, is_image, split_suffix
-from medseg.io.layouts.names import channel_files, group_by_case, images_by_stem
+from medseg.io.layouts.file_names.names import channel_files, group_by_case, images_by_stem
 
 
 @pytest.mark.parametrize(

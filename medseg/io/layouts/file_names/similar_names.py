@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from medseg.io.layouts.words import IMAGE_WORDS, LABEL_WORDS, common_start, words
+from medseg.io.layouts.file_names.words import IMAGE_WORDS, LABEL_WORDS, common_start, words
 
 _ROLES = IMAGE_WORDS | LABEL_WORDS
 Field = tuple[str, str]

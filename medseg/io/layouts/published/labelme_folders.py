@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import DataSet, Why, pair_up, sentences
-from medseg.io.layouts.names import images_by_stem
+from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.values.named_values import LABEL_NAME, LIST, named_values
 
 _IMAGE_NAME = "img"

@@ -17,7 +17,7 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, sentences
-from medseg.io.layouts.names import images_by_stem
+from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.layouts.split_folders import COLUMN, part_of_name
 from medseg.plans.sections.reading import Reading
 

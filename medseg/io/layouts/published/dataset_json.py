@@ -17,7 +17,7 @@ from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights, weigh_by_id
 from medseg.io.layouts.dataset import DataSet, Layout, Why, pair_up, sentences
-from medseg.io.layouts.names import channel_files, group_by_case, images_by_stem
+from medseg.io.layouts.file_names.names import channel_files, group_by_case, images_by_stem
 from medseg.io.values.class_names import check_zero
 
 NAME = "dataset.json"

@@ -1,0 +1,1 @@
+"""Layouts that tools and published data sets define, one a file."""
