@@ -166,6 +166,11 @@ def notes_of(header: Any, path: Path, shape: tuple[int, ...], affine: NDArray[np
         )
     elif min(codes) > 0:
         notes.extend(_disagreement(header, shape, affine))
+    slope = float(header["scl_slope"]) if "scl_slope" in header else 1.0  # Analyze has none
+    if np.isinf(slope):  # NaN and 0 stand for no scaling
+        notes.append(
+            f"has the slope {slope:g}, with which nothing can be scaled: its numbers are read as they are stored"
+        )
     return notes + _leftover(header, path, shape)
 
 

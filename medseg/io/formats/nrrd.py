@@ -62,6 +62,7 @@ _TO_RAS = {
     "left-anterior-superior": np.diag([-1.0, 1.0, 1.0, 1.0]),
     "las": np.diag([-1.0, 1.0, 1.0, 1.0]),
 }
+_LPS = ("", "left-posterior-superior", "lps")
 _ALIASES = {"centers": "centerings", "datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
 
 
@@ -83,7 +84,7 @@ def read(path: Path) -> Stack:
     if header.has_alpha:
         array = opaque(array, path)
     affine = usable_affine(header.affine(), path, "Its space directions, or spacings,")
-    return Stack(array, affine, header.spacing_known, header.in_time)
+    return Stack(array, affine, header.spacing_known, header.in_time, notes=header.notes())
 
 
 def parts(path: Path) -> list[Path]:
@@ -233,6 +234,19 @@ class _Header:
         kinds = self.per_axis("kinds") or []
         return any(kinds[axis].lower() in _COLOURS_WITH_ALPHA for axis in self.components if kinds)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence where the space has no left and right of a patient: `scanner-xyz`, or a name misspelt."""
+        space = self.fields.get("space", "")
+        if self._space() in (*_TO_RAS, *_LPS):
+            return ()
+        return (
+            f"{self.path.name} has the space {space!r}, which does not say which side is left: it is taken for "
+            "left-posterior-superior, as in ITK",
+        )
+
+    def _space(self) -> str:
+        return self.fields.get("space", "").lower().removesuffix("-time")
+
     def dtype(self) -> np.dtype:
         """Return the type of a number, in the byte order of the file."""
         name = self.fields.get("type", "").lower()
@@ -246,7 +260,6 @@ class _Header:
 
     def affine(self) -> NDArray[np.float64]:
         """Return the affine: (x, y, z) indices to RAS+ mm."""
-        name = self.fields.get("space", "").lower().removesuffix("-time")
         directions = self.per_axis("space directions")
         if directions is not None:
             edges = [_numbers(directions[axis])[:3] for axis in self.spatial]
@@ -258,7 +271,7 @@ class _Header:
             scale = _unit(units[self.spatial[0]]) if units else 1.0
         origin = _numbers(self.fields.get("space origin", "(0,0,0)"))[:3]
         stored = affine_from([edge * scale for edge in edges], origin * scale)
-        return _TO_RAS.get(name, LPS_TO_RAS) @ stored
+        return _TO_RAS.get(self._space(), LPS_TO_RAS) @ stored
 
     def data_file(self) -> Path:
         """Return the file that holds the voxels."""

@@ -115,6 +115,18 @@ def test_nrrd_spaces(tmp_path, space, flip):
     np.testing.assert_array_equal(read_image(tmp_path / "a.nrrd").affine, expected)
 
 
+@pytest.mark.parametrize(
+    ("space", "noted"),
+    [("LPS", False), ("right-anterior-superior-time", False), ("scanner-xyz", True), ("left-anterior-posterior", True)],
+)
+def test_a_nrrd_space_without_left_and_right_is_named(tmp_path, space, noted):
+    nrrd(tmp_path / "a.nrrd", VOLUME.tobytes(), space=space, space_directions="(1,0,0) (0,1,0) (0,0,1)")
+    image = read_image(tmp_path / "a.nrrd")
+    assert [f"a.nrrd has the space {space!r}" in note for note in image.notes] == [True] * noted
+    if noted:
+        np.testing.assert_array_equal(image.affine, np.diag([-1, -1, 1, 1]))
+
+
 def test_nrrd_units_and_big_endian(tmp_path):
     nrrd(
         tmp_path / "a.nrrd",

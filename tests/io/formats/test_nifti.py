@@ -453,3 +453,16 @@ def test_a_real_label_comes_back_as_it_was(data_dir, tmp_path):
     for key in ("sform_code", "qform_code", "xyzt_units"):
         assert before.header[key] == after.header[key]
     assert after.get_data_dtype() == np.uint8
+
+
+@pytest.mark.parametrize(("slope", "noted"), [(np.inf, True), (np.nan, False), (0.0, False)])
+def test_an_infinite_slope_is_named(tmp_path, slope, noted):
+    """NaN and 0 stand for no scaling, as nibabel writes them and the standard says."""
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.ones((2, 3, 4), np.int16), np.eye(4)), path)
+    stored = bytearray(path.read_bytes())
+    stored[112:116] = np.float32(slope).tobytes()
+    path.write_bytes(stored)
+    image = read_image(path)
+    assert (image.array == 1).all()
+    assert ["has the slope inf" in note for note in image.notes] == [True] * noted
