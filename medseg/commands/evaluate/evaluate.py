@@ -91,7 +91,7 @@ def evaluate(
         result = replace(result, other=other, comparison=compare_summaries(summary, other), similar=similar)
     folder = options.output or _folder_of(prediction)
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
-    files = write_results(folder, result, scans, _facts(result, pairs))
+    files = write_results(folder, result, scans, _facts(result, pairs, options.compare))
     write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, result.failed, files)
     return replace(result, files=files)
 
@@ -313,12 +313,13 @@ def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> Non
     )
 
 
-def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+def _facts(result: Evaluation, pairs: Sequence[Pair], compared: Path | None) -> list[tuple[str, str]]:
     """Return what was scored, as (name, value) for the page."""
     similar = "; ".join(f"{Path(name).name} with {Path(other).name}" for name, other in result.similar.items())
     return [
         *([("paired by similar names, as asked", similar)] if similar else []),
         ("predictions", ", ".join(sorted({str(pair.prediction.parent) for pair in pairs}))),
+        *([] if compared is None else [("compared with", str(compared))]),
         ("references", ", ".join(sorted({str(pair.reference.parent) for pair in pairs}))),
         ("structures", f"{', '.join(result.labels.names)} ({result.labels_from})"),
     ]

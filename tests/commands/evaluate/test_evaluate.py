@@ -270,7 +270,9 @@ def test_two_predictions_are_compared_case_by_case(folders, save_nifti, tmp_path
     assert (liver.n, liver.mean) == (2, pytest.approx((1 - 6 / 8) / 2))
     written = json.loads((tmp_path / "scores/metrics.json").read_text())
     assert written["comparison"]["liver"]["dice"]["difference"]["mean"] == pytest.approx(0.125)
-    assert "Comparison" in (tmp_path / "scores/report.html").read_text()
+    page = (tmp_path / "scores/report.html").read_text()
+    assert "Comparison" in page
+    assert f"compared with</dt><dd>{pred}" in "".join(line.strip() for line in page.splitlines())
 
 
 def test_a_table_gives_patients_subgroups_and_what_was_annotated(folders, tmp_path):
