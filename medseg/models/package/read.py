@@ -145,6 +145,8 @@ def _without_aliases(text: str, source: str) -> str:
     from ruamel.yaml import YAML
     from ruamel.yaml.events import AliasEvent
 
+    if "*" not in text:  # no reference is written without one, and looking for them takes as long as reading the plan
+        return text
     try:
         repeated = any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text))
     except Exception:  # not YAML at all, which reading the plan will report
