@@ -95,10 +95,11 @@ def _grown(inside: NDArray[np.bool_], boundary: NDArray[np.bool_]) -> NDArray[np
         return numbers
     box = boxes[0]
     found, mask = _components(inside[box], corners=False), mask[box]
-    faces = ndimage.generate_binary_structure(mask.ndim, 1)
+    # also over corners: single voxels of boundary at the corner of an object belong to it
+    touching = ndimage.generate_binary_structure(mask.ndim, mask.ndim)
     while True:  # as many rounds as the boundary is thick
         free = mask & (found == 0)
-        grown = np.where(free, ndimage.maximum_filter(found, footprint=faces), found)
+        grown = np.where(free, ndimage.maximum_filter(found, footprint=touching), found)
         if np.array_equal(grown, found):
             break
         found = grown

@@ -21,6 +21,12 @@ def test_boundaries_part_objects_that_touch_and_belong_to_the_nearer_one():
     np.testing.assert_array_equal(number_objects(labels, [1, 2], {1: 2}), drawn(*["11112222"] * 3))
 
 
+def test_boundary_at_the_corner_of_an_object_belongs_to_it():
+    np.testing.assert_array_equal(
+        number_objects(drawn("2...", ".11.", ".112"), [1], {1: 2}), drawn("1...", ".11.", ".111")
+    )
+
+
 def test_a_boundary_without_an_inside_is_an_object():
     np.testing.assert_array_equal(number_objects(drawn("212.22"), [1], {1: 2}), drawn("111.22"))
 
