@@ -80,7 +80,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
     "crossval": [
         (
             "crossval --plan balls --config 3d_fullres --folds 2 --steps 1 --init balls/3d_fullres --download "
-            "--set training.validation_cases=1 --log tensorboard --device cpu --data data --workspace . --json",
+            "--set training.validation_cases=1 --log tensorboard --train-scores --device cpu --data data --workspace . "
+            "--json",
             0,
         ),
         ("crossval --plan balls --folds 2 --budget 1s", 0),

@@ -2,9 +2,9 @@
 
 import json
 
-import damage
 import numpy as np
 import pytest
+from damage import sets
 
 import medseg
 from medseg.cli.check import exit_code
@@ -108,13 +108,13 @@ def train_a_little(place):
 def test_the_clean_rest_of_a_damaged_set_plans_trains_and_predicts_as_without(data_dir, tmp_path):
     source = data_dir / "hippocampus"
     names = [path.name[:-7] for path in sorted((source / "labelsTr").glob("*.gz"))]
-    broken = [name for name, (kind, _) in damage.DAMAGE.items() if damage.leaves_out(kind)]
+    broken = [name for name, (kind, _) in sets.DAMAGE.items() if sets.leaves_out(kind)]
     assert len(broken) >= 25
     options = medseg.PlanOptions(preset="cpu", overrides=SMALL)
     plans, weights = {}, {}
     for place, damaged in (("with", broken), ("without", [])):
         folder = tmp_path / place / "set"
-        damage.build(folder, source, names[: CLEAN + len(damaged)], damaged)
+        sets.build(folder, source, names[: CLEAN + len(damaged)], damaged)
         planned = medseg.plan(folder, tmp_path / place, None, options)
         values = planned.plan.model_dump()
         values["data"].pop("left_out", None)  # a record of the names
