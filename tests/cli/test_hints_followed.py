@@ -71,7 +71,11 @@ DATA = [
     ),
     ("check grouped --json", r"(--patient-pattern '[^']+'):", "plan grouped --name grouped --preset cpu {1}"),
     ("check masks_of_one --json", r"(--exclude) IDS.txt", "{0} {1} first.txt"),
-    ("check masks_of_one --json", r"(--images) '\S+' (--labels)", "{0} {1} 'images/*.png' {2} 'masks/*_mask.png'"),
+    (
+        "check masks_of_one --json",
+        r"Keep one of them",
+        "check masks_of_one --images 'images/*.png' --labels 'masks/*_mask.png'",
+    ),
     ("series study --series 9", r"no series of DICOM images that 9 fits", "series study"),
 ]
 TRAIN = [
