@@ -1,7 +1,7 @@
 """The command line: the table of verbs, exit codes, and errors as one message each.
 
 A verb is a function in this folder (`VERBS`), which calls that of the Python API and prints the result. Its parameters,
-its options dataclass and its docstring make the command line (`medseg.cli.signature`).
+its options dataclass and its docstring make the command line (`medseg.cli.parsing.signature`).
 
 Exit codes: 0 all well, 1 some cases failed, 2 nothing could be done or SIGTERM came, 3 a limit of `evaluate
 --fail-below` was missed, 130 stopped by Ctrl-C.
@@ -18,10 +18,10 @@ import typer
 from typer.core import TyperGroup
 
 from medseg import __version__
-from medseg.cli.hints import with_owners
-from medseg.cli.nnunet_hints import NNUNetHints
-from medseg.cli.records import record_error
-from medseg.cli.signature import PlainHelp, VerbCommand, typer_function
+from medseg.cli.output.records import record_error
+from medseg.cli.parsing.hints import with_owners
+from medseg.cli.parsing.nnunet_hints import NNUNetHints
+from medseg.cli.parsing.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError, Stopped
 from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.stopping import exit_code_stopped, stoppable

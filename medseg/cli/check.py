@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.display import console, progress_display, show_note
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, progress_display, show_note
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.data.options import CheckOptions
 from medseg.core.options import Option
 from medseg.core.wording import counted

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medseg.cli.display import console, progress_display, report_failures, show_note
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.crossval.options import CrossvalOptions
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(*, plan: str | None = None, options: CrossvalOptions, workspace: Pat
 
 def _show(result: CrossvalResult) -> None:
     """Print the scores of each configuration, its worst cases and its page; and write them as records."""
-    from medseg.cli.tables import dice_table, folds_table, headline_table, scores_record, worst_cases_line
+    from medseg.cli.output.tables import dice_table, folds_table, headline_table, scores_record, worst_cases_line
 
     records = {}
     for fold in result.folds:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console, progress_display, report_failures
-from medseg.cli.records import record_result
+from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.records import record_result
 from medseg.core.options import Option, parse_duration, write_duration
 
 
@@ -27,7 +27,7 @@ def command(
         medseg demo
         medseg demo /tmp/demo --budget 5m
     """
-    from medseg.cli.tables import headline_table, scores_record, scores_table
+    from medseg.cli.output.tables import headline_table, scores_record, scores_table
     from medseg.commands.demo.demo import demo
 
     def show_command(text: str) -> None:

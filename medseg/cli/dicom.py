@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from medseg.cli.display import console
-from medseg.cli.records import record_result
+from medseg.cli.output.display import console
+from medseg.cli.output.records import record_result
 from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.options import Option
 

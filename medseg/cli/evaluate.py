@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.display import console, progress_display, report_failures
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.core.options import Option
 
@@ -62,7 +62,7 @@ def command(
 
 def _show(result: Evaluation) -> None:
     """Print the scores as tables, what was left out, and the files; and write them as records."""
-    from medseg.cli.tables import (
+    from medseg.cli.output.tables import (
         comparison_table,
         headline_table,
         pooled_table,

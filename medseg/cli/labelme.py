@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console, progress_display, report_failures
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.options import Option
 from medseg.core.wording import counted

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console, report_failures, show_note
-from medseg.cli.records import record_result
+from medseg.cli.output.display import console, report_failures, show_note
+from medseg.cli.output.records import record_result
 from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
 from medseg.core.options import Option
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from medseg.cli.display import console, progress_display
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, progress_display
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.models.options import NetworksOptions
 from medseg.core.options import Option
 

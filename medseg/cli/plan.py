@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.display import console, progress_display, report_failures, show_note
-from medseg.cli.records import record_result
+from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.records import record_result
 from medseg.commands.data.options import PlanOptions
 from medseg.core.options import Option
 from medseg.core.wording import counted

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.display import console, duration, progress_display, report_failures, show_note
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, duration, progress_display, report_failures, show_note
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import Stopped
 from medseg.core.options import Option

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.display import console, progress_display, show_note
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, progress_display, show_note
+from medseg.cli.output.records import emit, record_result
 from medseg.core.options import Option
 
 _MOST_SHOWN = 40

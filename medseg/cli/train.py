@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medseg.cli.display import console, duration, progress_display, report_failures, show_note
-from medseg.cli.records import no_records, record_result
+from medseg.cli.output.display import console, duration, progress_display, report_failures, show_note
+from medseg.cli.output.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
@@ -57,7 +57,7 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         result = train(plan, workspace, options, _with_start_table(show))
     if not prints:
         raise typer.Exit
-    from medseg.cli.tables import headline_table, scores_record, scores_table  # here: training starts sooner
+    from medseg.cli.output.tables import headline_table, scores_record, scores_table  # here: training starts sooner
 
     if not result.trained:
         for note in result.notes:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.display import console, duration, show_note
-from medseg.cli.records import emit, record_result
+from medseg.cli.output.display import console, duration, show_note
+from medseg.cli.output.records import emit, record_result
 from medseg.commands.watch.options import WatchOptions
 from medseg.core.options import Option
 

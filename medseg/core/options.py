@@ -1,8 +1,8 @@
 """What the command line must know of an option that the field of its dataclass does not say by itself.
 
 A verb's options are a frozen dataclass. The type, default and name of a field, and its line under `Attributes:`, make
-the option on the command line (`medseg.cli.signature`); an `Option` in `Annotated` says the rest. This module and those
-of the options import nothing heavy, so that `--help` answers at once.
+the option on the command line (`medseg.cli.parsing.signature`); an `Option` in `Annotated` says the rest. This module
+and those of the options import nothing heavy, so that `--help` answers at once.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from medseg.cli.app import VERBS, _explain
-from medseg.cli.display import duration
+from medseg.cli.output.display import duration
 from medseg.core.errors import PlanError
 from medseg.core.options import parse_duration
 

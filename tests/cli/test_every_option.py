@@ -13,7 +13,7 @@ import pytest
 from small_sets import run, write_all
 
 from medseg.cli.app import VERBS, verb_function
-from medseg.cli.signature import fields_of_function, flat
+from medseg.cli.parsing.signature import fields_of_function, flat
 
 _DATA = "--patient-pattern 'case_(.)' --exclude exclude.txt --structures ball=1 --map 7=0 --ignore 9"
 _FLAT = "--images '*_flair.nii.gz' --labels '*_seg.nii.gz' --frame 0 --threshold 0.5 --resample-labels"

@@ -15,7 +15,7 @@ import torch
 from small_sets import ball_at, run, save_nifti, scan_and_ball, write_all, write_data, write_pictures, write_study
 
 import medseg
-from medseg.cli.nnunet_hints import _NNUNET_OPTIONS
+from medseg.cli.parsing.nnunet_hints import _NNUNET_OPTIONS
 from medseg.core.errors import Stopped
 from medseg.core.progress import Progress
 

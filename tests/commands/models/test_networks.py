@@ -9,7 +9,7 @@ from builders import make_plan, network_values
 from small_sets import run
 
 import medseg
-from medseg.cli.display import console
+from medseg.cli.output.display import console
 from medseg.commands.models.networks import NetworkEntry
 from medseg.models.model import make_network
 from medseg.networks.table import NETWORKS

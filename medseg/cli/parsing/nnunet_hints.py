@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from medseg.cli.signature import VerbCommand
+from medseg.cli.parsing.signature import VerbCommand
 
 _NNUNET_OPTIONS = {
     "-i": "SCANS and OUT come first, without -i and -o: medseg predict IN OUT",

@@ -29,7 +29,7 @@ JSON_PARAMETER = inspect.Parameter(
         ),
     ],
 )
-"""The option, as `medseg.cli.signature` adds it to every verb."""
+"""The option, as `medseg.cli.parsing.signature` adds it to every verb."""
 
 
 class _Records:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 
-from medseg.cli.signature import fields_of_function, flat
+from medseg.cli.parsing.signature import fields_of_function, flat
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _VERB = re.compile(r"\bmedseg ([a-z-]+)")
@@ -18,7 +18,7 @@ _VERB = re.compile(r"\bmedseg ([a-z-]+)")
 def options_of(verb: str) -> set[str]:
     """Return every option of a verb as it is typed, `--json` among them."""
     from medseg.cli.app import verb_function
-    from medseg.cli.records import OPTION
+    from medseg.cli.output.records import OPTION
 
     named = [field for field in flat(fields_of_function(verb_function(verb))) if not field.is_argument]
     return {OPTION, "--help", *(flag for field in named for flags in field.flags for flag in flags.split("/"))}

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from medseg.cli.hints import with_owners
-from medseg.cli.records import emit
+from medseg.cli.output.records import emit
+from medseg.cli.parsing.hints import with_owners
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
 
@@ -121,7 +121,7 @@ def _show_note_once(event: Progress, shown: set[str]) -> None:
 def _show_validation(event: Progress) -> None:
     """Print the scores of a validation, if the event has them."""
     if "validation" in event.info:
-        from medseg.cli.validation import validation_lines
+        from medseg.cli.output.validation import validation_lines
 
         for line in validation_lines(event.done, event.total, event.info["validation"]):
             console.print(line, markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner
 
 from medseg.cli.app import VERBS, app, verb_function
-from medseg.cli.signature import (
+from medseg.cli.parsing.signature import (
     Field,
     VerbCommand,
     described_names,

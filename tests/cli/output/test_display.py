@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medseg.cli import display
+from medseg.cli.output import display
 from medseg.core.progress import Progress
 
 

@@ -12,9 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from medseg.cli.app import VERBS, main, verb_command
-from medseg.cli.display import console, report_failures, show_note
-from medseg.cli.records import emit, record_result
-from medseg.cli.signature import typer_function
+from medseg.cli.output.display import console, report_failures, show_note
+from medseg.cli.output.records import emit, record_result
+from medseg.cli.parsing.signature import typer_function
 
 
 def records(text: str) -> list[dict[str, Any]]:

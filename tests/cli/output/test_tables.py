@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medseg.cli.tables import (
+from medseg.cli.output.tables import (
     comparison_table,
     headline_table,
     pooled_table,

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 import medseg
 from medseg.cli.app import VERBS
-from medseg.cli.hints import options_of, with_owners
+from medseg.cli.parsing.hints import options_of, with_owners
 from medseg.plans.schema import Configuration, Plan
 
 ROOT = Path(medseg.__file__).parent
@@ -50,7 +50,7 @@ VERBS_OF_FOLDER = {
 `with_owners` adds the verb where another one prints them."""
 OTHERS = {
     "cli/app.py": "--version",
-    "cli/nnunet_hints.py": "--disable_tta --continue_prediction --save_probabilities",  # nnU-Net's own
+    "cli/parsing/nnunet_hints.py": "--disable_tta --continue_prediction --save_probabilities",  # nnU-Net's own
     "delivery/provenance/manifest.py": "--always --dirty --abbrev --match",  # git's
     "evaluation/label_files.py": "--prediction- --structures --colours",  # what is cut from hints
     "training/step/ranks.py": "--nproc-per-node",  # torchrun's

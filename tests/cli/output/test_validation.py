@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from medseg.cli import display
-from medseg.cli.validation import validation_lines
+from medseg.cli.output import display
+from medseg.cli.output.validation import validation_lines
 from medseg.core.progress import Progress
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 from typer.core import TyperCommand
 
-from medseg.cli.records import JSON_PARAMETER, recording
+from medseg.cli.output.records import JSON_PARAMETER, recording
 from medseg.core.errors import MedsegError
 from medseg.core.options import Option
 

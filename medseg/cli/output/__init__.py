@@ -1,0 +1,1 @@
+"""What every verb prints and records in one way."""

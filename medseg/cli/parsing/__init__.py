@@ -1,0 +1,1 @@
+"""How options are typed: signatures made from dataclasses, and hints."""
