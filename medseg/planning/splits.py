@@ -10,6 +10,7 @@ from typing import TypedDict
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
@@ -70,7 +71,7 @@ def make_splits(
     strata = _strata(cases, rarest, folds)
     with catch_warnings():  # strata smaller than the number of folds are expected
         simplefilter("ignore", UserWarning)
-        parts = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(ids, strata, patients))
+        parts = list(StratifiedGroupKFold(folds).split(ids, strata, _shuffled(patients, seed)))
     reason = f"{folds} folds of {counted(len(cases), 'case')}, {counted(n_patients, 'patient')}, divided by patient"
     if folds < n_folds:
         reason += f"; not {n_folds}, as there are only {n_patients} patients"
@@ -200,6 +201,22 @@ def unlearnable(folds: Sequence[Fold], cases: Sequence[Case], structures: Mappin
                 "learnt there, and its score there says nothing"
             )
     return warnings
+
+
+def _shuffled(patients: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """Return a number for each case's patient, in a random order: in this order patients are put into folds.
+
+    It is the order of `StratifiedGroupKFold(shuffle=True)` from scikit-learn 1.8 on. Earlier ones, the last for
+    Python 3.10, shuffle what they count of the patients but not the patients: folds of unequal size.
+
+    Args:
+        patients: the patient of each case.
+        seed: of the order.
+    """
+    _, number = np.unique(np.asarray(patients, dtype=object).astype(str), return_inverse=True)
+    order = np.arange(number.max() + 1)
+    np.random.RandomState(seed).shuffle(order)
+    return np.argsort(order)[number]
 
 
 def _rarest_structures(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
