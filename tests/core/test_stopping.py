@@ -47,7 +47,7 @@ def run(number: int, moment: str) -> tuple[int, list[str], str]:
     """Exit code, lines said by the verb, and messages."""
     # the handler of SIGINT may be inherited as one that ignores it
     begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    command = [sys.executable, "-c", begin + CHILD, str(number), moment]
+    command = [sys.executable, "-c", begin + CHILD, str(int(number)), moment]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr
 

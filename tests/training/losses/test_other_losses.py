@@ -141,6 +141,7 @@ def test_focal_tversky_by_its_formula(labels: Labels, batch_dice: bool) -> None:
 @BOTH
 @pytest.mark.parametrize("shape", [(12, 13), (6, 8, 7)])
 def test_cldice_is_that_of_monai(labels: Labels, shape: tuple[int, ...]) -> None:
+    pytest.importorskip("monai", minversion="1.6", reason="SoftclDiceLoss of earlier versions drops the first channel")
     from monai.losses import SoftclDiceLoss
 
     logits, target = draw(labels, *shape)
