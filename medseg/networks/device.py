@@ -171,6 +171,11 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
 
 
 def _cpu_has_bf16() -> bool:
-    """Return whether the CPU multiplies bf16 by an instruction (avx512_bf16, AMX); an emulation would be slower."""
+    """Return whether the CPU multiplies bf16 by an instruction (avx512_bf16, AMX); an emulation would be slower.
+
+    oneDNN is asked, too: with `ONEDNN_MAX_CPU_ISA=AVX2` it does not use the instruction, and plain loops compute
+    convolutions of bf16.
+    """
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, check, bool)() for check in checks)
+    instruction = any(getattr(torch.cpu, check, bool)() for check in checks)
+    return instruction and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

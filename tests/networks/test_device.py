@@ -1,5 +1,8 @@
 """How tensors come to a device."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import torch
@@ -27,3 +30,11 @@ def test_only_cuda_is_not_waited_for() -> None:
     with Copies() as copies:
         assert to_device(torch.ones(2), torch.device("meta")).device.type == "meta"
     assert copies.waits == [True]
+
+
+def test_bf16_is_not_chosen_where_onednn_may_not_use_its_instruction() -> None:
+    code = "import torch; from medseg.networks.device import choose_precision as choose; "
+    code += "print(choose('auto', torch.device('cpu')))"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "torch.float32"
