@@ -99,12 +99,12 @@ def _traced(network: nn.Module, channels: int, tile: Sequence[int]) -> Model:
         for way in ways:
             try:
                 graph = way(FullResolution(network), example)
-                break
+                graph.reshape([1, channels, *tile])
+                return graph
             except Exception as error:  # both libraries raise all kinds of errors
                 if way is ways[-1] or is_out_of_memory(error):
                     raise
-    graph.reshape([1, channels, *tile])
-    return graph
+    raise AssertionError("one way returns, or the last one raises")
 
 
 def _by_jit(network: nn.Module, example: tuple[torch.Tensor]) -> Model:

@@ -60,11 +60,11 @@ def arm(moment: str) -> None:
 def train(workspace: str, how: str, moment: str) -> None:
     arm(moment)
 
-    begun = False
+    begun = False  # notes come before the run is recorded, and are no sign that it is
 
     def callback(event: medseg.Progress) -> None:
         nonlocal begun
-        if event.stage == "train" and not begun:
+        if event.stage == "train" and "note" not in event.info and not begun:
             begun = True
             say(0)
         if (event.stage, event.done) == ("validate", 1) and moment == "validation":

@@ -51,7 +51,7 @@ def test_cases_that_fit_and_cases_that_do_not_are_told_apart() -> None:
         placed, where = place_samples(samples, CPU, free, 8)
         assert placed == samples
         assert words in where
-        assert "1.8e-05 GB" in where
+        assert "0.018 MB" in where
 
 
 def test_cases_get_what_network_and_batch_leave_of_a_gpu() -> None:

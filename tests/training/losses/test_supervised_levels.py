@@ -110,7 +110,7 @@ def test_a_level_that_the_network_has_not(network: dict[str, Any], message: str)
         ({"levels": [0, -1]}, r"training\.deep_supervision\.levels\.1: expected at least 0 \(it is -1\)"),
         ({"level": [0]}, "level"),
         ({"levels": [0], "weights": [-1]}, "weights"),
-        ("deep", r"training\.deep_supervision: expected a boolean"),
+        ("deep", r"training\.deep_supervision: expected true, false, or levels: .* \(it is 'deep'\)"),
     ],
 )
 def test_choices_that_are_refused(choice: Any, message: str) -> None:
