@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from medseg.commands.predict.predict import predict
     from medseg.commands.records.report import report
     from medseg.commands.records.verify import verify
+    from medseg.commands.select.options import SelectOptions
+    from medseg.commands.select.select import select
     from medseg.commands.train.options import TrainOptions
     from medseg.commands.train.train import train
     from medseg.commands.watch.options import WatchOptions
@@ -83,6 +85,8 @@ _MODULES = {
     "report": "commands.records.report",
     "verify": "commands.records.verify",
     "train": "commands.train.train",
+    "select": "commands.select.select",
+    "SelectOptions": "commands.select.options",
     "TrainOptions": "commands.train.options",
     "StudyEvent": "commands.watch.watch",
     "watch": "commands.watch.watch",

@@ -34,6 +34,7 @@ VERBS = {
     "networks": "networks:command",
     "train": "train:command",
     "crossval": "crossval:command",
+    "select": "select:command",
     "predict": "predict:command",
     "watch": "watch:command",
     "evaluate": "evaluate:command",

@@ -33,6 +33,8 @@ _RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
 _LONGEST_TABLE = 1 << 16
 """Values that spread further than this are looked up by sorting, so that one stray value claims no gigabytes."""
 _UNDECLARED = -2
+_ALMOST_NOTHING = 1e-7
+"""Probabilities of regions closer to 0 or 1 than this are taken for so close: float32 tells no closer to 1."""
 _MOST_VALUES_NAMED = 12
 _MOST_STRAY_VALUES = 8
 """More values that nothing declares are no stray ones: the file is a soft mask, or of another data set."""
@@ -280,6 +282,33 @@ class Labels(BaseModel):
         if self.activation == "sigmoid":
             return logits.sigmoid()
         return logits[1:].softmax(0) if self.background is None else logits.softmax(0)[1:]
+
+    def all_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the probability of each output of the network, the background's included.
+
+        Args:
+            logits: (outputs, ...), as the network puts them out.
+
+        Returns:
+            (outputs, ...); without a background, that of output 0 is 0.
+        """
+        if self.activation == "sigmoid":
+            return logits.sigmoid()
+        import torch
+
+        chosen = logits[self.first_answer :].softmax(0)
+        return torch.cat([torch.zeros_like(chosen[:1]), chosen]) if self.first_answer else chosen
+
+    def logits_of(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Return logits that have given probabilities: the inverse of `all_probabilities`, in float32.
+
+        Args:
+            probabilities: (outputs, ...).
+        """
+        values = probabilities.float()
+        if self.activation == "sigmoid":
+            return values.logit(_ALMOST_NOTHING)
+        return values.clamp(min=_ALMOST_NOTHING**4).log()
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the values to write for a network's (outputs, ...) logits, as an array of shape (...)."""

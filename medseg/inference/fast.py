@@ -17,7 +17,7 @@ TRADES: dict[str, dict[str, Any]] = {
 
 
 def make_fast(model: Model, overrides: Sequence[str] = ()) -> Model:
-    """Return a model, and the stages before it, with all trades made in the plan.
+    """Return a model, the stages before it and those that answer with it, with all trades made in the plan.
 
     Steps are never made smaller: a plan whose step is larger already keeps it.
 
@@ -37,4 +37,5 @@ def make_fast(model: Model, overrides: Sequence[str] = ()) -> Model:
         changes["step_fraction"] = max(inference.step_fraction, changes["step_fraction"])
     plan = model.plan.model_copy(update={"inference": inference.model_copy(update=changes)})
     previous = None if model.previous is None else make_fast(model.previous, overrides)
-    return replace(model, plan=plan, previous=previous)
+    others = tuple(make_fast(other, overrides) for other in model.others)
+    return replace(model, plan=plan, previous=previous, others=others)

@@ -28,18 +28,20 @@ from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
+from medseg.inference.joined import averaged_logits, joint_progress, pooled_spread
 from medseg.inference.memory import Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.tiles import Views
+from medseg.inference.treatment import shifted, threshold_offsets, treated, unshifted
 from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes
-from medseg.inference.window_pass import WindowPass
+from medseg.inference.window_pass import STAGE, WindowPass
 from medseg.io.load import load_case_image
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.preprocessing.normalize import check_schemes
-from medseg.preprocessing.restore import Sink, restore, stream_maps
+from medseg.preprocessing.restore import Sink, restore, restore_blocks, scan_blocks, stream_maps
 from medseg.preprocessing.volume import Volume, geometry_of, prepare
 
 if TYPE_CHECKING:
@@ -104,12 +106,14 @@ class Predictor:
         configuration: str | None = None,
         checkpoint: str | None = None,
         fast: bool = False,
+        selection: bool = True,
     ) -> Predictor:
         """Load a model.
 
         Args:
             folder: a run's folder, a package (`model.medseg`), or a model folder or zip of nnU-Net's; or `PLAN` or
-                `PLAN/CONFIGURATION`, for a run in the folder `runs` of the current folder.
+                `PLAN/CONFIGURATION`, for a run in the folder `runs` of the current folder. Of `PLAN`, or a folder
+                `runs/PLAN`, its `selection.yaml` says which runs answer, and what is done to answers.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
             folds: which folds to average; None for all that are trained.
             overrides: `dotted.key=value` strings for its plan, such as `inference.mirror=false`.
@@ -117,6 +121,7 @@ class Predictor:
             configuration: which configuration, where there are several.
             checkpoint: the checkpoint of nnU-Net's models: `final`, `best`, `latest` or a file's name.
             fast: trade some accuracy for time (`inference.fast.TRADES`), except what `overrides` name.
+            selection: whether `selection.yaml` is used; not where configuration, folds or checkpoint are named.
 
         Raises:
             ModelError: the model is not there, or is damaged.
@@ -124,8 +129,9 @@ class Predictor:
         """
         torch_device = choose_device(device)
         if not Path(folder).exists() and len(Path(folder).parts) <= _MOST_PARTS:
-            folder = Workspace(Path()).model_path(folder, configuration, "Predictor.load")
-        model = load_model(folder, torch_device, folds, overrides, factory, configuration, checkpoint)
+            selected = selection and not folds and checkpoint is None
+            folder = Workspace(Path()).model_path(folder, configuration, "Predictor.load", selected)
+        model = load_model(folder, torch_device, folds, overrides, factory, configuration, checkpoint, selection)
         return cls(make_fast(model, overrides or ()) if fast else model, torch_device)
 
     @overload
@@ -197,7 +203,8 @@ class Predictor:
                 from medseg.inference.cascade import with_previous  # only cascades need it
 
                 volume = with_previous(self.model, image, self._previous(image, callback))
-            return replace(volume, warnings=(*image.warnings, *texts))
+            others = tuple(predictor.prepare(image, callback) for predictor in self._others)
+            return replace(volume, warnings=(*image.warnings, *texts), others=others)
 
     def labels(self, volume: Volume, callback: Callback = silent, sinks: Sequence[Sink] = ()) -> NDArray:
         """Predict a prepared scan.
@@ -213,9 +220,42 @@ class Predictor:
         Raises:
             MedsegError: there is not enough memory.
         """
+        labels, geometry = self.model.plan.labels, volume.geometry
+        offsets = threshold_offsets(self.model)
         with memory_errors(MEMORY_ADVICE):
-            slabs = self.logits(volume, callback)
-            return restore(slabs, volume.geometry, self.model.plan.labels, self.configuration, sinks)
+            if offsets is not None:
+                sinks = [unshifted(sink, offsets) for sink in sinks]
+            if self.model.others:
+                blocks = self.scan_logits(volume, callback)
+                if offsets is not None:
+                    blocks = ((planes, logits - offsets) for planes, logits in blocks)
+                answer = restore_blocks(blocks, geometry, labels, sinks)
+            else:
+                slabs = self.logits(volume, callback)
+                slabs = slabs if offsets is None else shifted(slabs, offsets)
+                answer = restore(slabs, geometry, labels, self.configuration, sinks)
+            return treated(answer, geometry, self.model)
+
+    def scan_logits(self, volume: Volume, callback: Callback = silent) -> Iterator[tuple[range, torch.Tensor]]:
+        """Yield the logits of a prepared scan on the scan's grid; of several configurations, those of their mean.
+
+        Args:
+            volume: what `prepare` returned.
+            callback: as in `__call__`.
+
+        Yields:
+            Numbers of consecutive planes of `volume.geometry.box`, and their logits (outputs, planes, y, x) in float32.
+
+        Raises:
+            MedsegError: as `logits`.
+        """
+        members = [self, *self._others]
+        reports = [callback] if len(members) == 1 else joint_progress(callback, STAGE, len(members))
+        blocks = [
+            scan_blocks(predictor.logits(part, report), part.geometry, predictor.configuration)
+            for predictor, part, report in zip(members, (volume, *volume.others), reports, strict=True)
+        ]
+        return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, self.model.plan.labels)
 
     def logits(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
         """Yield the logits of a prepared scan as consecutive slabs (outputs, planes, y, x) on the network's grid.
@@ -223,6 +263,9 @@ class Predictor:
         Args:
             volume: what `prepare` returned.
             callback: as in `__call__`.
+
+        Yields:
+            Those of this model alone, without others that answer with it (`scan_logits`).
 
         Raises:
             MedsegError: there is not enough memory for a single tile, or a logit is not finite.
@@ -232,12 +275,15 @@ class Predictor:
                 _check_logits(slab, self.precision)
                 yield slab
 
-    def uncertainty(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
+    def uncertainty(self, volume: Volume, callback: Callback = silent, single: bool = False) -> Iterator[torch.Tensor]:
         """Yield mean and spread of the probabilities over folds and mirrored copies: see `inference.uncertainty`.
+
+        Of several configurations that answer together, those of the first alone; `spread` has those of all.
 
         Args:
             volume: what `prepare` returned.
             callback: as in `__call__`.
+            single: whether a single prediction is allowed, whose spread is 0.
 
         Yields:
             Consecutive slabs (2 x structures, planes, y, x) on the network's grid, means first.
@@ -250,7 +296,7 @@ class Predictor:
 
         labels = self.model.plan.labels
         with self._window_pass(volume, 2 * len(labels.names), SUMS_PER_TILE * len(labels.names)) as window_pass:
-            yield from stream_uncertainty(window_pass, labels, callback)
+            yield from stream_uncertainty(window_pass, labels, callback, single)
 
     def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
         """Bring mean and spread (see `uncertainty`) to the scan's grid.
@@ -265,7 +311,18 @@ class Predictor:
             MedsegError: there is not enough memory.
         """
         with memory_errors(MEMORY_ADVICE):
-            stream_maps(self.uncertainty(volume, callback), volume.geometry, self.configuration, sinks)
+            if not self.model.others:
+                stream_maps(self.uncertainty(volume, callback), volume.geometry, self.configuration, sinks)
+                return
+            members = [self, *self._others]
+            reports = joint_progress(callback, STAGE, len(members))
+            blocks = [
+                scan_blocks(predictor.uncertainty(part, report, True), part.geometry, predictor.configuration)
+                for predictor, part, report in zip(members, (volume, *volume.others), reports, strict=True)
+            ]
+            for planes, values in pooled_spread(blocks, len(self.model.plan.labels.names)):
+                for sink in sinks:
+                    sink(planes.start, values)
 
     def warm_up(self) -> None:
         """Compile what is to be compiled, with a batch of empty tiles; the first scan then takes no longer."""
@@ -280,6 +337,8 @@ class Predictor:
                     member(tiles)
 
             resources.attempt(run)
+        for predictor in self._others:
+            predictor.warm_up()
 
     def volumes(self, labels: Image) -> dict[str, float]:
         """Return {structure: volume} of an answer in ml (the area in mm2 for pictures), in pixels without a spacing."""
@@ -357,6 +416,14 @@ class Predictor:
         """The first stage of a cascade."""
         assert self.model.previous is not None
         return Predictor(self.model.previous, self.device, compares=False)  # the scan was compared already
+
+    @cached_property
+    def _others(self) -> list[Predictor]:
+        """Those of the configurations that answer together with this one."""
+        predictors = [Predictor(model, self.device, compares=False) for model in self.model.others]
+        for predictor in predictors:
+            predictor.notes = self.notes
+        return predictors
 
 
 def _check_logits(logits: torch.Tensor, precision: torch.dtype) -> None:

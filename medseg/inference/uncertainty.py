@@ -24,7 +24,9 @@ SUMS_PER_TILE = 5
 """Values of each voxel and structure of a tile: the first prediction, two sums, and two that are being computed."""
 
 
-def stream_uncertainty(window_pass: WindowPass, labels: Labels, callback: Callback = silent) -> Iterator[torch.Tensor]:
+def stream_uncertainty(
+    window_pass: WindowPass, labels: Labels, callback: Callback = silent, single: bool = False
+) -> Iterator[torch.Tensor]:
     """Yield mean and spread of the probabilities as consecutive slabs (2 x structures, planes, y, x).
 
     The first channels are the mean probability of each structure, the others the spreads.
@@ -33,13 +35,14 @@ def stream_uncertainty(window_pass: WindowPass, labels: Labels, callback: Callba
         window_pass: the volume and the networks.
         labels: say which structures exclude each other.
         callback: receives progress after every batch of tiles; may raise `Cancelled`.
+        single: whether a single prediction is allowed, whose spread is 0.
 
     Raises:
         PlanError: there is only one prediction: one fold without mirrored copies.
         MedsegError: there is not enough memory for a single tile.
     """
     predictions = len(window_pass.members) * len(window_pass.views.flips)
-    if predictions == 1:
+    if predictions == 1 and not single:
         raise PlanError(
             "The spread compares the answers of several folds or of mirrored copies; this model has one fold, and "
             "mirroring is off.",

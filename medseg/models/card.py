@@ -15,6 +15,7 @@ from medseg.core.wording import counted
 if TYPE_CHECKING:
     from medseg.models.model import Model
     from medseg.plans.schema import Configuration
+    from medseg.selection.record import Selection
 
 NOT_STATED = "Not stated."
 _SPECIAL = re.compile(r"([\\\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")
@@ -75,7 +76,7 @@ def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by:
         made_by: programs that made the model, and their versions.
     """
     plan = model.plan
-    stages = [model] + ([] if model.previous is None else [model.previous])
+    stages = [stage for part in model.together for stage in (part, part.previous) if stage is not None]
     lines = [f"# {_escaped(plan.name)}", ""]
     lines += ["A model that segments medical images, for use with medseg.", ""]
     lines += _section("What it does", _abilities(model))
@@ -83,6 +84,8 @@ def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by:
     lines += _section("Limits", [*([_written(about.limitations)] if about.limitations else []), _LIMITS])
     lines += _section("Training data", _training_data(model, about))
     lines += _section("Scores", _scores(model, scores))
+    if model.selection is not None:
+        lines += _section("Selection", _selection(model.selection))
     lines += _section("How it is built", [line for stage in stages for line in _network(stage)])
     facts = [("Author", about.author), ("Licence", about.license), ("Contact", about.contact), ("Cite", about.citation)]
     lines += _section(
@@ -147,6 +150,14 @@ def _scores(model: Model, scores: Sequence[FoldScore]) -> list[str]:
         steps = "-" if score.steps is None else str(score.steps)
         lines.append(f"| {score.fold} | {steps} | {score.cases} | {' | '.join(figures)} |")
     return lines
+
+
+def _selection(selection: Selection) -> list[str]:
+    """Return which models answer, what is done to answers, and why."""
+    evidence = [] if selection.evidence is None else [f"- Why: {_escaped(selection.evidence.reason)}."]
+    done = selection.describe()
+    treated = ", ".join(map(_escaped, done)) if done else "none"
+    return [f"- Models: {_escaped(selection.title)}", *evidence, f"- Postprocessing: {treated}"]
 
 
 def _figure(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from typing import Any
 
 import torch
 
@@ -17,6 +18,18 @@ def identity(model: Model) -> str:
     is fast and protects against mistakes, not against forgery.
     """
     digest = hashlib.blake2b(digest_size=12)
+    for member in model.together:
+        _add(digest, member)
+    selection = model.selection
+    if selection is not None and (selection.postprocessing or selection.thresholds):
+        steps = [step.model_dump_json(exclude={"evidence", "source"}) for step in selection.postprocessing]
+        thresholds = {name: threshold.value for name, threshold in selection.thresholds.items()}
+        digest.update(f"{steps} {thresholds}".encode())
+    return digest.hexdigest()
+
+
+def _add(digest: Any, model: Model) -> None:
+    """Add a model and the stages before it to a digest."""
     while True:
         plan = model.plan.model_dump_json(exclude={"request", "made_by", "training", "inference", "codes"})
         digest.update(f"{plan} {model.configuration_name}".encode())
@@ -24,7 +37,7 @@ def identity(model: Model) -> str:
             for name, value in network.state_dict().items():
                 digest.update(f"{name} {tuple(value.shape)} {_checksum(value)}".encode())
         if model.previous is None:
-            return digest.hexdigest()
+            return
         model = model.previous
 
 

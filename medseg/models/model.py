@@ -13,6 +13,7 @@ from medseg.core.errors import ModelError
 from medseg.networks.table import BUILT_IN, NETWORKS, NetworkFactory, build_network
 from medseg.plans.network_rules import UNETS
 from medseg.plans.schema import Configuration, Network, Plan
+from medseg.selection.record import Selection
 
 _MOST_NAMES = 4
 
@@ -30,6 +31,9 @@ class Model:
         previous: model whose answer this one takes as further channels: the first stage of a cascade; or None.
         notes: what a user should know about how it was read, in sentences.
         files: files that the weights were read from: one for each fold, or one that holds all; none in training.
+        others: models of other configurations that answer together with this one: the probabilities of all are averaged
+            on the grid of the scan, with equal weights. They have no others themselves.
+        selection: what is done to answers (postprocessing, thresholds); None for nothing.
     """
 
     plan: Plan
@@ -40,6 +44,13 @@ class Model:
     previous: Model | None = None
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    others: tuple[Model, ...] = ()
+    selection: Selection | None = None
+
+    @property
+    def together(self) -> tuple[Model, ...]:
+        """Itself and the others that answer with it."""
+        return (self, *self.others)
 
     @property
     def configuration(self) -> Configuration:

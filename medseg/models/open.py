@@ -29,6 +29,7 @@ def load_model(
     factory: NetworkFactory | None = None,
     configuration: str | None = None,
     checkpoint: str | None = None,
+    selection: bool = False,
 ) -> Model:
     """Load a trained model.
 
@@ -42,6 +43,8 @@ def load_model(
         configuration: which configuration, where there are several.
         checkpoint: for nnU-Net's models: `final`, `best`, `latest` or a file's name; None for the final one, or the
             best if there is no final one.
+        selection: whether the selection of a plan's folder or of a package says which models answer together, and what
+            is done to answers; not where configuration, folds or checkpoint are named.
 
     Raises:
         ModelError: there is no model, there are several and none was chosen, or it is damaged.
@@ -49,6 +52,13 @@ def load_model(
     path = Path(path)
     if not path.exists():
         raise ModelError(f"There is no model {path}.", "Expected a folder, a .medseg package, or a zip of nnU-Net's.")
+    selection = selection and not folds and configuration is None and checkpoint is None
+    if selection and path.is_dir():
+        from medseg.models.selected import load_selected
+
+        selected = load_selected(path, device, overrides, factory)
+        if selected is not None:
+            return selected
     runs = _run_folders(path) if path.is_dir() else []
     if not runs and _is_nnunet(path):
         from medseg.models.nnunet.model import Reading
@@ -57,7 +67,7 @@ def load_model(
             raise ModelError(
                 f"{path} is a model of nnU-Net, which has nnU-Net's network; factory is only for runs of medseg."
             )
-        return _load_nnunet(path, Reading(device, folds, overrides or (), configuration, checkpoint))
+        return _load_nnunet(path, Reading(device, folds, overrides or (), configuration, checkpoint), selection)
     if checkpoint is not None:
         raise ModelError(
             f"{path} is a medseg model, which has one set of weights per fold; --checkpoint is only for models of "
@@ -66,7 +76,7 @@ def load_model(
     if path.is_file():
         from medseg.models.package.read import load_package
 
-        model = load_package(path, device, folds, overrides)
+        model = load_package(path, device, folds, overrides, configuration, selection)
     else:
         model = load_run(_choose_run(path, runs, configuration), device, folds, overrides, factory)
     if configuration not in (None, model.configuration_name):
@@ -113,18 +123,25 @@ def _is_nnunet(path: Path) -> bool:
     return bool(model_folders(path) or (FOLD.fullmatch(path.name) and model_folders(path.parent) == [path.parent]))
 
 
-def _load_nnunet(path: Path, reading: Reading) -> Model:
-    from medseg.models.nnunet.folder import FOLD, model_folders
+def _load_nnunet(path: Path, reading: Reading, postprocessing: bool) -> Model:
+    from medseg.models.nnunet.folder import FOLD, choose_model, model_folders
     from medseg.models.nnunet.model import load_nnunet
+    from medseg.models.nnunet.postprocessing import with_postprocessing
     from medseg.models.nnunet.zip_file import unpacked_model
+
+    def load(folder: Path) -> Model:
+        model = load_nnunet(folder, reading)
+        if not postprocessing:
+            return model
+        return with_postprocessing(model, choose_model(model_folders(folder), reading.configuration, folder))
 
     if path.is_file():
         with unpacked_model(path, reading.configuration, reading.folds, reading.checkpoint) as folder:
-            model = load_nnunet(folder, reading)
+            model = load(folder)
             # the model names the zip, as the folder that it was unpacked to is gone when the block ends
             previous = None if model.previous is None else replace(model.previous, folder=path, files=())
             return replace(model, folder=path, files=(path,), previous=previous)
     fold = FOLD.fullmatch(path.name)
     if fold and model_folders(path.parent) == [path.parent]:
         return load_nnunet(path.parent, replace(reading, folds=[fold[1]]))
-    return load_nnunet(path, reading)
+    return load(path)

@@ -10,6 +10,7 @@ from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.core.files import finish_replacing
 from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
+from medseg.selection.file import selection_path
 
 
 class Workspace:
@@ -53,18 +54,32 @@ class Workspace:
             f"There are {len(paths)} plans in {self.plans}: {names}.", f"Choose one: --plan {paths[0].stem}"
         )
 
-    def model_path(self, choice: str | Path | None, configuration: str | None = None, option: str = "--model") -> Path:
+    def model_path(
+        self,
+        choice: str | Path | None,
+        configuration: str | None = None,
+        option: str = "--model",
+        selection: bool = False,
+    ) -> Path:
         """Return the path of a model.
 
         Args:
             choice: a folder or file, `<plan>` or `<plan>/<configuration>`; None for the only trained model.
             configuration: which configuration, where several of a plan are trained.
             option: how the command line calls `choice`, for messages; empty where it has no name there.
+            selection: whether a plan that has a `selection.yaml` means that; else a plan means its only trained model.
+
+        Returns:
+            The folder of a run, a file, or the folder `runs/PLAN` of a plan's selection.
 
         Raises:
             ModelError: no model is trained, or several fit.
         """
         models = [run.path for run in runs_below(self.runs, 2, WEIGHTS)]
+        if selection and configuration is None:
+            plans = {path.parent for path in models if choice is None or str(choice) == path.parent.name}
+            if len(plans) == 1 and selection_path(only := plans.pop()).is_file():
+                return only
         fitting = [
             path
             for path in models

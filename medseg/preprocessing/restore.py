@@ -6,7 +6,7 @@ labels are exact all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -121,12 +121,52 @@ def stream_maps(
     Raises:
         ValueError: the slabs do not make up the network's grid.
     """
+    for planes, values in scan_blocks(slabs, geometry, configuration):
+        for sink in sinks:
+            sink(planes.start, values)
+
+
+def scan_blocks(
+    slabs: Iterable[torch.Tensor], geometry: Geometry, configuration: Configuration
+) -> Iterator[tuple[range, torch.Tensor]]:
+    """Yield values of any meaning interpolated to the scan's grid: consecutive planes of `Geometry.box`.
+
+    Args:
+        slabs: values in consecutive blocks (maps, planes, y, x), as in `restore`.
+        geometry: how the scan came to the network's grid.
+        configuration: says how logits, and thus such values, are resampled.
+
+    Yields:
+        Numbers of the planes, and their values (maps, planes, y, x) in float32.
+
+    Raises:
+        ValueError: the slabs do not make up the network's grid.
+    """
     resize = way_back(geometry, configuration)
     for window in windows(slabs, resize):
-        for planes, values in dense_blocks(window, resize):
-            for sink in sinks:
-                sink(planes.start, values)
+        yield from dense_blocks(window, resize)
         del window
+
+
+def restore_blocks(
+    blocks: Iterable[tuple[range, torch.Tensor]], geometry: Geometry, labels: Labels, sinks: Sequence[Sink] = ()
+) -> NDArray:
+    """Return label values (z, y, x) as they are written, of logits that are on the scan's grid already.
+
+    Args:
+        blocks: as `scan_blocks` yields them.
+        geometry: how the scan came to the network's grid.
+        labels: say which value is written for which logits.
+        sinks: also receive the logits.
+    """
+    stored = np.full(geometry.stored_shape, labels.decisions[0], labels.dtype)
+    inside = geometry.turn(stored[None])[0][geometry.box]
+    written = np.array(labels.decisions, labels.dtype)
+    for planes, logits in blocks:
+        inside[planes.start : planes.stop] = written[labels.choose(logits).cpu().numpy()]
+        for sink in sinks:
+            sink(planes.start, logits)
+    return stored
 
 
 def way_back(geometry: Geometry, configuration: Configuration) -> Resize:

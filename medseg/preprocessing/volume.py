@@ -76,12 +76,14 @@ class Volume:
         label: (z, y, x) label indices, `IGNORE` and `OUTSIDE` included; None for a case without labels.
         geometry: how the case came there.
         warnings: how the scan differs from those that the network was trained on, in sentences.
+        others: the same case on the grids of other configurations that answer together with this one.
     """
 
     image: NDArray[np.float32]
     label: NDArray[np.int16] | None
     geometry: Geometry
     warnings: tuple[str, ...] = ()
+    others: tuple[Volume, ...] = ()
 
 
 def prepare(

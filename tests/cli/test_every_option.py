@@ -88,13 +88,23 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("crossval --plan balls --folds 3 --epochs 0", 2),
         ("crossval --plan balls --folds 3 --recipe other", 2),
     ],
+    "select": [
+        (
+            "select balls --config 3d_fullres --folds 0 --ensembles --postprocessing --position --data data "
+            "--device cpu --workspace . --json",
+            0,
+        ),
+        ("select balls --folds 0 --no-ensembles --no-postprocessing", 0),
+        ("select balls --folds 7", 2),
+    ],
     "predict": [
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --json", 0),
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --continue", 0),
         ("predict flat/p0_flair.nii.gz flat_answers -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast", 0),
         (f"predict study study_answers --model balls {_DICOM}", 0),
         ("predict study study_codes --model balls --codes ball=tumor --write seg", 0),
-        ("predict data/imagesTr nnunet_answers --model nnunet --checkpoint final", 0),
+        ("predict data/imagesTr nnunet_answers --model nnunet --checkpoint final --selection", 0),
+        ("predict flat/p0_flair.nii.gz unselected -m balls --frame 1 --no-selection", 0),
     ],
     "watch": [
         (
@@ -105,7 +115,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("watch flat flat_watched -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast --once --settle 0.01s", 0),
         (f"watch inbox study_watched --model balls {_DICOM} --once --settle 0.01s", 0),
         ("watch inbox codes_watched --model balls --codes ball=tumor --once --settle 0.01s", 0),
-        ("watch data/imagesTr nnunet_watched --model nnunet --checkpoint final --once --settle 0.01s", 0),
+        ("watch data/imagesTr nnunet_watched --model nnunet --checkpoint final --selection --once --settle 0.01s", 0),
+        ("watch data/imagesTr unselected_watched --model balls --no-selection --once --settle 0.01s", 0),
     ],
     "evaluate": [
         (
@@ -137,7 +148,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
             0,
         ),
         (f"package balls balls.medseg --force {_ABOUT}", 0),
-        ("package nnunet nnunet.medseg --checkpoint final", 0),
+        ("package nnunet nnunet.medseg --checkpoint final --selection", 0),
+        ("package balls unselected.medseg --no-selection", 0),
     ],
     "export": [
         ("export balls balls.onnx --config 3d_fullres --folds 0 --workspace . --json", 0),

@@ -24,10 +24,13 @@ def load_chosen(model: str | Path | None, workspace: str | Path, options: Packag
     Raises:
         MedsegError: there is no model, several fit, or it cannot be read.
     """
+    selection = isinstance(options, PackageOptions) and options.selection  # a file of ONNX holds a single network
+    selection = selection and not options.folds and options.checkpoint is None
     return load_model(
-        Workspace(Path(workspace)).model_path(model, options.configuration, option=""),
+        Workspace(Path(workspace)).model_path(model, options.configuration, "", selection),
         torch.device("cpu"),
         options.folds,
         configuration=options.configuration,
         checkpoint=options.checkpoint,
+        selection=selection,
     )

@@ -19,14 +19,17 @@ from medseg.models.model import Model
 from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
 from medseg.models.nnunet.model import Reading, load_stage
 from medseg.models.nnunet.plans import plan_from_nnunet
+from medseg.models.nnunet.postprocessing import find_postprocessing, imported_selection
 from medseg.models.nnunet.zip_file import unpacked
 from medseg.models.record import FoldScores, RunRecord
 from medseg.models.run import save_weights
-from medseg.models.run_files import WEIGHTS, RunFolder
+from medseg.models.run_files import WEIGHTS, RunFolder, runs_below
 from medseg.models.scores import fold_scores
+from medseg.models.selected import fold_records
 from medseg.models.workspace import Workspace, splits_path
 from medseg.plans.file import load_plan, save_plan
 from medseg.plans.schema import Plan
+from medseg.selection.file import selection_path, write_selection
 
 _SPLITS = "splits_final.json"
 
@@ -74,11 +77,16 @@ def import_nnunet(
         return _import_plan(raw, target, options)
     result = ImportResult()
     with _models(source, options) as folders:
+        imported = []
         for folder in folders:
             try:
-                result.folds.extend(_import_model(folder, target, source, options, result.notes))
+                imported.append(_import_model(folder, target, source, options, result.notes))
             except MedsegError as error:
                 result.failed[folder.name] = str(error)
+        for model in imported:
+            run = RunFolder(target.runs / model.plan.name / model.configuration)
+            result.folds.extend(run.fold(fold).path for fold in model.folds)
+            result.notes.extend(_keep_postprocessing(model, target))
     if not result.folds:
         raise ModelError(
             "Nothing was imported:\n  " + "\n  ".join(f"{name}: {why}" for name, why in result.failed.items())
@@ -169,8 +177,8 @@ def _models(source: Path, options: ImportOptions) -> Iterator[list[Path]]:
 
 def _import_model(
     folder: Path, workspace: Workspace, source: Path, options: ImportOptions, notes: list[str]
-) -> list[Path]:
-    """Import all folds of one model folder as folds of a run, and return their new folders."""
+) -> _Imported:
+    """Import all folds of one model folder as folds of a run."""
     trained = [path for path in folder.glob("fold_*") if FOLD.fullmatch(path.name)]
     folds = sorted(path.name.removeprefix("fold_") for path in trained if any(path.glob("checkpoint_*.pth")))
     paths, _ = fold_checkpoints(folder, folds, options.checkpoint)
@@ -192,7 +200,45 @@ def _import_model(
     if model.configuration.previous_stage is not None:
         stage = target.with_name(model.configuration.previous_stage)
         notes.append(f"{target} is the second stage of a cascade, and predicts with {stage}")
-    return [RunFolder(target).fold(fold).path for fold in model.folds]
+    return _Imported(folder, plan, model.configuration_name, model.folds)
+
+
+@dataclass(frozen=True)
+class _Imported:
+    """A model that was imported: its folder, and what became of it."""
+
+    folder: Path
+    plan: Plan
+    configuration: str
+    folds: tuple[str, ...]
+
+
+def _keep_postprocessing(model: _Imported, workspace: Workspace) -> list[str]:
+    """Write the postprocessing of a model as the selection of its plan, and return notes.
+
+    A selection names the models that answer: there is none where several configurations are there to choose from.
+    """
+    name = model.folder.name
+    source = find_postprocessing(model.folder, model.folds)
+    if source is None:
+        return []
+    try:
+        selection = imported_selection(source, model.plan, model.configuration, model.folds)
+    except ModelError as error:
+        return [f"{name}: its postprocessing is left out: {error}"]
+    if not selection.postprocessing:
+        return [f"{name}: {source.name} says that answers stay as they are"]
+    what = ", ".join(selection.describe())
+    runs = workspace.runs / model.plan.name
+    path = selection_path(runs)
+    others = [run.path.name for run in runs_below(runs, 1, WEIGHTS) if run.path.name != model.configuration]
+    if others or path.exists():
+        why = f"{runs} also holds {', '.join(others)}" if others else f"{path} exists already"
+        return [f"{name}: {why}, so its postprocessing is left out: {what}"]
+    records = fold_records(RunFolder(runs / model.configuration), model.folds)
+    members = [member.model_copy(update={"records": records}) for member in selection.members]
+    write_selection(selection.model_copy(update={"members": members}), path)
+    return [f"{path} has its postprocessing, which is done to answers: {what}"]
 
 
 def _record(model: Model, fold: str, checkpoint: Path, source: Path) -> RunRecord:

@@ -20,6 +20,8 @@ class PackageOptions:
         folds: Folds to pack, joined by commas, such as 0,1,2; if left out, all trained folds.
         checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; if left out, final, or best if
             there is no final one.
+        selection: Of a plan with a selection.yaml (medseg select), pack the models and operations that it names; if
+            configuration, folds or checkpoint are named, it is left out in any case.
         card: YAML file with fields of the model card: author, license, intended_use, limitations, training_data,
             contact, citation.
         about: Fields of the model card, which take precedence over those of the file.
@@ -29,6 +31,7 @@ class PackageOptions:
     configuration: Annotated[str | None, Option("--config")] = None
     folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list)] = None
     checkpoint: str | None = None
+    selection: Annotated[bool, Option("--selection/--no-selection")] = True
     card: Path | None = None
     about: About = field(default_factory=About)
     replace: Annotated[bool, Option("--force")] = False

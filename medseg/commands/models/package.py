@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -69,17 +69,25 @@ def package(
         raise ModelError(f"{output} exists already.", "Delete it, name another, or replace it with --force.")
     about = _about(options)
     loaded = load_chosen(model, workspace, options)
-    record = read_record(RunFolder(loaded.folder).fold(loaded.folds[0]))
-    custom = record and record.network_factory
-    if custom:
-        raise ModelError(f"{loaded.folder} has a network of the user's own, {custom}; a package holds no code.")
-    scores = tuple(fold_scores(loaded))
+    for member in loaded.together:
+        record = read_record(RunFolder(member.folder).fold(member.folds[0]))
+        custom = record and record.network_factory
+        if custom:
+            raise ModelError(f"{member.folder} has a network of the user's own, {custom}; a package holds no code.")
+    scores = tuple(_scores(loaded))
     save_package(
         loaded, output, model_card(loaded, about, scores, f"{loaded.plan.made_by}; packed by medseg {__version__}")
     )
     missing = [name for name in ("license", "intended_use") if getattr(about, name) is None]
     notes = [f"the card says nothing of {' and '.join(missing)}; give it with {_options(missing)}"] if missing else []
     return PackageResult(output, output.stat().st_size, loaded, scores, (*loaded.notes, *notes))
+
+
+def _scores(model: Model) -> Iterator[FoldScore]:
+    """Yield the scores of the folds; of several configurations that answer together, named with these."""
+    for member in model.together:
+        for score in fold_scores(member):
+            yield replace(score, fold=f"{member.configuration_name}, {score.fold}") if model.others else score
 
 
 def _options(names: Sequence[str]) -> str:

@@ -27,6 +27,8 @@ class PredictOptions(SeriesOptions):
         folds: Folds whose predictions are averaged, joined by commas, such as 0,1,2; if left out, all trained folds.
         checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; if left out, final, or best if
             there is no final one.
+        selection: Of a plan with a selection.yaml (medseg select), use the models and operations that it names; if
+            configuration, folds or checkpoint are named, it is left out in any case.
         channels: One file pattern per channel where names carry no _0000: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.
         frame: Which volume of a time series is the scan, counted from 0.
         mirror: Also predict mirrored copies and average; if left out, as the plan says.
@@ -50,6 +52,7 @@ class PredictOptions(SeriesOptions):
     configuration: Annotated[str | None, Option("--config -c", _MODEL.group)] = None
     folds: Annotated[Sequence[str] | None, Option("--folds -f", _MODEL.group, "FOLDS", parse_list)] = None
     checkpoint: Annotated[str | None, _MODEL] = None
+    selection: Annotated[bool, Option("--selection/--no-selection", _MODEL.group)] = True
     channels: Annotated[Sequence[str] | None, Option("", _SCANS.group, "PATTERNS", parse_list)] = None
     frame: Annotated[int | None, Option(group=_SCANS.group, minimum=0)] = None
     mirror: Annotated[bool | None, Option("--mirror/--no-mirror", _HOW.group)] = None

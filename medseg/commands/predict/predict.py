@@ -147,7 +147,8 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
     Raises:
         MedsegError: there is no model, several fit, or it cannot be loaded.
     """
-    path = Workspace(Path(workspace)).model_path(model, options.configuration)
+    selected = options.selection and not options.folds and options.checkpoint is None
+    path = Workspace(Path(workspace)).model_path(model, options.configuration, selection=selected)
     overrides = list(options.overrides)
     if options.mirror is not None:
         overrides.append(f"inference.mirror={str(options.mirror).lower()}")
@@ -163,6 +164,7 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
             configuration=options.configuration,
             checkpoint=options.checkpoint,
             fast=options.fast,
+            selection=selected,
         )
         for device in choose_devices(options.device)
     ]
@@ -208,7 +210,7 @@ def _segment_noted(
 def _check_spread(predictor: Predictor, maps: Maps) -> None:
     """Refuse maps of the spread where there is a single prediction: now, and not for each case."""
     mirrored = predictor.inference.mirror and predictor.configuration.mirror_axes
-    if maps.spread and len(predictor.model.networks) == 1 and not mirrored:
+    if maps.spread and len(predictor.model.networks) == 1 and not mirrored and not predictor.model.others:
         raise PlanError(
             "--spread compares the answers of several folds or of mirrored copies; this model has one fold, and "
             "mirroring is off.",

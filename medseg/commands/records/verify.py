@@ -154,15 +154,23 @@ def _inputs(entry: Entry, verb: str, sources: Sequence[str | Path]) -> Iterator[
 
 
 def _weights(entry: Entry, verb: str, model: str | Path | None) -> Iterator[_Listed]:
-    """Yield the files of weights, those of a cascade's first stage included."""
-    stage = entry.get("model")
-    while model is not None and isinstance(stage, dict):
-        path = Path(model)
+    """Yield the files of weights, those of a cascade's first stage and of other configurations included."""
+    waiting = [entry.get("model")]
+    while model is not None and waiting:
+        stage = waiting.pop(0)
+        if not isinstance(stage, dict):
+            continue
+        path, configuration = Path(model), str(stage.get("configuration", ""))
         for name, digest in _names_and_hashes(stage.get("weights")):
-            # the user may name the model by its folder, by the folder of one of its folds, or by its file
-            paths = (path,) if path.is_file() else (path / name, path.parent / name)
+            # the user may name the model by the folder of its plan, its own, that of one of its folds, or by its file;
+            # several configurations have files of the same names
+            folders = (
+                [folder / configuration for folder in (path, path.parent, path.parent.parent)] if configuration else []
+            )
+            paths = (path,) if path.is_file() else tuple(folder / name for folder in (*folders, path, path.parent))
             yield _Listed(name, "model", verb, digest, paths)
-        stage = stage.get("previous")
+        others = stage.get("others")
+        waiting += [stage.get("previous"), *(others if isinstance(others, list) else [])]
 
 
 def _notes_on_other_sources(files: Sequence[Verified]) -> dict[str, str]:

@@ -126,7 +126,20 @@ def _describe_model(model: Model) -> Entry:
         "mirror_axes": list(model.configuration.mirror_axes) if model.plan.inference.mirror else [],
         "weights": weights,
         "previous": None if model.previous is None else _describe_model(model.previous),
+        **({"others": [_describe_model(other) for other in model.others]} if model.others else {}),
+        **_describe_selection(model),
     }
+
+
+def _describe_selection(model: Model) -> Entry:
+    """Return what a selection does to answers; nothing where there is none."""
+    selection = model.selection
+    if selection is None:
+        return {}
+    steps = [step.model_dump(mode="json", exclude={"evidence"}) for step in selection.postprocessing]
+    thresholds = {name: threshold.value for name, threshold in selection.thresholds.items()}
+    made = {"made": selection.made, "medseg": selection.medseg, "members": selection.title}
+    return {"selection": {**made, "postprocessing": steps, "thresholds": thresholds}}
 
 
 def _computed_with(predictors: Sequence[Predictor]) -> Entry:

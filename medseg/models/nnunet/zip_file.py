@@ -25,6 +25,7 @@ from medseg.models.nnunet.folder import (
     stage_folder,
 )
 from medseg.models.nnunet.plans import needed_configurations
+from medseg.models.nnunet.postprocessing import is_postprocessing
 
 _MOST_JSON = 64 << 20
 _MOST_CHECKPOINT = 16 << 30
@@ -123,7 +124,7 @@ class _Content:
         return checkpoints
 
     def unpack(self, folder: PurePosixPath, target: Path, folds: Sequence[str], checkpoint: str | None) -> None:
-        """Unpack a model below `target`: plans.json, dataset.json, and for each fold a checkpoint and its scores.
+        """Unpack a model below `target`: plans, data set, postprocessing, and of each fold checkpoint and scores.
 
         Args:
             folder: the folder of the model in the zip.
@@ -135,6 +136,9 @@ class _Content:
             if folder / name in self.members:
                 member = self.members[folder / name]
                 unpack(self.archive, member, target / folder / name, _MOST_JSON, _MOST_RATIO_JSON)
+        for path, member in self.members.items():
+            if is_postprocessing(path, folder):
+                unpack(self.archive, member, target / path, _MOST_JSON, _MOST_RATIO_JSON)
         checkpoints = self.checkpoints(folder)
         for fold in folds:
             fold_folder = folder / f"fold_{fold}"

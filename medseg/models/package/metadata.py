@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from medseg.plans.sections.section import Section
 
 FORMAT: Literal["medseg model"] = "medseg model"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 holds a single model; version 2 also a selection, and other models that answer with it."""
 _MOST_FOLDS = 100
 
 
@@ -58,8 +59,11 @@ class Metadata(Section):
         channels: what a scan must have, in order.
         structures: {name: its value in answers}.
         stages: the model, then the stages before it in a cascade.
+        others: the stages of each other model that answers with it.
         members: every other member of the zip.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("others",)
 
     format: Literal["medseg model"]
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
@@ -68,4 +72,5 @@ class Metadata(Section):
     channels: list[str]
     structures: dict[str, int]
     stages: Annotated[list[Stage], Field(min_length=1, max_length=4)]
+    others: Annotated[list[Annotated[list[Stage], Field(min_length=1, max_length=4)]], Field(max_length=15)] = Field([])
     members: dict[str, Member]

@@ -9,6 +9,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ from medseg.core.errors import ModelError
 from medseg.core.json_text import parse_json
 from medseg.models.archive import DAMAGED, opened
 from medseg.models.model import Model, filled_network, overrides_for
-from medseg.models.package.metadata import SCHEMA_VERSION, Metadata
+from medseg.models.package.metadata import SCHEMA_VERSION, Metadata, Stage
 from medseg.models.package.write import CARD, METADATA, SUFFIX, plan_member, weights_member
 from medseg.models.run_files import WEIGHTS
+from medseg.models.selected import joined, selection_note
 from medseg.plans.file import parse_plan
+from medseg.selection.file import NAME as SELECTION
+from medseg.selection.file import parse_selection
 
 _NAME = re.compile(
-    r"metadata\.json|MODEL_CARD\.md|(previous/){0,3}(plan\.yaml|fold_(\d{1,4}|all)/weights\.safetensors)"
+    r"metadata\.json|MODEL_CARD\.md|selection\.yaml|"
+    r"(member_([1-9]|1[0-5])/)?(previous/){0,3}(plan\.yaml|fold_(\d{1,4}|all)/weights\.safetensors)"
 )
 _MOST_TEXT = 4 << 20
 """Largest size in bytes of every member but weights."""
@@ -47,7 +52,12 @@ def is_package(path: Path) -> bool:
 
 
 def load_package(
-    path: Path, device: torch.device, folds: Sequence[str] | None = None, overrides: list[str] | None = None
+    path: Path,
+    device: torch.device,
+    folds: Sequence[str] | None = None,
+    overrides: list[str] | None = None,
+    configuration: str | None = None,
+    selection: bool = True,
 ) -> Model:
     """Load a package.
 
@@ -56,30 +66,72 @@ def load_package(
         device: where the networks go.
         folds: which folds; None for all.
         overrides: `dotted.key=value` strings for its plan.
+        configuration: of which of several models that answer together; None for the only one, or for all.
+        selection: whether several answer together, and what the package's selection does is done to answers.
 
     Raises:
-        ModelError: it is damaged, holds something that does not belong in a package, or has no such fold.
+        ModelError: it is damaged, holds something that does not belong in a package, or has no such fold; or it holds
+            several models, of which one has to be chosen.
     """
     with opened(path) as archive:
         metadata = _check(archive, path)
-        previous: Model | None = None
-        for number, stage in reversed([*enumerate(metadata.stages)]):
-            source = f"{path}: {plan_member(number)}"
-            text = _read(archive, plan_member(number), metadata, path).decode("utf-8", "replace")
-            settings = overrides_for(stage.configuration, overrides) if number else overrides
-            plan = parse_plan(_without_aliases(text, source), source, settings)
-            chosen = list(folds) if folds else stage.folds
-            missing = [fold for fold in chosen if fold not in stage.folds]
-            if missing or stage.configuration not in plan.configurations:
-                what = f"fold {', '.join(missing)}" if missing else f"configuration {stage.configuration}"
-                raise ModelError(f"{path} has no {what}; it has the folds {', '.join(stage.folds)} of {plan.name}.")
-            networks = []
-            for fold in chosen:
-                name = weights_member(number, fold)
-                weights = _weights(_read(archive, name, metadata, path), f"{path}: {name}")
-                network = filled_network(plan, plan.configuration(stage.configuration), weights, f"{path}: {name}")
-                networks.append(network.to(device))
-            previous = Model(plan, stage.configuration, tuple(chosen), tuple(networks), path, previous, files=(path,))
+        members = [metadata.stages, *metadata.others]
+        if selection and SELECTION in metadata.members:
+            chosen = parse_selection(_read(archive, SELECTION, metadata, path), f"{path}: {SELECTION}")
+            models = [
+                _load_member(archive, metadata, path, number, _Wish(device, None, overrides))
+                for number in range(len(members))
+            ]
+            return joined(models, chosen, f"{path}: {SELECTION}", [selection_note(chosen, path)])
+        number = _choose_member(members, configuration, path)
+        return _load_member(archive, metadata, path, number, _Wish(device, folds, overrides))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """How a model is loaded: device, folds (None for all), overrides."""
+
+    device: torch.device
+    folds: Sequence[str] | None
+    overrides: list[str] | None
+
+
+def _choose_member(members: Sequence[Sequence[Stage]], configuration: str | None, path: Path) -> int:
+    """Return the number of the model of a configuration.
+
+    Raises:
+        ModelError: there are several, and none was chosen.
+    """
+    names = [stages[0].configuration for stages in members]
+    if len(names) == 1 or configuration in names:
+        return names.index(configuration) if configuration in names else 0
+    raise ModelError(
+        f"{path} holds {len(names)} models that answer together: {', '.join(names)}.",
+        f"Choose one of them: --config {names[0]}",
+    )
+
+
+def _load_member(archive: zipfile.ZipFile, metadata: Metadata, path: Path, member: int, wish: _Wish) -> Model:
+    """Load a model of a package with the stages before it."""
+    stages = [metadata.stages, *metadata.others][member]
+    previous: Model | None = None
+    for number, stage in reversed([*enumerate(stages)]):
+        source = f"{path}: {plan_member(number, member)}"
+        text = _read(archive, plan_member(number, member), metadata, path).decode("utf-8", "replace")
+        settings = overrides_for(stage.configuration, wish.overrides) if number else wish.overrides
+        plan = parse_plan(_without_aliases(text, source), source, settings)
+        chosen = list(wish.folds) if wish.folds else stage.folds
+        missing = [fold for fold in chosen if fold not in stage.folds]
+        if missing or stage.configuration not in plan.configurations:
+            what = f"fold {', '.join(missing)}" if missing else f"configuration {stage.configuration}"
+            raise ModelError(f"{path} has no {what}; it has the folds {', '.join(stage.folds)} of {plan.name}.")
+        networks = []
+        for fold in chosen:
+            name = weights_member(number, fold, member)
+            weights = _weights(_read(archive, name, metadata, path), f"{path}: {name}")
+            network = filled_network(plan, plan.configuration(stage.configuration), weights, f"{path}: {name}")
+            networks.append(network.to(wish.device))
+        previous = Model(plan, stage.configuration, tuple(chosen), tuple(networks), path, previous, files=(path,))
     assert previous is not None  # there is at least one stage
     return previous
 
@@ -117,8 +169,12 @@ def _parse(content: bytes, path: Path) -> Metadata:
 def _compare(metadata: Metadata, members: dict[str, zipfile.ZipInfo], path: Path) -> None:
     """Check that the members are those that the metadata describes, neither more nor fewer."""
     expected = {METADATA, CARD}
-    for number, stage in enumerate(metadata.stages):
-        expected |= {plan_member(number), *(weights_member(number, fold) for fold in stage.folds)}
+    if metadata.others or SELECTION in members:  # other models without a selection would answer for no reason
+        expected.add(SELECTION)
+    for member, stages in enumerate([metadata.stages, *metadata.others]):
+        for number, stage in enumerate(stages):
+            expected.add(plan_member(number, member))
+            expected |= {weights_member(number, fold, member) for fold in stage.folds}
     for what, names in (
         ("lacks", expected - members.keys()),
         ("also holds", members.keys() - expected),

@@ -5,6 +5,8 @@
     plan.yaml                      what is done to a scan
     fold_0/weights.safetensors     ... one per fold
     previous/...                   plan and folds of the first stage of a cascade
+    member_1/...                   plan and folds of another configuration that answers together with this one
+    selection.yaml                 what is done to answers, and why these models were chosen
 
 Members are stored without compression, so that their declared sizes can be checked before reading. The same model
 gives the same bytes. `models.package.read` reads the file.
@@ -25,6 +27,8 @@ from medseg.models.package.metadata import FORMAT, SCHEMA_VERSION, Member, Metad
 from medseg.models.run_files import PLAN, WEIGHTS, fold_folder_name
 from medseg.plans.file import dump_plan
 from medseg.plans.schema import Plan
+from medseg.selection.file import NAME as SELECTION
+from medseg.selection.file import dump_selection
 
 SUFFIX = ".medseg"
 METADATA = "metadata.json"
@@ -38,7 +42,7 @@ def save_package(model: Model, path: Path, card: str) -> None:
     """Write a model and its card as one file, atomically.
 
     Args:
-        model: all its folds are packed, and the stage before it in a cascade.
+        model: all its folds are packed, the stage before it in a cascade, and the others that answer with it.
         path: the path of the package.
         card: text of MODEL_CARD.md.
 
@@ -52,36 +56,56 @@ def save_package(model: Model, path: Path, card: str) -> None:
             archive.writestr(_member(name), content)
         metadata = Metadata(
             format=FORMAT,
-            schema_version=SCHEMA_VERSION,
+            schema_version=1 if model.selection is None else SCHEMA_VERSION,  # older versions read what they can
             medseg=__version__,
             name=model.plan.name,
             channels=model.plan.data.channels,
             structures=model.plan.labels.written_values,
-            stages=[Stage(configuration=stage.configuration_name, folds=list(stage.folds)) for stage in _stages(model)],
+            stages=_described(model),
+            others=[_described(other) for other in model.others],
             members=members,
         )
         archive.writestr(_member(METADATA), metadata.model_dump_json(indent=2) + "\n")
 
 
-def weights_member(stage: int, fold: str) -> str:
-    """Return the member name of a fold's weights; stage 0 is the model, 1 the stage before it in a cascade."""
-    return f"{PREVIOUS * stage}{fold_folder_name(fold)}/{WEIGHTS}"
+def weights_member(stage: int, fold: str, member: int = 0) -> str:
+    """Return the name of a fold's weights; stage 0 is the model, 1 the stage before it in a cascade.
+
+    Args:
+        stage: number of the stage.
+        fold: name of the fold.
+        member: 0 for the model itself, 1 for the first of the others that answer with it.
+    """
+    return f"{_member_folder(member)}{PREVIOUS * stage}{fold_folder_name(fold)}/{WEIGHTS}"
 
 
-def plan_member(stage: int) -> str:
-    """Return the member name of a stage's plan."""
-    return f"{PREVIOUS * stage}{PLAN}"
+def plan_member(stage: int, member: int = 0) -> str:
+    """Return the name of a stage's plan; arguments as those of `weights_member`."""
+    return f"{_member_folder(member)}{PREVIOUS * stage}{PLAN}"
+
+
+def _member_folder(member: int) -> str:
+    return f"member_{member}/" if member else ""
+
+
+def _described(model: Model) -> list[Stage]:
+    """Return the stages of a model as metadata."""
+    return [Stage(configuration=stage.configuration_name, folds=list(stage.folds)) for stage in _stages(model)]
 
 
 def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of plans and weights, one at a time to save memory."""
     from safetensors.torch import save
 
-    for number, stage in enumerate(_stages(model)):
-        yield plan_member(number), dump_plan(_anonymous(stage.plan)).encode()
-        for fold, network in zip(stage.folds, stage.networks, strict=True):
-            weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
-            yield weights_member(number, fold), save(weights)
+    if model.selection is not None:
+        yield SELECTION, dump_selection(model.selection).encode()
+    for member, part in enumerate(model.together):
+        for number, stage in enumerate(_stages(part)):
+            yield plan_member(number, member), dump_plan(_anonymous(stage.plan)).encode()
+            for fold, network in zip(stage.folds, stage.networks, strict=True):
+                state = network.state_dict()
+                weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+                yield weights_member(number, fold, member), save(weights)
 
 
 def _stages(model: Model) -> list[Model]:

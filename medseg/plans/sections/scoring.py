@@ -20,9 +20,10 @@ class Scoring(Section):
         lesions: also count lesions, which are connected components of a structure.
         instances: also measure the panoptic quality of instances, which are connected components.
         extra_measures: names of measures that were added with `register_measure`; see docs/measures.md.
+        main_measure: the measure by which `medseg select` compares models and operations on answers.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("extra_measures",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("extra_measures", "main_measure")
 
     nsd_tolerance_mm: dict[str, PositiveFloat] = {}
     empty_policy: Literal["default", "brats", "isles"] = "default"
@@ -30,3 +31,4 @@ class Scoring(Section):
     lesions: bool = False
     instances: bool = False
     extra_measures: list[str] = []
+    main_measure: str = "dice"

@@ -1,0 +1,89 @@
+"""`medseg select`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.records import record_result
+from medseg.commands.select.options import SelectOptions
+from medseg.core.options import Option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from medseg.commands.select.select import SelectResult
+
+
+def command(
+    *,
+    plan: Annotated[str | None, Option(positional=True)] = None,
+    options: SelectOptions,
+    workspace: Path = Path("."),
+) -> None:
+    """Choose among trained models, and what is done to their answers, by out-of-fold answers.
+
+    Writes runs/PLAN/selection.yaml, which predict, package and Predictor then use by themselves.
+
+    Exit code: 0 all well, 1 some cases have no answer, 2 nothing could be done.
+
+    Args:
+        plan: Name or file of the plan; may be left out if there is only one.
+        options: Among what is chosen.
+        workspace: Folder with plans/ and runs/.
+
+    Examples:
+        medseg select
+        medseg select liver --config 2d,3d_fullres
+        medseg select --no-ensembles --no-postprocessing
+    """
+    from medseg.commands.select.select import select
+    from medseg.networks.threads import use_cores
+
+    use_cores()
+    with progress_display() as show:
+        result = select(plan, workspace, options, show)
+    _show(result)
+    report_failures(result.failed)
+    raise typer.Exit(1 if result.failed else 0)
+
+
+def _show(result: SelectResult) -> None:
+    """Print candidates, the choice and what is done to answers; and write them as records."""
+    selection, evidence = result.selection, result.selection.evidence
+    assert evidence is not None
+    console.print(_candidates_table(result))
+    console.print(f"selected: {selection.title}: {evidence.reason}", markup=False)
+    done = selection.describe()
+    console.print(f"postprocessing: {', '.join(done) or 'nothing improves the answers beyond chance'}", markup=False)
+    for note in result.notes:
+        show_note(note)
+    console.print(f"look at: {result.page}", markup=False)
+    console.print(f"{result.path} is used from now on by medseg predict, unless --no-selection is given", markup=False)
+    record_result(selection=selection.model_dump(mode="json"), file=result.path, page=result.page)
+
+
+def _candidates_table(result: SelectResult) -> Table:
+    from rich.table import Table
+
+    from medseg.evaluation.score import MEASURES
+
+    evidence = result.selection.evidence
+    assert evidence is not None
+    table = Table("candidate", title=f"out of fold, {evidence.cases} cases", title_justify="left")
+    for heading in (f"mean\n{MEASURES[evidence.measure].title}", "to the\nbest", "95 % interval", "seconds\na case"):
+        table.add_column(heading, justify="right")
+    for candidate in evidence.candidates:
+        behind = candidate.behind_best
+        known = behind is not None and behind.low is not None
+        table.add_row(
+            " + ".join(candidate.configurations),
+            "-" if candidate.score is None else f"{candidate.score:.4f}",
+            "" if behind is None else f"{behind.difference:+.4f}",
+            f"{behind.low:+.4f} to {behind.high:+.4f}" if known and behind is not None else "",
+            f"{candidate.seconds:.2g}",
+        )
+    return table

@@ -1,0 +1,38 @@
+"""What else is made in the pass over out-of-fold cases: one row for each consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from medseg.commands.select.kept_answers import Candidate
+from medseg.delivery.pages.page import Section
+from medseg.out_of_fold.case import OutOfFoldCase
+from medseg.plans.schema import Plan
+from medseg.selection.record import Selection
+
+
+class Consumer(Protocol):
+    """What takes something of each case in the pass, and adds to the selection in the end."""
+
+    def add(self, case: OutOfFoldCase) -> None:
+        """Take what is needed of a case, for every candidate: which is chosen is not known yet.
+
+        Raises:
+            MedsegError: nothing can be made of this case, which is then left out and named.
+        """
+
+    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+        """Return the selection with what this consumer adds.
+
+        Args:
+            chosen: the candidate that was chosen.
+            selection: with members, evidence, postprocessing and thresholds.
+        """
+
+    def section(self) -> Section | None:
+        """Return what the selection's page shows of it; None for nothing."""
+
+
+CONSUMERS: Sequence[Callable[[Plan, Sequence[Candidate]], Consumer]] = ()
+"""Makers of consumers: each is called with the plan and the candidates before the pass."""

@@ -1,0 +1,189 @@
+"""Search for operations on answers that improve them: one question after another, each on what is kept so far.
+
+A question has several options, such as sizes below which components are removed. Which option is best is found out on
+all folds but one and its gain measured on that one, fold by fold, so that the gain is not that of the luckiest option.
+It is kept only if the interval of this gain lies above 0 and the mean of no structure falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.commands.select.kept_answers import USUAL, Candidate, KeptAnswer, KeptCase
+from medseg.core.errors import MedsegError
+from medseg.core.labels import Labels
+from medseg.core.parallel import map_cases
+from medseg.core.progress import Callback, track
+from medseg.evaluation.gain import DecidingMeasure, Figures, column_means, gain_of
+from medseg.selection.record import Gain, Rejected, Step, Threshold
+
+STAGE = "postprocessing"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to answers.
+
+    Attributes:
+        thresholds: {region: probability above which it is answered}.
+        steps: operations, in this order.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+
+    def values(self, answer: KeptAnswer) -> NDArray:
+        """Return the label values of an answer that is treated so."""
+        return answer.values(self.thresholds, self.steps)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer to a question.
+
+    Attributes:
+        what: in words.
+        extend: returns a treatment with the option, as it is learnt without the cases of a fold; None for all folds.
+    """
+
+    what: str
+    extend: Callable[[Treatment, str | None], Treatment]
+
+
+def step_option(step: Step) -> Option:
+    """Return the option to do an operation after the others."""
+    return Option(step.describe(), lambda before, fold: Treatment(before.thresholds, (*before.steps, step)))
+
+
+def threshold_option(region: str, value: float) -> Option:
+    """Return the option to answer a region above a probability."""
+    return Option(
+        f"{region} above a probability of {value:g}",
+        lambda before, fold: Treatment({**before.thresholds, region: value}, before.steps),
+    )
+
+
+@dataclass
+class Search:
+    """A search among treatments of one candidate's answers.
+
+    Attributes:
+        measure: that decides.
+        labels: the structures.
+        candidate: whose answers they are.
+        cases: whose answers were kept.
+        figures: of each case, under what is kept so far.
+        callback: receives progress.
+        treatment: what is kept so far.
+        gains: {what was kept, in words: its gain}.
+        rejected: what was not kept.
+    """
+
+    measure: DecidingMeasure
+    labels: Labels
+    candidate: Candidate
+    cases: Sequence[KeptCase]
+    figures: list[Figures]
+    callback: Callback
+    treatment: Treatment = field(default_factory=Treatment)
+    kept_steps: list[Step] = field(default_factory=list)
+    kept_thresholds: dict[str, Threshold] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def ask(self, options: Sequence[Option]) -> None:
+        """Keep the best of some options, if it improves answers beyond chance.
+
+        Raises:
+            MedsegError: an answer cannot be measured.
+        """
+        figures = self._figures(options)
+        names, patients = self.labels.names, [case.patient for case in self.cases]
+        differences = np.stack([self.measure.differences(new, self.figures, names) for new in figures])
+        means = [_mean(of_option) for of_option in differences]
+        best = int(np.argmax(means))
+        gain = gain_of(self._crossed(differences), patients, names)
+        why_not = _why_not(gain, column_means(differences[best]), names)
+        if why_not:
+            changing = [number for number, of in enumerate(differences) if (np.nan_to_num(of) != 0).any()]
+            if changing and best not in changing:  # to change nothing is best: what the others cost is worth a line
+                best = max(changing, key=lambda number: means[number])
+                gain = gain_of(differences[best], patients, names)
+                why_not = _why_not(gain, column_means(differences[best]), names) or why_not
+            if changing:
+                self.rejected.append(Rejected(what=options[best].what, evidence=gain, reason=why_not))
+            return
+        after = options[best].extend(self.treatment, None)
+        self.kept_steps += [step.model_copy(update={"evidence": gain}) for step in after.steps[len(self.kept_steps) :]]
+        for region, value in after.thresholds.items():
+            if self.treatment.thresholds.get(region, USUAL) != value:
+                self.kept_thresholds[region] = Threshold(value=value, evidence=gain)
+        self.treatment, self.figures = after, figures[best]
+
+    def _figures(self, options: Sequence[Option]) -> list[list[Figures]]:
+        """Return the figures of each case under each option, as it is learnt without the case's fold."""
+
+        def measure(numbered: tuple[int, KeptCase]) -> list[Figures]:
+            number, case = numbered
+            reference, [answer] = case.read([self.candidate])
+            before = self.treatment.values(answer)
+            results = []
+            for option in options:
+                after = option.extend(self.treatment, case.fold).values(answer)
+                if np.array_equal(before, after):
+                    results.append(self.figures[number])
+                    continue
+                indices = self.labels.encode(after, "the answer")
+                annotated = case.case.annotated
+                results.append(self.measure.figures(reference, indices, self.labels, case.grid, annotated))
+            return results
+
+        by_case: list[list[Figures]] = []
+        measured = map_cases(measure, [*enumerate(self.cases)])
+        for _, result in track(measured, STAGE, len(self.cases), self.callback):
+            if isinstance(result, MedsegError):
+                raise result
+            by_case.append(result)
+        return [[of_case[number] for of_case in by_case] for number in range(len(options))]
+
+    def _crossed(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (cases, structures): for the cases of each fold, the gain of the option that is best on the others.
+
+        Args:
+            differences: (options, cases, structures).
+        """
+        folds = np.array([case.fold for case in self.cases])
+        crossed = np.empty_like(differences[0])
+        for fold in np.unique(folds):
+            inside = folds == fold
+            others = differences[:, ~inside] if not inside.all() else differences
+            crossed[inside] = differences[int(np.argmax([_mean(of) for of in others]))][inside]
+        return crossed
+
+
+def _mean(differences: NDArray[np.float64]) -> float:
+    """Return the mean over structures of the mean over cases; 0 where nothing is defined."""
+    means = column_means(differences)
+    return float(means[np.isfinite(means)].mean()) if np.isfinite(means).any() else 0.0
+
+
+def _why_not(gain: Gain, means: NDArray[np.float64], names: Sequence[str]) -> str | None:
+    """Return why an option is not kept; None where it is.
+
+    Args:
+        gain: of the options, chosen on other folds.
+        means: mean gain of each structure by the best option.
+        names: the structures.
+    """
+    if gain.low is None:
+        return "there are too few patients to tell its gain from chance"
+    if gain.low <= 0:
+        return "its gain cannot be told from chance" if gain.difference > 0 else "it gains nothing"
+    crossed = [gain.structures[name] for name in names]
+    for name, mean, other in zip(names, means, crossed, strict=True):
+        if mean < 0 or (other is not None and other < 0):
+            return f"{name} becomes worse"
+    return None

@@ -1,0 +1,200 @@
+"""Choose among the trained models of a plan, and what is done to their answers, by their out-of-fold answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from medseg import __version__
+from medseg.commands.select.candidates import Scores, all_candidates
+from medseg.commands.select.consumers import CONSUMERS, Consumer
+from medseg.commands.select.kept_answers import Candidate, KeptCase, keep_answers
+from medseg.commands.select.options import SelectOptions
+from medseg.commands.select.questions import questions
+from medseg.commands.select.search import Search
+from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
+from medseg.core.files import scratch_folder
+from medseg.core.progress import Callback, silent
+from medseg.core.wording import counted, summary_line
+from medseg.delivery.pages.page import Section
+from medseg.delivery.pages.selection_page import write_selection_page
+from medseg.evaluation.gain import DecidingMeasure
+from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder, runs_below
+from medseg.models.selected import fold_records
+from medseg.models.workspace import Workspace, plan_cases
+from medseg.networks.device import choose_device
+from medseg.out_of_fold.one_pass import OutOfFoldPass
+from medseg.plans.changes import differences
+from medseg.plans.file import load_plan
+from medseg.plans.schema import Plan
+from medseg.selection.file import selection_path, write_selection
+from medseg.selection.record import Member, Selection
+
+Runs = dict[str, list[FoldFolder]]
+"""{configuration: its trained folds}."""
+
+
+@dataclass(frozen=True)
+class SelectResult:
+    """A selection that was made.
+
+    Attributes:
+        selection: what was selected.
+        path: where it was written.
+        page: the page that shows it.
+        failed: {case: why it has no answer}.
+        notes: for the user.
+    """
+
+    selection: Selection
+    path: Path
+    page: Path
+    failed: dict[str, str]
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        evidence = self.selection.evidence
+        cases = [] if evidence is None else [counted(evidence.cases, "case")]
+        return summary_line(self, self.selection.title, *cases, *self.selection.describe(), failed=self.failed)
+
+
+def select(
+    plan: str | Path | None = None,
+    workspace: str | Path = ".",
+    options: SelectOptions | None = None,
+    callback: Callback = silent,
+) -> SelectResult:
+    """Choose by out-of-fold answers, and write `runs/PLAN/selection.yaml`.
+
+    Networks answer each case once. `predict`, `package` and `Predictor.load` then use the selection by themselves.
+
+    Args:
+        plan: name or file of the plan; None for the only one there is.
+        workspace: folder with `plans/` and `runs/`.
+        options: among what is chosen.
+        callback: receives progress; may raise `Cancelled`.
+
+    Raises:
+        MedsegError: nothing is trained, or there are no out-of-fold cases.
+    """
+    options = options or SelectOptions()
+    space = Workspace(Path(workspace))
+    path = space.plan_path(plan)
+    planned = load_plan(path)
+    runs = _trained_runs(space, planned, options)
+    trained_plan, notes = _common_plan(runs)
+    measure = DecidingMeasure(planned.scoring)
+    cases = plan_cases(path, space.data_folder(planned, options.data), planned)
+    one_pass = OutOfFoldPass.of(trained_plan, runs, cases, choose_device(options.device), callback)
+    candidates = all_candidates([*runs], options.ensembles)
+    scores = Scores(measure, trained_plan.labels, candidates)
+    consumers = [make(trained_plan, candidates) for make in CONSUMERS]
+    with scratch_folder("selected-answers") as scratch:
+        kept = _go_once(one_pass, scores, consumers, scratch, candidates)
+        if not kept:
+            whys = "\n".join(f"  {case}: {why}" for case, why in one_pass.problems.items())
+            raise DataError(f"No out-of-fold case could be answered:\n{whys}")
+        folds = {name: [files.fold for files in of_run] for name, of_run in runs.items()}
+        chosen, evidence = scores.choose(folds)
+        search = Search(measure, trained_plan.labels, chosen, kept, scores.figures[chosen], callback)
+        if options.postprocessing:
+            for question in questions(trained_plan.labels, kept, options.position):
+                search.ask(question)
+    selection = Selection(
+        plan=planned.name,
+        medseg=__version__,
+        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        members=[
+            Member(configuration=name, folds=folds[name], records=fold_records(runs[name][0].run, folds[name]))
+            for name in chosen
+        ],
+        evidence=evidence,
+        postprocessing=search.kept_steps,
+        thresholds=search.kept_thresholds,
+        rejected=search.rejected,
+    )
+    for consumer in consumers:
+        selection = consumer.finish(chosen, selection)
+    sections = [section for consumer in consumers if (section := consumer.section()) is not None]
+    return _written(space.runs / planned.name, selection, sections, one_pass, [*notes, *one_pass.notes])
+
+
+def _go_once(
+    one_pass: OutOfFoldPass,
+    scores: Scores,
+    consumers: Sequence[Consumer],
+    scratch: Path,
+    candidates: Sequence[Candidate],
+) -> list[KeptCase]:
+    """Go over the cases, and return those whose answers were kept."""
+    kept = []
+    for case in one_pass:
+        try:
+            kept_case = keep_answers(case, candidates, scratch)
+            scores.add(case)
+            kept.append(kept_case)
+            for consumer in consumers:
+                consumer.add(case)
+        except Cancelled:
+            raise
+        except MedsegError as error:
+            one_pass.problems[case.case.id] = str(error)
+    return kept
+
+
+def _written(
+    folder: Path, selection: Selection, sections: Sequence[Section], one_pass: OutOfFoldPass, notes: Sequence[str]
+) -> SelectResult:
+    path = selection_path(folder)
+    page = path.with_suffix(".html")
+    write_selection_page(page, selection, one_pass.problems, notes, sections)
+    write_selection(selection, path)
+    return SelectResult(selection, path, page, dict(one_pass.problems), tuple(notes))
+
+
+def _trained_runs(space: Workspace, plan: Plan, options: SelectOptions) -> Runs:
+    """Return the trained folds to choose among.
+
+    Raises:
+        ModelError: there are none, or not those that were named.
+    """
+    folder = space.runs / plan.name
+    names = [*options.configurations] or [run.path.name for run in runs_below(folder, 1, WEIGHTS)]
+    runs: Runs = {}
+    for name in names:
+        trained = [files for files in RunFolder(folder / name).folds_with(WEIGHTS) if files.fold != "all"]
+        missing = [fold for fold in options.folds if fold not in {files.fold for files in trained}]
+        if missing or not trained:
+            what = f"fold {missing[0]}" if missing else "fold that leaves cases out"
+            raise ModelError(
+                f"{folder / name} has no trained {what}.", f"`medseg crossval --config {name}` trains what is missing."
+            )
+        runs[name] = [files for files in trained if not options.folds or files.fold in options.folds]
+    if not runs:
+        raise ModelError(f"Nothing is trained in {folder}.", "`medseg crossval` trains all folds of a configuration.")
+    return runs
+
+
+def _common_plan(runs: Runs) -> tuple[Plan, list[str]]:
+    """Return the plan of the first configuration, and a note for each fold that was trained by other settings.
+
+    Raises:
+        ModelError: folds were trained on other structures than the first one: their scores have no common mean.
+    """
+    plans = {(name, files.fold): load_plan(files.plan) for name, of_run in runs.items() for files in of_run}
+    (first_name, first_fold), plan = next(iter(plans.items()))
+    notes = []
+    for (name, fold), other in plans.items():
+        if (other.labels, other.data.channels) != (plan.labels, plan.data.channels):
+            raise ModelError(
+                f"Fold {fold} of {name} was trained on other structures or channels than fold {first_fold} of "
+                f"{first_name}.",
+                "Choose configurations and folds of one plan: --config, --folds.",
+            )
+        first_of_run = plans[name, runs[name][0].fold]
+        changes = differences(first_of_run, other, name)
+        if changes:
+            notes.append(f"fold {fold} of {name} was trained with another {changes[0].key} than its first fold")
+    return plan, notes

@@ -1,0 +1,121 @@
+"""The page of a selection: what was compared, what was chosen and why, and what is done to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medseg.core.wording import counted
+from medseg.delivery.pages.page import Block, Facts, Notes, Page, Section, Table, write_page
+from medseg.evaluation.score import MEASURES
+from medseg.evaluation.statistics import METHOD
+from medseg.selection.record import Gain, Selection
+
+_CROSSED = "options are chosen on all folds but one, and their gain is measured on that one"
+
+
+def write_selection_page(
+    path: Path,
+    selection: Selection,
+    problems: Mapping[str, str],
+    notes: Sequence[str],
+    more: Sequence[Section] = (),
+) -> None:
+    """Write the page of a selection.
+
+    Args:
+        path: of the page.
+        selection: what was selected.
+        problems: {case: why it has no out-of-fold answer}.
+        notes: for the user.
+        more: further sections.
+    """
+    evidence = selection.evidence
+    assert evidence is not None
+    measure = MEASURES[evidence.measure].title
+    figures = [
+        (str(evidence.cases), "out-of-fold cases"),
+        (str(len(evidence.candidates)), "candidates"),
+        (str(len(selection.postprocessing) + len(selection.thresholds)), "operations kept"),
+    ]
+    sections = [
+        Section("candidates", "Candidates", [_candidates(selection, measure)]),
+        Section("structures", f"{measure} of each structure", [_structures(selection)]),
+        Section("postprocessing", "Postprocessing", _postprocessing(selection)),
+        *more,
+        Section("notes", "Notes", [Notes([*notes], "warning"), Notes(_said(problems), "error")]),
+    ]
+    lead = f"{selection.title} answers: {evidence.reason}."
+    footer = [METHOD, "Each case was segmented by the fold that was not trained on it.", f"medseg {selection.medseg}"]
+    write_page(path, Page(f"Selection of {selection.plan}", lead, figures, sections, footer))
+
+
+def _candidates(selection: Selection, measure: str) -> Table:
+    evidence = selection.evidence
+    assert evidence is not None
+    chosen = [member.configuration for member in selection.members]
+    rows = []
+    for candidate in evidence.candidates:
+        behind = candidate.behind_best
+        rows.append(
+            [
+                " + ".join(candidate.configurations),
+                number(candidate.score),
+                interval(candidate.low, candidate.high),
+                "" if behind is None else f"{behind.difference:+.4f}",
+                "" if behind is None else interval(behind.low, behind.high, signed=True),
+                f"{candidate.seconds:.2g}",
+                "chosen" if candidate.configurations == chosen else "worse" if candidate.distinguishable else "",
+            ]
+        )
+    head = [
+        *("candidate", f"mean {measure}", "interval", "to the best", "interval of the difference"),
+        *("seconds a case, all folds", ""),
+    ]
+    return Table(f"{counted(evidence.cases, 'case')} of {counted(evidence.patients, 'patient')}", head, rows, words=[6])
+
+
+def _structures(selection: Selection) -> Table:
+    evidence = selection.evidence
+    assert evidence is not None
+    names = list(evidence.candidates[0].structures)
+    rows = [
+        [" + ".join(candidate.configurations), *(number(candidate.structures.get(name)) for name in names)]
+        for candidate in evidence.candidates
+    ]
+    return Table("Mean over cases", ["candidate", *names], rows)
+
+
+def _postprocessing(selection: Selection) -> list[Block]:
+    kept = [(step.describe(), step.evidence) for step in selection.postprocessing]
+    kept += [(f"{name} above a probability of {at.value:g}", at.evidence) for name, at in selection.thresholds.items()]
+    tried = [(other.what, other.evidence, other.reason) for other in selection.rejected]
+    head = ["operation", "gain", "interval"]
+    kept_rows = [[what, *_gain(gain)] for what, gain in kept]
+    blocks: list[Block] = [Facts([("gain", f"mean over structures of the mean over cases; {_CROSSED}")])]
+    if not kept:
+        blocks.append(Notes(["Answers stay as they are: nothing that was tried improves them beyond chance."]))
+    blocks.append(Table("Kept", head, kept_rows))
+    rows = [[what, *_gain(gain), reason] for what, gain, reason in tried]
+    blocks.append(Table("Tried and not kept", [*head, "why"], rows, words=[3]))
+    return blocks
+
+
+def _gain(gain: Gain | None) -> list[str]:
+    return ["", ""] if gain is None else [f"{gain.difference:+.4f}", interval(gain.low, gain.high, signed=True)]
+
+
+def _said(problems: Mapping[str, str]) -> list[str]:
+    return [f"{case}: {' '.join(why.split())}" for case, why in problems.items()]
+
+
+def number(value: float | None) -> str:
+    """Return a figure in four digits; a dash for none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def interval(low: float | None, high: float | None, signed: bool = False) -> str:
+    """Return an interval; a dash for none."""
+    if low is None or high is None:
+        return "-"
+    return f"{low:+.4f} to {high:+.4f}" if signed else f"{low:.4f} to {high:.4f}"

@@ -1,0 +1,1 @@
+"""What was selected of a plan's trained models, and how their answers are treated: `selection.yaml`."""

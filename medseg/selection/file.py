@@ -1,0 +1,137 @@
+"""Read and write `selection.yaml`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from medseg.core.errors import ModelError
+from medseg.core.files import write_text
+from medseg.core.labels import Labels
+from medseg.selection.record import SCHEMA_VERSION, Selection
+
+NAME = "selection.yaml"
+_MOST_BYTES = 4 << 20
+_HEADER = "What `medseg predict` does with the models of this plan, and why. `medseg select` wrote it.\n"
+_AGAIN = "`medseg select` makes it again; --no-selection leaves it out."
+
+
+def selection_path(runs_of_plan: Path) -> Path:
+    """Return where the selection of a plan lies.
+
+    Args:
+        runs_of_plan: the folder of the plan's runs, `runs/PLAN`.
+    """
+    return runs_of_plan / NAME
+
+
+def read_selection(path: Path) -> Selection | None:
+    """Return the selection in a file; None if there is no such file.
+
+    Raises:
+        ModelError: it is damaged, or a later version of medseg wrote it.
+    """
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    return parse_selection(content, str(path))
+
+
+def parse_selection(content: bytes, source: str) -> Selection:
+    """Return the selection that a YAML text holds.
+
+    Args:
+        content: of the file.
+        source: where it comes from, for messages.
+
+    Raises:
+        ModelError: it is not a selection, or a later version of medseg wrote it; the message names the key.
+    """
+    if len(content) > _MOST_BYTES:
+        raise ModelError(f"{source} has more than {_MOST_BYTES:,} bytes, which no selection has.", _AGAIN)
+    try:
+        from ruamel.yaml import YAML
+
+        values: Any = YAML(typ="safe", pure=True).load(_without_references(content.decode("utf-8")))
+    except Exception as error:  # the YAML library raises several unrelated types
+        raise ModelError(f"{source} is not valid YAML: {' '.join(str(error).split())[:300]}", _AGAIN) from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{source} is not a selection: expected keys and values at the top.", _AGAIN)
+    version = values.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ModelError(
+            f"{source} has schema_version {version}; this medseg reads {SCHEMA_VERSION}.", "Update medseg."
+        )
+    try:
+        return Selection.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise ModelError(f"{source} is not a valid selection: {key}: {problem['msg'].lower()}.", _AGAIN) from None
+
+
+def write_selection(selection: Selection, path: Path) -> None:
+    """Write a selection, atomically."""
+    write_text(path, dump_selection(selection))
+
+
+def dump_selection(selection: Selection) -> str:
+    """Return a selection as YAML text."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None  # lists and tables of plain values stand on one line
+    yaml.width = 120
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    stream = io.StringIO()
+    yaml.dump(selection.model_dump(mode="json"), stream)
+    return f"# {_HEADER}{stream.getvalue()}"
+
+
+def check_selection(selection: Selection, labels: Labels, source: str) -> None:
+    """Refuse a selection that speaks of other structures than a model has.
+
+    Args:
+        selection: what was read.
+        labels: the structures of the model.
+        source: the file, for messages.
+
+    Raises:
+        ModelError: it names a structure that the model does not have, or thresholds for structures that exclude each
+            other.
+    """
+    named = [name for step in selection.postprocessing for name in step.structures]
+    unknown = _unknown([*named, *selection.thresholds], labels)
+    if unknown:
+        raise ModelError(
+            f"{source} names the structure {unknown[0]!r}; the model has {', '.join(labels.names)}.", _AGAIN
+        )
+    if selection.thresholds and labels.activation == "softmax":
+        raise ModelError(
+            f"{source} has thresholds, which are for overlapping regions; the model's structures exclude each other.",
+            _AGAIN,
+        )
+
+
+def _unknown(names: Sequence[str], labels: Labels) -> list[str]:
+    return [name for name in names if name not in labels.structures]
+
+
+def _without_references(text: str) -> str:
+    """Return a text if it repeats nothing by reference: a few lines of references can expand to gigabytes.
+
+    Raises:
+        ValueError: it does.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent
+
+    if "*" in text and any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
+        raise ValueError("it repeats parts by reference (*name)")
+    return text
