@@ -35,9 +35,9 @@ def number_objects(
     count = 0
     for value in sorted({*values} - {*boundaries.values()}):
         inside, boundary = labels == value, labels == boundaries.get(value, value)
-        found = _grown(inside, boundary & ~inside) if value in boundaries else _components(inside)
-        numbers[found > 0] = found[found > 0] + count
-        count += int(found.max(initial=0))
+        objects = _grown(inside, boundary & ~inside) if value in boundaries else _components(inside)
+        numbers[objects > 0] = objects[objects > 0] + count
+        count += int(objects.max(initial=0))
     return numbers
 
 
@@ -94,16 +94,16 @@ def _grown(inside: NDArray[np.bool_], boundary: NDArray[np.bool_]) -> NDArray[np
     if not boxes:
         return numbers
     box = boxes[0]
-    found, mask = _components(inside[box], corners=False), mask[box]
+    objects, mask = _components(inside[box], corners=False), mask[box]
     # also over corners: single voxels of boundary at the corner of an object belong to it
     touching = ndimage.generate_binary_structure(mask.ndim, mask.ndim)
     while True:  # as many rounds as the boundary is thick
-        free = mask & (found == 0)
-        grown = np.where(free, ndimage.maximum_filter(found, footprint=touching), found)
-        if np.array_equal(grown, found):
+        free = mask & (objects == 0)
+        grown = np.where(free, ndimage.maximum_filter(objects, footprint=touching), objects)
+        if np.array_equal(grown, objects):
             break
-        found = grown
-    left = _components(free)
-    found[left > 0] = left[left > 0] + int(found.max(initial=0))
-    numbers[box] = found
+        objects = grown
+    thin = _components(free)
+    objects[thin > 0] = thin[thin > 0] + int(objects.max(initial=0))
+    numbers[box] = objects
     return numbers

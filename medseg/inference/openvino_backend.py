@@ -193,9 +193,8 @@ def _upsample(x: Node, layer: Any) -> Node:
         return ops.interpolate(
             y, scales, "linear_onnx", "scales", axes=axes, coordinate_transformation_mode="half_pixel"
         )
-    zero = [0] * len(layer.stride)
-    one = [1] * len(layer.stride)
-    y = ops.convolution_backprop_data(x, _constant(layer.weight), layer.stride, None, zero, zero, one)
+    padding, dilation = [0] * len(layer.stride), [1] * len(layer.stride)
+    y = ops.convolution_backprop_data(x, _constant(layer.weight), layer.stride, None, padding, padding, dilation)
     return y if layer.bias is None else ops.add(y, _per_channel(layer.bias, layer.weight.ndim))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
 from medseg.core.objects import mark_boundaries
-from medseg.io.formats.coco import split_reference
+from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import (

@@ -13,8 +13,8 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.core.outside import without_nan
+from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.formats.coco import split_reference
 from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import files_of, is_dicom

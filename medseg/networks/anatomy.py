@@ -203,10 +203,10 @@ class _Parts:
         new = [weight for weight in weights if id(weight) not in self._counted]
         self._counted |= {id(weight) for weight in new}
         size = sum(weight.numel() for weight in new)
-        own = kind == "weights of its own"
-        if size or (call is not None and not own):
+        only_weights = kind == "weights of its own"
+        if size or (call is not None and not only_weights):
             order = len(self.calls) if call is None else call.order
-            shape = call.shape if call is not None and not own else ()
+            shape = call.shape if call is not None and not only_weights else ()
             self.rows.append((order, Stage(name, kind, shape, size)))
 
 

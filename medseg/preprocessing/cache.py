@@ -151,7 +151,7 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
 
 def _key(case: Case, recipe: str) -> str:
     # readers are imported in the threads that use them, what preprocesses only where a case is not in the cache
-    from medseg.io.formats.coco import content_of, split_reference
+    from medseg.io.annotations.coco import content_of, split_reference
     from medseg.io.formats.table import files_of
 
     named = [*case.channels]

@@ -69,7 +69,7 @@ def test_a_mask_that_covers_nearly_everything_is_named(shares):
     assert (finding.kind, finding.case) == ("full label", "odd")
 
 
-def test_full_masks_are_usual_in_some_sets():
+def test_full_masks_are_usual_in_some():
     facts = [make_facts(f"c{number}", foreground_share=0.85, border_share=0.8) for number in range(12)]
     assert found(facts) == []
 

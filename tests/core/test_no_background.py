@@ -7,7 +7,7 @@ import torch
 from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import IGNORE, Labels
 from medseg.datasets.data_options import DataOptions
-from medseg.datasets.label_options import parse_structures
+from medseg.datasets.option_values import parse_structures
 from medseg.evaluation.pooled import pool
 from medseg.evaluation.tables import value_names
 from medseg.preprocessing.cells import choose_planes

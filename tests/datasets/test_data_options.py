@@ -13,7 +13,8 @@ from medseg.cli.app import app
 from medseg.core.errors import DataError, PlanError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
-from medseg.datasets.label_options import labels_of, notes_on_values, parse_structures, reading_from_options
+from medseg.datasets.label_options import labels_of, notes_on_values
+from medseg.datasets.option_values import parse_structures, reading_from_options
 from medseg.io.load import load_case_image, load_case_label
 
 RED, GREEN, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 0]

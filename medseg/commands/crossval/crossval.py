@@ -126,7 +126,7 @@ def crossval(
     scores = {}
     for configuration in configurations:
         run = RunFolder(space.runs / planned.name / configuration)
-        trained = [run.fold(one.fold) for one in outcomes if one.configuration == configuration and one.result]
+        trained = [run.fold(fold.fold) for fold in outcomes if fold.configuration == configuration and fold.result]
         if trained:
             scores[configuration] = score_out_of_fold(run, trained, cases, data_folder, options, callback)
     if not scores:

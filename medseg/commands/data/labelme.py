@@ -19,7 +19,7 @@ from medseg.core.files import atomic, atomic_folder, write_json
 from medseg.core.json_text import parse_json
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
-from medseg.io.formats.labelme import Annotation, Shape, read_annotation, read_shape_labels
+from medseg.io.annotations.labelme import Annotation, Shape, read_annotation, read_shape_labels
 from medseg.io.values.class_names import BACKGROUND, IGNORED, number_names, read_lines
 
 IGNORE = 255

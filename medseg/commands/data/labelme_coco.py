@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.formats.labelme import Annotation, Shape
+from medseg.io.annotations.labelme import Annotation, Shape
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def image_entries(
     """
     entries = []
     for number in dict.fromkeys(numbers):
-        shapes = [shape for shape, own in zip(annotation.shapes, numbers, strict=True) if own == number]
+        shapes = [shape for shape, of_shape in zip(annotation.shapes, numbers, strict=True) if of_shape == number]
         visible = objects == number
         if not visible.any():
             continue

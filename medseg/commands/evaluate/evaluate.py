@@ -18,7 +18,7 @@ from medseg.core.labels import Labels, soft_mask_hint
 from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.datasets.data_options import DataOptions
-from medseg.datasets.label_options import reading_from_options
+from medseg.datasets.option_values import reading_from_options
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest

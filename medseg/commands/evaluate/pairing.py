@@ -13,7 +13,7 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
-from medseg.io.formats.coco import may_be_coco
+from medseg.io.annotations.coco import may_be_coco
 from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming
 from medseg.io.layouts.file_names.names import group_by_case, images_by_stem, split_channel
@@ -160,15 +160,15 @@ def _by_similar_names(predictions: Side, references: Side, paths: tuple[Path, Pa
 
 
 def _renamed(side: Side, pairs: dict[str, str], similar: bool = False) -> Side:
-    """Return a side under the names of the other one, from {name on the other side: its own name}."""
-    new_ids = {own: other for other, own in pairs.items()}
+    """Return a side under the names of the other one, from {name on the other side: name on this side}."""
+    new_ids = {name: other for other, name in pairs.items()}
     return replace(
         side,
         files={new_ids.get(id, id): file for id, file in side.files.items()},
         failed={new_ids.get(id, id): why for id, why in side.failed.items()},
         scans={new_ids.get(id, id): file for id, file in side.scans.items()},
         cases={new_ids.get(id, id): replace(case, id=new_ids.get(id, id)) for id, case in side.cases.items()},
-        similar={other: side.files[own].name for other, own in pairs.items()} if similar else side.similar,
+        similar={other: side.files[name].name for other, name in pairs.items()} if similar else side.similar,
     )
 
 

@@ -34,7 +34,7 @@ class LiveView(Watch):
         probe: the probe that validates; its slices are drawn.
         held_out: validation cases, of which the validation loss is measured; none where no case is kept apart.
         device: the device of the network.
-        tell: receives a sentence if the page can no longer be written; training goes on.
+        note: receives a sentence if the page can no longer be written; training goes on.
         logs: receive the same figures and pictures.
     """
 
@@ -44,11 +44,11 @@ class LiveView(Watch):
         probe: DiceProbe,
         held_out: Sequence[Sample],
         device: torch.device,
-        tell: Callable[[str], None],
+        note: Callable[[str], None],
         logs: RunLogs,
     ) -> None:
         self.logs = logs
-        self.files, self.probe, self.held_out, self.device, self.tell = files, probe, held_out, device, tell
+        self.files, self.probe, self.held_out, self.device, self.note = files, probe, held_out, device, note
         self.records: list[dict[str, Any]] = []
         self._trained: list[dict[str, Any]] = []
         self._every = 1
@@ -172,7 +172,7 @@ class LiveView(Watch):
         except Exception as error:  # whatever it is, a picture is not worth the hours of training
             self._failed = True
             reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{error!r}"
-            self.tell(f"{self.files.live.name} and pictures are no longer written ({reason}); training goes on")
+            self.note(f"{self.files.live.name} and pictures are no longer written ({reason}); training goes on")
 
 
 def _unchanged(training: Training) -> Training:

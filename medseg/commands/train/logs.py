@@ -48,11 +48,11 @@ class RunLogs:
     Args:
         files: the files of the fold.
         names: names of the logs.
-        tell: receives a sentence if a log can no longer be written.
+        note: receives a sentence if a log can no longer be written.
     """
 
-    def __init__(self, files: FoldFolder, names: Sequence[str], tell: Callable[[str], None]) -> None:
-        self._files, self._names, self._tell = files, names, tell
+    def __init__(self, files: FoldFolder, names: Sequence[str], note: Callable[[str], None]) -> None:
+        self._files, self._names, self._note = files, names, note
         self._open: dict[str, RunLog] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="logs")
 
@@ -135,7 +135,7 @@ class RunLogs:
             write()
         except Exception as error:  # whatever it is, a log is not worth the hours of training
             self._open.pop(name, None)
-            self._tell(
+            self._note(
                 f"the log in {self._files.log_folder(name)} is no longer written ({type(error).__name__}: "
                 f"{first_line(error)}); training goes on"
             )

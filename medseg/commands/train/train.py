@@ -130,16 +130,17 @@ def train_fold(request: Request) -> TrainResult:
         record = RecordFile(run.files, first_record(job, setup, change, request), writes=ranks.first)
         logs, log_notes = logs_of_run(run.files, request.options.log, request.options.continues)
         notes = [*job.notes, *length_notes, *log_notes]
-        for note in notes:
-            request.callback(Progress("train", run.step, setup.course.steps, {"note": note}))
 
         def note_change(setup: Setup, change: ChangeRecord) -> None:
             record.update(record.content.redirected(setup.course.legs, change, setup.course.ended_early))
 
-        def tell(text: str) -> None:
-            request.callback(Progress("train", run.step, setup.course.steps, {"note": text}))
+        def report_note(note: str) -> None:
+            request.callback(Progress("train", run.step, setup.course.steps, {"note": note}))
 
-        live = LiveView(run.files, job.probe, job.held_out, setup.device, tell, RunLogs(run.files, logs, tell))
+        for note in notes:
+            report_note(note)
+        run_logs = RunLogs(run.files, logs, report_note)
+        live = LiveView(run.files, job.probe, job.held_out, setup.device, report_note, run_logs)
         setup = replace(setup, announce=note_change, watch=live)
         start_time = request.start_time - run.seconds
         hashes = _begin(job, setup.plan, record, request) if ranks.first else None

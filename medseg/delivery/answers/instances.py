@@ -97,8 +97,8 @@ class Instances:
         from medseg.preprocessing.maps import map_sink, probabilities
 
         of_structures = probabilities(labels)
-        places = {value: place for place, value in enumerate(labels.written_values.values())}
-        pairs = [(places[value], places[boundary]) for value, boundary in (self.boundaries or {}).items()]
+        rows = {value: row for row, value in enumerate(labels.written_values.values())}
+        pairs = [(rows[value], rows[boundary]) for value, boundary in (self.boundaries or {}).items()]
         volume = np.zeros(geometry.turned_shape, np.float32)
 
         def largest(logits: torch.Tensor) -> torch.Tensor:

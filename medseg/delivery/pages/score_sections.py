@@ -61,8 +61,8 @@ def _pooled(summary: Summary) -> Table:
     warning = f"; pixel accuracy: {pooled.accuracy_warning}" * (pooled.pixel_accuracy is not None)
     cases = counted(summary.miou_cases, "case")
     caption = f"IoU of each class over the voxels of {cases} annotated in full together, and their mean{warning}"
-    found = "voxels found (all classes: pixel accuracy)"
-    return Table(caption, ["class", "IoU, pooled", found, "voxels in the reference"], rows)
+    recall = "voxels found (all classes: pixel accuracy)"
+    return Table(caption, ["class", "IoU, pooled", recall, "voxels in the reference"], rows)
 
 
 def _accuracy_rule(summary: Summary) -> list[str]:

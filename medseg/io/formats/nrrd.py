@@ -39,20 +39,12 @@ _TYPE_NAMES = {
 }
 _DTYPES = {name: code for code, names in _TYPE_NAMES.items() for name in names}
 """NumPy's names of types by NRRD's."""
-_GEOMETRY = (
-    "space",
-    "space dimension",
-    "space units",
-    "space origin",
-    "space directions",
-    "spacings",
-    "centerings",
-    "units",
-)
+_OF_AXES = ("space directions", "spacings", "centerings", "units")
+_GEOMETRY = ("space", "space dimension", "space units", "space origin", *_OF_AXES)
 """Fields that an answer copies from its scan."""
 _TEXT = ("text", "txt", "ascii")
 """Names of the encoding in which numbers are written out."""
-_PER_AXIS = ("space directions", "spacings", "centerings", "centers", "kinds", "units")
+_PER_AXIS = (*_OF_AXES, "kinds")
 _IN_SPACE = ("domain", "space", "???", "none")
 _IN_TIME = ("time", "list")
 _COLOURS_WITH_ALPHA = ("rgba-color", "4-color")

@@ -30,6 +30,14 @@ def mm_in(unit: str) -> float | None:
     return _MM_BY_UNIT.get(unit.strip().lower())
 
 
+def number_in(text: object) -> float:
+    """Return the number that a header's text says; 0 if it says none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return 0.0
+
+
 @dataclass(frozen=True)
 class Stack:
     """The content of a file, before a user or a plan chooses among its volumes.

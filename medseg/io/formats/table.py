@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
+from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import means_dicom
-from medseg.io.formats import coco, gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
+from medseg.io.formats import gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.stack import Stack
 from medseg.io.layouts.file_names.words import further_mask
 
@@ -185,7 +186,7 @@ def files_of(path: Path) -> list[Path]:
     """
     file_format = FORMATS.get(split_suffix(path)[1])
     try:
-        if reference := coco.split_reference(path):
+        if reference := split_reference(path):
             return [reference[0]]
         if masks := united_files(path):
             return masks
@@ -216,8 +217,8 @@ def united_path(path: Path) -> Path:
 
 def united_files(path: Path) -> list[Path]:
     """Return the mask files that such a path stands for: `p4.png`, `p4_1.png`, ...; [] for any other path."""
-    base, found, _ = path.name.rpartition(_UNITED)
-    if not found or not path.parent.is_dir() or path.exists():
+    base, united, _ = path.name.rpartition(_UNITED)
+    if not united or not path.parent.is_dir() or path.exists():
         return []
     named = {file: split_suffix(file)[0] for file in sorted(path.parent.iterdir()) if is_image(file)}
     masks = [file for file, stem in named.items() if stem == base or further_mask(stem, base)]

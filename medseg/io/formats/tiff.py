@@ -5,7 +5,6 @@ The spacing comes from a file beside it, OME's or ImageJ's description, or the r
 
 from __future__ import annotations
 
-import html
 import logging
 import re
 from importlib.util import find_spec
@@ -21,12 +20,13 @@ from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.core.json_text import parse_json
 from medseg.io.formats import content
-from medseg.io.formats.ome_sets import check_set, first_file, other_files
+from medseg.io.formats.ome import check_set, first_file, other_files, pixel_size_zyx
 from medseg.io.formats.stack import (
     Stack,
     as_shown,
     mm_in,
     native,
+    number_in,
     opaque,
     orientation_notes,
     smallest_integer,
@@ -86,26 +86,29 @@ def parts(path: Path) -> list[Path]:
 
 def _ome_files(path: Path) -> list[Path]:
     """Return the other files of an OME image; [] also for a file that cannot be read, which `read` names."""
-    import tifffile
-
     try:
-        check_directories(path)
-        with tifffile.TiffFile(path) as tiff:
-            return other_files(path, tiff.ome_metadata or "") if tiff.is_ome else []
+        text = _ome_text(path)
+        return [] if text is None else other_files(path, text)
     except Exception:  # whatever is wrong with it
         return []
 
 
 def read_with(path: Path) -> Path | None:
     """Return the file with which an OME-TIFF is read, as the first one of their set; None for a file of its own."""
-    import tifffile
-
     try:
-        check_directories(path)
-        with tifffile.TiffFile(path) as tiff:
-            return first_file(path, tiff.ome_metadata or "") if tiff.is_ome else None
+        text = _ome_text(path)
+        return None if text is None else first_file(path, text)
     except Exception:  # said when it is read
         return None
+
+
+def _ome_text(path: Path) -> str | None:
+    """Return the description of an OME image in XML; None for other files."""
+    import tifffile
+
+    check_directories(path)
+    with tifffile.TiffFile(path) as tiff:
+        return (tiff.ome_metadata or "") if tiff.is_ome else None
 
 
 def write(path: Path, image: Image, like: Path | None) -> None:
@@ -309,7 +312,7 @@ def _spacing_zyx(tiff: Any, slices: int, path: Path) -> _Spacing | None:
     if beside is not None:
         return beside
     if tiff.is_ome:
-        spacing = _from_ome(tiff.ome_metadata or "")
+        spacing = pixel_size_zyx(tiff.ome_metadata or "")
     elif tiff.is_imagej:
         spacing = _from_imagej(tiff)
     else:
@@ -350,18 +353,6 @@ def _from_side_file(path: Path) -> _Spacing | None:
     return float(z), float(y), float(x)
 
 
-def _from_ome(text: str) -> _Spacing | None:
-    """Return OME's PhysicalSizeX, -Y and -Z, in micrometres unless they say otherwise."""
-    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
-    values = dict(re.findall(r'(\w+)="([^"]*)"', pixels[0])) if pixels else {}
-    sizes = []
-    for axis in "ZYX":
-        unit = html.unescape(values.get(f"PhysicalSize{axis}Unit", "um"))
-        size = _number(values.get(f"PhysicalSize{axis}", "0")) * (mm_in(unit) or 0.0)
-        sizes.append(size)
-    return sizes[0], sizes[1], sizes[2]
-
-
 def _from_imagej(tiff: Any) -> _Spacing | None:
     """Return what ImageJ's distance of slices and pixels per unit say."""
     description = tiff.imagej_metadata or {}
@@ -369,7 +360,7 @@ def _from_imagej(tiff: Any) -> _Spacing | None:
     per_unit = _per_unit(tiff)
     if unit is None or per_unit is None:
         return None
-    return _number(description.get("spacing", 0)) * unit, unit / per_unit[0], unit / per_unit[1]
+    return number_in(description.get("spacing", 0)) * unit, unit / per_unit[0], unit / per_unit[1]
 
 
 def _from_tags(tiff: Any) -> _Spacing | None:
@@ -393,10 +384,3 @@ def _per_unit(tiff: Any) -> tuple[float, float] | None:
             return None
         per_unit.append(tag.value[0] / tag.value[1])
     return per_unit[0], per_unit[1]
-
-
-def _number(text: object) -> float:
-    try:
-        return float(str(text))
-    except ValueError:
-        return 0.0

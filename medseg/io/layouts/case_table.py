@@ -8,7 +8,7 @@ from pathlib import Path
 from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
-from medseg.io.formats.coco import split_reference
+from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.file_names.names import channel_numbers

@@ -93,7 +93,7 @@ def with_maps_beside_labels(cases: Sequence[Case]) -> tuple[list[Case], list[str
 
     weighed: list[Case] = []
     left_out: list[str] = []
-    found = 0
+    count = 0
     for case in cases:
         if case.label is not None and case.weight_map is None and case.label.exists():
             stem = case.label.name if case.label.is_dir() else split_suffix(case.label)[0]
@@ -103,7 +103,7 @@ def with_maps_beside_labels(cases: Sequence[Case]) -> tuple[list[Case], list[str
                 left_out.append(LeftOut(case.id, f"it has two weight maps beside its label, {names}; keep one of them"))
                 continue
             if maps:
-                case, found = replace(case, weight_map=maps[0]), found + 1
+                case, count = replace(case, weight_map=maps[0]), count + 1
         weighed.append(case)
-    note = f"{counted(found, 'weight map')} (*{WEIGHT_MAP}) beside label files: voxels count in the loss as these say"
-    return weighed, [*left_out, *[note] * bool(found)]
+    note = f"{counted(count, 'weight map')} (*{WEIGHT_MAP}) beside label files: voxels count in the loss as these say"
+    return weighed, [*left_out, *[note] * bool(count)]

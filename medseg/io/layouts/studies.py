@@ -116,8 +116,8 @@ def with_series(case: Case, channels: Sequence[str], series_rules: SeriesRules) 
         listing = find_series(path)
         _refuse_slice(path, listing)
         rules = series_rules.rules
-        own = SeriesRules(rules[number : number + 1] if len(rules) > 1 else rules, series_rules.options)
-        series, reason = channels_of(listing, [channels[number] if channels else ""], own)
+        channel_rules = SeriesRules(rules[number : number + 1] if len(rules) > 1 else rules, series_rules.options)
+        series, reason = channels_of(listing, [channels[number] if channels else ""], channel_rules)
         files += series
         reasons.append(reason)
     attributes = {**case.attributes, SERIES_REASON: "; ".join(reasons)} if reasons else case.attributes

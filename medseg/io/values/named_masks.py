@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
-from medseg.io.formats import coco, nrrd
+from medseg.io.annotations.coco import categories_of, listed_image, split_reference
+from medseg.io.annotations.coco_objects import read_objects
+from medseg.io.formats import nrrd
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.values.class_names import read_lines
 from medseg.io.values.named_values import LIST, may_name_values, named_values
@@ -53,8 +55,8 @@ def image_files(folder: Path) -> list[Path]:
 
 def structure_names(path: Path) -> list[str]:
     """Return the names of the structures in a folder of masks or a label file; [] for a label without names."""
-    if coco.split_reference(path):
-        return coco.categories_of(path)
+    if split_reference(path):
+        return categories_of(path)
     if path.is_dir():
         return [split_suffix(file)[0] for file in image_files(path)]
     return [segment.name for segment in named_values(path)] if may_name_values(path) else []
@@ -106,7 +108,7 @@ def draw_named_masks(
     by_value: dict[int, str] = {}
     for name, value in reading.segments.items():
         by_value.setdefault(value, name)
-    if coco.split_reference(path):
+    if split_reference(path):
         grid, masks = _masks_of_annotations(path, reading, scan)
     elif path.is_dir():
         grid, masks = _masks_of_folder(path, reading, read_mask)
@@ -191,18 +193,18 @@ def _masks_of_annotations(path: Path, reading: Reading, scan: Image | None) -> t
     """Return the grid of an image's annotations, and the objects that are meant; objects of a category are united.
 
     Raises:
-        DataError: as `coco.read_objects`.
+        DataError: as `read_objects`.
     """
-    shape = coco.listed_image(path)[1].shape
+    shape = listed_image(path)[1].shape
     if scan is not None and scan.shape_zyx[0] == 1:
         shape = scan.shape_zyx[1:]
-    objects, notes = coco.read_objects(path, shape)
-    names = dict(enumerate(dict.fromkeys(found.category for found in objects)))
+    objects, notes = read_objects(path, shape)
+    names = dict(enumerate(dict.fromkeys(drawn.category for drawn in objects)))
     values = {names[number]: value for number, value in values_by_number(names, reading.segments).items()}
     affine, known = (np.eye(4), False) if scan is None else (scan.affine, scan.spacing_known)
     grid = Image(np.zeros((1, 1, *shape), np.uint8), affine, known, tuple(notes))
-    chosen = [found for found in objects if found.category in values]
-    return grid, (_Mask(values[found.category], found.pixels[np.newaxis]) for found in chosen)
+    chosen = [drawn for drawn in objects if drawn.category in values]
+    return grid, (_Mask(values[drawn.category], drawn.pixels[np.newaxis]) for drawn in chosen)
 
 
 def _without_names(reading: Reading) -> Reading:

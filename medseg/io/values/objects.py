@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.objects import number_objects
-from medseg.io.formats import coco
+from medseg.io.annotations.coco import split_reference
+from medseg.io.annotations.coco_objects import read_objects
 from medseg.io.formats.table import split_suffix, united_files
 from medseg.io.values.named_masks import ReadMask, image_files, values_by_number
 from medseg.plans.sections.reading import Reading
@@ -36,7 +37,7 @@ def instance_map(path: Path) -> Path | None:
 
 def tells_objects_apart(path: Path) -> bool:
     """Return whether a label says itself which voxels are one object."""
-    return bool(coco.split_reference(path) or united_files(path) or path.is_dir() or instance_map(path))
+    return bool(split_reference(path) or united_files(path) or path.is_dir() or instance_map(path))
 
 
 def objects_in(path: Path, label: Image, reading: Reading, read_mask: ReadMask) -> NDArray[np.int32]:
@@ -79,11 +80,11 @@ def _read_map(file: Path, path: Path, label: Image, read_mask: ReadMask) -> NDAr
 def _masks(path: Path, reading: Reading, read_mask: ReadMask) -> Iterator[NDArray[np.bool_]]:
     """Yield the masks (z, y, x) of the objects that a label tells apart; none where it does not."""
     plain = reading.model_copy(update={"boundaries": {}, "segments": {}, "overlaps": "refuse", "map": {}})
-    if coco.split_reference(path):
-        objects, _ = coco.read_objects(path)
-        names = dict(enumerate(dict.fromkeys(found.category for found in objects)))
+    if split_reference(path):
+        objects, _ = read_objects(path)
+        names = dict(enumerate(dict.fromkeys(drawn.category for drawn in objects)))
         meant = {names[number] for number in values_by_number(names, reading.segments)}
-        yield from (found.pixels[np.newaxis] for found in objects if found.category in meant and not found.crowd)
+        yield from (drawn.pixels[np.newaxis] for drawn in objects if drawn.category in meant and not drawn.crowd)
     elif united := united_files(path):
         yield from (read_mask(file, plain).array[0] != 0 for file in united)
     elif path.is_dir():

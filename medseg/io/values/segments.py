@@ -9,8 +9,8 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.parallel import map_cases
+from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import file_at
-from medseg.io.formats.coco import split_reference
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
 from medseg.io.load import load_grid

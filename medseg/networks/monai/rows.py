@@ -55,8 +55,8 @@ def _known_arguments(class_name: str) -> list[str]:
         names = [name for name in arguments_of(create_mednext) if name != "variant"]
     else:
         names = arguments_of(_class(class_name))
-    own = [_PRUNE] if class_name == "BasicUNetPlusPlus" else []
-    return [name for name in names if name not in _SIZES + _DOWNLOADS] + own
+    added = [_PRUNE] if class_name == "BasicUNetPlusPlus" else []
+    return [name for name in names if name not in _SIZES + _DOWNLOADS] + added
 
 
 def _make(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from medseg.models.record import ChangeRecord
 from medseg.plans.sections.training import Training
@@ -39,6 +39,16 @@ def describe_steps_change(change: ChangeRecord) -> str:
         f"{change.why}: {change.new} steps instead of {change.old}; from step {change.step} on the schedule is passed "
         f"through {how}, to its end"
     )
+
+
+def mean_dice(scores: Mapping[str, float | None]) -> float | None:
+    """Return the mean over the structures that have a score; None if none has.
+
+    >>> mean_dice({"liver": 0.9, "tumour": None, "vessel": 0.7})
+    0.8
+    """
+    known = [dice for dice in scores.values() if dice is not None]
+    return sum(known) / len(known) if known else None
 
 
 class Steering:

@@ -146,15 +146,15 @@ class DeepSupervision:
         if isinstance(loss, SummedLoss):
             # all resolutions in one tensor, so that processes wait for each other once
             compute = partial(_sums, loss)
-            own = torch.stack([_over_samples(compute, *inputs, annotated, case_weights) for inputs in resolutions])
-            return loss.values(self.total(own))
+            losses = torch.stack([_over_samples(compute, *inputs, annotated, case_weights) for inputs in resolutions])
+            return loss.values(self.total(losses))
         # The mean over all samples: a process weighs as much as its samples, which may be one more than another's.
         compute = partial(self._plain, loss)
-        own = torch.stack([_over_samples(compute, *inputs, annotated, case_weights) for inputs in resolutions])
+        losses = torch.stack([_over_samples(compute, *inputs, annotated, case_weights) for inputs in resolutions])
         if case_weights is None:
-            sums = self.total(torch.cat([own, own.new_ones(1)]) * len(resolutions[0][1]))
+            sums = self.total(torch.cat([losses, losses.new_ones(1)]) * len(resolutions[0][1]))
         else:
-            sums = self.total(torch.cat([own, case_weights.sum()[None]]))
+            sums = self.total(torch.cat([losses, case_weights.sum()[None]]))
         return sums[:-1] / sums[-1].clamp(min=_SMALLEST)
 
     def _plain(
@@ -205,8 +205,8 @@ def _over_samples(
     values = []
     for number, weight in enumerate(case_weights):
         sample = slice(number, number + 1)
-        known, own = (None if tensor is None else tensor[sample] for tensor in (annotated, voxel_weights))
-        values.append(weight * compute(logits[sample], target[sample], known, own))
+        structures, voxels = (None if tensor is None else tensor[sample] for tensor in (annotated, voxel_weights))
+        values.append(weight * compute(logits[sample], target[sample], structures, voxels))
     return torch.stack(values).sum(0)
 
 

@@ -164,5 +164,5 @@ def _hint(make: Callable[..., Any]) -> str | None:
     names = [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     if len(names) < len(parameters):
         return None
-    own = [name for name in names if name not in ("labels", "batch_dice")]
-    return f"Its arguments are: {', '.join(own) or 'none'}."
+    settable = [name for name in names if name not in ("labels", "batch_dice")]
+    return f"Its arguments are: {', '.join(settable) or 'none'}."

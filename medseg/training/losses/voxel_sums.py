@@ -213,11 +213,11 @@ def _chunks(
     for start in range(0, voxels, size):
         stop = min(start + size, voxels)
         part = buffer[: batch * outputs * (stop - start)].view(batch, outputs, stop - start)
-        own = labels[:, start:stop]
-        valid = (own != IGNORE)[:, None].to(part.dtype)
+        classes = labels[:, start:stop]
+        valid = (classes != IGNORE)[:, None].to(part.dtype)
         if importance is not None:
             valid *= importance[:, None, start:stop]
-        yield part.copy_(flat[..., start:stop]), own, answers[..., start:stop], valid
+        yield part.copy_(flat[..., start:stop]), classes, answers[..., start:stop], valid
 
 
 def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -68,6 +68,18 @@ class Checkpoints:
         if writing is not None:
             writing.result()
 
+    def describe_last(self) -> str:
+        """Return a sentence on which checkpoint there is, once nothing is being written.
+
+        Raises:
+            MedsegError: the checkpoint could not be written or read.
+        """
+        self.wait()
+        if not self.path.exists():
+            return "There is no checkpoint yet."
+        step = load_checkpoint(self.path, peek=True)["step"]
+        return f"The last good checkpoint, of step {step}, is kept: {self.path}"
+
     def close(self) -> None:
         """End the thread, once the checkpoint that is being written is whole."""
         self._thread.shutdown()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from medseg.networks.device import choosing_algorithms, first_line, is_out_of_me
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch
 from medseg.training.data.sample_placement import PlacedSamples
-from medseg.training.length.steering import Steering, describe_steps_change, steps_change
+from medseg.training.length.steering import Steering, describe_steps_change, mean_dice, steps_change
 from medseg.training.run.checkpoint import Checkpoints, load_checkpoint
 from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, retries, worst_step
 from medseg.training.run.interrupt import Interrupts
@@ -152,12 +152,12 @@ class Loop:
         if ranks.first:
             self.setup.watch.begin(self.done, self.log.kept)
         self.loop_time = self.setup.clock()
-        validations = [one for one in self.log.kept if one["kind"] == "validation"]
-        scores = [mean_dice(one["dice"]) for one in validations if one["step"] > course.schedule_start]
+        validations = {record["step"]: record["dice"] for record in self.log.kept if record["kind"] == "validation"}
+        scores = [mean_dice(scores) for step, scores in validations.items() if step > course.schedule_start]
         dice = [dice for dice in scores if dice is not None]
         self.steering = Steering(ranks, self.setup.plan.training, dice, self.setup.clock)
         self.steering.stopwatch.restart(self.done)
-        self._validated = any(one["step"] == self.done for one in validations)
+        self._validated = self.done in validations
         self.callback(Progress("train", self.done, course.steps, dict(self.scores)))
 
     @property
@@ -265,9 +265,8 @@ class Loop:
         self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == steps else 0
         in_vain = self.finished and self._skipped_in_a_row >= self.done - self.first_step
         if self._skipped_in_a_row >= _MOST_SKIPPED or in_vain:
-            what = (
-                f"gradient is NaN or infinite in each of the last {self._skipped_in_a_row} steps, which changed nothing"
-            )
+            steps = self._skipped_in_a_row
+            what = f"gradient is NaN or infinite in each of the last {steps} steps, which changed nothing"
             raise self._diverged(what, self.done)
         return skipped
 
@@ -295,8 +294,7 @@ class Loop:
             first, watch = self.setup.ranks.first, self.setup.watch
             more = watch.validated(self.done, self.scores, self.trainer.validation_loss) if first else {}
             self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds, **more)
-            validation = {"dice": self.scores, **more}
-            figures = {**self.scores, "validation": validation}
+            figures = {**self.scores, "validation": {"dice": self.scores, **more}}
             self.callback(Progress("train", self.done, self.setup.course.steps, figures))
             self.save()
 
@@ -385,7 +383,7 @@ class Loop:
         """Return the error that ends the run, with the commands that continue it."""
         setup = self.setup
         hint = retries(setup.files.resume_command, setup.plan.training.learning_rate, setup.precision)
-        return diverged(what, step, self._last_checkpoint(), hint, suspects)
+        return diverged(what, step, self.checkpoints.describe_last(), hint, suspects)
 
     def _absurd_loss(self, losses: Sequence[float]) -> Diverged:
         """Return the error for the losses of the last steps, of which one is not a number."""
@@ -400,21 +398,3 @@ class Loop:
                 raise
             return self._diverged(what, step + 1)  # which is worth more than the name of the case
         return self._diverged(what, step + 1, describe(batch, culprits_found))
-
-    def _last_checkpoint(self) -> str:
-        """Say which checkpoint there is."""
-        self.checkpoints.wait()
-        path = self.checkpoints.path
-        if not path.exists():
-            return "There is no checkpoint yet."
-        return f"The last good checkpoint, of step {load_checkpoint(path, peek=True)['step']}, is kept: {path}"
-
-
-def mean_dice(scores: Mapping[str, float | None]) -> float | None:
-    """Return the mean over the structures that have a score; None if none has.
-
-    >>> mean_dice({"liver": 0.9, "tumour": None, "vessel": 0.7})
-    0.8
-    """
-    known = [dice for dice in scores.values() if dice is not None]
-    return sum(known) / len(known) if known else None

@@ -76,12 +76,12 @@ def choose_series(
 
 def _several(listing: Listing, channel: str, fitting: list[Series]) -> DataError:
     """Return the error for several series that may be a channel."""
-    one = (
+    choice = (
         f"choose one by its number, its key or what its attributes say: --series {fitting[0].key}, "
         f"--series 'Modality={fitting[0].modality},SeriesDescription~T2'."
     )
     has = f"{listing.container} has"
-    hint = f"C{one[1:]}"
+    hint = f"C{choice[1:]}"
     if len({series.study_uid for series in fitting}) > 1:
         has = f"{listing.container} holds {_studies(fitting)}, and"
         hint = (
@@ -89,7 +89,7 @@ def _several(listing: Listing, channel: str, fitting: list[Series]) -> DataError
             f"a series: --series {fitting[0].key}."
         )
     if listing.container.is_file() and all(map(is_radiograph, fitting)):
-        hint = f"Unpack it and give the folder: each of the radiographs in it is then a case. Or {one}"
+        hint = f"Unpack it and give the folder: each of the radiographs in it is then a case. Or {choice}"
     message = f"{has} {len(fitting)} series for the channel {channel}: {_listed(fitting)}"
     return DataError(message, hint, "ambiguous")
 
@@ -158,7 +158,8 @@ def _studies(series: Sequence[Series]) -> str:
 def _contents(listing: Listing) -> str:
     parts = ["It holds no image series"]
     if listing.series:
-        in_studies = f" of {_studies(listing.series)}" if len({one.study_uid for one in listing.series}) > 1 else ""
+        several = len({series.study_uid for series in listing.series}) > 1
+        in_studies = f" of {_studies(listing.series)}" if several else ""
         parts = [f"It holds {len(listing.series)} series{in_studies}: {_listed(listing.series)}"]
     if listing.left_out:
         counts = [f"{count} x {reason}" for reason, count in [*listing.counts().items()][:_MAX_REASONS]]

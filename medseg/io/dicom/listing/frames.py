@@ -90,8 +90,8 @@ def _reconstructed_slices(dataset: Dataset, whole: Slice, frames: int) -> list[S
     slices = []
     for number in range(frames):
         index = number if vector is None else int(vector[number]) - 1
-        place = tuple(float(value) for value in np.array(position) + normal * step_mm * index)
-        slices.append(replace(whole, frame=number, position=values.point(place), orientation=orientation))
+        corner = tuple(float(value) for value in np.array(position) + normal * step_mm * index)
+        slices.append(replace(whole, frame=number, position=values.point(corner), orientation=orientation))
     return slices
 
 

@@ -16,7 +16,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.core.wording import counted, first_few
-from medseg.io.formats.coco import CocoFile, may_be_coco, read_coco_file
+from medseg.io.annotations.coco import CocoFile, may_be_coco, read_coco_file
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, sentences
 from medseg.io.layouts.file_names.words import words
@@ -29,7 +29,7 @@ _HIGHEST_VALUE = 254  # so that answers are 8-bit images, and 255 stays free for
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ImageFile:
     """An image that an annotation file lists.
 
     Attributes:
@@ -90,7 +90,7 @@ def read_coco(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
     annotated = [file for file in files if file.annotated]
     if not annotated:
         return None
-    found, problems, unlisted = _find_images(folder, annotated)
+    images, problems, unlisted = _find_images(folder, annotated)
     notes = [note for file in annotated for note in file.notes]
     others = [path.name for path in annotation_files(folder, every=True) if path not in paths]
     if others:
@@ -107,14 +107,14 @@ def read_coco(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
         names = first_few(unlisted)
         notes.append(f"{counted(len(unlisted), 'image')} without an entry in a JSON file, left out: {names}")
     labels, of_labels = _structures(annotated)
-    empty = [image.path.name for image in found if not image.file.annotations.get(image.id)]
+    empty = [image.path.name for image in images if not image.file.annotations.get(image.id)]
     if empty:
         notes.append(f"{counted(len(empty), 'image')} without an annotation, background as a whole: {first_few(empty)}")
     cases = [
         Case(id, id, (image.path,), image.file.label_path(image.id), attributes={COLUMN: image.part or ""})
-        for id, image in _with_ids(found, folder, problems)
+        for id, image in _with_ids(images, folder, problems)
     ]
-    if not any(image.part for image in found):
+    if not any(image.part for image in images):
         cases = [Case(case.id, case.patient, case.channels, case.label) for case in cases]
     return DataSet(folder, "coco", ("image",), labels, cases, [*sentences(problems), *notes, *of_labels])
 
@@ -131,10 +131,10 @@ def scans_of_coco(folder: Path) -> dict[str, tuple[Path, ...]]:
     paths = [] if _has_masks(folder) else annotation_files(folder)
     if not paths:
         return {}
-    found = _find_images(folder, [read_coco_file(path) for path in paths], refuse=False)[0]
-    parts = {image.part for image in found}
+    images = _find_images(folder, [read_coco_file(path) for path in paths], refuse=False)[0]
+    parts = {image.part for image in images}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
-    chosen = [image for image in found if part is None or image.part == part]
+    chosen = [image for image in images if part is None or image.part == part]
     return {id: (image.path,) for id, image in _with_ids(chosen, folder, {})}
 
 
@@ -163,7 +163,7 @@ def _part(path: Path, folder: Path) -> str | None:
 
 def _find_images(
     folder: Path, files: Sequence[CocoFile], refuse: bool = True
-) -> tuple[list[_Found], dict[str, str], list[str]]:
+) -> tuple[list[_ImageFile], dict[str, str], list[str]]:
     """Return the listed images that are there, {image: why it is left out}, and the images that no file lists.
 
     Args:
@@ -178,7 +178,7 @@ def _find_images(
     for path in sorted(folder.rglob("*")):
         if is_image(path) and not path.is_dir():
             by_name.setdefault(path.name, []).append(path)
-    found: dict[Path, _Found] = {}
+    images: dict[Path, _ImageFile] = {}
     problems: dict[str, str] = {}
     for file in files:
         part = _part(file.path, folder)
@@ -188,7 +188,7 @@ def _find_images(
             if image_file is None:
                 problems[image.file_name] = Why(why, "missing image")
                 continue
-            other = found.setdefault(image_file, _Found(file, part, image.id, image_file))
+            other = images.setdefault(image_file, _ImageFile(file, part, image.id, image_file))
             if (other.file, other.id) == (file, image.id) or not refuse:
                 continue
             if other.part == part and other.file is not file:
@@ -200,10 +200,10 @@ def _find_images(
             places = " and ".join(dict.fromkeys((other.file.path.name, file.path.name)))
             problems[image_file.relative_to(folder).as_posix()] = f"it is listed more than once, in {places}"
     unlisted = sorted(
-        path.relative_to(folder).as_posix() for paths in by_name.values() for path in paths if path not in found
+        path.relative_to(folder).as_posix() for paths in by_name.values() for path in paths if path not in images
     )
     twice = {folder / name for name in problems}
-    return [image for path, image in found.items() if path not in twice], problems, unlisted
+    return [image for path, image in images.items() if path not in twice], problems, unlisted
 
 
 def _image_file(
@@ -226,8 +226,8 @@ def _image_file(
 
     def rank(path: Path) -> tuple[int, bool, bool]:
         common = 0
-        for own, wanted in zip(reversed(path.parts), reversed(parts), strict=False):
-            if own != wanted:
+        for part_there, part_named in zip(reversed(path.parts), reversed(parts), strict=False):
+            if part_there != part_named:
                 break
             common += 1
         folders = [
@@ -247,20 +247,20 @@ def _image_file(
     return fitting[0], ""
 
 
-def _with_ids(found: Sequence[_Found], folder: Path, problems: dict[str, str]) -> Iterator[tuple[str, _Found]]:
+def _with_ids(images: Sequence[_ImageFile], folder: Path, problems: dict[str, str]) -> Iterator[tuple[str, _ImageFile]]:
     """Yield (id of the case, image): names without suffix, with their folders where two are equal.
 
     Args:
-        found: the images.
+        images: the images.
         folder: the data set.
         problems: images that would have the same id all the same are added.
     """
-    short = [split_suffix(image.path)[0] for image in found]
+    short = [split_suffix(image.path)[0] for image in images]
     if any(count > 1 for count in Counter(short).values()):
-        folders = ["_".join(image.path.relative_to(folder).parts[:-1]) for image in found]
+        folders = ["_".join(image.path.relative_to(folder).parts[:-1]) for image in images]
         short = [f"{inner}_{name}" if inner else name for inner, name in zip(folders, short, strict=True)]
     count = Counter(short)
-    for id, image in zip(short, found, strict=True):
+    for id, image in zip(short, images, strict=True):
         if count[id] == 1:
             yield id, image
         else:

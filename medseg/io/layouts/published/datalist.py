@@ -47,8 +47,8 @@ def read_datalist(folder: Path) -> DataSet | None:
     entries = [(part, entry) for key, part in _PARTS.items() for entry in content.get(key) or ()]
     root = _root(folder, path, content, entries)
     cases, problems, unlabelled = _cases(root, path, entries)
-    place = "" if root == folder else f", with files from {root} (its dataroot)"
-    notes = [f"read from {path.name}{place}", *sentences(problems)]
+    origin = "" if root == folder else f", with files from {root} (its dataroot)"
+    notes = [f"read from {path.name}{origin}", *sentences(problems)]
     if unlabelled:
         notes.append(f"{counted(unlabelled, 'entry')} of {path.name} for testing without a label, not used here")
     declares = "channel_names" in content or "modality" in content

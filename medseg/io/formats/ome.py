@@ -1,8 +1,8 @@
-"""OME-TIFF of several files: the XML of each file says in which files the planes of the image lie.
+"""OME-XML in TIFF: how large pixels are, and in which files the planes of an image lie.
 
-Such a set is one image, read whole from the file that holds its first plane (`tifffile` follows the XML); its other
-files are refused by name, so that one image is never taken for several. Source: the OME-TIFF specification
-(docs.openmicroscopy.org, "OME-TIFF specification", elements `TiffData`, `UUID` and `BinaryOnly`).
+A set of several files is one image, read whole from the file that holds its first plane (`tifffile` follows the XML);
+its other files are refused by name, so that one image is never taken for several. Source: the OME-TIFF specification
+(docs.openmicroscopy.org, "OME-TIFF specification", elements `Pixels`, `TiffData`, `UUID` and `BinaryOnly`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.core.wording import first_few
+from medseg.io.formats.stack import mm_in, number_in
 
 _OWN_UUID = re.compile(r'<(?:\w+:)?OME\b[^>]*?\sUUID="([^"]*)"')
 _PLANES = re.compile(r"<(?:\w+:)?TiffData\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?TiffData>)", re.DOTALL)
@@ -100,15 +101,30 @@ def check_set(path: Path, xml: str) -> None:
         )
 
 
+def pixel_size_zyx(xml: str) -> tuple[float, float, float]:
+    """Return PhysicalSizeZ, -Y and -X in mm, micrometres unless they say otherwise; 0 for an absent one.
+
+    Args:
+        xml: the file's OME-XML.
+    """
+    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
+    values = dict(re.findall(r'(\w+)="([^"]*)"', pixels[0])) if pixels else {}
+    sizes = []
+    for axis in "ZYX":
+        unit = html.unescape(values.get(f"PhysicalSize{axis}Unit", "um"))
+        sizes.append(number_in(values.get(f"PhysicalSize{axis}", "0")) * (mm_in(unit) or 0.0))
+    return sizes[0], sizes[1], sizes[2]
+
+
 def _planes(path: Path, xml: str) -> list[_Planes]:
     """Return the planes that the XML lists, by file."""
-    own = _OWN_UUID.search(xml)
+    uuid = _OWN_UUID.search(xml)
     planes = []
     for attributes, content in _PLANES.findall(xml):
         file = _FILE.search(content)
         name = None if file is None else html.unescape(file[1])
         # a file that was renamed knows itself by its identifier
-        if file is not None and (name == path.name or (own is not None and file[2].strip() == own[1].strip())):
+        if file is not None and (name == path.name or (uuid is not None and file[2].strip() == uuid[1].strip())):
             name = None
         planes.append(_Planes(name, not _FIRST.search(attributes)))
     return planes

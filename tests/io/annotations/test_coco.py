@@ -5,7 +5,8 @@ import pytest
 from coco_files import CATEGORIES, annotation, box, image, write_coco
 
 from medseg.core.errors import DataError
-from medseg.io.formats.coco import categories_of, content_of, decode_mask, read_coco_file, read_objects
+from medseg.io.annotations.coco import categories_of, content_of, read_coco_file
+from medseg.io.annotations.coco_objects import decode_mask, read_objects
 from medseg.io.formats.table import files_of, is_dicom
 from medseg.io.images import read_label
 from medseg.plans.sections.reading import Reading
