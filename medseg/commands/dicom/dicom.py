@@ -11,8 +11,9 @@ from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.errors import DataError, PlanError
 from medseg.core.image import Image, Orientation, describe_grid_difference
 from medseg.core.labels import Labels
-from medseg.datasets.label_options import parse_structures
+from medseg.datasets.option_values import parse_structures
 from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
+from medseg.delivery.answers.earlier import move_report_aside
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
 from medseg.delivery.dicom.codes import codes_of, read_codes
@@ -42,11 +43,13 @@ class DicomOutResult:
         files: {form: file}.
         series: number, description and key of the series that the objects refer to.
         volumes: {structure: volume in ml}.
+        notes: for the user, in sentences.
     """
 
     files: dict[str, Path]
     series: str
     volumes: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def dicom(
@@ -83,8 +86,9 @@ def dicom(
     label = _read_on_grid(path, declared.labels, volume.image)
     volumes = structure_volumes(label, declared.labels)
     paths = object_paths(Path(output), path.stem if is_dicom(path) else split_suffix(path)[0], forms)
+    note = move_report_aside(paths)
     write_objects(volume.to_source(label.array[0]), series, meaning, paths, volumes)
-    return DicomOutResult(paths, series.title, volumes)
+    return DicomOutResult(paths, series.title, volumes, () if note is None else (note,))
 
 
 def _declared(path: Path, options: DicomOutOptions) -> Answers:

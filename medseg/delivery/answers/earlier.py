@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +32,37 @@ def move_aside(folder: Path) -> str | None:
     names = [name for name in DESCRIBING if (folder / name).is_file()]
     if not names:
         return None
+    target = _move(folder, names)
+    for command in dict.fromkeys(DESCRIBING.values()):
+        manifest.move_entry(folder, target, command)
+    return f"{', '.join(names)} describe earlier answers in {folder}; they are now in {target.name}"
+
+
+def move_report_aside(paths: Mapping[str, Path]) -> str | None:
+    """Move the report of a segmentation object that is about to be replaced, unless a new one is written with it.
+
+    The report names the replaced object by its UID, and its volumes.
+
+    Args:
+        paths: {form: file} of the objects that are about to be written, as `delivery.dicom.write.object_paths` has it.
+
+    Returns:
+        A sentence on what was moved; None if there was nothing.
+    """
+    from medseg.delivery.dicom.write import SUFFIXES
+
+    if "seg" not in paths or "report" in paths:
+        return None
+    seg = paths["seg"]
+    report = seg.with_name(seg.name.removesuffix(SUFFIXES["seg"]) + SUFFIXES["report"])
+    if not report.is_file():
+        return None
+    target = _move(report.parent, [report.name])
+    return f"{report.name} describes an earlier {seg.name} in {seg.parent}; it is now in {target.name}"
+
+
+def _move(folder: Path, names: Iterable[str]) -> Path:
+    """Move files of a folder into a new folder in it, and return that."""
     stem = f"earlier-{datetime.now():%Y%m%d-%H%M%S}"
     target, number = folder / stem, 1
     while target.exists():
@@ -39,6 +71,4 @@ def move_aside(folder: Path) -> str | None:
     target.mkdir()
     for name in names:
         os.replace(folder / name, target / name)
-    for command in dict.fromkeys(DESCRIBING.values()):
-        manifest.move_entry(folder, target, command)
-    return f"{', '.join(names)} describe earlier answers in {folder}; they are now in {target.name}"
+    return target

@@ -63,6 +63,25 @@ def test_labels_of_a_person(tmp_path, volume, file):
     )
 
 
+def test_a_report_of_a_replaced_segmentation_is_moved_aside(tmp_path, volume, file):
+    """It names the replaced object, and its volumes; contours refer to no other object, and stay."""
+    out = tmp_path / "out"
+
+    def written(forms):
+        write = WriteOptions(forms=forms)
+        return dicom(
+            file, tmp_path / "study", out, DicomOutOptions(structures=STRUCTURES, manual=True, write=write)
+        ).notes
+
+    assert written(("seg", "rtstruct", "report")) == written(("report",)) == written(("rtstruct",)) == ()
+    (note,) = written(("seg",))
+    assert "case.sr.dcm describes an earlier case.seg.dcm" in note
+    (earlier,) = out.glob("earlier-*")
+    assert {path.name for path in earlier.iterdir()} == {"case.sr.dcm"}
+    assert {path.name for path in out.glob("*.dcm")} == {"case.seg.dcm", "case.rtstruct.dcm"}
+    assert written(("seg",)) == ()
+
+
 def test_axes_may_be_turned(tmp_path, volume, file):
     """As other programs store the same voxels: z, y and x reversed, or x first."""
     image = volume.image
