@@ -16,6 +16,7 @@ from medseg.commands.train.previous_answers import PreviousStage
 from medseg.commands.train.run import Request, Run
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.progress import Callback, Progress
+from medseg.core.wording import counted
 from medseg.models.model import overrides_for
 from medseg.models.record import read_record
 from medseg.models.run_files import FoldFolder, RunFolder
@@ -57,7 +58,7 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
     if missing and options.continues:
         raise ModelError(
             f"The folds {', '.join(missing)} of the previous stage {stage.path} no longer exist.",
-            "Put them back, or train again.",
+            f"Put them back, or move {run.files.path} away and train again without --resume or --extend.",
         )
     for fold in splits:
         if states[fold] != "new":
@@ -104,7 +105,7 @@ def _budget_errors(part: str, share_seconds: float | None, folds: int) -> Iterat
         raise PlanError(
             f"{part} has {share_seconds:.0f} s: its share of the half of the budget that the previous stage gets. "
             f"{error.message}",
-            f"Give a longer budget: {folds} folds of the previous stage have to be trained first.",
+            f"Give a longer budget, or --steps in its place: the previous stage has {counted(folds, 'fold')} to train.",
         ) from None
 
 
