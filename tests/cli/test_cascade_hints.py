@@ -107,7 +107,7 @@ def test_a_budget_that_is_too_short_gives_way_to_steps(
     shutil.rmtree("runs")
     monkeypatch.setattr(budget, "measured_step_seconds", lambda *_: 0.1)  # the least is twenty steps
     hint_of(
-        "train --plan toy --budget 2s", "Give a longer budget, or --steps in its place: 2 folds of the previous stage"
+        "train --plan toy --budget 2s", "Give a longer budget, or --steps in its place: the previous stage has 2 folds"
     )
     assert run(_TRAIN) == 0
 
