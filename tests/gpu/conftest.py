@@ -78,11 +78,30 @@ def backward(loss: torch.Tensor) -> None:
                 ready.append(following)
 
 
+@cache
+def _why_not() -> str | None:
+    """Return why this torch has no fake GPU; None where layers of the networks and their gradients go through it."""
+    if not torch.backends.cuda.is_built():
+        return "this torch is built without CUDA"
+    try:
+        with FakeTensorMode():
+            layers = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3, device=CUDA), torch.nn.InstanceNorm3d(2, device=CUDA))
+            with torch.autocast("cuda", torch.bfloat16):
+                answer = layers(torch.empty(1, 1, 8, 8, 8, device=CUDA))
+            backward(answer.float().sum())
+            answer.to("cpu")
+    except Exception as error:  # whatever it is that torch lacks
+        return (
+            f"no driver, and torch {torch.__version__} has no fake tensors that serve: {type(error).__name__}: {error}"
+        )
+    return None
+
+
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """The device, for as long as the test runs; modules and tensors have to be made in the test."""
-    if not torch.backends.cuda.is_built():
-        pytest.skip("this torch is built without CUDA")
+    if why_not := _why_not():
+        pytest.skip(why_not)
     _declare_in_place()
     mode = FakeTensorMode()
     from_numpy, generator = torch.from_numpy, torch.Generator
