@@ -1,8 +1,14 @@
 """Shared fixtures: where the real scans lie, and ways to write tiny ones."""
 
+# ruff: noqa: E402 - torch reads the number of its threads when it is imported
 from __future__ import annotations
 
 import os
+
+# The tensors of tests are tiny; more threads only wait for each other. In the environment, and not in torch alone, as
+# `medseg train` in this process would set torch's to the cores, for all tests that follow, and processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import signal
 import subprocess
 import sys
@@ -25,8 +31,7 @@ from medseg.models.run import save_weights
 from medseg.models.run_files import PLAN, RunFolder
 from medseg.plans.file import save_plan
 
-# The tensors of tests are tiny; more threads only wait for each other.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script, for all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
