@@ -1,6 +1,5 @@
 """Shared fixtures: where the real scans lie, and ways to write tiny ones."""
 
-# ruff: noqa: E402 - torch reads the number of its threads when it is imported
 from __future__ import annotations
 
 import os
