@@ -311,6 +311,7 @@ def _spacing_zyx(tiff: Any, slices: int, path: Path) -> _Spacing | None:
     beside = _from_side_file(path)
     if beside is not None:
         return beside
+    spacing: _Spacing | None
     if tiff.is_ome:
         spacing = pixel_size_zyx(tiff.ome_metadata or "")
     elif tiff.is_imagej:
