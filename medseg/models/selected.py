@@ -46,7 +46,7 @@ def load_selected(
         if missing:
             raise ModelError(
                 f"{path} names fold {missing[0]} of {member.configuration}, which is not trained in {run}.",
-                "`medseg select` selects again among what is trained; --no-selection leaves the selection out.",
+                f"`medseg select {folder.name}` selects again among what is trained; --no-selection leaves it out.",
             )
         models.append(load_run(run, device, member.folds, overrides, factory))
         notes += _trained_again(run, member, path)

@@ -32,8 +32,12 @@ class Workspace:
         self.runs = folder / "runs"
         self.cache = folder / "cache"
 
-    def plan_path(self, choice: str | Path | None) -> Path:
+    def plan_path(self, choice: str | Path | None, option: str = "--plan") -> Path:
         """Return the path of a plan: a file, a name, or None for the only one there is.
+
+        Args:
+            choice: what the user named.
+            option: how the command line calls it, for messages; empty where it has no name there.
 
         Raises:
             PlanError: none is there, or several are and none was chosen.
@@ -51,7 +55,8 @@ class Workspace:
             raise PlanError(f"There is no plan in {self.plans}.", "`medseg plan DATASET` makes one.")
         names = ", ".join(path.stem for path in paths)
         raise PlanError(
-            f"There are {len(paths)} plans in {self.plans}: {names}.", f"Choose one: --plan {paths[0].stem}"
+            f"There are {len(paths)} plans in {self.plans}: {names}.",
+            "Choose one: " + f"{option} {paths[0].stem}".strip(),
         )
 
     def model_path(

@@ -95,7 +95,7 @@ class OutOfFoldPass:
             names = " and ".join(runs)
             raise ModelError(
                 f"No labelled case of the data set was left out of training by folds of {names}.",
-                "`medseg crossval` trains folds that leave cases out.",
+                f"`medseg crossval --plan {plan.name}` trains folds that leave cases out.",
             )
         known = {case.id for case in cases}
         gone = sorted({id for of in folds_of.values() for id in of} - known)
@@ -148,7 +148,7 @@ class OutOfFoldPass:
                 raise ModelError(
                     f"Fold {fold} of {configuration} has no fold {fold} of {stage.configuration_name} before it: the "
                     f"folds {', '.join(stage.folds)} have seen its cases.",
-                    f"medseg crossval --config {stage.configuration_name}",
+                    f"`medseg crossval --plan {self.plan.name} --config {stage.configuration_name}` trains it.",
                 )
             stage = stage.previous
         return Predictor(model, self.device, compares=False)  # its own data set

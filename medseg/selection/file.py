@@ -17,7 +17,7 @@ from medseg.selection.record import SCHEMA_VERSION, Selection
 NAME = "selection.yaml"
 _MOST_BYTES = 4 << 20
 _HEADER = "What `medseg predict` does with the models of this plan, and why. `medseg select` wrote it.\n"
-_AGAIN = "`medseg select` makes it again; --no-selection leaves it out."
+_AGAIN = "--no-selection leaves it out; to make it again: medseg select."
 
 
 def selection_path(runs_of_plan: Path) -> Path:

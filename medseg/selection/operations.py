@@ -56,7 +56,17 @@ def apply_steps(
 
 
 def apply_step(answer: NDArray[np.integer], step: Step, labels: Labels, frame: Frame) -> NDArray[np.integer]:
-    """Return a label map after one operation: as `apply_steps`."""
+    """Return a label map after one operation; the one that was handed in stays as it is.
+
+    Args:
+        answer: (z, y, x) label values as they are written.
+        step: what is done.
+        labels: the structures.
+        frame: of the grid.
+
+    Raises:
+        ValueError: the step has a size in another unit than the grid.
+    """
     values = sorted({value for name in step.structures for value in labels.members[name]})
     mask = np.isin(answer, values)
     box = _box(mask)

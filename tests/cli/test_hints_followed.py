@@ -106,6 +106,23 @@ TRAIN = [
     ("report", r"wrong results\): (\S+)", "{0} {1}"),
     ("train --plan nothing", r"`(medseg plan) DATASET`", "{1} data --name nothing"),
 ]
+LACKING = """format: medseg selection
+schema_version: 1
+plan: lacking
+medseg: a test
+made: now
+members: [{configuration: 3d_fullres, folds: ['0', '4']}]
+"""
+SELECT = [
+    (
+        "select balls --config 2d --folds 3",
+        r"`(medseg crossval --plan balls --config 2d --folds 3)` trains what",
+        "{1} --steps 1",
+    ),
+    ("predict data/imagesTr {out} --model spoiled", r"(--no-selection) leaves it out", "{0} {1}"),
+    ("predict data/imagesTr {out} --model lacking", r"(--no-selection) leaves it out", "{0} {1}"),
+    ("predict data/imagesTr {out} --model lacking", r"`(medseg select lacking)` selects again", "{1} --data data"),
+]
 PREDICT = [
     ("predict data/imagesTr {out}", r"wrong results\): (--model \S+)", "{0} {1}"),
     (
@@ -161,7 +178,7 @@ DICOM = [
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data sets of every kind, some with a fault, two trained models and three plans."""
+    """A folder with data sets of every kind, some with a fault, trained models, plans and selections."""
     folder = tmp_path_factory.mktemp("hints")
     write_all(folder)
     for name in ("stray", "soft_set", "moved", "times"):
@@ -208,13 +225,19 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run("import-nnunet nnunet") == 0
         assert run("import-nnunet raw --dataset-json declared.json --data data") == 0
         assert run("package balls balls.medseg") == 0
+        assert run(f"plan data --name lacking --preset cpu {_TINY}") == 0
+    for name, text in (("spoiled", "members: ["), ("lacking", LACKING)):
+        shutil.copytree(folder / "runs/balls", folder / "runs" / name)
+        (folder / "runs" / name / "selection.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         shutil.copytree("data", "away")
         assert run("plan away --name lost --preset cpu " + _TINY) == 0
         shutil.rmtree("away")
     return folder
 
 
-@pytest.mark.parametrize(("line", "pattern", "follow"), [*EVALUATE, *DATA, *TRAIN, *PREDICT, *DICOM])
+@pytest.mark.parametrize(("line", "pattern", "follow"), [*EVALUATE, *DATA, *TRAIN, *SELECT, *PREDICT, *DICOM])
 def test_a_hint_is_followed_to_success(
     line: str,
     pattern: str,

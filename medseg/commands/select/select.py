@@ -81,7 +81,7 @@ def select(
     """
     options = options or SelectOptions()
     space = Workspace(Path(workspace))
-    path = space.plan_path(plan)
+    path = space.plan_path(plan, option="")
     planned = load_plan(path)
     runs = _trained_runs(space, planned, options)
     trained_plan, notes = _common_plan(runs)
@@ -168,12 +168,13 @@ def _trained_runs(space: Workspace, plan: Plan, options: SelectOptions) -> Runs:
         missing = [fold for fold in options.folds if fold not in {files.fold for files in trained}]
         if missing or not trained:
             what = f"fold {missing[0]}" if missing else "fold that leaves cases out"
-            raise ModelError(
-                f"{folder / name} has no trained {what}.", f"`medseg crossval --config {name}` trains what is missing."
-            )
+            command = f"medseg crossval --plan {plan.name} --config {name}"
+            command += f" --folds {','.join(options.folds)}" if options.folds else ""
+            raise ModelError(f"{folder / name} has no trained {what}.", f"`{command}` trains what is missing.")
         runs[name] = [files for files in trained if not options.folds or files.fold in options.folds]
     if not runs:
-        raise ModelError(f"Nothing is trained in {folder}.", "`medseg crossval` trains all folds of a configuration.")
+        command = f"medseg crossval --plan {plan.name}"
+        raise ModelError(f"Nothing is trained in {folder}.", f"`{command}` trains all folds of a configuration.")
     return runs
 
 

@@ -115,7 +115,13 @@ def number(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, signed: bool = False) -> str:
-    """Return an interval; a dash for none."""
+    """Return an interval as text; a dash for none.
+
+    Args:
+        low: lower bound.
+        high: upper bound.
+        signed: whether bounds have a sign, as differences do.
+    """
     if low is None or high is None:
         return "-"
     return f"{low:+.4f} to {high:+.4f}" if signed else f"{low:.4f} to {high:.4f}"
