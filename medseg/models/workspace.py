@@ -54,10 +54,8 @@ class Workspace:
         if not paths:
             raise PlanError(f"There is no plan in {self.plans}.", "`medseg plan DATASET` makes one.")
         names = ", ".join(path.stem for path in paths)
-        raise PlanError(
-            f"There are {len(paths)} plans in {self.plans}: {names}.",
-            "Choose one: " + f"{option} {paths[0].stem}".strip(),
-        )
+        chosen = f"{option} {paths[0].stem}".strip()
+        raise PlanError(f"There are {len(paths)} plans in {self.plans}: {names}.", f"Choose one: {chosen}")
 
     def model_path(
         self,

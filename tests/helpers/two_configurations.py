@@ -1,4 +1,4 @@
-"""A workspace with a plan of two configurations, 2d and 3d_fullres, whose folds of two steps are trained."""
+"""A workspace with a plan of two configurations, 2d and 3d_fullres, and two folds of each: trained, or made up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 from builders import INFERENCE, configuration_values, network_values, plan_values
 
 from medseg.commands.crossval.crossval import crossval
@@ -14,16 +15,43 @@ from medseg.commands.crossval.options import CrossvalOptions
 from medseg.commands.train.options import TrainOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.files import write_json
+from medseg.models.model import make_network
+from medseg.models.record import RunRecord
+from medseg.models.run import save_weights
+from medseg.models.run_files import RunFolder
 from medseg.models.workspace import cases_path, splits_path
 from medseg.plans.file import save_plan, validate_plan
+from medseg.plans.schema import Plan
 
 NAMES = ("2d", "3d_fullres")
+FOLDS = [{"train": ["0", "1"], "val": ["2", "3"]}, {"train": ["2", "3"], "val": ["0", "1"]}]
 SHAPE = (20, 18, 10)
 """x, y, z of the scans."""
 
 
-def write_two_configurations(workspace: Path, labels: dict[str, Any] | None = None) -> None:
-    """Write four scans, another one to predict (`new/4.nii.gz`) and the plan `toy` with two folds; train all.
+def write_trained(workspace: Path) -> None:
+    """Write what `write_planned` does, and train all folds for some steps."""
+    write_planned(workspace)
+    options = CrossvalOptions(configurations=NAMES, training=TrainOptions(steps=8, device="cpu"))
+    assert not crossval(None, workspace, options).failed
+
+
+def write_made_up(workspace: Path, labels: dict[str, Any] | None = None) -> Plan:
+    """Write what `write_planned` does, and folds of random weights."""
+    plan = write_planned(workspace, labels)
+    for name in NAMES:
+        for fold, split in enumerate(FOLDS):
+            torch.manual_seed(fold)
+            files = RunFolder(workspace / "runs" / "toy" / name).fold(str(fold))
+            save_plan(plan, files.plan)
+            write_json(files.split, split)
+            record = RunRecord(configuration=name, fold=str(fold))
+            save_weights(make_network(plan, plan.configuration(name)), files, record)
+    return plan
+
+
+def write_planned(workspace: Path, labels: dict[str, Any] | None = None) -> Plan:
+    """Write four scans, another one to predict (`new/4.nii.gz`) and the plan `toy` with two folds.
 
     Axes of the scans run to L, P and S and the two configurations have other spacings, so that grids differ.
     """
@@ -58,6 +86,5 @@ def write_two_configurations(workspace: Path, labels: dict[str, Any] | None = No
     path = workspace / "plans" / "toy.yaml"
     save_plan(plan, path)
     write_cases(cases_path(path), cases, workspace / "data")
-    write_json(splits_path(path), [{"train": ["0", "1"], "val": ["2", "3"]}, {"train": ["2", "3"], "val": ["0", "1"]}])
-    options = CrossvalOptions(configurations=NAMES, training=TrainOptions(steps=8, device="cpu"))
-    assert not crossval(None, workspace, options).failed
+    write_json(splits_path(path), FOLDS)
+    return plan

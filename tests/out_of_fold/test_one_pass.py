@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from two_configurations import NAMES, SHAPE, write_two_configurations
+from two_configurations import NAMES, SHAPE, write_made_up
 
 from medseg.core.case import Case
 from medseg.core.errors import ModelError
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    write_two_configurations(folder)
+    write_made_up(folder)
     return folder
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from builders import make_image
 from nnunet_folders import TRAINER, configuration, dataset, ours, plans, write_model
+from scipy import ndimage
 
 from medseg.commands.models import import_nnunet as module
 from medseg.commands.models.import_nnunet import import_nnunet
@@ -297,3 +298,36 @@ def test_folds_without_their_plan_are_never_left(tmp_path: Path, monkeypatch: py
     assert not staging.exists()
     with pytest.raises(PlanError, match="exists already"):
         import_nnunet(path, tmp_path, ImportOptions(name="toy"))
+
+
+def with_largest(folder: Path) -> Path:
+    """A model folder with the JSON that nnU-Net leaves beside its pickle."""
+    names = ["remove_all_but_largest_component_from_segmentation"]
+    content = {"postprocessing_fns": names, "postprocessing_kwargs": [{"labels_or_regions": 1}]}
+    place = folder / "crossval_results_folds_0"
+    place.mkdir()
+    (place / "postprocessing.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_postprocessing_is_imported_and_done_as_in_the_folder(tmp_path: Path) -> None:
+    folder = with_largest(write_model(tmp_path / "nnunet"))
+    notes = import_nnunet(folder, tmp_path).notes
+    assert any("largest component of one" in note for note in notes)
+    scan = make_image(np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32))
+    imported, direct, plain = (
+        Predictor.load(path, "cpu", selection=selection)(scan).array
+        for path, selection in ((tmp_path / "runs/Dataset001_Toy", True), (folder, True), (folder, False))
+    )
+    assert np.array_equal(imported, direct)
+    assert ndimage.label(imported[0] == 1, np.ones((3, 3, 3)))[1] == 1
+    assert ndimage.label(plain[0] == 1, np.ones((3, 3, 3)))[1] > 1
+
+
+def test_of_several_configurations_none_is_selected(tmp_path: Path) -> None:
+    plan = plans({"2d": configuration(2), "3d_fullres": configuration()})
+    for name in ("2d", "3d_fullres"):
+        with_largest(write_model(tmp_path / "nnunet", name, plan))
+    notes = import_nnunet(tmp_path / "nnunet", tmp_path).notes
+    assert sum("so its postprocessing is left out: largest component" in note for note in notes) == 2
+    assert not (tmp_path / "runs/Dataset001_Toy/selection.yaml").exists()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from two_configurations import NAMES, write_two_configurations
+from two_configurations import NAMES, write_made_up, write_trained
 
 from medseg.commands.models.options import PackageOptions
 from medseg.commands.models.package import package
@@ -26,7 +26,7 @@ from medseg.io.images import read_image, read_label
 from medseg.models.identity import identity
 from medseg.models.open import load_model
 from medseg.selection.file import read_selection, write_selection
-from medseg.selection.record import Member, Selection, Step
+from medseg.selection.record import Member, Selection, Step, Threshold
 
 RUNS = Path("runs") / "toy"
 FILE = RUNS / "selection.yaml"
@@ -36,7 +36,7 @@ FILE = RUNS / "selection.yaml"
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose folds are trained and selected among."""
     workspace = tmp_path_factory.mktemp("selected")
-    write_two_configurations(workspace)
+    write_trained(workspace)
     assert not select(None, workspace, SelectOptions(device="cpu")).failed
     return workspace
 
@@ -199,3 +199,42 @@ def test_the_command(workspace: Path, command_line: Callable[..., Any]) -> None:
     assert selection is not None
     assert selection.evidence is not None
     assert selection.evidence.cases == 3
+
+
+def test_regions_are_answered_above_their_thresholds(tmp_path: Path) -> None:
+    labels = {"structures": {"both": [1, 2], "two": [2]}, "activation": "sigmoid", "region_values": [1, 2]}
+    write_made_up(tmp_path, labels)
+    select(None, tmp_path, SelectOptions(device="cpu", postprocessing=False))
+    scan = read_image(tmp_path / "new" / "4.nii.gz")
+    for names in (("2d",), NAMES):
+        selection = choose(tmp_path, *names)
+        plain = Predictor.load(tmp_path / RUNS, "cpu")
+        blocks = plain.scan_logits(plain.prepare(scan))
+        probabilities = torch.cat([logits.sigmoid() for _, logits in blocks], dim=1)
+        middle = [float(region.median()) for region in probabilities]
+        thresholds = {name: Threshold(value=value) for name, value in zip(("both", "two"), middle, strict=True)}
+        write_selection(selection.model_copy(update={"thresholds": thresholds}), tmp_path / FILE)
+        predictor = Predictor.load(tmp_path / RUNS, "cpu")
+        seen: list[torch.Tensor] = []
+        volume = predictor.prepare(scan)
+        answered = predictor.labels(volume, sinks=[lambda first, logits: seen.append(logits.sigmoid())])  # noqa: B023
+        inside = volume.geometry.turn(answered[None])[0][volume.geometry.box]
+        above = (probabilities > torch.tensor(middle)[:, None, None, None]).numpy()
+        expected = np.where(above[1], 2, above[0])
+        assert np.mean(inside != expected) < 0.01  # but for voxels at the threshold, within rounding
+        assert torch.allclose(torch.cat(seen, dim=1), probabilities, atol=1e-5)  # maps are not shifted
+
+
+def test_the_same_cases_give_the_same_selection(tmp_path: Path) -> None:
+    write_made_up(tmp_path)
+    first = select(None, tmp_path, SelectOptions(device="cpu")).selection
+    second = select(None, tmp_path, SelectOptions(device="cpu")).selection
+
+    def without_times(selection: Selection) -> Any:
+        values = selection.model_dump(exclude={"made"})
+        for candidate in values["evidence"]["candidates"]:
+            del candidate["seconds"]
+        del values["evidence"]["reason"], values["members"]  # the cheaper one of equals depends on the seconds
+        return values
+
+    assert without_times(first)["evidence"] == without_times(second)["evidence"]
