@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medseg.commands.crossval.crossval import crossval
     from medseg.commands.crossval.options import CrossvalOptions
     from medseg.commands.data.check import check
+    from medseg.commands.data.info import info
     from medseg.commands.data.options import CheckOptions, PlanOptions
     from medseg.commands.data.plan import plan
     from medseg.commands.demo.demo import demo
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from medseg.commands.dicom.options import DicomOutOptions
     from medseg.commands.evaluate.evaluate import evaluate
     from medseg.commands.evaluate.options import EvaluateOptions
+    from medseg.commands.machine.doctor import doctor
     from medseg.commands.models.export import export
     from medseg.commands.models.import_nnunet import import_nnunet
     from medseg.commands.models.networks import list_networks
@@ -65,11 +67,13 @@ _MODULES = {
     "CrossvalOptions": "commands.crossval.options",
     "check": "commands.data.check",
     "CheckOptions": "commands.data.options",
+    "info": "commands.data.info",
     "plan": "commands.data.plan",
     "PlanOptions": "commands.data.options",
     "demo": "commands.demo.demo",
     "dicom": "commands.dicom.dicom",
     "DicomOutOptions": "commands.dicom.options",
+    "doctor": "commands.machine.doctor",
     "evaluate": "commands.evaluate.evaluate",
     "EvaluateOptions": "commands.evaluate.options",
     "import_nnunet": "commands.models.import_nnunet",

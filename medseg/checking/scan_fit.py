@@ -277,15 +277,21 @@ def compare_intensities(array: NDArray, plan: Plan, configuration: Configuration
 _ANYWAY = "For an answer all the same: --set inference.unlike_scans=warn."
 
 
-def _label_map(subject: str, pattern: ValuePattern, before: ChannelRange | None) -> ScanFinding | None:
-    """Return a finding on a channel that looks like a label map, unless training scans looked like one."""
+def looks_like_labels(pattern: ValuePattern) -> bool:
+    """Return whether the values of a channel lie as those of a label map do: few whole numbers, in areas of one."""
     few, equal = pattern.values, pattern.equal_neighbours
-    if not pattern.whole or not (
+    return pattern.whole and (
         few <= _HARDLY_ANY_VALUES
         or (few <= _FEW_VALUES and equal >= _EQUAL_OF_FEW)
         or (few <= _MOST_LABELS and equal >= _EQUAL_OF_MANY)
-    ):
+    )
+
+
+def _label_map(subject: str, pattern: ValuePattern, before: ChannelRange | None) -> ScanFinding | None:
+    """Return a finding on a channel that looks like a label map, unless training scans looked like one."""
+    if not looks_like_labels(pattern):
         return None
+    few, equal = pattern.values, pattern.equal_neighbours
     if before is not None and (before.fewest_values <= few or before.most_equal >= equal):
         return None
     refused = before is not None and before.fewest_values >= _FEWER_VALUES * few and before.most_equal < _EQUAL_OF_FEW

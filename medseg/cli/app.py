@@ -29,6 +29,7 @@ from medseg.core.stopping import exit_code_stopped, stoppable
 VERBS = {
     "check": "check:command",
     "series": "series:command",
+    "info": "info:command",
     "labelme": "labelme:command",
     "plan": "plan:command",
     "networks": "networks:command",
@@ -45,6 +46,7 @@ VERBS = {
     "import-nnunet": "models:import_command",
     "verify": "run_records:verify_command",
     "demo": "demo:command",
+    "doctor": "doctor:command",
 }
 """Every verb with its module in this folder and its function there, in the order of `medseg --help`."""
 _STOPPED = (

@@ -27,7 +27,7 @@ GRID_TOLERANCE_VOXELS = 0.05
 """How far the corners of two grids may be apart for them to count as the same: programs round what headers say."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image:
     """A 2D or 3D scan, or a label map, with its geometry.
 
@@ -145,6 +145,22 @@ class Image:
         oblique = np.count_nonzero(self.affine[:3, :3], axis=0) > 1
         x, y, z = np.where(oblique, lengths.astype(np.float32), lengths).tolist()
         return z, y, x
+
+    @property
+    def axes(self) -> str:
+        """Where the stored axes x, y and z run to, such as RAS (right, anterior, superior)."""
+        from nibabel.orientations import aff2axcodes
+
+        return "".join(code or "?" for code in aff2axcodes(self.affine))
+
+    def __repr__(self) -> str:
+        """Return one line: channels, shape, spacing, axes, type and range of the values."""
+        times = " x ".join(map(str, self.shape_zyx))
+        spacing = " x ".join(f"{step:.4g}" for step in self.spacing_mm)
+        lies = f"{spacing} mm, axes {self.axes}" if self.spacing_known else "spacing unknown"
+        finite = self.array[np.isfinite(self.array)] if self.array.dtype.kind == "f" else self.array
+        span = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
+        return f"<Image: {len(self.array)} x ({times}) {self.array.dtype}, {lies}, {span}>"
 
     @property
     def voxel_volume_ml(self) -> float | None:

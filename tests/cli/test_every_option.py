@@ -39,6 +39,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("check data --structures tissue=0 --structures ball=1 --no-background", 0),
     ],
     "series": [("series study --series Modality=CT --left-out --json", 0)],
+    "info": [("info map.nii.gz data/imagesTr/case_0.nii.gz --json", 0), ("info map.nii.gz nothing.png --json", 1)],
     "labelme": [
         ("labelme drawn painted --labels drawn/labels.txt --order area --instances --json", 0),
         ("labelme drawn voc --voc", 0),
@@ -165,6 +166,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("verify checked --source data/imagesTr --model runs/balls/3d_fullres --json", 0),
         ("verify checked -m nnunet", 1),
     ],
+    "doctor": [("doctor --quick --json", 0)],
     "demo": [("demo data --budget 1s --json", 2)],
 }
 """Commands of each verb, in their order, with the exit code of each."""

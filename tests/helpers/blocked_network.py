@@ -46,6 +46,8 @@ time.sleep(1)  # messages are sent by threads
 VERBS = [
     ["check", "data"],
     ["series", "study"],
+    ["info", "map.nii.gz"],
+    ["doctor", "--quick"],
     ["labelme", "drawn", "painted"],
     ["plan", "data", "--name", "balls", "--preset", "cpu"],
     ["networks", "--draw", "flexible_unet"],

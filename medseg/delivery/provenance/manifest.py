@@ -99,12 +99,10 @@ def describe_grid(image: Image) -> Entry:
 
     The entry has shape and spacing along z, y, x, and the affine from (x, y, z) indices to RAS+ mm.
     """
-    from nibabel.orientations import aff2axcodes
-
     return {
         "shape_zyx": list(image.shape_zyx),
         "spacing_mm" if image.spacing_known else "spacing_pixels": _rounded(image.spacing_mm),
-        "orientation": "".join(code or "?" for code in aff2axcodes(image.affine)),
+        "orientation": image.axes,
         "affine": [_rounded(row) for row in image.affine.tolist()],
     }
 

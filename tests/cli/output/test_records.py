@@ -45,7 +45,7 @@ def test_every_verb_has_the_option(verb: str) -> None:
     assert "--json" in options
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "demo"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("demo", "doctor")])
 def test_an_error_is_two_records(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str
 ) -> None:

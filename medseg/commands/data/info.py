@@ -1,0 +1,161 @@
+"""`medseg info`: what a file holds, and what medseg would take it for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.checking.scan_fit import looks_like_labels
+from medseg.core.errors import DataError
+from medseg.core.image import Image
+from medseg.core.wording import counted
+from medseg.io.dicom.elements.paths import parse_reference
+from medseg.io.formats.stack import Stack
+from medseg.io.formats.table import is_dicom, split_suffix
+from medseg.io.images import header_notes, read_stack
+from medseg.io.values.named_masks import structure_names
+from medseg.io.values.named_values import may_name_values, named_values
+from medseg.planning.content import value_pattern
+
+_PERCENTS = (1, 50, 99)
+
+
+@dataclass(frozen=True)
+class LabelValue:
+    """A value of a label map.
+
+    Attributes:
+        value: the number in the file.
+        name: what the file calls it; empty if it says nothing.
+        voxels: how many voxels have it.
+        volume_ml: their volume; None if the spacing is unknown, or for a 2D image.
+    """
+
+    value: int
+    name: str
+    voxels: int
+    volume_ml: float | None
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file holds.
+
+    Attributes:
+        path: the file, or a DICOM series (`FOLDER#KEY`).
+        format: its suffix, or DICOM.
+        shape_zyx: voxels along z, y and x.
+        volumes: how many volumes it holds: points in time, or directions of diffusion.
+        components: how many values each voxel has: colours, or a vector.
+        dtype: the type of its values after scaling.
+        spacing_mm: distance of voxels along z, y and x; None where the file does not say it.
+        axes: where the stored axes x, y and z run to, such as RAS; empty where the file does not say it.
+        low: the smallest finite value; None if there is none.
+        high: the largest finite value; likewise.
+        percentiles: {percent: value} of the finite values.
+        not_finite: how many values are NaN or infinite.
+        labels: the values of what looks like a label map, with the names that the file gives them; empty for a scan.
+        read_as: in words, what medseg takes the file for.
+        notes: what is odd about it although it can be read, in sentences.
+    """
+
+    path: Path
+    format: str
+    shape_zyx: tuple[int, int, int]
+    volumes: int
+    components: int
+    dtype: str
+    spacing_mm: tuple[float, float, float] | None
+    axes: str
+    low: float | None
+    high: float | None
+    percentiles: Mapping[int, float]
+    not_finite: int
+    labels: tuple[LabelValue, ...]
+    read_as: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def info(path: str | Path) -> FileInfo:
+    """Return what a scan or a label file holds: its grid, its values, and what medseg takes it for.
+
+    Args:
+        path: a file, or a DICOM series (`FOLDER#KEY`, as `medseg series` lists them).
+
+    Raises:
+        DataError: the file is missing, damaged or of an unknown format, or the path is a folder.
+    """
+    path = Path(path)
+    if path.is_dir() and parse_reference(path) is None:
+        raise DataError(
+            f"{path} is a folder; expected a file, or one series as FOLDER#KEY.",
+            "`medseg series FOLDER` lists DICOM series, `medseg check FOLDER` looks through a data set.",
+        )
+    stack = read_stack(path)
+    names = (
+        {} if is_dicom(path) or not may_name_values(path) else {part.value: part.name for part in named_values(path)}
+    )
+    if names:
+        stack = read_stack(path, mask=True)
+    return _describe(path, stack, names)
+
+
+def _describe(path: Path, stack: Stack, names: Mapping[int, str]) -> FileInfo:
+    """Return what a stack of volumes holds; `names` are those that the file gives to its values."""
+    volumes, components, *_ = stack.array.shape
+    grid = Image(stack.array[0], stack.affine, stack.spacing_known)
+    values = stack.array.reshape(-1)
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    labels = _labels(grid, stack.array, names) if finite.size == values.size else ()
+    percents = np.percentile(finite, _PERCENTS).tolist() if finite.size else ()
+    return FileInfo(
+        path=path,
+        format="DICOM" if is_dicom(path) else split_suffix(path)[1],
+        shape_zyx=grid.shape_zyx,
+        volumes=volumes,
+        components=components,
+        dtype=str(stack.array.dtype),
+        spacing_mm=grid.spacing_mm if stack.spacing_known else None,
+        axes=grid.axes if stack.spacing_known else "",
+        low=float(finite.min()) if finite.size else None,
+        high=float(finite.max()) if finite.size else None,
+        percentiles=dict(zip(_PERCENTS, percents, strict=bool(percents))),
+        not_finite=values.size - finite.size,
+        labels=labels,
+        read_as=_read_as(path, stack, bool(labels)),
+        notes=(*stack.notes, *(note for note in header_notes(path) if note not in stack.notes)),
+    )
+
+
+def _labels(grid: Image, array: NDArray, names: Mapping[int, str]) -> tuple[LabelValue, ...]:
+    """Return the values of what looks like a label map; () for a scan."""
+    volumes, components, *_ = array.shape
+    if volumes * components > 1 or not (names or looks_like_labels(value_pattern(array[0, 0]))):
+        return ()
+    values, counts = np.unique(array, return_counts=True)
+    voxel_ml = grid.voxel_volume_ml if grid.shape_zyx[0] > 1 else None
+    return tuple(
+        LabelValue(int(value), names.get(int(value), ""), int(count), None if voxel_ml is None else count * voxel_ml)
+        for value, count in zip(values, counts, strict=True)
+    )
+
+
+def _read_as(path: Path, stack: Stack, is_label: bool) -> str:
+    """Return in words what medseg takes a file for."""
+    volumes, components, slices = stack.array.shape[:3]
+    kind = "2D image" if slices == 1 else "volume"
+    if is_label:
+        return f"a label map ({kind}); as a scan it would be warned of"
+    if structure_names(path) if not is_dicom(path) else False:
+        return "a label file that names its structures"
+    if stack.in_time and volumes > 1:
+        return f"{volumes} points in time, of which --frame chooses one (a {kind})"
+    if volumes > 1:
+        return f"{volumes} volumes: channels of one scan where a plan has as many, or --frame chooses one"
+    if stack.pages and slices > 1:
+        return f"a volume of {slices} slices, or a 2D image of {slices} channels where a plan has as many"
+    return f"a scan of {counted(components, 'channel')} ({kind})"

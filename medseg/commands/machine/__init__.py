@@ -1,0 +1,1 @@
+"""`medseg doctor`: what this machine and this installation can do."""

@@ -1,0 +1,233 @@
+"""`medseg doctor`: versions, devices, extras, a check of the installation, and how fast this machine trains."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
+
+import torch
+from packaging.requirements import Requirement
+
+from medseg import __version__
+from medseg.core.host_memory import free_host_bytes, total_host_bytes
+from medseg.core.progress import Callback, silent, track
+from medseg.networks.device import autocast, choose_device, choose_precision, first_line
+from medseg.networks.threads import usable_cores, use_cores
+from medseg.networks.unet import UNet
+from medseg.plans.schema import Network
+
+EXTRAS = {
+    "openvino": "faster prediction on Intel and AMD processors",
+    "dicom": "DICOM series in; segmentations, contours and reports out",
+    "networks": "MONAI's transformers, such as SwinUNETR",
+    "encoders": "2D networks with pretrained encoders",
+    "onnx": "medseg export model.onnx",
+    "minc": "MINC files (.mnc)",
+    "tensorboard": "medseg train --log tensorboard",
+    "mlflow": "medseg train --log mlflow",
+}
+"""Extra, as `pip install 'medseg[EXTRA]'` takes it -> what it is for; pyproject.toml says what is in it."""
+_IMPORTED = ("SimpleITK", "monai", "nibabel", "openvino", "pydicom", "highdicom", "torchvision", "onnxruntime")
+"""Modules that may be there and still fail: they hold compiled code, or fit only some versions of another one."""
+_PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "SimpleITK", "numba", "scikit-learn", "pydantic")
+_SPEED_SECONDS = 5.0
+"""How long the speed test runs in each precision."""
+_PATCH, _BATCH = (32, 32, 32), 2
+_FEATURES = [32, 64, 128, 256]
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """A device that can be computed on.
+
+    Attributes:
+        name: as `--device` takes it, such as cuda:0.
+        hardware: what it is called.
+        memory_gb: its memory; of a CPU, that which this process may use.
+        free_gb: how much of it is free now.
+        precision: in which convolutions are computed if the plan says auto: bf16, fp16 or fp32.
+    """
+
+    name: str
+    hardware: str
+    memory_gb: float
+    free_gb: float
+    precision: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast training steps were.
+
+    Attributes:
+        device: where.
+        precision: in what.
+        seconds_per_step: the mean of the steps.
+        steps: how many.
+    """
+
+    device: str
+    precision: str
+    seconds_per_step: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class DoctorResult:
+    """What this machine and this installation can do.
+
+    Attributes:
+        versions: {package: version}, with Python and medseg first; None for one that is missing.
+        devices: what can be computed on, the best one first.
+        threads: how many of torch's threads compute on the CPU.
+        cores: the physical cores that this process may use.
+        extras: {name of an extra: packages that it needs and that are missing}.
+        speeds: of a training step of a 3D U-Net (batch 2 of 32 x 32 x 32 voxels, 32 to 256 features).
+        problems: what is wrong with the installation, in sentences that say what to do.
+    """
+
+    versions: dict[str, str | None]
+    devices: tuple[DeviceFacts, ...]
+    threads: int
+    cores: int
+    extras: dict[str, tuple[str, ...]]
+    speeds: tuple[Speed, ...]
+    problems: tuple[str, ...]
+
+
+def doctor(speed: bool = True, callback: Callback = silent) -> DoctorResult:
+    """Look at this machine and this installation, and measure how fast it trains.
+
+    Args:
+        speed: whether to measure; it takes about ten seconds.
+        callback: told of the progress; may raise `Cancelled`.
+    """
+    use_cores()
+    devices = _devices()
+    return DoctorResult(
+        versions=_versions(),
+        devices=devices,
+        threads=torch.get_num_threads(),
+        cores=usable_cores(),
+        extras={extra: _missing(extra) for extra in EXTRAS},
+        speeds=_speeds(devices[0], callback) if speed else (),
+        problems=_problems(),
+    )
+
+
+def _versions() -> dict[str, str | None]:
+    """Return the versions of Python, medseg and what it stands on."""
+    versions: dict[str, str | None] = {"Python": platform.python_version(), "medseg": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _devices() -> tuple[DeviceFacts, ...]:
+    """Return the devices that can be computed on, the best one first."""
+    best = choose_device()
+    devices = []
+    for number in range(torch.cuda.device_count() if best.type == "cuda" else 0):
+        device = torch.device("cuda", number)
+        free, total = torch.cuda.mem_get_info(device)
+        hardware = torch.cuda.get_device_name(device)
+        devices.append(DeviceFacts(str(device), hardware, total / 1e9, free / 1e9, _precision(device)))
+    if best.type == "mps":
+        limit = torch.mps.recommended_max_memory()
+        devices.append(DeviceFacts("mps", platform.processor(), limit / 1e9, free_host_bytes() / 1e9, _precision(best)))
+    cpu = torch.device("cpu")
+    memory = (total_host_bytes() / 1e9, free_host_bytes() / 1e9)
+    return (*devices, DeviceFacts("cpu", _processor(), *memory, _precision(cpu)))
+
+
+def _precision(device: torch.device) -> str:
+    names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+    return names[choose_precision("auto", device)]
+
+
+def _processor() -> str:
+    """Return the name of the processor, with the instructions that torch uses of it."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _missing(extra: str) -> tuple[str, ...]:
+    """Return what of an extra is not installed or too old, as pip takes it; with "", of what medseg always needs."""
+    missing = []
+    for text in metadata.requires("medseg") or []:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if not (marker.evaluate({"extra": extra}) if marker and extra else marker is None and not extra):
+            continue
+        try:
+            fits = requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+        except metadata.PackageNotFoundError:
+            fits = False
+        if not fits:
+            missing.append(f"{requirement.name}{requirement.specifier}")
+    return tuple(missing)
+
+
+def _problems() -> tuple[str, ...]:
+    """Return what is wrong with the installation, in sentences that say what to do."""
+    problems = [f"{package} is missing or does not fit. Reinstall medseg." for package in _missing("")]
+    for module in _IMPORTED:
+        if find_spec(module) is None:
+            continue
+        try:
+            import_module(module)
+        except Exception as error:  # a library built for another version of torch raises what it likes
+            problems.append(f"{module} is installed but cannot be imported: {first_line(error)}. Reinstall it.")
+    if torch.version.cuda and not torch.cuda.is_available():
+        problems.append(
+            f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its "
+            "driver is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller."
+        )
+    return tuple(problems)
+
+
+def _speeds(device: DeviceFacts, callback: Callback) -> tuple[Speed, ...]:
+    """Measure a training step in fp32 and in the precision that would be chosen."""
+    precisions = list(dict.fromkeys(("fp32", device.precision)))
+    return tuple(
+        _speed(torch.device(device.name), precision)
+        for precision in track(precisions, "speed test", len(precisions), callback)
+    )
+
+
+def _speed(device: torch.device, precision: str) -> Speed:
+    """Measure training steps of a U-Net for some seconds; the first one, which sets things up, does not count."""
+    stages = len(_FEATURES)
+    sizes = Network(
+        name="plain_unet",
+        features=_FEATURES,
+        kernels=[[3, 3, 3]] * stages,
+        strides=[[1, 1, 1], *[[2, 2, 2]] * (stages - 1)],
+        blocks=[2] * stages,
+        decoder_convolutions=[2] * (stages - 1),
+    )
+    network = UNet(sizes, 1, 2, residual=False).to(device)
+    kind = choose_precision(precision, device)
+    tiles = torch.randn(_BATCH, 1, *_PATCH, device=device)
+    times: list[float] = []
+    start_time = time.monotonic()
+    while len(times) < 2 or time.monotonic() - start_time < _SPEED_SECONDS:
+        before = time.monotonic()
+        with autocast(device, kind):
+            logits = network(tiles)[0]
+        logits.float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.monotonic() - before)
+    return Speed(str(device), precision, sum(times[1:]) / (len(times) - 1), len(times) - 1)

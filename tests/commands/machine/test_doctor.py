@@ -1,0 +1,58 @@
+"""`medseg doctor`: it knows every extra, names what is missing, and finds what does not work."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from medseg.commands.machine import doctor as module
+from medseg.commands.machine.doctor import EXTRAS, doctor
+
+
+def test_every_extra_for_users_has_a_purpose() -> None:
+    assert set(EXTRAS) == set(metadata.metadata("medseg").get_all("Provides-Extra") or []) - {"test", "dev"}
+
+
+def test_what_it_finds_here() -> None:
+    result = doctor(speed=False)
+    assert result.speeds == ()
+    assert result.versions["torch"] == torch.__version__
+    assert result.devices[-1].name == "cpu"
+    assert result.devices[-1].free_gb <= result.devices[-1].memory_gb
+    assert set(result.extras) == set(EXTRAS)
+    assert result.cores >= 1
+
+
+def test_packages_that_are_missing_or_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"onnx": "1.15", "onnxruntime": "1.20"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(module.metadata, "version", version)
+    assert module._missing("onnx") == ("onnx>=1.16", "onnxscript>=0.5")
+    assert "numpy>=1.26" in module._missing("")
+
+
+def test_a_package_that_is_there_and_fails_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    (problem,) = [problem for problem in doctor(speed=False).problems if "torchvision" in problem]
+    assert problem == (
+        "torchvision is installed but cannot be imported: operator torchvision::nms does not exist. Reinstall it."
+    )
+
+
+def test_the_speed_is_measured_in_each_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SPEED_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_FEATURES", [2, 4])
+    result = doctor()
+    assert [speed.precision for speed in result.speeds] == list(dict.fromkeys(("fp32", result.devices[0].precision)))
+    assert all(speed.steps == 1 and speed.seconds_per_step > 0 for speed in result.speeds)
