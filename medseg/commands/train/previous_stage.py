@@ -14,7 +14,7 @@ from medseg.commands.train.first_request import FirstRequest
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import PreviousStage
 from medseg.commands.train.run import Request, Run
-from medseg.core.errors import ModelError, PlanError
+from medseg.core.errors import ModelError, PlanError, Stopped
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
 from medseg.models.model import overrides_for
@@ -78,7 +78,7 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
         fold_options = _options_for(options, name, fold, states[fold], budget)
         part = _Part(f"{name}, fold {fold} ({number} of {len(splits)})", request.callback, first_request)
         part.say(f"stage 1 of 2: {part.name}; {run.configuration} comes after it")
-        with _budget_errors(part.name, fold_options.budget_seconds, to_train):
+        with _errors_of_part(part.name, fold_options.budget_seconds, to_train, run.files.resume_command):
             train_fold(replace(request, options=fold_options, callback=part, start_time=time.monotonic()))
     if missing:
         first_request.write()
@@ -89,16 +89,19 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
 
 
 @contextmanager
-def _budget_errors(part: str, share_seconds: float | None, folds: int) -> Iterator[None]:
-    """Turn the error that a budget is too short into one that names the part of training that it was too short for.
+def _errors_of_part(part: str, share_seconds: float | None, folds: int, resume_command: str) -> Iterator[None]:
+    """Turn errors of a fold into those of the whole: a budget that is too short, and a stop, after which both go on.
 
     Args:
         part: the fold of the previous stage that is trained in the block, for the message.
         share_seconds: the part of the budget that it gets; None where there is no budget.
         folds: how many folds of the previous stage are still to be trained.
+        resume_command: what continues the run of the later stage.
     """
     try:
         yield
+    except Stopped as error:
+        raise Stopped(f"{part}: {error.message}", f"`{resume_command}` continues it.") from None
     except PlanError as error:
         if share_seconds is None:
             raise
