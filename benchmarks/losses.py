@@ -1,6 +1,6 @@
 """Which loss finds a rare structure: one run a loss, the same steps, seed and cases, and a table of scores.
 
-    python benchmarks/losses.py DATA_FOLDER cardiac2d --place P --steps 300 --losses dice_ce tversky
+    OMP_NUM_THREADS=1 python benchmarks/losses.py DATA_FOLDER cardiac2d --place P --steps 300 --losses dice_ce tversky
 
 DATA_FOLDER holds the sets (see accuracy.py), whose test cases are left out of the plan. The scores are those of the
 validation cases of fold 0: the patients of cardiac2d are kept apart. Losses that are done already are not trained
@@ -43,10 +43,8 @@ def train(place: Path, data: Path, name: str, steps: int, settings: list[str]) -
         )
     done = next((place / "runs" / plan).glob("*/fold_0/validation/metrics.csv"), None)
     if done is None:
-        changes = [part for setting in settings for part in ("--set", setting)]
-        run_medseg(
-            "train", "--plan", plan, "--fold", 0, "--steps", steps, "--set", "training.seed=0", *changes, cwd=place
-        )
+        changes = [part for setting in ("training.validations=1", *settings) for part in ("--set", setting)]
+        run_medseg("train", "--plan", plan, "--fold", 0, "--steps", steps, *changes, cwd=place)
         done = next((place / "runs" / plan).glob("*/fold_0/validation/metrics.csv"))
     return done
 

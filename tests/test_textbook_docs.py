@@ -51,7 +51,7 @@ EXERCISES = {
         ("portraits_voc/SegmentationClass/portrait_0.png", "runs/portraits_voc/2d/fold_0/validation/metrics.json"),
     ),
     "Deep supervision: which levels, how many, what weights": Exercise(
-        textbook_sets.write_tissue, "tissue", ("out/coarse/metrics.json", "out/equal/report.html")
+        textbook_sets.write_tissue, "tissue", ("out/deep/metrics.json", "out/deep/report.html")
     ),
 }
 

@@ -38,7 +38,7 @@ def command(
     Examples:
         medseg evaluate out/ labels/
         medseg evaluate out/ dataset/ --tolerance liver=3 --cases patients.csv --by site
-        medseg evaluate new/ labels/ --compare old/ --output scores/
+        medseg evaluate new/ labels/ --compare old/ --compare older/ --output scores/
         medseg evaluate out/ labels/ --fail-below Dice=0.8 --fail-below tumour:recall=0.7
     """
     from medseg.commands.evaluate.evaluate import evaluate
@@ -56,7 +56,7 @@ def command(
     for sentence in misses:
         console.print("below the threshold", style="bold red", end=": ")
         console.print(sentence, markup=False)
-    some_failed = result.failed or (result.other is not None and result.other.failed)
+    some_failed = result.failed or any(compared.summary.failed for compared in result.compared)
     raise typer.Exit(3 if misses else 1 if some_failed else 0)
 
 
@@ -80,9 +80,10 @@ def _show(result: Evaluation) -> None:
     console.print(headline_table(result.summary))
     for attribute, groups in result.subgroups.items():
         console.print(subgroup_table(attribute, groups))
-    if result.comparison:
-        console.print("differences: these answers minus those of --compare", markup=False)
-        console.print(comparison_table(result.comparison))
+    for compared in result.compared:
+        others = f"--compare {compared.path}" if len(result.compared) > 1 else "--compare"
+        console.print(f"differences: these answers minus those of {others}", markup=False, soft_wrap=True)
+        console.print(comparison_table(compared.differences))
     console.print(f"structures: {result.labels_from}", markup=False)
     for prediction, reference in result.similar.items():
         console.print(f"paired by similar names: {prediction} with {reference}", markup=False, soft_wrap=True)
@@ -91,4 +92,7 @@ def _show(result: Evaluation) -> None:
     for path in result.files:
         console.print(f"  {path}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed)
-    report_failures(result.not_compared, outcome="without a score of the others, not compared", state="not compared")
+    for compared in result.compared:
+        outcome = "without a score of the others, not compared"
+        outcome += f" with {compared.path}" if len(result.compared) > 1 else ""
+        report_failures(compared.not_compared, outcome=outcome, state="not compared")

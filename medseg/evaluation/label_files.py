@@ -21,11 +21,12 @@ from medseg.evaluation.empties import POLICIES
 from medseg.evaluation.extra_measures import EXTRA_MEASURES
 from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, Objects, measure_case
+from medseg.evaluation.object_maps import as_structure, numbers_objects, read_numbers
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, read_label, read_objects
 from medseg.io.load import load_grid
-from medseg.io.values.objects import tells_objects_apart
+from medseg.io.values.objects import OBJECT_FOLDERS, tells_objects_apart
 from medseg.io.values.overlay import OUTSIDE
 from medseg.io.values.regrid import resample_nearest, stored_like
 from medseg.plans.sections.reading import Reading
@@ -70,6 +71,7 @@ class Pair:
 
         Args:
             labels: the structures; their ignore value, else the background, fills what a resampled reference lacks.
+                A map of numbers of objects (`object_maps`) is of the only one.
 
         Returns:
             The reference and the prediction, (1, z, y, x) each.
@@ -85,11 +87,11 @@ class Pair:
         if all(of_dicom):
             self._check_frames()
         if of_dicom == (False, True):
-            reference = _read(self.reference, self.reading, None)
-            prediction = _read(self.prediction, segments, reference, _IN_PREDICTIONS)
+            reference = self._read(self.reference, self.reading, None, labels)
+            prediction = self._read(self.prediction, segments, reference, labels, _IN_PREDICTIONS)
         else:
-            prediction = _read(self.prediction, segments, scan, _IN_PREDICTIONS)
-            reference = _read(self.reference, self.reading, scan or prediction)
+            prediction = self._read(self.prediction, segments, scan, labels, _IN_PREDICTIONS)
+            reference = self._read(self.reference, self.reading, scan or prediction, labels)
         if all(of_dicom) and scan is None and any(OUTSIDE in note for note in reference.notes):
             raise DataError(
                 f"{self.reference} has structures on slices that {self.prediction} lacks, and their scan is not known.",
@@ -101,6 +103,14 @@ class Pair:
             fill = 0 if labels is None else labels.unlabelled_value(str(self.reference))
             reference = resample_nearest(reference, prediction, fill)
         return reference, prediction
+
+    def _read(
+        self, path: Path, reading: Reading, grid: Image | None, labels: Labels | None, prefix: str = "--"
+    ) -> Image:
+        """Read the label file of a side, with the values of structures."""
+        if numbers_objects(path, reading):
+            return as_structure(read_numbers(path, grid), path, labels, self.reading.boundaries)
+        return _read(path, reading, grid, prefix)
 
     def _check_frames(self) -> None:
         """Refuse DICOM objects that do not lie in the frame of reference of their scan or, if unknown, of each other.
@@ -158,7 +168,8 @@ def _encode(labels: Labels, image: Image, path: Path, prefix: str = "--") -> NDA
     except DataError as error:
         undeclared = labels.undeclared(np.unique(image.array).tolist())
         if many_values(undeclared):
-            error.hint = soft_mask_hint(undeclared, f"{prefix}threshold")
+            numbered = f" If these are numbers of objects, let its folder be called {OBJECT_FOLDERS[0]}."
+            error.hint = soft_mask_hint(undeclared, f"{prefix}threshold") + numbered * (len(labels.structures) == 1)
         else:
             value, (name, as_structure) = undeclared[0], next(iter(labels.written_values.items()))
             rest = next(word for word in (labels.background, labels.ignore, as_structure) if word is not None)
@@ -256,16 +267,24 @@ def _objects(pair: Pair, grid: Image) -> Objects | None:
         grid: the reference as it is scored, whose grid the numbers get.
     """
     boundaries = pair.reading.boundaries
-    if not (boundaries or tells_objects_apart(pair.reference) or tells_objects_apart(pair.prediction)):
+    named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
+    prediction, reading = pair.prediction, pair.prediction_reading.model_copy(update=named)
+    told = tells_objects_apart(prediction) or numbers_objects(prediction, reading)
+    by_reference = tells_objects_apart(pair.reference) or numbers_objects(pair.reference, pair.reading)
+    if not (boundaries or told or by_reference):
         return None
-    reference = _on_grid(read_objects(pair.reference, pair.reading, grid), grid)
-    if boundaries and not tells_objects_apart(pair.prediction):
-        values = _on_grid(read_label(pair.prediction, pair.prediction_reading, grid), grid)
+    reference = _numbers(pair.reference, pair.reading, grid)
+    if boundaries and not told:
+        values = _on_grid(read_label(prediction, pair.prediction_reading, grid), grid)
         present = [int(value) for value in np.unique(values) if value]
         return Objects(reference, number_objects(values, present, boundaries), boundaries)
-    named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
-    reading = pair.prediction_reading.model_copy(update=named)
-    return Objects(reference, _on_grid(read_objects(pair.prediction, reading, grid), grid), boundaries)
+    return Objects(reference, _numbers(prediction, reading, grid), boundaries)
+
+
+def _numbers(path: Path, reading: Reading, grid: Image) -> NDArray[np.integer]:
+    """Return which object each voxel of a label file belongs to, (z, y, x) on a grid."""
+    numbered = numbers_objects(path, reading)
+    return _on_grid(read_numbers(path, grid) if numbered else read_objects(path, reading, grid), grid)
 
 
 def _on_grid(image: Image, grid: Image) -> NDArray[np.integer]:

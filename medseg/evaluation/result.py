@@ -1,4 +1,4 @@
-"""The result of an evaluation: scores of one folder of predictions, in subgroups, and compared with another folder."""
+"""The result of an evaluation: scores of one folder of predictions, in subgroups, and compared with other folders."""
 
 from __future__ import annotations
 
@@ -7,11 +7,41 @@ from pathlib import Path
 
 from medseg.core.labels import Labels
 from medseg.core.wording import counted, summary_line
-from medseg.evaluation.comparison import Comparisons
+from medseg.evaluation.comparison import Comparisons, compare_summaries
 from medseg.evaluation.summary import StructureSummary, Summary
 
 Subgroups = dict[str, dict[str, dict[str, StructureSummary]]]
 """{attribute: {value: {structure: summary}}}."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Other predictions of the same cases, and how the scores differ.
+
+    Attributes:
+        path: the file or folder of the other predictions.
+        summary: their scores.
+        differences: these predictions minus the others.
+        not_compared: {case that has a score: why the others have none of it}.
+    """
+
+    path: Path
+    summary: Summary
+    differences: Comparisons
+    not_compared: dict[str, str]
+
+    @classmethod
+    def of(cls, summary: Summary, other: Summary, path: Path) -> Compared:
+        """Return the comparison of two summaries of the same cases.
+
+        Args:
+            summary: the scores of these predictions.
+            other: those of the others.
+            path: where the others lie.
+        """
+        reasons = dict.fromkeys(other.without_prediction, "there is no prediction of this name") | other.failed
+        absent = {case.case: reasons[case.case] for case in summary.cases if case.case in reasons}
+        return cls(path, other, compare_summaries(summary, other), absent)
 
 
 @dataclass(frozen=True)
@@ -24,8 +54,7 @@ class Evaluation:
         labels_from: where the structures were declared, in words.
         files: the files that were written.
         subgroups: the scores in the subgroups that were asked for.
-        other: the summary of the other predictions, where two folders are compared.
-        comparison: differences, these predictions minus the others.
+        compared: a comparison with each of the other folders that were asked for.
         similar: {prediction: reference} of the files whose names are only similar, which the user asked to pair.
     """
 
@@ -34,8 +63,7 @@ class Evaluation:
     labels_from: str
     files: tuple[Path, ...] = ()
     subgroups: Subgroups = field(default_factory=dict)
-    other: Summary | None = None
-    comparison: Comparisons = field(default_factory=dict)
+    compared: tuple[Compared, ...] = ()
     similar: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -49,10 +77,11 @@ class Evaluation:
         return self.summary.failed
 
     @property
+    def comparison(self) -> Comparisons:
+        """Differences, these predictions minus the first of the others; empty where nothing is compared."""
+        return self.compared[0].differences if self.compared else {}
+
+    @property
     def not_compared(self) -> dict[str, str]:
-        """{case that has a score: why the other predictions have no score of it}."""
-        if self.other is None:
-            return {}
-        reasons = dict.fromkeys(self.other.without_prediction, "there is no prediction of this name")
-        reasons |= self.other.failed
-        return {case.case: reasons[case.case] for case in self.summary.cases if case.case in reasons}
+        """{case that has a score: why the first of the others has no score of it}."""
+        return self.compared[0].not_compared if self.compared else {}

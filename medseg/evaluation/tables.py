@@ -15,8 +15,10 @@ metrics.json (null stands for "not defined", there is no NaN):
     confusion       values [name or value], voxels [[count]]: reference by prediction, over the cases annotated in full
     cases           [{case, patient, prediction, reference (files), volume_unit,
                     structures {name: measure values, tp, fp, fn, tn, empty}}]
-    comparison      only with a second folder: {structure: {measure: difference {as structures' measures}, p, p_holm}}
-    not_compared    likewise: {case: why it has no score of the second folder}
+    comparison      only with another folder: {structure: {measure: difference {as structures' measures}, p, p_holm}}
+    not_compared    likewise: {case: why it has no score of the other folder}
+    comparisons     only with several other folders: [{with: folder, comparison, not_compared}], the first of which
+                    stands above as well
     subgroups       only where asked for: {attribute: {value: {structure: {measure: as structures' measures}}}}
     paired_by_similar_names   only where asked for: {prediction: reference}
     failed          {case: why it has no score}

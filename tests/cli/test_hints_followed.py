@@ -45,6 +45,7 @@ EVALUATE = [
     ("evaluate studies studies --output {out}", r"(--overlaps later) .* (--segments)", "{0} {1} {2} GTV-1 {2} lung"),
     ("evaluate masks data/labelsTr --by site --output {out}", r"(--cases table.csv)", "{0} {1}"),
     ("evaluate masks data --tolerance 3", r"--tolerance (liver=3)", "evaluate masks data --tolerance ball=3"),
+    ("evaluate numbered/x data --output {out}", r"be called (instances)", "evaluate numbered/{1} data --output {out}"),
     ("evaluate masks data --fail-below x", r"Write (Dice=0.8)", "evaluate masks data --fail-below {1}"),
     ("evaluate masks data --map x", r"Example: (--map 3=0)", "evaluate masks data {1}"),
 ]
@@ -195,6 +196,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_nifti(folder / "float" / name, ball * np.float32(0.75))
         save_nifti(folder / "blur" / name, blur)
         save_nifti(folder / "shifted" / name, ball, shifted)
+        for kind in ("x", "instances"):  # a number for each slice of the ball
+            save_nifti(folder / "numbered" / kind / name, ball * np.arange(1, 25, dtype=np.uint8))
         save_nifti(folder / "stray" / "labelsTr" / name, corner)
         save_nifti(folder / "soft_set" / "labelsTr" / name, blur)
         save_nifti(folder / "moved" / "labelsTr" / name, ball, shifted)

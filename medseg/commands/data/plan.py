@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medseg.checking.check import check_set, refuse_findings, warnings_in_short
+from medseg.commands.data.levels import check_levels
 from medseg.commands.data.options import PlanOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
@@ -121,6 +122,7 @@ def plan(
     odd = {finding.case for finding in findings if finding.kind in _NO_EXAMPLES}
     scans = scan_range(fingerprint.cases, odd)
     new_plan = _make_plan(path.stem, home, data_set, fingerprint, labels, options, scans)
+    of_levels = check_levels(new_plan)
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
@@ -134,6 +136,7 @@ def plan(
         save_plan(new_plan, staging / path.name)
     notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
     notes += _notes_on_channels(new_plan)
+    notes += of_levels
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
     return PlanResult(new_plan, path, cases_path(path), splits_path(path), notes, fingerprint.problems)

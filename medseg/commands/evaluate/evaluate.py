@@ -23,10 +23,10 @@ from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
 from medseg.delivery.provenance.manifest import Clock
-from medseg.evaluation.comparison import compare_summaries, subgroups
+from medseg.evaluation.comparison import subgroups
 from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.label_files import Pair, summarize_pairs
-from medseg.evaluation.result import Evaluation
+from medseg.evaluation.result import Compared, Evaluation
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.dataset import assign_patients
@@ -79,19 +79,19 @@ def evaluate(
     scoring = _scoring(answers, options)
     _check_names(labels, pairs, references, options)
     # before hours of scoring
-    other_sides = find_sides(Path(options.compare), reference, options.pair) if options.compare else None
+    other_sides = [(path, find_sides(path, reference, options.pair)) for path in options.others]
     summary = _score(pairs, sides, labels, scoring, options.allow_missing, callback)
     by_attribute = {name: subgroups(summary.cases, name, [*summary.structures]) for name in options.by}
     result = Evaluation(summary, labels, labels_from, subgroups=by_attribute, similar=_similar_pairs(pairs, references))
-    if other_sides is not None and options.compare is not None:
-        other_pairs = _pairs(*other_sides, options, read_labels_file(_folder_of(Path(options.compare))))
+    for path, sides_of_other in other_sides:
+        other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))
         other_pairs, _ = name_segments(other_pairs, labels, options.segments, options.overlaps)
-        other = _score(other_pairs, other_sides, labels, scoring, True, callback)
-        similar = result.similar | _similar_pairs(other_pairs, other_sides[1])
-        result = replace(result, other=other, comparison=compare_summaries(summary, other), similar=similar)
+        other = _score(other_pairs, sides_of_other, labels, scoring, True, callback)
+        similar = result.similar | _similar_pairs(other_pairs, sides_of_other[1])
+        result = replace(result, compared=(*result.compared, Compared.of(summary, other, path)), similar=similar)
     folder = options.output or _folder_of(prediction)
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
-    files = write_results(folder, result, scans, _facts(result, pairs, options.compare))
+    files = write_results(folder, result, scans, _facts(result, pairs))
     write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, result.failed, files)
     return replace(result, files=files)
 
@@ -313,13 +313,13 @@ def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> Non
     )
 
 
-def _facts(result: Evaluation, pairs: Sequence[Pair], compared: Path | None) -> list[tuple[str, str]]:
+def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     """Return what was scored, as (name, value) for the page."""
     similar = "; ".join(f"{Path(name).name} with {Path(other).name}" for name, other in result.similar.items())
     return [
         *([("paired by similar names, as asked", similar)] if similar else []),
         ("predictions", ", ".join(sorted({str(pair.prediction.parent) for pair in pairs}))),
-        *([] if compared is None else [("compared with", str(compared))]),
+        *[("compared with", str(compared.path)) for compared in result.compared],
         ("references", ", ".join(sorted({str(pair.reference.parent) for pair in pairs}))),
         ("structures", f"{', '.join(result.labels.names)} ({result.labels_from})"),
     ]

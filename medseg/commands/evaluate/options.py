@@ -32,7 +32,7 @@ class EvaluateOptions(LabelOptions):
         instances: Also measure the panoptic quality of instances.
         empty: How to score a structure that is empty in the answer, the reference or both: default, brats or isles.
         scoring: Keys of the plan's section `scoring` that replace those of `labels.json` and the options above.
-        compare: Another folder of answers, to compare with.
+        compare: Another folder of answers, to compare with; repeatable.
         table: CSV of the cases: id (or case), and any of patient, annotated (structures with ; between), and attributes
             such as site or sex.
         by: Column of that CSV to make subgroups of; repeatable.
@@ -54,7 +54,7 @@ class EvaluateOptions(LabelOptions):
     instances: Annotated[bool, _MEASURES] = False
     empty: Annotated[str | None, _MEASURES] = None
     scoring: Annotated[Mapping[str, Any], PYTHON_ONLY] = field(default_factory=dict)
-    compare: Annotated[Path | None, _MEASURES] = None
+    compare: Annotated[Sequence[Path], _MEASURES] = ()
     table: Annotated[Path | None, Option("--cases", _CASES.group)] = None
     by: Annotated[Sequence[str], Option(group=_CASES.group, metavar="COLUMN")] = ()
     patient_pattern: Annotated[str | None, Option(group=_CASES.group, metavar="REGEX")] = None
@@ -65,6 +65,20 @@ class EvaluateOptions(LabelOptions):
     annotated: Annotated[Mapping[str, Sequence[str]], PYTHON_ONLY] = field(default_factory=dict)
     reading: Annotated["Reading | None", PYTHON_ONLY] = None  # noqa: UP037 (Reading is imported for type checkers only)
     output: Annotated[Path | None, _OUTPUT] = None
+
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """The folders to compare with; from Python, `compare` may be a single one.
+
+        Raises:
+            DataError: One is named twice.
+        """
+        paths = (self.compare,) if isinstance(self.compare, str | Path) else self.compare
+        others = tuple(map(Path, paths))
+        for number, path in enumerate(others):
+            if path in others[:number]:
+                raise DataError(f"--compare names {path} twice.", "Name each folder once.")
+        return others
 
     @property
     def scoring_keys(self) -> dict[str, Any]:

@@ -108,7 +108,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     notes = [*run.notes, *notes, *annotation]
     device = choose_device(options.device)
     ranks.numbers(configuration.batch_size)  # raises where there are too many processes, before hours of preprocessing
-    network = _first_network(run, request, training, bool(annotation), device)
+    mapped = any(case.weight_map is not None for case in (*training, *validation))  # both losses count it
+    network = _first_network(run, request, bool(annotation), mapped, device)
     encoder_weights = _encoder_weights(network, run, request)
     start = _start(network, run, request)
     for taken in (encoder_weights, start):
@@ -139,7 +140,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
 
 
 def _first_network(
-    run: Run, request: Request, training: Sequence[Case], partly_labelled: bool, device: torch.device
+    run: Run, request: Request, partly_labelled: bool, mapped: bool, device: torch.device
 ) -> torch.nn.Module:
     """Return the network with random weights, after a rehearsal of its first step: before hours of preprocessing.
 
@@ -152,7 +153,6 @@ def _first_network(
     torch.manual_seed(plan.training.seed)
     with memory_errors(_DEVICE_IS_FULL):
         network = make_network(plan, configuration, request.factory).to(device)
-        mapped = any(case.weight_map is not None for case in training)
         rehearse(network, plan, configuration, partly_labelled, mapped)
     return network
 

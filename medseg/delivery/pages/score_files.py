@@ -26,7 +26,7 @@ from medseg.delivery.pages.score_sections import (
     subgroup_section,
 )
 from medseg.evaluation.label_files import Pair
-from medseg.evaluation.result import Evaluation
+from medseg.evaluation.result import Compared, Evaluation
 from medseg.evaluation.summary import CaseScore, Summary
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 from medseg.io.images import read_image
@@ -55,8 +55,8 @@ def write_results(
     write_metrics_csv(folder / METRICS_CSV, evaluation.summary)
     write_pooled_csv(folder / POOLED_CSV, evaluation.summary)
     more = [subgroup_section(attribute, groups) for attribute, groups in evaluation.subgroups.items()]
-    if evaluation.comparison:
-        more.insert(0, comparison_section(evaluation.comparison, evaluation.not_compared))
+    if evaluation.compared:
+        more.insert(0, comparison_section(evaluation.compared))
     page = Page(
         title=title,
         lead=lead(evaluation.summary),
@@ -74,12 +74,14 @@ def write_results(
 def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:
     """Return what metrics.json holds beside the scores: the comparison with other predictions, subgroups, and pairs."""
     tables: dict[str, Any] = {}
-    if evaluation.comparison:
-        tables["comparison"] = {
-            structure: {measure: asdict(compared) for measure, compared in measures.items()}
-            for structure, measures in evaluation.comparison.items()
-        }
-        tables["not_compared"] = evaluation.not_compared
+    comparisons = [_comparison(compared) for compared in evaluation.compared]
+    if comparisons:
+        tables |= comparisons[0]
+    if len(comparisons) > 1:
+        tables["comparisons"] = [
+            {"with": str(compared.path), **comparison}
+            for compared, comparison in zip(evaluation.compared, comparisons, strict=True)
+        ]
     if evaluation.subgroups:
         tables["subgroups"] = {
             attribute: {
@@ -94,6 +96,15 @@ def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.similar:
         tables["paired_by_similar_names"] = evaluation.similar
     return tables
+
+
+def _comparison(compared: Compared) -> dict[str, Any]:
+    """Return the differences from other predictions, and the cases that these lack."""
+    differences = {
+        structure: {measure: asdict(difference) for measure, difference in measures.items()}
+        for structure, measures in compared.differences.items()
+    }
+    return {"comparison": differences, "not_compared": compared.not_compared}
 
 
 def score_sections(summary: Summary, labels: Labels, scans: Scans, more: Sequence[Section] = ()) -> list[Section]:

@@ -9,8 +9,8 @@ from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.delivery.pages.charts import Axis, Spread, spread_chart
 from medseg.delivery.pages.page import Block, Chart, Notes, Picture, Section, Table
-from medseg.evaluation.comparison import Comparisons
 from medseg.evaluation.pooled import ALL_CLASSES
+from medseg.evaluation.result import Compared
 from medseg.evaluation.score import MEASURES, Measure
 from medseg.evaluation.statistics import METHOD, Distribution
 from medseg.evaluation.summary import CaseScore, StructureSummary, Summary
@@ -114,13 +114,22 @@ def failures_section(summary: Summary) -> Section:
     return Section("failures", "Failures and what was left out", blocks)
 
 
-def comparison_section(comparison: Comparisons, not_compared: Mapping[str, str]) -> Section:
-    """Return a section with the paired differences of two predictions.
+def comparison_section(others: Sequence[Compared]) -> Section:
+    """Return a section with the paired differences from other predictions.
 
     Args:
-        comparison: The differences: these predictions minus the others.
-        not_compared: {case: why it has no score of the other predictions}.
+        others: The other predictions; where there are several, each table names its own.
     """
+    blocks: list[Block] = []
+    for compared in others:
+        named = f" in {compared.path}" if len(others) > 1 else ""
+        absent = [f"{case} is not compared: {why}{named}" for case, why in compared.not_compared.items()]
+        blocks += [Notes(absent, "warning"), _differences(compared, named)]
+    return Section("comparison", "Comparison", blocks)
+
+
+def _differences(others: Compared, named: str) -> Table:
+    """Return the table of the differences; `named` says from which predictions, where it is not clear."""
     rows = [
         [
             name,
@@ -131,16 +140,16 @@ def comparison_section(comparison: Comparisons, not_compared: Mapping[str, str])
             _p_value(compared.p),
             _p_value(compared.p_holm),
         ]
-        for name, measures in comparison.items()
+        for name, measures in others.differences.items()
         for measure, compared in measures.items()
     ]
     caption = (
-        "these predictions minus the others, over the cases that both have; p: Wilcoxon signed-rank over patients, "
-        "Holm-corrected over the structures of each measure"
+        f"these predictions minus the others{named}, over the cases that both have; p: Wilcoxon signed-rank over "
+        "patients, Holm-corrected over the structures of each measure"
     )
+    caption += ", not over the folders" if named else ""
     head = ["structure", "measure", "cases", "mean difference", "95 % interval", "p", "p (Holm)"]
-    absent = [f"{case} is not compared: {why}" for case, why in not_compared.items()]
-    return Section("comparison", "Comparison", [Notes(absent, "warning"), Table(caption, head, rows, words=[1])])
+    return Table(caption, head, rows, words=[1])
 
 
 def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, StructureSummary]]) -> Section:

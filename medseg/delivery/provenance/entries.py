@@ -13,6 +13,7 @@ import torch
 
 from medseg.core.case import Case
 from medseg.core.parallel import BackgroundResult
+from medseg.delivery.answers.instances import TABLE
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
@@ -76,6 +77,8 @@ def _write_prediction(
     prediction: Prediction, ledger: PredictionLedger, problems: Mapping[str, str], model: Entry, complete: bool
 ) -> None:
     output, predictors = prediction.output, prediction.predictors
+    # a table of an earlier command, without this one's objects, is none of its answers
+    own_files = [*_OWN_FILES, *([TABLE] if getattr(prediction.options, "instances", False) else [])]
     folder = prediction.source if prediction.source.is_dir() else prediction.source.parent
     cases = [_case_entry(case, folder, ledger.entries.get(case.id), problems.get(case.id)) for case in prediction.cases]
     known = {case.id for case in prediction.cases}
@@ -90,7 +93,7 @@ def _write_prediction(
         "computed_with": _computed_with(predictors),
         "notes": list(dict.fromkeys((*predictors[0].model.notes, *notes))),
         "cases": cases,
-        "files": manifest.listed(output, (output / name for name in _OWN_FILES)),
+        "files": manifest.listed(output, (output / name for name in own_files)),
     }
     entry = manifest.without_uids(entry, (output, folder))
     if prediction.options.identify:

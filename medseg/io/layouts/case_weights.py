@@ -12,6 +12,7 @@ from typing import Any
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted, first_few
+from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import FORMATS, WEIGHT_MAP, split_suffix
 from medseg.io.layouts.dataset import LeftOut
 
@@ -75,8 +76,8 @@ def weigh_by_id(
 def with_maps_beside_labels(cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
     """Return cases with the weight maps that lie beside their label files, and sentences: what was found and left out.
 
-    The map of `labels/a.nii.gz` is `labels/a_weight_map.nii.gz`, or has another suffix of an image. A case whose map is
-    stated elsewhere keeps that.
+    The map of `labels/a.nii.gz` is `labels/a_weight_map.nii.gz`, or has another suffix of an image. That of a label in
+    a JSON file, which is of many images, lies beside its image. A case whose map is stated elsewhere keeps that.
 
     Args:
         cases: the cases. One whose label file has two maps is left out.
@@ -95,15 +96,25 @@ def with_maps_beside_labels(cases: Sequence[Case]) -> tuple[list[Case], list[str
     left_out: list[str] = []
     count = 0
     for case in cases:
-        if case.label is not None and case.weight_map is None and case.label.exists():
-            stem = case.label.name if case.label.is_dir() else split_suffix(case.label)[0]
-            maps = maps_in(case.label.parent).get(stem, [])
+        owner = _owner_of_map(case)
+        if owner is not None and case.weight_map is None:
+            stem = owner.name if owner.is_dir() else split_suffix(owner)[0]
+            maps = maps_in(owner.parent).get(stem, [])
             if len(maps) > 1:
                 names = " and ".join(path.name for path in maps)
-                left_out.append(LeftOut(case.id, f"it has two weight maps beside its label, {names}; keep one of them"))
+                beside = "label" if owner == case.label else "image"
+                why = f"it has two weight maps beside its {beside}, {names}; keep one of them"
+                left_out.append(LeftOut(case.id, why))
                 continue
             if maps:
                 case, count = replace(case, weight_map=maps[0]), count + 1
         weighed.append(case)
     note = f"{counted(count, 'weight map')} (*{WEIGHT_MAP}) beside label files: voxels count in the loss as these say"
     return weighed, [*left_out, *[note] * bool(count)]
+
+
+def _owner_of_map(case: Case) -> Path | None:
+    """Return the file or folder that a weight map is named after: the label, or the image of a label in a JSON file."""
+    if case.label is not None and split_reference(case.label):
+        return case.channels[0]
+    return case.label if case.label is not None and case.label.exists() else None

@@ -22,16 +22,17 @@ from medseg.io.formats.table import split_suffix, united_files
 from medseg.io.values.named_masks import ReadMask, image_files, values_by_number
 from medseg.plans.sections.reading import Reading
 
-_FOLDERS = ("instances", "SegmentationObject")
+OBJECT_FOLDERS = ("instances", "SegmentationObject")
+"""What folders with maps of numbers are called."""
 
 
 def instance_map(path: Path) -> Path | None:
     """Return the map of numbers that belongs to a label file: in `instances/` beside it or beside its folder."""
-    if path.is_dir() or not path.is_file() or path.parent.name in _FOLDERS:
+    if path.is_dir() or not path.is_file() or path.parent.name in OBJECT_FOLDERS:
         return None
     stem, suffix = split_suffix(path)
     names = [f"{stem}{end}" for end in dict.fromkeys((suffix, ".png"))]
-    folders = [root / name for root in (path.parent, path.parent.parent) for name in _FOLDERS]
+    folders = [root / name for root in (path.parent, path.parent.parent) for name in OBJECT_FOLDERS]
     return next((file for folder in folders for name in names if (file := folder / name).is_file()), None)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from coco_files import annotation, box, image, write_coco, write_images
 from layout_files import touch, write_json
 
 from medseg.core.case import read_cases, write_cases
@@ -26,10 +27,10 @@ NAMING = {"patterns": Naming(images=("scans/*.mha",), labels="marks/*.mha")}
 
 def lay_out(folder: Path, layout: str) -> dict[str, Path]:
     """Write the layout with the cases a, b and c; returns their label files."""
-    declared, image, label = LAYOUTS[layout]
+    declared, scan, label = LAYOUTS[layout]
     if declared is not None:
         write_json(folder, **declared)
-    touch(folder, *(name.format(case) for case in "abc" for name in (image, label)))
+    touch(folder, *(name.format(case) for case in "abc" for name in (scan, label)))
     return {case: folder / label.format(case) for case in "abc"}
 
 
@@ -53,6 +54,22 @@ def test_a_map_beside_the_label_is_found_and_is_no_case_or_channel(layout: str, 
     assert [case.weight_map for case in read_cases(tmp_path / "table.csv", tmp_path)] == [
         case.weight_map for case in weighed.cases
     ]
+
+
+def test_the_map_of_a_label_in_a_json_file_lies_beside_its_image(tmp_path: Path) -> None:
+    """Two parts of a set may have images of one name, of which only the image's own folder tells."""
+    names = ["train/a.png", "train/b.png", "val/a.png"]
+    for part in ("train", "val"):
+        images = [image(number, name) for number, name in enumerate(names) if name.startswith(part)]
+        drawn = [annotation(entry["id"], box(0, 0, 2, 2)) for entry in images]
+        write_coco(tmp_path / "annotations" / f"instances_{part}.json", images, drawn)
+    write_images(tmp_path, *names)
+    touch(tmp_path, "val/a_weight_map.png", "annotations/b_weight_map.png")
+    data = find_cases(tmp_path)
+    maps = {case.channels[0].relative_to(tmp_path).as_posix(): case.weight_map for case in data.cases}
+    assert maps == {"train/a.png": None, "train/b.png": None, "val/a.png": tmp_path / "val" / "a_weight_map.png"}
+    touch(tmp_path, "val/a_weight_map.nii.gz")
+    assert "two weight maps beside its image" in " ".join(find_cases(tmp_path).problems)
 
 
 def test_a_label_with_two_maps_is_left_out_by_name(tmp_path: Path) -> None:

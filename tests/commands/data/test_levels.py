@@ -1,0 +1,45 @@
+"""Levels of deep supervision that a network lacks are refused when it is planned."""
+
+from pathlib import Path
+
+import pytest
+from small_sets import write_data, write_pictures
+
+import medseg
+from medseg.core.errors import PlanError
+
+COLOURS = medseg.DataOptions(colours=["red=#ff0000", "green=#00ff00"])
+
+
+def options(levels: list[int], **more: object) -> medseg.PlanOptions:
+    overrides = [f"training.deep_supervision={{levels: {levels}}}"]
+    return medseg.PlanOptions(preset="cpu", overrides=overrides, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", [None, "erfnet", "dynunet"])
+def test_a_level_that_the_network_lacks_is_refused_and_nothing_is_written(tmp_path: Path, network: str | None) -> None:
+    write_pictures(tmp_path / "cells")
+    with pytest.raises(PlanError, match=r"names level 9, and the network .* has levels? 0 \(full resolution\)"):
+        medseg.plan(tmp_path / "cells", tmp_path, options=options([0, 9], data=COLOURS, network=network))
+    assert not (tmp_path / "plans").exists() or not [*(tmp_path / "plans").iterdir()]
+
+
+def test_levels_that_it_has_are_planned(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "cells")
+    made = medseg.plan(tmp_path / "cells", tmp_path, options=options([0, 1], data=COLOURS))
+    assert made.plan.training.deep_supervision.levels == [0, 1]  # type: ignore[union-attr]
+
+
+def test_another_configuration_without_the_level_is_named(tmp_path: Path) -> None:
+    """In 3D the scans of 16 x 24 x 24 are halved twice; in 2D, slices of 24 x 24 likewise, and by --set only once."""
+    write_data(tmp_path / "balls")
+    flat = "configurations.2d.network={name: erfnet}"
+    chosen = options([0, 1])
+    made = medseg.plan(
+        tmp_path / "balls",
+        tmp_path,
+        options=medseg.PlanOptions(preset="cpu", overrides=[*chosen.overrides, flat]),
+    )
+    told = [note for note in made.notes if "cannot be trained with this plan" in note]
+    assert len(told) == 1
+    assert told[0].startswith("the configuration 2d cannot be trained with this plan: training.deep_supervision.levels")
