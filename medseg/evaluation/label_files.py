@@ -49,6 +49,8 @@ class Pair:
         prediction: the label file of the prediction.
         reading: what the values in the reference mean.
         prediction_reading: what the values in the prediction mean: threshold and map, for those of another program.
+        object_maps: whether files in folders that are called as those of maps of objects hold numbers of objects
+            (`evaluation.object_maps`). The label files of a plan never do: what they hold was planned.
     """
 
     about: Case
@@ -56,6 +58,7 @@ class Pair:
     prediction: Path
     reading: Reading = AS_STORED
     prediction_reading: Reading = AS_STORED
+    object_maps: bool = False
 
     @property
     def case(self) -> str:
@@ -108,9 +111,13 @@ class Pair:
         self, path: Path, reading: Reading, grid: Image | None, labels: Labels | None, prefix: str = "--"
     ) -> Image:
         """Read the label file of a side, with the values of structures."""
-        if numbers_objects(path, reading):
+        if self.numbers_objects(path, reading):
             return as_structure(read_numbers(path, grid), path, labels, self.reading.boundaries)
         return _read(path, reading, grid, prefix)
+
+    def numbers_objects(self, path: Path, reading: Reading) -> bool:
+        """Return whether the label file of a side, read in this way, holds numbers of objects."""
+        return self.object_maps and numbers_objects(path, reading)
 
     def _check_frames(self) -> None:
         """Refuse DICOM objects that do not lie in the frame of reference of their scan or, if unknown, of each other.
@@ -269,21 +276,21 @@ def _objects(pair: Pair, grid: Image) -> Objects | None:
     boundaries = pair.reading.boundaries
     named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
     prediction, reading = pair.prediction, pair.prediction_reading.model_copy(update=named)
-    told = tells_objects_apart(prediction) or numbers_objects(prediction, reading)
-    by_reference = tells_objects_apart(pair.reference) or numbers_objects(pair.reference, pair.reading)
+    told = tells_objects_apart(prediction) or pair.numbers_objects(prediction, reading)
+    by_reference = tells_objects_apart(pair.reference) or pair.numbers_objects(pair.reference, pair.reading)
     if not (boundaries or told or by_reference):
         return None
-    reference = _numbers(pair.reference, pair.reading, grid)
+    reference = _numbers(pair, pair.reference, pair.reading, grid)
     if boundaries and not told:
         values = _on_grid(read_label(prediction, pair.prediction_reading, grid), grid)
         present = [int(value) for value in np.unique(values) if value]
         return Objects(reference, number_objects(values, present, boundaries), boundaries)
-    return Objects(reference, _numbers(prediction, reading, grid), boundaries)
+    return Objects(reference, _numbers(pair, prediction, reading, grid), boundaries)
 
 
-def _numbers(path: Path, reading: Reading, grid: Image) -> NDArray[np.integer]:
-    """Return which object each voxel of a label file belongs to, (z, y, x) on a grid."""
-    numbered = numbers_objects(path, reading)
+def _numbers(pair: Pair, path: Path, reading: Reading, grid: Image) -> NDArray[np.integer]:
+    """Return which object each voxel of the label file of a side belongs to, (z, y, x) on a grid."""
+    numbered = pair.numbers_objects(path, reading)
     return _on_grid(read_numbers(path, grid) if numbered else read_objects(path, reading, grid), grid)
 
 

@@ -52,6 +52,9 @@ def read_numbers(path: Path, grid: Image | None = None) -> Image:
 def as_structure(numbers: Image, path: Path, labels: Labels | None, boundaries: Mapping[int, int]) -> Image:
     """Return a map of numbers as a label map: every object is of the only structure.
 
+    Where nothing but values of that structure, background and ignored voxels occur, they are what they are: an ignored
+    voxel is no object.
+
     Args:
         numbers: (1, z, y, x), 0 where there is no object.
         path: its file, for messages.
@@ -70,7 +73,10 @@ def as_structure(numbers: Image, path: Path, labels: Labels | None, boundaries: 
             f"Give the label files with the values of the structures; maps of numbers in {path.parent.name}/ beside "
             "them, or beside their folder, tell the objects apart.",
         )
-    value = next(iter(of_objects.values()), _WITHOUT_LABELS)
+    stored, value = numbers.array[0], next(iter(of_objects.values()), _WITHOUT_LABELS)
     background = 0 if labels is None or labels.background is None else labels.background
-    array = np.where(numbers.array[0] != 0, value, background)
-    return numbers.with_array(mark_boundaries(array, numbers.array[0], boundaries)[np.newaxis])
+    if {*np.unique(stored).tolist()} <= {background, value, None if labels is None else labels.ignore}:
+        values, objects = stored, np.where(stored == value, stored, 0)
+    else:
+        values, objects = np.where(stored != 0, value, background), stored
+    return numbers.with_array(mark_boundaries(values, objects, boundaries)[np.newaxis])

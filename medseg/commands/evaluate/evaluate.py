@@ -125,7 +125,8 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
         DataOptions(threshold=options.prediction_threshold, map=options.prediction_map)
     )
     return [
-        Pair(case, references.files[case.id], predictions.files[case.id], reading, of_predictions) for case in cases
+        Pair(case, references.files[case.id], predictions.files[case.id], reading, of_predictions, object_maps=True)
+        for case in cases
     ]
 
 

@@ -137,14 +137,14 @@ def _pictures(summary: Summary, labels: Labels, scans: Scans) -> list[tuple[str,
     files = {pair.case: (pair, scan) for pair, scan in scans}
     pictures = []
     for word, case in worst_median_best(summary.cases):
-        view = _view(*files[case.case], word, case)
+        view = _view(*files[case.case], word, case, labels)
         caption = f"{word.capitalize()} case: {case.case}" if word else case.case
         pictures.append((caption, describe_view(view, case, labels), case_panel([view], labels)))
     return pictures
 
 
-def _view(pair: Pair, scan: Path | None, word: str, case: CaseScore) -> View:
-    reference, prediction = pair.read()
+def _view(pair: Pair, scan: Path | None, word: str, case: CaseScore, labels: Labels) -> View:
+    reference, prediction = pair.read(labels)
     title = f"{word}: {pair.case}" if word else pair.case
     return View(title, prediction, reference, _scan_on_grid(scan, reference), dice_line(case))
 

@@ -75,6 +75,15 @@ def test_several_structures_are_refused(folder: Path) -> None:
     assert "instances/ beside" in result.failed["a"]
 
 
+def test_a_label_map_that_lies_in_such_a_folder_keeps_its_ignored_voxels(folder: Path) -> None:
+    drawn = np.zeros((5, 7))
+    drawn[1:4, 0:3], drawn[1:4, 3:6] = 255, 9
+    save(folder / "instances" / "a.png", drawn)
+    evaluate(folder / "out", folder / "instances", NUCLEUS.model_copy(update={"ignore": 9}), OPTIONS)
+    found = measures(folder / "out")
+    assert (found["dice"], found["volume_reference"]) == (1, 9)
+
+
 def test_elsewhere_numbers_are_values(folder: Path) -> None:
     with_value = Labels(structures={"nucleus": 1})
     result = evaluate(folder / "instances", folder / "other", with_value, OPTIONS)
