@@ -26,7 +26,7 @@ WHOLE_SET = "all"
 FEW_VALIDATIONS = ("training.validations=1", "training.validation_cases=1")
 """Settings under which such a run does little else than train."""
 _WARM_UP_STEPS, _FEWEST_STEPS = 2, 2
-_MEASURE_SECONDS = 5.0
+_MEASURE_SECONDS = 3.0
 
 
 def cpu_seconds_a_step(workspace: Path, plan: str, overrides: Sequence[str] = ()) -> float:

@@ -3,13 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/networks.py DATA_FOLDER nuclei --place P --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/networks.py DATA_FOLDER hippocampus --place P --seconds 60 --networks vnet unetr
 
-DATA_FOLDER holds the sets, as for benchmarks/accuracy.py, whose options and test cases these are: the cases are left
-out of the plan and scored at the end; all others are trained on. One seed, no mirrored copies. Each network has the
-settings that the plan's rules give it: nothing is tuned. It trains for as many steps as `--seconds` of processor time
-hold, at the speed measured just before (`cpu_steps.py`), or for `--steps`. Rows lie in P/rows.jsonl: what is there is
-not run again. The last thing printed is the table of docs/benchmarks-networks.md. A network that fails has a row that
-says so. Networks on a pretrained encoder start from random weights here (see benchmarks/pretrained.py), and need an
-environment with `medseg[encoders]`.
+DATA_FOLDER holds the sets, as for benchmarks/accuracy.py, whose test cases these are: the cases are left out of the
+plan and scored at the end; all others are trained on. One seed, no mirrored copies, patches smaller than planned
+(`PATCHES`). Else each network has the settings that the plan's rules give it: nothing is tuned. It trains for as many
+steps as `--seconds` of processor time hold, at the speed measured just before (`cpu_steps.py`), or for `--steps`. Rows
+lie in P/rows.jsonl: what is there is not run again. The last thing printed is the table of docs/benchmarks-networks.md.
+A network that fails has a row that says so. Networks on a pretrained encoder start from random weights here (see
+benchmarks/pretrained.py), and need an environment with `medseg[encoders]`.
 """
 
 from __future__ import annotations
@@ -21,32 +21,30 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from accuracy import HERE, OPTIONS, link_test_cases
+from accuracy import HERE, link_test_cases
+from cpu_steps import FEW_VALIDATIONS, WHOLE_SET, cpu_seconds_a_step
+from monai.networks import nets as _nets  # noqa: F401 (imported once for all rows)
 from safetensors import safe_open
 
+import medseg
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.table import NETWORKS
 
-DIMENSIONS = {"hippocampus": 3, "brain_tumour": 3}
+DIMENSIONS = {"hippocampus": 3}
 """Sets that are not 2D."""
+STRUCTURES = {"hippocampus": (), "nuclei": ("nucleus=255",)}
+"""Name of a set -> what its labels hold, where it does not say so itself."""
+PATCHES = {
+    "hippocampus": "configurations.3d_fullres.patch_voxels=[32,32,32]",
+    "nuclei": "configurations.2d.patch_voxels=[128,128]",
+}
+"""Name of a set -> a patch smaller than planned, of which a short time holds more steps."""
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Tensors of batch normalization that no step trains."""
-
-
-def medseg(*arguments: object, cwd: Path) -> None:
-    """Run a command; raise with its last error where it fails."""
-    command = [sys.executable, "-m", "medseg", *map(str, arguments)]
-    print("$ medseg", *command[3:], flush=True)
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
-        raise RuntimeError(errors[-1] if errors else f"medseg {arguments[0]} ended with {done.returncode}")
 
 
 def count_parameters(weights: Path) -> int:
@@ -59,65 +57,60 @@ def count_parameters(weights: Path) -> int:
         )
 
 
-def train(workspace: Path, plan: str, steps: int | None, seconds: float) -> dict[str, Any]:
-    """Train on all cases of a plan, in this process, and return its speed and the most memory that it had."""
-    from cpu_steps import FEW_VALIDATIONS, WHOLE_SET, cpu_seconds_a_step
-
-    import medseg
-
-    step_seconds = cpu_seconds_a_step(workspace, plan)
+def run(network: str, data: Path, place: Path, seconds: float, steps: int | None) -> dict[str, Any]:
+    """Plan, train, package, predict and evaluate in this process; return scores, size, speed and memory of training."""
+    listing = (HERE / "test_sets" / f"{data.name}.txt").resolve()
+    link_test_cases(data, set(listing.read_text().split()), place / "test")
+    of_data = medseg.DataOptions(exclude=listing, structures=STRUCTURES[data.name])
+    options = medseg.PlanOptions(preset="cpu", network=network, overrides=[PATCHES[data.name]], data=of_data)
+    medseg.plan(data, place, network, options)
+    step_seconds = cpu_seconds_a_step(place, network)
     steps = steps or max(1, round(seconds / step_seconds))
-    options = medseg.TrainOptions(fold=WHOLE_SET, steps=steps, overrides=list(FEW_VALIDATIONS))
-    medseg.train(plan, workspace, options)
+    training = medseg.TrainOptions(fold=WHOLE_SET, steps=steps, overrides=list(FEW_VALIDATIONS))
+    record = medseg.train(network, place, training).record
     memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return {"seconds_a_step": step_seconds, "train_gb": memory_gb}
-
-
-def train_apart(place: Path, network: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train in a process of its own, whose memory is that of one network."""
-    command = [sys.executable, __file__, str(arguments.data), arguments.set, "--place", str(place)]
-    command += ["--train", network, "--seconds", str(arguments.seconds)]
-    command += ["--steps", str(arguments.steps)] if arguments.steps else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return json.loads(done.stdout.splitlines()[-1])
+    packed = medseg.package(network, place / "model.medseg", place).path
+    medseg.predict(place / "test" / "images", place / "out", packed, options=medseg.PredictOptions(mirror=False))
+    scored = medseg.evaluate(place / "out", place / "test" / "labels", options=medseg.EvaluateOptions(surface=False))
+    if scored.failed or not scored.summary.cases:
+        raise RuntimeError(f"not all cases were scored: {scored.failed}")
+    return {
+        **{measure: scored.summary.overall[measure].mean for measure in ("dice", "iou")},
+        "parameters": count_parameters(next(place.glob("runs/*/*/fold_all")) / "weights.safetensors"),
+        "steps": steps,
+        "seconds_a_step": step_seconds,
+        "train_gb": memory_gb,
+        "precision": record.precision,
+        "torch": record.torch,
+    }
 
 
 def measure(network: str, arguments: argparse.Namespace, data: Path) -> dict[str, Any]:
-    """Return the row of a network: scores of the test cases, size, time of a step, memory of training."""
+    """Return the row of a network, from a process of its own, whose memory is that of one network."""
     place, began = arguments.place / network, time.monotonic()
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    listing = (HERE / "test_sets" / f"{data.name}.txt").resolve()
-    link_test_cases(data, set(listing.read_text().split()), place / "test")
-    options = ["--exclude", listing, "--preset", "cpu", "--network", network, *OPTIONS[data.name]]
     row: dict[str, Any] = {"network": network, "set": data.name, "seconds": arguments.seconds}
-    try:
-        medseg("plan", data, "--name", network, *options, cwd=place)
-        row |= train_apart(place, network, arguments)
-        medseg("package", network, "model.medseg", cwd=place)
-        medseg("predict", place / "test" / "images", "out", "--model", "model.medseg", "--no-mirror", cwd=place)
-        medseg("evaluate", "out", place / "test" / "labels", "--no-surface", cwd=place)
-    except RuntimeError as error:
-        return row | {"failed": str(error)}
-    fold = next(place.glob("runs/*/*/fold_all"))
-    record = json.loads((fold / "run.json").read_text())
-    measures = json.loads((place / "out" / "metrics.json").read_text())["overall"]["measures"]
-    row |= {
-        "dice": measures["dice"]["mean"],
-        "iou": measures["iou"]["mean"],
-        "parameters": count_parameters(fold / "weights.safetensors"),
-        "steps": record["steps"],
+    result, child = place / "row.json", os.fork()  # a process of its own, which need not import everything again
+    if child == 0:
+        try:
+            content = run(network, data, place, arguments.seconds, arguments.steps)
+        except BaseException as error:
+            content = {"failed": f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"}
+        result.write_text(json.dumps(content))
+        os._exit(0)
+    os.waitpid(child, 0)
+    content = json.loads(result.read_text()) if result.exists() else {"failed": "the process was ended"}
+    if "failed" in content:
+        return row | content
+    shutil.rmtree(place)
+    return row | {
+        **content,
         "row_seconds": round(time.monotonic() - began, 1),
         "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "precision": record["precision"],
-        "torch": record["torch"],
         "date": time.strftime("%Y-%m-%d"),
     }
-    shutil.rmtree(place)
-    return row
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -141,18 +134,14 @@ def main() -> None:
     """Run what has no row yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("set", choices=OPTIONS)
+    parser.add_argument("set", choices=STRUCTURES)
     parser.add_argument("--place", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=60.0, help="processor time of training")
     parser.add_argument("--steps", type=int, help="number of steps in its place")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS)
-    parser.add_argument("--train", metavar="NETWORK", help=argparse.SUPPRESS)  # how the script calls itself
     arguments = parser.parse_args()
     arguments.place = arguments.place.resolve()
     arguments.place.mkdir(parents=True, exist_ok=True)
-    if arguments.train:
-        print(json.dumps(train(arguments.place, arguments.train, arguments.steps, arguments.seconds)))
-        return
     data, record = (arguments.data / arguments.set).resolve(), arguments.place / "rows.jsonl"
     done = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     dimensions = DIMENSIONS.get(arguments.set, 2)

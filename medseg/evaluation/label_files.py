@@ -276,22 +276,21 @@ def _objects(pair: Pair, grid: Image) -> Objects | None:
     boundaries = pair.reading.boundaries
     named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
     prediction, reading = pair.prediction, pair.prediction_reading.model_copy(update=named)
-    told = tells_objects_apart(prediction) or pair.numbers_objects(prediction, reading)
+    told = tells_objects_apart(prediction, answer=True) or pair.numbers_objects(prediction, reading)
     by_reference = tells_objects_apart(pair.reference) or pair.numbers_objects(pair.reference, pair.reading)
     if not (boundaries or told or by_reference):
         return None
-    reference = _numbers(pair, pair.reference, pair.reading, grid)
-    if boundaries and not told:
-        values = _on_grid(read_label(prediction, pair.prediction_reading, grid), grid)
-        present = [int(value) for value in np.unique(values) if value]
-        return Objects(reference, number_objects(values, present, boundaries), boundaries)
-    return Objects(reference, _numbers(pair, prediction, reading, grid), boundaries)
-
-
-def _numbers(pair: Pair, path: Path, reading: Reading, grid: Image) -> NDArray[np.integer]:
-    """Return which object each voxel of the label file of a side belongs to, (z, y, x) on a grid."""
-    numbered = pair.numbers_objects(path, reading)
-    return _on_grid(read_numbers(path, grid) if numbered else read_objects(path, reading, grid), grid)
+    if pair.numbers_objects(pair.reference, pair.reading):
+        reference = _on_grid(read_numbers(pair.reference, grid), grid)
+    else:
+        reference = _on_grid(read_objects(pair.reference, pair.reading, grid), grid)
+    if pair.numbers_objects(prediction, reading):
+        return Objects(reference, _on_grid(read_numbers(prediction, grid), grid), boundaries)
+    if told or not boundaries:
+        return Objects(reference, _on_grid(read_objects(prediction, reading, grid, answer=True), grid), boundaries)
+    values = _on_grid(read_label(prediction, pair.prediction_reading, grid), grid)
+    present = [int(value) for value in np.unique(values) if value]
+    return Objects(reference, number_objects(values, present, boundaries), boundaries)
 
 
 def _on_grid(image: Image, grid: Image) -> NDArray[np.integer]:

@@ -81,19 +81,20 @@ def read_label(path: Path, reading: Reading = AS_STORED, grid: Image | None = No
     return label.with_array(mark_boundaries(label.array[0], numbers, reading.boundaries)[np.newaxis])
 
 
-def read_objects(path: Path, reading: Reading = AS_STORED, grid: Image | None = None) -> Image:
+def read_objects(path: Path, reading: Reading = AS_STORED, grid: Image | None = None, answer: bool = False) -> Image:
     """Read which object each voxel of a label belongs to, as (1, z, y, x) numbers from 1; 0 is the background.
 
     Args:
         path: as in `read_label`; see `io.values.objects` for how objects are told apart.
         reading: as in `read_label`; boundaries belong to their objects.
         grid: as in `read_label`.
+        answer: whether it is an answer, whose map of numbers lies beside it and not beside its folder.
 
     Raises:
         DataError: as `read_label`.
     """
     label = _read_values(Path(path), reading, grid)
-    return label.with_array(objects_in(Path(path), label, reading, read_label)[np.newaxis])
+    return label.with_array(objects_in(Path(path), label, reading, read_label, answer)[np.newaxis])
 
 
 def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:

@@ -10,6 +10,8 @@ from coco_files import annotation, box, image, write_coco
 from PIL import Image as pillow
 from small_sets import run
 
+from medseg.delivery.provenance.manifest import read_entries
+
 CASES = 6
 _TINY = (
     "--set configurations.2d.patch_voxels=[16,16] --set configurations.2d.batch_size=2 "
@@ -81,15 +83,15 @@ def test_a_package_knows_the_boundaries_of_its_plan(nuclei: Path) -> None:
 
 @pytest.mark.slow
 def test_the_manifest_lists_the_table_of_objects(nuclei: Path) -> None:
-    manifest = json.loads((nuclei / "out" / "manifest.json").read_text())["entries"]["predict"]
+    manifest = read_entries(nuclei / "out")["predict"]
     assert [file["file"] for file in manifest["files"]] == [
         *("labels.json", "volumes.csv", "predict.jsonl", "instances.csv")
     ]
     assert {"instances/n0.png", "instances/n0.csv"} <= {file["file"] for file in manifest["cases"][0]["files"]}
-    run_all(nuclei, "verify from_run nuclei/images --model nuclei/2d")
+    run_all(nuclei, "verify from_run nuclei/images --model runs/nuclei/2d")
     (nuclei / "from_run" / "instances.csv").write_text("changed")
     with pytest.raises(AssertionError, match="verify"):
-        run_all(nuclei, "verify from_run nuclei/images --model nuclei/2d")
+        run_all(nuclei, "verify from_run nuclei/images --model runs/nuclei/2d")
 
 
 @pytest.mark.slow

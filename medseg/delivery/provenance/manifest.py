@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from medseg import __version__
 from medseg.core.errors import DataError
 from medseg.core.files import content_hash, write_text
@@ -146,10 +148,12 @@ def without_uids(value: Any, folders: Iterable[Path] = ()) -> Any:
     Names of cases and of their files stay as they are, because the files would not be found again.
 
     Args:
-        value: texts, paths and plain values, and lists and mappings of these.
+        value: texts, paths, sections of a plan and plain values, and lists and mappings of these.
         folders: a path below one of them becomes relative to it; the path of a folder itself becomes its name.
     """
     folders = tuple(folders)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     if isinstance(value, str):
         name_of = {text: folder.name for folder in folders for text in (str(folder.absolute()), str(folder))}
         # the longest first: "in" is part of "/data/in"

@@ -26,22 +26,31 @@ OBJECT_FOLDERS = ("instances", "SegmentationObject")
 """What folders with maps of numbers are called."""
 
 
-def instance_map(path: Path) -> Path | None:
-    """Return the map of numbers that belongs to a label file: in `instances/` beside it or beside its folder."""
+def instance_map(path: Path, answer: bool = False) -> Path | None:
+    """Return the map of numbers that belongs to a label file: in `instances/` beside it or beside its folder.
+
+    Args:
+        path: the label file.
+        answer: whether it is an answer, whose map lies beside it. One beside its folder may be that of the reference.
+    """
     if path.is_dir() or not path.is_file() or path.parent.name in OBJECT_FOLDERS:
         return None
     stem, suffix = split_suffix(path)
     names = [f"{stem}{end}" for end in dict.fromkeys((suffix, ".png"))]
-    folders = [root / name for root in (path.parent, path.parent.parent) for name in OBJECT_FOLDERS]
+    folders = [
+        root / name for root in (path.parent, path.parent.parent)[: 1 if answer else 2] for name in OBJECT_FOLDERS
+    ]
     return next((file for folder in folders for name in names if (file := folder / name).is_file()), None)
 
 
-def tells_objects_apart(path: Path) -> bool:
-    """Return whether a label says itself which voxels are one object."""
-    return bool(split_reference(path) or united_files(path) or path.is_dir() or instance_map(path))
+def tells_objects_apart(path: Path, answer: bool = False) -> bool:
+    """Return whether a label says itself which voxels are one object; `answer` as in `instance_map`."""
+    return bool(split_reference(path) or united_files(path) or path.is_dir() or instance_map(path, answer))
 
 
-def objects_in(path: Path, label: Image, reading: Reading, read_mask: ReadMask) -> NDArray[np.int32]:
+def objects_in(
+    path: Path, label: Image, reading: Reading, read_mask: ReadMask, answer: bool = False
+) -> NDArray[np.int32]:
     """Return the number of the object that each voxel of a label belongs to as (z, y, x), 0 for the background.
 
     Args:
@@ -49,10 +58,11 @@ def objects_in(path: Path, label: Image, reading: Reading, read_mask: ReadMask) 
         label: (1, z, y, x), what was read from it, without boundaries; 0 is the background.
         reading: what its values and names mean.
         read_mask: reads one file of a label of several.
+        answer: as in `instance_map`.
     """
     values = label.array[0]
     numbers = np.zeros(values.shape, np.int32)
-    if beside := instance_map(path):
+    if beside := instance_map(path, answer):
         numbers = _read_map(beside, path, label, read_mask)
     for number, mask in enumerate(_masks(path, reading, read_mask), start=1):
         if mask.shape == numbers.shape:

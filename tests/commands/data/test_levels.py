@@ -31,15 +31,14 @@ def test_levels_that_it_has_are_planned(tmp_path: Path) -> None:
 
 
 def test_another_configuration_without_the_level_is_named(tmp_path: Path) -> None:
-    """In 3D the scans of 16 x 24 x 24 are halved twice; in 2D, slices of 24 x 24 likewise, and by --set only once."""
     write_data(tmp_path / "balls")
-    flat = "configurations.2d.network={name: erfnet}"
-    chosen = options([0, 1])
-    made = medseg.plan(
-        tmp_path / "balls",
-        tmp_path,
-        options=medseg.PlanOptions(preset="cpu", overrides=[*chosen.overrides, flat]),
-    )
+    large = "configurations.3d_fullres.patch_voxels=[32,32,32]"
+    networks = [
+        f"configurations.{name}.network={network}"
+        for name, network in (("2d", "{name: erfnet}"), ("3d_fullres", "{name: basic_unet_plus_plus}"))
+    ]
+    chosen = medseg.PlanOptions(preset="cpu", overrides=[*options([0, 1]).overrides, large, *networks])
+    made = medseg.plan(tmp_path / "balls", tmp_path, options=chosen)
     told = [note for note in made.notes if "cannot be trained with this plan" in note]
     assert len(told) == 1
     assert told[0].startswith("the configuration 2d cannot be trained with this plan: training.deep_supervision.levels")

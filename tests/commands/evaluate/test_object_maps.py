@@ -52,7 +52,7 @@ def test_both_sides_may_be_numbers_and_nothing_need_be_declared(folder: Path) ->
 
 
 def test_an_object_that_the_answer_joins_to_another_is_missed(folder: Path) -> None:
-    (folder / "out" / "instances" / "a.png").unlink()
+    (folder / "out" / "instances" / "a.png").unlink()  # instances/ beside out/ is the reference's, and not its own
     evaluate(folder / "out", folder / "instances", NUCLEUS, OPTIONS)
     found = measures(folder / "out")
     assert (found["dice"], found["panoptic_quality"]) == (1, 0)  # one of 18 pixels: its IoU with each is 0.5
@@ -71,7 +71,7 @@ def test_boundaries_are_marked_as_in_training(folder: Path) -> None:
 def test_several_structures_are_refused(folder: Path) -> None:
     labels = Labels(structures={"nucleus": 255, "cell": 2})
     result = evaluate(folder / "out", folder / "instances", labels, OPTIONS)
-    assert "does not say of which structure each is; there are nucleus, cell" in result.failed["a"]
+    assert "does not say of which structure each is; there are cell, nucleus" in result.failed["a"]
     assert "instances/ beside" in result.failed["a"]
 
 

@@ -13,7 +13,7 @@ from medseg.models.model import make_network
 from medseg.models.run_files import FoldFolder
 from medseg.plans.schema import Plan
 from medseg.preprocessing.cache import Sample
-from medseg.training.data.batches import Batches
+from medseg.training.data.batches import Batch, Batches
 from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
@@ -51,14 +51,21 @@ def test_voxels_of_weight_zero_count_as_ignored_ones(tmp_path: Path) -> None:
 
 
 def test_batches_of_validation_cases_have_their_maps_and_weights(tmp_path: Path) -> None:
-    """A map of 2 everywhere changes no mean, and a case that counts half has half the loss."""
+    """A map of 1 changes nothing but how cases are drawn from then on; a case that counts half has half the loss."""
     plan, sample = plan_of(), sample_of()
     trainer = trainer_of(plan, tmp_path)
 
-    def loss(of: Sample) -> float:
-        return trainer.validation_loss(Batches([of], plan.configuration("main"), plan.training, CPU).make(0))
+    def batch_of(of: Sample) -> Batch:
+        return Batches([of], plan.configuration("main"), plan.training, CPU).make(0)
 
-    doubled = replace(sample, weight_offsets=torch.ones(sample.image.shape[1:]))
+    mapped = batch_of(replace(sample, weight_offsets=torch.full(sample.image.shape[1:], 2.0)))
+    assert mapped.voxel_weights is not None
+    assert mapped.voxel_weights.max() == 3
+    of_loss, of_weighed = (
+        trainer.validation_loss(mapped._replace(voxel_weights=weights)) for weights in (None, mapped.voxel_weights)
+    )
+    assert of_weighed != of_loss
     half = replace(sample, case=replace(sample.case, loss_weight=0.5))
-    assert loss(doubled) == pytest.approx(loss(sample), rel=1e-5)
-    assert loss(half) == pytest.approx(0.5 * loss(sample), rel=1e-5)
+    assert trainer.validation_loss(batch_of(half)) == pytest.approx(
+        0.5 * trainer.validation_loss(batch_of(sample)), rel=1e-5
+    )
