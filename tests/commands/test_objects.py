@@ -57,7 +57,7 @@ def nuclei(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_all(
         folder,
         f"plan nuclei --structures nucleus=255 --boundaries --preset cpu {_TINY}",
-        "train --steps 40",
+        "train --steps 8",
         "package nuclei nuclei.medseg",
         "predict nuclei/images out --model nuclei.medseg --instances",
         "predict nuclei/images from_run --model nuclei/2d --instances",
@@ -88,10 +88,10 @@ def test_the_manifest_lists_the_table_of_objects(nuclei: Path) -> None:
         *("labels.json", "volumes.csv", "predict.jsonl", "instances.csv")
     ]
     assert {"instances/n0.png", "instances/n0.csv"} <= {file["file"] for file in manifest["cases"][0]["files"]}
-    run_all(nuclei, "verify from_run nuclei/images --model runs/nuclei/2d")
+    run_all(nuclei, "verify from_run --source nuclei/images --model runs/nuclei/2d")
     (nuclei / "from_run" / "instances.csv").write_text("changed")
     with pytest.raises(AssertionError, match="verify"):
-        run_all(nuclei, "verify from_run nuclei/images --model runs/nuclei/2d")
+        run_all(nuclei, "verify from_run --source nuclei/images --model runs/nuclei/2d")
 
 
 @pytest.mark.slow
