@@ -23,9 +23,10 @@ from medseg.plans.sections.data import ChannelRange, Intensity
 Bounds = tuple[float, float]
 """The smallest and the largest value of the training scans."""
 
-_SPACING_WARNED, _SPACING_WARNED_OF_MEDIAN = 2.0, 4.0
+_SPACING_WARNED, _SPACING_WARNED_OF_MEDIAN = 2.02, 4.0
 """A spacing this many times outside the range of training is named; twice that where only the median is known, as slice
-distances within one data set commonly differ by a factor of 2 from their median."""
+distances within one data set commonly differ by a factor of 2 from their median. A matrix of 512 in place of 256 halves
+the spacing, which is no fault, and headers round it."""
 _SIZE_WARNED, _SIZE_WARNED_OF_MEDIAN = 3.0, 6.0
 """As above for the length of a scan: crops and larger fields of view are common, and networks see tiles anyway."""
 _REFUSED, _REFUSED_OF_MEDIAN = 5.0, 8.0

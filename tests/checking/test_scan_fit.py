@@ -81,6 +81,13 @@ def test_a_finer_scan_of_the_same_body_and_a_small_part_are_not_refused() -> Non
     assert [(finding.kind, finding.refused) for finding in part] == [("size", False)]
 
 
+def test_half_and_twice_a_spacing_are_usual_also_where_headers_round_it() -> None:
+    """500 mm in 512 pixels in place of 256: 0.977 mm and 0.488 mm."""
+    assert grid_findings(plan_of(), (1.0, 0.4995, 2.001), (12, 44, 17)) == []
+    (finding,) = grid_findings(plan_of(), (1.0, 0.48, 1.0), (12, 44, 33))
+    assert finding.message.startswith("Its spacing is unusual along y")
+
+
 def test_one_axis_is_named() -> None:
     (finding,) = grid_findings(plan_of(), (1.0, 1.0, 3.0), (12, 22, 12))
     assert finding.message.startswith("Its spacing is unusual along x: it has voxels of 1 x 1 x 3 mm (z, y, x); ")
