@@ -1,7 +1,7 @@
 """Spread case-by-case work over threads, and let reading, computing and writing overlap.
 
 Threads suffice: reading, inflating, numpy and torch release the interpreter lock, and nothing has to be imported again
-or pickled. `map_cases` also takes another `concurrent.futures.Executor`, such as a cluster's.
+or pickled. `map_cases` also takes another `concurrent.futures.Executor`; `medseg.engines` brings work to a cluster.
 """
 
 from __future__ import annotations
@@ -63,15 +63,24 @@ def map_cases(
 
 
 def _result_of(item: T, future: Future[Any]) -> tuple[T, Any]:
-    """Wait for a result and return it with its item; a `MedsegError` is a result, as is too little memory for it."""
+    """Wait for a result and return it with its item; a problem takes the place of a result."""
+    return item, result_or_problem(future.result)
+
+
+def result_or_problem(compute: Callable[[], R]) -> R | MedsegError:
+    """Return what a function returns, or the problem that it raises: a `MedsegError`, or too little memory.
+
+    Args:
+        compute: the function. `Cancelled` and any other exception, which is a defect, pass through.
+    """
     try:
-        return item, future.result()
+        return compute()
     except Cancelled:
         raise
     except MedsegError as error:
-        return item, error
+        return error
     except MemoryError as error:  # which the next item may not need
-        return item, MedsegError(f"There is not enough memory: {error}".rstrip(": ") + ".", MEMORY_ADVICE)
+        return MedsegError(f"There is not enough memory: {error}".rstrip(": ") + ".", MEMORY_ADVICE)
 
 
 class SharedIterator(Iterator[T]):

@@ -1,10 +1,11 @@
-"""Score pairs of label files, case by case and in parallel."""
+"""Score pairs of label files, case by case and side by side."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels, many_values, soft_mask_hint
 from medseg.core.objects import number_objects
-from medseg.core.parallel import cpu_count, map_cases
+from medseg.core.parallel import cpu_count
 from medseg.core.progress import Callback, track
+from medseg.engines.engine import HERE, Engine
 from medseg.evaluation.empties import POLICIES
-from medseg.evaluation.extra_measures import EXTRA_MEASURES
+from medseg.evaluation.extra_measures import EXTRA_MEASURES, check_registered
 from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, Objects, measure_case
 from medseg.evaluation.object_maps import as_structure, numbers_objects, read_numbers
@@ -203,7 +205,12 @@ class Scores:
 
 
 def summarize_pairs(
-    pairs: Sequence[Pair], labels: Labels, scoring: Scoring, unscored: Unscored, callback: Callback
+    pairs: Sequence[Pair],
+    labels: Labels,
+    scoring: Scoring,
+    unscored: Unscored,
+    callback: Callback,
+    engine: Engine = HERE,
 ) -> Summary:
     """Score every pair and summarize the scores.
 
@@ -213,14 +220,17 @@ def summarize_pairs(
         scoring: measures and rules, as in a plan.
         unscored: cases that are known to have no score; pairs that cannot be scored join them, sorted by id.
         callback: told of the progress.
+        engine: scores the pairs.
     """
-    scores = score_pairs(pairs, labels, scoring, callback)
+    scores = score_pairs(pairs, labels, scoring, callback, engine)
     unscored = replace(unscored, failed=dict(sorted({**unscored.failed, **scores.failed}.items())))
     policy = POLICIES[scoring.empty_policy]
     return summarize(labels, scores.cases, scores.confusion, unscored, policy, rules(labels, scoring))
 
 
-def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callback: Callback) -> Scores:
+def score_pairs(
+    pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callback: Callback, engine: Engine = HERE
+) -> Scores:
     """Score every pair; a pair that cannot be scored is named in `failed`.
 
     Args:
@@ -229,33 +239,11 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
         scoring: measures and rules, as in a plan. Extra measures that are not registered are left out, and `rules`
             says so: whoever asks for one checks it before, with `extra_measures.check_registered`.
         callback: told of the progress.
+        engine: scores the pairs.
     """
-    workers = min(cpu_count(), max(1, len(pairs)))
-    options = _options(scoring, cpu_count() // workers)  # few cases: several structures of each at a time
-
-    def score(pair: Pair) -> tuple[CaseScore, NDArray[np.int64]]:
-        reference, prediction = pair.read(labels)
-        _check_grids(pair, reference, prediction)
-        reference_indices = _encode(labels, reference, pair.reference)
-        prediction_indices = _encode(labels, prediction, pair.prediction, _IN_PREDICTIONS)
-        grid = Grid(reference.spacing_mm, reference.spacing_known)
-        case = pair.about
-        objects = _objects(pair, reference) if scoring.instances else None
-        measured = measure_case(reference_indices, prediction_indices, labels, grid, options, case.annotated, objects)
-        case_score = CaseScore(
-            case=case.id,
-            structures=measured.structures,
-            spacing_known=reference.spacing_known,
-            patient=case.patient,
-            policy=POLICIES[scoring.empty_policy],
-            attributes=case.attributes,
-            prediction=str(pair.prediction),
-            reference=str(pair.reference),
-        )
-        return case_score, measured.confusion
-
+    score = partial(_score, labels=labels, scoring=scoring, options=_options(scoring, len(pairs)))
     scores = Scores([], np.zeros((len(labels.values),) * 2, dtype=np.int64))
-    for pair, result in track(map_cases(score, pairs, workers), "evaluate", len(pairs), callback):
+    for pair, result in track(engine.map(score, pairs), "evaluate", len(pairs), callback):
         if isinstance(result, MedsegError):
             scores.failed[pair.case] = str(result)
             continue
@@ -264,6 +252,36 @@ def score_pairs(pairs: Sequence[Pair], labels: Labels, scoring: Scoring, callbac
         if len(case_score.structures) == len(labels.names):  # annotated in full
             scores.confusion[:] += confusion
     return scores
+
+
+def _score(
+    pair: Pair, labels: Labels, scoring: Scoring, options: MeasureOptions
+) -> tuple[CaseScore, NDArray[np.int64]]:
+    """Return the score of a pair, and (values, values) voxels.
+
+    Raises:
+        MedsegError: a file cannot be read, the grids differ, or a measure is not registered in this process.
+    """
+    check_registered(options.extra)
+    reference, prediction = pair.read(labels)
+    _check_grids(pair, reference, prediction)
+    reference_indices = _encode(labels, reference, pair.reference)
+    prediction_indices = _encode(labels, prediction, pair.prediction, _IN_PREDICTIONS)
+    grid = Grid(reference.spacing_mm, reference.spacing_known)
+    case = pair.about
+    objects = _objects(pair, reference) if scoring.instances else None
+    measured = measure_case(reference_indices, prediction_indices, labels, grid, options, case.annotated, objects)
+    case_score = CaseScore(
+        case=case.id,
+        structures=measured.structures,
+        spacing_known=reference.spacing_known,
+        patient=case.patient,
+        policy=POLICIES[scoring.empty_policy],
+        attributes=case.attributes,
+        prediction=str(pair.prediction),
+        reference=str(pair.reference),
+    )
+    return case_score, measured.confusion
 
 
 def _objects(pair: Pair, grid: Image) -> Objects | None:
@@ -332,14 +350,16 @@ def rules(labels: Labels, scoring: Scoring) -> list[str]:
     return sentences
 
 
-def _options(scoring: Scoring, workers: int) -> MeasureOptions:
+def _options(scoring: Scoring, pairs: int) -> MeasureOptions:
+    """Return how a pair is measured: of few pairs, several structures of each at a time."""
+    workers = cpu_count() // min(cpu_count(), max(1, pairs))
     return MeasureOptions(
         surface=scoring.surface,
         tolerance_mm=scoring.nsd_tolerance_mm,
         lesions=LesionRule() if scoring.lesions else None,
         instances=scoring.instances,
         extra=[name for name in scoring.extra_measures if name in EXTRA_MEASURES],
-        workers=max(1, workers),
+        workers=workers,
     )
 
 

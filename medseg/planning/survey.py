@@ -6,7 +6,6 @@ Every file is read once; a case that cannot be used becomes an error that names 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -19,9 +18,9 @@ from medseg.core.case import Case
 from medseg.core.errors import MedsegError
 from medseg.core.image import Orientation, nonzero_box, whole_box
 from medseg.core.labels import NO_BACKGROUND, Labels
-from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import first_few
+from medseg.engines.engine import HERE, Engine
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.load import load_case
 from medseg.io.values.label_values import refuse_soft
@@ -112,7 +111,7 @@ def survey(
     data: DataSet,
     orientation: Literal["canonical", "stored"],
     callback: Callback = silent,
-    executor: Executor | None = None,
+    engine: Engine = HERE,
 ) -> Survey:
     """Read every case of a data set once and collect what planning and checking need.
 
@@ -120,7 +119,7 @@ def survey(
         data: the data set.
         orientation: axis order of spacings and shapes: `canonical`, or `stored` as in the files.
         callback: told of the progress, as stage `fingerprint`.
-        executor: reads the cases instead of threads of this process.
+        engine: reads the cases.
 
     Returns:
         The facts on all cases; a case that cannot be used is among the errors.
@@ -135,8 +134,7 @@ def survey(
         background=data.background_value,
     )
     surveyed = Survey([], [], [])
-    results = map_cases(examine, data.cases, executor=executor)
-    for case, result in track(results, "fingerprint", len(data.cases), callback):
+    for case, result in track(engine.map(examine, data.cases), "fingerprint", len(data.cases), callback):
         if isinstance(result, MedsegError):
             surveyed.errors.append(finding_of(result, case))
         else:

@@ -35,6 +35,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         (f"check pictures {_PICTURES}", 0),
         (f"check studies {_STUDIES}", 0),
         ("check data --cases table.csv", 0),
+        ("check data --cluster local:none", 2),
         ("check data --boundaries", 0),
         ("check data --structures tissue=0 --structures ball=1 --no-background", 0),
     ],
@@ -53,6 +54,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
             0,
         ),
         ("plan data --name small --force --cases table.csv --validation 0.2", 0),
+        ("plan data --name far --cluster slurm:none.yaml", 2),
         ("plan data --name parted --boundaries", 0),
         ("plan data --name scene --structures tissue=0 --structures ball=1 --no-background", 0),
         (f"plan flat {_FLAT} --workspace elsewhere", 0),
@@ -88,6 +90,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("crossval --plan balls --folds 2 --budget 1s", 0),
         ("crossval --plan balls --folds 3 --epochs 0", 2),
         ("crossval --plan balls --folds 3 --recipe other", 2),
+        ("crossval --plan balls --folds 3 --steps 1 --cluster tls://node", 2),
     ],
     "select": [
         (
@@ -104,6 +107,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("predict flat/p0_flair.nii.gz flat_answers -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast", 0),
         (f"predict study study_answers --model balls {_DICOM}", 0),
         ("predict study study_codes --model balls --codes ball=tumor --write seg", 0),
+        ("predict data/imagesTr far --model balls --cluster local:", 2),
         ("predict data/imagesTr nnunet_answers --model nnunet --checkpoint final --selection", 0),
         ("predict flat/p0_flair.nii.gz unselected -m balls --frame 1 --no-selection", 0),
     ],
@@ -135,6 +139,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
             "--patient-pattern 'p(.)' --surface --output soft_scores",
             0,
         ),
+        ("evaluate masks data/labelsTr --cluster local:0", 2),
         ("evaluate studies studies --segments 'tumour=GTV*' --segments lung --overlaps later", 0),
     ],
     "dicom": [

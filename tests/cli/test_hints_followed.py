@@ -47,6 +47,7 @@ EVALUATE = [
     ("evaluate masks data --tolerance 3", r"--tolerance (liver=3)", "evaluate masks data --tolerance ball=3"),
     ("evaluate numbered/x data --output {out}", r"be called (instances)", "evaluate numbered/{1} data --output {out}"),
     ("evaluate masks data --fail-below x", r"Write (Dice=0.8)", "evaluate masks data --fail-below {1}"),
+    ("evaluate masks data/labelsTr --cluster 1 --output {out}", r"Write (local:)4", "{0} --cluster {1}1"),
     ("evaluate masks data --map x", r"Example: (--map 3=0)", "evaluate masks data {1}"),
 ]
 DATA = [

@@ -8,6 +8,7 @@ import pytest
 
 from medseg.core.errors import Cancelled, DataError
 from medseg.core.labels import Labels
+from medseg.engines.engine import ThisProcess
 from medseg.io.layouts.find import find_cases, infer_labels
 from medseg.planning.fingerprint import fingerprint_of
 from medseg.planning.survey import survey
@@ -191,7 +192,7 @@ def test_pictures_have_no_volume(tmp_path, save_picture):
 def test_progress_cancelling_and_another_executor(make_pairs):
     data, events = make_pairs(**two_cases()), []
     with ThreadPoolExecutor(1) as executor:
-        fingerprint = take_fingerprint(data, "stored", events.append, executor)
+        fingerprint = take_fingerprint(data, "stored", events.append, ThisProcess(executor=executor))
     assert [(event.stage, event.done, event.total) for event in events] == [("fingerprint", n, 2) for n in range(3)]
     assert fingerprint == take_fingerprint(data, "stored")
 

@@ -34,6 +34,7 @@ _TITLES = {
     "headers": "Reading headers",
     "folds": "Folds",
     "networks": "Making networks",
+    "workers": "Workers",
 }
 
 console = Console(highlight=False, emoji=False)

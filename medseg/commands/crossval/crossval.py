@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medseg.commands.crossval.folds import FoldJob, FoldOutcome, train_fold, train_fold_on_worker, waves
 from medseg.commands.crossval.options import CrossvalOptions
-from medseg.commands.crossval.out_of_fold import OutOfFold, score_out_of_fold
+from medseg.commands.crossval.out_of_fold import Asked, OutOfFold, score_out_of_fold
 from medseg.commands.train.cases import plan_folds
-from medseg.commands.train.options import TrainOptions
-from medseg.commands.train.train import TrainResult, train
 from medseg.core.case import Case
-from medseg.core.errors import Cancelled, DataError, MedsegError, PlanError, Stopped
-from medseg.core.progress import Callback, Progress, silent
+from medseg.core.errors import DataError, MedsegError, PlanError
+from medseg.core.progress import Callback, Progress, silent, track
 from medseg.core.wording import counted, summary_line
-from medseg.models.run_files import FoldFolder, RunFolder
+from medseg.engines.engine import Engine, Results
+from medseg.engines.open import open_engine
+from medseg.models.run_files import RunFolder
 from medseg.models.workspace import Workspace, plan_cases
 from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.schema import Plan
-
-
-@dataclass(frozen=True)
-class FoldOutcome:
-    """What became of one fold.
-
-    Attributes:
-        configuration: its configuration.
-        fold: its number, as text.
-        result: its training; None where it failed.
-        problem: why it failed; None where it did not.
-    """
-
-    configuration: str
-    fold: str
-    result: TrainResult | None = None
-    problem: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Configuration and fold, such as `3d_fullres, fold 0`."""
-        return f"{self.configuration}, fold {self.fold}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +29,7 @@ class CrossvalResult:
     """A cross-validation.
 
     Attributes:
-        folds: the folds, in the order in which they were trained.
+        folds: the folds, in the order of the configurations that were asked for.
         scores: {configuration: scores of its out-of-fold answers}, for those with at least one trained fold.
     """
 
@@ -112,23 +92,20 @@ def crossval(
     cases = plan_cases(path, data_folder, planned)
     configurations = _configurations(planned, options)
     folds = _folds(path, cases, options)
-    jobs = [(configuration, fold) for configuration in configurations for fold in folds]
-    share = None if options.budget_seconds is None else options.budget_seconds / len(jobs)
+    named = [(configuration, fold) for configuration in configurations for fold in folds]
+    share = None if options.budget_seconds is None else options.budget_seconds / len(named)
     replace(options.training, budget_seconds=share).check()
-    outcomes: list[FoldOutcome] = []
-    for number, (configuration, fold) in enumerate(jobs):
-        callback(Progress("folds", number, len(jobs)))
-        files = RunFolder(space.runs / planned.name / configuration).fold(fold)
-        fold_options = _options_of_fold(files, replace(options.training, configuration=configuration, fold=fold), share)
-        part = f"fold {fold}" if len(configurations) == 1 else f"{configuration} fold {fold}"
-        outcomes.append(_train_fold(path, space.folder, fold_options, _with_part(callback, part)))
-    callback(Progress("folds", len(jobs), len(jobs)))
+    settings = (path, planned.name, space.folder)
+    jobs = [FoldJob(*settings, configuration, fold, options.training, share) for configuration, fold in named]
     scores = {}
-    for configuration in configurations:
-        run = RunFolder(space.runs / planned.name / configuration)
-        trained = [run.fold(fold.fold) for fold in outcomes if fold.configuration == configuration and fold.result]
-        if trained:
-            scores[configuration] = score_out_of_fold(run, trained, cases, data_folder, options, callback)
+    with open_engine(options.cluster, callback) as engine:
+        outcomes = _train_all(jobs, planned, engine, callback)
+        for configuration in configurations:
+            run = RunFolder(space.runs / planned.name / configuration)
+            trained = [run.fold(fold.fold) for fold in outcomes if fold.configuration == configuration and fold.result]
+            if trained:
+                asked = Asked(options, run.crossval)
+                scores[configuration] = score_out_of_fold(run, trained, cases, data_folder, asked, callback, engine)
     if not scores:
         raise DataError(
             "No fold could be trained:\n" + "\n".join(f"  {fold.name}: {fold.problem}" for fold in outcomes),
@@ -179,27 +156,25 @@ def _folds(plan_path: Path, cases: Sequence[Case], options: CrossvalOptions) -> 
     return [fold for fold in numbers if fold in options.folds or not options.folds]
 
 
-def _options_of_fold(files: FoldFolder, options: TrainOptions, budget_seconds: float | None) -> TrainOptions:
-    """Return the options that train a fold, or go on with one that has begun, which keeps its own settings."""
-    if files.record.exists() or files.request.exists():
-        return TrainOptions(options.fold, options.configuration, resume=True, device=options.device, data=options.data)
-    return replace(options, budget_seconds=budget_seconds, start_time=None)
+def _train_all(jobs: Sequence[FoldJob], plan: Plan, engine: Engine, callback: Callback) -> list[FoldOutcome]:
+    """Train the folds that are not trained yet, one after another or on a cluster; return what became of each."""
+    outcomes: dict[tuple[str, str], FoldOutcome] = {}
+    several = len({job.configuration for job in jobs}) > 1
+    work = train_fold_on_worker if engine.elsewhere else train_fold
 
+    def show(job: FoldJob, event: Progress) -> None:
+        part = f"{job.configuration} fold {job.fold}" if several else f"fold {job.fold}"
+        _with_part(callback, part)(event)
 
-def _train_fold(plan: Path, workspace: Path, options: TrainOptions, callback: Callback) -> FoldOutcome:
-    """Train a fold, and return what became of it; only a wish to stop is raised."""
-    assert options.configuration is not None
-    try:
-        result = train(plan, workspace, options, callback)
-    except (Cancelled, Stopped):
-        raise
-    except MedsegError as error:
-        problem = str(error)
-        if options.budget_seconds is not None and "--budget" in problem:
-            share = f"a fold's share is {options.budget_seconds:g} s now"
-            problem += f"\nThat is the time of one fold, and --budget of medseg crossval is for all of them: {share}."
-        return FoldOutcome(options.configuration, options.fold, problem=problem)
-    return FoldOutcome(options.configuration, options.fold, result)
+    def results() -> Results[FoldJob, FoldOutcome]:
+        for wave in waves(jobs, plan):
+            yield from engine.run(work, wave, show, gpu=not wave[0].options.device.startswith("cpu"))
+
+    with closing(results()) as trained:
+        for job, result in track(trained, "folds", len(jobs), callback):
+            problem = FoldOutcome(job.configuration, job.fold, problem=str(result))
+            outcomes[job.configuration, job.fold] = problem if isinstance(result, MedsegError) else result
+    return [outcomes[job.configuration, job.fold] for job in jobs]
 
 
 def _with_part(callback: Callback, part: str) -> Callback:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 from medseg.commands.train.options import TrainOptions
 from medseg.core.options import Option, parse_duration, parse_list
+from medseg.engines.options import ClusterOptions
 
 _OF_EACH_FOLD = ("fold", "configuration", "budget_seconds", "resume", "extend")
 """Options of `train` that `crossval` sets itself."""
 
 
 @dataclass(frozen=True)
-class CrossvalOptions:
+class CrossvalOptions(ClusterOptions):
     """Options of `medseg crossval`.
 
     Attributes:
@@ -21,7 +22,8 @@ class CrossvalOptions:
             default.
         folds: Folds, joined by commas, such as 0,1,2; if left out, all folds of the plan.
         budget_seconds: Wall-clock time for all folds together, such as 5h. Each fold has an equal share, those that are
-            trained already included, so that folds are trained equally long however often the command is given.
+            trained already included, so that folds are trained equally long however often the command is given, and
+            wherever: on a cluster the folds are trained side by side, and less time passes.
         training: How each fold is trained: the options of `medseg train`.
     """
 

@@ -16,6 +16,7 @@ from medseg.delivery.answers.answer import answer_path
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
 from medseg.delivery.provenance.manifest import Clock
+from medseg.engines.engine import HERE, Engine
 from medseg.evaluation.comparison import subgroups
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.result import Evaluation
@@ -31,7 +32,7 @@ _FOLD = "fold"
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What was asked for, and where the scores lie: not beside the answers (`medseg.commands.records.verify`)."""
 
     options: CrossvalOptions
@@ -58,8 +59,9 @@ def score_out_of_fold(
     folds: Sequence[FoldFolder],
     cases: Sequence[Case],
     data_folder: Path,
-    options: CrossvalOptions,
+    asked: Asked,
     callback: Callback,
+    engine: Engine = HERE,
 ) -> OutOfFold:
     """Score the validation answers of several folds as one set, and write tables and a page.
 
@@ -68,8 +70,9 @@ def score_out_of_fold(
         folds: its trained folds, one at least.
         cases: the cases of the plan.
         data_folder: folder of the data set.
-        options: what the user asked for, for the manifest.
+        asked: what the user asked for, for the manifest.
         callback: receives progress.
+        engine: scores the answers.
 
     Raises:
         ModelError: the folds were trained on different structures.
@@ -80,7 +83,7 @@ def score_out_of_fold(
     _check_same_labels(plans)
     pairs, failed, notes = _pairs(folds, cases, plan)
     notes += _unlike_folds(folds, plans, run.path.name)
-    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(failed), callback)
+    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(failed), callback, engine)
     by_fold = {_FOLD: subgroups(summary.cases, _FOLD, [*summary.structures])} if len(folds) > 1 else {}
     evaluation = Evaluation(summary, plan.labels, "the plan", subgroups=by_fold)
     scans = [(pair, pair.about.channels[0]) for pair in pairs]
@@ -90,7 +93,6 @@ def score_out_of_fold(
         ("answers", "each case was segmented by the fold that was not trained on it"),
         *(("note", note) for note in notes),
     ]
-    asked = _Asked(options, run.crossval)
     files = write_results(run.crossval, evaluation, scans, facts, title="Cross-validation")
     write_evaluation_manifest(run.crossval, clock, asked, (run.path, data_folder), pairs, summary.failed, files)
     return OutOfFold(replace(evaluation, files=files), run.crossval, tuple(notes))

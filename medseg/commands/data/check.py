@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +18,20 @@ from medseg.commands.data.options import CheckOptions
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError, PlanError
 from medseg.core.files import write_json
-from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import counted, summary_line
 from medseg.datasets.find_data import find_data
 from medseg.delivery.pages.check_page import CheckFacts, check_page
 from medseg.delivery.pages.page import write_page
 from medseg.delivery.pages.thumbnails import thumbnail
+from medseg.engines.engine import Engine
+from medseg.engines.open import open_engine
 from medseg.io.images import read_label
 from medseg.io.layouts.dataset import LAYOUTS, DataSet, LeftOut
 from medseg.io.load import load_case_image
 from medseg.planning.findings import Finding
 from medseg.planning.survey import Survey, survey
+from medseg.plans.sections.reading import Reading
 
 JSON, PAGE = "check.json", "check.html"
 _SCHEMA_VERSION = 1
@@ -97,21 +100,34 @@ def check(
         raise PlanError(f"orientation is {options.orientation!r}; valid are canonical, stored.")
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
     data_set = find_data(Path(data), options.data)
-    surveyed = survey(data_set, orientation, callback)
+    with open_engine(options.cluster, callback) as engine:
+        return _check(data_set, orientation, Path(workspace), options, engine, callback)
+
+
+def _check(
+    data_set: DataSet,
+    orientation: Literal["canonical", "stored"],
+    workspace: Path,
+    options: CheckOptions,
+    engine: Engine,
+    callback: Callback,
+) -> CheckResult:
+    """Check a data set that was found, by an engine that is ready."""
+    surveyed = survey(data_set, orientation, callback, engine)
     checked = check_set(data_set, surveyed, orientation, options.data.annotated_from_values)
     findings = [_relative(finding, data_set.folder) for finding in checked]
     not_listed = {problem.id for problem in data_set.problems if isinstance(problem, LeftOut)}
     cases = sorted({case.id for case in data_set.cases} | not_listed)
     left_out = sorted({finding.case for finding in findings if finding.severity == "error"} & {*cases})
     name = data_set.folder.resolve().name or "dataset"
-    folder = options.output or Path(workspace) / "checks" / name
+    folder = options.output or workspace / "checks" / name
     notes = [_without(text, data_set.folder) for text in data_set.problems if not isinstance(text, LeftOut)]
     notes += surveyed.notes
     result = CheckResult(findings, cases, left_out, notes, folder / JSON, folder / PAGE)
     understood = _understood(data_set, surveyed)
     write_json(result.json_path, _as_json(result, data_set, understood))
     facts = CheckFacts(name, [*understood.items()], len(cases), left_out, notes)
-    write_page(result.page_path, check_page(facts, findings, _pictures(findings, data_set, callback)))
+    write_page(result.page_path, check_page(facts, findings, _pictures(findings, data_set, engine, callback)))
     return result
 
 
@@ -177,7 +193,9 @@ def _as_json(result: CheckResult, data: DataSet, understood: dict[str, str]) -> 
     }
 
 
-def _pictures(findings: Sequence[Finding], data: DataSet, callback: Callback) -> dict[str, tuple[bytes, str]]:
+def _pictures(
+    findings: Sequence[Finding], data: DataSet, engine: Engine, callback: Callback
+) -> dict[str, tuple[bytes, str]]:
     """Return {case: (PNG, description)} of the cases with findings that can be drawn, a few of each kind."""
     of_a_kind: Counter[str] = Counter()
     cases_shown: dict[str, None] = {}
@@ -186,27 +204,27 @@ def _pictures(findings: Sequence[Finding], data: DataSet, callback: Callback) ->
         if of_a_kind[finding.kind] <= _MOST_OF_A_KIND and len(cases_shown) < _MOST_PICTURES:
             cases_shown[finding.case] = None
     cases = [case for case in data.cases if case.id in cases_shown]
-    results = map_cases(lambda case: _draw(case, data), cases)
-    drawn = track(results, "pictures", len(cases), callback) if cases else ()
+    draw = partial(_draw, reading=data.reading, background=data.background_value)
+    drawn = track(engine.map(draw, cases), "pictures", len(cases), callback) if cases else ()
     return {case.id: picture for case, picture in drawn if not isinstance(picture, MedsegError)}
 
 
-def _draw(case: Case, data: DataSet) -> tuple[bytes, str]:
+def _draw(case: Case, reading: Reading, background: int) -> tuple[bytes, str]:
     """Return a picture of a case as PNG, and its description; without the label where it does not fit.
 
     Raises:
         MedsegError: the scan cannot be read.
     """
-    image = load_case_image(case, None, data.reading)
+    image = load_case_image(case, None, reading)
     label: NDArray[np.integer] | None = None
     remark = ""
     try:
         if case.label is not None:
-            read = read_label(case.label, data.reading)
+            read = read_label(case.label, reading)
             if read.shape_zyx == image.shape_zyx:
                 label = read.array[0]
                 remark = "" if image.same_grid(read) else "; drawn as if the label lay on the grid of the scan"
     except MedsegError:
         remark = "; the label cannot be read"
-    png, words = thumbnail(image, label, data.background_value)
+    png, words = thumbnail(image, label, background)
     return png, words + remark

@@ -11,13 +11,14 @@ from typing import Annotated
 from medseg.core.errors import PlanError
 from medseg.core.options import Option
 from medseg.datasets.data_options import DEFAULT_DATA_OPTIONS, DataOptions
+from medseg.engines.options import ClusterOptions
 
 _RULES = Option(group="What the rules decide")
 _PLAN_FILE = Option(group="Where the plan goes")
 
 
 @dataclass(frozen=True)
-class CheckOptions:
+class CheckOptions(ClusterOptions):
     """Options of `medseg check`.
 
     Attributes:
@@ -48,7 +49,7 @@ def parse_memory(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(ClusterOptions):
     """Options of `medseg plan`.
 
     Attributes:

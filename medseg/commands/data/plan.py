@@ -22,6 +22,7 @@ from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values
 from medseg.delivery.dicom.codes import read_codes
+from medseg.engines.open import open_engine
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
 from medseg.networks.encoders.rows import ENCODER_ROWS, check_encoder
@@ -110,7 +111,8 @@ def plan(
     data_set = find_data(folder, options.data, cases_path(path), _left_out(path))
     data_set, published = _published(data_set, options.splits)
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
-    surveyed = survey(data_set, orientation, callback)
+    with open_engine(options.cluster, callback) as engine:
+        surveyed = survey(data_set, orientation, callback, engine)
     findings = check_set(data_set, surveyed, orientation, options.data.annotated_from_values)
     if options.strict:
         refuse_findings(findings, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from medseg.commands.evaluate.pairing import Side, find_sides
 from medseg.core.case import Case, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import Labels, soft_mask_hint
-from medseg.core.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.option_values import reading_from_options
@@ -23,6 +22,8 @@ from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
 from medseg.delivery.provenance.manifest import Clock
+from medseg.engines.engine import Engine
+from medseg.engines.open import open_engine
 from medseg.evaluation.comparison import subgroups
 from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.label_files import Pair, summarize_pairs
@@ -62,7 +63,22 @@ def evaluate(
         PlanError: `options.scoring` names a measure that is not registered.
     """
     options, clock = options or EvaluateOptions(), Clock()
-    prediction, reference = Path(prediction), Path(reference)
+    with open_engine(options.cluster, callback) as engine:
+        return _evaluate(Path(prediction), Path(reference), labels, options, _Scorer(engine, callback), clock)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """What scores cases, and to whom it tells its progress."""
+
+    engine: Engine
+    callback: Callback
+
+
+def _evaluate(
+    prediction: Path, reference: Path, labels: Labels | None, options: EvaluateOptions, scorer: _Scorer, clock: Clock
+) -> Evaluation:
+    """Score predictions as `evaluate` does, by an engine that is ready."""
     sides = predictions, references = find_sides(prediction, reference, options.pair)
     answers = read_labels_file(_folder_of(prediction))
     pairs = _pairs(predictions, references, options, answers)
@@ -75,18 +91,18 @@ def evaluate(
     elif declared is None and named is not None:
         labels, labels_from = named, "the names in the label files"
     else:
-        labels, labels_from = _settle_labels(labels, answers, references, pairs, callback)
+        labels, labels_from = _settle_labels(labels, answers, references, pairs, scorer)
     scoring = _scoring(answers, options)
     _check_names(labels, pairs, references, options)
     # before hours of scoring
     other_sides = [(path, find_sides(path, reference, options.pair)) for path in options.others]
-    summary = _score(pairs, sides, labels, scoring, options.allow_missing, callback)
+    summary = _score(pairs, sides, labels, scoring, options.allow_missing, scorer)
     by_attribute = {name: subgroups(summary.cases, name, [*summary.structures]) for name in options.by}
     result = Evaluation(summary, labels, labels_from, subgroups=by_attribute, similar=_similar_pairs(pairs, references))
     for path, sides_of_other in other_sides:
         other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))
         other_pairs, _ = name_segments(other_pairs, labels, options.segments, options.overlaps)
-        other = _score(other_pairs, sides_of_other, labels, scoring, True, callback)
+        other = _score(other_pairs, sides_of_other, labels, scoring, True, scorer)
         similar = result.similar | _similar_pairs(other_pairs, sides_of_other[1])
         result = replace(result, compared=(*result.compared, Compared.of(summary, other, path)), similar=similar)
     folder = options.output or _folder_of(prediction)
@@ -186,7 +202,7 @@ def _score(
     labels: Labels,
     scoring: Scoring,
     allow_missing: bool,
-    callback: Callback,
+    scorer: _Scorer,
 ) -> Summary:
     """Score the pairs of label files, and name the cases without a score in the summary.
 
@@ -196,7 +212,7 @@ def _score(
         labels: the structures.
         scoring: measures and rules.
         allow_missing: whether a reference may lack a prediction; if not, its case counts as failed.
-        callback: receives progress.
+        scorer: scores the pairs.
     """
     predictions, references = sides
     known = references.files.keys() | references.failed.keys()
@@ -209,7 +225,7 @@ def _score(
         without_prediction=missing if allow_missing else (),
         without_reference=sorted(predictions.files.keys() - known),
     )
-    return summarize_pairs(pairs, labels, scoring, unscored, callback)
+    return summarize_pairs(pairs, labels, scoring, unscored, scorer.callback, scorer.engine)
 
 
 def _scoring(answers: Answers | None, options: EvaluateOptions) -> Scoring:
@@ -246,7 +262,7 @@ def _check_names(labels: Labels, pairs: Sequence[Pair], references: Side, option
 
 
 def _settle_labels(
-    labels: Labels | None, answers: Answers | None, references: Side, pairs: Sequence[Pair], callback: Callback
+    labels: Labels | None, answers: Answers | None, references: Side, pairs: Sequence[Pair], scorer: _Scorer
 ) -> tuple[Labels, str]:
     """Return the structures, and in words where they come from.
 
@@ -261,7 +277,7 @@ def _settle_labels(
         return references.labels, "the data set of the references"
     seen: tuple[set[int], set[int]] = (set(), set())
     errors: list[MedsegError] = []
-    for _, result in track(map_cases(_values, pairs), "look for structures", len(pairs), callback):
+    for _, result in track(scorer.engine.map(_values, pairs), "look for structures", len(pairs), scorer.callback):
         if isinstance(result, MedsegError):
             errors.append(result)  # the case is named when it is scored
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from medseg.core.errors import DataError
 from medseg.core.options import PYTHON_ONLY, Option
 from medseg.datasets.data_options import LabelOptions
+from medseg.engines.options import ClusterOptions
 
 if TYPE_CHECKING:
     from medseg.plans.sections.reading import Reading
@@ -21,7 +22,7 @@ _OUTPUT = Option(group="Output and exit code")
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(LabelOptions):
+class EvaluateOptions(LabelOptions, ClusterOptions):
     """Options of `medseg evaluate`.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Annotated
 from medseg.core.options import Option, parse_list
 from medseg.datasets.data_options import SeriesOptions
 from medseg.delivery.answers.options import Maps, WriteOptions
+from medseg.engines.options import ClusterOptions
 
 _MODEL = Option(group="Which model")
 _SCANS = Option(group="Which scans")
@@ -19,7 +20,7 @@ _OUTPUT = Option(group="Where, and what is kept")
 
 
 @dataclass(frozen=True)
-class PredictOptions(SeriesOptions):
+class PredictOptions(SeriesOptions, ClusterOptions):
     """Options of `medseg predict`.
 
     Attributes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
 from medseg.commands.predict.options import PredictOptions
@@ -28,7 +29,7 @@ from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
-from medseg.delivery.provenance.entries import Prediction, prediction_manifest
+from medseg.delivery.provenance.entries import Prediction, computed_with, prediction_manifest
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
 from medseg.io.dicom.elements.options import DicomOptions
@@ -38,6 +39,9 @@ from medseg.models.identity import identity
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
 from medseg.plans.sections.data import Data
+
+if TYPE_CHECKING:
+    from medseg.commands.predict.on_cluster import OnCluster
 
 VOLUMES = "volumes.csv"
 _MOST_STUDIES_NAMED = 20
@@ -69,6 +73,10 @@ def predict(
         MedsegError: there is no model, several fit, or there is nothing to segment.
     """
     options, clock = options or PredictOptions(), Clock()
+    if options.cluster is not None:
+        from medseg.commands.predict.on_cluster import predict_on_cluster
+
+        return predict_on_cluster(source, output, model, workspace, options, callback, clock)
     predictors = load_predictors(model, workspace, options)
     return predict_with(predictors, source, output, options, callback, clock)
 
@@ -80,6 +88,7 @@ def predict_with(
     options: PredictOptions,
     callback: Callback = silent,
     clock: Clock | None = None,
+    elsewhere: OnCluster | None = None,
 ) -> PredictResult:
     """Segment one scan or a folder of scans with a model that is loaded: see `predict`.
 
@@ -90,6 +99,7 @@ def predict_with(
         options: everything else.
         callback: receives progress; may raise `Cancelled`.
         clock: runs since the command started; None if the model was not loaded for this call.
+        elsewhere: answers the cases in place of these predictors.
 
     Raises:
         MedsegError: there is nothing to segment.
@@ -103,8 +113,10 @@ def predict_with(
     cases = [case for case in cases if case.id not in forms.writer.refused]
     _prepare_folder(source, output, cases)
     answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
-    made_by = _made_by(predictors[0], options, forms)
-    prediction = Prediction(source, output, predictors, options, cases, clock)
+    made_by = _made_by(predictors[0], options, forms) | (elsewhere.computed if elsewhere else {})
+    described = partial(computed_with, predictors) if elsewhere is None else elsewhere.computed_with
+    prediction = Prediction(source, output, predictors, options, cases, described, clock)
+    answer = partial(_segment_noted, predictors) if elsewhere is None else elsewhere.answer
     with (
         PredictionLedger(output, made_by, options.keep_finished, answers) as ledger,
         prediction_manifest(prediction, ledger) as problems,
@@ -114,7 +126,7 @@ def predict_with(
         moved = move_aside(output) if remaining else None
         if remaining:  # a run that is killed must not leave volumes of the answers before
             (output / VOLUMES).unlink(missing_ok=True)
-        outcomes = [*kept.values(), *_segment_noted(predictors, remaining, output, forms, ledger, callback)]
+        outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
         notes = [note for note in (of_split, moved) if note]
         notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
@@ -201,10 +213,14 @@ def _segment_noted(
     """Segment cases, and note each in the ledger as soon as its answer is written."""
 
     def on_written(outcome: Outcome) -> None:
-        about = {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
-        ledger.add(outcome.case, outcome.files, about)
+        ledger.add(outcome.case, outcome.files, about_answer(outcome))
 
-    return [*segment(predictors, cases, output, callback, on_written=on_written, forms=forms)] if cases else []
+    return [*segment(predictors, cases, output, callback, on_written=on_written, forms=forms)]
+
+
+def about_answer(outcome: Outcome) -> dict[str, Any]:
+    """Return what the ledger says of an answer that was just written, beside its files."""
+    return {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
 
 
 def _check_spread(predictor: Predictor, maps: Maps) -> None:
@@ -267,17 +283,24 @@ def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> None:
             )
 
 
-def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dict[str, Any]:
-    """Return what decides the answers, for the ledger."""
+def how_computed(predictor: Predictor) -> dict[str, Any]:
+    """Return what decides the labels that a predictor gives a scan, as JSON."""
     model = predictor.model
     return {
         "medseg": __version__,
         "model": identity(model),
         "folds": list(model.folds),
-        "maps": asdict(forms.maps),
         "device type": predictor.device.type,
         "precision": str(predictor.precision).removeprefix("torch."),
         **{f"inference.{key}": value for key, value in model.plan.inference.model_dump(mode="json").items()},
+    }
+
+
+def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dict[str, Any]:
+    """Return what decides the answers, for the ledger."""
+    return {
+        **how_computed(predictor),
+        "maps": asdict(forms.maps),
         **forms.writer.record,
         # only where they are asked for: folders of earlier versions can still be continued
         **{name: True for name in ("overlay", "palette", "instances") if getattr(options, name)},

@@ -9,6 +9,8 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.core.options import Option, parse_duration, write_duration
 
 _WHEN = Option(group="When")
+_LEFT_OUT = ("keep_finished", "cluster")
+"""Options of `predict` that say nothing about a single study as it comes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class WatchOptions:
         again: Answer again what changed since it was answered, what another model answered, and, once, what failed.
     """
 
-    predict: Annotated[PredictOptions, Option(without=("keep_finished",))] = field(default_factory=PredictOptions)
+    predict: Annotated[PredictOptions, Option(without=("keep_finished", "cluster"))] = field(
+        default_factory=PredictOptions
+    )
     settle_seconds: Annotated[float, Option("--settle", _WHEN.group, "TIME", parse_duration, write_duration)] = 10.0
     patience_seconds: Annotated[float, Option("--patience", _WHEN.group, "TIME", parse_duration, write_duration)] = (
         300.0

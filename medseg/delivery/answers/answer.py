@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Forms:
     writer: Writer = field(default_factory=Writer)
     pictures: Pictures = field(default_factory=Pictures)
     instances: Instances = field(default_factory=Instances)
+
+    def of(self, case: Case) -> Forms:
+        """Return what concerns one case of these forms, which is little to send."""
+        forms = {id: forms for id, forms in self.writer.forms.items() if id == case.id}
+        return replace(self, writer=replace(self.writer, forms=forms, refused={}, notes=()))
 
     def files(self, case: Case, output: Path, labels: Labels) -> list[Path]:
         """Return the files that the answer to a case may have.

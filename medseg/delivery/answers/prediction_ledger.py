@@ -93,24 +93,30 @@ class PredictionLedger:
             return False
 
     def add(self, case: Case, files: Iterable[Path], about: Mapping[str, Any]) -> None:
-        """Note that a case is finished.
-
-        Files with which an earlier run answered the same case and that this run does not write, such as DICOM objects
-        of an older label map, are deleted, unless somebody changed them since.
+        """Note that a case is finished: see `note`.
 
         Args:
             case: which case.
             files: the files of its answer.
             about: what later runs should know of the answer.
         """
-        digests = {path.relative_to(self.path.parent).as_posix(): content_hash(path) for path in files}
-        scan = _scan_hashes(case)
-        for name, digest in self._earlier_files.pop(case.id, {}).items():
-            if name not in digests:
+        self.note(finished_entry(self.path.parent, case, files, about))
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Note that a case is finished.
+
+        Files with which an earlier run answered the same case and that this run does not write, such as DICOM objects
+        of an older label map, are deleted, unless somebody changed them since.
+
+        Args:
+            entry: what `finished_entry` returned.
+        """
+        for name, digest in self._earlier_files.pop(entry["case"], {}).items():
+            if name not in entry["files"]:
                 _remove_unchanged(self.path.parent / name, digest)
         with self._lock:
-            self.entries[case.id] = {**about, "case": case.id, "scan": scan, "files": digests}
-            self._append(self.entries[case.id])
+            self.entries[entry["case"]] = dict(entry)
+            self._append(entry)
 
     def close(self, cases: Iterable[Case]) -> None:
         """Put the ledger in the order of the cases: a run in two parts leaves the same ledger as one in one part."""
@@ -145,6 +151,19 @@ class PredictionLedger:
     def _append(self, value: Mapping[str, Any]) -> None:
         self._stream.write(_line(value))
         self._stream.flush()
+
+
+def finished_entry(folder: Path, case: Case, files: Iterable[Path], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a case that is finished, with hashes of its scan and of its answer.
+
+    Args:
+        folder: the folder of the answers.
+        case: which case.
+        files: the files of its answer.
+        about: what later runs should know of the answer.
+    """
+    digests = {path.relative_to(folder).as_posix(): content_hash(path) for path in files}
+    return {**about, "case": case.id, "scan": _scan_hashes(case), "files": digests}
 
 
 def maker_of(path: Path) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ class Prediction:
         predictors: one per device.
         options: what the user asked for, a dataclass.
         cases: the scans.
+        computed_with: returns, at the end, what `computed_with` says of the predictors that answered.
         clock: runs since the command started.
     """
 
@@ -47,6 +48,7 @@ class Prediction:
     predictors: Sequence[Predictor]
     options: Any
     cases: Sequence[Case]
+    computed_with: Callable[[], Entry]
     clock: Clock = field(default_factory=Clock)
 
 
@@ -88,9 +90,9 @@ def _write_prediction(
         "complete": complete,
         **prediction.clock.entry(),
         "software": manifest.software(),
-        "options": asdict(prediction.options),
+        "options": _options_entry(prediction.options),
         "model": model,
-        "computed_with": _computed_with(predictors),
+        "computed_with": prediction.computed_with(),
         "notes": list(dict.fromkeys((*predictors[0].model.notes, *notes))),
         "cases": cases,
         "files": manifest.listed(output, (output / name for name in own_files)),
@@ -145,8 +147,12 @@ def _describe_selection(model: Model) -> Entry:
     return {"selection": {**made, "postprocessing": steps, "thresholds": thresholds}}
 
 
-def _computed_with(predictors: Sequence[Predictor]) -> Entry:
-    """Return the devices, and how they compute."""
+def computed_with(predictors: Sequence[Predictor]) -> Entry:
+    """Return the devices, and how they compute.
+
+    Args:
+        predictors: one per device.
+    """
     first = predictors[0]
     devices = [predictor.device for predictor in predictors]
     return {
@@ -156,6 +162,18 @@ def _computed_with(predictors: Sequence[Predictor]) -> Entry:
         "backend": ", ".join(dict.fromkeys(predictor.backend for predictor in predictors)),
         "threads": torch.get_num_threads(),
     }
+
+
+def _options_entry(options: Any) -> Entry:
+    """Return what the user asked for, except where it is computed, which changes no result and names machines."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(part) for key, part in value.items() if key != "cluster"}
+        return value
+
+    entry: Entry = without(asdict(options))
+    return entry
 
 
 def plan_hash(text: str) -> str:
@@ -224,7 +242,7 @@ def write_evaluation_manifest(
         "complete": True,
         **clock.entry(),
         "software": manifest.software(),
-        "options": asdict(options),
+        "options": _options_entry(options),
         "cases": list(cases.values()),
         "files": manifest.listed(folder, files),
     }

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medseg.core.cores import usable_cores
 from medseg.core.labels import IGNORE, OUTSIDE
 from medseg.networks.device import to_device
-from medseg.networks.threads import usable_cores
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.resample_patch import resample_patches
 from medseg.training.data.sampling import Draw

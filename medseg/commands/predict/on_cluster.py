@@ -1,0 +1,247 @@
+"""`medseg predict --cluster`: each case is an item of its own for the workers, which load the model once.
+
+The command finds the scans, keeps the ledger and writes tables and manifest; workers read scans, compute, and write
+answers. Nothing but plain values comes back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import about_answer, how_computed, load_predictors, predict_with
+from medseg.commands.predict.result import PredictResult
+from medseg.core.case import Case
+from medseg.core.errors import MedsegError, ModelError
+from medseg.core.progress import Callback, track
+from medseg.delivery.answers.answer import Forms, Outcome
+from medseg.delivery.answers.prediction_ledger import PredictionLedger, finished_entry
+from medseg.delivery.answers.segment import segment
+from medseg.delivery.provenance.entries import computed_with
+from medseg.delivery.provenance.manifest import Clock, Entry
+from medseg.engines.engine import Engine
+from medseg.engines.on_worker import once_in_process, worker_number
+from medseg.engines.open import open_engine
+from medseg.inference.predictor import Predictor
+from medseg.networks.device import choose_devices
+
+_OF_THE_WORKER = ("device type", "precision")
+"""What the first worker decides, and not the machine on which the command was given."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a worker loads the model.
+
+    Attributes:
+        model: as in `predict`.
+        workspace: as in `predict`.
+        options: say which folds, devices and settings.
+        computed: what `how_computed` says where the command was given.
+    """
+
+    model: str | Path | None
+    workspace: str | Path
+    options: PredictOptions
+    computed: Mapping[str, Any]
+
+    def __call__(self) -> tuple[Predictor, dict[str, Any]]:
+        """Load the model on one of the devices, and return it and what `how_computed` says of it."""
+        devices = choose_devices(self.options.device)
+        device = devices[worker_number() % len(devices)]
+        predictor = load_predictors(self.model, self.workspace, replace(self.options, device=str(device)))[0]
+        return predictor, how_computed(predictor)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What comes back of a case.
+
+    Attributes:
+        outcome: its answer, or why there is none.
+        entry: what the ledger notes of it; None where there is no answer.
+        notes: of the worker's predictor.
+        computed_with: for the manifest.
+    """
+
+    outcome: Outcome
+    entry: dict[str, Any] | None
+    notes: tuple[str, ...]
+    computed_with: Entry
+
+
+@dataclass
+class OnCluster:
+    """The workers that answer the cases of a command.
+
+    Attributes:
+        engine: the cluster.
+        loading: how its workers load the model.
+        predictor: that of the command, which gets the notes of the workers.
+        gpu: whether a case needs a GPU where the workers have some.
+        computed: as in `Loading`, with what the first worker decided.
+        parts: what the workers computed with.
+    """
+
+    engine: Engine
+    loading: Loading
+    predictor: Predictor
+    gpu: bool
+    computed: dict[str, Any]
+    parts: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, engine: Engine, model: str | Path | None, workspace: str | Path, options: PredictOptions, here: Predictor
+    ) -> OnCluster:
+        """Have a worker load the model, and return the workers as it showed them to be.
+
+        Args:
+            engine: the cluster.
+            model: as in `predict`.
+            workspace: as in `predict`.
+            options: as in `predict`.
+            here: the model as the command loaded it.
+
+        Raises:
+            MedsegError: the worker cannot load it, or loads another one.
+        """
+        loading, gpu = Loading(model, workspace, options, how_computed(here)), not options.device.startswith("cpu")
+        [(_, computed)] = engine.map(describe_worker, [loading], gpu)
+        if isinstance(computed, MedsegError):
+            raise computed
+        return cls(engine, loading, here, gpu, computed)
+
+    def answer(
+        self, cases: Sequence[Case], output: Path, forms: Forms, ledger: PredictionLedger, callback: Callback
+    ) -> list[Outcome]:
+        """Have the workers answer cases, and note each in the ledger as soon as its answer is written.
+
+        Args:
+            cases: what to segment.
+            output: folder for the answers.
+            forms: in which forms answers are written.
+            ledger: that of the folder.
+            callback: receives progress; may raise `Cancelled`.
+        """
+        items = [(case, forms.of(case)) for case in cases]
+        work = partial(answer_case, loading=self.loading, computed=self.computed, output=output)
+        outcomes = []
+        results = self.engine.map(work, items, self.gpu)
+        for (case, _), result in track(results, "predict", len(items), callback):
+            if isinstance(result, MedsegError):
+                outcomes.append(Outcome(case, problem=str(result)))
+                continue
+            outcomes.append(result.outcome)
+            self.parts += [] if result.computed_with in self.parts else [result.computed_with]
+            self.predictor.notes += [note for note in result.notes if note not in self.predictor.notes]
+            if result.entry is not None:
+                ledger.note(result.entry)
+        return outcomes
+
+    def computed_with(self) -> Entry:
+        """Return for the manifest what the workers computed with, each value once."""
+
+        def all_of(key: str) -> list[Any]:
+            return list(dict.fromkeys(value for part in self.parts for value in part[key]))
+
+        if not self.parts:
+            return computed_with([self.predictor])
+        backends = dict.fromkeys(part["backend"] for part in self.parts)
+        return {
+            **self.parts[0],
+            "devices": all_of("devices"),
+            "device_names": sorted(all_of("device_names")),
+            "backend": ", ".join(backends),
+        }
+
+
+def predict_on_cluster(
+    source: str | Path,
+    output: str | Path,
+    model: str | Path | None,
+    workspace: str | Path,
+    options: PredictOptions,
+    callback: Callback,
+    clock: Clock,
+) -> PredictResult:
+    """Segment scans on the cluster that the options name.
+
+    Args:
+        source: as in `predict`, like those that follow.
+        output: folder for the answers.
+        model: where it is; None for the only one.
+        workspace: folder with `plans/` and `runs/`.
+        options: everything else.
+        callback: receives progress; may raise `Cancelled`.
+        clock: runs since the command started.
+
+    Raises:
+        MedsegError: as `predict`, or the cluster cannot be started or reached.
+    """
+    predictors = load_predictors(model, workspace, replace(options, device="cpu"))
+    with open_engine(options.cluster, callback) as engine:
+        elsewhere = OnCluster.of(engine, model, workspace, options, predictors[0])
+        return predict_with(predictors, source, output, options, callback, clock, elsewhere)
+
+
+_loaded: dict[str, Any] = {}
+"""The model that this worker has loaded."""
+
+
+def describe_worker(loading: Loading) -> dict[str, Any]:
+    """Return what `how_computed` says of a model that a worker has loaded.
+
+    Raises:
+        ModelError: it is not the model that the command loaded.
+    """
+    _, computed = _load(loading)
+    _check_same(loading.computed, computed, [key for key in computed if key not in _OF_THE_WORKER])
+    return computed
+
+
+def answer_case(item: tuple[Case, Forms], loading: Loading, computed: Mapping[str, Any], output: Path) -> Answered:
+    """Answer a case on a worker.
+
+    Args:
+        item: the case, and the forms of its answer.
+        loading: how the model is loaded.
+        computed: what `how_computed` has to say of it.
+        output: folder for the answer.
+
+    Raises:
+        ModelError: the worker has another model, or computes otherwise than the first one.
+    """
+    case, forms = item
+    predictor, here = _load(loading)
+    _check_same(computed, here, list(computed))
+    [outcome] = segment([predictor], [case], output, forms=forms)
+    entry = None if outcome.problem else finished_entry(output, case, outcome.files, about_answer(outcome))
+    return Answered(outcome, entry, tuple(predictor.notes), computed_with([predictor]))
+
+
+def _load(loading: Loading) -> tuple[Predictor, dict[str, Any]]:
+    """Return the model, loaded once in this process as long as it is the same."""
+    key = {name: value for name, value in loading.computed.items() if name not in _OF_THE_WORKER}
+    loaded: tuple[Predictor, dict[str, Any]] = once_in_process(_loaded, json.dumps(key, sort_keys=True), loading)
+    return loaded
+
+
+def _check_same(expected: Mapping[str, Any], here: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Refuse to answer otherwise than the other workers do.
+
+    Raises:
+        ModelError: a value differs.
+    """
+    unlike = [key for key in keys if expected.get(key) != here.get(key)]
+    if unlike:
+        shown = "; ".join(f"{key}: {here.get(key)}, not {expected.get(key)}" for key in unlike)
+        raise ModelError(
+            f"A worker would answer otherwise than the others: {shown}.",
+            "Give all workers the same files and devices, or name what they have in common: --device cpu",
+        )

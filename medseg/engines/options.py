@@ -1,0 +1,23 @@
+"""The option `--cluster`, which every verb with case-by-case work has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from medseg.core.options import Option
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Options on where the work is done.
+
+    Attributes:
+        cluster: Dask cluster that does the work: local:4 (so many processes of this machine), the address of a running
+            scheduler (tcp://HOST:8786 or tls://HOST:8786), or slurm:FILE.yaml (options of dask-jobqueue). If left out,
+            this process does it. docs/cluster.md describes each.
+    """
+
+    cluster: Annotated[str | None, Option(group="Where it is computed", metavar="CLUSTER")] = field(
+        default=None, kw_only=True
+    )

@@ -1,0 +1,216 @@
+"""Start a Dask cluster, or name one that runs: processes of this machine, jobs of Slurm, an address.
+
+Whoever reaches a scheduler can run code on its workers. What is started here therefore speaks TLS with keys that are
+made for it and kept from other users; a running scheduler is spoken to as Dask's configuration says.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import LocalCluster
+from distributed.security import Security
+
+from medseg.core.cores import usable_cores
+from medseg.core.errors import PlanError
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+_TLS = "distributed.comm.tls"
+_ONE_ITEM_AT_A_TIME = ("--nthreads", "1")
+_MOST_REASON = 300
+_PRIVATE = "127.0.0.1:0"
+"""Where pages on the work are served, as Dask always does: to nobody else."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A cluster to connect to.
+
+    Attributes:
+        address: that of its scheduler.
+        security: how it is spoken to.
+        name: what the user calls it.
+        count: how many workers it is to have; None where others decide that.
+        replace_lost: starts workers in place of those that are gone; does nothing where none is.
+    """
+
+    address: str
+    security: Any
+    name: str
+    count: int | None = None
+    replace_lost: Callable[[], object] = lambda: None
+
+
+@contextmanager
+def start_local(count: str) -> Iterator[Workers]:
+    """Start processes of this machine, which share its cores.
+
+    Args:
+        count: number of processes.
+    """
+    number = int(count)
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(max(1, usable_cores() // number)))
+    with (
+        dask.config.set({_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **threads}}),
+        LocalCluster(
+            n_workers=number,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,  # predictions fit themselves to the memory that is free
+            dashboard_address=_PRIVATE,
+            worker_dashboard_address=_PRIVATE,
+            security=_own_security(),
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield Workers(cluster.scheduler_address, cluster.security, f"local:{count}", number)
+
+
+@contextmanager
+def start_slurm(file: str) -> Iterator[Workers]:
+    """Submit jobs to Slurm that are workers; they end with the block.
+
+    Args:
+        file: YAML with the options of dask-jobqueue's `SLURMCluster`, `n_workers` among them.
+
+    Raises:
+        PlanError: the file, an option, or Slurm's answer to them is not as it should be.
+    """
+    from dask_jobqueue import SLURMCluster
+
+    options = slurm_options(_read_yaml(file), file)
+    if shutil.which("sbatch") is None:
+        raise PlanError(
+            "--cluster slurm: there is no sbatch on this machine.",
+            "Give the command where jobs are submitted, such as a login node.",
+        )
+    count = options.pop("n_workers")
+    try:
+        cluster = SLURMCluster(**options)
+    except (TypeError, ValueError) as error:
+        raise PlanError(
+            f"{file}: {' '.join(str(error).split())}", "It takes the options of dask-jobqueue's SLURMCluster."
+        ) from None
+    with cluster:
+        _try_job(cluster.job_script(), file)
+        cluster.scale(count)
+        yield Workers(cluster.scheduler_address, cluster.security, f"slurm:{file}", count, lambda: cluster.scale(count))
+
+
+def slurm_options(given: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return the options of `SLURMCluster` with what medseg needs of those that were left out.
+
+    A process works on one item at a time with all of its cores, and is spoken to by TLS.
+
+    Args:
+        given: the options of the user.
+        file: their file, for messages.
+
+    Raises:
+        PlanError: the number of workers is missing.
+    """
+    options = dict(given)
+    count, cores, processes = options.get("n_workers"), options.get("cores", 1), options.get("processes", 1)
+    if not isinstance(count, int) or count < 1:
+        raise PlanError(
+            f"{file}: n_workers is {count!r}; expected how many workers there are to be.", "Write n_workers: 5"
+        )
+    if not all(isinstance(value, int) and value > 0 for value in (cores, processes)):
+        raise PlanError(f"{file}: cores is {cores!r} and processes {processes!r}; expected whole numbers from 1 on.")
+    threads = max(1, cores // processes)
+    exports = [f"export {name}=${{{name}:-{threads}}}" for name in _THREAD_VARIABLES]
+    arguments = list(options.get("worker_extra_args") or [])
+    options["processes"] = processes
+    options["worker_extra_args"] = [*(() if "--nthreads" in arguments else _ONE_ITEM_AT_A_TIME), *arguments]
+    options["job_script_prologue"] = [*(options.get("job_script_prologue") or []), *exports]
+    if options.setdefault("security", True):
+        options.setdefault("protocol", "tls://")
+    scheduler = {"dashboard_address": _PRIVATE, **(options.get("scheduler_options") or {})}
+    return {"silence_logs": logging.CRITICAL, **options, "scheduler_options": scheduler}
+
+
+def _try_job(script: str, file: str) -> None:
+    """Have Slurm look at the script of a job without running it.
+
+    Raises:
+        PlanError: it would refuse the job.
+    """
+    done = subprocess.run(
+        ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False, timeout=60
+    )
+    if done.returncode != 0:
+        reason = " ".join((done.stderr or done.stdout).split())[:_MOST_REASON]
+        raise PlanError(f"Slurm refuses the jobs of {file}: {reason}", "Correct the options in that file.")
+
+
+def running(address: str) -> AbstractContextManager[Workers]:
+    """Return the workers of a running scheduler.
+
+    Args:
+        address: tcp://HOST:PORT or tls://HOST:PORT; after a comma, a YAML file with Dask's configuration.
+
+    Raises:
+        PlanError: TLS is asked for, and nobody says by which keys.
+    """
+    address, _, file = address.partition(",")
+    with dask.config.set(dask.config.merge(dask.config.config, _read_yaml(file)) if file else {}):
+        security: Any = Security()
+    if address.startswith("tls://") and not (security.tls_ca_file and security.tls_client_cert):
+        missing = [key for key in ("ca-file", "client.cert") if not dask.config.get(f"{_TLS}.{key}", None)]
+        raise PlanError(
+            f"--cluster is {address}, and {'that file' if file else 'the configuration of Dask'} does not say where "
+            f"the keys are: {' and '.join(f'{_TLS}.{key}' for key in missing)} {'are' if len(missing) > 1 else 'is'} "
+            "missing.",
+            f"Write them into ~/.config/dask/, or into a file: --cluster {address},FILE.yaml",
+        )
+    return nullcontext(Workers(address, security, address))
+
+
+def _own_security() -> Any:
+    """Return new keys, which only this process and its workers know.
+
+    Raises:
+        PlanError: the package that makes them is missing.
+    """
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise PlanError(
+            f"--cluster needs another package: {error}.", "pip install 'medseg[cluster]' installs all of them."
+        ) from None
+
+
+def _read_yaml(file: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file, of plain values.
+
+    Raises:
+        PlanError: there is no such file, or it holds something else.
+    """
+    from ruamel.yaml import YAML
+
+    try:
+        content = YAML(typ="safe").load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"{file} cannot be read: {error.strerror}.") from None
+    except Exception as error:  # the YAML library raises several unrelated types
+        raise PlanError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise PlanError(f"{file} holds no options.", "Write them as lines of KEY: VALUE.")
+    return content
+
+
+STARTS: dict[str, Callable[[str], AbstractContextManager[Workers]]] = {
+    "local": start_local,
+    "slurm": start_slurm,
+    "address": running,
+}
+"""Kind of a cluster (`medseg.engines.open.parse_cluster`) -> what starts or names it."""
