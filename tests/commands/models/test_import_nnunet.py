@@ -325,9 +325,8 @@ def test_postprocessing_is_imported_and_done_as_in_the_folder(tmp_path: Path) ->
 
 
 def test_of_several_configurations_none_is_selected(tmp_path: Path) -> None:
-    plan = plans({"2d": configuration(2), "3d_fullres": configuration()})
-    for name in ("2d", "3d_fullres"):
-        with_largest(write_model(tmp_path / "nnunet", name, plan))
+    for name in ("3d_lowres", "3d_fullres"):
+        with_largest(write_model(tmp_path / "nnunet", name, SEVERAL))
     notes = import_nnunet(tmp_path / "nnunet", tmp_path).notes
     assert sum("so its postprocessing is left out: largest component" in note for note in notes) == 2
     assert not (tmp_path / "runs/Dataset001_Toy/selection.yaml").exists()
