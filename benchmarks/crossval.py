@@ -49,7 +49,7 @@ def main() -> None:
     link_test_cases(data, set(listing.read_text().split()), place / "test")
     length = ["--steps", arguments.steps] if arguments.steps else ["--budget", arguments.budget or "25m"]
     wanted = ["--config", arguments.config] if arguments.config else []
-    planned = [*OPTIONS[arguments.set], *wanted, *arguments.plan]
+    planned = [*OPTIONS[arguments.set], *arguments.plan]
     seconds = {
         "plan": medseg("plan", data, "--exclude", listing.resolve(), *planned, cwd=place),
         "crossval": medseg("crossval", *wanted, *length, cwd=place),

@@ -7,14 +7,66 @@ a time: nothing is held of the whole scan but the answer, and for each configura
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback, Progress
+from medseg.inference.window_pass import STAGE
+from medseg.preprocessing.restore import scan_blocks
+from medseg.preprocessing.volume import Volume
+
+if TYPE_CHECKING:
+    from medseg.inference.predictor import Predictor
 
 Blocks = Iterator[tuple[range, torch.Tensor]]
 """Consecutive planes on the scan's grid: their numbers, and values (maps, planes, y, x)."""
+
+
+def joint_logits(predictors: Sequence[Predictor], volumes: Sequence[Volume], callback: Callback) -> Blocks:
+    """Return the logits of a scan on its own grid; of several configurations, those of their mean.
+
+    Args:
+        predictors: one for each configuration.
+        volumes: the scan on the grid of each.
+        callback: receives progress; may raise `Cancelled`.
+
+    Raises:
+        MedsegError: as `Predictor.logits`, once the blocks are asked for.
+    """
+    blocks = _on_the_scan(lambda predictor: predictor.logits, predictors, volumes, callback)
+    return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, predictors[0].model.plan.labels)
+
+
+def joint_spread(predictors: Sequence[Predictor], volumes: Sequence[Volume], callback: Callback) -> Blocks:
+    """Return mean and spread of the probabilities on the scan's grid, over the predictions of all configurations.
+
+    Args:
+        predictors: one for each configuration.
+        volumes: the scan on the grid of each.
+        callback: receives progress; may raise `Cancelled`.
+
+    Raises:
+        MedsegError: as `Predictor.uncertainty`, once the blocks are asked for.
+    """
+    blocks = _on_the_scan(lambda predictor: partial(predictor.uncertainty, single=True), predictors, volumes, callback)
+    return pooled_spread(blocks, len(predictors[0].model.plan.labels.names))
+
+
+def _on_the_scan(
+    method: Callable[[Predictor], Callable[[Volume, Callback], Iterator[torch.Tensor]]],
+    predictors: Sequence[Predictor],
+    volumes: Sequence[Volume],
+    callback: Callback,
+) -> list[Blocks]:
+    """Return what a method of each predictor yields, interpolated to the grid of the scan."""
+    reports = [callback] if len(predictors) == 1 else joint_progress(callback, STAGE, len(predictors))
+    return [
+        scan_blocks(method(predictor)(volume, report), volume.geometry, predictor.configuration)
+        for predictor, volume, report in zip(predictors, volumes, reports, strict=True)
+    ]
 
 
 def averaged_logits(members: Sequence[Blocks], labels: Labels) -> Blocks:

@@ -21,27 +21,27 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.core.case import Case
-from medseg.core.errors import MedsegError, ScanWarning
+from medseg.core.errors import ScanWarning
 from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
 from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
-from medseg.inference.joined import averaged_logits, joint_progress, pooled_spread
+from medseg.inference.joined import joint_logits, joint_spread
 from medseg.inference.memory import Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.tiles import Views
-from medseg.inference.treatment import shifted, threshold_offsets, treated, unshifted
+from medseg.inference.treatment import treated_labels
 from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes
-from medseg.inference.window_pass import STAGE, WindowPass
+from medseg.inference.window_pass import WindowPass, check_finite
 from medseg.io.load import load_case_image
 from medseg.models.model import Model, NetworkFactory, input_channels
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.preprocessing.normalize import check_schemes
-from medseg.preprocessing.restore import Sink, restore, restore_blocks, scan_blocks, stream_maps
+from medseg.preprocessing.restore import Sink, stream_maps
 from medseg.preprocessing.volume import Volume, geometry_of, prepare
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ class Predictor:
         self._most_tiles = tiles_at_once(self.configuration, self.inference, device)
         for network in model.networks:
             network.eval()
+        self._others = [Predictor(other, device, compares=False) for other in model.others]
+        for predictor in self._others:
+            predictor.notes = self.notes
 
     @classmethod
     def load(
@@ -220,21 +223,8 @@ class Predictor:
         Raises:
             MedsegError: there is not enough memory.
         """
-        labels, geometry = self.model.plan.labels, volume.geometry
-        offsets = threshold_offsets(self.model)
         with memory_errors(MEMORY_ADVICE):
-            if offsets is not None:
-                sinks = [unshifted(sink, offsets) for sink in sinks]
-            if self.model.others:
-                blocks = self.scan_logits(volume, callback)
-                if offsets is not None:
-                    blocks = ((planes, logits - offsets) for planes, logits in blocks)
-                answer = restore_blocks(blocks, geometry, labels, sinks)
-            else:
-                slabs = self.logits(volume, callback)
-                slabs = slabs if offsets is None else shifted(slabs, offsets)
-                answer = restore(slabs, geometry, labels, self.configuration, sinks)
-            return treated(answer, geometry, self.model)
+            return treated_labels(self, volume, callback, sinks)
 
     def scan_logits(self, volume: Volume, callback: Callback = silent) -> Iterator[tuple[range, torch.Tensor]]:
         """Yield the logits of a prepared scan on the scan's grid; of several configurations, those of their mean.
@@ -249,13 +239,7 @@ class Predictor:
         Raises:
             MedsegError: as `logits`.
         """
-        members = [self, *self._others]
-        reports = [callback] if len(members) == 1 else joint_progress(callback, STAGE, len(members))
-        blocks = [
-            scan_blocks(predictor.logits(part, report), part.geometry, predictor.configuration)
-            for predictor, part, report in zip(members, (volume, *volume.others), reports, strict=True)
-        ]
-        return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, self.model.plan.labels)
+        return joint_logits([self, *self._others], (volume, *volume.others), callback)
 
     def logits(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
         """Yield the logits of a prepared scan as consecutive slabs (outputs, planes, y, x) on the network's grid.
@@ -272,7 +256,7 @@ class Predictor:
         """
         with self._window_pass(volume, self.model.plan.labels.outputs) as window_pass:
             for slab in window_pass.logits(callback):
-                _check_logits(slab, self.precision)
+                check_finite(slab, self.precision)
                 yield slab
 
     def uncertainty(self, volume: Volume, callback: Callback = silent, single: bool = False) -> Iterator[torch.Tensor]:
@@ -314,13 +298,7 @@ class Predictor:
             if not self.model.others:
                 stream_maps(self.uncertainty(volume, callback), volume.geometry, self.configuration, sinks)
                 return
-            members = [self, *self._others]
-            reports = joint_progress(callback, STAGE, len(members))
-            blocks = [
-                scan_blocks(predictor.uncertainty(part, report, True), part.geometry, predictor.configuration)
-                for predictor, part, report in zip(members, (volume, *volume.others), reports, strict=True)
-            ]
-            for planes, values in pooled_spread(blocks, len(self.model.plan.labels.names)):
+            for planes, values in joint_spread([self, *self._others], (volume, *volume.others), callback):
                 for sink in sinks:
                     sink(planes.start, values)
 
@@ -416,28 +394,3 @@ class Predictor:
         """The first stage of a cascade."""
         assert self.model.previous is not None
         return Predictor(self.model.previous, self.device, compares=False)  # the scan was compared already
-
-    @cached_property
-    def _others(self) -> list[Predictor]:
-        """Those of the configurations that answer together with this one."""
-        predictors = [Predictor(model, self.device, compares=False) for model in self.model.others]
-        for predictor in predictors:
-            predictor.notes = self.notes
-        return predictors
-
-
-def _check_logits(logits: torch.Tensor, precision: torch.dtype) -> None:
-    """Refuse logits that are not all finite: `argmax` would make background or a structure of them without a word.
-
-    Raises:
-        MedsegError: there are such logits.
-    """
-    # a sum needs no second array of this size, and any NaN or infinite value shows in it
-    if not bool(logits.sum(dtype=torch.float32).isfinite()) and not bool(logits.isfinite().all()):
-        computed_in = str(precision).removeprefix("torch.")
-        full = precision == torch.float32
-        raise MedsegError(
-            f"The network's answer is NaN or infinite at some voxels, computed in {computed_in}; nothing was written.",
-            "Look at the scan's intensities"
-            + ("." if full else "; or compute in full precision: --set inference.precision=fp32."),
-        )

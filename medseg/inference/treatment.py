@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import log, prod
+from typing import TYPE_CHECKING
 
 import torch
 from numpy.typing import NDArray
 
+from medseg.core.progress import Callback
 from medseg.models.model import Model
 from medseg.plans.schema import Plan
-from medseg.preprocessing.restore import Sink
-from medseg.preprocessing.volume import Geometry
+from medseg.preprocessing.restore import Sink, restore, restore_blocks
+from medseg.preprocessing.volume import Geometry, Volume
 from medseg.selection.operations import Frame, apply_steps
 from medseg.selection.record import Unit
+
+if TYPE_CHECKING:
+    from medseg.inference.predictor import Predictor
 
 _RIGHT = 2
 """The axis of the canonical frame (z, y, x) that runs from left to right."""
@@ -62,6 +67,31 @@ def shifted(slabs: Iterable[torch.Tensor], offsets: torch.Tensor) -> Iterator[to
 def unshifted(sink: Sink, offsets: torch.Tensor) -> Sink:
     """Return a sink that passes the logits on as they were before `shifted`."""
     return lambda first, logits: sink(first, logits + offsets.to(logits.device, logits.dtype))
+
+
+def treated_labels(predictor: Predictor, volume: Volume, callback: Callback, sinks: Sequence[Sink]) -> NDArray:
+    """Return what `Predictor.labels` does: label values (z, y, x), as the selection of the model has them.
+
+    Args:
+        predictor: the model.
+        volume: the prepared scan.
+        callback: receives progress.
+        sinks: also get the logits, as they are without thresholds.
+    """
+    model, geometry, labels = predictor.model, volume.geometry, predictor.model.plan.labels
+    offsets = threshold_offsets(model)
+    if offsets is not None:
+        sinks = [unshifted(sink, offsets) for sink in sinks]
+    if model.others:
+        blocks = predictor.scan_logits(volume, callback)
+        if offsets is not None:
+            blocks = ((planes, logits - offsets.to(logits.device)) for planes, logits in blocks)
+        answer = restore_blocks(blocks, geometry, labels, sinks)
+    else:
+        slabs = predictor.logits(volume, callback)
+        slabs = slabs if offsets is None else shifted(slabs, offsets)
+        answer = restore(slabs, geometry, labels, predictor.configuration, sinks)
+    return treated(answer, geometry, model)
 
 
 def treated(answer: NDArray, geometry: Geometry, model: Model) -> NDArray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from medseg.core.errors import MedsegError
 from medseg.core.progress import Callback, Progress, silent
 from medseg.inference.backends import Forward, torch_forward
 from medseg.inference.memory import HOST, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
@@ -240,3 +241,24 @@ def predict_logits(
             stack.enter_context(evaluating(network))
         slabs = WindowPass(members, image, views, resources).logits()
         return torch.cat([of_slab(slab).cpu() for slab in slabs], dim=-3)
+
+
+def check_finite(logits: torch.Tensor, precision: torch.dtype) -> None:
+    """Refuse logits that are not all finite: `argmax` would make background or a structure of them without a word.
+
+    Args:
+        logits: of any shape.
+        precision: type that they were computed in, for the message.
+
+    Raises:
+        MedsegError: there are such logits.
+    """
+    # a sum needs no second array of this size, and any NaN or infinite value shows in it
+    if not bool(logits.sum(dtype=torch.float32).isfinite()) and not bool(logits.isfinite().all()):
+        computed_in = str(precision).removeprefix("torch.")
+        full = precision == torch.float32
+        raise MedsegError(
+            f"The network's answer is NaN or infinite at some voxels, computed in {computed_in}; nothing was written.",
+            "Look at the scan's intensities"
+            + ("." if full else "; or compute in full precision: --set inference.precision=fp32."),
+        )

@@ -13,7 +13,7 @@ from medseg.core.progress import Progress
 from medseg.inference.memory import MemoryPlan, Resources
 from medseg.inference.rolling_mean import RollingMean
 from medseg.inference.tiles import Views
-from medseg.inference.window_pass import WindowPass
+from medseg.inference.window_pass import WindowPass, check_finite
 from medseg.plans.sections.inference import Inference
 
 CPU = torch.device("cpu")
@@ -198,3 +198,9 @@ def test_memory_that_ends_anywhere_in_a_pass_leaves_the_answer_as_it_is(monkeypa
         torch.testing.assert_close(whole, torch.cat([2 * image, image / 2]), rtol=1e-4, atol=1e-5)
         assert window_pass.resources.notes, name
         assert sum(spy.seen) == sum(other.seen) == 4 * 8, name
+
+
+def test_large_logits_whose_sum_overflows_are_no_fault() -> None:
+    check_finite(torch.full((1, 2, 2, 2), 3e38), torch.float32)
+    with pytest.raises(MedsegError):
+        check_finite(torch.tensor([1.0, float("nan")]), torch.float32)

@@ -22,6 +22,8 @@ from medseg.evaluation.gain import DecidingMeasure, Figures, column_means, gain_
 from medseg.selection.record import Gain, Rejected, Step, Threshold
 
 STAGE = "postprocessing"
+_PARTS = 5
+"""Groups of patients that stand in for folds where all cases are of one."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,11 @@ class Search:
             differences: (options, cases, structures).
         """
         folds = np.array([case.fold for case in self.cases])
+        if len({*folds}) == 1:  # patients are parted as folds would part them
+            patients = {
+                patient: number % _PARTS for number, patient in enumerate(sorted({c.patient for c in self.cases}))
+            }
+            folds = np.array([patients[case.patient] for case in self.cases])
         crossed = np.empty_like(differences[0])
         for fold in np.unique(folds):
             inside = folds == fold
