@@ -7,12 +7,15 @@ steps.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 
+from medseg.cli.app import _run
 from medseg.commands.train.job import prepare
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, find_run
@@ -54,3 +57,21 @@ def cpu_seconds_a_step(workspace: Path, plan: str, overrides: Sequence[str] = ()
 def steps_in(seconds: float, workspace: Path, plan: str, overrides: Sequence[str] = ()) -> int:
     """Return how many training steps so many seconds of the processor hold; the other arguments are as above."""
     return max(1, round(seconds / cpu_seconds_a_step(workspace, plan, overrides)))
+
+
+def medseg_here(*arguments: object, cwd: Path) -> None:
+    """Run a command of medseg in this process, which need not start and import everything again.
+
+    Raises:
+        RuntimeError: its exit code is not 0.
+    """
+    words, folder, sys.argv = sys.argv, Path.cwd(), ["medseg", *map(str, arguments)]
+    print("$", *sys.argv, flush=True)
+    os.chdir(cwd)
+    try:
+        code = _run()
+    finally:
+        os.chdir(folder)
+        sys.argv = words
+    if code:
+        raise RuntimeError(f"medseg {arguments[0]} ended with {code}")

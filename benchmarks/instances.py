@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from accuracy import HERE, OPTIONS, link_test_cases, medseg
-from cpu_steps import FEW_VALIDATIONS, WHOLE_SET, steps_in
+from accuracy import HERE, OPTIONS, link_test_cases
+from cpu_steps import FEW_VALIDATIONS, WHOLE_SET, medseg_here, steps_in
 
 WAYS = {"what touches": [], "boundary": ["--boundaries"]}
 """Name of a way -> further options of planning."""
@@ -42,11 +42,11 @@ def main() -> None:
         place = Path(tempfile.mkdtemp(prefix="medseg-instances-"))
         link_test_cases(data, ids, place / "test")
         options = ["--preset", "cpu", "--exclude", listing.resolve(), *OPTIONS["nuclei"], *WAYS[way]]
-        medseg("plan", data, *options, cwd=place)
+        medseg_here("plan", data, *options, cwd=place)
         steps = steps or steps_in(arguments.seconds, place, "nuclei")
-        medseg("train", "--fold", WHOLE_SET, "--steps", steps, *settings, cwd=place)
-        medseg("predict", place / "test" / "images", "out", "--instances", cwd=place)
-        medseg("evaluate", "out", place / "test" / "labels", "--instances", "--no-surface", cwd=place)
+        medseg_here("train", "--fold", WHOLE_SET, "--steps", steps, *settings, cwd=place)
+        medseg_here("predict", place / "test" / "images", "out", "--instances", cwd=place)
+        medseg_here("evaluate", "out", place / "test" / "labels", "--instances", "--no-surface", cwd=place)
         measures = json.loads((place / "out" / "metrics.json").read_text())["structures"]["nucleus"]["measures"]
         record = json.loads(next(place.glob("runs/*/*/fold_all/run.json")).read_text())
         row = {

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 from pathlib import Path
 from statistics import mean, median
 
 from accuracy import HERE, OPTIONS
-from accuracy import medseg as run_medseg
+from cpu_steps import medseg_here
 
 LOSSES = {
     "dice_ce": "dice_ce",
@@ -30,23 +31,21 @@ LOSSES = {
     "dice + cldice": "{sum: [{name: dice, weight: 0.5}, {name: cldice, weight: 0.5}]}",
 }
 WEIGHTED = "ce, inverse_frequency"
+PLAN = "rare"
 _MISSED = 0.1
 
 
-def train(place: Path, data: Path, name: str, steps: int, settings: list[str]) -> Path:
-    """Plan and train a loss, unless it was, and return the folder of its validation."""
-    plan = "".join(letter if letter.isalnum() else "_" for letter in name)
-    listing = (HERE / "test_sets" / f"{data.name}.txt").resolve()
-    if not (place / "plans" / f"{plan}.yaml").exists():
-        run_medseg(
-            "plan", data, "--name", plan, "--preset", "cpu", "--exclude", listing, *OPTIONS[data.name], cwd=place
-        )
-    done = next((place / "runs" / plan).glob("*/fold_0/validation/metrics.csv"), None)
-    if done is None:
+def train(place: Path, name: str, steps: int, settings: list[str]) -> Path:
+    """Train a loss, unless it was, and return the scores of its validation."""
+    fold = place / "runs" / PLAN / "2d" / "fold_0"
+    kept = place / "losses" / "".join(letter if letter.isalnum() else "_" for letter in name)
+    if not kept.exists():
+        shutil.rmtree(fold, ignore_errors=True)
         changes = [part for setting in ("training.validations=1", *settings) for part in ("--set", setting)]
-        run_medseg("train", "--plan", plan, "--fold", 0, "--steps", steps, *changes, cwd=place)
-        done = next((place / "runs" / plan).glob("*/fold_0/validation/metrics.csv"))
-    return done
+        medseg_here("train", "--plan", PLAN, "--fold", 0, "--steps", steps, *changes, cwd=place)
+        kept.parent.mkdir(exist_ok=True)
+        fold.rename(kept)
+    return kept / "validation" / "metrics.csv"
 
 
 def row(name: str, scores: Path) -> str:
@@ -68,20 +67,23 @@ def main() -> None:
     """Train every loss, and print the table after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("set", choices=OPTIONS)
+    parser.add_argument("set", choices=("nuclei", "cardiac2d", "membrane"))
     parser.add_argument("--place", type=Path, required=True, help="folder of the plans and runs")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--set", dest="settings", action="append", default=[], help="KEY=VALUE of the plan, for all")
     parser.add_argument("--losses", nargs="+", choices=[*LOSSES, WEIGHTED], default=[*LOSSES, WEIGHTED])
     arguments = parser.parse_args()
-    arguments.place.mkdir(parents=True, exist_ok=True)
+    place, data = arguments.place.resolve(), (arguments.data / arguments.set).resolve()
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / "plans" / f"{PLAN}.yaml").exists():
+        listing = (HERE / "test_sets" / f"{data.name}.txt").resolve()
+        options = ["--name", PLAN, "--preset", "cpu", "--exclude", listing, *OPTIONS[data.name]]
+        medseg_here("plan", data, *options, cwd=place)
     rows = ["| loss | mean Dice | median Dice | missed | precision | recall |", "|---|---|---|---|---|---|"]
     for name in arguments.losses:
         settings = [*arguments.settings, f"training.loss={LOSSES.get(name, 'ce')}"]
         settings += ["training.class_weights=inverse_frequency"] if name == WEIGHTED else []
-        scores = train(
-            arguments.place.resolve(), (arguments.data / arguments.set).resolve(), name, arguments.steps, settings
-        )
+        scores = train(place, name, arguments.steps, settings)
         rows.append(row(name, scores))
         print("\n".join(rows), flush=True)
 

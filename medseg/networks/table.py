@@ -21,6 +21,7 @@ from medseg.networks.erfnet import ERFNet, make_erfnet
 from medseg.networks.monai.rows import MONAI_ROWS
 from medseg.networks.row import NetworkFactory, NetworkRow, arguments_of, as_list, check_arguments
 from medseg.networks.segnet import SegNet, make_segnet
+from medseg.networks.shallow_convolution import with_right_gradients
 from medseg.networks.unet import UNet
 from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, UNETS
 from medseg.plans.schema import Configuration
@@ -133,7 +134,7 @@ def build_network(
         PlanError: there is no such network, its arguments do not fit it, or it does not take such images.
     """
     if factory is not None:
-        return as_list(factory(configuration, channels, outputs), configuration.dimensions)
+        return with_right_gradients(as_list(factory(configuration, channels, outputs), configuration.dimensions))
     row, name = find_network(configuration), configuration.network.name
     try:
         network = row.make(configuration, channels, outputs)
@@ -148,7 +149,7 @@ def build_network(
             f"network.arguments do not fit {name}: {type(error).__name__}: {first_line(error)}",
             f"network.arguments is {configuration.network.arguments}.",
         ) from error
-    network = as_list(network, configuration.dimensions)
+    network = with_right_gradients(as_list(network, configuration.dimensions))
     vars(network)["encoder_parts"] = row.encoder
     return network
 
