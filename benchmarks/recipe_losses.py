@@ -33,7 +33,7 @@ from medseg.planning.recipe import with_nnunet_recipe
 from medseg.plans.file import load_plan
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
-from recipe_problem import VARIANTS, Problem, batch, first_weights, our_losses, tiny_problem
+from learning.recipe_problem import VARIANTS, Problem, batch, first_weights, our_losses, tiny_problem
 
 THEIRS = """
 import json, sys

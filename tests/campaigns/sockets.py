@@ -27,7 +27,7 @@ _CACHES = (".cache/matplotlib/",)
 
 def attempt(words: list[str], folder: Path, home: Path) -> str:
     """Run one verb, and look for attempts to reach a network."""
-    from blocked_network import RUN, environment
+    from processes.blocked_network import RUN, environment
 
     log, trace = folder / "attempts.log", folder / "trace"
     log.write_text("")
@@ -59,7 +59,7 @@ def attempt(words: list[str], folder: Path, home: Path) -> str:
 
 def campaign(settings: Settings, tally: Tally) -> None:
     """Run the verbs in an order in which each finds what it needs."""
-    from blocked_network import VERBS, write_inputs
+    from processes.blocked_network import VERBS, write_inputs
 
     folder, home = settings.folder / "work", settings.folder / "home"
     home.mkdir()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from blocked_network import BLOCKED, RUN, VERBS, environment, write_inputs
+from processes.blocked_network import BLOCKED, RUN, VERBS, environment, write_inputs
 
 
 def run(script: str, folder: Path, text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from builders import make_plan
-from process_memory import resident_bytes
+from processes.process_memory import resident_bytes
 
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, ScanWarning
 from medseg.core.host_memory import MEMORY_ADVICE

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from paths import ROOT
-from process_memory import resident_bytes
+from processes.process_memory import resident_bytes
 
 import medseg
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipe_problem import VARIANTS, Problem, our_losses, tiny_problem
+from learning.recipe_problem import VARIANTS, Problem, our_losses, tiny_problem
 
 RECORDED = json.loads(Path(__file__).with_name("nnunet_losses.json").read_text())["losses"]
 TOLERANCE = 1e-4  # rounding alone, as of another number of threads, moves them by up to 2e-5

@@ -11,9 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from learning.weights import assert_same_weights
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from weights import assert_same_weights
 
 from medseg.commands.data.options import PlanOptions
 from medseg.commands.data.plan import plan

@@ -14,10 +14,10 @@ from typing import IO, Any
 
 import pytest
 import torch
+from learning.weights import assert_same_weights
 from paths import HELPERS
 from safetensors.torch import load_file
 from toy_workspace import toy_plan, write_toy_workspace
-from weights import assert_same_weights
 
 from medseg.cli.app import main
 from medseg.commands.train import validate

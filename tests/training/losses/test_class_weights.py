@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from builders import make_plan, make_training
-from loss_cases import CLASSES, REGIONS, assert_same, draw
+from learning.loss_cases import CLASSES, REGIONS, assert_same, draw
 from torch.nn import functional
 
 from medseg.core.errors import PlanError

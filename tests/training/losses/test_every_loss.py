@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from builders import make_plan, make_sample, make_training, network_values
-from loss_cases import CLASSES, REGIONS, draw, ignoring, supervised, value_and_gradient
+from learning.loss_cases import CLASSES, REGIONS, draw, ignoring, supervised, value_and_gradient
 
 from medseg.core.labels import IGNORE, Labels
 from medseg.models.model import make_network

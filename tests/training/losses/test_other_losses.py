@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders import make_training
-from loss_cases import CLASSES, REGIONS, assert_same, draw, ignoring, supervised, value_and_gradient
+from learning.loss_cases import CLASSES, REGIONS, assert_same, draw, ignoring, supervised, value_and_gradient
 from torch.nn import functional
 
 from medseg.core.errors import PlanError

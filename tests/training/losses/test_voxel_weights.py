@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import loss_cases
 import pytest
 import torch
 from builders import make_training
-from loss_cases import ignoring
+from learning import loss_cases
+from learning.loss_cases import ignoring
 from torch.nn import functional
 
 from medseg.core.errors import PlanError

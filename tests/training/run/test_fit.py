@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from builders import make_augmentation, make_plan, make_sample, make_training, network_values
+from learning.weights import assert_same_weights
 from scipy import ndimage
-from weights import assert_same_weights
 
 from medseg.core.errors import Cancelled, MedsegError, ModelError, Stopped
 from medseg.core.labels import IGNORE, Labels
