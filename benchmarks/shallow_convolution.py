@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from itertools import product
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,11 +18,14 @@ from torch import nn
 MOST = 0.05
 
 
-def error(size: tuple[int, ...], kernel: int, groups: int) -> float:
-    """Return the relative error of the gradient of the weights."""
+def error(size: tuple[int, ...], kernel: int, groups: int, last: bool) -> float:
+    """Return the relative error of the gradient of the weights; `last` puts the channels of a voxel side by side."""
     torch.manual_seed(0)
     convolution = nn.Conv3d if len(size) == 3 else nn.Conv2d
     layer, image = convolution(32, 32, kernel, padding=kernel // 2, groups=groups), torch.randn(2, 32, *size)
+    if last:
+        layout = torch.channels_last_3d if len(size) == 3 else torch.channels_last
+        layer, image = layer.to(memory_format=layout), image.to(memory_format=layout)
     gradients = []
     for enabled in (False, True):
         layer.zero_grad()
@@ -32,11 +36,11 @@ def error(size: tuple[int, ...], kernel: int, groups: int) -> float:
     return float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
 
 
-def is_wrong(size: tuple[int, ...], kernel: int, groups: int) -> bool:
+def is_wrong(*case: Any) -> bool:
     """Return whether the gradient is wrong, or the process that computes it dies."""
     child = os.fork()
     if child == 0:
-        os._exit(0 if error(size, kernel, groups) < MOST else 1)
+        os._exit(0 if error(*case) < MOST else 1)
     return os.waitpid(child, 0)[1] != 0
 
 
@@ -46,9 +50,10 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     lengths = (1, 2, 3, 4, 6, 8)
     sizes = [*product(lengths, (2, 8), (2, 8)), *product(lengths, (2, 8))]
-    for size, kernel, groups in product(sizes, (3, 5, 7), (1, 32)):
-        if is_wrong(size, kernel, groups):
-            print(f"wrong: image {size}, kernel {kernel}, {groups} groups", flush=True)
+    for size, kernel, groups, last in product(sizes, (3, 5, 7), (1, 32), (False, True)):
+        if is_wrong(size, kernel, groups, last):
+            layout = "channels last" if last else "channels first"
+            print(f"wrong: image {size}, kernel {kernel}, {groups} groups, {layout}", flush=True)
 
 
 if __name__ == "__main__":
