@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from two_configurations import NAMES, SHAPE, write_made_up
+from trained.two_configurations import NAMES, SHAPE, write_made_up
 
 from medseg.core.case import Case
 from medseg.core.errors import ModelError

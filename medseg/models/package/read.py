@@ -78,6 +78,9 @@ def load_package(
         members = [metadata.stages, *metadata.others]
         if selection and SELECTION in metadata.members:
             chosen = parse_selection(_read(archive, SELECTION, metadata, path), f"{path}: {SELECTION}")
+            named = [(member.configuration, member.folds) for member in chosen.members]
+            if named != [(stages[0].configuration, stages[0].folds) for stages in members]:
+                raise ModelError(f"{path}: {SELECTION} names other models than its {METADATA}. Nothing of it was used.")
             models = [
                 _load_member(archive, metadata, path, number, _Wish(device, None, overrides))
                 for number in range(len(members))

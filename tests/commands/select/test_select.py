@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from two_configurations import NAMES, write_made_up, write_trained
+from trained.two_configurations import NAMES, write_made_up, write_trained
 
 from medseg.commands.models.options import PackageOptions
 from medseg.commands.models.package import package

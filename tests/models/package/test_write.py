@@ -1,6 +1,5 @@
 """Packages: the same model comes out that went in, and nothing else is ever read."""
 
-import hashlib
 import json
 import shutil
 import stat
@@ -14,6 +13,7 @@ import torch
 from builders import make_plan, network_values
 from nnunet_folders import configuration, plans, write_model
 from safetensors.torch import load, save
+from trained.package_files import Members, rewrite, with_hashes
 
 from medseg.core.errors import ModelError, PlanError
 from medseg.models.model import Model, make_network
@@ -26,7 +26,6 @@ from medseg.models.run_files import PLAN, RunFolder
 from medseg.plans.file import save_plan
 
 CPU = torch.device("cpu")
-Members = dict[str, bytes]
 
 
 def write_run(folder: Path, folds: tuple[str, ...] = ("0", "1"), **plan: Any) -> Path:
@@ -52,27 +51,6 @@ def package(packed_run: Path, tmp_path: Path) -> Path:
     """A copy of the package, to be changed, with its run beside it."""
     shutil.copytree(packed_run, tmp_path, dirs_exist_ok=True)
     return tmp_path / "model.medseg"
-
-
-def rewrite(path: Path, change: Callable[[Members], None], **how: Any) -> None:
-    """Change members as someone would who does not keep the hashes right."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    change(members)
-    with zipfile.ZipFile(path, "w", **how) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-def with_hashes(members: Members) -> None:
-    """Make metadata.json true again, as someone would who wants to do harm."""
-    metadata = json.loads(members["metadata.json"])
-    metadata["members"] = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in members.items()
-        if name != "metadata.json"
-    }
-    members["metadata.json"] = json.dumps(metadata).encode()
 
 
 def test_what_went_in_comes_out(tmp_path: Path, package: Path) -> None:
@@ -333,3 +311,10 @@ def test_indices_of_another_network_are_refused(tmp_path: Path, change: Callable
     rewrite(package, edit)
     with pytest.raises(ModelError, match=r"relative_position_index (holds other numbers|is float32)"):
         load_model(package, CPU)
+
+
+def test_a_package_of_one_model_stays_of_the_first_version(package: Path) -> None:
+    with zipfile.ZipFile(package) as archive:
+        metadata = json.loads(archive.read("metadata.json"))
+    assert metadata["schema_version"] == 1
+    assert "others" not in metadata
