@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from medseg.commands.select.select import select
     from medseg.commands.train.options import TrainOptions
     from medseg.commands.train.train import train
+    from medseg.commands.view.options import ViewOptions
+    from medseg.commands.view.view import view
     from medseg.commands.watch.options import WatchOptions
     from medseg.commands.watch.watch import StudyEvent, watch
     from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError, ScanWarning
@@ -92,6 +94,8 @@ _MODULES = {
     "select": "commands.select.select",
     "SelectOptions": "commands.select.options",
     "TrainOptions": "commands.train.options",
+    "view": "commands.view.view",
+    "ViewOptions": "commands.view.options",
     "StudyEvent": "commands.watch.watch",
     "watch": "commands.watch.watch",
     "WatchOptions": "commands.watch.options",

@@ -111,6 +111,13 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("predict data/imagesTr nnunet_answers --model nnunet --checkpoint final --selection", 0),
         ("predict flat/p0_flair.nii.gz unselected -m balls --frame 1 --no-selection", 0),
     ],
+    "view": [
+        (
+            "view data/imagesTr/case_0.nii.gz data/labelsTr/case_0.nii.gz --reference data/labelsTr/case_0.nii.gz --output look.html --structures ball=1 "
+            "--channel 0 --frame 0 --no-open --json",
+            0,
+        ),
+    ],
     "watch": [
         (
             f"watch data/imagesTr watched {_MODEL} {_MAPS} --instances --json --once --settle 0.01s --patience 1s "

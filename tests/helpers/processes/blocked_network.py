@@ -48,6 +48,7 @@ VERBS = [
     ["series", "study"],
     ["info", "map.nii.gz"],
     ["doctor", "--quick"],
+    ["view", "data/imagesTr/case_0.nii.gz"],
     ["labelme", "drawn", "painted"],
     ["plan", "data", "--name", "balls", "--preset", "cpu"],
     ["networks", "--draw", "flexible_unet"],

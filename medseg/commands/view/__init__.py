@@ -1,0 +1,1 @@
+"""`medseg view`: look at a scan and answers in a browser."""

@@ -1,0 +1,68 @@
+"""`medseg view`: which files it shows, what their values are called, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import medseg
+from medseg.core.errors import DataError
+from medseg.core.files import write_json
+from medseg.core.labels import Labels
+
+LABEL = np.zeros((4, 5, 6), np.uint8)
+LABEL[1:3, 2, 3] = 1
+
+
+@pytest.fixture
+def files(tmp_path: Path, save_nifti: Callable[..., Path]) -> tuple[Path, Path]:
+    scan = save_nifti(tmp_path / "scans/a.nii.gz", np.arange(120, dtype=np.float32).reshape(4, 5, 6))
+    return scan, save_nifti(tmp_path / "out/a.nii.gz", LABEL)
+
+
+def test_names_come_from_the_file_beside_the_answer(files: tuple[Path, Path], tmp_path: Path) -> None:
+    scan, answer = files
+    page = tmp_path / "page.html"
+    result = medseg.view(scan, [answer], medseg.ViewOptions(output=page))
+    assert (result.page, result.structures) == (page, ("value 1",))
+    labels = Labels(structures={"liver": 1})
+    write_json(answer.parent / "labels.json", {"labels": labels.model_dump(mode="json")})
+    assert medseg.view(scan, [answer], medseg.ViewOptions(output=page)).structures == ("liver",)
+    options = medseg.ViewOptions(output=page, structures=["ball=1"], reference=answer)
+    assert medseg.view(scan, [answer], options).structures == ("ball",)
+    text = page.read_text()
+    assert text.count('<section class="panel') == 2
+    assert "0.002 ml" in text
+
+
+def test_a_label_of_another_grid_is_refused(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
+) -> None:
+    shifted = np.eye(4)
+    shifted[0, 3] = 3
+    other = save_nifti(tmp_path / "shifted.nii.gz", LABEL, shifted)
+    with pytest.raises(DataError, match="does not lie on the grid of the scan"):
+        medseg.view(files[0], [other], medseg.ViewOptions(output=tmp_path / "page.html"))
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_one_channel_of_several_is_shown_and_said(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5, 2), np.int16), np.eye(4)), tmp_path / "two.nii.gz")
+    result = medseg.view(tmp_path / "two.nii.gz", options=medseg.ViewOptions(output=tmp_path / "p.html", channel=1))
+    assert "channel 1 of 2" in result.notes[0]
+    with pytest.raises(DataError, match="has no channel 2"):
+        medseg.view(tmp_path / "two.nii.gz", options=medseg.ViewOptions(channel=2))
+
+
+def test_the_command(files: tuple[Path, Path], tmp_path: Path, command_line: Callable) -> None:
+    done = command_line("view", *files, "--output", tmp_path / "page.html", "--json")
+    assert done.returncode == 0, done.stderr
+    (record,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert record["structures"] == ["value 1"]
+    assert (tmp_path / "page.html").exists()
