@@ -113,7 +113,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
     ],
     "view": [
         (
-            "view data/imagesTr/case_0.nii.gz data/labelsTr/case_0.nii.gz --reference data/labelsTr/case_0.nii.gz --output look.html --structures ball=1 "
+            "view data/imagesTr/case_0.nii.gz data/labelsTr/case_0.nii.gz --reference data/labelsTr/case_0.nii.gz "
+            "--output look.html --structures ball=1 "
             "--channel 0 --frame 0 --no-open --json",
             0,
         ),
