@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from medseg.commands.models.package import package
     from medseg.commands.predict.options import PredictOptions
     from medseg.commands.predict.predict import predict
+    from medseg.commands.rank.options import RankOptions
+    from medseg.commands.rank.rank import rank_scans
     from medseg.commands.records.report import report
     from medseg.commands.records.verify import verify
     from medseg.commands.select.options import SelectOptions
@@ -88,6 +90,8 @@ _MODULES = {
     "PackageOptions": "commands.models.options",
     "predict": "commands.predict.predict",
     "PredictOptions": "commands.predict.options",
+    "rank_scans": "commands.rank.rank",
+    "RankOptions": "commands.rank.options",
     "report": "commands.records.report",
     "verify": "commands.records.verify",
     "train": "commands.train.train",

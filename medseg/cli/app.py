@@ -37,6 +37,7 @@ VERBS = {
     "crossval": "crossval:command",
     "select": "select:command",
     "predict": "predict:command",
+    "rank": "rank:command",
     "view": "view:command",
     "watch": "watch:command",
     "evaluate": "evaluate:command",

@@ -82,8 +82,9 @@ def command(
 
 
 def scan_warnings(result: PredictResult) -> list[str]:
-    """Return the warnings on scans, each with the name of its case; the first of many."""
+    """Return warnings on scans, then flags of answers, each with the name of its case; the first of many."""
     texts = [f"{case}: {text}" for case, of_case in result.warnings.items() for text in of_case]
+    texts += [f"{case}: {flag.kind}: {flag.text}" for case in result.flagged for flag in result.quality[case].flags]
     more = len(texts) - _MOST_ROWS
     return texts[:_MOST_ROWS] + ([f"and {counted(more, 'more warning')}, see volumes.csv"] if more > 0 else [])
 
@@ -93,7 +94,8 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
     for case, file in result.files.items():
         state = "kept" if case in result.kept else "done"
         volumes, unit, warnings = result.volumes[case], result.units[case], list(result.warnings.get(case, ()))
-        emit("case", case=case, state=state, file=file, volumes=volumes, unit=unit, warnings=warnings)
+        judged = {"quality": result.quality[case].to_json()} if case in result.quality else {}
+        emit("case", case=case, state=state, file=file, volumes=volumes, unit=unit, warnings=warnings, **judged)
     record_result(folder=output, answered=len(result.files), kept=len(result.kept), seconds=round(seconds, 3))
 
 

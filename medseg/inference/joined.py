@@ -19,24 +19,33 @@ from medseg.preprocessing.restore import scan_blocks
 from medseg.preprocessing.volume import Volume
 
 if TYPE_CHECKING:
+    from medseg.inference.observation import Observation
     from medseg.inference.predictor import Predictor
 
 Blocks = Iterator[tuple[range, torch.Tensor]]
 """Consecutive planes on the scan's grid: their numbers, and values (maps, planes, y, x)."""
 
 
-def joint_logits(predictors: Sequence[Predictor], volumes: Sequence[Volume], callback: Callback) -> Blocks:
+def joint_logits(
+    predictors: Sequence[Predictor],
+    volumes: Sequence[Volume],
+    callback: Callback,
+    observations: Sequence[Observation] = (),
+) -> Blocks:
     """Return the logits of a scan on its own grid; of several configurations, those of their mean.
 
     Args:
         predictors: one for each configuration.
         volumes: the scan on the grid of each.
         callback: receives progress; may raise `Cancelled`.
+        observations: one for each configuration, to see its answer being computed; or none.
 
     Raises:
         MedsegError: as `Predictor.logits`, once the blocks are asked for.
     """
-    blocks = _on_the_scan(lambda predictor: predictor.logits, predictors, volumes, callback)
+    watching = observations or [None] * len(predictors)
+    methods = [partial(one.logits, observation=watch) for one, watch in zip(predictors, watching, strict=True)]
+    blocks = _on_the_scan(methods, predictors, volumes, callback)
     return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, predictors[0].model.plan.labels)
 
 
@@ -51,21 +60,22 @@ def joint_spread(predictors: Sequence[Predictor], volumes: Sequence[Volume], cal
     Raises:
         MedsegError: as `Predictor.uncertainty`, once the blocks are asked for.
     """
-    blocks = _on_the_scan(lambda predictor: partial(predictor.uncertainty, single=True), predictors, volumes, callback)
+    methods = [partial(predictor.uncertainty, single=True) for predictor in predictors]
+    blocks = _on_the_scan(methods, predictors, volumes, callback)
     return pooled_spread(blocks, len(predictors[0].model.plan.labels.names))
 
 
 def _on_the_scan(
-    method: Callable[[Predictor], Callable[[Volume, Callback], Iterator[torch.Tensor]]],
+    methods: Sequence[Callable[[Volume, Callback], Iterator[torch.Tensor]]],
     predictors: Sequence[Predictor],
     volumes: Sequence[Volume],
     callback: Callback,
 ) -> list[Blocks]:
-    """Return what a method of each predictor yields, interpolated to the grid of the scan."""
+    """Return what methods of the predictors yield, interpolated to the grid of the scan."""
     reports = [callback] if len(predictors) == 1 else joint_progress(callback, STAGE, len(predictors))
     return [
-        scan_blocks(method(predictor)(volume, report), volume.geometry, predictor.configuration)
-        for predictor, volume, report in zip(predictors, volumes, reports, strict=True)
+        scan_blocks(method(volume, report), volume.geometry, predictor.configuration)
+        for method, predictor, volume, report in zip(methods, predictors, volumes, reports, strict=True)
     ]
 
 

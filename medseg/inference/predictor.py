@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -46,6 +46,9 @@ from medseg.preprocessing.volume import Volume, geometry_of, prepare
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    from medseg.confidence.measures import CaseMeasures
+    from medseg.inference.observation import Observation
 
 _MOST_NOTES = 20
 _MOST_PARTS = 2
@@ -209,13 +212,20 @@ class Predictor:
             others = tuple(predictor.prepare(image, callback) for predictor in self._others)
             return replace(volume, warnings=(*image.warnings, *texts), others=others)
 
-    def labels(self, volume: Volume, callback: Callback = silent, sinks: Sequence[Sink] = ()) -> NDArray:
+    def labels(
+        self,
+        volume: Volume,
+        callback: Callback = silent,
+        sinks: Sequence[Sink] = (),
+        observations: Sequence[Observation] = (),
+    ) -> NDArray:
         """Predict a prepared scan.
 
         Args:
             volume: what `prepare` returned.
             callback: as in `__call__`.
             sinks: also get the logits on the scan's grid, some planes at a time: for maps of probabilities, say.
+            observations: what `observe` returned: they also see the answer while it is computed.
 
         Returns:
             Label values (z, y, x) on the scan's grid as it is stored.
@@ -224,14 +234,17 @@ class Predictor:
             MedsegError: there is not enough memory.
         """
         with memory_errors(MEMORY_ADVICE):
-            return treated_labels(self, volume, callback, sinks)
+            return treated_labels(self, volume, callback, sinks, observations)
 
-    def scan_logits(self, volume: Volume, callback: Callback = silent) -> Iterator[tuple[range, torch.Tensor]]:
+    def scan_logits(
+        self, volume: Volume, callback: Callback = silent, observations: Sequence[Observation] = ()
+    ) -> Iterator[tuple[range, torch.Tensor]]:
         """Yield the logits of a prepared scan on the scan's grid; of several configurations, those of their mean.
 
         Args:
             volume: what `prepare` returned.
             callback: as in `__call__`.
+            observations: as in `labels`.
 
         Yields:
             Numbers of consecutive planes of `volume.geometry.box`, and their logits (outputs, planes, y, x) in float32.
@@ -239,14 +252,44 @@ class Predictor:
         Raises:
             MedsegError: as `logits`.
         """
-        return joint_logits([self, *self._others], (volume, *volume.others), callback)
+        return joint_logits([self, *self._others], volume.together, callback, observations)
 
-    def logits(self, volume: Volume, callback: Callback = silent) -> Iterator[torch.Tensor]:
+    def observe(self, volume: Volume) -> list[Observation]:
+        """Return what sees the answer to a prepared scan being computed: one for each configuration that answers.
+
+        Args:
+            volume: what `prepare` returned.
+        """
+        from medseg.inference.observation import Observation  # only answers that are judged need it
+
+        members = zip([self, *self._others], volume.together, strict=True)
+        return [Observation.of(predictor.model, part) for predictor, part in members]
+
+    def measures(
+        self, volume: Volume, observations: Sequence[Observation], answer: Image, deep_folds: Collection[str]
+    ) -> CaseMeasures:
+        """Return what is measured of an answer, by which its quality is judged.
+
+        Args:
+            volume: what `prepare` returned.
+            observations: saw the answer being computed.
+            answer: its label map (1, z, y, x) on the scan's grid.
+            deep_folds: folds whose deepest layer is looked at.
+        """
+        from medseg.inference.case_measures import case_measures  # only answers that are judged need it
+
+        with self._lock:  # the layer is seen by hooks, which would see other threads' tiles
+            return case_measures(self.model, volume, observations, answer, deep_folds)
+
+    def logits(
+        self, volume: Volume, callback: Callback = silent, observation: Observation | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yield the logits of a prepared scan as consecutive slabs (outputs, planes, y, x) on the network's grid.
 
         Args:
             volume: what `prepare` returned.
             callback: as in `__call__`.
+            observation: sees tiles and slabs as they pass by.
 
         Yields:
             Those of this model alone, without others that answer with it (`scan_logits`).
@@ -254,9 +297,12 @@ class Predictor:
         Raises:
             MedsegError: there is not enough memory for a single tile, or a logit is not finite.
         """
+        watch = None if observation is None else observation.watch_tile
         with self._window_pass(volume, self.model.plan.labels.outputs) as window_pass:
-            for slab in window_pass.logits(callback):
+            for slab in window_pass.logits(callback, watch):
                 check_finite(slab, self.precision)
+                if observation is not None:
+                    observation.watch_slab(slab)
                 yield slab
 
     def uncertainty(self, volume: Volume, callback: Callback = silent, single: bool = False) -> Iterator[torch.Tensor]:
@@ -298,7 +344,7 @@ class Predictor:
             if not self.model.others:
                 stream_maps(self.uncertainty(volume, callback), volume.geometry, self.configuration, sinks)
                 return
-            for planes, values in joint_spread([self, *self._others], (volume, *volume.others), callback):
+            for planes, values in joint_spread([self, *self._others], volume.together, callback):
                 for sink in sinks:
                     sink(planes.start, values)
 

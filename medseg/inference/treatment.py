@@ -18,6 +18,7 @@ from medseg.selection.operations import Frame, apply_steps
 from medseg.selection.record import Unit
 
 if TYPE_CHECKING:
+    from medseg.inference.observation import Observation
     from medseg.inference.predictor import Predictor
 
 _RIGHT = 2
@@ -57,6 +58,12 @@ def threshold_offsets(model: Model) -> torch.Tensor | None:
     return torch.tensor([log(value / (1 - value)) for value in values])[:, None, None, None]
 
 
+def temperatures_of(model: Model) -> list[float] | None:
+    """Return what logits are divided by for calibrated probabilities; None for those of the networks."""
+    calibration = None if model.selection is None else model.selection.calibration
+    return None if calibration is None else calibration.temperatures
+
+
 def shifted(slabs: Iterable[torch.Tensor], offsets: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield slabs of logits less the offsets."""
     for slab in slabs:
@@ -69,7 +76,13 @@ def unshifted(sink: Sink, offsets: torch.Tensor) -> Sink:
     return lambda first, logits: sink(first, logits + offsets.to(logits.device, logits.dtype))
 
 
-def treated_labels(predictor: Predictor, volume: Volume, callback: Callback, sinks: Sequence[Sink]) -> NDArray:
+def treated_labels(
+    predictor: Predictor,
+    volume: Volume,
+    callback: Callback,
+    sinks: Sequence[Sink],
+    observations: Sequence[Observation] = (),
+) -> NDArray:
     """Return what `Predictor.labels` does: label values (z, y, x), as the selection of the model has them.
 
     Args:
@@ -77,18 +90,19 @@ def treated_labels(predictor: Predictor, volume: Volume, callback: Callback, sin
         volume: the prepared scan.
         callback: receives progress.
         sinks: also get the logits, as they are without thresholds.
+        observations: see the answer being computed (`Predictor.observe`).
     """
     model, geometry, labels = predictor.model, volume.geometry, predictor.model.plan.labels
     offsets = threshold_offsets(model)
     if offsets is not None:
         sinks = [unshifted(sink, offsets) for sink in sinks]
     if model.others:
-        blocks = predictor.scan_logits(volume, callback)
+        blocks = predictor.scan_logits(volume, callback, observations)
         if offsets is not None:
             blocks = ((planes, logits - offsets.to(logits.device)) for planes, logits in blocks)
         answer = restore_blocks(blocks, geometry, labels, sinks)
     else:
-        slabs = predictor.logits(volume, callback)
+        slabs = predictor.logits(volume, callback, *observations[:1])
         slabs = slabs if offsets is None else shifted(slabs, offsets)
         answer = restore(slabs, geometry, labels, predictor.configuration, sinks)
     return treated(answer, geometry, model)

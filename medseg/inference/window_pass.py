@@ -28,6 +28,8 @@ Reduce = Callable[[View, torch.Tensor], Iterable[tuple[View, torch.Tensor, float
 """Turns the logits (outputs, z, y, x) that one fold gives for a view into what is averaged over tiles: any number of
 (view that the values belong to, values (channel, z, y, x), share of these values among all that the tile gets)."""
 
+Watch = Callable[[View, torch.Tensor], None]
+
 _REMEMBERED_BYTES = 256 << 20
 """Most memory for the answers to uniform tiles; scans have few distinct uniform intensities, such as 0 or air."""
 
@@ -54,7 +56,7 @@ class WindowPass:
     means: RollingMean | None = None
     device_image: torch.Tensor | None = None
 
-    def logits(self, callback: Callback = silent) -> Iterator[torch.Tensor]:
+    def logits(self, callback: Callback = silent, watch: Watch | None = None) -> Iterator[torch.Tensor]:
         """Yield the logits of the volume as consecutive slabs (outputs, planes, y, x) along its first axis.
 
         Logits are averaged over folds and mirrored copies, and over tiles with Gaussian weights. Volumes smaller than
@@ -63,12 +65,19 @@ class WindowPass:
 
         Args:
             callback: receives progress after every batch of tiles; may raise `Cancelled`.
+            watch: also called with each view and a fold's logits of it (outputs, z, y, x); folds answer in turn.
 
         Raises:
             MedsegError: there is not enough memory for a single tile.
         """
         share = 1 / (len(self.members) * len(self.views.flips))
-        return self.slabs(lambda view, logits: [(view, logits, share)], callback)
+
+        def reduce(view: View, logits: torch.Tensor) -> list[tuple[View, torch.Tensor, float]]:
+            if watch is not None:
+                watch(view, logits)
+            return [(view, logits, share)]
+
+        return self.slabs(reduce, callback)
 
     def slabs(self, reduce: Reduce, callback: Callback) -> Iterator[torch.Tensor]:
         """Yield the mean over tiles of what `reduce` makes of the logits, as slabs (channel, planes, y, x).

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.image import Image
+from medseg.inference.observation import Observation
 from medseg.inference.predictor import Predictor
 from medseg.plans.schema import Plan
 from medseg.preprocessing.volume import Geometry, Volume
@@ -31,6 +32,7 @@ class FoldAnswer:
             outputs: with softmax the background first, then `Labels.names`; with sigmoid `Labels.names`. It may be a
             file that is mapped into memory; it is valid until the next case is asked for, and must not be written to.
         seconds: that preparing the scan, the networks and resampling took.
+        observation: saw the answer being computed.
     """
 
     fold: str
@@ -38,6 +40,7 @@ class FoldAnswer:
     volume: Volume
     probabilities: NDArray[np.float32]
     seconds: float
+    observation: Observation
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from medseg.core.files import scratch_folder
 from medseg.core.host_memory import free_host_bytes
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import first_few
+from medseg.inference.observation import Observation
 from medseg.inference.predictor import Predictor
 from medseg.io.load import load_case
 from medseg.models.run import load_run
@@ -164,22 +165,23 @@ class OutOfFoldPass:
             shape = (labels.outputs, *volume.geometry.turned_shape)
             room = _room(shape, len(predictors), scratch / f"{number}.f32")
             with memory_errors("Close other programs, or select on a machine with more memory."):
-                _fill(room, predictor, volume)
+                (observation,) = predictor.observe(volume)
+                _fill(room, predictor, volume, observation)
             stored = volume.geometry.stored(room)
             stored.flags.writeable = False
             fold = predictor.model.folds[0]
-            answers[configuration] = FoldAnswer(fold, predictor, volume, stored, time.monotonic() - start)
+            answers[configuration] = FoldAnswer(fold, predictor, volume, stored, time.monotonic() - start, observation)
         if {answer.probabilities.shape[1:] for answer in answers.values()} != {label.shape}:
             raise DataError(f"The label of {case.id} has the shape {label.shape}, which is not that of its scan.")
         return OutOfFoldCase(case, loaded.image, label, self.plan, answers)
 
 
-def _fill(room: NDArray[np.float32], predictor: Predictor, volume: Volume) -> None:
+def _fill(room: NDArray[np.float32], predictor: Predictor, volume: Volume, observation: Observation) -> None:
     """Write the probabilities of a scan; outside of its content nothing but background is answered."""
     labels, (z, y, x) = predictor.model.plan.labels, volume.geometry.box
     if labels.activation == "softmax":
         room[0] = 1
-    for planes, logits in predictor.scan_logits(volume):
+    for planes, logits in predictor.scan_logits(volume, observations=[observation]):
         room[:, z.start + planes.start : z.start + planes.stop, y, x] = labels.all_probabilities(logits).cpu().numpy()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from medseg import __version__
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
+from medseg.core.sides import sided_pair
 from medseg.planning.recipe import (
     CPU_MEMORY_GB,
     CPU_MOST_PATCHES,
@@ -18,7 +19,6 @@ from medseg.planning.recipe import (
     training_recipe,
 )
 from medseg.planning.rules import ConfigurationProposal, DatasetFacts, Proposal, propose
-from medseg.planning.sides import sided_pair
 from medseg.plans.file import validate_plan
 from medseg.plans.problems import validation_message
 from medseg.plans.schema import Plan

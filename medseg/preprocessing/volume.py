@@ -85,6 +85,11 @@ class Volume:
     warnings: tuple[str, ...] = ()
     others: tuple[Volume, ...] = ()
 
+    @property
+    def together(self) -> tuple[Volume, ...]:
+        """Itself and the others."""
+        return (self, *self.others)
+
 
 def prepare(
     image: Image,

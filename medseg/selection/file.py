@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from medseg.core.errors import ModelError
 from medseg.core.files import write_text
 from medseg.core.labels import Labels
+from medseg.core.wording import counted
 from medseg.selection.record import SCHEMA_VERSION, Selection
 
 NAME = "selection.yaml"
@@ -103,15 +104,19 @@ def check_selection(selection: Selection, labels: Labels, source: str) -> None:
         source: the file, for messages.
 
     Raises:
-        ModelError: it names a structure that the model does not have, or thresholds for structures that exclude each
-            other.
+        ModelError: it names a structure that the model does not have, has another number of temperatures than the
+            model needs, or thresholds for structures that exclude each other.
     """
     named = [name for step in selection.postprocessing for name in step.structures]
+    named += [] if selection.quality is None else [*selection.quality.reference.presence]
     unknown = _unknown([*named, *selection.thresholds], labels)
     if unknown:
         raise ModelError(
             f"{source} names the structure {unknown[0]!r}; the model has {', '.join(labels.names)}.", _AGAIN
         )
+    if selection.calibration is not None and not selection.calibration.fits(labels):
+        temperatures = counted(len(selection.calibration.temperatures), "temperature")
+        raise ModelError(f"{source} has {temperatures}; the model needs one, or with regions one for each.", _AGAIN)
     if selection.thresholds and labels.activation == "softmax":
         raise ModelError(
             f"{source} has thresholds, which are for overlapping regions; the model's structures exclude each other.",

@@ -9,6 +9,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from medseg.confidence.calibration import Calibration
+from medseg.confidence.quality import Quality
 from medseg.core.names import check_name
 from medseg.plans.sections.section import Fraction, NonNegative, Section
 
@@ -203,9 +205,11 @@ class Selection(Section):
         postprocessing: what is done to answers, in this order.
         thresholds: {region: probability above which it is answered}; 0.5 for the others.
         rejected: what was tried and not kept.
+        calibration: what makes the probabilities mean what they say; None for those of the networks.
+        quality: what the quality of answers is judged by; None where they are not judged.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("rejected",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("rejected", "calibration", "quality")
 
     format: Literal["medseg selection"] = FORMAT
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
@@ -217,6 +221,8 @@ class Selection(Section):
     postprocessing: list[Step] = []
     thresholds: dict[str, Threshold] = {}
     rejected: list[Rejected] = []
+    calibration: Calibration | None = None
+    quality: Quality | None = None
 
     @field_validator("members")
     @classmethod

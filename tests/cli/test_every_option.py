@@ -119,6 +119,14 @@ LINES: dict[str, list[tuple[str, int]]] = {
             0,
         ),
     ],
+    "rank": [
+        (
+            "rank data/imagesTr ranked --model balls --channels '*.nii.gz' --frame 0 --mirror --fast --set "
+            "inference.tile_batch=1 --series Modality=CT --resample-tilt --allow-gaps --selection --device cpu "
+            "--continue --workspace . --json",
+            2,
+        ),
+    ],
     "watch": [
         (
             f"watch data/imagesTr watched {_MODEL} {_MAPS} --instances --json --once --settle 0.01s --patience 1s "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
+from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes, write_quality
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
 from medseg.core.case import Case
@@ -126,8 +127,10 @@ def predict_with(
         moved = move_aside(output) if remaining else None
         if remaining:  # a run that is killed must not leave volumes of the answers before
             (output / VOLUMES).unlink(missing_ok=True)
+            (output / QUALITY).unlink(missing_ok=True)
         outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
         notes = [note for note in (of_split, moved) if note]
+        notes += judged_notes(model, options)
         notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
         notes += [note for predictor in predictors for note in predictor.notes]
         if options.instances:
@@ -136,6 +139,7 @@ def predict_with(
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
         write_text(output / VOLUMES, result.volumes_csv())
+        write_quality(output, result)
         ledger.close(cases)
         problems |= result.failed
     return result
@@ -302,6 +306,7 @@ def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dic
         **how_computed(predictor),
         "maps": asdict(forms.maps),
         **forms.writer.record,
+        **judged_by(predictor.model, options),
         # only where they are asked for: folders of earlier versions can still be continued
         **{name: True for name in ("overlay", "palette", "instances") if getattr(options, name)},
     }
@@ -311,5 +316,5 @@ def _earlier_outcome(case: Case, ledger: PredictionLedger, output: Path) -> Outc
     """Return what an earlier run noted of a case."""
     entry = ledger.entries[case.id]
     files = tuple(output / name for name in entry["files"])
-    about = {"warnings": entry.get("warnings", ())}
+    about = {"warnings": entry.get("warnings", ()), **({"quality": entry["quality"]} if "quality" in entry else {})}
     return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")), about=about)

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 
 from medseg.core.csv_text import csv_text
 from medseg.core.wording import counted, summary_line
+from medseg.delivery.answers.judge import assessment_in
 
 if TYPE_CHECKING:
+    from medseg.confidence.assessment import Assessment
     from medseg.core.case import Case
     from medseg.delivery.answers.answer import Outcome
+
+
+_JUDGED = ["low", "high", "dice", "dice_low", "dice_high", "flags"]
+"""Columns of volumes.csv where answers are judged."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class PredictResult:
         kept: those of `files` that an earlier run had finished.
         notes: what a user should know of how it was done, in sentences.
         warnings: {case: how its scan differs from those that the model was trained on, in sentences}.
+        quality: {case: predicted Dice, intervals and flags}; of models with a selection that can judge answers.
     """
 
     files: dict[str, Path]
@@ -36,14 +43,21 @@ class PredictResult:
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    quality: dict[str, Assessment] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return summary_line(
             self,
             counted(len(self.files), "label map"),
             *([f"{len(self.warnings)} with warnings"] if self.warnings else []),
+            *([f"{len(self.flagged)} flagged"] if self.flagged else []),
             failed=self.failed,
         )
+
+    @property
+    def flagged(self) -> list[str]:
+        """The cases whose answers carry a quality flag."""
+        return [case for case, assessment in self.quality.items() if assessment.flags]
 
     @classmethod
     def of(
@@ -75,13 +89,29 @@ class PredictResult:
             kept,
             notes,
             {case: texts for case, o in answered.items() if (texts := tuple(o.about.get("warnings", ())))},
+            {case: said for case, o in answered.items() if (said := assessment_in(o.about)) is not None},
         )
 
     def volumes_csv(self) -> str:
-        """Return the volumes as a table: case, structure, volume, unit, and what to doubt."""
+        """Return the volumes as a table: case, structure, volume, unit, and what to doubt.
+
+        Where answers are judged, also the interval of the volume, predicted Dice with its interval, and flags.
+        """
         rows = [
             [case, name, f"{volume:.6g}", self.units[case], " ".join(self.warnings.get(case, ()))]
+            + (self._judged(case, name) if self.quality else [])
             for case, volumes in self.volumes.items()
             for name, volume in volumes.items()
         ]
-        return csv_text(["case", "structure", "volume", "unit", "warning"], rows)
+        columns = ["case", "structure", "volume", "unit", "warning"]
+        return csv_text(columns + (_JUDGED if self.quality else []), rows)
+
+    def _judged(self, case: str, name: str) -> list[str]:
+        """Return the cells of a structure in the columns `_JUDGED`."""
+        said = self.quality.get(case)
+        if said is None or name not in said.structures:
+            return [""] * len(_JUDGED)
+        expected = said.structures[name]
+        figures = (expected.volume_low, expected.volume_high, expected.dice, expected.dice_low, expected.dice_high)
+        flags = [flag.kind for flag in said.flags if not flag.structures or name in flag.structures]
+        return ["" if figure is None else f"{figure:.4g}" for figure in figures] + [" ".join(flags)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from medseg.commands.select.confidence import CalibrationConsumer, QualityConsumer
 from medseg.commands.select.kept_answers import Candidate
 from medseg.delivery.pages.page import Section
 from medseg.out_of_fold.case import OutOfFoldCase
@@ -34,5 +35,5 @@ class Consumer(Protocol):
         """Return what the selection's page shows of it; None for nothing."""
 
 
-CONSUMERS: Sequence[Callable[[Plan, Sequence[Candidate]], Consumer]] = ()
+CONSUMERS: Sequence[Callable[[Plan, Sequence[Candidate]], Consumer]] = (CalibrationConsumer, QualityConsumer)
 """Makers of consumers: each is called with the plan and the candidates before the pass."""

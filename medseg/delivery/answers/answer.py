@@ -14,6 +14,7 @@ from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.dicom_objects import Writer
 from medseg.delivery.answers.instances import Instances
+from medseg.delivery.answers.judge import assessment_in
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
@@ -115,7 +116,7 @@ def write_answer(
             forms.pictures.write_labels(path, answer, case.channels[0], labels)
             files = [path, *files]
         files += forms.pictures.write(case, answer, output, labels)
-        files += forms.writer.write(case, answer, output, volumes)
+        files += forms.writer.write(case, answer, output, volumes, assessment_in(about))
         outcome = Outcome(case, tuple(files), volumes, unit, about=about)
         on_written(outcome)
     except (MedsegError, OSError) as error:

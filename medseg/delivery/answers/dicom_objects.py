@@ -22,6 +22,7 @@ from medseg.models.model import Model
 from medseg.plans.sections.reading import Reading
 
 if TYPE_CHECKING:
+    from medseg.confidence.assessment import Assessment
     from medseg.delivery.dicom.write import Meaning
 
 LABELS = "labels"
@@ -60,7 +61,14 @@ class Writer:
 
         return object_paths(folder, case.id, self.forms.get(case.id, ()))
 
-    def write(self, case: Case, answer: Image, folder: Path, volumes: Mapping[str, float]) -> list[Path]:
+    def write(
+        self,
+        case: Case,
+        answer: Image,
+        folder: Path,
+        volumes: Mapping[str, float],
+        assessment: Assessment | None = None,
+    ) -> list[Path]:
         """Write the case's DICOM objects, and return their paths.
 
         Args:
@@ -68,6 +76,7 @@ class Writer:
             answer: (1, z, y, x) label values on the grid that the series is read on.
             folder: where the objects go.
             volumes: {structure: volume in ml}.
+            assessment: what is expected of the answer.
 
         Raises:
             MedsegError: an object cannot be made or written.
@@ -81,7 +90,7 @@ class Writer:
 
             series = series_at(case.channels[0])
             labels = labels_on_slices(answer.array[0], series, DicomOptions.of(self.reading))
-            write_objects(labels, series, self.meaning, paths, volumes)
+            write_objects(labels, series, self.meaning, paths, volumes, assessment)
         return [*paths.values()]
 
     @property

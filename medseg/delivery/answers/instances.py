@@ -81,13 +81,14 @@ class Instances:
         write_text(table, csv_text(COLUMNS, _rows(case.id, answer, numbers, probability, labels, boundaries)))
 
     def probability_sink(
-        self, geometry: Geometry, labels: Labels
+        self, geometry: Geometry, labels: Labels, temperatures: Sequence[float] | None = None
     ) -> tuple[list[Sink], Callable[[], NDArray[np.float32]]]:
         """Return the sinks that take the logits of a case, and a function that returns the answer's probability.
 
         Args:
             geometry: how the scan came to the network's grid.
             labels: the structures.
+            temperatures: of calibrated probabilities; None for the network's own.
 
         Returns:
             The function returns (z, y, x) on the grid of the scan; of a boundary and its structure it is the sum.
@@ -97,6 +98,10 @@ class Instances:
         from medseg.preprocessing.maps import map_sink, probabilities
 
         of_structures = probabilities(labels)
+        if temperatures is not None:
+            from medseg.confidence.temperature import at_temperatures
+
+            of_structures = at_temperatures(of_structures, temperatures)
         rows = {value: row for row, value in enumerate(labels.written_values.values())}
         pairs = [(rows[value], rows[boundary]) for value, boundary in (self.boundaries or {}).items()]
         volume = np.zeros(geometry.turned_shape, np.float32)

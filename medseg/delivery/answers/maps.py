@@ -43,7 +43,14 @@ def map_files(maps: Maps, case: Case, output: Path, labels: Labels) -> list[Path
 
 
 def open_sinks(
-    maps: Maps, stack: ExitStack, case: Case, grid: Image, geometry: Geometry, output: Path, labels: Labels
+    maps: Maps,
+    stack: ExitStack,
+    case: Case,
+    grid: Image,
+    geometry: Geometry,
+    output: Path,
+    labels: Labels,
+    temperatures: Sequence[float] | None = None,
 ) -> list[Sink]:
     """Return sinks that take the interpolated logits of a case and write probabilities and entropy.
 
@@ -55,16 +62,22 @@ def open_sinks(
         geometry: how the scan came to the network's grid.
         output: folder of the answers.
         labels: their structures.
+        temperatures: of calibrated probabilities (`medseg.confidence.temperature`); None for the network's own.
     """
     if not (maps.probabilities or maps.entropy):
         return []
     from medseg.preprocessing.maps import entropy, probabilities
 
+    to_probabilities, to_entropy = probabilities(labels), entropy(labels)
+    if temperatures is not None:
+        from medseg.confidence.temperature import at_temperatures
+
+        to_probabilities, to_entropy = (at_temperatures(of, temperatures) for of in (to_probabilities, to_entropy))
     sink, sinks = partial(_open_sink, stack, case, grid, geometry), []
     if maps.probabilities:
-        sinks.append(sink(probabilities(labels), _structure_files(case, output / "probabilities", labels)))
+        sinks.append(sink(to_probabilities, _structure_files(case, output / "probabilities", labels)))
     if maps.entropy:  # 0 outside the nonzero box, where the network sees nothing: background is certain there
-        sinks.append(sink(entropy(labels), [_entropy_file(case, output)]))
+        sinks.append(sink(to_entropy, [_entropy_file(case, output)]))
     return sinks
 
 

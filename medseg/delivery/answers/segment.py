@@ -26,10 +26,12 @@ from medseg.core.image import Image
 from medseg.core.parallel import SharedIterator, WriteBehind, read_ahead
 from medseg.core.progress import Callback, Progress, silent
 from medseg.delivery.answers.answer import Forms, Outcome, write_answer
+from medseg.delivery.answers.judge import Judge
 from medseg.delivery.answers.maps import open_sinks, write_spread
 from medseg.delivery.provenance.inputs import hash_inputs
 from medseg.delivery.provenance.manifest import describe_grid, describe_resampling
 from medseg.inference.predictor import Predictor
+from medseg.inference.treatment import temperatures_of
 from medseg.io.load import load_case_image, size_in_memory
 from medseg.preprocessing.volume import Volume
 
@@ -190,14 +192,17 @@ class _Worker:
         if volume.warnings:
             scan.about["warnings"] = list(volume.warnings)
         with ExitStack() as stack:
-            sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, predictor.model.plan.labels)
-            more, probability = self.forms.instances.probability_sink(volume.geometry, predictor.model.plan.labels)
-            answer = predictor.labels(volume, self.callback, [*sinks, *more])
+            labels, temperatures = predictor.model.plan.labels, temperatures_of(predictor.model)
+            sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, labels, temperatures)
+            more, probability = self.forms.instances.probability_sink(volume.geometry, labels, temperatures)
+            judge = Judge.of(predictor, volume)
+            answer = predictor.labels(volume, self.callback, [*sinks, *more], judge.observations)
             if maps.spread:
                 write_spread(predictor, volume, case, scan.grid, self.output, self.callback)
         scan.about["network_grid"] = describe_resampling(volume.geometry)
         scan.about["seconds"] = round(time.monotonic() - start, 3)
         image = scan.grid.with_array(answer[None])
+        scan.about |= judge.entry(image)
         if self.forms.instances.wanted:
             self.forms.instances.write(case, image, probability(), self.output, predictor.model.plan.labels)
         return image

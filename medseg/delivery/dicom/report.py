@@ -22,15 +22,25 @@ if TYPE_CHECKING:
     from highdicom.seg import Segmentation
     from highdicom.sr import ComprehensiveSR
 
+    from medseg.confidence.assessment import Assessment
+
 _DIGITS = 6  # significant digits of a volume: more than any segmentation justifies
 _PROCEDURE = "SCT 363679005 Imaging procedure"
 _VOLUME = "SCT 118565006 Volume"
 _UNIT = "UCUM mL milliliter"
+_NO_UNIT = "UCUM 1 no units"
+_PRIVATE = "99MEDSEG"
+"""The coding scheme of what no standard has a code for; schemes that are private begin with 99 (PS3.16, section 8)."""
 _LATIN_1 = "ISO_IR 100"  # a report must state a character set, even where the source states none
 
 
 def make_report(
-    volumes_ml: Mapping[str, float], segments: Sequence[Segment], seg: Segmentation, source: Source, maker: Maker
+    volumes_ml: Mapping[str, float],
+    segments: Sequence[Segment],
+    seg: Segmentation,
+    source: Source,
+    maker: Maker,
+    assessment: Assessment | None = None,
 ) -> ComprehensiveSR:
     """Make a Comprehensive SR in memory with one measurement group for each structure.
 
@@ -40,6 +50,7 @@ def make_report(
         seg: that object.
         source: the series that both belong to.
         maker: who made the labels.
+        assessment: what is expected of the answer: predicted Dice becomes a measurement, flags become evaluations.
 
     Raises:
         DataError: the report cannot be made of the source's header.
@@ -49,7 +60,10 @@ def make_report(
 
     with explaining_failure("A structured report"):
         measured = [segment for segment in segments if segment.name in volumes_ml]
-        groups = [_measurement_group(segment, volumes_ml[segment.name], seg, source, maker) for segment in measured]
+        groups = [
+            _measurement_group(segment, volumes_ml[segment.name], seg, source, maker, assessment)
+            for segment in measured
+        ]
         content = hd.sr.MeasurementReport(
             observation_context=_observation_context(maker),
             procedure_reported=to_code(_PROCEDURE),
@@ -82,7 +96,14 @@ def _observation_context(maker: Maker) -> Any:
     return hd.sr.ObservationContext(observer_device_context=observer)
 
 
-def _measurement_group(segment: Segment, volume_ml: float, seg: Segmentation, source: Source, maker: Maker) -> Any:
+def _measurement_group(
+    segment: Segment,
+    volume_ml: float,
+    seg: Segmentation,
+    source: Source,
+    maker: Maker,
+    assessment: Assessment | None,
+) -> Any:
     """Return the measurements of one structure (PS3.16 TID 1411)."""
     import highdicom as hd
 
@@ -108,8 +129,38 @@ def _measurement_group(segment: Segment, volume_ml: float, seg: Segmentation, so
         finding_category=to_code(coding.category),
         finding_type=to_code(coding.type),
         finding_sites=_finding_sites(segment),
-        measurements=[volume],
+        measurements=[volume, *_predicted_dice(segment, algorithm, assessment)],
+        qualitative_evaluations=_evaluations(segment, assessment),
     )
+
+
+def _predicted_dice(segment: Segment, algorithm: Any, assessment: Assessment | None) -> list[Any]:
+    """Return the predicted Dice of a structure as a measurement; none where it is not known."""
+    import highdicom as hd
+
+    expected = None if assessment is None else assessment.structures.get(segment.name)
+    if expected is None or expected.dice is None:
+        return []
+    name = hd.sr.CodedConcept("PREDICTED_DICE", _PRIVATE, "Predicted Dice coefficient")
+    value = float(f"{expected.dice:.4g}")
+    return [hd.sr.Measurement(name=name, value=value, unit=to_code(_NO_UNIT), algorithm_id=algorithm)]
+
+
+def _evaluations(segment: Segment, assessment: Assessment | None) -> list[Any] | None:
+    """Return the flags of a structure, and those of the whole scan, as evaluations; None without any."""
+    import highdicom as hd
+
+    flags = (
+        []
+        if assessment is None
+        else [flag for flag in assessment.flags if not flag.structures or segment.name in flag.structures]
+    )
+    name = hd.sr.CodedConcept("QUALITY_FLAG", _PRIVATE, "Reason to doubt the segmentation")
+    evaluations = [
+        hd.sr.QualitativeEvaluation(name, hd.sr.CodedConcept(flag.kind.upper(), _PRIVATE, shorten(flag.text)))
+        for flag in flags
+    ]
+    return evaluations or None
 
 
 def _finding_sites(segment: Segment) -> list[Any] | None:

@@ -18,6 +18,7 @@ from medseg.plans.terminology import Coding
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    from medseg.confidence.assessment import Assessment
     from medseg.io.dicom.elements.series import Series
 
 SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm"}
@@ -73,6 +74,7 @@ def write_objects(
     meaning: Meaning,
     paths: Mapping[str, Path],
     volumes_ml: Mapping[str, float] | None = None,
+    assessment: Assessment | None = None,
 ) -> None:
     """Write a label map as DICOM objects; all are made before the first is written.
 
@@ -82,6 +84,7 @@ def write_objects(
         meaning: what they mean.
         paths: `object_paths`.
         volumes_ml: {structure: volume in ml}, for a report.
+        assessment: what is expected of the answer, for a report.
 
     Raises:
         DataError: the series lacks identifiers, or an object cannot be made of its header.
@@ -103,7 +106,7 @@ def write_objects(
         if "report" in paths:
             if "seg" not in paths or volumes_ml is None:
                 raise DataError("A report of volumes refers to the segmentation object, and needs volumes in ml.")
-            datasets["report"] = make_report(volumes_ml, segments, seg, source, maker)
+            datasets["report"] = make_report(volumes_ml, segments, seg, source, maker, assessment)
     if "rtstruct" in paths:
         datasets["rtstruct"] = make_rtstruct(labels, segments, source, maker)
     for form, dataset in datasets.items():

@@ -25,7 +25,7 @@ from medseg.plans.schema import Plan
 if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
     from medseg.evaluation.label_files import Pair
 
-_OWN_FILES = ("labels.json", "volumes.csv", LEDGER_NAME)
+_OWN_FILES = ("labels.json", "volumes.csv", "quality.html", LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
 
 
@@ -144,7 +144,10 @@ def _describe_selection(model: Model) -> Entry:
     steps = [step.model_dump(mode="json", exclude={"evidence"}) for step in selection.postprocessing]
     thresholds = {name: threshold.value for name, threshold in selection.thresholds.items()}
     made = {"made": selection.made, "medseg": selection.medseg, "members": selection.title}
-    return {"selection": {**made, "postprocessing": steps, "thresholds": thresholds}}
+    done: Entry = {**made, "postprocessing": steps, "thresholds": thresholds}
+    if selection.calibration is not None:
+        done["temperatures"] = selection.calibration.temperatures
+    return {"selection": done}
 
 
 def computed_with(predictors: Sequence[Predictor]) -> Entry:

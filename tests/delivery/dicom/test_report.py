@@ -10,6 +10,7 @@ import highdicom as hd
 import pydicom
 from dicom.answers import errors_of_dciodvfy, labels, meaning, written_series
 
+from medseg.confidence.assessment import Assessment, Flag, StructureQuality
 from medseg.delivery.dicom.write import object_paths, write_objects
 
 VOLUMES = {"kidney_left": 12.3456789, "liver": 1500.0, "spleen": 0.0}
@@ -40,3 +41,40 @@ def test_a_group_a_structure_with_its_volume_in_ml(tmp_path, labelmap):
         assert group.finding_type.meaning == described[name].SegmentedPropertyTypeCodeSequence[0].CodeMeaning
     (site,) = groups[0].finding_sites
     assert (site.topographical_modifier, site.laterality.meaning) == (None, "Left")
+
+
+def test_predicted_dice_is_a_measurement_and_flags_are_evaluations(tmp_path):
+    volume = written_series(tmp_path / "series")
+    paths = object_paths(tmp_path, "case", ["seg", "report"])
+    flags = (
+        Flag("scan", "", 4.0, 2.0, "the scan is odd"),
+        Flag(
+            "volume",
+            "liver",
+            5.0,
+            2.0,
+            "liver has a volume of 10; usual are 1200 to 1700, which is many more than that",
+        ),
+        Flag("arrangement", "liver > spleen", 5.0, 2.0, "they lie otherwise"),
+    )
+    assessment = Assessment({"liver": StructureQuality(dice=0.4321), "spleen": StructureQuality()}, flags)
+    write_objects(labels(), volume.series, meaning(), paths, VOLUMES, assessment)
+    assert errors_of_dciodvfy(paths["report"]) == []
+    groups = hd.sr.srread(paths["report"]).content.get_volumetric_roi_measurement_groups()
+    by_name = {group.tracking_identifier: group for group in groups}
+    dice = by_name["liver"].get_measurements()[1]
+    assert (dice.name.meaning, dice.value, dice.unit.value) == ("Predicted Dice coefficient", 0.4321, "1")
+    assert [len(by_name[name].get_measurements()) for name in VOLUMES] == [1, 2, 1]
+    raised = {
+        name: [
+            evaluation.value.value
+            for evaluation in group.get_qualitative_evaluations()
+            if evaluation.name.value == "QUALITY_FLAG"
+        ]
+        for name, group in by_name.items()
+    }
+    assert raised == {
+        "kidney_left": ["SCAN"],
+        "liver": ["SCAN", "VOLUME", "ARRANGEMENT"],
+        "spleen": ["SCAN", "ARRANGEMENT"],
+    }

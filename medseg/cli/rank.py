@@ -1,0 +1,64 @@
+"""`medseg rank`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.records import emit, record_result
+from medseg.commands.rank.options import RankOptions
+from medseg.core.options import Option
+
+_MOST_ROWS = 20
+
+
+def command(
+    *,
+    source: Annotated[Path, Option(metavar="SCANS")],
+    output: Annotated[Path, Option(metavar="OUT")],
+    model: Annotated[str | None, Option("--model -m", "Which model", "MODEL")] = None,
+    options: RankOptions,
+    workspace: Annotated[Path, Option(group="Where, and what is kept")] = Path("."),
+) -> None:
+    """Say which scans to annotate next: doubtful answers first, and no two scans alike.
+
+    Needs a model that can judge its answers: medseg crossval, then medseg select. The answers in OUT are what
+    annotation can start from.
+
+    Exit code: 0 all well, 1 some scans failed, 2 nothing could be done.
+
+    Args:
+        source: A folder of scans without labels.
+        output: Folder for the answers and ranking.csv.
+        model: A plan with a selection, or a .medseg package. May be left out if the workspace has one plan.
+        options: How scans are segmented.
+        workspace: Folder with plans/ and runs/.
+
+    Examples:
+        medseg rank unlabelled/ next/
+        medseg rank unlabelled/ next/ --model liver --no-mirror
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from medseg.commands.rank.rank import rank_scans
+
+    with progress_display() as show:
+        result = rank_scans(source, output, model, workspace, options, show)
+    table = Table("", "case", "predicted Dice", "novelty", title="annotate in this order", title_justify="left")
+    for number, scan in enumerate(result.order, start=1):
+        emit("case", rank=number, case=scan.case, predicted_dice=round(1 - scan.doubt, 4), novelty=scan.novelty)
+        if number <= _MOST_ROWS:
+            table.add_row(str(number), escape(scan.case), f"{1 - scan.doubt:.3f}", f"{scan.novelty:.2f}")
+    console.print(table)
+    for note in result.prediction.notes:
+        show_note(note)
+    console.print(
+        f"{result.file} has all {len(result.order)}; the label maps beside it are to start from", markup=False
+    )
+    record_result(folder=output, ranked=len(result.order), file=result.file)
+    report_failures(result.prediction.failed)
+    raise typer.Exit(2 if not result.order else 1 if result.prediction.failed else 0)

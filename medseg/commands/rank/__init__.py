@@ -1,0 +1,1 @@
+"""`medseg rank`: which scans to annotate next."""

@@ -1,0 +1,34 @@
+"""Options of `medseg rank`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from medseg.commands.predict.options import PredictOptions
+from medseg.core.options import Option
+
+_OF_PREDICT = (
+    "maps",
+    "overlay",
+    "palette",
+    "instances",
+    "write",
+    "identify",
+    "configuration",
+    "folds",
+    "checkpoint",
+    "cluster",
+)
+"""Options of `predict` that `rank` sets itself, or has no use for."""
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Options of `medseg rank`.
+
+    Attributes:
+        prediction: How scans are found and segmented: options of `medseg predict`.
+    """
+
+    prediction: Annotated[PredictOptions, Option(without=_OF_PREDICT)] = field(default_factory=PredictOptions)

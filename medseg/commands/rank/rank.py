@@ -1,0 +1,87 @@
+"""Segment scans without labels, and say in which order to annotate them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.commands.predict.predict import load_predictors, predict_with
+from medseg.commands.predict.result import PredictResult
+from medseg.commands.rank.options import RankOptions
+from medseg.confidence.ranking import Ranked, rank
+from medseg.core.csv_text import csv_text
+from medseg.core.errors import ModelError
+from medseg.core.files import write_text
+from medseg.core.progress import Callback, silent
+from medseg.core.wording import counted, summary_line
+from medseg.delivery.answers.viewers import write_viewer_tables
+from medseg.delivery.provenance.manifest import Clock
+
+RANKING = "ranking.csv"
+
+
+@dataclass(frozen=True)
+class RankResult:
+    """Scans in the order in which they should be annotated.
+
+    Attributes:
+        order: the scans.
+        prediction: their answers, which annotation can start from.
+        file: the table.
+    """
+
+    order: tuple[Ranked, ...]
+    prediction: PredictResult
+    file: Path
+
+    def __repr__(self) -> str:
+        first = [f"first {self.order[0].case}"] if self.order else []
+        return summary_line(self, counted(len(self.order), "scan"), *first, failed=self.prediction.failed)
+
+
+def rank_scans(
+    source: str | Path,
+    output: str | Path,
+    model: str | Path | None = None,
+    workspace: str | Path = ".",
+    options: RankOptions | None = None,
+    callback: Callback = silent,
+) -> RankResult:
+    """Segment scans, and write in which order to annotate them: doubtful answers first, and no two scans alike.
+
+    The answers are what annotation starts from, with tables of names and colours for ITK-SNAP and 3D Slicer.
+
+    Args:
+        source: a folder of scans.
+        output: folder for the answers and `ranking.csv`.
+        model: as in `predict`; it needs a selection that can judge answers.
+        workspace: folder with `plans/` and `runs/`.
+        options: how scans are segmented.
+        callback: receives progress; may raise `Cancelled`.
+
+    Raises:
+        ModelError: the model cannot judge its answers.
+        MedsegError: there is nothing to segment.
+    """
+    clock, prediction = Clock(), (options or RankOptions()).prediction
+    predictors = load_predictors(model, workspace, prediction)
+    selection = predictors[0].model.selection
+    if selection is None or selection.quality is None:
+        raise ModelError(
+            "The model cannot say which of its answers are doubtful.",
+            "`medseg crossval` trains folds, then `medseg select` learns it from their answers to cases that they did "
+            "not see; name the model by its plan: --model PLAN",
+        )
+    result = predict_with(predictors, source, output, prediction, callback, clock)
+    order, folder = rank(result.quality), Path(output)
+    rows = [
+        [number, scan.case, f"{1 - scan.doubt:.4f}", f"{scan.novelty:.4f}", " ".join(_flags(result, scan.case))]
+        for number, scan in enumerate(order, start=1)
+    ]
+    write_text(folder / RANKING, csv_text(["rank", "case", "predicted_dice", "novelty", "flags"], rows))
+    write_viewer_tables(folder, predictors[0].model.plan.labels)
+    return RankResult(tuple(order), result, folder / RANKING)
+
+
+def _flags(result: PredictResult, case: str) -> list[str]:
+    return list(dict.fromkeys(flag.kind for flag in result.quality[case].flags))

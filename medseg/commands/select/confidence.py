@@ -1,0 +1,141 @@
+"""What the pass over out-of-fold cases yields on confidence: temperatures, and what answers are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.commands.select.kept_answers import Candidate
+from medseg.confidence.calibration import Calibration, calibrate
+from medseg.confidence.measures import Example
+from medseg.confidence.quality import Quality, fit_quality
+from medseg.confidence.voxel_sample import VoxelSample, membership, sample_voxels, voxels_per_case
+from medseg.core.labels import IGNORE
+from medseg.delivery.pages.confidence_sections import calibration_section, quality_section
+from medseg.delivery.pages.page import Section
+from medseg.inference.case_measures import case_measures, label_shapes
+from medseg.out_of_fold.case import OutOfFoldCase
+from medseg.plans.schema import Plan
+from medseg.selection.record import Selection
+
+
+class CalibrationConsumer:
+    """Draws voxels of each case for each candidate, and fits the temperatures of the one that is chosen.
+
+    Args:
+        plan: of the configurations.
+        candidates: who may answer.
+    """
+
+    def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
+        self._plan = plan
+        self._samples: dict[Candidate, list[VoxelSample]] = {candidate: [] for candidate in candidates}
+        self._calibration: Calibration | None = None
+
+    def add(self, case: OutOfFoldCase) -> None:
+        """Draw voxels."""
+        labels = self._plan.labels
+        if self._not_annotated(case):
+            return
+        most = voxels_per_case(labels, self._plan.data.cases)
+        for candidate, samples in self._samples.items():
+            mean = _Mean([case.answers[name].probabilities for name in candidate], labels.activation == "softmax")
+            samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
+
+    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+        """Fit the temperatures of the chosen candidate."""
+        self._calibration = calibrate(self._samples[chosen], self._plan.labels)
+        return selection.model_copy(update={"calibration": self._calibration})
+
+    def section(self) -> Section | None:
+        """Return the reliability diagram."""
+        calibration = self._calibration
+        return None if calibration is None else calibration_section(calibration, self._plan.labels.names)
+
+    def _not_annotated(self, case: OutOfFoldCase) -> bool:
+        """Return whether structures were not annotated in a case: what is there is not known."""
+        return case.case.annotated is not None and {*case.case.annotated} != {*self._plan.labels.names}
+
+
+class QualityConsumer:
+    """Measures the answers of each candidate to each case, and fits what the chosen one's answers are judged by.
+
+    Args:
+        plan: of the configurations.
+        candidates: who may answer.
+    """
+
+    def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
+        self._plan = plan
+        self._examples: dict[Candidate, list[Example]] = {candidate: [] for candidate in candidates}
+        self._quality: Quality | None = None
+
+    def add(self, case: OutOfFoldCase) -> None:
+        """Measure the answers of each candidate."""
+        for candidate, examples in self._examples.items():
+            examples.append(_example(case, candidate, self._plan))
+
+    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+        """Fit what the answers of the chosen candidate are judged by."""
+        self._quality = fit_quality(self._examples[chosen], self._plan.labels.names)
+        return selection.model_copy(update={"quality": self._quality})
+
+    def section(self) -> Section | None:
+        """Return what flags were worth out of fold."""
+        return None if self._quality is None else quality_section(self._quality)
+
+
+def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
+    """Return what is measured of a candidate's answer, with its scores."""
+    labels, first = plan.labels, case.answers[candidate[0]]
+    answered = case.labels(candidate)
+    values = np.array(labels.values)
+    reference = case.image.with_array(values[np.maximum(case.label, 0)][None])
+    annotated = labels.names if case.case.annotated is None else case.case.annotated
+    observations = [case.answers[name].observation for name in candidate]
+    measures = case_measures(
+        first.predictor.model, first.volume, observations, case.image.with_array(answered[None]), (first.fold,)
+    )
+    shapes = label_shapes(reference, first.volume.geometry, plan)
+    truth, indices = membership(case.label, labels), labels.encode(answered, case.case.id)
+    answer, counted = membership(indices, labels), case.label != IGNORE
+    return Example(
+        case=case.case.id,
+        group=case.fold,
+        measures=measures,
+        reference={name: shape for name, shape in shapes.items() if name in annotated},
+        dice={
+            name: _dice(a & counted, b & counted)
+            for name, a, b in zip(labels.names, answer, truth, strict=True)
+            if name in annotated
+        },
+    )
+
+
+def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float | None:
+    total = int(first.sum()) + int(second.sum())
+    return 2 * int((first & second).sum()) / total if total else None
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """Probabilities (structures, z, y, x) of several configurations together, of which only what is read is averaged.
+
+    Attributes:
+        parts: (outputs, z, y, x) of each.
+        background: whether output 0 is the background.
+    """
+
+    parts: Sequence[NDArray[np.float32]]
+    background: bool
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        first = int(self.background)
+        total = np.array(self.parts[0][first:][key])
+        for part in self.parts[1:]:
+            total += part[first:][key]
+        return np.asarray(total / np.float32(len(self.parts)))

@@ -1,0 +1,51 @@
+"""Intervals from residuals of cases that a fit did not see (Vovk et al. 2005, Algorithmic Learning in a Random World).
+
+Whatever the fit is worth, an interval from the quantiles of such residuals holds the truth in the stated share of
+cases, if new cases are like those: the only assumption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.9
+
+
+def residual_bounds(residuals: Sequence[float] | NDArray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the residuals that bound the middle share, corrected for their finite number.
+
+    Args:
+        residuals: truth minus prediction, one at least.
+        confidence: which share lies between.
+
+    >>> residual_bounds([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 0.6)
+    (1.0, 7.0)
+    """
+    ordered = np.sort(np.asarray(residuals, np.float64))
+    count, tail = len(ordered), (1 - confidence) / 2
+    low = max(floor(round((count + 1) * tail, 9)), 1)
+    high = min(ceil(round((count + 1) * (1 - tail), 9)), count)
+    return float(ordered[low - 1]), float(ordered[high - 1])
+
+
+def coverage(residuals: Sequence[float], groups: Sequence[str], confidence: float = CONFIDENCE) -> float | None:
+    """Return the share of residuals within the bounds that the other groups give; None with a single group.
+
+    Args:
+        residuals: truth minus prediction.
+        groups: of each.
+        confidence: as in `residual_bounds`.
+    """
+    values, of = np.asarray(residuals, np.float64), np.asarray(groups)
+    inside = 0
+    for group in sorted({*groups}):
+        others = values[of != group]
+        if not len(others):
+            return None
+        low, high = residual_bounds(others, confidence)
+        inside += int(((values[of == group] >= low) & (values[of == group] <= high)).sum())
+    return inside / len(values) if len(values) else None

@@ -1,0 +1,116 @@
+"""How far a vector of figures lies from those of the training cases: Mahalanobis with a shrunk covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat
+
+from medseg.plans.sections.section import Section
+
+_RIDGE = 0.05
+"""Added to variances, so that figures which nearly follow from others do not count for all by rounding."""
+FEWEST = 8
+"""Fewer vectors say nothing of what is usual."""
+
+
+class Distance(Section):
+    """Where vectors usually lie.
+
+    Attributes:
+        mean: of each figure.
+        scale: by what each is divided: its standard deviation, or the least one that matters.
+        precision: inverse covariance of the divided figures, shrunk (Ledoit and Wolf 2004).
+    """
+
+    mean: Annotated[list[float], Field(min_length=1)]
+    scale: list[PositiveFloat]
+    precision: list[list[float]]
+
+    def standard(self, vector: Sequence[float]) -> NDArray[np.float64]:
+        """Return a vector in standard deviations from the mean."""
+        return np.asarray((np.asarray(vector) - np.array(self.mean)) / np.array(self.scale))
+
+    def of(self, vector: Sequence[float]) -> float:
+        """Return the Mahalanobis distance of a vector, divided by the root of its length: 1 is usual."""
+        z = self.standard(vector)
+        return float(np.sqrt(max(0.0, float(z @ np.array(self.precision) @ z)) / len(z)))
+
+
+def fit_distance(vectors: Sequence[Sequence[float]], least_scale: float) -> Distance | None:
+    """Return where vectors lie.
+
+    Args:
+        vectors: one for each case.
+        least_scale: deviations below this do not matter: figures that are the same in all cases would count for all.
+
+    Returns:
+        None with fewer than eight vectors.
+    """
+    if len(vectors) < FEWEST:
+        return None
+    from sklearn.covariance import ledoit_wolf
+
+    array = np.asarray(vectors, np.float64)
+    mean = np.median(array, axis=0)
+    scale = np.maximum(array.std(axis=0), least_scale)
+    standard = (array - mean) / scale
+    covariance = np.atleast_2d(ledoit_wolf(standard)[0])
+    # a figure that hardly differs between cases has the least scale as its deviation; others are near 1 already
+    covariance += np.diag(np.maximum(1 - np.diag(covariance), 0) + _RIDGE)
+    return Distance(
+        mean=rounded(mean), scale=rounded(scale), precision=[rounded(row) for row in np.linalg.inv(covariance)]
+    )
+
+
+class ChannelDistance(Section):
+    """Where the means of a network's deepest channels usually lie; each fold has channels of its own.
+
+    Attributes:
+        fold: whose network.
+        mean: of each channel.
+        scale: standard deviation of each.
+    """
+
+    fold: str
+    mean: list[float]
+    scale: list[PositiveFloat]
+
+    def of(self, vector: Sequence[float]) -> float:
+        """Return the root of the mean square of the standardized channels: 1 is usual."""
+        z = (np.asarray(vector) - np.array(self.mean)) / np.array(self.scale)
+        return float(np.sqrt(np.mean(np.minimum(z * z, _MOST_SQUARE))))
+
+
+_MOST_SQUARE = 100.0
+"""A single channel, which was silent in training, must not count for all."""
+
+
+def fit_channels(fold: str, vectors: Sequence[Sequence[float]]) -> ChannelDistance | None:
+    """Return where the channels of a fold lie; None with fewer than eight cases.
+
+    Args:
+        fold: whose network.
+        vectors: means of its channels, for cases that it was not trained on.
+    """
+    if len(vectors) < FEWEST:
+        return None
+    array = np.asarray(vectors, np.float64)
+    deviation = array.std(axis=0, ddof=1)
+    return ChannelDistance(
+        fold=fold,
+        mean=rounded(array.mean(axis=0)),
+        scale=rounded(np.maximum(deviation, 0.1 * np.median(deviation) + 1e-6)),
+    )
+
+
+def rounded(values: NDArray | Sequence[float], digits: int = 5) -> list[float]:
+    """Return numbers with some significant digits, as files keep them.
+
+    >>> rounded([1.23456789, 0.000123456])
+    [1.2346, 0.00012346]
+    """
+    return [float(f"{float(value):.{digits}g}") for value in values]

@@ -1,0 +1,88 @@
+"""The figures that are taken of an answer, and of the scan that it answers: what is related to scores later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How sure the network is of one structure, on the network's grid; volumes in mm3 (or pixels).
+
+    Attributes:
+        volume: of the voxels that are answered as the structure.
+        expected_volume: sum of its probability.
+        overlap: sum of its probability where it is answered.
+        doubt: sum of the smaller one of its probability and its complement: what is expected to be wrong.
+        border: of the voxels of the answer that touch another answer in their plane.
+        mean: of each channel (normalized) where it is answered; empty if it is not.
+        deviation: standard deviation likewise.
+        agreement: of mirrored copies (`medseg.inference.agreement`); None without any.
+    """
+
+    volume: float
+    expected_volume: float
+    overlap: float
+    doubt: float
+    border: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Figures on one structure of a label map.
+
+    Attributes:
+        volume: in ml (mm2 in pictures, pixels without a spacing); 0 if it is not there.
+        parts: number of groups of voxels that touch, at corners, too.
+        largest_share: share of the largest of them.
+        cut: the largest share of the scan's edge in the structure: its area in the outermost plane of the scan,
+            divided by its area in the plane along the same axis where it is widest. 0: it does not reach the edge.
+        centre: its centre of mass (x, y, z) in mm, RAS+; None if it is not there.
+    """
+
+    volume: float
+    parts: int
+    largest_share: float
+    cut: float
+    centre: Point | None
+
+
+@dataclass(frozen=True)
+class CaseMeasures:
+    """What is measured of an answer without knowing the reference.
+
+    Attributes:
+        sureness: {structure: how sure the network is}.
+        shapes: {structure: what its label map is like}.
+        scan: figures on the scan (`scan_measures`).
+        deep: what the deepest layer of a network sees, {fold: mean of each channel}.
+    """
+
+    sureness: dict[str, Sureness]
+    shapes: dict[str, Shape]
+    scan: tuple[float, ...] = ()
+    deep: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case that was answered by a fold that never saw it, with its reference.
+
+    Attributes:
+        case: its id.
+        group: what is left out together when a fit is tested: the fold.
+        measures: of the answer.
+        reference: {structure: what its reference is like}; those that were not annotated are left out.
+        dice: {structure: Dice} of these; None where answer and reference have none of it.
+    """
+
+    case: str
+    group: str
+    measures: CaseMeasures
+    reference: dict[str, Shape]
+    dice: dict[str, float | None]

@@ -1,0 +1,229 @@
+"""Fit what the quality of an answer is judged by, on out-of-fold answers: regressions, intervals, and thresholds.
+
+Every flag has a threshold on how odd a figure may be: what a small share of the good out-of-fold answers exceeds. The
+share is the same for all flags, and chosen so that together they name at most the stated share of good answers.
+What an out-of-fold case is compared with never includes its own fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from medseg.confidence.conformal import coverage
+from medseg.confidence.distance import rounded
+from medseg.confidence.measures import Example
+from medseg.confidence.reference import Oddness, Reference, deep_oddness, fit_reference
+from medseg.confidence.regression import Regression, figures_of, fit_regressions
+from medseg.confidence.volume_interval import VolumeInterval, fit_volume_intervals
+from medseg.plans.sections.section import Fraction, Section
+
+FALSE_ALARMS = 0.08
+"""Share of good out-of-fold answers that may carry a flag: some less than the tenth that is promised, as thresholds are
+a little too tight for the cases that they were taken from."""
+GOOD_DICE = 0.6
+"""An answer is good, for counting false alarms, if each structure has this Dice, or its median where that is lower."""
+FEWEST_CASES = 12
+_LEVELS = [float(level) for level in np.geomspace(0.05, 0.0002, 40)]
+_DICE_SHARE = 4
+"""How many times more good answers may carry the flag `dice` than any other: it sums up what others see."""
+DICE = "dice"
+"""The kind of the flag on a predicted Dice; its oddness is what is missing to 1."""
+
+
+class Evidence(Section):
+    """What the judgement was worth on out-of-fold answers, each judged without its own fold.
+
+    Attributes:
+        cases: number of out-of-fold cases.
+        good: how many of them are good answers.
+        flagged_good: share of the good answers that carry a flag.
+        flagged_bad: share of the others that do; None where all are good.
+        correlation: {structure: Pearson's correlation of predicted and true Dice}.
+        error: {structure: mean absolute error of the predicted Dice}.
+        coverage: {structure: share of true Dice within the interval}.
+    """
+
+    cases: PositiveInt
+    good: int
+    flagged_good: Fraction
+    flagged_bad: Fraction | None
+    correlation: dict[str, float]
+    error: dict[str, float]
+    coverage: dict[str, float]
+
+
+class Quality(Section):
+    """What the quality of answers is judged by.
+
+    Attributes:
+        reference: what is usual.
+        dice: {structure: regressions of its Dice}, the better informed one first.
+        volume: {structure: intervals of its volume} likewise.
+        level: share of good answers that exceed a threshold.
+        thresholds: {kind of flag: {structure, or "" for the scan: oddness above which it is raised}}.
+        evidence: what this was worth.
+    """
+
+    reference: Reference
+    dice: dict[str, list[Regression]] = {}
+    volume: dict[str, list[VolumeInterval]] = {}
+    level: Annotated[float, Field(ge=0, le=1)]
+    thresholds: dict[str, dict[str, float]]
+    evidence: Evidence
+
+    def predicted_dice(self, figures: Mapping[str, float], name: str) -> tuple[float, float, float] | None:
+        """Return predicted Dice with the bounds of its interval; None where there is no regression.
+
+        Args:
+            figures: `figures_of` the structure.
+            name: the structure.
+        """
+        for regression in self.dice.get(name, ()):
+            if regression.fits(figures):
+                predicted = regression.predict(figures)
+                return (predicted, *regression.interval(predicted))
+        return None
+
+
+def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | None:
+    """Fit what the quality of answers is judged by.
+
+    Args:
+        examples: out-of-fold cases.
+        names: the structures.
+
+    Returns:
+        None with fewer than twelve cases, or fewer than two groups to leave out.
+    """
+    groups = sorted({example.group for example in examples})
+    if len(examples) < FEWEST_CASES or len(groups) < 2:
+        return None
+    reference = fit_reference(examples, names)
+    odd = _odd_unseen(examples, names, groups, reference)
+    regressions: dict[str, list[Regression]] = {}
+    correlation: dict[str, float] = {}
+    error: dict[str, float] = {}
+    covered: dict[str, float] = {}
+    for name in names:
+        scored = [example for example in examples if _has_score(example, name)]
+        rows = [figures_of(example.measures, odd[example.case], name) for example in scored]
+        dice = [float(example.dice[name] or 0.0) for example in scored]
+        of = [example.group for example in scored]
+        fitted, unseen = fit_regressions(rows, dice, of)
+        if not fitted:
+            continue
+        regressions[name] = fitted
+        for example, predicted in zip(scored, unseen, strict=True):
+            odd[example.case][DICE, name] = 1 - float(predicted)
+        residuals = [truth - float(predicted) for truth, predicted in zip(dice, unseen, strict=True)]
+        if np.std(dice) > 0 and np.std(unseen) > 0:
+            correlation[name] = rounded([np.corrcoef(dice, unseen)[0, 1]], 4)[0]
+        error[name] = rounded(np.abs(residuals).mean(keepdims=True), 4)[0]
+        share = coverage(residuals, of)
+        covered |= {} if share is None else {name: round(share, 4)}
+    good = _good(examples, names)
+    level, thresholds = _choose_level(odd, good)
+    raised = {case: _raised(values, thresholds) for case, values in odd.items()}
+    shares = [[raised[case] for case, is_good in good.items() if is_good == kind] for kind in (True, False)]
+    flagged = [round(float(np.mean(values)), 4) if values else None for values in shares]
+    return Quality(
+        reference=reference,
+        dice=regressions,
+        volume={name: intervals for name in names if (intervals := fit_volume_intervals(examples, name))},
+        level=round(level, 4),
+        thresholds=thresholds,
+        evidence=Evidence(
+            cases=len(examples),
+            good=sum(good.values()),
+            flagged_good=flagged[0] or 0.0,
+            flagged_bad=flagged[1],
+            correlation=correlation,
+            error=error,
+            coverage=covered,
+        ),
+    )
+
+
+def _has_score(example: Example, name: str) -> bool:
+    """Return whether a case has a Dice of a structure that its answer has any of."""
+    return example.dice.get(name) is not None and example.measures.shapes[name].parts > 0
+
+
+def _odd_unseen(
+    examples: Sequence[Example], names: Sequence[str], groups: Sequence[str], reference: Reference
+) -> dict[str, Oddness]:
+    """Return {case: how odd it is beside the cases of the other folds}."""
+    odd: dict[str, Oddness] = {}
+    deep = deep_oddness(examples, reference)
+    for group in groups:
+        without = fit_reference([example for example in examples if example.group != group], names)
+        without = without.model_copy(update={"deep": None})
+        for example in examples:
+            if example.group == group:
+                odd[example.case] = without.oddness(example.measures)
+                if example.case in deep:
+                    odd[example.case]["features", ""] = deep[example.case]
+    return odd
+
+
+def _good(examples: Sequence[Example], names: Sequence[str]) -> dict[str, bool]:
+    """Return {case: whether its answer counts as good}."""
+    least = {}
+    for name in names:
+        values = [value for example in examples if (value := example.dice.get(name)) is not None]
+        least[name] = min(GOOD_DICE, float(np.median(values))) if values else 0.0
+    return {
+        example.case: all(value >= least[name] for name in names if (value := example.dice.get(name)) is not None)
+        for example in examples
+    }
+
+
+def _choose_level(odd: Mapping[str, Oddness], good: Mapping[str, bool]) -> tuple[float, dict[str, dict[str, float]]]:
+    """Return the largest level at which thresholds name few enough good answers, and these thresholds."""
+    of_good = [values for case, values in odd.items() if good[case]]
+    if not of_good:
+        of_good = [*odd.values()]
+    level, thresholds = 0.0, dict[str, dict[str, float]]()
+    for level in _LEVELS:
+        thresholds = _thresholds(of_good, level)
+        if np.mean([_raised(values, thresholds) for values in of_good]) <= FALSE_ALARMS:
+            break
+    return level, thresholds
+
+
+def _thresholds(of_good: Sequence[Oddness], level: float) -> dict[str, dict[str, float]]:
+    values: dict[tuple[str, str], list[float]] = {}
+    for odd in of_good:
+        for key, value in odd.items():
+            values.setdefault(key, []).append(value)
+    thresholds: dict[str, dict[str, float]] = {}
+    for (kind, name), known in sorted(values.items()):
+        limit = tail_quantile(known, level * (_DICE_SHARE if kind == DICE else 1))
+        thresholds.setdefault(kind, {})[name] = rounded([limit], 6)[0]
+    return thresholds
+
+
+def tail_quantile(values: Sequence[float], share: float) -> float:
+    """Return what a share of all cases exceeds, as far as some cases tell.
+
+    Of a hundred cases none may be as odd as one in a thousand. So it is the larger of the quantile, and of what an
+    exponential tail through median and 90 % quantile gives: median + (q90 - median) ln(0.5 / share) / ln 5.
+
+    Args:
+        values: of the cases that there are.
+        share: which share is to exceed it, more than 0.
+
+    >>> tail_quantile([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0], 0.02)
+    13.0
+    """
+    array = np.asarray(values, np.float64)
+    middle, high, quantile = np.quantile(array, [0.5, 0.9, 1 - share])
+    return round(float(max(quantile, middle + (high - middle) * np.log(0.5 / share) / np.log(5))), 9)
+
+
+def _raised(odd: Oddness, thresholds: Mapping[str, Mapping[str, float]]) -> bool:
+    return any(value > thresholds.get(kind, {}).get(name, np.inf) * (1 + 1e-5) for (kind, name), value in odd.items())

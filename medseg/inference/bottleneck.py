@@ -1,0 +1,74 @@
+"""What the deepest layer of a network sees of a scan: scans unlike the training scans show there first.
+
+The layer is the one with the smallest grid, of those the widest; the scan is seen through the tile in its middle.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+
+from medseg.inference.tiles import Views
+from medseg.networks.device import autocast, evaluating, to_device
+from medseg.plans.schema import Configuration
+from medseg.plans.sections.inference import Inference
+from medseg.preprocessing.volume import Volume
+
+_DIGITS = 5
+_MOST_CHANNELS = 512
+
+
+def deepest_channels(
+    network: torch.nn.Module, volume: Volume, configuration: Configuration, inference: Inference
+) -> tuple[float, ...]:
+    """Return the mean of each channel of the deepest layer over the tile in the middle of a scan.
+
+    Args:
+        network: of one fold.
+        volume: the prepared scan.
+        configuration: of the network.
+        inference: says how tiles lie.
+
+    Returns:
+        Up to 512 numbers; none for a network in which no layer is coarser than its tile.
+    """
+    views = Views.of(volume.image.shape[1:], configuration, inference)
+    middle = len(views.tiles) // 2
+    tiles = views.cut(torch.from_numpy(volume.image), views.batch(middle * len(views.flips), 1))
+    device = next(network.parameters()).device
+    deepest = _Deepest(prod(tiles.shape[2:]), tiles.ndim)
+    handles = [module.register_forward_hook(deepest.see) for module in network.modules() if not [*module.children()]]
+    try:
+        with evaluating(network), torch.inference_mode(), autocast(device, torch.float32):
+            network(to_device(tiles, device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in deepest.means[:_MOST_CHANNELS])
+
+
+class _Deepest:
+    """Sees the answer of every layer, and keeps the means of the deepest one, the last of equals.
+
+    Args:
+        voxels: of the tile, than which the layer has to be coarser.
+        axes: of an answer, batch and channels among them.
+
+    Attributes:
+        means: of its channels.
+    """
+
+    def __init__(self, voxels: int, axes: int) -> None:
+        self._best, self._axes = (voxels - 1, 0), axes
+        self.means: list[float] = []
+
+    def see(self, module: torch.nn.Module, inputs: Any, answer: Any) -> None:
+        if not isinstance(answer, torch.Tensor) or answer.ndim != self._axes:
+            return
+        voxels = prod(answer.shape[2:])
+        # a grid of a single voxel is a mean over all of the tile, as in gates of channels, and no place in the network
+        if voxels > 1 and (voxels, -answer.shape[1]) <= self._best:
+            self._best = (voxels, -answer.shape[1])
+            self.means = answer[0].float().mean(dim=tuple(range(1, self._axes - 1))).tolist()

@@ -1,0 +1,91 @@
+"""Put together what is measured of an answer: by its observation, of its label map, and of the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+
+from medseg.confidence.measures import CaseMeasures, Shape, Sureness
+from medseg.confidence.scan_measures import scan_measures
+from medseg.confidence.shapes import shapes_of
+from medseg.core.image import Image
+from medseg.inference.observation import Observation
+from medseg.inference.volumes import structure_volumes
+from medseg.models.model import Model
+from medseg.plans.schema import Plan
+from medseg.preprocessing.volume import Geometry, Volume
+
+if TYPE_CHECKING:
+    from medseg.core.labels import Labels
+
+
+def case_measures(
+    model: Model,
+    volume: Volume,
+    observations: Sequence[Observation],
+    answer: Image,
+    deep_folds: Collection[str],
+) -> CaseMeasures:
+    """Return what is measured of an answer.
+
+    Args:
+        model: made it.
+        volume: the prepared scan.
+        observations: of the answer, one for each configuration that answers.
+        answer: its label map (1, z, y, x), on the scan's grid.
+        deep_folds: folds whose deepest layer is looked at; those that the model does not have are left out.
+    """
+    from medseg.inference.bottleneck import deepest_channels
+
+    deep = {
+        fold: deepest_channels(network, volume, model.configuration, model.plan.inference)
+        for fold, network in zip(model.folds, model.networks, strict=True)
+        if fold in deep_folds
+    }
+    return CaseMeasures(
+        joined_sureness([observation.sureness() for observation in observations], model.plan.labels),
+        label_shapes(answer, volume.geometry, model.plan),
+        scan_measures(volume.image, volume.geometry.spacing_mm, volume.geometry.cropped_shape),
+        deep,
+    )
+
+
+def label_shapes(labels: Image, geometry: Geometry, plan: Plan) -> dict[str, Shape]:
+    """Return the shape of each structure of a label map.
+
+    Args:
+        labels: (1, z, y, x) label values, on the scan's grid.
+        geometry: how the scan came to the network's grid; it knows where the scan has values.
+        plan: has the structures.
+    """
+    content: NDArray = geometry.turn(labels.array)[0][geometry.box]
+    volumes = structure_volumes(labels, plan.labels, plan.data.dimensions)
+    return shapes_of(labels.array[0], labels.affine, content, plan.labels, volumes)
+
+
+def joined_sureness(members: Sequence[dict[str, Sureness]], labels: Labels) -> dict[str, Sureness]:
+    """Return the figures of several configurations as one: means, and intensities as the first one sees them.
+
+    Args:
+        members: of each configuration.
+        labels: the structures.
+    """
+    first, *others = members
+    if not others:
+        return first
+    joined = {}
+    for name in labels.names:
+        parts = [member[name] for member in members]
+        agreements = [part.agreement for part in parts if part.agreement is not None]
+        joined[name] = replace(
+            first[name],
+            **{
+                figure: sum(getattr(part, figure) for part in parts) / len(parts)
+                for figure in ("volume", "expected_volume", "overlap", "doubt", "border")
+            },
+            agreement=sum(agreements) / len(agreements) if agreements else None,
+        )
+    return joined

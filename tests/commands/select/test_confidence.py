@@ -1,0 +1,170 @@
+"""From out-of-fold answers to calibrated probabilities and flags: select, predict, package, rank."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from toy_workspace import toy_plan
+
+from medseg.commands.crossval.crossval import crossval
+from medseg.commands.crossval.options import CrossvalOptions
+from medseg.commands.models.package import package
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
+from medseg.commands.rank.options import RankOptions
+from medseg.commands.rank.rank import rank_scans
+from medseg.commands.select.options import SelectOptions
+from medseg.commands.select.select import select
+from medseg.commands.train.options import TrainOptions
+from medseg.core.case import Case, write_cases
+from medseg.core.errors import ModelError
+from medseg.core.files import write_json
+from medseg.delivery.answers.options import Maps
+from medseg.io.images import read_image, read_label
+from medseg.models.workspace import cases_path, splits_path
+from medseg.plans.file import save_plan
+from medseg.selection.file import read_selection
+
+pytestmark = pytest.mark.slow  # folds are trained, and scans segmented six times
+
+CASES = 16
+FILE = Path("runs") / "toy" / "selection.yaml"
+
+
+def write_scan(path: Path, number: int, spoilt: bool = False) -> np.ndarray:
+    """A scan with two bright boxes, or one of noise alone."""
+    rng = np.random.default_rng(number)
+    label = np.zeros((24, 24, 3), np.uint8)
+    label[6:14, 5 : 15 + number % 4] = 1
+    label[15:20, 4 : 10 + number % 3] = 2
+    scan = rng.normal(scale=9, size=label.shape) if spoilt else label * 4 + rng.normal(size=label.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(scan.astype(np.float32), np.eye(4)), path)
+    return label
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folds, trained and selected among; new scans, of which one is spoilt."""
+    folder = tmp_path_factory.mktemp("judged")
+    cases = []
+    for number in range(CASES):
+        image, mask = (folder / "data" / f"{number}_{kind}.nii.gz" for kind in ("image", "label"))
+        nib.save(nib.Nifti1Image(write_scan(image, number), np.eye(4)), mask)
+        cases.append(Case(str(number), str(number), (image,), mask))
+    plan_path = folder / "plans" / "toy.yaml"
+    save_plan(toy_plan(), plan_path)
+    write_cases(cases_path(plan_path), cases, folder / "data")
+    ids = [str(number) for number in range(CASES)]
+    write_json(splits_path(plan_path), [{"train": ids[8:], "val": ids[:8]}, {"train": ids[:8], "val": ids[8:]}])
+    assert not crossval(None, folder, CrossvalOptions(training=TrainOptions(device="cpu", steps=25))).failed
+    assert not select(None, folder, SelectOptions(device="cpu", postprocessing=False)).failed
+    for number in range(3):
+        write_scan(folder / "new" / f"{number}.nii.gz", 20 + number, spoilt=number == 2)
+    return folder
+
+
+def answered(workspace: Path, output: str, model: str | Path = "toy", **options: object) -> Path:
+    options = {"device": "cpu", **options}
+    result = predict(workspace / "new", workspace / output, model, workspace, PredictOptions(**options))
+    assert not result.failed
+    return workspace / output
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "volumes.csv").open(newline="", encoding="utf-8") as file:
+        return [*csv.DictReader(file)]
+
+
+def test_the_selection_holds_temperatures_and_what_answers_are_judged_by(workspace: Path) -> None:
+    selection = read_selection(workspace / FILE)
+    assert selection is not None
+    assert selection.calibration is not None
+    assert selection.quality is not None
+    assert selection.calibration.cases == selection.quality.evidence.cases == CASES
+    assert len(selection.calibration.temperatures) == 1
+    assert set(selection.quality.reference.volume) == {"one", "two"}
+    page = (workspace / "runs" / "toy" / "selection.html").read_text()
+    assert "Do probabilities mean what they say?" in page
+    assert "What flags are worth" in page
+
+
+def test_probabilities_are_calibrated_and_labels_stay(workspace: Path) -> None:
+    selection = read_selection(workspace / FILE)
+    assert selection is not None
+    assert selection.calibration is not None
+    (temperature,) = selection.calibration.temperatures
+    maps = Maps(probabilities=True)
+    calibrated, plain = (
+        answered(workspace, name, maps=maps, folds=folds)
+        for name, folds in (("calibrated", None), ("plain", ["0", "1"]))
+    )
+    for number in range(3):
+        labels = [read_label(folder / f"{number}.nii.gz").array for folder in (calibrated, plain)]
+        assert np.array_equal(*labels)
+        one, two = (
+            np.stack(
+                [read_image(folder / "probabilities" / str(number) / f"{name}.nii.gz").array for name in ("one", "two")]
+            )
+            for folder in (calibrated, plain)
+        )
+        odds = [np.log(np.clip(p[0], 1e-9, 1) / np.clip(1 - p.sum(0), 1e-9, 1)) for p in (one, two)]
+        clear = np.all(
+            [(p.min(0) > 0.02) & (p.sum(0) < 0.98) for p in (one, two)], axis=0
+        )  # steps of 1/65535 blur the logarithm of less
+        assert clear.any()
+        np.testing.assert_allclose(odds[0][clear], odds[1][clear] / temperature, atol=0.02)
+    manifest = json.loads((calibrated / "manifest.json").read_text())
+    assert str(temperature) in json.dumps(manifest)
+
+
+def test_flags_stand_in_table_page_and_ledger(workspace: Path) -> None:
+    folder = answered(workspace, "out")
+    table = rows(folder)
+    assert [*table[0]][-6:] == ["low", "high", "dice", "dice_low", "dice_high", "flags"]
+    spoilt = [row for row in table if row["case"] == "2"]
+    assert any(row["flags"] for row in spoilt)
+    for row in table:
+        if row["low"]:
+            assert float(row["low"]) <= float(row["high"])
+        if row["dice"]:
+            assert 0 <= float(row["dice_low"]) <= float(row["dice_high"]) <= 1
+    page = (folder / "quality.html").read_text()
+    assert "Quality of the answers" in page
+    lines = [json.loads(line) for line in (folder / "predict.jsonl").read_text().splitlines()]
+    assert all("quality" in line for line in lines if "case" in line)
+
+
+def test_what_was_judged_before_is_kept(workspace: Path) -> None:
+    folder = answered(workspace, "kept")
+    before = rows(folder)
+    (folder / "2.nii.gz").unlink()
+    assert rows(answered(workspace, "kept", keep_finished=True)) == before
+
+
+def test_a_package_judges_as_the_runs_do(workspace: Path) -> None:
+    package(None, workspace / "model.medseg", workspace)
+    one = rows(answered(workspace, "from_runs"))
+    two = rows(answered(workspace, "from_package", workspace / "model.medseg"))
+    assert one == two
+
+
+def test_without_mirrored_copies_answers_are_judged_as_well(workspace: Path) -> None:
+    table = rows(answered(workspace, "plain_copies", mirror=False))
+    assert any(row["dice"] for row in table)
+
+
+def test_rank_orders_scans_and_leaves_answers_to_start_from(workspace: Path) -> None:
+    options = RankOptions(PredictOptions(device="cpu"))
+    result = rank_scans(workspace / "new", workspace / "next", "toy", workspace, options)
+    assert {scan.case for scan in result.order} == {"0", "1", "2"}
+    assert (workspace / "next" / "0.nii.gz").exists()
+    assert '"one"' in (workspace / "next" / "labels.itksnap.txt").read_text()
+    assert "1 one 86 180 233 255" in (workspace / "next" / "labels.slicer.ctbl").read_text()
+    with pytest.raises(ModelError, match="doubtful"):
+        rank_scans(workspace / "new", workspace / "none", "toy/main", workspace, options)

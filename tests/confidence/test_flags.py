@@ -1,0 +1,207 @@
+"""Predicted scores, intervals and flags, on made-up cases in which it is known what is wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medseg.confidence.assessment import MEANINGS, Assessment, assess
+from medseg.confidence.conformal import coverage, residual_bounds
+from medseg.confidence.distance import fit_distance
+from medseg.confidence.measures import CaseMeasures, Example, Shape, Sureness
+from medseg.confidence.quality import FALSE_ALARMS, Quality, fit_quality
+from medseg.confidence.regression import fit_regressions
+from medseg.confidence.shapes import shapes_of
+from medseg.core.labels import Labels
+
+NAMES = ("kidney_left", "kidney_right")
+
+
+def make_example(number: int, random: np.random.Generator) -> Example:
+    """A case with two kidneys: how sure the network is says how good it is, within a few hundredths."""
+    sureness, shapes, reference, dice = {}, {}, {}, {}
+    for name, side in zip(NAMES, (-60.0, 60.0), strict=True):
+        good = float(np.clip(random.normal(0.88, 0.05), 0.3, 0.98))
+        volume = float(np.exp(random.normal(5.0, 0.15)))
+        sure, agreement = (
+            float(np.clip(good + random.normal(0, 0.03), 0, 1)),
+            float(np.clip(good + random.normal(0, 0.02), 0, 1)),
+        )
+        doubt = (1 - good) * volume * 1000
+        sureness[name] = Sureness(
+            volume * 1000,
+            volume * 1000,
+            sure * volume * 1000,
+            doubt,
+            3000.0,
+            (random.normal(1, 0.1),),
+            (0.3,),
+            agreement,
+        )
+        centre = (side + random.normal(0, 3), random.normal(0, 3), random.normal(0, 3))
+        shapes[name] = Shape(volume, 1, 1.0, 0.0, centre)
+        # in the reference it is larger or smaller by up to the share that is wrong
+        reference[name] = replace(shapes[name], volume=volume * (1 + (1 - good) * random.uniform(-1, 1)))
+        dice[name] = good
+    scan = tuple(random.normal(size=4))
+    deep = {"0": tuple(random.normal(size=6))} if number % 3 == 0 else {}
+    return Example(f"case{number}", str(number % 3), CaseMeasures(sureness, shapes, scan, deep), reference, dice)
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    random = np.random.default_rng(0)
+    return [make_example(number, random) for number in range(90)]
+
+
+@pytest.fixture(scope="module")
+def quality(examples: list[Example]) -> Quality:
+    fitted = fit_quality(examples, NAMES)
+    assert fitted is not None
+    return fitted
+
+
+@pytest.fixture
+def usual() -> CaseMeasures:
+    """An answer with nothing odd about it."""
+    random = np.random.default_rng(5)
+    measures = make_example(0, random).measures
+    volume = 148.0
+    sureness = {name: Sureness(148e3, 148e3, 0.9 * 148e3, 0.1 * 148e3, 3000.0, (1.0,), (0.3,), 0.9) for name in NAMES}
+    shapes = {
+        name: Shape(volume, 1, 1.0, 0.0, (side, 0.0, 0.0)) for name, side in zip(NAMES, (-60.0, 60.0), strict=True)
+    }
+    return replace(measures, sureness=sureness, shapes=shapes, scan=(0.0,) * 4, deep={"0": (0.0,) * 6})
+
+
+def kinds(measures: CaseMeasures, quality: Quality) -> set[tuple[str, str]]:
+    return {(flag.kind, flag.structure) for flag in assess(measures, quality).flags}
+
+
+def test_a_usual_answer_has_no_flag(usual: CaseMeasures, quality: Quality) -> None:
+    assert kinds(usual, quality) == set()
+
+
+def changed(measures: CaseMeasures, name: str, **values: object) -> CaseMeasures:
+    return replace(measures, shapes={**measures.shapes, name: replace(measures.shapes[name], **values)})
+
+
+def unsure(measures: CaseMeasures, **values: object) -> CaseMeasures:
+    changed = replace(measures.sureness["kidney_left"], **values)
+    return replace(measures, sureness={**measures.sureness, "kidney_left": changed})
+
+
+ODD = {
+    "dice": (lambda usual: unsure(usual, agreement=0.4, overlap=0.5 * 148e3, doubt=0.6 * 148e3), "kidney_left"),
+    "scan": (lambda usual: replace(usual, scan=(9.0, 0.0, 0.0, 0.0)), ""),
+    "features": (lambda usual: replace(usual, deep={"0": (6.0,) * 6}), ""),
+    "volume": (lambda usual: changed(usual, "kidney_left", volume=40.0), "kidney_left"),
+    "parts": (lambda usual: changed(usual, "kidney_left", parts=3, largest_share=0.6), "kidney_left"),
+    "intensity": (lambda usual: unsure(usual, mean=(3.0,)), "kidney_left"),
+    "cut": (lambda usual: changed(usual, "kidney_left", cut=0.5), "kidney_left"),
+    "arrangement": (
+        lambda usual: changed(usual, "kidney_left", centre=(-60.0, 90.0, 0.0)),
+        "kidney_left > kidney_right",
+    ),
+    "missing": (lambda usual: changed(usual, "kidney_left", parts=0, volume=0.0, centre=None), "kidney_left"),
+    "sides": (
+        lambda usual: replace(usual, shapes=dict(zip(NAMES, reversed(usual.shapes.values()), strict=True))),
+        "kidney_left > kidney_right",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MEANINGS)
+def test_what_is_odd_is_named(kind: str, usual: CaseMeasures, quality: Quality) -> None:
+    odd, structure = ODD[kind]
+    raised = kinds(odd(usual), quality)
+    assert (kind, structure) in raised
+    beside = {"sides": {"arrangement"}, "dice": set()}.get(kind, set())
+    assert {other for other, _ in raised} <= {kind, "dice", *beside}
+
+
+def test_few_good_answers_are_flagged(examples: list[Example], quality: Quality) -> None:
+    assert quality.evidence.flagged_good <= FALSE_ALARMS
+    fresh = [make_example(number, np.random.default_rng(100 + number)) for number in range(200)]
+    assert np.mean([bool(assess(example.measures, quality).flags) for example in fresh]) < 0.2
+
+
+def test_predicted_dice_is_near_the_truth_and_its_interval_holds_it(quality: Quality) -> None:
+    inside, errors, volumes = [], [], []
+    for number in range(200):
+        example = make_example(number, np.random.default_rng(1000 + number))
+        for name, expected in assess(example.measures, quality).structures.items():
+            truth = example.dice[name]
+            assert truth is not None
+            errors.append(abs(expected.dice - truth))
+            inside.append(expected.dice_low <= truth <= expected.dice_high)
+            volumes.append(expected.volume_low <= example.reference[name].volume <= expected.volume_high)
+    assert np.mean(errors) < 0.03
+    assert 0.85 <= np.mean(inside) <= 0.96
+    assert 0.85 <= np.mean(volumes) <= 0.96
+    assert all(value > 0.7 for value in quality.evidence.correlation.values())
+
+
+def test_a_worse_figure_never_raises_the_prediction(examples: list[Example], quality: Quality) -> None:
+    for regressions in quality.dice.values():
+        assert [regression.figures.count("agreement") for regression in regressions] == [1, 0]
+        for regression in regressions:
+            assert min(regression.weights) >= 0
+
+
+def test_without_mirrored_copies_another_regression_answers(usual: CaseMeasures, quality: Quality) -> None:
+    plain = assess(unsure(usual, agreement=None), quality).structures["kidney_left"]
+    assert plain.dice == pytest.approx(0.9, abs=0.08)
+    assert plain.volume_low is not None
+
+
+def test_records_come_back_from_their_files(usual: CaseMeasures, quality: Quality) -> None:
+    again = Quality.model_validate(quality.model_dump(mode="json"))
+    odd = ODD["volume"][0](usual)
+    assessment = assess(odd, again)
+    assert assessment == assess(odd, quality)
+    assert Assessment.from_json(assessment.to_json()) == assessment
+
+
+def test_too_few_cases_give_no_judgement(examples: list[Example]) -> None:
+    assert fit_quality(examples[:11], NAMES) is None
+    assert fit_quality([example for example in examples if example.group == "0"], NAMES) is None
+
+
+def test_regressions_say_what_they_predict_for_answers_that_they_did_not_see() -> None:
+    rows = [{"agreement": value} for value in np.linspace(0.5, 1, 24)]
+    dice = [row["agreement"] - 0.1 for row in rows]
+    (regression, *_), unseen = fit_regressions(rows, dice, [str(number % 4) for number in range(24)])
+    np.testing.assert_allclose(unseen, dice, atol=0.02)
+    assert regression.predict({"agreement": 0.7}) == pytest.approx(0.6, abs=0.02)
+
+
+def test_bounds_hold_their_share() -> None:
+    residuals = np.random.default_rng(0).normal(size=400)
+    low, high = residual_bounds(residuals)
+    assert np.mean((residuals >= low) & (residuals <= high)) == pytest.approx(0.9, abs=0.02)
+    assert coverage(residuals.tolist(), [str(number % 5) for number in range(400)]) == pytest.approx(0.9, abs=0.03)
+    assert coverage([0.0, 1.0], ["a", "a"]) is None
+
+
+def test_distances_of_equal_figures_do_not_explode() -> None:
+    distance = fit_distance([(1.0, float(value)) for value in range(20)], least_scale=0.05)
+    assert distance is not None
+    assert distance.of((1.0, 9.5)) < 0.1
+    assert distance.of((1.01, 9.5)) < 0.3  # a fifth of the least difference that matters
+    assert distance.of((2.0, 9.5)) > 5
+
+
+def test_shapes_by_hand() -> None:
+    labels = Labels(structures={"a": 1, "b": 2})
+    stored = np.zeros((3, 5, 6), np.uint8)
+    stored[1, 1:3, 1:3] = 1  # four voxels
+    stored[1, 4, 4:6] = 1  # and two of another part, one of them at the edge
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    shapes = shapes_of(stored, affine, stored, labels, {"a": 6.0, "b": 0.0})
+    assert (shapes["a"].parts, shapes["a"].largest_share) == (2, pytest.approx(4 / 6))
+    # mean x is (1+2+1+2+4+5)/6 = 2.5, of y (1+1+2+2+4+4)/6 = 14/6, z is 1
+    assert shapes["a"].centre == pytest.approx((5.0, 7.0, 4.0))
+    # in the last row lie 2 voxels, in the widest one 2; so it is cut where it is widest
+    assert shapes["a"].cut == pytest.approx(1.0)
+    assert shapes["b"] == Shape(0.0, 0, 0.0, 0.0, None)
