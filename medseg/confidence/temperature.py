@@ -8,12 +8,13 @@ logits by one number keeps the largest the largest, and 0 stays 0, which is the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.confidence.voxel_sample import VoxelSample
+from medseg.confidence.voxel_sample import LEAST_PROBABILITY, VoxelSample
 from medseg.core.labels import Labels
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _LOWEST, _HIGHEST = 0.05, 20.0
 """Between these a temperature is looked for; networks have 0.5 to 3."""
 _TOLERANCE = 1e-4
+_LEAST_LOG_ODDS = log(LEAST_PROBABILITY / (1 - LEAST_PROBABILITY))
 
 
 def fit_temperatures(samples: Sequence[VoxelSample], labels: Labels) -> list[float]:
@@ -43,8 +45,9 @@ def fit_temperatures(samples: Sequence[VoxelSample], labels: Labels) -> list[flo
         def loss(log_temperature: float, number: int = number) -> float:
             total = weight = 0.0
             for sample in samples:
-                losses = _losses(sample, float(np.exp(log_temperature)), labels, number)
-                total, weight = total + float(losses @ sample.weight), weight + float(sample.weight.sum())
+                weights = _weights(sample, labels, number)
+                total += float(_losses(sample, float(np.exp(log_temperature)), labels, number) @ weights)
+                weight += float(weights.sum())
             return total / max(weight, 1.0)
 
         bounds = (float(np.log(_LOWEST)), float(np.log(_HIGHEST)))
@@ -61,8 +64,11 @@ def negative_log_likelihood(sample: VoxelSample, temperatures: Sequence[float], 
         temperatures: as `fit_temperatures` returns them.
         labels: the structures.
     """
-    losses = [_losses(sample, temperature, labels, number) for number, temperature in enumerate(temperatures)]
-    return float(np.mean(losses, axis=0) @ sample.weight / max(float(sample.weight.sum()), 1.0))
+    means = []
+    for number, temperature in enumerate(temperatures):
+        weights = _weights(sample, labels, number)
+        means.append(float(_losses(sample, temperature, labels, number) @ weights) / max(float(weights.sum()), 1.0))
+    return float(np.mean(means))
 
 
 def probabilities_at(sample: VoxelSample, temperatures: Sequence[float], labels: Labels) -> NDArray[np.float64]:
@@ -97,6 +103,13 @@ def at_temperatures(
         return of_logits(logits / divisors[:, None, None, None])
 
     return scaled
+
+
+def _weights(sample: VoxelSample, labels: Labels, number: int) -> NDArray[np.float64]:
+    """Return the weights (voxels,) of the voxels; of regions, 0 where the region itself does not count."""
+    if labels.activation == "softmax":
+        return sample.weight
+    return np.where(sample.logits[number] >= _LEAST_LOG_ODDS, sample.weight, 0.0)
 
 
 def _losses(sample: VoxelSample, temperature: float, labels: Labels, number: int) -> NDArray[np.float64]:

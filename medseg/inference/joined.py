@@ -43,7 +43,7 @@ def joint_logits(
     Raises:
         MedsegError: as `Predictor.logits`, once the blocks are asked for.
     """
-    watching = observations or [None] * len(predictors)
+    watching: Sequence[Observation | None] = observations or [None] * len(predictors)
     methods = [partial(one.logits, observation=watch) for one, watch in zip(predictors, watching, strict=True)]
     blocks = _on_the_scan(methods, predictors, volumes, callback)
     return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, predictors[0].model.plan.labels)
