@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.errors import ModelError
 from medseg.core.labels import Labels
 from medseg.selection.record import Step, Unit
 
@@ -48,7 +49,7 @@ def apply_steps(
         frame: of the grid.
 
     Raises:
-        ValueError: a step has a size in another unit than the grid.
+        ModelError: a step has a size in another unit than the grid.
     """
     for step in steps:
         answer = apply_step(answer, step, labels, frame)
@@ -65,7 +66,7 @@ def apply_step(answer: NDArray[np.integer], step: Step, labels: Labels, frame: F
         frame: of the grid.
 
     Raises:
-        ValueError: the step has a size in another unit than the grid.
+        ModelError: the step has a size in another unit than the grid.
     """
     values = sorted({value for name in step.structures for value in labels.members[name]})
     mask = np.isin(answer, values)
@@ -113,9 +114,13 @@ def _kept(mask: NDArray[np.bool_], box: tuple[slice, ...], step: Step, frame: Fr
         if step.operation == "largest_component":
             keep = sizes == sizes.max(initial=0)  # of equals all, as in nnU-Net: flipped scans have the same answer
         else:
-            if step.unit != frame.unit:
-                raise ValueError(f"a size in {step.unit} for a grid in {frame.unit}")
             assert step.size is not None
+            if step.unit != frame.unit:
+                raise ModelError(
+                    f"The selection removes components below {step.size:g} {step.unit}, and this scan is measured in "
+                    f"{frame.unit}.",
+                    "Correct the unit in selection.yaml, or leave the selection out: --no-selection",
+                )
             keep = sizes * frame.voxel_size >= step.size * (1 - 1e-9)  # sizes are sums of rounded numbers
     return np.concatenate([[False], keep])[numbers]
 

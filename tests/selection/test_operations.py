@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medseg.core.errors import ModelError
 from medseg.core.labels import Labels
 from medseg.selection.operations import Frame, apply_step, apply_steps, component_sizes
 from medseg.selection.record import Step
@@ -58,6 +59,12 @@ def test_over_all_foreground_structures_hold_together() -> None:
 def test_small_components_go_and_one_of_just_that_size_stays() -> None:
     smallest = Step(operation="minimum_size", structures=["one"], size=0.002, unit="ml")
     assert run([[1, 1, 0, 1, 0, 2]], smallest) == [[1, 1, 0, 0, 0, 2]]
+
+
+def test_sizes_in_another_unit_than_the_scans_are_refused() -> None:
+    smallest = Step(operation="minimum_size", structures=["one"], size=2, unit="mm2")
+    with pytest.raises(ModelError, match="below 2 mm2, and this scan is measured in ml"):
+        run([[1]], smallest)
 
 
 def test_holes_are_filled_where_background_is_enclosed() -> None:
