@@ -86,14 +86,8 @@ class OutOfFoldCase:
         Yields:
             Planes of the scan as it is stored, and (outputs, planes, y, x) logits (`Labels.logits_of`).
         """
-        parts = [self.answers[name].probabilities for name in configurations]
-        planes = max(1, _MOST_VALUES // (parts[0][:, 0].size * len(parts)))
-        for start in range(0, parts[0].shape[1], planes):
-            where = slice(start, min(start + planes, parts[0].shape[1]))
-            mean = torch.from_numpy(np.array(parts[0][:, where]))
-            for part in parts[1:]:
-                mean += torch.from_numpy(np.array(part[:, where]))
-            yield where, self.plan.labels.logits_of(mean.div_(len(parts)))
+        for planes, mean in self._means(configurations):
+            yield planes, self.plan.labels.logits_of(mean)
 
     def labels(self, configurations: Sequence[str], offsets: torch.Tensor | None = None) -> NDArray:
         """Return the label values (z, y, x) that some configurations answer together, without postprocessing.
@@ -105,7 +99,22 @@ class OutOfFoldCase:
         labels = self.plan.labels
         written = np.array(labels.decisions, labels.dtype)
         answer = np.empty(self.label.shape, labels.dtype)
-        for planes, logits in self.logits(configurations):
-            chosen = labels.choose(logits if offsets is None else logits - offsets)
+        for planes, mean in self._means(configurations):
+            if offsets is None and labels.activation == "softmax":  # the largest probability has the largest logit
+                chosen = labels.choose(mean)
+            else:
+                logits = labels.logits_of(mean)
+                chosen = labels.choose(logits if offsets is None else logits - offsets)
             answer[planes] = written[chosen.numpy()]
         return answer
+
+    def _means(self, configurations: Sequence[str]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield planes of the scan and the mean probabilities (outputs, planes, y, x) of some configurations there."""
+        parts = [self.answers[name].probabilities for name in configurations]
+        planes = max(1, _MOST_VALUES // (parts[0][:, 0].size * len(parts)))
+        for start in range(0, parts[0].shape[1], planes):
+            where = slice(start, min(start + planes, parts[0].shape[1]))
+            mean = torch.from_numpy(np.array(parts[0][:, where]))
+            for part in parts[1:]:
+                mean += torch.from_numpy(np.array(part[:, where]))
+            yield where, mean.div_(len(parts))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.commands.select.kept_answers import Candidate
 from medseg.core.labels import Labels
@@ -47,7 +48,6 @@ class Scores:
         patients: of the cases.
         figures: {candidate: figures of each case}.
         seconds: {configuration: seconds for each case}.
-        reference_sizes: {structure: voxels in the reference of each case that has it, times the size of a voxel}.
     """
 
     measure: DecidingMeasure
@@ -57,13 +57,18 @@ class Scores:
     figures: dict[Candidate, list[Figures]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, case: OutOfFoldCase) -> None:
-        """Score the answers of all candidates to a case."""
+    def add(self, case: OutOfFoldCase, answers: Mapping[Candidate, NDArray]) -> None:
+        """Score the answers of all candidates to a case.
+
+        Args:
+            case: of the pass.
+            answers: {candidate: label values (z, y, x)}.
+        """
         grid = Grid(case.image.spacing_mm, case.image.spacing_known)
         scored = {}
-        for candidate in self.candidates:
-            answer = self.labels.encode(case.labels(candidate), "the answer")
-            scored[candidate] = self.measure.figures(case.label, answer, self.labels, grid, case.case.annotated)
+        for candidate, answer in answers.items():
+            indices = self.labels.encode(answer, "the answer")
+            scored[candidate] = self.measure.figures(case.label, indices, self.labels, grid, case.case.annotated)
         self.patients.append(case.patient)
         for candidate, figures in scored.items():
             self.figures.setdefault(candidate, []).append(figures)

@@ -94,16 +94,16 @@ class KeptAnswer:
         return self.of.geometry.stored(apply_steps(turned, steps, labels, self.of.frame)[None])[0]
 
 
-def keep_answers(case: OutOfFoldCase, candidates: Sequence[Candidate], folder: Path) -> KeptCase:
+def keep_answers(case: OutOfFoldCase, answers: Mapping[Candidate, NDArray], folder: Path) -> KeptCase:
     """Write the answers of all candidates to a case.
 
     Args:
         case: of the pass.
-        candidates: who answers.
+        answers: {candidate: label values (z, y, x)}.
         folder: where to.
     """
     path = folder / f"{case.case.id}.npz"
-    contents = {"+".join(candidate): _content(case, candidate) for candidate in candidates}
+    contents = {"+".join(candidate): _content(case, candidate, answer) for candidate, answer in answers.items()}
     contents["reference"] = case.label
     np.savez_compressed(path, **contents)  # type: ignore[arg-type]
     return KeptCase(
@@ -117,10 +117,11 @@ def keep_answers(case: OutOfFoldCase, candidates: Sequence[Candidate], folder: P
     )
 
 
-def _content(case: OutOfFoldCase, candidate: Candidate) -> NDArray:
+def _content(case: OutOfFoldCase, candidate: Candidate, answer: NDArray) -> NDArray:
+    """Return what is kept of an answer: its label values or, of regions, numbers of thresholds."""
     labels = case.plan.labels
     if labels.activation == "softmax":
-        return case.labels(candidate)
+        return answer
     levels = np.zeros((labels.outputs, *case.label.shape), np.uint8)
     for planes, logits in case.logits(candidate):
         for threshold in THRESHOLDS:

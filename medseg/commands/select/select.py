@@ -132,8 +132,9 @@ def _go_once(
     kept = []
     for case in one_pass:
         try:
-            kept_case = keep_answers(case, candidates, scratch)
-            scores.add(case)
+            answers = {candidate: case.labels(candidate) for candidate in candidates}
+            kept_case = keep_answers(case, answers, scratch)
+            scores.add(case, answers)
             kept.append(kept_case)
             for consumer in consumers:
                 consumer.add(case)
