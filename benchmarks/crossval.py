@@ -1,11 +1,11 @@
 """Three commands from a data set to answers: crossval, select, predict; and what each of them brings.
 
     python benchmarks/crossval.py DATA_FOLDER hippocampus --budget 25m
-    python benchmarks/crossval.py DATA_FOLDER hippocampus --config 2d,3d_fullres --steps 20
+    python benchmarks/crossval.py DATA_FOLDER hippocampus --config 2d,3d_fullres --steps 20 --unseen 4 --folder try
 
 DATA_FOLDER and the cases that are taken out are those of benchmarks/accuracy.py. Printed are the out-of-fold Dice of
 each candidate, its margin to the best, what is done to answers, and on the cases that were taken out: the Dice of each
-single fold, of their ensemble, of the selection, and of what `--no-selection` gives.
+single fold, of their ensemble, and of the selection. `--folder` keeps everything; the same command goes on there.
 """
 
 from __future__ import annotations
@@ -42,19 +42,22 @@ def main() -> None:
     parser.add_argument("--config", default="", help="configurations, joined by commas")
     parser.add_argument("--budget", help="of all folds of all configurations together")
     parser.add_argument("--steps", help="of each fold, instead of a budget")
+    parser.add_argument("--unseen", type=int, help="only so many of the cases that were taken out are scored")
+    parser.add_argument("--folder", type=Path, help="where everything stays; else a temporary folder")
     parser.add_argument("--plan", nargs=argparse.REMAINDER, default=[], help="further options of medseg plan")
     arguments = parser.parse_args()
     data, listing = (arguments.data / arguments.set).resolve(), HERE / "test_sets" / f"{arguments.set}.txt"
-    place = Path(tempfile.mkdtemp(prefix=f"medseg-crossval-{arguments.set}-"))
-    link_test_cases(data, set(listing.read_text().split()), place / "test")
+    place = (arguments.folder or Path(tempfile.mkdtemp(prefix=f"medseg-crossval-{arguments.set}-"))).resolve()
+    if not (place / "test").exists():
+        link_test_cases(data, {*sorted(listing.read_text().split())[: arguments.unseen]}, place / "test")
     length = ["--steps", arguments.steps] if arguments.steps else ["--budget", arguments.budget or "25m"]
     wanted = ["--config", arguments.config] if arguments.config else []
     planned = [*OPTIONS[arguments.set], *arguments.plan]
-    seconds = {
-        "plan": medseg("plan", data, "--exclude", listing.resolve(), *planned, cwd=place),
-        "crossval": medseg("crossval", *wanted, *length, cwd=place),
-        "select": medseg("select", cwd=place),
-    }
+    seconds = {}
+    if not (place / "plans").exists():
+        seconds["plan"] = medseg("plan", data, "--exclude", listing.resolve(), *planned, cwd=place)
+    seconds["crossval"] = medseg("crossval", *wanted, *length, cwd=place)
+    seconds["select"] = medseg("select", cwd=place)
     start = time.monotonic()
     unseen = {"selection": score(place, "selected")}
     seconds["predict and evaluate"] = time.monotonic() - start
@@ -92,7 +95,8 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
     }
     print(json.dumps(row, indent=1))
-    shutil.rmtree(place)
+    if arguments.folder is None:
+        shutil.rmtree(place)
 
 
 if __name__ == "__main__":
