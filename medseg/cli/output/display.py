@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +18,9 @@ from medseg.cli.output.records import emit
 from medseg.cli.parsing.hints import with_owners
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted
+
+if TYPE_CHECKING:
+    from rich.table import Column
 
 _PLAIN_SECONDS = 15.0
 """Time between two plain lines: a log of an hour stays readable."""
@@ -37,6 +40,13 @@ _TITLES = {
     "workers": "Workers",
 }
 
+_FIGURES = {"loss": "loss {:.3f}", "steps_per_second": "{:.1f} steps/s"}
+"""Figures of an event that are no scores of structures, and how they are written."""
+_TITLE_WIDTH, _NARROW_BAR, _WIDE_BAR, _WIDE_TERMINAL = 14, 10, 28, 110
+"""Letters of the columns of a progress bar, and the width of a terminal from which on the bar is wide."""
+_TIMES_WIDTH = 26
+"""Letters of the times gone and left, of the word between them, and of the gaps between all columns."""
+
 console = Console(highlight=False, emoji=False)
 
 
@@ -47,13 +57,13 @@ def progress_display() -> Iterator[Callback]:
         yield _PlainLines()
         return
     columns = (
-        TextColumn("{task.description:<14}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False),
+        TextColumn(f"{{task.description:<{_TITLE_WIDTH}}}", table_column=_whole()),
+        BarColumn(bar_width=_WIDE_BAR if console.width >= _WIDE_TERMINAL else _NARROW_BAR, table_column=_whole()),
+        MofNCompleteColumn(table_column=_whole()),
+        TimeElapsedColumn(table_column=_whole()),
+        TextColumn("left", table_column=_whole()),
+        TimeRemainingColumn(table_column=_whole()),
+        TextColumn("{task.fields[figures]}", markup=False, table_column=_whole()),
     )
     with Bars(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
@@ -65,10 +75,25 @@ def progress_display() -> Iterator[Callback]:
             title = _title(event)
             if title not in tasks:
                 tasks[title] = bars.add_task(title, total=event.total, figures="")
-            figures, done = _figures(event.info), _units_done(event)
+            done = _units_done(event)
+            figures = _figures(event.info, _room_for_figures(title, event.total))
             bars.update(tasks[title], completed=done, total=event.total, figures=figures)
 
         yield show
+
+
+def _whole() -> Column:
+    """Return a column that rich does not narrow: what has no room is left out whole (`_room_for_figures`)."""
+    from rich.table import Column
+
+    return Column(no_wrap=True, overflow="ignore")
+
+
+def _room_for_figures(title: str, total: int) -> int:
+    """Return how many letters of a line are left beside name, bar, count and times."""
+    bar = _WIDE_BAR if console.width >= _WIDE_TERMINAL else _NARROW_BAR
+    count = 2 * len(str(total)) + 1
+    return console.width - max(_TITLE_WIDTH, len(title)) - bar - count - _TIMES_WIDTH
 
 
 class _PlainLines:
@@ -128,14 +153,25 @@ def _show_validation(event: Progress) -> None:
             console.print(line, markup=False, soft_wrap=True)
 
 
-def _figures(info: dict[str, Any]) -> str:
-    texts = []
-    for name, value in info.items():
-        if name == "steps_per_second":
-            texts.append(f"{value:.1f} steps/s")
-        elif isinstance(value, float) and name != "share":
-            texts.append(f"{name} {value:.3f}")
-    return "  ".join(texts)
+def _figures(info: dict[str, Any], room: int | None = None) -> str:
+    """Return the figures of an event, the mean Dice first; as many as there is room for.
+
+    >>> _figures({"loss": 0.5, "steps_per_second": 2.0, "Anterior": 0.75, "Posterior": 0.85}, 40)
+    'mean Dice 0.800  loss 0.500  2.0 steps/s'
+    """
+    scores = {
+        name: value for name, value in info.items() if isinstance(value, float) and name not in ("share", *_FIGURES)
+    }
+    texts = [f"mean Dice {sum(scores.values()) / len(scores):.3f}"] if len(scores) > 1 else []
+    texts += [form.format(info[name]) for name, form in _FIGURES.items() if isinstance(info.get(name), float)]
+    texts += [f"{name} {value:.3f}" for name, value in scores.items()]
+    line = ""
+    for text in texts:
+        longer = f"{line}  {text}" if line else text
+        if room is not None and len(longer) > room:
+            break
+        line = longer
+    return line
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import pytest
+from rich.console import Console
 
 from medseg.cli.output import display
 from medseg.core.progress import Progress
@@ -44,3 +48,23 @@ def test_names_in_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture
     with display.progress_display() as show:
         show(Progress("train", 10, 10, {"x [rot]": 0.5}))
     assert capsys.readouterr().out.endswith("x [rot] 0.500\n")
+
+
+@pytest.mark.parametrize("width", [70, 80, 100, 120, 170])
+@pytest.mark.parametrize("total", [9, 250_000])
+def test_a_bar_keeps_name_count_and_times_in_any_terminal(
+    width: int, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None, highlight=False)
+    monkeypatch.setattr(display, "console", console)
+    scores = {"loss": -0.482, "steps_per_second": 3.25, "Anterior": 0.8, "Posterior part of it": 0.9}
+    with display.progress_display() as show:
+        show(Progress("train", 7, total, scores))
+    line = screen.getvalue().replace("\x1b[2K", "").split("\n")[-2].split("\r")[-1]
+    line = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line)
+    assert len(line.rstrip()) <= width
+    assert re.match(rf"Training .*\b7/{total} +0:00:00 left \S+", line), line
+    assert ("mean Dice 0.850" in line) == (width >= 80 or total == 9)
+    assert ("Posterior part of it 0.900" in line) == (width >= 170)
+    assert "..." not in line
