@@ -1,7 +1,7 @@
 """Everything for extensions in one place: the five `register_*` calls, and the classes that an extension is made of.
 
 A registered name is known to this Python process and goes into plans and records as a name: whoever trains, predicts or
-evaluates with it registers it first. docs/extend.md has an example of each.
+evaluates with it registers it first. docs/development/extend.md has an example of each.
 """
 
 from __future__ import annotations

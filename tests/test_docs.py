@@ -11,7 +11,7 @@ from medseg.networks.table import NETWORKS
 from medseg.preprocessing.normalize import NORMALIZATIONS
 from medseg.training.losses.table import LOSSES
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 MOST_WORDS = 1600
 """About 1,500: what a reader looks for is found by headings, not by scrolling."""
 FOLDERS = ("medseg", "tests", "benchmarks", "docs", "examples", ".ci", ".github")
@@ -46,7 +46,7 @@ def test_paths_of_the_repository_exist(page: Path) -> None:
         assert [*ROOT.glob(pattern)], f"{page.name}: there is no {name}"
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
 def test_pages_are_short(page: Path) -> None:
     words = len(page.read_text(encoding="utf-8").split())
     assert words <= MOST_WORDS, f"{page.name} has {words} words; divide it where a reader would look"
@@ -56,7 +56,7 @@ def test_pages_that_the_code_names_exist() -> None:
     named = {
         (source.relative_to(ROOT), name)
         for source in ROOT.glob("medseg/**/*.py")
-        for name in re.findall(r"\bdocs/[\w-]+\.md", source.read_text(encoding="utf-8"))
+        for name in re.findall(r"\bdocs/[\w/-]+\.md", source.read_text(encoding="utf-8"))
     }
     assert named
     assert [(str(source), name) for source, name in sorted(named) if not (ROOT / name).exists()] == []
@@ -71,7 +71,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
             target = (page.parent / name).resolve()
             if target.exists() and target not in reached:
                 waiting.append(target)
-    assert sorted(set(ROOT.glob("docs/*.md")) - reached) == []
+    assert sorted(set(ROOT.glob("docs/**/*.md")) - reached) == []
 
 
 def test_every_row_of_a_table_stands_on_its_page() -> None:
@@ -83,6 +83,6 @@ def test_every_row_of_a_table_stands_on_its_page() -> None:
         "plan.md": NORMALIZATIONS,
     }
     for pages, names in tables.items():
-        text = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in pages.split())
+        text = "".join(next(ROOT.glob(f"docs/**/{page}")).read_text(encoding="utf-8") for page in pages.split())
         missing = [name for name in names if not re.search(rf"`[^`\n]*(?<![\w.]){re.escape(name)}(?!\w)[^`\n]*`", text)]
         assert missing == [], f"{pages} does not name {', '.join(missing)}"

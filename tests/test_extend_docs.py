@@ -1,4 +1,4 @@
-"""The examples of docs/extend.md: each is run as it stands, and each diff is applied to a copy of medseg."""
+"""The examples of docs/development/extend.md: each is run as it stands, each diff applied to a copy of medseg."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from medseg.networks.table import NETWORKS
 from medseg.preprocessing.normalize import NORMALIZATIONS
 from medseg.training.losses.table import LOSSES
 
-PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "development" / "extend.md").read_text(encoding="utf-8")
 EXTEND = (ROOT / "medseg" / "extend.py").read_text(encoding="utf-8")
 TABLES: tuple[dict[str, Any], ...] = (NETWORKS, LOSSES, NORMALIZATIONS, FORMATS, EXTRA_MEASURES, MEASURES)
 ADDED = {
@@ -96,7 +96,7 @@ def workspace(tmp_path: Path, save_nifti: Callable[..., Path], monkeypatch: pyte
 def test_every_example_runs(workspace: Path) -> None:
     names: dict[str, Any] = {"__name__": "extension"}
     for block in blocks("python"):
-        exec(compile("\n" * block.line + block.text, "docs/extend.md", "exec"), names)
+        exec(compile("\n" * block.line + block.text, "docs/development/extend.md", "exec"), names)
     runs = workspace / "runs" / "dataset" / "3d_fullres"
     records = [json.loads((RunFolder(runs).fold(str(fold)).record).read_text()) for fold in range(4)]
     assert [record["network_factory"] for record in records] == [None, "extension.two_layers", None, None]
@@ -148,7 +148,7 @@ def test_every_diff_makes_its_example_a_part_of_medseg(tmp_path: Path) -> None:
         # hunks have one line of context, so that a new row elsewhere in a table does not spoil them
         apply = ["git", "apply", "--unidiff-zero", "-C1", "--recount", "-"]
         done = subprocess.run(apply, input=block.text, cwd=tmp_path, text=True, capture_output=True, check=False)
-        assert done.returncode == 0, f"docs/extend.md, line {block.line}: {done.stderr}"
+        assert done.returncode == 0, f"docs/development/extend.md, line {block.line}: {done.stderr}"
     shutil.copy(ROOT / "pyproject.toml", tmp_path)  # the new files have to pass lint
     files = [block.file for block in blocks("python") if block.file]
     lint = [sys.executable, "-m", "ruff", "check", "--no-cache", *files]

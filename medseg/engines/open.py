@@ -10,7 +10,7 @@ from medseg.core.errors import PlanError
 from medseg.core.progress import Callback, silent
 from medseg.engines.engine import HERE, Engine
 
-_FORMS = "Write local:4, tcp://HOST:8786, tls://HOST:8786 or slurm:FILE.yaml; docs/cluster.md describes each."
+_FORMS = "Write local:4, tcp://HOST:8786, tls://HOST:8786 or slurm:FILE.yaml; docs/training/cluster.md describes each."
 
 
 @contextmanager

@@ -15,7 +15,7 @@ class ClusterOptions:
     Attributes:
         cluster: Dask cluster that does the work: local:4 (so many processes of this machine), the address of a running
             scheduler (tcp://HOST:8786 or tls://HOST:8786), or slurm:FILE.yaml (options of dask-jobqueue). If left out,
-            this process does it. docs/cluster.md describes each.
+            this process does it. docs/training/cluster.md describes each.
     """
 
     cluster: Annotated[str | None, Option(group="Where it is computed", metavar="CLUSTER")] = field(

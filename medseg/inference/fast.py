@@ -1,4 +1,4 @@
-"""`--fast`: a named set of trades of accuracy for time; docs/inference.md measures what each costs and gains."""
+"""`--fast`: a named set of trades of accuracy for time; docs/prediction/inference.md has what each costs and gains."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def tiles_at_once(configuration: Configuration, inference: Inference, device: to
     """Return how many tiles should go through the network at once: as planned or, for `auto`, by the tile's size.
 
     A processor is fastest with just enough tiles to keep its cores busy, as their feature maps then stay in its cache
-    (measured in docs/inference.md); a GPU needs many voxels at once.
+    (measured in docs/prediction/inference.md); a GPU needs many voxels at once.
 
     Args:
         configuration: says how large a tile is.

@@ -1,4 +1,4 @@
-"""Let OpenVINO compute a network on a processor, where it measured faster than torch (docs/inference.md).
+"""Let OpenVINO compute a network on a processor, where it measured faster than torch (docs/prediction/inference.md).
 
 Optional: `pip install 'medseg[openvino]'`. This module is imported only where OpenVINO is installed and wanted.
 

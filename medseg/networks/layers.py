@@ -2,8 +2,8 @@
 
 On a CPU activations stay channels-last through the whole network (the channels of a voxel lie side by side in memory).
 That is oneDNN's layout for convolutions, so it converts nothing; torch's own instance norm and transposed convolution
-would convert back each time. `benchmarks/train_step.py` measures the gain. On other devices these are the plain torch
-functions. The parameters lie in ordinary torch modules either way, so weights are the same files.
+would convert back each time. `benchmarks/training/train_step.py` measures the gain. On other devices these are the
+plain torch functions. The parameters lie in ordinary torch modules either way, so weights are the same files.
 """
 
 from __future__ import annotations

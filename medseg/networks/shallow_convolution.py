@@ -2,9 +2,10 @@
 
 oneDNN's gradient of the weights is wrong, without an error, where an image in bf16 has fewer slices than the kernel
 (with kernels of 7, also fewer rows): memory that nobody wrote, infinite and NaN among it, and sometimes it writes
-beyond its own. Seen with torch 2.13.0 and 2.14.1 on a processor with avx512_bf16; benchmarks/shallow_convolution.py
-looks for it. A network meets that in its coarsest level: VNet (kernels of 5) with patches of 64, MONAI's networks that
-divide by 16 (kernels of 3) with patches of 32. Planned U-Nets have four voxels there or more.
+beyond its own. Seen with torch 2.13.0 and 2.14.1 on a processor with avx512_bf16;
+benchmarks/training/shallow_convolution.py looks for it. A network meets that in its coarsest level: VNet (kernels of 5)
+with patches of 64, MONAI's networks that divide by 16 (kernels of 3) with patches of 32. Planned U-Nets have four
+voxels there or more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The table of networks: the names that a configuration's `network.name` may have, and how each is made.
 
-A new network is a file beside this one and a row here; docs/extend.md shows it as a diff. Whatever a network answers,
-everything behind this module sees a module that maps (batch, channel, ...) to a list of logits, the full resolution
-first, and that has `supervision_scales`.
+A new network is a file beside this one and a row here; docs/development/extend.md shows it as a diff. Whatever a
+network answers, everything behind this module sees a module that maps (batch, channel, ...) to a list of logits, the
+full resolution first, and that has `supervision_scales`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def check_name(name: str) -> str:
     raise PlanError(
         f"There is no network {name!r}; there are {', '.join(NETWORKS)}" + similar,
         "Set network.name of the configuration to one of these. A network of your own is registered from Python "
-        f"first: medseg.register_network({name!r}, make). docs/extend.md shows how.",
+        f"first: medseg.register_network({name!r}, make). docs/development/extend.md shows how.",
     )
 
 

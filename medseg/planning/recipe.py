@@ -1,7 +1,7 @@
 """How to train and predict: the presets `gpu` (nnU-Net's recipe) and `cpu` (short runs), and `--recipe nnunet`.
 
 nnU-Net's figures are those of nnU-Net v2's `training/nnUNetTrainer/nnUNetTrainer.py`. Those of the preset `cpu` were
-measured for the most Dice per minute on a few cores (docs/benchmarks.md).
+measured for the most Dice per minute on a few cores (docs/benchmarks/accuracy.md).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _STRONGER_2D: dict[str, Any] = {
 }
 """Changes to 2D images that are made more often in short runs, which see the similar slices of few patients often.
 
-Measured in docs/benchmarks.md.
+Measured in docs/benchmarks/accuracy.md.
 """
 
 
@@ -117,8 +117,8 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
         }
         reasons = {
             "steps": "a short run for a CPU; --budget fits it to a wall-clock time",
-            "optimizer": "reaches more Dice in a short run than AdamW, and that more than SGD (docs/benchmarks.md)",
-            "average_weights": "their moving average is better while the learning rate is high (docs/benchmarks.md)",
+            "optimizer": "more Dice in a short run than with AdamW, and than with SGD (docs/benchmarks/accuracy.md)",
+            "average_weights": "their moving average is better while the rate is high (docs/benchmarks/accuracy.md)",
         }
     augmentation, reasons["augmentation"] = dict(_AUGMENTATION), "nnU-Net's probabilities and ranges"
     if preset == "cpu" and dimensions == 2:

@@ -34,7 +34,7 @@ REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 NO_EFFECT = "of an earlier version has no effect any more"
 _HEADER = """\
 {name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
-Vectors are (z, y, x) after transpose_forward. docs/plan.md explains every key.
+Vectors are (z, y, x) after transpose_forward. docs/training/plan.md explains every key.
 """
 
 
@@ -151,8 +151,9 @@ def _check_version(values: dict[str, Any], source: str) -> None:
 def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the values and reasons of a plan without the keys that only earlier versions of medseg knew.
 
-    These are the smaller patches at the start of training, which brought nothing measurable (docs/benchmarks.md). If a
-    plan used them, the reason for `training` says from now on that they have no effect.
+    These are the smaller patches at the start of training, which brought nothing measurable
+    (docs/benchmarks/accuracy.md). If a plan used them, the reason for `training` says from now on that they have no
+    effect.
     """
     training = values.get("training")
     if not isinstance(training, dict) or not REMOVED_TRAINING_KEYS & training.keys():

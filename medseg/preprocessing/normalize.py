@@ -2,7 +2,7 @@
 
 Formulas of nnU-Net v2, `default_normalization_schemes.py`. Each of its schemes is a clip, a shift and a division: the
 scheme looks at the channel once, block by block, for the figures (`Scaling`), and any part of the channel can then be
-normalized by itself. A new scheme is a function and a row here; docs/extend.md shows it as a diff.
+normalized by itself. A new scheme is a function and a row here; docs/development/extend.md shows it as a diff.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def check_schemes(configuration: Configuration, name: str) -> None:
                 f"configurations.{name}.normalization.{number}.scheme is {how.scheme!r}, and there is no such "
                 f"normalization; there are {', '.join(NORMALIZATIONS)}.",
                 "A normalization of your own is registered from Python first: "
-                f"medseg.register_normalization({how.scheme!r}, scheme). docs/extend.md shows how.",
+                f"medseg.register_normalization({how.scheme!r}, scheme). docs/development/extend.md shows how.",
             )
 
 

@@ -1,4 +1,4 @@
-"""A few tries of every campaign, so that the scripts keep working; docs/campaigns.md has the figures of whole ones."""
+"""A few tries of every campaign, so that the scripts work; docs/development/campaigns.md has figures of whole ones."""
 
 import subprocess
 import sys

@@ -80,7 +80,7 @@ def test_a_measure_of_ones_own_goes_into_every_output(folders):
 
 
 def test_the_example_in_the_documentation_runs(folders, monkeypatch):
-    page = Path(__file__).parents[2] / "docs/measures.md"
+    page = Path(__file__).parents[2] / "docs/prediction/measures.md"
     (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     monkeypatch.chdir(folders[0].parent)
     exec(example, {})

@@ -1,4 +1,4 @@
-"""Make the table in docs/formats-odd-files.md: how each file of `nifti_odd` is read, or the message that refuses it.
+"""Make the table in docs/data/formats-odd-files.md: how files of `nifti_odd` are read, or the message that refuses one.
 
 `python tests/helpers/odd_table.py` prints it.
 """

@@ -1,4 +1,4 @@
-"""A study comes from a PACS, is answered, and the answer goes back, with the programs of docs/pacs.md."""
+"""A study comes from a PACS, is answered, and the answer goes back, with the programs of docs/dicom/pacs.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service of docs/pipelines.md, as it stands in examples/: many calls, calls that are given up, several threads."""
+"""The service of docs/prediction/pipelines.md, as it is in examples/: many calls, calls given up, several threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""medseg's trainer with nnU-Net's recipe has nnU-Net's losses, recorded by benchmarks/recipe_losses.py."""
+"""medseg's trainer with nnU-Net's recipe has nnU-Net's losses, recorded by benchmarks/accuracy/recipe_losses.py."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """`--json` on every verb: its results as records on standard output, one per line of JSON, and nothing else there.
 
 Tables, messages and progress go to standard error then. The last record is always a `result` with the exit code.
-docs/provenance.md describes the kinds of records.
+docs/prediction/provenance.md describes the kinds of records.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class PlanOptions(ClusterOptions):
         orientation: Orientation of the scans: canonical, or stored as in their files, which is what nnU-Net does.
         overrides: Setting of the plan to change, such as training.steps=1000; repeatable.
         codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
-            'Anterior=anterior hippocampus,...' with names of the table. docs/dicom-writing.md describes both.
+            'Anterior=anterior hippocampus,...' with names of the table. docs/dicom/dicom-writing.md describes both.
         cascade: Plan a low resolution and a cascade also where the rules need none, and make the cascade the default.
         replace: Replace a plan of this name.
         strict: Make no plan if the check finds anything.

@@ -33,8 +33,8 @@ class PredictOptions(SeriesOptions, ClusterOptions):
         channels: One file pattern per channel where names carry no _0000: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.
         frame: Which volume of a time series is the scan, counted from 0.
         mirror: Also predict mirrored copies and average; if left out, as the plan says.
-        fast: Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out. docs/inference.md
-            says what it costs. Other options take precedence.
+        fast: Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out.
+            docs/prediction/inference.md says what it costs. Other options take precedence.
         overrides: Setting of the plan to change, such as inference.step_fraction=0.5; repeatable.
         maps: Maps that are written beside the labels.
         overlay: Also draw each answer over its scan, in the colours of report.html: overlays/CASE.png; of a volume the

@@ -39,7 +39,7 @@ class WriteOptions:
             written in the format of the scan.
         labelmap: Write DICOM SEG of the type LABELMAP, not BINARY.
         codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
-            'Anterior=anterior hippocampus,...' with names of the table. docs/dicom-writing.md describes both.
+            'Anterior=anterior hippocampus,...' with names of the table. docs/dicom/dicom-writing.md describes both.
         generic_codes: Code structures without codes as 'Tissue', with their name.
     """
 

@@ -2,7 +2,7 @@
 
 There is one file per folder, with an entry for each command that wrote into the folder. It names files relative to the
 folder that was read or written, and nothing that identifies a patient: neither enclosing folders nor the UIDs of DICOM.
-docs/provenance.md describes every key. `provenance.entries` puts the entries together.
+docs/prediction/provenance.md describes every key. `provenance.entries` puts the entries together.
 """
 
 from __future__ import annotations

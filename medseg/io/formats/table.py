@@ -234,5 +234,5 @@ def refuse_unknown(path: Path) -> NoReturn:
     raise DataError(
         f"{path} is in a format that medseg does not know; it knows {', '.join(FORMATS)}.",
         "Convert it: volumes to .nii.gz, 2D images to .png. DICOM is given as the folder or zip of a study. "
-        "From Python, a format of your own can be registered: docs/extend.md.",
+        "From Python, a format of your own can be registered: docs/development/extend.md.",
     )

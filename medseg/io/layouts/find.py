@@ -71,7 +71,7 @@ def find_cases(
     """Find the cases of a data set, its channels, and its structures where they are declared.
 
     Args:
-        folder: laid out in one of the ways that medseg understands; see docs/own-data.md.
+        folder: laid out in one of the ways that medseg understands; see docs/data/own-data.md.
         patient_pattern: a regular expression whose group 1 (or whole match) in a case id is the patient; without
             one, every case is a patient of its own unless the layout names the patient.
         naming: what the user says about which files are meant.

@@ -19,7 +19,7 @@ class Scoring(Section):
             distances.
         lesions: also count lesions, which are connected components of a structure.
         instances: also measure the panoptic quality of instances, which are connected components.
-        extra_measures: names of measures that were added with `register_measure`; see docs/measures.md.
+        extra_measures: names of measures that were added with `register_measure`; see docs/prediction/measures.md.
         main_measure: the measure by which `medseg select` compares models and operations on answers.
     """
 

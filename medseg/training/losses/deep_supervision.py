@@ -178,7 +178,7 @@ class DeepSupervision:
                 f"The network returned {answered}; expected {expected}: (batch, outputs, ...) for each of its "
                 "supervision_scales, the full resolution first.",
                 "A network of your own answers one tensor of logits on the grid of its input, or a list of them with a "
-                "property `supervision_scales`. docs/extend.md shows both.",
+                "property `supervision_scales`. docs/development/extend.md shows both.",
             )
 
 

@@ -1,6 +1,6 @@
 """The table of losses: the names that `training.loss` in a plan may have, and how each is made.
 
-A new loss is a file beside this one and a row here; docs/extend.md shows it as a diff.
+A new loss is a file beside this one and a row here; docs/development/extend.md shows it as a diff.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _make_one(choice: LossName, training: Training, labels: Labels, batch_dice: 
         raise PlanError(
             f"training.loss is {name!r}, and there is no such loss; there are {', '.join(LOSSES)}.",
             "A loss of your own is registered from Python before training: "
-            f"medseg.register_loss({name!r}, YourClass). docs/extend.md shows how.",
+            f"medseg.register_loss({name!r}, YourClass). docs/development/extend.md shows how.",
         )
     if name == DEFAULT_LOSS:
         weights = {"dice_weight": training.dice_weight, "cross_entropy_weight": training.cross_entropy_weight}

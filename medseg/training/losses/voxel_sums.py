@@ -3,7 +3,7 @@
 Logits are read chunk by chunk and never expanded to float32 or one-hot masks as a whole. The forward pass keeps nothing
 but its arguments; the backward pass computes the probabilities of a chunk again and writes the gradient in the type of
 the logits. Beside that gradient, memory is a few chunks, however many classes there are. Figures are in
-docs/training-internals.md.
+docs/training/training-internals.md.
 """
 
 from __future__ import annotations

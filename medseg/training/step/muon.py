@@ -19,7 +19,8 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _MOST_ROWS = 64
 """Kernels of more outputs are made orthogonal in blocks of rows, as the work grows with their square and cube. With one
-seed the Dice was 0.001 higher on hippocampus and 0.004 lower on nuclei, at half of the cost (docs/benchmarks.md)."""
+seed the Dice was 0.001 higher on hippocampus and 0.004 lower on nuclei, at half of the cost
+(docs/benchmarks/accuracy.md)."""
 _FEWEST_ROWS = 16
 """Rows of a block, at least: a kernel that divides only into narrower blocks is not divided."""
 _SMALLEST = 1e-7

@@ -1,4 +1,4 @@
-"""The table in docs/dicom-examples.md: each folder of real DICOM, how it is read, or why it is refused.
+"""The table in docs/dicom/dicom-examples.md: each folder of real DICOM, how it is read, or why it is refused.
 
 `python tests/helpers/dicom/odd_series.py` prints it.
 """

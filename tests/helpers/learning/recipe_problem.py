@@ -1,6 +1,6 @@
 """A training problem that any program can be given: weights and batches that depend on nothing but a number.
 
-`benchmarks/recipe_losses.py` hands it to nnU-Net, and a test to medseg.
+`benchmarks/accuracy/recipe_losses.py` hands it to nnU-Net, and a test to medseg.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from paths import DOCS, HELPERS
 from medseg.core.errors import DataError
 from medseg.io.images import read_image, read_stack
 
-PAGE = DOCS / "formats-odd-files.md"
+PAGE = DOCS / "data" / "formats-odd-files.md"
 NOT_SCALAR = ("complex32.nii", "complex64.nii", "4D.nii", "row_major.dconn.nii")
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""Steps on buffers that stay where they are; the recording itself needs a CUDA device (`benchmarks/gpu_train.py`)."""
+"""Steps on buffers that stay where they are; the recording needs a CUDA device (`benchmarks/training/gpu_train.py`)."""
 
 import gc
 import weakref

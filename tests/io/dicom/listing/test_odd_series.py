@@ -17,7 +17,7 @@ from paths import DOCS
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 
-PAGE = DOCS / "dicom-examples.md"
+PAGE = DOCS / "dicom" / "dicom-examples.md"
 WELL_FORMED = (
     "dicom_odd/failing/slicecount/001",
     "dicom_odd/generic/anatomical/002_non_isotropic",

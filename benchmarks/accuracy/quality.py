@@ -1,0 +1,235 @@
+"""Quality flags without a reference: detection and false alarms on unseen scans, clean and spoilt in eleven ways.
+
+    python benchmarks/accuracy/quality.py DATA hippocampus --workspace WORKSPACE --steps 150 --folds 0,1,2 --cases 40
+
+DATA holds the sets. The cases in benchmarks/accuracy/test_sets/SET.txt are left out of the plan; some folds are trained
+for a fixed number of steps, and temperatures, regressions and thresholds are fitted on their out-of-fold answers alone.
+Then the folds together answer the left-out cases: as they are, and spoilt (`degrade.py`). An answer is flagged if it
+carries a flag, or a warning that its scan is unlike the training scans. Another body part: parts of the brain scans in
+DATA/brain_tumour, which have no structure of the hippocampus, so that their Dice is 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accuracy import HERE, IMAGES, LABELS, OPTIONS, medseg
+from degrade import WAYS
+
+from medseg.confidence.assessment import Assessment, assess
+from medseg.confidence.calibration import Calibration, calibrate
+from medseg.confidence.measures import CaseMeasures, Example
+from medseg.confidence.quality import Quality, fit_quality
+from medseg.confidence.voxel_sample import VoxelSample, sample_voxels, voxels_per_case
+from medseg.core.case import Case
+from medseg.core.image import Image
+from medseg.inference.case_measures import label_shapes
+from medseg.inference.predictor import Predictor
+from medseg.io.images import read_image
+from medseg.models.workspace import Workspace, plan_cases
+from medseg.plans.file import load_plan
+
+OTHER = "another body part"
+
+
+def dice_of(answer: np.ndarray, truth: np.ndarray, members: dict[str, tuple[int, ...]]) -> dict[str, float | None]:
+    """Dice of each structure; None where neither has any of it."""
+    scores: dict[str, float | None] = {}
+    for name, values in members.items():
+        a, b = np.isin(answer, values), np.isin(truth, values)
+        size = a.sum() + b.sum()
+        scores[name] = float(2 * (a & b).sum() / size) if size else None
+    return scores
+
+
+def answer_case(
+    predictor: Predictor, scan: Image, deep_folds: Sequence[str], keep: bool
+) -> tuple[Image, CaseMeasures, np.ndarray | None, tuple[str, ...]]:
+    """Label map, what is measured of it, probabilities (structures, z, y, x) if they are kept, and warnings."""
+    volume = predictor.prepare(scan)
+    labels = predictor.model.plan.labels
+    kept = np.zeros((len(labels.names), *volume.geometry.turned_shape), np.float32)
+    z, y, x = volume.geometry.box
+
+    def sink(first: int, logits: torch.Tensor) -> None:
+        values = labels.probabilities(logits).numpy()
+        kept[:, z.start + first : z.start + first + values.shape[1], y, x] = values
+
+    observations = predictor.observe(volume)
+    array = predictor.labels(volume, sinks=[sink] if keep else [], observations=observations)
+    image = scan.with_array(array[None])
+    measures = predictor.measures(volume, observations, image, deep_folds)
+    return image, measures, volume.geometry.stored(kept) if keep else None, volume.warnings
+
+
+def out_of_fold(run: Path, folds: Sequence[str], cases: dict[str, Case]) -> Iterator[tuple[Example, VoxelSample]]:
+    """Yield an example and a sample of voxels for each case of each fold's validation."""
+    splits = [json.loads((run / f"fold_{fold}" / "split.json").read_text())["val"] for fold in folds]
+    for fold, ids in zip(folds, splits, strict=True):
+        predictor = Predictor.load(run, "cpu", [fold])
+        plan = predictor.model.plan
+        for id in ids:
+            scan, label = read_image(cases[id].channels[0]), read_image(cases[id].label)
+            answer, measures, probabilities, _ = answer_case(predictor, scan, folds, keep=True)
+            geometry = predictor.prepare(scan).geometry
+            reference = label_shapes(label, geometry, plan)
+            dice = dice_of(answer.array[0], label.array[0], plan.labels.members)
+            target = plan.labels.encode(label.array[0], id)
+            most = voxels_per_case(plan.labels, len(folds) * len(ids))
+            sample = sample_voxels(probabilities, target, plan.labels, id, fold, most)
+            yield Example(id, fold, measures, reference, dice), sample
+
+
+def other_parts(data: Path, shape: tuple[int, ...], count: int) -> Iterator[Image]:
+    """Yield parts of brain scans that hold no hippocampus: from the top quarter of the head."""
+    random = np.random.default_rng(0)
+    files = sorted((data / "brain_tumour").glob("imagesTr/*_0000.nii.gz"))
+    for number in range(count):
+        scan = read_image(files[number % len(files)])
+        sizes = scan.array.shape[1:]
+        starts = [sizes[0] * 3 // 4 - shape[0] // 2] + [
+            int(random.integers(size // 3, size * 2 // 3 - length // 2))
+            for size, length in zip(sizes[1:], shape[1:], strict=True)
+        ]
+        part = tuple(slice(start, start + length) for start, length in zip(starts, shape, strict=True))
+        yield replace(scan, array=scan.array[(slice(None), *part)])
+
+
+def unseen(data: Path, ids: Sequence[str]) -> Iterator[tuple[str, Image, Image]]:
+    """Yield id, scan and reference."""
+    images, labels = (next(data / name for name in names if (data / name).is_dir()) for names in (IMAGES, LABELS))
+    for id in ids:
+        files = [next(folder.glob(f"{id}*")) for folder in (images, labels)]
+        yield id, read_image(files[0]), read_image(files[1])
+
+
+def main() -> None:
+    """Train, fit, spoil, judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("set", choices=OPTIONS)
+    parser.add_argument("--workspace", type=Path, required=True, help="trained folds in it are used again")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--folds", default="0,1,2")
+    parser.add_argument("--cases", type=int, default=40)
+    arguments = parser.parse_args()
+    data, folds = (arguments.data / arguments.set).resolve(), arguments.folds.split(",")
+    listing, workspace = HERE / "test_sets" / f"{arguments.set}.txt", arguments.workspace.resolve()
+    workspace.mkdir(parents=True, exist_ok=True)
+    if not [*workspace.glob("plans/*.yaml")]:
+        medseg("plan", data, "--exclude", listing.resolve(), *OPTIONS[arguments.set], cwd=workspace)
+    medseg("crossval", "--folds", arguments.folds, "--steps", arguments.steps, cwd=workspace)
+    space = Workspace(workspace)
+    plan = load_plan(space.plan_path(None))
+    run = workspace / "runs" / plan.name / plan.default_configuration
+    cases = {case.id: case for case in plan_cases(space.plan_path(None), space.data_folder(plan), plan)}
+    pairs = [*out_of_fold(run, folds, cases)]
+    examples, samples = [example for example, _ in pairs], [sample for _, sample in pairs]
+    calibration, quality = calibrate(samples, plan.labels), fit_quality(examples, plan.labels.names)
+    assert calibration is not None
+    assert quality is not None
+    (workspace / "calibration.json").write_text(calibration.model_dump_json(indent=1))
+    (workspace / "quality.json").write_text(quality.model_dump_json(indent=1))
+    report_fit(calibration, quality, examples)
+    predictor = Predictor.load(run, "cpu", folds, ["inference.unlike_scans=warn"])
+    rows = [*judge(predictor, quality, arguments.data, data, listing.read_text().split()[: arguments.cases], folds)]
+    (workspace / "rows.json").write_text(json.dumps(rows))
+    report(rows)
+    print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, torch {torch.__version__}, "
+          f"{time.strftime('%Y-%m-%d')}")  # fmt: skip
+
+
+def judge(
+    predictor: Predictor, quality: Quality, sets: Path, data: Path, ids: Sequence[str], folds: Sequence[str]
+) -> Iterator[dict]:
+    """Yield a row for each unseen scan, as it is and spoilt in each way."""
+    members = predictor.model.plan.labels.members
+    for number, (id, scan, label) in enumerate(unseen(data, ids)):
+        for way in ("clean", *WAYS):
+            spoilt, truth = (scan, label) if way == "clean" else WAYS[way](scan, label, np.random.default_rng(number))
+            yield judge_scan(predictor, quality, spoilt, truth, folds) | {"case": id, "way": way}
+        print(f"{number + 1} of {len(ids)}", file=sys.stderr, flush=True)
+    for number, scan in enumerate(other_parts(sets, (35, 50, 36), len(ids))):
+        empty = scan.with_array(np.zeros(scan.array.shape, np.uint8))
+        row = judge_scan(predictor, quality, scan, empty, folds)
+        yield row | {"case": f"part {number}", "way": OTHER, "dice": dict.fromkeys(members, 0.0)}
+
+
+def judge_scan(predictor: Predictor, quality: Quality, scan: Image, truth: Image, folds: Sequence[str]) -> dict:
+    """What is true of an answer, and what is said of it."""
+    answer, measures, _, warnings = answer_case(predictor, scan, folds, keep=False)
+    said: Assessment = assess(measures, quality)
+    volumes = {name: shape.volume for name, shape in measures.shapes.items()}
+    reference = label_shapes(truth, predictor.prepare(scan).geometry, predictor.model.plan)
+    return {
+        "dice": dice_of(answer.array[0], truth.array[0], predictor.model.plan.labels.members),
+        "predicted": {name: expected.dice for name, expected in said.structures.items()},
+        "bounds": {name: [expected.dice_low, expected.dice_high] for name, expected in said.structures.items()},
+        "volume_bounds": {name: [at.volume_low, at.volume_high] for name, at in said.structures.items()},
+        "volume": {name: [volumes[name], reference[name].volume] for name in volumes},
+        "flags": [flag.name for flag in said.flags],
+        "warnings": list(warnings),
+    }
+
+
+def report_fit(calibration: Calibration, quality: Quality, examples: Sequence[Example]) -> None:
+    """Print what the fit was worth out of fold."""
+    dice = [value for example in examples for value in example.dice.values() if value is not None]
+    print(f"out of fold: {len(examples)} cases, mean Dice {np.mean(dice):.4f}")
+    print(f"temperatures {calibration.temperatures}, ECE {calibration.ece_all}, NLL {calibration.nll}")
+    print({name: (round(at.before, 4), round(at.after, 4)) for name, at in calibration.ece.items()})
+    print(quality.evidence.model_dump())
+    print({name: [(one.figures, one.weights) for one in of[:1]] for name, of in quality.dice.items()})
+    print({name: [interval.coverage for interval in of] for name, of in quality.volume.items()})
+
+
+def report(rows: Sequence[dict]) -> None:
+    """Print detection and false alarms of each way, and what predicted Dice was worth."""
+    bad = [min(value for value in row["dice"].values() if value is not None) < 0.6 for row in rows]
+    flagged = [bool(row["flags"] or row["warnings"]) for row in rows]
+    print("| way | mean Dice | answers with a structure below 0.6 | of these flagged | of the others flagged |")
+    print("|---|---|---|---|---|")
+    for way in ("clean", *WAYS, OTHER):
+        of = [number for number, row in enumerate(rows) if row["way"] == way]
+        dice = [value for number in of for value in rows[number]["dice"].values() if value is not None]
+        counts = [[flagged[number] for number in of if bad[number] == kind] for kind in (True, False)]
+        shares = [f"{sum(values)} of {len(values)}" for values in counts]
+        print(f"| {way} | {np.mean(dice):.3f} | {len(counts[0])} of {len(of)} | {shares[0]} | {shares[1]} |")
+    good_clean = [f for f, b, row in zip(flagged, bad, rows, strict=True) if row["way"] == "clean" and not b]
+    print(f"all bad answers flagged: {np.mean([f for f, b in zip(flagged, bad, strict=True) if b]):.3f}; "
+          f"clean good answers flagged: {np.mean(good_clean):.3f}")  # fmt: skip
+    for kind in ("clean", "all"):
+        pairs = [
+            (row["predicted"][name], truth, row["bounds"][name])
+            for row in rows if kind == "all" or row["way"] == "clean"
+            for name, truth in row["dice"].items()
+            if truth is not None and row["predicted"].get(name) is not None
+        ]  # fmt: skip
+        predicted, truth = np.array([pair[:2] for pair in pairs]).T
+        inside = np.mean([low <= value <= high for _, value, (low, high) in pairs])
+        print(f"{kind}: correlation {np.corrcoef(predicted, truth)[0, 1]:.3f}, mean error "
+              f"{np.abs(predicted - truth).mean():.3f}, within the interval {inside:.3f} (n {len(pairs)})")  # fmt: skip
+    clean = [row for row in rows if row["way"] == "clean"]
+    inside = [row["volume_bounds"][name][0] <= row["volume"][name][1] <= row["volume_bounds"][name][1]
+              for row in clean for name in row["volume"] if row["volume_bounds"][name][0] is not None]  # fmt: skip
+    print(f"clean: true volume within its interval {np.mean(inside):.3f}")
+    flags: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for flag in row["flags"] + ["warning"] * bool(row["warnings"]):
+            of = flags.setdefault(row["way"], {})
+            of[flag.split(":")[0]] = of.get(flag.split(":")[0], 0) + 1
+    print(json.dumps(flags, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""One tile through a U-Net on a CPU: each backend and precision, interleaved in one run.
+
+python benchmarks/prediction/tile.py                                      # 96^3, 6 stages, 32 to 320 features
+python benchmarks/prediction/tile.py --tile 40 56 40 --features 32 64 128 256 --batch 1 2 4 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+
+import torch
+
+from medseg.inference.backends import torch_forward
+from medseg.inference.openvino_backend import openvino_forward
+from medseg.networks.unet import UNet
+from medseg.plans.schema import Network
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def main() -> None:
+    """Seconds a tile: the best and the median of the rounds; and how long each backend takes to get ready."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tile", type=int, nargs="+", default=[96, 96, 96])
+    parser.add_argument("--features", type=int, nargs="+", default=[32, 64, 128, 256, 320, 320])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    axes, stages = len(arguments.tile), len(arguments.features)
+    torch.manual_seed(0)
+    network = UNet(
+        Network(
+            name="plain_unet",
+            features=arguments.features,
+            kernels=[[3] * axes] * stages,
+            strides=[[1] * axes, *[[2] * axes] * (stages - 1)],
+            blocks=[2] * stages,
+            decoder_convolutions=[2] * (stages - 1),
+        ),
+        channels=1,
+        outputs=3,
+        residual=False,
+    ).eval()
+    ways, ready = {}, {}
+    for name, precision in PRECISIONS.items():
+        ways[f"torch {name}"] = torch_forward(network, precision)
+        began = time.perf_counter()
+        ways[f"openvino {name}"] = openvino_forward(network, 1, arguments.tile, precision)
+        ready[f"openvino {name}"] = round(time.perf_counter() - began, 2)
+    print(json.dumps({"threads": torch.get_num_threads(), "cores": os.cpu_count(), "seconds_to_get_ready": ready}))
+    for batch in arguments.batch:
+        tiles = torch.randn(batch, 1, *arguments.tile)
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(arguments.rounds + 1):
+            for name, forward in ways.items():
+                began = time.perf_counter()
+                forward(tiles)
+                seconds[name].append((time.perf_counter() - began) / batch)
+        exact = ways["torch fp32"](tiles)
+        for name, values in seconds.items():
+            off = float((ways[name](tiles).float() - exact).norm() / exact.norm())
+            row = {"way": name, "batch": batch, "best": min(values[1:]), "median": statistics.median(values[1:])}
+            print(json.dumps({**row, "relative_error": float(f"{off:.2g}")}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
