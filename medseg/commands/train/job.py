@@ -15,9 +15,11 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, ModelError
 from medseg.core.host_memory import free_host_bytes
 from medseg.core.progress import Progress
+from medseg.core.wording import counted
 from medseg.models.model import Model, make_network
 from medseg.models.run import check_factory
 from medseg.models.workspace import plan_cases
+from medseg.networks.anatomy import count_parameters
 from medseg.networks.device import choose_device, choose_precision, memory_errors
 from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.annotation import check_annotated, describe_annotation
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from medseg.inference.predictor import Predictor
     from medseg.models.encoder_weights import EncoderWeights
     from medseg.models.start import Start
-    from medseg.plans.schema import Plan
+    from medseg.plans.schema import Configuration, Plan
 
 
 _DEVICE_IS_FULL = (
@@ -130,7 +132,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     course, length = _course(run, options, on_host)
     precision = choose_precision(plan.training.precision, device)
     slow = slow_convolution(device, precision, configuration.dimensions)
-    notes += [placement, *warn_of_cases(on_host, held_out, plan.labels.names)]
+    notes += [_computing(network, configuration, device, precision), placement]
+    notes += warn_of_cases(on_host, held_out, plan.labels.names)
     notes += [note for note in (slow, length) if note]
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
@@ -155,6 +158,18 @@ def _first_network(
         network = make_network(plan, configuration, request.factory).to(device)
         rehearse(network, plan, configuration, partly_labelled, mapped)
     return network
+
+
+def _computing(
+    network: torch.nn.Module, configuration: Configuration, device: torch.device, precision: torch.dtype
+) -> str:
+    """Return in a line what is trained, where, and in which precision."""
+    threads = f" ({counted(torch.get_num_threads(), 'thread')})" if device.type == "cpu" else ""
+    patch = " x ".join(map(str, configuration.patch_voxels))
+    return (
+        f"trains on {device}{threads} in {str(precision).removeprefix('torch.')}: {configuration.network.name}, "
+        f"{count_parameters(network):,} parameters, patch {patch}, batch {configuration.batch_size}"
+    )
 
 
 def _planned_gigabytes(plan: Plan) -> float:
