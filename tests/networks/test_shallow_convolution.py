@@ -35,6 +35,18 @@ def test_the_gradient_in_bf16_is_that_in_float32(kernel: int, size: tuple[int, .
     torch.testing.assert_close(gradient(layer, image, enabled=True), expected, rtol=0.0, atol=0.02 * expected.norm())
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "more"),
+    [((2, 4, 4), 3, 1, 0), ((3, 3, 3), 5, 1, 0), ((2, 2, 2), 5, 2, 1), ((1, 1, 1), 3, 2, 1), ((2, 2, 2), 3, 2, 1)],
+)
+def test_a_transposed_convolution_likewise(size: tuple[int, ...], kernel: int, stride: int, more: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose3d(16, 16, kernel, stride=stride, padding=kernel // 2, output_padding=more)
+    layer, image = with_right_gradients(layer), torch.randn(2, 16, *size)
+    expected = gradient(layer, image, enabled=False)
+    torch.testing.assert_close(gradient(layer, image, enabled=True), expected, rtol=0.0, atol=0.02 * expected.norm())
+
+
 def test_weights_and_answers_are_those_of_torch() -> None:
     plain = nn.Conv3d(4, 4, 3, padding=1)
     layer = nn.Conv3d(4, 4, 3, padding=1)
