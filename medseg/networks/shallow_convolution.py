@@ -32,9 +32,10 @@ class ConvTranspose3d(nn.ConvTranspose3d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return (batch, channel, z, y, x), as torch's."""
+        assert not isinstance(self.padding, str)  # torch refuses it for transposed ones
         fixed = zip(self.stride, self.padding, self.dilation, self.kernel_size, self.output_padding, strict=True)
         lengths = [
-            (length - 1) * stride - 2 * int(padding) + dilation * (size - 1) + more + 1
+            (length - 1) * stride - 2 * padding + dilation * (size - 1) + more + 1
             for length, (stride, padding, dilation, size, more) in zip(input.shape[-3:], fixed, strict=True)
         ]
         if not _goes_wrong(self, input, lengths):
