@@ -87,7 +87,7 @@ def tiny_plan(planned: Plan) -> Plan:
     for key in ("features", "kernels", "strides", "blocks"):
         network[key] = network[key][:stages]
     network["features"], network["decoder_convolutions"] = [4, 8], network["decoder_convolutions"][: stages - 1]
-    values["inference"].update(mirror=False, unlike_scans="ignore")
+    values["inference"].update(mirror=False, unlike_scans="warn")
     return Plan.model_validate(values).model_copy(update={"name": "tiny"})
 
 

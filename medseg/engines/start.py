@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from medseg.core.errors import PlanError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+_LOST, _LOST_TIME = "distributed.deploy.lost-worker-timeout", "30s"
 _TLS = "distributed.comm.tls"
 _ONE_ITEM_AT_A_TIME = ("--nthreads", "1")
 _MOST_REASON = 300
@@ -59,8 +61,9 @@ def start_local(count: str) -> Iterator[Workers]:
     """
     number = int(count)
     threads = dict.fromkeys(_THREAD_VARIABLES, str(max(1, usable_cores() // number)))
+    settings = {_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **threads}, _LOST: _LOST_TIME}
     with (
-        dask.config.set({_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **threads}}),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=number,
             threads_per_worker=1,
@@ -68,11 +71,13 @@ def start_local(count: str) -> Iterator[Workers]:
             memory_limit=0,  # predictions fit themselves to the memory that is free
             dashboard_address=_PRIVATE,
             worker_dashboard_address=_PRIVATE,
+            preload=["medseg.engines.preload"],
             security=_own_security(),
             silence_logs=logging.CRITICAL,
         ) as cluster,
     ):
-        yield Workers(cluster.scheduler_address, cluster.security, f"local:{count}", number)
+        replace_lost = partial(cluster.scale, number)  # where one died so soon that Dask does not start it again
+        yield Workers(cluster.scheduler_address, cluster.security, f"local:{count}", number, replace_lost)
 
 
 @contextmanager
@@ -103,7 +108,9 @@ def start_slurm(file: str) -> Iterator[Workers]:
     with cluster:
         _try_job(cluster.job_script(), file)
         cluster.scale(count)
-        yield Workers(cluster.scheduler_address, cluster.security, f"slurm:{file}", count, lambda: cluster.scale(count))
+        yield Workers(
+            cluster.scheduler_address, cluster.security, f"slurm:{file}", count, partial(cluster.scale, count)
+        )
 
 
 def slurm_options(given: Mapping[str, Any], file: str) -> dict[str, Any]:

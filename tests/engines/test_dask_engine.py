@@ -119,8 +119,8 @@ def test_the_work_of_a_worker_that_dies_is_done_again(cluster: SharedCluster, tm
         assert [name for _, name in engine.map(die_at_first, items)] == ["0", "1", "2"]
 
 
-def test_an_item_that_kills_every_worker_is_named_and_the_others_are_done(cluster: SharedCluster) -> None:
-    with open_engine(cluster.address) as engine:
+def test_an_item_that_kills_every_worker_is_named_and_the_others_are_done() -> None:
+    with open_engine("local:1") as engine:
         [(_, problem)] = engine.map(die, ["bad"])
         assert isinstance(problem, MedsegError)
         assert "Each worker that was given it died" in problem.message
@@ -153,6 +153,14 @@ def _wait_for(marker: Path) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the work goes on")
+
+
+def test_workers_leave_ctrl_c_to_the_command(cluster: SharedCluster) -> None:
+    for pid in cluster.pids():
+        os.kill(pid, signal.SIGINT)
+    before = {*cluster.pids()}
+    time.sleep(0.2)
+    assert {*cluster.pids()} == before
 
 
 def test_only_what_can_be_imported_is_sent(cluster: SharedCluster) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -96,27 +97,45 @@ def _room_for_figures(title: str, total: int) -> int:
     return console.width - max(_TITLE_WIDTH, len(title)) - bar - count - _TIMES_WIDTH
 
 
+@dataclass
+class _Stage:
+    """A stage that is under way.
+
+    Attributes:
+        title: its name.
+        start: when it began, in seconds.
+        last_line: when it was last printed, in seconds.
+        first_done: units that were done when it began: a resumed run begins with some.
+    """
+
+    title: str
+    start: float
+    last_line: float
+    first_done: float
+
+
 class _PlainLines:
-    """A callback that prints a line for each stage, and one every `_PLAIN_SECONDS` within it."""
+    """A callback that prints a line for each stage, and one every `_PLAIN_SECONDS` within it.
+
+    The parts of a verb, such as the folds that a cluster trains, may be under way side by side.
+    """
 
     def __init__(self) -> None:
-        self.title = ""
-        self.stage_start = self.last_line = 0.0  # seconds
-        self.first_done = 0.0  # units that were done when the stage began: a resumed run begins with some
+        self.stages: dict[str | None, _Stage] = {}  # of each part
         self.notes: set[str] = set()
 
     def __call__(self, event: Progress) -> None:
         _show_note_once(event, self.notes)
         _show_validation(event)
-        now, done, title = time.monotonic(), _units_done(event), _title(event)
-        if title != self.title:
-            self.title, self.stage_start, self.last_line, self.first_done = title, now, now, done
-        finished = event.done == event.total
-        if not finished and (done <= self.first_done or now - self.last_line < _PLAIN_SECONDS):
+        now, done, title, part = time.monotonic(), _units_done(event), _title(event), event.info.get("part")
+        if part not in self.stages or self.stages[part].title != title:
+            self.stages[part] = _Stage(title, now, now, done)
+        stage, finished = self.stages[part], event.done == event.total
+        if not finished and (done <= stage.first_done or now - stage.last_line < _PLAIN_SECONDS):
             return
-        self.last_line = now
-        elapsed = now - self.stage_start
-        remaining = 0.0 if finished else elapsed / (done - self.first_done) * (event.total - done)
+        stage.last_line = now
+        elapsed = now - stage.start
+        remaining = 0.0 if finished else elapsed / (done - stage.first_done) * (event.total - done)
         time_left = "" if finished else f", {duration(remaining)} left"
         figures = _figures(event.info)
         console.print(

@@ -68,3 +68,17 @@ def test_a_bar_keeps_name_count_and_times_in_any_terminal(
     assert ("mean Dice 0.850" in line) == (width >= 80 or total == 9)
     assert ("Posterior part of it 0.900" in line) == (width >= 170)
     assert "..." not in line
+
+
+def test_parts_that_go_on_side_by_side_each_have_their_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(display, "_PLAIN_SECONDS", 0.0)
+    show = display._PlainLines()
+    for done in range(4):
+        for part in ("fold 0", "fold 1"):
+            show(Progress("train", done, 3, {"part": part}))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" in ")[0] for line in lines] == [
+        f"Training fold {part}: {done}/3" for done in (1, 2, 3) for part in (0, 1)
+    ]
