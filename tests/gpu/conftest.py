@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.function import BackwardCFunction
 
+from medseg.networks.device import first_line
 from medseg.training.data import intensity, transfer
 
 CUDA = torch.device("cuda")
@@ -91,9 +92,7 @@ def _why_not() -> str | None:
             backward(answer.float().sum())
             answer.to("cpu")
     except Exception as error:  # whatever it is that torch lacks
-        return (
-            f"no driver, and torch {torch.__version__} has no fake tensors that serve: {type(error).__name__}: {error}"
-        )
+        return f"without a driver, torch {torch.__version__} has no fake tensors that serve: {first_line(error)}"
     return None
 
 
