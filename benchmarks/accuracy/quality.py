@@ -1,12 +1,12 @@
 """Quality flags without a reference: detection and false alarms on unseen scans, clean and spoilt in eleven ways.
 
-    python benchmarks/accuracy/quality.py DATA hippocampus --workspace WORKSPACE --steps 150 --folds 0,1,2 --cases 40
+    python benchmarks/accuracy/quality.py DATA hippocampus --workspace PLACE --folds 0,1,2 --answer 0 --cases 20
 
 DATA holds the sets. The cases in benchmarks/accuracy/test_sets/SET.txt are left out of the plan; some folds are trained
 for a fixed number of steps, and temperatures, regressions and thresholds are fitted on their out-of-fold answers alone.
-Then the folds together answer the left-out cases: as they are, and spoilt (`degrade.py`). An answer is flagged if it
-carries a flag, or a warning that its scan is unlike the training scans. Another body part: parts of the brain scans in
-DATA/brain_tumour, which have no structure of the hippocampus, so that their Dice is 0.
+Then the folds, or some of them, answer the left-out cases together: as they are, and spoilt (`degrade.py`). An answer
+is flagged if it carries a flag, or a warning that its scan is unlike the training scans. Another body part: parts of the
+brain scans in DATA/brain_tumour, which have no structure of the hippocampus, so that their Dice is 0.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--folds", default="0,1,2")
     parser.add_argument("--cases", type=int, default=40)
+    parser.add_argument("--answer", help="folds that answer the unseen cases; all if left out")
     arguments = parser.parse_args()
     data, folds = (arguments.data / arguments.set).resolve(), arguments.folds.split(",")
     listing, workspace = HERE / "test_sets" / f"{arguments.set}.txt", arguments.workspace.resolve()
@@ -141,7 +142,8 @@ def main() -> None:
     (workspace / "calibration.json").write_text(calibration.model_dump_json(indent=1))
     (workspace / "quality.json").write_text(quality.model_dump_json(indent=1))
     report_fit(calibration, quality, examples)
-    predictor = Predictor.load(run, "cpu", folds, ["inference.unlike_scans=warn"])
+    answering = folds if arguments.answer is None else arguments.answer.split(",")
+    predictor = Predictor.load(run, "cpu", answering, ["inference.unlike_scans=warn"])
     rows = [*judge(predictor, quality, arguments.data, data, listing.read_text().split()[: arguments.cases], folds)]
     (workspace / "rows.json").write_text(json.dumps(rows))
     report(rows)

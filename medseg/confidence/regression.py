@@ -25,6 +25,8 @@ from medseg.plans.sections.section import NonNegative, Section
 Figures = Mapping[str, float]
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _LEAST_SCALE = 1e-3
+_LEAST_WEIGHT = 1e-6
+"""What a bound leaves of a weight is rounding below this."""
 FEWEST = 12
 """Fewer answers with a score are too few to relate anything to it."""
 AGREEMENT, EXPECTED_DICE = "agreement", "expected_dice"
@@ -132,7 +134,7 @@ def _fit(
         figures=names,
         mean=rounded(mean),
         scale=rounded(scale),
-        weights=rounded(np.maximum(weights, 0)),
+        weights=rounded(np.where(weights < _LEAST_WEIGHT, 0, weights)),
         intercept=rounded([intercept])[0],
         low=rounded([low])[0],
         high=rounded([high])[0],

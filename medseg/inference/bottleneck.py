@@ -5,8 +5,10 @@ The layer is the one with the smallest grid, of those the widest; the scan is se
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import prod
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -20,16 +22,23 @@ _DIGITS = 5
 _MOST_CHANNELS = 512
 
 
+_deepest_of: WeakKeyDictionary[torch.nn.Module, torch.nn.Module] = WeakKeyDictionary()
+"""{network: its deepest layer}, once it was looked for: after that nothing behind it is computed."""
+
+
 def deepest_channels(
-    network: torch.nn.Module, volume: Volume, configuration: Configuration, inference: Inference
+    network: torch.nn.Module, volume: Volume, configuration: Configuration, inference: Inference, precision: torch.dtype
 ) -> tuple[float, ...]:
     """Return the mean of each channel of the deepest layer over the tile in the middle of a scan.
+
+    No other thread may use the network meanwhile.
 
     Args:
         network: of one fold.
         volume: the prepared scan.
         configuration: of the network.
         inference: says how tiles lie.
+        precision: in which convolutions are computed.
 
     Returns:
         Up to 512 numbers; none for a network in which no layer is coarser than its tile.
@@ -38,15 +47,23 @@ def deepest_channels(
     middle = len(views.tiles) // 2
     tiles = views.cut(torch.from_numpy(volume.image), views.batch(middle * len(views.flips), 1))
     device = next(network.parameters()).device
-    deepest = _Deepest(prod(tiles.shape[2:]), tiles.ndim)
-    handles = [module.register_forward_hook(deepest.see) for module in network.modules() if not [*module.children()]]
+    known = _deepest_of.get(network)
+    deepest = _Deepest(prod(tiles.shape[2:]), tiles.ndim, stops=known is not None)
+    modules = [known] if known is not None else [one for one in network.modules() if not [*one.children()]]
+    handles = [module.register_forward_hook(deepest.see) for module in modules]
     try:
-        with evaluating(network), torch.inference_mode(), autocast(device, torch.float32):
+        with suppress(_Seen), evaluating(network), torch.inference_mode(), autocast(device, precision):
             network(to_device(tiles, device))
     finally:
         for handle in handles:
             handle.remove()
+    if deepest.module is not None:
+        _deepest_of[network] = deepest.module
     return tuple(float(f"{value:.{_DIGITS}g}") for value in deepest.means[:_MOST_CHANNELS])
+
+
+class _Seen(Exception):
+    """The deepest layer has answered."""
 
 
 class _Deepest:
@@ -55,14 +72,17 @@ class _Deepest:
     Args:
         voxels: of the tile, than which the layer has to be coarser.
         axes: of an answer, batch and channels among them.
+        stops: whether nothing is to be computed after the first answer.
 
     Attributes:
         means: of its channels.
+        module: the layer.
     """
 
-    def __init__(self, voxels: int, axes: int) -> None:
-        self._best, self._axes = (voxels - 1, 0), axes
+    def __init__(self, voxels: int, axes: int, stops: bool) -> None:
+        self._best, self._axes, self._stops = (voxels - 1, 0), axes, stops
         self.means: list[float] = []
+        self.module: torch.nn.Module | None = None
 
     def see(self, module: torch.nn.Module, inputs: Any, answer: Any) -> None:
         if not isinstance(answer, torch.Tensor) or answer.ndim != self._axes:
@@ -70,5 +90,7 @@ class _Deepest:
         voxels = prod(answer.shape[2:])
         # a grid of a single voxel is a mean over all of the tile, as in gates of channels, and no place in the network
         if voxels > 1 and (voxels, -answer.shape[1]) <= self._best:
-            self._best = (voxels, -answer.shape[1])
+            self._best, self.module = (voxels, -answer.shape[1]), module
             self.means = answer[0].float().mean(dim=tuple(range(1, self._axes - 1))).tolist()
+        if self._stops:
+            raise _Seen

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from numpy.typing import NDArray
 
 from medseg.confidence.measures import CaseMeasures, Shape, Sureness
@@ -28,6 +29,7 @@ def case_measures(
     observations: Sequence[Observation],
     answer: Image,
     deep_folds: Collection[str],
+    precision: torch.dtype,
 ) -> CaseMeasures:
     """Return what is measured of an answer.
 
@@ -37,11 +39,12 @@ def case_measures(
         observations: of the answer, one for each configuration that answers.
         answer: its label map (1, z, y, x), on the scan's grid.
         deep_folds: folds whose deepest layer is looked at; those that the model does not have are left out.
+        precision: in which convolutions are computed.
     """
     from medseg.inference.bottleneck import deepest_channels
 
     deep = {
-        fold: deepest_channels(network, volume, model.configuration, model.plan.inference)
+        fold: deepest_channels(network, volume, model.configuration, model.plan.inference, precision)
         for fold, network in zip(model.folds, model.networks, strict=True)
         if fold in deep_folds
     }

@@ -279,7 +279,7 @@ class Predictor:
         from medseg.inference.case_measures import case_measures  # only answers that are judged need it
 
         with self._lock:  # the layer is seen by hooks, which would see other threads' tiles
-            return case_measures(self.model, volume, observations, answer, deep_folds)
+            return case_measures(self.model, volume, observations, answer, deep_folds, self.precision)
 
     def logits(
         self, volume: Volume, callback: Callback = silent, observation: Observation | None = None

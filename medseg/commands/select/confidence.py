@@ -17,7 +17,7 @@ from medseg.confidence.voxel_sample import VoxelSample, membership, sample_voxel
 from medseg.core.labels import IGNORE
 from medseg.delivery.pages.confidence_sections import calibration_section, quality_section
 from medseg.delivery.pages.page import Section
-from medseg.inference.case_measures import case_measures, label_shapes
+from medseg.inference.case_measures import label_shapes
 from medseg.out_of_fold.case import OutOfFoldCase
 from medseg.plans.schema import Plan
 from medseg.selection.record import Selection
@@ -97,9 +97,8 @@ def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
     reference = case.image.with_array(values[np.maximum(case.label, 0)][None])
     annotated = labels.names if case.case.annotated is None else case.case.annotated
     observations = [case.answers[name].observation for name in candidate]
-    measures = case_measures(
-        first.predictor.model, first.volume, observations, case.image.with_array(answered[None]), (first.fold,)
-    )
+    image = case.image.with_array(answered[None])
+    measures = first.predictor.measures(first.volume, observations, image, (first.fold,))
     shapes = label_shapes(reference, first.volume.geometry, plan)
     truth, indices = membership(case.label, labels), labels.encode(answered, case.case.id)
     answer, counted = membership(indices, labels), case.label != IGNORE

@@ -50,7 +50,8 @@ def make_report(
         seg: that object.
         source: the series that both belong to.
         maker: who made the labels.
-        assessment: what is expected of the answer: predicted Dice becomes a measurement, flags become evaluations.
+        assessment: what is expected of the answer: predicted Dice and the interval of the
+            volume become measurements, flags become evaluations.
 
     Raises:
         DataError: the report cannot be made of the source's header.
@@ -129,21 +130,33 @@ def _measurement_group(
         finding_category=to_code(coding.category),
         finding_type=to_code(coding.type),
         finding_sites=_finding_sites(segment),
-        measurements=[volume, *_predicted_dice(segment, algorithm, assessment)],
+        measurements=[volume, *_expected(segment, algorithm, assessment)],
         qualitative_evaluations=_evaluations(segment, assessment),
     )
 
 
-def _predicted_dice(segment: Segment, algorithm: Any, assessment: Assessment | None) -> list[Any]:
-    """Return the predicted Dice of a structure as a measurement; none where it is not known."""
+def _expected(segment: Segment, algorithm: Any, assessment: Assessment | None) -> list[Any]:
+    """Return predicted Dice and bounds of the volume of a structure as measurements; none where they are not known."""
     import highdicom as hd
 
     expected = None if assessment is None else assessment.structures.get(segment.name)
-    if expected is None or expected.dice is None:
+    if expected is None:
         return []
-    name = hd.sr.CodedConcept("PREDICTED_DICE", _PRIVATE, "Predicted Dice coefficient")
-    value = float(f"{expected.dice:.4g}")
-    return [hd.sr.Measurement(name=name, value=value, unit=to_code(_NO_UNIT), algorithm_id=algorithm)]
+    figures = [
+        ("PREDICTED_DICE", "Predicted Dice coefficient", expected.dice, _NO_UNIT),
+        ("VOLUME_LOW", "Volume, lower bound of its 90 % interval", expected.volume_low, _UNIT),
+        ("VOLUME_HIGH", "Volume, upper bound of its 90 % interval", expected.volume_high, _UNIT),
+    ]
+    return [
+        hd.sr.Measurement(
+            name=hd.sr.CodedConcept(code, _PRIVATE, meaning),
+            value=float(f"{value:.4g}"),
+            unit=to_code(unit),
+            algorithm_id=algorithm,
+        )
+        for code, meaning, value, unit in figures
+        if value is not None
+    ]
 
 
 def _evaluations(segment: Segment, assessment: Assessment | None) -> list[Any] | None:

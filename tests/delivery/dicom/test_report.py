@@ -57,14 +57,17 @@ def test_predicted_dice_is_a_measurement_and_flags_are_evaluations(tmp_path):
         ),
         Flag("arrangement", "liver > spleen", 5.0, 2.0, "they lie otherwise"),
     )
-    assessment = Assessment({"liver": StructureQuality(dice=0.4321), "spleen": StructureQuality()}, flags)
+    assessment = Assessment(
+        {"liver": StructureQuality(0.4321, 0.3, 0.5, 1400.0, 1612.34), "spleen": StructureQuality()}, flags
+    )
     write_objects(labels(), volume.series, meaning(), paths, VOLUMES, assessment)
     assert errors_of_dciodvfy(paths["report"]) == []
     groups = hd.sr.srread(paths["report"]).content.get_volumetric_roi_measurement_groups()
     by_name = {group.tracking_identifier: group for group in groups}
-    dice = by_name["liver"].get_measurements()[1]
+    _, dice, low, high = by_name["liver"].get_measurements()
+    assert [(bound.value, bound.unit.value) for bound in (low, high)] == [(1400, "mL"), (1612, "mL")]
     assert (dice.name.meaning, dice.value, dice.unit.value) == ("Predicted Dice coefficient", 0.4321, "1")
-    assert [len(by_name[name].get_measurements()) for name in VOLUMES] == [1, 2, 1]
+    assert [len(by_name[name].get_measurements()) for name in VOLUMES] == [1, 4, 1]
     raised = {
         name: [
             evaluation.value.value
