@@ -5,8 +5,8 @@
 DATA holds the sets. The cases in benchmarks/accuracy/test_sets/SET.txt are left out of the plan; some folds are trained
 for a fixed number of steps, and temperatures, regressions and thresholds are fitted on their out-of-fold answers alone.
 Then the folds, or some of them, answer the left-out cases together: as they are, and spoilt (`degrade.py`). An answer
-is flagged if it carries a flag, or a warning that its scan is unlike the training scans. Another body part: parts of the
-brain scans in DATA/brain_tumour, which have no structure of the hippocampus, so that their Dice is 0.
+is flagged if it carries a flag, or a warning that its scan is unlike the training scans. Another body part: parts of
+the brain scans in DATA/brain_tumour, which have no structure of the hippocampus, so that their Dice is 0.
 """
 
 from __future__ import annotations

@@ -122,10 +122,11 @@ LINES: dict[str, list[tuple[str, int]]] = {
     "rank": [
         (
             "rank data/imagesTr ranked --model balls --channels '*.nii.gz' --frame 0 --mirror --fast --set "
-            "inference.tile_batch=1 --series Modality=CT --resample-tilt --allow-gaps --selection --device cpu "
+            "inference.tile_batch=1 --series Modality=CT --resample-tilt --allow-gaps --device cpu "
             "--continue --workspace . --json",
             2,
         ),
+        ("rank data/imagesTr ranked --model balls --no-mirror", 2),
     ],
     "watch": [
         (
