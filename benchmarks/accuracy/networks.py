@@ -8,7 +8,7 @@ DATA_FOLDER holds the sets, as for benchmarks/accuracy/accuracy.py, whose test c
 of the plan and scored at the end; all others are trained on. One seed, no mirrored copies, patches smaller than planned
 (`PATCHES`). Else each network has the settings that the plan's rules give it: nothing is tuned. It trains for as many
 steps as `--seconds` of processor time hold, at the speed measured just before (`cpu_steps.py`), or for `--steps`. Rows
-lie in P/rows.jsonl: what is there is not run again. The last thing printed is the table of docs/benchmarks-networks.md.
+lie in P/rows.jsonl: what is there is not run again. The last thing printed is the table of docs/benchmarks/networks.md.
 A network that fails has a row that says so. Networks on a pretrained encoder start from random weights here (see
 benchmarks/accuracy/pretrained.py), and need an environment with `medseg[encoders]`.
 """
