@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from medseg.commands.select.select import SelectResult
+    from medseg.selection.record import Selection
 
 
 def command(
@@ -59,11 +60,27 @@ def _show(result: SelectResult) -> None:
     console.print(f"selected: {selection.title}: {evidence.reason}", markup=False)
     done = selection.describe()
     console.print(f"postprocessing: {', '.join(done) or 'nothing improves the answers beyond chance'}", markup=False)
+    console.print(_confidence_line(selection), markup=False)
     for note in result.notes:
         show_note(note)
     console.print(f"look at: {result.page}", markup=False)
     console.print(f"{result.path} is used from now on by medseg predict, unless --no-selection is given", markup=False)
     record_result(selection=selection.model_dump(mode="json"), file=result.path, page=result.page)
+
+
+def _confidence_line(selection: Selection) -> str:
+    """Say whether probabilities are calibrated, and whether answers are judged."""
+    calibration, quality = selection.calibration, selection.quality
+    parts = ["probabilities are not calibrated (fewer than three cases, or a single fold)"]
+    if calibration is not None:
+        error, divisors = calibration.ece_all, ", ".join(f"{value:g}" for value in calibration.temperatures)
+        parts = [f"temperature {divisors}: calibration error {error.before:.3f} before, {error.after:.3f} after"]
+    if quality is None:
+        parts.append("answers are not judged: that needs twelve cases of two folds at least")
+    else:
+        evidence = quality.evidence
+        parts.append(f"flags: {evidence.flagged_good:.0%} of {evidence.good} good out-of-fold answers carry one")
+    return "; ".join(parts)
 
 
 def _candidates_table(result: SelectResult) -> Table:
