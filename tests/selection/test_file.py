@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medseg.confidence.calibration import BeforeAndAfter, Calibration
 from medseg.core.errors import ModelError
 from medseg.core.labels import Labels
 from medseg.selection.file import check_selection, dump_selection, parse_selection, read_selection, write_selection
@@ -66,3 +67,23 @@ def test_structures_must_be_the_models() -> None:
         check_selection(selection(), Labels(structures={"two": 1}), "x.yaml")
     with pytest.raises(ModelError, match="thresholds, which are for overlapping regions"):
         check_selection(selection(), Labels(structures={"one": 1}), "x.yaml")
+
+
+def test_temperatures_must_be_as_many_as_the_model_needs() -> None:
+    same = BeforeAndAfter(before=0.1, after=0.1)
+    calibration = Calibration(
+        temperatures=[1.5, 2.0],
+        cases=3,
+        voxels=9,
+        nll=same,
+        ece={},
+        ece_all=same,
+        diagram_before=[],
+        diagram_after=[],
+    )
+    chosen = selection().model_copy(update={"postprocessing": [], "thresholds": {}, "calibration": calibration})
+    assert parse_selection(dump_selection(chosen).encode(), "x.yaml") == chosen
+    with pytest.raises(ModelError, match="has 2 temperatures; the model needs one"):
+        check_selection(chosen, Labels(structures={"one": 1}), "x.yaml")
+    regions = Labels(structures={"one": [1, 2], "two": [2]}, activation="sigmoid", region_values=[1, 2])
+    check_selection(chosen, regions, "x.yaml")

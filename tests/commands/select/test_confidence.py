@@ -58,7 +58,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nib.save(nib.Nifti1Image(write_scan(image, number), np.eye(4)), mask)
         cases.append(Case(str(number), str(number), (image,), mask))
     plan_path = folder / "plans" / "toy.yaml"
-    save_plan(toy_plan(), plan_path)
+    plan = toy_plan()
+    plan.inference.backend = "torch"  # nothing is compiled: faster for networks this small
+    save_plan(plan, plan_path)
     write_cases(cases_path(plan_path), cases, folder / "data")
     ids = [str(number) for number in range(CASES)]
     write_json(splits_path(plan_path), [{"train": ids[8:], "val": ids[:8]}, {"train": ids[:8], "val": ids[8:]}])
