@@ -3,18 +3,21 @@
     python benchmarks/training/cluster.py DATA/hippocampus [--scans 60] [--tiny 1000]
 
 The model is planned for the data set by the rules and has random weights, which take as long as trained ones. Seconds
-are those of the whole command as a user gives it, start included. The overhead of a case is what 1,000 tiny scans take
-longer on one worker than in one process, divided by their number; that of the engine alone, an item that does nothing.
+are those of the whole command as a user gives it, start included. A case takes what 1,000 tiny scans take longer than
+two, divided by their number; its overhead is what it takes longer on one worker than in one process. The engine's own
+part is that of an item that does nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -33,6 +36,7 @@ from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
 
 _TINY_SHAPE = (8, 10, 12)
+WHERE = ("one process", "local:1", "local:2")
 
 
 def write_model(workspace: Path, planned: Plan, configuration: str) -> str:
@@ -45,26 +49,28 @@ def write_model(workspace: Path, planned: Plan, configuration: str) -> str:
     return f"{planned.name}/{configuration}"
 
 
-def seconds_of(workspace: Path, scans: Path, model: str, *more: str) -> float:
-    """Return how long `medseg predict` takes, start included."""
+@dataclass(frozen=True)
+class Took:
+    """What a command took: seconds on the wall, and of all its processes together on the processor."""
+
+    seconds: float
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s, {self.cpu_seconds:.1f} s of processor time"
+
+
+def predict(workspace: Path, scans: Path, model: str, where: str) -> Took:
+    """Return what `medseg predict` takes, start included."""
     out = workspace / "out"
     shutil.rmtree(out, ignore_errors=True)
-    command = [
-        sys.executable,
-        "-m",
-        "medseg",
-        "predict",
-        str(scans),
-        str(out),
-        "--model",
-        model,
-        "--device",
-        "cpu",
-        *more,
-    ]
-    start = time.monotonic()
-    subprocess.run(command, cwd=workspace, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - start
+    command = [sys.executable, "-m", "medseg", "predict", scans, out, "--model", model, "--device", "cpu"]
+    command += [] if where == "one process" else ["--cluster", where]
+    before, start = os.times(), time.monotonic()
+    subprocess.run([*map(str, command)], cwd=workspace, check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Took(time.monotonic() - start, cpu)
 
 
 def write_tiny(folder: Path, count: int) -> Path:
@@ -115,28 +121,24 @@ def main() -> None:
         for path in sorted((options.data / "imagesTr").glob("*.nii.gz"))[: options.scans]:
             shutil.copy(path, scans)
         model = write_model(workspace, planned, planned.default_configuration)
-        for where, more in (
-            ("one process", ()),
-            ("local:1", ("--cluster", "local:1")),
-            ("local:2", ("--cluster", "local:2")),
-        ):
-            took = seconds_of(workspace, scans, model, *more)
-            print(f"{options.scans} hippocampus scans, {where}: {took:.1f} s", flush=True)
-        one = seconds_of(workspace, write_tiny(workspace / "one", 1), model)
-        tiny, small = (
-            write_tiny(workspace / "tiny", options.tiny),
-            write_model(workspace, tiny_plan(planned), "3d_fullres"),
-        )
-        figures = {}
-        for where, more in (
-            ("one process", ()),
-            ("local:1", ("--cluster", "local:1")),
-            ("local:2", ("--cluster", "local:2")),
-        ):
-            figures[where] = seconds_of(workspace, tiny, small, *more)
-            print(f"{options.tiny} tiny scans, {where}: {figures[where]:.1f} s", flush=True)
-        overhead = (figures["local:1"] - figures["one process"]) / options.tiny
-        print(f"overhead of a case: {1000 * overhead:.1f} ms (one scan takes {one:.1f} s, start included)")
+        for where in WHERE:
+            took = predict(workspace, scans, model, where)
+            print(f"{options.scans} hippocampus scans, {where}: {took}", flush=True)
+        small = write_model(workspace, tiny_plan(planned), "3d_fullres")
+        few, many = write_tiny(workspace / "few", 2), write_tiny(workspace / "many", options.tiny)
+        of_a_case = {}
+        for where in WHERE:
+            first, all_of_them = predict(workspace, few, small, where), predict(workspace, many, small, where)
+            print(f"{options.tiny} tiny scans, {where}: {all_of_them}; two of them: {first}", flush=True)
+            more = options.tiny - 2
+            of_a_case[where] = Took(
+                (all_of_them.seconds - first.seconds) / more, (all_of_them.cpu_seconds - first.cpu_seconds) / more
+            )
+            each = of_a_case[where]
+            print(f"  a case: {1000 * each.seconds:.1f} ms, {1000 * each.cpu_seconds:.1f} ms of processor time")
+        one, cluster = of_a_case["one process"], of_a_case["local:1"]
+        wall, cpu = cluster.seconds - one.seconds, cluster.cpu_seconds - one.cpu_seconds
+        print(f"overhead of a case: {1000 * wall:.1f} ms, {1000 * cpu:.1f} ms of processor time")
         print(f"overhead of the engine alone: {1000 * engine_seconds(options.tiny):.1f} ms")
 
 

@@ -141,6 +141,8 @@ def slurm_options(given: Mapping[str, Any], file: str) -> dict[str, Any]:
     options["job_script_prologue"] = [*(options.get("job_script_prologue") or []), *exports]
     if options.setdefault("security", True):
         options.setdefault("protocol", "tls://")
+        if dask.config.get("jobqueue.slurm.shared-temp-directory", None) is None:
+            options.setdefault("shared_temp_directory", str(Path.cwd()))  # where the jobs find the keys
     scheduler = {"dashboard_address": _PRIVATE, **(options.get("scheduler_options") or {})}
     return {"silence_logs": logging.CRITICAL, **options, "scheduler_options": scheduler}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,15 @@ def die_at_first(marker: Path) -> str:
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return marker.name
+
+
+def cancel_job_at_first(marker: Path) -> str:
+    """Have Slurm cancel the job of the process, but only at the first call."""
+    if not marker.exists():
+        marker.touch()
+        subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
+        time.sleep(60)
     return marker.name
 
 

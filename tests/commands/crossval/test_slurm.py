@@ -1,16 +1,20 @@
 """A five-fold cross-validation whose folds are jobs of Slurm."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from cluster_work import cancel_job_at_first
+from paths import ROOT
 from small_sets import run
 from small_slurm import small_slurm, why_not
 from toy_workspace import write_toy_workspace
 
 from medseg.core.case import Case, read_cases, write_cases
 from medseg.core.files import write_json
+from medseg.engines.open import open_engine
 from medseg.models.workspace import cases_path, splits_path
 
 pytest.importorskip("dask_jobqueue")
@@ -28,6 +32,22 @@ def write_workspace(workspace: Path) -> None:
     write_cases(cases_path(plan), [*cases, more], data)
     ids = list("01234")
     write_json(splits_path(plan), [{"train": [id for id in ids if id != held], "val": [held]} for held in ids])
+
+
+def test_a_job_that_ends_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slurm").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]))
+    options = "n_workers: 1\ncores: 1\nmemory: 2GB\nlog_directory: logs\ninterface: lo\n"
+    (tmp_path / "cluster.yaml").write_text(options)
+    notes: list[str] = []
+    with small_slurm(tmp_path / "slurm") as environment:
+        for name in ("PATH", "SLURM_CONF"):
+            monkeypatch.setenv(name, environment[name])
+        with open_engine("slurm:cluster.yaml", lambda event: notes.append(event.info["note"])) as engine:
+            results = list(engine.map(cancel_job_at_first, [tmp_path / "marker"]))
+    assert results == [(tmp_path / "marker", "marker")]
+    assert "slurm:cluster.yaml: 1 worker lost; what they worked on is done again" in notes
 
 
 def test_five_folds_are_jobs_and_end_as_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
