@@ -46,7 +46,7 @@ def test_a_job_that_ends_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with open_engine("slurm:cluster.yaml") as engine:
             results = list(engine.map(cancel_job_at_first, [tmp_path / "marker"]))
     assert results == [(tmp_path / "marker", "marker")]
-    assert len([*(tmp_path / "logs").iterdir()]) == 2  # the job, and the one in its place
+    assert len([*(tmp_path / "logs").glob("*.out")]) == 2  # the job, and the one in its place
 
 
 def test_five_folds_are_jobs_and_end_as_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
