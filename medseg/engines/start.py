@@ -7,6 +7,7 @@ made for it and kept from other users; a running scheduler is spoken to as Dask'
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +61,8 @@ def start_local(count: str) -> Iterator[Workers]:
         count: number of processes.
     """
     number = int(count)
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(max(1, usable_cores() // number)))
+    said = [os.environ[name] for name in _THREAD_VARIABLES if name in os.environ]  # of one, it holds for all
+    threads = dict.fromkeys(_THREAD_VARIABLES, said[0] if said else str(max(1, usable_cores() // number)))
     settings = {_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **threads}, _LOST: _LOST_TIME}
     with (
         dask.config.set(settings),
@@ -134,7 +136,8 @@ def slurm_options(given: Mapping[str, Any], file: str) -> dict[str, Any]:
     if not all(isinstance(value, int) and value > 0 for value in (cores, processes)):
         raise PlanError(f"{file}: cores is {cores!r} and processes {processes!r}; expected whole numbers from 1 on.")
     threads = max(1, cores // processes)
-    exports = [f"export {name}=${{{name}:-{threads}}}" for name in _THREAD_VARIABLES]
+    first, *others = _THREAD_VARIABLES
+    exports = [f"export {first}=${{{first}:-{threads}}}", *(f"export {name}=${{{name}:-${first}}}" for name in others)]
     arguments = list(options.get("worker_extra_args") or [])
     options["processes"] = processes
     options["worker_extra_args"] = [*(() if "--nthreads" in arguments else _ONE_ITEM_AT_A_TIME), *arguments]

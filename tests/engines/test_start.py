@@ -16,6 +16,7 @@ def test_a_process_works_on_one_item_with_all_of_its_cores() -> None:
     options = slurm_options({"n_workers": 3, "cores": 8, "memory": "16GB", "queue": "gpu"}, "f")
     assert (options["processes"], options["worker_extra_args"]) == (1, ["--nthreads", "1"])
     assert "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}" in options["job_script_prologue"]
+    assert "export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}" in options["job_script_prologue"]
     assert (options["queue"], options["memory"], options["n_workers"]) == ("gpu", "16GB", 3)
     assert (options["security"], options["protocol"]) == (True, "tls://")
 
