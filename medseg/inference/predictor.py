@@ -7,13 +7,10 @@ out, see `delivery.answers.segment`.
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -26,17 +23,15 @@ from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
 from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
-from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.fast import make_fast
 from medseg.inference.joined import joint_logits, joint_spread
-from medseg.inference.memory import Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
-from medseg.inference.tiles import Views
+from medseg.inference.passes import Passes
 from medseg.inference.treatment import treated_labels
 from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes
-from medseg.inference.window_pass import WindowPass, check_finite
+from medseg.inference.window_pass import check_finite
 from medseg.io.load import load_case_image
-from medseg.models.model import Model, NetworkFactory, input_channels
+from medseg.models.model import Model, NetworkFactory
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_device, choose_precision, memory_errors
@@ -50,7 +45,6 @@ if TYPE_CHECKING:
     from medseg.confidence.measures import CaseMeasures
     from medseg.inference.observation import Observation
 
-_MOST_NOTES = 20
 _MOST_PARTS = 2
 """Parts of the name of a run in a workspace: PLAN/CONFIGURATION."""
 
@@ -89,17 +83,10 @@ class Predictor:
         self.inference = model.plan.inference
         self.precision = choose_precision(self.inference.precision, device)
         self.notes: list[str] = []
-        self.backend = choose_backend(self.inference.backend, model.networks, device)
-        self._lock = threading.Lock()
-        self._members: list[Forward] | None = None
-        self._release: Callable[[], None] = lambda: None
-        self._recorded_batch = 0
-        self._most_tiles = tiles_at_once(self.configuration, self.inference, device)
-        for network in model.networks:
-            network.eval()
+        self._passes = Passes(model, device, self.precision, self.notes)
         self._others = [Predictor(other, device, compares=False) for other in model.others]
         for predictor in self._others:
-            predictor.notes = self.notes
+            predictor.notes = predictor._passes.notes = self.notes
 
     @classmethod
     def load(
@@ -278,7 +265,7 @@ class Predictor:
         """
         from medseg.inference.case_measures import case_measures  # only answers that are judged need it
 
-        with self._lock:  # the layer is seen by hooks, which would see other threads' tiles
+        with self._passes.lock:  # the layer is seen by hooks, which would see other threads' tiles
             return case_measures(self.model, volume, observations, answer, deep_folds, self.precision)
 
     def logits(
@@ -298,7 +285,7 @@ class Predictor:
             MedsegError: there is not enough memory for a single tile, or a logit is not finite.
         """
         watch = None if observation is None else observation.watch_tile
-        with self._window_pass(volume, self.model.plan.labels.outputs) as window_pass:
+        with self._passes.window_pass(volume, self.model.plan.labels.outputs) as window_pass:
             for slab in window_pass.logits(callback, watch):
                 check_finite(slab, self.precision)
                 if observation is not None:
@@ -325,7 +312,7 @@ class Predictor:
         from medseg.inference.uncertainty import SUMS_PER_TILE, stream_uncertainty  # only maps of the spread need it
 
         labels = self.model.plan.labels
-        with self._window_pass(volume, 2 * len(labels.names), SUMS_PER_TILE * len(labels.names)) as window_pass:
+        with self._passes.window_pass(volume, 2 * len(labels.names), SUMS_PER_TILE * len(labels.names)) as window_pass:
             yield from stream_uncertainty(window_pass, labels, callback, single)
 
     def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
@@ -351,89 +338,18 @@ class Predictor:
     def warm_up(self) -> None:
         """Compile what is to be compiled, with a batch of empty tiles; the first scan then takes no longer."""
         with memory_errors(MEMORY_ADVICE):
-            need = Need(self._most_tiles, self._tile_bytes, lambda tiles: 0, 0)
-            resources = Resources(plan_memory(need, Free.of(self.device)), self.device)
-            members = resources.attempt(lambda: self._make_members(resources.tile_batch))
-
-            def run() -> None:
-                tiles = torch.zeros(resources.tile_batch, *self._tile_shape, device=self.device)
-                for member in members:
-                    member(tiles)
-
-            resources.attempt(run)
+            self._passes.warm_up()
         for predictor in self._others:
             predictor.warm_up()
+
+    @property
+    def backend(self) -> str:
+        """What computes: torch, OpenVINO or a way of the GPU; final once the first tile was computed."""
+        return self._passes.backend
 
     def volumes(self, labels: Image) -> dict[str, float]:
         """Return {structure: volume} of an answer in ml (the area in mm2 for pictures), in pixels without a spacing."""
         return structure_volumes(labels, self.model.plan.labels, self.model.plan.data.dimensions)
-
-    @contextmanager
-    def _window_pass(self, volume: Volume, values_per_voxel: int, tile_values: int = 0) -> Iterator[WindowPass]:
-        """Yield a pass over a volume in the memory that there is.
-
-        Args:
-            volume: what `prepare` returned.
-            values_per_voxel: float values that are summed up at each voxel.
-            tile_values: float32 values that are kept for each voxel of a tile, besides the network's answer.
-        """
-        image = torch.from_numpy(volume.image)
-        views = Views.of(image.shape[1:], self.configuration, self.inference)
-        need = Need(
-            min(self._most_tiles, len(views)),  # a small scan never fills a larger batch
-            self._tile_bytes + 4 * tile_values * prod(self.configuration.patch_voxels),
-            lambda tiles: values_per_voxel * views.depth(tiles) * image[0, 0].numel(),
-            volume.image.nbytes,
-            0 if tile_values else self._recorded_batch,
-        )
-        resources = Resources(plan_memory(need, Free.of(self.device)), self.device)
-        resources.on_short = self._give_back
-        members = resources.attempt(lambda: self._make_members(resources.tile_batch))
-        yield WindowPass(members, image, views, resources)
-        if resources.ran_short:  # the next scan begins with what this one has shown to fit
-            self._most_tiles = min(self._most_tiles, resources.tile_batch)
-        self.notes += [note for note in resources.notes if note not in self.notes][: _MOST_NOTES - len(self.notes)]
-
-    def _make_members(self, tile_batch: int) -> list[Forward]:
-        """Return the networks as functions of tiles; a lock lets one thread in at a time.
-
-        Args:
-            tile_batch: tiles that come at once, for which the functions are made at the first call.
-        """
-
-        def in_turn(forward: Forward) -> Forward:
-            def locked(tiles: torch.Tensor) -> torch.Tensor:
-                with self._lock:
-                    return forward(tiles)
-
-            return locked
-
-        with self._lock:
-            if self._members is None:
-                self.backend, members = make_members(
-                    self.model.networks, self.inference, self._tile_shape, tile_batch, self.precision, self.notes.append
-                )
-                self._release = lambda: release_graphs(members)
-                self._recorded_batch = tile_batch if "CUDA graph" in self.backend else 0
-                self._members = [in_turn(forward) for forward in members]
-        return self._members
-
-    def _give_back(self) -> None:
-        """Give back the memory of CUDA graphs, as smaller batches cannot use it; networks then run without."""
-        with self._lock:
-            self._recorded_batch = 0
-            self._release()
-
-    @property
-    def _tile_bytes(self) -> float:
-        """Memory of one tile on its way through a network."""
-        channels, outputs = self._tile_shape[0], self.model.plan.labels.outputs
-        return tile_bytes(self.configuration, channels, outputs, self.precision)
-
-    @property
-    def _tile_shape(self) -> tuple[int, ...]:
-        """Shape of a tile: (channel, y, x) or (channel, z, y, x)."""
-        return (input_channels(self.model.plan, self.configuration), *self.configuration.patch_voxels)
 
     @cached_property
     def _previous(self) -> Predictor:

@@ -173,7 +173,7 @@ def test_ways_are_measured_with_the_batch_that_is_planned(
         network = make_network(plan, plan.configuration("main"))
     predictor = Predictor(Model(plan, "main", ("0",), (network,), Path()), cuda)
     volume = predictor.prepare(Image(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32), np.eye(4)))
-    with predictor._window_pass(volume, 3) as whole:
+    with predictor._passes.window_pass(volume, 3) as whole:
         assert measured == [(batch, 1, 16, 16, 16)]
         assert whole.resources.tile_batch == batch
         assert sum(slab.shape[1] for slab in whole.logits()) == shape[0]

@@ -278,7 +278,7 @@ def test_two_threads_share_a_network_that_answers_with_one_buffer() -> None:
     model = Model(threshold_plan(), "main", ("0",), (OneBuffer(),), Path())
     predictor = Predictor(model, torch.device("cpu"))
     (image, truth), (other, other_truth) = turned_image(0), turned_image(1)
-    (member,) = predictor._make_members(1)
+    (member,) = predictor._passes._make_members(1)
     tiles = torch.linspace(0, 1, 512).reshape(1, 1, 8, 8, 8)
     answer = member(tiles)
     expected = answer.clone()
