@@ -19,7 +19,7 @@ from pathlib import Path
 from medseg.commands.data.check import check
 from medseg.commands.data.options import CheckOptions
 from medseg.core.case import Case
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
 from medseg.io.load import load_case

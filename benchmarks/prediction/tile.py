@@ -14,8 +14,8 @@ import time
 
 import torch
 
-from medseg.inference.backends import torch_forward
-from medseg.inference.openvino_backend import openvino_forward
+from medseg.inference.backends.choose import torch_forward
+from medseg.inference.backends.openvino_backend import openvino_forward
 from medseg.networks.unet import UNet
 from medseg.plans.schema import Network
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from medseg.commands.data.plan import plan
-from medseg.core.parallel import cpu_count
+from medseg.core.machine.parallel import cpu_count
 from medseg.engines.open import open_engine
 from medseg.models.model import make_network
 from medseg.models.record import RunRecord

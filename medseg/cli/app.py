@@ -23,13 +23,13 @@ from medseg.cli.parsing.hints import with_owners
 from medseg.cli.parsing.nnunet_hints import NNUNetHints
 from medseg.cli.parsing.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError, Stopped
-from medseg.core.host_memory import MEMORY_ADVICE
-from medseg.core.stopping import exit_code_stopped, stoppable
+from medseg.core.machine.host_memory import MEMORY_ADVICE
+from medseg.core.machine.stopping import exit_code_stopped, stoppable
 
 VERBS = {
     "check": "check:command",
     "series": "series:command",
-    "info": "info:command",
+    "info": "look:info_command",
     "labelme": "labelme:command",
     "plan": "plan:command",
     "networks": "networks:command",
@@ -38,7 +38,7 @@ VERBS = {
     "select": "select:command",
     "predict": "predict:command",
     "rank": "rank:command",
-    "view": "view:command",
+    "view": "look:view_command",
     "watch": "watch:command",
     "evaluate": "evaluate:command",
     "dicom": "dicom:command",

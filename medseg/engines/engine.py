@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from medseg.core.errors import Cancelled, MedsegError, Stopped
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, Progress
 
 T = TypeVar("T")

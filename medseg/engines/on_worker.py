@@ -13,7 +13,7 @@ from typing import Any
 
 from medseg import __version__
 from medseg.core.errors import Cancelled, MedsegError
-from medseg.core.parallel import result_or_problem
+from medseg.core.machine.parallel import result_or_problem
 from medseg.core.progress import Progress
 
 _EVENT_SECONDS = 0.5

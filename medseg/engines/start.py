@@ -21,8 +21,8 @@ import dask
 from distributed import LocalCluster
 from distributed.security import Security
 
-from medseg.core.cores import usable_cores
 from medseg.core.errors import PlanError
+from medseg.core.machine.cores import usable_cores
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import MedsegError
 from medseg.core.labels import IGNORE, Labels
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.evaluation.extra_measures import EXTRA_MEASURES, MaskContext
 from medseg.evaluation.lesions import LesionRule, PanopticScore, components, panoptic, score_lesions
 from medseg.evaluation.overlap import confusion, overlaps

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from medseg.core.errors import MedsegError
-from medseg.core.host_memory import MEMORY_ADVICE, free_host_bytes, total_host_bytes
+from medseg.core.machine.host_memory import MEMORY_ADVICE, free_host_bytes, total_host_bytes
 from medseg.networks.device import first_line, is_out_of_memory
 from medseg.networks.gpu_memory import free_gpu_bytes
 from medseg.plans.schema import Configuration

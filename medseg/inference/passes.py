@@ -9,7 +9,7 @@ from math import prod
 
 import torch
 
-from medseg.inference.backends import Forward, choose_backend, make_members, release_graphs
+from medseg.inference.backends.choose import Forward, choose_backend, make_members, release_graphs
 from medseg.inference.memory import Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.tiles import Views
 from medseg.inference.window_pass import WindowPass

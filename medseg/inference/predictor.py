@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.errors import ScanWarning
-from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
+from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
 from medseg.inference.fast import make_fast

@@ -14,7 +14,7 @@ import torch
 
 from medseg.core.errors import MedsegError
 from medseg.core.progress import Callback, Progress, silent
-from medseg.inference.backends import Forward, torch_forward
+from medseg.inference.backends.choose import Forward, torch_forward
 from medseg.inference.memory import HOST, Free, Need, Resources, plan_memory, tile_bytes, tiles_at_once
 from medseg.inference.rolling_mean import RollingMean
 from medseg.inference.tiles import Intensities, View, Views, uniform_intensities

@@ -9,7 +9,7 @@ import os
 
 import torch
 
-from medseg.core.cores import usable_cores
+from medseg.core.machine.cores import usable_cores
 
 _SET_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from medseg.core.case import Case
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
 from medseg.core.files import scratch_folder
-from medseg.core.host_memory import free_host_bytes
+from medseg.core.machine.host_memory import free_host_bytes
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import first_few
 from medseg.inference.observation import Observation

@@ -21,7 +21,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.files import content_hash, remove_temporaries, saving
 from medseg.core.labels import IGNORE, Labels
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.planning.annotation import annotated_mask
 from medseg.plans.schema import Configuration, Plan

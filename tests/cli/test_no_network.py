@@ -44,7 +44,7 @@ def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:
     pytest.importorskip("openvino_telemetry")
     convert = """
 import time, torch
-from medseg.inference.openvino_backend import openvino_forward
+from medseg.inference.backends.openvino_backend import openvino_forward
 network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1))
 class Listed(torch.nn.Module):
     def __init__(self):

@@ -9,7 +9,7 @@ from builders import INFERENCE, make_configuration
 
 from medseg.core.labels import Labels
 from medseg.inference.agreement import Agreement
-from medseg.inference.backends import Forward
+from medseg.inference.backends.choose import Forward
 from medseg.inference.memory import MemoryPlan, Resources
 from medseg.inference.observation import Observation
 from medseg.inference.tiles import Views

@@ -12,8 +12,8 @@ from builders import make_plan
 from processes.process_memory import resident_bytes
 
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, ScanWarning
-from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image, Orientation
+from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.core.progress import Progress
 from medseg.inference.predictor import Predictor
 from medseg.inference.volumes import size_unit, structure_volumes

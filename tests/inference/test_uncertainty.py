@@ -8,7 +8,7 @@ from builders import INFERENCE, make_configuration
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
-from medseg.inference.backends import Forward
+from medseg.inference.backends.choose import Forward
 from medseg.inference.memory import MemoryPlan, Resources
 from medseg.inference.tiles import Views
 from medseg.inference.uncertainty import stream_uncertainty

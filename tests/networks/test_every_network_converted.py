@@ -17,7 +17,7 @@ EVERY_2D_SLOWLY = pytest.mark.parametrize(("name", "dimensions"), rows(2, slow=T
 @EVERY_2D_SLOWLY
 def test_openvino_answers_as_torch(name: str, dimensions: int) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
-    from medseg.inference.openvino_backend import openvino_forward
+    from medseg.inference.backends.openvino_backend import openvino_forward
 
     plan = plan_of(name, dimensions)
     tile = plan.configuration("main").patch_voxels

@@ -17,7 +17,7 @@ from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import atomic, atomic_folder, write_json
 from medseg.core.json_text import parse_json
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.io.annotations.labelme import Annotation, Shape, read_annotation, read_shape_labels
 from medseg.io.values.class_names import BACKGROUND, IGNORED, number_names, read_lines

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import MedsegError
 from medseg.core.files import write_json
 from medseg.core.image import Image
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.io.images import write_label
 

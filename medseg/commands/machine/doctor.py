@@ -12,7 +12,7 @@ import torch
 from packaging.requirements import Requirement
 
 from medseg import __version__
-from medseg.core.host_memory import free_host_bytes, total_host_bytes
+from medseg.core.machine.host_memory import free_host_bytes, total_host_bytes
 from medseg.core.progress import Callback, silent, track
 from medseg.networks.device import autocast, choose_device, choose_precision, first_line
 from medseg.networks.threads import usable_cores, use_cores

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.files import content_hash
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import counted
 from medseg.delivery.provenance.inputs import hash_series

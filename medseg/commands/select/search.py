@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medseg.commands.select.kept_answers import USUAL, Candidate, KeptAnswer, KeptCase
 from medseg.core.errors import MedsegError
 from medseg.core.labels import Labels
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, track
 from medseg.evaluation.gain import DecidingMeasure, Figures, column_means, gain_of
 from medseg.selection.record import Gain, Rejected, Step, Threshold

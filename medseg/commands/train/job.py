@@ -13,7 +13,7 @@ from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
 from medseg.core.errors import DataError, ModelError
-from medseg.core.host_memory import free_host_bytes
+from medseg.core.machine.host_memory import free_host_bytes
 from medseg.core.progress import Progress
 from medseg.core.wording import counted
 from medseg.models.model import Model, make_network

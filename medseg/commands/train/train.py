@@ -20,8 +20,8 @@ from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record
 from medseg.core.errors import MedsegError
 from medseg.core.files import finish_replacing, remove_temporaries, replacing_together, write_json
-from medseg.core.locking import locked
-from medseg.core.parallel import BackgroundResult
+from medseg.core.machine.locking import locked
+from medseg.core.machine.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.manifest import Clock

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import DataError
-from medseg.core.locking import open_alone
+from medseg.core.machine.locking import open_alone
 from medseg.core.names import relative_path_problem
 from medseg.delivery.provenance.manifest import now
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
-from medseg.core.host_memory import MEMORY_ADVICE
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.delivery.answers.dicom_objects import Writer
 from medseg.delivery.answers.instances import Instances
 from medseg.delivery.answers.judge import assessment_in

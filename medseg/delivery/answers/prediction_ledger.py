@@ -18,7 +18,7 @@ from typing import Any
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.files import content_hash, remove_temporaries, write_text
-from medseg.core.locking import open_alone
+from medseg.core.machine.locking import open_alone
 from medseg.core.names import relative_path_problem
 from medseg.io.formats.table import files_of
 

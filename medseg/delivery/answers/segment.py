@@ -23,7 +23,7 @@ import numpy as np
 from medseg.core.case import Case
 from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.image import Image
-from medseg.core.parallel import SharedIterator, WriteBehind, read_ahead
+from medseg.core.machine.parallel import SharedIterator, WriteBehind, read_ahead
 from medseg.core.progress import Callback, Progress, silent
 from medseg.delivery.answers.answer import Forms, Outcome, write_answer
 from medseg.delivery.answers.judge import Judge

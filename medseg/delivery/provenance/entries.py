@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medseg.core.case import Case
-from medseg.core.parallel import BackgroundResult
+from medseg.core.machine.parallel import BackgroundResult
 from medseg.delivery.answers.instances import TABLE
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.provenance import manifest

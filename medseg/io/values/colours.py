@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import Labels
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.io.images import read_stack
 from medseg.io.values.class_names import BACKGROUND, IGNORED, read_lines
 from medseg.io.values.label_values import hex_colour, packed_colours

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medseg.core.errors import DataError, MedsegError
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.io.values.named_values import may_name_values, named_values
 
 _MOST_SHOWN = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import file_at
 from medseg.io.formats.table import is_dicom

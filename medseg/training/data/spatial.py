@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.core.cores import usable_cores
 from medseg.core.labels import IGNORE, OUTSIDE
+from medseg.core.machine.cores import usable_cores
 from medseg.networks.device import to_device
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.resample_patch import resample_patches

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from medseg.core.stopping import SIGNALS, is_echo
+from medseg.core.machine.stopping import SIGNALS, is_echo
 
 
 class Interrupts:

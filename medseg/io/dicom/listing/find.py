@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medseg.core.errors import MedsegError
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
 from medseg.io.dicom.elements.dataset import require_pydicom
 from medseg.io.dicom.elements.files import File, files_in

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
-from medseg.core.parallel import map_cases
+from medseg.core.machine.parallel import map_cases
 from medseg.io.dicom.elements.files import File
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.series import Series, Slice

@@ -6,9 +6,9 @@ import pytest
 import torch
 from builders import make_configuration
 
-from medseg.inference import gpu_backend
-from medseg.inference.backends import torch_forward
-from medseg.inference.gpu_backend import Graphed, fastest, gpu_candidates
+from medseg.inference.backends import gpu_backend
+from medseg.inference.backends.choose import torch_forward
+from medseg.inference.backends.gpu_backend import Graphed, fastest, gpu_candidates
 from medseg.networks.cuda_graph import CudaRecorder
 from medseg.networks.table import build_network
 

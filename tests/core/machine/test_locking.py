@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from medseg.core.errors import MedsegError
-from medseg.core.locking import locked
+from medseg.core.machine.locking import locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from medseg.core.locking import locked
+from medseg.core.machine.locking import locked
 with locked(Path(sys.argv[1]), "It"):
     print("held", flush=True)
     time.sleep(60)

@@ -103,7 +103,7 @@ def make_members(
     device = next(networks[0].parameters()).device
     if choose_backend(inference.backend, networks, device) == "openvino":
         # imported here, as OpenVINO is not installed everywhere
-        from medseg.inference.openvino_backend import openvino_forward
+        from medseg.inference.backends.openvino_backend import openvino_forward
 
         try:
             return "openvino", [openvino_forward(network, shape[0], shape[1:], precision) for network in networks]
@@ -113,7 +113,7 @@ def make_members(
                 raise PlanError(problem, "Leave it to torch: --set inference.backend=torch") from None
             on_note(f"{problem}; torch computes it.")
     if device.type == "cuda":
-        from medseg.inference.gpu_backend import gpu_members
+        from medseg.inference.backends.gpu_backend import gpu_members
 
         kind, members = gpu_members(networks, torch.zeros(tile_batch, *shape, device=device), precision)
         return f"torch: {kind}", members

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from medseg.core import cores
-from medseg.core.cores import container_limit, usable_cores
-from medseg.core.parallel import cpu_count
+from medseg.core.machine import cores
+from medseg.core.machine.cores import container_limit, usable_cores
+from medseg.core.machine.parallel import cpu_count
 
 
 @pytest.mark.parametrize(("text", "limit"), [("max 100000", None), ("250000 100000", 2.5), ("nonsense", None)])

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from medseg.core.errors import Cancelled, DataError
-from medseg.core.parallel import BackgroundResult, SharedIterator, WriteBehind, cpu_count, map_cases, read_ahead
+from medseg.core.machine.parallel import BackgroundResult, SharedIterator, WriteBehind, cpu_count, map_cases, read_ahead
 from medseg.core.progress import Progress, silent, track
 
 

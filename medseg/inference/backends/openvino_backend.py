@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from medseg.inference.backends import Forward
-from medseg.inference.openvino_import import without_telemetry
+from medseg.inference.backends.choose import Forward
+from medseg.inference.backends.openvino_import import without_telemetry
 from medseg.networks.device import is_out_of_memory
 from medseg.networks.layers import Interpolation
 from medseg.networks.row import FullResolution, ListOutput

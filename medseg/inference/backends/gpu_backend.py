@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from medseg.inference.backends import Forward, torch_forward
+from medseg.inference.backends.choose import Forward, torch_forward
 from medseg.networks.cuda_graph import WARM_UP_STEPS, CudaRecorder, Recorder
 
 _RUNS = 3

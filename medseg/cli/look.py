@@ -1,14 +1,17 @@
-"""`medseg info`."""
+"""`medseg info` and `medseg view`: what a file holds, in words and as a page."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, report_failures
+from medseg.cli.output.display import console, report_failures, show_note
 from medseg.cli.output.records import emit, record_result
+from medseg.commands.view.options import ViewOptions
+from medseg.core.options import Option
 
 if TYPE_CHECKING:
     from medseg.commands.data.info import FileInfo
@@ -17,7 +20,7 @@ _MOST_VALUES = 40
 """Values of a label map that are printed; --json has all of them."""
 
 
-def command(*, files: list[Path]) -> None:
+def info_command(*, files: list[Path]) -> None:
     """Print what files hold: grid, spacing, values, the names of structures, and what medseg takes them for.
 
     Exit code: 0 all could be read, 1 some could not, 2 none.
@@ -120,3 +123,43 @@ def _values(known: FileInfo) -> str:
     middle = ", ".join(f"{percent} %: {value:.6g}" for percent, value in known.percentiles.items())
     bad = f"; {known.not_finite:,} NaN or infinite" if known.not_finite else ""
     return f"{known.low:.6g} to {known.high:.6g} ({middle}){bad}"
+
+
+def view_command(
+    *,
+    scan: Path,
+    answers: Annotated[list[Path] | None, Option(positional=True)] = None,
+    options: ViewOptions,
+    no_open: bool = False,
+) -> None:
+    """Look at a scan with the structures of label files: three planes and 3D in a browser, side by side.
+
+    Writes one HTML page that needs no network and can be sent to a colleague, and opens it when run in a terminal. It
+    holds the scan: treat it as you treat the scan itself.
+
+    Exit code: 0, or 2 if a file cannot be read or a label file lies on another grid.
+
+    Args:
+        scan: Scan: a file, or a DICOM series as FOLDER#KEY.
+        answers: Label files on its grid, shown beside each other.
+        options: What to show beside them, and where to write the page.
+        no_open: Write the page without opening it.
+
+    Examples:
+        medseg view scan.nii.gz out/scan.nii.gz
+        medseg view scan.nii.gz out/scan.nii.gz --reference labels/scan.nii.gz
+        medseg view 'study/#9d3c41' out/study.nii.gz --output look.html
+        medseg view slide.png mask.png --structures nucleus=1
+    """
+    from medseg.commands.view.view import view
+
+    result = view(scan, answers or [], options)
+    for note in result.notes:
+        show_note(note)
+    record_result(page=result.page, structures=result.structures, notes=result.notes)
+    size = result.page.stat().st_size / 1e6
+    console.print(f"look at: {result.page} ({size:.1f} MB)", markup=False, highlight=False, soft_wrap=True)
+    if not no_open and sys.stdout.isatty():
+        import webbrowser
+
+        webbrowser.open(result.page.resolve().as_uri())

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from medseg.core import host_memory
-from medseg.core.host_memory import free_host_bytes, total_host_bytes
+from medseg.core.machine import host_memory
+from medseg.core.machine.host_memory import free_host_bytes, total_host_bytes
 
 
 def test_the_container_counts_not_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

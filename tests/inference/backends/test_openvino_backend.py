@@ -7,12 +7,12 @@ import torch
 from builders import INFERENCE, make_configuration, network_values
 
 from medseg.core.errors import PlanError
-from medseg.inference.backends import choose_backend, make_members, torch_forward
+from medseg.inference.backends.choose import choose_backend, make_members, torch_forward
 from medseg.networks.table import build_network
 from medseg.plans.sections.inference import Inference
 
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
-from medseg.inference.openvino_backend import openvino_forward
+from medseg.inference.backends.openvino_backend import openvino_forward
 
 CPU = torch.device("cpu")
 

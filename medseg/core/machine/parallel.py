@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from medseg.core.errors import Cancelled, MedsegError
-from medseg.core.host_memory import MEMORY_ADVICE
+from medseg.core.machine.host_memory import MEMORY_ADVICE
 
 T = TypeVar("T")
 R = TypeVar("R")
