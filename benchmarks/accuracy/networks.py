@@ -44,6 +44,8 @@ PATCHES = {
     "nuclei": "configurations.2d.patch_voxels=[128,128]",
 }
 """Name of a set -> a patch smaller than planned, of which a short time holds more steps."""
+LARGER = {"swin_unetr": "configurations.3d_fullres.patch_voxels=[32,32,64]"}
+"""Networks that do not take such a volume -> the next one that they take."""
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Tensors of batch normalization that no step trains."""
 
@@ -63,7 +65,8 @@ def run(network: str, data: Path, place: Path, seconds: float, steps: int | None
     listing = (HERE / "test_sets" / f"{data.name}.txt").resolve()
     link_test_cases(data, set(listing.read_text().split()), place / "test")
     of_data = medseg.DataOptions(exclude=listing, structures=STRUCTURES[data.name])
-    options = medseg.PlanOptions(preset="cpu", network=network, overrides=[PATCHES[data.name]], data=of_data)
+    patch = LARGER.get(network, PATCHES[data.name]) if data.name in DIMENSIONS else PATCHES[data.name]
+    options = medseg.PlanOptions(preset="cpu", network=network, overrides=[patch], data=of_data)
     medseg.plan(data, place, network, options)
     step_seconds = cpu_seconds_a_step(place, network)
     steps = steps or max(1, round(seconds / step_seconds))
