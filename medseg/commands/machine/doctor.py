@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from medseg import __version__
 from medseg.core.machine.host_memory import free_host_bytes, total_host_bytes
 from medseg.core.progress import Callback, silent, track
+from medseg.inference.backends.openvino_import import without_telemetry
 from medseg.networks.device import autocast, choose_device, choose_precision, first_line
 from medseg.networks.threads import usable_cores, use_cores
 from medseg.networks.unet import UNet
@@ -187,7 +188,8 @@ def _problems() -> tuple[str, ...]:
         if find_spec(module) is None:
             continue
         try:
-            import_module(module)
+            with without_telemetry():
+                import_module(module)
         except Exception as error:  # a library built for another version of torch raises what it likes
             problems.append(f"{module} is installed but cannot be imported: {first_line(error)}. Reinstall it.")
     if torch.version.cuda and not torch.cuda.is_available():
