@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -92,7 +94,8 @@ def start_slurm(file: str) -> Iterator[Workers]:
     Raises:
         PlanError: the file, an option, or Slurm's answer to them is not as it should be.
     """
-    from dask_jobqueue import SLURMCluster
+    with ctrl_c_kept():
+        from dask_jobqueue import SLURMCluster
 
     options = slurm_options(_read_yaml(file), file)
     if shutil.which("sbatch") is None:
@@ -113,6 +116,17 @@ def start_slurm(file: str) -> Iterator[Workers]:
         yield Workers(
             cluster.scheduler_address, cluster.security, f"slurm:{file}", count, partial(cluster.scale, count)
         )
+
+
+@contextmanager
+def ctrl_c_kept() -> Iterator[None]:
+    """Leave Ctrl-C as it is: to import dask-jobqueue makes it end the process with exit code 0, without a word."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def slurm_options(given: Mapping[str, Any], file: str) -> dict[str, Any]:

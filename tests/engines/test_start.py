@@ -1,5 +1,7 @@
 """Options of clusters that are started, and the keys of those that run."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,16 @@ def test_files_that_are_none(tmp_path: Path, content: str | None, message: str) 
         (tmp_path / "dask.yaml").write_text(content)
     with pytest.raises(PlanError, match=message):
         running(f"tls://node:8786,{tmp_path / 'dask.yaml'}")
+
+
+def test_ctrl_c_stays_medsegs_own() -> None:
+    """Importing dask-jobqueue replaces the handler; in a process of its own, as a module is imported once."""
+    script = (
+        "import signal\n"
+        "from medseg.engines.start import ctrl_c_kept\n"
+        "with ctrl_c_kept():\n"
+        "    import dask_jobqueue\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    pytest.importorskip("distributed")
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -12,7 +12,8 @@ import torch
 from builders import make_plan, network_values
 
 from medseg.core.image import Image, Orientation
-from medseg.inference import gpu_backend, memory, window_pass
+from medseg.inference import memory, window_pass
+from medseg.inference.backends import gpu_backend
 from medseg.inference.memory import HOST, MemoryPlan, Resources
 from medseg.inference.predictor import Predictor
 from medseg.inference.rolling_mean import RollingMean

@@ -22,7 +22,7 @@ class SelectOptions:
             of regions) that improve them.
         position: Also look whether components on a side of the body where a structure never lies are to be removed.
         data: Folder of the data set, if it is not where the plan says.
-        device: auto, cuda, cuda:1, mps or cpu.
+        device: Device to compute on: auto, cuda, cuda:1, mps or cpu.
     """
 
     configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list)] = ()

@@ -25,10 +25,14 @@ VERBS_OF_FOLDER = {
     "commands/data": "check plan series labelme",
     "commands/dicom": "dicom",
     "commands/evaluate": "evaluate",
+    "commands/machine": "predict",
     "commands/models": "package export import-nnunet networks plan",
     "commands/predict": "predict",
+    "commands/rank": "rank",
     "commands/records": "report verify",
+    "commands/select": "select",
     "commands/train": "train",
+    "commands/view": "view",
     "commands/watch": "watch",
     "core": "plan",
     "datasets": "plan",
@@ -36,6 +40,7 @@ VERBS_OF_FOLDER = {
     "delivery/dicom": "dicom predict",
     "delivery/logs": "train",
     "delivery/pages": "train",
+    "engines": "predict",
     "evaluation": "evaluate",
     "inference": "predict",
     "io": "plan predict",
@@ -44,21 +49,25 @@ VERBS_OF_FOLDER = {
     "planning": "plan train",
     "plans": "train",
     "preprocessing": "plan predict",
+    "selection": "predict",
     "training": "train",
 }
 """Folder -> the verbs whose options its messages may name; readers of files advise the options of `medseg plan`, and
 `with_owners` adds the verb where another one prints them."""
 OTHERS = {
     "cli/app.py": "--version",
+    "commands/crossval/folds.py": "--nthreads",  # of dask worker
     "cli/parsing/nnunet_hints.py": "--disable_tta --continue_prediction --save_probabilities",  # nnU-Net's own
     "delivery/provenance/manifest.py": "--always --dirty --abbrev --match",  # git's
+    "engines/on_worker.py": "--nthreads",
+    "engines/start.py": "--nthreads --test-only",  # the second is sbatch's
     "evaluation/label_files.py": "--prediction- --structures --colours",  # what is cut from hints
     "training/step/ranks.py": "--nproc-per-node",  # torchrun's
 }
 """File -> options in it that are those of another program, or in no message."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]*")
 KEY = re.compile(r"(?<![\w./])(?:training|inference|data|network|scoring|labels|request)\.[a-z_.]*[a-z]\b")
-FILES = {"labels.json", "labels.txt", "inference.predictor"}
+FILES = {"labels.json", "labels.txt", "labels.itksnap.txt", "labels.slicer.ctbl", "inference.predictor"}
 
 
 @cache

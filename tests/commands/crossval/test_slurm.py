@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from medseg.core.files import write_json
 from medseg.engines.open import open_engine
 from medseg.models.workspace import cases_path, splits_path
 
-pytest.importorskip("dask_jobqueue")
+if find_spec("dask_jobqueue") is None:  # not imported here: it would take Ctrl-C from pytest and from other tests
+    pytest.skip("dask-jobqueue is an option: pip install 'medseg[cluster]'", allow_module_level=True)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=f"no Slurm: {why_not()}")]
 
 
