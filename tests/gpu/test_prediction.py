@@ -178,7 +178,7 @@ def test_ways_are_measured_with_the_batch_that_is_planned(
         assert measured == [(batch, 1, 16, 16, 16)]
         assert whole.resources.tile_batch == batch
         assert sum(slab.shape[1] for slab in whole.logits()) == shape[0]
-    assert predictor._recorded_batch == batch
+    assert predictor._passes._recorded_batch == batch
 
 
 class Sent(torch.utils._python_dispatch.TorchDispatchMode):
