@@ -126,12 +126,12 @@ def test_a_worker_that_is_killed_costs_no_answer(
 def test_another_model_where_the_workers_are_is_refused(
     cluster: SharedCluster, small_model: Path, write_scans: Callable[[Path, int], Path], tmp_path: Path
 ) -> None:
-    from medseg.commands.predict.on_cluster import Loading, describe_worker
-    from medseg.commands.predict.predict import how_computed, load_predictors
+    from medseg.commands.predict.on_cluster import Loading, describe_worker, how_computed_there
+    from medseg.commands.predict.predict import load_predictors
 
     options = PredictOptions(device="cpu")
     [predictor] = load_predictors(small_model, tmp_path, options)
-    computed = {**how_computed(predictor), "model": "another"}
+    computed = {**how_computed_there(predictor), "model": "another"}
     with pytest.raises(ModelError, match="would answer otherwise than the others: model: "):
         describe_worker(Loading(small_model, tmp_path, options, computed))
 

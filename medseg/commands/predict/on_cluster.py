@@ -6,6 +6,7 @@ answers. Nothing but plain values comes back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from medseg.engines.on_worker import once_in_process, worker_number
 from medseg.engines.open import open_engine
 from medseg.inference.predictor import Predictor
 from medseg.networks.device import choose_devices
+from medseg.selection.file import dump_selection
 
 _OF_THE_WORKER = ("device type", "precision")
 """What the first worker decides, and not the machine on which the command was given."""
@@ -42,7 +44,7 @@ class Loading:
         model: as in `predict`.
         workspace: as in `predict`.
         options: say which folds, devices and settings.
-        computed: what `how_computed` says where the command was given.
+        computed: what `how_computed_there` says where the command was given.
     """
 
     model: str | Path | None
@@ -51,11 +53,36 @@ class Loading:
     computed: Mapping[str, Any]
 
     def __call__(self) -> tuple[Predictor, dict[str, Any]]:
-        """Load the model on one of the devices, and return it and what `how_computed` says of it."""
+        """Load the model on one of the devices, and return it and what `how_computed_there` says of it.
+
+        Raises:
+            ModelError: it is not the model that the command loaded; a worker keeps no such model.
+        """
         devices = choose_devices(self.options.device)
         device = devices[worker_number() % len(devices)]
         predictor = load_predictors(self.model, self.workspace, replace(self.options, device=str(device)))[0]
-        return predictor, how_computed(predictor)
+        computed = how_computed_there(predictor)
+        _check_same(self.computed, computed, [key for key in computed if key not in _OF_THE_WORKER])
+        return predictor, computed
+
+    @property
+    def key(self) -> str:
+        """Everything that the loaded model depends on, as JSON: a worker that stays keeps it for later commands."""
+        decided_here = {name: value for name, value in self.computed.items() if name not in _OF_THE_WORKER}
+        return json.dumps({**decided_here, "device": self.options.device}, sort_keys=True)
+
+
+def how_computed_there(predictor: Predictor) -> dict[str, Any]:
+    """Return what decides everything that a worker writes, as JSON: the labels, and what the selection does beyond.
+
+    Of a selection, `how_computed` counts what changes labels. A worker also writes calibrated maps and judges answers,
+    and must do so by the selection that the command names in its manifest.
+    """
+    selection = predictor.model.selection
+    # when it was made differs where a file was merely copied (`imported_selection` takes the time of the file)
+    text = "" if selection is None else dump_selection(selection.model_copy(update={"made": ""}))
+    digest = hashlib.sha256(text.encode()).hexdigest() if text else ""
+    return {**how_computed(predictor), "selection (SHA-256)": digest}
 
 
 @dataclass(frozen=True)
@@ -111,7 +138,8 @@ class OnCluster:
         Raises:
             MedsegError: the worker cannot load it, or loads another one.
         """
-        loading, gpu = Loading(model, workspace, options, how_computed(here)), not options.device.startswith("cpu")
+        loading = Loading(model, workspace, options, how_computed_there(here))
+        gpu = not options.device.startswith("cpu")
         [(_, computed)] = engine.map(describe_worker, [loading], gpu)
         if isinstance(computed, MedsegError):
             raise computed
@@ -195,14 +223,12 @@ _loaded: dict[str, Any] = {}
 
 
 def describe_worker(loading: Loading) -> dict[str, Any]:
-    """Return what `how_computed` says of a model that a worker has loaded.
+    """Return what `how_computed_there` says of a model that a worker has loaded.
 
     Raises:
         ModelError: it is not the model that the command loaded.
     """
-    _, computed = _load(loading)
-    _check_same(loading.computed, computed, [key for key in computed if key not in _OF_THE_WORKER])
-    return computed
+    return _load(loading)[1]
 
 
 def answer_case(item: tuple[Case, Forms], loading: Loading, computed: Mapping[str, Any], output: Path) -> Answered:
@@ -211,7 +237,7 @@ def answer_case(item: tuple[Case, Forms], loading: Loading, computed: Mapping[st
     Args:
         item: the case, and the forms of its answer.
         loading: how the model is loaded.
-        computed: what `how_computed` has to say of it.
+        computed: what `how_computed_there` has to say of it.
         output: folder for the answer.
 
     Raises:
@@ -227,8 +253,7 @@ def answer_case(item: tuple[Case, Forms], loading: Loading, computed: Mapping[st
 
 def _load(loading: Loading) -> tuple[Predictor, dict[str, Any]]:
     """Return the model, loaded once in this process as long as it is the same."""
-    key = {name: value for name, value in loading.computed.items() if name not in _OF_THE_WORKER}
-    loaded: tuple[Predictor, dict[str, Any]] = once_in_process(_loaded, json.dumps(key, sort_keys=True), loading)
+    loaded: tuple[Predictor, dict[str, Any]] = once_in_process(_loaded, loading.key, loading)
     return loaded
 
 
