@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from medseg.io.formats.table import is_dicom, split_suffix
 from medseg.io.images import read_image, read_label
 from medseg.io.values.named_values import may_name_values, named_values
 
+_WITHOUT_SIDES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png", ".bmp", ".gif", ".jpg", ".jpeg")
+"""Formats that do not say how a patient lies; some say how large a pixel is."""
 _MOST_LAYERS = 4
 """Label files beside each other: a browser shows few volumes at a time, and people compare few."""
 
@@ -50,17 +52,14 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
         PlanError: the structures are not declared as NAME=VALUE.
     """
     options, scan, paths = options or ViewOptions(), Path(scan), [Path(answer) for answer in answers]
-    names = _names(paths, options)
+    page = options.output or Path(f"{_stem(scan)}.html")
+    files = _layers(paths, options.reference)
+    _check_output(page, [scan, *files.values()])
+    labels_of_files = _labels(files.values(), options)
     image, notes = _shown(read_image(scan, options.frame), scan, options)
-    files = {_layer_name(path, paths): path for path in paths}
-    if options.reference is not None:
-        files["reference"] = options.reference
-    if len(files) > _MOST_LAYERS:
-        raise DataError(f"{len(files)} label files were given; a page shows at most {_MOST_LAYERS} beside each other.")
     labels = {name: _read_on_grid(path, image) for name, path in files.items()}
-    title = _stem(scan)
-    scene = make_scene(title, image, labels, names)
-    page = options.output or Path(f"{title}.html")
+    sides_known = split_suffix(scan)[1] not in _WITHOUT_SIDES
+    scene = make_scene(_stem(scan), image, labels, *labels_of_files, sides_known)
     write_view(page, scene)
     return ViewResult(page, tuple(part.name for part in scene.structures), (*notes, *scene.notes))
 
@@ -90,24 +89,63 @@ def _read_on_grid(path: Path, scan: Image) -> Image:
     return label
 
 
-def _names(paths: Sequence[Path], options: ViewOptions) -> dict[int, str]:
-    """Return {value: structure}: as the user says, else as labels.json beside an answer does, else a file itself."""
+def _labels(paths: Iterable[Path], options: ViewOptions) -> tuple[dict[int, str], int | None]:
+    """Return {value: structure}, and the value that is no structure.
+
+    The user says it, or labels.json beside each file, or the files themselves.
+
+    Raises:
+        DataError: two files call one value by different names.
+    """
     if options.structures:
-        return {value: name for name, value in parse_structures(options.structures).written_values.items()}
+        labels = parse_structures(options.structures)
+        return {value: name for name, value in labels.written_values.items()}, labels.background
+    names: dict[int, str] = {}
+    named_by: dict[int, Path] = {}
+    background: int | None = 0
     for path in paths:
         declared = read_labels_file(path.parent)
         if declared is not None:
-            return {value: name for name, value in declared.labels.written_values.items()}
-    for path in (*paths, *([options.reference] if options.reference else [])):
-        if not is_dicom(path) and path.is_file() and may_name_values(path):
-            return {part.value: part.name for part in named_values(path)}
-    return {}
+            here = {value: name for name, value in declared.labels.written_values.items()}
+            background = declared.labels.background
+        elif not is_dicom(path) and path.is_file() and may_name_values(path):
+            here = {part.value: part.name for part in named_values(path)}
+        else:
+            continue
+        for value, name in here.items():
+            if names.setdefault(value, name) != name:
+                raise DataError(
+                    f"The value {value} is {names[value]} in {named_by[value]}, and {name} in {path}.",
+                    "Look at each on a page of its own, or say what the values mean: --structures liver=1",
+                )
+            named_by.setdefault(value, path)
+    return names, background
 
 
-def _layer_name(path: Path, paths: Sequence[Path]) -> str:
-    """Return what an answer is called on the page: its folder where several answers have one name."""
-    same = [other for other in paths if _stem(other) == _stem(path)]
-    return str(path.parent) if len(same) > 1 else _stem(path)
+def _layers(paths: Sequence[Path], reference: Path | None) -> dict[str, Path]:
+    """Return {name on the page: label file}: the shortest way to call each that no other has.
+
+    Raises:
+        DataError: there are more than a page shows.
+    """
+    every = [*paths, *([reference] if reference is not None else [])]
+    if len(every) > _MOST_LAYERS:
+        raise DataError(f"{len(every)} label files were given; a page shows at most {_MOST_LAYERS} beside each other.")
+    for name_of in (_stem, lambda path: str(path.parent), str):
+        names = [*map(name_of, paths), *(["reference"] if reference is not None else [])]
+        if len(set(names)) == len(every):
+            return dict(zip(names, every, strict=True))
+    return {f"{number}: {path}": path for number, path in enumerate(every, start=1)}
+
+
+def _check_output(page: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to replace a scan or label file by the page.
+
+    Raises:
+        DataError: the page has the path of one of them.
+    """
+    if page.exists() and any(path.exists() and page.samefile(path) for path in inputs):
+        raise DataError(f"{page} is one of the files to look at; the page would replace it.", "Name another --output.")
 
 
 def _stem(path: Path) -> str:

@@ -38,14 +38,15 @@ class Structure:
         value: the number in the files.
         colour: red, green, blue in 8 bits.
         sizes: its size in each label map, as text; empty where it is not there.
-        centre_xyz: a voxel of it in the first label map that has it, in the grid of the page; None if none has.
+        centre_mm: where it is, in the largest slice of the first label map that has it: (x, y, z) as the affine gives
+            them; None if none has it.
     """
 
     name: str
     value: int
     colour: tuple[int, int, int]
     sizes: tuple[str, ...]
-    centre_xyz: tuple[int, int, int] | None
+    centre_mm: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Scene:
         structures: the values of all label maps.
         windows: {name: (lowest, highest value shown)}; the first is shown first.
         notes: what the page leaves out or changes, in sentences.
+        sides_known: whether the file says which side of the patient is which.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Scene:
     structures: tuple[Structure, ...]
     windows: Mapping[str, tuple[float, float]]
     notes: tuple[str, ...]
+    sides_known: bool = True
 
     @property
     def flat(self) -> bool:
@@ -75,7 +78,12 @@ class Scene:
 
 
 def make_scene(
-    title: str, scan: Image, labels: Mapping[str, Image], names: Mapping[int, str], background: int = 0
+    title: str,
+    scan: Image,
+    labels: Mapping[str, Image],
+    names: Mapping[int, str],
+    background: int | None = 0,
+    sides_known: bool = True,
 ) -> Scene:
     """Return what a page shows of a scan and label maps on its grid.
 
@@ -84,7 +92,8 @@ def make_scene(
         scan: (channel, z, y, x); of a volume one channel.
         labels: {name: label map (1, z, y, x) on the scan's grid}.
         names: {value: structure}; other values are called by their number.
-        background: the value that is no structure.
+        background: the value that is no structure; None if every value is one.
+        sides_known: whether the file says which side of the patient is which.
 
     Returns:
         The scene; volumes of structures are those of the label maps as they are, also where the page is thinned.
@@ -100,12 +109,12 @@ def make_scene(
             value=value,
             colour=rgb_number(number),
             sizes=tuple(sizes.get(value, "") for sizes in found.values()),
-            centre_xyz=_centre(layers.values(), number + 1),
+            centre_mm=_centre(layers.values(), number + 1, shown.affine),
         )
         for number, value in enumerate(values)
     )
     notes = [] if max(steps) == 1 else [_thinned(scan, steps)]
-    return Scene(title, shown, layers, structures, _windows(shown.array), (*scan.notes, *notes))
+    return Scene(title, shown, layers, structures, _windows(shown.array), (*scan.notes, *notes), sides_known)
 
 
 def thinning(shape_zyx: Sequence[int], spacing_mm: Sequence[float], most: int = MOST_VOXELS) -> tuple[int, int, int]:
@@ -148,7 +157,7 @@ def _thinned(scan: Image, steps: tuple[int, int, int]) -> str:
     )
 
 
-def _sizes(label: Image, background: int) -> dict[int, str]:
+def _sizes(label: Image, background: int | None) -> dict[int, str]:
     """Return {value: its volume, area or number of pixels, as text}."""
     values, counts = np.unique(label.array, return_counts=True)
     sizes = {}
@@ -172,8 +181,8 @@ def _numbers(array: NDArray, values: Sequence[int]) -> NDArray:
     return np.where(known, places + 1, 0).astype(np.uint8 if len(values) < 256 else np.uint16)
 
 
-def _centre(layers: Iterable[NDArray], number: int) -> tuple[int, int, int] | None:
-    """Return a voxel (x, y, z) of a structure: in its largest slice, the one closest to the middle of its area."""
+def _centre(layers: Iterable[NDArray], number: int, affine: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """Return where a structure is: of its largest slice, the voxel of it that is closest to the middle of its area."""
     for array in layers:
         mask = array == number
         areas = mask.sum(axis=(1, 2))
@@ -181,7 +190,8 @@ def _centre(layers: Iterable[NDArray], number: int) -> tuple[int, int, int] | No
             z = int(areas.argmax())
             rows, columns = np.nonzero(mask[z])
             nearest = int(((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2).argmin())
-            return int(columns[nearest]), int(rows[nearest]), z
+            x_mm, y_mm, z_mm, _ = (affine @ [columns[nearest], rows[nearest], z, 1]).tolist()
+            return x_mm, y_mm, z_mm
     return None
 
 

@@ -51,10 +51,10 @@ def _facts(scene: Scene) -> dict[str, Any]:
     """Return what the page's script has to know."""
     return {
         "flat": scene.flat,
-        "sides": scene.scan.spacing_known,
+        "sides": scene.sides_known and scene.scan.spacing_known,
         "layers": list(scene.layers),
         "structures": [
-            {"name": part.name, "colour": part.colour, "centre": part.centre_xyz} for part in scene.structures
+            {"name": part.name, "colour": part.colour, "centre": part.centre_mm} for part in scene.structures
         ],
         "windows": {name: list(bounds) for name, bounds in scene.windows.items()},
     }

@@ -39,6 +39,34 @@ def test_names_come_from_the_file_beside_the_answer(files: tuple[Path, Path], tm
     assert "0.002 ml" in text
 
 
+def test_files_of_one_name_are_all_shown_and_contradictions_refused(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
+) -> None:
+    scan, answer = files
+    other = save_nifti(tmp_path / "other/a.nii.gz", LABEL)
+    twin = save_nifti(tmp_path / "out/a.nii", LABEL)
+    page = tmp_path / "page.html"
+    medseg.view(scan, [answer, twin, other], medseg.ViewOptions(output=page))
+    assert page.read_text().count('<section class="panel') == 3
+    for path, name in ((answer, "liver"), (other, "spleen")):
+        labels = Labels(structures={name: 1})
+        write_json(path.parent / "labels.json", {"labels": labels.model_dump(mode="json")})
+    with pytest.raises(DataError, match=r"The value 1 is liver in .*, and spleen in"):
+        medseg.view(scan, [answer, other], medseg.ViewOptions(output=page))
+
+
+def test_a_page_replaces_no_input(files: tuple[Path, Path]) -> None:
+    before = files[0].read_bytes()
+    with pytest.raises(DataError, match="would replace it"):
+        medseg.view(files[0], [files[1]], medseg.ViewOptions(output=files[0]))
+    assert files[0].read_bytes() == before
+
+
+def test_a_structure_of_value_0_is_shown(files: tuple[Path, Path], tmp_path: Path) -> None:
+    options = medseg.ViewOptions(output=tmp_path / "page.html", structures=["sky=0", "road=1"])
+    assert medseg.view(files[0], [files[1]], options).structures == ("sky", "road")
+
+
 def test_a_label_of_another_grid_is_refused(
     files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
 ) -> None:

@@ -27,7 +27,7 @@ def test_structures_of_two_label_maps() -> None:
     assert [(part.name, part.value) for part in scene.structures] == [("liver", 7), ("value 300", 300)]
     assert scene.structures[0].sizes == ("0.02 ml", "")  # 2 voxels of 10 mm3
     assert scene.structures[1].sizes == ("0.01 ml", "0.03 ml")
-    assert [part.centre_xyz for part in scene.structures] == [(0, 0, 0), (3, 2, 1)]
+    assert [part.centre_mm for part in scene.structures] == [(0, 0, 0), (3, 4, 5)]
     assert scene.layers["answer"].dtype == np.uint8
     np.testing.assert_array_equal(scene.layers["answer"], np.where(first == 7, 1, np.where(first == 300, 2, 0)))
     assert scene.notes == ()

@@ -21,14 +21,24 @@ SIZE = (900, 600)
 BLUE = (86, 180, 233)  # of the first structure
 
 
-def screenshot(page: Path, folder: Path) -> np.ndarray:
-    """Return the pixels of a page (y, x, colour), 0 to 255, once its script has run."""
+def chromium(page: Path, folder: Path, *what: str) -> bytes:
+    """Open a page without a screen, and return what Chromium prints once its script has run."""
     options = ["--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader", "--use-gl=angle"]
     options += ["--use-angle=swiftshader", f"--user-data-dir={folder / 'profile'}", "--no-first-run"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += [f"--window-size={SIZE[0]},{SIZE[1]}", "--virtual-time-budget=60000"]
-    command = [str(CHROMIUM), *options, f"--screenshot={folder / 'page.png'}", page.as_uri()]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    command = [str(CHROMIUM), *options, *what, page.as_uri()]
+    return subprocess.run(command, check=True, capture_output=True, timeout=240).stdout
+
+
+def dump(page: Path, folder: Path) -> str:
+    """Return the HTML of a page once its script has run."""
+    return chromium(page, folder, "--dump-dom").decode()
+
+
+def screenshot(page: Path, folder: Path) -> np.ndarray:
+    """Return the pixels of a page (y, x, colour), 0 to 255, once its script has run."""
+    chromium(page, folder, f"--screenshot={folder / 'page.png'}")
     return (imread(folder / "page.png")[..., :3] * 255).round()
 
 
@@ -64,6 +74,26 @@ def test_a_structure_of_a_volume_is_where_it_lies(tmp_path: Path) -> None:
     assert rows.mean() < scan_rows.mean(), "the front is on top"
     share = len(rows) / (len(rows) + len(scan_rows))
     assert share == pytest.approx(100 / 1600, rel=0.35)  # 10 x 10 of 40 x 40 voxels; crosshair and letters cover some
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (-1, 1, -1)])
+def test_a_click_on_a_name_goes_to_the_structure(tmp_path: Path, signs: tuple[int, int, int]) -> None:
+    """However voxels are stored, the crosshair and the slice are where the structure lies."""
+    array = np.zeros((1, 30, 40, 50), np.uint8)
+    array[0, 4, 7, 9] = 1  # z, y, x: a voxel near a corner
+    affine = np.diag([*signs, 1.0])
+    scene = make_scene("volume", Image(array.astype(np.int16), affine), {"answer": Image(array, affine)}, {1: "dot"})
+    expected = (affine @ [9, 7, 4, 1])[:3]
+    page = view_page(scene).replace(
+        'document.body.dataset.state = "ready";',
+        'document.body.dataset.state = "ready"; document.title = "at " + viewer.where();',
+    )
+    (tmp_path / "page.html").write_text(page)
+    shown = re.search(r"<title>at ([-\d., e]+)</title>", dump(tmp_path / "page.html", tmp_path))
+    assert shown
+    np.testing.assert_allclose([float(part) for part in shown[1].split(",")], expected, atol=0.51)
 
 
 @needs_chromium
