@@ -36,6 +36,7 @@ def command(*, quick: bool = False) -> None:
         cores=result.cores,
         missing=result.extras,
         problems=result.problems,
+        notes=result.notes,
     )
     _line("versions", ", ".join(f"{name} {version or 'missing'}" for name, version in result.versions.items()))
     for device in result.devices:
@@ -48,6 +49,8 @@ def command(*, quick: bool = False) -> None:
     for extra, missing in result.extras.items():
         state = f"pip install 'medseg[{extra}]' brings {', '.join(missing)}" if missing else "installed"
         _line(f"[{extra}]", f"{EXTRAS[extra]}: {state}")
+    for note in result.notes:
+        _line("note", note)
     for problem in result.problems:
         _line("problem", problem, "bold red")
     if not result.problems:

@@ -89,6 +89,7 @@ class DoctorResult:
         extras: {name of an extra: packages that it needs and that are missing}.
         speeds: of a training step of a 3D U-Net (batch 2 of 32 x 32 x 32 voxels, 32 to 256 features).
         problems: what is wrong with the installation, in sentences that say what to do.
+        notes: what could be better and harms nothing.
     """
 
     versions: dict[str, str | None]
@@ -98,6 +99,7 @@ class DoctorResult:
     extras: dict[str, tuple[str, ...]]
     speeds: tuple[Speed, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def doctor(speed: bool = True, callback: Callback = silent) -> DoctorResult:
@@ -108,15 +110,23 @@ def doctor(speed: bool = True, callback: Callback = silent) -> DoctorResult:
         callback: told of the progress; may raise `Cancelled`.
     """
     use_cores()
-    devices = _devices()
+    problems = _problems()
+    devices: tuple[DeviceFacts, ...] = ()
+    speeds: tuple[Speed, ...] = ()
+    try:
+        devices = _devices()
+        speeds = _speeds(devices[0], callback) if speed else ()
+    except RuntimeError as error:  # a GPU that is broken, full, or reserved for another process
+        problems.append(f"The device {devices[0].name if devices else 'cuda'} fails: {first_line(error)}.")
     return DoctorResult(
         versions=_versions(),
-        devices=devices,
+        devices=devices or (_processor_facts(),),
         threads=torch.get_num_threads(),
         cores=usable_cores(),
         extras={extra: _missing(extra) for extra in EXTRAS},
-        speeds=_speeds(devices[0], callback) if speed else (),
-        problems=_problems(),
+        speeds=speeds,
+        problems=tuple(problems),
+        notes=_notes(),
     )
 
 
@@ -143,9 +153,12 @@ def _devices() -> tuple[DeviceFacts, ...]:
     if best.type == "mps":
         limit = torch.mps.recommended_max_memory()
         devices.append(DeviceFacts("mps", platform.processor(), limit / 1e9, free_host_bytes() / 1e9, _precision(best)))
-    cpu = torch.device("cpu")
+    return (*devices, _processor_facts())
+
+
+def _processor_facts() -> DeviceFacts:
     memory = (total_host_bytes() / 1e9, free_host_bytes() / 1e9)
-    return (*devices, DeviceFacts("cpu", _processor(), *memory, _precision(cpu)))
+    return DeviceFacts("cpu", _processor(), *memory, _precision(torch.device("cpu")))
 
 
 def _precision(device: torch.device) -> str:
@@ -181,7 +194,7 @@ def _missing(extra: str) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def _problems() -> tuple[str, ...]:
+def _problems() -> list[str]:
     """Return what is wrong with the installation, in sentences that say what to do."""
     problems = [f"{package} is missing or does not fit. Reinstall medseg." for package in _missing("")]
     for module in _IMPORTED:
@@ -192,12 +205,17 @@ def _problems() -> tuple[str, ...]:
                 import_module(module)
         except Exception as error:  # a library built for another version of torch raises what it likes
             problems.append(f"{module} is installed but cannot be imported: {first_line(error)}. Reinstall it.")
-    if torch.version.cuda and not torch.cuda.is_available():
-        problems.append(
-            f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its "
-            "driver is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller."
-        )
-    return tuple(problems)
+    return problems
+
+
+def _notes() -> tuple[str, ...]:
+    """Return what could be better and harms nothing."""
+    if torch.version.cuda is None or torch.cuda.is_available():
+        return ()
+    return (
+        f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its driver "
+        "is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller.",
+    )
 
 
 def _speeds(device: DeviceFacts, callback: Callback) -> tuple[Speed, ...]:

@@ -56,3 +56,15 @@ def test_the_speed_is_measured_in_each_precision(monkeypatch: pytest.MonkeyPatch
     result = doctor()
     assert [speed.precision for speed in result.speeds] == list(dict.fromkeys(("fp32", result.devices[0].precision)))
     assert all(speed.steps == 1 and speed.seconds_per_step > 0 for speed in result.speeds)
+
+
+def test_a_device_that_fails_is_a_problem_and_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(
+            "CUDA error: all CUDA-capable devices are busy or unavailable\nCompile with TORCH_USE_CUDA_DSA"
+        )
+
+    monkeypatch.setattr(module, "_speeds", fail)
+    result = doctor()
+    assert result.problems == ("The device cpu fails: CUDA error: all CUDA-capable devices are busy or unavailable.",)
+    assert result.devices[-1].name == "cpu"
