@@ -213,8 +213,8 @@ def _notes() -> tuple[str, ...]:
     if torch.version.cuda is None or torch.cuda.is_available():
         return ()
     return (
-        f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its driver "
-        "is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller.",
+        f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its "
+        "driver is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller.",
     )
 
 
