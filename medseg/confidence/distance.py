@@ -7,9 +7,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
-from medseg.plans.sections.section import Section
+from medseg.plans.sections.section import Section, check_lengths
 
 _RIDGE = 0.05
 """Added to variances, so that figures which nearly follow from others do not count for all by rounding."""
@@ -29,6 +29,13 @@ class Distance(Section):
     mean: Annotated[list[float], Field(min_length=1)]
     scale: list[PositiveFloat]
     precision: list[list[float]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Distance:
+        check_lengths(self, "mean", "scale", "precision")
+        if any(len(row) != len(self.mean) for row in self.precision):
+            raise ValueError(f"expected {len(self.mean)} numbers in each row of precision, one for each of mean")
+        return self
 
     def standard(self, vector: Sequence[float]) -> NDArray[np.float64]:
         """Return a vector in standard deviations from the mean."""
@@ -79,6 +86,11 @@ class ChannelDistance(Section):
     mean: list[float]
     scale: list[PositiveFloat]
 
+    @model_validator(mode="after")
+    def _check(self) -> ChannelDistance:
+        check_lengths(self, "mean", "scale")
+        return self
+
     def of(self, vector: Sequence[float]) -> float:
         """Return the root of the mean square of the standardized channels: 1 is usual."""
         z = (np.asarray(vector) - np.array(self.mean)) / np.array(self.scale)
@@ -90,13 +102,13 @@ _MOST_SQUARE = 100.0
 
 
 def fit_channels(fold: str, vectors: Sequence[Sequence[float]]) -> ChannelDistance | None:
-    """Return where the channels of a fold lie; None with fewer than eight cases.
+    """Return where the channels of a fold lie; None with fewer than eight cases, or without channels.
 
     Args:
         fold: whose network.
         vectors: means of its channels, for cases that it was not trained on.
     """
-    if len(vectors) < FEWEST:
+    if len(vectors) < FEWEST or not vectors[0]:  # a network may have no layer that is coarser than its tile
         return None
     array = np.asarray(vectors, np.float64)
     deviation = array.std(axis=0, ddof=1)

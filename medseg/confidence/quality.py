@@ -19,7 +19,7 @@ from medseg.confidence.measures import Example
 from medseg.confidence.reference import Oddness, Reference, deep_oddness, fit_reference
 from medseg.confidence.regression import Regression, figures_of, fit_regressions
 from medseg.confidence.volume_interval import VolumeInterval, fit_volume_intervals
-from medseg.plans.sections.section import Fraction, Section
+from medseg.plans.sections.section import Fraction, NonNegative, Section
 
 FALSE_ALARMS = 0.08
 """Share of good out-of-fold answers that may carry a flag: some less than the tenth that is promised, as thresholds are
@@ -72,7 +72,7 @@ class Quality(Section):
     dice: dict[str, list[Regression]] = {}
     volume: dict[str, list[VolumeInterval]] = {}
     level: Annotated[float, Field(ge=0, le=1)]
-    thresholds: dict[str, dict[str, float]]
+    thresholds: dict[str, dict[str, NonNegative]]
     evidence: Evidence
 
     def predicted_dice(self, figures: Mapping[str, float], name: str) -> tuple[float, float, float] | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import log
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field, PositiveFloat, field_validator
 
 from medseg.confidence.distance import FEWEST, ChannelDistance, Distance, fit_channels, fit_distance, rounded
 from medseg.confidence.measures import CaseMeasures, Example, Shape
@@ -26,6 +27,11 @@ _USUALLY = 0.95
 PAIR = " > "
 """Stands between the names of two structures."""
 
+_LogVolume = Annotated[float, Field(ge=-100, le=100)]
+"""Far more than any volume has, and little enough that its exponential is a number."""
+_Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+_AXES = 3
+
 Oddness = dict[tuple[str, str], float]
 """{(kind of flag, structure, or "" for the whole scan): how odd it is}; the larger, the odder."""
 
@@ -38,8 +44,8 @@ class Usual(Section):
         scale: its standard deviation.
     """
 
-    mean: float
-    scale: float
+    mean: _LogVolume
+    scale: PositiveFloat
 
 
 class Reference(Section):
@@ -63,7 +69,15 @@ class Reference(Section):
     scan: Distance | None = None
     deep: ChannelDistance | None = None
     arrangement: dict[str, Distance] = {}
-    sides: list[list[str]] = []
+    sides: list[_Pair] = []
+
+    @field_validator("arrangement")
+    @classmethod
+    def _check_axes(cls, arrangement: dict[str, Distance]) -> dict[str, Distance]:
+        for pair, distance in arrangement.items():
+            if len(distance.mean) != _AXES:
+                raise ValueError(f"expected 3 figures of {pair!r}, for x, y and z; it has {len(distance.mean)}")
+        return arrangement
 
     def oddness(self, measures: CaseMeasures) -> Oddness:
         """Return how odd an answer and its scan are.
@@ -74,7 +88,11 @@ class Reference(Section):
         odd: Oddness = {}
         if self.scan is not None and len(measures.scan) == len(self.scan.mean):
             odd["scan", ""] = self.scan.of(measures.scan)
-        if self.deep is not None and len(measures.deep.get(self.deep.fold, ())) == len(self.deep.mean):
+        if (
+            self.deep is not None
+            and self.deep.mean
+            and len(measures.deep.get(self.deep.fold, ())) == len(self.deep.mean)
+        ):
             odd["features", ""] = self.deep.of(measures.deep[self.deep.fold])
         for name, shape in measures.shapes.items():
             if shape.parts == 0:
@@ -85,8 +103,9 @@ class Reference(Section):
                 usual = self.volume[name]
                 odd["volume", name] = abs(log(shape.volume) - usual.mean) / usual.scale
             sureness = measures.sureness.get(name)
-            if sureness is not None and name in self.intensity and sureness.mean:
-                odd["intensity", name] = self.intensity[name].of((*sureness.mean, *sureness.deviation))
+            colours = () if sureness is None else (*sureness.mean, *sureness.deviation)
+            if colours and name in self.intensity and len(colours) == len(self.intensity[name].mean):
+                odd["intensity", name] = self.intensity[name].of(colours)
         for pair, offset in _offsets(measures.shapes):
             if pair in self.arrangement:
                 odd["arrangement", pair] = self.arrangement[pair].of(offset)

@@ -14,13 +14,13 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from medseg.confidence.conformal import residual_bounds
 from medseg.confidence.distance import rounded
 from medseg.confidence.measures import CaseMeasures
 from medseg.confidence.reference import Oddness
-from medseg.plans.sections.section import NonNegative, Section
+from medseg.plans.sections.section import NonNegative, Section, check_lengths
 
 Figures = Mapping[str, float]
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -55,6 +55,11 @@ class Regression(Section):
     intercept: float
     low: float
     high: float
+
+    @model_validator(mode="after")
+    def _check(self) -> Regression:
+        check_lengths(self, "figures", "mean", "scale", "weights")
+        return self
 
     def fits(self, figures: Figures) -> bool:
         """Return whether all is known that it looks at."""

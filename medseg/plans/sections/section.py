@@ -34,6 +34,22 @@ def _check_is_text(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def check_lengths(record: BaseModel, *keys: str) -> None:
+    """Refuse a record whose lists belong together and are not equally long.
+
+    Args:
+        record: has the lists.
+        keys: names of the lists.
+
+    Raises:
+        ValueError: they are not; the message says how long each is.
+    """
+    lengths = {key: len(getattr(record, key)) for key in keys}
+    if len({*lengths.values()}) > 1:
+        stated = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        raise ValueError(f"expected lists of equal length; {stated}")
+
+
 Values = Annotated[dict[str, Any], AfterValidator(_check_is_text)]
 """Keys and values of which the schema knows nothing."""
 
