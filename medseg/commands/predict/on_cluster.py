@@ -172,6 +172,11 @@ class OnCluster:
                 ledger.note(result.entry)
         return outcomes
 
+    @property
+    def decided_by_workers(self) -> dict[str, Any]:
+        """What of `how_computed` the workers decide; the rest is as the command has it, which they checked."""
+        return {key: self.computed[key] for key in _OF_THE_WORKER}
+
     def computed_with(self) -> Entry:
         """Return for the manifest what the workers computed with, each value once."""
 

@@ -114,7 +114,7 @@ def predict_with(
     cases = [case for case in cases if case.id not in forms.writer.refused]
     _prepare_folder(source, output, cases)
     answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
-    made_by = _made_by(predictors[0], options, forms) | (elsewhere.computed if elsewhere else {})
+    made_by = _made_by(predictors[0], options, forms) | (elsewhere.decided_by_workers if elsewhere else {})
     described = partial(computed_with, predictors) if elsewhere is None else elsewhere.computed_with
     prediction = Prediction(source, output, predictors, options, cases, described, clock)
     answer = partial(_segment_noted, predictors) if elsewhere is None else elsewhere.answer
