@@ -8,6 +8,7 @@ second, and the number of tiles stays free. Weights are shared with the module, 
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ with without_telemetry():
     from openvino import Model, Node, PartialShape, Type
     from openvino import opset13 as ops
 
+LIMIT = "ONEDNN_MAX_CPU_ISA"
+"""Environment variable that limits oneDNN's instructions. OpenVINO's own oneDNN reads it, too, while the rest of
+OpenVINO does not: with AVX2 on a processor with AVX-512, MONAI's UNETR ended in a segmentation fault (2026.4)."""
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 _LARGEST_DIFFERENCE = 0.05
 """Largest difference, as a share of the largest logit, that converting a network of another library may make."""
@@ -47,6 +51,8 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
     Raises:
         RuntimeError: OpenVINO cannot compute this network.
     """
+    if not isinstance(network, UNet) and LIMIT in os.environ:
+        raise RuntimeError(f"{LIMIT} is set, with which OpenVINO has crashed on networks of other libraries")
     graph = unet_graph(network, channels, tile) if isinstance(network, UNet) else _traced(network, channels, tile)
     processing = openvino.preprocess.PrePostProcessor(graph)
     # an answer in 16 bits has half as many bytes to write and to add up; fp16 has more digits than bf16
