@@ -77,7 +77,8 @@ class Example:
         case: its id.
         group: what is left out together when a fit is tested: the fold.
         measures: of the answer.
-        reference: {structure: what its reference is like}; those that were not annotated are left out.
+        reference: {structure: what its reference is like}; those that were not annotated are left out,
+            and all of them where only some voxels were.
         dice: {structure: Dice} of these; None where answer and reference have none of it.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.commands.select.kept_answers import Candidate
 from medseg.confidence.calibration import Calibration, calibrate
-from medseg.confidence.measures import Example
+from medseg.confidence.measures import Example, Shape
 from medseg.confidence.quality import Quality, fit_quality
 from medseg.confidence.voxel_sample import VoxelSample, membership, sample_voxels, voxels_per_case
 from medseg.core.labels import IGNORE
@@ -93,26 +93,31 @@ def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
     """Return what is measured of a candidate's answer, with its scores."""
     labels, first = plan.labels, case.answers[candidate[0]]
     answered = case.labels(candidate)
-    values = np.array(labels.values)
-    reference = case.image.with_array(values[np.maximum(case.label, 0)][None])
     annotated = labels.names if case.case.annotated is None else case.case.annotated
     observations = [case.answers[name].observation for name in candidate]
     image = case.image.with_array(answered[None])
     measures = first.predictor.measures(first.volume, observations, image, (first.fold,))
-    shapes = label_shapes(reference, first.volume.geometry, plan)
     truth, indices = membership(case.label, labels), labels.encode(answered, case.case.id)
     answer, counted = membership(indices, labels), case.label != IGNORE
     return Example(
         case=case.case.id,
         group=case.fold,
         measures=measures,
-        reference={name: shape for name, shape in shapes.items() if name in annotated},
+        reference={name: shape for name, shape in _reference_shapes(case, plan).items() if name in annotated},
         dice={
             name: _dice(a & counted, b & counted)
             for name, a, b in zip(labels.names, answer, truth, strict=True)
             if name in annotated
         },
     )
+
+
+def _reference_shapes(case: OutOfFoldCase, plan: Plan) -> dict[str, Shape]:
+    """Return the shapes of the reference; none where voxels were not annotated: volumes and places are not known."""
+    if (case.label == IGNORE).any():
+        return {}
+    reference = case.image.with_array(np.array(plan.labels.values)[case.label][None])
+    return label_shapes(reference, case.geometry, plan)
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float | None:
