@@ -14,6 +14,8 @@ from medseg.confidence.reference import PAIR, Oddness
 from medseg.confidence.regression import figures_of
 from medseg.confidence.volume_interval import volume_bounds
 
+MISSING = "missing"
+"""The kind of the flag on a structure that should be in an answer."""
 MEANINGS = {
     DICE: "the Dice that is predicted is lower than that of nearly all good answers",
     "scan": "grid, intensities or sharpness of the scan are unlike those of the training scans",
@@ -23,7 +25,7 @@ MEANINGS = {
     "intensity": "where the structure is answered, the scan is darker, brighter or less uniform than in training",
     "cut": "the structure reaches the edge of the scan, and is cut by it",
     "arrangement": "two structures lie otherwise to each other than in the training cases",
-    "missing": "a structure that nearly all training cases have is not in the answer",
+    MISSING: "a structure that nearly all training cases have is not in the answer",
     "sides": "structures named left and right lie on the other side of each other than in the training cases",
 }
 """{kind of flag: what it says}, in the order in which flags are listed."""
@@ -133,7 +135,8 @@ def assess(measures: CaseMeasures, quality: Quality) -> Assessment:
     flags = _flags(odd, quality, measures)
     order = list(MEANINGS)
     of_scan = quality.reference.scan
-    scan = () if of_scan is None or not measures.scan else tuple(rounded(of_scan.standard(measures.scan), 4))
+    known = of_scan is not None and len(measures.scan) == len(of_scan.mean)
+    scan = tuple(rounded(of_scan.standard(measures.scan), 4)) if of_scan is not None and known else ()
     return Assessment(structures, tuple(sorted(flags, key=lambda flag: order.index(flag.kind))), scan)
 
 
@@ -144,7 +147,7 @@ def _flags(odd: Oddness, quality: Quality, measures: CaseMeasures) -> list[Flag]
         if limit is not None and value > limit * (1 + 1e-5):
             flags.append(Flag(kind, name, round(value, 4), limit, _text(kind, name, odd, quality, measures)))
     for name in quality.reference.missing(measures):
-        flags.append(Flag("missing", name, 1.0, 0.0, f"{name} is not in the answer; nearly all training cases have it"))
+        flags.append(Flag(MISSING, name, 1.0, 0.0, f"{name} is not in the answer; nearly all training cases have it"))
     for left, right in quality.reference.swapped(measures):
         text = f"{left} and {right} lie on the other side of each other than in the training cases"
         flags.append(Flag("sides", f"{left}{PAIR}{right}", 1.0, 0.0, text))

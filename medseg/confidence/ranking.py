@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medseg.confidence.assessment import Assessment
+from medseg.confidence.assessment import MISSING, Assessment
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Ranked:
 
     Attributes:
         case: which.
-        doubt: what is missing to a predicted Dice of 1, mean over structures; where none is predicted, 1: nothing was
-            answered.
+        doubt: what is missing to a predicted Dice of 1, mean over structures, with 0 for each that the flag `missing`
+            names; where none is predicted, 1: nothing was answered.
         novelty: how far it is from the scans before it in the order, relative to the median distance of all, at most 1.
     """
 
@@ -36,7 +36,7 @@ def rank(assessments: Mapping[str, Assessment]) -> list[Ranked]:
         assessments: {case: what is expected of its answer}.
     """
     names = sorted(assessments)
-    doubts = np.array([1.0 if (dice := assessments[name].dice) is None else 1 - dice for name in names])
+    doubts = np.array([1 - _expected_dice(assessments[name]) for name in names])
     places = _places([assessments[name].scan for name in names])
     typical = _typical_distance(places)
     nearest = np.full(len(names), np.inf)
@@ -48,6 +48,13 @@ def rank(assessments: Mapping[str, Assessment]) -> list[Ranked]:
         order.append(Ranked(names[chosen], round(float(doubts[chosen]), 4), round(float(novelty[best]), 4)))
         nearest = np.minimum(nearest, np.linalg.norm(places - places[chosen], axis=1))
     return order
+
+
+def _expected_dice(assessment: Assessment) -> float:
+    """Return the mean of the predicted Dice, with 0 for structures that should be there and are not."""
+    missing = [0.0 for flag in assessment.flags if flag.kind == MISSING]
+    known = [quality.dice for quality in assessment.structures.values() if quality.dice is not None] + missing
+    return sum(known) / len(known) if known else 0.0
 
 
 def _places(scans: Sequence[Sequence[float]]) -> np.ndarray:

@@ -24,36 +24,47 @@ if TYPE_CHECKING:
 
 
 def case_measures(
-    model: Model,
+    plan: Plan,
     volume: Volume,
     observations: Sequence[Observation],
     answer: Image,
-    deep_folds: Collection[str],
-    precision: torch.dtype,
+    deep: dict[str, tuple[float, ...]],
 ) -> CaseMeasures:
     """Return what is measured of an answer.
 
     Args:
-        model: made it.
+        plan: of the model that made it.
         volume: the prepared scan.
         observations: of the answer, one for each configuration that answers.
         answer: its label map (1, z, y, x), on the scan's grid.
-        deep_folds: folds whose deepest layer is looked at; those that the model does not have are left out.
+        deep: what the deepest layers see of the scan (`deep_measures`).
+    """
+    return CaseMeasures(
+        joined_sureness([observation.sureness() for observation in observations], plan.labels),
+        label_shapes(answer, volume.geometry, plan),
+        scan_measures(volume.image, volume.geometry.spacing_mm, volume.geometry.cropped_shape),
+        deep,
+    )
+
+
+def deep_measures(
+    model: Model, volume: Volume, folds: Collection[str], precision: torch.dtype
+) -> dict[str, tuple[float, ...]]:
+    """Return {fold: means of the channels of its network's deepest layer}; no other thread may use these meanwhile.
+
+    Args:
+        model: has the networks.
+        volume: the prepared scan.
+        folds: whose networks; those that the model does not have are left out.
         precision: in which convolutions are computed.
     """
     from medseg.inference.bottleneck import deepest_channels
 
-    deep = {
+    return {
         fold: deepest_channels(network, volume, model.configuration, model.plan.inference, precision)
         for fold, network in zip(model.folds, model.networks, strict=True)
-        if fold in deep_folds
+        if fold in folds
     }
-    return CaseMeasures(
-        joined_sureness([observation.sureness() for observation in observations], model.plan.labels),
-        label_shapes(answer, volume.geometry, model.plan),
-        scan_measures(volume.image, volume.geometry.spacing_mm, volume.geometry.cropped_shape),
-        deep,
-    )
 
 
 def label_shapes(labels: Image, geometry: Geometry, plan: Plan) -> dict[str, Shape]:

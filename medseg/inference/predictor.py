@@ -262,11 +262,16 @@ class Predictor:
             observations: saw the answer being computed.
             answer: its label map (1, z, y, x) on the scan's grid.
             deep_folds: folds whose deepest layer is looked at.
-        """
-        from medseg.inference.case_measures import case_measures  # only answers that are judged need it
 
-        with self._passes.lock:  # the layer is seen by hooks, which would see other threads' tiles
-            return case_measures(self.model, volume, observations, answer, deep_folds, self.precision)
+        Raises:
+            MedsegError: there is not enough memory.
+        """
+        from medseg.inference.case_measures import case_measures, deep_measures  # only answers that are judged need it
+
+        with memory_errors(MEMORY_ADVICE):
+            with self._passes.lock:  # the layer is seen by hooks, which would see other threads' tiles
+                deep = deep_measures(self.model, volume, deep_folds, self.precision)
+            return case_measures(self.model.plan, volume, observations, answer, deep)
 
     def logits(
         self, volume: Volume, callback: Callback = silent, observation: Observation | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from medseg.commands.predict.predict import load_predictors, predict_with
 from medseg.commands.predict.result import PredictResult
 from medseg.commands.rank.options import RankOptions
+from medseg.confidence.assessment import Assessment
 from medseg.confidence.ranking import Ranked, rank
 from medseg.core.csv_text import csv_text
 from medseg.core.errors import ModelError
@@ -73,7 +74,11 @@ def rank_scans(
             "not see; name the model by its plan: --model PLAN",
         )
     result = predict_with(predictors, source, output, prediction, callback, clock)
-    order, folder = rank(result.quality), Path(output)
+    not_judged = Assessment(
+        {}, ()
+    )  # memory was short, which a warning says: its doubt is the largest, so it comes first
+    assessments = {case: result.quality.get(case, not_judged) for case in result.files}
+    order, folder = rank(assessments), Path(output)
     rows = [
         [number, scan.case, f"{1 - scan.doubt:.4f}", f"{scan.novelty:.4f}", " ".join(_flags(result, scan.case))]
         for number, scan in enumerate(order, start=1)
@@ -84,4 +89,4 @@ def rank_scans(
 
 
 def _flags(result: PredictResult, case: str) -> list[str]:
-    return list(dict.fromkeys(flag.kind for flag in result.quality[case].flags))
+    return list(dict.fromkeys(flag.kind for flag in result.quality[case].flags)) if case in result.quality else []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medseg.core.errors import MedsegError
 from medseg.core.image import Image
 from medseg.inference.predictor import Predictor
 from medseg.preprocessing.volume import Volume
@@ -45,6 +46,8 @@ class Judge:
     def entry(self, answer: Image) -> dict[str, Any]:
         """Return `{"quality": ...}`, what the manifest says of an answer; empty where there is nothing to judge by.
 
+        Where judging fails, the answer stays: `{"warnings": ...}` are those of the scan, and why it is not judged.
+
         Args:
             answer: label map (1, z, y, x) on the grid of the scan.
         """
@@ -54,7 +57,11 @@ class Judge:
         from medseg.confidence.assessment import assess
 
         deep = selection.quality.reference.deep
-        measures = self.predictor.measures(self.volume, self.observations, answer, () if deep is None else (deep.fold,))
+        deep_folds = () if deep is None else (deep.fold,)
+        try:
+            measures = self.predictor.measures(self.volume, self.observations, answer, deep_folds)
+        except MedsegError as error:
+            return {"warnings": [*self.volume.warnings, f"The answer has no predicted Dice and no flags: {error}"]}
         return {"quality": assess(measures, selection.quality).to_json()}
 
 
