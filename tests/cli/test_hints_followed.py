@@ -124,6 +124,7 @@ SELECT = [
     ("predict data/imagesTr {out} --model spoiled", r"(--no-selection) leaves it out", "{0} {1}"),
     ("predict data/imagesTr {out} --model lacking", r"(--no-selection) leaves it out", "{0} {1}"),
     ("predict data/imagesTr {out} --model lacking", r"`(medseg select lacking)` selects again", "{1} --data data"),
+    ("select lacking --config 3d_fullres/", r"stand there: (--config 3d_fullres)", "select lacking {1} --data data"),
 ]
 PREDICT = [
     ("predict data/imagesTr {out}", r"wrong results\): (--model \S+)", "{0} {1}"),

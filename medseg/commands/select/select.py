@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 from medseg import __version__
 from medseg.commands.select.candidates import Scores, all_candidates
@@ -16,6 +18,7 @@ from medseg.commands.select.questions import questions
 from medseg.commands.select.search import Search
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
 from medseg.core.files import scratch_folder
+from medseg.core.names import shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.pages.page import Section
@@ -34,6 +37,8 @@ from medseg.selection.record import Member, Selection
 
 Runs = dict[str, list[FoldFolder]]
 """{configuration: its trained folds}."""
+_NUMBER = re.compile(r"\d{1,4}")
+"""Names of folds that leave cases out: not `all`, and no copy that somebody put aside, such as `0.old`."""
 
 
 @dataclass(frozen=True)
@@ -162,21 +167,51 @@ def _trained_runs(space: Workspace, plan: Plan, options: SelectOptions) -> Runs:
         ModelError: there are none, or not those that were named.
     """
     folder = space.runs / plan.name
-    names = [*options.configurations] or [run.path.name for run in runs_below(folder, 1, WEIGHTS)]
+    known = [run.path.name for run in runs_below(folder, 1, WEIGHTS)]
+    for name in options.configurations:
+        if name not in known:
+            _refuse(name, known, folder, _crossval(plan, name, options) if name in plan.configurations else None)
     runs: Runs = {}
-    for name in names:
-        trained = [files for files in RunFolder(folder / name).folds_with(WEIGHTS) if files.fold != "all"]
+    for name in options.configurations or known:
+        trained = [files for files in RunFolder(folder / name).folds_with(WEIGHTS) if _NUMBER.fullmatch(files.fold)]
         missing = [fold for fold in options.folds if fold not in {files.fold for files in trained}]
         if missing or not trained:
             what = f"fold {missing[0]}" if missing else "fold that leaves cases out"
-            command = f"medseg crossval --plan {plan.name} --config {name}"
-            command += f" --folds {','.join(options.folds)}" if options.folds else ""
+            command = _crossval(plan, name, options)
             raise ModelError(f"{folder / name} has no trained {what}.", f"`{command}` trains what is missing.")
         runs[name] = [files for files in trained if not options.folds or files.fold in options.folds]
     if not runs:
         command = f"medseg crossval --plan {plan.name}"
         raise ModelError(f"Nothing is trained in {folder}.", f"`{command}` trains all folds of a configuration.")
     return runs
+
+
+def _refuse(name: str, known: Sequence[str], folder: Path, command: str | None) -> NoReturn:
+    """Refuse what is no trained configuration of the plan, such as a path to the runs of another one.
+
+    Args:
+        name: what the user named.
+        known: the configurations with trained runs.
+        folder: of the plan's runs.
+        command: trains the configuration; None where the plan has none of this name.
+
+    Raises:
+        ModelError: always.
+    """
+    if command is not None:
+        hint = f"`{command}` trains what is missing."
+    elif known:
+        hint = f"Give names as they stand there: --config {','.join(known)}"
+    else:
+        hint = "`medseg crossval` trains configurations of the plan."
+    trained = ", ".join(known) or "nothing"
+    raise ModelError(f"{shown_name(name)} has no trained runs in {folder}; trained there: {trained}.", hint)
+
+
+def _crossval(plan: Plan, name: str, options: SelectOptions) -> str:
+    """Return the command that trains what is missing of a configuration."""
+    folds = f" --folds {','.join(options.folds)}" if options.folds else ""
+    return f"medseg crossval --plan {plan.name} --config {name}{folds}"
 
 
 def _common_plan(runs: Runs) -> tuple[Plan, list[str]]:

@@ -180,12 +180,18 @@ def test_folds_that_are_gone_or_new_are_named(workspace: Path) -> None:
 def test_requests_that_cannot_be_met(workspace: Path) -> None:
     with pytest.raises(ModelError, match="no trained fold 7"):
         select(None, workspace, SelectOptions(folds=("7",)))
-    with pytest.raises(ModelError, match="no trained fold that leaves cases out"):
-        select(None, workspace, SelectOptions(configurations=("3d_lowres",)))
+    for name in ("3d_lowres", "3d_fullres/", "../toy/3d_fullres", str(workspace / RUNS / "2d"), "", "."):
+        with pytest.raises(ModelError, match=r"no trained runs in .*; trained there: 2d, 3d_fullres\.") as error:
+            select(None, workspace, SelectOptions(configurations=("2d", name)))
+        assert "--config 2d,3d_fullres" in str(error.value.hint)
     plan = workspace / "plans" / "toy.yaml"
     plan.write_text(plan.read_text().replace("instances: false", "instances: false\n  main_measure: beauty"))
     with pytest.raises(PlanError, match="'beauty', which decides nothing"):
         select(None, workspace, SelectOptions(device="cpu"))
+    for fold in ("0", "1"):
+        (workspace / RUNS / "2d" / f"fold_{fold}").rename(workspace / RUNS / "2d" / f"fold_{fold}.old")
+    with pytest.raises(ModelError, match="no trained fold that leaves cases out"):
+        select(None, workspace, SelectOptions(configurations=("2d",)))
 
 
 def test_the_command(workspace: Path, command_line: Callable[..., Any]) -> None:
