@@ -174,5 +174,6 @@ def _text(kind: str, name: str, odd: Oddness, quality: Quality, measures: CaseMe
     return f"{subject}{MEANINGS[kind]} (distance {value:.3g}, usual up to {limit:.3g})"
 
 
-def _rounded(values: tuple[float, ...] | None, count: int) -> list[float | None]:
-    return [None] * count if values is None else [float(f"{value:.5g}") for value in values]
+def _rounded(values: tuple[float | None, ...] | None, count: int) -> list[float | None]:
+    known = (None,) * count if values is None else values
+    return [None if value is None else float(f"{value:.5g}") for value in known]

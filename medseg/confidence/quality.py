@@ -75,8 +75,10 @@ class Quality(Section):
     thresholds: dict[str, dict[str, NonNegative]]
     evidence: Evidence
 
-    def predicted_dice(self, figures: Mapping[str, float], name: str) -> tuple[float, float, float] | None:
-        """Return predicted Dice with the bounds of its interval; None where there is no regression.
+    def predicted_dice(
+        self, figures: Mapping[str, float], name: str
+    ) -> tuple[float, float | None, float | None] | None:
+        """Return predicted Dice with the bounds of its interval, if these are known; None without a regression.
 
         Args:
             figures: `figures_of` the structure.
@@ -85,7 +87,7 @@ class Quality(Section):
         for regression in self.dice.get(name, ()):
             if regression.fits(figures):
                 predicted = regression.predict(figures)
-                return (predicted, *regression.interval(predicted))
+                return (predicted, *(regression.interval(predicted) or (None, None)))
         return None
 
 
@@ -103,7 +105,7 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
     if len(examples) < FEWEST_CASES or len(groups) < 2:
         return None
     reference = fit_reference(examples, names)
-    odd = _odd_unseen(examples, names, groups, reference)
+    odd, misplaced = _odd_unseen(examples, names, groups, reference)
     regressions: dict[str, list[Regression]] = {}
     correlation: dict[str, float] = {}
     error: dict[str, float] = {}
@@ -126,8 +128,8 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         share = coverage(residuals, of)
         covered |= {} if share is None else {name: round(share, 4)}
     good = _good(examples, names)
-    level, thresholds = _choose_level(odd, good)
-    raised = {case: _raised(values, thresholds) for case, values in odd.items()}
+    level, thresholds = _choose_level(odd, misplaced, good)
+    raised = {case: misplaced[case] or _raised(values, thresholds) for case, values in odd.items()}
     shares = [[raised[case] for case, is_good in good.items() if is_good == kind] for kind in (True, False)]
     flagged = [round(float(np.mean(values)), 4) if values else None for values in shares]
     return Quality(
@@ -155,9 +157,14 @@ def _has_score(example: Example, name: str) -> bool:
 
 def _odd_unseen(
     examples: Sequence[Example], names: Sequence[str], groups: Sequence[str], reference: Reference
-) -> dict[str, Oddness]:
-    """Return {case: how odd it is beside the cases of the other folds}."""
+) -> tuple[dict[str, Oddness], dict[str, bool]]:
+    """Return what each case is like beside the cases of the other folds.
+
+    Returns:
+        {case: how odd it is}, and {case: whether it carries a flag that has no threshold: `missing` or `sides`}.
+    """
     odd: dict[str, Oddness] = {}
+    misplaced: dict[str, bool] = {}
     deep = deep_oddness(examples, reference)
     for group in groups:
         without = fit_reference([example for example in examples if example.group != group], names)
@@ -165,9 +172,10 @@ def _odd_unseen(
         for example in examples:
             if example.group == group:
                 odd[example.case] = without.oddness(example.measures)
+                misplaced[example.case] = bool(without.missing(example.measures) or without.swapped(example.measures))
                 if example.case in deep:
                     odd[example.case]["features", ""] = deep[example.case]
-    return odd
+    return odd, misplaced
 
 
 def _good(examples: Sequence[Example], names: Sequence[str]) -> dict[str, bool]:
@@ -182,15 +190,16 @@ def _good(examples: Sequence[Example], names: Sequence[str]) -> dict[str, bool]:
     }
 
 
-def _choose_level(odd: Mapping[str, Oddness], good: Mapping[str, bool]) -> tuple[float, dict[str, dict[str, float]]]:
-    """Return the largest level at which thresholds name few enough good answers, and these thresholds."""
-    of_good = [values for case, values in odd.items() if good[case]]
-    if not of_good:
-        of_good = [*odd.values()]
+def _choose_level(
+    odd: Mapping[str, Oddness], misplaced: Mapping[str, bool], good: Mapping[str, bool]
+) -> tuple[float, dict[str, dict[str, float]]]:
+    """Return the largest level at which all flags together name few enough good answers, and its thresholds."""
+    cases = [case for case in odd if good[case]] or [*odd]
+    of_good = [odd[case] for case in cases]
     level, thresholds = 0.0, dict[str, dict[str, float]]()
     for level in _LEVELS:
         thresholds = _thresholds(of_good, level)
-        if np.mean([_raised(values, thresholds) for values in of_good]) <= FALSE_ALARMS:
+        if np.mean([misplaced[case] or _raised(odd[case], thresholds) for case in cases]) <= FALSE_ALARMS:
             break
     return level, thresholds
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log1p
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,21 +44,26 @@ class Regression(Section):
         scale: standard deviation of each.
         weights: what a standard deviation of each adds to Dice.
         intercept: Dice where all figures are as their mean.
-        low: what has to be added to a prediction for the lower bound of its interval (90 %).
+        low: what has to be added to a prediction for the lower bound of its interval (90 %); None if it was fitted on
+            too few answers for one.
         high: the same for the upper bound.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("low", "high")
 
     figures: Annotated[list[str], Field(min_length=1)]
     mean: list[float]
     scale: list[PositiveFloat]
     weights: list[NonNegative]
     intercept: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Regression:
         check_lengths(self, "figures", "mean", "scale", "weights")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("low and high go together")
         return self
 
     def fits(self, figures: Figures) -> bool:
@@ -71,8 +76,10 @@ class Regression(Section):
         standard = (vector - np.array(self.mean)) / np.array(self.scale)
         return float(np.clip(self.intercept + standard @ np.array(self.weights), 0, 1))
 
-    def interval(self, predicted: float) -> tuple[float, float]:
-        """Return the bounds between which the Dice is expected to lie."""
+    def interval(self, predicted: float) -> tuple[float, float] | None:
+        """Return the bounds between which the Dice is expected to lie; None if they are not known."""
+        if self.low is None or self.high is None:
+            return None
         return float(np.clip(predicted + self.low, 0, 1)), float(np.clip(predicted + self.high, 0, 1))
 
 
@@ -134,15 +141,16 @@ def _fit(
     strength = min(_STRENGTHS, key=lambda value: float(np.mean((unseen_of[value] - dice) ** 2)))
     unseen = unseen_of[strength]
     mean, scale, weights, intercept = _ridge(array, dice, strength, names)
-    low, high = residual_bounds(dice - unseen)
+    bounds = residual_bounds(dice - unseen)
+    low, high = (None, None) if bounds is None else rounded(bounds)
     return Regression(
         figures=names,
         mean=rounded(mean),
         scale=rounded(scale),
         weights=rounded(np.where(weights < _LEAST_WEIGHT, 0, weights)),
         intercept=rounded([intercept])[0],
-        low=rounded([low])[0],
-        high=rounded([high])[0],
+        low=low,
+        high=high,
     ), unseen
 
 

@@ -15,8 +15,6 @@ from medseg.confidence.distance import rounded
 from medseg.confidence.measures import CaseMeasures, Example
 from medseg.plans.sections.section import Fraction, Section
 
-FEWEST = 12
-
 
 class VolumeInterval(Section):
     """Where the volume of a structure lies around that of its answer, in units of the doubt.
@@ -56,7 +54,7 @@ def doubt(measures: CaseMeasures, name: str, with_agreement: bool) -> float | No
 
 
 def fit_volume_intervals(examples: Sequence[Example], name: str) -> list[VolumeInterval]:
-    """Return the intervals of a structure, the better informed one first; none with fewer than twelve cases.
+    """Return the intervals of a structure, the better informed one first; none with fewer than nineteen cases.
 
     Args:
         examples: out-of-fold cases.
@@ -71,8 +69,9 @@ def fit_volume_intervals(examples: Sequence[Example], name: str) -> list[VolumeI
                 difference = example.reference[name].volume - example.measures.shapes[name].volume
                 residuals.append(difference / scale)
                 groups.append(example.group)
-        if len(residuals) >= FEWEST:
-            low, high = rounded(residual_bounds(residuals))
+        bounds = residual_bounds(residuals)
+        if bounds is not None:
+            low, high = rounded(bounds)
             share = coverage(residuals, groups)
             fitted.append(
                 VolumeInterval(

@@ -150,6 +150,36 @@ def test_bounds_hold_their_share() -> None:
     assert np.mean((residuals >= low) & (residuals <= high)) == pytest.approx(0.9, abs=0.02)
     assert coverage(residuals.tolist(), [str(number % 5) for number in range(400)]) == pytest.approx(0.9, abs=0.03)
     assert coverage([0.0, 1.0], ["a", "a"]) is None
+    # of 38 in two groups each leaves 19, as few as an interval can have
+    halves = [str(number % 2) for number in range(38)]
+    assert coverage([0.0] * 38, halves) == 1
+    assert coverage([0.0] * 37, halves[:37]) is None
+
+
+def test_few_cases_give_a_prediction_without_an_interval(examples: list[Example]) -> None:
+    for count, known in ((18, False), (19, True)):
+        quality = fit_quality(examples[:count], NAMES)
+        assert quality is not None
+        assert Quality.model_validate(quality.model_dump(mode="json")) == quality
+        expected = assess(examples[0].measures, quality).structures["kidney_left"]
+        assert expected.dice is not None
+        figures = (expected.dice_low, expected.dice_high, expected.volume_low, expected.volume_high)
+        assert [figure is not None for figure in figures] == [known] * 4
+
+
+def test_evidence_counts_flags_that_have_no_threshold(examples: list[Example]) -> None:
+    """Three answers lack a kidney, in three the sides are swapped: nothing else is odd about them."""
+    for change in (
+        lambda measures: changed(measures, "kidney_left", parts=0, volume=0.0, centre=None),
+        lambda measures: replace(measures, shapes=dict(zip(NAMES, reversed(measures.shapes.values()), strict=True))),
+    ):
+        spoilt = [
+            replace(example, measures=change(example.measures), dice={**example.dice, "kidney_left": 0.0})
+            for example in examples[:3]
+        ]
+        fitted = fit_quality([*spoilt, *examples[3:]], NAMES)
+        assert fitted is not None
+        assert fitted.evidence.flagged_bad == 1
 
 
 def test_distances_of_equal_figures_do_not_explode() -> None:
