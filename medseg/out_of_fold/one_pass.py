@@ -6,7 +6,6 @@ of a case while it is there: networks answer a case once.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from medseg.models.run import load_run
 from medseg.models.run_files import FoldFolder
 from medseg.networks.device import memory_errors
 from medseg.out_of_fold.case import FoldAnswer, OutOfFoldCase
+from medseg.out_of_fold.unseen import unseen_cases
 from medseg.plans.schema import Plan
 from medseg.preprocessing.volume import Volume
 
@@ -81,25 +81,29 @@ class OutOfFoldPass:
         Raises:
             ModelError: no case was left out by a fold of every configuration.
         """
-        folds_of = {name: _answering(folds) for name, folds in runs.items()}
+        answering = {name: unseen_cases(folds) for name, folds in runs.items()}
         groups: dict[tuple[str, ...], list[Case]] = {}
         problems: dict[str, str] = {}
         for case in cases:
-            if case.label is None or not any(case.id in of for of in folds_of.values()):
+            if case.label is None or not any(of.knows(case.id) for of in answering.values()):
                 continue
-            missing = [name for name, of in folds_of.items() if case.id not in of]
+            missing = [name for name, of in answering.items() if not of.knows(case.id)]
+            seen = [of.seen[case.id] for of in answering.values() if case.id in of.seen]
             if missing:
                 problems[case.id] = f"no trained fold of {' and '.join(missing)} left it out of its training"
+            elif seen:
+                problems[case.id] = "; ".join(seen)
             else:
-                groups.setdefault(tuple(of[case.id] for of in folds_of.values()), []).append(case)
+                groups.setdefault(tuple(of.fold_of[case.id] for of in answering.values()), []).append(case)
         if not groups:
             names = " and ".join(runs)
+            whys = "".join(f"\n  {case}: {why}" for case, why in problems.items())
             raise ModelError(
-                f"No labelled case of the data set was left out of training by folds of {names}.",
+                f"No labelled case of the data set was left out of training by folds of {names}.{whys}",
                 f"`medseg crossval --plan {plan.name}` trains folds that leave cases out.",
             )
         known = {case.id for case in cases}
-        gone = sorted({id for of in folds_of.values() for id in of} - known)
+        gone = sorted({id for of in answering.values() for id in of.fold_of} - known)
         notes = [f"cases that are no longer in the data set: {first_few(gone)}"] if gone else []
         return cls(plan, runs, dict(sorted(groups.items())), device, callback, problems, notes)
 
@@ -183,16 +187,6 @@ def _fill(room: NDArray[np.float32], predictor: Predictor, volume: Volume, obser
         room[0] = 1
     for planes, logits in predictor.scan_logits(volume, observations=[observation]):
         room[:, z.start + planes.start : z.start + planes.stop, y, x] = labels.all_probabilities(logits).cpu().numpy()
-
-
-def _answering(folds: Sequence[FoldFolder]) -> dict[str, str]:
-    """Return {case: the first fold that left it out of its training}."""
-    answering: dict[str, str] = {}
-    for files in folds:
-        if files.split.is_file():
-            for id in json.loads(files.split.read_text(encoding="utf-8"))["val"]:
-                answering.setdefault(id, files.fold)
-    return answering
 
 
 def _room(shape: tuple[int, ...], count: int, path: Path) -> NDArray[np.float32]:
