@@ -5,13 +5,14 @@ It lies beside the runs of a plan (`runs/PLAN/selection.yaml`) and in packages. 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from medseg.confidence.calibration import Calibration
 from medseg.confidence.quality import Quality
 from medseg.core.names import check_name
+from medseg.plans.sections.inference import Inference
 from medseg.plans.sections.section import Fraction, NonNegative, Section
 
 FORMAT: Literal["medseg selection"] = "medseg selection"
@@ -190,6 +191,43 @@ class Rejected(Section):
     reason: str
 
 
+class Averaging(Section):
+    """How the sliding window averaged the answers that temperatures, thresholds and flags were fitted on.
+
+    Other settings give probabilities that are more or less sure: keys as in a plan's section `inference`.
+
+    Attributes:
+        step_fraction: largest step from tile to tile, as a share of the tile.
+        gaussian_sigma_fraction: standard deviation of the weight around a tile's centre, as a share of the tile.
+        mirror: whether mirrored copies were averaged.
+        skip_empty_tiles: whether tiles in which nothing varies were computed once for each intensity.
+    """
+
+    step_fraction: Fraction
+    gaussian_sigma_fraction: NonNegative
+    mirror: bool
+    skip_empty_tiles: bool
+
+    @classmethod
+    def of(cls, inference: Inference) -> Averaging:
+        """Return the settings of a plan.
+
+        Args:
+            inference: section of the plan.
+        """
+        return cls(**{key: getattr(inference, key) for key in cls.model_fields})
+
+    def differences(self, inference: Inference) -> dict[str, tuple[Any, Any]]:
+        """Return {key: setting here, setting there} of those that a plan has otherwise.
+
+        Args:
+            inference: section of the plan.
+        """
+        other = Averaging.of(inference)
+        pairs = {key: (getattr(self, key), getattr(other, key)) for key in Averaging.model_fields}
+        return {key: (before, now) for key, (before, now) in pairs.items() if before != now}
+
+
 class Selection(Section):
     """A selection.
 
@@ -207,9 +245,10 @@ class Selection(Section):
         rejected: what was tried and not kept.
         calibration: what makes the probabilities mean what they say; None for those of the networks.
         quality: what the quality of answers is judged by; None where they are not judged.
+        averaging: how the first member's out-of-fold answers were averaged; None where that is not known.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("rejected", "calibration", "quality")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("rejected", "calibration", "quality", "averaging")
 
     format: Literal["medseg selection"] = FORMAT
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
@@ -223,6 +262,7 @@ class Selection(Section):
     rejected: list[Rejected] = []
     calibration: Calibration | None = None
     quality: Quality | None = None
+    averaging: Averaging | None = None
 
     @field_validator("members")
     @classmethod

@@ -29,20 +29,44 @@ def judged_by(model: Model, options: PredictOptions) -> dict[str, Any]:
 
 
 def judged_notes(model: Model, options: PredictOptions) -> list[str]:
-    """Say whether probabilities are calibrated, where any are written.
+    """Say whether probabilities are calibrated, where any are written, and what was fitted with other settings.
 
     Args:
         model: makes the answers.
         options: say which maps are written.
     """
     temperatures = temperatures_of(model) if _writes_probabilities(options) else None
-    if temperatures is None:
-        return []
-    divisors = ", ".join(f"{value:g}" for value in temperatures)
-    return [
-        f"probabilities and entropy are calibrated: logits are divided by {divisors} (--no-selection leaves them as "
-        "they come from the network)"
-    ]
+    others, notes = _other_settings(model), []
+    if temperatures is not None:
+        calibrated = "calibrated" if others is None else "not calibrated for this prediction"
+        divisors = ", ".join(f"{value:g}" for value in temperatures)
+        notes.append(
+            f"probabilities and entropy are {calibrated}: logits are divided by {divisors} (--no-selection leaves them "
+            "as they come from the network)"
+        )
+    selection = model.selection
+    if others is not None and selection is not None:
+        used = [
+            *(["temperatures"] if temperatures is not None else []),
+            *(["thresholds"] if selection.thresholds else []),
+            *(["predicted Dice", "intervals", "flags"] if selection.quality is not None else []),
+        ]
+        if used:
+            notes.append(f"{', '.join(used)} were fitted on answers with {others}: they are less certain here")
+    return notes
+
+
+def _other_settings(model: Model) -> str | None:
+    """Return which settings of the sliding window the selection was fitted with, where this prediction has others."""
+    averaging = None if model.selection is None else model.selection.averaging
+    differences = {} if averaging is None else averaging.differences(model.plan.inference)
+    texts = [f"inference.{key}={_written(before)} (now {_written(now)})" for key, (before, now) in differences.items()]
+    return " and ".join(texts) or None
+
+
+def _written(value: object) -> str:
+    """Return a setting as --set takes it."""
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _writes_probabilities(options: PredictOptions) -> bool:

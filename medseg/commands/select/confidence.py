@@ -20,7 +20,7 @@ from medseg.delivery.pages.page import Section
 from medseg.inference.case_measures import label_shapes
 from medseg.out_of_fold.case import OutOfFoldCase
 from medseg.plans.schema import Plan
-from medseg.selection.record import Selection
+from medseg.selection.record import Averaging, Selection
 
 
 class CalibrationConsumer:
@@ -34,11 +34,14 @@ class CalibrationConsumer:
     def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
         self._plan = plan
         self._samples: dict[Candidate, list[VoxelSample]] = {candidate: [] for candidate in candidates}
+        self._averaging: dict[Candidate, Averaging] = {}
         self._calibration: Calibration | None = None
 
     def add(self, case: OutOfFoldCase) -> None:
         """Draw voxels."""
         labels = self._plan.labels
+        for candidate in self._samples:
+            self._averaging[candidate] = Averaging.of(case.answers[candidate[0]].predictor.inference)
         if self._not_annotated(case):
             return
         most = voxels_per_case(labels, self._plan.data.cases)
@@ -47,9 +50,9 @@ class CalibrationConsumer:
             samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
 
     def finish(self, chosen: Candidate, selection: Selection) -> Selection:
-        """Fit the temperatures of the chosen candidate."""
+        """Fit the temperatures of the chosen candidate, and note how the answers were averaged."""
         self._calibration = calibrate(self._samples[chosen], self._plan.labels)
-        return selection.model_copy(update={"calibration": self._calibration})
+        return selection.model_copy(update={"calibration": self._calibration, "averaging": self._averaging.get(chosen)})
 
     def section(self) -> Section | None:
         """Return the reliability diagram."""

@@ -29,6 +29,7 @@ from medseg.io.images import read_image, read_label
 from medseg.models.workspace import cases_path, splits_path
 from medseg.plans.file import save_plan
 from medseg.selection.file import read_selection
+from medseg.selection.record import Averaging
 
 pytestmark = pytest.mark.slow  # folds are trained, and scans segmented six times
 
@@ -90,6 +91,7 @@ def test_the_selection_holds_temperatures_and_what_answers_are_judged_by(workspa
     assert selection.quality is not None
     assert selection.calibration.cases == selection.quality.evidence.cases == CASES
     assert len(selection.calibration.temperatures) == 1
+    assert selection.averaging == Averaging.of(toy_plan().inference)
     assert set(selection.quality.reference.volume) == {"one", "two"}
     page = (workspace / "runs" / "toy" / "selection.html").read_text()
     assert "Do probabilities mean what they say?" in page

@@ -1,0 +1,79 @@
+"""What is said of calibrated probabilities, where answers are made as they were at select, and otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import make_plan
+
+from medseg.commands.predict.judged import judged_notes
+from medseg.commands.predict.options import PredictOptions
+from medseg.confidence.calibration import BeforeAndAfter, Calibration
+from medseg.delivery.answers.options import Maps
+from medseg.inference.fast import TRADES, make_fast
+from medseg.models.model import Model
+from medseg.selection.record import Averaging, Member, Selection, Threshold
+
+MAPS = PredictOptions(maps=Maps(probabilities=True))
+SAME = BeforeAndAfter(before=0, after=0)
+
+
+@pytest.fixture
+def model() -> Model:
+    plan = make_plan()
+    plan.inference.mirror = True
+    counts: dict[str, Any] = {"cases": 3, "voxels": 9, "nll": SAME, "ece": {}, "ece_all": SAME}
+    selection = Selection(
+        plan="toy",
+        medseg="0",
+        made="now",
+        members=[Member(configuration="main", folds=["0"])],
+        calibration=Calibration(temperatures=[1.5], **counts, diagram_before=[], diagram_after=[]),
+        averaging=Averaging.of(plan.inference),
+    )
+    return Model(plan, "main", ("0",), (), Path(), selection=selection)
+
+
+def changed(model: Model, **settings: Any) -> Model:
+    inference = model.plan.inference.model_copy(update=settings)
+    return replace(model, plan=model.plan.model_copy(update={"inference": inference}))
+
+
+def test_with_the_settings_of_select_probabilities_are_calibrated(model: Model) -> None:
+    (note,) = judged_notes(model, MAPS)
+    assert note.startswith("probabilities and entropy are calibrated: logits are divided by 1.5")
+    # what computes, and how many tiles at once, is not what they were fitted with
+    assert judged_notes(changed(model, tile_batch=7, backend="torch", precision="bf16"), MAPS) == [note]
+    assert judged_notes(model, PredictOptions()) == []
+
+
+@pytest.mark.parametrize("key", Averaging.model_fields)
+def test_other_settings_are_named(model: Model, key: str) -> None:
+    before = getattr(model.plan.inference, key)
+    now = (not before) if isinstance(before, bool) else 0.75
+    first, second = judged_notes(changed(model, **{key: now}), MAPS)
+    assert first.startswith("probabilities and entropy are not calibrated for this prediction: logits are divided")
+    assert second.startswith(f"temperatures were fitted on answers with inference.{key}={str(before).lower()} (now ")
+
+
+def test_each_trade_of_fast_is_one_of_these_settings(model: Model) -> None:
+    assert {key for trade in TRADES.values() for key in trade} <= set(Averaging.model_fields)
+    assert judged_notes(make_fast(model), MAPS)[0].startswith("probabilities and entropy are not calibrated")
+
+
+def test_thresholds_are_named_even_where_no_map_is_written(model: Model) -> None:
+    assert model.selection is not None
+    selection = model.selection.model_copy(update={"thresholds": {"one": Threshold(value=0.4)}})
+    notes = judged_notes(changed(replace(model, selection=selection), mirror=False), PredictOptions())
+    assert notes == [
+        "thresholds were fitted on answers with inference.mirror=true (now false): they are less certain here"
+    ]
+
+
+def test_a_selection_that_does_not_say_is_taken_at_its_word(model: Model) -> None:
+    assert model.selection is not None
+    unknown = replace(model, selection=model.selection.model_copy(update={"averaging": None}))
+    assert len(judged_notes(changed(unknown, mirror=False), MAPS)) == 1
