@@ -32,6 +32,8 @@ _LOST, _LOST_TIME = "distributed.deploy.lost-worker-timeout", "30s"
 _TLS = "distributed.comm.tls"
 _ONE_ITEM_AT_A_TIME = ("--nthreads", "1")
 _MOST_REASON = 300
+_MOST_SECONDS = 60.0
+"""That Slurm may take to say whether it would take a job."""
 _PRIVATE = "127.0.0.1:0"
 """Where pages on the work are served, as Dask always does: to nobody else."""
 
@@ -168,11 +170,17 @@ def _try_job(script: str, file: str) -> None:
     """Have Slurm look at the script of a job without running it.
 
     Raises:
-        PlanError: it would refuse the job.
+        PlanError: it would refuse the job, or does not answer.
     """
-    done = subprocess.run(
-        ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = ["sbatch", "--test-only"]
+    try:
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=_MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise PlanError(
+            f"Slurm did not answer within {_MOST_SECONDS:g} s whether it would take the jobs of {file} "
+            f"({' '.join(command)}).",
+            "Give the command again when its controller is less busy: sinfo and sdiag show whether it answers.",
+        ) from None
     if done.returncode != 0:
         reason = " ".join((done.stderr or done.stdout).split())[:_MOST_REASON]
         raise PlanError(f"Slurm refuses the jobs of {file}: {reason}", "Correct the options in that file.")
@@ -190,8 +198,8 @@ def running(address: str) -> AbstractContextManager[Workers]:
     address, _, file = address.partition(",")
     with dask.config.set(dask.config.merge(dask.config.config, _read_yaml(file)) if file else {}):
         security: Any = Security()
-    if address.startswith("tls://") and not (security.tls_ca_file and security.tls_client_cert):
         missing = [key for key in ("ca-file", "client.cert") if not dask.config.get(f"{_TLS}.{key}", None)]
+    if address.startswith("tls://") and missing:
         raise PlanError(
             f"--cluster is {address}, and {'that file' if file else 'the configuration of Dask'} does not say where "
             f"the keys are: {' and '.join(f'{_TLS}.{key}' for key in missing)} {'are' if len(missing) > 1 else 'is'} "

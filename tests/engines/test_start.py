@@ -1,5 +1,6 @@
 """Options of clusters that are started, and the keys of those that run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from medseg.core.errors import PlanError
 
 pytest.importorskip("distributed")
 
+from medseg.engines import start
 from medseg.engines.start import running, slurm_options
 
 
@@ -60,6 +62,26 @@ def test_keys_of_a_running_scheduler_come_from_a_file(tmp_path: Path) -> None:
     with running(f"tls://node:8786,{file}") as workers:
         assert (workers.address, workers.count) == ("tls://node:8786", None)
         assert (workers.security.tls_ca_file, workers.security.tls_client_key) == ("ca.pem", "k.pem")
+
+
+def test_only_keys_that_the_file_lacks_are_missing(tmp_path: Path) -> None:
+    file = tmp_path / "dask.yaml"
+    file.write_text("distributed: {comm: {tls: {ca-file: ca.pem}}}\n")
+    with pytest.raises(PlanError, match=r"where the keys are: distributed\.comm\.tls\.client\.cert is missing"):
+        running(f"tls://node:8786,{file}")
+
+
+def test_a_slurm_that_does_not_answer_is_no_stack_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexec sleep 60\n")
+    sbatch.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(start, "_MOST_SECONDS", 0.2)
+    with pytest.raises(
+        PlanError, match=r"did not answer within 0\.2 s whether it would take the jobs of c\.yaml"
+    ) as error:
+        start._try_job("#!/bin/sh\n", "c.yaml")
+    assert "sinfo" in str(error.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,12 @@ class _Named(str):
     """The name of a function that a pickle refers to, in its place; it cannot be called."""
 
 
-class _Names(pickle.Unpickler):
-    """Reads a pickle of plain values; functions of nnU-Net's become their names, numbers of numpy's whole numbers."""
+class _Names(pickle._Unpickler):
+    """Reads a pickle of plain values; functions of nnU-Net's become their names, numbers of numpy's whole numbers.
+
+    It is the unpickler in Python, whose memo is a dictionary: that in C makes room up to the number that a pickle gives
+    an object, for which ten bytes are enough to take tens of gigabytes.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name in the pickle.
