@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 from medseg import __version__
 from medseg.core.errors import ModelError
 from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
+from medseg.core.names import shown_name
 from medseg.models.model import Model
 from medseg.plans.schema import Plan
 from medseg.selection.record import Member, Selection, Step
@@ -29,6 +30,8 @@ CROSSVAL = "crossval_results_folds_"
 _FUNCTION = "remove_all_but_largest_component_from_segmentation"
 _MOST_BYTES = 1 << 22
 _MOST_VALUES = 100_000
+_MOST_SHOWN = 300
+"""Characters of a list in a message."""
 
 
 def find_postprocessing(folder: Path, folds: Sequence[str]) -> Path | None:
@@ -140,8 +143,26 @@ class _Names(pickle._Unpickler):
     """Reads a pickle of plain values; functions of nnU-Net's become their names, numbers of numpy's whole numbers.
 
     It is the unpickler in Python, whose memo is a dictionary: that in C makes room up to the number that a pickle gives
-    an object, for which ten bytes are enough to take tens of gigabytes.
+    an object, for which ten bytes are enough to take tens of gigabytes. Byte arrays, which make room for the length
+    that they declare, are not read.
     """
+
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
+
+    def load_build(self) -> None:
+        """Leave out the state of a type of numbers, and refuse that of anything else.
+
+        Raises:
+            pickle.UnpicklingError: something else has a state.
+        """
+        self.stack.pop()
+        if not isinstance(self.stack[-1], _NumberType):
+            raise pickle.UnpicklingError("it holds an object with a state, which no postprocessing needs")
+
+    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name in the pickle.
@@ -165,11 +186,8 @@ class _Names(pickle._Unpickler):
 class _NumberType:
     """Stands for the type of one of numpy's numbers."""
 
-    def __init__(self, code: str = "", *_: object) -> None:
-        self.code = str(code)
-
-    def __setstate__(self, state: object) -> None:
-        pass
+    def __init__(self, code: object = "", *_: object) -> None:
+        self.code = code if isinstance(code, str) else ""
 
 
 def _number(kind: object, content: object = b"") -> int:
@@ -198,10 +216,12 @@ def _step(function: str, arguments: Any, labels: Labels, source: str) -> Step:
         ModelError: there is no such operation, or no such structure.
     """
     if function != _FUNCTION:
-        raise ModelError(f"{source} names the function {function}, which medseg does not know; expected {_FUNCTION}.")
+        named = shown_name(function) if isinstance(function, str) else f"of type {type(function).__name__}"
+        raise ModelError(f"{source} names the function {named}, which medseg does not know; expected {_FUNCTION}.")
     unknown = set(arguments) - {"labels_or_regions", "background_label"}
     if unknown or arguments.get("background_label", 0) != labels.background:
-        raise ModelError(f"{source} has arguments {dict(arguments)} for {function}, which medseg does not know.")
+        given = ", ".join(sorted(f"{_shown(name)} ({type(value).__name__})" for name, value in arguments.items()))
+        raise ModelError(f"{source} has arguments for {function} which medseg does not know: {given[:_MOST_SHOWN]}.")
     values = set(_flat(arguments["labels_or_regions"]))
     overlapping = labels.activation == "sigmoid"
     return Step(
@@ -210,6 +230,11 @@ def _step(function: str, arguments: Any, labels: Labels, source: str) -> Step:
         to_background=overlapping,
         source=source,
     )
+
+
+def _shown(name: object) -> str:
+    """Return the name of an argument for a message; the text of other values could be of any length."""
+    return shown_name(name) if isinstance(name, str) else f"a name of type {type(name).__name__}"
 
 
 def _flat(values: Any) -> Iterator[int]:
@@ -225,7 +250,7 @@ def _flat(values: Any) -> Iterator[int]:
         elif isinstance(value, int) and not isinstance(value, bool):
             yield value
         else:
-            raise ValueError(f"it names {value!r} as a label")
+            raise ValueError(f"it names a value of type {type(value).__name__} as a label")
 
 
 def _structures(values: set[int], labels: Labels, source: str) -> list[str]:
@@ -239,7 +264,6 @@ def _structures(values: set[int], labels: Labels, source: str) -> list[str]:
         return same[:1]
     inside = [name for name, members in labels.members.items() if {*members} <= values]
     if {value for name in inside for value in labels.members[name]} != values or not inside:
-        raise ModelError(
-            f"{source} speaks of the label values {sorted(values)}, which no structures of the model have."
-        )
+        shown = str(sorted(values))[:_MOST_SHOWN]
+        raise ModelError(f"{source} speaks of the label values {shown}, which no structures of the model have.")
     return inside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,48 @@ def test_what_is_not_known_is_named(function: Any, tmp_path: Path) -> None:
             read_postprocessing(write(path, content), LABELS)
     path.write_bytes(b"no pickle")
     with pytest.raises(ModelError, match="damaged"):
+        read_postprocessing(path, LABELS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02Nr\xff\xff\xff\xef.",  # LONG_BINPUT: None as number 4,026,531,839 of the memo
+        b"\x80\x05\x96" + (1 << 36).to_bytes(8, "little") + b".",  # BYTEARRAY8: 64 GiB
+        b"\x80\x05\x8e" + (1 << 36).to_bytes(8, "little") + b".",  # BINBYTES8
+    ],
+    ids=["memo", "byte array", "bytes"],
+)
+def test_a_few_bytes_take_no_memory(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "postprocessing.pkl"
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match="damaged or no postprocessing"):
+        read_postprocessing(path, LABELS)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_messages_show_no_values(function: Any, tmp_path: Path) -> None:
+    nested: Any = (1,)
+    for _ in range(60):  # its text would have 2^60 characters
+        nested = (nested, nested)
+    path = tmp_path / "postprocessing.pkl"
+    for arguments, message in (
+        ({"labels_or_regions": 1, "more": nested}, r"'labels_or_regions' \(int\), 'more' \(tuple\)"),
+        ({"labels_or_regions": "x" * 10_000}, "a value of type str as a label"),
+        ({"labels_or_regions": nested}, "names too many values"),
+        ({"labels_or_regions": [*range(10_000)]}, r"label values \[0, 1, "),
+    ):
+        with pytest.raises(ModelError, match=message) as error:
+            read_postprocessing(write(path, ([function], [arguments])), LABELS)
+        assert len(str(error.value)) < 1_000
+
+
+def test_nothing_gets_a_state(tmp_path: Path) -> None:
+    path = tmp_path / "postprocessing.pkl"
+    scalar = b"cnumpy.core.multiarray\nscalar\n"
+    path.write_bytes(b"\x80\x02" + scalar + b"N}X\x0c\x00\x00\x00__defaults__)s\x86b.")
+    with pytest.raises(ModelError, match="an object with a state"):
         read_postprocessing(path, LABELS)
 
 
