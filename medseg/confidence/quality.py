@@ -193,13 +193,18 @@ def _good(examples: Sequence[Example], names: Sequence[str]) -> dict[str, bool]:
 def _choose_level(
     odd: Mapping[str, Oddness], misplaced: Mapping[str, bool], good: Mapping[str, bool]
 ) -> tuple[float, dict[str, dict[str, float]]]:
-    """Return the largest level at which all flags together name few enough good answers, and its thresholds."""
+    """Return the largest level at which all flags together name few enough good answers, and its thresholds.
+
+    Where flags without a threshold take more than half of the good answers that may be named, the others keep half:
+    else structures that a few patients lack would silence all flags.
+    """
     cases = [case for case in odd if good[case]] or [*odd]
     of_good = [odd[case] for case in cases]
+    allowed = max(FALSE_ALARMS - float(np.mean([misplaced[case] for case in cases])), FALSE_ALARMS / 2)
     level, thresholds = 0.0, dict[str, dict[str, float]]()
     for level in _LEVELS:
         thresholds = _thresholds(of_good, level)
-        if np.mean([misplaced[case] or _raised(odd[case], thresholds) for case in cases]) <= FALSE_ALARMS:
+        if np.mean([not misplaced[case] and _raised(odd[case], thresholds) for case in cases]) <= allowed:
             break
     return level, thresholds
 

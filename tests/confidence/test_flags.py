@@ -10,7 +10,7 @@ from medseg.confidence.assessment import MEANINGS, Assessment, assess
 from medseg.confidence.conformal import coverage, residual_bounds
 from medseg.confidence.distance import fit_distance
 from medseg.confidence.measures import CaseMeasures, Example, Shape, Sureness
-from medseg.confidence.quality import FALSE_ALARMS, Quality, fit_quality
+from medseg.confidence.quality import FALSE_ALARMS, Quality, _choose_level, fit_quality
 from medseg.confidence.regression import fit_regressions
 from medseg.confidence.shapes import shapes_of
 from medseg.core.labels import Labels
@@ -165,6 +165,17 @@ def test_few_cases_give_a_prediction_without_an_interval(examples: list[Example]
         assert expected.dice is not None
         figures = (expected.dice_low, expected.dice_high, expected.volume_low, expected.volume_high)
         assert [figure is not None for figure in figures] == [known] * 4
+
+
+@pytest.mark.parametrize(("few", "expected"), [(0, 8), (3, 5), (30, 4)])
+def test_flags_without_a_threshold_leave_less_to_others_but_never_nothing(few: int, expected: int) -> None:
+    """Of 100 good answers 8 may carry a flag, in all; 4 are left to thresholds even where there are more."""
+    odd = {f"{number:03d}": {("volume", "a"): float(number)} for number in range(100)}
+    misplaced = {case: number < few for number, case in enumerate(odd)}
+    level, thresholds = _choose_level(odd, misplaced, dict.fromkeys(odd, True))
+    raised = sum(values["volume", "a"] > thresholds["volume"]["a"] for values in odd.values())
+    assert raised <= expected
+    assert level > 0.01
 
 
 def test_evidence_counts_flags_that_have_no_threshold(examples: list[Example]) -> None:
