@@ -71,7 +71,7 @@ def _show(result: SelectResult) -> None:
 def _confidence_line(selection: Selection) -> str:
     """Say whether probabilities are calibrated, and whether answers are judged."""
     calibration, quality = selection.calibration, selection.quality
-    parts = ["probabilities are not calibrated (fewer than three cases, or a single fold)"]
+    parts = ["probabilities are not calibrated: that needs three cases at least, with all structures annotated"]
     if calibration is not None:
         error, divisors = calibration.ece_all, ", ".join(f"{value:g}" for value in calibration.temperatures)
         parts = [f"temperature {divisors}: calibration error {error.before:.3f} before, {error.after:.3f} after"]

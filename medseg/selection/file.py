@@ -13,6 +13,7 @@ from medseg.core.errors import ModelError
 from medseg.core.files import write_text
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
+from medseg.core.yaml_text import repeats_by_reference
 from medseg.selection.record import SCHEMA_VERSION, Selection
 
 NAME = "selection.yaml"
@@ -59,7 +60,10 @@ def parse_selection(content: bytes, source: str) -> Selection:
     try:
         from ruamel.yaml import YAML
 
-        values: Any = YAML(typ="safe", pure=True).load(_without_references(content.decode("utf-8")))
+        text = content.decode("utf-8")
+        if repeats_by_reference(text):
+            raise ValueError("it repeats parts by reference (*name), which no selection does")
+        values: Any = YAML(typ="safe", pure=True).load(text)
     except Exception as error:  # the YAML library raises several unrelated types
         raise ModelError(f"{source} is not valid YAML: {' '.join(str(error).split())[:300]}", _AGAIN) from None
     if not isinstance(values, dict):
@@ -126,17 +130,3 @@ def check_selection(selection: Selection, labels: Labels, source: str) -> None:
 
 def _unknown(names: Sequence[str], labels: Labels) -> list[str]:
     return [name for name in names if name not in labels.structures]
-
-
-def _without_references(text: str) -> str:
-    """Return a text if it repeats nothing by reference: a few lines of references can expand to gigabytes.
-
-    Raises:
-        ValueError: it does.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.events import AliasEvent
-
-    if "*" in text and any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
-        raise ValueError("it repeats parts by reference (*name)")
-    return text

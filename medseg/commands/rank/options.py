@@ -9,7 +9,7 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.core.options import Option
 
 _OF_PREDICT = (
-    *("selection", "cluster"),
+    "selection",
     "maps",
     "overlay",
     "palette",

@@ -20,7 +20,7 @@ class Consumer(Protocol):
         """Take what is needed of a case, for every candidate: which is chosen is not known yet.
 
         Raises:
-            MedsegError: nothing can be made of this case, which is then left out and named.
+            MedsegError: nothing can be made of this case, which then counts for scores alone; a note names it.
         """
 
     def finish(self, chosen: Candidate, selection: Selection) -> Selection:

@@ -81,7 +81,8 @@ class Search:
         figures: of each case, under what is kept so far.
         callback: receives progress.
         treatment: what is kept so far.
-        gains: {what was kept, in words: its gain}.
+        kept_steps: the operations that are kept so far, each with its gain.
+        kept_thresholds: {region: its threshold, with its gain}, of those that are kept so far.
         rejected: what was not kept.
     """
 

@@ -133,7 +133,10 @@ def _go_once(
     scratch: Path,
     candidates: Sequence[Candidate],
 ) -> list[KeptCase]:
-    """Go over the cases, and return those whose answers were kept."""
+    """Go over the cases, and return those whose answers were kept.
+
+    A case of which a consumer can make nothing has its answer and its scores nevertheless: it is a note.
+    """
     kept = []
     for case in one_pass:
         try:
@@ -141,12 +144,18 @@ def _go_once(
             kept_case = keep_answers(case, answers, scratch)
             scores.add(case, answers)
             kept.append(kept_case)
-            for consumer in consumers:
-                consumer.add(case)
         except Cancelled:
             raise
         except MedsegError as error:
             one_pass.problems[case.case.id] = str(error)
+            continue
+        for consumer in consumers:
+            try:
+                consumer.add(case)
+            except Cancelled:
+                raise
+            except MedsegError as error:
+                one_pass.notes.append(f"{case.case.id} has its scores, but nothing else was made of it: {error}")
     return kept
 
 

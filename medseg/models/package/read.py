@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from medseg.core.errors import ModelError
 from medseg.core.json_text import parse_json
+from medseg.core.yaml_text import repeats_by_reference
 from medseg.models.archive import DAMAGED, opened
 from medseg.models.model import Model, filled_network, overrides_for
 from medseg.models.package.metadata import SCHEMA_VERSION, Metadata, Stage
@@ -122,7 +123,9 @@ def _load_member(archive: zipfile.ZipFile, metadata: Metadata, path: Path, membe
         source = f"{path}: {plan_member(number, member)}"
         text = _read(archive, plan_member(number, member), metadata, path).decode("utf-8", "replace")
         settings = overrides_for(stage.configuration, wish.overrides) if number else wish.overrides
-        plan = parse_plan(_without_aliases(text, source), source, settings)
+        if repeats_by_reference(text):
+            raise ModelError(f"{source} repeats parts by reference (*name), which medseg's plans do not.")
+        plan = parse_plan(text, source, settings)
         chosen = list(wish.folds) if wish.folds else stage.folds
         missing = [fold for fold in chosen if fold not in stage.folds]
         if missing or stage.configuration not in plan.configurations:
@@ -197,22 +200,6 @@ def _read(archive: zipfile.ZipFile, name: str, metadata: Metadata, path: Path) -
     if hashlib.sha256(content).hexdigest() != metadata.members[name].sha256:
         raise ModelError(f"{path}: {name} was changed: its SHA-256 is not the one in {METADATA}.", "Copy it again.")
     return content
-
-
-def _without_aliases(text: str, source: str) -> str:
-    """Return a plan's text if it repeats nothing by reference: a few lines of references can expand to gigabytes."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.events import AliasEvent
-
-    if "*" not in text:  # no reference is written without one, and looking for them takes as long as reading the plan
-        return text
-    try:
-        repeated = any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text))
-    except Exception:  # not YAML at all, which reading the plan will report
-        repeated = False
-    if repeated:
-        raise ModelError(f"{source} repeats parts by reference (*name), which medseg's plans do not.")
-    return text
 
 
 def _weights(content: bytes, source: str) -> dict[str, torch.Tensor]:

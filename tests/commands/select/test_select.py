@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,14 +18,18 @@ from medseg.commands.models.options import PackageOptions
 from medseg.commands.models.package import package
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
+from medseg.commands.select.consumers import CONSUMERS
+from medseg.commands.select.kept_answers import Candidate
 from medseg.commands.select.options import SelectOptions
 from medseg.commands.select.select import select
-from medseg.core.errors import ModelError, PlanError
+from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.delivery.answers.options import Maps
 from medseg.inference.predictor import Predictor
 from medseg.io.images import read_image, read_label
 from medseg.models.identity import identity
 from medseg.models.open import load_model
+from medseg.out_of_fold.case import OutOfFoldCase
+from medseg.plans.schema import Plan
 from medseg.selection.file import read_selection, write_selection
 from medseg.selection.record import Member, Selection, Step, Threshold
 
@@ -205,6 +210,40 @@ def test_the_command(workspace: Path, command_line: Callable[..., Any]) -> None:
     assert selection is not None
     assert selection.evidence is not None
     assert selection.evidence.cases == 3
+
+
+class Picky:
+    """A consumer that can make nothing of one case."""
+
+    seen: ClassVar[list[str]] = []
+
+    def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
+        self.seen.clear()
+
+    def add(self, case: OutOfFoldCase) -> None:
+        if case.case.id == "2":
+            raise DataError("There is nothing to see.")
+        self.seen.append(case.case.id)
+
+    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+        return selection
+
+    def section(self) -> None:
+        return None
+
+
+def test_a_case_that_a_consumer_refuses_is_scored_and_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_made_up(tmp_path)
+    monkeypatch.setattr(sys.modules[select.__module__], "CONSUMERS", (Picky, *CONSUMERS))
+    options = SelectOptions(configurations=("2d",), device="cpu", postprocessing=False)
+    result = select(None, tmp_path, options)
+    assert not result.failed
+    assert result.selection.evidence is not None
+    assert result.selection.evidence.cases == 4
+    assert sorted(Picky.seen) == ["0", "1", "3"]
+    assert "2 has its scores, but nothing else was made of it: There is nothing to see." in result.notes
+    assert result.selection.calibration is not None
+    assert result.selection.calibration.cases == 4  # the other consumers have the case
 
 
 def test_regions_are_answered_above_their_thresholds(tmp_path: Path) -> None:
