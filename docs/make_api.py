@@ -23,7 +23,16 @@ def make(folder: Path) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pdoc.pdoc("medseg", "!medseg.cli", output_directory=folder)
-    messages = [str(warning.message) for warning in caught]
+    # pdoc warns of what it cannot show; libraries that it imports warn of other things, some only the first time
+    others = (
+        DeprecationWarning,
+        FutureWarning,
+        ImportWarning,
+        PendingDeprecationWarning,
+        ResourceWarning,
+        SyntaxWarning,
+    )
+    messages = [str(warning.message) for warning in caught if not issubclass(warning.category, others)]
     # pdoc reads the annotation of an inherited field in the module of the subclass, which need not know its names
     return [message for message in messages if "parsing type annotation" not in message]
 
