@@ -36,8 +36,8 @@ def score(place: Path, output: str, *model: object) -> float:
     return metrics["overall"]["measures"]["dice"]["mean"]
 
 
-def main() -> None:
-    """Plan, cross-validate, select, predict, evaluate."""
+def parse() -> argparse.Namespace:
+    """Return the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("set", choices=OPTIONS)
@@ -47,7 +47,47 @@ def main() -> None:
     parser.add_argument("--unseen", type=int, help="only so many of the cases that were taken out are scored")
     parser.add_argument("--folder", type=Path, help="where everything stays; else a temporary folder")
     parser.add_argument("--plan", nargs=argparse.REMAINDER, default=[], help="further options of medseg plan")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def unseen_scores(place: Path, runs: Path) -> dict[str, float]:
+    """Return the mean Dice of each configuration, all folds together and one at a time, on the cases taken out."""
+    scores = {}
+    for member in sorted(run for run in runs.iterdir() if run.is_dir()):
+        name = f"{runs.name}/{member.name}"
+        folds = sorted(path.name.removeprefix("fold_") for path in member.glob("fold_*"))
+        scores[f"{member.name}, all folds"] = score(place, f"all_{member.name}", "--model", name)
+        singles = [score(place, f"{member.name}_{fold}", "--model", name, "--folds", fold) for fold in folds]
+        scores[f"{member.name}, mean single fold"] = fmean(singles)
+    return scores
+
+
+def chosen(runs: Path) -> dict[str, object]:
+    """Return what was selected, with its evidence."""
+    selection = read_selection(runs / "selection.yaml")
+    assert selection is not None
+    assert selection.evidence is not None
+    return {
+        "cases": selection.evidence.cases,
+        "candidates": {
+            " + ".join(candidate.configurations): {
+                "out of fold": candidate.score,
+                "interval": [candidate.low, candidate.high],
+                "to the best": None if candidate.behind_best is None else candidate.behind_best.model_dump(),
+                "seconds a case": candidate.seconds,
+            }
+            for candidate in selection.evidence.candidates
+        },
+        "selected": selection.title,
+        "reason": selection.evidence.reason,
+        "kept": [step.model_dump(exclude_none=True) for step in selection.postprocessing],
+        "not kept": [other.model_dump() for other in selection.rejected],
+    }
+
+
+def main() -> None:
+    """Plan, cross-validate, select, predict, evaluate."""
+    arguments = parse()
     data, listing = (arguments.data / arguments.set).resolve(), HERE / "test_sets" / f"{arguments.set}.txt"
     place = (arguments.folder or Path(tempfile.mkdtemp(prefix=f"medseg-crossval-{arguments.set}-"))).resolve()
     if not (place / "test").exists():
@@ -64,33 +104,11 @@ def main() -> None:
     unseen = {"selection": score(place, "selected")}
     seconds["predict and evaluate"] = time.monotonic() - start
     runs = next((place / "runs").iterdir())
-    selection = read_selection(runs / "selection.yaml")
-    assert selection is not None
-    assert selection.evidence is not None
-    for member in sorted(run for run in runs.iterdir() if run.is_dir()):
-        name = f"{runs.name}/{member.name}"
-        folds = sorted(path.name.removeprefix("fold_") for path in member.glob("fold_*"))
-        unseen[f"{member.name}, all folds"] = score(place, f"all_{member.name}", "--model", name)
-        singles = [score(place, f"{member.name}_{fold}", "--model", name, "--folds", fold) for fold in folds]
-        unseen[f"{member.name}, mean single fold"] = fmean(singles)
     row = {
         "set": arguments.set,
         "length": " ".join(length),
-        "cases": selection.evidence.cases,
-        "candidates": {
-            " + ".join(candidate.configurations): {
-                "out of fold": candidate.score,
-                "interval": [candidate.low, candidate.high],
-                "to the best": None if candidate.behind_best is None else candidate.behind_best.model_dump(),
-                "seconds a case": candidate.seconds,
-            }
-            for candidate in selection.evidence.candidates
-        },
-        "selected": selection.title,
-        "reason": selection.evidence.reason,
-        "kept": [step.model_dump(exclude_none=True) for step in selection.postprocessing],
-        "not kept": [other.model_dump() for other in selection.rejected],
-        "unseen": unseen,
+        **chosen(runs),
+        "unseen": unseen | unseen_scores(place, runs),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
         "torch": torch.__version__,

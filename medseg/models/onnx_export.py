@@ -23,11 +23,13 @@ from torch import nn
 from medseg import __version__
 from medseg.core.errors import ModelError
 from medseg.core.files import saving, write_json
+from medseg.core.labels import Labels
 from medseg.models.identity import identity
 from medseg.models.model import Model, input_channels
 from medseg.networks.device import evaluating, first_line, is_out_of_memory
 from medseg.networks.row import FullResolution
 from medseg.networks.table import NETWORKS
+from medseg.plans.schema import Plan
 
 OPSET = 18
 """Version of ONNX's operators; onnxruntime has read it since 1.14 (2023)."""
@@ -122,7 +124,6 @@ def describe(model: Model, number: int) -> dict[str, Any]:
     """
     plan, configuration = model.plan, model.configuration
     axes = ["z", "y", "x"][-configuration.dimensions :]
-    softmax = plan.labels.activation == "softmax"
     return {
         "format": "medseg network, ONNX",
         "medseg": __version__,
@@ -155,28 +156,34 @@ def describe(model: Model, number: int) -> dict[str, Any]:
         "labels": plan.labels.model_dump(mode="json"),
         "activation": plan.labels.activation,
         "inference": plan.inference.model_dump(mode="json"),
-        "what_a_caller_does": [
-            "Bring the scan to the plan's frame: "
-            + ("axes to right, anterior, superior (RAS)" if plan.orientation == "canonical" else "axes as stored")
-            + f", arrays as (z, y, x), then in the order transpose_forward {list(plan.transpose_forward)}.",
-            "Normalize each channel as `normalization` says, with the numbers of `intensities`.",
-            f"Resample to spacing_mm along {', '.join(axes)} with a spline of the order in `resampling.image`.",
-            "Pad axes that are shorter than a tile with zeros, cut overlapping tiles of the input's shape (a share of "
-            "`inference.step_fraction` apart), and weight each answer by a Gaussian of "
-            "`inference.gaussian_sigma_fraction` of the tile.",
-            "Resample the logits to the grid of the scan as `resampling.logits` says, and only then decide: "
-            + (
-                (
-                    "the output with the largest logit."
-                    if plan.labels.background is not None
-                    else "the output with the largest logit, output 0 left out: it stands for no class."
-                )
-                if softmax
-                else "write the value of each output where its logit is above 0, a later output over an earlier one."
-            ),
-            "Compare with the answers of `medseg predict` on a few scans before you rely on another program.",
-        ],
+        "what_a_caller_does": _instructions(plan, axes),
     }
+
+
+def _instructions(plan: Plan, axes: Sequence[str]) -> list[str]:
+    """Return what has to be done around the network, step by step, in words."""
+    return [
+        "Bring the scan to the plan's frame: "
+        + ("axes to right, anterior, superior (RAS)" if plan.orientation == "canonical" else "axes as stored")
+        + f", arrays as (z, y, x), then in the order transpose_forward {list(plan.transpose_forward)}.",
+        "Normalize each channel as `normalization` says, with the numbers of `intensities`.",
+        f"Resample to spacing_mm along {', '.join(axes)} with a spline of the order in `resampling.image`.",
+        "Pad axes that are shorter than a tile with zeros, cut overlapping tiles of the input's shape (a share of "
+        "`inference.step_fraction` apart), and weight each answer by a Gaussian of "
+        "`inference.gaussian_sigma_fraction` of the tile.",
+        "Resample the logits to the grid of the scan as `resampling.logits` says, and only then decide: "
+        + _decision(plan.labels),
+        "Compare with the answers of `medseg predict` on a few scans before you rely on another program.",
+    ]
+
+
+def _decision(labels: Labels) -> str:
+    """Return how logits become values, in words."""
+    if labels.activation == "sigmoid":
+        return "write the value of each output where its logit is above 0, a later output over an earlier one."
+    if labels.background is None:
+        return "the output with the largest logit, output 0 left out: it stands for no class."
+    return "the output with the largest logit."
 
 
 def _outputs(model: Model) -> list[dict[str, Any]]:

@@ -76,6 +76,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """Return a type as plans name it: fp32, bf16 or fp16."""
+    return next(name for name, kind in _TYPES.items() if kind == precision)
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | nullcontext[None]:
     """Return a context in which convolutions run in `precision`; it does nothing for float32."""
     if precision == torch.float32:

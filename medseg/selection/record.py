@@ -11,47 +11,30 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from medseg.confidence.calibration import Calibration
 from medseg.confidence.quality import Quality
-from medseg.core.names import check_name
 from medseg.plans.sections.inference import Inference
 from medseg.plans.sections.section import Fraction, NonNegative, Section
+from medseg.plans.sections.trained_folds import TrainedFolds
 
 FORMAT: Literal["medseg selection"] = "medseg selection"
 SCHEMA_VERSION = 1
 """Version of the file format that this medseg writes; newer ones are refused."""
 
-_Fold = Annotated[str, StringConstraints(pattern=r"^(\d{1,4}|all)$")]
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Operation = Literal["largest_component", "minimum_size", "fill_holes", "position"]
 Unit = Literal["ml", "mm2", "voxels"]
 
 
-class Member(Section):
+class Member(TrainedFolds):
     """A configuration whose folds answer together.
 
     Attributes:
-        configuration: its name.
-        folds: its folds.
         records: {fold: SHA-256 of its run.json when the selection was made}, so that a fold that was trained again is
             noticed; empty where that is not known.
     """
 
     OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("records",)
 
-    configuration: str
-    folds: Annotated[list[_Fold], Field(min_length=1, max_length=100)]
     records: dict[str, _Sha256] = {}
-
-    @field_validator("configuration")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        return check_name(value, "configuration")
-
-    @field_validator("folds")
-    @classmethod
-    def _check_folds(cls, folds: list[str]) -> list[str]:
-        if len({*folds}) != len(folds):
-            raise ValueError("a fold is named twice")
-        return folds
 
 
 class Gain(Section):

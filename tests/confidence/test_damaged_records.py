@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judged_examples import NAMES, make_example
+from judged_examples import fitted_quality, make_examples
 from ruamel.yaml import YAML
 
 from medseg.confidence.assessment import assess
 from medseg.confidence.measures import Example
-from medseg.confidence.quality import Quality, fit_quality
+from medseg.confidence.quality import Quality
 from medseg.core.errors import ModelError
 from medseg.selection.file import dump_selection, parse_selection
 from medseg.selection.record import Member, Selection
@@ -22,15 +22,12 @@ from medseg.selection.record import Member, Selection
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    random = np.random.default_rng(0)
-    return [make_example(number, random) for number in range(45)]
+    return make_examples(45)
 
 
 @pytest.fixture(scope="module")
 def quality(examples: list[Example]) -> Quality:
-    fitted = fit_quality(examples, NAMES)
-    assert fitted is not None
-    return fitted
+    return fitted_quality(examples)
 
 
 def changes(values: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from judged_examples import NAMES, make_example
+from judged_examples import NAMES, fitted_quality, make_example, make_examples
 
 from medseg.confidence.assessment import MEANINGS, Assessment, assess
 from medseg.confidence.conformal import coverage, residual_bounds
@@ -18,15 +18,12 @@ from medseg.core.labels import Labels
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    random = np.random.default_rng(0)
-    return [make_example(number, random) for number in range(90)]
+    return make_examples(90)
 
 
 @pytest.fixture(scope="module")
 def quality(examples: list[Example]) -> Quality:
-    fitted = fit_quality(examples, NAMES)
-    assert fitted is not None
-    return fitted
+    return fitted_quality(examples)
 
 
 @pytest.fixture

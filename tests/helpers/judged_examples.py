@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from medseg.confidence.measures import CaseMeasures, Example, Shape, Sureness
+from medseg.confidence.quality import Quality, fit_quality
 
 NAMES = ("kidney_left", "kidney_right")
 
@@ -40,3 +41,16 @@ def make_example(number: int, random: np.random.Generator) -> Example:
     scan = tuple(random.normal(size=4))
     deep = {"0": tuple(random.normal(size=6))} if number % 3 == 0 else {}
     return Example(f"case{number}", str(number % 3), CaseMeasures(sureness, shapes, scan, deep), reference, dice)
+
+
+def make_examples(count: int) -> list[Example]:
+    """So many cases, the same ones each time."""
+    random = np.random.default_rng(0)
+    return [make_example(number, random) for number in range(count)]
+
+
+def fitted_quality(examples: list[Example]) -> Quality:
+    """What is fitted on cases that suffice for it."""
+    fitted = fit_quality(examples, NAMES)
+    assert fitted is not None
+    return fitted

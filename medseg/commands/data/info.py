@@ -15,9 +15,8 @@ from medseg.core.image import Image
 from medseg.core.wording import counted
 from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import is_dicom, split_suffix
+from medseg.io.formats.table import is_dicom, says_sides, split_suffix
 from medseg.io.images import header_notes, read_stack
-from medseg.io.values.named_masks import structure_names
 from medseg.io.values.named_values import may_name_values, named_values
 from medseg.planning.content import value_pattern
 
@@ -95,13 +94,9 @@ def info(path: str | Path) -> FileInfo:
             f"{path} is a folder; expected a file, or one series as FOLDER#KEY.",
             "`medseg series FOLDER` lists DICOM series, `medseg check FOLDER` looks through a data set.",
         )
-    stack = read_stack(path)
-    names = (
-        {} if is_dicom(path) or not may_name_values(path) else {part.value: part.name for part in named_values(path)}
-    )
-    if names:
-        stack = read_stack(path, mask=True)
-    return _describe(path, stack, names)
+    named = not is_dicom(path) and may_name_values(path)
+    names = {part.value: part.name for part in named_values(path)} if named else {}
+    return _describe(path, read_stack(path, mask=bool(names)), names)
 
 
 def _describe(path: Path, stack: Stack, names: Mapping[int, str]) -> FileInfo:
@@ -120,7 +115,7 @@ def _describe(path: Path, stack: Stack, names: Mapping[int, str]) -> FileInfo:
         components=components,
         dtype=str(stack.array.dtype),
         spacing_mm=grid.spacing_mm if stack.spacing_known else None,
-        axes=grid.axes if stack.spacing_known else "",
+        axes=grid.axes if stack.spacing_known and says_sides(path) else "",
         low=float(finite.min()) if finite.size else None,
         high=float(finite.max()) if finite.size else None,
         percentiles=dict(zip(_PERCENTS, percents, strict=bool(percents))),
@@ -150,8 +145,6 @@ def _read_as(path: Path, stack: Stack, is_label: bool) -> str:
     kind = "2D image" if slices == 1 else "volume"
     if is_label:
         return f"a label map ({kind}); as a scan it would be warned of"
-    if structure_names(path) if not is_dicom(path) else False:
-        return "a label file that names its structures"
     if stack.in_time and volumes > 1:
         return f"{volumes} points in time, of which --frame chooses one (a {kind})"
     if volumes > 1:

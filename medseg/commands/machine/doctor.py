@@ -15,7 +15,7 @@ from medseg import __version__
 from medseg.core.machine.host_memory import free_host_bytes, total_host_bytes
 from medseg.core.progress import Callback, silent, track
 from medseg.inference.backends.openvino_import import without_telemetry
-from medseg.networks.device import autocast, choose_device, choose_precision, first_line
+from medseg.networks.device import autocast, choose_device, choose_precision, first_line, precision_name
 from medseg.networks.threads import usable_cores, use_cores
 from medseg.networks.unet import UNet
 from medseg.plans.schema import Network
@@ -86,7 +86,7 @@ class DoctorResult:
         devices: what can be computed on, the best one first.
         threads: how many of torch's threads compute on the CPU.
         cores: the physical cores that this process may use.
-        extras: {name of an extra: packages that it needs and that are missing}.
+        extras: {name of an extra: packages that it needs and that are missing}; empty if medseg is not installed.
         speeds: of a training step of a 3D U-Net (batch 2 of 32 x 32 x 32 voxels, 32 to 256 features).
         problems: what is wrong with the installation, in sentences that say what to do.
         notes: what could be better and harms nothing.
@@ -123,7 +123,7 @@ def doctor(speed: bool = True, callback: Callback = silent) -> DoctorResult:
         devices=devices or (_processor_facts(),),
         threads=torch.get_num_threads(),
         cores=usable_cores(),
-        extras={extra: _missing(extra) for extra in EXTRAS},
+        extras={} if _requirements() is None else {extra: _missing(extra) for extra in EXTRAS},
         speeds=speeds,
         problems=tuple(problems),
         notes=_notes(),
@@ -162,8 +162,7 @@ def _processor_facts() -> DeviceFacts:
 
 
 def _precision(device: torch.device) -> str:
-    names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-    return names[choose_precision("auto", device)]
+    return precision_name(choose_precision("auto", device))
 
 
 def _processor() -> str:
@@ -177,10 +176,18 @@ def _processor() -> str:
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
+def _requirements() -> list[str] | None:
+    """Return what medseg and its extras need, as pip takes it; None if medseg runs without being installed."""
+    try:
+        return metadata.requires("medseg") or []
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def _missing(extra: str) -> tuple[str, ...]:
     """Return what of an extra is not installed or too old, as pip takes it; with "", of what medseg always needs."""
     missing = []
-    for text in metadata.requires("medseg") or []:
+    for text in _requirements() or ():
         requirement = Requirement(text)
         marker = requirement.marker
         if not (marker.evaluate({"extra": extra}) if marker and extra else marker is None and not extra):
@@ -210,12 +217,15 @@ def _problems() -> list[str]:
 
 def _notes() -> tuple[str, ...]:
     """Return what could be better and harms nothing."""
-    if torch.version.cuda is None or torch.cuda.is_available():
-        return ()
-    return (
-        f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its "
-        "driver is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller.",
-    )
+    notes = []
+    if _requirements() is None:
+        notes.append("medseg runs from a folder without being installed, so its packages and extras are not checked.")
+    if torch.version.cuda and not torch.cuda.is_available():
+        notes.append(
+            f"torch is built for CUDA {torch.version.cuda}, but there is no GPU that it can use: none at all, or its "
+            "driver is missing or too old. Without a GPU, a CPU build of torch does the same and is much smaller."
+        )
+    return tuple(notes)
 
 
 def _speeds(device: DeviceFacts, callback: Callback) -> tuple[Speed, ...]:

@@ -130,9 +130,7 @@ def predict_with(
             (output / QUALITY).unlink(missing_ok=True)
         outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
         notes = [note for note in (of_split, moved) if note]
-        notes += judged_notes(model, options)
-        notes += [*model.notes, *_unknown_scans(data), *_chosen_series(cases), *forms.writer.notes]
-        notes += [note for predictor in predictors for note in predictor.notes]
+        notes += _notes(predictors, options, cases, forms)
         if options.instances:
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
@@ -143,6 +141,19 @@ def predict_with(
         ledger.close(cases)
         problems |= result.failed
     return result
+
+
+def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequence[Case], forms: Forms) -> list[str]:
+    """Return what is worth knowing of the model, of how it was applied, and of the scans that were chosen."""
+    model = predictors[0].model
+    return [
+        *judged_notes(model, options),
+        *model.notes,
+        *_unknown_scans(model.plan.data),
+        *_chosen_series(cases),
+        *forms.writer.notes,
+        *(note for predictor in predictors for note in predictor.notes),
+    ]
 
 
 def _of_split(folder: Path, cases: Sequence[Case]) -> tuple[list[Case], str | None]:

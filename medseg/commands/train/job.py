@@ -20,7 +20,7 @@ from medseg.models.model import Model, make_network
 from medseg.models.run import check_factory
 from medseg.models.workspace import plan_cases
 from medseg.networks.anatomy import count_parameters
-from medseg.networks.device import choose_device, choose_precision, memory_errors
+from medseg.networks.device import choose_device, choose_precision, memory_errors, precision_name
 from medseg.networks.slow_convolution_check import slow_convolution
 from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.memory import PLANNERS
@@ -167,7 +167,7 @@ def _computing(
     threads = f" ({counted(torch.get_num_threads(), 'thread')})" if device.type == "cpu" else ""
     patch = " x ".join(map(str, configuration.patch_voxels))
     return (
-        f"trains on {device}{threads} in {str(precision).removeprefix('torch.')}: {configuration.network.name}, "
+        f"trains on {device}{threads} in {precision_name(precision)}: {configuration.network.name}, "
         f"{count_parameters(network):,} parameters, patch {patch}, batch {configuration.batch_size}"
     )
 

@@ -14,12 +14,10 @@ from medseg.delivery.answers.labels_file import read_labels_file
 from medseg.delivery.viewer.scene import make_scene
 from medseg.delivery.viewer.view_page import write_view
 from medseg.io.dicom.elements.paths import parse_reference
-from medseg.io.formats.table import is_dicom, split_suffix
+from medseg.io.formats.table import is_dicom, says_sides, split_suffix
 from medseg.io.images import read_image, read_label
 from medseg.io.values.named_values import may_name_values, named_values
 
-_WITHOUT_SIDES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png", ".bmp", ".gif", ".jpg", ".jpeg")
-"""Formats that do not say how a patient lies; some say how large a pixel is."""
 _MOST_LAYERS = 4
 """Label files beside each other: a browser shows few volumes at a time, and people compare few."""
 
@@ -58,8 +56,7 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
     labels_of_files = _labels(files.values(), options)
     image, notes = _shown(read_image(scan, options.frame), scan, options)
     labels = {name: _read_on_grid(path, image) for name, path in files.items()}
-    sides_known = split_suffix(scan)[1] not in _WITHOUT_SIDES
-    scene = make_scene(_stem(scan), image, labels, *labels_of_files, sides_known)
+    scene = make_scene(_stem(scan), image, labels, *labels_of_files, says_sides(scan))
     write_view(page, scene)
     return ViewResult(page, tuple(part.name for part in scene.structures), (*notes, *scene.notes))
 

@@ -37,6 +37,8 @@ class Format:
         answer: suffix of the answer to a file of a format without `write`.
         parts: returns the files that an image consists of; None if it is always one.
         header_notes: returns what is odd in a header that can be read, in sentences; None if nothing is looked for.
+        sides_known: whether its files can say which side of the patient is which; pictures cannot, although some say
+            how large a pixel is.
         listed: returns whether a file in a folder is an image of its own; None if every one is. The second half of a
             pair is not, nor is a mesh in a format that also holds images.
     """
@@ -49,6 +51,7 @@ class Format:
     parts: Callable[[Path], list[Path]] | None = None
     header_notes: Callable[[Path], list[str]] | None = None
     listed: Callable[[Path], bool] | None = None
+    sides_known: bool = True
 
 
 def _never(path: Path) -> bool:
@@ -70,9 +73,16 @@ _ROWS = (
     Format((".vtk",), itk.read_vtk, listed=itk.is_vtk_image),
     Format((".rec",), parrec.read, parts=parrec.parts),
     Format((".par",), parrec.read, parts=parrec.parts, listed=_never),  # FSL writes other text files of this name
-    Format((".ome.tiff", ".ome.tif", ".tiff", ".tif"), tiff.read, tiff.write, tiff.read_mask, parts=tiff.parts),
-    Format((".png", ".bmp"), raster.read, raster.write, raster.read_mask),
-    Format((".gif", ".jpg", ".jpeg"), raster.read, read_mask=raster.read_mask, answer=".png"),
+    Format(
+        (".ome.tiff", ".ome.tif", ".tiff", ".tif"),
+        tiff.read,
+        tiff.write,
+        tiff.read_mask,
+        parts=tiff.parts,
+        sides_known=False,
+    ),
+    Format((".png", ".bmp"), raster.read, raster.write, raster.read_mask, sides_known=False),
+    Format((".gif", ".jpg", ".jpeg"), raster.read, read_mask=raster.read_mask, answer=".png", sides_known=False),
 )
 
 FORMATS: dict[str, Format] = {suffix: row for row in _ROWS for suffix in row.suffixes}
@@ -133,6 +143,11 @@ def format_of(path: Path) -> Format:
     except (OSError, ValueError) as error:  # a name that the file system does not take
         raise DataError(f"{path} cannot be opened: {error}.", "Check the path and its permissions.") from None
     return FORMATS[suffix]
+
+
+def says_sides(path: Path) -> bool:
+    """Return whether a scan's format can say which side of the patient is which; a DICOM series always does."""
+    return is_dicom(path) or format_of(path).sides_known
 
 
 WEIGHT_MAP = "_weight_map"

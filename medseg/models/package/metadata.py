@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints
 
 from medseg.plans.sections.section import Section
+from medseg.plans.sections.trained_folds import TrainedFolds
 
 FORMAT: Literal["medseg model"] = "medseg model"
 SCHEMA_VERSION = 2
 """Version 1 holds a single model; version 2 also a selection, and other models that answer with it."""
-_MOST_FOLDS = 100
 
 
 class Member(Section):
@@ -26,26 +26,8 @@ class Member(Section):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Stage(Section):
-    """A stage of the model.
-
-    Attributes:
-        configuration: which configuration of the stage's plan was trained.
-        folds: names of its folds.
-    """
-
-    configuration: str
-    folds: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^(\d{1,4}|all)$")]], Field(min_length=1, max_length=_MOST_FOLDS)
-    ]
-
-    @field_validator("folds")
-    @classmethod
-    def _check_folds(cls, folds: list[str]) -> list[str]:
-        """Refuse folds that are named twice, whose weights would be loaded as often."""
-        if len({*folds}) != len(folds):
-            raise ValueError("a fold is named twice")
-        return folds
+class Stage(TrainedFolds):
+    """A stage of the model: the configuration of its plan that was trained, and its folds."""
 
 
 class Metadata(Section):

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as pillow
 
 import medseg
@@ -72,3 +73,15 @@ def test_one_bad_file_is_named_beside_a_good_one(
 def test_an_image_prints_as_one_line(tmp_path: Path, save_nifti: Callable[..., Path]) -> None:
     path = save_nifti(tmp_path / "scan.nii.gz", np.arange(24, dtype=np.int16).reshape(2, 3, 4))
     assert repr(medseg.read_image(path)) == "<Image: 1 x (2 x 3 x 4) int16, 1 x 1 x 1 mm, axes RAS, 0 to 23>"
+
+
+def test_a_tiff_with_a_resolution_has_no_sides(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "slide.tif",
+        np.arange(12, dtype=np.uint8).reshape(3, 4),
+        resolution=(10, 10),
+        resolutionunit="CENTIMETER",
+    )
+    known = info(tmp_path / "slide.tif")
+    assert known.spacing_mm is not None
+    assert known.axes == ""

@@ -68,3 +68,13 @@ def test_a_device_that_fails_is_a_problem_and_the_rest_is_told(monkeypatch: pyte
     result = doctor()
     assert result.problems == ("The device cpu fails: CUDA error: all CUDA-capable devices are busy or unavailable.",)
     assert result.devices[-1].name == "cpu"
+
+
+def test_a_copy_that_is_not_installed_is_said_to_be_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(module.metadata, "requires", requires)
+    result = doctor(speed=False)
+    assert result.extras == {}
+    assert "not checked" in result.notes[0]
