@@ -6,6 +6,7 @@ probability exceeds is kept, from which the answer under any of these thresholds
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from medseg.selection.record import Step
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Probabilities above which a region may be answered."""
 USUAL = 0.5
+_READING = threading.Lock()
+"""numpy parses headers with `ast.literal_eval`, which may end in a SystemError if two threads do it (Python 3.11)."""
 Candidate = tuple[str, ...]
 """Configurations that answer together."""
 
@@ -58,7 +61,7 @@ class KeptCase:
 
     def read(self, candidates: Sequence[Candidate]) -> tuple[NDArray[np.int16], list[KeptAnswer]]:
         """Return the label indices of the reference (z, y, x), and the answers of candidates."""
-        with np.load(self.path, allow_pickle=False) as content:
+        with _READING, np.load(self.path, allow_pickle=False) as content:
             answers = [KeptAnswer(self, content["+".join(candidate)]) for candidate in candidates]
             return content["reference"], answers
 
