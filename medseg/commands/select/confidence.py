@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.commands.select.kept_answers import Candidate
+from medseg.commands.select.kept_answers import Candidate, KeptCase
+from medseg.commands.select.treated_answers import TreatedAnswers
 from medseg.confidence.calibration import Calibration, calibrate
 from medseg.confidence.measures import Example, Shape
 from medseg.confidence.quality import Quality, fit_quality
 from medseg.confidence.voxel_sample import VoxelSample, membership, sample_voxels, voxels_per_case
-from medseg.core.labels import IGNORE
+from medseg.core.case import Case
+from medseg.core.image import Image
+from medseg.core.labels import IGNORE, Labels
 from medseg.delivery.pages.confidence_sections import calibration_section, quality_section
 from medseg.delivery.pages.page import Section
 from medseg.inference.case_measures import label_shapes
 from medseg.out_of_fold.case import OutOfFoldCase
 from medseg.plans.schema import Plan
 from medseg.selection.record import Averaging, Selection
+
+STAGE = "quality"
+DiceScores = dict[str, float | None]
+"""{structure: Dice}; None where answer and reference have none of it."""
 
 
 class CalibrationConsumer:
@@ -49,8 +56,9 @@ class CalibrationConsumer:
             mean = _Mean([case.answers[name].probabilities for name in candidate], labels.activation == "softmax")
             samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
 
-    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+    def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
         """Fit the temperatures of the chosen candidate, and note how the answers were averaged."""
+        chosen = treated.candidate
         self._calibration = calibrate(self._samples[chosen], self._plan.labels)
         return selection.model_copy(update={"calibration": self._calibration, "averaging": self._averaging.get(chosen)})
 
@@ -61,11 +69,14 @@ class CalibrationConsumer:
 
     def _not_annotated(self, case: OutOfFoldCase) -> bool:
         """Return whether structures were not annotated in a case: what is there is not known."""
-        return case.case.annotated is not None and {*case.case.annotated} != {*self._plan.labels.names}
+        return len(_annotated(case.case, self._plan.labels)) < len(self._plan.labels.names)
 
 
 class QualityConsumer:
     """Measures the answers of each candidate to each case, and fits what the chosen one's answers are judged by.
+
+    Where something is done to the chosen one's answers, shapes and Dice are those of the treated ones. How sure the
+    network is stays as it was: `predict` measures both likewise.
 
     Args:
         plan: of the configurations.
@@ -75,16 +86,27 @@ class QualityConsumer:
     def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
         self._plan = plan
         self._examples: dict[Candidate, list[Example]] = {candidate: [] for candidate in candidates}
+        self._grids: dict[str, Image] = {}
         self._quality: Quality | None = None
 
     def add(self, case: OutOfFoldCase) -> None:
         """Measure the answers of each candidate."""
+        nothing = np.broadcast_to(np.uint8(0), (1, *case.label.shape))  # the grid is kept, and no array
+        self._grids[case.case.id] = case.image.with_array(nothing)
         for candidate, examples in self._examples.items():
             examples.append(_example(case, candidate, self._plan))
 
-    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
-        """Fit what the answers of the chosen candidate are judged by."""
-        self._quality = fit_quality(self._examples[chosen], self._plan.labels.names)
+    def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
+        """Fit what the answers of the chosen candidate are judged by, once they are treated."""
+
+        def measure(kept: KeptCase, reference: NDArray, values: NDArray) -> tuple[dict[str, Shape], DiceScores]:
+            answer = self._grids[kept.case.id].with_array(values[None])
+            dice = _dice_scores(reference, values, kept.case, self._plan.labels)
+            return label_shapes(answer, kept.geometry, self._plan), dice
+
+        measured = treated.measure(measure, STAGE, [*self._grids])
+        examples = [_treated(example, measured.get(example.case)) for example in self._examples[treated.candidate]]
+        self._quality = fit_quality(examples, self._plan.labels.names)
         return selection.model_copy(update={"quality": self._quality})
 
     def section(self) -> Section | None:
@@ -94,25 +116,46 @@ class QualityConsumer:
 
 def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
     """Return what is measured of a candidate's answer, with its scores."""
-    labels, first = plan.labels, case.answers[candidate[0]]
+    first = case.answers[candidate[0]]
     answered = case.labels(candidate)
-    annotated = labels.names if case.case.annotated is None else case.case.annotated
     observations = [case.answers[name].observation for name in candidate]
     image = case.image.with_array(answered[None])
-    measures = first.predictor.measures(first.volume, observations, image, (first.fold,))
-    truth, indices = membership(case.label, labels), labels.encode(answered, case.case.id)
-    answer, counted = membership(indices, labels), case.label != IGNORE
+    shapes = _reference_shapes(case, plan)
     return Example(
         case=case.case.id,
         group=case.fold,
-        measures=measures,
-        reference={name: shape for name, shape in _reference_shapes(case, plan).items() if name in annotated},
-        dice={
-            name: _dice(a & counted, b & counted)
-            for name, a, b in zip(labels.names, answer, truth, strict=True)
-            if name in annotated
-        },
+        measures=first.predictor.measures(first.volume, observations, image, (first.fold,)),
+        reference={name: shapes[name] for name in _annotated(case.case, plan.labels) if name in shapes},
+        dice=_dice_scores(case.label, answered, case.case, plan.labels),
     )
+
+
+def _treated(example: Example, after: tuple[dict[str, Shape], DiceScores] | None) -> Example:
+    """Return an example with the shapes and scores of the treated answer; as it is where nothing was done to it."""
+    if after is None:
+        return example
+    shapes, dice = after
+    return replace(example, measures=replace(example.measures, shapes=shapes), dice=dice)
+
+
+def _annotated(case: Case, labels: Labels) -> list[str]:
+    """Return the structures that were annotated in a case."""
+    return [name for name in labels.names if case.annotated is None or name in case.annotated]
+
+
+def _dice_scores(reference: NDArray, answered: NDArray, case: Case, labels: Labels) -> DiceScores:
+    """Return {structure: Dice} of those that were annotated.
+
+    Args:
+        reference: (z, y, x) label indices, `IGNORE` where nothing was annotated.
+        answered: (z, y, x) label values.
+        case: whose they are.
+        labels: the structures.
+    """
+    truth, answer = membership(reference, labels), membership(labels.encode(answered, case.id), labels)
+    counted, annotated = reference != IGNORE, _annotated(case, labels)
+    pairs = zip(labels.names, answer, truth, strict=True)
+    return {name: _dice(a & counted, b & counted) for name, a, b in pairs if name in annotated}
 
 
 def _reference_shapes(case: OutOfFoldCase, plan: Plan) -> dict[str, Shape]:

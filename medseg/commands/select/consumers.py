@@ -7,6 +7,7 @@ from typing import Protocol
 
 from medseg.commands.select.confidence import CalibrationConsumer, QualityConsumer
 from medseg.commands.select.kept_answers import Candidate
+from medseg.commands.select.treated_answers import TreatedAnswers
 from medseg.delivery.pages.page import Section
 from medseg.out_of_fold.case import OutOfFoldCase
 from medseg.plans.schema import Plan
@@ -23,12 +24,15 @@ class Consumer(Protocol):
             MedsegError: nothing can be made of this case, which then counts for scores alone; a note names it.
         """
 
-    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+    def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
         """Return the selection with what this consumer adds.
 
         Args:
-            chosen: the candidate that was chosen.
+            treated: the answers of the candidate that was chosen, after postprocessing and thresholds.
             selection: with members, evidence, postprocessing and thresholds.
+
+        Raises:
+            MedsegError: an answer cannot be measured.
         """
 
     def section(self) -> Section | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,11 @@ class Treatment:
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is done at all."""
+        return bool(self.thresholds or self.steps)
 
     def values(self, answer: KeptAnswer) -> NDArray:
         """Return the label values of an answer that is treated so."""
@@ -84,6 +90,7 @@ class Search:
         kept_steps: the operations that are kept so far, each with its gain.
         kept_thresholds: {region: its threshold, with its gain}, of those that are kept so far.
         rejected: what was not kept.
+        crossed: {part: what is kept so far, as the other parts would have it}.
     """
 
     measure: DecidingMeasure
@@ -96,6 +103,15 @@ class Search:
     kept_steps: list[Step] = field(default_factory=list)
     kept_thresholds: dict[str, Threshold] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
+    crossed: dict[str, Treatment] = field(default_factory=dict)
+
+    def treatment_without(self, number: int) -> Treatment:
+        """Return what is kept so far, with the options and limits that are chosen without the fold of a case.
+
+        Args:
+            number: of the case.
+        """
+        return self.crossed.get(self._parts[number], Treatment())
 
     def ask(self, options: Sequence[Option]) -> None:
         """Keep the best of some options, if it improves answers beyond chance.
@@ -124,6 +140,9 @@ class Search:
         for region, value in after.thresholds.items():
             if self.treatment.thresholds.get(region, USUAL) != value:
                 self.kept_thresholds[region] = Threshold(value=value, evidence=gain)
+        for part, option in self._best_without(differences).items():
+            fold = self.cases[self._parts.index(part)].fold
+            self.crossed[part] = options[option].extend(self.crossed.get(part, Treatment()), fold)
         self.treatment, self.figures = after, figures[best]
 
     def _figures(self, options: Sequence[Option]) -> list[list[Figures]]:
@@ -152,24 +171,36 @@ class Search:
             by_case.append(result)
         return [[of_case[number] for of_case in by_case] for number in range(len(options))]
 
-    def _crossed(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (cases, structures): for the cases of each fold, the gain of the option that is best on the others.
+    @cached_property
+    def _parts(self) -> list[str]:
+        """The part of each case: its fold or, where all are of one, a group of patients."""
+        folds = [case.fold for case in self.cases]
+        if len({*folds}) > 1:
+            return folds
+        patients = sorted({case.patient for case in self.cases})  # are parted as folds would part them
+        return [str(patients.index(case.patient) % _PARTS) for case in self.cases]
+
+    def _best_without(self, differences: NDArray[np.float64]) -> dict[str, int]:
+        """Return {part: number of the option that is best on the cases of the other parts}.
 
         Args:
             differences: (options, cases, structures).
         """
-        folds = np.array([case.fold for case in self.cases])
-        if len({*folds}) == 1:  # patients are parted as folds would part them
-            patients = {
-                patient: number % _PARTS for number, patient in enumerate(sorted({c.patient for c in self.cases}))
-            }
-            folds = np.array([patients[case.patient] for case in self.cases])
-        crossed = np.empty_like(differences[0])
-        for fold in np.unique(folds):
-            inside = folds == fold
-            others = differences[:, ~inside] if not inside.all() else differences
-            crossed[inside] = differences[int(np.argmax([_mean(of) for of in others]))][inside]
-        return crossed
+        parts, best = np.array(self._parts), {}
+        for part in sorted({*self._parts}):
+            others = parts != part
+            outside = differences[:, others] if others.any() else differences
+            best[part] = int(np.argmax([_mean(of) for of in outside]))
+        return best
+
+    def _crossed(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (cases, structures): for the cases of each part, the gain of the option that is best on the others.
+
+        Args:
+            differences: (options, cases, structures).
+        """
+        best = self._best_without(differences)
+        return np.stack([differences[best[part], number] for number, part in enumerate(self._parts)])
 
 
 def _mean(differences: NDArray[np.float64]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from medseg.commands.select.kept_answers import Candidate, KeptCase, keep_answer
 from medseg.commands.select.options import SelectOptions
 from medseg.commands.select.questions import questions
 from medseg.commands.select.search import Search
+from medseg.commands.select.treated_answers import TreatedAnswers
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
 from medseg.core.files import scratch_folder
 from medseg.core.names import shown_name
@@ -33,7 +34,7 @@ from medseg.plans.changes import differences
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
 from medseg.selection.file import selection_path, write_selection
-from medseg.selection.record import Member, Selection
+from medseg.selection.record import Evidence, Member, Selection
 
 Runs = dict[str, list[FoldFolder]]
 """{configuration: its trained folds}."""
@@ -107,12 +108,30 @@ def select(
         if options.postprocessing:
             for question in questions(trained_plan.labels, kept, options.position):
                 search.ask(question)
-    selection = Selection(
-        plan=planned.name,
+        selection = _record(planned, runs, folds, (chosen, evidence), search)
+        treatments = {case.case.id: search.treatment_without(number) for number, case in enumerate(kept)}
+        treated = TreatedAnswers(chosen, kept, treatments, callback)
+        for consumer in consumers:
+            selection = consumer.finish(treated, selection)
+    sections = [section for consumer in consumers if (section := consumer.section()) is not None]
+    return _written(space.runs / planned.name, selection, sections, one_pass, [*notes, *one_pass.notes])
+
+
+def _record(
+    plan: Plan,
+    runs: Runs,
+    folds: Mapping[str, Sequence[str]],
+    choice: tuple[Candidate, Evidence],
+    search: Search,
+) -> Selection:
+    """Return the selection, without what consumers add."""
+    chosen, evidence = choice
+    return Selection(
+        plan=plan.name,
         medseg=__version__,
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
         members=[
-            Member(configuration=name, folds=folds[name], records=fold_records(runs[name][0].run, folds[name]))
+            Member(configuration=name, folds=[*folds[name]], records=fold_records(runs[name][0].run, folds[name]))
             for name in chosen
         ],
         evidence=evidence,
@@ -120,10 +139,6 @@ def select(
         thresholds=search.kept_thresholds,
         rejected=search.rejected,
     )
-    for consumer in consumers:
-        selection = consumer.finish(chosen, selection)
-    sections = [section for consumer in consumers if (section := consumer.section()) is not None]
-    return _written(space.runs / planned.name, selection, sections, one_pass, [*notes, *one_pass.notes])
 
 
 def _go_once(

@@ -140,6 +140,23 @@ def test_a_side_where_no_reference_lies(tmp_path: Path) -> None:
     assert step.range[1] < 0.5
 
 
+def test_what_a_case_is_treated_with_is_learnt_without_its_fold(tmp_path: Path) -> None:
+    def scans(number: int) -> tuple[Scan, Scan]:  # of fold 0 the block lies furthest left, of fold 3 furthest right
+        reference = np.zeros(SHAPE, np.uint8)
+        reference[1:5, 2:6, 2 : 7 + number % 4] = 1
+        answer = reference.copy()
+        answer[1:5, 2:11, 14:19] = 1
+        return reference, answer
+
+    search = searched(kept(tmp_path, [scans(n) for n in range(8)]), position=True)
+    [step] = search.kept_steps
+    ranges = [without.range for number in range(4) for without in search.treatment_without(number).steps]
+    assert step.range == [ranges[1][0], ranges[1][1]] == ranges[2]
+    assert ranges[0][0] > step.range[0]
+    assert ranges[3][1] < step.range[1]
+    assert search.treatment_without(7) == search.treatment_without(3)
+
+
 def test_a_structure_that_suffers_forbids_it(tmp_path: Path) -> None:
     labels = Labels(structures={"one": 1, "two": 2})
 

@@ -22,6 +22,7 @@ from medseg.commands.select.consumers import CONSUMERS
 from medseg.commands.select.kept_answers import Candidate
 from medseg.commands.select.options import SelectOptions
 from medseg.commands.select.select import select
+from medseg.commands.select.treated_answers import TreatedAnswers
 from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.delivery.answers.options import Maps
 from medseg.inference.predictor import Predictor
@@ -225,7 +226,7 @@ class Picky:
             raise DataError("There is nothing to see.")
         self.seen.append(case.case.id)
 
-    def finish(self, chosen: Candidate, selection: Selection) -> Selection:
+    def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
         return selection
 
     def section(self) -> None:
