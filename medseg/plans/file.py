@@ -1,6 +1,7 @@
 """Read plans from YAML files, validate them, override keys, and save them with the reason for each decision.
 
-Reasons are comments in the file, behind the key that they explain; they survive reading and saving.
+Reasons are comments in the file, behind the key that they explain; they survive reading and saving. A plan that a user
+edits names its JSON Schema, which lies beside it, so that an editor completes and checks its keys without a network.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from importlib import resources
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +34,13 @@ _MOST_VALUES = 200_000
 REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 """Keys of the section `training` that earlier versions wrote; `_migrated` leaves them out."""
 NO_EFFECT = "of an earlier version has no effect any more"
+SCHEMA_FILE = "plan.schema.json"
+"""Lies beside plans and among the modules of this package; `docs/make_plan_keys.py` makes it."""
+_SCHEMA_LINE = f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n"
+"""The first line of a plan, as the YAML language server and the editors that use it read it."""
 _HEADER = """\
 {name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
-Vectors are (z, y, x) after transpose_forward. docs/training/plan.md explains every key.
+Vectors are (z, y, x) after transpose_forward. docs/training/plan.md explains it, docs/plan-keys every key.
 """
 
 
@@ -168,8 +174,12 @@ def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str
 
 
 def save_plan(plan: Plan, path: Path) -> None:
-    """Write the plan as YAML, atomically, each decision with its reason as a comment."""
-    write_text(path, dump_plan(plan))
+    """Write a plan to be edited: as YAML, each decision with its reason as a comment, and the JSON Schema beside it.
+
+    Copies in runs and packages are what `dump_plan` returns.
+    """
+    write_text(path.parent / SCHEMA_FILE, resources.files(__package__).joinpath(SCHEMA_FILE).read_text("utf-8"))
+    write_text(path, _SCHEMA_LINE + dump_plan(plan))
 
 
 def dump_plan(plan: Plan) -> str:

@@ -27,7 +27,7 @@ from medseg.models.run_files import WEIGHTS, RunFolder, runs_below
 from medseg.models.scores import fold_scores
 from medseg.models.selected import fold_records
 from medseg.models.workspace import Workspace, splits_path
-from medseg.plans.file import load_plan, save_plan
+from medseg.plans.file import dump_plan, load_plan, save_plan
 from medseg.plans.schema import Plan
 from medseg.selection.file import selection_path, write_selection
 
@@ -193,7 +193,7 @@ def _import_model(
     with atomic_folder(target) as temporary:  # a kill between two folds must not leave a model of fewer folds
         for fold, network in zip(model.folds, model.networks, strict=True):
             files = RunFolder(temporary).fold(fold)
-            save_plan(plan, files.plan)
+            write_text(files.plan, dump_plan(plan))
             record = _record(model, fold, paths[fold], source)
             save_weights(network, files, record.updated(scores=scores[fold]) if fold in scores else record)
     notes.extend(f"{folder.name}: {note}" for note in model.notes)

@@ -19,7 +19,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record
 from medseg.core.errors import MedsegError
-from medseg.core.files import finish_replacing, remove_temporaries, replacing_together, write_json
+from medseg.core.files import finish_replacing, remove_temporaries, replacing_together, write_json, write_text
 from medseg.core.machine.locking import locked
 from medseg.core.machine.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
@@ -30,7 +30,7 @@ from medseg.models.record import ChangeRecord, RecordFile, RunRecord
 from medseg.models.run import save_weights
 from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import Workspace
-from medseg.plans.file import save_plan
+from medseg.plans.file import dump_plan
 from medseg.plans.schema import Plan
 from medseg.training.length.extension import Extension
 from medseg.training.run.fit import fit
@@ -177,7 +177,7 @@ def _begin(
     files = job.run.files
     remove_temporaries(files.path)
     with replacing_together(files.path, "session") as staging:  # a changed plan and the record that says so
-        save_plan(plan, FoldFolder(staging).plan)
+        write_text(FoldFolder(staging).plan, dump_plan(plan))
         write_json(FoldFolder(staging).split, job.split)
         record.content.write(FoldFolder(staging))
     files.request.unlink(missing_ok=True)  # from here on the record says it

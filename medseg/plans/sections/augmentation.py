@@ -20,9 +20,9 @@ class Augmentation(Section):
         blur_probability: probability of a Gaussian blur.
         blur_sigma_voxels: standard deviation of the blur, in voxels.
         brightness_probability: probability that intensities are multiplied by a factor.
-        brightness_factor: that factor.
+        brightness_factor: the factor that intensities are then multiplied by.
         contrast_probability: probability that deviations from the mean intensity are multiplied by a factor.
-        contrast_factor: that factor.
+        contrast_factor: the factor that these deviations are then multiplied by.
         low_resolution_probability: probability that the patch is made as coarse as an image of lower resolution.
         low_resolution_zoom: the lower resolution, as a share of that of the patch.
         gamma_probability: probability of a gamma correction.

@@ -20,7 +20,7 @@ class Training(Section):
         epochs: length in epochs (`training.length.epochs`) instead of steps.
         optimizer: `sgd` (with Nesterov momentum), `adam` (weight decay as part of the gradient), `adamw` (apart from
             it), or `muon` (orthogonalized steps for convolutions, AdamW for the rest).
-        learning_rate: the largest of the schedule.
+        learning_rate: the largest learning rate of the schedule.
         encoder_learning_rate: the encoder's share of the learning rate; 0 freezes it.
         momentum: the momentum of SGD and Muon.
         weight_decay: strength of the weight decay.
@@ -45,7 +45,7 @@ class Training(Section):
         patience: validations in a row without a better mean Dice after which a run goes to its end early; 0 for never.
         validation_cases: number of cases in each of these validations.
         train_scores: also score as many training cases then, to see how far the network has learnt them by heart.
-        seed: start of all random numbers.
+        seed: seed of all random numbers.
         augmentation: random changes to patches.
     """
 

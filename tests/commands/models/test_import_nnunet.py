@@ -288,7 +288,8 @@ def test_folds_without_their_plan_are_never_left(tmp_path: Path, monkeypatch: py
             import_nnunet(path, tmp_path, ImportOptions(name="toy"))
     assert list((tmp_path / "plans").iterdir()) == []
     import_nnunet(path, tmp_path, ImportOptions(name="toy"))
-    assert sorted(file.name for file in (tmp_path / "plans").iterdir()) == ["toy.splits.json", "toy.yaml"]
+    names = ["plan.schema.json", "toy.splits.json", "toy.yaml"]
+    assert sorted(file.name for file in (tmp_path / "plans").iterdir()) == names
     staging = tmp_path / "plans" / ".next.toy"
     staging.mkdir()
     for file in ("toy.splits.json", "toy.yaml"):
