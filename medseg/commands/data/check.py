@@ -23,7 +23,7 @@ from medseg.core.wording import counted, summary_line
 from medseg.datasets.find_data import find_data
 from medseg.delivery.pages.check_page import CheckFacts, check_page
 from medseg.delivery.pages.page import write_page
-from medseg.delivery.pages.thumbnails import thumbnail
+from medseg.delivery.pictures.thumbnails import thumbnail
 from medseg.engines.engine import Engine
 from medseg.engines.open import open_engine
 from medseg.io.images import read_label

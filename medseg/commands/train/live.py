@@ -158,7 +158,7 @@ class LiveView(Watch):
         # imported in the thread: the first step does not wait for it
         from medseg.core.files import atomic
         from medseg.delivery.pages.live_page import newest_picture, write_live_page
-        from medseg.delivery.pages.live_picture import draw_slices
+        from medseg.delivery.pictures.live_picture import draw_slices
 
         if self._failed:
             return

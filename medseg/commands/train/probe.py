@@ -16,7 +16,7 @@ from medseg.preprocessing.cache import Sample
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medseg.delivery.pages.live_picture import Slice
+    from medseg.delivery.pictures.live_picture import Slice
     from medseg.evaluation.overlap import Overlap
 
 _MOST_SLICES = 4
@@ -110,7 +110,7 @@ class DiceProbe:
         self, sample: Sample, reference: NDArray[np.int16], answer: NDArray[np.int16], scores: Mapping[str, Overlap]
     ) -> Slice:
         """Return the slice of a case with most voxels of structures in the reference, the same in every call."""
-        from medseg.delivery.pages.live_picture import Slice
+        from medseg.delivery.pictures.live_picture import Slice
 
         key = sample.case.id
         if key not in self._shown_z:

@@ -73,7 +73,7 @@ class Pictures:
         """
         files = self.files(case, output)
         if files and self.data is not None:
-            from medseg.delivery.pages.overlay import draw_overlay
+            from medseg.delivery.pictures.overlay import draw_overlay
             from medseg.io.load import load_case_image
 
             scan = load_case_image(case, len(self.data.channels), self.data.reading)

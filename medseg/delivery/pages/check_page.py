@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from medseg.core.wording import counted
-from medseg.delivery.pages.page import Block, Facts, Notes, Page, Picture, Section, Table
+from medseg.delivery.pages.blocks import Block, Facts, Notes, Picture, Table
+from medseg.delivery.pages.page import Page, Section
 from medseg.planning.findings import KINDS, Finding
 
 _MOST_ROWS = 500

@@ -8,8 +8,9 @@ from medseg.confidence.calibration import Calibration
 from medseg.confidence.quality import Quality
 from medseg.confidence.reliability import Bin
 from medseg.confidence.voxel_sample import LEAST_PROBABILITY
+from medseg.delivery.pages.blocks import Chart, Facts, Notes, Table
 from medseg.delivery.pages.charts import Axis, line_chart
-from medseg.delivery.pages.page import Chart, Facts, Notes, Section, Table
+from medseg.delivery.pages.page import Section
 
 
 def calibration_section(calibration: Calibration, names: Sequence[str]) -> Section:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.wording import counted
-from medseg.delivery.pages.page import Block, Page, Picture, Section, Table, write_page
+from medseg.delivery.pages.blocks import Block, Picture, Table
+from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import curves_section
 from medseg.delivery.pages.score_sections import figure
 from medseg.models.run_files import FoldFolder

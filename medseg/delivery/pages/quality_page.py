@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from medseg.confidence.assessment import MEANINGS, Assessment, StructureQuality
 from medseg.core.wording import counted
-from medseg.delivery.pages.page import Block, Facts, Notes, Page, Section, Table
+from medseg.delivery.pages.blocks import Block, Facts, Notes, Table
+from medseg.delivery.pages.page import Page, Section
 
 _MOST_ROWS = 500
 """So that a browser opens the page at once; volumes.csv has all."""

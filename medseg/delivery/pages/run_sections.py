@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from medseg.delivery.pages.blocks import Block, Chart, Facts, Table
 from medseg.delivery.pages.charts import Axis, line_chart
-from medseg.delivery.pages.page import Block, Chart, Facts, Section, Table
+from medseg.delivery.pages.page import Section
 from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
 from medseg.plans.schema import Plan
 

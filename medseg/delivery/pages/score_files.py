@@ -13,7 +13,6 @@ from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.delivery.pages.page import Page, Section, write_page
-from medseg.delivery.pages.pictures import View, case_panel, describe_view, dice_line, worst_median_best
 from medseg.delivery.pages.run_sections import run_section
 from medseg.delivery.pages.score_sections import (
     cases_section,
@@ -25,6 +24,7 @@ from medseg.delivery.pages.score_sections import (
     scores_section,
     subgroup_section,
 )
+from medseg.delivery.pictures.case_panel import View, case_panel, describe_view, dice_line, worst_median_best
 from medseg.evaluation.label_files import Pair
 from medseg.evaluation.result import Compared, Evaluation
 from medseg.evaluation.summary import CaseScore, Summary

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
+from medseg.delivery.pages.blocks import Block, Chart, Notes, Picture, Table
 from medseg.delivery.pages.charts import Axis, Spread, spread_chart
-from medseg.delivery.pages.page import Block, Chart, Notes, Picture, Section, Table
+from medseg.delivery.pages.page import Section
 from medseg.evaluation.pooled import ALL_CLASSES
 from medseg.evaluation.result import Compared
 from medseg.evaluation.score import MEASURES, Measure

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medseg.core.wording import counted
-from medseg.delivery.pages.page import Block, Facts, Notes, Page, Section, Table, write_page
+from medseg.delivery.pages.blocks import Block, Facts, Notes, Table
+from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.statistics import METHOD
 from medseg.selection.record import Gain, Selection

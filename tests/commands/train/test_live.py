@@ -12,7 +12,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
 from medseg.core.colours import rgb_number
 from medseg.core.labels import Labels
-from medseg.delivery.pages.live_picture import INVENTED, MISSED, MISTAKEN, Slice, draw_slices, panels
+from medseg.delivery.pictures.live_picture import INVENTED, MISSED, MISTAKEN, Slice, draw_slices, panels
 from medseg.models.run_files import FoldFolder
 from medseg.training.length.extension import parse_extension
 from medseg.training.run.log import read_log

@@ -12,7 +12,7 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.pictures import Pictures, palette_of
-from medseg.delivery.pages.overlay import draw_overlay, overlay_planes
+from medseg.delivery.pictures.overlay import draw_overlay, overlay_planes
 from medseg.io.formats.raster import write_with_palette
 from medseg.io.images import read_label
 

@@ -1,7 +1,8 @@
 """The page of a check: kind by kind, with what to do and a picture of each case once."""
 
+from medseg.delivery.pages.blocks import Notes, Picture, Table
 from medseg.delivery.pages.check_page import CheckFacts, check_page
-from medseg.delivery.pages.page import Notes, Picture, Table, render
+from medseg.delivery.pages.page import render
 from medseg.planning.findings import Finding
 
 FACTS = CheckFacts("liver", [("layout", "nnU-Net")], 12, ["b"], ["a note"])

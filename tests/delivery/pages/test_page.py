@@ -1,9 +1,11 @@
 """The page: self-contained, escaped, without empty panels."""
 
+import re
 from html.parser import HTMLParser
 
+from medseg.delivery.pages.blocks import Chart, Facts, Notes, Picture, Table
 from medseg.delivery.pages.charts import Axis, line_chart
-from medseg.delivery.pages.page import Chart, Facts, Notes, Page, Picture, Section, Table, render, write_page
+from medseg.delivery.pages.page import Page, Section, render, write_page
 
 PNG = bytes.fromhex("89504e470d0a1a0a")
 
@@ -48,15 +50,19 @@ def test_empty_blocks_leave_no_panel():
 
 def test_text_from_outside_is_escaped():
     text = render(page(Facts([("<script>", '"&')]), Notes(["<img src=x>"]), Table("<b>", ["<i>"], [["<u>", "1"]])))
-    assert not {"script", "img", "b", "i", "u"} & {tag for tag, _ in tags(text).found}
+    assert not {"img", "b", "i", "u"} & {tag for tag, _ in tags(text).found}
+    assert text.count("<script") == 1
 
 
-def test_nothing_is_fetched_and_no_script_runs():
+def test_nothing_is_fetched_and_only_the_bundled_script_runs():
     svg = line_chart("Loss", {"loss": [(0, 1), (1, 0)]}, Axis("steps"), Axis("loss"))
     found = tags(render(page(Chart("Loss", svg), Picture("worst", "the worst case", PNG)))).found
     links = [attrs[name] for _, attrs in found for name in ("src", "href") if name in attrs]
     assert all(link.startswith(("data:", "#")) for link in links)
-    assert not any(tag in ("script", "link", "iframe") for tag, _ in found)
+    assert not any(tag in ("link", "iframe") for tag, _ in found)
+    assert [attrs for tag, attrs in found if tag == "script"] == [{}]
+    (policy,) = (attrs["content"] for tag, attrs in found if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert re.fullmatch(r"default-src 'none'; script-src 'sha256-[\w+/=]{44}'; style-src [^;]+; img-src data:", policy)
     assert [attrs["alt"] for tag, attrs in found if tag == "img"] == ["the worst case"]
 
 

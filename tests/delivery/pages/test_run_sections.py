@@ -2,7 +2,7 @@
 
 from builders import make_plan
 
-from medseg.delivery.pages.page import Chart, Facts, Table
+from medseg.delivery.pages.blocks import Chart, Facts, Table
 from medseg.delivery.pages.run_sections import curves_section, data_section, plan_section, record_facts
 from medseg.models.record import RunRecord
 

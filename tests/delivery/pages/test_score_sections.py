@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medseg.core.labels import Labels
-from medseg.delivery.pages.page import Table
+from medseg.delivery.pages.blocks import Table
 from medseg.delivery.pages.score_sections import (
     cases_section,
     confusion_section,

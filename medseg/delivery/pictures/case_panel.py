@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.wording import first_few
-from medseg.delivery.pages import drawing
-from medseg.delivery.pages.planes import Plane, planes_through
+from medseg.delivery.pictures import drawing
+from medseg.delivery.pictures.planes import Plane, planes_through
 from medseg.evaluation.summary import CaseScore
 
 if TYPE_CHECKING:

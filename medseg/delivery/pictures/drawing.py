@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.core.colours import colour_number
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.delivery.pages.planes import Plane
+from medseg.delivery.pictures.planes import Plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

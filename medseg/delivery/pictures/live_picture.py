@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.core.colours import rgb_number
 from medseg.core.labels import IGNORE, Labels
-from medseg.delivery.pages import captions
+from medseg.delivery.pictures import captions
 
 COLUMNS = ("image", "reference", "prediction", "difference")
 MISSED, INVENTED, MISTAKEN = (230, 90, 60), (80, 160, 255), (255, 255, 255)

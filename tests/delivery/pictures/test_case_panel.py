@@ -11,8 +11,8 @@ from matplotlib.image import imread
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.delivery.pages import drawing
-from medseg.delivery.pages.pictures import View, case_panel, dice_line, worst_median_best
+from medseg.delivery.pictures import drawing
+from medseg.delivery.pictures.case_panel import View, case_panel, dice_line, worst_median_best
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.score import StructureScore
 from medseg.evaluation.summary import CaseScore
@@ -162,7 +162,7 @@ def test_threads_may_draw_at_once_and_pyplot_is_not_touched(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         assert all(picture == alone for picture in pool.map(draw, range(1, 7)))
     code = """
-import sys, pathlib, medseg.delivery.pages.pictures as pictures
+import sys, pathlib, medseg.delivery.pictures.case_panel as pictures
 lazy = "matplotlib" not in sys.modules
 import numpy
 from medseg.core.image import Image

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from medseg.core.colours import rgb_number
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.delivery.pages import captions
-from medseg.delivery.pages.drawing import is_colour, structures_in, window
-from medseg.delivery.pages.planes import Plane, planes_through
+from medseg.delivery.pictures import captions
+from medseg.delivery.pictures.drawing import is_colour, structures_in, window
+from medseg.delivery.pictures.planes import Plane, planes_through
 
 _AREA = 0.3
 """Opacity of a structure's area; its outline is opaque."""

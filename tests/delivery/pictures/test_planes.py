@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medseg.core.image import Image, Orientation
-from medseg.delivery.pages.planes import planes_through
+from medseg.delivery.pictures.planes import planes_through
 
 SHAPE = (3, 4, 5)
 SPACING_ZYX = (5.0, 3.0, 2.0)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as pillow
 
 from medseg.core.image import Image
-from medseg.delivery.pages.thumbnails import HEIGHT, thumbnail
+from medseg.delivery.pictures.thumbnails import HEIGHT, thumbnail
 
 BLUE, ORANGE = (86, 180, 233), (230, 159, 0)
 

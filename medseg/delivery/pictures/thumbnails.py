@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from medseg.core.colours import rgb_number
 from medseg.core.image import Image
-from medseg.delivery.pages.drawing import is_colour
-from medseg.delivery.pages.planes import Plane, planes_through
+from medseg.delivery.pictures.drawing import is_colour
+from medseg.delivery.pictures.planes import Plane, planes_through
 
 HEIGHT = 168
 """Of a picture, in pixels."""
