@@ -24,17 +24,56 @@ Operation = Literal["largest_component", "minimum_size", "fill_holes", "position
 Unit = Literal["ml", "mm2", "voxels"]
 
 
+class Averaging(Section):
+    """How the sliding window averaged the answers of a configuration that temperatures, thresholds and flags fit.
+
+    Other settings give probabilities that are more or less sure: keys as in a plan's section `inference`.
+
+    Attributes:
+        step_fraction: largest step from tile to tile, as a share of the tile.
+        gaussian_sigma_fraction: standard deviation of the weight around a tile's centre, as a share of the tile.
+        mirror: whether mirrored copies were averaged.
+        skip_empty_tiles: whether tiles in which nothing varies were computed once for each intensity.
+    """
+
+    step_fraction: Fraction
+    gaussian_sigma_fraction: NonNegative
+    mirror: bool
+    skip_empty_tiles: bool
+
+    @classmethod
+    def of(cls, inference: Inference) -> Averaging:
+        """Return the settings of a plan.
+
+        Args:
+            inference: section of the plan.
+        """
+        return cls(**{key: getattr(inference, key) for key in cls.model_fields})
+
+    def differences(self, inference: Inference) -> dict[str, tuple[Any, Any]]:
+        """Return {key: setting here, setting there} of those that a plan has otherwise.
+
+        Args:
+            inference: section of the plan.
+        """
+        other = Averaging.of(inference)
+        pairs = {key: (getattr(self, key), getattr(other, key)) for key in Averaging.model_fields}
+        return {key: (before, now) for key, (before, now) in pairs.items() if before != now}
+
+
 class Member(TrainedFolds):
     """A configuration whose folds answer together.
 
     Attributes:
         records: {fold: SHA-256 of its run.json when the selection was made}, so that a fold that was trained again is
             noticed; empty where that is not known.
+        averaging: how its out-of-fold answers were averaged; None where that is not known.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("records",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("records", "averaging")
 
     records: dict[str, _Sha256] = {}
+    averaging: Averaging | None = None
 
 
 class Gain(Section):
@@ -174,43 +213,6 @@ class Rejected(Section):
     reason: str
 
 
-class Averaging(Section):
-    """How the sliding window averaged the answers that temperatures, thresholds and flags were fitted on.
-
-    Other settings give probabilities that are more or less sure: keys as in a plan's section `inference`.
-
-    Attributes:
-        step_fraction: largest step from tile to tile, as a share of the tile.
-        gaussian_sigma_fraction: standard deviation of the weight around a tile's centre, as a share of the tile.
-        mirror: whether mirrored copies were averaged.
-        skip_empty_tiles: whether tiles in which nothing varies were computed once for each intensity.
-    """
-
-    step_fraction: Fraction
-    gaussian_sigma_fraction: NonNegative
-    mirror: bool
-    skip_empty_tiles: bool
-
-    @classmethod
-    def of(cls, inference: Inference) -> Averaging:
-        """Return the settings of a plan.
-
-        Args:
-            inference: section of the plan.
-        """
-        return cls(**{key: getattr(inference, key) for key in cls.model_fields})
-
-    def differences(self, inference: Inference) -> dict[str, tuple[Any, Any]]:
-        """Return {key: setting here, setting there} of those that a plan has otherwise.
-
-        Args:
-            inference: section of the plan.
-        """
-        other = Averaging.of(inference)
-        pairs = {key: (getattr(self, key), getattr(other, key)) for key in Averaging.model_fields}
-        return {key: (before, now) for key, (before, now) in pairs.items() if before != now}
-
-
 class Selection(Section):
     """A selection.
 
@@ -228,10 +230,9 @@ class Selection(Section):
         rejected: what was tried and not kept.
         calibration: what makes the probabilities mean what they say; None for those of the networks.
         quality: what the quality of answers is judged by; None where they are not judged.
-        averaging: how the first member's out-of-fold answers were averaged; None where that is not known.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("rejected", "calibration", "quality", "averaging")
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("rejected", "calibration", "quality")
 
     format: Literal["medseg selection"] = FORMAT
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
@@ -245,7 +246,18 @@ class Selection(Section):
     rejected: list[Rejected] = []
     calibration: Calibration | None = None
     quality: Quality | None = None
-    averaging: Averaging | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_averaging(cls, values: Any) -> Any:
+        """Read what files had before each member had its own: that of the first one."""
+        if not isinstance(values, dict) or "averaging" not in values:
+            return values
+        averaging, members = values["averaging"], values.get("members")
+        values = {key: value for key, value in values.items() if key != "averaging"}
+        if isinstance(members, list) and members and isinstance(members[0], dict):
+            values["members"] = [{"averaging": averaging, **members[0]}, *members[1:]]
+        return values
 
     @field_validator("members")
     @classmethod

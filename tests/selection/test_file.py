@@ -10,7 +10,7 @@ from medseg.confidence.calibration import BeforeAndAfter, Calibration
 from medseg.core.errors import ModelError
 from medseg.core.labels import Labels
 from medseg.selection.file import check_selection, dump_selection, parse_selection, read_selection, write_selection
-from medseg.selection.record import Gain, Member, Selection, Step, Threshold
+from medseg.selection.record import Averaging, Gain, Member, Selection, Step, Threshold
 
 GAIN = Gain(difference=0.01, low=0.002, high=0.03, structures={"one": 0.01}, cases=20)
 
@@ -87,3 +87,17 @@ def test_temperatures_must_be_as_many_as_the_model_needs() -> None:
         check_selection(chosen, Labels(structures={"one": 1}), "x.yaml")
     regions = Labels(structures={"one": [1, 2], "two": [2]}, activation="sigmoid", region_values=[1, 2])
     check_selection(chosen, regions, "x.yaml")
+
+
+def test_what_files_had_for_all_members_is_that_of_the_first() -> None:
+    averaging = Averaging(step_fraction=0.5, gaussian_sigma_fraction=0.125, mirror=True, skip_empty_tiles=False)
+    text = dump_selection(selection())
+    before = (
+        text + "averaging: {step_fraction: 0.5, gaussian_sigma_fraction: 0.125, mirror: true, skip_empty_tiles: false}"
+    )
+    [member] = parse_selection(before.encode(), "x.yaml").members
+    assert member == selection().members[0].model_copy(update={"averaging": averaging})
+    for damaged in ("members: []", "members: [3]", "members: 3"):
+        lines = [line for line in before.splitlines() if not line.startswith(("members", "- ", "  "))]
+        with pytest.raises(ModelError, match=r"x\.yaml is not a valid selection: members"):
+            parse_selection("\n".join([*lines, damaged]).encode(), "x.yaml")

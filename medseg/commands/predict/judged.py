@@ -58,10 +58,17 @@ def judged_notes(model: Model, options: PredictOptions) -> list[str]:
 
 def _other_settings(model: Model) -> str | None:
     """Return which settings of the sliding window the selection was fitted with, where this prediction has others."""
-    averaging = None if model.selection is None else model.selection.averaging
-    differences = {} if averaging is None else averaging.differences(model.plan.inference)
-    texts = [f"inference.{key}={_written(before)} (now {_written(now)})" for key, (before, now) in differences.items()]
-    return " and ".join(texts) or None
+    if model.selection is None:
+        return None
+    of_member = {}
+    for member, part in zip(model.selection.members, model.together, strict=True):
+        differences = {} if member.averaging is None else member.averaging.differences(part.plan.inference)
+        of_member[member.configuration] = " and ".join(
+            f"inference.{key}={_written(before)} (now {_written(now)})" for key, (before, now) in differences.items()
+        )
+    if len({*of_member.values()}) == 1:  # what a user sets is set for all of them
+        return next(iter(of_member.values())) or None
+    return "; ".join(f"{text} in {name}" for name, text in of_member.items() if text)
 
 
 def _written(value: object) -> str:

@@ -41,14 +41,14 @@ class CalibrationConsumer:
     def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
         self._plan = plan
         self._samples: dict[Candidate, list[VoxelSample]] = {candidate: [] for candidate in candidates}
-        self._averaging: dict[Candidate, Averaging] = {}
+        self._averaging: dict[str, Averaging] = {}
         self._calibration: Calibration | None = None
 
     def add(self, case: OutOfFoldCase) -> None:
         """Draw voxels."""
         labels = self._plan.labels
-        for candidate in self._samples:
-            self._averaging[candidate] = Averaging.of(case.answers[candidate[0]].predictor.inference)
+        for name, answer in case.answers.items():
+            self._averaging[name] = Averaging.of(answer.predictor.inference)
         if self._not_annotated(case):
             return
         most = voxels_per_case(labels, self._plan.data.cases)
@@ -57,10 +57,13 @@ class CalibrationConsumer:
             samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
 
     def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
-        """Fit the temperatures of the chosen candidate, and note how the answers were averaged."""
-        chosen = treated.candidate
-        self._calibration = calibrate(self._samples[chosen], self._plan.labels)
-        return selection.model_copy(update={"calibration": self._calibration, "averaging": self._averaging.get(chosen)})
+        """Fit the temperatures of the chosen candidate, and note how the answers of each member were averaged."""
+        self._calibration = calibrate(self._samples[treated.candidate], self._plan.labels)
+        members = [
+            member.model_copy(update={"averaging": self._averaging.get(member.configuration)})
+            for member in selection.members
+        ]
+        return selection.model_copy(update={"calibration": self._calibration, "members": members})
 
     def section(self) -> Section | None:
         """Return the reliability diagram."""

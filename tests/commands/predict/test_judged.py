@@ -30,9 +30,8 @@ def model() -> Model:
         plan="toy",
         medseg="0",
         made="now",
-        members=[Member(configuration="main", folds=["0"])],
+        members=[Member(configuration="main", folds=["0"], averaging=Averaging.of(plan.inference))],
         calibration=Calibration(temperatures=[1.5], **counts, diagram_before=[], diagram_after=[]),
-        averaging=Averaging.of(plan.inference),
     )
     return Model(plan, "main", ("0",), (), Path(), selection=selection)
 
@@ -75,5 +74,25 @@ def test_thresholds_are_named_even_where_no_map_is_written(model: Model) -> None
 
 def test_a_selection_that_does_not_say_is_taken_at_its_word(model: Model) -> None:
     assert model.selection is not None
-    unknown = replace(model, selection=model.selection.model_copy(update={"averaging": None}))
-    assert len(judged_notes(changed(unknown, mirror=False), MAPS)) == 1
+    [member] = model.selection.members
+    silent = model.selection.model_copy(update={"members": [member.model_copy(update={"averaging": None})]})
+    assert len(judged_notes(changed(replace(model, selection=silent), mirror=False), MAPS)) == 1
+
+
+def test_each_member_is_compared_with_its_own_settings(model: Model) -> None:
+    assert model.selection is not None
+    [member] = model.selection.members
+    coarse = changed(replace(model, configuration_name="2d", selection=None), step_fraction=0.75)
+    of_coarse = Averaging.of(coarse.plan.inference)
+    second = Member(configuration="2d", folds=["0"], averaging=of_coarse)
+    selection = model.selection.model_copy(update={"members": [member, second]})
+    both = replace(model, selection=selection, others=(coarse,))
+    assert len(judged_notes(both, MAPS)) == 1  # other settings than the first one's, and its own
+    moved = replace(both, others=(changed(coarse, step_fraction=0.5),))
+    assert judged_notes(moved, MAPS)[1] == (
+        "temperatures were fitted on answers with inference.step_fraction=0.75 (now 0.5) in 2d: they are less certain "
+        "here"
+    )
+    one_text = "temperatures were fitted on answers with inference.mirror=true (now false): they are less certain here"
+    unmirrored = replace(changed(both, mirror=False), others=(changed(coarse, mirror=False),))
+    assert judged_notes(unmirrored, MAPS)[1] == one_text

@@ -91,7 +91,7 @@ def test_the_selection_holds_temperatures_and_what_answers_are_judged_by(workspa
     assert selection.quality is not None
     assert selection.calibration.cases == selection.quality.evidence.cases == CASES
     assert len(selection.calibration.temperatures) == 1
-    assert selection.averaging == Averaging.of(toy_plan().inference)
+    assert [member.averaging for member in selection.members] == [Averaging.of(toy_plan().inference)]
     assert set(selection.quality.reference.volume) == {"one", "two"}
     page = (workspace / "runs" / "toy" / "selection.html").read_text()
     assert "Do probabilities mean what they say?" in page
