@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 
@@ -31,6 +31,7 @@ class Passes:
     Attributes:
         backend: what computes: torch, OpenVINO or a way of the GPU; final once the first tile was computed.
         lock: held while a network computes, as threads take turns.
+        lasting_notes: those of `notes` that hold for every scan: what the backend could not do.
     """
 
     def __init__(self, model: Model, device: torch.device, precision: torch.dtype, notes: list[str]) -> None:
@@ -42,6 +43,7 @@ class Passes:
         self.inference = model.plan.inference
         self.backend = choose_backend(self.inference.backend, model.networks, device)
         self.lock = threading.Lock()
+        self.lasting_notes: list[str] = []
         self._members: list[Forward] | None = None
         self._release: Callable[[], None] = lambda: None
         self._recorded_batch = 0
@@ -86,7 +88,7 @@ class Passes:
         yield WindowPass(members, image, views, resources)
         if resources.ran_short:  # the next scan begins with what this one has shown to fit
             self._most_tiles = min(self._most_tiles, resources.tile_batch)
-        self.notes += [note for note in resources.notes if note not in self.notes][: _MOST_NOTES - len(self.notes)]
+        add_notes(self.notes, resources.notes)
 
     def _make_members(self, tile_batch: int) -> list[Forward]:
         """Return the networks as functions of tiles; a lock lets one thread in at a time.
@@ -105,12 +107,16 @@ class Passes:
         with self.lock:
             if self._members is None:
                 self.backend, members = make_members(
-                    self.model.networks, self.inference, self._tile_shape, tile_batch, self.precision, self.notes.append
+                    self.model.networks, self.inference, self._tile_shape, tile_batch, self.precision, self._note
                 )
                 self._release = lambda: release_graphs(members)
                 self._recorded_batch = tile_batch if "CUDA graph" in self.backend else 0
                 self._members = [in_turn(forward) for forward in members]
         return self._members
+
+    def _note(self, note: str) -> None:
+        self.notes.append(note)
+        self.lasting_notes.append(note)
 
     def _give_back(self) -> None:
         """Give back the memory of CUDA graphs, as smaller batches cannot use it; networks then run without."""
@@ -128,3 +134,14 @@ class Passes:
     def _tile_shape(self) -> tuple[int, ...]:
         """Shape of a tile: (channel, y, x) or (channel, z, y, x)."""
         return (input_channels(self.model.plan, self.configuration), *self.configuration.patch_voxels)
+
+
+def add_notes(notes: list[str], more: Iterable[str]) -> None:
+    """Add what is not noted yet, up to a number that people read.
+
+    Args:
+        notes: get the others.
+        more: the others.
+    """
+    new = [note for note in dict.fromkeys(more) if note not in notes]
+    notes += new[: max(0, _MOST_NOTES - len(notes))]

@@ -347,6 +347,16 @@ class Predictor:
         for predictor in self._others:
             predictor.warm_up()
 
+    def take_notes(self) -> tuple[str, ...]:
+        """Return the notes, and forget those on scans that were answered; what holds for every scan stays.
+
+        A predictor that outlives a command must not tell the next one of scans that it has not seen.
+        """
+        taken = tuple(self.notes)
+        lasting = [note for predictor in (self, *self._others) for note in predictor._passes.lasting_notes]
+        self.notes[: len(taken)] = lasting  # the list is shared, and another thread may add to its end
+        return taken
+
     @property
     def backend(self) -> str:
         """What computes: torch, OpenVINO or a way of the GPU; final once the first tile was computed."""

@@ -15,6 +15,7 @@ from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, Sc
 from medseg.core.image import Image, Orientation
 from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.core.progress import Progress
+from medseg.inference.passes import add_notes
 from medseg.inference.predictor import Predictor
 from medseg.inference.volumes import size_unit, structure_volumes
 from medseg.models.model import Model, make_network
@@ -225,6 +226,19 @@ def test_memory_that_runs_short_is_said_and_remembered() -> None:
     (note,) = filter(None, notes)  # the second scan begins with what the first has shown to fit
     assert note == "Not enough memory: now 1 of the tiles at once (out of memory: tried to allocate 1.00 GiB)."
     assert predictor.notes == [note]
+    assert predictor.take_notes() == (note,)
+    assert predictor.take_notes() == ()
+
+
+def test_what_holds_for_every_scan_is_noted_for_each_command() -> None:
+    predictor = predictor_of(threshold_plan())
+    predictor._passes._note("The backend is slow.")
+    predictor.notes.append("A scan was large.")
+    assert predictor.take_notes() == ("The backend is slow.", "A scan was large.")
+    assert predictor.take_notes() == ("The backend is slow.",)
+    add_notes(predictor.notes, ["again", "again", *map(str, range(50))])
+    assert predictor.notes[:3] == ["The backend is slow.", "again", "0"]
+    assert len(predictor.notes) == 20
 
 
 def test_a_file_is_read_as_medseg_predict_reads_it(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from medseg.delivery.provenance.manifest import Clock, Entry
 from medseg.engines.engine import Engine
 from medseg.engines.on_worker import once_in_process, worker_number
 from medseg.engines.open import open_engine
+from medseg.inference.passes import add_notes
 from medseg.inference.predictor import Predictor
 from medseg.networks.device import choose_devices
 from medseg.selection.file import dump_selection
@@ -92,7 +93,7 @@ class Answered:
     Attributes:
         outcome: its answer, or why there is none.
         entry: what the ledger notes of it; None where there is no answer.
-        notes: of the worker's predictor.
+        notes: of the worker on this case.
         computed_with: for the manifest.
     """
 
@@ -167,7 +168,7 @@ class OnCluster:
                 continue
             outcomes.append(result.outcome)
             self.parts += [] if result.computed_with in self.parts else [result.computed_with]
-            self.predictor.notes += [note for note in result.notes if note not in self.predictor.notes]
+            add_notes(self.predictor.notes, result.notes)
             if result.entry is not None:
                 ledger.note(result.entry)
         return outcomes
@@ -251,9 +252,12 @@ def answer_case(item: tuple[Case, Forms], loading: Loading, computed: Mapping[st
     case, forms = item
     predictor, here = _load(loading)
     _check_same(computed, here, list(computed))
-    [outcome] = segment([predictor], [case], output, forms=forms)
+    try:
+        [outcome] = segment([predictor], [case], output, forms=forms)
+    finally:
+        notes = predictor.take_notes()  # else they would come back with a later command: the worker keeps the model
     entry = None if outcome.problem else finished_entry(output, case, outcome.files, about_answer(outcome))
-    return Answered(outcome, entry, tuple(predictor.notes), computed_with([predictor]))
+    return Answered(outcome, entry, notes, computed_with([predictor]))
 
 
 def _load(loading: Loading) -> tuple[Predictor, dict[str, Any]]:

@@ -107,6 +107,8 @@ def predict_with(
     """
     source, output, clock, model = Path(source), Path(output), clock or Clock(), predictors[0].model
     data = model.plan.data
+    for predictor in predictors:
+        predictor.take_notes()  # of a call before that ended early: `watch` has one for each study
     cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
     cases, of_split = _of_split(source, cases) if source.is_dir() and not options.channels else (cases, None)
     forms = _forms(predictors[0], options, cases, output)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medseg.commands.predict.on_cluster import Loading, answer_case, describe_worker, how_computed_there
+from medseg.commands.predict.on_cluster import Loading, _load, answer_case, describe_worker, how_computed_there
 from medseg.commands.predict.options import PredictOptions
-from medseg.commands.predict.predict import load_predictors
+from medseg.commands.predict.predict import load_predictors, predict_with
 from medseg.confidence.calibration import BeforeAndAfter, Calibration
 from medseg.core.errors import ModelError
 from medseg.delivery.answers.answer import Forms
@@ -77,6 +77,28 @@ def test_each_command_gets_the_temperatures_of_its_own_selection(
     assert largest("plain again", replace(options, selection=False)) == plain
     select_temperature(runs, 100.0)
     assert largest("selected again", options) < divided - 0.01
+
+
+def test_notes_on_a_scan_do_not_come_back_with_a_later_one(
+    runs: Path, write_scans: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
+    options, note = PredictOptions(device="cpu"), "1 GB of memory are free: 1 instead of 2 tiles go through at once."
+    sent = loading(runs, options)
+    cases, _ = find_scans(write_scans(tmp_path / "scans", 2), ("image",))
+    predictor = _load(sent)[0]
+
+    def notes(number: int) -> tuple[str, ...]:
+        return answer_case((cases[number], Forms()), sent, describe_worker(sent), tmp_path / "out").notes
+
+    (tmp_path / "out").mkdir()
+    predictor.notes.append(note)
+    assert note in notes(0)
+    assert note not in notes(1)
+    # and where this process answers one folder after another, as `watch` does
+    predictor.notes.append(note)
+    result = predict_with([predictor], tmp_path / "scans", tmp_path / "next", options)
+    assert note not in result.notes
+    assert note not in (tmp_path / "next" / "manifest.json").read_text()
 
 
 def test_a_worker_with_another_selection_is_refused(runs: Path) -> None:
