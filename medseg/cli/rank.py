@@ -28,7 +28,7 @@ def command(
     Needs a model that can judge its answers: medseg crossval, then medseg select. The answers in OUT are what
     annotation can start from.
 
-    Exit code: 0 all well, 1 some scans failed, 2 nothing could be done.
+    Exit code: 0 all well, 1 some scans failed or could not be judged, 2 nothing could be done.
 
     Args:
         source: A folder of scans without labels.
@@ -50,9 +50,11 @@ def command(
         result = rank_scans(source, output, model, workspace, options, show)
     table = Table("", "case", "predicted Dice", "novelty", title="annotate in this order", title_justify="left")
     for number, scan in enumerate(result.order, start=1):
-        emit("case", rank=number, case=scan.case, predicted_dice=round(1 - scan.doubt, 4), novelty=scan.novelty)
+        dice = None if scan.case in result.not_judged else round(1 - scan.doubt, 4)
+        emit("case", rank=number, case=scan.case, predicted_dice=dice, novelty=scan.novelty)
         if number <= _MOST_ROWS:
-            table.add_row(str(number), escape(scan.case), f"{1 - scan.doubt:.3f}", f"{scan.novelty:.2f}")
+            shown = "" if dice is None else f"{dice:.3f}"
+            table.add_row(str(number), escape(scan.case), shown, f"{scan.novelty:.2f}")
     console.print(table)
     for note in result.prediction.notes:
         show_note(note)
@@ -61,4 +63,5 @@ def command(
     )
     record_result(folder=output, ranked=len(result.order), file=result.file)
     report_failures(result.prediction.failed)
-    raise typer.Exit(2 if not result.order else 1 if result.prediction.failed else 0)
+    report_failures(result.not_judged, outcome="not judged, and ranked first", state="not judged")
+    raise typer.Exit(2 if not result.order else 1 if result.failed else 0)

@@ -35,9 +35,20 @@ class RankResult:
     prediction: PredictResult
     file: Path
 
+    @property
+    def not_judged(self) -> dict[str, str]:
+        """{case: why}, of answers of which nothing is known: they come first, since their doubt may be the largest."""
+        warnings, judged = self.prediction.warnings, self.prediction.quality
+        return {case: " ".join(warnings.get(case, ())) for case in self.prediction.files if case not in judged}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """{case: why}, of scans without an answer, and of those whose answers could not be judged."""
+        return {**self.prediction.failed, **self.not_judged}
+
     def __repr__(self) -> str:
         first = [f"first {self.order[0].case}"] if self.order else []
-        return summary_line(self, counted(len(self.order), "scan"), *first, failed=self.prediction.failed)
+        return summary_line(self, counted(len(self.order), "scan"), *first, failed=self.failed)
 
 
 def rank_scans(
@@ -74,19 +85,17 @@ def rank_scans(
             "not see; name the model by its plan: --model PLAN",
         )
     result = predict_with(predictors, source, output, prediction, callback, clock)
-    not_judged = Assessment(
-        {}, ()
-    )  # memory was short, which a warning says: its doubt is the largest, so it comes first
-    assessments = {case: result.quality.get(case, not_judged) for case in result.files}
+    nothing_known = Assessment({}, ())  # memory was short, which a warning says: its doubt counts as the largest
+    assessments = {case: result.quality.get(case, nothing_known) for case in result.files}
     order, folder = rank(assessments), Path(output)
-    rows = [
-        [number, scan.case, f"{1 - scan.doubt:.4f}", f"{scan.novelty:.4f}", " ".join(_flags(result, scan.case))]
-        for number, scan in enumerate(order, start=1)
-    ]
+    rows = [[number, *_cells(scan, result)] for number, scan in enumerate(order, start=1)]
     write_text(folder / RANKING, csv_text(["rank", "case", "predicted_dice", "novelty", "flags"], rows))
     write_viewer_tables(folder, predictors[0].model.plan.labels)
     return RankResult(tuple(order), result, folder / RANKING)
 
 
-def _flags(result: PredictResult, case: str) -> list[str]:
-    return list(dict.fromkeys(flag.kind for flag in result.quality[case].flags)) if case in result.quality else []
+def _cells(scan: Ranked, result: PredictResult) -> list[str]:
+    """Return case, predicted Dice, novelty and flags; of an answer that was not judged neither Dice nor flags."""
+    judged = result.quality.get(scan.case)
+    flags = [] if judged is None else dict.fromkeys(flag.kind for flag in judged.flags)
+    return [scan.case, "" if judged is None else f"{1 - scan.doubt:.4f}", f"{scan.novelty:.4f}", " ".join(flags)]
