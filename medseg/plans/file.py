@@ -35,7 +35,7 @@ REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 """Keys of the section `training` that earlier versions wrote; `_migrated` leaves them out."""
 NO_EFFECT = "of an earlier version has no effect any more"
 SCHEMA_FILE = "plan.schema.json"
-"""Lies beside plans and among the modules of this package; `docs/make_plan_keys.py` makes it."""
+"""Lies beside plans and among the modules of this package; `docs/make/plan_keys.py` makes it."""
 _SCHEMA_LINE = f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n"
 """The first line of a plan, as the YAML language server and the editors that use it read it."""
 _HEADER = """\

@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 from medseg.plans.file import SCHEMA_FILE, dump_plan, load_plan, parse_plan, save_plan
 from medseg.plans.schema import Configuration, Plan
 
-sys.path.insert(0, str(DOCS))
-from make_plan_keys import EXAMPLES, SCHEMA, files, words
+sys.path.insert(0, str(DOCS / "make"))
+from plan_keys import EXAMPLES, SCHEMA, files, words
 from plan_schema import keys_of
 
 EXAMPLE = EXAMPLES.read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def plain(text: str) -> Any:
 
 
 def test_schema_and_pages_are_current() -> None:
-    """After a change: `python docs/make_plan_keys.py`."""
+    """After a change: `python docs/make/plan_keys.py`."""
     stale = [path.name for path, text in files().items() if path.read_text(encoding="utf-8") != text]
     assert stale == []
 

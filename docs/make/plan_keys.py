@@ -1,4 +1,4 @@
-"""Write the JSON Schema of the plan and the reference of its keys: `python docs/make_plan_keys.py`.
+"""Write the JSON Schema of the plan and the reference of its keys: `python docs/make/plan_keys.py`.
 
 Both follow from `medseg.plans.schema`, its docstrings, and docs/plan-keys/every-key.yaml, which has the examples.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from plan_schema import keys_of, plan_schema, resolved
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "medseg" / "plans" / "plan.schema.json"
 FOLDER = ROOT / "docs" / "plan-keys"
 EXAMPLES = FOLDER / "every-key.yaml"
@@ -72,7 +72,7 @@ PAGES = (
     Page("inference", "inference", ("inference.",), "inference.mirror=false"),
     Page("scoring", "scoring", ("scoring.",), "scoring.surface=voxels"),
 )
-_GENERATED = "<!-- Made by docs/make_plan_keys.py from medseg/plans; change the docstrings there. -->"
+_GENERATED = "<!-- Made by docs/make/plan_keys.py from medseg/plans; change the docstrings there. -->"
 
 
 def files() -> dict[Path, str]:

@@ -1,6 +1,6 @@
 """The JSON Schema of the plan: pydantic's, with the docstrings' words for each key and the forms that it cannot know.
 
-Editors read it for completion and checks (`medseg/plans/plan.schema.json`), `make_plan_keys.py` makes the reference of
+Editors read it for completion and checks (`medseg/plans/plan.schema.json`), `plan_keys.py` makes the reference of
 it. It is checked against `Plan` in tests/plans/test_json_schema.py.
 """
 
