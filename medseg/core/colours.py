@@ -34,6 +34,15 @@ def rgb_number(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def hex_number(number: int) -> str:
+    """Return the colour of the structure of a number, counted from 0, as pages write it.
+
+    >>> hex_number(0)
+    '#56b4e9'
+    """
+    return "#" + bytes(rgb_number(number)).hex()
+
+
 def rgb(colour: str) -> tuple[int, int, int]:
     """Return red, green and blue (0 to 255) of a colour such as #56B4E9."""
     number = int(colour[1:], 16)

@@ -5,7 +5,7 @@ No reader turns or flips anything: an array comes as (channel, z, y, x) with an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from medseg.core.image import Image
 from medseg.core.objects import mark_boundaries
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
+from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import (
     FORMATS,
@@ -27,7 +28,7 @@ from medseg.io.formats.table import (
     united_files,
 )
 from medseg.io.values.label_values import interpret_values, map_values
-from medseg.io.values.named_masks import read_named_masks, structure_names
+from medseg.io.values.named_masks import named_otherwise, read_named_masks
 from medseg.io.values.objects import objects_in
 from medseg.io.values.united import unite
 from medseg.plans.sections.reading import Reading
@@ -107,7 +108,7 @@ def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
     if masks := united_files(path):
         return unite([_read_values(mask, reading, grid) for mask in masks], masks)
-    if path.is_dir() or split_reference(path) or (reading.segments and structure_names(path)):
+    if path.is_dir() or split_reference(path) or (reading.segments and named_otherwise(path, reading.segments)):
         with _library_errors(path):
             image = read_named_masks(path, reading, read_label, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
@@ -116,7 +117,7 @@ def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:
     return image.with_array(interpret_values(image.array, path, reading))
 
 
-def write_label(path: Path, image: Image, like: Path | None = None) -> None:
+def write_label(path: Path, image: Image, like: Path | None = None, named: Sequence[Segment] = ()) -> None:
     """Write (1, z, y, x) whole numbers in the smallest integer type, under a temporary name first.
 
     Args:
@@ -124,6 +125,7 @@ def write_label(path: Path, image: Image, like: Path | None = None) -> None:
         image: the label map on its grid.
         like: the scan that the labels belong to. If it is of the same family of formats, its geometry fields are
             copied as they stand.
+        named: names and colours of values; formats that have no place for them leave them out.
 
     Raises:
         DataError: the format cannot hold the image or its values, or `like` lies on another grid.
@@ -132,10 +134,13 @@ def write_label(path: Path, image: Image, like: Path | None = None) -> None:
     suffix = split_suffix(path)[1]
     if suffix not in FORMATS:
         refuse_unknown(path)
-    write = FORMATS[suffix].write
+    write, write_named = FORMATS[suffix].write, FORMATS[suffix].write_named
     if write is None:
         raise DataError(f"{path}: label maps are not written as {suffix}.", f"Write {answer_suffix(path)} instead.")
-    write(path, image, None if like is None else Path(like))
+    if named and write_named is not None:
+        write_named(path, image, None if like is None else Path(like), named)
+    else:
+        write(path, image, None if like is None else Path(like))
 
 
 def read_stack(path: Path, mask: bool = False, reading: Reading = AS_STORED) -> Stack:

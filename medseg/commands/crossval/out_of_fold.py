@@ -12,7 +12,7 @@ from medseg.core.case import Case
 from medseg.core.errors import ModelError
 from medseg.core.progress import Callback
 from medseg.core.wording import counted, first_few
-from medseg.delivery.answers.answer import answer_path
+from medseg.delivery.answers.formats import answer_path
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
 from medseg.delivery.provenance.manifest import Clock

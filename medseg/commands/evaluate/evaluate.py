@@ -85,7 +85,8 @@ def _evaluate(
     declared = labels or (answers.labels if answers is not None else references.labels)
     pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
     by_value = bool(options.map or options.prediction_map or any(pair.reading.segments for pair in pairs))
-    in_headers = {} if by_value else _structures_in_headers(pairs)
+    # what answers of medseg hold, labels.json says; by it references may call structures otherwise
+    in_headers = {} if by_value or answers is not None else _structures_in_headers(pairs)
     if declared is None and named is None and in_headers:
         labels, labels_from = Labels(structures=dict(in_headers)), "the names in the headers of the label files"
     elif declared is None and named is not None:

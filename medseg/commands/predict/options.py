@@ -37,6 +37,8 @@ class PredictOptions(SeriesOptions, ClusterOptions):
             docs/prediction/inference.md says what it costs. Other options take precedence.
         overrides: Setting of the plan to change, such as inference.step_fraction=0.5; repeatable.
         maps: Maps that are written beside the labels.
+        format: Format of the label maps: nifti, nrrd, seg.nrrd (3D Slicer), mha, mgz, tiff, and for 2D images png and
+            geojson (QuPath); if left out, that of each scan. NIfTI, NRRD and GeoJSON hold names and colours.
         overlay: Also draw each answer over its scan, in the colours of report.html: overlays/CASE.png; of a volume the
             slices where its structures are largest.
         palette: Write label maps that are PNG with a palette: viewers show the colours of the structures, and the
@@ -60,6 +62,7 @@ class PredictOptions(SeriesOptions, ClusterOptions):
     fast: Annotated[bool, _HOW] = False
     overrides: Annotated[list[str], Option("--set", _HOW.group, "KEY=VALUE")] = field(default_factory=list)
     maps: Maps = field(default_factory=Maps)
+    format: Annotated[str | None, _OUTPUT] = None
     overlay: Annotated[bool, _COLOUR] = False
     palette: Annotated[bool, _COLOUR] = False
     instances: Annotated[bool, _OBJECTS] = False

@@ -21,15 +21,17 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted
-from medseg.delivery.answers.answer import Forms, Outcome, answer_path
-from medseg.delivery.answers.dicom_objects import prepare_writer
+from medseg.delivery.answers.answer import Forms, Outcome
+from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
 from medseg.delivery.answers.earlier import move_aside
+from medseg.delivery.answers.formats import AnswerFormat, answer_path, format_named
 from medseg.delivery.answers.instances import Instances, write_table
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
+from medseg.delivery.answers.viewers import write_viewer_tables
 from medseg.delivery.provenance.entries import Prediction, computed_with, prediction_manifest
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
@@ -114,7 +116,7 @@ def predict_with(
     forms = _forms(predictors[0], options, cases, output)
     failed |= forms.writer.refused
     cases = [case for case in cases if case.id not in forms.writer.refused]
-    _prepare_folder(source, output, cases)
+    _prepare_folder(source, output, cases, forms.format)
     answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
     made_by = _made_by(predictors[0], options, forms) | (elsewhere.decided_by_workers if elsewhere else {})
     described = partial(computed_with, predictors) if elsewhere is None else elsewhere.computed_with
@@ -138,6 +140,7 @@ def predict_with(
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
+        write_viewer_tables(output, model.plan.labels)
         write_text(output / VOLUMES, result.volumes_csv())
         write_quality(output, result)
         ledger.close(cases)
@@ -211,12 +214,16 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     Raises:
         MedsegError: a form is impossible for every case; the writer's `refused` names single ones.
     """
-    model = predictor.model
+    model, plan = predictor.model, predictor.model.plan
     _check_spread(predictor, options.maps)
-    pictures = Pictures(options.overlay, options.palette, model.plan.data)
-    pictures.check(model.plan.labels)
-    instances = Instances(options.instances, model.plan.data.reading.boundaries)
-    return Forms(options.maps, prepare_writer(options.write, cases, model, output), pictures, instances)
+    form = format_named(options.format, plan.labels, plan.data.dimensions)
+    pictures = Pictures(options.overlay, options.palette, plan.data)
+    pictures.check(plan.labels)
+    instances = Instances(options.instances, plan.data.reading.boundaries, None if form is None else form.numbers)
+    writer = prepare_writer(options.write, cases, model, output, form)
+    # only NRRD has a place for codes; looking them up would delay the first scan
+    coded = any(answer_path(case, output, form).suffix == ".nrrd" for case in cases)
+    return Forms(options.maps, writer, pictures, instances, form, known_codes(plan) if coded else {})
 
 
 def _segment_noted(
@@ -279,7 +286,7 @@ def _chosen_series(cases: Sequence[Case]) -> list[str]:
     return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])
 
 
-def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> None:
+def _prepare_folder(source: Path, output: Path, cases: Sequence[Case], form: AnswerFormat | None) -> None:
     """Make the folder for the answers, in which no answer may replace a scan.
 
     Raises:
@@ -293,7 +300,7 @@ def _prepare_folder(source: Path, output: Path, cases: Sequence[Case]) -> None:
         )
     output.mkdir(parents=True, exist_ok=True)
     for case in cases:
-        answer = answer_path(case, output)
+        answer = answer_path(case, output, form)
         if any(answer.resolve() == file.resolve() for file in case.channels):
             raise DataError(
                 f"The answer {answer} would replace the scan itself.", "Name another folder for the answers."
@@ -321,6 +328,7 @@ def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dic
         **forms.writer.record,
         **judged_by(predictor.model, options),
         # only where they are asked for: folders of earlier versions can still be continued
+        **({} if forms.format is None else {"format": forms.format.suffix}),
         **{name: True for name in ("overlay", "palette", "instances") if getattr(options, name)},
     }
 

@@ -15,7 +15,6 @@ from medseg.core.errors import ModelError
 from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
-from medseg.delivery.answers.viewers import write_viewer_tables
 from medseg.delivery.provenance.manifest import Clock
 
 RANKING = "ranking.csv"
@@ -61,7 +60,7 @@ def rank_scans(
 ) -> RankResult:
     """Segment scans, and write in which order to annotate them: doubtful answers first, and no two scans alike.
 
-    The answers are what annotation starts from, with tables of names and colours for ITK-SNAP and 3D Slicer.
+    The answers are what annotation starts from.
 
     Args:
         source: a folder of scans.
@@ -90,7 +89,6 @@ def rank_scans(
     order, folder = rank(assessments), Path(output)
     rows = [[number, *_cells(scan, result)] for number, scan in enumerate(order, start=1)]
     write_text(folder / RANKING, csv_text(["rank", "case", "predicted_dice", "novelty", "flags"], rows))
-    write_viewer_tables(folder, predictors[0].model.plan.labels)
     return RankResult(tuple(order), result, folder / RANKING)
 
 

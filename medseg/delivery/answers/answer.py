@@ -13,13 +13,14 @@ from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.delivery.answers.dicom_objects import Writer
+from medseg.delivery.answers.formats import AnswerFormat, answer_path, write_answer_labels
 from medseg.delivery.answers.instances import Instances
 from medseg.delivery.answers.judge import assessment_in
 from medseg.delivery.answers.maps import map_files
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
 from medseg.inference.volumes import size_unit, structure_volumes
-from medseg.io.formats.table import answer_suffix
+from medseg.plans.terminology import Coding
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,16 @@ class Forms:
         writer: whether label maps, DICOM objects made from them, or both are written.
         pictures: which pictures are written.
         instances: whether instance maps are written.
+        format: the format of the label maps; None for that of each scan.
+        codes: {structure: its codes for DICOM}, of those that have any; formats with a place for them get them.
     """
 
     maps: Maps = field(default_factory=Maps)
     writer: Writer = field(default_factory=Writer)
     pictures: Pictures = field(default_factory=Pictures)
     instances: Instances = field(default_factory=Instances)
+    format: AnswerFormat | None = None
+    codes: Mapping[str, Coding] = field(default_factory=dict)
 
     def of(self, case: Case) -> Forms:
         """Return what concerns one case of these forms, which is little to send."""
@@ -52,7 +57,7 @@ class Forms:
             labels: its structures.
         """
         return [
-            answer_path(case, output),
+            answer_path(case, output, self.format),
             *self.writer.paths(case, output).values(),
             *map_files(self.maps, case, output, labels),
             *self.pictures.files(case, output),
@@ -81,11 +86,6 @@ class Outcome:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def answer_path(case: Case, output: Path) -> Path:
-    """Return where the label map of a case goes: named by the case's id, in the format of its first file."""
-    return output / f"{case.id}{answer_suffix(case.channels[0])}"
-
-
 def write_answer(
     case: Case,
     answer: Image,
@@ -112,8 +112,11 @@ def write_answer(
         volumes, unit = structure_volumes(answer, labels, dimensions), size_unit(answer, dimensions)
         files = [*map_files(forms.maps, case, output, labels), *forms.instances.files(case, output)]
         if forms.writer.with_labels(case):
-            path = answer_path(case, output)
-            forms.pictures.write_labels(path, answer, case.channels[0], labels)
+            path = answer_path(case, output, forms.format)
+            if forms.pictures.has_palette(path):
+                forms.pictures.write_palette(path, answer, labels)
+            else:
+                write_answer_labels(path, answer, case.channels[0], labels, forms.codes, forms.format)
             files = [path, *files]
         files += forms.pictures.write(case, answer, output, labels)
         files += forms.writer.write(case, answer, output, volumes, assessment_in(about))

@@ -15,11 +15,14 @@ from medseg import __version__
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.image import Image
+from medseg.delivery.answers.formats import AnswerFormat, answer_path
 from medseg.delivery.answers.options import WriteOptions
 from medseg.io.formats.table import is_dicom
 from medseg.models.identity import identity
 from medseg.models.model import Model
+from medseg.plans.schema import Plan
 from medseg.plans.sections.reading import Reading
+from medseg.plans.terminology import Coding
 
 if TYPE_CHECKING:
     from medseg.confidence.assessment import Assessment
@@ -103,7 +106,21 @@ class Writer:
         return {"written as": forms, "codes": codes, "labelmap": self.meaning.labelmap}
 
 
-def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, output: Path = Path("OUTPUT")) -> Writer:
+def known_codes(plan: Plan) -> dict[str, Coding]:
+    """Return {structure: codes} of a plan: those that it says, and those of the built-in table by the names alone."""
+    from medseg.delivery.dicom.codes import look_up
+
+    coded = {name: plan.codes.get(name) or look_up(name) for name in plan.labels.names}
+    return {name: coding for name, coding in coded.items() if coding is not None}
+
+
+def prepare_writer(
+    options: WriteOptions,
+    cases: Sequence[Case],
+    model: Model,
+    output: Path = Path("OUTPUT"),
+    form: AnswerFormat | None = None,
+) -> Writer:
     """Decide in which forms each case is answered, and check all that can be checked before anything is computed.
 
     What no object can be made of, a series without identifiers or a model whose structures have no codes, is refused
@@ -114,6 +131,7 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
         cases: the scans.
         model: makes the answers; its plan says which structures there are, their codes, and how scans are read.
         output: folder of the answers, for notes.
+        form: the format of the label maps; None for that of each scan.
 
     Raises:
         PlanError: a form or code is not valid, or the user asked for objects and a structure has no codes.
@@ -145,7 +163,7 @@ def prepare_writer(options: WriteOptions, cases: Sequence[Case], model: Model, o
             raise PlanError(error.message, f"{error.hint} --write nifti leaves DICOM objects out.") from None
         scans = [case for case in cases if case.id in dicom_cases]
         case = next((case for case in scans if _problem(case, objects) is None), scans[0])
-        return Writer(reading=reading, notes=(_without_codes(error, case, output, reading),))
+        return Writer(reading=reading, notes=(_without_codes(error, case, answer_path(case, output, form), reading),))
     maker = Maker("AUTOMATIC", f"medseg {plan.name}", __version__, identity(model))
     meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
     forms, refused, notes = {}, {}, []
@@ -181,10 +199,10 @@ def wanted_forms(options: WriteOptions) -> frozenset[str]:
     return frozenset([*named, "seg"] if "report" in named else named)
 
 
-def _without_codes(error: PlanError, case: Case, output: Path, reading: Reading) -> str:
+def _without_codes(error: PlanError, case: Case, answer: Path, reading: Reading) -> str:
     """Return the note that no DICOM object is written for want of codes, with the command that writes one later."""
     command = [
-        "medseg", "dicom", str(output / f"{case.id}.nii.gz"), str(case.channels[0]), str(output), "--generic-codes",
+        "medseg", "dicom", str(answer), str(case.channels[0]), str(answer.parent), "--generic-codes",
         *["--resample-tilt"] * reading.resample_tilt, *["--allow-gaps"] * reading.allow_gaps,
     ]  # fmt: skip
     return (

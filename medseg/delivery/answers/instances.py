@@ -44,10 +44,12 @@ class Instances:
     Attributes:
         wanted: whether to write them.
         boundaries: {value of a structure: value of its boundary} of a model that knows boundaries.
+        suffix: of the maps; None for that of the answer to each scan.
     """
 
     wanted: bool = False
     boundaries: Mapping[int, int] | None = None
+    suffix: str | None = None
 
     def files(self, case: Case, output: Path) -> list[Path]:
         """Return the instance map of a case and its table; [] where they are not wanted.
@@ -57,7 +59,8 @@ class Instances:
             output: folder of the answers.
         """
         folder = output / FOLDER
-        named = [folder / f"{case.id}{answer_suffix(case.channels[0])}", folder / f"{case.id}.csv"]
+        suffix = answer_suffix(case.channels[0]) if self.suffix is None else self.suffix
+        named = [folder / f"{case.id}{suffix}", folder / f"{case.id}.csv"]
         return named if self.wanted else []
 
     def write(self, case: Case, answer: Image, probability: NDArray[np.float32], output: Path, labels: Labels) -> None:

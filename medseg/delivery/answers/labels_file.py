@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medseg.core.colours import hex_number
 from medseg.core.errors import DataError
 from medseg.core.files import write_json
 from medseg.core.json_text import parse_json
@@ -44,6 +45,7 @@ def write_labels_file(folder: Path, plan: Plan) -> None:
     content = {
         "schema_version": _VERSION,
         "names": plan.labels.written_values,
+        "colours": {name: hex_number(number) for number, name in enumerate(plan.labels.written_values)},
         "labels": plan.labels.model_dump(mode="json"),
         "reading": plan.data.reading.model_dump(mode="json"),
         "scoring": plan.scoring.model_dump(mode="json"),

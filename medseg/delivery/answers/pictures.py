@@ -10,7 +10,6 @@ from medseg.core.errors import PlanError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.io.images import write_label
 from medseg.plans.sections.data import Data
 
 OVERLAYS = "overlays"
@@ -81,21 +80,22 @@ class Pictures:
                 path.write_bytes(draw_overlay(scan, answer, labels))
         return files
 
-    def write_labels(self, path: Path, answer: Image, like: Path, labels: Labels) -> None:
-        """Write a label map; as PNG with the colours of the structures where that was asked for.
+    def has_palette(self, path: Path) -> bool:
+        """Return whether a label map gets a palette: it is PNG, and that was asked for."""
+        return self.palette and path.name.lower().endswith(".png")
+
+    @staticmethod
+    def write_palette(path: Path, answer: Image, labels: Labels) -> None:
+        """Write a label map as PNG with the colours of the structures.
 
         Args:
             path: the file.
             answer: label values (1, z, y, x).
-            like: the scan.
             labels: the structures.
         """
-        if self.palette and path.name.lower().endswith(".png"):
-            from medseg.io.formats.raster import write_with_palette
+        from medseg.io.formats.raster import write_with_palette
 
-            write_with_palette(path, answer, palette_of(labels))
-        else:
-            write_label(path, answer, like=like)
+        write_with_palette(path, answer, palette_of(labels))
 
 
 def palette_of(labels: Labels) -> dict[int, tuple[int, int, int]]:

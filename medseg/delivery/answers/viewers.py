@@ -7,6 +7,7 @@ from pathlib import Path
 from medseg.core.colours import rgb_number
 from medseg.core.files import write_text
 from medseg.core.labels import Labels
+from medseg.delivery.answers.formats import value_names
 
 ITK_SNAP, SLICER = "labels.itksnap.txt", "labels.slicer.ctbl"
 _ITK_SNAP_HEADER = """\
@@ -28,7 +29,8 @@ def write_viewer_tables(folder: Path, labels: Labels) -> list[Path]:
     Returns:
         The files.
     """
-    rows = [(value, rgb_number(number), name) for number, (name, value) in enumerate(labels.written_values.items())]
+    names = value_names(labels)
+    rows = [(value, rgb_number(number), name) for number, (value, name) in enumerate(names.items())]
     snap = [
         f'{value:5d} {red:5d} {green:4d} {blue:4d}        1  1  1    "{_plain(name)}"'
         for value, (red, green, blue), name in rows

@@ -22,9 +22,9 @@ from medseg.delivery.dicom.objects import (
     shorten,
     to_code,
 )
-from medseg.delivery.dicom.outlines import outlines_of
 from medseg.delivery.dicom.source import Source
 from medseg.io.dicom.elements.kinds import STRUCTURE_SET_CLASS
+from medseg.io.values.outlines import outlines_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

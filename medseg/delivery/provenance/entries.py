@@ -15,6 +15,7 @@ from medseg.core.case import Case
 from medseg.core.machine.parallel import BackgroundResult
 from medseg.delivery.answers.instances import TABLE
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
+from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
@@ -25,7 +26,7 @@ from medseg.plans.schema import Plan
 if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
     from medseg.evaluation.label_files import Pair
 
-_OWN_FILES = ("labels.json", "volumes.csv", "quality.html", LEDGER_NAME)
+_OWN_FILES = ("labels.json", ITK_SNAP, SLICER, "volumes.csv", "quality.html", LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
 
 

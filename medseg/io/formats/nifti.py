@@ -5,6 +5,9 @@ The affine is the one that nibabel chooses (sform, else qform, else the header's
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
+from medseg.io.formats.named.caret import CODE, read_table, write_table
+from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.nifti_header import (
     affine_of,
     data_path,
@@ -28,10 +33,13 @@ from medseg.io.formats.nifti_header import (
 )
 from medseg.io.formats.stack import Stack, check_reference, native, opaque, smallest_integer
 
-__all__ = ["header_notes", "read", "write"]
+__all__ = ["header_notes", "read", "segments", "write"]
 
 _SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 _MOST_NIFTI1_VOXELS = 32767
+_EXTENSION_FLAG_BYTES = 4
+_MOST_EXTENSION_BYTES = 1 << 23
+_NATIVE = "<" if sys.byteorder == "little" else ">"
 _QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _GEOMETRY = ("pixdim", "xyzt_units", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM)
 
@@ -62,13 +70,33 @@ def read(path: Path) -> Stack:
     return Stack(array, affine, in_time=shape[3] > 1 and in_time(header), notes=notes, nnunet_spacing=spacing)
 
 
-def write(path: Path, image: Image, like: Path | None) -> None:
+def segments(path: Path) -> list[Segment]:
+    """Return the structures that an extension of the header names; [] for other files."""
+    try:
+        path = header_path(path)
+        header = read_header(path)
+        if header["magic"].tobytes()[:2] != b"n+":
+            return []
+        offset = int(header.get_data_offset())
+        more = content.start(path, min(offset, _MOST_EXTENSION_BYTES))[header.sizeof_hdr :]
+        if len(more) < _EXTENSION_FLAG_BYTES or not more[0]:
+            return []
+        extensions = header.exts_klass.from_fileobj(
+            io.BytesIO(more[_EXTENSION_FLAG_BYTES:]), len(more) - _EXTENSION_FLAG_BYTES, header.endianness != _NATIVE
+        )
+    except Exception:  # extensions may be damaged in any way, and voxels are read without them
+        return []
+    return read_table(extensions)
+
+
+def write(path: Path, image: Image, like: Path | None, named: Sequence[Segment] = ()) -> None:
     """Write a label map in the smallest type.
 
     Args:
         path: the file.
         image: one channel of whole numbers.
         like: the scan; of a NIfTI file, the geometry fields are copied as they stand.
+        named: names and colours of values, which become an extension of the header.
 
     Raises:
         DataError: `like` is on another grid than the image.
@@ -77,6 +105,10 @@ def write(path: Path, image: Image, like: Path | None) -> None:
     array = image.array[0].transpose().reshape(header.get_data_shape())
     array = array.astype(smallest_integer(array))
     header.set_data_dtype(array.dtype)
+    if named:
+        from nibabel.nifti1 import Nifti1Extension
+
+        header.extensions.append(Nifti1Extension(CODE, write_table(named)))
     data = kind(array, None, header).to_bytes()
     if path.name.lower().endswith(".gz"):
         data = b"".join(gz.pack([data]))

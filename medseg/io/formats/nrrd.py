@@ -19,6 +19,8 @@ from medseg.core.files import atomic
 from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import Image
 from medseg.io.formats import content, gz
+from medseg.io.formats.named.segment import Segment
+from medseg.io.formats.named.slicer import header_lines, read_segments
 from medseg.io.formats.stack import Stack, check_reference, mm_in, native, opaque, smallest_integer, usable_affine
 
 _SUFFIXES = (".nrrd", ".nhdr")
@@ -84,83 +86,51 @@ def parts(path: Path) -> list[Path]:
     return [path, _read_header(path).data_file()]
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A structure that the header of a 3D Slicer segmentation names.
-
-    Attributes:
-        name: its name.
-        value: the value of its voxels in its layer.
-        layer: the volume of the file that it lies in, from 0; segments that overlap lie in several.
-    """
-
-    name: str
-    value: int
-    layer: int = 0
-
-
-def is_nrrd(path: Path) -> bool:
-    """Return whether a file is NRRD, judged by its name."""
-    return path.name.lower().endswith(_SUFFIXES)
-
-
 def segments(path: Path) -> list[Segment]:
-    """Return the segments that the header of a 3D Slicer segmentation names; [] for other files.
-
-    https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html: `SegmentN_Name`,
-    `SegmentN_LabelValue` and `SegmentN_Layer`. Before Slicer 4.11 there were no values: a layer was one segment.
-    """
+    """Return the segments that the header of a 3D Slicer segmentation names; [] for other files."""
     try:
         header = _read_header(path)
         with path.open("rb") as stream:
             text = stream.read(header.end).decode("utf-8", "replace")
     except (OSError, ValueError, DataError):
         return []  # reading the file says what is wrong
-    custom = dict(re.findall(r"^(Segment\d+_(?:Name|LabelValue|Layer)):=(.*?)\r?$", text, re.MULTILINE))
-    layered = bool(header.volumes or header.components)
-    without_values = not any(key.endswith("_LabelValue") for key in custom)
-    named = []
-    for key, name in custom.items():
-        if not key.endswith("_Name") or not name.strip():
-            continue
-        segment = key.removesuffix("_Name")
-        value, layer = custom.get(f"{segment}_LabelValue", "").strip(), custom.get(f"{segment}_Layer", "0").strip()
-        if layered and without_values:
-            value, layer = "1", segment.removeprefix("Segment")
-        if value.isdecimal() and layer.isdecimal():
-            named.append(Segment(name.strip(), int(value), int(layer)))
-    return named
+    return read_segments(text, layered=bool(header.volumes or header.components))
 
 
-def write(path: Path, image: Image, like: Path | None) -> None:
+def write(path: Path, image: Image, like: Path | None, named: Sequence[Segment] = ()) -> None:
     """Write a label map in the smallest type, packed.
 
     Args:
         path: the file.
-        image: one channel of whole numbers.
+        image: one channel of whole numbers; several are layers, as 3D Slicer has them for segments that overlap.
         like: the scan; the geometry fields of a NRRD file are copied as they stand.
+        named: names and colours of values, which become a segmentation of 3D Slicer.
 
     Raises:
         DataError: `like` is on another grid than the image.
     """
-    array = image.array[0]
+    layers = len(image.array)
     header = _read_header(like) if like is not None and like.name.lower().endswith(_SUFFIXES) else None
     if header is not None and like is not None:
         check_reference(image, [header.sizes[axis] for axis in header.spatial], header.affine(), like)
         geometry, dimensions = _copied_geometry(header), len(header.spatial)
     else:
         geometry, dimensions = _geometry_lines(image), 3
-    array = array.reshape(array.shape[3 - dimensions :])
+    array = image.array.reshape(*[layers] * (layers > 1), *image.shape_zyx[3 - dimensions :])
+    if layers > 1:  # the layers of a voxel lie together
+        array = np.moveaxis(array, 0, -1)
+        geometry = [_with_layers(line) for line in geometry]
     kind = smallest_integer(array)
     lines = [
         "NRRD0005",
         f"type: {next(name for name, code in _DTYPES.items() if np.dtype(code) == kind)}",
-        f"dimension: {dimensions}",
+        f"dimension: {array.ndim}",
         f"sizes: {' '.join(map(str, array.shape[::-1]))}",
-        f"kinds: {' '.join(['domain'] * dimensions)}",
+        f"kinds: {' '.join(['list'] * (layers > 1) + ['domain'] * dimensions)}",
         "endian: little",
         "encoding: gzip",
         *geometry,
+        *(header_lines(named, image.array) if named else []),
     ]
     voxels = np.ascontiguousarray(array, kind.newbyteorder("<")).tobytes()
     with atomic(path) as temporary, temporary.open("wb") as stream:
@@ -356,6 +326,13 @@ def _copied_geometry(header: _Header) -> list[str]:
         value = header.fields[name] if parts is None else " ".join(parts[axis] for axis in header.spatial)
         lines.append(f"{name}: {value}")
     return lines
+
+
+def _with_layers(line: str) -> str:
+    """Return a line of `_GEOMETRY` for a file whose first axis are layers, which lie nowhere in space."""
+    name, _, value = line.partition(": ")
+    nothing = {"space directions": "none", "spacings": "nan", "centerings": "???", "units": '""'}.get(name)
+    return line if nothing is None else f"{name}: {nothing} {value}"
 
 
 def _geometry_lines(image: Image) -> list[str]:

@@ -5,16 +5,18 @@ A format of your own is one call of `register`; the formats that come with medse
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
+from medseg.io.annotations import geojson
 from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import means_dicom
 from medseg.io.formats import gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
+from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.stack import Stack
 from medseg.io.layouts.file_names.words import further_mask
 
@@ -37,6 +39,9 @@ class Format:
         answer: suffix of the answer to a file of a format without `write`.
         parts: returns the files that an image consists of; None if it is always one.
         header_notes: returns what is odd in a header that can be read, in sentences; None if nothing is looked for.
+        write_named: as `write`, with names and colours of values as a fourth argument, which the file then holds. None
+            if the format has no place for them.
+        names: returns the names that a file gives to its values; None if the format has no place for them.
         sides_known: whether its files can say which side of the patient is which; pictures cannot, although some say
             how large a pixel is.
         listed: returns whether a file in a folder is an image of its own; None if every one is. The second half of a
@@ -52,6 +57,8 @@ class Format:
     header_notes: Callable[[Path], list[str]] | None = None
     listed: Callable[[Path], bool] | None = None
     sides_known: bool = True
+    write_named: Callable[[Path, Image, Path | None, Sequence[Segment]], None] | None = None
+    names: Callable[[Path], list[Segment]] | None = None
 
 
 def _never(path: Path) -> bool:
@@ -59,13 +66,20 @@ def _never(path: Path) -> bool:
 
 
 _ROWS = (
-    Format((".nii.gz", ".nii"), nifti.read, nifti.write, header_notes=nifti.header_notes),
+    Format(
+        (".nii.gz", ".nii"),
+        nifti.read,
+        nifti.write,
+        header_notes=nifti.header_notes,
+        write_named=nifti.write,
+        names=nifti.segments,
+    ),
     Format((".hdr.gz", ".hdr"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes),
     Format((".img.gz", ".img"), nifti.read, parts=nifti.parts, header_notes=nifti.header_notes, listed=_never),
     Format((".mgz", ".mgh"), mgh.read, mgh.write),
     Format((".mnc",), minc.read),
-    Format((".seg.nrrd", ".nrrd"), nrrd.read, nrrd.write),
-    Format((".nhdr",), nrrd.read, answer=".nrrd", parts=nrrd.parts),
+    Format((".seg.nrrd", ".nrrd"), nrrd.read, nrrd.write, write_named=nrrd.write, names=nrrd.segments),
+    Format((".nhdr",), nrrd.read, answer=".nrrd", parts=nrrd.parts, names=nrrd.segments),
     Format((".mha",), metaimage.read, metaimage.write),
     Format((".mhd",), metaimage.read, answer=".mha", parts=metaimage.parts),
     Format((".gipl.gz", ".gipl"), gipl.read, gipl.write),
@@ -82,6 +96,15 @@ _ROWS = (
         sides_known=False,
     ),
     Format((".png", ".bmp"), raster.read, raster.write, raster.read_mask, sides_known=False),
+    Format(
+        (geojson.SUFFIX,),
+        geojson.read,
+        geojson.write,
+        listed=geojson.written_here,
+        sides_known=False,
+        write_named=geojson.write,
+        names=geojson.segments,
+    ),
     Format((".gif", ".jpg", ".jpeg"), raster.read, read_mask=raster.read_mask, answer=".png", sides_known=False),
 )
 

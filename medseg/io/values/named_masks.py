@@ -20,10 +20,9 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.io.annotations.coco import categories_of, listed_image, split_reference
 from medseg.io.annotations.coco_objects import read_objects
-from medseg.io.formats import nrrd
-from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.values.class_names import read_lines
-from medseg.io.values.named_values import LIST, may_name_values, named_values
+from medseg.io.values.named_values import LIST, may_name_values, named_values, names_in_header
 from medseg.io.values.overlay import Overlay
 from medseg.plans.sections.reading import Reading
 
@@ -60,6 +59,22 @@ def structure_names(path: Path) -> list[str]:
     if path.is_dir():
         return [split_suffix(file)[0] for file in image_files(path)]
     return [segment.name for segment in named_values(path)] if may_name_values(path) else []
+
+
+def named_otherwise(path: Path, segments: Mapping[str, int]) -> bool:
+    """Return whether a label names its structures, and by these names has other values than those that it holds.
+
+    Where names and values say the same, the values can be read as they are stored, which is many times faster.
+
+    Args:
+        path: the folder or file.
+        segments: the value of each name, or pattern of names.
+    """
+    if path.is_dir() or split_reference(path) or not may_name_values(path):
+        return bool(structure_names(path))
+    named = named_values(path)
+    values = values_by_number({number: segment.name for number, segment in enumerate(named)}, segments)
+    return any(segment.layer or values.get(number) != segment.value for number, segment in enumerate(named))
 
 
 def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask, scan: Image | None = None) -> Image:
@@ -112,8 +127,8 @@ def draw_named_masks(
         grid, masks = _masks_of_annotations(path, reading, scan)
     elif path.is_dir():
         grid, masks = _masks_of_folder(path, reading, read_mask)
-    elif nrrd.is_nrrd(path):
-        grid, masks = _masks_of_nrrd(path, reading)
+    elif names_in_header(path):
+        grid, masks = _masks_of_header(path, reading)
     else:
         grid, masks = _masks_of_list(path, reading, read_mask)
     shape = grid.array.shape[1:]
@@ -233,14 +248,14 @@ def _masks_of_list(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[I
     return image, (_Mask(value, image.array[0] == number) for number, value in values.items())
 
 
-def _masks_of_nrrd(path: Path, reading: Reading) -> tuple[Image, Iterator[_Mask]]:
-    """Return the grid of a `.seg.nrrd`, and the structures that are meant.
+def _masks_of_header(path: Path, reading: Reading) -> tuple[Image, Iterator[_Mask]]:
+    """Return the grid of a file whose header names its values (`.seg.nrrd`, NIfTI), and the structures that are meant.
 
     Raises:
         DataError: voxels have a value that the header does not name, or the layers do not fit the header.
     """
-    segments = nrrd.segments(path)
-    stack = nrrd.read(path)
+    segments = named_values(path)
+    stack = FORMATS[split_suffix(path)[1]].read(path)
     layers = stack.array.reshape(-1, *stack.array.shape[2:])
     for number, layer in enumerate(layers):
         named = {segment.value for segment in segments if segment.layer == number}
@@ -248,7 +263,7 @@ def _masks_of_nrrd(path: Path, reading: Reading) -> tuple[Image, Iterator[_Mask]
         if unnamed:
             raise DataError(
                 f"{path} has voxels of the value {unnamed[0]} in layer {number}, which its header does not name.",
-                "Open it in 3D Slicer and save it again.",
+                "Open it in the program that wrote it, and save it again; medseg info shows what its header names.",
                 "unknown label",
             )
     if missing := [segment.name for segment in segments if segment.layer >= len(layers)]:

@@ -1,4 +1,4 @@
-"""Read the names that a label file gives to its own values: in the header of `.seg.nrrd`, or in a list beside it.
+"""Read the names that a label file gives to its own values: in the header (NIfTI, `.seg.nrrd`), or in a list beside it.
 
 labelme's `labelme_json_to_dataset` writes `label.png` and `label_names.txt` into a folder for each image. Line 0 of the
 list names the value 0, and so on; the list follows the shapes of that image, so a name may have another value in the
@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import DataError
-from medseg.io.formats import nrrd
-from medseg.io.formats.table import split_suffix
+from medseg.io.formats.named.segment import Segment
+from medseg.io.formats.table import FORMATS, split_suffix
 from medseg.io.values.class_names import BACKGROUND, IGNORED, read_lines
 
 LABEL_NAME = "label"
@@ -31,10 +31,16 @@ def names_list(path: Path) -> Path | None:
 
 def may_name_values(path: Path) -> bool:
     """Return whether a label file may name its values, judged without reading it."""
-    return nrrd.is_nrrd(path) or names_list(path) is not None
+    return names_in_header(path) or names_list(path) is not None
 
 
-def named_values(path: Path) -> list[nrrd.Segment]:
+def names_in_header(path: Path) -> bool:
+    """Return whether a label file is of a format whose header has a place for names, judged by its own name."""
+    file_format = FORMATS.get(split_suffix(path)[1])
+    return file_format is not None and file_format.names is not None
+
+
+def named_values(path: Path) -> list[Segment]:
     """Return the structures that a label file names, with their values; [] for other files.
 
     Raises:
@@ -42,7 +48,8 @@ def named_values(path: Path) -> list[nrrd.Segment]:
     """
     listing = names_list(path)
     if listing is None:
-        return nrrd.segments(path) if nrrd.is_nrrd(path) else []
+        file_format = FORMATS.get(split_suffix(path)[1])
+        return [] if file_format is None or file_format.names is None else file_format.names(path)
     names = read_lines(listing)
     if not names or names[0] not in BACKGROUND:
         raise DataError(
@@ -52,4 +59,4 @@ def named_values(path: Path) -> list[nrrd.Segment]:
     structures = [(name, value) for value, name in enumerate(names) if name not in (*BACKGROUND, *IGNORED)]
     if len({name for name, _ in structures}) < len(structures):
         raise DataError(f"{listing} has a name twice.", "Expected one name for each value.")
-    return [nrrd.Segment(name, value) for name, value in structures]
+    return [Segment(name, value) for name, value in structures]

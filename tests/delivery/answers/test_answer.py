@@ -10,7 +10,8 @@ import pytest
 from medseg.core.case import Case
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.delivery.answers.answer import answer_path, structure_volumes
+from medseg.delivery.answers.answer import structure_volumes
+from medseg.delivery.answers.formats import answer_path
 
 REGIONS = Labels(structures={"whole": [1, 300], "core": 300}, activation="sigmoid", region_values=[1, 300])
 

@@ -46,10 +46,10 @@ def test_a_palette_that_cannot_hold_the_values_is_refused_before_anything_is_seg
         write_with_palette(Path("a.png"), Image(np.zeros((1, 2, 3, 3), np.uint8), np.eye(4)), {})
 
 
-def test_label_maps_that_are_no_png_are_written_as_always(tmp_path):
-    label = Image(np.array([[[[0, 3]]]], np.uint8), np.eye(4))
-    Pictures(palette=True).write_labels(tmp_path / "a.nii.gz", label, tmp_path / "scan.png", ORGANS)
-    assert read_label(tmp_path / "a.nii.gz").array.ravel().tolist() == [0, 3]
+def test_only_png_has_a_palette_and_only_where_it_is_asked_for(tmp_path):
+    assert Pictures(palette=True).has_palette(tmp_path / "a.PNG")
+    assert not Pictures(palette=True).has_palette(tmp_path / "a.nii.gz")
+    assert not Pictures().has_palette(tmp_path / "a.png")
 
 
 def test_an_overlay_of_a_colour_image_outlines_structures_in_their_colours(tmp_path):

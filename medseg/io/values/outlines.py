@@ -37,6 +37,44 @@ def outlines_of(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     return [np.array(_turning_points(loop), dtype=np.float64) + offset for loop in _join_holes(outer, holes)]
 
 
+def rings_of(mask: NDArray[np.bool_]) -> list[list[list[Corner]]]:
+    """Return the polygons of a (row, column) mask: for each its outer ring, then its holes.
+
+    Pixels that touch only at a corner are polygons of their own. No ring meets itself, and no ring repeats its first
+    point at its end; corner (r, c) is the upper left one of the pixel (r, c).
+
+    >>> rings_of(np.array([[True, False], [False, True]]))
+    [[[(0, 0), (0, 1), (1, 1), (1, 0)]], [[(1, 1), (1, 2), (2, 2), (2, 1)]]]
+    """
+    from scipy import ndimage
+
+    numbered, _ = ndimage.label(mask)
+    polygons = []
+    for number, box in enumerate(ndimage.find_objects(numbered), start=1):
+        top, left = box[0].start, box[1].start
+        rings = [ring for loop in _border_loops(numbered[box] == number) for ring in _without_meetings(loop)]
+        rings.sort(key=lambda ring: _doubled_area(ring) < 0)  # the only one around the mask comes first
+        polygons.append([[(row + top, column + left) for row, column in _turning_points(ring)] for ring in rings])
+    return polygons
+
+
+def _without_meetings(loop: list[Corner]) -> list[list[Corner]]:
+    """Return a walk in parts that pass no corner twice."""
+    parts: list[list[Corner]] = []
+    walked: list[Corner] = []
+    place: dict[Corner, int] = {}
+    for corner in loop:
+        if corner in place:
+            start = place[corner]
+            parts.append(walked[start:])
+            for passed in walked[start:]:
+                del place[passed]
+            del walked[start:]
+        place[corner] = len(walked)
+        walked.append(corner)
+    return [*parts, walked]
+
+
 def _border_loops(mask: NDArray[np.bool_]) -> list[list[Corner]]:
     """Return closed walks along the border, corner by corner, with the mask on the right hand."""
     steps = _border_steps(mask)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, label
 
-from medseg.delivery.dicom.outlines import outlines_of
+from medseg.io.values.outlines import outlines_of
 from medseg.io.values.rasterize import outlines, polygon
 
 
