@@ -26,6 +26,7 @@ METRICS_CSV = "metrics.csv"
 POOLED_CSV = "pooled.csv"
 REPORT = "report.html"
 MANIFEST = "manifest.json"
+README = "README.txt"
 _FOLD = "fold_"
 
 

@@ -106,6 +106,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --continue", 0),
         ("predict flat/p0_flair.nii.gz flat_answers -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast", 0),
         (f"predict study study_answers --model balls {_DICOM}", 0),
+        ("predict study study_slicer --model balls --format seg.nrrd --xlsx", 0),
+        ("predict study study_flat --model balls --format png", 2),
         ("predict study study_codes --model balls --codes ball=tumor --write seg", 0),
         ("predict data/imagesTr far --model balls --cluster local:", 2),
         ("predict data/imagesTr nnunet_answers --model nnunet --checkpoint final --selection", 0),

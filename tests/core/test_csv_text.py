@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medseg.commands.predict.result import PredictResult
+from medseg.commands.predict.volume_tables import long_table
 from medseg.core.case import Case, read_cases, write_cases
 from medseg.core.csv_text import csv_text, neutral_cell, original_cell
 
@@ -49,7 +50,7 @@ def test_a_table_of_cases_comes_back(tmp_path: Path) -> None:
 
 def test_volumes_hold_no_formula(tmp_path: Path) -> None:
     result = PredictResult({"=1": tmp_path}, {"=1": {"@liver": 1.5}}, {"=1": "ml"}, {}, frozenset(), ())  # type: ignore[arg-type]
-    assert result.volumes_csv() == "case,structure,volume,unit,warning\n'=1,'@liver,1.5,ml,\n"
+    assert csv_text(*long_table(result)) == "case,structure,volume,unit,warning\n'=1,'@liver,1.5,ml,\n"
 
 
 def test_no_module_writes_csv_by_itself() -> None:

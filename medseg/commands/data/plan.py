@@ -22,6 +22,7 @@ from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values
 from medseg.delivery.dicom.codes import read_codes
+from medseg.delivery.provenance.folder_files import write_readme
 from medseg.engines.open import open_engine
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
@@ -136,6 +137,7 @@ def plan(
         write_cases(cases_path(staging / path.name), cases, data_set.folder)
         write_splits(splits_path(staging / path.name), folds)
         save_plan(new_plan, staging / path.name)
+    write_readme(home.plans, "plans")
     notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
     notes += _notes_on_channels(new_plan)
     notes += of_levels

@@ -21,6 +21,7 @@ from medseg.datasets.option_values import reading_from_options
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
+from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock
 from medseg.engines.engine import Engine
 from medseg.engines.open import open_engine
@@ -110,6 +111,7 @@ def _evaluate(
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
     files = write_results(folder, result, scans, _facts(result, pairs))
     write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, result.failed, files)
+    write_readme(folder, "answers")
     return replace(result, files=files)
 
 

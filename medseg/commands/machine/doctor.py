@@ -27,6 +27,7 @@ EXTRAS = {
     "encoders": "2D networks with pretrained encoders",
     "onnx": "medseg export model.onnx",
     "minc": "MINC files (.mnc)",
+    "xlsx": "medseg predict --xlsx: volumes as a workbook",
     "tensorboard": "medseg train --log tensorboard",
     "mlflow": "medseg train --log mlflow",
     "cluster": "--cluster: several processes or machines (Dask, Slurm)",

@@ -47,6 +47,7 @@ class PredictOptions(SeriesOptions, ClusterOptions):
             instances.csv size, centre, box and mean probability of each. Objects are what touches; of a model planned
             with --boundaries, what its boundaries part.
         write: Forms in which answers are written.
+        xlsx: Also write the volumes as a workbook, volumes.xlsx, with units, warnings and flags.
         device: Device to predict on: auto, cuda, cuda:1, mps or cpu. Several share the scans: cuda:0,cuda:1, or all.
         keep_finished: Skip scans that an earlier run of this command finished in OUT.
         identify: Name patients in manifest.json: PatientID and the UIDs of DICOM, which are written nowhere otherwise.
@@ -67,6 +68,7 @@ class PredictOptions(SeriesOptions, ClusterOptions):
     palette: Annotated[bool, _COLOUR] = False
     instances: Annotated[bool, _OBJECTS] = False
     write: WriteOptions = field(default_factory=WriteOptions)
+    xlsx: Annotated[bool, _OUTPUT] = False
     device: Annotated[str, _OUTPUT] = "auto"
     keep_finished: Annotated[bool, Option("--continue", _OUTPUT.group)] = False
     identify: Annotated[bool, _OUTPUT] = False

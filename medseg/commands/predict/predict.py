@@ -16,10 +16,10 @@ from medseg import __version__
 from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes, write_quality
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
+from medseg.commands.predict.volume_tables import check_workbook, remove_volume_tables, write_volume_tables
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
-from medseg.core.files import write_text
-from medseg.core.progress import Callback, silent
+from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
@@ -33,6 +33,7 @@ from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.answers.viewers import write_viewer_tables
 from medseg.delivery.provenance.entries import Prediction, computed_with, prediction_manifest
+from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
 from medseg.io.dicom.elements.options import DicomOptions
@@ -46,7 +47,6 @@ from medseg.plans.sections.data import Data
 if TYPE_CHECKING:
     from medseg.commands.predict.on_cluster import OnCluster
 
-VOLUMES = "volumes.csv"
 _MOST_STUDIES_NAMED = 20
 
 
@@ -107,6 +107,7 @@ def predict_with(
     Raises:
         MedsegError: there is nothing to segment.
     """
+    check_workbook(options.xlsx)
     source, output, clock, model = Path(source), Path(output), clock or Clock(), predictors[0].model
     data = model.plan.data
     for predictor in predictors:
@@ -130,8 +131,10 @@ def predict_with(
         remaining = [case for case in cases if case.id not in kept]
         moved = move_aside(output) if remaining else None
         if remaining:  # a run that is killed must not leave volumes of the answers before
-            (output / VOLUMES).unlink(missing_ok=True)
+            remove_volume_tables(output)
             (output / QUALITY).unlink(missing_ok=True)
+        if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
+            callback(Progress("predict", 0, len(cases), {"note": replaced}))
         outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
         notes = [note for note in (of_split, moved) if note]
         notes += _notes(predictors, options, cases, forms)
@@ -141,10 +144,11 @@ def predict_with(
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
         write_viewer_tables(output, model.plan.labels)
-        write_text(output / VOLUMES, result.volumes_csv())
+        write_volume_tables(output, result, options.xlsx)
         write_quality(output, result)
         ledger.close(cases)
         problems |= result.failed
+    write_readme(output, "answers")
     return result
 
 
@@ -224,6 +228,16 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     # only NRRD has a place for codes; looking them up would delay the first scan
     coded = any(answer_path(case, output, form).suffix == ".nrrd" for case in cases)
     return Forms(options.maps, writer, pictures, instances, form, known_codes(plan) if coded else {})
+
+
+def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> str | None:
+    """Say which answers of an earlier run this one replaces, and which stay; None where there are none."""
+    again = {case.id for case in cases}.intersection(ledger.replaced)
+    stay = len(ledger.replaced) - len(again)
+    parts = [f"{counted(len(again), 'answer')} of an earlier run in {output} will be replaced"] if again else []
+    if stay:
+        parts.append(f"{counted(stay, 'answer')} to other scans stay in {output}, and its tables no longer list them")
+    return "; ".join(parts) or None
 
 
 def _segment_noted(

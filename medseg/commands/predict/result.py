@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medseg.core.csv_text import csv_text
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.answers.judge import assessment_in
 
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from medseg.confidence.assessment import Assessment
     from medseg.core.case import Case
     from medseg.delivery.answers.answer import Outcome
-
-
-_JUDGED = ["low", "high", "dice", "dice_low", "dice_high", "flags"]
-"""Columns of volumes.csv where answers are judged."""
 
 
 @dataclass(frozen=True)
@@ -91,27 +86,3 @@ class PredictResult:
             {case: texts for case, o in answered.items() if (texts := tuple(o.about.get("warnings", ())))},
             {case: said for case, o in answered.items() if (said := assessment_in(o.about)) is not None},
         )
-
-    def volumes_csv(self) -> str:
-        """Return the volumes as a table: case, structure, volume, unit, and what to doubt.
-
-        Where answers are judged, also the interval of the volume, predicted Dice with its interval, and flags.
-        """
-        rows = [
-            [case, name, f"{volume:.6g}", self.units[case], " ".join(self.warnings.get(case, ()))]
-            + (self._judged(case, name) if self.quality else [])
-            for case, volumes in self.volumes.items()
-            for name, volume in volumes.items()
-        ]
-        columns = ["case", "structure", "volume", "unit", "warning"]
-        return csv_text(columns + (_JUDGED if self.quality else []), rows)
-
-    def _judged(self, case: str, name: str) -> list[str]:
-        """Return the cells of a structure in the columns `_JUDGED`."""
-        said = self.quality.get(case)
-        if said is None or name not in said.structures:
-            return [""] * len(_JUDGED)
-        expected = said.structures[name]
-        figures = (expected.volume_low, expected.volume_high, expected.dice, expected.dice_low, expected.dice_high)
-        flags = [flag.kind for flag in said.flags if not flag.structures or name in flag.structures]
-        return ["" if figure is None else f"{figure:.4g}" for figure in figures] + [" ".join(flags)]

@@ -15,6 +15,7 @@ from medseg.core.errors import ModelError
 from medseg.core.files import write_text
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
+from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock
 
 RANKING = "ranking.csv"
@@ -89,6 +90,7 @@ def rank_scans(
     order, folder = rank(assessments), Path(output)
     rows = [[number, *_cells(scan, result)] for number, scan in enumerate(order, start=1)]
     write_text(folder / RANKING, csv_text(["rank", "case", "predicted_dice", "novelty", "flags"], rows))
+    write_readme(folder, "answers")
     return RankResult(tuple(order), result, folder / RANKING)
 
 

@@ -24,6 +24,7 @@ from medseg.core.machine.locking import locked
 from medseg.core.machine.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted, summary_line
+from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, RecordFile, RunRecord
@@ -180,6 +181,7 @@ def _begin(
         write_text(FoldFolder(staging).plan, dump_plan(plan))
         write_json(FoldFolder(staging).split, job.split)
         record.content.write(FoldFolder(staging))
+    write_readme(files.path, "run")
     files.request.unlink(missing_ok=True)  # from here on the record says it
     cases = [sample.case for sample in (*job.samples, *job.held_out)]
     folder = request.workspace.data_folder(plan, request.options.data)

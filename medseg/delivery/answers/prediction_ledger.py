@@ -37,6 +37,7 @@ class PredictionLedger:
 
     Attributes:
         entries: {case: what is known of its answer}, of this run and, if it continues one, of earlier ones.
+        replaced: the cases that an earlier run answered and this one begins anew.
 
     Raises:
         DataError: another run writes there, or the answers to keep were made with other settings.
@@ -46,6 +47,7 @@ class PredictionLedger:
         self.path = folder / LEDGER_NAME
         self.made_by = dict(made_by)
         self.entries: dict[str, dict[str, Any]] = {}
+        self.replaced: tuple[str, ...] = ()
         self._lock = threading.Lock()
         busy = DataError(f"Another `medseg predict` is writing into {folder}.", "Wait for it, or name another folder.")
         self._stream, alone = open_alone(self.path, busy)
@@ -68,6 +70,7 @@ class PredictionLedger:
                 if not text.endswith("\n"):  # a kill cut the last line short
                     self._stream.write("\n")
             else:
+                self.replaced = tuple(self._earlier_files)
                 self._stream.truncate(0)
                 self._append(self.made_by)
         except BaseException:

@@ -26,7 +26,8 @@ from medseg.plans.schema import Plan
 if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
     from medseg.evaluation.label_files import Pair
 
-_OWN_FILES = ("labels.json", ITK_SNAP, SLICER, "volumes.csv", "quality.html", LEDGER_NAME)
+_VOLUMES = ("volumes.csv", "volumes_wide.csv", "volumes.xlsx")
+_OWN_FILES = ("labels.json", ITK_SNAP, SLICER, *_VOLUMES, "quality.html", LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
 
 

@@ -27,6 +27,7 @@ from medseg.core.files import content_hash, write_text
 from medseg.core.json_text import parse_json
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.models.run_files import MANIFEST as NAME
+from medseg.models.run_files import README
 
 if TYPE_CHECKING:
     from medseg.core.image import Image
@@ -129,8 +130,8 @@ def listed(folder: Path, files: Iterable[Path]) -> list[Entry]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return every file in a folder and those below it, except manifests and temporary files (`.name`)."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
+    """Return every file in a folder and those below it, except manifests, README.txt and temporary files (`.name`)."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (NAME, README))
     return sorted(path for path in paths if not path.name.startswith("."))
 
 

@@ -202,3 +202,22 @@ def test_a_cancelled_run_leaves_whole_answers_and_can_go_on(tmp_path: Path, scan
     assert [f"{case}.nii.gz" for case in result.kept] == finished
     run(scans, tmp_path / "undisturbed", small_model)
     assert contents(out) == contents(tmp_path / "undisturbed")
+
+
+def test_a_second_run_says_what_it_replaces(tmp_path: Path, scans: Path, small_model: Path) -> None:
+    notes: list[str] = []
+
+    def callback(event: Progress) -> None:
+        notes.extend([event.info["note"]] if "note" in event.info else [])
+
+    run(scans, tmp_path / "out", small_model)
+    (scans / "scan004_0000.nii.gz").unlink()
+    options = PredictOptions(device="cpu")
+    predict(scans, tmp_path / "out", small_model, options=options, callback=callback)
+    assert notes == [
+        f"4 answers of an earlier run in {tmp_path / 'out'} will be replaced; 1 answer to other scans stay in "
+        f"{tmp_path / 'out'}, and its tables no longer list them"
+    ]
+    notes.clear()
+    predict(scans, tmp_path / "new", small_model, options=options, callback=callback)
+    assert notes == []

@@ -80,7 +80,10 @@ def test_the_manifest_of_answers_says_what_made_them(answered: Path, small_model
         "resampled": True,
     }
     assert set(first["volumes"]) == {"one", "two"}
-    assert [file["file"] for file in entries["files"]] == ["labels.json", "volumes.csv", "predict.jsonl"]
+    assert [file["file"] for file in entries["files"]] == [
+        *("labels.json", "labels.itksnap.txt", "labels.slicer.ctbl"),
+        *("volumes.csv", "volumes_wide.csv", "predict.jsonl"),
+    ]
 
 
 def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: Path) -> None:
@@ -92,7 +95,7 @@ def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: P
 def test_what_is_as_it_was_verifies(answered: Path, small_model: Path) -> None:
     verification = verify(answered / "out", [answered / "scans"], small_model)
     assert verification.changes == []
-    assert len(verification.files) == 3 + 3 + 4 + 2, "answers, tables, scans, weights"
+    assert len(verification.files) == 3 + 6 + 4 + 2, "answers, tables, scans, weights"
     assert verify(answered / "out", [], small_model / "fold_0").changes == []
 
 

@@ -1,0 +1,170 @@
+"""The volumes of a prediction as tables: a row for each structure, a row for each case, and a workbook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medseg.core.csv_text import csv_text
+from medseg.core.errors import PlanError
+from medseg.core.files import atomic, write_text
+
+if TYPE_CHECKING:
+    from medseg.commands.predict.result import PredictResult
+
+VOLUMES, WIDE, WORKBOOK = "volumes.csv", "volumes_wide.csv", "volumes.xlsx"
+JUDGED = ["low", "high", "dice", "dice_low", "dice_high", "flags"]
+"""Columns of volumes.csv where answers are judged."""
+_WIDEST = 48
+"""Characters of a column of the workbook."""
+
+
+def check_workbook(wanted: bool) -> None:
+    """Refuse a workbook where the package that writes it is missing: now, and not after hours.
+
+    Args:
+        wanted: whether one is asked for.
+
+    Raises:
+        PlanError: XlsxWriter is not installed.
+    """
+    if not wanted:
+        return
+    try:
+        import xlsxwriter  # noqa: F401
+    except ImportError:
+        raise PlanError(
+            "--xlsx needs the package XlsxWriter, which is not installed.",
+            "pip install xlsxwriter (or 'medseg[xlsx]'); volumes_wide.csv has the same without it.",
+        ) from None
+
+
+def write_volume_tables(output: Path, result: PredictResult, workbook: bool) -> None:
+    """Write volumes.csv and volumes_wide.csv, and the workbook if it is asked for.
+
+    Args:
+        output: folder of the answers.
+        result: the prediction.
+        workbook: whether to write volumes.xlsx, too.
+    """
+    write_text(output / VOLUMES, csv_text(*long_table(result)))
+    write_text(output / WIDE, csv_text(*wide_table(result)))
+    if workbook:
+        _write_workbook(output / WORKBOOK, result)
+
+
+def remove_volume_tables(output: Path) -> None:
+    """Delete the tables of an earlier prediction, so that a run that is killed leaves none of its volumes."""
+    for name in (VOLUMES, WIDE, WORKBOOK):
+        (output / name).unlink(missing_ok=True)
+
+
+def long_table(result: PredictResult) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of volumes.csv: case, structure, volume, unit, and what to doubt.
+
+    Where answers are judged, also the interval of the volume, predicted Dice with its interval, and flags.
+
+    Args:
+        result: the prediction.
+    """
+    rows = [
+        [case, name, f"{volume:.6g}", result.units[case], _warnings(result, case)]
+        + (_judged(result, case, name) if result.quality else [])
+        for case, volumes in result.volumes.items()
+        for name, volume in volumes.items()
+    ]
+    return ["case", "structure", "volume", "unit", "warning", *(JUDGED if result.quality else [])], rows
+
+
+def wide_table(result: PredictResult) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of volumes_wide.csv: case, unit, a volume for each structure, and what to doubt.
+
+    Args:
+        result: the prediction.
+    """
+    structures = list(dict.fromkeys(name for volumes in result.volumes.values() for name in volumes))
+    rows = [
+        [
+            *(case, result.units[case]),
+            *(f"{volumes[name]:.6g}" if name in volumes else "" for name in structures),
+            _warnings(result, case),
+            *([_flags(result, case)] if result.quality else []),
+        ]
+        for case, volumes in result.volumes.items()
+    ]
+    return ["case", "unit", *structures, "warning", *(["flags"] if result.quality else [])], rows
+
+
+def _warnings(result: PredictResult, case: str) -> str:
+    return " ".join(result.warnings.get(case, ()))
+
+
+def _flags(result: PredictResult, case: str) -> str:
+    """Return the quality flags of a case, each once."""
+    said = result.quality.get(case)
+    return "" if said is None else " ".join(dict.fromkeys(flag.kind for flag in said.flags))
+
+
+def _judged(result: PredictResult, case: str, name: str) -> list[str]:
+    """Return the cells of a structure in the columns `JUDGED`."""
+    said = result.quality.get(case)
+    if said is None or name not in said.structures:
+        return [""] * len(JUDGED)
+    expected = said.structures[name]
+    figures = (expected.volume_low, expected.volume_high, expected.dice, expected.dice_low, expected.dice_high)
+    flags = [flag.kind for flag in said.flags if not flag.structures or name in flag.structures]
+    return ["" if figure is None else f"{figure:.4g}" for figure in figures] + [" ".join(flags)]
+
+
+def _write_workbook(path: Path, result: PredictResult) -> None:
+    """Write a sheet with a row for each case, units beside names, and one with a row for each structure.
+
+    Rows with a warning or a flag are coloured. Text is written as text, so that none is taken for a formula.
+    """
+    from datetime import datetime
+
+    import xlsxwriter
+
+    columns, rows = wide_table(result)
+    units = sorted({*result.units.values()})
+    figures = len(columns) - 3 - bool(result.quality)
+    if len(units) == 1:  # beside the names, where a column of its own would repeat it in every row
+        columns = [columns[0], *(f"{name} ({units[0]})" for name in columns[2 : 2 + figures]), *columns[2 + figures :]]
+        rows = [[row[0], *row[2:]] for row in rows]
+    with atomic(path) as temporary:
+        settings = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+        with xlsxwriter.Workbook(str(temporary), settings) as workbook:
+            # a fixed date: the same command writes the same file
+            workbook.set_properties({"title": "Volumes", "created": datetime(1980, 1, 1)})
+            _sheet(workbook, "cases", columns, rows)
+            _sheet(workbook, "structures", *long_table(result))
+
+
+def _sheet(workbook: Any, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table into a sheet of its own, with a heading that stays and a filter on each column."""
+    sheet = workbook.add_worksheet(name)
+    heading = workbook.add_format({"bold": True, "bottom": 1})
+    doubtful = workbook.add_format({"bg_color": "#FFE8B3"})
+    doubts = [number for number, column in enumerate(columns) if column in ("warning", "flags")]
+    for number, column in enumerate(columns):
+        sheet.write_string(0, number, column, heading)
+        longest = max([len(column), *(len(row[number]) for row in rows)])
+        sheet.set_column(number, number, min(longest + 2, _WIDEST))
+    for line, row in enumerate(rows, start=1):
+        style = doubtful if any(row[number] for number in doubts) else None
+        for number, cell in enumerate(row):
+            if number > 0 and (figure := _number(cell)) is not None:
+                sheet.write_number(line, number, figure, style)
+            else:
+                sheet.write_string(line, number, cell, style)
+    sheet.freeze_panes(1, 1)
+    sheet.autofilter(0, 0, max(len(rows), 1), len(columns) - 1)
+
+
+def _number(cell: str) -> float | None:
+    """Return the number in a cell; None for text."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""Volumes with a row for each case, and as a workbook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medseg.commands.predict.result import PredictResult
+from medseg.commands.predict.volume_tables import wide_table, write_volume_tables
+
+ML = {"a": "ml", "b": "ml"}
+RESULT = PredictResult(
+    {case: Path(f"{case}.nii.gz") for case in ML},
+    {"a": {"liver": 1500.0, "=1+1": 0.25}, "b": {"liver": 1.0, "=1+1": 0.0}},
+    ML,
+    {},
+    warnings={"b": ("its spacing is unlike.",)},
+)
+
+
+def test_a_row_a_case_with_a_column_for_each_structure() -> None:
+    columns, rows = wide_table(RESULT)
+    assert columns == ["case", "unit", "liver", "=1+1", "warning"]
+    assert rows == [["a", "ml", "1500", "0.25", ""], ["b", "ml", "1", "0", "its spacing is unlike."]]
+
+
+def test_the_tables_are_written_and_no_cell_is_a_formula(tmp_path: Path) -> None:
+    write_volume_tables(tmp_path, RESULT, workbook=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["volumes.csv", "volumes_wide.csv"]
+    assert (tmp_path / "volumes_wide.csv").read_text().splitlines()[:2] == [
+        "case,unit,liver,'=1+1,warning",
+        "a,ml,1500,0.25,",
+    ]
+
+
+def test_a_workbook_has_units_colours_what_is_doubtful_and_is_the_same_each_time(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("xlsxwriter")
+    for name in ("one", "two"):
+        write_volume_tables(tmp_path / name, RESULT, workbook=True)
+    path = tmp_path / "one" / "volumes.xlsx"
+    assert path.read_bytes() == (tmp_path / "two" / "volumes.xlsx").read_bytes()
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == ["cases", "structures"]
+    cells = [[cell.value for cell in row] for row in book["cases"].iter_rows()]
+    assert cells == [
+        ["case", "liver (ml)", "=1+1 (ml)", "warning"],
+        ["a", 1500, 0.25, ""],
+        ["b", 1, 0, "its spacing is unlike."],
+    ]
+    assert {cell.data_type for row in book["cases"].iter_rows() for cell in row} <= {"s", "n"}, "no formulas"
+    first, second = (book["cases"].cell(row, 1).fill.fgColor.rgb for row in (2, 3))
+    assert first != second == "FFFFE8B3"
+    assert book["structures"].cell(3, 2).value == "=1+1"
+
+
+def test_units_that_differ_have_a_column_of_their_own(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("xlsxwriter")
+    mixed = PredictResult(RESULT.files, RESULT.volumes, {"a": "ml", "b": "pixels"}, {})
+    write_volume_tables(tmp_path, mixed, workbook=True)
+    sheet = openpyxl.load_workbook(tmp_path / "volumes.xlsx")["cases"]
+    assert [[cell.value for cell in row][:3] for row in sheet.iter_rows()] == [
+        ["case", "unit", "liver"],
+        ["a", "ml", 1500],
+        ["b", "pixels", 1],
+    ]
