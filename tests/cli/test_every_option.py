@@ -125,7 +125,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         (
             "rank data/imagesTr ranked --model balls --channels '*.nii.gz' --frame 0 --mirror --fast --set "
             "inference.tile_batch=1 --series Modality=CT --resample-tilt --allow-gaps --device cpu "
-            "--continue --workspace . --json",
+            "--continue --workspace . --format nrrd --xlsx --json",
             2,
         ),
         ("rank data/imagesTr ranked --model balls --no-mirror", 2),
@@ -133,7 +133,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
     "watch": [
         (
             f"watch data/imagesTr watched {_MODEL} {_MAPS} --instances --json --once --settle 0.01s --patience 1s "
-            "--again",
+            "--again --format nrrd --xlsx",
             0,
         ),
         ("watch flat flat_watched -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast --once --settle 0.01s", 0),

@@ -70,7 +70,10 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("pooled.csv", "scores over the voxels of all cases together"),
         FileNote("report.html", "the scores as a page, with pictures of cases"),
         FileNote("earlier-DATE-TIME/", "scores of answers that were replaced since", ("earlier-*/",)),
-        FileNote("predict.jsonl", "how the answers were made, and which cases are finished; --continue goes by it"),
+        FileNote(
+            "predict.jsonl",
+            "how the answers were made, and which cases are finished; medseg predict --continue goes by it",
+        ),
         FileNote("manifest.json", "what made these files, from what, and their hashes; medseg verify compares"),
     ),
     "run": (
@@ -83,9 +86,9 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("report.html", "the run when it is finished: curves, scores, pictures of cases"),
         FileNote("pictures/", "the same slices after each validation"),
         FileNote("validation/", "answers to the validation cases, and their scores"),
-        FileNote("checkpoint.pt", "state of the training; medseg train --resume and --extend go on from it"),
-        FileNote("tensorboard/", "figures of the run for TensorBoard, where --log asked for them"),
-        FileNote("mlflow/", "figures of the run for MLflow, where --log asked for them"),
+        FileNote("checkpoint.pt", "state of the training; medseg train --resume goes on from it"),
+        FileNote("tensorboard/", "figures of the run for TensorBoard, where medseg train --log asked for them"),
+        FileNote("mlflow/", "figures of the run for MLflow, where medseg train --log asked for them"),
         FileNote("manifest.json", "what the run was made from, and hashes of its files; medseg verify compares"),
     ),
     "plans": (
