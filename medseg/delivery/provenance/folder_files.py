@@ -95,6 +95,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("NAME.yaml", "a plan: every decision with its reason; edit it as you like"),
         FileNote("NAME.cases.csv", "its cases: files, patients, weights; edit it as you like"),
         FileNote("NAME.splits.json", "the folds of its cross-validation"),
+        FileNote("plan.schema.json", "JSON Schema of plans: editors complete and check keys by it"),
         FileNote("../runs/", "what medseg train writes: PLAN/CONFIGURATION/fold_0"),
         FileNote("../cache/", "preprocessed cases; may be deleted at any time"),
     ),
