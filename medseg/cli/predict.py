@@ -77,6 +77,8 @@ def command(
     for note in scan_warnings(result):
         show_note(note)
     console.print(_summary(result, output, seconds), markup=False)
+    if result.page is not None:
+        console.print(f"look at: {result.page}", markup=False, soft_wrap=True)
     report_failures(result.failed)
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
@@ -96,7 +98,9 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
         volumes, unit, warnings = result.volumes[case], result.units[case], list(result.warnings.get(case, ()))
         judged = {"quality": result.quality[case].to_json()} if case in result.quality else {}
         emit("case", case=case, state=state, file=file, volumes=volumes, unit=unit, warnings=warnings, **judged)
-    record_result(folder=output, answered=len(result.files), kept=len(result.kept), seconds=round(seconds, 3))
+    record_result(
+        folder=output, answered=len(result.files), kept=len(result.kept), seconds=round(seconds, 3), page=result.page
+    )
 
 
 def _summary(result: PredictResult, output: Path, seconds: float) -> str:

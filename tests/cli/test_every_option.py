@@ -102,8 +102,8 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("select balls --folds 7", 2),
     ],
     "predict": [
-        (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --json", 0),
-        (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --continue", 0),
+        (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --json --no-page", 0),
+        (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --continue --page", 0),
         ("predict flat/p0_flair.nii.gz flat_answers -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast", 0),
         (f"predict study study_answers --model balls {_DICOM}", 0),
         ("predict study study_slicer --model balls --format seg.nrrd --xlsx", 0),
@@ -138,9 +138,9 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ),
         ("watch flat flat_watched -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast --once --settle 0.01s", 0),
         (f"watch inbox study_watched --model balls {_DICOM} --once --settle 0.01s", 0),
-        ("watch inbox codes_watched --model balls --codes ball=tumor --once --settle 0.01s", 0),
+        ("watch inbox codes_watched --model balls --codes ball=tumor --once --settle 0.01s --page", 0),
         ("watch data/imagesTr nnunet_watched --model nnunet --checkpoint final --selection --once --settle 0.01s", 0),
-        ("watch data/imagesTr unselected_watched --model balls --no-selection --once --settle 0.01s", 0),
+        ("watch data/imagesTr unselected_watched --model balls --no-selection --no-page --once --settle 0.01s", 0),
     ],
     "evaluate": [
         (

@@ -160,7 +160,8 @@ def make_plan(dimensions: int = 3, configuration: dict[str, Any] | None = None, 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The files of a folder of answers, less when and in how many seconds they were made."""
-    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"]
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     if "predict.jsonl" in found:
         found["predict.jsonl"] = re.sub(rb'"(ended|seconds)": ("[^"]*"|[\d.]+)', b"", found["predict.jsonl"])
     return found

@@ -43,6 +43,9 @@ class PredictOptions(SeriesOptions, ClusterOptions):
             slices where its structures are largest.
         palette: Write label maps that are PNG with a palette: viewers show the colours of the structures, and the
             pixels stay the label values. Programs that convert palettes to colours must not be used to read them.
+        page: Write index.html, a contact sheet of all answers with volumes and warnings, which leads to a page for each
+            scan to look at it in a browser (view/CASE.html, with the scan in it). If left out: for up to 20 scans, and
+            those pages only of scans of up to 4 million voxels.
         instances: Also number the objects: instances/CASE holds the number of the object at each pixel or voxel, and
             instances.csv size, centre, box and mean probability of each. Objects are what touches; of a model planned
             with --boundaries, what its boundaries part.
@@ -66,6 +69,7 @@ class PredictOptions(SeriesOptions, ClusterOptions):
     format: Annotated[str | None, _OUTPUT] = None
     overlay: Annotated[bool, _COLOUR] = False
     palette: Annotated[bool, _COLOUR] = False
+    page: Annotated[bool | None, Option("--page/--no-page", _OUTPUT.group)] = None
     instances: Annotated[bool, _OBJECTS] = False
     write: WriteOptions = field(default_factory=WriteOptions)
     xlsx: Annotated[bool, _OUTPUT] = False

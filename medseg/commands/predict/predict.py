@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
+from medseg.commands.predict.index import pages_of, remove_earlier, write_index
 from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes, write_quality
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
@@ -129,9 +130,10 @@ def predict_with(
     ):
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
-        moved = move_aside(output) if remaining else None
+        moved = move_aside(output, pages=not kept) if remaining else None
         if remaining:  # a run that is killed must not leave volumes of the answers before
             remove_volume_tables(output)
+            remove_earlier(output, remaining)
             (output / QUALITY).unlink(missing_ok=True)
         if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": replaced}))
@@ -146,6 +148,7 @@ def predict_with(
         write_viewer_tables(output, model.plan.labels)
         write_volume_tables(output, result, options.xlsx)
         write_quality(output, result)
+        result = write_index(output, source, model, forms.pages, result, outcomes)
         ledger.close(cases)
         problems |= result.failed
     write_readme(output, "answers")
@@ -227,7 +230,8 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     writer = prepare_writer(options.write, cases, model, output, form)
     # only NRRD has a place for codes; looking them up would delay the first scan
     coded = any(answer_path(case, output, form).suffix == ".nrrd" for case in cases)
-    return Forms(options.maps, writer, pictures, instances, form, known_codes(plan) if coded else {})
+    codes = known_codes(plan) if coded else {}
+    return Forms(options.maps, writer, pictures, instances, form, codes, pages_of(options, cases, plan.data))
 
 
 def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> str | None:
@@ -351,5 +355,5 @@ def _earlier_outcome(case: Case, ledger: PredictionLedger, output: Path) -> Outc
     """Return what an earlier run noted of a case."""
     entry = ledger.entries[case.id]
     files = tuple(output / name for name in entry["files"])
-    about = {"warnings": entry.get("warnings", ()), **({"quality": entry["quality"]} if "quality" in entry else {})}
+    about: dict[str, Any] = {key: entry[key] for key in ("warnings", "quality", "grid") if key in entry}
     return Outcome(case, files, entry.get("volumes") or {}, str(entry.get("unit", "")), about=about)

@@ -29,6 +29,7 @@ class PredictResult:
         notes: what a user should know of how it was done, in sentences.
         warnings: {case: how its scan differs from those that the model was trained on, in sentences}.
         quality: {case: predicted Dice, intervals and flags}; of models with a selection that can judge answers.
+        page: the contact sheet of the answers; None where there is none.
     """
 
     files: dict[str, Path]
@@ -39,6 +40,7 @@ class PredictResult:
     notes: tuple[str, ...] = ()
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     quality: dict[str, Assessment] = field(default_factory=dict)
+    page: Path | None = None
 
     def __repr__(self) -> str:
         return summary_line(
@@ -53,6 +55,11 @@ class PredictResult:
     def flagged(self) -> list[str]:
         """The cases whose answers carry a quality flag."""
         return [case for case, assessment in self.quality.items() if assessment.flags]
+
+    def doubts(self, case: str) -> list[str]:
+        """Return the warnings on the scan of a case, then the flags of its answer, in sentences."""
+        flags = self.quality[case].flags if case in self.quality else ()
+        return [*self.warnings.get(case, ()), *(f"{flag.kind}: {flag.text}" for flag in flags)]
 
     @classmethod
     def of(

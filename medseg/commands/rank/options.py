@@ -13,6 +13,7 @@ _OF_PREDICT = (
     "maps",
     "overlay",
     "palette",
+    "page",
     "instances",
     "write",
     "identify",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medseg.commands.predict.predict import load_predictors, predict_with
@@ -75,7 +75,7 @@ def rank_scans(
         ModelError: the model cannot judge its answers.
         MedsegError: there is nothing to segment.
     """
-    clock, prediction = Clock(), (options or RankOptions()).prediction
+    clock, prediction = Clock(), replace((options or RankOptions()).prediction, page=False)
     predictors = load_predictors(model, workspace, prediction)
     selection = predictors[0].model.selection
     if selection is None or selection.quality is None:

@@ -11,7 +11,7 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.datasets.option_values import parse_structures
 from medseg.delivery.answers.labels_file import read_labels_file
-from medseg.delivery.viewer.scene import make_scene
+from medseg.delivery.viewer.scene import make_scene, shown_channels
 from medseg.delivery.viewer.view_page import write_view
 from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.table import is_dicom, says_sides, split_suffix
@@ -68,11 +68,9 @@ def _shown(image: Image, path: Path, options: ViewOptions) -> tuple[Image, list[
         raise DataError(
             f"{path} has no channel {options.channel}; it has {channels}, counted from 0.", "Leave --channel out."
         )
-    if image.shape_zyx[0] == 1 and channels == 3 and image.array.dtype.itemsize == 1:
-        return image, []
-    shown = image.with_array(image.array[options.channel : options.channel + 1])
+    shown = shown_channels(image, options.channel)
     more = f"The page shows channel {options.channel} of {channels}, counted from 0; --channel shows another."
-    return shown, [more] if channels > 1 else []
+    return shown, [more] if len(shown.array) < channels else []
 
 
 def _read_on_grid(path: Path, scan: Image) -> Image:

@@ -279,7 +279,8 @@ class _Watcher:
         files = {case: final / path.relative_to(partial) for case, path in result.files.items()}
         # notes name files, too, and commands on them that are to be pasted later
         notes = tuple(note.replace(str(partial), str(final)) for note in result.notes)
-        result = replace(result, files=files, notes=notes)
+        page = final / result.page.relative_to(partial) if result.page is not None else None
+        result = replace(result, files=files, notes=notes, page=page)
         return StudyEvent(arrival.name, then, problem or None, final, result, time.monotonic() - start)
 
     def _fail(self, arrival: Arrival, snapshot: Snapshot, reason: str) -> StudyEvent:

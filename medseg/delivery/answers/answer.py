@@ -12,6 +12,7 @@ from medseg.core.errors import MedsegError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.machine.host_memory import MEMORY_ADVICE
+from medseg.delivery.answers.case_pages import CasePages
 from medseg.delivery.answers.dicom_objects import Writer
 from medseg.delivery.answers.formats import AnswerFormat, answer_path, write_answer_labels
 from medseg.delivery.answers.instances import Instances
@@ -34,6 +35,7 @@ class Forms:
         instances: whether instance maps are written.
         format: the format of the label maps; None for that of each scan.
         codes: {structure: its codes for DICOM}, of those that have any; formats with a place for them get them.
+        pages: what is made of each case for the page of the folder; it is no part of an answer.
     """
 
     maps: Maps = field(default_factory=Maps)
@@ -42,6 +44,7 @@ class Forms:
     instances: Instances = field(default_factory=Instances)
     format: AnswerFormat | None = None
     codes: Mapping[str, Coding] = field(default_factory=dict)
+    pages: CasePages = field(default_factory=CasePages)
 
     def of(self, case: Case) -> Forms:
         """Return what concerns one case of these forms, which is little to send."""
@@ -76,6 +79,7 @@ class Outcome:
         unit: "ml", "mm2" (pictures) or "pixels" (without a spacing).
         problem: why there is no answer; None where there is one.
         about: what the manifest says of how the answer was made: hashes of the scan, its grid, the network's, times.
+        not_shown: why the page of the folder cannot show it; empty where it can, or there is none.
     """
 
     case: Case
@@ -84,6 +88,7 @@ class Outcome:
     unit: str = ""
     problem: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    not_shown: str = ""
 
 
 def write_answer(
@@ -126,4 +131,4 @@ def write_answer(
         return Outcome(case, problem=str(error))
     except MemoryError:
         return Outcome(case, problem=f"There is not enough memory to write the answer.\n{MEMORY_ADVICE}")
-    return outcome
+    return replace(outcome, not_shown=forms.pages.write(case, answer, output, labels))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from medseg.delivery.answers.case_pages import FOLDER, INDEX
 from medseg.delivery.provenance import manifest
 from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, REPORT
 
@@ -16,25 +17,31 @@ DESCRIBING = {METRICS: "evaluate", METRICS_CSV: "evaluate", POOLED_CSV: "evaluat
 `predict` itself writes volumes.csv, labels.json, predict.jsonl and manifest.json anew in every run, and its ledger
 deletes maps and DICOM objects of an answer that is replaced.
 """
+_PAGES = (INDEX, FOLDER)
+"""The page that `predict` writes, and the folder of what it shows: pictures of answers that are replaced."""
 
 
-def move_aside(folder: Path) -> str | None:
+def move_aside(folder: Path, pages: bool = True) -> str | None:
     """Move files that describe the answers in a folder into a new folder `earlier-DATE-TIME` in it.
 
     Their entries in the manifest go with them.
 
     Args:
         folder: the folder of answers that are about to change.
+        pages: whether the page of the folder describes none of the answers that stay.
 
     Returns:
         A sentence on what was moved; None if there was nothing.
     """
     names = [name for name in DESCRIBING if (folder / name).is_file()]
-    if not names:
+    shown = [name for name in _PAGES if pages and (folder / name).exists()]
+    if not names and not shown:
         return None
-    target = _move(folder, names)
-    for command in dict.fromkeys(DESCRIBING.values()):
+    target = _move(folder, [*names, *shown])
+    for command in dict.fromkeys(DESCRIBING[name] for name in names):
         manifest.move_entry(folder, target, command)
+    manifest.copy_entry(folder, target, "predict", shown)
+    names += shown
     return f"{', '.join(names)} describe earlier answers in {folder}; they are now in {target.name}"
 
 

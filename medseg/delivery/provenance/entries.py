@@ -13,6 +13,7 @@ import torch
 
 from medseg.core.case import Case
 from medseg.core.machine.parallel import BackgroundResult
+from medseg.delivery.answers.case_pages import INDEX, case_files
 from medseg.delivery.answers.instances import TABLE
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
     from medseg.evaluation.label_files import Pair
 
 _VOLUMES = ("volumes.csv", "volumes_wide.csv", "volumes.xlsx")
-_OWN_FILES = ("labels.json", ITK_SNAP, SLICER, *_VOLUMES, "quality.html", LEDGER_NAME)
+_OWN_FILES = ("labels.json", ITK_SNAP, SLICER, *_VOLUMES, "quality.html", INDEX, LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
 
 
@@ -87,6 +88,7 @@ def _write_prediction(
     cases = [_case_entry(case, folder, ledger.entries.get(case.id), problems.get(case.id)) for case in prediction.cases]
     known = {case.id for case in prediction.cases}
     cases += [{"case": case, "problem": why} for case, why in problems.items() if case not in known]
+    shown = [file for case in prediction.cases if case.id in ledger.entries for file in case_files(case, output)]
     notes = [note for predictor in predictors for note in predictor.notes]
     entry = {
         "complete": complete,
@@ -97,7 +99,7 @@ def _write_prediction(
         "computed_with": prediction.computed_with(),
         "notes": list(dict.fromkeys((*predictors[0].model.notes, *notes))),
         "cases": cases,
-        "files": manifest.listed(output, (output / name for name in own_files)),
+        "files": manifest.listed(output, [*(output / name for name in own_files), *shown]),
     }
     entry = manifest.without_uids(entry, (output, folder))
     if prediction.options.identify:

@@ -56,6 +56,8 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("volumes.csv", "volume of each structure in each case, a row for each"),
         FileNote("volumes_wide.csv", "the same with a row for each case and a column for each structure"),
         FileNote("volumes.xlsx", "the same as a workbook, with units, warnings and flags"),
+        FileNote("index.html", "all answers at a glance, in a browser: pictures, volumes, warnings"),
+        FileNote("view/", "what index.html leads to: CASE.html shows a scan with its answer, and holds the scan"),
         FileNote("quality.html", "which answers to distrust, and why"),
         FileNote("probabilities/", "probability of each structure: CASE/STRUCTURE.nii.gz"),
         FileNote("entropy/", "how uncertain each voxel is, 0 to 1: CASE.nii.gz"),
@@ -69,7 +71,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("metrics.csv", "scores: a row for each case and structure"),
         FileNote("pooled.csv", "scores over the voxels of all cases together"),
         FileNote("report.html", "the scores as a page, with pictures of cases"),
-        FileNote("earlier-DATE-TIME/", "scores of answers that were replaced since", ("earlier-*/",)),
+        FileNote("earlier-DATE-TIME/", "scores and pictures of answers that were replaced since", ("earlier-*/",)),
         FileNote(
             "predict.jsonl",
             "how the answers were made, and which cases are finished; medseg predict --continue goes by it",

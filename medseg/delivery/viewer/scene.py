@@ -91,7 +91,7 @@ def make_scene(
         title: heading of the page.
         scan: (channel, z, y, x); of a volume one channel.
         labels: {name: label map (1, z, y, x) on the scan's grid}.
-        names: {value: structure}; other values are called by their number.
+        names: {value: structure}, in the order that gives them their colours; other values are called by their number.
         background: the value that is no structure; None if every value is one.
         sides_known: whether the file says which side of the patient is which.
 
@@ -100,6 +100,8 @@ def make_scene(
     """
     found = {name: _sizes(image, background) for name, image in labels.items()}
     values = sorted({value for sizes in found.values() for value in sizes})[:_MOST_STRUCTURES]
+    # as in every other picture, a structure has its colour whether or not others are there
+    colours = {value: rgb_number(number) for number, value in enumerate(dict.fromkeys([*names, *values]))}
     steps = thinning(scan.shape_zyx, scan.spacing_mm)
     shown = thin(scan, steps)
     layers = {name: _numbers(thin(image, steps).array[0], values) for name, image in labels.items()}
@@ -107,7 +109,7 @@ def make_scene(
         Structure(
             name=names.get(value, f"value {value}"),
             value=value,
-            colour=rgb_number(number),
+            colour=colours[value],
             sizes=tuple(sizes.get(value, "") for sizes in found.values()),
             centre_mm=_centre(layers.values(), number + 1, shown.affine),
         )
@@ -115,6 +117,18 @@ def make_scene(
     )
     notes = [] if max(steps) == 1 else [_thinned(scan, steps)]
     return Scene(title, shown, layers, structures, _windows(shown.array), (*scan.notes, *notes), sides_known)
+
+
+def shown_channels(image: Image, channel: int) -> Image:
+    """Return what of a scan a page shows: the colours of a 2D image, or one channel.
+
+    Args:
+        image: (channel, z, y, x).
+        channel: which one, counted from 0.
+    """
+    if image.shape_zyx[0] == 1 and len(image.array) == 3 and image.array.dtype.itemsize == 1:
+        return image
+    return image.with_array(image.array[channel : channel + 1])
 
 
 def thinning(shape_zyx: Sequence[int], spacing_mm: Sequence[float], most: int = MOST_VOXELS) -> tuple[int, int, int]:

@@ -96,10 +96,10 @@ def test_each_study_has_a_folder_of_answers_and_is_answered_once(place: Path, sm
     assert states(events) == dict.fromkeys(("folder", "single_0000.nii.gz", "zipped.zip"), "done")
     assert [event.message for event in events if "readme.txt" in str(event.message)]
     there = {folder.name: sorted(path.name for path in folder.iterdir()) for folder in folders(place / "out")}
-    record = ["labels.json", "manifest.json", "predict.jsonl", "volumes.csv"]
+    record = ["index.html", "labels.json", "manifest.json", "predict.jsonl", "view", "volumes.csv"]
     assert there == {
         "folder": ["folder.nii.gz", "folder.seg.dcm", *record],
-        "single": [*record[:3], "single.nii.gz", "volumes.csv"],
+        "single": sorted([*record, "single.nii.gz"]),
         "zipped": [*record, "zipped.nii.gz", "zipped.seg.dcm"],
     }
     predict(place / "in" / "folder", place / "alone", small_model, options=PREDICT)

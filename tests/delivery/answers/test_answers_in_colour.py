@@ -12,7 +12,8 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.pictures import Pictures, palette_of
-from medseg.delivery.pictures.overlay import draw_overlay, overlay_planes
+from medseg.delivery.pictures.overlay import draw_overlay
+from medseg.delivery.pictures.slices import largest_slices
 from medseg.io.formats.raster import write_with_palette
 from medseg.io.images import read_label
 
@@ -72,8 +73,9 @@ def test_of_a_volume_the_slices_are_drawn_where_structures_are_largest():
     values[0, 1, :2] = 3
     values[0, 2, :4] = 3
     values[0, 4, 2:] = 200
-    assert [plane.index for plane in overlay_planes(Image(values, np.eye(4)), ORGANS)] == [2, 4]
-    assert [plane.index for plane in overlay_planes(Image(values * 0, np.eye(4)), ORGANS)] == [3]  # the middle
+    slices = largest_slices(Image(values, np.eye(4)), ORGANS, 4)
+    assert [(shown.plane.index, shown.names) for shown in slices] == [(2, ("liver",)), (4, ("spleen",))]
+    assert [shown.plane.index for shown in largest_slices(Image(values * 0, np.eye(4)), ORGANS, 4)] == [3]  # the middle
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])

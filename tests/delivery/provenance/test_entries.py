@@ -80,10 +80,18 @@ def test_the_manifest_of_answers_says_what_made_them(answered: Path, small_model
         "resampled": True,
     }
     assert set(first["volumes"]) == {"one", "two"}
-    assert [file["file"] for file in entries["files"]] == [
-        *("labels.json", "labels.itksnap.txt", "labels.slicer.ctbl"),
-        *("volumes.csv", "volumes_wide.csv", "predict.jsonl"),
+    tables = [
+        "labels.json",
+        "labels.itksnap.txt",
+        "labels.slicer.ctbl",
+        "volumes.csv",
+        "volumes_wide.csv",
+        "index.html",
     ]
+    named = [file["file"] for file in entries["files"]]
+    shown = [f"view/scan{n}{end}" for n in range(3) for end in (".html", "/slice_1.png")]
+    assert named[:7] == [*tables, "predict.jsonl"]
+    assert {*shown} <= {*named[7:]}
 
 
 def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: Path) -> None:
@@ -95,7 +103,8 @@ def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: P
 def test_what_is_as_it_was_verifies(answered: Path, small_model: Path) -> None:
     verification = verify(answered / "out", [answered / "scans"], small_model)
     assert verification.changes == []
-    assert len(verification.files) == 3 + 6 + 4 + 2, "answers, tables, scans, weights"
+    shown = len([*(answered / "out" / "view").rglob("*.*")])
+    assert len(verification.files) == 3 + 7 + shown + 4 + 2, "answers, tables, what the page shows, scans, weights"
     assert verify(answered / "out", [], small_model / "fold_0").changes == []
 
 
@@ -149,7 +158,7 @@ def test_a_run_that_was_cut_short_says_so_and_is_completed(
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        predict(scans, out, small_model, options=PredictOptions(device="cpu"), callback=stop)
+        predict(scans, out, small_model, options=PredictOptions(device="cpu", page=False), callback=stop)
     before = entry(out)
     done = [case for case in before["cases"] if "files" in case]
     assert not before["complete"]

@@ -1,0 +1,107 @@
+"""The page of a folder of answers: index.html, and the pictures and viewers that it leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.result import PredictResult
+from medseg.core.case import Case
+from medseg.core.labels import Labels
+from medseg.delivery.answers import case_pages
+from medseg.delivery.answers.answer import Outcome
+from medseg.delivery.answers.case_pages import INDEX, SMALL_VOXELS, CasePages
+from medseg.delivery.provenance.manifest import without_uids
+from medseg.models.model import Model
+from medseg.plans.sections.data import Data
+
+if TYPE_CHECKING:
+    from medseg.delivery.pages.index_page import CaseShown
+
+_MOST_UNASKED = 20
+"""Scans of which a page is written without being asked."""
+_MOST_NAMED = 5
+
+
+def pages_of(options: PredictOptions, cases: Sequence[Case], data: Data) -> CasePages:
+    """Return what is made of each case for the page: as the user asked, else by how many scans there are.
+
+    Args:
+        options: say whether a page is wanted.
+        cases: the scans.
+        data: says how they are read.
+    """
+    wanted = len(cases) <= _MOST_UNASKED if options.page is None else options.page
+    return CasePages(wanted, None if options.page else SMALL_VOXELS, data)
+
+
+def remove_earlier(output: Path, replaced: Sequence[Case]) -> None:
+    """Remove the page, and what it shows of answers that are about to be replaced; those that stay keep theirs.
+
+    Args:
+        output: folder of the answers.
+        replaced: whose answers are made again.
+    """
+    (output / INDEX).unlink(missing_ok=True)
+    for case in replaced:
+        case_pages.remove(case, output)
+
+
+def write_index(
+    output: Path,
+    source: Path,
+    model: Model,
+    pages: CasePages,
+    result: PredictResult,
+    outcomes: Sequence[Outcome],
+) -> PredictResult:
+    """Write the page, if it is wanted; what an earlier run did not draw of the answers that it left is drawn now.
+
+    Args:
+        output: folder of the answers.
+        source: the scan or the folder of scans; as in the manifest, the page names no folder and no UIDs.
+        model: made them.
+        pages: what is made of each case.
+        result: of the prediction.
+        outcomes: of all its cases.
+
+    Returns:
+        The result with the page, and with a note on what it cannot show.
+    """
+    if not pages.wanted or not result.files:
+        return result
+    from medseg.delivery.pages.index_page import index_page
+    from medseg.delivery.pages.page import write_page
+
+    labels = model.plan.labels
+    shown = [_shown(outcome, output, pages, result, labels) for outcome in outcomes if outcome.case.id in result.files]
+    place = {id: number for number, id in enumerate(result.files)}
+    shown.sort(key=lambda case: place[case.case])
+    folders = (output, source if source.is_dir() else source.parent)
+    not_shown = {case.case: case.problem for case in shown if case.problem}
+    notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
+    notes += [f"and {len(not_shown) - _MOST_NAMED} more, which it names"] * (len(not_shown) > _MOST_NAMED)
+    title = f"{model.plan.name}, {model.configuration_name}"
+    try:
+        write_page(output / INDEX, index_page(title, shown, without_uids(result.failed, folders), labels))
+    except Exception as error:  # a page may not cost the answers their volumes and manifest
+        return replace(result, notes=(*result.notes, f"{INDEX} could not be written: {error}"))
+    return replace(result, notes=(*result.notes, *notes), page=output / INDEX)
+
+
+def _shown(outcome: Outcome, output: Path, pages: CasePages, result: PredictResult, labels: Labels) -> CaseShown:
+    """Return what the page shows of an answer; what is missing of one that an earlier run made is drawn now."""
+    from medseg.delivery.pages.index_page import CaseShown
+
+    case, problem = outcome.case, outcome.not_shown
+    id, shape = case.id, outcome.about["grid"]["shape_zyx"]
+    if id in result.kept and not pages.complete(case, output, shape):
+        problem = pages.write(case, result.files[id], output, labels)
+    viewer = case_pages.viewer_page(id, output)
+    link = viewer.relative_to(output).as_posix() if viewer.is_file() else ""
+    slices, volumes = case_pages.read_slices(case, output), result.volumes[id]
+    return CaseShown(id, slices, link, prod(shape), volumes, result.units[id], result.doubts(id), problem)

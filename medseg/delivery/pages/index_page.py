@@ -1,0 +1,136 @@
+"""The page of a folder of answers: a contact sheet, volumes, what to doubt, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from medseg.core.colours import rgb_number
+from medseg.core.labels import Labels
+from medseg.core.wording import counted, first_few
+from medseg.delivery.answers.case_pages import CaseSlice
+from medseg.delivery.pages.blocks import Block, Card, Entry, Notes, Picture, Sheet, Table
+from medseg.delivery.pages.figures import digits_for, figure
+from medseg.delivery.pages.page import Page, Section
+
+_MOST_CARDS = 200
+"""So that a browser opens the page at once: each has up to six pictures. The table has all cases."""
+_MOST_IN_LEGEND = 8
+_MOST_COLUMNS, _MOST_UNFOLDED = 8, 60
+_FOOTER = (
+    "This page holds slices of the scans, and the pages that it leads to hold the scans: treat them as such.",
+    "Made by medseg. For research use; not a medical device.",
+)
+
+
+@dataclass(frozen=True)
+class CaseShown:
+    """An answer, and what there is to look at.
+
+    Attributes:
+        case: Id of the case.
+        slices: Pictures of it.
+        link: Its viewer's page, relative to this one; empty where there is none.
+        voxels: Of its scan.
+        volumes: {structure: volume}.
+        unit: Of the volumes.
+        notes: Warnings on the scan and flags of the answer, in sentences.
+        problem: Why something could not be drawn; empty where all could.
+    """
+
+    case: str
+    slices: Sequence[CaseSlice]
+    link: str
+    voxels: int
+    volumes: Mapping[str, float]
+    unit: str
+    notes: Sequence[str] = ()
+    problem: str = ""
+
+
+def index_page(title: str, shown: Sequence[CaseShown], failed: Mapping[str, str], labels: Labels) -> Page:
+    """Return the page.
+
+    Args:
+        title: What made the answers.
+        shown: The answers, in the order of the page.
+        failed: {case: why it has no answer}.
+        labels: The structures.
+    """
+    doubtful = [case for case in shown if case.notes]
+    figures = [(str(len(shown)), "answer" if len(shown) == 1 else "answers")]
+    figures += [(str(len(failed)), "failed")] if failed else []
+    figures += [(str(len(doubtful)), "with a warning")]
+    digits = {name: digits_for(case.volumes.get(name) for case in shown) for name in labels.names}
+    caption = "Of each structure the slice where it is largest, outlined; a name leads to the scan with its answer."
+    if len(shown) > _MOST_CARDS:
+        caption += f" The first {_MOST_CARDS} of {len(shown)} cases; the table has all."
+    cards = [_card(case, labels, digits) for case in shown[:_MOST_CARDS]]
+    sections = [
+        Section("failed", "Failed", [Notes([f"{case}: {why}" for case, why in failed.items()], "error")]),
+        Section("sheet", "Contact sheet", [Sheet(caption, cards)]),
+        Section("volumes", "Volumes", [_volumes(shown, labels, digits)]),
+    ]
+    return Page("Answers", f"{counted(len(shown), 'scan')} segmented by {title}.", figures, sections, _FOOTER)
+
+
+def _card(case: CaseShown, labels: Labels, digits: Mapping[str, int]) -> Card:
+    entries = [
+        Entry(name, _size(case, name, digits), rgb_number(number))
+        for number, name in enumerate(labels.names)
+        if name in case.volumes
+    ]
+    entries.sort(key=lambda entry: not case.volumes[entry.name])  # what is not there comes last
+    slices = [_picture(case, shown) for shown in case.slices]
+    first, more = entries[:_MOST_IN_LEGEND], entries[_MOST_IN_LEGEND:]
+    return Card(case.case, slices, first, more, case.notes, _missing(case), quote(case.link))
+
+
+def _size(case: CaseShown, name: str, digits: Mapping[str, int]) -> str:
+    volume = case.volumes[name]
+    return f"{figure(volume, digits[name])} {case.unit}" if volume else "none"
+
+
+def _picture(case: CaseShown, shown: CaseSlice) -> Picture:
+    which = shown.title or "the image"
+    names = f", where {first_few(shown.names)} {'is' if len(shown.names) == 1 else 'are'} largest" * bool(shown.names)
+    return Picture(which, f"{case.case}: {which}, structures outlined{names}", shown.png)
+
+
+def _missing(case: CaseShown) -> str:
+    """Return why something is not shown."""
+    if case.problem:
+        return f"Not shown: {case.problem}"
+    if not case.link:
+        return (
+            f"No page to look at the scan, as it has {case.voxels / 1e6:.1f} million voxels; the command with "
+            "--continue --page writes it."
+        )
+    return ""
+
+
+def _volumes(shown: Sequence[CaseShown], labels: Labels, digits: Mapping[str, int]) -> Block:
+    """Return the table of volumes: a column for each structure; of many, a row for each structure of each case."""
+    caption = "Volume of each structure"
+    links = {number: quote(case.link) for number, case in enumerate(shown) if case.link}
+    if len(labels.names) > _MOST_COLUMNS:
+        lines = [
+            (number, [case.case, name, figure(volume, digits[name]), case.unit])
+            for number, case in enumerate(shown)
+            for name, volume in case.volumes.items()
+        ]
+        of_lines = {line: links[number] for line, (number, _) in enumerate(lines) if number in links}
+        rows = [row for _, row in lines]
+        head, folded = ["case", "structure", "volume", "unit"], len(rows) > _MOST_UNFOLDED
+        return Table(caption, head, rows, words=[1, 3], links=of_lines, folded=folded)
+    table = [
+        [case.case, *(figure(case.volumes.get(name), digits[name]) for name in labels.names), case.unit]
+        for case in shown
+    ]
+    warnings = [" ".join(case.notes) for case in shown]
+    head, words = ["case", *labels.names, "unit"], [len(labels.names) + 1]
+    if any(warnings):
+        table = [[*row, warning] for row, warning in zip(table, warnings, strict=True)]
+        head, words = [*head, "warnings"], [*words, len(head)]
+    return Table(caption, head, table, words=words, links=links)
