@@ -96,11 +96,14 @@ def test_each_study_has_a_folder_of_answers_and_is_answered_once(place: Path, sm
     assert states(events) == dict.fromkeys(("folder", "single_0000.nii.gz", "zipped.zip"), "done")
     assert [event.message for event in events if "readme.txt" in str(event.message)]
     there = {folder.name: sorted(path.name for path in folder.iterdir()) for folder in folders(place / "out")}
-    record = ["index.html", "labels.json", "manifest.json", "predict.jsonl", "view", "volumes.csv"]
+    record = {
+        *("README.txt", "index.html", "labels.itksnap.txt", "labels.json", "labels.slicer.ctbl", "manifest.json"),
+        *("predict.jsonl", "view", "volumes.csv", "volumes_wide.csv"),
+    }
     assert there == {
-        "folder": ["folder.nii.gz", "folder.seg.dcm", *record],
-        "single": sorted([*record, "single.nii.gz"]),
-        "zipped": [*record, "zipped.nii.gz", "zipped.seg.dcm"],
+        "folder": sorted({"folder.nii.gz", "folder.seg.dcm", *record}),
+        "single": sorted({"single.nii.gz", *record}),
+        "zipped": sorted({"zipped.nii.gz", "zipped.seg.dcm", *record}),
     }
     predict(place / "in" / "folder", place / "alone", small_model, options=PREDICT)
     labels = [nib.load(folder / "folder.nii.gz").get_fdata() for folder in (place / "out" / "folder", place / "alone")]
