@@ -31,8 +31,11 @@ from medseg.models.run_files import PLAN, RunFolder
 from medseg.plans.file import save_plan
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script, for all that it starts
+# A script's background ignores SIGINT, nohup SIGHUP, and so would every process that a test starts and then stops.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
