@@ -20,7 +20,8 @@ from typer.core import TyperGroup
 from medseg import __version__
 from medseg.cli.output.records import record_error
 from medseg.cli.parsing.hints import with_owners
-from medseg.cli.parsing.nnunet_hints import NNUNetHints
+from medseg.cli.parsing.other_tools import OTHER_OPTIONS, OtherToolsHints
+from medseg.cli.parsing.short_help import HELP_ALL_TYPE
 from medseg.cli.parsing.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError, Stopped
 from medseg.core.machine.host_memory import MEMORY_ADVICE
@@ -67,7 +68,7 @@ def verb_function(verb: str) -> Callable[..., None]:
 def verb_command(verb: str) -> Any:
     """Return the typer command of a verb."""
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    kind = NNUNetHints if verb in ("predict", "watch") else VerbCommand
+    kind = OtherToolsHints if verb in OTHER_OPTIONS else VerbCommand
     alone.command(verb, cls=kind)(typer_function(verb, verb_function(verb)))
     return typer.main.get_command(alone)
 
@@ -121,6 +122,7 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
+    help_all: HELP_ALL_TYPE = False,
 ) -> None:
     """Segment medical images: look at a folder of scans, plan, train, predict, evaluate."""
 

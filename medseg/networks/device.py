@@ -36,15 +36,21 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, is_available in available.items() if is_available))
     kind, _, number = name.partition(":")
-    if number and (kind != "cuda" or not number.isdigit() or int(number) >= torch.cuda.device_count()):
+    meant = name.replace("gpu", "cuda") if kind == "gpu" else f"cuda:{name}" if name.isdigit() else None
+    if meant is None and number and not _is_cuda_number(kind, number):
         raise PlanError(f"There is no device {name!r}; there are {torch.cuda.device_count()} CUDA devices.")
     if not available.get(kind, False):
         usable = ", ".join(kind for kind, is_available in available.items() if is_available)
+        called = "" if meant is None else f"A GPU of NVIDIA is called {meant}. "
         raise PlanError(
             f"The device {name!r} is not available here; available: {usable}.",
-            "Leave --device out to choose by itself.",
+            f"{called}Leave --device out to choose by itself.",
         )
     return torch.device(name)
+
+
+def _is_cuda_number(kind: str, number: str) -> bool:
+    return kind == "cuda" and number.isdigit() and int(number) < torch.cuda.device_count()
 
 
 def choose_devices(names: str = "auto") -> list[torch.device]:

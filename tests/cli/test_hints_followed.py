@@ -15,7 +15,7 @@ import torch
 from small_sets import ball_at, run, save_nifti, scan_and_ball, write_all, write_data, write_pictures, write_study
 
 import medseg
-from medseg.cli.parsing.nnunet_hints import _NNUNET_OPTIONS
+from medseg.cli.parsing.other_tools import OTHER_OPTIONS
 from medseg.core.errors import Stopped
 from medseg.core.progress import Progress
 
@@ -349,8 +349,8 @@ def test_the_hints_of_watch_lead_to_an_answer(
     assert "scan.nii.gz" in json.dumps(manifest)
 
 
-@pytest.mark.parametrize("option", _NNUNET_OPTIONS)
-def test_what_an_option_of_nnunet_is_called_here_is_accepted(
+@pytest.mark.parametrize("option", OTHER_OPTIONS["predict"])
+def test_what_an_option_of_another_tool_is_called_here_is_accepted(
     option: str,
     workspace: Path,
     tmp_path: Path,
@@ -363,5 +363,8 @@ def test_what_an_option_of_nnunet_is_called_here_is_accepted(
     output = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().err).split())
     assert "here: " in output, output
     here = re.findall(r"--[a-z-]+(?: [a-z_]+(?:[.][a-z_]+=[\d.]+)?)?", output.partition("here: ")[2])
-    choice = {"-chk": "--checkpoint final", "-num_parts": "--device cpu", "-d": ""}  # what there is in this test
+    # what there is in this test
+    choice = {"-chk": "--checkpoint final", "-num_parts": "--device cpu", "-d": ""}
+    choice |= dict.fromkeys(("-part_id", "--gpu", "-gpu"), "--device cpu")
+    choice |= dict.fromkeys(("-ta", "--task", "-v", "-q", "--verbose", "--quiet", "--verbose_progress"), "")
     assert run(f"{line} {choice.get(option, ' '.join(here))}") == 0, (output, capsys.readouterr())

@@ -110,6 +110,6 @@ def test_nnunets_options_are_translated(arguments: list[str], advice: str) -> No
 
 
 def test_help_is_grouped_and_has_examples(command_line: CommandLine) -> None:
-    text = command_line("predict", "--help").stdout
+    text = command_line("predict", "--help-all").stdout
     for part in ("Which model", "Which scans", "How", "--continue", "--device", "Examples", "nnUNet"):
         assert part in text

@@ -230,7 +230,7 @@ def test_what_was_said_is_recorded_and_nothing_else(tmp_path):
 
 
 def test_help_is_grouped():
-    text = CliRunner().invoke(app, ["plan", "--help"]).output
+    text = CliRunner().invoke(app, ["plan", "--help-all"]).output
     for panel in ("Which files", "What label files mean", "What the rules decide", "Where the plan goes"):
         assert panel in text
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 
+from medseg.cli.parsing.short_help import HELP_ALL
 from medseg.cli.parsing.signature import fields_of_function, flat
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -21,7 +22,12 @@ def options_of(verb: str) -> set[str]:
     from medseg.cli.output.records import OPTION
 
     named = [field for field in flat(fields_of_function(verb_function(verb))) if not field.is_argument]
-    return {OPTION, "--help", *(flag for field in named for flags in field.flags for flag in flags.split("/"))}
+    return {
+        OPTION,
+        "--help",
+        HELP_ALL,
+        *(flag for field in named for flags in field.flags for flag in flags.split("/")),
+    }
 
 
 def with_owners(text: str) -> str:

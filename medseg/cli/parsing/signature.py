@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from medseg.cli.output.records import JSON_PARAMETER, recording
+from medseg.cli.parsing.short_help import HELP_ALL, HELP_ALL_PARAMETER, shorten
 from medseg.core.errors import MedsegError
 from medseg.core.options import Option
 
@@ -44,6 +45,17 @@ class PlainHelp:
 
 class VerbCommand(PlainHelp, TyperCommand):
     """A verb, for typer."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help: of a verb with many options the most used ones, and all after `--help-all`.
+
+        Args:
+            ctx: The context of click.
+            formatter: Takes the text.
+        """
+        if HELP_ALL not in ctx.meta:
+            shorten(self.name or "", self.params)
+        super().format_help(ctx, formatter)
 
 
 @dataclass(frozen=True)
@@ -149,11 +161,11 @@ def typer_function(name: str, verb: Callable[..., None]) -> Callable[..., None]:
     """
     parameters = fields_of_function(verb)
 
-    def run(*, json_: bool, **typed: Any) -> None:
+    def run(*, json_: bool, help_all_: bool, **typed: Any) -> None:
         with recording(name) if json_ else nullcontext():
             verb(**{parameter.name: _value(parameter, typed) for parameter in parameters})
 
-    for_typer = [*(field.typer_parameter for field in flat(parameters)), JSON_PARAMETER]
+    for_typer = [*(field.typer_parameter for field in flat(parameters)), JSON_PARAMETER, HELP_ALL_PARAMETER]
     run.__signature__ = inspect.Signature(for_typer)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in for_typer}
     run.__doc__ = help_text(verb)

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 import medseg
 from medseg.cli.app import VERBS
 from medseg.cli.parsing.hints import options_of, with_owners
+from medseg.cli.parsing.other_tools import OTHER_OPTIONS
 from medseg.plans.schema import Configuration, Plan
 
 ROOT = Path(medseg.__file__).parent
@@ -57,7 +58,10 @@ VERBS_OF_FOLDER = {
 OTHERS = {
     "cli/app.py": "--version",
     "commands/crossval/folds.py": "--nthreads",  # of dask worker
-    "cli/parsing/nnunet_hints.py": "--disable_tta --continue_prediction --save_probabilities",  # nnU-Net's own
+    "cli/parsing/other_tools.py": " ".join(  # their own
+        option for options in OTHER_OPTIONS.values() for option in options if option.startswith("--")
+    )
+    + " --nproc-per-node",
     "delivery/provenance/manifest.py": "--always --dirty --abbrev --match",  # git's
     "engines/on_worker.py": "--nthreads",
     "engines/start.py": "--nthreads --test-only",  # the second is sbatch's

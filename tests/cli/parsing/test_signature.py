@@ -99,7 +99,7 @@ def test_defaults_are_those_of_the_dataclasses(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_names_every_option_and_no_type_of_flags(verb: str) -> None:
-    shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}, color=False)
+    shown = CliRunner().invoke(app, [verb, "--help-all"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}, color=False)
     for one in flat(fields_of_function(verb_function(verb))):
         named = one.flags[0].split("/")[0] if not one.option.positional else one.name.upper()
         if one.default is not inspect.Parameter.empty:

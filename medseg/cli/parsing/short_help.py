@@ -1,0 +1,81 @@
+"""Which options `--help` shows of a verb that has many; `--help-all` shows every option of every verb."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+HELP_ALL = "--help-all"
+_MODEL = ("--model", "--folds", "--fast", "--format", "--device", "--continue", "--workspace")
+_TRAINED = ("--plan", "--config", "--budget", "--steps", "--set", "--device", "--workspace")
+_LABELS = ("--images", "--labels", "--structures", "--patient-pattern")
+
+OFTEN: Mapping[str, Sequence[str]] = {
+    "check": (*_LABELS, "--strict", "--output"),
+    "plan": ("--name", "--planner", "--memory", *_LABELS, "--set", "--force", "--workspace"),
+    "train": (*_TRAINED, "--fold", "--init", "--resume", "--extend"),
+    "crossval": (*_TRAINED, "--folds"),
+    "predict": (*_MODEL, "--config", "--channels", "--probabilities", "--write", "--overlay"),
+    "rank": tuple(option for option in _MODEL if option != "--folds"),
+    "watch": ("--model", "--once", "--settle", "--write", "--device", "--workspace"),
+    "evaluate": ("--tolerance", "--compare", "--by", "--pair", "--output", "--fail-below"),
+    "package": ("--config", "--folds", "--card", "--author", "--license", "--workspace"),
+}
+"""Verb -> the options that most need; other verbs show all of theirs."""
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a description, without what follows a semicolon.
+
+    >>> first_sentence("Name: 2d, ...; may be left out."), first_sentence("A list (of a; b). More."), first_sentence("")
+    ('Name: 2d, ...', 'A list (of a; b).', '')
+    """
+    ends = [match.start() for match in re.finditer(r";\s|(?<=[\w)'])\.\s", text)]
+    end = next((end for end in ends if text.count("(", 0, end) == text.count(")", 0, end)), len(text))
+    return text[:end] if text[:end].endswith(".") or not text else text[:end] + "."
+
+
+def shorten(verb: str, params: Sequence[Any]) -> None:
+    """Hide the options of a verb that few need, and shorten what is said of the others.
+
+    Args:
+        verb: its name.
+        params: click's parameters, which are changed.
+    """
+    often = OFTEN.get(verb)
+    if often is None:
+        return
+    hidden = 0
+    for param in params:
+        if param.param_type_name != "option" or {HELP_ALL, "--help"}.intersection(param.opts):
+            continue
+        if {*often, "--json"}.intersection(param.opts):
+            param.help, param.rich_help_panel = first_sentence(param.help or ""), None
+        else:
+            param.hidden = True
+            hidden += 1
+    for param in params:
+        if HELP_ALL in param.opts:
+            param.help = f"Show the other {hidden} options, too, and more about each."
+
+
+def _show_all(ctx: typer.Context, is_given: bool) -> None:
+    """Print the help with every option, and end the command."""
+    if is_given and not ctx.resilient_parsing:
+        ctx.meta[HELP_ALL] = True
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+
+
+HELP_ALL_TYPE = Annotated[
+    bool,
+    typer.Option(HELP_ALL, help="Show every option, and more about each.", callback=_show_all, is_eager=True),
+]
+HELP_ALL_PARAMETER = inspect.Parameter(
+    "help_all_", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HELP_ALL_TYPE
+)
+"""The option, as `medseg.cli.parsing.signature` adds it to every verb."""
