@@ -1,7 +1,7 @@
 // Tables sort by a column when its heading is pressed; what is no figure stays at the end, and so does a foot.
 "use strict";
 const figureIn = (text) => {
-  const figure = parseFloat(text.replace(/^[<>]\s*/, "").replace("\u2212", "-"));
+  const figure = parseFloat(text.replace(/^[<>[]\s*/, "").replace("\u2212", "-"));
   return Number.isNaN(figure) ? null : figure;
 };
 const compareText = new Intl.Collator(undefined, {numeric: true}).compare;

@@ -1,7 +1,7 @@
 """Charts as inline SVG for a page: no script, colours of the page's style, a title and a description to be read out.
 
-Sizes are in CSS pixels of a drawing that scales with its column. Lines differ in colour, in dashes and in a label at
-their end, so that a chart can also be read in grey.
+Sizes are in CSS pixels of a drawing that scales with its column. Lines differ in colour and in dashes, and the legend
+below has them in their order with their last figures.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ from html import escape
 from math import ceil, floor, isfinite, log10
 
 from medseg.core.wording import counted
+from medseg.delivery.pages.figures import digits_for, with_interval
 
-_WIDTH, _HEIGHT = 560, 260
-"""Of a line chart, in CSS pixels."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 160, 14, 46
-"""Margins of a chart: for figures on the left, labels of lines on the right, and figures and title below."""
-_ROW, _LABEL, _FIGURES = 34, 140, 170
-"""Of a chart of spreads: height of a row, width of its label, and width of the figures beside it."""
-_TICKS = 5
-"""About as many ticks on an axis as its figures leave room for."""
+_WIDTH, _HEIGHT = 440, 230
+"""Width of a chart, and height of a line chart without its legend, in CSS pixels: on a telephone a chart is hardly
+smaller than it is drawn, so that its letters can be read there."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 22, 14, 46
+"""Margins of a chart: for figures on the left, and figures and title below."""
+_ROW, _ROW_TEXT, _SIDE, _END = 46, 18, 8, 14
+"""Of a chart of spreads: height of a row, of which its name and figures take the upper part, margins beside it, and
+further margins beside the axis, for half of the figures at its ends."""
+_TICKS, _MOST_DIGITS = 5, 4
+"""About as many ticks on an axis as its figures leave room for, and the most digits behind their point."""
 _MOST_LINES = 8
 _COLOURS = 7
 """Line colours in the style of the page (`s0` to `s6` in page.html.j2)."""
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
-_LABEL_HEIGHT = 15
-"""Distance of two labels of lines at which both can be read."""
+_LEGEND_ROW, _SAMPLE = 20, 24
+"""Height of a line of a legend, and width of the sample of a line in it."""
+_LETTER = 7.6
+"""Width of a letter of charts, on the safe side."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,10 @@ def line_chart(title: str, lines: Mapping[str, Sequence[tuple[float, float | Non
     x_scale = _scale(x, [a for a, _ in points], _LEFT, _WIDTH - _RIGHT)
     y_scale = _scale(y, [b for _, b in points], _HEIGHT - _BOTTOM, _TOP)  # y of SVG grows downwards
     parts = [*_grid(x_scale, y_scale, x.label, y.label)]
-    labels: list[tuple[float, str, str]] = []
+    entries: list[tuple[str, str, str]] = []
     for number, (name, line) in enumerate(lines.items()):
         style = "more" if len(lines) > _MOST_LINES and number else f"s{number % _COLOURS}"
-        dash = _DASHES[(number // _COLOURS) % len(_DASHES)]
+        dash = _DASHES[(number // _COLOURS) % len(_DASHES)] if style != "more" else ""
         for piece in _pieces(line):
             pixels = [(f"{x_scale.at(a):.1f}", f"{y_scale.at(b):.1f}") for a, b in piece]
             path = " ".join(f"{across},{down}" for across, down in pixels)
@@ -90,16 +95,32 @@ def line_chart(title: str, lines: Mapping[str, Sequence[tuple[float, float | Non
                 parts.append(f'<circle class="dot {style}" cx="{pixels[0][0]}" cy="{pixels[0][1]}" r="3"/>')
         finite = [b for _, b in line if b is not None and isfinite(b)]
         if finite and style != "more":
-            labels.append((y_scale.at(finite[-1]), style, f"{name} {_short(finite[-1])}"))
-    for height, style, text in _spread_labels(labels):
-        parts.append(f'<text class="end {style}" x="{_WIDTH - _RIGHT + 6}" y="{height + 4:.1f}">{escape(text)}</text>')
-    return _svg(title, _describe_lines(lines, x, y), _WIDTH, _HEIGHT, parts)
+            entries.append((style, dash, f"{name} {_short(finite[-1])}"))
+    if len(lines) > _MOST_LINES:
+        entries.append(("more", "", f"the other {len(lines) - 1}"))
+    legend, rows = _legend(entries)
+    return _svg(title, _describe_lines(lines, x, y), _WIDTH, _HEIGHT + _LEGEND_ROW * rows, [*parts, *legend])
+
+
+def _legend(entries: Sequence[tuple[str, str, str]]) -> tuple[list[str], int]:
+    """Return the legend of (style, dash, text), in two columns where the texts are short, and how many lines it has."""
+    widest = max((len(text) for _, _, text in entries), default=0) * _LETTER + _SAMPLE + 8
+    columns = 2 if 2 * widest <= _WIDTH - _SIDE and len(entries) > 1 else 1
+    parts = []
+    for number, (style, dash, text) in enumerate(entries):
+        left = _SIDE + number % columns * (_WIDTH - _SIDE) / columns
+        middle = _HEIGHT + number // columns * _LEGEND_ROW + _LEGEND_ROW / 2
+        ends = f'x1="{left:.1f}" x2="{left + _SAMPLE:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
+        parts.append(f'<line class="line {style}" {ends} stroke-dasharray="{dash}"/>')
+        parts.append(_text("row", left + _SAMPLE + 8, middle + 4, text, "start"))
+    return parts, -(-len(entries) // columns)
 
 
 def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
     """Return a chart of figures as SVG; empty where there is nothing to draw.
 
-    A structure has a row: a dot for each case, the mean as a diamond, its interval as a bar.
+    A structure has a row: its name and mean with interval, and below them a dot for each case, the mean as a diamond,
+    its interval as a bar.
 
     Args:
         title: Title of the chart.
@@ -109,13 +130,20 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
     values = [value for spread in rows.values() for value in spread.values]
     if not values:
         return ""
-    height = _TOP + _ROW * len(rows) + _BOTTOM
-    scale = _scale(x, values, _LABEL, _WIDTH - _FIGURES)
+    digits = digits_for(figure for spread in rows.values() for figure in (spread.mean, spread.low, spread.high))
+    shown = {name: with_interval(spread.mean, spread.low, spread.high, digits) for name, spread in rows.items()}
+    room = (_WIDTH - 2 * _SIDE) / _LETTER
+    folded = any(len(name) + len(text) + 2 > room for name, text in shown.items())
+    row = _ROW + _ROW_TEXT * folded
+    height = _TOP + row * len(rows) + _BOTTOM
+    scale = _scale(x, values, _SIDE + _END, _WIDTH - _SIDE - _END)
     parts = [_tick(scale, tick, _TOP, height - _BOTTOM) for tick in scale.ticks]
-    parts.append(_text("axis", (_LABEL + _WIDTH - _FIGURES) / 2, height - 6, x.label, "middle"))
+    parts.append(_text("axis", _WIDTH / 2, height - 6, x.label, "middle"))
     for number, (name, spread) in enumerate(rows.items()):
-        middle = _TOP + _ROW * (number + 0.5)
-        parts.append(_text("row", _LABEL - 10, middle + 4, _cut(name, 17), "end"))
+        top = _TOP + row * number
+        middle = top + row - (_ROW - _ROW_TEXT) / 2
+        parts.append(_text("row", _SIDE, top + 13, _cut(name, int(room)), "start"))
+        parts.append(_text("row", _WIDTH - _SIDE, top + 13 + _ROW_TEXT * folded, shown[name], "end"))
         for index, value in enumerate(spread.values):
             # Dots of equal cases are moved apart so that all are seen. A large prime scatters them over 13 heights in
             # an order that looks random but is the same each time.
@@ -127,9 +155,8 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
         if spread.mean is not None:
             mean = scale.at(spread.mean)
             parts.append(f'<path class="mean" d="M{mean:.1f} {middle - 6}l5 6l-5 6l-5 -6z"/>')
-            parts.append(_text("row", _WIDTH - _FIGURES + 10, middle + 4, _interval(spread), "start"))
     description = "; ".join(
-        f"{name}: {counted(len(spread.values), 'case')}, mean {_interval(spread)}"
+        f"{name}: {counted(len(spread.values), 'case')}, mean {shown[name]}"
         for name, spread in rows.items()
         if spread.values
     )
@@ -146,6 +173,7 @@ class _Scale:
         first: The first pixel.
         last: The last pixel; before the first on an axis that goes up.
         ticks: The figures at the ticks.
+        digits: Behind the point, of the figures at the ticks.
     """
 
     low: float
@@ -153,11 +181,16 @@ class _Scale:
     first: float
     last: float
     ticks: tuple[float, ...]
+    digits: int
 
     def at(self, value: float) -> float:
         """Return the pixel of a value; values beyond an end are drawn at that end."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.first + share * (self.last - self.first)
+
+    def written(self, tick: float) -> str:
+        """Return the figure at a tick as text."""
+        return f"{tick:.2g}" if self.digits > _MOST_DIGITS and tick else f"{tick:.{min(self.digits, _MOST_DIGITS)}f}"
 
 
 def _scale(axis: Axis, values: Sequence[float], first: float, last: float) -> _Scale:
@@ -172,7 +205,8 @@ def _scale(axis: Axis, values: Sequence[float], first: float, last: float) -> _S
     start = low if axis.low is not None else floor(low / step) * step
     end = high if axis.high is not None else ceil(high / step) * step
     count = floor((end - start) / step + 1e-9)  # rounding must not lose the last tick
-    return _Scale(start, end, first, last, tuple(start + step * number for number in range(count + 1)))
+    ticks = tuple(start + step * number for number in range(count + 1))
+    return _Scale(start, end, first, last, ticks, next(n for n in range(20) if abs(round(step, n) - step) < step / 1e6))
 
 
 def _grid(x_scale: _Scale, y_scale: _Scale, x_label: str, y_label: str) -> list[str]:
@@ -181,7 +215,7 @@ def _grid(x_scale: _Scale, y_scale: _Scale, x_label: str, y_label: str) -> list[
     for tick in y_scale.ticks:
         y = y_scale.at(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text("tick", _LEFT - 6, y + 4, _short(tick), "end"))
+        parts.append(_text("tick", _LEFT - 6, y + 4, y_scale.written(tick), "end"))
     parts += [_tick(x_scale, tick, _HEIGHT - _BOTTOM, _HEIGHT - _BOTTOM) for tick in x_scale.ticks]
     parts.append(_text("axis", (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, x_label, "middle"))
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
@@ -194,7 +228,7 @@ def _tick(scale: _Scale, tick: float, top: float, bottom: float) -> str:
     """Return a line from `top` down to `bottom`, none where these are equal, and the figure below it."""
     x = scale.at(tick)
     line = f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>' * (top < bottom)
-    return line + _text("tick", x, bottom + 18, _short(tick), "middle")
+    return line + _text("tick", x, bottom + 18, scale.written(tick), "middle")
 
 
 def _pieces(line: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
@@ -208,16 +242,6 @@ def _pieces(line: Sequence[tuple[float, float | None]]) -> list[list[tuple[float
     return [piece for piece in pieces if piece]
 
 
-def _spread_labels(labels: list[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
-    """Return labels (height, style, text) moved down where they overlap, then all up if they leave the chart."""
-    placed: list[tuple[float, str, str]] = []
-    for height, style, text in sorted(labels):
-        lowest = placed[-1][0] + _LABEL_HEIGHT if placed else _TOP
-        placed.append((max(height, lowest), style, text))
-    overhang = max(0.0, placed[-1][0] - (_HEIGHT - _BOTTOM)) if placed else 0.0
-    return [(height - overhang, style, text) for height, style, text in placed]
-
-
 def _describe_lines(lines: Mapping[str, Sequence[tuple[float, float | None]]], x: Axis, y: Axis) -> str:
     """Return the first and last figure of each line, for those who do not see the chart."""
     ends = []
@@ -226,14 +250,6 @@ def _describe_lines(lines: Mapping[str, Sequence[tuple[float, float | None]]], x
         if finite:
             ends.append(f"{name} from {_short(finite[0])} to {_short(finite[-1])}")
     return f"{y.label} over {x.label}: {'; '.join(ends)}"
-
-
-def _interval(spread: Spread) -> str:
-    if spread.mean is None:
-        return "not defined"
-    if spread.low is None or spread.high is None:
-        return _short(spread.mean)
-    return f"{_short(spread.mean)} [{_short(spread.low)}, {_short(spread.high)}]"
 
 
 def _short(value: float) -> str:

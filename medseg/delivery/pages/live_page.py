@@ -8,9 +8,9 @@ from typing import Any
 
 from medseg.core.wording import counted
 from medseg.delivery.pages.blocks import Block, Picture, Table
+from medseg.delivery.pages.figures import figure
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import curves_section
-from medseg.delivery.pages.score_sections import figure
 from medseg.models.run_files import FoldFolder
 
 REFRESH_SECONDS = 15

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from medseg.confidence.assessment import MEANINGS, Assessment, StructureQuality
 from medseg.core.wording import counted
 from medseg.delivery.pages.blocks import Block, Facts, Notes, Table
+from medseg.delivery.pages.figures import digits_for, figure
 from medseg.delivery.pages.page import Page, Section
 
 _MOST_ROWS = 500
@@ -70,13 +71,16 @@ def _table(
     units: Mapping[str, str],
 ) -> Table:
     rows = []
+    names_of = dict.fromkeys(name for case in cases for name in volumes.get(case, {}))
+    digits = {name: digits_for(volumes.get(case, {}).get(name) for case in cases) for name in names_of}
     for case in cases[:_MOST_ROWS]:
         names = ", ".join(flag.name for flag in assessments[case].flags)
         for name, quality in assessments[case].structures.items():
             volume = volumes.get(case, {}).get(name)
-            size = (
-                "" if volume is None else f"{volume:.4g}{_span(quality.volume_low, quality.volume_high)} {units[case]}"
-            )
+            size = ""
+            if volume is not None:
+                span = _span(quality.volume_low, quality.volume_high, digits[name])
+                size = f"{figure(volume, digits[name])}{span} {units[case]}"
             rows.append((case, name, _dice(quality), size, names))
     caption = "Predicted Dice and volume, with intervals that hold the truth in nine of ten cases"
     if len(cases) > _MOST_ROWS:
@@ -85,8 +89,8 @@ def _table(
 
 
 def _dice(quality: StructureQuality) -> str:
-    return "" if quality.dice is None else f"{quality.dice:.2f}{_span(quality.dice_low, quality.dice_high)}"
+    return "" if quality.dice is None else f"{quality.dice:.2f}{_span(quality.dice_low, quality.dice_high, 2)}"
 
 
-def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
+def _span(low: float | None, high: float | None, digits: int) -> str:
+    return "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"

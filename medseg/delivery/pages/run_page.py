@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.delivery.pages.live_page import newest_picture, picture_section
-from medseg.delivery.pages.page import Page, Section, write_page
+from medseg.delivery.pages.page import Page, write_page
 from medseg.delivery.pages.run_sections import (
     curves_section,
     data_section,
@@ -16,7 +16,7 @@ from medseg.delivery.pages.run_sections import (
     start_section,
     weights_section,
 )
-from medseg.delivery.pages.score_files import FOOTER, Scans, lead, score_sections
+from medseg.delivery.pages.score_files import FOOTER, Scans, ScoreSections, lead, score_sections
 from medseg.delivery.pages.score_sections import headline
 from medseg.evaluation.summary import Summary
 from medseg.models.record import RunRecord, read_record
@@ -40,19 +40,19 @@ def write_report(
     record = read_record(fold) or RunRecord()
     configuration = record.configuration or fold.run.path.name
     facts = [*record_facts(record), *(("note", note) for note in notes)]
-    scores: list[Section] = [] if summary is None else score_sections(summary, plan.labels, scans)
+    scores = ScoreSections() if summary is None else score_sections(fold.path, summary, plan.labels, scans)
     page = Page(
         title=f"{plan.name}, {configuration}, fold {fold.fold}",
         lead="Trained on every case; none was kept apart." if summary is None else lead(summary),
         figures=[] if summary is None else headline(summary),
         sections=[
-            *scores[:1],
+            *scores.first,
+            curves_section(read_log(fold.log)),
+            picture_section(newest_picture(fold)),
+            *scores.rest,
             run_section(facts),
             *([weights_section(record.encoder_weights)] if record.encoder_weights else []),
             *([start_section(record.init)] if record.init else []),
-            curves_section(read_log(fold.log)),
-            picture_section(newest_picture(fold)),
-            *scores[1:],
             data_section(plan),
             plan_section(plan, configuration),
         ],

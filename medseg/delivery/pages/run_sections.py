@@ -8,6 +8,7 @@ from typing import Any
 
 from medseg.delivery.pages.blocks import Block, Chart, Facts, Table
 from medseg.delivery.pages.charts import Axis, line_chart
+from medseg.delivery.pages.figures import NOTHING, digits_for, figure
 from medseg.delivery.pages.page import Section
 from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
 from medseg.plans.schema import Plan
@@ -105,8 +106,9 @@ def data_section(plan: Plan) -> Section:
         ("dimensions", f"{data.dimensions}D"),
         ("orientation", plan.orientation),
     ]
+    digits = digits_for(data.structure_volume.values())
     rows = [
-        [name, str(data.structure_cases.get(name, "–")), f"{data.structure_volume.get(name, float('nan')):.4g}"]
+        [name, str(data.structure_cases.get(name, NOTHING)), figure(data.structure_volume[name], digits)]
         for name in plan.labels.names
         if name in data.structure_volume
     ]

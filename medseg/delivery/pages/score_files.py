@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from medseg import __version__
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
+from medseg.delivery.answers.case_pages import viewer_page
+from medseg.delivery.pages.blocks import Picture
+from medseg.delivery.pages.figures import figure
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import run_section
 from medseg.delivery.pages.score_sections import (
     cases_section,
     comparison_section,
     confusion_section,
+    details_section,
     failures_section,
-    figure,
     headline,
     scores_section,
     subgroup_section,
@@ -29,6 +34,7 @@ from medseg.evaluation.label_files import Pair
 from medseg.evaluation.result import Compared, Evaluation
 from medseg.evaluation.summary import CaseScore, Summary
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
+from medseg.io.formats.table import split_suffix
 from medseg.io.images import read_image
 from medseg.models.run_files import METRICS as METRICS_JSON
 from medseg.models.run_files import METRICS_CSV, POOLED_CSV
@@ -57,14 +63,12 @@ def write_results(
     more = [subgroup_section(attribute, groups) for attribute, groups in evaluation.subgroups.items()]
     if evaluation.compared:
         more.insert(0, comparison_section(evaluation.compared))
+    scores = score_sections(folder, evaluation.summary, evaluation.labels, scans, more)
     page = Page(
         title=title,
         lead=lead(evaluation.summary),
         figures=headline(evaluation.summary),
-        sections=[
-            run_section([*facts, ("medseg", __version__)]),
-            *score_sections(evaluation.summary, evaluation.labels, scans, more),
-        ],
+        sections=[*scores.first, *scores.rest, run_section([*facts, ("medseg", __version__)])],
         footer=FOOTER,
     )
     write_page(folder / PAGE, page)
@@ -107,17 +111,45 @@ def _comparison(compared: Compared) -> dict[str, Any]:
     return {"comparison": differences, "not_compared": compared.not_compared}
 
 
-def score_sections(summary: Summary, labels: Labels, scans: Scans, more: Sequence[Section] = ()) -> list[Section]:
-    """Return the sections that show scores, failures first.
+@dataclass(frozen=True)
+class ScoreSections:
+    """The sections that show scores.
+
+    Attributes:
+        first: Failures, the scores of each structure, and pictures of cases.
+        rest: Comparisons, subgroups, confusion, every measure.
+    """
+
+    first: Sequence[Section] = ()
+    rest: Sequence[Section] = ()
+
+
+def score_sections(
+    folder: Path, summary: Summary, labels: Labels, scans: Scans, more: Sequence[Section] = ()
+) -> ScoreSections:
+    """Return the sections that show scores.
 
     Args:
+        folder: Of the page, to which links are relative.
         summary: The scores.
         labels: The structures.
         scans: The pairs that were scored, with their scans.
-        more: Sections that come after the scores of each structure.
+        more: Sections that come after the pictures of cases.
     """
-    scores = [scores_section(summary), *more, cases_section(_pictures(summary, labels, scans), summary)]
-    return [failures_section(summary), *scores, confusion_section(summary, labels)]
+    links = _viewers(folder, scans)
+    cases = cases_section(_pictures(summary, labels, scans, links), summary, links)
+    return ScoreSections(
+        [failures_section(summary), scores_section(summary), cases],
+        [*more, confusion_section(summary, labels), details_section(summary)],
+    )
+
+
+def _viewers(folder: Path, scans: Scans) -> dict[str, str]:
+    """Return {case: its viewer's page, relative to a folder} of the cases whose answers have one beside them."""
+    pages = {pair.case: viewer_page(split_suffix(pair.prediction)[0], pair.prediction.parent) for pair, _ in scans}
+    return {
+        case: quote(Path(os.path.relpath(page, folder)).as_posix()) for case, page in pages.items() if page.is_file()
+    }
 
 
 def lead(summary: Summary) -> str:
@@ -132,14 +164,16 @@ def lead(summary: Summary) -> str:
     return f"Mean Dice {figure(summary.dice_mean)}{bounds} over {cases} and {structures}{failed}."
 
 
-def _pictures(summary: Summary, labels: Labels, scans: Scans) -> list[tuple[str, str, bytes]]:
-    """Return pictures (caption, description, PNG) of the worst, the median and the best case."""
+def _pictures(summary: Summary, labels: Labels, scans: Scans, links: Mapping[str, str]) -> list[Picture]:
+    """Return pictures of the worst, the median and the best case."""
     files = {pair.case: (pair, scan) for pair, scan in scans}
     pictures = []
     for word, case in worst_median_best(summary.cases):
         view = _view(*files[case.case], word, case, labels)
         caption = f"{word.capitalize()} case: {case.case}" if word else case.case
-        pictures.append((caption, describe_view(view, case, labels), case_panel([view], labels)))
+        caption += f"; {dice_line(case)}"
+        words, png = describe_view(view, case, labels), case_panel([view], labels)
+        pictures.append(Picture(caption, words, png, links.get(case.case, "")))
     return pictures
 
 

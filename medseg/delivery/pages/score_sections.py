@@ -9,12 +9,13 @@ from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.delivery.pages.blocks import Block, Chart, Notes, Picture, Table
 from medseg.delivery.pages.charts import Axis, Spread, spread_chart
+from medseg.delivery.pages.figures import NOTHING, digits_for, figure, interval, with_interval
 from medseg.delivery.pages.page import Section
 from medseg.evaluation.pooled import ALL_CLASSES
 from medseg.evaluation.result import Compared
 from medseg.evaluation.score import MEASURES, Measure
 from medseg.evaluation.statistics import METHOD, Distribution
-from medseg.evaluation.summary import CaseScore, StructureSummary, Summary
+from medseg.evaluation.summary import CaseScore, Overall, StructureSummary, Summary
 from medseg.evaluation.tables import value_names
 
 _SHOWN = ("dice", "iou", "hd95", "nsd", "lesion_f1", "panoptic_quality", "volume_error")
@@ -40,15 +41,20 @@ def headline(summary: Summary) -> list[tuple[str, str]]:
 
 
 def scores_section(summary: Summary) -> Section:
-    """Return a section with means and intervals, distributions, every measure, and the rules of scoring."""
+    """Return a section with means and intervals, and the distribution of each case's scores."""
     charts = [_distribution(summary, measure) for measure in _PLOTTED if measure in summary.measures]
-    blocks: list[Block] = [_overview(summary), _pooled(summary), *charts, *_every_measure(summary), _counts(summary)]
+    return Section("scores", "Scores per structure", [_overview(summary), *charts])
+
+
+def details_section(summary: Summary) -> Section:
+    """Return a section with every measure, scores over the voxels of all cases, and the rules of scoring."""
     definitions = [f"{MEASURES[name].title}: {MEASURES[name].definition}." for name in summary.measures]
     rules = [summary.policy.describe(), METHOD, f"mIoU: {summary.pooled.miou_definition}", *_accuracy_rule(summary)]
     rules += summary.rules
     numbered = [[str(number), text] for number, text in enumerate([*rules, *definitions], 1)]
     rules_table = Table("Rules and definitions", ["", ""], numbered, words=[1], folded=True)
-    return Section("scores", "Scores per structure", [*blocks, rules_table])
+    blocks: list[Block] = [_pooled(summary), *_every_measure(summary), _counts(summary), rules_table]
+    return Section("measures", "Every measure", blocks)
 
 
 def _pooled(summary: Summary) -> Table:
@@ -58,12 +64,12 @@ def _pooled(summary: Summary) -> Table:
         [name, figure(overlap.iou), figure(overlap.recall), str(overlap.n_reference)]
         for name, overlap in pooled.classes.items()
     ]
-    rows.append([ALL_CLASSES, figure(pooled.miou), figure(pooled.pixel_accuracy), str(int(summary.confusion.sum()))])
+    foot = [ALL_CLASSES, figure(pooled.miou), figure(pooled.pixel_accuracy), str(int(summary.confusion.sum()))]
     warning = f"; pixel accuracy: {pooled.accuracy_warning}" * (pooled.pixel_accuracy is not None)
     cases = counted(summary.miou_cases, "case")
     caption = f"IoU of each class over the voxels of {cases} annotated in full together, and their mean{warning}"
     recall = "voxels found (all classes: pixel accuracy)"
-    return Table(caption, ["class", "IoU, pooled", recall, "voxels in the reference"], rows)
+    return Table(caption, ["class", "IoU, pooled", recall, "voxels in the reference"], rows, foot=foot)
 
 
 def _accuracy_rule(summary: Summary) -> list[str]:
@@ -88,20 +94,20 @@ def confusion_section(summary: Summary, labels: Labels) -> Section:
     return Section("confusion", "Confusion between structures", [table] if len(shown) > 1 else [])
 
 
-def cases_section(pictures: Sequence[tuple[str, str, bytes]], summary: Summary) -> Section:
+def cases_section(pictures: Sequence[Picture], summary: Summary, links: Mapping[str, str]) -> Section:
     """Return a section with pictures of some cases, and every case in a table.
 
     Args:
-        pictures: (caption, description, PNG) of each picture.
+        pictures: Of some cases.
         summary: The scores.
+        links: {case: page where it can be looked at, relative to this one}.
     """
-    blocks: list[Block] = [Picture(caption, alt, png) for caption, alt, png in pictures]
-    structures = [*summary.structures]
-    rows = [
-        [case.case, figure(case.dice_mean), *[_dice(case, name) for name in structures]] for case in summary.worst_first
-    ]
-    table = Table("Dice of every case, worst first", ["case", "mean", *structures], rows, folded=len(rows) > 12)
-    return Section("cases", "Cases", [*blocks, table])
+    structures, cases = [*summary.structures], summary.worst_first
+    rows = [[case.case, figure(case.dice_mean), *[_dice(case, name) for name in structures]] for case in cases]
+    of_rows = {number: links[case.case] for number, case in enumerate(cases) if case.case in links}
+    caption = "Dice of every case, worst first" + "; a name leads to the case in the viewer" * bool(of_rows)
+    head = ["case", "mean", *structures]
+    return Section("cases", "Cases", [*pictures, Table(caption, head, rows, folded=len(rows) > 12, links=of_rows)])
 
 
 def failures_section(summary: Summary) -> Section:
@@ -137,7 +143,7 @@ def _differences(others: Compared, named: str) -> Table:
             MEASURES[measure].title,
             str(compared.difference.n),
             figure(compared.difference.mean, 4, sign=True),
-            _interval(compared.difference, 4),
+            interval(compared.difference.low, compared.difference.high, 4),
             _p_value(compared.p),
             _p_value(compared.p_holm),
         ]
@@ -160,10 +166,11 @@ def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, Structure
         attribute: The attribute of cases that makes the subgroups.
         groups: {value of the attribute: {structure: its scores}}.
     """
+    shown = [(value, name, scores) for value, structures in groups.items() for name, scores in structures.items()]
+    columns = [_column([scores.figures.get(measure) for _, _, scores in shown]) for measure in ("dice", "hd95")]
     rows = [
-        [value, name, str(scores.figures["dice"].n), *[_mean_interval(scores.figures.get(m)) for m in ("dice", "hd95")]]
-        for value, structures in groups.items()
-        for name, scores in structures.items()
+        [value, name, str(scores.figures["dice"].n), *(column[number] for column in columns)]
+        for number, (value, name, scores) in enumerate(shown)
     ]
     head = [attribute, "structure", "cases", "Dice, mean [95 %]", "HD95, mean [95 %]"]
     return Section(
@@ -171,26 +178,16 @@ def subgroup_section(attribute: str, groups: Mapping[str, Mapping[str, Structure
     )
 
 
-def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
-    """Return a figure as text.
-
-    Args:
-        value: The figure; None, which becomes a dash, where it is not defined.
-        digits: Digits behind the point.
-        sign: Write a plus before positive figures.
-    """
-    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
-
-
-def _interval(distribution: Distribution, digits: int = 3) -> str:
-    """Return the bounds of the interval of a mean as text; a dash where there are none."""
-    low, high = distribution.low, distribution.high
-    return "–" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
+def _column(distributions: Sequence[Distribution | Overall | None]) -> list[str]:
+    """Return the cells of a column of means with their intervals, all with as many digits."""
+    bounds = [(None, None, None) if d is None else (d.mean, d.low, d.high) for d in distributions]
+    digits = digits_for(value for of_row in bounds for value in of_row)
+    return [with_interval(*of_row, digits) for of_row in bounds]
 
 
 def _p_value(p: float | None) -> str:
     """Return a p value as text."""
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _unit(measure: Measure, summary: Summary) -> str:
@@ -213,15 +210,18 @@ def _title(name: str, summary: Summary) -> str:
 def _overview(summary: Summary) -> Table:
     shown = [name for name in _SHOWN if name in summary.measures]
     shown += [name for name in summary.measures if not MEASURES[name].source]  # registered, and asked for by name
-    rows = [
-        [name, str(scores.figures["dice"].n), *[_mean_interval(scores.figures.get(measure)) for measure in shown]]
-        for name, scores in summary.structures.items()
+    structures = [*summary.structures.values()]
+    columns = [
+        _column([*(scores.figures.get(measure) for scores in structures), summary.overall[measure]])
+        for measure in shown
     ]
-    overall = [_bounds(summary.overall[m].mean, summary.overall[m].low, summary.overall[m].high) for m in shown]
-    if len(summary.structures) > 1:
-        rows.append(["mean over structures", str(len(summary.cases)), *overall])
+    rows = [
+        [name, str(scores.figures["dice"].n), *(column[number] for column in columns)]
+        for number, (name, scores) in enumerate(summary.structures.items())
+    ]
+    foot = ["mean over structures", str(len(summary.cases)), *(column[-1] for column in columns)]
     head = ["structure", "cases", *[_title(measure, summary) for measure in shown]]
-    return Table("Mean over cases, with its 95 % interval", head, rows)
+    return Table("Mean over cases, with its 95 % interval", head, rows, foot=foot if len(structures) > 1 else ())
 
 
 def _every_measure(summary: Summary) -> list[Table]:
@@ -229,14 +229,19 @@ def _every_measure(summary: Summary) -> list[Table]:
     head = ["structure", "n", "mean", "95 % interval", "median", "IQR", "lowest", "highest"]
     tables = []
     for measure in summary.measures:
-        digits = 2 if MEASURES[measure].unit else 3
+        of_measure = {
+            name: structure.figures[measure]
+            for name, structure in summary.structures.items()
+            if measure in structure.figures
+        }
+        digits = digits_for(end for values in of_measure.values() for end in (values.minimum, values.maximum))
         rows = []
-        for name, structure in summary.structures.items():
-            if (values := structure.figures.get(measure)) is None:
-                continue
-            q1, q3 = values.q1, values.q3
-            quartiles = "–" if q1 is None or q3 is None else f"{q1:.{digits}f} to {q3:.{digits}f}"
-            middle = [figure(values.mean, digits), _interval(values, digits), figure(values.median, digits), quartiles]
+        for name, values in of_measure.items():
+            quartiles = NOTHING
+            if values.q1 is not None and values.q3 is not None:
+                quartiles = f"{values.q1:.{digits}f} to {values.q3:.{digits}f}"
+            bounds = interval(values.low, values.high, digits)
+            middle = [figure(values.mean, digits), bounds, figure(values.median, digits), quartiles]
             ends = [figure(values.minimum, digits), figure(values.maximum, digits)]
             rows.append([name, str(values.n), *middle, *ends])
         tables.append(Table(f"{_title(measure, summary)}: distribution over cases", head, rows, folded=True))
@@ -266,19 +271,6 @@ def _distribution(summary: Summary, measure: str) -> Chart:
         f"; the first {_MOST_PLOTTED} of {len(summary.structures)} structures" if more > 0 else ""
     )
     return Chart(caption, spread_chart(title, spreads, axis))
-
-
-def _mean_interval(distribution: Distribution | None) -> str:
-    return "–" if distribution is None else _bounds(distribution.mean, distribution.low, distribution.high)
-
-
-def _bounds(mean: float | None, low: float | None, high: float | None) -> str:
-    """Return a mean and its interval as text, with three digits behind the point or fewer for large figures."""
-    if mean is None:
-        return "–"
-    digits = 0 if abs(mean) >= 100 else 1 if abs(mean) >= 10 else 3
-    shown = f"{mean:.{digits}f}"
-    return shown if low is None or high is None else f"{shown} [{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 
 def _dice(case: CaseScore, name: str) -> str:

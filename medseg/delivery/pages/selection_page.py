@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medseg.core.wording import counted
 from medseg.delivery.pages.blocks import Block, Facts, Notes, Table
+from medseg.delivery.pages.figures import digits_for, figure
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.statistics import METHOD
@@ -56,6 +57,7 @@ def _candidates(selection: Selection, measure: str) -> Table:
     assert evidence is not None
     chosen = [member.configuration for member in selection.members]
     rows = []
+    digits = digits_for(candidate.seconds for candidate in evidence.candidates)
     for candidate in evidence.candidates:
         behind = candidate.behind_best
         rows.append(
@@ -65,7 +67,7 @@ def _candidates(selection: Selection, measure: str) -> Table:
                 interval(candidate.low, candidate.high),
                 "" if behind is None else f"{behind.difference:+.4f}",
                 "" if behind is None else interval(behind.low, behind.high, signed=True),
-                f"{candidate.seconds:.2g}",
+                figure(candidate.seconds, digits),
                 "chosen" if candidate.configurations == chosen else "worse" if candidate.distinguishable else "",
             ]
         )

@@ -1,6 +1,5 @@
 """Charts: well-formed, described in words, and drawn where the figures are."""
 
-import itertools
 import re
 import xml.etree.ElementTree as xml
 
@@ -18,8 +17,8 @@ def test_a_line_runs_from_the_lower_left_to_the_upper_right_corner():
     (x0, y0), (x1, y1) = places(
         line_chart("Dice", {"mean": [(0, 0.0), (10, 1.0)]}, Axis("steps", 0, 10), Axis("Dice", 0, 1))
     )
-    assert (x0, x1) == (64, 400)
-    assert (y0, y1) == (214, 14)
+    assert (x0, x1) == (62, 418)
+    assert (y0, y1) == (184, 14)
 
 
 def test_a_point_without_a_figure_leaves_a_gap():
@@ -45,12 +44,39 @@ def test_nothing_to_draw_gives_nothing():
     assert spread_chart("Dice", {"a": Spread([], None)}, Axis("Dice")) == ""
 
 
-def test_labels_at_line_ends_do_not_lie_on_one_another():
-    lines = {f"structure {i}": [(0, 0.5), (1, 0.9)] for i in range(7)}
-    svg = line_chart("Dice", lines, Axis("x"), Axis("y", 0, 1))
-    heights = [float(height) for height in re.findall(r'class="end[^"]*" x="\d+" y="([\d.]+)"', svg)]
-    assert len(heights) == 7
-    assert all(b - a >= 14.9 for a, b in itertools.pairwise(heights))
+def texts(svg: str) -> list[str]:
+    return [text.text for text in xml.fromstring(svg).iter(f"{NAMESPACE}text")]
+
+
+def test_the_legend_names_every_line_with_its_last_figure():
+    for count, width in ((7, 9), (7, 40), (1, 50)):
+        lines = {f"{i}{'x' * width}": [(0, 0.5), (1, 0.9)] for i in range(count)}
+        svg = line_chart("Dice", lines, Axis("x"), Axis("y", 0, 1))
+        assert [text for text in texts(svg) if "x" * width in text] == [f"{name} 0.9" for name in lines]
+        assert svg.count("<polyline") == svg.count('<line class="line') == count
+
+
+def test_of_many_lines_the_first_is_named_and_the_others_are_counted():
+    svg = line_chart("Dice", {f"s{i}": [(0, 0.5), (1, 0.9)] for i in range(12)}, Axis("x"), Axis("y", 0, 1))
+    assert [text for text in texts(svg) if "s0" in text or "other" in text] == ["s0 0.9", "the other 11"]
+
+
+def test_figures_at_the_ticks_have_as_many_digits_as_each_other():
+    svg = line_chart("Dice", {"a": [(0, 0.75), (40, 1.0)]}, Axis("x"), Axis("y"))
+    ticks = [text for text in texts(svg)[:-1] if re.fullmatch(r"[\d.]+", text)]
+    assert ticks == ["0.75", "0.80", "0.85", "0.90", "0.95", "1.00", "0", "10", "20", "30", "40"]
+
+
+def test_names_and_figures_of_spreads_are_whole_and_do_not_meet():
+    long, short = "x" * 50, "liver"
+    svg = spread_chart("HD95", {long: Spread([50.0], 31.4223, 10.797, 50.22), short: Spread([1], 1.0)}, Axis("mm"))
+    said = xml.fromstring(svg).iter(f"{NAMESPACE}text")
+    shown = {text.text: float(text.get("y")) for text in said if text.get("class") == "row"}
+    assert [*shown] == [long, "31.42 [10.80,\u00a050.22]", short, "1.00"]
+    assert shown["31.42 [10.80,\u00a050.22]"] > shown[long] + 15
+    svg = spread_chart("HD95", {short: Spread([1], 1.0)}, Axis("mm"))
+    heights = {text.get("y") for text in xml.fromstring(svg).iter(f"{NAMESPACE}text") if text.get("class") == "row"}
+    assert len(heights) == 1
 
 
 def test_a_spread_has_a_dot_a_case_a_mean_and_an_interval():
@@ -58,4 +84,4 @@ def test_a_spread_has_a_dot_a_case_a_mean_and_an_interval():
         "Dice", {"liver": Spread([0.8, 0.9, 0.9], 0.867, 0.8, 0.95), "spleen": Spread([0.5], 0.5)}, Axis("Dice")
     )
     assert (svg.count("<circle"), svg.count('class="mean"'), svg.count('class="interval"')) == (4, 2, 1)
-    assert "liver: 3 cases, mean 0.867 [0.8, 0.95]" in svg
+    assert "liver: 3 cases, mean 0.867 [0.800,\u00a00.950]" in svg

@@ -17,7 +17,7 @@ def test_doubtful_answers_come_first_with_their_reasons() -> None:
     page = quality_page({"a": GOOD, "b": BAD, "c": EMPTY}, volumes, units, {"c": ("It is constant.",)})
     (table,) = page.sections[0].blocks
     assert [row[0] for row in table.rows] == ["b", "c", "a"]
-    assert table.rows[0][2:] == ("0.40 (0.2 to 0.6)", "200 (90 to 400) ml", "volume: liver")
+    assert table.rows[0][2:] == ("0.40 (0.20 to 0.60)", "200 (90 to 400) ml", "volume: liver")
     text = render(page)
     assert "Look at 2 of 3 answers first" in text
     assert "liver is &lt;small&gt;" in text

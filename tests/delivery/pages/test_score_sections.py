@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from medseg.core.labels import Labels
-from medseg.delivery.pages.blocks import Table
+from medseg.delivery.pages.blocks import Picture, Table
 from medseg.delivery.pages.score_sections import (
     cases_section,
     confusion_section,
+    details_section,
     failures_section,
     headline,
     scores_section,
@@ -56,15 +57,15 @@ def test_the_headline_has_the_overall_figures(summary):
 
 def test_undefined_scores_are_dashes_and_counted(summary):
     overview, *_ = scores_section(summary).blocks
-    liver, spleen, mean = rows(overview)
+    liver, spleen = rows(overview)
     assert overview.head[:5] == ["structure", "cases", "Dice", "IoU", "HD95 (mm)"]
     assert liver[:3] == ["liver", "3", "0.500 [0.500,\u00a00.500]"]
     assert spleen[4] == "–"
-    assert mean[0] == "mean over structures"
+    assert overview.foot[:2] == ["mean over structures", "3"]
 
 
 def test_rules_and_definitions_stand_on_the_page(summary):
-    text = " ".join(row[1] for row in rows(scores_section(summary).blocks[-1]))
+    text = " ".join(row[1] for row in rows(details_section(summary).blocks[-1]))
     for words in ("both sides empty: not in the mean", "bootstrap over patients", "Hausdorff", "2 TP"):
         assert words in text
 
@@ -88,8 +89,9 @@ def test_many_structures_are_cut_to_the_most_confused():
 
 
 def test_cases_are_listed_worst_first_and_misses_are_named(summary):
-    *_, table = cases_section([("Worst case: a", "a in words", b"png")], summary).blocks
+    *_, table = cases_section([Picture("Worst case: a", "a in words", b"png")], summary, {"b": "view/b.html"}).blocks
     assert rows(table)[0] == ["a", "0.250", "0.500", "0.000 (missed)"]
+    assert {rows(table)[number][0]: link for number, link in table.links.items()} == {"b": "view/b.html"}
 
 
 def test_failures_come_by_name(summary):
