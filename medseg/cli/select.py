@@ -73,8 +73,8 @@ def _confidence_line(selection: Selection) -> str:
     calibration, quality = selection.calibration, selection.quality
     parts = ["probabilities are not calibrated: that needs three cases at least, with all structures annotated"]
     if calibration is not None:
-        error, divisors = calibration.ece_all, ", ".join(f"{value:g}" for value in calibration.temperatures)
-        parts = [f"temperature {divisors}: calibration error {error.before:.3f} before, {error.after:.3f} after"]
+        error, done = calibration.ece_all, calibration.scaling.describe()
+        parts = [f"calibration: {done}; its error is {error.before:.3f} before, {error.after:.3f} after"]
     if quality is None:
         parts.append("answers are not judged: that needs twelve cases of two folds at least")
     else:

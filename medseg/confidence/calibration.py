@@ -1,21 +1,24 @@
-"""Fit temperatures on out-of-fold answers, and say what they do to answers that they were not fitted on."""
+"""Fit how logits are scaled on out-of-fold answers, and say what it does to answers that it was not fitted on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 
 from medseg.confidence.reliability import Bin, Reliability, pooled
-from medseg.confidence.temperature import fit_temperatures, negative_log_likelihood, probabilities_at
+from medseg.confidence.scaling import Scaling, fit_scaling, negative_log_likelihood, probabilities_at
 from medseg.confidence.voxel_sample import LEAST_PROBABILITY, VoxelSample, groups_of
 from medseg.core.labels import Labels
 from medseg.plans.sections.section import Section
 
 _DIGITS = 4
 _FEWEST_CASES = 3
+_WORTH = 0.01
+"""Biases are kept where they lower the negative log-likelihood of unseen folds by this share or more."""
+TEMPERATURE, BIASED = "temperature", "temperature and biases"
+"""The forms that are compared."""
 
 
 class BeforeAndAfter(Section):
@@ -23,7 +26,7 @@ class BeforeAndAfter(Section):
 
     Attributes:
         before: of the network's.
-        after: of the calibrated ones, each with the temperatures that were fitted without the case's fold.
+        after: of the calibrated ones, each with what was fitted without the case's fold.
     """
 
     before: float
@@ -35,31 +38,39 @@ class Calibration(Section):
 
     Attributes:
         temperatures: one for softmax, else one for each structure, in the order of the network's outputs.
+        biases: what is added to the divided logits, one for each output of the network; none where temperatures alone
+            are as good.
         cases: number of out-of-fold cases that they were fitted on.
         voxels: number of voxels that were drawn of these (`medseg.confidence.voxel_sample`).
-        nll: negative log-likelihood of the references, mean over cases of the mean over the voxels that count.
+        nll: negative log-likelihood of the references, mean over the voxels that count.
+        forms: {form: its negative log-likelihood of folds that it was not fitted on}, of those that were compared.
         ece: {structure: expected calibration error}, over voxels with a probability of at least 0.01.
         ece_all: the same over the voxels of all structures together.
         diagram_before: reliability diagram of all structures together, from the network's probabilities.
         diagram_after: the same of the calibrated ones.
     """
 
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("biases", "forms")
+
     temperatures: Annotated[list[PositiveFloat], Field(min_length=1)]
+    biases: list[FiniteFloat] = []
     cases: PositiveInt
     voxels: PositiveInt
     nll: BeforeAndAfter
+    forms: dict[str, float] = {}
     ece: dict[str, BeforeAndAfter]
     ece_all: BeforeAndAfter
     diagram_before: list[Bin]
     diagram_after: list[Bin]
 
-    def fits(self, labels: Labels) -> bool:
-        """Return whether there are as many temperatures as a model with these labels needs."""
-        return len(self.temperatures) == (1 if labels.activation == "softmax" else len(labels.names))
+    @property
+    def scaling(self) -> Scaling:
+        """What is done to logits."""
+        return Scaling(tuple(self.temperatures), tuple(self.biases))
 
 
 def calibrate(samples: Sequence[VoxelSample], labels: Labels) -> Calibration | None:
-    """Fit temperatures on all samples; the evidence is that of fits that leave one fold out.
+    """Fit how logits are scaled on all samples; the evidence is that of fits that leave one fold out.
 
     Args:
         samples: voxels of each out-of-fold case.
@@ -72,24 +83,24 @@ def calibrate(samples: Sequence[VoxelSample], labels: Labels) -> Calibration | N
     groups = groups_of(samples)
     if len(samples) < _FEWEST_CASES or len({*groups}) < 2:
         return None
-    neutral = [1.0] * (1 if labels.activation == "softmax" else len(labels.names))
+    neutral = [Scaling.neutral(labels)] * len(samples)
+    unseen = {form: _fitted_without(samples, groups, labels, form) for form in (TEMPERATURE, BIASED)}
+    forms = {form: negative_log_likelihood(samples, of_form, labels) for form, of_form in unseen.items()}
+    chosen = BIASED if forms[BIASED] <= (1 - _WORTH) * forms[TEMPERATURE] else TEMPERATURE
     before, after = ([Reliability() for _ in labels.names] for _ in range(2))
-    nll = np.zeros(2)
-    for group in sorted({*groups}):
-        inside = [sample for sample, of in zip(samples, groups, strict=True) if of == group]
-        outside = [sample for sample, of in zip(samples, groups, strict=True) if of != group]
-        without = fit_temperatures(outside, labels)
-        for sample in inside:
-            nll += [negative_log_likelihood(sample, values, labels) for values in (neutral, without)]
-            _add(sample, neutral, without, labels, (before, after))
-    nll /= len(samples)
+    for sample, plain, without in zip(samples, neutral, unseen[chosen], strict=True):
+        _add(sample, plain, without, labels, (before, after))
+    plain_nll = negative_log_likelihood(samples, neutral, labels)
     ece = {name: _errors(b, a) for name, b, a in zip(labels.names, before, after, strict=True) if b.weights.any()}
     whole_before, whole_after = pooled(before), pooled(after)
+    fitted = fit_scaling(samples, labels, chosen == BIASED)
     return Calibration(
-        temperatures=[round(value, _DIGITS) for value in fit_temperatures(samples, labels)],
+        temperatures=[round(value, _DIGITS) for value in fitted.temperatures],
+        biases=[round(value, _DIGITS) for value in fitted.biases],
         cases=len(samples),
         voxels=sum(len(sample.weight) for sample in samples),
-        nll=BeforeAndAfter(before=round(float(nll[0]), 6), after=round(float(nll[1]), 6)),
+        nll=BeforeAndAfter(before=_digits(plain_nll), after=_digits(forms[chosen])),
+        forms={form: _digits(value) for form, value in forms.items()},
         ece=ece,
         ece_all=_errors(whole_before, whole_after),
         diagram_before=whole_before.bins(),
@@ -97,10 +108,19 @@ def calibrate(samples: Sequence[VoxelSample], labels: Labels) -> Calibration | N
     )
 
 
+def _fitted_without(samples: Sequence[VoxelSample], groups: Sequence[str], labels: Labels, form: str) -> list[Scaling]:
+    """Return for each sample the scaling that is fitted without its group."""
+    without = {}
+    for group in sorted({*groups}):
+        outside = [sample for sample, of in zip(samples, groups, strict=True) if of != group]
+        without[group] = fit_scaling(outside, labels, form == BIASED)
+    return [without[group] for group in groups]
+
+
 def _add(
     sample: VoxelSample,
-    neutral: Sequence[float],
-    fitted: Sequence[float],
+    neutral: Scaling,
+    fitted: Scaling,
     labels: Labels,
     sums: tuple[list[Reliability], list[Reliability]],
 ) -> None:
@@ -113,4 +133,8 @@ def _add(
 
 
 def _errors(before: Reliability, after: Reliability) -> BeforeAndAfter:
-    return BeforeAndAfter(before=round(before.error or 0.0, 6), after=round(after.error or 0.0, 6))
+    return BeforeAndAfter(before=_digits(before.error or 0.0), after=_digits(after.error or 0.0))
+
+
+def _digits(value: float) -> float:
+    return round(value, 6)

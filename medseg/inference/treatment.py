@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from numpy.typing import NDArray
 
+from medseg.confidence.scaling import Scaling
 from medseg.core.progress import Callback
 from medseg.models.model import Model
 from medseg.plans.schema import Plan
@@ -58,10 +59,10 @@ def threshold_offsets(model: Model) -> torch.Tensor | None:
     return torch.tensor([log(value / (1 - value)) for value in values])[:, None, None, None]
 
 
-def temperatures_of(model: Model) -> list[float] | None:
-    """Return what logits are divided by for calibrated probabilities; None for those of the networks."""
+def scaling_of(model: Model) -> Scaling | None:
+    """Return what is done to logits for calibrated probabilities; None for those of the networks."""
     calibration = None if model.selection is None else model.selection.calibration
-    return None if calibration is None else calibration.temperatures
+    return None if calibration is None else calibration.scaling
 
 
 def shifted(slabs: Iterable[torch.Tensor], offsets: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -108,8 +108,8 @@ def check_selection(selection: Selection, labels: Labels, source: str) -> None:
         source: the file, for messages.
 
     Raises:
-        ModelError: it names a structure that the model does not have, has another number of temperatures than the
-            model needs, or thresholds for structures that exclude each other.
+        ModelError: it names a structure that the model does not have, has another number of temperatures or
+            biases than the model needs, or thresholds for structures that exclude each other.
     """
     named = [name for step in selection.postprocessing for name in step.structures]
     named += [] if selection.quality is None else [*selection.quality.reference.presence]
@@ -118,9 +118,14 @@ def check_selection(selection: Selection, labels: Labels, source: str) -> None:
         raise ModelError(
             f"{source} names the structure {unknown[0]!r}; the model has {', '.join(labels.names)}.", _AGAIN
         )
-    if selection.calibration is not None and not selection.calibration.fits(labels):
-        temperatures = counted(len(selection.calibration.temperatures), "temperature")
-        raise ModelError(f"{source} has {temperatures}; the model needs one, or with regions one for each.", _AGAIN)
+    scaling = None if selection.calibration is None else selection.calibration.scaling
+    if scaling is not None and not scaling.fits(labels):
+        raise ModelError(
+            f"{source} has {counted(len(scaling.temperatures), 'temperature')} and biases for {len(scaling.biases)} "
+            "outputs; the model needs one temperature, or with regions one for each, and biases for "
+            f"{labels.outputs} outputs or none.",
+            _AGAIN,
+        )
     if selection.thresholds and labels.activation == "softmax":
         raise ModelError(
             f"{source} has thresholds, which are for overlapping regions; the model's structures exclude each other.",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medseg.confidence.calibration import calibrate
 from medseg.confidence.reliability import Reliability
-from medseg.confidence.temperature import at_temperatures, fit_temperatures, negative_log_likelihood, probabilities_at
+from medseg.confidence.scaling import Scaling, fit_scaling, negative_log_likelihood, probabilities_at
 from medseg.confidence.voxel_sample import VoxelSample, logits_of, sample_voxels
 from medseg.core.labels import IGNORE, Labels
 
@@ -54,8 +54,7 @@ def test_logits_have_the_probabilities_that_they_come_from(name: str) -> None:
     labels = ALL[name]
     probabilities, target = too_sure(labels, 1.0, 0, cases=1)[0]
     sample = sample_voxels(probabilities, target, labels, "case", "0", (10_000, 10_000))
-    neutral = [1.0] * (1 if labels.activation == "softmax" else len(labels.names))
-    again = np.sort(probabilities_at(sample, neutral, labels), axis=1)
+    again = np.sort(probabilities_at(sample, Scaling.neutral(labels), labels), axis=1)
     flat = probabilities.reshape(len(labels.names), -1)
     counted = flat[:, (flat >= 0.01).any(axis=0)]
     np.testing.assert_allclose(again, np.sort(counted, axis=1), atol=1e-6)
@@ -65,8 +64,11 @@ def test_logits_have_the_probabilities_that_they_come_from(name: str) -> None:
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("name", ALL)
 def test_the_factor_by_which_logits_are_too_large_is_found(name: str, factor: float) -> None:
-    for temperature in fit_temperatures(samples_of(ALL[name], factor), ALL[name]):
-        assert temperature == pytest.approx(factor, rel=0.1)
+    for biased in (False, True):
+        scaling = fit_scaling(samples_of(ALL[name], factor), ALL[name], biased)
+        assert scaling.fits(ALL[name])
+        assert scaling.temperatures == pytest.approx([factor] * len(scaling.temperatures), rel=0.1)
+        assert scaling.biases == pytest.approx([0.0] * len(scaling.biases), abs=0.1)
 
 
 def test_calibrated_probabilities_of_a_network_that_is_too_sure() -> None:
@@ -103,8 +105,9 @@ def test_weights_keep_the_likelihood_of_the_whole_scan() -> None:
     target[:3] = 1
     whole = sample_voxels(probabilities, target, TWO, "all", "0", (10**6, 10**6))
     small = [sample_voxels(probabilities, target, TWO, f"draw {number}", "0", (200, 20)) for number in range(100)]
-    mean = np.mean([negative_log_likelihood(sample, [1.0], TWO) for sample in small])
-    assert mean == pytest.approx(negative_log_likelihood(whole, [1.0], TWO), rel=0.03)
+    plain = [Scaling((1.0,))]
+    mean = np.mean([negative_log_likelihood([sample], plain, TWO) for sample in small])
+    assert mean == pytest.approx(negative_log_likelihood([whole], plain, TWO), rel=0.03)
 
 
 def test_expected_calibration_error_by_hand() -> None:
@@ -121,15 +124,19 @@ def test_likelihood_by_hand() -> None:
     logits = logits_of(np.array([[0.5, 0.25]]), ONE)
     sample = VoxelSample("case", "0", logits, np.array([[True, False]]), np.array([1.0, 3.0]))
     # -log 1/2 once, -log 3/4 three times
-    assert negative_log_likelihood(sample, [1.0], ONE) == pytest.approx((log(2) + 3 * log(4 / 3)) / 4, rel=1e-5)
+    plain = negative_log_likelihood([sample], [Scaling((1.0,))], ONE)
+    assert plain == pytest.approx((log(2) + 3 * log(4 / 3)) / 4, rel=1e-5)
+    # odds of 1 and 1/3 that are three times as large: 3/4 and 1/2
+    thrice = negative_log_likelihood([sample], [Scaling((1.0,), (0.0, log(3)))], ONE)
+    assert thrice == pytest.approx((log(4 / 3) + 3 * log(2)) / 4, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_no_decision_changes(name: str) -> None:
+def test_temperatures_alone_change_no_decision(name: str) -> None:
     labels = ALL[name]
     logits = torch.randn(labels.outputs, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    temperatures = [1.7] if labels.activation == "softmax" else [0.4, 2.5]
-    calibrated = at_temperatures(labels.probabilities, temperatures)(logits)
+    scaling = Scaling((1.7,) if labels.activation == "softmax" else (0.4, 2.5))
+    calibrated = scaling.before(labels.probabilities)(logits)
     if labels.activation == "sigmoid":
         assert torch.equal(calibrated > 0.5, labels.probabilities(logits) > 0.5)
     else:
@@ -139,3 +146,52 @@ def test_no_decision_changes(name: str) -> None:
 
 def test_too_few_cases_are_not_calibrated() -> None:
     assert calibrate(samples_of(TWO, 2.0)[:2], TWO) is None
+
+
+def shifted(labels: Labels, by: float) -> list[VoxelSample]:
+    """Voxels of a network that answers the last structure too readily: its logit is too large."""
+    samples = []
+    for sample in samples_of(labels, 1.0):
+        logits = sample.logits.copy()
+        logits[-1] += by
+        samples.append(VoxelSample(sample.case, sample.group, logits, sample.truth, sample.weight))
+    return samples
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_biases_are_fitted_where_temperatures_are_not_enough(name: str) -> None:
+    labels = ALL[name]
+    calibration = calibrate(shifted(labels, 1.5), labels)
+    assert calibration is not None
+    *others, last = calibration.biases
+    assert last == pytest.approx(-1.5, abs=0.15)
+    assert others == pytest.approx([0.0] * (labels.outputs - 1), abs=0.15)
+    assert calibration.ece_all.after < calibration.ece_all.before / 3
+    assert calibration.nll.after == calibration.forms["temperature and biases"] < calibration.forms["temperature"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_temperature_alone_stays_where_it_is_as_good(name: str) -> None:
+    calibration = calibrate(samples_of(ALL[name], 2.0), ALL[name])
+    assert calibration is not None
+    assert calibration.biases == []
+    assert calibration.nll.after == calibration.forms["temperature"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_maps_are_scaled_as_the_sample_is(name: str) -> None:
+    labels = ALL[name]
+    sample = samples_of(labels, 1.0)[0]
+    count = 1 if labels.activation == "softmax" else 2
+    scaling = Scaling((1.7, 0.8)[:count], tuple(0.5 * number for number in range(labels.outputs)))
+    logits = torch.from_numpy(sample.logits)[:, None, None]
+    unused = torch.zeros(labels.outputs - len(logits), *logits.shape[1:])  # of a network without a background
+    of_map = scaling.before(labels.probabilities)(torch.cat([unused, logits]))
+    np.testing.assert_allclose(of_map[:, 0, 0], probabilities_at(sample, scaling, labels), atol=1e-5)
+
+
+def test_a_structure_that_was_hardly_drawn_keeps_its_bias() -> None:
+    sample = samples_of(TWO, 1.0)[0]
+    never = VoxelSample(sample.case, "0", sample.logits, sample.truth & [[True], [False]], sample.weight)
+    rare = VoxelSample(never.case, "0", never.logits - [[0], [0], [12]], never.truth, never.weight)
+    assert abs(fit_scaling([rare], TWO, biased=True).biases[2]) < 3

@@ -83,7 +83,7 @@ def test_temperatures_must_be_as_many_as_the_model_needs() -> None:
     )
     chosen = selection().model_copy(update={"postprocessing": [], "thresholds": {}, "calibration": calibration})
     assert parse_selection(dump_selection(chosen).encode(), "x.yaml") == chosen
-    with pytest.raises(ModelError, match="has 2 temperatures; the model needs one"):
+    with pytest.raises(ModelError, match="has 2 temperatures and biases for 0 outputs; the model needs one"):
         check_selection(chosen, Labels(structures={"one": 1}), "x.yaml")
     regions = Labels(structures={"one": [1, 2], "two": [2]}, activation="sigmoid", region_values=[1, 2])
     check_selection(chosen, regions, "x.yaml")

@@ -7,7 +7,7 @@ from typing import Any
 
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
-from medseg.inference.treatment import temperatures_of
+from medseg.inference.treatment import scaling_of
 from medseg.models.model import Model
 
 QUALITY = "quality.html"
@@ -20,10 +20,11 @@ def judged_by(model: Model, options: PredictOptions) -> dict[str, Any]:
         model: makes the answers.
         options: say which maps are written.
     """
-    temperatures = temperatures_of(model) if _writes_probabilities(options) else None
+    scaling = scaling_of(model) if _writes_probabilities(options) else None
     judged = model.selection is not None and model.selection.quality is not None
     return {
-        **({} if temperatures is None else {"temperatures": temperatures}),
+        **({} if scaling is None else {"temperatures": [*scaling.temperatures]}),
+        **({"biases": [*scaling.biases]} if scaling is not None and scaling.biases else {}),
         **({"judged by": model.selection.made} if judged and model.selection is not None else {}),
     }
 
@@ -35,19 +36,18 @@ def judged_notes(model: Model, options: PredictOptions) -> list[str]:
         model: makes the answers.
         options: say which maps are written.
     """
-    temperatures = temperatures_of(model) if _writes_probabilities(options) else None
+    scaling = scaling_of(model) if _writes_probabilities(options) else None
     others, notes = _other_settings(model), []
-    if temperatures is not None:
+    if scaling is not None:
         calibrated = "calibrated" if others is None else "not calibrated for this prediction"
-        divisors = ", ".join(f"{value:g}" for value in temperatures)
         notes.append(
-            f"probabilities and entropy are {calibrated}: logits are divided by {divisors} (--no-selection leaves them "
-            "as they come from the network)"
+            f"probabilities and entropy are {calibrated}: {scaling.describe()} (--no-selection leaves them as they "
+            "come from the network)"
         )
     selection = model.selection
     if others is not None and selection is not None:
         used = [
-            *(["temperatures"] if temperatures is not None else []),
+            *(["temperatures"] if scaling is not None else []),
             *(["thresholds"] if selection.thresholds else []),
             *(["predicted Dice", "intervals", "flags"] if selection.quality is not None else []),
         ]

@@ -1,4 +1,4 @@
-"""What the pass over out-of-fold cases yields on confidence: temperatures, and what answers are judged by."""
+"""What the pass over out-of-fold cases yields on confidence: scaled logits, and what answers are judged by."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DiceScores = dict[str, float | None]
 
 
 class CalibrationConsumer:
-    """Draws voxels of each case for each candidate, and fits the temperatures of the one that is chosen.
+    """Draws voxels of each case for each candidate, and fits how logits of the one that is chosen are scaled.
 
     Args:
         plan: of the configurations.
@@ -57,7 +57,7 @@ class CalibrationConsumer:
             samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
 
     def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
-        """Fit the temperatures of the chosen candidate, and note how the answers of each member were averaged."""
+        """Fit how the chosen candidate's logits are scaled, and note how the answers of each member were averaged."""
         self._calibration = calibrate(self._samples[treated.candidate], self._plan.labels)
         members = [
             member.model_copy(update={"averaging": self._averaging.get(member.configuration)})

@@ -23,6 +23,7 @@ from medseg.io.images import write_label
 if TYPE_CHECKING:
     import torch
 
+    from medseg.confidence.scaling import Scaling
     from medseg.preprocessing.restore import Sink
     from medseg.preprocessing.volume import Geometry
 
@@ -84,14 +85,14 @@ class Instances:
         write_text(table, csv_text(COLUMNS, _rows(case.id, answer, numbers, probability, labels, boundaries)))
 
     def probability_sink(
-        self, geometry: Geometry, labels: Labels, temperatures: Sequence[float] | None = None
+        self, geometry: Geometry, labels: Labels, scaling: Scaling | None = None
     ) -> tuple[list[Sink], Callable[[], NDArray[np.float32]]]:
         """Return the sinks that take the logits of a case, and a function that returns the answer's probability.
 
         Args:
             geometry: how the scan came to the network's grid.
             labels: the structures.
-            temperatures: of calibrated probabilities; None for the network's own.
+            scaling: of calibrated probabilities; None for the network's own.
 
         Returns:
             The function returns (z, y, x) on the grid of the scan; of a boundary and its structure it is the sum.
@@ -101,10 +102,8 @@ class Instances:
         from medseg.preprocessing.maps import map_sink, probabilities
 
         of_structures = probabilities(labels)
-        if temperatures is not None:
-            from medseg.confidence.temperature import at_temperatures
-
-            of_structures = at_temperatures(of_structures, temperatures)
+        if scaling is not None:
+            of_structures = scaling.before(of_structures)
         rows = {value: row for row, value in enumerate(labels.written_values.values())}
         pairs = [(rows[value], rows[boundary]) for value, boundary in (self.boundaries or {}).items()]
         volume = np.zeros(geometry.turned_shape, np.float32)

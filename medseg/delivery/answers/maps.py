@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from medseg.confidence.scaling import Scaling
     from medseg.inference.predictor import Predictor
     from medseg.preprocessing.restore import Sink
     from medseg.preprocessing.volume import Geometry, Volume
@@ -50,7 +51,7 @@ def open_sinks(
     geometry: Geometry,
     output: Path,
     labels: Labels,
-    temperatures: Sequence[float] | None = None,
+    scaling: Scaling | None = None,
 ) -> list[Sink]:
     """Return sinks that take the interpolated logits of a case and write probabilities and entropy.
 
@@ -62,17 +63,15 @@ def open_sinks(
         geometry: how the scan came to the network's grid.
         output: folder of the answers.
         labels: their structures.
-        temperatures: of calibrated probabilities (`medseg.confidence.temperature`); None for the network's own.
+        scaling: of calibrated probabilities (`medseg.confidence.scaling`); None for the network's own.
     """
     if not (maps.probabilities or maps.entropy):
         return []
     from medseg.preprocessing.maps import entropy, probabilities
 
     to_probabilities, to_entropy = probabilities(labels), entropy(labels)
-    if temperatures is not None:
-        from medseg.confidence.temperature import at_temperatures
-
-        to_probabilities, to_entropy = (at_temperatures(of, temperatures) for of in (to_probabilities, to_entropy))
+    if scaling is not None:
+        to_probabilities, to_entropy = (scaling.before(of) for of in (to_probabilities, to_entropy))
     sink, sinks = partial(_open_sink, stack, case, grid, geometry), []
     if maps.probabilities:
         sinks.append(sink(to_probabilities, _structure_files(case, output / "probabilities", labels)))

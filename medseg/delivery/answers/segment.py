@@ -31,7 +31,7 @@ from medseg.delivery.answers.maps import open_sinks, write_spread
 from medseg.delivery.provenance.inputs import hash_inputs
 from medseg.delivery.provenance.manifest import describe_grid, describe_resampling
 from medseg.inference.predictor import Predictor
-from medseg.inference.treatment import temperatures_of
+from medseg.inference.treatment import scaling_of
 from medseg.io.load import load_case_image, size_in_memory
 from medseg.preprocessing.volume import Volume
 
@@ -192,9 +192,9 @@ class _Worker:
         if volume.warnings:
             scan.about["warnings"] = list(volume.warnings)
         with ExitStack() as stack:
-            labels, temperatures = predictor.model.plan.labels, temperatures_of(predictor.model)
-            sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, labels, temperatures)
-            more, probability = self.forms.instances.probability_sink(volume.geometry, labels, temperatures)
+            labels, scaling = predictor.model.plan.labels, scaling_of(predictor.model)
+            sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, labels, scaling)
+            more, probability = self.forms.instances.probability_sink(volume.geometry, labels, scaling)
             judge = Judge.of(predictor, volume)
             answer = predictor.labels(volume, self.callback, [*sinks, *more], judge.observations)
             if maps.spread:

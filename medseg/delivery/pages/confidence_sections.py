@@ -21,17 +21,17 @@ def calibration_section(calibration: Calibration, names: Sequence[str]) -> Secti
         names: the structures.
     """
     several = len(calibration.temperatures) > 1
-    temperatures = (
-        ", ".join(f"{name} {value:g}" for name, value in zip(names, calibration.temperatures, strict=True))
-        if several
-        else f"{calibration.temperatures[0]:g}"
-    )
+    outputs = names if len(calibration.biases) == len(names) else ["background", *names]
+    temperatures = _of_each(calibration.temperatures, names if several else [""])
     drawn = f"{calibration.voxels:,} voxels of {calibration.cases} out-of-fold cases"
     facts = [
         ("temperature", f"{temperatures}; logits are divided by it. Above 1, the network was too sure"),
         ("fitted on", f"{drawn}; uncertain ones are drawn more often, and weigh less"),
         ("negative log-likelihood", f"{calibration.nll.before:.5f} before, {calibration.nll.after:.5f} after"),
     ]
+    if calibration.biases:
+        why = "is added to the divided logits. Below 0, the network answers the structure too readily"
+        facts.insert(1, ("bias", f"{_of_each(calibration.biases, outputs)}; it {why}. Labels stay as they are"))
     errors = {"all": calibration.ece_all, **calibration.ece}
     rows = [(name, f"{error.before:.4f}", f"{error.after:.4f}") for name, error in errors.items()]
     lines: dict[str, list[tuple[float, float | None]]] = {
@@ -42,7 +42,7 @@ def calibration_section(calibration: Calibration, names: Sequence[str]) -> Secti
     chart = line_chart("Reliability", lines, Axis("probability", 0, 1), Axis("share that is the structure", 0, 1))
     caption = (
         f"Expected calibration error, over voxels with a probability of at least {LEAST_PROBABILITY:g}; after: with "
-        "the temperature that was fitted without the case's fold"
+        "what was fitted without the case's fold"
     )
     table = Table(caption, ("structure", "before", "after"), rows)
     diagram = Chart("Of the voxels with a probability, the share that belongs to the structure", chart)
@@ -88,6 +88,10 @@ def _of_others(quality: Quality) -> str:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
+
+
+def _of_each(values: Sequence[float], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {value:g}".strip() for name, value in zip(names, values, strict=True))
 
 
 def _points(bins: Sequence[Bin]) -> list[tuple[float, float | None]]:

@@ -151,6 +151,7 @@ def _describe_selection(model: Model) -> Entry:
     done: Entry = {**made, "postprocessing": steps, "thresholds": thresholds}
     if selection.calibration is not None:
         done["temperatures"] = selection.calibration.temperatures
+        done |= {"biases": selection.calibration.biases} if selection.calibration.biases else {}
     return {"selection": done}
 
 
