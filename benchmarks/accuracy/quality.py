@@ -3,10 +3,11 @@
     python benchmarks/accuracy/quality.py DATA hippocampus --workspace PLACE --folds 0,1,2 --answer 0 --cases 20
 
 DATA holds the sets. The cases in benchmarks/accuracy/test_sets/SET.txt are left out of the plan; some folds are trained
-for a fixed number of steps, and temperatures, regressions and thresholds are fitted on their out-of-fold answers alone.
-Then the folds, or some of them, answer the left-out cases together: as they are, and spoilt (`degrade.py`). An answer
-is flagged if it carries a flag, or a warning that its scan is unlike the training scans. Another body part: parts of
-the brain scans in DATA/brain_tumour, which have no structure of the hippocampus, so that their Dice is 0.
+for a fixed number of steps, and `medseg select` fits calibration, regressions and thresholds on their out-of-fold
+answers alone. Then the folds, or some of them, answer the left-out cases together: as they are, and spoilt
+(`degrade.py`). An answer is flagged if it carries a flag, or a warning that its scan is unlike the training scans.
+Another body part, for hippocampus: parts of the brain scans in DATA/brain_tumour, which have no structure of it, so
+that their Dice is 0. `--cases 0` is for calibration alone.
 """
 
 from __future__ import annotations
@@ -27,17 +28,16 @@ from accuracy import HERE, IMAGES, LABELS, OPTIONS, medseg
 from degrade import WAYS
 
 from medseg.confidence.assessment import Assessment, assess
-from medseg.confidence.calibration import Calibration, calibrate
-from medseg.confidence.measures import CaseMeasures, Example
-from medseg.confidence.quality import Quality, fit_quality
-from medseg.confidence.voxel_sample import VoxelSample, sample_voxels, voxels_per_case
-from medseg.core.case import Case
+from medseg.confidence.quality import Quality
 from medseg.core.image import Image
 from medseg.inference.case_measures import label_shapes
 from medseg.inference.predictor import Predictor
 from medseg.io.images import read_image
-from medseg.models.workspace import Workspace, plan_cases
+from medseg.models.run import load_run
+from medseg.models.workspace import Workspace
 from medseg.plans.file import load_plan
+from medseg.selection.file import read_selection, selection_path
+from medseg.selection.record import Selection
 
 OTHER = "another body part"
 
@@ -50,44 +50,6 @@ def dice_of(answer: np.ndarray, truth: np.ndarray, members: dict[str, tuple[int,
         size = a.sum() + b.sum()
         scores[name] = float(2 * (a & b).sum() / size) if size else None
     return scores
-
-
-def answer_case(
-    predictor: Predictor, scan: Image, deep_folds: Sequence[str], keep: bool
-) -> tuple[Image, CaseMeasures, np.ndarray | None, tuple[str, ...]]:
-    """Label map, what is measured of it, probabilities (structures, z, y, x) if they are kept, and warnings."""
-    volume = predictor.prepare(scan)
-    labels = predictor.model.plan.labels
-    kept = np.zeros((len(labels.names), *volume.geometry.turned_shape), np.float32)
-    z, y, x = volume.geometry.box
-
-    def sink(first: int, logits: torch.Tensor) -> None:
-        values = labels.probabilities(logits).numpy()
-        kept[:, z.start + first : z.start + first + values.shape[1], y, x] = values
-
-    observations = predictor.observe(volume)
-    array = predictor.labels(volume, sinks=[sink] if keep else [], observations=observations)
-    image = scan.with_array(array[None])
-    measures = predictor.measures(volume, observations, image, deep_folds)
-    return image, measures, volume.geometry.stored(kept) if keep else None, volume.warnings
-
-
-def out_of_fold(run: Path, folds: Sequence[str], cases: dict[str, Case]) -> Iterator[tuple[Example, VoxelSample]]:
-    """Yield an example and a sample of voxels for each case of each fold's validation."""
-    splits = [json.loads((run / f"fold_{fold}" / "split.json").read_text())["val"] for fold in folds]
-    for fold, ids in zip(folds, splits, strict=True):
-        predictor = Predictor.load(run, "cpu", [fold])
-        plan = predictor.model.plan
-        for id in ids:
-            scan, label = read_image(cases[id].channels[0]), read_image(cases[id].label)
-            answer, measures, probabilities, _ = answer_case(predictor, scan, folds, keep=True)
-            geometry = predictor.prepare(scan).geometry
-            reference = label_shapes(label, geometry, plan)
-            dice = dice_of(answer.array[0], label.array[0], plan.labels.members)
-            target = plan.labels.encode(label.array[0], id)
-            most = voxels_per_case(plan.labels, len(folds) * len(ids))
-            sample = sample_voxels(probabilities, target, plan.labels, id, fold, most)
-            yield Example(id, fold, measures, reference, dice), sample
 
 
 def other_parts(data: Path, shape: tuple[int, ...], count: int) -> Iterator[Image]:
@@ -130,49 +92,49 @@ def main() -> None:
     if not [*workspace.glob("plans/*.yaml")]:
         medseg("plan", data, "--exclude", listing.resolve(), *OPTIONS[arguments.set], cwd=workspace)
     medseg("crossval", "--folds", arguments.folds, "--steps", arguments.steps, cwd=workspace)
+    medseg("select", "--folds", arguments.folds, cwd=workspace)
     space = Workspace(workspace)
     plan = load_plan(space.plan_path(None))
     run = workspace / "runs" / plan.name / plan.default_configuration
-    cases = {case.id: case for case in plan_cases(space.plan_path(None), space.data_folder(plan), plan)}
-    pairs = [*out_of_fold(run, folds, cases)]
-    examples, samples = [example for example, _ in pairs], [sample for _, sample in pairs]
-    calibration, quality = calibrate(samples, plan.labels), fit_quality(examples, plan.labels.names)
-    assert calibration is not None
-    assert quality is not None
-    (workspace / "calibration.json").write_text(calibration.model_dump_json(indent=1))
-    (workspace / "quality.json").write_text(quality.model_dump_json(indent=1))
-    report_fit(calibration, quality, examples)
+    selection = read_selection(selection_path(run.parent))
+    assert selection is not None
+    assert selection.quality is not None
+    report_fit(selection, run)
     answering = folds if arguments.answer is None else arguments.answer.split(",")
-    predictor = Predictor.load(run, "cpu", answering, ["inference.unlike_scans=warn"])
-    rows = [*judge(predictor, quality, arguments.data, data, listing.read_text().split()[: arguments.cases], folds)]
+    model = load_run(run, torch.device("cpu"), answering, ["inference.unlike_scans=warn"])
+    predictor = Predictor(replace(model, selection=selection), torch.device("cpu"))
+    rows = [*judge(predictor, selection.quality, arguments.data, data, listing.read_text().split()[: arguments.cases])]
     (workspace / "rows.json").write_text(json.dumps(rows))
-    report(rows)
+    if rows:
+        report(rows)
     print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, torch {torch.__version__}, "
           f"{time.strftime('%Y-%m-%d')}")  # fmt: skip
 
 
-def judge(
-    predictor: Predictor, quality: Quality, sets: Path, data: Path, ids: Sequence[str], folds: Sequence[str]
-) -> Iterator[dict]:
+def judge(predictor: Predictor, quality: Quality, sets: Path, data: Path, ids: Sequence[str]) -> Iterator[dict]:
     """Yield a row for each unseen scan, as it is and spoilt in each way."""
     members = predictor.model.plan.labels.members
     for number, (id, scan, label) in enumerate(unseen(data, ids)):
         for way in ("clean", *WAYS):
             spoilt, truth = (scan, label) if way == "clean" else WAYS[way](scan, label, np.random.default_rng(number))
-            yield judge_scan(predictor, quality, spoilt, truth, folds) | {"case": id, "way": way}
+            yield judge_scan(predictor, quality, spoilt, truth) | {"case": id, "way": way}
         print(f"{number + 1} of {len(ids)}", file=sys.stderr, flush=True)
-    for number, scan in enumerate(other_parts(sets, (35, 50, 36), len(ids))):
+    for number, scan in enumerate(other_parts(sets, (35, 50, 36), len(ids) if data.name == "hippocampus" else 0)):
         empty = scan.with_array(np.zeros(scan.array.shape, np.uint8))
-        row = judge_scan(predictor, quality, scan, empty, folds)
+        row = judge_scan(predictor, quality, scan, empty)
         yield row | {"case": f"part {number}", "way": OTHER, "dice": dict.fromkeys(members, 0.0)}
 
 
-def judge_scan(predictor: Predictor, quality: Quality, scan: Image, truth: Image, folds: Sequence[str]) -> dict:
+def judge_scan(predictor: Predictor, quality: Quality, scan: Image, truth: Image) -> dict:
     """What is true of an answer, and what is said of it."""
-    answer, measures, _, warnings = answer_case(predictor, scan, folds, keep=False)
+    volume = predictor.prepare(scan)
+    observations = predictor.observe(volume)
+    answer = scan.with_array(predictor.labels(volume, observations=observations)[None])
+    deep = quality.reference.deep
+    measures = predictor.measures(volume, observations, answer, () if deep is None else (deep.fold,))
     said: Assessment = assess(measures, quality)
     volumes = {name: shape.volume for name, shape in measures.shapes.items()}
-    reference = label_shapes(truth, predictor.prepare(scan).geometry, predictor.model.plan)
+    reference = label_shapes(truth, volume.geometry, predictor.model.plan)
     return {
         "dice": dice_of(answer.array[0], truth.array[0], predictor.model.plan.labels.members),
         "predicted": {name: expected.dice for name, expected in said.structures.items()},
@@ -180,19 +142,24 @@ def judge_scan(predictor: Predictor, quality: Quality, scan: Image, truth: Image
         "volume_bounds": {name: [at.volume_low, at.volume_high] for name, at in said.structures.items()},
         "volume": {name: [volumes[name], reference[name].volume] for name in volumes},
         "flags": [flag.name for flag in said.flags],
-        "warnings": list(warnings),
+        "warnings": list(volume.warnings),
     }
 
 
-def report_fit(calibration: Calibration, quality: Quality, examples: Sequence[Example]) -> None:
+def report_fit(selection: Selection, run: Path) -> None:
     """Print what the fit was worth out of fold."""
-    dice = [value for example in examples for value in example.dice.values() if value is not None]
-    print(f"out of fold: {len(examples)} cases, mean Dice {np.mean(dice):.4f}")
-    print(f"temperatures {calibration.temperatures}, ECE {calibration.ece_all}, NLL {calibration.nll}")
-    print({name: (round(at.before, 4), round(at.after, 4)) for name, at in calibration.ece.items()})
-    print(quality.evidence.model_dump())
-    print({name: [(one.figures, one.weights) for one in of[:1]] for name, of in quality.dice.items()})
-    print({name: [interval.coverage for interval in of] for name, of in quality.volume.items()})
+    calibration, quality = selection.calibration, selection.quality
+    print(f"out of fold in {run.name}: {[step.describe() for step in selection.postprocessing]}")
+    if calibration is not None:
+        print(
+            f"{calibration.scaling.describe()}; ECE {calibration.ece_all}, NLL {calibration.nll}, {calibration.forms}"
+        )
+        print({name: (round(at.before, 4), round(at.after, 4)) for name, at in calibration.ece.items()})
+    if quality is not None:
+        print(quality.evidence.model_dump())
+        print({name: [(one.figures, one.weights) for one in of[:1]] for name, of in quality.dice.items()})
+        print({name: [interval.coverage for interval in of] for name, of in quality.volume.items()})
+        print({name: round(tilt.separation, 1) for name, tilt in quality.reference.tilt.items()})
 
 
 def report(rows: Sequence[dict]) -> None:

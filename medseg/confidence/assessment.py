@@ -25,6 +25,7 @@ MEANINGS = {
     "intensity": "where the structure is answered, the scan is darker, brighter or less uniform than in training",
     "cut": "the structure reaches the edge of the scan, and is cut by it",
     "arrangement": "two structures lie otherwise to each other than in the training cases",
+    "mirrored": "the structure leans as in a mirror image, from left to right, of the training cases",
     MISSING: "a structure that nearly all training cases have is not in the answer",
     "sides": "structures named left and right lie on the other side of each other than in the training cases",
 }

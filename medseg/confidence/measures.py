@@ -43,6 +43,8 @@ class Shape:
         cut: the largest share of the scan's edge in the structure: its area in the outermost plane of the scan,
             divided by its area in the plane along the same axis where it is widest. 0: it does not reach the edge.
         centre: its centre of mass (x, y, z) in mm, RAS+; None if it is not there.
+        tilt: how its voxels correlate, x (to the right) with y and x with z: how it leans. A mirror image from left to
+            right has the opposite signs. None if it is not there, or was not measured.
     """
 
     volume: float
@@ -50,6 +52,7 @@ class Shape:
     largest_share: float
     cut: float
     centre: Point | None
+    tilt: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ _LEAST_FIGURE = 0.05
 """As above for figures on scans: logarithms, and intensities in standard deviations."""
 _LEAST_INTENSITY = 0.05
 _LEAST_OFFSET_MM = 1.0
+_LEAST_TILT = 0.05
+_LEAST_SEPARATION = 3.0
+"""Standard deviations between the usual tilts and those of mirror images, below which the one cannot be told from the
+other: a structure that is symmetric, or of which the training cases have left and right ones under one name."""
 _USUALLY = 0.95
 """A structure that this share of the references has should be there; and so for the side on which it lies."""
 
@@ -31,6 +35,7 @@ _LogVolume = Annotated[float, Field(ge=-100, le=100)]
 """Far more than any volume has, and little enough that its exponential is a number."""
 _Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 _AXES = 3
+_TILTS = 2
 
 Oddness = dict[tuple[str, str], float]
 """{(kind of flag, structure, or "" for the whole scan): how odd it is}; the larger, the odder."""
@@ -58,10 +63,11 @@ class Reference(Section):
         scan: figures on the scans.
         deep: what a fold's network sees in the cases that it was not trained on.
         arrangement: {"first > second": the way from the centre of one structure to that of the next, in mm}.
+        tilt: {structure: how it leans (`Shape.tilt`)}, of those that lean otherwise than their mirror images.
         sides: [left, right] structures that lie so by the affine of nearly all references, or all the other way round.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("deep",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("deep", "tilt")
 
     presence: dict[str, Fraction] = {}
     volume: dict[str, Usual] = {}
@@ -69,6 +75,7 @@ class Reference(Section):
     scan: Distance | None = None
     deep: ChannelDistance | None = None
     arrangement: dict[str, Distance] = {}
+    tilt: dict[str, Distance] = {}
     sides: list[_Pair] = []
 
     @field_validator("arrangement")
@@ -78,6 +85,16 @@ class Reference(Section):
             if len(distance.mean) != _AXES:
                 raise ValueError(f"expected 3 figures of {pair!r}, for x, y and z; it has {len(distance.mean)}")
         return arrangement
+
+    @field_validator("tilt")
+    @classmethod
+    def _check_tilt(cls, tilt: dict[str, Distance]) -> dict[str, Distance]:
+        for name, distance in tilt.items():
+            if len(distance.mean) != _TILTS:
+                raise ValueError(
+                    f"expected 2 figures of {name!r}, for x with y and x with z; it has {len(distance.mean)}"
+                )
+        return tilt
 
     def oddness(self, measures: CaseMeasures) -> Oddness:
         """Return how odd an answer and its scan are.
@@ -99,6 +116,8 @@ class Reference(Section):
                 continue
             odd["parts", name] = log(shape.parts) + (1 - shape.largest_share)
             odd["cut", name] = shape.cut
+            if shape.tilt is not None and name in self.tilt:
+                odd["mirrored", name] = self.tilt[name].mirrored(shape.tilt)
             if name in self.volume:
                 usual = self.volume[name]
                 odd["volume", name] = abs(log(shape.volume) - usual.mean) / usual.scale
@@ -135,7 +154,7 @@ def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Referenc
         examples: out-of-fold cases.
         names: the structures.
     """
-    volume, intensity, presence = {}, {}, {}
+    volume, intensity, presence, tilt = {}, {}, {}, {}
     for name in names:
         shapes = [example.reference[name] for example in examples if name in example.reference]
         there = [log(shape.volume) for shape in shapes if shape.parts]
@@ -144,6 +163,9 @@ def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Referenc
             middle, deviation = float(np.median(there)), float(np.std(there))
             mean, scale = rounded([middle, max(deviation, _LEAST_LOG_VOLUME)])
             volume[name] = Usual(mean=mean, scale=scale)
+        leaning = fit_distance([shape.tilt for shape in shapes if shape.tilt is not None], _LEAST_TILT)
+        if leaning is not None and leaning.separation >= _LEAST_SEPARATION:
+            tilt[name] = leaning
         sureness = [example.measures.sureness[name] for example in examples if name in example.measures.sureness]
         distance = fit_distance([(*s.mean, *s.deviation) for s in sureness if s.mean], _LEAST_INTENSITY)
         if distance is not None:
@@ -156,6 +178,7 @@ def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Referenc
         scan=fit_distance(scans, _LEAST_FIGURE),
         deep=_fit_deep(examples),
         arrangement=_fit_arrangement(examples),
+        tilt=tilt,
         sides=_fit_sides(examples, names),
     )
 

@@ -45,13 +45,40 @@ def _shape(mask: NDArray[np.bool_], affine: NDArray, content: NDArray[np.bool_],
     part = mask[box[0]]
     numbers, parts = ndimage.label(part, np.ones((3, 3, 3)))
     sizes = np.bincount(numbers.ravel())[1:]
-    z, y, x = (
-        float(np.average(np.arange(size), weights=part.sum(axis=tuple({0, 1, 2} - {axis})))) + start.start
-        for axis, (size, start) in enumerate(zip(part.shape, box[0], strict=True))
-    )
-    centre = affine @ np.array([x, y, z, 1.0])
+    mean, covariance = _moments(part)
+    start = np.array([box[0][axis].start for axis in (2, 1, 0)])
+    centre = affine @ np.array([*(mean + start), 1.0])
     point: Point = (float(centre[0]), float(centre[1]), float(centre[2]))
-    return Shape(volume, int(parts), float(sizes.max() / sizes.sum()), cut_share(content), point)
+    share = float(sizes.max() / sizes.sum())
+    return Shape(
+        volume, int(parts), share, cut_share(content), point, _tilt(affine[:3, :3] @ covariance @ affine[:3, :3].T)
+    )
+
+
+def _moments(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean (x, y, z) of the voxels of a mask, and their covariance (3, 3), in voxels."""
+    totals = {axes: mask.sum(axis=3 - sum(axes), dtype=np.float64) for axes in ((0, 1), (0, 2), (1, 2))}
+    count, mean, covariance = float(mask.sum()), np.zeros(3), np.zeros((3, 3))
+    lines = [totals[0, 1].sum(axis=1), totals[0, 1].sum(axis=0), totals[0, 2].sum(axis=0)]
+    offsets = []
+    for axis, line in enumerate(lines):
+        where = np.arange(len(line), dtype=np.float64)
+        mean[axis] = where @ line / count
+        offsets.append(where - mean[axis])
+        covariance[axis, axis] = offsets[axis] ** 2 @ line / count
+    for (first, second), total in totals.items():
+        covariance[first, second] = covariance[second, first] = offsets[first] @ total @ offsets[second] / count
+    return mean[::-1], covariance[::-1, ::-1]
+
+
+def _tilt(covariance: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the correlation of x with y and with z; 0 along an axis that has no width."""
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    xy, xz = (
+        float(covariance[0, axis] / (deviations[0] * deviations[axis])) if min(deviations[[0, axis]]) > 1e-6 else 0.0
+        for axis in (1, 2)
+    )
+    return xy, xz
 
 
 def cut_share(content: NDArray[np.bool_]) -> float:

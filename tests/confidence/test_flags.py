@@ -34,7 +34,8 @@ def usual() -> CaseMeasures:
     volume = 148.0
     sureness = {name: Sureness(148e3, 148e3, 0.9 * 148e3, 0.1 * 148e3, 3000.0, (1.0,), (0.3,), 0.9) for name in NAMES}
     shapes = {
-        name: Shape(volume, 1, 1.0, 0.0, (side, 0.0, 0.0)) for name, side in zip(NAMES, (-60.0, 60.0), strict=True)
+        name: Shape(volume, 1, 1.0, 0.0, (side, 0.0, 0.0), (-side / 120, 0.0))
+        for name, side in zip(NAMES, (-60.0, 60.0), strict=True)
     }
     return replace(measures, sureness=sureness, shapes=shapes, scan=(0.0,) * 4, deep={"0": (0.0,) * 6})
 
@@ -68,6 +69,7 @@ ODD = {
         lambda usual: changed(usual, "kidney_left", centre=(-60.0, 90.0, 0.0)),
         "kidney_left > kidney_right",
     ),
+    "mirrored": (lambda usual: changed(usual, "kidney_left", tilt=(-0.5, 0.0)), "kidney_left"),
     "missing": (lambda usual: changed(usual, "kidney_left", parts=0, volume=0.0, centre=None), "kidney_left"),
     "sides": (
         lambda usual: replace(usual, shapes=dict(zip(NAMES, reversed(usual.shapes.values()), strict=True))),
@@ -81,7 +83,7 @@ def test_what_is_odd_is_named(kind: str, usual: CaseMeasures, quality: Quality) 
     odd, structure = ODD[kind]
     raised = kinds(odd(usual), quality)
     assert (kind, structure) in raised
-    beside = {"sides": {"arrangement"}, "dice": set()}.get(kind, set())
+    beside = {"sides": {"arrangement", "mirrored"}, "dice": set()}.get(kind, set())
     assert {other for other, _ in raised} <= {kind, "dice", *beside}
 
 
@@ -211,3 +213,45 @@ def test_shapes_by_hand() -> None:
     # in the last row lie 2 voxels, in the widest one 2; so it is cut where it is widest
     assert shapes["a"].cut == pytest.approx(1.0)
     assert shapes["b"] == Shape(0.0, 0, 0.0, 0.0, None)
+
+
+def test_tilt_by_hand() -> None:
+    labels = Labels(structures={"a": 1})
+    stored = np.zeros((2, 4, 4), np.uint8)
+    stored[0, 0, 0] = stored[0, 1, 1] = stored[0, 2, 2] = stored[0, 3, 2] = 1
+    # deviations of x are -5/4, -1/4, 3/4, 3/4 and of y -3/2, -1/2, 1/2, 3/2: 3.5 / sqrt(2.75 * 5)
+    expected = 3.5 / np.sqrt(2.75 * 5)
+
+    def tilt(array: np.ndarray, *scales: float) -> tuple[float, float] | None:
+        return shapes_of(array, np.diag([*scales, 1.0]), array, labels, {"a": 4.0})["a"].tilt
+
+    assert tilt(stored, 2.0, 3.0, 4.0) == pytest.approx((expected, 0.0))  # along z it has no width
+    assert tilt(stored, -2.0, 3.0, 4.0) == pytest.approx((-expected, 0.0))  # x runs to the left
+    assert tilt(stored[:, :, ::-1], -2.0, 3.0, 4.0) == pytest.approx((expected, 0.0))
+    assert tilt(stored.transpose(1, 0, 2), 1.0, 1.0, 1.0) == pytest.approx((0.0, expected))
+    assert tilt((stored * 0 + 1).astype(np.uint8), 1.0, 1.0, 1.0) == pytest.approx((0.0, 0.0))
+
+
+def leaning(examples: list[Example], by: float, both_sides: bool = False) -> Quality:
+    """What is fitted where all structures lean so, with a deviation of 0.1; of half of the cases the other way."""
+    random, made = np.random.default_rng(0), []
+    for number, example in enumerate(examples):
+        side = -1 if both_sides and number % 2 else 1
+        tilt = tuple(side * by + random.normal(0, 0.1, 2))
+        shapes = {name: replace(shape, tilt=tilt) for name, shape in example.reference.items()}
+        made.append(replace(example, reference=shapes, measures=replace(example.measures, shapes=shapes)))
+    return fitted_quality(made)
+
+
+def test_mirror_images_are_told_only_where_structures_lean(examples: list[Example], usual: CaseMeasures) -> None:
+    quality = leaning(examples, 0.3)
+    assert quality.thresholds["mirrored"] == dict.fromkeys(NAMES, 0.0)
+
+    def flagged(tilt: tuple[float, float]) -> bool:
+        return ("mirrored", NAMES[0]) in kinds(changed(usual, NAMES[0], tilt=tilt), quality)
+
+    assert [flagged((value, value)) for value in (0.3, 0.1, -0.1, -0.3)] == [False, False, True, True]
+    assert not flagged((0.9, 0.6))  # odd, and nothing like a mirror image
+    assert leaning(examples, 0.0).reference.tilt == {}
+    assert leaning(examples, 0.3, both_sides=True).reference.tilt == {}
+    assert "mirrored" not in leaning(examples, 0.3, both_sides=True).thresholds

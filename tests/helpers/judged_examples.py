@@ -34,7 +34,8 @@ def make_example(number: int, random: np.random.Generator) -> Example:
             agreement,
         )
         centre = (side + random.normal(0, 3), random.normal(0, 3), random.normal(0, 3))
-        shapes[name] = Shape(volume, 1, 1.0, 0.0, centre)
+        leaning = float(random.normal(0.5 if side < 0 else -0.5, 0.1)), float(random.normal(0, 0.1))
+        shapes[name] = Shape(volume, 1, 1.0, 0.0, centre, leaning)
         # in the reference it is larger or smaller by up to the share that is wrong
         reference[name] = replace(shapes[name], volume=volume * (1 + (1 - good) * random.uniform(-1, 1)))
         dice[name] = good
