@@ -89,6 +89,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ),
         ("crossval --plan balls --folds 2 --budget 1s", 0),
         ("crossval --plan balls --folds 3 --epochs 0", 2),
+        ("crossval --plan balls --folds 3 --processes 0", 2),
         ("crossval --plan balls --folds 3 --recipe other", 2),
         ("crossval --plan balls --folds 3 --steps 1 --cluster tls://node", 2),
     ],

@@ -171,6 +171,15 @@ def test_crossval_trains_to_the_same_weights_bit_for_bit(cluster: SharedCluster,
     assert [event.done for event in seen[cluster.address] if event.stage == "folds"] == [0, 1, 2]
 
 
+def test_a_fold_of_several_processes_on_a_worker(cluster: SharedCluster, tmp_path: Path) -> None:
+    workspace = write_workspace(tmp_path)
+    training = TrainOptions(device="cpu", steps=2, overrides=["inference.backend=torch"])
+    options = CrossvalOptions(folds=("1",), processes=2, training=training, cluster=cluster.address)
+    result = crossval(None, workspace, options)
+    assert not result.failed
+    assert (workspace / "runs" / "toy" / "main" / "fold_1" / "weights.safetensors").exists()
+
+
 def test_crossval_that_is_stopped_goes_on(cluster: SharedCluster, tmp_path: Path) -> None:
     workspace = write_workspace(tmp_path)
 

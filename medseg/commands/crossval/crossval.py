@@ -96,7 +96,8 @@ def crossval(
     share = None if options.budget_seconds is None else options.budget_seconds / len(named)
     replace(options.training, budget_seconds=share).check()
     settings = (path, planned.name, space.folder)
-    jobs = [FoldJob(*settings, configuration, fold, options.training, share) for configuration, fold in named]
+    length = (options.training, share, options.processes)
+    jobs = [FoldJob(*settings, configuration, fold, *length) for configuration, fold in named]
     scores = {}
     with open_engine(options.cluster, callback) as engine:
         outcomes = _train_all(jobs, planned, engine, callback)
@@ -118,8 +119,9 @@ def _refuse_torchrun() -> None:
     processes = os.environ.get("WORLD_SIZE", "1")
     if processes != "1":
         raise PlanError(
-            f"medseg crossval was started as one of {processes} processes by torchrun; it trains a fold after another.",
-            "Train each fold with `torchrun ... -m medseg train --fold 0`; then `medseg crossval` scores all.",
+            f"medseg crossval was started as one of {processes} processes by torchrun; it starts them itself.",
+            f"`medseg crossval --processes {processes}` trains each fold with as many; on several machines train each "
+            "with `torchrun ... -m medseg train --fold 0`, then `medseg crossval` scores all.",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medseg.commands.crossval.processes import several_processes
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import TrainResult, train
 from medseg.core.errors import Cancelled, MedsegError, PlanError, Stopped
@@ -51,6 +52,7 @@ class FoldJob:
         fold: its number, as text.
         options: how it is trained.
         budget_seconds: its share of the budget; None where there is none.
+        processes: how many train it together.
     """
 
     plan: Path
@@ -60,6 +62,7 @@ class FoldJob:
     fold: str
     options: TrainOptions
     budget_seconds: float | None
+    processes: int = 1
 
     @property
     def files(self) -> FoldFolder:
@@ -83,7 +86,8 @@ def train_fold(job: FoldJob, callback: Callback) -> FoldOutcome:
     """
     options = job.train_options()
     try:
-        result = train(job.plan, job.workspace, options, callback)
+        with several_processes(job.processes, job.plan, job.workspace, options):
+            result = train(job.plan, job.workspace, options, callback)
     except (Cancelled, Stopped):
         raise
     except MedsegError as error:
@@ -111,7 +115,8 @@ def train_fold_on_worker(job: FoldJob, callback: Callback) -> FoldOutcome:
             "Start workers that do one thing at a time: dask worker ADDRESS --nthreads 1",
         )
     devices = choose_devices(job.options.device)
-    device = str(devices[worker_number() % len(devices)]) if len(devices) > 1 else job.options.device
+    several = len(devices) > 1 and job.processes == 1  # of several processes each takes its own
+    device = str(devices[worker_number() % len(devices)]) if several else job.options.device
     return train_fold(replace(job, options=replace(job.options, device=device)), callback)
 
 

@@ -24,10 +24,12 @@ class CrossvalOptions(ClusterOptions):
         budget_seconds: Wall-clock time for all folds together, such as 5h. Each fold has an equal share, those that are
             trained already included, so that folds are trained equally long however often the command is given, and
             wherever: on a cluster the folds are trained side by side, and less time passes.
+        processes: Processes that train each fold together, on one machine: a GPU each, or a share of the CPU's cores.
         training: How each fold is trained: the options of `medseg train`.
     """
 
     configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list)] = ()
     folds: Annotated[tuple[str, ...], Option(metavar="FOLDS", parse=parse_list)] = ()
     budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration)] = None
+    processes: Annotated[int, Option(minimum=1)] = 1
     training: Annotated[TrainOptions, Option(without=_OF_EACH_FOLD)] = field(default_factory=TrainOptions)

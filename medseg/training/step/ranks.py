@@ -63,7 +63,8 @@ class Ranks:
             raise PlanError(
                 f"The batch has {counted(batch_size, 'sample')} and there are {self.size} processes, "
                 "each of which needs one.",
-                f"Start torchrun with --nproc-per-node {batch_size} or less, or raise the configuration's batch_size.",
+                f"Start {batch_size} or fewer (torchrun --nproc-per-node {batch_size}, medseg crossval --processes "
+                f"{batch_size}), or raise the configuration's batch_size.",
             )
         start, stop = (batch_size * number // self.size for number in (self.rank, self.rank + 1))
         return range(start, stop)
@@ -236,8 +237,10 @@ def own_device(name: str, local: int) -> str:
     count = torch.cuda.device_count()
     if local >= count:
         raise PlanError(
-            f"torchrun started process {local + 1} of this machine, which has {count} CUDA devices.",
-            f"Start it with --nproc-per-node {count}." if count else "Say --device cpu.",
+            f"This is process {local + 1} of this machine, which has {count} CUDA devices.",
+            f"Start {count} or fewer (torchrun --nproc-per-node, medseg crossval --processes)."
+            if count
+            else "Say --device cpu.",
         )
     torch.cuda.set_device(local)
     return f"cuda:{local}"

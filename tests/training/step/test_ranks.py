@@ -154,5 +154,5 @@ def test_several_processes_do_not_share_a_device() -> None:
     assert own_device("cpu", 1) == "cpu"
     with pytest.raises(PlanError, match="--device cuda:1 was given to several processes"):
         own_device("cuda:1", 0)
-    with pytest.raises(PlanError, match="torchrun started process 100 of this machine, which has"):
+    with pytest.raises(PlanError, match="This is process 100 of this machine, which has"):
         own_device("cuda", 99)
