@@ -36,10 +36,10 @@ def requirements() -> list[str]:
 def lowest(requirement: str) -> str:
     """Return a requirement of the lower bound itself.
 
-    >>> lowest("torch>=2.8,!=2.9.*"), lowest("typer>=0.15.4")
+    >>> lowest("torch>=2.8,!=2.9.*"), lowest("typer>=0.15.4; platform_machine == 'x86_64'")
     ('torch==2.8.*', 'typer==0.15.4')
     """
-    name, version = requirement.split(",")[0].split(">=")
+    name, version = requirement.partition(";")[0].split(",")[0].split(">=")
     return f"{name}=={version}" + (".*" if version.count(".") < 2 else "")
 
 

@@ -1,6 +1,7 @@
 """Let OpenVINO compute a network on a processor, where it measured faster than torch (docs/prediction/inference.md).
 
-Optional: `pip install 'medseg[openvino]'`. This module is imported only where OpenVINO is installed and wanted.
+Installed with medseg on x86, elsewhere by `pip install 'medseg[openvino]'`. This module is imported only where it is
+installed and wanted.
 
 medseg's own U-Nets are written down as a graph from the module's parts instead of traced: that takes a tenth of a
 second, and the number of tiles stays free. Weights are shared with the module, not copied. Other networks are traced.
