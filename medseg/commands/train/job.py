@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
 from medseg.training.length.course import Course
 from medseg.training.length.epochs import steps_of_epochs
+from medseg.training.length.quick_look import refuse_hopeless_budget
 from medseg.training.run.setup import Setup
 from medseg.training.step.rehearsal import rehearse
 
@@ -112,6 +114,9 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     ranks.numbers(configuration.batch_size)  # raises where there are too many processes, before hours of preprocessing
     mapped = any(case.weight_map is not None for case in (*training, *validation))  # both losses count it
     network = _first_network(run, request, bool(annotation), mapped, device)
+    if (budget := options.new_seconds) is not None and ranks.size == 1:
+        left, option = budget - (time.monotonic() - request.start_time), "--extend" if options.extend else "--budget"
+        refuse_hopeless_budget(left, network, plan, configuration, device, option)
     encoder_weights = _encoder_weights(network, run, request)
     start = _start(network, run, request)
     for taken in (encoder_weights, start):

@@ -74,6 +74,11 @@ class TrainOptions:
         """Whether the options ask for a run that has begun already."""
         return self.resume or self.extend is not None
 
+    @property
+    def new_seconds(self) -> float | None:
+        """The budget of a session that begins or extends a run; None where there is none."""
+        return self.budget_seconds if self.extend is None else self.extend.seconds
+
     def check(self) -> None:
         """Refuse options that contradict each other, extensions that add nothing, and logs that cannot be written.
 

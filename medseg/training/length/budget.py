@@ -14,6 +14,7 @@ from medseg.preprocessing.cache import Sample
 from medseg.training.length.course import Course
 from medseg.training.length.measure import measured_step_seconds
 from medseg.training.length.pace import FEWEST_STEPS, Pace, steps_in_time
+from medseg.training.length.quick_look import hopeless
 from medseg.training.run.setup import Setup
 
 _MEASURE_SECONDS = 3.0
@@ -74,6 +75,10 @@ class Time:
     start_time: float
     earlier_seconds: float = 0.0
 
+    def left(self, now: float) -> float:
+        """Return what is left of the budget at a time on the clock of the setup, in seconds."""
+        return self.budget_seconds - (now - self.start_time)
+
     def pace(self, step_seconds: float, validations: ValidationSeconds, now: float) -> Pace:
         """Return what steps take and when they have to be done.
 
@@ -98,7 +103,12 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
     Raises:
         PlanError: the budget leaves too little time to train at all.
     """
-    step_seconds, validations = _measured(work, setup)
+    option = "--extend" if clock.earlier_seconds else "--budget"
+    step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS, clock.left(setup.clock()))
+    without_validations = setup.ranks.first_says(clock.left(setup.clock()))
+    if without_validations < FEWEST_STEPS * step_seconds:  # validations may take minutes, too
+        raise hopeless(without_validations, step_seconds, option)
+    validations = work.measure_validations().with_loss(step_seconds)
     planned = setup.plan.training.validations
     affordable = 1 + int(_MOST_FOR_VALIDATIONS * clock.budget_seconds / max(validations.each, 1e-9))
     setup = _with_validations(setup, setup.ranks.first_says(min(planned, affordable)))
@@ -107,7 +117,6 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
     left = setup.ranks.first_says(left)
     if left < FEWEST_STEPS * pace.step_seconds:
         more = (FEWEST_STEPS * pace.step_seconds - left) / _MARGIN + 1
-        option = "--extend" if clock.earlier_seconds else "--budget"
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {pace.step_seconds:.2f} s.",
             f"Ask for at least {more:.0f} s more: {option} {ceil(clock.budget_seconds + more)}s",
@@ -127,19 +136,14 @@ def keep_to_budget(setup: Setup, work: Work, clock: Time, done: int) -> Setup:
         done: steps that are done.
     """
     course, planned = setup.course, setup.plan.training.validations
-    pace = clock.pace(*_measured(work, setup), setup.clock())
+    validations = work.measure_validations()
+    step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
+    pace = clock.pace(step_seconds, validations.with_loss(step_seconds), setup.clock())
     left = pace.seconds_for_steps(course.progress(done), planned, pace.since_seconds)
     steps = steps_in_time(done, course.steps, pace.step_seconds, left, pace.whole_seconds)
     steps = setup.ranks.first_says(min(steps, course.steps))
     course = course if steps == course.steps else course.redirected(done, steps)
     return replace(setup, course=replace(course, pace=pace))
-
-
-def _measured(work: Work, setup: Setup) -> tuple[float, ValidationSeconds]:
-    """Measure and return the seconds of a step, and those of validations with the validation loss."""
-    validations = work.measure_validations()
-    step_seconds = measured_step_seconds(work.network, work.samples, setup, _MEASURE_SECONDS)
-    return step_seconds, validations.with_loss(step_seconds)
 
 
 def _with_validations(setup: Setup, validations: int) -> Setup:

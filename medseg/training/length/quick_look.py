@@ -1,0 +1,105 @@
+"""Estimates what a training step takes from a pass of a part of a patch: within seconds, before anything is prepared.
+
+It only serves to refuse budgets that are far too short; `measure` measures the steps themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from math import ceil, prod
+
+import torch
+
+from medseg.core.errors import PlanError
+from medseg.core.options import write_duration
+from medseg.models.model import input_channels
+from medseg.networks.device import autocast, choose_precision
+from medseg.networks.unet import UNet
+from medseg.plans.schema import Configuration, Plan
+from medseg.training.length.pace import FEWEST_STEPS
+
+_SLACK = 3.0
+"""The estimate may be so many times too long before a budget is wrongly refused."""
+_LONG_SECONDS = 0.5
+"""A pass that takes longer is not repeated; the first one also prepares the libraries."""
+
+
+def refuse_hopeless_budget(
+    budget_seconds: float,
+    network: torch.nn.Module,
+    plan: Plan,
+    configuration: Configuration,
+    device: torch.device,
+    option: str = "--budget",
+) -> None:
+    """Refuse a budget in which the fewest steps of a run have no room by far.
+
+    Other devices than processors are not looked at, as their steps are short, nor networks of other libraries, which
+    may not take a part of a patch.
+
+    Args:
+        budget_seconds: what is left of the budget.
+        network: as it is when training begins; it is not changed.
+        plan: the plan.
+        configuration: that of the network.
+        device: to train on.
+        option: that the budget was given by.
+
+    Raises:
+        PlanError: the budget is hopeless.
+    """
+    if device.type != "cpu" or not isinstance(network, UNet):
+        return
+    step_seconds = estimated_step_seconds(network, plan, configuration, device)
+    if FEWEST_STEPS * step_seconds <= _SLACK * budget_seconds:
+        return
+    raise hopeless(budget_seconds, step_seconds, option, "about ")
+
+
+def hopeless(budget_seconds: float, step_seconds: float, option: str, about: str = "") -> PlanError:
+    """Return the error for a budget that cannot hold the fewest steps.
+
+    Args:
+        budget_seconds: what is left of the budget.
+        step_seconds: what a step takes.
+        option: that the budget was given by.
+        about: stands before the seconds of a step.
+    """
+    enough = 60 * ceil(_SLACK * (FEWEST_STEPS + 10) * step_seconds / 60 + 1)
+    return PlanError(
+        f"The budget leaves {max(budget_seconds, 0):.0f} s for training, and a step takes {about}{step_seconds:.2f} s "
+        f"here; a run has {FEWEST_STEPS} steps at least, and validations.",
+        f"Ask for much more time, such as {option} {write_duration(enough)}, or plan for less: `medseg plan ... "
+        "--memory 4GB --force`.",
+    )
+
+
+def estimated_step_seconds(
+    network: torch.nn.Module, plan: Plan, configuration: Configuration, device: torch.device
+) -> float:
+    """Estimate a step from a pass, forward and back, of one image with about half a patch along each axis.
+
+    Args:
+        network: a U-Net; it is not changed.
+        plan: the plan.
+        configuration: that of the network.
+        device: to compute on.
+    """
+    patch, multiples = configuration.patch_voxels, configuration.network.divisor
+    part = [
+        ceil(size / 2 / unit) * unit if size > 2 * unit else size for size, unit in zip(patch, multiples, strict=True)
+    ]
+    network, precision = deepcopy(network), choose_precision(plan.training.precision, device)
+    spent = 0.0
+    with torch.random.fork_rng([]):
+        for _ in range(2):
+            start = time.monotonic()
+            image = torch.zeros(1, input_channels(plan, configuration), *part, device=device)
+            with autocast(device, precision):
+                (answer,) = network(image, 1)
+            answer.float().sum().backward()
+            spent = time.monotonic() - start
+            if spent > _LONG_SECONDS:
+                break
+    return spent * configuration.batch_size * prod(patch) / prod(part)
