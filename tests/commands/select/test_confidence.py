@@ -110,6 +110,9 @@ def test_probabilities_are_calibrated_and_labels_stay(workspace: Path) -> None:
     assert selection is not None
     assert selection.calibration is not None
     (temperature,) = selection.calibration.temperatures
+    assert selection.calibration.biases, "so that both are tested"
+    background, bias, _ = selection.calibration.biases
+    assert background == 0
     maps = Maps(probabilities=True)
     calibrated, plain = (
         answered(workspace, name, maps=maps, folds=folds)
@@ -129,9 +132,10 @@ def test_probabilities_are_calibrated_and_labels_stay(workspace: Path) -> None:
             [(p.min(0) > 0.02) & (p.sum(0) < 0.98) for p in (one, two)], axis=0
         )  # steps of 1/65535 blur the logarithm of less
         assert clear.any()
-        np.testing.assert_allclose(odds[0][clear], odds[1][clear] / temperature, atol=0.02)
+        np.testing.assert_allclose(odds[0][clear], odds[1][clear] / temperature + bias, atol=0.02)
     manifest = json.loads((calibrated / "manifest.json").read_text())
     assert str(temperature) in json.dumps(manifest)
+    assert str(bias) in json.dumps(manifest)
 
 
 def test_flags_stand_in_table_page_and_ledger(workspace: Path) -> None:
