@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, show_note
+from medseg.cli.output.display import console, progress_display, show_notes
+from medseg.cli.output.next_command import show_next, words_for
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.data.options import CheckOptions
 from medseg.core.options import Option
@@ -70,10 +71,11 @@ def command(
         console.print(_table(f"{counted(len(result.errors), 'error')}: what is left out", result.errors))
     if result.warnings:
         console.print(_table(counted(len(result.warnings), "warning"), result.warnings))
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes, len(result.cases))
     console.print(_summary(result), markup=False)
     console.print(f"Wrote {result.page_path} and {result.json_path.name}", markup=False)
+    if result.usable:
+        show_next("plan", *words_for("check", "plan"))
     raise typer.Exit(exit_code(result, strict))
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
+from medseg.cli.output.next_command import in_workspace, show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.crossval.options import CrossvalOptions
 
@@ -41,6 +42,9 @@ def command(*, plan: str | None = None, options: CrossvalOptions, workspace: Pat
         result = crossval(plan, workspace, options, show)
     _show(result)
     report_failures(result.failed, what="fold or case")
+    if result.scores:
+        plan_name = next(iter(result.scores.values())).folder.parents[1].name
+        show_next("select", plan_name, "--config", ",".join(result.scores), *in_workspace(workspace))
     scored = any(score.evaluation.summary.cases for score in result.scores.values())
     raise typer.Exit(2 if not scored else 1 if result.failed else 0)
 
@@ -61,8 +65,7 @@ def _show(result: CrossvalResult) -> None:
         console.print(headline_table(summary))
         if score.evaluation.subgroups:
             console.print(folds_table(score.evaluation.subgroups["fold"]))
-        for note in score.notes:
-            show_note(f"{name}: {note}")
+        show_notes([f"{name}: {note}" for note in score.notes])
         console.print(worst_cases_line(summary), markup=False)
         console.print(f"look at: {score.folder / 'report.html'}", markup=False)
     record_result(configurations=records)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.next_command import show_next_view
 from medseg.cli.output.records import record_result
 from medseg.core.options import Option, parse_duration, write_duration
 
@@ -43,4 +44,5 @@ def command(
         console.print(f"  {page}", markup=False)
     failed = result.plan.failed | result.training.failed | result.prediction.failed | result.evaluation.summary.failed
     report_failures(failed)
+    show_next_view(result.prediction)
     raise typer.Exit(1 if failed else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from medseg.cli.output.display import console, show_note
+from medseg.cli.output.display import console, show_notes
 from medseg.cli.output.records import record_result
 from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.options import Option
@@ -38,7 +38,6 @@ def command(
     record_result(files=result.files, volumes=result.volumes)
     for form, path in result.files.items():
         console.print(f"{form}: {path}", markup=False, soft_wrap=True)
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes)
     volumes = ", ".join(f"{name} {volume:.4g} ml" for name, volume in result.volumes.items())
     console.print(f"of {result.series}; {volumes}", markup=False)

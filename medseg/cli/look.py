@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, report_failures, show_note
+from medseg.cli.output.display import console, report_failures, show_notes
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.view.options import ViewOptions
 from medseg.core.options import Option
@@ -154,8 +154,7 @@ def view_command(
     from medseg.commands.view.view import view
 
     result = view(scan, answers or [], options)
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes)
     record_result(page=result.page, structures=result.structures, notes=result.notes)
     size = result.page.stat().st_size / 1e6
     console.print(f"look at: {result.page} ({size:.1f} MB)", markup=False, highlight=False, soft_wrap=True)

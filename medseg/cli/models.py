@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.output.display import console, report_failures, show_note
+from medseg.cli.output.display import console, report_failures, show_notes
+from medseg.cli.output.next_command import in_workspace, show_next, show_next_prediction
 from medseg.cli.output.records import record_result
 from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
 from medseg.core.options import Option
@@ -44,8 +45,8 @@ def package_command(
         f"{result.path}: {packed.plan.name}, {stages}, folds {', '.join(packed.folds)}, {result.bytes / 1e6:.1f} MB",
         markup=False,
     )
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes)
+    show_next_prediction(packed.plan, result.path, workspace)
 
 
 def export_command(
@@ -77,8 +78,7 @@ def export_command(
             f"{file.difference:.1g} of the largest",
             markup=False,
         )
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes)
 
 
 def import_command(
@@ -107,8 +107,9 @@ def import_command(
     for folder in result.folds:
         console.print(f"{folder}", markup=False, soft_wrap=True)
     if result.plan is not None:
-        console.print(f"{result.plan}: train it with medseg train --plan {result.plan.stem}", markup=False)
-    for note in result.notes:
-        show_note(note)
+        console.print(f"{result.plan}", markup=False, soft_wrap=True)
+    show_notes(result.notes)
     report_failures(result.failed, "model", "left out")
+    if result.plan is not None:
+        show_next("train", "--plan", result.plan.stem, *in_workspace(workspace))
     raise typer.Exit(1 if result.failed else 0)

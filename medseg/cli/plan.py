@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
+from medseg.cli.output.next_command import in_workspace, show_next
 from medseg.cli.output.records import record_result
 from medseg.commands.data.options import PlanOptions
 from medseg.core.options import Option
@@ -46,6 +47,7 @@ def command(
         medseg plan studies/ --segments 'tumour=GTV*' --series 'Modality=CT,SliceThickness<4'
     """
     from medseg.commands.data.plan import plan
+    from medseg.io.layouts.dataset import LeftOut
 
     with progress_display() as show:
         result = plan(data, workspace, name, options, show)
@@ -62,9 +64,10 @@ def command(
     console.print(_data_table(result.plan))
     console.print(_configurations_table(result.plan))
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
-    for note in result.notes:
-        show_note(note)
+    left_out = sum(isinstance(note, LeftOut) for note in result.notes)
+    show_notes(result.notes, result.plan.data.cases + len(result.failed) + left_out)
     report_failures(result.failed, "case", "left out")
+    show_next("train", "--plan", result.path.stem, *in_workspace(workspace))
     raise typer.Exit(1 if result.failed else 0)
 
 

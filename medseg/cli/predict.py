@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, duration, progress_display, report_failures, show_note
+from medseg.cli.output.display import console, duration, progress_display, report_failures, show_notes
+from medseg.cli.output.next_command import show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import Stopped
@@ -72,14 +73,14 @@ def command(
     _record(result, output, seconds)
     if (table := _volumes_table(result)) is not None:
         console.print(table)
-    for note in result.notes:
-        show_note(note)
-    for note in scan_warnings(result):
-        show_note(note)
+    cases = len(result.files) + len(result.failed)
+    show_notes(result.notes, cases)
+    show_notes(scan_warnings(result), cases)
     console.print(_summary(result, output, seconds), markup=False)
     if result.page is not None:
         console.print(f"look at: {result.page}", markup=False, soft_wrap=True)
     report_failures(result.failed)
+    show_next_view(result, frame=options.frame)
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
 

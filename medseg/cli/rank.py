@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
+from medseg.cli.output.next_command import show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.rank.options import RankOptions
 from medseg.core.options import Option
@@ -56,12 +57,12 @@ def command(
             shown = "" if dice is None else f"{dice:.3f}"
             table.add_row(str(number), escape(scan.case), shown, f"{scan.novelty:.2f}")
     console.print(table)
-    for note in result.prediction.notes:
-        show_note(note)
+    show_notes(result.prediction.notes, len(result.order))
     console.print(
         f"{result.file} has all {len(result.order)}; the label maps beside it are to start from", markup=False
     )
     record_result(folder=output, ranked=len(result.order), file=result.file)
     report_failures(result.prediction.failed)
     report_failures(result.not_judged, outcome="not judged, and ranked first", state="not judged")
+    show_next_view(result.prediction, result.order[0].case if result.order else None)
     raise typer.Exit(2 if not result.order else 1 if result.failed else 0)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, show_note
+from medseg.cli.output.display import console, progress_display, show_notes
 from medseg.cli.output.records import emit, record_result
 from medseg.core.options import Option
 
@@ -53,8 +53,7 @@ def verify_command(
         if len(result.changes) > _MOST_SHOWN:
             table.add_row("...", f"and {len(result.changes) - _MOST_SHOWN} more", "")
         console.print(table)
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes)
     states = Counter(file.state for file in result.files)
     counts = {state: states[state] for state in ("same", "changed", "missing", "new", "unreadable")}
     record_result(**counts)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, report_failures, show_note
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
+from medseg.cli.output.next_command import show_next_prediction
 from medseg.cli.output.records import record_result
 from medseg.commands.select.options import SelectOptions
 from medseg.core.options import Option
@@ -42,13 +43,17 @@ def command(
         medseg select --no-ensembles --no-postprocessing
     """
     from medseg.commands.select.select import select
+    from medseg.models.workspace import Workspace
     from medseg.networks.threads import use_cores
+    from medseg.plans.file import load_plan
 
     use_cores()
     with progress_display() as show:
         result = select(plan, workspace, options, show)
     _show(result)
     report_failures(result.failed)
+    name = result.path.parent.name
+    show_next_prediction(load_plan(Workspace(workspace).plan_path(plan)), name, workspace)
     raise typer.Exit(1 if result.failed else 0)
 
 
@@ -61,8 +66,7 @@ def _show(result: SelectResult) -> None:
     done = selection.describe()
     console.print(f"postprocessing: {', '.join(done) or 'nothing improves the answers beyond chance'}", markup=False)
     console.print(_confidence_line(selection), markup=False)
-    for note in result.notes:
-        show_note(note)
+    show_notes(result.notes)
     console.print(f"look at: {result.page}", markup=False)
     console.print(f"{result.path} is used from now on by medseg predict, unless --no-selection is given", markup=False)
     record_result(selection=selection.model_dump(mode="json"), file=result.path, page=result.page)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medseg.cli.output.display import console, duration, progress_display, report_failures, show_note
+from medseg.cli.output.display import console, duration, progress_display, report_failures, show_notes
 from medseg.cli.output.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
 from medseg.core.progress import Callback, Progress
@@ -57,11 +57,13 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
         result = train(plan, workspace, options, _with_start_table(show))
     if not prints:
         raise typer.Exit
-    from medseg.cli.output.tables import headline_table, scores_record, scores_table  # here: training starts sooner
+    from medseg.cli.output.next_command import show_next_prediction  # here: training starts sooner
+    from medseg.cli.output.tables import headline_table, scores_record, scores_table
+    from medseg.models.run_files import PLAN
+    from medseg.plans.file import load_plan
 
     if not result.trained:
-        for note in result.notes:
-            show_note(note)
+        show_notes(result.notes)
     if result.summary is not None:
         console.print(scores_table(result.summary))
         console.print(headline_table(result.summary))
@@ -77,6 +79,8 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
     elif record.changes:
         console.print("No single command repeats this run: it was changed on the way, as report.html and run.json say.")
     report_failures(result.failed)
+    trained = load_plan(result.folder / PLAN)
+    show_next_prediction(trained, f"{result.folder.parents[1].name}/{result.folder.parent.name}", workspace)
     raise typer.Exit(1 if result.failed else 0)
 
 

@@ -24,6 +24,40 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None) -> list[str]:
+    """Return notes, those that say the same of more than a few cases as one that names the first.
+
+    Args:
+        notes: sentences; those on a case begin with its name and a colon.
+        most: how many of a kind are left as they are.
+        total: the number of all cases, if it is known.
+
+    >>> fold_repeated(["a: there is no a.png", "x", "b: there is no b.png"], most=1, total=9)
+    ['2 of 9 cases: there is no CASE.png; the first is a', 'x']
+    """
+    kinds = [_case_and_kind(note) for note in notes]
+    names: dict[str, list[str]] = {}
+    for name, kind in kinds:
+        names.setdefault(kind, []).append(name)
+    folded = []
+    for note, (name, kind) in zip(notes, kinds, strict=True):
+        of_kind = names[kind]
+        if not name or len(of_kind) <= most:
+            folded.append(note)
+        elif name == of_kind[0]:
+            count = f"{len(of_kind)} of {total} cases" if total else counted(len(of_kind), "case")
+            folded.append(f"{count}: {kind}; the first is {name}")
+    return folded
+
+
+def _case_and_kind(note: str) -> tuple[str, str]:
+    """Return the case that a note is about, and what it says with `CASE` in place of the name; "" and the note."""
+    name, colon, rest = note.partition(": ")
+    if not colon or not rest or " " in name:
+        return "", note
+    return name, re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "CASE", rest).rstrip(".")
+
+
 def summary_line(result: object, *parts: object, failed: Collection[str] = ()) -> str:
     """Return a result of the Python API as one short line, for its `repr`.
 

@@ -6,7 +6,7 @@ Progress is live bars with an ETA on a terminal, and a plain line now and then e
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 from medseg.cli.output.records import emit
 from medseg.cli.parsing.hints import with_owners
 from medseg.core.progress import Callback, Progress
-from medseg.core.wording import counted
+from medseg.core.wording import counted, fold_repeated
 
 if TYPE_CHECKING:
     from rich.table import Column
@@ -213,6 +213,19 @@ def show_note(message: str) -> None:
     console.print(f"note: {message}", markup=False)
 
 
+def show_notes(notes: Sequence[str], total: int | None = None) -> None:
+    """Print notes, repeated ones as one, and write each of them as a record.
+
+    Args:
+        notes: sentences; those on a case begin with its name and a colon.
+        total: the number of all cases, if it is known.
+    """
+    for note in notes:
+        emit("note", message=note)
+    for note in fold_repeated(notes, total=total):
+        console.print(f"note: {note}", markup=False)
+
+
 def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "failed", state: str = "failed") -> None:
     """Print the name and the reason of everything that failed, and write them as records.
 
@@ -227,5 +240,5 @@ def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "
         emit("case", case=name, state=state, problem=reason)
     if failed:
         console.print(f"\n[bold red]{counted(len(failed), what)} {outcome}:[/]")
-        for name, reason in failed.items():
-            console.print(f"  {name}: {reason}", markup=False)
+        for line in fold_repeated([f"{name}: {reason}" for name, reason in failed.items()]):
+            console.print(f"  {line}", markup=False)

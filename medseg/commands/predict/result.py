@@ -28,6 +28,7 @@ class PredictResult:
         kept: those of `files` that an earlier run had finished.
         notes: what a user should know of how it was done, in sentences.
         warnings: {case: how its scan differs from those that the model was trained on, in sentences}.
+        scans: {case: the file of its first channel}.
         quality: {case: predicted Dice, intervals and flags}; of models with a selection that can judge answers.
         page: the contact sheet of the answers; None where there is none.
     """
@@ -40,6 +41,7 @@ class PredictResult:
     notes: tuple[str, ...] = ()
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     quality: dict[str, Assessment] = field(default_factory=dict)
+    scans: dict[str, Path] = field(default_factory=dict)
     page: Path | None = None
 
     def __repr__(self) -> str:
@@ -92,4 +94,5 @@ class PredictResult:
             notes,
             {case: texts for case, o in answered.items() if (texts := tuple(o.about.get("warnings", ())))},
             {case: said for case, o in answered.items() if (said := assessment_in(o.about)) is not None},
+            {case: outcome.case.channels[0] for case, outcome in answered.items()},
         )
