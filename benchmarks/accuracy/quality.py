@@ -40,6 +40,7 @@ from medseg.selection.file import read_selection, selection_path
 from medseg.selection.record import Selection
 
 OTHER = "another body part"
+VOLUMES = ("hippocampus", "brain_tumour")
 
 
 def dice_of(answer: np.ndarray, truth: np.ndarray, members: dict[str, tuple[int, ...]]) -> dict[str, float | None]:
@@ -86,6 +87,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--answer", help="folds that answer the unseen cases; all if left out")
     arguments = parser.parse_args()
+    if arguments.cases and arguments.set not in VOLUMES:
+        parser.error(f"the ways in which scans are spoilt are for volumes; give --cases 0 with {arguments.set}")
     data, folds = (arguments.data / arguments.set).resolve(), arguments.folds.split(",")
     listing, workspace = HERE / "test_sets" / f"{arguments.set}.txt", arguments.workspace.resolve()
     workspace.mkdir(parents=True, exist_ok=True)
