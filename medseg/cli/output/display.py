@@ -6,7 +6,7 @@ Progress is live bars with an ETA on a terminal, and a plain line now and then e
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ _TITLES = {
     "workers": "Workers",
 }
 
+_RECORD_SECONDS = 1.0
+"""Time between two records of progress in a stage."""
 _FIGURES = {"loss": "loss {:.3f}", "steps_per_second": "{:.1f} steps/s"}
 """Figures of an event that are no scores of structures, and how they are written."""
 _TITLE_WIDTH, _NARROW_BAR, _WIDE_BAR, _WIDE_TERMINAL = 14, 10, 28, 110
@@ -53,9 +55,9 @@ console = Console(highlight=False, emoji=False)
 
 @contextmanager
 def progress_display() -> Iterator[Callback]:
-    """Yield a callback that shows the progress of long work while the block lasts."""
+    """Yield a callback that shows the progress of long work while the block lasts, and writes records of it."""
     if not console.is_terminal:
-        yield _PlainLines()
+        yield recorded(_PlainLines())
         return
     columns = (
         TextColumn(f"{{task.description:<{_TITLE_WIDTH}}}", table_column=_whole()),
@@ -80,7 +82,30 @@ def progress_display() -> Iterator[Callback]:
             figures = _figures(event.info, _room_for_figures(title, event.total))
             bars.update(tasks[title], completed=done, total=event.total, figures=figures)
 
-        yield show
+        yield recorded(show)
+
+
+def recorded(show: Callback, clock: Callable[[], float] = time.monotonic) -> Callback:
+    """Return a callback that also writes records of progress: the begin and end of each stage, one a second between.
+
+    Args:
+        show: shows each event.
+        clock: returns seconds.
+    """
+    written: dict[tuple[str, Any], tuple[float, int]] = {}
+
+    def callback(event: Progress) -> None:
+        part = event.info.get("part")
+        stage, now = (event.stage, part), clock()
+        before, done = written.get(stage, (-_RECORD_SECONDS, -1))
+        ends = event.done == event.total != done
+        if ends or done < 0 or now - before >= _RECORD_SECONDS:
+            written[stage] = now, event.done
+            figures = {name: value for name, value in event.info.items() if isinstance(value, float)}
+            emit("progress", stage=event.stage, part=part, done=event.done, total=event.total, figures=figures)
+        show(event)
+
+    return callback
 
 
 def _whole() -> Column:

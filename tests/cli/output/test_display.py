@@ -82,3 +82,21 @@ def test_parts_that_go_on_side_by_side_each_have_their_lines(
     assert [line.split(" in ")[0] for line in lines] == [
         f"Training fold {part}: {done}/3" for done in (1, 2, 3) for part in (0, 1)
     ]
+
+
+def test_records_of_progress_are_the_ends_of_a_stage_and_one_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple] = []
+    monkeypatch.setattr(display, "emit", lambda kind, **values: written.append((kind, *values.values())))
+    shown: list[Progress] = []
+    seconds = iter([0.0, 0.1, 0.2, 1.0, 1.1, 1.2, 1.3, 1.4])
+    callback = display.recorded(shown.append, lambda: next(seconds))
+    for done, share in ((0, 0.0), (0, 0.2), (0, 0.9), (1, 0.0), (1, 0.5), (2, 0.0), (2, 0.0)):
+        callback(Progress("predict", done, 2, {"share": share, "note": "x"}))
+    callback(Progress("predict", 0, 5, {"part": "fold 1"}))
+    assert len(shown) == 8
+    assert written == [
+        ("progress", "predict", None, 0, 2, {"share": 0.0}),
+        ("progress", "predict", None, 1, 2, {"share": 0.0}),
+        ("progress", "predict", None, 2, 2, {"share": 0.0}),
+        ("progress", "predict", "fold 1", 0, 5, {}),
+    ]

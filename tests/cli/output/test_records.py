@@ -128,9 +128,16 @@ def test_predict_and_verify_say_what_came_of_each_case(
     }
     assert (cases[0]["unit"], cases[0]["warnings"]) == ("ml", [])
     assert set(cases[0]["volumes"]) == {"one", "two"}
+    progress = [record for record in others if record["kind"] == "progress"]
+    assert [(record["stage"], record["done"], record["total"]) for record in (progress[0], progress[-1])] == [
+        ("predict", 0, 3),
+        ("predict", 3, 3),
+    ]
+    assert result["next"] == f"medseg view {scans / 'scan000_0000.nii.gz'} {out / 'scan000.nii.gz'}"
     (out / "volumes.csv").unlink()
     code, text = run(monkeypatch, capsys, "verify", out, "--json")
-    changed, result = records(text)
+    begin, *_, changed, result = records(text)
+    assert (begin["kind"], begin["stage"], begin["done"]) == ("progress", "verify", 0)
     assert code == result["exit_code"] == 1
     assert (changed["kind"], changed["state"], changed["file"]) == ("file", "missing", "volumes.csv")
     assert (result["missing"], result["changed"], result["new"]) == (1, 0, 0)
