@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,13 +15,18 @@ from medseg.core.csv_text import csv_text, original_cell
 from medseg.core.errors import DataError
 from medseg.core.files import write_text
 from medseg.core.names import name_problem, shown_name
-from medseg.core.wording import first_few
+from medseg.core.wording import counted, first_few
 
 _COLUMNS = ("id", "patient", "channels", "label", "annotated", "weight")
 _LOSS_WEIGHT, _WEIGHT_MAP = "loss_weight", "weight_map"
 """Columns that are written only where a case has a value other than the default."""
 _SEPARATOR = ";"
 """Between the values of one field: several channel files, several structures."""
+
+_KNOWN = {*_COLUMNS, _LOSS_WEIGHT, _WEIGHT_MAP, "mask", "segmentation", "seg", "case", "split", "fold"}
+"""Columns that have a meaning somewhere; `Patient` and `PATIENT` are this column, too."""
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+"""The first line that Excel reads and writes to say which sign separates fields."""
 
 Row = dict[str, str]
 """A row of a table: column name -> value."""
@@ -91,51 +97,86 @@ def read_cases(path: Path, folder: Path) -> list[Case]:
         DataError: the file is not a table, a column is missing, a value is not valid, or an id appears twice.
     """
     rows = read_rows(path)
-    missing = {"id", "channels"} - rows[0].keys()
+    columns = rows[0][1].keys()
+    missing = {"id", "channels"} - columns
     if missing:
         raise DataError(
-            f"{path} has no column {' and no column '.join(sorted(missing))}; it has {', '.join(sorted(rows[0]))}.",
+            f"{path} has no column {' and no column '.join(sorted(missing))}; it has {', '.join(sorted(columns))}.",
             "Expected the columns " + ", ".join(_COLUMNS) + "; if you delete the file, it is written again.",
         )
-    cases = [parse_row(row, path, line, folder) for line, row in enumerate(rows, start=2)]
+    cases = [parse_row(row, path, line, folder) for line, row in rows]
     check_unique_ids(cases, path)
     return cases
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a CSV file, with the spaces around names and values removed.
+def read_rows(path: Path) -> list[tuple[int, Row]]:
+    """Return the rows of a CSV file with their lines, with the spaces around names and values removed.
 
     Fields are separated by commas, or by semicolons or tabs if the first line has those and no comma, as spreadsheets
-    write them in many countries.
+    write them in many countries; or by the sign that a line `sep=;` names. Names of columns that medseg knows are in
+    lower case, whatever the table has. Rows without a value are left out.
 
     Args:
         path: the file; its first line names the columns.
 
     Returns:
-        At least one row.
+        (number of the line, row), at least one.
 
     Raises:
-        DataError: there is no such file, it is not a table, or it has no rows.
+        DataError: there is no such file, it is not a table, it has no rows, two columns have one name, or a row has
+            more fields than there are columns.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets start a file with a byte order mark
+        separator_line = _SEPARATOR_LINE.match(text)
+        first = 1 if separator_line is None else 2
+        text = text if separator_line is None else text[separator_line.end() :]
         header = text.partition("\n")[0]
         separator = next((sign for sign in ",;\t" if sign in header), ",")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+        separator = separator if separator_line is None else separator_line[1]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        table = [(reader.line_num + first - 1, [field.strip() for field in fields]) for fields in reader]
     except FileNotFoundError:
         raise DataError(f"There is no file {path}.", "Expected a CSV file with one row for each case.") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text.", "In Excel, save it as “CSV UTF-8”.") from None
     except csv.Error as error:
         raise DataError(f"{path} is not a table: {error}.", "Save it as CSV, fields with commas in quotes.") from None
-    if not rows:
+    filled = [(line, fields) for line, fields in table if any(fields)]
+    if len(filled) < 2:
         raise DataError(
             f"{path} has no rows.", "Expected a line with the names of the columns, then one for each case."
         )
-    return [
-        {original_cell(name.strip()): original_cell((value or "").strip()) for name, value in row.items() if name}
-        for row in rows
-    ]
+    columns = _columns(filled[0][1], path)
+    return [(line, _row(columns, fields, path, line)) for line, fields in filled[1:]]
+
+
+def _columns(names: list[str], path: Path) -> list[str]:
+    """Return the names of the columns of a table, those with a meaning in lower case.
+
+    Raises:
+        DataError: two columns have one name.
+    """
+    columns = [name.lower() if name.lower() in _KNOWN else original_cell(name) for name in names]
+    repeated = [name for name, count in Counter(columns).items() if name and count > 1]
+    if repeated:
+        raise DataError(f"{path} has two columns called {repeated[0]!r}.", "Give each column a name of its own.")
+    return columns
+
+
+def _row(columns: list[str], fields: list[str], path: Path, line: int) -> Row:
+    """Return a row; fields that are not there are empty, and columns without a name are left out.
+
+    Raises:
+        DataError: there are more fields than columns.
+    """
+    if any(fields[len(columns) :]):
+        raise DataError(
+            f"{path}, line {line}: {counted(len(fields), 'field')}; expected {counted(len(columns), 'column')}.",
+            "Put values with the separating sign in quotes, or give the further column a name.",
+        )
+    values = [*fields, *[""] * (len(columns) - len(fields))]
+    return {name: original_cell(value) for name, value in zip(columns, values, strict=False) if name}
 
 
 def check_unique_ids(cases: Iterable[Case], path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.core.case import Case, check_ids, read_cases, write_cases
+from medseg.core.case import Case, check_ids, read_cases, read_rows, write_cases
 from medseg.core.errors import DataError
 
 
@@ -108,3 +108,38 @@ def test_an_id_twice_is_refused(tmp_path: Path) -> None:
 def test_a_row_without_an_id_or_a_file_is_refused(tmp_path: Path, row: str) -> None:
     with pytest.raises(DataError, match="line 2: a case needs an id and at least one channel file"):
         read_cases(write(tmp_path, "id,channels", row), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "heading", ["id,patient,weight,site", "ID,Patient,WEIGHT,site", " Id , PATIENT ,Weight, site "]
+)
+def test_columns_with_a_meaning_may_be_written_in_capitals(tmp_path, heading):
+    assert read_rows(write(tmp_path, heading, "a,p1,2,North")) == [
+        (2, {"id": "a", "patient": "p1", "weight": "2", "site": "North"})
+    ]
+
+
+def test_names_of_other_columns_stay_as_they_are(tmp_path):
+    assert read_rows(write(tmp_path, "ID,T1,Site", "a,b.nii,N")) == [(2, {"id": "a", "T1": "b.nii", "Site": "N"})]
+
+
+def test_rows_without_a_value_are_left_out_and_lines_still_count(tmp_path):
+    rows = read_rows(write(tmp_path, "id,site", "a,N", ",", "", "b,S", " , "))
+    assert rows == [(2, {"id": "a", "site": "N"}), (5, {"id": "b", "site": "S"})]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_line_by_which_excel_names_the_separator_is_followed(tmp_path, separator):
+    lines = [separator.join(fields) for fields in (("id", "site"), ("a", "N"))]
+    assert read_rows(write(tmp_path, f"sep={separator}", *lines)) == [(3, {"id": "a", "site": "N"})]
+
+
+def test_more_fields_than_columns_are_refused(tmp_path):
+    assert read_rows(write(tmp_path, "id,site", "a,N,,")) == [(2, {"id": "a", "site": "N"})]
+    with pytest.raises(DataError, match=r"cases\.csv, line 3: 3 fields; expected 2 columns"):
+        read_rows(write(tmp_path, "id,site", "a,N", "b,Köln, Nippes"))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"has two columns called 'patient'"):
+        read_rows(write(tmp_path, "id,patient,Patient", "a,1,2"))

@@ -176,7 +176,7 @@ def _with_table(cases: list[Case], path: Path) -> list[Case]:
         DataError: the table names a case twice, or none of the cases.
     """
     rows = {}
-    for line, row in enumerate(read_rows(path), start=2):
+    for line, row in read_rows(path):
         id = row.get("id") or row.pop("case", "")
         if id in rows:
             raise DataError(f"{path}, line {line}: case {id!r} has a row already.", "Keep one row for each case.")

@@ -11,13 +11,17 @@ from medseg.core.wording import counted
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
+from medseg.io.layouts.declared_paths import declared_path
 from medseg.io.layouts.file_names.names import channel_numbers
+from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 from medseg.io.values.named_masks import image_files
 
 NAME = "cases.csv"
 _RESERVED = ("id", "patient", "channels", "label", "annotated", "weight", "loss_weight", "weight_map")
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
+_PATIENTS, _OF_PATIENTS = {"patient", "subject"}, {"id", "name", "number", "no", "nr", "code", "key"}
+"""Words of columns that seem to name the patient: `PatientID`, `subject_id`; not `patient_age`."""
 _MOST_SHOWN = 5
 
 
@@ -40,7 +44,8 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
     Raises:
         DataError: the file is not a table, or a row is not valid.
     """
-    rows = read_rows(path)
+    lines = read_rows(path)
+    rows = [row for _, row in lines]
     label = next((name for name in _LABEL_COLUMNS if name in rows[0]), None)
     roots = path.parent, folder
     channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name, roots)]
@@ -50,7 +55,7 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
     series_rules = SeriesRules(rules, naming.dicom)
     cases = []
     problems: list[str] = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in lines:
         case, reason = _case(row, channels, label, folder, path, line)
         if reason is None:
             try:
@@ -63,6 +68,7 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
             cases.append(case)
     check_unique_ids(cases, path)
     names = named_by_modality(tuple(channels) or channel_numbers(cases), cases)
+    problems += _unused_patients(rows[0], path)
     return DataSet(folder, "table", names, None, cases, problems, series_rules=rules)
 
 
@@ -76,7 +82,7 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
     Raises:
         DataError: the file is not a table, has no ids, or names a case that the data set does not have.
     """
-    rows = {row.get("id", ""): (line, row) for line, row in enumerate(read_rows(path), start=2)}
+    rows = {row.get("id", ""): (line, row) for line, row in read_rows(path)}
     unknown = sorted(rows.keys() - {case.id for case in data.cases})
     left_out = [id for id in unknown if any(text.startswith(f"{id}: ") for text in data.problems)]
     unknown = [id for id in unknown if id not in left_out]
@@ -102,9 +108,20 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
                 attributes={**case.attributes, **facts.attributes},
             )
         cases.append(case)
-    return replace(
-        data, cases=cases, problems=[*data.problems, f"{path.name} adds facts on {counted(len(rows), 'case')}"]
-    )
+    notes = [f"{path.name} adds facts on {counted(len(rows), 'case')}"]
+    notes += _unused_patients(next(iter(rows.values()))[1], path)
+    return replace(data, cases=cases, problems=[*data.problems, *notes])
+
+
+def _unused_patients(row: Row, path: Path) -> list[str]:
+    """Return a note if a column seems to name the patient and is not the one that does (`patient`)."""
+    names = [name for name in row if (parts := {*words(name)}) & _PATIENTS and parts <= _PATIENTS | _OF_PATIENTS]
+    if "patient" in row or not names:
+        return []
+    return [
+        f"{path.name}: the column {names[0]!r} is kept, and decides nothing: if its values are patients, call it "
+        "'patient', so that all cases of one come into the same fold"
+    ]
 
 
 def _names_files(rows: list[Row], name: str, roots: tuple[Path, Path]) -> bool:
@@ -121,7 +138,7 @@ def _case(
     """Return the case of a row, and why it is left out (None if it is not)."""
     files = [row.get(name, "") for name in channels] if channels else row.get("channels", "").split(";")
     reference = row.get(label, "") if label else ""
-    id = row.get("id") or split_suffix(Path(reference or files[0]))[0]
+    id = row.get("id") or split_suffix(_resolve(reference or files[0], path.parent, folder))[0]
     rest = {name: value for name, value in row.items() if name not in (*channels, label)}
     case = parse_row({**rest, "id": id, "channels": "-"}, path, line, folder)
     paths = [_resolve(name.strip(), path.parent, folder) for name in files if name.strip()]
@@ -142,8 +159,7 @@ def _case(
 
 def _resolve(name: str, *roots: Path) -> Path:
     """Return the file in the first of the folders that has it; in the first folder where none has it."""
-    candidates = [root / name for root in roots]
-    return next((path for path in candidates if path.exists() or _is_annotated(path)), candidates[0])
+    return declared_path(name, *roots, exists=lambda path: path.exists() or _is_annotated(path))
 
 
 def _is_annotated(path: Path) -> bool:

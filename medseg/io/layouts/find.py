@@ -18,6 +18,7 @@ from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
 from medseg.io.layouts.case_weights import with_maps_beside_labels
+from medseg.io.layouts.crossed_pairs import crossed_note
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences, united_note
 from medseg.io.layouts.file_names.names import channel_names
 from medseg.io.layouts.flat_folder import read_flat_folder
@@ -95,7 +96,7 @@ def find_cases(
         )
     refuse_instances(data.cases)
     cases, notes = with_maps_beside_labels(sorted(data.cases, key=lambda case: case.id))
-    data = replace(data, problems=[*data.problems, *united_note(cases), *notes])
+    data = replace(data, problems=[*data.problems, *united_note(cases), *crossed_note(cases), *notes])
     if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
     if patient_pattern is not None:

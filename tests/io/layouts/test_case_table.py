@@ -128,3 +128,18 @@ def test_tables_that_are_not_valid(files, lines, message):
 def test_there_is_no_such_table(files):
     with pytest.raises(DataError, match=r"There is no file .*none\.csv"):
         find_cases(files, naming=Naming(table=files / "none.csv"))
+
+
+@pytest.mark.parametrize("name", ["patient_id", "PatientID", "Subject", "subject-name"])
+def test_a_column_that_seems_to_name_the_patient_is_told(files, name):
+    table(files, f"id,{name},T1,label", "x,p1,scans/a_t1.nii,scans/a_seg.nii", "y,p1,scans/b_t1.nii,scans/b_seg.nii")
+    (note,) = find_cases(files).problems
+    assert f"the column {name!r} is kept, and decides nothing" in note
+
+
+@pytest.mark.parametrize("name", ["patient", "Patient", "patient_age", "Subjective"])
+def test_other_columns_are_not_told(files, name):
+    table(files, f"id,{name},T1,label", "x,p1,scans/a_t1.nii,scans/a_seg.nii", "y,p1,scans/b_t1.nii,scans/b_seg.nii")
+    data = find_cases(files)
+    assert data.problems == []
+    assert {case.patient for case in data.cases} == ({"p1"} if name.lower() == "patient" else {"x", "y"})

@@ -70,3 +70,9 @@ def test_channels_are_counted_as_nnunet_does(key, first, count):
 def test_channels_that_are_not_numbered_are_refused(names):
     with pytest.raises(DataError, match="channel_names"):
         declared_channels({"channel_names": names}, "x")
+
+
+@pytest.mark.parametrize("name", [{"name": "CT"}, ["CT"], None])
+def test_a_channel_whose_name_is_no_text_is_refused(name):
+    with pytest.raises(DataError, match="channel_names"):
+        declared_channels({"channel_names": {"0": name}}, "x")

@@ -18,6 +18,7 @@ from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights
 from medseg.io.layouts.dataset import DataSet, Why, sentences
+from medseg.io.layouts.declared_paths import declared_path, listed_again
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.published.dataset_json import declared_channels, declared_labels
 from medseg.io.layouts.published.descriptions import descriptions
@@ -81,10 +82,10 @@ def _root(folder: Path, path: Path, content: Mapping[str, Any], entries: Sequenc
     """
     images = [entry.get("image") for _, entry in entries if isinstance(entry, dict)]
     names = [image[0] if isinstance(image, list) and image else image for image in images]
-    files = [os.path.expandvars(name) for name in names if isinstance(name, str)]
-    roots = [folder, *(folder / os.path.expandvars(root) for root in _dataroots(folder, content))]
+    files = [name for name in names if isinstance(name, str)]
+    roots = [folder, *(_resolve(folder, root) for root in _dataroots(folder, content))]
     for root in roots:
-        if any((root / file).is_file() for file in files):
+        if any(_resolve(root, file).is_file() for file in files):
             return root
     if not files:
         return folder
@@ -95,6 +96,10 @@ def _root(folder: Path, path: Path, content: Mapping[str, Any], entries: Sequenc
         'Paths start from MONAI\'s dataroot: move the list there, or name the folder in the list, as "dataroot".',
         "missing image",
     )
+
+
+def _resolve(folder: Path, name: str) -> Path:
+    return declared_path(os.path.expandvars(name), folder)
 
 
 def _dataroots(folder: Path, content: Mapping[str, Any]) -> list[str]:
@@ -136,9 +141,9 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
         attributes = {"split": part} if len(parts) > 1 else {}
         if entry.get(_FOLD) is not None:
             attributes[_FOLD] = _fold(entry[_FOLD], path)
-        files = tuple(folder / os.path.expandvars(name) for name in names)
+        files = tuple(_resolve(folder, name) for name in names)
         weights = stated_weights(entry, f"{path.name}, {label}")
-        listed.append((weights, files, folder / os.path.expandvars(label), attributes))
+        listed.append((weights, files, _resolve(folder, label), attributes))
     ids = _ids([(files[0], label) for _, files, label, _ in listed])
     cases: dict[str, Case] = {}
     count = len(listed[0][1]) if listed else 0
@@ -154,7 +159,7 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
                 "missing channel",
             )
         elif id in cases:
-            problems[f"{id} (again)"] = f"{path.name} lists it twice; the first one counts"
+            problems[f"{id} (again)"] = listed_again(path.name, cases[id], files, label)
         else:
             cases[id] = Case(id, id, files, label, attributes=attributes, **weights)
     return list(cases.values()), problems, unlabelled

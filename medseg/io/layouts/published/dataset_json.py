@@ -17,6 +17,7 @@ from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights, weigh_by_id
 from medseg.io.layouts.dataset import DataSet, Layout, Why, pair_up, sentences
+from medseg.io.layouts.declared_paths import declared_path, listed_again
 from medseg.io.layouts.file_names.names import channel_files, group_by_case, images_by_stem
 from medseg.io.values.class_names import check_zero
 
@@ -120,6 +121,7 @@ def declared_channels(content: Mapping[str, Any], source: str) -> tuple[str, ...
     """
     names = content.get("channel_names", content.get("modality"))
     keys = list(names) if isinstance(names, dict) else []
+    keys = keys if all(isinstance(names[key], str | int | float) for key in keys) else []
     if keys and sorted(keys) == sorted(map(str, range(len(keys)))):
         return tuple(str(names[str(number)]) for number in range(len(keys)))
     numbers = [int(key) if key.isascii() and key.isdigit() else -1 for key in keys]
@@ -266,7 +268,7 @@ def _explicit(
                 "missing channel",
             )
         elif id in cases:
-            problems[f"{id} (again)"] = f"{NAME} lists it twice; the first one counts"
+            problems[f"{id} (again)"] = listed_again(NAME, cases[id], images, label)
         else:
             fold = entry.get("fold")  # of Auto3DSeg, which adds it to the lists of the Decathlon
             attributes = {} if fold is None else {"fold": str(fold)}
@@ -275,7 +277,7 @@ def _explicit(
 
 
 def _resolve(folder: Path, name: str) -> Path:
-    return folder / os.path.expandvars(name)  # as nnU-Net does in its map `dataset`
+    return declared_path(os.path.expandvars(name), folder)  # variables as in nnU-Net's map `dataset`
 
 
 def _legacy(image: Path, channels: int) -> tuple[Path, ...]:

@@ -16,6 +16,7 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image
 from medseg.io.layouts.dataset import DataSet, Why, sentences
+from medseg.io.layouts.declared_paths import declared_path
 from medseg.io.layouts.published.descriptions import descriptions
 
 _CT = "ct"
@@ -34,7 +35,7 @@ def read_mist(folder: Path) -> DataSet | None:
     if description is None:
         return None
     path, content = description
-    root = folder / str(content["train-data"])
+    root = declared_path(str(content["train-data"]), folder)
     if not root.is_dir():
         raise DataError(
             f"{path}: train-data is {content['train-data']!r}, and there is no folder {root}.",
