@@ -27,6 +27,10 @@ _DPI = 150
 _CONTEXT_VOXELS = 10
 _WINDOW_PERCENTILES = (0.5, 99.5)
 """Intensities shown as black and white: a few odd voxels do not take up the range."""
+_CT_SOFT = (-160.0, 240.0)
+"""HU that are black and white in a CT."""
+_AIR_HU, _AIR_SHARE, _SAMPLED = 60, 0.03, 1_000_000
+"""A scan of whose voxels, or a sample of them, such a share lies so close to the -1000 HU of air is a CT."""
 _BARS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 _BAR_FRACTION = 0.35
 """A scale bar is the longest of these lengths that takes at most this share of the width."""
@@ -67,14 +71,20 @@ def is_colour(image: Image) -> bool:
 
 
 def window(image: Image, foreground: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the intensities to show as black and white: percentiles in and around the structures.
+    """Return the intensities to show as black and white.
 
-    Only around the structures, so that the air around a CT patient does not take up the range.
+    Percentiles in and around the structures, so that what lies far from them does not take up the range. Of a CT that
+    shows air, which is told by its values of about -1000, the usual window of soft tissue (W 400 L 40), unless the
+    structures themselves are mostly air, as lungs are.
 
     Args:
         image: The scan (channel, z, y, x).
         foreground: (z, y, x), true in structures; where it is empty, the whole scan counts.
     """
+    if not is_colour(image) and _shows_air(image.array[0]):
+        structures = image.array[0][foreground]
+        if not structures.size or np.median(structures) > _CT_SOFT[0]:
+            return _CT_SOFT
     box = [slice(None)] * 3
     for axis in range(3):
         where = np.flatnonzero(foreground.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -84,6 +94,12 @@ def window(image: Image, foreground: NDArray[np.bool_]) -> tuple[float, float]:
     z, y, x = box
     low, high = map(float, np.percentile(shown[:, z, y, x], _WINDOW_PERCENTILES))
     return low, high if high > low else low + 1
+
+
+def _shows_air(array: NDArray) -> bool:
+    """Return whether a channel is of a CT, by the values of air in it."""
+    sample = array.reshape(-1)[:: max(1, array.size // _SAMPLED)]
+    return float(np.mean(np.abs(sample.astype(np.float32) + 1000) < _AIR_HU)) > _AIR_SHARE
 
 
 def draw_scan(axes: Axes, plane: Plane, image: Image, low: float, high: float) -> None:
