@@ -6,6 +6,7 @@ below has them in their order with their last figures.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -106,14 +107,18 @@ def _legend(entries: Sequence[tuple[str, str, str]]) -> tuple[list[str], int]:
     """Return the legend of (style, dash, text), in two columns where the texts are short, and how many lines it has."""
     widest = max((len(text) for _, _, text in entries), default=0) * _LETTER + _SAMPLE + 8
     columns = 2 if 2 * widest <= _WIDTH - _SIDE and len(entries) > 1 else 1
+    room = int(((_WIDTH - _SIDE) / columns - _SAMPLE - 8) / _LETTER)
+    texts = [_broken(text, room) for _, _, text in entries]
+    lines = max(map(len, texts), default=1)
     parts = []
-    for number, (style, dash, text) in enumerate(entries):
+    for number, (style, dash, _) in enumerate(entries):
         left = _SIDE + number % columns * (_WIDTH - _SIDE) / columns
-        middle = _HEIGHT + number // columns * _LEGEND_ROW + _LEGEND_ROW / 2
+        middle = _HEIGHT + number // columns * lines * _LEGEND_ROW + _LEGEND_ROW / 2
         ends = f'x1="{left:.1f}" x2="{left + _SAMPLE:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
         parts.append(f'<line class="line {style}" {ends} stroke-dasharray="{dash}"/>')
-        parts.append(_text("row", left + _SAMPLE + 8, middle + 4, text, "start"))
-    return parts, -(-len(entries) // columns)
+        for line, text in enumerate(texts[number]):
+            parts.append(_text("row", left + _SAMPLE + 8, middle + 4 + line * _LEGEND_ROW, text, "start"))
+    return parts, -(-len(entries) // columns) * lines
 
 
 def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
@@ -132,9 +137,11 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
         return ""
     digits = digits_for(figure for spread in rows.values() for figure in (spread.mean, spread.low, spread.high))
     shown = {name: with_interval(spread.mean, spread.low, spread.high, digits) for name, spread in rows.items()}
-    room = (_WIDTH - 2 * _SIDE) / _LETTER
-    folded = any(len(name) + len(text) + 2 > room for name, text in shown.items())
-    row = _ROW + _ROW_TEXT * folded
+    room = int((_WIDTH - 2 * _SIDE) / _LETTER)
+    names = {name: _broken(name, room) for name in rows}
+    folded = any(len(names[name][-1]) + len(text) + 2 > room for name, text in shown.items())
+    lines = max(map(len, names.values())) + folded
+    row = _ROW + _ROW_TEXT * (lines - 1)
     height = _TOP + row * len(rows) + _BOTTOM
     scale = _scale(x, values, _SIDE + _END, _WIDTH - _SIDE - _END)
     parts = [_tick(scale, tick, _TOP, height - _BOTTOM) for tick in scale.ticks]
@@ -142,8 +149,9 @@ def spread_chart(title: str, rows: Mapping[str, Spread], x: Axis) -> str:
     for number, (name, spread) in enumerate(rows.items()):
         top = _TOP + row * number
         middle = top + row - (_ROW - _ROW_TEXT) / 2
-        parts.append(_text("row", _SIDE, top + 13, _cut(name, int(room)), "start"))
-        parts.append(_text("row", _WIDTH - _SIDE, top + 13 + _ROW_TEXT * folded, shown[name], "end"))
+        for line, text in enumerate(names[name]):
+            parts.append(_text("row", _SIDE, top + 13 + _ROW_TEXT * line, text, "start"))
+        parts.append(_text("row", _WIDTH - _SIDE, top + 13 + _ROW_TEXT * (lines - 1), shown[name], "end"))
         for index, value in enumerate(spread.values):
             # Dots of equal cases are moved apart so that all are seen. A large prime scatters them over 13 heights in
             # an order that looks random but is the same each time.
@@ -257,8 +265,9 @@ def _short(value: float) -> str:
     return f"{value:.0e}" if 0 < abs(value) < 0.001 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1] + "…"
+def _broken(text: str, letters: int) -> list[str]:
+    """Return the lines of a text, each of at most so many letters; words are broken where they have to be."""
+    return textwrap.wrap(text, letters) or [""]
 
 
 def _text(style: str, x: float, y: float, text: str, anchor: str) -> str:

@@ -26,12 +26,25 @@ def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return an interval as text that is not broken into lines; a dash where there is none."""
+    """Return an interval as text that is not broken into lines; a dash where there is none.
+
+    Args:
+        low: Its lower bound.
+        high: Its upper bound.
+        digits: Digits behind the point.
+    """
     return NOTHING if low is None or high is None else f"[{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return a figure and its interval, as far as they are defined."""
+    """Return a figure and its interval, as far as they are defined.
+
+    Args:
+        value: The figure.
+        low: Lower bound of its interval.
+        high: Upper bound of its interval.
+        digits: Digits behind the point.
+    """
     if value is None or low is None or high is None:
         return figure(value, digits)
     return f"{figure(value, digits)} {interval(low, high, digits)}"

@@ -49,11 +49,17 @@ def texts(svg: str) -> list[str]:
 
 
 def test_the_legend_names_every_line_with_its_last_figure():
-    for count, width in ((7, 9), (7, 40), (1, 50)):
+    for count, width in ((7, 9), (7, 40)):
         lines = {f"{i}{'x' * width}": [(0, 0.5), (1, 0.9)] for i in range(count)}
         svg = line_chart("Dice", lines, Axis("x"), Axis("y", 0, 1))
         assert [text for text in texts(svg) if "x" * width in text] == [f"{name} 0.9" for name in lines]
         assert svg.count("<polyline") == svg.count('<line class="line') == count
+
+
+def test_a_name_that_is_wider_than_the_chart_is_broken_and_not_cut():
+    svg = line_chart("Dice", {"x" * 60: [(0, 0.5)], "y": [(0, 0.5)]}, Axis("a"), Axis("b", 0, 1))
+    assert "".join(text for text in texts(svg) if "x" in text).count("x") == 60
+    assert "y 0.5" in texts(svg)
 
 
 def test_of_many_lines_the_first_is_named_and_the_others_are_counted():

@@ -1,24 +1,20 @@
 """The page as a browser shows it: figures, charts and pictures are there, in light and in dark."""
 
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from browser import SCHEMES, chromium, dump, needs_chromium, screenshot
 
 from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.io.images import read_label, write_label
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CASES = ("hippocampus_001", "hippocampus_003", "hippocampus_004", "hippocampus_007")
-SCHEMES = {"light": 1, "dark": 0}  # of Chromium's setting preferredColorScheme
 OPACITY = 0.45  # of the dots
 DOTS = {"light": (0, 114, 178), "dark": (86, 180, 233)}  # colour of the first structure in charts
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +29,11 @@ def page(data_dir, tmp_path_factory):
     return folder / "report.html", result.summary
 
 
-def chromium(folder, page, *options):
-    """Run headless, with a profile of its own and without its background connections."""
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", *quiet]
-    return subprocess.run([*command, *options, page.as_uri()], check=True, capture_output=True, timeout=120).stdout
-
-
 @pytest.mark.real
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_page_shows_its_figures(page, scheme, tmp_path):
     path, _ = page
-    options = (
-        "--hide-scrollbars",
-        "--window-size=1100,2600",
-        f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
-    )
-    chromium(tmp_path / "profile", path, *options, f"--screenshot={tmp_path / 'page.png'}")
-    shown = (imread(tmp_path / "page.png")[..., :3] * 255).round()
+    shown = screenshot(path, tmp_path, 1100, 2600, scheme)
     ground = shown[5, 5].mean()
     assert ground > 240 if scheme == "light" else ground < 40
     dot = OPACITY * np.array(DOTS[scheme]) + (1 - OPACITY) * shown[5, 5]
@@ -63,7 +46,7 @@ def test_the_page_shows_its_figures(page, scheme, tmp_path):
 @pytest.mark.real
 def test_every_figure_of_the_summary_stands_on_the_page(page, tmp_path):
     path, summary = page
-    text = chromium(tmp_path / "profile", path, "--dump-dom").decode()
+    text = dump(path, tmp_path)
     for structure in summary.structures.values():
         dice = structure.figures["dice"]
         assert f"{dice.mean:.3f} [{dice.low:.3f}," in text
@@ -81,6 +64,6 @@ def test_folded_tables_are_printed(page, tmp_path):
     pages = []
     for number, source in enumerate((path, unfolded)):
         printed = tmp_path / f"{number}.pdf"
-        chromium(tmp_path / "profile", source, f"--print-to-pdf={printed}")
+        chromium(source, tmp_path, f"--print-to-pdf={printed}")
         pages.append(len(re.findall(rb"/Type /Page\b", printed.read_bytes())))
     assert pages[0] == pages[1] > 1

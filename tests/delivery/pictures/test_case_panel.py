@@ -135,16 +135,26 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     assert not (tmp_path / "a.png").exists()
 
 
-def test_the_air_around_a_patient_does_not_darken_the_picture():
-    scan = np.full((1, 60, 60, 60), -1000.0)
+def test_what_lies_far_from_the_structures_does_not_darken_the_picture():
+    scan = np.full((1, 60, 60, 60), -700.0)
     scan[0, 10:50, 10:50, 10:50] = np.linspace(0, 100, 40)
     organ = np.zeros((60, 60, 60), bool)
     organ[25:35, 25:35, 25:35] = True
     low, high = drawing.window(Image(scan, np.eye(4)), organ)
     assert 0 < low < 20  # the 30 columns around the organ hold 12.8 to 87.2
     assert 80 < high < 100
-    assert drawing.window(Image(scan, np.eye(4)), np.ones_like(organ))[0] == -1000
+    assert drawing.window(Image(scan, np.eye(4)), np.ones_like(organ))[0] == -700
     assert drawing.window(Image(np.zeros((1, 2, 2, 2)), np.eye(4)), np.ones((2, 2, 2), bool)) == (0, 1)
+
+
+def test_a_ct_has_the_window_of_soft_tissue_unless_its_structures_are_air():
+    scan = np.full((1, 20, 20, 20), -1000.0)
+    scan[0, 5:15, 5:15, 5:15] = 40
+    scan[0, 8:12, 8:12, 8:12] = -850
+    soft, lung = scan[0] == 40, scan[0] == -850
+    assert drawing.window(Image(scan, np.eye(4)), soft) == (-160, 240)
+    assert drawing.window(Image(scan, np.eye(4)), np.zeros_like(soft)) == (-160, 240)
+    assert drawing.window(Image(scan, np.eye(4)), lung) == (-1000, 40)
 
 
 def test_colours_differ_between_twenty_structures():

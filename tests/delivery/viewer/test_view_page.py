@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from browser import dump, needs_chromium, screenshot
 
 from medseg.core.image import Image
 from medseg.delivery.viewer.scene import Scene, make_scene
 from medseg.delivery.viewer.view_page import view_page, write_view
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 SIZE = (900, 600)
 BLUE = (86, 180, 233)  # of the first structure
 
 
-def chromium(page: Path, folder: Path, *what: str) -> bytes:
-    """Open a page without a screen, and return what Chromium prints once its script has run."""
-    options = ["--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader", "--use-gl=angle"]
-    options += ["--use-angle=swiftshader", f"--user-data-dir={folder / 'profile'}", "--no-first-run"]
-    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    options += [f"--window-size={SIZE[0]},{SIZE[1]}", "--virtual-time-budget=60000"]
-    command = [str(CHROMIUM), *options, *what, page.as_uri()]
-    return subprocess.run(command, check=True, capture_output=True, timeout=240).stdout
+GRAPHICS = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader", "--virtual-time-budget=60000")
 
 
-def dump(page: Path, folder: Path) -> str:
-    """Return the HTML of a page once its script has run."""
-    return chromium(page, folder, "--dump-dom").decode()
-
-
-def screenshot(page: Path, folder: Path) -> np.ndarray:
+def shown(page: Path, folder: Path) -> np.ndarray:
     """Return the pixels of a page (y, x, colour), 0 to 255, once its script has run."""
-    chromium(page, folder, f"--screenshot={folder / 'page.png'}")
-    return (imread(folder / "page.png")[..., :3] * 255).round()
+    return screenshot(page, folder, *SIZE, "dark", graphics=GRAPHICS)
 
 
 def blue(pixels: np.ndarray) -> np.ndarray:
@@ -64,7 +47,7 @@ def test_a_structure_of_a_volume_is_where_it_lies(tmp_path: Path) -> None:
         'document.body.dataset.state = "ready";', 'document.body.dataset.state = "ready"; chooseView("axial");'
     )
     (tmp_path / "page.html").write_text(page)
-    pixels = screenshot(tmp_path / "page.html", tmp_path)
+    pixels = shown(tmp_path / "page.html", tmp_path)
     panel = pixels[90:, : SIZE[0] - 330]
     grey = np.abs(panel - panel[..., :1]).max(axis=-1) < 3
     scan_rows, scan_columns = np.nonzero(grey & (panel[..., 0] > 20))
@@ -91,9 +74,9 @@ def test_a_click_on_a_name_goes_to_the_structure(tmp_path: Path, signs: tuple[in
         'document.body.dataset.state = "ready"; document.title = "at " + viewer.where();',
     )
     (tmp_path / "page.html").write_text(page)
-    shown = re.search(r"<title>at ([-\d., e]+)</title>", dump(tmp_path / "page.html", tmp_path))
-    assert shown
-    np.testing.assert_allclose([float(part) for part in shown[1].split(",")], expected, atol=0.51)
+    title = re.search(r"<title>at ([-\d., e]+)</title>", dump(tmp_path / "page.html", tmp_path, graphics=GRAPHICS))
+    assert title
+    np.testing.assert_allclose([float(part) for part in title[1].split(",")], expected, atol=0.51)
 
 
 @needs_chromium
@@ -103,14 +86,14 @@ def test_a_structure_of_a_picture_is_where_it_lies(tmp_path: Path) -> None:
     label[0, 0, 5:15, 30:40] = 9  # on the right, as a picture shows it
     scan = Image(np.full((3, 1, 20, 40), 128, np.uint8), np.eye(4), spacing_known=False)
     write_view(tmp_path / "page.html", make_scene("picture", scan, {"mask": scan.with_array(label)}, {9: "cell"}))
-    pixels = screenshot(tmp_path / "page.html", tmp_path)
+    pixels = shown(tmp_path / "page.html", tmp_path)
     panel = pixels[60:, : SIZE[0] - 330]
-    shown = np.abs(panel - 128).max(axis=-1) < 2
+    scan_only = np.abs(panel - 128).max(axis=-1) < 2
     mixed = np.abs(panel - (0.4 * 128 + 0.6 * np.array(BLUE))).max(axis=-1) < 3
-    assert mixed.sum() / (mixed.sum() + shown.sum()) == pytest.approx(
+    assert mixed.sum() / (mixed.sum() + scan_only.sum()) == pytest.approx(
         100 / 800, rel=0.1
     )  # the heading covers some of the picture
-    assert np.nonzero(mixed)[1].min() > np.nonzero(shown)[1].mean()
+    assert np.nonzero(mixed)[1].min() > np.nonzero(scan_only)[1].mean()
 
 
 def test_the_page_asks_for_nothing() -> None:
