@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medseg.confidence.voxel_sample import LEAST_PROBABILITY, VoxelSample
 from medseg.core.labels import Labels
+from medseg.core.wording import first_few
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +60,12 @@ class Scaling:
         return len(self.temperatures) == _problems(labels) and len(self.biases) in (0, labels.outputs)
 
     def describe(self) -> str:
-        """Return it in words: `logits are divided by 1.5, and 0, -0.6 added`."""
-        divided, added = (", ".join(f"{value:g}" for value in values) for values in (self.temperatures, self.biases))
+        """Return it in words, without the last ones of many numbers.
+
+        >>> Scaling((1.5,), (0.0, -0.6)).describe()
+        'logits are divided by 1.5, and 0, -0.6 added'
+        """
+        divided, added = (first_few([f"{value:g}" for value in values]) for values in (self.temperatures, self.biases))
         return f"logits are divided by {divided}" + (f", and {added} added" if added else "")
 
     def before(self, of_logits: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:

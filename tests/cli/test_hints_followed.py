@@ -105,6 +105,11 @@ TRAIN = [
         r"lower rate: `medseg (train [^`]*--resume --set training.learning_rate)=1e\+07`",
         "{1}=0.001",
     ),
+    (
+        "crossval --plan balls --config 2d --folds 1 --steps 1 --set configurations.2d.batch_size=1 --processes 2",
+        r"medseg crossval (--processes 1)\)",
+        "{0} {1}",
+    ),
     ("report", r"wrong results\): (\S+)", "{0} {1}"),
     ("train --plan nothing", r"`(medseg plan) DATASET`", "{1} data --name nothing"),
 ]
