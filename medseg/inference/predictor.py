@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from medseg.inference.treatment import treated_labels
 from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes
 from medseg.inference.window_pass import check_finite
+from medseg.io.in_memory import scan_in_memory
 from medseg.io.load import load_case_image
 from medseg.models.model import Model, NetworkFactory
 from medseg.models.open import load_model
@@ -41,6 +42,7 @@ from medseg.preprocessing.volume import Volume, geometry_of, prepare
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+    from nibabel.spatialimages import SpatialImage
 
     from medseg.confidence.measures import CaseMeasures
     from medseg.inference.observation import Observation
@@ -133,21 +135,30 @@ class Predictor:
     @overload
     def __call__(self, image: sitk.Image, callback: Callback = silent) -> sitk.Image: ...
 
+    @overload
     def __call__(
-        self, image: Image | str | Path | Sequence[str | Path] | sitk.Image, callback: Callback = silent
-    ) -> Image | sitk.Image:
-        """Segment a scan.
+        self, image: NDArray, callback: Callback = silent, spacing: Sequence[float] | None = None
+    ) -> NDArray: ...
+
+    @overload
+    def __call__(self, image: SpatialImage, callback: Callback = silent) -> SpatialImage: ...
+
+    def __call__(self, image: Any, callback: Callback = silent, spacing: Sequence[float] | None = None) -> Any:
+        """Segment a scan, and answer in its kind.
 
         Args:
-            image: a scan with the channels that the model was trained on; in SimpleITK, several channels are the
-                components of vector pixels (`sitk.Compose`). Or its file, or its files in the order of the channels,
-                which are read as `medseg predict` reads them.
+            image: a scan with the channels that the model was trained on: a `medseg.Image`, or an image of nibabel
+                (channels last) or SimpleITK (channels as components: `sitk.Compose`); or an array (z, y, x), of several
+                channels (channel, z, y, x), of 2D images without z. Or its file, or its files in the order of the
+                channels, which are read as `medseg predict` reads them.
             callback: receives progress after every batch of tiles, as the stage `tiles`, with `note` in its info where
                 memory ran short; may raise `Cancelled`.
+            spacing: of an array: the size of a voxel along its axes in mm; None if it is unknown. An array is taken to
+                lie as SimpleITK's arrays do, which a warning says.
 
         Returns:
-            Labels (1, z, y, x) on the grid of `image`, in the values that the training labels had; a SimpleITK image
-            for a SimpleITK image.
+            Labels on the grid of `image`, in the values that the training labels had: a `medseg.Image` (1, z, y, x) for
+            one and for files; an image of nibabel or SimpleITK, or an array (z, y, x) or (y, x), for such.
 
         Raises:
             DataError: the image does not suit the model, is so unlike its training scans that an answer would not mean
@@ -157,17 +168,16 @@ class Predictor:
         Warns:
             ScanWarning: how the scan differs from those that the model was trained on.
         """
-        if isinstance(image, str | Path | Sequence):
+        if isinstance(image, str | Path | list | tuple):
             files = (image,) if isinstance(image, str | Path) else image
             case = Case(str(files[0]), "", tuple(Path(file) for file in files))
             image = load_case_image(case, len(self.model.plan.data.channels), self.model.plan.data.reading)
-        if not isinstance(image, Image):
-            return self(Image.from_sitk(image), callback).to_sitk(image.GetDimension())
-        image, _ = without_nan(image, "The scan")
-        volume = self.prepare(image, callback)
+        given, in_kind = scan_in_memory(image, len(self.model.plan.data.channels), spacing)
+        scan, _ = without_nan(given, "The scan")
+        volume = self.prepare(scan, callback)
         for text in volume.warnings:
             warnings.warn(text, ScanWarning, stacklevel=2)
-        return image.with_array(self.labels(volume, callback)[None])
+        return in_kind(scan.with_array(self.labels(volume, callback)[None]))
 
     def prepare(self, image: Image, callback: Callback = silent) -> Volume:
         """Bring a scan to the networks' grid; for the second stage of a cascade, the first one is predicted here.

@@ -187,6 +187,19 @@ def test_a_simpleitk_image_is_answered_by_one_on_its_grid() -> None:
     assert (answer.GetDimension(), answer.GetSize()) == (2, flat.GetSize())
 
 
+def test_nibabel_images_and_arrays_are_answered_in_kind() -> None:
+    nib = pytest.importorskip("nibabel")
+    image, truth = turned_image(4)
+    predictor = predictor_of(threshold_plan(orientation="canonical"))
+    answer = predictor(nib.Nifti1Image(image.array[0].T, image.affine))
+    np.testing.assert_array_equal(np.asarray(answer.dataobj).T, truth[0])
+    with pytest.warns(ScanWarning, match="how it lies"):
+        labels = predictor(image.array[0], spacing=image.spacing_mm)
+    np.testing.assert_array_equal(labels, truth[0])
+    with pytest.raises(DataError, match="measured in mm"):
+        predictor(image.array[0])
+
+
 def test_the_scan_is_not_changed() -> None:
     image, _ = turned_image(2)
     copy = image.array.copy()
