@@ -44,7 +44,9 @@ def test_every_parameter_is_described() -> None:
     for path in sorted((ROOT / "medseg").rglob("*.py")):
         for name, function, of_class in public_functions(ast.parse(path.read_text(encoding="utf-8"))):
             wanted = parameters(function)
-            if any(isinstance(mark, ast.Name) and mark.id in ("override", "overload") for mark in function.decorator_list):
+            if any(
+                isinstance(mark, ast.Name) and mark.id in ("override", "overload") for mark in function.decorator_list
+            ):
                 continue
             known = described(ast.get_docstring(function) or "") | described(of_class)
             if len(wanted) >= FEW and (left := [one for one in wanted if one not in known]):
