@@ -114,23 +114,29 @@ def _volumes(shown: Sequence[CaseShown], labels: Labels, digits: Mapping[str, in
     """Return the table of volumes: a column for each structure; of many, a row for each structure of each case."""
     caption = "Volume of each structure"
     links = {number: quote(case.link) for number, case in enumerate(shown) if case.link}
+    units = {case.unit for case in shown}
+    one_unit = f" ({next(iter(units))})" if len(units) == 1 else ""  # else each row says its own
+    unit_head = [] if one_unit else ["unit"]
     if len(labels.names) > _MOST_COLUMNS:
         lines = [
-            (number, [case.case, name, figure(volume, digits[name]), case.unit])
+            (number, [case.case, name, figure(volume, digits[name]), *([] if one_unit else [case.unit])])
             for number, case in enumerate(shown)
             for name, volume in case.volumes.items()
         ]
         of_lines = {line: links[number] for line, (number, _) in enumerate(lines) if number in links}
         rows = [row for _, row in lines]
-        head, folded = ["case", "structure", "volume", "unit"], len(rows) > _MOST_UNFOLDED
+        head, folded = ["case", "structure", f"volume{one_unit}", *unit_head], len(rows) > _MOST_UNFOLDED
         return Table(caption, head, rows, words=[1, 3], links=of_lines, folded=folded)
+    names, warnings = labels.names, [" ".join(case.notes) for case in shown]
+    warned = any(warnings)
     table = [
-        [case.case, *(figure(case.volumes.get(name), digits[name]) for name in labels.names), case.unit]
-        for case in shown
+        [
+            case.case,
+            *(figure(case.volumes.get(name), digits[name]) for name in names),
+            *([] if one_unit else [case.unit]),
+            *([warning] if warned else []),
+        ]
+        for case, warning in zip(shown, warnings, strict=True)
     ]
-    warnings = [" ".join(case.notes) for case in shown]
-    head, words = ["case", *labels.names, "unit"], [len(labels.names) + 1]
-    if any(warnings):
-        table = [[*row, warning] for row, warning in zip(table, warnings, strict=True)]
-        head, words = [*head, "warnings"], [*words, len(head)]
-    return Table(caption, head, table, words=words, links=links)
+    head = ["case", *(f"{name}{one_unit}" for name in names), *unit_head, *(["warnings"] if warned else [])]
+    return Table(caption, head, table, words=range(len(names) + 1, len(head)), links=links)
