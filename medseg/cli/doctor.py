@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from medseg.cli.output.display import console, progress_display
+from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 
 
@@ -55,6 +56,7 @@ def command(*, quick: bool = False) -> None:
         _line("problem", problem, "bold red")
     if not result.problems:
         _line("problems", "none found", "green")
+    show_next("demo")
     if result.problems:
         raise typer.Exit(1)
 

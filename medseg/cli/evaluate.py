@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.core.options import Option
@@ -90,9 +91,13 @@ def _show(result: Evaluation) -> None:
     for line in unpaired_lines(result.summary):
         console.print(line, markup=False)
     for path in result.files:
-        console.print(f"  {path}", markup=False, soft_wrap=True)
+        replaced = " (replaces earlier scores)" if path in result.replaced else ""
+        console.print(f"  {path}{replaced}", markup=False, soft_wrap=True)
     report_failures(result.summary.failed)
     for compared in result.compared:
         outcome = "without a score of the others, not compared"
         outcome += f" with {compared.path}" if len(result.compared) > 1 else ""
         report_failures(compared.not_compared, outcome=outcome, state="not compared")
+    worst = min(result.summary.cases, key=lambda case: 1.0 if case.dice_mean is None else case.dice_mean, default=None)
+    if worst is not None and worst.case in result.scans:
+        show_next("view", result.scans[worst.case], worst.prediction, "--reference", worst.reference)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.options import Option
@@ -47,4 +48,5 @@ def command(*, folder: Path, output: Annotated[Path, Option(metavar="OUT")], opt
     if len(result.left_out) > _MOST_SHOWN:
         console.print(f"left out: {counted(len(result.left_out) - _MOST_SHOWN, 'more shape')}")
     report_failures(result.failed, "file")
+    show_next("plan", result.folder)
     raise typer.Exit(1 if result.failed else 0)

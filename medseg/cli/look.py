@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.output.display import console, report_failures, show_notes
+from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.view.options import ViewOptions
 from medseg.core.options import Option
@@ -52,6 +53,7 @@ def info_command(*, files: list[Path]) -> None:
         raise DataError("None of the files could be read:\n" + "\n".join(failed.values()))
     record_result(files=len(files), failed=failed)
     report_failures(failed, "file", "could not be read")
+    show_next("view", next(path for path in files if str(path) not in failed))
     if failed:
         raise typer.Exit(1)
 

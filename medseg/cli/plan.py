@@ -106,8 +106,8 @@ def _configurations_table(plan: Plan) -> Table:
 
     table = Table(title="configurations", title_justify="left")
     spacing = f"spacing\n({'mm' if plan.data.spacing_known else 'pixels'})"
-    for heading in ("name", spacing, "patch", "batch", "network", "normalization"):
-        table.add_column(heading)
+    for heading in ("name", spacing, "patch", "batch", "network", "normali-\nzation"):
+        table.add_column(heading, overflow="fold")
     for name in plan.configurations:
         configuration = plan.configuration(name)
         mark = " (default)" if name == plan.default_configuration else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.output.display import console, progress_display
+from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.core.options import Option
 
@@ -57,6 +58,9 @@ def command(
         console.print(_table(result.series))
     _print_problems(result)
     _print_left_out(result, left_out)
+    readable = next((listed for listed in result.series if not listed.problems), None)
+    if readable is not None:
+        show_next("info", readable.path)
     if not result.series:
         chosen = f" that {rule} fits" if rule is not None and result.listing.series else ""
         console.print(f"{folder} holds no series of DICOM images{chosen}.", markup=False)

@@ -55,6 +55,8 @@ class Evaluation:
         files: the files that were written.
         subgroups: the scores in the subgroups that were asked for.
         compared: a comparison with each of the other folders that were asked for.
+        scans: {case: the file of its first channel}, where scans are known.
+        replaced: the files of earlier scores that were replaced.
         similar: {prediction: reference} of the files whose names are only similar, which the user asked to pair.
     """
 
@@ -65,6 +67,8 @@ class Evaluation:
     subgroups: Subgroups = field(default_factory=dict)
     compared: tuple[Compared, ...] = ()
     similar: dict[str, str] = field(default_factory=dict)
+    scans: dict[str, Path] = field(default_factory=dict)
+    replaced: tuple[Path, ...] = ()
 
     def __repr__(self) -> str:
         dice = self.summary.dice_mean
