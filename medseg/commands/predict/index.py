@@ -74,13 +74,15 @@ def write_index(
     """
     if not pages.wanted or not result.files:
         return result
-    from medseg.delivery.pages.index_page import index_page
+    from medseg.delivery.pages.index_page import MOST_CARDS, index_page
     from medseg.delivery.pages.page import write_page
 
     labels = model.plan.labels
-    shown = [_shown(outcome, output, pages, result, labels) for outcome in outcomes if outcome.case.id in result.files]
-    place = {id: number for number, id in enumerate(result.files)}
-    shown.sort(key=lambda case: place[case.case])
+    outcome_of = {outcome.case.id: outcome for outcome in outcomes}
+    shown = [
+        _shown(outcome_of[id], output, pages, result, labels, with_slices=number < MOST_CARDS)
+        for number, id in enumerate(result.files)
+    ]
     folders = (output, source if source.is_dir() else source.parent)
     not_shown = {case.case: case.problem for case in shown if case.problem}
     notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
@@ -93,7 +95,9 @@ def write_index(
     return replace(result, notes=(*result.notes, *notes), page=output / INDEX)
 
 
-def _shown(outcome: Outcome, output: Path, pages: CasePages, result: PredictResult, labels: Labels) -> CaseShown:
+def _shown(
+    outcome: Outcome, output: Path, pages: CasePages, result: PredictResult, labels: Labels, with_slices: bool
+) -> CaseShown:
     """Return what the page shows of an answer; what is missing of one that an earlier run made is drawn now."""
     from medseg.delivery.pages.index_page import CaseShown
 
@@ -103,5 +107,5 @@ def _shown(outcome: Outcome, output: Path, pages: CasePages, result: PredictResu
         problem = pages.write(case, result.files[id], output, labels)
     viewer = case_pages.viewer_page(id, output)
     link = viewer.relative_to(output).as_posix() if viewer.is_file() else ""
-    slices, volumes = case_pages.read_slices(case, output), result.volumes[id]
-    return CaseShown(id, slices, link, prod(shape), volumes, result.units[id], result.doubts(id), problem)
+    slices = case_pages.read_slices(case, output) if with_slices else ()
+    return CaseShown(id, slices, link, prod(shape), result.volumes[id], result.units[id], result.doubts(id), problem)

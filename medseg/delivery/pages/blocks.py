@@ -87,6 +87,7 @@ class Picture:
         alt: What it shows, for those who do not see it.
         png: The picture as PNG.
         link: Where the case can be looked at, relative to the page; empty where it cannot.
+        wide: On a narrow screen it is moved sideways rather than made so small that its letters cannot be read.
         kind: Which block this is, for the template.
     """
 
@@ -94,6 +95,7 @@ class Picture:
     alt: str
     png: bytes
     link: str = ""
+    wide: bool = False
     kind: Literal["picture"] = "picture"
 
     @property

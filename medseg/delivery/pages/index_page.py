@@ -14,7 +14,7 @@ from medseg.delivery.pages.blocks import Block, Card, Entry, Notes, Picture, She
 from medseg.delivery.pages.figures import digits_for, figure
 from medseg.delivery.pages.page import Page, Section
 
-_MOST_CARDS = 200
+MOST_CARDS = 200
 """So that a browser opens the page at once: each has up to six pictures. The table has all cases."""
 _MOST_IN_LEGEND = 8
 _MOST_COLUMNS, _MOST_UNFOLDED = 8, 60
@@ -64,9 +64,9 @@ def index_page(title: str, shown: Sequence[CaseShown], failed: Mapping[str, str]
     figures += [(str(len(doubtful)), "with a warning")]
     digits = {name: digits_for(case.volumes.get(name) for case in shown) for name in labels.names}
     caption = "Of each structure the slice where it is largest, outlined; a name leads to the scan with its answer."
-    if len(shown) > _MOST_CARDS:
-        caption += f" The first {_MOST_CARDS} of {len(shown)} cases; the table has all."
-    cards = [_card(case, labels, digits) for case in shown[:_MOST_CARDS]]
+    if len(shown) > MOST_CARDS:
+        caption += f" The first {MOST_CARDS} of {len(shown)} cases; the table has all."
+    cards = [_card(case, labels, digits) for case in shown[:MOST_CARDS]]
     sections = [
         Section("failed", "Failed", [Notes([f"{case}: {why}" for case, why in failed.items()], "error")]),
         Section("sheet", "Contact sheet", [Sheet(caption, cards)]),

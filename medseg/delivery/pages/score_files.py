@@ -173,7 +173,7 @@ def _pictures(summary: Summary, labels: Labels, scans: Scans, links: Mapping[str
         caption = f"{word.capitalize()} case: {case.case}" if word else case.case
         caption += f"; {dice_line(case)}"
         words, png = describe_view(view, case, labels), case_panel([view], labels)
-        pictures.append(Picture(caption, words, png, links.get(case.case, "")))
+        pictures.append(Picture(caption, words, png, links.get(case.case, ""), wide=True))
     return pictures
 
 

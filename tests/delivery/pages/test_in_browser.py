@@ -78,7 +78,7 @@ def wide_page(folder: Path) -> Path:
         Notes([LONG * 3], "warning"),
         Chart("spread", spread_chart("HD95", spread, Axis("mm"))),
         Chart("lines", line_chart("Dice", lines, Axis("steps"), Axis("Dice"))),
-        Picture(LONG, "wide", next((folder / "view").rglob("*.png")).read_bytes()),
+        Picture(LONG, "wide", next((folder / "view").rglob("*.png")).read_bytes(), "view/a.html", wide=True),
     ]
     write_page(folder / "wide.html", Page(LONG, LONG, [("0.8123", LONG)], [Section("one", "One", blocks)], [LONG]))
     return folder / "wide.html"
