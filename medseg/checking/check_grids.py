@@ -38,6 +38,8 @@ _SPACING_LIMITS = (log(1.5), log(3))
 _OTHER_UNIT, _FEWEST_OF_UNITS = log(9), 3
 """Along every axis by a factor of 9 or more from the median (cm for mm is 10, less how the cases differ) is another
 unit, also where many cases agree in it; of two cases, nothing says which one is right."""
+_LARGEST_MM = 5000
+"""No scanner's field of view is as large; a header in metres, or one without a size, makes such scans."""
 _SHAPE_LIMITS = (log(2), np.inf)
 """A size that differs by less than a factor of 2 is never odd."""
 
@@ -92,6 +94,8 @@ def _odd_spacing(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[
     far = _far_cases(known, spacings, used, _SPACING_LIMITS, ("has a spacing of", "mm"))
     named = {case.id for case, _ in far}
     far += [(case, text) for case, text in _other_units(known, spacings, used) if case.id not in named]
+    named |= {case.id for case, _ in far}
+    far += [(case, text) for case, text in _too_large(known) if case.id not in named]
     return [
         Finding("spacing", case.id, f"{cases[case.id].channels[0]} {text}.", remedy, cases[case.id].channels[0])
         for case, text in far
@@ -114,6 +118,17 @@ def _other_units(
         (facts[index], text.format(" x ".join(f"{number:.4g}" for number in spacings[index].tolist()), usual))
         for index in np.flatnonzero(odd).tolist()
     ]
+
+
+def _too_large(facts: Sequence[CaseFacts]) -> list[tuple[CaseFacts, str]]:
+    """Return the cases that are larger than any scan, however many of them agree."""
+    large = []
+    for case in facts:
+        sizes_mm = np.multiply(case.shape_voxels, case.spacing_mm)
+        if sizes_mm.max() > _LARGEST_MM:
+            size = " x ".join(f"{number / 1000:.3g}" for number in sizes_mm.tolist())
+            large.append((case, f"is {size} metres large (z, y, x); is its unit another one"))
+    return large
 
 
 def _odd_shape(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:

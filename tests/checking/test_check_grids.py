@@ -26,6 +26,14 @@ def test_a_spacing_far_from_the_rest_is_named(spacing):
     assert finding.severity == "warning"
 
 
+def test_scans_larger_than_any_scanner_are_named_however_many_there_are():
+    facts = [make_facts(f"c{number}", spacing_mm=(1000.0, 1000.0, 1000.0)) for number in range(3)]
+    findings = found(facts)  # all in metres
+    assert [(finding.kind, finding.case) for finding in findings] == [("spacing", case.id) for case in facts]
+    assert "is 10 x 20 x 30 metres large (z, y, x)" in findings[0].message
+    assert found([replace(case, spacing_known=False) for case in facts]) == []
+
+
 def test_what_varies_in_the_set_may_vary():
     facts = [
         make_facts(f"c{number}", spacing_mm=(1.0 + 0.5 * number, 0.7 + 0.02 * number, 0.7 + 0.02 * number))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,8 +122,13 @@ def _describe(path: Path, stack: Stack, names: Mapping[int, str]) -> FileInfo:
         not_finite=values.size - finite.size,
         labels=labels,
         read_as=_read_as(path, stack, bool(labels)),
-        notes=(*stack.notes, *(note for note in header_notes(path) if note not in stack.notes)),
+        notes=(*stack.notes, *(note for note in header_notes(path) if not _is_told(note, stack.notes))),
     )
+
+
+def _is_told(note: str, notes: Sequence[str]) -> bool:
+    """Return whether notes that begin with the file's name hold one that does not."""
+    return any(told.endswith(note) for told in notes)
 
 
 def _labels(grid: Image, array: NDArray, names: Mapping[int, str]) -> tuple[LabelValue, ...]:

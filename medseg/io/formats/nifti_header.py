@@ -33,6 +33,8 @@ _MOST_DIMENSIONS = 5
 _LONGEST_QUATERNION = -1e-3
 """Least 1 - b² - c² - d² of a qform. Below 0 it is a rounding too long and stands for 0, as in nifti1_io.c and ITK;
 nibabel refuses what is below three times the precision of float32, which real headers are."""
+_MOST_PACKED = 1032
+"""How many times smaller deflate makes content at best."""
 _quiet = logging.Logger("medseg.nifti")  # nibabel reports what is odd twice: to its log, and in its exceptions
 _quiet.addHandler(logging.NullHandler())
 
@@ -166,12 +168,22 @@ def notes_of(header: Any, path: Path, shape: tuple[int, ...], affine: NDArray[np
         )
     elif min(codes) > 0:
         notes.extend(_disagreement(header, shape, affine))
+    notes.extend(_missing_sizes(header, path, shape))
     slope = float(header["scl_slope"]) if "scl_slope" in header else 1.0  # Analyze has none
     if np.isinf(slope):  # NaN and 0 stand for no scaling
         notes.append(
             f"has the slope {slope:g}, with which nothing can be scaled: its numbers are read as they are stored"
         )
     return notes + _leftover(header, path, shape)
+
+
+def _missing_sizes(header: Any, path: Path, shape: tuple[int, ...]) -> list[str]:
+    """Return a note if the spacings are used and one is 0, which stands for unknown; nibabel makes 1 of it."""
+    if int(header["sform_code"]) > 0:
+        return []
+    stored = _kind(content.start(path, HEADER_BYTES), path)["pixdim"][1:4].tolist()  # `header` has been corrected
+    axes = [axis for axis, size, length in zip("xyz", stored, shape[:3], strict=True) if size == 0 and length > 1]
+    return [f"has a spacing of 0 along {', '.join(axes)}, which is read as 1 mm: its size is not known"] if axes else []
 
 
 def _disagreement(header: Any, shape: tuple[int, ...], sform: NDArray[np.float64]) -> list[str]:
@@ -199,7 +211,10 @@ def _leftover(header: Any, path: Path, shape: tuple[int, ...]) -> list[str]:
     with path.open("rb") as stream:
         if stream.read(2) == gz.MAGIC:
             stream.seek(-4, 2)
+            packed = size
             size = int.from_bytes(stream.read(4), "little")  # of the last part, modulo 4 GB
+            if size > packed * _MOST_PACKED:
+                return ["ends in bytes that belong to nothing, which are ignored"]
             declared %= 1 << 32
     return [f"holds {size - declared} bytes more than its header declares"] if size > declared else []
 

@@ -11,6 +11,7 @@ _FEWEST_VOXELS = 20
 _MOST_SLICES = 16
 _MOST_INTERIOR = 0.2
 _LEAST_BETWEEN = 0.6
+_EXTREMES, _THIN_TO_SOLID = 2, 2
 
 
 def is_soft(array: NDArray[np.integer]) -> bool:
@@ -20,6 +21,9 @@ def is_soft(array: NDArray[np.integer]) -> bool:
     between a smaller and a larger neighbour. A mask is soft if, on up to 16 of its slices, at most a fifth of the
     voxels between the extremes equal their four neighbours, and at least three fifths lie between two of their eight
     neighbours. Fewer than four values, or fewer than 20 such voxels, are never soft: a trimap is not a blur.
+
+    Where several structures were interpolated, those between the extremes have an interior. Values without one then
+    are looked at alone, if there are four or more, and twice as many as values with one.
 
     Args:
         array: (..., y, x) whole numbers; only their order counts.
@@ -33,11 +37,27 @@ def is_soft(array: NDArray[np.integer]) -> bool:
     if inside.sum() < _FEWEST_VOXELS or np.unique(slices).size < _FEWEST_VALUES:
         return False
     if float(interior(slices)[inside].mean()) > _MOST_INTERIOR:
-        return False
+        inside[inside] = _of_thin_values(slices[inside], interior(slices)[inside])
+        if inside.sum() < _FEWEST_VOXELS:
+            return False
     neighbours = [_shifted(slices, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
     below = np.any([other < slices for other in neighbours], axis=0)
     above = np.any([other > slices for other in neighbours], axis=0)
     return float((below & above)[inside].mean()) >= _LEAST_BETWEEN
+
+
+def _of_thin_values(voxels: NDArray, are_interior: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which voxels have a value without an interior; none if such values are not the rule.
+
+    Args:
+        voxels: the values of the voxels between the extremes.
+        are_interior: for each, whether it equals its neighbours.
+    """
+    _, numbers, counts = np.unique(voxels, return_inverse=True, return_counts=True)
+    is_thin = np.bincount(numbers, are_interior) <= _MOST_INTERIOR * counts
+    thin, solid = int(is_thin.sum()), int((~is_thin).sum()) + _EXTREMES
+    is_thin &= _FEWEST_VALUES <= thin >= _THIN_TO_SOLID * solid
+    return is_thin[numbers]
 
 
 def interior(array: NDArray) -> NDArray[np.bool_]:

@@ -295,6 +295,43 @@ def test_notes_on_a_header(tmp_path, codes, shift, notes):
     assert all(part in note for part, note in zip(notes, found, strict=True))
 
 
+def test_bytes_behind_packed_content_are_not_counted_as_voxels(tmp_path):
+    data = gzip.compress(nib.Nifti1Image(np.zeros((4, 3, 2), np.int16), np.eye(4)).to_bytes())
+    (tmp_path / "a.nii.gz").write_bytes(data + b"garbage!")
+    assert read_image(tmp_path / "a.nii.gz").array.shape == (1, 2, 3, 4)
+    assert header_notes(tmp_path / "a.nii.gz") == ["ends in bytes that belong to nothing, which are ignored"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "sizes", "axes"),
+    [
+        ((0, 1), (0, 0, 2), "x, y"),
+        ((0, 0), (2, 2, 0), "z"),
+        ((1, 1), (0, 0, 0), None),  # the sform is used
+        ((0, 1), (2, 2, 2), None),
+    ],
+)
+def test_a_spacing_of_0_is_told(tmp_path, codes, sizes, axes):
+    scan = nib.Nifti1Image(np.zeros((4, 3, 2), np.int16), np.diag([2, 2, 2, 1]))
+    data = bytearray(scan.to_bytes())
+    data[80:92] = np.array(sizes, "<f4").tobytes()
+    data[252:256] = np.array(codes[::-1], "<i2").tobytes()  # qform, sform
+    (tmp_path / "a.nii").write_bytes(data)
+    told = [note for note in header_notes(tmp_path / "a.nii") if "spacing of 0" in note]
+    assert told == (
+        [] if axes is None else [f"has a spacing of 0 along {axes}, which is read as 1 mm: its size is not known"]
+    )
+
+
+def test_planes_without_thickness_are_not_told(tmp_path):
+    scan = nib.Nifti1Image(np.zeros((4, 3, 1), np.int16), None)
+    scan.header.set_qform(np.eye(4), 1)
+    data = bytearray(scan.to_bytes())
+    data[88:92] = bytes(4)
+    (tmp_path / "a.nii").write_bytes(data)
+    assert header_notes(tmp_path / "a.nii") == []
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_a_note_on_content_that_the_header_does_not_declare(tmp_path, name):
     data = nib.Nifti1Image(np.zeros((4, 3, 2), np.int16), np.eye(4)).to_bytes() + bytes(10)

@@ -44,6 +44,30 @@ def test_blur_of_every_kind_is_found(blur):
     assert is_soft(blur(DISC * 255))
 
 
+TWO = np.pad(DISC, ((0, 0), (0, 60))) * 127 + np.pad(DISC, ((0, 0), (60, 0))) * 254
+
+
+@pytest.mark.parametrize(
+    "blur",
+    [
+        lambda mask: resized(mask, 2, pillow.Resampling.BILINEAR),
+        lambda mask: resized(mask, 1.7, pillow.Resampling.BICUBIC),
+        lambda mask: resized(mask, 0.7, pillow.Resampling.LANCZOS),
+        lambda mask: ndimage.gaussian_filter(mask, 2),
+    ],
+)
+def test_blur_between_several_structures_is_found(blur):
+    assert is_soft(blur(TWO.astype(np.uint8)))
+
+
+def test_structures_with_thin_ones_between_them_are_not_soft():
+    walls = ndimage.binary_dilation(TWO > 0) & (TWO == 0)
+    assert not is_soft(np.where(walls, 60, TWO))
+    rows = np.mgrid[:60, :60][0]
+    layers = np.select([rows < 20, rows < 22, rows < 24, rows < 40, rows < 42], [0, 1, 2, 3, 4], 5)
+    assert not is_soft(layers)
+
+
 def test_clean_masks_are_not_soft():
     assert not is_soft(DISC * 255)
     assert not is_soft(DISC)

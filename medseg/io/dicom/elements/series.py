@@ -48,7 +48,7 @@ class Slice:
         has_channels: whether its pixels have three channels, which must be equal.
         photometric: PhotometricInterpretation: whether small values are dark or bright.
         unit: what its values measure (Units, else RescaleType); empty if it does not say.
-        has_rescale: whether it states RescaleSlope or RescaleIntercept.
+        has_rescale: whether it says what its numbers mean: RescaleIntercept, a RescaleSlope other than 1, or a table.
     """
 
     file: File

@@ -162,7 +162,9 @@ def _slice(file: File, dataset: Dataset) -> Slice:
         has_channels=may_be_grey(dataset),
         photometric=values.text(dataset, "PhotometricInterpretation").upper(),
         unit=(values.text(dataset, "Units") or values.text(dataset, "RescaleType")).upper(),
-        has_rescale=slope is not None or intercept is not None,
+        has_rescale=intercept is not None
+        or slope not in (None, 1.0)
+        or bool(values.items(dataset, "ModalityLUTSequence")),
     )
 
 

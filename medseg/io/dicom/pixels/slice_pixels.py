@@ -101,8 +101,22 @@ def _stored_values(words: NDArray, dataset: Dataset) -> NDArray:
         return words
     if dataset.file_meta.TransferSyntaxUID in JPEG_FAMILY:
         return _clip_samples(words, bits)
+    below = high - bits + 1
+    if below and (words & ((1 << below) - 1)).any() and not _has_overlay_bits(dataset):
+        raise DataError(
+            f"It stores {bits} bits up to bit {high} (BitsStored, HighBit), but its bits below bit {below} are set, "
+            "too, and no overlay is declared there: which bits are the values is not known.",
+            f"Export it again; if its values are the lowest {bits} bits, correct HighBit to {bits - 1}.",
+            "damaged",
+        )
     # shifted up and down again: the type's own shift extends the sign
     return (words << (width - 1 - high)) >> (width - bits)
+
+
+def _has_overlay_bits(dataset: Dataset) -> bool:
+    """Return whether an overlay lies in bits of the pixels (OverlayBitsAllocated, PS3.3-2004 C.9.2)."""
+    groups = range(0x6000, 0x6020, 2)
+    return any((group, 0x0100) in dataset and dataset[group, 0x0100].value != 1 for group in groups)
 
 
 def _clip_samples(samples: NDArray, bits: int) -> NDArray:

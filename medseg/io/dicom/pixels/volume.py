@@ -27,6 +27,11 @@ from medseg.plans.sections.reading import Reading
 
 _VOXEL_BYTES = 4
 
+_NOT_RESCALED = (
+    "a CT without RescaleIntercept and without negative values: they are read as they are stored, and are probably no "
+    "Hounsfield units (air -1000, water 0)"
+)
+
 
 @dataclass(frozen=True)
 class DicomVolume:
@@ -82,7 +87,8 @@ def read_volume(series: Series, options: DicomOptions | None = None) -> DicomVol
     usable_affine(geometry.affine, series.container, "Its geometry")
     array, padding, record = _read_slices(series)
     record["geometry"] = _geometry_record(series, geometry)
-    notes = tuple(f"{series.container}: {series.title}: {note}" for note in series.notes)
+    remarks = [*series.notes, *([_NOT_RESCALED] if _is_not_rescaled(series, array) else [])]
+    notes = tuple(f"{series.container}: {series.title}: {note}" for note in remarks)
     image = Image(array[None], geometry.affine, geometry.spacing_known, notes)
     resampling = plan_resampling(series, geometry, options)
     if resampling is None:
@@ -173,6 +179,12 @@ def _read_slices(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dic
         record["padding"] = {"voxels": int(padding.sum()), "replaced by": value}
     record["type"] = str(array.dtype)
     return array, padding, record
+
+
+def _is_not_rescaled(series: Series, array: NDArray) -> bool:
+    """Return whether a CT does not say how its numbers become Hounsfield units, and has none that air has."""
+    stated = any(slice_.has_rescale for slice_ in series.slices)
+    return series.modality == "CT" and not stated and bool(array.min() >= 0)
 
 
 def _lies_within(array: NDArray, padding: NDArray[np.bool_]) -> bool:

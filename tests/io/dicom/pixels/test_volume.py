@@ -8,6 +8,7 @@ import pytest
 from dicom.builders import (
     AXIAL,
     CORONAL,
+    MR,
     OBLIQUE,
     SAGITTAL,
     TURNED,
@@ -107,8 +108,38 @@ def test_twelve_unsigned_bits_and_rubbish_above_them(tmp_path):
 
 
 def test_bits_that_are_not_the_lowest(tmp_path):
-    write_series(tmp_path, np.array([[[0x1230, 0xFFF5]]], np.uint16), BitsStored=12, HighBit=15)
+    write_series(tmp_path, np.array([[[0x1230, 0xFFF0]]], np.uint16), BitsStored=12, HighBit=15)
     assert only(tmp_path).image.array.ravel().tolist() == [0x123, 0xFFF]
+
+
+def test_an_overlay_below_the_values_is_cut(tmp_path):
+    (path,) = write_series(tmp_path, np.array([[[0x1230, 0xFFF5]]], np.uint16), BitsStored=12, HighBit=15)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new((0x6000, 0x0100), "US", 16)  # OverlayBitsAllocated
+    dataset.save_as(path)
+    assert only(tmp_path).image.array.ravel().tolist() == [0x123, 0xFFF]
+
+
+def test_values_that_use_the_bits_below_those_that_are_declared_are_refused(tmp_path):
+    write_series(tmp_path, np.array([[[1064, 24]]], np.uint16), BitsStored=12, HighBit=15)
+    with pytest.raises(DataError, match=r"12 bits up to bit 15 .* but its bits below bit 4 are set, too"):
+        only(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lowest", "told"),
+    [
+        ({}, 0, True),  # water is 1064 in it, as stored
+        ({"RescaleSlope": 1}, 0, True),
+        ({"RescaleIntercept": 0, "RescaleSlope": 1}, 0, False),  # says so
+        ({"RescaleIntercept": -1024}, 0, False),
+        ({}, -1000, False),  # has what air has: written as Hounsfield units
+        ({"Modality": "MR", "SOPClassUID": MR}, 0, False),
+    ],
+)
+def test_a_ct_that_does_not_say_how_values_become_hounsfield_units_is_told(tmp_path, changes, lowest, told):
+    write_series(tmp_path, np.array([[[lowest, 1064]]], np.int16), **changes)
+    assert any("without RescaleIntercept" in note for note in only(tmp_path).image.notes) == told
 
 
 def test_padding_of_a_ct_becomes_the_lowest_value_that_was_measured(tmp_path):
