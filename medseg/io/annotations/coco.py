@@ -26,6 +26,7 @@ _SECTIONS = ("images", "annotations", "categories")
 MOST_PIXELS = 1 << 28
 """More than any image that is annotated as a whole; a hostile file may claim any size."""
 _LONGEST_SIDE = 1 << 20
+_LONGEST_ID = 16
 FARTHEST_PIXELS = 1e7  # from the corner, as for labelme's shapes: larger coordinates overflow
 
 
@@ -72,7 +73,7 @@ class CocoFile:
 
     def used_categories(self) -> dict[int, str]:
         """Return {id: name} of the categories that at least one annotation has."""
-        used = {whole_number(entry.get("category_id")) for entries in self.annotations.values() for entry in entries}
+        used = {category_number(entry.get("category_id")) for entries in self.annotations.values() for entry in entries}
         return {id: name for id, name in self.categories.items() if id in used}
 
 
@@ -179,7 +180,7 @@ def _categories(entries: Sequence[Any], path: Path) -> dict[int, str]:
     """
     categories: dict[int, str] = {}
     for number, entry in enumerate(entries, start=1):
-        id = whole_number(entry.get("id")) if isinstance(entry, dict) else None
+        id = category_number(entry.get("id")) if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
         if id is None or not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise _not_coco(path, f"category {number} has no whole number as id, or no name of printable characters")
@@ -225,6 +226,16 @@ def whole_number(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < FARTHEST_PIXELS:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def category_number(value: Any) -> int | None:
+    """Return the id of a category, which some programs write as text.
+
+    >>> category_number(3), category_number("3"), category_number("three")
+    (3, 3, None)
+    """
+    is_text = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _LONGEST_ID
+    return int(value) if is_text else whole_number(value)
 
 
 def _id_text(value: Any) -> str | None:
@@ -278,7 +289,7 @@ def categories_of(path: Path) -> list[str]:
         path: `FILE.json#image-ID`.
     """
     file, image = listed_image(path)
-    used = {whole_number(entry.get("category_id")) for entry in file.annotations.get(image.id, ())}
+    used = {category_number(entry.get("category_id")) for entry in file.annotations.get(image.id, ())}
     return [name for id, name in sorted(file.categories.items()) if id in used]
 
 

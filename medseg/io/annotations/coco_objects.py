@@ -18,6 +18,7 @@ from medseg.io.annotations.coco import (
     FARTHEST_PIXELS,
     MOST_PIXELS,
     annotation_name,
+    category_number,
     is_crowd,
     listed_image,
     whole_number,
@@ -69,7 +70,7 @@ def read_objects(path: Path, shape: tuple[int, int] | None = None) -> tuple[list
     objects, notes = [], []
     for number, entry in enumerate(file.annotations.get(image.id, ()), start=1):
         name = f"{path}: annotation {annotation_name(entry, number)}"
-        category = file.categories.get(whole_number(entry.get("category_id")))  # type: ignore[arg-type]
+        category = file.categories.get(category_number(entry.get("category_id")))  # type: ignore[arg-type]
         if category is None:
             raise DataError(
                 f"{name} is of the category {str(entry.get('category_id'))[:40]}, which the file does not list.",

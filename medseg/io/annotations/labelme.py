@@ -7,7 +7,7 @@ import binascii
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif"}
 """Pillow's names of the formats whose files are taken over unchanged, with their suffixes."""
 
-_AREAS = {"polygon": (polygon, 3), "rectangle": (rectangle, 2), "circle": (circle, 2)}
+_AREAS = {
+    "polygon": (polygon, 3),
+    "rectangle": (rectangle, 2),
+    "circle": (circle, 2),
+    "oriented_rectangle": (polygon, 4),
+    "rotation": (polygon, 4),
+}
+"""Kinds of shapes with an area: how to draw them, and the fewest points. `rotation` is X-AnyLabeling's name for a
+rectangle that was turned; its four corners are stored, as those of an `oriented_rectangle` are."""
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
 _ORIENTATION = 0x0112
 _FARTHEST_PIXELS = 1e7  # from the corner; no image is that large, and larger numbers overflow
@@ -35,7 +43,7 @@ class Shape:
 
     Attributes:
         label: its class.
-        kind: polygon, rectangle, circle, mask, or a kind without area.
+        kind: one with an area (`_AREAS`), mask, or a kind without area.
         points: (point, 2), x and y in pixels.
         group: shapes of one class and group are one object; None for a shape by itself.
         mask: the pixels (y, x) of a stored mask, from the first point on.
@@ -140,6 +148,8 @@ def _content(path: Path) -> dict[str, Any]:
 def _label(entry: Any, number: int, path: Path) -> str:
     """Return the class of a shape."""
     label = entry.get("label") if isinstance(entry, dict) else None
+    if isinstance(label, int | float) and not isinstance(label, bool):
+        return str(label)  # as programs other than labelme write classes that are numbers
     if not isinstance(label, str) or not label.strip():
         raise DataError(f"{path}: shape {number} has no label.", "Give it one in labelme, or delete it.")
     return label.strip()
@@ -168,6 +178,8 @@ def _shape(entry: Any, number: int, path: Path) -> Shape:
 
 def _stored_mask(entry: Mapping[str, Any], points: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
     """Return the pixels (y, x) of a mask that is stored as a PNG within the entry."""
+    if not isinstance(entry.get("mask"), str):
+        raise DataError(f"{name} is a mask, but holds none.", "Draw it again in labelme.")
     try:
         with _open(base64.b64decode(entry["mask"], validate=True)) as picture:
             mask = np.asarray(picture.convert("L")) > 0
@@ -192,11 +204,14 @@ def _image_bytes(content: Mapping[str, Any], path: Path) -> tuple[bytes, bool]:
     name = content.get("imagePath")
     if not isinstance(name, str) or not name:
         raise DataError(f"{path} neither holds its image nor names it (imageData, imagePath).")
-    file = path.parent / name.replace("\\", "/")
-    if not file.is_file():
+    places = [path.parent / PureWindowsPath(name).as_posix()]
+    if PureWindowsPath(name).is_absolute() or Path(name).is_absolute():
+        places.append(path.parent / PureWindowsPath(name).name)  # of another computer: labelme saves them side by side
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
         raise DataError(
-            f"{path} names the image {file}, which does not exist.",
-            "Copy the image there; labelme saves the JSON file beside it.",
+            f"{path} names the image {name}, which does not exist.",
+            f"Copy the image to {places[-1]}; labelme saves the JSON file beside it.",
         )
     return file.read_bytes(), True
 

@@ -376,3 +376,37 @@ def test_coco_has_no_ignored_pixels_and_no_second_layout(tmp_path):
     assert "COCO has no ignored pixels" in result.failed["c.json"]
     with pytest.raises(MedsegError, match="--voc and --coco are two layouts"):
         labelme(folder, tmp_path / "again", LabelmeOptions(coco=True, voc=True))
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation"])
+def test_rectangles_that_were_turned_are_their_four_corners(tmp_path, kind):
+    turned = [[5, 1], [9, 5], [5, 9], [1, 5]]  # a square on its corner: two sides of 4 x 4 / 2 pixels above each other
+    write(tmp_path / "in", "a", shape("cell", turned, kind))
+    labelme(tmp_path / "in", tmp_path / "out")
+    assert areas(tmp_path / "out")[1] == pytest.approx(32, abs=4)
+    write(tmp_path / "in", "a", shape("cell", turned))
+    labelme(tmp_path / "in", tmp_path / "polygon")
+    np.testing.assert_array_equal(mask_of(tmp_path / "out"), mask_of(tmp_path / "polygon"))
+
+
+def test_classes_that_are_numbers_are_their_text(tmp_path):
+    write(tmp_path / "in", "a", shape(7, BOX, "rectangle"))
+    labelme(tmp_path / "in", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"] == {"background": 0, "7": 1}
+
+
+@pytest.mark.parametrize("name", ["C:\\work\\a.png", "/home/other/a.png"])
+def test_an_image_of_another_computer_lies_beside_its_annotation(tmp_path, name):
+    write(tmp_path / "in", "a", shape("cell", BOX, "rectangle"), imageData=None, imagePath=name)
+    with pytest.raises(MedsegError):
+        labelme(tmp_path / "in", tmp_path / "out")
+    pillow.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "in" / "a.png")
+    labelme(tmp_path / "in", tmp_path / "out")
+    assert areas(tmp_path / "out")[1] == 24
+
+
+def test_a_mask_shape_without_a_mask_is_told(tmp_path):
+    write(tmp_path / "in", "a", shape("cell", BOX, "mask", mask=None))
+    write(tmp_path / "in", "b", shape("cell", BOX, "rectangle"))
+    result = labelme(tmp_path / "in", tmp_path / "out")
+    assert "is a mask, but holds none" in str(result.failed)

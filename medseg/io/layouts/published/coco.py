@@ -107,6 +107,8 @@ def read_coco(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
         names = first_few(unlisted)
         notes.append(f"{counted(len(unlisted), 'image')} without an entry in a JSON file, left out: {names}")
     labels, of_labels = _structures(annotated)
+    if labels is None:
+        raise _nothing_drawn(annotated)
     empty = [image.path.name for image in images if not image.file.annotations.get(image.id)]
     if empty:
         notes.append(f"{counted(len(empty), 'image')} without an annotation, background as a whole: {first_few(empty)}")
@@ -265,6 +267,23 @@ def _with_ids(images: Sequence[_ImageFile], folder: Path, problems: dict[str, st
             yield id, image
         else:
             problems[id] = f"{count[id]} images would be this case; keep one of them"
+
+
+def _nothing_drawn(files: Sequence[CocoFile]) -> DataError:
+    """Return why annotation files without an object of a category that they list are no data set."""
+    file = files[0]
+    entries = [entry for of_image in file.annotations.values() for entry in of_image]
+    if any("segments_info" in entry for entry in entries):
+        return DataError(
+            f"{file.path} holds panoptic annotations, whose objects are drawn in PNG files of colours.",
+            "Expected annotations with segmentation, as in COCO's instances_*.json; panopticapi converts them.",
+        )
+    ids = first_few(list(dict.fromkeys(str(entry.get("category_id")) for entry in entries)))
+    seen = f"its annotations name the categories {ids}, which it does not list" if entries else "no image has any"
+    return DataError(
+        f"{file.path} has no annotation of a listed category: {seen}.",
+        "Export it again with its annotations and their categories.",
+    )
 
 
 def _structures(files: Sequence[CocoFile]) -> tuple[Labels | None, list[str]]:

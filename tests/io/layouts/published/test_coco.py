@@ -8,6 +8,7 @@ from layout_files import files_of, touch
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
+from medseg.io.images import read_label
 from medseg.io.layouts.find import find_cases, is_data_set
 from medseg.io.layouts.folder_of_scans import scans_of_folder
 from medseg.io.load import load_case
@@ -158,3 +159,32 @@ def test_overlapping_categories_become_regions_where_that_is_asked_for(tmp_path)
     write_coco(tmp_path / "x.json", [image(1, "a.png")], drawn)
     labels = find_data(tmp_path, DataOptions(overlaps="regions")).labels
     assert labels.structures == {"cell": [1, 4], "nucleus": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("drawn", "message"),
+    [
+        ([], "no annotation of a listed category: no image has any"),
+        ([annotation(7, box(0, 0, 2, 2), category=9)], "name the categories 9, which it does not list"),
+        (
+            [{"image_id": 7, "file_name": "a.png", "segments_info": [{"id": 1, "category_id": 1}]}],
+            "panoptic annotations",
+        ),
+    ],
+)
+def test_files_in_which_nothing_is_drawn_are_refused(tmp_path, drawn, message):
+    write_images(tmp_path, "a.png")
+    write_coco(tmp_path / "a.json", [image(7, "a.png")], drawn)
+    with pytest.raises(DataError, match=message):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(("listed", "used"), [(3, "3"), ("3", 3), ("3", "3")])
+def test_ids_of_categories_may_be_text(tmp_path, listed, used):
+    write_images(tmp_path, "a.png")
+    categories = [{"id": listed, "name": "nucleus"}]
+    path = write_coco(tmp_path / "a.json", [image(7, "a.png")], [annotation(7, box(0, 0, 2, 2), used)], categories)
+    data = find_data(tmp_path, DataOptions())
+    assert data.labels.structures == {"nucleus": 3}
+    label = read_label(path.with_name("a.json#image-7"), data.reading)
+    assert label.array[0, 0].tolist() == [[3, 3, 0, 0, 0], [3, 3, 0, 0, 0], [0] * 5, [0] * 5]
