@@ -7,6 +7,7 @@ import typer
 from medseg.cli.output.display import console, progress_display
 from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
+from medseg.core.installing import pip_install
 
 
 def command(*, quick: bool = False) -> None:
@@ -48,7 +49,7 @@ def command(*, quick: bool = False) -> None:
         step = f"{measured.seconds_per_step:.3g} s a step on {measured.device} in {measured.precision}"
         _line("training", f"{step} ({measured.steps} steps; 3D U-Net, 2 patches of 32 x 32 x 32)")
     for extra, missing in result.extras.items():
-        state = f"pip install 'medseg[{extra}]' brings {', '.join(missing)}" if missing else "installed"
+        state = f"{pip_install(extra)} brings {', '.join(missing)}" if missing else "installed"
         _line(f"[{extra}]", f"{EXTRAS[extra]}: {state}")
     for note in result.notes:
         _line("note", note)

@@ -75,7 +75,7 @@ def command(*, plan: str | None = None, options: TrainOptions, workspace: Path =
     )
     console.print(f"look at: {result.folder / 'report.html'}", markup=False)
     if record.repeat_with:
-        console.print(f"repeat exactly with: medseg train {record.repeat_with}", markup=False)
+        console.print(f"repeat exactly with: medseg train {record.repeat_with}", markup=False, soft_wrap=True)
     elif record.changes:
         console.print("No single command repeats this run: it was changed on the way, as report.html and run.json say.")
     report_failures(result.failed)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medseg.core.errors import PlanError
+from medseg.core.installing import pip_install
 from medseg.core.progress import Callback, silent
 from medseg.engines.engine import HERE, Engine
 
@@ -33,7 +34,7 @@ def open_engine(cluster: str | None, callback: Callback = silent) -> Iterator[En
         from medseg.engines.dask_engine import DaskEngine
     except ImportError as error:
         raise PlanError(
-            f"--cluster needs another package: {error}.", "pip install 'medseg[cluster]' installs all of them."
+            f"--cluster needs another package: {error}.", f"{pip_install('cluster')} installs all of them."
         ) from None
     with start.STARTS[kind](rest) as workers, DaskEngine(workers, callback) as engine:
         yield engine

@@ -24,6 +24,7 @@ from distributed import LocalCluster
 from distributed.security import Security
 
 from medseg.core.errors import PlanError
+from medseg.core.installing import pip_install
 from medseg.core.machine.cores import usable_cores
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -219,7 +220,7 @@ def _own_security() -> Any:
         return Security.temporary()
     except ImportError as error:
         raise PlanError(
-            f"--cluster needs another package: {error}.", "pip install 'medseg[cluster]' installs all of them."
+            f"--cluster needs another package: {error}.", f"{pip_install('cluster')} installs all of them."
         ) from None
 
 

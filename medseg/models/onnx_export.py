@@ -23,6 +23,7 @@ from torch import nn
 from medseg import __version__
 from medseg.core.errors import ModelError
 from medseg.core.files import saving, write_json
+from medseg.core.installing import pip_install
 from medseg.core.labels import Labels
 from medseg.models.identity import identity
 from medseg.models.model import Model, input_channels
@@ -73,7 +74,7 @@ def check_can_export(model: Model) -> None:
     """
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
-        raise ModelError(f"Exporting needs {' and '.join(missing)}.", "pip install 'medseg[onnx]'")
+        raise ModelError(f"Exporting needs {' and '.join(missing)}.", pip_install("onnx"))
     if model.previous is not None:
         raise ModelError(
             "A cascade is not exported: its second network takes the labels of the first as channels, on another grid.",

@@ -14,6 +14,7 @@ from functools import partial
 from torch import nn
 
 from medseg.core.errors import MedsegError, PlanError
+from medseg.core.installing import pip_install
 from medseg.networks.cenet import CENet, make_cenet
 from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import ENCODER_ROWS
@@ -142,7 +143,7 @@ def build_network(
         raise
     except ImportError as error:  # MONAI's own optional dependencies
         raise PlanError(
-            f"{name} needs another package: {first_line(error)}", "pip install 'medseg[networks]' brings einops."
+            f"{name} needs another package: {first_line(error)}", f"{pip_install('networks')} brings einops."
         ) from None
     except Exception as error:  # other libraries raise all kinds of errors for arguments that they cannot take
         raise PlanError(

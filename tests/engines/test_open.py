@@ -9,6 +9,7 @@ import pytest
 
 import medseg.engines
 from medseg.core.errors import PlanError
+from medseg.core.installing import pip_install
 from medseg.engines.engine import HERE
 from medseg.engines.open import open_engine, parse_cluster
 
@@ -64,4 +65,4 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch: 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(PlanError, match="needs another package") as caught, open_engine("local:1"):
         pass
-    assert caught.value.hint == "pip install 'medseg[cluster]' installs all of them."
+    assert caught.value.hint == f"{pip_install('cluster')} installs all of them."

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
+from medseg.core.installing import pip_install
 from medseg.io.dicom.elements.dataset import read_dataset, without_warnings
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def check_source(slices: Sequence[Slice], name: str, forms: Collection[str] = ()
     if find_spec("highdicom") is None:
         raise DataError(
             "Writing DICOM needs the package highdicom, which is not installed.",
-            "pip install 'medseg[dicom]' installs it; --write nifti works without it.",
+            f"{pip_install('dicom')} installs it; --write nifti works without it.",
         )
     with_positions = _has_positions(slices)
     for form, reason in _NEED_POSITIONS.items():

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from medseg.core.errors import PlanError
+from medseg.core.installing import pip_install
 from medseg.delivery.logs.protocol import RunLog
 
 
@@ -45,8 +46,8 @@ class LogRow:
 
 
 LOGS: dict[str, LogRow] = {
-    "tensorboard": LogRow("tensorboard", "pip install 'medseg[tensorboard]'", _tensorboard),
-    "mlflow": LogRow("mlflow", "pip install 'medseg[mlflow]'", _mlflow),
+    "tensorboard": LogRow("tensorboard", pip_install("tensorboard"), _tensorboard),
+    "mlflow": LogRow("mlflow", pip_install("mlflow"), _mlflow),
 }
 """Each has a folder of its name in the folder of the run."""
 

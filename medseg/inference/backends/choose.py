@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from medseg.core.errors import PlanError
+from medseg.core.installing import pip_install
 from medseg.networks.device import autocast, first_line, to_device
 from medseg.networks.unet import UNet
 from medseg.plans.sections.inference import Inference
@@ -72,7 +73,7 @@ def choose_backend(name: str, networks: Sequence[torch.nn.Module], device: torch
             f"inference.backend is openvino, which computes on the CPU; the device is {device}.", "Add --device cpu."
         )
     if name == "openvino" and not installed:
-        raise PlanError("inference.backend is openvino, which is not installed.", "pip install 'medseg[openvino]'")
+        raise PlanError("inference.backend is openvino, which is not installed.", pip_install("openvino"))
     return name
 
 

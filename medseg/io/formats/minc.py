@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medseg.core.errors import DataError
+from medseg.core.installing import pip_install
 from medseg.io.formats import content
 from medseg.io.formats.stack import Stack, native, usable_affine
 
@@ -28,7 +29,7 @@ def read(path: Path) -> Stack:
     if is_minc2 and find_spec("h5py") is None:
         raise DataError(
             f"{path} is a MINC 2 file, which needs the package h5py.",
-            "Install it with: pip install 'medseg[minc]'; or convert the file with mnc2nii.",
+            f"Install it with: {pip_install('minc')}; or convert the file with mnc2nii.",
         )
     image: Any = (nib.Minc2Image if is_minc2 else nib.Minc1Image).from_filename(str(path))
     shape = image.shape

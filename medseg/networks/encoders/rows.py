@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from medseg.core.errors import PlanError
+from medseg.core.installing import pip_install
 from medseg.networks.device import first_line
 from medseg.networks.row import NetworkRow, arguments_of
 from medseg.plans.network_rules import DEFAULT_ENCODER, ENCODER_CLASSES
@@ -60,7 +61,7 @@ def load_library() -> Any:
     except ImportError as error:
         raise PlanError(
             f"The networks with a pretrained encoder need segmentation-models-pytorch: {first_line(error)}",
-            "pip install 'medseg[encoders]'",
+            pip_install("encoders"),
         ) from None
     except Exception as error:  # torchvision, with RuntimeError and others, where it was built for another torch
         raise PlanError(

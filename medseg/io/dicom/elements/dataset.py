@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from medseg.core.errors import DataError, MedsegError
+from medseg.core.installing import pip_install
 from medseg.io.dicom.elements.files import PREAMBLE_BYTES, looks_like_dicom
 from medseg.io.dicom.elements.uids import hide_uids
 
@@ -51,7 +52,7 @@ def require_pydicom() -> None:
     except ImportError:
         raise DataError(
             "DICOM needs the package pydicom, which is not installed.",
-            "pip install 'medseg[dicom]' installs it, with the decoders for compressed images.",
+            f"{pip_install('dicom')} installs it, with the decoders for compressed images.",
         ) from None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from medseg.core.installing import pip_install
+
 _JPEG = "1.2.840.10008.1.2.4."
 JPEG_FAMILY = tuple(f"{_JPEG}{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203))
 """JPEG, JPEG-LS, JPEG 2000 and HTJ2K. They compress samples, so that no bits outside BitsStored survive; RLE compresses
@@ -43,5 +45,5 @@ def missing_decoder(uid: str) -> str | None:
         return f"pixels are packed as {uid!r}, which is not a transfer syntax"
     if available:
         return None
-    install = _PACKAGES.get(uid, "'medseg[dicom]'")
-    return f"pixels are packed as {name}; its decoder is missing: pip install {install}"
+    install = f"pip install {_PACKAGES[uid]}" if uid in _PACKAGES else pip_install("dicom")
+    return f"pixels are packed as {name}; its decoder is missing: {install}"

@@ -409,7 +409,8 @@ def test_without_pydicom_it_says_what_to_install(tmp_path):
         "except DataError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-    assert "pip install 'medseg[dicom]'" in done.stdout
+    assert "pip install '" in done.stdout
+    assert "[dicom]'" in done.stdout
 
 
 def test_warnings_are_as_they_were_after_threads_have_read(tmp_path):
