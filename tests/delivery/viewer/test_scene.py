@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 import pytest
 
+from medseg.core.colours import rgb_number
 from medseg.core.image import Image
 from medseg.delivery.viewer.scene import make_scene, thin, thinning
 
@@ -31,6 +32,12 @@ def test_structures_of_two_label_maps() -> None:
     assert scene.layers["answer"].dtype == np.uint8
     np.testing.assert_array_equal(scene.layers["answer"], np.where(first == 7, 1, np.where(first == 300, 2, 0)))
     assert scene.notes == ()
+
+
+def test_a_structure_has_its_colour_whether_or_not_others_are_there() -> None:
+    label = np.full((1, 2, 2), 300)
+    scene = make_scene("a", label_of(label), {"answer": label_of(label)}, {7: "liver", 300: "spleen"})
+    assert [(part.name, part.colour) for part in scene.structures] == [("spleen", rgb_number(1))]
 
 
 def test_more_than_255_values_have_numbers_of_their_own() -> None:
