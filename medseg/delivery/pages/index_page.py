@@ -64,6 +64,8 @@ def index_page(title: str, shown: Sequence[CaseShown], failed: Mapping[str, str]
     figures += [(str(len(doubtful)), "with a warning")]
     digits = {name: digits_for(case.volumes.get(name) for case in shown) for name in labels.names}
     caption = "Of each structure the slice where it is largest, outlined; a name leads to the scan with its answer."
+    if any(picture.title.startswith("axial") for case in shown for picture in case.slices):
+        caption += " The patient's right is on the left."
     if len(shown) > MOST_CARDS:
         caption += f" The first {MOST_CARDS} of {len(shown)} cases; the table has all."
     cards = [_card(case, labels, digits) for case in shown[:MOST_CARDS]]

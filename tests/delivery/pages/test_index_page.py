@@ -19,6 +19,7 @@ def test_a_card_has_slices_sizes_and_a_link() -> None:
     failed, sheet, _ = (section.blocks[0] for section in page.sections)
     assert failed.items == ["d: torn"]  # type: ignore[union-attr]
     assert isinstance(sheet, Sheet)
+    assert sheet.caption.endswith("The patient's right is on the left.")
     whole, odd = sheet.cards
     assert [(entry.name, entry.figure) for entry in whole.legend] == [("liver", "1500 ml"), ("spleen", "none")]
     assert [(entry.name, entry.figure) for entry in odd.legend] == [("liver", "20 ml"), ("spleen", "3.500 ml")]
