@@ -125,9 +125,12 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
     """Return the pairs of files with what is known of their cases.
 
     Raises:
-        DataError: a table or a pattern does not fit the cases, or no case has an attribute that makes subgroups.
+        DataError: a table or a pattern does not fit the cases, no case has an attribute that makes subgroups, or a file
+            is on both sides.
     """
     ids = sorted(predictions.files.keys() & references.files.keys())
+    for id in ids:
+        _refuse_itself(predictions.files[id], references.files[id])
     cases = [references.cases.get(id, Case(id, id, ())) for id in ids]
     if options.patient_pattern is not None:
         cases = assign_patients(cases, options.patient_pattern)
@@ -169,6 +172,19 @@ def _structures_in_headers(pairs: Sequence[Pair]) -> dict[str, int]:
 def _similar_pairs(pairs: Sequence[Pair], references: Side) -> dict[str, str]:
     """Return {prediction: reference} of the pairs whose names are only similar."""
     return {str(pair.prediction): str(pair.reference) for pair in pairs if pair.case in references.similar}
+
+
+def _refuse_itself(prediction: Path, reference: Path) -> None:
+    """Refuse to score a file against itself, as where one folder is given twice: every score would be perfect.
+
+    Raises:
+        DataError: both paths lead to one file.
+    """
+    if prediction.exists() and reference.exists() and prediction.samefile(reference):
+        raise DataError(
+            f"{prediction} and {reference} are one file: it would be scored against itself.",
+            "Expected the predictions first, then the references that were drawn.",
+        )
 
 
 def _with_table(cases: list[Case], path: Path) -> list[Case]:

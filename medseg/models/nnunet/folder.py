@@ -153,11 +153,11 @@ def fold_checkpoints(
     Raises:
         ModelError: a fold or a checkpoint is missing.
     """
-    trained = [
-        path for path in folder.glob("fold_*") if FOLD.fullmatch(path.name) and any(path.glob("checkpoint_*.pth"))
-    ]
+    there = [path for path in sorted(folder.glob("fold_*")) if FOLD.fullmatch(path.name)]
+    trained = [path for path in there if any(path.glob("checkpoint_*.pth"))]
     chosen: dict[str, Path] = {}
-    notes = []
+    empty = [] if folds else [path.name for path in there if path not in trained]
+    notes = [f"no checkpoint in {', '.join(empty)}, left out: was the model copied whole?"] if empty else []
     for fold in choose_folds([path.name.removeprefix("fold_") for path in trained], folds, folder):
         fold_folder = folder / f"fold_{fold}"
         name, note = choose_checkpoint([path.name for path in fold_folder.iterdir()], checkpoint, fold_folder)

@@ -98,6 +98,7 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str
         rest.setdefault("foreground_intensity_properties_per_channel", older)
     intensities = rest.pop("foreground_intensity_properties_per_channel")
     flat = list(configurations) == ["2d"] and rest["original_median_shape_after_transp"][0] == 1
+    _check_transpositions(rest)
     training, _ = training_recipe("gpu", 3)
     default = only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)))
     return {
@@ -130,6 +131,20 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str
             "dataset": {key: value for key, value in dataset.items() if key not in _DATASET_KEYS},
         },
     }
+
+
+def _check_transpositions(plans: Mapping[str, Any]) -> None:
+    """Refuse a plan whose answers would not come back in the order of axes that scans have.
+
+    Raises:
+        ModelError: `transpose_backward` does not undo `transpose_forward`.
+    """
+    there, back = plans["transpose_forward"], plans.get("transpose_backward")
+    if back is not None and [there[axis] for axis in back] != sorted(there):
+        raise ModelError(
+            f"The nnU-Net plan's transpose_backward {back} does not undo its transpose_forward {there}.",
+            "Copy plans.json again from where the model was trained.",
+        )
 
 
 def _orientation(plans: Mapping[str, Any]) -> str:

@@ -110,3 +110,15 @@ def test_one_grid_stored_another_way_round_is_one_grid(tmp_path, save_nifti, fli
     result = evaluate(tmp_path / "out", tmp_path / "ref")
     assert not result.failed
     assert result.summary.dice_mean == 1
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_is_not_scored_against_itself(tmp_path, save_nifti, linked):
+    save_nifti(tmp_path / "ref/a.nii.gz", blob(0))
+    out = tmp_path / "ref"
+    if linked:
+        out = tmp_path / "out"
+        out.mkdir()
+        (out / "a.nii.gz").symlink_to(tmp_path / "ref/a.nii.gz")
+    with pytest.raises(DataError, match="are one file: it would be scored against itself"):
+        evaluate(out, tmp_path / "ref")

@@ -60,6 +60,17 @@ def test_folds_that_are_named(tmp_path: Path) -> None:
         load_model(folder, CPU, ["3"])
 
 
+def test_folds_without_a_checkpoint_are_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, folds=("0", "1"))
+    (folder / "fold_2").mkdir()
+    model = load_model(folder, CPU)
+    assert (model.folds, model.notes) == (
+        ("0", "1"),
+        ("no checkpoint in fold_2, left out: was the model copied whole?",),
+    )
+    assert load_model(folder, CPU, ["0"]).notes == ()
+
+
 def test_the_fold_all_is_taken_where_there_is_no_other(tmp_path: Path) -> None:
     assert load_model(write_model(tmp_path, folds=("all",)), CPU).folds == ("all",)
 

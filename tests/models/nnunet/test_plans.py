@@ -351,3 +351,11 @@ def test_only_what_one_configuration_needs():
     assert plan.default_configuration == "3d_cascade_fullres"
     with pytest.raises(ModelError, match=r"no configuration '3d_xl'; it has 2d, 3d_lowres"):
         plan_from_nnunet(folders.plans(configurations), folders.dataset(), only="3d_xl")
+
+
+def test_a_way_back_that_does_not_undo_the_way_there_is_refused():
+    right = folders.plans(transpose_forward=[2, 0, 1], transpose_backward=[1, 2, 0])
+    assert plan_from_nnunet(right, folders.dataset()).transpose_forward == [2, 0, 1]
+    wrong = folders.plans(transpose_forward=[2, 0, 1], transpose_backward=[2, 0, 1])
+    with pytest.raises(ModelError, match=r"transpose_backward \[2, 0, 1\] does not undo its transpose_forward"):
+        plan_from_nnunet(wrong, folders.dataset())
