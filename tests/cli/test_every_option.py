@@ -25,7 +25,7 @@ _MODEL = "--model balls --config 3d_fullres --folds 0 --channels '*.nii.gz' --mi
 _MODEL += " --device cpu --workspace ."
 _MAPS = "--probabilities --entropy --spread --overlay --palette --identify"
 _OBJECTS = "--write seg,rtstruct,report --labelmap --generic-codes --series Modality=CT --resample-tilt --allow-gaps"
-_DICOM = _OBJECTS.replace("seg", "nifti,seg")
+_DICOM = _OBJECTS.replace("seg", "nifti,seg,sheet")
 _ABOUT = "--author A --license MIT --intended-use tests --limitations all --training-data balls --contact us"
 
 LINES: dict[str, list[tuple[str, int]]] = {

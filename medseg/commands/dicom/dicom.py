@@ -18,6 +18,7 @@ from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
+from medseg.delivery.dicom.sheet import draw_sheet
 from medseg.delivery.dicom.source import check_source
 from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
 from medseg.inference.volumes import structure_volumes
@@ -70,7 +71,7 @@ def dicom(
     options, path, source = options or DicomOutOptions(), Path(labels), Path(source)
     forms = (wanted_forms(options.write) or {"seg"}) - {LABELS}
     if not forms:
-        raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct or report.")
+        raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct, report or sheet.")
     if not path.is_file():
         raise DataError(f"There is no label file {path}.", "Check the path.")
     declared = _declared(path, options)
@@ -87,7 +88,8 @@ def dicom(
     volumes = structure_volumes(label, declared.labels)
     paths = object_paths(Path(output), path.stem if is_dicom(path) else split_suffix(path)[0], forms)
     note = move_report_aside(paths)
-    write_objects(volume.to_source(label.array[0]), series, meaning, paths, volumes)
+    picture = draw_sheet(volume.image, label, declared.labels) if "sheet" in paths else None
+    write_objects(volume.to_source(label.array[0]), series, meaning, paths, volumes, picture=picture)
     return DicomOutResult(paths, series.title, volumes, () if note is None else (note,))
 
 

@@ -13,7 +13,7 @@ from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.delivery.answers.case_pages import CasePages
-from medseg.delivery.answers.dicom_objects import Writer
+from medseg.delivery.answers.dicom_objects import Drawn, Writer
 from medseg.delivery.answers.formats import AnswerFormat, answer_path, write_answer_labels
 from medseg.delivery.answers.instances import Instances
 from medseg.delivery.answers.judge import assessment_in
@@ -124,7 +124,9 @@ def write_answer(
                 write_answer_labels(path, answer, case.channels[0], labels, forms.codes, forms.format)
             files = [path, *files]
         files += forms.pictures.write(case, answer, output, labels)
-        files += forms.writer.write(case, answer, output, volumes, assessment_in(about))
+        data = forms.pictures.data
+        sheet = None if data is None else Drawn(labels, len(data.channels), data.reading)
+        files += forms.writer.write(case, answer, output, volumes, assessment_in(about), sheet)
         outcome = Outcome(case, tuple(files), volumes, unit, about=about)
         on_written(outcome)
     except (MedsegError, OSError) as error:

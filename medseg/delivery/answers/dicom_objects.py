@@ -15,6 +15,7 @@ from medseg import __version__
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.image import Image
+from medseg.core.labels import Labels
 from medseg.delivery.answers.formats import AnswerFormat, answer_path
 from medseg.delivery.answers.options import WriteOptions
 from medseg.io.formats.table import is_dicom
@@ -30,8 +31,35 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 """The form of an answer that is a label map."""
-_ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report"}
+_ALIASES = {"nifti": LABELS, "rt": "rtstruct", "sr": "report", "sc": "sheet"}
 _NOT_DICOM = "DICOM objects need a DICOM scan, whose patient, study and slices they refer to; this scan is none."
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a sheet needs to know: a picture of an answer over its scan.
+
+    Attributes:
+        labels: the structures.
+        channels: how many channels the scan has.
+        reading: how it is read.
+    """
+
+    labels: Labels
+    channels: int
+    reading: Reading
+
+    def picture(self, case: Case, answer: Image) -> bytes:
+        """Return the picture of an answer, as PNG; the scan is read again.
+
+        Args:
+            case: which case.
+            answer: (1, z, y, x) label values on the grid that the scan is read on.
+        """
+        from medseg.delivery.dicom.sheet import draw_sheet
+        from medseg.io.load import load_case_image
+
+        return draw_sheet(load_case_image(case, self.channels, self.reading), answer, self.labels)
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,7 @@ class Writer:
         folder: Path,
         volumes: Mapping[str, float],
         assessment: Assessment | None = None,
+        drawn: Drawn | None = None,
     ) -> list[Path]:
         """Write the case's DICOM objects, and return their paths.
 
@@ -80,6 +109,7 @@ class Writer:
             folder: where the objects go.
             volumes: {structure: volume in ml}.
             assessment: what is expected of the answer.
+            drawn: what a sheet needs to know.
 
         Raises:
             MedsegError: an object cannot be made or written.
@@ -93,7 +123,8 @@ class Writer:
 
             series = series_at(case.channels[0])
             labels = labels_on_slices(answer.array[0], series, DicomOptions.of(self.reading))
-            write_objects(labels, series, self.meaning, paths, volumes, assessment)
+            picture = drawn.picture(case, answer) if "sheet" in paths and drawn is not None else None
+            write_objects(labels, series, self.meaning, paths, volumes, assessment, picture)
         return [*paths.values()]
 
     @property

@@ -35,8 +35,8 @@ class WriteOptions:
 
     Attributes:
         forms: What to write for DICOM scans, joined by commas: nifti (the label map), seg, rtstruct, report (volumes; a
-            seg is written with it). If left out, nifti,seg; in `medseg dicom`, seg. For other scans label maps are
-            written in the format of the scan.
+            seg is written with it), sheet (a picture, for viewers that show no segmentations). If left out, nifti,seg;
+            in `medseg dicom`, seg. For other scans label maps are written in the format of the scan.
         labelmap: Write DICOM SEG of the type LABELMAP, not BINARY.
         codes: DICOM codes for structures whose names are not in the built-in table: a CSV, or
             'Anterior=anterior hippocampus,...' with names of the table. docs/dicom/dicom-writing.md describes both.

@@ -27,7 +27,7 @@ NOT_STATED = "not stated"
 
 _SERIES_FACTOR = 100
 _MAX_SOURCE_NUMBER = 1_000_000  # so that the series number stays an integer string (IS, PS3.5 6.2)
-_SERIES_OFFSETS = {"SEG": 1, "RTSTRUCT": 2, "SR": 3}
+_SERIES_OFFSETS = {"SEG": 1, "RTSTRUCT": 2, "SR": 3, "OT": 4}
 _LONG_STRING = 64  # characters of the value representation LO (PS3.5 6.2)
 _PALETTE = (
     "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#008080", "#9a6324",
@@ -115,7 +115,7 @@ def to_code(text: str) -> Code:
     return Code(value, scheme, meaning)
 
 
-def common_header(source: Dataset, modality: Literal["SEG", "RTSTRUCT", "SR"], maker: Maker) -> dict[str, Any]:
+def common_header(source: Dataset, modality: Literal["SEG", "RTSTRUCT", "SR", "OT"], maker: Maker) -> dict[str, Any]:
     """Return the elements that identify an object, as the keyword arguments that all objects of highdicom take.
 
     Args:
@@ -207,7 +207,7 @@ def explaining_failure(what: str) -> Iterator[None]:
 
 
 def _series_number(source: Dataset, modality: str) -> int:
-    """Return 100 times the number of the source's series, and 1 for a SEG, 2 for an RTSTRUCT, 3 for a report."""
+    """Return 100 times the number of the source's series, and what is added for the modality."""
     try:
         number = int(source.get("SeriesNumber") or 0)
     except (TypeError, ValueError):

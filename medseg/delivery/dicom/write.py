@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from medseg.confidence.assessment import Assessment
     from medseg.io.dicom.elements.series import Series
 
-SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm"}
+SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm", "sheet": ".sc.dcm"}
 """The forms that can be written, in this order, with the suffix of their files."""
 
 
@@ -75,6 +75,7 @@ def write_objects(
     paths: Mapping[str, Path],
     volumes_ml: Mapping[str, float] | None = None,
     assessment: Assessment | None = None,
+    picture: bytes | None = None,
 ) -> None:
     """Write a label map as DICOM objects; all are made before the first is written.
 
@@ -85,6 +86,7 @@ def write_objects(
         paths: `object_paths`.
         volumes_ml: {structure: volume in ml}, for a report.
         assessment: what is expected of the answer, for a report.
+        picture: what `sheet.draw_sheet` returned, for a sheet.
 
     Raises:
         DataError: the series lacks identifiers, or an object cannot be made of its header.
@@ -93,6 +95,7 @@ def write_objects(
     from medseg.delivery.dicom.report import make_report
     from medseg.delivery.dicom.rtstruct import make_rtstruct
     from medseg.delivery.dicom.segmentation import make_segmentation
+    from medseg.delivery.dicom.sheet import make_sheet
     from medseg.delivery.dicom.source import check_source, read_source
 
     check_source(series.slices, series.title, paths)
@@ -109,6 +112,10 @@ def write_objects(
             datasets["report"] = make_report(volumes_ml, segments, seg, source, maker, assessment)
     if "rtstruct" in paths:
         datasets["rtstruct"] = make_rtstruct(labels, segments, source, maker)
+    if "sheet" in paths:
+        if picture is None:
+            raise DataError("A sheet shows a picture, and there is none.")
+        datasets["sheet"] = make_sheet(picture, source, maker)
     for form, dataset in datasets.items():
         with saving(paths[form]) as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values of the header

@@ -50,6 +50,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("CASE.seg.dcm", "DICOM segmentation of a scan", ("*.seg.dcm",)),
         FileNote("CASE.rtstruct.dcm", "DICOM contours of a scan", ("*.rtstruct.dcm",)),
         FileNote("CASE.sr.dcm", "DICOM report with the volumes of a scan", ("*.sr.dcm",)),
+        FileNote("CASE.sc.dcm", "DICOM picture of an answer over its scan", ("*.sc.dcm",)),
         FileNote("labels.json", "which value means which structure; colours and codes"),
         FileNote("labels.itksnap.txt", "the same for ITK-SNAP: Segmentation, Import Label Descriptions"),
         FileNote("labels.slicer.ctbl", "the same for 3D Slicer: a colour table, load it before the label maps"),

@@ -1,0 +1,69 @@
+"""Write the picture of an answer as a Secondary Capture (PS3.3 A.8.1), for viewers that show no segmentations."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medseg.core.image import Image
+from medseg.core.labels import Labels
+from medseg.delivery.dicom.objects import RESEARCH, Maker, character_set, common_header, explaining_failure
+from medseg.delivery.dicom.source import Source
+
+if TYPE_CHECKING:
+    from highdicom.sc import SCImage
+
+_NOT_ORIENTED = ("L", "P")
+"""Directions of rows and columns, which the object has to state: those of axial slices as they are drawn here."""
+
+
+def draw_sheet(scan: Image, answer: Image, labels: Labels) -> bytes:
+    """Return the picture as PNG: the slices in which structures are largest, with outlines and names.
+
+    Args:
+        scan: (channel, z, y, x), finite.
+        answer: label values (1, z, y, x) on the grid of the scan.
+        labels: the structures.
+    """
+    from medseg.delivery.pictures.overlay import draw_overlay
+
+    return draw_overlay(scan, answer, labels)
+
+
+def make_sheet(picture: bytes, source: Source, maker: Maker) -> SCImage:
+    """Make a Secondary Capture in memory, in the study of the source.
+
+    Args:
+        picture: PNG in colour.
+        source: the series that it shows.
+        maker: who made the labels.
+
+    Raises:
+        DataError: it cannot be made of the source's header.
+    """
+    import highdicom as hd
+    from PIL import Image as pillow
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    pixels = np.asarray(pillow.open(io.BytesIO(picture)).convert("RGB"))
+    header = common_header(source.first, "OT", maker)
+    with explaining_failure("A secondary capture"):
+        sheet = hd.sc.SCImage.from_ref_dataset(
+            ref_dataset=source.first,
+            pixel_array=pixels,
+            photometric_interpretation="RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            patient_orientation=_NOT_ORIENTED,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            **header,
+        )
+        characters = character_set(source.first, [])
+        if characters is not None:
+            sheet.SpecificCharacterSet = characters
+        sheet.Laterality = ""  # of type 2C: it may be unknown
+        sheet.ImageComments = f"{RESEARCH}. Not for diagnosis."
+        sheet.BurnedInAnnotation = "NO"  # it names structures, and no patient
+        return sheet
