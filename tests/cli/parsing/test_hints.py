@@ -40,7 +40,7 @@ VERBS_OF_FOLDER = {
     "delivery/answers": "predict",
     "delivery/dicom": "dicom predict",
     "delivery/logs": "train",
-    "delivery/pages": "train",
+    "delivery/pages": "predict train",
     "engines": "predict",
     "evaluation": "evaluate",
     "inference": "predict",
