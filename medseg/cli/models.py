@@ -56,17 +56,20 @@ def export_command(
     options: ExportOptions,
     workspace: Path = Path("."),
 ) -> None:
-    """Write a model's network as ONNX for other programs, checked against torch; JSON beside it says what to do around.
+    """Write a model for other programs, checked against torch: its network as ONNX, or a MONAI bundle that segments.
+
+    Beside ONNX lies JSON that says what to do around it; a bundle does it itself, with MONAI's transforms.
 
     Args:
         model: Run: PLAN, PLAN/CONFIG or a folder; a package; or a model of nnU-Net.
-        output: File to write: model.onnx.
+        output: File to write: model.onnx; or the folder of a bundle.
         options: What is exported.
         workspace: Folder with plans/, runs/ and cache/.
 
     Examples:
         medseg export liver liver.onnx --folds 0
         medseg export liver.medseg liver.onnx
+        medseg export liver.medseg liver_bundle --monai-bundle
     """
     from medseg.commands.models.export import export
 

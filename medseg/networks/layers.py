@@ -30,8 +30,8 @@ def to_fast_layout(x: Tensor) -> Tensor:
 
 
 def _is_fast_here(x: Tensor) -> bool:
-    """Return whether to compute in the way of a CPU; a graph for other programs (ONNX) has the plain operators."""
-    return x.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
+    """Return whether to compute in the way of a CPU; graphs for other programs have the plain operators."""
+    return x.device.type == "cpu" and not (torch.onnx.is_in_onnx_export() or torch.jit.is_tracing())
 
 
 def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:

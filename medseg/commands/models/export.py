@@ -1,7 +1,8 @@
-"""`medseg export`: write the networks of a trained model as ONNX, for other programs."""
+"""`medseg export`: write the networks of a trained model for other programs, as ONNX or as a MONAI bundle."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class ExportResult:
     """What `export` returns.
 
     Attributes:
-        files: what was written, one for each fold.
+        files: what was written: one for each fold, or the program of a bundle.
         model: the model that was exported.
         notes: what a user should know, in sentences.
     """
@@ -35,12 +36,13 @@ def export(
     workspace: str | Path = ".",
     options: ExportOptions | None = None,
 ) -> ExportResult:
-    """Write the networks of a trained model as ONNX, each checked with onnxruntime against torch.
+    """Write the networks of a trained model as ONNX or as a MONAI bundle, each checked against torch.
 
     Args:
         model: a run's folder, `<plan>/<configuration>`, a package, or a model folder or zip of nnU-Net's; None if the
             workspace has one trained model.
-        output: path of the file, which ends with `.onnx`; several folds get its name and their own.
+        output: path of the file, which ends with `.onnx`; several folds get its name and their own. Of a bundle, the
+            folder.
         workspace: folder with `runs/`.
         options: everything else.
 
@@ -48,6 +50,8 @@ def export(
         MedsegError: there is no model, several fit, it cannot be read or exported, or a file exists already.
     """
     options, output = options or ExportOptions(), Path(output)
+    if options.monai_bundle:
+        return _export_bundle(model, output, workspace, options)
     if output.suffix != _SUFFIX:
         raise ModelError(f"{output} does not end with {_SUFFIX}.", f"Name it {output.with_suffix(_SUFFIX).name}.")
     loaded = load_chosen(model, workspace, options)
@@ -61,6 +65,27 @@ def export(
     if len(files) > 1:
         notes.append("medseg predict averages the logits of all folds; another program has to do so itself")
     return ExportResult(files, loaded, tuple(notes))
+
+
+def _export_bundle(
+    model: str | Path | None, output: Path, workspace: str | Path, options: ExportOptions
+) -> ExportResult:
+    """Write a bundle into a new folder, or in the place of another bundle."""
+    # imported here: ONNX needs nothing of it
+    from medseg.inference.monai_bundle.workflow import PROGRAM, notes_on
+    from medseg.inference.monai_bundle.write import METADATA, write_bundle
+
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if not (options.replace and (output / METADATA).is_file()):
+            advice = " or replace it with --force." if (output / METADATA).is_file() else "."
+            raise ModelError(f"{output} exists already.", f"Delete it, name another{advice}")
+        shutil.rmtree(output)
+    loaded = load_chosen(model, workspace, options)
+    difference = write_bundle(loaded, output)
+    program = output / PROGRAM
+    size = program.stat().st_size
+    file = Exported(program, output / METADATA, ", ".join(loaded.folds), size, difference)
+    return ExportResult((file,), loaded, (*loaded.notes, *(f"the bundle differs: {note}" for note in notes_on(loaded))))
 
 
 def _of_fold(output: Path, fold: str) -> Path:

@@ -47,12 +47,15 @@ class ExportOptions:
             out, all trained folds.
         checkpoint: For models of nnU-Net: final, best, latest, or the name of a file; if left out, final, or best if
             there is no final one.
+        monai_bundle: Write a folder that MONAI's bundle runner segments scans with, instead of ONNX; its one program
+            averages all folds.
         replace: Replace files that exist.
     """
 
     configuration: Annotated[str | None, Option("--config")] = None
     folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list)] = None
     checkpoint: str | None = None
+    monai_bundle: bool = False
     replace: Annotated[bool, Option("--force")] = False
 
 
