@@ -181,6 +181,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("export balls balls.onnx --config 3d_fullres --folds 0 --workspace . --json", 0),
         ("export balls balls.onnx --folds 0 --force", 0),
         ("export nnunet nnunet.onnx --checkpoint final", 0),
+        ("export balls balls_bundle --monai-bundle", 0),
     ],
     "import-nnunet": [
         ("import-nnunet nnunet --name theirs --checkpoint final --workspace . --json", 0),
