@@ -160,7 +160,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
             0,
         ),
         ("evaluate masks data/labelsTr --cluster local:0", 2),
-        ("evaluate studies studies --segments 'tumour=GTV*' --segments lung --overlaps later", 0),
+        ("evaluate answered_studies studies --segments 'tumour=GTV*' --segments lung --overlaps later", 0),
     ],
     "dicom": [
         (f"dicom map.nii.gz study objects {_OBJECTS} --structures ball=1 --algorithm 'A 1' --json", 0),

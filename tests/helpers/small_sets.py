@@ -38,6 +38,7 @@ def write_all(folder: Path) -> None:
     write_study(folder / "study")
     write_study(folder / "inbox" / "study")
     write_studies(folder / "studies")
+    shutil.copytree(folder / "studies", folder / "answered_studies")  # no file is scored against itself
     (folder / "exclude.txt").write_text("case_4\n")
     sites = "north", "north", "south", "south", "south"
     rows = [f"case_{number},{number},ball,{site}" for number, site in enumerate(sites)]

@@ -236,3 +236,18 @@ def test_geojson_of_other_programs_is_no_image_and_says_what_to_do(tmp_path: Pat
     path.write_text('{"type": "FeatureCollection", "medseg": {"size": [2')
     with pytest.raises(DataError, match=r"cannot be read as \.geojson"):
         read_label(path)
+
+
+def test_references_with_other_values_are_scored_by_their_names(
+    tmp_path: Path, scans: dict[bool, Path], small_model: Path
+) -> None:
+    """3D Slicer numbers segments in the order in which they were drawn: the values differ, the names do not."""
+    result = predict(scans[False], tmp_path / "out", small_model, options=PredictOptions(device="cpu"))
+    for case, path in result.files.items():
+        answer = read_label(path)
+        swapped = np.array([0, 2, 1], np.uint8)[answer.array]
+        named = [Segment("two", 1), Segment("ONE", 2)]
+        write_label(tmp_path / "drawn" / f"{case}.seg.nrrd", answer.with_array(swapped), None, named)
+    scores = evaluate(tmp_path / "out", tmp_path / "drawn")
+    assert not scores.failed
+    assert scores.summary.dice_mean == 1.0
