@@ -42,7 +42,11 @@ EVALUATE = [
     ("evaluate shifted data/labelsTr --output {out}", r"(--resample-labels) brings", "{0} {1}"),
     ("evaluate masks renamed --output {out}", r"(--pair similar) pairs", "{0} {1}"),
     ("evaluate answered_studies studies --output {out}", r"(--overlaps regions) ", "{0} {1}"),
-    ("evaluate answered_studies studies --output {out}", r"(--overlaps later) .* (--segments)", "{0} {1} {2} GTV-1 {2} lung"),
+    (
+        "evaluate answered_studies studies --output {out}",
+        r"(--overlaps later) .* (--segments)",
+        "{0} {1} {2} GTV-1 {2} lung",
+    ),
     ("evaluate masks data/labelsTr --by site --output {out}", r"(--cases table.csv)", "{0} {1}"),
     ("evaluate masks data --tolerance 3", r"--tolerance (liver=3)", "evaluate masks data --tolerance ball=3"),
     ("evaluate numbered/x data --output {out}", r"be called (instances)", "evaluate numbered/{1} data --output {out}"),
