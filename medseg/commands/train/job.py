@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,12 +18,14 @@ from medseg.core.errors import DataError, ModelError
 from medseg.core.machine.host_memory import free_host_bytes
 from medseg.core.progress import Progress
 from medseg.core.wording import counted
-from medseg.models.model import Model, make_network
+from medseg.models.model import Model, input_channels, make_network
 from medseg.models.run import check_factory
 from medseg.models.workspace import plan_cases
-from medseg.networks.anatomy import count_parameters
+from medseg.networks.anatomy import count_parameters, on_meta, training_bytes
 from medseg.networks.device import choose_device, choose_precision, memory_errors, precision_name
 from medseg.networks.slow_convolution_check import slow_convolution
+from medseg.networks.table import supervision_scales
+from medseg.networks.unet import UNet
 from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.memory import PLANNERS
 from medseg.preprocessing.cache import Sample, load_samples
@@ -137,7 +140,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     course, length = _course(run, options, on_host)
     precision = choose_precision(plan.training.precision, device)
     slow = slow_convolution(device, precision, configuration.dimensions)
-    notes += [_computing(network, configuration, device, precision), placement]
+    notes += [_computing(network, plan, configuration, device, precision), placement]
     notes += warn_of_cases(on_host, held_out, plan.labels.names)
     notes += [note for note in (slow, length) if note]
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
@@ -166,15 +169,27 @@ def _first_network(
 
 
 def _computing(
-    network: torch.nn.Module, configuration: Configuration, device: torch.device, precision: torch.dtype
+    network: torch.nn.Module, plan: Plan, configuration: Configuration, device: torch.device, precision: torch.dtype
 ) -> str:
-    """Return in a line what is trained, where, and in which precision."""
+    """Return in a line what is trained, where, in which precision, and what memory a step keeps."""
     threads = f" ({counted(torch.get_num_threads(), 'thread')})" if device.type == "cpu" else ""
     patch = " x ".join(map(str, configuration.patch_voxels))
     return (
         f"trains on {device}{threads} in {precision_name(precision)}: {configuration.network.name}, "
         f"{count_parameters(network):,} parameters, patch {patch}, batch {configuration.batch_size}"
+        f"{_step_memory(network, plan, configuration)}"
     )
+
+
+def _step_memory(network: torch.nn.Module, plan: Plan, configuration: Configuration) -> str:
+    """Return a phrase on the memory that a step keeps; nothing for networks that are not medseg's own."""
+    if not isinstance(network, UNet):
+        return ""
+    shape = (configuration.batch_size, input_channels(plan, configuration), *configuration.patch_voxels)
+    scales = supervision_scales(network, configuration.dimensions, bool(plan.training.deep_supervision))
+    drawn = on_meta(partial(make_network, plan, configuration))
+    kept = training_bytes(drawn, shape, len(scales), plan.training.optimizer)
+    return f", {kept / 1e9:.2g} GB for a step in fp32"
 
 
 def _planned_gigabytes(plan: Plan) -> float:
