@@ -251,3 +251,13 @@ def test_references_with_other_values_are_scored_by_their_names(
     scores = evaluate(tmp_path / "out", tmp_path / "drawn")
     assert not scores.failed
     assert scores.summary.dice_mean == 1.0
+
+
+def test_extents_of_values_of_any_size(tmp_path: Path) -> None:
+    array = np.zeros((1, 2, 3, 4), np.int32)
+    array[0, 1, 1:, 2], array[0, 0, 0, 0] = 1 << 20, 7
+    named = [Segment("a", 1 << 20), Segment("b", 7), Segment("c", 5)]
+    write_label(tmp_path / "a.seg.nrrd", Image(array, np.eye(4)), None, named)
+    lines = (tmp_path / "a.seg.nrrd").read_bytes().split(b"\n\n")[0].decode().splitlines()
+    extents = [line.partition(":=")[2] for line in lines if "_Extent:=" in line]
+    assert extents == ["2 2 1 2 1 1", "0 0 0 0 0 0", "0 -1 0 -1 0 -1"]

@@ -26,8 +26,9 @@ def write_table(segments: Iterable[Segment]) -> bytes:
     Args:
         segments: the structures; their layers are left out.
 
-    >>> write_table([Segment("liver", 3, colour=(255, 0, 51))]).decode()[-190:-111]
-    '<Label Key="3" Red="1.0" Green="0.0" Blue="0.2" Alpha="1">liver</Label></LabelT'
+    >>> xml = write_table([Segment("liver", 3, colour=(255, 0, 51))]).decode()
+    >>> xml[xml.index("<Label ") : xml.index("</LabelTable>")]
+    '<Label Key="3" Red="1.0" Green="0.0" Blue="0.2" Alpha="1">liver</Label>'
     """
     root = ElementTree.Element("CaretExtension")
     volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
