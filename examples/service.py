@@ -104,7 +104,7 @@ def main(model: str) -> None:
         except Exception as error:
             told["error"] = str(error) or type(error).__name__
         with printing:
-            print(json.dumps(told), flush=True)  # noqa: T201
+            print(json.dumps(told), flush=True)
 
     with Service(model) as service:
         for line in sys.stdin:
@@ -115,7 +115,7 @@ def main(model: str) -> None:
             except (medseg.MedsegError, ValueError, KeyError, TypeError) as error:
                 told = (request or {"request": line.strip()}) | {"error": str(error)}
                 with printing:
-                    print(json.dumps(told), flush=True)  # noqa: T201
+                    print(json.dumps(told), flush=True)
                 continue
             job = service.submit(scan)
             job.answer.add_done_callback(lambda answer, request=request: tell(request, service, answer))
