@@ -31,6 +31,7 @@ EXTRAS = {
     "tensorboard": "medseg train --log tensorboard",
     "mlflow": "medseg train --log mlflow",
     "cluster": "--cluster: several processes or machines (Dask, Slurm)",
+    "notebooks": "the notebooks of examples/notebooks",
 }
 """Extra, as `pip install 'medseg[EXTRA]'` takes it -> what it is for; pyproject.toml says what is in it."""
 _IMPORTED = ("SimpleITK", "monai", "nibabel", "openvino", "pydicom", "highdicom", "torchvision", "onnxruntime")
