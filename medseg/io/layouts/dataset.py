@@ -16,7 +16,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.core.wording import counted, first_few
 from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.formats.table import united_files, united_path
+from medseg.io.formats.table import is_image, united_files, united_path
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.file_names.words import further_mask
 from medseg.plans.sections.reading import Reading
@@ -143,15 +143,16 @@ def pair_up(
         folders: where the images and where the labels lie, for messages.
         problems: {id: why it is left out}; ids without a counterpart are added.
     """
+    of_other_formats = [_names_beside(folder) for folder in folders]
     for id in images.keys() - labels.keys() - problems.keys():
-        problems[id] = Why(f"there is no label of this name in {folders[1]}", "missing label", folders[1])
+        problems[id] = _missing("label", id, folders[1], of_other_formats[1])
     further: dict[str, list[Path]] = {}
     for id in labels.keys() - images.keys() - problems.keys():
         owners = [case for case in images.keys() & labels.keys() if further_mask(id, case)]
         for case in owners:
             further.setdefault(case, []).append(labels[id])
         if not owners:
-            problems[id] = Why(f"there is no image of this name in {folders[0]}", "missing image", folders[0])
+            problems[id] = _missing("image", id, folders[0], of_other_formats[0])
     united = {}
     for case, files in further.items():
         label = united_label([labels[case], *files])
@@ -162,6 +163,28 @@ def pair_up(
     labels = {**labels, **united}
     images = {id: files for id, files in images.items() if id not in problems}
     return [Case(id, id, images[id], labels[id]) for id in images.keys() & labels.keys()]
+
+
+def _names_beside(folder: Path) -> dict[str, str]:
+    """Return {name without suffix: name} of the files of a folder that are in no format that is read."""
+    if not folder.is_dir():
+        return {}
+    return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix and not is_image(path)}
+
+
+def _missing(what: str, id: str, folder: Path, others: Mapping[str, str]) -> Why:
+    """Return why a case without its image or label is left out.
+
+    Args:
+        what: image or label.
+        id: the case.
+        folder: where it was looked for.
+        others: as `_names_beside` returns them.
+    """
+    if id in others:
+        text = f"{others[id]} in {folder} is in no format that medseg reads as {what}s"
+        return Why(text, f"missing {what}", folder / others[id])
+    return Why(f"there is no {what} of this name in {folder}", f"missing {what}", folder)
 
 
 def united_label(files: Sequence[Path]) -> Path | str:

@@ -70,8 +70,8 @@ def named_otherwise(path: Path, segments: Mapping[str, int]) -> bool:
         path: the folder or file.
         segments: the value of each name, or pattern of names.
     """
-    if path.is_dir() or split_reference(path) or not may_name_values(path):
-        return bool(structure_names(path))
+    if path.is_dir() or split_reference(path) or not names_in_header(path):
+        return bool(structure_names(path))  # a list beside a mask is compared with the values in it
     named = named_values(path)
     values = values_by_number({number: segment.name for number, segment in enumerate(named)}, segments)
     return any(segment.layer or values.get(number) != segment.value for number, segment in enumerate(named))

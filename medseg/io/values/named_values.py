@@ -47,6 +47,8 @@ def named_values(path: Path) -> list[Segment]:
         DataError: the list beside a label file is not text, does not begin with the background, or has a name twice.
     """
     listing = names_list(path)
+    if listing is None and not path.is_file():
+        return []  # a link that leads nowhere, or a pipe, which would be waited for
     if listing is None:
         file_format = FORMATS.get(split_suffix(path)[1])
         return [] if file_format is None or file_format.names is None else file_format.names(path)

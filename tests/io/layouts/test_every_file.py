@@ -167,3 +167,12 @@ def test_runs_are_no_channels_and_one_can_be_chosen(tmp_path):
     with pytest.raises(DataError, match=r"several runs of one scan \(run-1_T1w, run-2_T1w\)"):
         find_cases(tmp_path)
     assert find_cases(tmp_path, naming=Naming(images=("run-1_T1w",))).channels == ("run-1_T1w",)
+
+
+@pytest.mark.parametrize(("side", "kind"), [("images", "missing image"), ("labels", "missing label")])
+def test_a_counterpart_in_a_format_that_is_not_read_is_named(tmp_path, side, kind):
+    touch(tmp_path, "images/a.png", "labels/a.png", "images/b.png", "labels/b.png")
+    (tmp_path / side / "b.png").rename(tmp_path / side / "b.webp")
+    (problem,) = find_cases(tmp_path).problems
+    assert problem == f"b: b.webp in {tmp_path / side} is in no format that medseg reads as {side}"
+    assert (problem.kind, problem.file) == (kind, tmp_path / side / "b.webp")

@@ -79,7 +79,7 @@ def draw_structures(
                     f"{file.name} is an RTSTRUCT, which has no voxels of its own, and its scan is not known.",
                     "Give it together with the scan that it was drawn on: in one folder for each case.",
                 )
-            rois = rtstruct.rois_of(dataset, by_number)
+            rois = rtstruct.rois_of(dataset, by_number, file.name)
             overlay, remarks = rtstruct.fill_contours(rois, by_number, grid, file.name)
             drawn_on = grid
         else:

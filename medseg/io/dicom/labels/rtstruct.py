@@ -62,28 +62,57 @@ def roi_names(dataset: Any) -> dict[int, str]:
     }
 
 
-def rois_of(dataset: Any, numbers: Iterable[int]) -> list[Roi]:
+def rois_of(dataset: Any, numbers: Iterable[int], source: str) -> list[Roi]:
     """Return the structures with these ROI numbers, in the order of the file; a structure may have no contours.
 
     Args:
         dataset: the RTSTRUCT.
         numbers: the numbers of the structures that are meant.
+        source: the file, for messages.
+
+    Raises:
+        DataError: contours belong to no structure, or one is damaged. Without them, a structure would be background.
     """
-    chosen = {*numbers}
-    rois = {number: Roi(number, name, []) for number, name in roi_names(dataset).items() if number in chosen}
+    chosen, names = {*numbers}, roi_names(dataset)
+    rois = {number: Roi(number, name, []) for number, name in names.items() if number in chosen}
     for item in dataset.get("ROIContourSequence") or []:
-        roi = rois.get(int(item.ReferencedROINumber))
+        number = int(item.ReferencedROINumber)
+        if number not in names and item.get("ContourSequence"):
+            raise DataError(
+                f"{source} has contours of the ROI {number}, which its list of structures does not name.",
+                "Export it again: what they show is not known.",
+                "unknown label",
+            )
+        roi = rois.get(number)
         if roi is None:
             continue
         for contour in item.get("ContourSequence") or []:
-            kind = str(contour.get("ContourGeometricType", "") or "of no kind")
-            points = np.array(contour.get("ContourData") or [], dtype=np.float64)
-            if kind not in _CLOSED or points.size < 3 * _MIN_POINTS or points.size % 3:
-                kind = kind if kind not in _CLOSED else f"{kind} of fewer than three points"
-                roi.others[kind] = roi.others.get(kind, 0) + 1
-            else:
-                roi.contours.append(points.reshape(-1, 3) * np.diag(LPS_TO_RAS)[:3])
+            _add_contour(roi, contour, source)
     return [*rois.values()]
+
+
+def _add_contour(roi: Roi, contour: Any, source: str) -> None:
+    """Add a contour to its structure, or count it there if it encloses no area.
+
+    Raises:
+        DataError: the coordinates of a closed one are no points.
+    """
+    kind = str(contour.get("ContourGeometricType", "") or "of no kind")
+    if kind not in _CLOSED:
+        roi.others[kind] = roi.others.get(kind, 0) + 1
+        return
+    numbers = np.array(contour.get("ContourData") or [], dtype=np.float64)
+    if numbers.size % 3:
+        raise DataError(
+            f"{source}: a contour of {roi.name} has {numbers.size} coordinates, which are no points (x, y, z).",
+            "The file is damaged or was cut off: copy or export it again.",
+            "damaged",
+        )
+    if numbers.size < 3 * _MIN_POINTS:
+        few = f"{kind} of fewer than three points"
+        roi.others[few] = roi.others.get(few, 0) + 1
+    else:
+        roi.contours.append(numbers.reshape(-1, 3) * np.diag(LPS_TO_RAS)[:3])
 
 
 def fill_contours(

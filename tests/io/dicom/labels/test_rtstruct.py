@@ -205,3 +205,20 @@ def test_contours_a_little_beside_their_slices_belong_to_them(tmp_path: Path, st
 def test_contours_far_beside_their_slices_are_refused(tmp_path: Path, step_mm: float, offset_mm: float) -> None:
     with pytest.raises(DataError, match="lie between slices"):
         drawn(tmp_path, {"GTV": [box(1.5, 0.5, 4.5, 3.5, 2 + offset_mm / step_mm)]}, grid(step_mm=step_mm))
+
+
+def test_a_contour_whose_coordinates_are_no_points_is_refused(tmp_path: Path) -> None:
+    dataset = rtstruct({"GTV": [box(1.5, 0.5, 4.5, 3.5, 2)]}, grid())
+    contour = dataset.ROIContourSequence[0].ContourSequence[0]
+    contour.ContourData = contour.ContourData[:-1]
+    path = save(dataset, tmp_path / "RS.dcm")
+    with pytest.raises(DataError, match=r"a contour of GTV has 11 coordinates, which are no points"):
+        read_label(path, Reading(segments={"GTV": 1}), grid())
+
+
+def test_contours_of_a_structure_without_a_name_are_refused(tmp_path: Path) -> None:
+    dataset = rtstruct({"GTV": [box(1.5, 0.5, 4.5, 3.5, 2)], "CTV": [box(1.5, 0.5, 4.5, 3.5, 1)]}, grid())
+    del dataset.StructureSetROISequence[1]
+    path = save(dataset, tmp_path / "RS.dcm")
+    with pytest.raises(DataError, match=r"RS\.dcm has contours of the ROI 8, which its list of structures does not"):
+        read_label(path, Reading(segments={"GTV": 1}), grid())
