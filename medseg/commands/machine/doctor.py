@@ -192,7 +192,10 @@ def _missing(extra: str) -> tuple[str, ...]:
     for text in _requirements() or ():
         requirement = Requirement(text)
         marker = requirement.marker
-        if not (marker.evaluate({"extra": extra}) if marker and extra else marker is None and not extra):
+        always = marker is None or marker.evaluate({"extra": ""})  # OpenVINO, say, on x86
+        if always if extra else not always:
+            continue
+        if marker is not None and not marker.evaluate({"extra": extra}):
             continue
         try:
             fits = requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)

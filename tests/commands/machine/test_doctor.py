@@ -38,6 +38,8 @@ def test_packages_that_are_missing_or_too_old_are_named(monkeypatch: pytest.Monk
     monkeypatch.setattr(module.metadata, "version", version)
     assert module._missing("onnx") == ("onnx>=1.16", "onnxscript>=0.5")
     assert "numpy>=1.26" in module._missing("")
+    monkeypatch.setattr(module, "_requirements", lambda: ["odd; python_version >= '3'", "old; python_version < '3'"])
+    assert (module._missing(""), module._missing("onnx")) == (("odd",), ()), "markers of the machine are no extra's"
 
 
 def test_a_package_that_is_there_and_fails_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
