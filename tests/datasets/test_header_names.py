@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -102,6 +103,7 @@ def test_names_that_are_not_the_declared_ones_are_told(make):
 
 def test_evaluate_names_its_structures_by_the_headers(make):
     labels = make([{"liver": 1, "tumour": 2}, {"liver": 1, "tumour": 2}]) / "labels"
-    result = evaluate(labels, labels)
+    answers = shutil.copytree(labels, labels.with_name("answers"))
+    result = evaluate(answers, labels)
     assert [*result.summary.structures] == ["liver", "tumour"]
     assert result.labels_from == "the names in the headers of the label files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,7 @@ def test_a_plan_of_two_lungs_and_scores_of_their_own_contours(data_dir: Path, tm
         case: source / case / name for case, name in (("pat_2", "DCM_RS_00041.dcm"), ("pat_3", "DCM_RS_00046.dcm"))
     }
     for case, file in files.items():
-        found = medseg.evaluate(file, file, options=medseg.EvaluateOptions(output=tmp_path / case))
+        answer = Path(shutil.copytree(file.parent, tmp_path / "copy" / case)) / file.name
+        found = medseg.evaluate(answer, file, options=medseg.EvaluateOptions(output=tmp_path / case))
         assert found.labels.names == ("GTV-1",)
         assert found.summary.dice_mean == 1
