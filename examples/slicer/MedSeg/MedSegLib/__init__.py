@@ -1,0 +1,1 @@
+"""What the module MedSeg does without 3D Slicer."""
