@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,8 @@ def test_it_is_measured_only_where_it_is_asked_for(folders):
 
 def test_two_folders_are_compared_by_it(folders):
     register_measure("centre_distance", centre_distance, CENTRE)
-    options = EvaluateOptions(scoring={"extra_measures": ["centre_distance"]}, compare=folders[1])
+    perfect = shutil.copytree(folders[1], folders[1].with_name("perfect"))
+    options = EvaluateOptions(scoring={"extra_measures": ["centre_distance"]}, compare=perfect)
     difference = evaluate(*folders, ORGANS, options).comparison["liver"]["centre_distance"].difference
     assert difference.mean == pytest.approx(3)
 
