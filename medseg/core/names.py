@@ -7,7 +7,8 @@ say (configurations, cases, structures). Every such name passes through this mod
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath, PureWindowsPath
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 _LONGEST_BYTES = 180
 """File systems allow 255 bytes; a temporary prefix, a hash and suffixes are added to a name."""
@@ -107,3 +108,42 @@ def file_name_for(text: str) -> str:
         stem, dot, suffix = name.partition(".")
         name = f"{stem}_{dot}{suffix}"
     return name + "_" if name.endswith(".") else name
+
+
+def declared_path(name: str, *roots: Path, exists: Callable[[Path], bool] = Path.exists) -> Path:
+    r"""Return the file that a list, or the header of another file, names.
+
+    Files that were written on Windows separate folders by backslashes. A backslash may also be part of a file's name,
+    so that the name is first looked for as it stands.
+
+    Args:
+        name: the name that was declared, relative to one of the folders, or absolute.
+        roots: the folders that it may start from.
+        exists: whether a path names something that is there.
+
+    Returns:
+        The first path at which there is something; else the path in the first folder, with slashes.
+
+    >>> declared_path("labelsTr\\a.nii.gz", Path("data")).as_posix()
+    'data/labelsTr/a.nii.gz'
+    """
+    spellings = dict.fromkeys((name, name.replace("\\", "/")))
+    candidates = [root / spelling for spelling in spellings for root in roots]
+    return next((path for path in candidates if exists(path)), roots[0] / [*spellings][-1])
+
+
+def declared_beside(name: str, folder: Path) -> Path:
+    r"""Return the file that belongs to another one in a folder, as `declared_path`.
+
+    An absolute name may be of another computer: the file is then the one of that name in the folder itself.
+
+    Args:
+        name: the name that was declared.
+        folder: the folder of the file that declares it.
+
+    >>> declared_beside("C:\\data\\a.raw", Path("scans")).as_posix()
+    'scans/a.raw'
+    """
+    path = declared_path(name, folder)
+    is_absolute = PureWindowsPath(name).is_absolute() or PurePosixPath(name).is_absolute()
+    return folder / PureWindowsPath(name).name if is_absolute and not path.exists() else path

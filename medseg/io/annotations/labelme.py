@@ -7,7 +7,7 @@ import binascii
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.json_text import parse_json
+from medseg.core.names import declared_beside
 from medseg.io.values.rasterize import circle, polygon, rectangle
 
 if TYPE_CHECKING:
@@ -204,14 +205,11 @@ def _image_bytes(content: Mapping[str, Any], path: Path) -> tuple[bytes, bool]:
     name = content.get("imagePath")
     if not isinstance(name, str) or not name:
         raise DataError(f"{path} neither holds its image nor names it (imageData, imagePath).")
-    places = [path.parent / PureWindowsPath(name).as_posix()]
-    if PureWindowsPath(name).is_absolute() or Path(name).is_absolute():
-        places.append(path.parent / PureWindowsPath(name).name)  # of another computer: labelme saves them side by side
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
+    file = declared_beside(name, path.parent)
+    if not file.is_file():
         raise DataError(
             f"{path} names the image {name}, which does not exist.",
-            f"Copy the image to {places[-1]}; labelme saves the JSON file beside it.",
+            f"Copy the image to {file}; labelme saves the JSON file beside it.",
         )
     return file.read_bytes(), True
 

@@ -17,8 +17,9 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import Image
+from medseg.core.names import declared_beside
 from medseg.io.formats import content, gz
-from medseg.io.formats.stack import Stack, check_reference, native, smallest_integer, usable_affine
+from medseg.io.formats.stack import Stack, check_reference, mm_in, native, smallest_integer, usable_affine
 
 _SUFFIXES = (".mha", ".mhd")
 _MOST_HEADER_BYTES = 1 << 20
@@ -39,7 +40,9 @@ _DTYPES = {
 _MATRIX = ("TransformMatrix", "Rotation", "Orientation")  # names of one field, the first is today's
 _OFFSET = ("Offset", "Position", "Origin")
 _SPACING = ("ElementSpacing", "ElementSize")
-_GEOMETRY = (*_MATRIX, *_OFFSET, *_SPACING, "AnatomicalOrientation", "CenterOfRotation")
+_GEOMETRY = (*_MATRIX, *_OFFSET, *_SPACING, "AnatomicalOrientation", "CenterOfRotation", "DistanceUnits")
+_LINE = {"ElementToIntensityFunctionSlope": "1", "ElementToIntensityFunctionOffset": "0"}
+"""Fields of a line from numbers to intensities, with the values that change nothing."""
 
 
 def read(path: Path) -> Stack:
@@ -54,7 +57,7 @@ def read(path: Path) -> Stack:
     array = np.frombuffer(_data(header, dtype), dtype).reshape(volumes, *grid, header.channels)
     array = native(np.moveaxis(array, -1, 1)).reshape(volumes, header.channels, *[1] * (3 - len(grid)), *grid)
     affine = usable_affine(header.affine(), path, "Its TransformMatrix or ElementSpacing")
-    return Stack(array, affine, header.spacing_known)
+    return Stack(array, affine, header.spacing_known, notes=header.notes())
 
 
 def parts(path: Path) -> list[Path]:
@@ -147,8 +150,15 @@ class _Header:
         matrix = self.numbers(_MATRIX, np.eye(count).ravel())
         spacing = self.numbers(_SPACING, np.ones(count))
         offset = self.numbers(_OFFSET, np.zeros(count))
+        scale = mm_in(self.fields.get("DistanceUnits", "")) or 1.0
         edges = (matrix.reshape(count, count) * spacing[:, np.newaxis])[:3, :3]
-        return LPS_TO_RAS @ affine_from(edges, offset[:3])
+        return LPS_TO_RAS @ affine_from(edges * scale, offset[:3] * scale)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the header says of its numbers that is not applied, in a sentence."""
+        line = {name: self.fields[name] for name in _LINE if self.fields.get(name, _LINE[name]) != _LINE[name]}
+        stated = ", ".join(f"{name} {value}" for name, value in line.items())
+        return (f"{self.path} states {stated}, which is not applied to its numbers, as in ITK",) if line else ()
 
     def packed(self) -> bool:
         """Return whether the voxels are compressed."""
@@ -193,7 +203,7 @@ def _data_file(header: _Header) -> Path:
         DataError: it is not there, or is several.
     """
     name = header.fields["ElementDataFile"]
-    path = header.path if name.upper() == "LOCAL" else header.path.parent / name
+    path = header.path if name.upper() == "LOCAL" else declared_beside(name, header.path.parent)
     if name.upper().startswith("LIST") or "%" in name:
         raise DataError(f"{header.path} has its voxels in several files ({name}).", "Save it as one .mha file.")
     if not path.is_file():

@@ -18,6 +18,7 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import Image
+from medseg.core.names import declared_beside
 from medseg.io.formats import content, gz
 from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.named.slicer import header_lines, read_segments
@@ -240,7 +241,7 @@ class _Header:
         name = self.fields.get("data file")
         if name is None:
             return self.path
-        path = self.path.parent / name
+        path = declared_beside(name, self.path.parent)
         if name.upper().startswith("LIST") or "%" in name:
             raise DataError(
                 f"{self.path} has its voxels in several files ({name}).",

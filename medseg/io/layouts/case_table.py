@@ -7,11 +7,11 @@ from pathlib import Path
 
 from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
+from medseg.core.names import declared_path
 from medseg.core.wording import counted
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
-from medseg.io.layouts.declared_paths import declared_path
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series

@@ -233,6 +233,37 @@ def test_metaimage_fields(tmp_path, spacing, offset):
     np.testing.assert_allclose(image.affine, LPS @ [[2, 0, 0, 10], [0, 0, 3, 20], [0, 3, 4, 30], [0, 0, 0, 1]])
 
 
+@pytest.mark.parametrize("name", [".\\b.raw", "C:\\scans\\b.raw", "/home/other/b.raw", "b.raw"])
+def test_voxels_beside_a_header_of_another_computer(tmp_path, name):
+    (tmp_path / "b.raw").write_bytes(VOLUME.tobytes())
+    meta(tmp_path / "a.mhd", b"", ElementDataFile=name)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.mhd").array[0], VOLUME)
+    assert [path.name for path in files_of(tmp_path / "a.mhd")] == ["a.mhd", "b.raw"]
+    nrrd(tmp_path / "a.nhdr", b"", **{"data file": name})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.nhdr").array[0], VOLUME)
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("um", 0.001), ("mm", 1), ("cm", 10), ("?", 1)])
+def test_metaimage_units(tmp_path, unit, mm):
+    meta(tmp_path / "a.mha", VOLUME.tobytes(), ElementSpacing="2 3 5", Offset="1 0 0", DistanceUnits=unit)
+    image = read_image(tmp_path / "a.mha")
+    np.testing.assert_allclose(image.spacing_mm, np.multiply(mm, (5, 3, 2)))
+    write_label(tmp_path / "b.mha", image.with_array(image.array.astype(np.uint8)), tmp_path / "a.mha")
+    np.testing.assert_allclose(read_image(tmp_path / "b.mha").affine, image.affine)
+
+
+def test_a_line_of_metaimage_that_is_not_applied_is_told(tmp_path):
+    meta(
+        tmp_path / "a.mha", VOLUME.tobytes(), ElementToIntensityFunctionSlope="2", ElementToIntensityFunctionOffset="0"
+    )
+    image = read_image(tmp_path / "a.mha")
+    np.testing.assert_array_equal(image.array[0], VOLUME)
+    (note,) = image.notes
+    assert note.endswith(
+        "a.mha states ElementToIntensityFunctionSlope 2, which is not applied to its numbers, as in ITK"
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "data"),
     [

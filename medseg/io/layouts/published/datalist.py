@@ -14,11 +14,12 @@ from typing import Any
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
+from medseg.core.names import declared_path
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights
+from medseg.io.layouts.crossed_pairs import listed_again
 from medseg.io.layouts.dataset import DataSet, Why, sentences
-from medseg.io.layouts.declared_paths import declared_path, listed_again
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.published.dataset_json import declared_channels, declared_labels
 from medseg.io.layouts.published.descriptions import descriptions

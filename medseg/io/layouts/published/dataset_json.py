@@ -13,11 +13,12 @@ from medseg.core.case import Case, check_ids
 from medseg.core.errors import DataError
 from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
+from medseg.core.names import declared_path
 from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights, weigh_by_id
+from medseg.io.layouts.crossed_pairs import listed_again
 from medseg.io.layouts.dataset import DataSet, Layout, Why, pair_up, sentences
-from medseg.io.layouts.declared_paths import declared_path, listed_again
 from medseg.io.layouts.file_names.names import channel_files, group_by_case, images_by_stem
 from medseg.io.values.class_names import check_zero
 

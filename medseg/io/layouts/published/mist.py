@@ -14,9 +14,9 @@ from typing import Any
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
+from medseg.core.names import declared_path
 from medseg.io.formats.table import is_image
 from medseg.io.layouts.dataset import DataSet, Why, sentences
-from medseg.io.layouts.declared_paths import declared_path
 from medseg.io.layouts.published.descriptions import descriptions
 
 _CT = "ct"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from layout_files import files_of, touch, write_json
 
-from medseg.io.layouts.declared_paths import declared_path
+from medseg.core.names import declared_path
 from medseg.io.layouts.find import find_cases
 
 
