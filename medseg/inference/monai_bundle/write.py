@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,8 @@ from medseg.models.model import Model
 
 METADATA = "configs/metadata.json"
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
-_README = """\
-# {name}
-
-A model of medseg {medseg} as a MONAI bundle: {what}. It needs MONAI, nibabel and torch, and not medseg.
-
-```sh
-python -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir SCANS --output_dir ANSWERS
-```
-
-{files}
-
-What differs from `medseg predict`:
-
-{notes}
-
-`network_def`, `preprocessing`, `inferer` and `postprocessing` of `inference.json` can be used by themselves.
-"""
+_README = "readme.txt"
+"""The text of a bundle's README, with names in braces; it lies beside this module."""
 
 
 def write_bundle(model: Model, folder: Path) -> float:
@@ -120,4 +106,5 @@ def _readme(model: Model) -> str:
     values = dict(zip(plan.labels.names, list(plan.labels.decisions)[1:], strict=True))
     what = ", ".join(f"{name} ({value})" for name, value in values.items())
     notes = "\n".join(f"- {note}" for note in notes_on(model))
-    return _README.format(name=plan.name, medseg=__version__, what=what, files=files, notes=notes)
+    text = resources.files(__package__).joinpath(_README).read_text("utf-8")
+    return text.format(name=plan.name, medseg=__version__, what=what, files=files, notes=notes)

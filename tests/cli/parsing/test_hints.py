@@ -71,7 +71,14 @@ OTHERS = {
 """File -> options in it that are those of another program, or in no message."""
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]*")
 KEY = re.compile(r"(?<![\w./])(?:training|inference|data|network|scoring|labels|request)\.[a-z_.]*[a-z]\b")
-FILES = {"labels.json", "labels.txt", "labels.itksnap.txt", "labels.slicer.ctbl", "inference.predictor"}
+FILES = {
+    "inference.json",
+    "labels.json",
+    "labels.txt",
+    "labels.itksnap.txt",
+    "labels.slicer.ctbl",
+    "inference.predictor",
+}
 
 
 @cache
