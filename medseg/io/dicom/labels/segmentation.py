@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.grids import LPS_TO_RAS
 from medseg.core.image import Image
+from medseg.core.wording import counted
 from medseg.io.dicom.elements import values as elements
 from medseg.io.dicom.elements.dataset import reason_of
 from medseg.io.dicom.labels.segmentation_frames import frames_of, grid_of_frames, place_on
@@ -50,11 +51,14 @@ def place_frames(
         The segments, the grid that they lie on, and remarks in sentences.
 
     Raises:
-        DataError: frames have no positions or make no regular grid, or the pixels cannot be decoded.
+        DataError: frames have no positions or make no regular grid, the pixels cannot be decoded, or something is
+            marked that the list of segments does not name.
     """
+    _check_count(dataset, source)
     if not states_positions(dataset):
         return _on_image(dataset, values, grid, source, fraction)
     every = frames_of(dataset, source)
+    _check_named({frame.segment for frame in every if frame.segment is not None}, dataset, source)
     frames = [frame for frame in every if frame.segment is None or frame.segment in values]
     size = int(dataset.Rows), int(dataset.Columns)
     placements = [] if grid is None else [place_on(frame, size, grid) for frame in frames]
@@ -127,6 +131,7 @@ def _on_image(
     count = int(dataset.get("NumberOfFrames") or 1)
     size = int(dataset.Rows), int(dataset.Columns)
     segments = _segments_of(dataset, count, source)
+    _check_named({segment for segment in segments if segment is not None}, dataset, source)
     doubled = None not in segments and len({*segments}) < count
     if len(referenced_images(dataset)) > 1 or doubled or (None in segments and count > 1):
         raise DataError(
@@ -179,6 +184,36 @@ def _grid_of_pixels(dataset: Any, size: tuple[int, int]) -> Image:
     return Image(np.broadcast_to(np.uint8(0), (1, 1, *size)), affine, spacing is not None)
 
 
+def _check_count(dataset: Any, source: str) -> None:
+    """Refuse a segmentation that describes another number of frames than it says.
+
+    Raises:
+        DataError: it does; some of its frames would be left out.
+    """
+    said, described = int(dataset.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
+    if described and len(described) != said:
+        raise DataError(
+            f"{source}: it says that it has {counted(said, 'frame')} (NumberOfFrames), and describes {len(described)}.",
+            "It is damaged: copy or export it again.",
+            "damaged",
+        )
+
+
+def _check_named(segments: set[int], dataset: Any, source: str) -> None:
+    """Refuse segments that the list of segments does not name.
+
+    Raises:
+        DataError: there are such segments, which would be background.
+    """
+    unnamed = sorted(segments - segment_names(dataset).keys())
+    if unnamed:
+        raise DataError(
+            f"{source} marks the segment {unnamed[0]}, which its list of segments (SegmentSequence) does not name.",
+            "Export it again: what the segment shows is not known.",
+            "unknown label",
+        )
+
+
 def _fraction_note(dataset: Any, fraction: float, source: str) -> list[str]:
     if str(dataset.get("SegmentationType", "")) != "FRACTIONAL":
         return []
@@ -201,7 +236,10 @@ def _masks(
     """Yield the segments in a frame by number, each with its mask (PS3.3 C.8.20.2.3)."""
     kind = str(dataset.get("SegmentationType", ""))
     if frame_segment is None:
-        for segment in np.unique(pixels).tolist():
+        present = np.unique(pixels).tolist()
+        background = {0, elements.integer(dataset, "PixelPaddingValue")}
+        _check_named({*present} - background, dataset, source)
+        for segment in present:
             if segment in values:
                 yield segment, pixels == segment
     elif kind == "FRACTIONAL":

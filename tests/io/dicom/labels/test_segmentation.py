@@ -195,3 +195,31 @@ def test_the_same_voxels_as_dcmqi(data_dir: Path, tmp_path: Path, name: str) -> 
         assert ours.any()
         assert np.array_equal(ours, theirs)
         assert np.abs(other.affine - lies.affine).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_what_no_segment_names_is_refused(tmp_path: Path, kind) -> None:
+    lies = grid()
+    pixels, number = (marked((1, 2)), 3) if kind == "BINARY" else (3 * marked((1, 2)), None)
+    path = save(seg([(number, position(1, lies), pixels)], ["liver"], kind=kind), tmp_path / "S.dcm")
+    with pytest.raises(DataError, match=r"S\.dcm marks the segment 3, which its list of segments .* does not name"):
+        read_label(path, Reading(segments={"liver": 1}), lies)
+
+
+def test_the_background_of_a_labelmap_may_have_a_number(tmp_path: Path) -> None:
+    lies = grid()
+    pixels = np.where(marked((1, 2)), 1, 255).astype(np.uint8)
+    dataset = seg([(None, position(1, lies), pixels)], ["liver"], kind="LABELMAP")
+    dataset.add_new("PixelPaddingValue", "US", 255)
+    label = read_label(save(dataset, tmp_path / "S.dcm"), Reading(segments={"liver": 1}), lies)
+    assert np.argwhere(label.array[0]).tolist() == [[1, 1, 2]]
+
+
+@pytest.mark.parametrize("said", [1, 3])
+def test_another_number_of_frames_than_are_described_is_refused(tmp_path: Path, said) -> None:
+    lies = grid()
+    dataset = seg([(1, position(z, lies), marked((1, 2))) for z in (1, 2)], ["liver"])
+    dataset.NumberOfFrames = said
+    path = save(dataset, tmp_path / "S.dcm")
+    with pytest.raises(DataError, match=rf"it says that it has {said} frames? \(NumberOfFrames\), and describes 2"):
+        read_label(path, Reading(segments={"liver": 1}), lies)
