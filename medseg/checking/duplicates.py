@@ -35,7 +35,8 @@ def check_duplicates(facts: Sequence[CaseFacts], data: DataSet) -> list[Finding]
     cases = {case.id: case for case in data.cases}
     images = _copies(facts, _image_key, lambda case: _image_digest(cases[case.id], data))
     labels = _copies(facts, _label_key, lambda case: _label_digest(cases[case.id], data))
-    findings = [
+    findings = [_own_label(cases[case.id]) for case in facts if _may_be_own_label(case) and _is_own_label(case, data)]
+    findings += [
         _same_image(cases[copy], cases[first], _label_digest(cases[copy], data) == _label_digest(cases[first], data))
         for copy, first in images.items()
     ]
@@ -44,6 +45,33 @@ def check_duplicates(facts: Sequence[CaseFacts], data: DataSet) -> list[Finding]
     if len(only_labels) > _MANY * len(facts):
         return [*findings, _same_labels(only_labels)]
     return findings + [_same_label(cases[copy], cases[first]) for copy, first in only_labels.items()]
+
+
+def _may_be_own_label(facts: CaseFacts) -> bool:
+    """Return whether a scan agrees with its label in the figures that are known of both."""
+    count = sum(facts.voxels.values())
+    mean = sum(value * voxels for value, voxels in facts.voxels.items()) / count
+    return len(facts.voxels) > 1 and any(
+        (channel.low, channel.high) == (min(facts.voxels), max(facts.voxels)) and np.isclose(channel.mean, mean)
+        for channel in facts.content.channels
+    )
+
+
+def _is_own_label(facts: CaseFacts, data: DataSet) -> bool:
+    """Return whether a channel of a scan has the values of its label, voxel by voxel."""
+    case = next(case for case in data.cases if case.id == facts.id)
+    try:
+        loaded = load_case(case, len(data.channels), data.reading, data.labels)
+    except MedsegError:  # the file changed or vanished after the pass
+        return False
+    return any(np.array_equal(channel, loaded.label.array[0]) for channel in loaded.image.array)
+
+
+def _own_label(case: Case) -> Finding:
+    """Return the finding on a scan that is its own label."""
+    message = f"{case.channels[0]} holds the same values as its label {case.label}."
+    remedy = "The label was probably saved over the scan: copy the scan again, or leave the case out."
+    return Finding("own label", case.id, message, remedy, case.channels[0])
 
 
 def _copies(

@@ -48,6 +48,7 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "rare label": "label values that hardly any case has",
         "full label": "labels that cover nearly everything",
         "label outside": "labels where the image is empty",
+        "own label": "labels in the place of their scans",
         "duplicate image": "one image under two names",
         "duplicate label": "one label for different images",
         "two folders": "scans that lie in another folder too",

@@ -75,3 +75,10 @@ def test_pictures_are_compared_as_they_are_stored(tmp_path, save_picture):
         save_picture(tmp_path / f"images/{name}.png", picture[:, ::-1] if mirror else picture)
         save_picture(tmp_path / f"masks/{name}.png", np.eye(4)[:, :: -1 if mirror else 1] * 255)
     assert twins(find_cases(tmp_path)) == [("duplicate image", "c")]
+
+
+def test_a_label_in_the_place_of_its_scan(make_set):
+    data = make_set(a=(box(0).astype(np.int16), box(0)), b=(scan(2), box(1)), c=(box(2), box(1)))
+    findings = check_duplicates(survey(data, "canonical").cases, data)
+    assert [(finding.kind, finding.case) for finding in findings if finding.kind == "own label"] == [("own label", "a")]
+    assert "a.nii.gz holds the same values as its label" in findings[0].message

@@ -16,7 +16,7 @@ from medseg import __version__
 from medseg.checking.check import check_set
 from medseg.commands.data.options import CheckOptions
 from medseg.core.case import Case
-from medseg.core.errors import MedsegError, PlanError
+from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import write_json
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import counted, summary_line
@@ -28,6 +28,7 @@ from medseg.engines.engine import Engine
 from medseg.engines.open import open_engine
 from medseg.io.images import read_label
 from medseg.io.layouts.dataset import LAYOUTS, DataSet, LeftOut
+from medseg.io.layouts.find import infer_labels
 from medseg.io.load import load_case_image
 from medseg.planning.findings import Finding
 from medseg.planning.survey import Survey, survey
@@ -122,13 +123,25 @@ def _check(
     name = data_set.folder.resolve().name or "dataset"
     folder = options.output or workspace / "checks" / name
     notes = [_without(text, data_set.folder) for text in data_set.problems if not isinstance(text, LeftOut)]
-    notes += surveyed.notes
+    notes += [*surveyed.notes, *_refused_values(data_set, surveyed)]
     result = CheckResult(findings, cases, left_out, notes, folder / JSON, folder / PAGE)
     understood = _understood(data_set, surveyed)
     write_json(result.json_path, _as_json(result, data_set, understood))
     facts = CheckFacts(name, [*understood.items()], len(cases), left_out, notes)
     write_page(result.page_path, check_page(facts, findings, _pictures(findings, data_set, engine, callback)))
     return result
+
+
+def _refused_values(data_set: DataSet, surveyed: Survey) -> list[str]:
+    """Return why values that nothing declares would not be planned with; nothing where they would."""
+    if data_set.labels is not None or not surveyed.cases:
+        return []
+    values = {value for facts in surveyed.cases for value in facts.voxels}
+    try:
+        infer_labels(values, data_set.ignore, not data_set.no_background)
+    except DataError as error:
+        return [" ".join(str(error).split())]
+    return []
 
 
 def _without(text: str, folder: Path) -> str:

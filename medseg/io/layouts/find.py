@@ -229,12 +229,18 @@ def infer_labels(values: Iterable[int], ignore: int | None = None, background: b
         )
     if not foreground:
         raise DataError("The label files hold nothing but 0.", "Check that they are masks, and the right ones.")
-    if foreground[0] < 0 or len(foreground) > _MOST_INFERRED:
+    if foreground[0] < 0:
+        raise DataError(
+            f"The label files hold the value {foreground[0]}: medseg cannot know what a value below 0 means.",
+            f"If these voxels were not annotated: --ignore {foreground[0]}. If they are background: "
+            f"--map {foreground[0]}=0.",
+        )
+    if len(foreground) > _MOST_INFERRED:
         values_seen = f"{len(foreground)} values from {foreground[0]} to {foreground[-1]}"
         raise DataError(
             f"The label files hold {values_seen}: medseg cannot know which of them are structures.",
             "Masks with soft edges need --threshold; numbered objects become one structure with "
-            f"--map {max(foreground[0], 1)}-{foreground[-1]}=1; structures are declared with --structures NAME=VALUE.",
+            f"--map {foreground[0]}-{foreground[-1]}=1; structures are declared with --structures NAME=VALUE.",
         )
     if not background:
         return Labels(structures={f"label_{value}": value for value in foreground}, background=None, ignore=ignore)

@@ -129,3 +129,19 @@ def test_the_clean_rest_of_a_damaged_set_plans_trains_and_predicts_as_without(da
     ]
     first, second = (next(iter(answer.files.values())).read_bytes() for answer in answers)
     assert first == second
+
+
+def test_values_below_0_are_told_and_either_hint_settles_them(pairs, tmp_path, save_nifti, monkeypatch):
+    from small_sets import run
+
+    for path in sorted((pairs / "labels").iterdir()):
+        label = np.zeros((16, 17, 18), np.int16)
+        label[3:9, 4:8, 4:8] = 1
+        label[:1] = -1
+        save_nifti(path, label)
+    (note,) = [note for note in check(pairs, tmp_path).notes if "below 0" in note]
+    monkeypatch.chdir(tmp_path)
+    assert run("plan set") == 2
+    for number, option in enumerate(("--ignore -1", "--map -1=0")):
+        assert option in note
+        assert run(f"plan set --name p{number} {option}") == 0

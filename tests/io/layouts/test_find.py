@@ -308,6 +308,12 @@ def test_values_that_are_no_structures_are_refused(values):
         infer_labels(values)
 
 
+def test_a_value_below_0_is_refused_with_what_it_may_mean():
+    with pytest.raises(DataError, match="hold the value -1: medseg cannot know") as refused:
+        infer_labels({-1, 0, 1, 2})
+    assert str(refused.value.hint).endswith("--ignore -1. If they are background: --map -1=0.")
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("folder", "layout", "channels", "cases"),
