@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg.core.case import read_cases
 from medseg.core.errors import DataError
-from medseg.core.wording import first_few
+from medseg.core.wording import counted, first_few
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.label_options import apply_label_options
 from medseg.io.dicom.elements.options import DicomOptions
@@ -47,6 +47,11 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
         left_out_ids = {problem.id for problem in problems if isinstance(problem, LeftOut)}
         excluded = read_ids(options.exclude, known | left_out_ids)
         cases = [case for case in cases if case.id not in excluded]
+        if not cases:
+            raise DataError(
+                f"{options.exclude} leaves out all {counted(len(known), 'case')} of {folder}.",
+                "It lists the cases to leave out, and not those to keep.",
+            )
         # a case that cannot be used is no problem any more where the user leaves it out
         problems = [text for text in problems if not (isinstance(text, LeftOut) and text.id in excluded)]
     if options.patient_pattern:

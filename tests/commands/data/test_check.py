@@ -10,6 +10,8 @@ import medseg
 from medseg.cli.check import exit_code
 from medseg.commands.data.check import check
 from medseg.commands.data.options import CheckOptions
+from medseg.core.errors import DataError
+from medseg.datasets.data_options import DataOptions
 
 SMALL = [
     "configurations.3d_fullres.batch_size=2",
@@ -145,3 +147,10 @@ def test_values_below_0_are_told_and_either_hint_settles_them(pairs, tmp_path, s
     for number, option in enumerate(("--ignore -1", "--map -1=0")):
         assert option in note
         assert run(f"plan set --name p{number} {option}") == 0
+
+
+def test_a_list_that_leaves_out_every_case_is_refused(pairs, tmp_path):
+    listing = tmp_path / "ids.txt"
+    listing.write_text("\n".join(f"c{number:02d}" for number in range(12)))
+    with pytest.raises(DataError, match=r"ids\.txt leaves out all 12 cases"):
+        check(pairs, tmp_path, CheckOptions(data=DataOptions(exclude=listing)))
