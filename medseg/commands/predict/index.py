@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -14,7 +15,7 @@ from medseg.core.case import Case
 from medseg.core.labels import Labels
 from medseg.delivery.answers import case_pages
 from medseg.delivery.answers.answer import Outcome
-from medseg.delivery.answers.case_pages import INDEX, SMALL_VOXELS, CasePages
+from medseg.delivery.answers.case_pages import FOLDER, INDEX, SMALL_VOXELS, CasePages
 from medseg.delivery.provenance.manifest import without_uids
 from medseg.models.model import Model
 from medseg.plans.sections.data import Data
@@ -49,6 +50,8 @@ def remove_earlier(output: Path, replaced: Sequence[Case]) -> None:
     (output / INDEX).unlink(missing_ok=True)
     for case in replaced:
         case_pages.remove(case, output)
+    with suppress(OSError):  # it is not there, or holds what is shown of other answers
+        (output / FOLDER).rmdir()
 
 
 def write_index(

@@ -130,7 +130,7 @@ def predict_with(
     ):
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
-        moved = move_aside(output, pages=not kept) if remaining else None
+        moved = move_aside(output) if remaining else None
         if remaining:  # a run that is killed must not leave volumes of the answers before
             remove_volume_tables(output)
             remove_earlier(output, remaining)

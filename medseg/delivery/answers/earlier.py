@@ -7,41 +7,34 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from medseg.delivery.answers.case_pages import FOLDER, INDEX
 from medseg.delivery.provenance import manifest
 from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, REPORT
 
 DESCRIBING = {METRICS: "evaluate", METRICS_CSV: "evaluate", POOLED_CSV: "evaluate", REPORT: "evaluate"}
 """File beside answers that describes them -> the command that wrote it.
 
-`predict` itself writes volumes.csv, labels.json, predict.jsonl and manifest.json anew in every run, and its ledger
-deletes maps and DICOM objects of an answer that is replaced.
+`predict` itself writes volumes.csv, labels.json, predict.jsonl, manifest.json and index.html anew in every run, its
+ledger deletes maps and DICOM objects of an answer that is replaced, and the pictures of that go with them.
 """
-_PAGES = (INDEX, FOLDER)
-"""The page that `predict` writes, and the folder of what it shows: pictures of answers that are replaced."""
 
 
-def move_aside(folder: Path, pages: bool = True) -> str | None:
+def move_aside(folder: Path) -> str | None:
     """Move files that describe the answers in a folder into a new folder `earlier-DATE-TIME` in it.
 
     Their entries in the manifest go with them.
 
     Args:
         folder: the folder of answers that are about to change.
-        pages: whether the page of the folder describes none of the answers that stay.
 
     Returns:
         A sentence on what was moved; None if there was nothing.
     """
     names = [name for name in DESCRIBING if (folder / name).is_file()]
-    shown = [name for name in _PAGES if pages and (folder / name).exists()]
-    if not names and not shown:
+    if not names:
         return None
-    target = _move(folder, [*names, *shown])
+    target = _move(folder, names)
     for command in dict.fromkeys(DESCRIBING[name] for name in names):
         manifest.move_entry(folder, target, command)
-    manifest.copy_entry(folder, target, "predict", shown)
-    names += shown
     return f"{', '.join(names)} describe earlier answers in {folder}; they are now in {target.name}"
 
 

@@ -72,7 +72,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("metrics.csv", "scores: a row for each case and structure"),
         FileNote("pooled.csv", "scores over the voxels of all cases together"),
         FileNote("report.html", "the scores as a page, with pictures of cases"),
-        FileNote("earlier-DATE-TIME/", "scores and pictures of answers that were replaced since", ("earlier-*/",)),
+        FileNote("earlier-DATE-TIME/", "scores of answers that were replaced since", ("earlier-*/",)),
         FileNote(
             "predict.jsonl",
             "how the answers were made, and which cases are finished; medseg predict --continue goes by it",

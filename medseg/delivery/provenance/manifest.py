@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -204,24 +204,6 @@ def move_entry(folder: Path, target: Path, command: str) -> None:
     if entry is not None:
         write_entry(target, command, entry)
         _write(folder, entries)
-
-
-def copy_entry(folder: Path, target: Path, command: str, names: Collection[str]) -> None:
-    """Copy the entry of a command to the manifest of another folder, as far as it is about files that were moved there.
-
-    Args:
-        folder: the folder of the manifest.
-        target: the folder that some files of the command were moved to.
-        command: its name.
-        names: the files, and folders with all that is in them; with none, nothing is copied.
-    """
-    try:
-        entry = read_entries(folder).get(command)
-    except DataError:
-        return  # damaged, or of another version: the next command replaces it
-    if entry is not None and names:
-        moved = [file for file in entry.get("files", ()) if file["file"].split("/")[0] in names]
-        write_entry(target, command, {**entry, "cases": [], "files": moved})
 
 
 def update_hash(folder: Path, file: Path) -> None:
