@@ -98,6 +98,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_files(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder whose files, once the block ends without an error, replace those of the same paths.
+
+    All else in `folder` stays. Where a file cannot be replaced, the old ones come back. A kill between two of the
+    renames leaves new files beside old ones.
+
+    Args:
+        folder: an existing folder.
+
+    Yields:
+        A path within `folder`, so that files are renamed and not copied. It may hold folders.
+    """
+    with _temporary_folder(folder / "new") as new, _temporary_folder(folder / "old") as old:
+        yield new
+        replaced: list[Path] = []
+        try:
+            for path in sorted(path.relative_to(new) for path in new.rglob("*") if path.is_file()):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                if (folder / path).exists():
+                    (old / path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(folder / path, old / path)
+                os.replace(new / path, folder / path)
+                replaced.append(path)
+        except OSError:
+            for path in replaced:
+                if (old / path).exists():
+                    os.replace(old / path, folder / path)
+                else:
+                    (folder / path).unlink()
+            raise
+
+
+@contextmanager
 def replacing_together(folder: Path, name: str) -> Iterator[Path]:
     """Give a temporary folder for files that replace those of the same names in `folder`, all of them or none.
 

@@ -23,6 +23,7 @@ from medseg.core.files import (
     content_hash,
     finish_replacing,
     remove_temporaries,
+    replacing_files,
     replacing_together,
     saving,
     scratch_folder,
@@ -294,3 +295,29 @@ def test_what_a_library_leaves_beside_its_file_goes_with_the_next_start(tmp_path
     with pytest.raises(MedsegError, match="could not be written"), saving(path, own_folder=True) as temporary:
         raise RuntimeError("no space")
     assert path.read_bytes() == b"whole"
+
+
+def test_files_are_replaced_and_others_stay_and_old_ones_come_back_where_one_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "same").write_text("old")
+    (tmp_path / "a" / "other").write_text("stays")
+    with replacing_files(tmp_path) as new:
+        (new / "a").mkdir()
+        (new / "a" / "same").write_text("new")
+        (new / "b").mkdir()
+        (new / "b" / "more").write_text("new")
+    contents = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert contents == {"a/same": "new", "a/other": "stays", "b/more": "new"}
+
+    (tmp_path / "c").write_text("a file where a folder has to be")
+
+    def replace_all() -> None:
+        with replacing_files(tmp_path) as new:
+            for name in ("a/same", "a/added", "c/impossible"):
+                (new / name).parent.mkdir(exist_ok=True)
+                (new / name).write_text("newer")
+
+    with pytest.raises(FileExistsError):
+        replace_all()
+    assert (tmp_path / "a" / "same").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "c", "more", "other", "same"]

@@ -197,3 +197,38 @@ def test_the_command_names_what_lies_there(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "scans" / "precious.nii.gz").touch()
     with pytest.raises(ModelError, match=r"scans exists already"):
         medseg.export("toy", tmp_path / "scans", tmp_path, replace(options, replace=True))
+
+
+def test_replacing_a_bundle_keeps_scans_and_answers_and_a_failure_keeps_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, options = tmp_path / "bundle", medseg.ExportOptions(monai_bundle=True, replace=True)
+    write_bundle(a_model(), bundle)
+    of_bundle = sorted(path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file())
+    users = ["input/scan.nii.gz", "output/scan.nii.gz", "configs/of_mine.json"]
+    for name in users:
+        (bundle / name).parent.mkdir(exist_ok=True)
+        (bundle / name).write_text("precious")
+    before = contents(bundle)
+
+    with pytest.raises(ModelError):  # there is no such model
+        medseg.export(tmp_path / "nowhere", bundle, tmp_path, options)
+    assert contents(bundle) == before
+    refused = a_model(inference={"spacing": [1.0, 1.0, 1.0]})
+    monkeypatch.setattr("medseg.commands.models.export.load_chosen", lambda *_: refused)
+    with pytest.raises(ModelError, match="cannot be a MONAI bundle"):
+        medseg.export("toy", bundle, tmp_path, options)
+    assert contents(bundle) == before
+
+    regions = a_model(labels=REGIONS)
+    monkeypatch.setattr("medseg.commands.models.export.load_chosen", lambda *_: regions)
+    medseg.export("toy", bundle, tmp_path, options)
+    after = contents(bundle)
+    assert sorted(after) == sorted([*map(str, of_bundle), *users])
+    assert all(after[name] == b"precious" for name in users)
+    assert "whole" in json.loads(after[METADATA])["task"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Path within a folder -> content, of all its files."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,16 +69,16 @@ def export(
 def _export_bundle(
     model: str | Path | None, output: Path, workspace: str | Path, options: ExportOptions
 ) -> ExportResult:
-    """Write a bundle into a new folder, or in the place of another bundle."""
+    """Write a bundle into a new folder, or over the files of another bundle: scans and answers beside them stay."""
     # imported here: ONNX needs nothing of it
     from medseg.inference.monai_bundle.workflow import PROGRAM, notes_on
     from medseg.inference.monai_bundle.write import METADATA, write_bundle
 
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        if not (options.replace and (output / METADATA).is_file()):
-            advice = " or replace it with --force." if (output / METADATA).is_file() else "."
-            raise ModelError(f"{output} exists already.", f"Delete it, name another{advice}")
-        shutil.rmtree(output)
+    is_free = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    is_bundle = (output / METADATA).is_file()
+    if not (is_free or (is_bundle and options.replace)):
+        advice = " or replace it with --force." if is_bundle else "."
+        raise ModelError(f"{output} exists already.", f"Delete it, name another{advice}")
     loaded = load_chosen(model, workspace, options)
     difference = write_bundle(loaded, output)
     program = output / PROGRAM

@@ -49,7 +49,7 @@ class ExportOptions:
             there is no final one.
         monai_bundle: Write a folder that MONAI's bundle runner segments scans with, instead of ONNX; its one program
             averages all folds.
-        replace: Replace files that exist.
+        replace: Replace files that exist; of a MONAI bundle only its own, not scans and answers in its folder.
     """
 
     configuration: Annotated[str | None, Option("--config")] = None

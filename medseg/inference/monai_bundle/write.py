@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg import __version__
 from medseg.core.errors import ModelError
-from medseg.core.files import atomic_folder, write_json, write_text
+from medseg.core.files import atomic_folder, replacing_files, write_json, write_text
 from medseg.inference.monai_bundle.program import as_monai, write_program
 from medseg.inference.monai_bundle.workflow import PROGRAM, notes_on, problem_of, workflow
 from medseg.models.identity import identity
@@ -26,7 +26,8 @@ def write_bundle(model: Model, folder: Path) -> float:
 
     Args:
         model: on the CPU.
-        folder: to be made; it must not exist, or be empty.
+        folder: to be made, or that of an earlier bundle: the files of the bundle are replaced when the new ones are
+            whole, and all others stay, such as scans in `input` and answers in `output`.
 
     Raises:
         ModelError: a bundle cannot answer as the model does, or the networks cannot be traced.
@@ -36,7 +37,8 @@ def write_bundle(model: Model, folder: Path) -> float:
         raise ModelError(
             f"The model cannot be a MONAI bundle: {problem}.", "`medseg package` makes one file of any model."
         )
-    with atomic_folder(folder) as temporary:
+    writing = replacing_files if (folder / METADATA).is_file() else atomic_folder
+    with writing(folder) as temporary:
         difference = write_program(model, temporary / PROGRAM)
         write_json(temporary / "configs" / "inference.json", workflow(model))
         write_json(temporary / METADATA, metadata(model))
