@@ -7,7 +7,7 @@ use it, here and on the floors below: the first scan is then answered sooner, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +146,8 @@ def predict_with(
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
         write_labels_file(output, model.plan)
         write_viewer_tables(output, model.plan.labels)
-        write_volume_tables(output, result, options.xlsx)
+        if (missing := write_volume_tables(output, result, options.xlsx)) is not None:
+            result = replace(result, notes=(*result.notes, missing))
         write_quality(output, result)
         result = write_index(output, source, model, forms.pages, result, outcomes)
         ledger.close(cases)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from medseg.commands.predict.result import PredictResult
 
 VOLUMES, WIDE, WORKBOOK = "volumes.csv", "volumes_wide.csv", "volumes.xlsx"
-JUDGED = ["low", "high", "dice", "dice_low", "dice_high", "flags"]
+_FIGURES = ["low", "high", "dice", "dice_low", "dice_high"]
+JUDGED = [*_FIGURES, "flags"]
 """Columns of volumes.csv where answers are judged."""
 _WIDEST = 48
 """Characters of a column of the workbook."""
@@ -40,18 +42,26 @@ def check_workbook(wanted: bool) -> None:
         ) from None
 
 
-def write_volume_tables(output: Path, result: PredictResult, workbook: bool) -> None:
-    """Write volumes.csv and volumes_wide.csv, and the workbook if it is asked for.
+def write_volume_tables(output: Path, result: PredictResult, workbook: bool) -> str | None:
+    """Write volumes.csv and volumes_wide.csv, and the workbook if it is asked for; an earlier one never stays.
 
     Args:
         output: folder of the answers.
         result: the prediction.
         workbook: whether to write volumes.xlsx, too.
+
+    Returns:
+        Why there is no workbook although one is asked for, in a sentence; else None.
     """
     write_text(output / VOLUMES, csv_text(*long_table(result)))
     write_text(output / WIDE, csv_text(*wide_table(result)))
-    if workbook:
-        _write_workbook(output / WORKBOOK, result)
+    try:
+        (output / WORKBOOK).unlink(missing_ok=True)
+        if workbook:
+            _write_workbook(output / WORKBOOK, result)
+    except Exception as error:  # whatever a library raises of a copy of these tables must not cost the answers
+        return f"{WORKBOOK} was not written ({error}); {WIDE} and {VOLUMES} say the same"
+    return None
 
 
 def remove_volume_tables(output: Path) -> None:
@@ -128,25 +138,44 @@ def _write_workbook(path: Path, result: PredictResult) -> None:
 
     columns, rows = wide_table(result)
     units = sorted({*result.units.values()})
-    figures = len(columns) - 3 - bool(result.quality)
+    figures = range(2, len(columns) - 1 - bool(result.quality))
     if len(units) == 1:  # beside the names, where a column of its own would repeat it in every row
-        columns = [columns[0], *(f"{name} ({units[0]})" for name in columns[2 : 2 + figures]), *columns[2 + figures :]]
+        columns = [columns[0], *(f"{columns[n]} ({units[0]})" for n in figures), *columns[figures.stop :]]
         rows = [[row[0], *row[2:]] for row in rows]
+        figures = range(1, figures.stop - 1)
+    structures, structure_rows = long_table(result)
+    numbers = [number for number, column in enumerate(structures) if column in ("volume", *_FIGURES)]
+    doubts = [number for number, column in enumerate(structures) if column in ("warning", "flags")]
     with atomic(path) as temporary:
         settings = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
         with xlsxwriter.Workbook(str(temporary), settings) as workbook:
             # a fixed date: the same command writes the same file
             workbook.set_properties({"title": "Volumes", "created": datetime(1980, 1, 1)})
-            _sheet(workbook, "cases", columns, rows)
-            _sheet(workbook, "structures", *long_table(result))
+            _sheet(workbook, "cases", columns, rows, figures, range(figures.stop, len(columns)))
+            _sheet(workbook, "structures", structures, structure_rows, numbers, doubts)
 
 
-def _sheet(workbook: Any, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table into a sheet of its own, with a heading that stays and a filter on each column."""
+def _sheet(
+    workbook: Any,
+    name: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Collection[int],
+    doubts: Collection[int],
+) -> None:
+    """Write a table into a sheet of its own, with a heading that stays and a filter on each column.
+
+    Args:
+        workbook: where to.
+        name: of the sheet.
+        columns: headings.
+        rows: cells.
+        numbers: which columns hold numbers; all others are text, also where a name looks like a number.
+        doubts: which columns colour a row if they say anything.
+    """
     sheet = workbook.add_worksheet(name)
     heading = workbook.add_format({"bold": True, "bottom": 1})
     doubtful = workbook.add_format({"bg_color": "#FFE8B3"})
-    doubts = [number for number, column in enumerate(columns) if column in ("warning", "flags")]
     for number, column in enumerate(columns):
         sheet.write_string(0, number, column, heading)
         longest = max([len(column), *(len(row[number]) for row in rows)])
@@ -154,17 +183,9 @@ def _sheet(workbook: Any, name: str, columns: Sequence[str], rows: Sequence[Sequ
     for line, row in enumerate(rows, start=1):
         style = doubtful if any(row[number] for number in doubts) else None
         for number, cell in enumerate(row):
-            if number > 0 and (figure := _number(cell)) is not None:
-                sheet.write_number(line, number, figure, style)
+            if number in numbers and cell and math.isfinite(float(cell)):  # a workbook has no other numbers
+                sheet.write_number(line, number, float(cell), style)
             else:
                 sheet.write_string(line, number, cell, style)
     sheet.freeze_panes(1, 1)
     sheet.autofilter(0, 0, max(len(rows), 1), len(columns) - 1)
-
-
-def _number(cell: str) -> float | None:
-    """Return the number in a cell; None for text."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None

@@ -66,3 +66,34 @@ def test_units_that_differ_have_a_column_of_their_own(tmp_path: Path) -> None:
         ["a", "ml", 1500],
         ["b", "pixels", 1],
     ]
+
+
+def test_names_that_look_like_numbers_are_text(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("xlsxwriter")
+    names = ["nan", "inf", "001", "1e5", "warning", "flags"]
+    volumes = {"007": {name: float(number) for number, name in enumerate(names)}}
+    result = PredictResult({"007": Path("007.nii.gz")}, volumes, {"007": "ml"}, {})
+    assert write_volume_tables(tmp_path, result, workbook=True) is None
+    book = openpyxl.load_workbook(tmp_path / "volumes.xlsx")
+    cells = [[cell.value for cell in row] for row in book["structures"].iter_rows()]
+    assert [row[:4] for row in cells[1:]] == [["007", name, number, "ml"] for number, name in enumerate(names)]
+    assert [cell.value for cell in book["cases"][2]][:7] == ["007", 0, 1, 2, 3, 4, 5]
+    assert book["cases"].cell(2, 1).fill.fill_type is None, "a structure called warning warns of nothing"
+
+
+def test_a_workbook_that_fails_costs_no_other_table_and_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("xlsxwriter")
+    (tmp_path / "volumes.xlsx").mkdir()  # nothing can be written there
+    note = write_volume_tables(tmp_path, RESULT, workbook=True)
+    assert note is not None
+    assert note.startswith("volumes.xlsx was not written (")
+    assert (tmp_path / "volumes.csv").read_text().count("liver") == 2
+    assert (tmp_path / "volumes_wide.csv").exists()
+
+
+def test_an_earlier_workbook_does_not_stay(tmp_path: Path) -> None:
+    """Its cases are those of another run, and the manifest would list it as a file of this one."""
+    (tmp_path / "volumes.xlsx").write_text("three cases")
+    assert write_volume_tables(tmp_path, RESULT, workbook=False) is None
+    assert not (tmp_path / "volumes.xlsx").exists()
