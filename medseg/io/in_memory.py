@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.grids import LPS_TO_RAS, affine_from
 from medseg.core.image import Image
-from medseg.io.formats.stack import mm_in, smallest_integer
+from medseg.io.formats.stack import mm_in, smallest_integer, usable_affine
 from medseg.io.images import narrow_floats
 
 Answer = Callable[[Image], Any]
@@ -80,17 +80,31 @@ def from_array(array: NDArray, channels: int = 1, spacing: Sequence[float] | Non
     voxels = array if axes < array.ndim else array[np.newaxis]
     if len(voxels) != channels:
         raise DataError(f"The array of shape {array.shape} has {len(voxels)} channels; expected {channels}.")
-    if spacing is not None and (len(spacing) != axes or not all(0 < size < np.inf for size in spacing)):
-        raise DataError(
-            f"spacing is {tuple(spacing)}; expected {axes} numbers above 0, in mm, for the axes "
-            f"{'z, y and x' if axes == 3 else 'y and x'}.",
-        )
+    sizes = (1.0,) * axes if spacing is None else _sizes(spacing, axes)
     voxels = voxels.astype(np.uint8) if voxels.dtype == bool else voxels
     voxels = voxels if axes == 3 else voxels[:, np.newaxis]
-    steps = np.diag([float(size) for size in (spacing or (1.0,) * axes)[::-1]])
+    steps = np.diag(sizes[::-1])
     affine = LPS_TO_RAS @ affine_from(steps, np.zeros(axes))
     notes = (_UNKNOWN_SIDES,) if axes == 3 and spacing is not None else ()
     return narrow_floats(Image(np.ascontiguousarray(voxels), affine, spacing is not None, warnings=notes))
+
+
+def _sizes(spacing: Any, axes: int) -> tuple[float, ...]:
+    """Return a spacing as numbers.
+
+    Raises:
+        DataError: it is not one number above 0 for each axis.
+    """
+    try:
+        sizes = tuple(float(size) for size in spacing)
+    except (TypeError, ValueError):  # one number, or none at all
+        sizes = ()
+    if len(sizes) != axes or not all(0 < size < np.inf for size in sizes):
+        raise DataError(
+            f"spacing is {spacing}; expected {axes} numbers above 0, in mm, for the axes "
+            f"{'z, y and x' if axes == 3 else 'y and x'}.",
+        )
+    return sizes
 
 
 def from_nibabel(image: Any, channels: int = 1) -> Image:
@@ -101,11 +115,13 @@ def from_nibabel(image: Any, channels: int = 1) -> Image:
         channels: how many are expected.
 
     Raises:
-        DataError: it has another number of axes or channels, or colours as its type.
+        DataError: it has another number of axes or channels, colours as its type, or no usable affine.
     """
     array = np.asanyarray(image.dataobj)
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
+    if array.ndim == 5 and array.shape[3] == 1:  # NIfTI's vectors: channels stand behind the axis of time
+        array = array[:, :, :, 0]
     if array.ndim not in (2, 3, 4) or array.dtype.kind not in "iuf" or 0 in array.shape:
         raise DataError(
             f"The nibabel image has the shape {array.shape} and the type {array.dtype}; expected numbers as (x, y, z), "
@@ -116,7 +132,9 @@ def from_nibabel(image: Any, channels: int = 1) -> Image:
     if array.shape[3] != channels:
         raise DataError(f"The nibabel image has {array.shape[3]} channels (or points in time); expected {channels}.")
     units = image.header.get_xyzt_units()[0] if hasattr(image.header, "get_xyzt_units") else "mm"
-    affine = np.array(image.affine, np.float64)
+    if image.affine is None:
+        raise DataError("The nibabel image has no affine; expected one that says where its voxels lie, in mm.")
+    affine = usable_affine(np.array(image.affine, np.float64), "The nibabel image", "Its affine")
     affine[:3] *= mm_in(units) or 1.0
     voxels = np.ascontiguousarray(array.transpose(3, 2, 1, 0))
     return narrow_floats(Image(voxels.astype(voxels.dtype.newbyteorder("=")), affine))

@@ -49,6 +49,7 @@ def test_an_array_lies_as_simpleitks_arrays_do_and_says_so() -> None:
     assert "as SimpleITK's arrays lie" in image.warnings[0]
     assert from_array(VOXELS).warnings == ()
     assert not from_array(VOXELS).spacing_known
+    assert from_array(VOXELS, spacing=np.array([3, 1.5, 2])).same_grid(image)
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage])
@@ -75,6 +76,8 @@ def test_channels_and_units_of_nibabel() -> None:
     assert image.array.shape == (2, 2, 3, 4)
     assert image.array.dtype == np.float32
     assert image.spacing_mm == pytest.approx((0.003, 0.002, 0.0015))
+    vectors = nib.Nifti1Image(np.asarray(scan.dataobj)[:, :, :, None], AFFINE)
+    assert np.array_equal(from_nibabel(vectors, 2).array, image.array)
     flat = answered(nib.Nifti1Image(VOXELS[:1].T, AFFINE))
     assert flat.shape == (4, 3, 1)
 
@@ -84,12 +87,15 @@ def test_channels_and_units_of_nibabel() -> None:
     [
         (VOXELS, {"spacing": (1, 1)}, "expected 3 numbers above 0"),
         (VOXELS, {"spacing": (1, 1, -1)}, "expected 3 numbers above 0"),
+        (VOXELS, {"spacing": 1.0}, "expected 3 numbers above 0"),
         (VOXELS, {"channels": 2, "spacing": (1, 1, 1)}, "expected 2 numbers"),
         (np.zeros((3, 2, 3, 4)), {"channels": 2}, "has 3 channels; expected 2"),
         (np.zeros(3), {}, "expected numbers as"),
         (np.zeros((2, 3, 4), complex), {}, "expected numbers as"),
         (Image(VOXELS[None], np.eye(4)), {"spacing": (1, 1, 1)}, "expected it for arrays only"),
         (nib.Nifti1Image(np.zeros((2, 3, 4, 5)), AFFINE), {}, "has 5 channels"),
+        (nib.Nifti1Image(np.zeros((2, 3, 4)), None), {}, "has no affine"),
+        (nib.spatialimages.SpatialImage(np.zeros((2, 3, 4)), np.diag([1.0, 1, 0, 1])), {}, "without an inverse"),
         ({"scan": 1}, {}, "builtins.dict; expected a path"),
     ],
 )

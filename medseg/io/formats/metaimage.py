@@ -41,7 +41,7 @@ _MATRIX = ("TransformMatrix", "Rotation", "Orientation")  # names of one field, 
 _OFFSET = ("Offset", "Position", "Origin")
 _SPACING = ("ElementSpacing", "ElementSize")
 _GEOMETRY = (*_MATRIX, *_OFFSET, *_SPACING, "AnatomicalOrientation", "CenterOfRotation", "DistanceUnits")
-_LINE = {"ElementToIntensityFunctionSlope": "1", "ElementToIntensityFunctionOffset": "0"}
+_LINE = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 """Fields of a line from numbers to intensities, with the values that change nothing."""
 
 
@@ -156,7 +156,8 @@ class _Header:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the header says of its numbers that is not applied, in a sentence."""
-        line = {name: self.fields[name] for name in _LINE if self.fields.get(name, _LINE[name]) != _LINE[name]}
+        stated_values = {name: self.fields[name] for name in _LINE if name in self.fields}
+        line = {name: text for name, text in stated_values.items() if not _equals(text, _LINE[name])}
         stated = ", ".join(f"{name} {value}" for name, value in line.items())
         return (f"{self.path} states {stated}, which is not applied to its numbers, as in ITK",) if line else ()
 
@@ -263,3 +264,10 @@ def _data(header: _Header, dtype: np.dtype) -> bytes | memoryview:
     if header.packed():
         return content.unpack(rest, count * dtype.itemsize, path, what)
     return content.written_out(rest, count, dtype, path, what)
+
+
+def _equals(text: str, number: float) -> bool:
+    try:
+        return float(text) == number
+    except ValueError:
+        return False

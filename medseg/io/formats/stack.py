@@ -153,12 +153,12 @@ def orientation_notes(path: Path, orientation: int) -> tuple[str, ...]:
     return (f"{path} has the orientation {orientation} (EXIF or TIFF tag 274) and is read turned as viewers show it",)
 
 
-def usable_affine(affine: NDArray[np.float64], path: Path, source: str) -> NDArray[np.float64]:
+def usable_affine(affine: NDArray[np.float64], path: Path | str, source: str) -> NDArray[np.float64]:
     """Return an affine after a check that its voxels have a volume.
 
     Args:
         affine: 4x4, (x, y, z) indices to RAS+ mm.
-        path: the file, for messages.
+        path: the file, or what else has the affine, for messages.
         source: the field that it comes from, for messages.
 
     Returns:

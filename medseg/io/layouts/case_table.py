@@ -138,7 +138,8 @@ def _case(
     """Return the case of a row, and why it is left out (None if it is not)."""
     files = [row.get(name, "") for name in channels] if channels else row.get("channels", "").split(";")
     reference = row.get(label, "") if label else ""
-    id = row.get("id") or split_suffix(_resolve(reference or files[0], path.parent, folder))[0]
+    first = next((name for name in (reference, *files) if name.strip()), None)
+    id = row.get("id") or (split_suffix(_resolve(first, path.parent, folder))[0] if first else "")
     rest = {name: value for name, value in row.items() if name not in (*channels, label)}
     case = parse_row({**rest, "id": id, "channels": "-"}, path, line, folder)
     paths = [_resolve(name.strip(), path.parent, folder) for name in files if name.strip()]

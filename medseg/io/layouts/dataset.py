@@ -65,6 +65,8 @@ LAYOUTS: dict[str, str] = {
 
 _UNCLEAR = "ambiguous"
 """The kind of a case of which the files leave open what is meant."""
+_NOTES = (".json", ".txt", ".csv", ".yaml", ".yml", ".xml", ".bval", ".bvec")
+"""Suffixes of files that say something of a scan of their name, and are none themselves."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,14 @@ def pair_up(
 
 
 def _names_beside(folder: Path) -> dict[str, str]:
-    """Return {name without suffix: name} of the files of a folder that are in no format that is read."""
+    """Return {name without suffix: name} of the files of a folder that are in no format that is read.
+
+    Notes on a case, such as the JSON that dcm2niix writes beside a scan, stand for none.
+    """
     if not folder.is_dir():
         return {}
-    return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix and not is_image(path)}
+    files = [path for path in sorted(folder.iterdir()) if path.suffix and path.suffix.lower() not in _NOTES]
+    return {path.stem: path.name for path in files if not is_image(path)}
 
 
 def _missing(what: str, id: str, folder: Path, others: Mapping[str, str]) -> Why:

@@ -262,6 +262,8 @@ def test_a_line_of_metaimage_that_is_not_applied_is_told(tmp_path):
     assert note.endswith(
         "a.mha states ElementToIntensityFunctionSlope 2, which is not applied to its numbers, as in ITK"
     )
+    meta(tmp_path / "b.mha", VOLUME.tobytes(), ElementToIntensityFunctionSlope="1.0")
+    assert not read_image(tmp_path / "b.mha").notes
 
 
 @pytest.mark.parametrize(

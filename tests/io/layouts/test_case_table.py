@@ -117,6 +117,10 @@ def test_a_table_without_files_says_more_of_known_cases(tmp_path):
         (["id,t1,label", "a/b,scans/a_t1.nii,scans/a_seg.nii"], "cannot be the id"),
         (["id,t1,label,weight", "a,scans/a_t1.nii,scans/a_seg.nii,much"], "weight is 'much'"),
         (["id,t1,label"], "has no rows"),
+        (
+            ["t1,label,patient", "scans/a_t1.nii,scans/a_seg.nii,p", ",,q"],
+            "line 3: a case needs an id and at least one",
+        ),
     ],
 )
 def test_tables_that_are_not_valid(files, lines, message):

@@ -176,3 +176,6 @@ def test_a_counterpart_in_a_format_that_is_not_read_is_named(tmp_path, side, kin
     (problem,) = find_cases(tmp_path).problems
     assert problem == f"b: b.webp in {tmp_path / side} is in no format that medseg reads as {side}"
     assert (problem.kind, problem.file) == (kind, tmp_path / side / "b.webp")
+    (tmp_path / side / "b.webp").rename(tmp_path / side / "b.json")  # says something of a scan, and is none
+    (problem,) = find_cases(tmp_path).problems
+    assert "there is no" in problem
