@@ -28,6 +28,7 @@ from medseg.plans.terminology import Coding
 if TYPE_CHECKING:
     from medseg.confidence.assessment import Assessment
     from medseg.delivery.dicom.write import Meaning
+    from medseg.delivery.pictures.overlay import Overlay
 
 LABELS = "labels"
 """The form of an answer that is a label map."""
@@ -49,8 +50,8 @@ class Drawn:
     channels: int
     reading: Reading
 
-    def picture(self, case: Case, answer: Image) -> bytes:
-        """Return the picture of an answer, as PNG; the scan is read again.
+    def picture(self, case: Case, answer: Image) -> Overlay:
+        """Return the picture of an answer; the scan is read again.
 
         Args:
             case: which case.

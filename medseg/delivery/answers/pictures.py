@@ -77,7 +77,7 @@ class Pictures:
 
             scan = load_case_image(case, len(self.data.channels), self.data.reading)
             with atomic(files[0]) as path:
-                path.write_bytes(draw_overlay(scan, answer, labels))
+                path.write_bytes(draw_overlay(scan, answer, labels).png)
         return files
 
     def has_palette(self, path: Path) -> bool:

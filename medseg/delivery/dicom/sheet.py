@@ -15,12 +15,14 @@ from medseg.delivery.dicom.source import Source
 if TYPE_CHECKING:
     from highdicom.sc import SCImage
 
-_NOT_ORIENTED = ("L", "P")
-"""Directions of rows and columns, which the object has to state: those of axial slices as they are drawn here."""
+    from medseg.delivery.pictures.overlay import Overlay
+
+_ANY = ("L", "P")
+"""Directions that highdicom asks for where they are not known, and are then left empty."""
 
 
-def draw_sheet(scan: Image, answer: Image, labels: Labels) -> bytes:
-    """Return the picture as PNG: the slices in which structures are largest, with outlines and names.
+def draw_sheet(scan: Image, answer: Image, labels: Labels) -> Overlay:
+    """Return the picture: the slices in which structures are largest, with outlines and names.
 
     Args:
         scan: (channel, z, y, x), finite.
@@ -32,11 +34,11 @@ def draw_sheet(scan: Image, answer: Image, labels: Labels) -> bytes:
     return draw_overlay(scan, answer, labels)
 
 
-def make_sheet(picture: bytes, source: Source, maker: Maker) -> SCImage:
+def make_sheet(picture: Overlay, source: Source, maker: Maker) -> SCImage:
     """Make a Secondary Capture in memory, in the study of the source.
 
     Args:
-        picture: PNG in colour.
+        picture: what `draw_sheet` returned.
         source: the series that it shows.
         maker: who made the labels.
 
@@ -47,7 +49,9 @@ def make_sheet(picture: bytes, source: Source, maker: Maker) -> SCImage:
     from PIL import Image as pillow
     from pydicom.uid import ExplicitVRLittleEndian
 
-    pixels = np.asarray(pillow.open(io.BytesIO(picture)).convert("RGB"))
+    pixels = np.asarray(pillow.open(io.BytesIO(picture.png)).convert("RGB"))
+    # an image that does not say where it lies is drawn as it is stored, and nothing is known of its sides
+    directions = picture.directions if source.has_positions else None
     header = common_header(source.first, "OT", maker)
     with explaining_failure("A secondary capture"):
         sheet = hd.sc.SCImage.from_ref_dataset(
@@ -56,10 +60,12 @@ def make_sheet(picture: bytes, source: Source, maker: Maker) -> SCImage:
             photometric_interpretation="RGB",
             bits_allocated=8,
             coordinate_system="PATIENT",
-            patient_orientation=_NOT_ORIENTED,
+            patient_orientation=directions or _ANY,
             transfer_syntax_uid=ExplicitVRLittleEndian,
             **header,
         )
+        if directions is None:
+            sheet.PatientOrientation = None  # of type 2C: it may be unknown
         characters = character_set(source.first, [])
         if characters is not None:
             sheet.SpecificCharacterSet = characters

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from medseg.confidence.assessment import Assessment
+    from medseg.delivery.pictures.overlay import Overlay
     from medseg.io.dicom.elements.series import Series
 
 SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm", "sheet": ".sc.dcm"}
@@ -75,7 +76,7 @@ def write_objects(
     paths: Mapping[str, Path],
     volumes_ml: Mapping[str, float] | None = None,
     assessment: Assessment | None = None,
-    picture: bytes | None = None,
+    picture: Overlay | None = None,
 ) -> None:
     """Write a label map as DICOM objects; all are made before the first is written.
 

@@ -6,6 +6,7 @@ A 2D image is drawn whole, pixel by pixel. Of a volume axial slices are drawn, t
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 from medseg.core.image import Image
 from medseg.core.labels import Labels
@@ -18,8 +19,21 @@ _MOST_SLICES = 4
 _GAP = 6
 
 
-def draw_overlay(scan: Image, answer: Image, labels: Labels) -> bytes:
-    """Return a PNG of an answer over its scan.
+@dataclass(frozen=True)
+class Overlay:
+    """A picture of an answer over its scan.
+
+    Attributes:
+        png: the file.
+        directions: of all its slices, as `Plane.directions`; None where they differ or are not known.
+    """
+
+    png: bytes
+    directions: tuple[str, str] | None
+
+
+def draw_overlay(scan: Image, answer: Image, labels: Labels) -> Overlay:
+    """Return a picture of an answer over its scan.
 
     Args:
         scan: (channel, z, y, x), finite; three channels of 8 bits are drawn in colour, of others the first in grey.
@@ -55,4 +69,5 @@ def draw_overlay(scan: Image, answer: Image, labels: Labels) -> bytes:
     captions.draw_legend(ImageDraw.Draw(canvas), _GAP, tallest + _GAP, lines)
     stream = io.BytesIO()
     canvas.save(stream, "PNG", compress_level=6)
-    return stream.getvalue()
+    directions = {plane.directions for plane in planes}
+    return Overlay(stream.getvalue(), directions.pop() if len(directions) == 1 else None)

@@ -13,6 +13,8 @@ _NAMES = ("axial", "coronal", "sagittal")
 """Of a slice across each canonical axis (z, y, x)."""
 _EDGES = (("R", "A"), ("R", "S"), ("A", "S"))
 """The side of the patient on the left and on top of each of these, in radiological convention."""
+_OPPOSITE = {"R": "L", "A": "P", "S": "F"}
+"""The side across from each, by its letter in DICOM, where inferior is F, towards the feet (PS3.3 C.7.6.1.1.1)."""
 _STORED = Orientation()
 
 
@@ -37,6 +39,14 @@ class Plane:
     left: str
     top: str
     orientation: Orientation
+
+    @property
+    def directions(self) -> tuple[str, str] | None:
+        """The sides of the patient that rows run to, from left to right, and columns, downwards; None if not known.
+
+        Letters are those of DICOM's Patient Orientation: L and P for an axial plane.
+        """
+        return (_OPPOSITE[self.left], _OPPOSITE[self.top]) if self.name else None
 
     def cut(self, array: NDArray) -> NDArray:
         """Return the slice of an array.

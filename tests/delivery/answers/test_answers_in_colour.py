@@ -58,7 +58,7 @@ def test_an_overlay_of_a_colour_image_outlines_structures_in_their_colours(tmp_p
     values = np.zeros((400, 500), np.uint8)
     values[50:150, 50:150] = 3
     values[200:300, 200:300] = 200
-    (tmp_path / "overlay.png").write_bytes(draw_overlay(scan, flat(values), ORGANS))
+    (tmp_path / "overlay.png").write_bytes(draw_overlay(scan, flat(values), ORGANS).png)
     pixels = np.asarray(pillow.open(tmp_path / "overlay.png"))
     assert pixels.shape[1] >= 500  # pixel by pixel
     for number in (0, 1):
@@ -83,7 +83,7 @@ def test_scans_of_all_kinds_are_drawn(channels):
     array = np.random.default_rng(0).normal(size=(channels, 5, 9, 7)).astype(np.float32)
     scan = Image(array, np.diag([1.0, 1.0, 5.0, 1.0]))
     answer = scan.with_array(np.zeros((1, 5, 9, 7), np.uint8))
-    assert draw_overlay(scan, answer, ORGANS).startswith(b"\x89PNG")
+    assert draw_overlay(scan, answer, ORGANS).png.startswith(b"\x89PNG")
 
 
 def test_overlays_are_named_before_they_are_written_and_read_the_scan_again(tmp_path):
