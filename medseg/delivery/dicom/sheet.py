@@ -65,7 +65,7 @@ def make_sheet(picture: Overlay, source: Source, maker: Maker) -> SCImage:
             **header,
         )
         if directions is None:
-            sheet.PatientOrientation = None  # of type 2C: it may be unknown
+            sheet.PatientOrientation = []  # of type 2C: it may be unknown
         characters = character_set(source.first, [])
         if characters is not None:
             sheet.SpecificCharacterSet = characters
