@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +94,7 @@ def _print(known: FileInfo) -> None:
     }
     for name, text in lines.items():
         console.print(f"  {name:<8} {text}", markup=False, highlight=False, soft_wrap=True)
-    voxels = sum(part.voxels for part in known.labels)
+    voxels = prod(known.shape_zyx)  # in layers, structures may share voxels
     for part in known.labels[:_MOST_VALUES]:
         volume = "" if part.volume_ml is None else f"  {part.volume_ml:10.3f} ml"
         share = f"{part.voxels / voxels:8.3%}"
@@ -121,7 +122,8 @@ def _values(known: FileInfo) -> str:
     if known.low is None or known.high is None:
         return "none of them is finite"
     if known.labels:
-        return f"{len(known.labels)} different ones"
+        in_layers = known.volumes * known.components > 1
+        return f"{len(known.labels)} structures in layers" if in_layers else f"{len(known.labels)} different ones"
     middle = ", ".join(f"{percent} %: {value:.6g}" for percent, value in known.percentiles.items())
     bad = f"; {known.not_finite:,} NaN or infinite" if known.not_finite else ""
     return f"{known.low:.6g} to {known.high:.6g} ({middle}){bad}"

@@ -14,6 +14,7 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.wording import counted
 from medseg.io.dicom.elements.paths import parse_reference
+from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import is_dicom, says_sides, split_suffix
 from medseg.io.images import header_notes, read_stack
@@ -95,17 +96,17 @@ def info(path: str | Path) -> FileInfo:
             "`medseg series FOLDER` lists DICOM series, `medseg check FOLDER` looks through a data set.",
         )
     named = not is_dicom(path) and may_name_values(path)
-    names = {part.value: part.name for part in named_values(path)} if named else {}
-    return _describe(path, read_stack(path, mask=bool(names)), names)
+    segments = named_values(path) if named else []
+    return _describe(path, read_stack(path, mask=bool(segments)), segments)
 
 
-def _describe(path: Path, stack: Stack, names: Mapping[int, str]) -> FileInfo:
-    """Return what a stack of volumes holds; `names` are those that the file gives to its values."""
+def _describe(path: Path, stack: Stack, segments: Sequence[Segment]) -> FileInfo:
+    """Return what a stack of volumes holds; `segments` are the names that the file gives to its values."""
     volumes, components, *_ = stack.array.shape
     grid = Image(stack.array[0], stack.affine, stack.spacing_known)
     values = stack.array.reshape(-1)
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    labels = _labels(grid, stack.array, names) if finite.size == values.size else ()
+    labels = _labels(grid, stack.array, segments) if finite.size == values.size else ()
     percents = np.percentile(finite, _PERCENTS).tolist() if finite.size else ()
     return FileInfo(
         path=path,
@@ -131,16 +132,27 @@ def _is_told(note: str, notes: Sequence[str]) -> bool:
     return any(told.endswith(note) for told in notes)
 
 
-def _labels(grid: Image, array: NDArray, names: Mapping[int, str]) -> tuple[LabelValue, ...]:
-    """Return the values of what looks like a label map; () for a scan."""
+def _labels(grid: Image, array: NDArray, segments: Sequence[Segment]) -> tuple[LabelValue, ...]:
+    """Return the values of what looks like a label map, of layers the structures in them; () for a scan."""
     volumes, components, *_ = array.shape
+    voxel_ml = grid.voxel_volume_ml if grid.shape_zyx[0] > 1 else None
+
+    def labelled(value: int, name: str, voxels: int) -> LabelValue:
+        return LabelValue(value, name, voxels, None if voxel_ml is None else voxels * voxel_ml)
+
+    layers = array.reshape(-1, *array.shape[2:])
+    if any(segment.layer for segment in segments):
+        return tuple(
+            labelled(segment.value, segment.name, int((layers[segment.layer] == segment.value).sum()))
+            for segment in segments
+            if segment.layer < len(layers)
+        )
+    names = {segment.value: segment.name for segment in segments}
     if volumes * components > 1 or not (names or looks_like_labels(value_pattern(array[0, 0]))):
         return ()
     values, counts = np.unique(array, return_counts=True)
-    voxel_ml = grid.voxel_volume_ml if grid.shape_zyx[0] > 1 else None
     return tuple(
-        LabelValue(int(value), names.get(int(value), ""), int(count), None if voxel_ml is None else count * voxel_ml)
-        for value, count in zip(values, counts, strict=True)
+        labelled(int(value), names.get(int(value), ""), int(count)) for value, count in zip(values, counts, strict=True)
     )
 
 

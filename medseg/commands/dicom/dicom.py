@@ -16,6 +16,7 @@ from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.earlier import move_report_aside
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
+from medseg.delivery.answers.read_answer import read_answer
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
 from medseg.delivery.dicom.sheet import draw_sheet
@@ -31,9 +32,7 @@ from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.listing.locate import series_at
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.formats.table import is_dicom, split_suffix
-from medseg.io.images import read_label
 from medseg.io.values.regrid import resample_nearest
-from medseg.plans.sections.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,7 @@ def _read_on_grid(path: Path, labels: Labels, grid: Image) -> Image:
     Raises:
         DataError: it lies on another grid, or holds a value that is not declared.
     """
-    segments = labels.written_values if is_dicom(path) else {}
-    label = _turn_to(read_label(path, Reading(segments=segments), grid), grid, path)
+    label = _turn_to(read_answer(path, labels, grid), grid, path)
     try:
         labels.check_values(np.unique(label.array).tolist(), str(path))
     except DataError as error:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.commands.view.options import ViewOptions
 from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
+from medseg.core.labels import Labels
 from medseg.datasets.option_values import parse_structures
 from medseg.delivery.answers.labels_file import read_labels_file
+from medseg.delivery.answers.read_answer import (
+    known_by_name,
+    labels_in,
+    names_of_values,
+    read_answer,
+    with_names_in,
+)
 from medseg.delivery.viewer.scene import make_scene, shown_channels
 from medseg.delivery.viewer.view_page import write_view
 from medseg.io.dicom.elements.paths import parse_reference
@@ -53,10 +61,10 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
     page = options.output or Path(f"{_stem(scan)}.html")
     files = _layers(paths, options.reference)
     _check_output(page, [scan, *files.values()])
-    labels_of_files = _labels(files.values(), options)
     image, notes = _shown(read_image(scan, options.frame), scan, options)
-    labels = {name: _read_on_grid(path, image) for name, path in files.items()}
-    scene = make_scene(_stem(scan), image, labels, *labels_of_files, says_sides(scan))
+    meanings = _meanings(files.values(), options, image)
+    labels = {name: _read_on_grid(path, meanings.labels[path], image) for name, path in files.items()}
+    scene = make_scene(_stem(scan), image, labels, meanings.names, meanings.background, says_sides(scan))
     write_view(page, scene)
     return ViewResult(page, tuple(part.name for part in scene.structures), (*notes, *scene.notes))
 
@@ -73,9 +81,9 @@ def _shown(image: Image, path: Path, options: ViewOptions) -> tuple[Image, list[
     return shown, [more] if len(shown.array) < channels else []
 
 
-def _read_on_grid(path: Path, scan: Image) -> Image:
+def _read_on_grid(path: Path, labels: Labels | None, scan: Image) -> Image:
     """Return a label map, which has to lie on the scan's grid: elsewhere it would be shown in a wrong place."""
-    label = read_label(path, grid=scan)
+    label = read_label(path, grid=scan) if labels is None else read_answer(path, labels, scan)
     if not scan.same_grid(label):
         raise DataError(
             f"{path} does not lie on the grid of the scan: {describe_grid_difference(scan, label)}.",
@@ -84,37 +92,60 @@ def _read_on_grid(path: Path, scan: Image) -> Image:
     return label
 
 
-def _labels(paths: Iterable[Path], options: ViewOptions) -> tuple[dict[int, str], int | None]:
-    """Return {value: structure}, and the value that is no structure.
+@dataclass
+class _Meanings:
+    """What the values of the label files mean.
 
-    The user says it, or labels.json beside each file, or the files themselves.
+    Attributes:
+        labels: {label file: its structures}; None where nothing declares them.
+        names: {value: structure} of all files.
+        background: the value that is no structure.
+    """
+
+    labels: dict[Path, Labels | None] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    background: int | None = 0
+
+
+def _meanings(paths: Collection[Path], options: ViewOptions, scan: Image) -> _Meanings:
+    """Return what the values of label files mean: the user says it, labels.json, or the files themselves.
 
     Raises:
         DataError: two files call one value by different names.
     """
-    if options.structures:
-        labels = parse_structures(options.structures)
-        return {value: name for name, value in labels.written_values.items()}, labels.background
-    names: dict[int, str] = {}
-    named_by: dict[int, Path] = {}
-    background: int | None = 0
-    for path in paths:
-        declared = read_labels_file(path.parent)
-        if declared is not None:
-            here = {value: name for name, value in declared.labels.written_values.items()}
-            background = declared.labels.background
-        elif not is_dicom(path) and path.is_file() and may_name_values(path):
-            here = {part.value: part.name for part in named_values(path)}
-        else:
-            continue
+    meanings, named_by = _Meanings(), dict[int, Path]()
+    given = parse_structures(options.structures) if options.structures else None
+    declared = {path: given or _labels_beside(path) for path in paths}
+    # a file of which nothing but the names is known gets the values that the others leave free
+    for path in sorted(declared, key=lambda path: declared[path] is None and known_by_name(path)):
+        labels = declared[path]
+        if labels is not None:
+            meanings.background = labels.background
+        if known_by_name(path):
+            known = meanings.names
+            labels = labels_in(path, scan, known) if labels is None else with_names_in(path, labels, known)
+        meanings.labels[path] = labels
+        here = names_of_values(labels) if labels is not None else _names_inside(path)
         for value, name in here.items():
-            if names.setdefault(value, name) != name:
+            if meanings.names.setdefault(value, name) != name:
                 raise DataError(
-                    f"The value {value} is {names[value]} in {named_by[value]}, and {name} in {path}.",
+                    f"The value {value} is {meanings.names[value]} in {named_by[value]}, and {name} in {path}.",
                     "Look at each on a page of its own, or say what the values mean: --structures liver=1",
                 )
             named_by.setdefault(value, path)
-    return names, background
+    return meanings
+
+
+def _labels_beside(path: Path) -> Labels | None:
+    answers = read_labels_file(path.parent)
+    return None if answers is None else answers.labels
+
+
+def _names_inside(path: Path) -> dict[int, str]:
+    """Return {value: name} as a label file says it; {} where it says nothing."""
+    if is_dicom(path) or not path.is_file() or not may_name_values(path):
+        return {}
+    return {part.value: part.name for part in named_values(path)}
 
 
 def _layers(paths: Sequence[Path], reference: Path | None) -> dict[str, Path]:

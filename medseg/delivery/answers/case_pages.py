@@ -16,8 +16,8 @@ from medseg.core.case import Case
 from medseg.core.files import atomic, remove_temporaries
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.delivery.answers.read_answer import names_of_values, read_answer
 from medseg.io.formats.table import says_sides
-from medseg.io.images import read_label
 from medseg.io.load import load_case_image
 from medseg.plans.sections.data import Data
 
@@ -82,7 +82,7 @@ class CasePages:
         try:
             remove(case, output)
             scan = load_case_image(case, len(self.data.channels), self.data.reading)
-            label = read_label(answer, grid=scan) if isinstance(answer, Path) else answer
+            label = read_answer(answer, labels, scan) if isinstance(answer, Path) else answer
             _write_slices(case, scan, label, output, labels)
             if self.shows_in_viewer(scan.shape_zyx):
                 _write_viewer(case, scan, label, output, labels)
@@ -196,7 +196,7 @@ def _write_viewer(case: Case, scan: Image, answer: Image, output: Path, labels: 
     from medseg.delivery.viewer.scene import make_scene, shown_channels
     from medseg.delivery.viewer.view_page import write_view
 
-    names = {value: name for name, value in labels.written_values.items()}
+    names = names_of_values(labels)
     sides = says_sides(case.channels[0])
     shown = shown_channels(scan, 0)
     write_view(

@@ -15,6 +15,9 @@ from PIL import Image as pillow
 import medseg
 from medseg.commands.data.info import LabelValue, info
 from medseg.core.errors import DataError
+from medseg.core.image import Image
+from medseg.core.labels import Labels
+from medseg.delivery.answers.formats import ANSWER_FORMATS, write_answer_labels
 
 
 def test_a_scan(tmp_path: Path) -> None:
@@ -85,3 +88,13 @@ def test_a_tiff_with_a_resolution_has_no_sides(tmp_path: Path) -> None:
     known = info(tmp_path / "slide.tif")
     assert known.spacing_mm is not None
     assert known.axes == ""
+
+
+def test_structures_in_layers_are_listed_by_name(tmp_path: Path) -> None:
+    array = np.zeros((1, 3, 4, 5), np.uint8)
+    array[0, 1, :2] = 1
+    array[0, 1, 2, 0] = 2
+    labels = Labels(structures={"whole": [1, 2], "core": [2]}, activation="sigmoid", region_values=[1, 2])
+    path = tmp_path / "a.seg.nrrd"
+    write_answer_labels(path, Image(array, np.eye(4)), None, labels, {}, ANSWER_FORMATS["seg.nrrd"])
+    assert [(part.name, part.voxels) for part in medseg.info(path).labels] == [("whole", 11), ("core", 1)]
