@@ -83,6 +83,11 @@ def format_named(name: str | None, labels: Labels, dimensions: int) -> AnswerFor
     if row.suffix == geojson.SUFFIX and (labels.background != 0 or not segments_of(labels, {})):
         why = "overlap" if labels.background == 0 else "have no background of 0"
         raise PlanError(f"--format {plain} holds outlines beside each other; these structures {why}.", "Choose png.")
+    if row.layers and (of_zero := [segment.name for segment in segments_of(labels, {}) if segment.value == 0]):
+        raise PlanError(
+            f"--format {plain}: {of_zero[0]} has the value 0, which 3D Slicer takes for background.",
+            "--format nifti keeps the value and its name.",
+        )
     return row
 
 

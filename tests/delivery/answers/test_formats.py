@@ -115,6 +115,7 @@ def test_an_answer_in_another_format_replaces_the_earlier_one(
         ("png", ORGANS, 3, "holds 2D images"),
         ("geojson", REGIONS, 2, "overlap"),
         ("geojson", Labels(structures={"road": 0, "car": 1}, background=None), 2, "no background of 0"),
+        ("slicer", Labels(structures={"road": 0, "car": 1}, background=None), 3, "road has the value 0"),
     ],
 )
 def test_a_format_that_cannot_be_is_refused_at_once(name: str, labels: Labels, dimensions: int, message: str) -> None:
@@ -128,6 +129,25 @@ def test_a_format_may_be_called_by_its_suffix() -> None:
         for typed in (name, form.suffix, form.suffix.upper()):
             assert format_named(typed, ORGANS, 2) is form
         assert answer_path(case, Path("out"), form) == Path("out") / f"a{form.suffix}"
+
+
+def test_a_structure_of_value_0_keeps_its_name(tmp_path: Path) -> None:
+    scene = Labels(structures={"road": 0, "car": 1}, background=None)
+    image = Image(np.array([[[[0, 1, 0]]]], np.uint8), np.eye(4))
+    for name in ("nifti", "nrrd"):
+        path = tmp_path / f"a{ANSWER_FORMATS[name].suffix}"
+        assert format_named(name, scene, 3) is ANSWER_FORMATS[name]
+        write_answer_labels(path, image, None, scene, {}, ANSWER_FORMATS[name])
+        assert [(segment.name, segment.value) for segment in named_values(path)] == [("road", 0), ("car", 1)]
+        assert read_label(path, Reading(segments={"car": 0, "road": 1})).array.ravel().tolist() == [1, 0, 1]
+    assert b"Segment0_Extent:=0 2 0 0 0 0\n" in path.read_bytes()
+
+
+def test_the_background_that_a_header_names_is_no_structure(tmp_path: Path) -> None:
+    for name in ("background", "Clear Label", "???"):
+        image = Image(np.array([[[[0, 1]]]], np.uint8), np.eye(4))
+        write_label(tmp_path / "a.nii.gz", image, None, [Segment(name, 0), Segment("liver", 1)])
+        assert [segment.name for segment in named_values(tmp_path / "a.nii.gz")] == ["liver"]
 
 
 def test_the_header_of_nifti_holds_what_totalsegmentator_writes(tmp_path: Path) -> None:

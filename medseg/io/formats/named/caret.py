@@ -11,11 +11,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 from medseg.io.formats.named.segment import Segment
+from medseg.io.values.class_names import means_background
 
 CODE = 0
 """Code of the extension: unknown format, as TotalSegmentator has it."""
 _CODES = (CODE, 30)
 _ROOT = b"<CaretExtension"
+_WORKBENCH_BACKGROUND = "???"
 _MOST_BYTES = 1 << 22
 """A table of a thousand names is a hundred times smaller."""
 
@@ -56,7 +58,7 @@ def read_table(extensions: Sequence[Any]) -> list[Segment]:
 
 
 def _segments(xml: bytes) -> list[Segment]:
-    """Return the labels of the first table in some XML; the background, 0, is none."""
+    """Return the labels of the first table in some XML; 0 is one if its name does not say that it is background."""
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:  # whose entities may grow without end
         return []
     try:
@@ -64,8 +66,12 @@ def _segments(xml: bytes) -> list[Segment]:
         labels = [(label, int(label.get("Key", ""))) for label in root.iterfind(".//LabelTable/Label")]
     except (ElementTree.ParseError, ValueError):
         return []
-    named = [(label, value, " ".join((label.text or "").split())) for label, value in labels if value != 0]
-    return [Segment(name, value, colour=_colour(label)) for label, value, name in named if name]
+    named = [(label, value, " ".join((label.text or "").split())) for label, value in labels]
+    return [
+        Segment(name, value, colour=_colour(label))
+        for label, value, name in named
+        if name and not (value == 0 and (name == _WORKBENCH_BACKGROUND or means_background(name)))
+    ]
 
 
 def _colour(label: ElementTree.Element) -> tuple[int, int, int] | None:

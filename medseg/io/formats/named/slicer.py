@@ -33,7 +33,8 @@ def header_lines(segments: Sequence[Segment], layers: NDArray) -> list[str]:
         f"Segmentation_ContainedRepresentationNames:={_REPRESENTATION}|",
         "Segmentation_ReferenceImageExtentOffset:=0 0 0",
     ]
-    boxes = [_boxes(layer) for layer in layers]
+    with_zero = any(segment.value == 0 for segment in segments)
+    boxes = [_boxes(layer, with_zero) for layer in layers]
     for number, segment in enumerate(segments):
         colour = segment.colour or (128, 128, 128)
         fields = {
@@ -51,12 +52,12 @@ def header_lines(segments: Sequence[Segment], layers: NDArray) -> list[str]:
     return lines
 
 
-def _boxes(layer: NDArray) -> dict[int, tuple[slice, ...]]:
-    """Return {value: its box (z, y, x)} of a layer in one pass, of the values above 0 that occur."""
+def _boxes(layer: NDArray, with_zero: bool) -> dict[int, tuple[slice, ...]]:
+    """Return {value: its box (z, y, x)} of a layer in one pass, of the values above 0 that occur, or of all."""
     from scipy import ndimage
 
     values, numbered = range(1, _MOST_VALUES + 1), layer
-    if layer.min(initial=0) < 0 or layer.max(initial=0) > _MOST_VALUES:  # few large values: number them
+    if with_zero or layer.min(initial=0) < 0 or layer.max(initial=0) > _MOST_VALUES:  # few such values: number them
         present, numbered = np.unique(layer, return_inverse=True)
         values, numbered = present.tolist(), numbered.reshape(layer.shape) + 1
     found = ndimage.find_objects(numbered)
