@@ -47,13 +47,13 @@ class Distance(Section):
         return float(np.sqrt(max(0.0, float(z @ np.array(self.precision) @ z)) / len(z)))
 
     def mirrored(self, vector: Sequence[float]) -> float:
-        """Return how much nearer a vector lies to the opposite of the usual ones than to these; 0 where it does not.
+        """Return how much nearer a vector lies to the opposite of the usual ones than to these; below 0 if it does not.
 
         It is the logarithm of the ratio of two normal densities, divided by its standard deviation: usual vectors lie
         around minus half of the `separation`, their opposites around half of it.
         """
         here, there = self.of(vector) ** 2, self.of([-value for value in vector]) ** 2
-        return max(0.0, float(len(vector) * (here - there) / (2 * max(self.separation, 1e-9))))
+        return float(len(vector) * (here - there) / (2 * max(self.separation, 1e-9)))
 
     @property
     def separation(self) -> float:

@@ -216,7 +216,8 @@ def _thresholds(of_good: Sequence[Oddness], level: float) -> dict[str, dict[str,
             values.setdefault(key, []).append(value)
     thresholds: dict[str, dict[str, float]] = {}
     for (kind, name), known in sorted(values.items()):
-        limit = tail_quantile(known, level * (_DICE_SHARE if kind == DICE else 1))
+        # what is nearer to the usual than to its mirror image (below 0) is never odd
+        limit = max(0.0, tail_quantile(known, level * (_DICE_SHARE if kind == DICE else 1)))
         thresholds.setdefault(kind, {})[name] = rounded([limit], 6)[0]
     return thresholds
 

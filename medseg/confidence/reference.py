@@ -22,9 +22,11 @@ _LEAST_FIGURE = 0.05
 _LEAST_INTENSITY = 0.05
 _LEAST_OFFSET_MM = 1.0
 _LEAST_TILT = 0.05
-_LEAST_SEPARATION = 3.0
+_LEAST_SEPARATION = 6.0
 """Standard deviations between the usual tilts and those of mirror images, below which the one cannot be told from the
-other: a structure that is symmetric, or of which the training cases have left and right ones under one name."""
+other: a structure that is symmetric, or of which the training cases have left and right ones under one name.
+
+Midway between the two lies half of it, which usual tilts exceed with the probability Phi(-3), 1 in 700."""
 _USUALLY = 0.95
 """A structure that this share of the references has should be there; and so for the side on which it lies."""
 

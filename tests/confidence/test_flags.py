@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from judged_examples import NAMES, fitted_quality, make_example, make_examples
 
+from medseg.confidence import reference
 from medseg.confidence.assessment import MEANINGS, Assessment, assess
 from medseg.confidence.conformal import coverage, residual_bounds
 from medseg.confidence.distance import fit_distance
 from medseg.confidence.measures import CaseMeasures, Example, Shape, Sureness
 from medseg.confidence.quality import FALSE_ALARMS, Quality, _choose_level, fit_quality
+from medseg.confidence.reference import fit_reference
 from medseg.confidence.regression import fit_regressions
 from medseg.confidence.shapes import shapes_of
 from medseg.core.labels import Labels
@@ -255,3 +257,36 @@ def test_mirror_images_are_told_only_where_structures_lean(examples: list[Exampl
     assert leaning(examples, 0.0).reference.tilt == {}
     assert leaning(examples, 0.3, both_sides=True).reference.tilt == {}
     assert "mirrored" not in leaning(examples, 0.3, both_sides=True).thresholds
+
+
+MANY = tuple(f"structure_{number}" for number in range(10))
+
+
+def tilted(number: int, separation: float, random: np.random.Generator, mirrored: bool = False) -> Example:
+    """A case whose ten structures lean by normal figures, so far from their mirror images in standard deviations."""
+    lean = separation / 2 / np.sqrt(2) * 0.1 * np.sqrt(1.05)  # two figures; variances have a ridge of 0.05
+    side = -1 if mirrored else 1
+    shapes = {name: Shape(100.0, 1, 1.0, 0.0, None, tuple(side * (lean + random.normal(0, 0.1, 2)))) for name in MANY}
+    return Example(f"case{number}", str(number % 3), CaseMeasures({}, shapes, (), {}), shapes, {})
+
+
+@pytest.mark.parametrize("separation", [4.0, 5.0, 6.5])
+def test_mirror_images_are_told_at_no_more_than_the_promised_false_alarms(
+    separation: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the two are too near to be told: thresholds follow the good answers, and are not 0 by themselves."""
+    monkeypatch.setattr(reference, "_LEAST_SEPARATION", 3.0)
+    random = np.random.default_rng(1)
+    quality = fit_quality([tilted(number, separation, random) for number in range(90)], MANY)
+    assert quality is not None
+    assert set(quality.reference.tilt) == {*MANY}
+    for mirrored, low, high in ((False, 0.0, 0.1), (True, 0.95, 1.0)):
+        cases = [tilted(number, separation, random, mirrored) for number in range(300)]
+        assert low <= np.mean([bool(assess(case.measures, quality).flags) for case in cases]) <= high
+
+
+@pytest.mark.parametrize(("separation", "has_flag"), [(5.0, False), (7.5, True)])
+def test_structures_that_lean_little_have_no_flag_of_mirror_images(separation: float, has_flag: bool) -> None:
+    random = np.random.default_rng(2)
+    fitted = fit_reference([tilted(number, separation, random) for number in range(300)], MANY)
+    assert set(fitted.tilt) == ({*MANY} if has_flag else set())
