@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from medseg.evaluation.score import MEASURES
@@ -37,6 +37,25 @@ def compare_summaries(first: Summary, second: Summary) -> Comparisons:
             if measure in second.structures[name].figures and MEASURES[measure].better is not None
         }
     return _corrected(comparisons)
+
+
+def attribute_named(name: str, known: Collection[str]) -> str | None:
+    """Return the attribute that a name means: itself, else the only one that differs in upper and lower case at most.
+
+    Args:
+        name: as a user wrote it.
+        known: the attributes that there are. Columns that medseg knows, such as `split`, are in lower case among them,
+            whatever the table has.
+
+    >>> attribute_named("Split", ["Scanner", "split"])
+    'split'
+    >>> attribute_named("SITE", ["Site", "site"]) is None
+    True
+    """
+    if name in known:
+        return name
+    alike = [other for other in known if other.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def subgroups(

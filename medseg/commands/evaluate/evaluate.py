@@ -26,7 +26,7 @@ from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock
 from medseg.engines.engine import Engine
 from medseg.engines.open import open_engine
-from medseg.evaluation.comparison import subgroups
+from medseg.evaluation.comparison import attribute_named, subgroups
 from medseg.evaluation.extra_measures import check_registered
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.result import Compared, Evaluation
@@ -100,7 +100,11 @@ def _evaluate(
     # before hours of scoring
     other_sides = [(path, find_sides(path, reference, options.pair)) for path in options.others]
     summary = _score(pairs, sides, labels, scoring, options.allow_missing, scorer)
-    by_attribute = {name: subgroups(summary.cases, name, [*summary.structures]) for name in options.by}
+    known_attributes = {name for case in summary.cases for name in case.attributes}
+    by_attribute = {
+        name: subgroups(summary.cases, attribute_named(name, known_attributes) or name, [*summary.structures])
+        for name in options.by
+    }
     result = Evaluation(summary, labels, labels_from, subgroups=by_attribute, similar=_similar_pairs(pairs, references))
     for path, sides_of_other in other_sides:
         other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))
@@ -138,7 +142,7 @@ def _pairs(predictions: Side, references: Side, options: EvaluateOptions, answer
         cases = _with_table(cases, Path(options.table))
     cases = [replace(c, annotated=tuple(options.annotated[c.id])) if c.id in options.annotated else c for c in cases]
     known_attributes = sorted({name for case in cases for name in case.attributes})
-    absent = [name for name in options.by if name not in known_attributes]
+    absent = [name for name in options.by if attribute_named(name, known_attributes) is None]
     if absent:
         raise DataError(
             f"No case has the attribute {absent[0]!r}; there are {', '.join(known_attributes) or 'none'}.",

@@ -290,6 +290,26 @@ def test_a_table_gives_patients_subgroups_and_what_was_annotated(folders, tmp_pa
         evaluate(*folders, ORGANS, EvaluateOptions(table=table))
 
 
+@pytest.mark.parametrize("by", ["Split", "split", "SCANNER", "Scanner", "Case", "Fold"])
+def test_attributes_are_named_in_upper_or_lower_case(folders, tmp_path, by):
+    """Columns that medseg knows (split, fold, case) are in lower case once the table is read."""
+    table = tmp_path / "cases.csv"
+    table.write_text("id,Split,Scanner,Fold,Case\na,train,train,train,train\nb,test,test,test,test\n")
+    result = evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=[by]))
+    assert {value: groups["liver"].n_annotated for value, groups in result.subgroups[by].items()} == {
+        "test": 1,
+        "train": 1,
+    }
+
+
+def test_attributes_that_differ_in_case_alone_are_named_exactly(folders, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("id,Site,site\na,1,2\nb,1,3\n")
+    assert [*evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=["site"])).subgroups["site"]] == ["2", "3"]
+    with pytest.raises(DataError, match="attribute 'SITE'; there are Site, site"):
+        evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=["SITE"]))
+
+
 def test_scoring_options_are_checked(folders):
     with pytest.raises(DataError, match="empty_policy"):
         evaluate(*folders, ORGANS, EvaluateOptions(scoring={"empty_policy": "mine"}))
