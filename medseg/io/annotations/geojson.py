@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def write(path: Path, image: Image, like: Path | None, named: Sequence[Segment] 
         path: the file.
         image: one channel of whole numbers.
         like: the scan; not used.
-        named: names and colours of values; others are called by their numbers.
+        named: names and colours of values; others are called by their numbers. Of names that are the same in one line
+            the later ones get their value in brackets: a name stands for one value.
 
     Raises:
         DataError: several slices.
@@ -62,15 +64,31 @@ def write(path: Path, image: Image, like: Path | None, named: Sequence[Segment] 
     values = image.array[0, 0]
     of_value = {segment.value: segment for segment in named}
     present = [int(value) for value in np.unique(values) if value]
-    segments = [*named, *(Segment(f"label {value}", value) for value in present if value not in of_value)]
+    unnamed = (Segment(f"label {value}", value) for value in present if value not in of_value)
+    segments = _with_distinct_names([*named, *unnamed])
     about = {
         "size": [values.shape[1], values.shape[0]],
-        "names": {segment.one_line: segment.value for segment in segments},
+        "names": {segment.name: segment.value for segment in segments},
         **({"affine": image.affine.tolist()} if image.spacing_known else {}),
     }
     features = [feature for segment in segments for feature in _features(values == segment.value, segment)]
     lines = ",\n".join(json.dumps(feature, ensure_ascii=False) for feature in features)
     write_text(path, f'{_START}{json.dumps(about, ensure_ascii=False)}, "features": [\n{lines}\n]}}\n')
+
+
+def _with_distinct_names(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments whose names, in one line, differ.
+
+    >>> [segment.name for segment in _with_distinct_names([Segment("a b", 1), Segment("a  b", 2)])]
+    ['a b', 'a b (2)']
+    """
+    renamed: dict[str, Segment] = {}
+    for segment in segments:
+        name = segment.one_line
+        while name in renamed:
+            name = f"{name} ({segment.value})"
+        renamed[name] = replace(segment, name=name)
+    return [*renamed.values()]
 
 
 def _features(mask: NDArray[np.bool_], segment: Segment) -> list[dict[str, Any]]:
@@ -95,7 +113,7 @@ def _features(mask: NDArray[np.bool_], segment: Segment) -> list[dict[str, Any]]
                 "geometry": {"type": "MultiPolygon" if several else "Polygon", "coordinates": coordinates},
                 "properties": {
                     "objectType": "annotation",
-                    "classification": {"name": segment.one_line, **colour},
+                    "classification": {"name": segment.name, **colour},
                 },
             }
         )

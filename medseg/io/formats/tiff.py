@@ -114,21 +114,26 @@ def _ome_text(path: Path) -> str | None:
 def write(path: Path, image: Image, like: Path | None) -> None:
     """Write a label map in the smallest type, packed; the tags of ImageJ or OME hold the spacing.
 
+    A single slice whose axes are turned, such as one of NIfTI in LPS, is written as PNG is: its pixels as they are
+    stored, without a spacing, since no tag says how the axes run.
+
     Args:
         path: the file.
         image: one channel of whole numbers.
         like: not used: the spacing of the scan is that of the image.
 
     Raises:
-        DataError: the axes of the grid are turned, which TIFF cannot say.
+        DataError: the axes of a volume are turned, which TIFF cannot say.
     """
     import tifffile
 
     array = image.array[0]
     array = np.ascontiguousarray(array if array.shape[0] > 1 else array[0], smallest_integer(array))
     settings: dict[str, Any] = {"compression": "zlib", "photometric": "minisblack"}
-    if image.spacing_known:
-        _check_straight(image, path)
+    straight = _is_straight(image)
+    if image.spacing_known and not straight and array.ndim == 3:
+        raise DataError(f"{path}: TIFF cannot say how the axes of this grid run.", "Write .nii.gz instead.")
+    if image.spacing_known and straight:
         z, y, x = image.spacing_mm
         axes = "ZYX"[3 - array.ndim :]
         imagej = array.dtype in _IMAGEJ_TYPES
@@ -289,11 +294,10 @@ def _interpret(array: NDArray, page: Any, mask: bool) -> NDArray:
     return array
 
 
-def _check_straight(image: Image, path: Path) -> None:
-    """Refuse a grid whose axes do not run along x, y and z."""
+def _is_straight(image: Image) -> bool:
+    """Return whether the axes of a grid run along x, y and z."""
     steps = image.affine[:3, :3]
-    if np.abs(steps - np.diag(np.abs(np.diag(steps)))).max() > 1e-6 * np.abs(steps).max():
-        raise DataError(f"{path}: TIFF cannot say how the axes of this grid run.", "Write .nii.gz instead.")
+    return bool(np.abs(steps - np.diag(np.abs(np.diag(steps)))).max() <= 1e-6 * np.abs(steps).max())
 
 
 def _spacing_zyx(tiff: Any, slices: int, path: Path) -> _Spacing | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -98,6 +99,21 @@ def test_a_format_goes_the_whole_way(
     assert verify(tmp_path / "out").changes == []
     again = predict(source, tmp_path / "out", model, options=options)
     assert sorted(again.kept) == sorted(plain.files)
+
+
+@pytest.mark.parametrize("name", [name for name, form in ANSWER_FORMATS.items() if form.flat])
+def test_a_flat_scan_with_axes_in_lps_is_answered_in_every_flat_format(
+    name: str, tmp_path: Path, flat_model: Path
+) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (20, 24, 1)).astype(np.uint8)
+    (tmp_path / "scans").mkdir()
+    nib.save(nib.Nifti1Image(grey, np.diag([-0.5, -0.7, 1, 1])), tmp_path / "scans" / "a.nii.gz")
+    options = PredictOptions(device="cpu", overrides=["inference.spacing=[1,1,1]"])  # the model is one of pictures
+    plain = predict(tmp_path / "scans", tmp_path / "plain", flat_model, options=options)
+    options = replace(options, format=name)
+    result = predict(tmp_path / "scans", tmp_path / "out", flat_model, options=options)
+    assert not result.failed
+    assert np.array_equal(read_label(result.files["a"]).array, read_label(plain.files["a"]).array)
 
 
 def test_an_answer_in_another_format_replaces_the_earlier_one(
@@ -229,6 +245,16 @@ def test_outlines_are_polygons_with_holes_that_fill_to_the_same_pixels(tmp_path:
     assert sorted(hole[:-1]) == [[2, 2], [2, 4], [4, 2], [4, 4]]
     assert pixel == [[5, 5], [6, 5], [6, 6], [5, 6], [5, 5]]
     assert np.array_equal(read_label(path).array[0, 0], values)
+
+
+def test_names_that_differ_in_spaces_alone_keep_their_values_in_outlines(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    image = Image(np.array([[[[0, 1, 2, 3]]]], np.uint8), np.eye(4))
+    write_label(path, image, None, [Segment("a b", 1), Segment("label 3", 2)])  # 3 has no name
+    assert read_label(path).array.ravel().tolist() == [0, 1, 2, 3]
+    write_label(path, image, None, [Segment("a b", 1), Segment("a  b", 2), Segment("a b (2)", 3)])
+    assert read_label(path).array.ravel().tolist() == [0, 1, 2, 3]
+    assert [segment.name for segment in named_values(path)] == ["a b", "a b (2)", "a b (2) (3)"]
 
 
 @pytest.mark.parametrize("seed", range(20))
