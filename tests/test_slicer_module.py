@@ -36,6 +36,7 @@ def test_a_scan_becomes_a_segmentation_with_names_and_colours(
     header = Path(answer["file"]).read_bytes().split(b"\n\n")[0].decode()
     assert "Segment0_Name:=one" in header
     assert "Segment0_Color:=" in header
+    assert not (tmp_path / "answer" / "index.html").exists()  # Slicer shows the answer itself
     assert [*answer["volumes"]] == ["one", "two"]
     assert answer["unit"] == "ml"
     assert told[-1] == (1.0, "predict")

@@ -27,6 +27,8 @@ from medseg.networks.threads import use_cores
 
 _READY = b"ready\n"
 """What another process writes to its standard output before it joins the others; nothing else comes."""
+_ENDED_BY_ANOTHER = 3
+"""Exit code of a process that ends because another one failed."""
 _END_SECONDS = 10.0
 """That the others have to end by themselves once the first one has."""
 
@@ -65,14 +67,30 @@ class _Others:
                 process.stdout.close()
 
     def problem(self) -> str:
-        """Return what the first of them said that said anything."""
+        """Return what one of them said: one that failed by its own error, before others, which may only have warned."""
         self.end()
-        for said in self.said:
+        texts: list[tuple[int, str]] = []
+        for process, said in zip(self.started, self.said, strict=True):
             said.seek(0)
             text = said.read().decode(errors="replace").strip()
             if text:
-                return text
+                texts.append((_rank_of(process.returncode), text))
+        if texts:
+            return min(texts, key=lambda ranked: ranked[0])[1]
         return "Another of the processes that train together has ended without saying why."
+
+
+def _rank_of(code: int) -> int:
+    """Return how likely a process with an exit code is the one whose failure ended the others: 0 is most likely.
+
+    Codes below 0 are signals, such as that by which `end` ends a process that does not end by itself.
+
+    >>> sorted([0, _ENDED_BY_ANOTHER, -9, 1], key=_rank_of)
+    [1, -9, 0, 3]
+    """
+    if code in (0, _ENDED_BY_ANOTHER):
+        return 2
+    return 0 if code > 0 else 1
 
 
 @contextmanager
@@ -159,6 +177,8 @@ def main() -> int:
     except MedsegError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except SystemExit:
+        return _ENDED_BY_ANOTHER
     return 0
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,7 @@ from toy_workspace import toy_plan, write_toy_workspace
 
 from medseg.commands.crossval.crossval import crossval
 from medseg.commands.crossval.options import CrossvalOptions
-from medseg.commands.crossval.processes import several_processes
+from medseg.commands.crossval.processes import _Others, several_processes
 from medseg.commands.train.options import TrainOptions
 from medseg.core.errors import Cancelled, DataError, MedsegError
 from medseg.core.progress import Progress
@@ -71,3 +75,19 @@ def test_a_process_that_ends_before_it_joins_is_said(tmp_path: Path, monkeypatch
         several_processes(2, tmp_path, tmp_path, TrainOptions()),
     ):
         raise AssertionError("it is not begun")
+
+
+def test_the_process_that_failed_is_heard_and_not_one_that_warned_before(tmp_path: Path) -> None:
+    said = [
+        ("print('a warning', file=sys.stderr)", "a warning"),
+        ("print('a warning of one that had to end', file=sys.stderr); sys.exit(3)", "a warning"),
+        ("print('the disk is full', file=sys.stderr); sys.exit(1)", "the disk is full"),
+    ]
+    for count, (_, expected) in enumerate(said, start=1):
+        others = _Others()
+        with ExitStack() as stack:
+            for code, _ in said[:count]:
+                others.said.append(stack.enter_context(tempfile.TemporaryFile()))
+                command = [sys.executable, "-c", f"import sys; {code}"]
+                others.started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=others.said[-1]))
+            assert others.problem() == expected

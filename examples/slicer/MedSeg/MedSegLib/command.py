@@ -39,7 +39,8 @@ def segment(
     Raises:
         MedSegError: the program cannot be started, or there is no answer.
     """
-    command = [executable, "predict", str(scan), str(folder), "--model", model, "--format", "seg.nrrd", "--json"]
+    command = [executable, "predict", str(scan), str(folder), "--model", model]
+    command += ["--format", "seg.nrrd", "--no-page", "--json"]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         try:
             program = subprocess.Popen(
