@@ -80,7 +80,7 @@ def command(
     if result.page is not None:
         console.print(f"look at: {result.page}", markup=False, soft_wrap=True)
     report_failures(result.failed)
-    show_next_view(result, frame=options.frame)
+    show_next_view(result)
     raise typer.Exit(2 if not result.files else 1 if result.failed else 0)
 
 

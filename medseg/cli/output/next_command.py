@@ -48,18 +48,29 @@ def show_next_prediction(plan: Plan, model: str | Path, workspace: Path) -> None
         show_next("predict", data, output, "--model", model, *in_workspace(workspace))
 
 
-def show_next_view(result: PredictResult, case: str | None = None, frame: int | None = None) -> None:
+def show_next_view(result: PredictResult, case: str | None = None) -> None:
     """Print the command that shows an answer over its scan: the first flagged one, else the first.
+
+    Nothing is printed where only a picture or a report was written, which `view` cannot read.
 
     Args:
         result: a prediction.
         case: which case; None to choose.
-        frame: which volume of a time series was segmented.
     """
     shown = case or next(iter([*result.flagged, *result.files]), None)
-    if shown is not None and shown in result.scans:
-        frames = [] if frame is None else ["--frame", frame]
+    if shown is not None and shown in result.scans and _is_label(result.files[shown]):
+        frames = [] if result.frame is None else ["--frame", result.frame]
         show_next("view", result.scans[shown], result.files[shown], *frames)
+
+
+def _is_label(path: Path) -> bool:
+    from medseg.io.formats.table import is_dicom
+
+    if not is_dicom(path):
+        return True
+    from medseg.io.dicom.labels.label_objects import is_label_object  # loaded only for DICOM
+
+    return is_label_object(path)
 
 
 def words_for(verb: str, other: str) -> list[str]:

@@ -16,6 +16,7 @@ from medseg.core.labels import Labels
 from medseg.delivery.answers import case_pages
 from medseg.delivery.answers.answer import Outcome
 from medseg.delivery.answers.case_pages import FOLDER, INDEX, SMALL_VOXELS, CasePages
+from medseg.delivery.pages.own_page import is_own_page, remove_own_page, why_kept
 from medseg.delivery.provenance.manifest import without_uids
 from medseg.models.model import Model
 from medseg.plans.sections.data import Data
@@ -28,26 +29,34 @@ _MOST_UNASKED = 20
 _MOST_NAMED = 5
 
 
-def pages_of(options: PredictOptions, cases: Sequence[Case], data: Data) -> CasePages:
+def pages_of(options: PredictOptions, cases: Sequence[Case], data: Data, folders: Sequence[Path]) -> CasePages:
     """Return what is made of each case for the page: as the user asked, else by how many scans there are.
 
     Args:
         options: say whether a page is wanted.
         cases: the scans.
         data: says how they are read.
+        folders: no page names their paths.
     """
     wanted = len(cases) <= _MOST_UNASKED if options.page is None else options.page
-    return CasePages(wanted, None if options.page else SMALL_VOXELS, data)
+    return CasePages(wanted, None if options.page else SMALL_VOXELS, data, tuple(folders))
+
+
+def folder_of(source: Path) -> Path:
+    """Return the folder that scans come from."""
+    return source if source.is_dir() else source.parent
 
 
 def remove_earlier(output: Path, replaced: Sequence[Case]) -> None:
     """Remove the page, and what it shows of answers that are about to be replaced; those that stay keep theirs.
 
+    A file of someone else that has the page's name stays.
+
     Args:
         output: folder of the answers.
         replaced: whose answers are made again.
     """
-    (output / INDEX).unlink(missing_ok=True)
+    remove_own_page(output / INDEX)
     for case in replaced:
         case_pages.remove(case, output)
     with suppress(OSError):  # it is not there, or holds what is shown of other answers
@@ -77,6 +86,8 @@ def write_index(
     """
     if not pages.wanted or not result.files:
         return result
+    if why := why_kept(output / INDEX):
+        return replace(result, notes=(*result.notes, why))
     from medseg.delivery.pages.index_page import MOST_CARDS, index_page
     from medseg.delivery.pages.page import write_page
 
@@ -86,8 +97,9 @@ def write_index(
         _shown(outcome_of[id], output, pages, result, labels, with_slices=number < MOST_CARDS)
         for number, id in enumerate(result.files)
     ]
-    folders = (output, source if source.is_dir() else source.parent)
+    folders = (output, folder_of(source))
     not_shown = {case.case: case.problem for case in shown if case.problem}
+    shown = [_without_paths(case, folders) for case in shown]
     notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
     notes += [f"and {len(not_shown) - _MOST_NAMED} more, which it names"] * (len(not_shown) > _MOST_NAMED)
     title = f"{model.plan.name}, {model.configuration_name}"
@@ -96,6 +108,12 @@ def write_index(
     except Exception as error:  # a page may not cost the answers their volumes and manifest
         return replace(result, notes=(*result.notes, f"{INDEX} could not be written: {error}"))
     return replace(result, notes=(*result.notes, *notes), page=output / INDEX)
+
+
+def _without_paths(case: CaseShown, folders: Sequence[Path]) -> CaseShown:
+    """Return what the page shows of an answer, in texts that name no folder and no UIDs."""
+    notes, problem = without_uids([*case.notes], folders), without_uids(case.problem, folders)
+    return replace(case, notes=notes, problem=problem)
 
 
 def _shown(
@@ -109,6 +127,6 @@ def _shown(
     if id in result.kept and not pages.complete(case, output, shape):
         problem = pages.write(case, result.files[id], output, labels)
     viewer = case_pages.viewer_page(id, output)
-    link = viewer.relative_to(output).as_posix() if viewer.is_file() else ""
+    link = viewer.relative_to(output).as_posix() if is_own_page(viewer) else ""
     slices = case_pages.read_slices(case, output) if with_slices else ()
     return CaseShown(id, slices, link, prod(shape), result.volumes[id], result.units[id], result.doubts(id), problem)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
+from medseg.delivery.pages.own_page import why_kept
 from medseg.inference.treatment import scaling_of
 from medseg.models.model import Model
 
@@ -80,15 +82,21 @@ def _writes_probabilities(options: PredictOptions) -> bool:
     return options.maps.probabilities or options.maps.entropy or options.instances
 
 
-def write_quality(output: Path, result: PredictResult) -> None:
+def write_quality(output: Path, result: PredictResult) -> PredictResult:
     """Write the page of how far answers can be trusted, if they are judged.
 
     Args:
         output: folder of the answers.
         result: of the prediction.
+
+    Returns:
+        The result, with a note where a file of someone else is in the way.
     """
     if result.quality:
+        if why := why_kept(output / QUALITY):
+            return replace(result, notes=(*result.notes, why))
         from medseg.delivery.pages.page import write_page  # most models do not judge their answers
         from medseg.delivery.pages.quality_page import quality_page
 
         write_page(output / QUALITY, quality_page(result.quality, result.volumes, result.units, result.warnings))
+    return result

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
-from medseg.commands.predict.index import pages_of, remove_earlier, write_index
+from medseg.commands.predict.index import folder_of, pages_of, remove_earlier, write_index
 from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes, write_quality
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
@@ -33,6 +33,7 @@ from medseg.delivery.answers.pictures import Pictures
 from medseg.delivery.answers.prediction_ledger import PredictionLedger
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.answers.viewers import write_viewer_tables
+from medseg.delivery.pages.own_page import remove_own_page
 from medseg.delivery.provenance.entries import Prediction, computed_with, prediction_manifest
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
@@ -115,7 +116,7 @@ def predict_with(
         predictor.take_notes()  # of a call before that ended early: `watch` has one for each study
     cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
     cases, of_split = _of_split(source, cases) if source.is_dir() and not options.channels else (cases, None)
-    forms = _forms(predictors[0], options, cases, output)
+    forms = _forms(predictors[0], options, cases, output, source)
     failed |= forms.writer.refused
     cases = [case for case in cases if case.id not in forms.writer.refused]
     _prepare_folder(source, output, cases, forms.format)
@@ -134,7 +135,7 @@ def predict_with(
         if remaining:  # a run that is killed must not leave volumes of the answers before
             remove_volume_tables(output)
             remove_earlier(output, remaining)
-            (output / QUALITY).unlink(missing_ok=True)
+            remove_own_page(output / QUALITY)
         if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": replaced}))
         outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
@@ -143,12 +144,12 @@ def predict_with(
         if options.instances:
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
-        result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)))
+        result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)), data.reading.frame)
         write_labels_file(output, model.plan)
         write_viewer_tables(output, model.plan.labels)
         if (missing := write_volume_tables(output, result, options.xlsx)) is not None:
             result = replace(result, notes=(*result.notes, missing))
-        write_quality(output, result)
+        result = write_quality(output, result)
         result = write_index(output, source, model, forms.pages, result, outcomes)
         ledger.close(cases)
         problems |= result.failed
@@ -216,7 +217,7 @@ def series_rules(data: Data, options: PredictOptions) -> SeriesRules:
     return SeriesRules(rules, DicomOptions.of(data.reading))
 
 
-def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case], output: Path) -> Forms:
+def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case], output: Path, source: Path) -> Forms:
     """Return the forms of the answers that are asked for, after checking that the model and the scans allow them.
 
     Raises:
@@ -232,7 +233,15 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     # only NRRD has a place for codes; looking them up would delay the first scan
     coded = any(answer_path(case, output, form).suffix == ".nrrd" for case in cases)
     codes = known_codes(plan) if coded else {}
-    return Forms(options.maps, writer, pictures, instances, form, codes, pages_of(options, cases, plan.data))
+    return Forms(
+        options.maps,
+        writer,
+        pictures,
+        instances,
+        form,
+        codes,
+        pages_of(options, cases, plan.data, (output, folder_of(source))),
+    )
 
 
 def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> str | None:

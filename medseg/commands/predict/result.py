@@ -31,6 +31,7 @@ class PredictResult:
         scans: {case: the file of its first channel}.
         quality: {case: predicted Dice, intervals and flags}; of models with a selection that can judge answers.
         page: the contact sheet of the answers; None where there is none.
+        frame: which volume of time series was segmented, from 0; None where nothing says it.
     """
 
     files: dict[str, Path]
@@ -43,6 +44,7 @@ class PredictResult:
     quality: dict[str, Assessment] = field(default_factory=dict)
     scans: dict[str, Path] = field(default_factory=dict)
     page: Path | None = None
+    frame: int | None = None
 
     def __repr__(self) -> str:
         return summary_line(
@@ -71,6 +73,7 @@ class PredictResult:
         failed: dict[str, str],
         kept: tuple[str, ...],
         notes: tuple[str, ...],
+        frame: int | None = None,
     ) -> PredictResult:
         """Put outcomes in the order of the cases.
 
@@ -80,6 +83,7 @@ class PredictResult:
             failed: {case: why} of cases that have no outcome.
             kept: cases that an earlier run had finished.
             notes: what a user should know.
+            frame: which volume of time series was segmented.
         """
         outcome_of = {outcome.case.id: outcome for outcome in outcomes}
         ordered = {case.id: outcome_of[case.id] for case in cases}
@@ -95,4 +99,5 @@ class PredictResult:
             {case: texts for case, o in answered.items() if (texts := tuple(o.about.get("warnings", ())))},
             {case: said for case, o in answered.items() if (said := assessment_in(o.about)) is not None},
             {case: outcome.case.channels[0] for case, outcome in answered.items()},
+            frame=frame,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from medseg.core.files import atomic, remove_temporaries
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.read_answer import names_of_values, read_answer
+from medseg.delivery.pages.own_page import is_own_page, remove_own_page, why_kept
+from medseg.delivery.provenance.manifest import without_uids
 from medseg.io.formats.table import says_sides
 from medseg.io.load import load_case_image
 from medseg.plans.sections.data import Data
@@ -30,6 +32,8 @@ SMALL_VOXELS = 4_000_000
 """Scans of so many voxels are shown in a viewer without being asked: such a page is written in a fraction of a second,
 and has about 10 MB at most."""
 _MOST_SLICES = 6
+_FIRST = "slice_1.png"
+"""Of the pictures of a case, written last and removed first."""
 _HEIGHT, _WIDEST, _LINE = 320, 480, 2
 """Of a picture of a slice, in pixels; it is shown at about half its size."""
 _PACKED = 3
@@ -59,11 +63,13 @@ class CasePages:
         wanted: whether anything is.
         viewer_voxels: scans of up to so many voxels get a page of the viewer; None for all.
         data: says how scans are read; needed where anything is wanted.
+        folders: of the scans and of the answers, whose paths no page names.
     """
 
     wanted: bool = False
     viewer_voxels: int | None = 0
     data: Data | None = None
+    folders: tuple[Path, ...] = ()
 
     def write(self, case: Case, answer: Image | Path, output: Path, labels: Labels) -> str:
         """Make the pictures of a case, and its viewer's page where the scan is not too large.
@@ -81,11 +87,13 @@ class CasePages:
             return ""
         try:
             remove(case, output)
+            if why := why_kept(viewer_page(case.id, output)):
+                return why
             scan = load_case_image(case, len(self.data.channels), self.data.reading)
             label = read_answer(answer, labels, scan) if isinstance(answer, Path) else answer
             _write_slices(case, scan, label, output, labels)
             if self.shows_in_viewer(scan.shape_zyx):
-                _write_viewer(case, scan, label, output, labels)
+                _write_viewer(case, scan, label, output, labels, self.folders)
         except Exception as error:  # whatever libraries raise: the answer is there, and stays
             return " ".join(str(error).split()) or type(error).__name__
         return ""
@@ -103,8 +111,8 @@ class CasePages:
             output: folder of the answers.
             shape_zyx: of its scan.
         """
-        viewer = viewer_page(case.id, output).is_file() or not self.shows_in_viewer(shape_zyx)
-        return not self.wanted or (viewer and bool(_slice_files(case, output)))
+        viewer = is_own_page(viewer_page(case.id, output)) or not self.shows_in_viewer(shape_zyx)
+        return not self.wanted or (viewer and (output / FOLDER / case.id / _FIRST).is_file())
 
 
 def viewer_page(case: str, output: Path) -> Path:
@@ -125,7 +133,7 @@ def case_files(case: Case, output: Path) -> list[Path]:
         output: folder of the answers.
     """
     page = viewer_page(case.id, output)
-    return [*([page] if page.is_file() else []), *_slice_files(case, output)]
+    return [*([page] if is_own_page(page) else []), *_slice_files(case, output)]
 
 
 def remove(case: Case, output: Path) -> None:
@@ -137,7 +145,8 @@ def remove(case: Case, output: Path) -> None:
     """
     folder = output / FOLDER / case.id
     remove_temporaries(folder)
-    for path in case_files(case, output):
+    remove_own_page(viewer_page(case.id, output))
+    for path in _slice_files(case, output):
         path.unlink()
     with suppress(OSError):  # it is not there, or holds a file of someone else's
         folder.rmdir()
@@ -175,7 +184,8 @@ def _write_slices(case: Case, scan: Image, answer: Image, output: Path, labels: 
 
     style = Style(area=0, line=_LINE, height=_HEIGHT, widest=_WIDEST)
     levels = window(scan, answer.array[0] != labels.background)
-    for number, shown in enumerate(largest_slices(answer, labels, _MOST_SLICES), start=1):
+    # the first one last: it says that all are there (`CasePages.complete`)
+    for number, shown in reversed([*enumerate(largest_slices(answer, labels, _MOST_SLICES), start=1)]):
         picture = pillow.fromarray(draw_slice(shown.plane, scan, answer, labels, levels, style))
         said = PngInfo()
         said.add_itxt("Title", _title(shown))
@@ -192,14 +202,14 @@ def _title(shown: LargestIn) -> str:
     return f"{shown.plane.name or 'slice'} {shown.plane.index + 1} of {shown.count}"
 
 
-def _write_viewer(case: Case, scan: Image, answer: Image, output: Path, labels: Labels) -> None:
+def _write_viewer(
+    case: Case, scan: Image, answer: Image, output: Path, labels: Labels, folders: Sequence[Path]
+) -> None:
     from medseg.delivery.viewer.scene import make_scene, shown_channels
     from medseg.delivery.viewer.view_page import write_view
 
     names = names_of_values(labels)
     sides = says_sides(case.channels[0])
     shown = shown_channels(scan, 0)
-    write_view(
-        viewer_page(case.id, output),
-        make_scene(case.id, shown, {"answer": answer}, names, labels.background, sides),
-    )
+    scene = make_scene(case.id, shown, {"answer": answer}, names, labels.background, sides)
+    write_view(viewer_page(case.id, output), replace(scene, notes=tuple(without_uids(scene.notes, folders))))

@@ -17,6 +17,7 @@ from medseg.delivery.answers.case_pages import INDEX, case_files
 from medseg.delivery.answers.instances import TABLE
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
+from medseg.delivery.pages.own_page import is_own_page
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
@@ -83,7 +84,8 @@ def _write_prediction(
 ) -> None:
     output, predictors = prediction.output, prediction.predictors
     # a table of an earlier command, without this one's objects, is none of its answers
-    own_files = [*_OWN_FILES, *([TABLE] if getattr(prediction.options, "instances", False) else [])]
+    names = [*_OWN_FILES, *([TABLE] if getattr(prediction.options, "instances", False) else [])]
+    own_files = [output / name for name in names if not name.endswith(".html") or is_own_page(output / name)]
     folder = prediction.source if prediction.source.is_dir() else prediction.source.parent
     cases = [_case_entry(case, folder, ledger.entries.get(case.id), problems.get(case.id)) for case in prediction.cases]
     known = {case.id for case in prediction.cases}
@@ -99,7 +101,7 @@ def _write_prediction(
         "computed_with": prediction.computed_with(),
         "notes": list(dict.fromkeys((*predictors[0].model.notes, *notes))),
         "cases": cases,
-        "files": manifest.listed(output, [*(output / name for name in own_files), *shown]),
+        "files": manifest.listed(output, [*own_files, *shown]),
     }
     entry = manifest.without_uids(entry, (output, folder))
     if prediction.options.identify:

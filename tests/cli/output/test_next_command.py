@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from dicom.answers import MEMBERS, labels, meaning, written_series
 from small_sets import run, write_data
 
-from medseg.cli.output.next_command import words_for
+from medseg.cli.output.next_command import show_next_view, words_for
+from medseg.commands.predict.result import PredictResult
+from medseg.core.labels import Labels
 from medseg.core.wording import fold_repeated
+from medseg.delivery.dicom.sheet import draw_sheet
+from medseg.delivery.dicom.write import object_paths, write_objects
+from medseg.io.dicom.listing.find import find_series
 
 _TINY = "--set configurations.3d_fullres.patch_voxels=[16,16,16] --set configurations.3d_fullres.batch_size=2"
 _TINY += " --set configurations.3d_fullres.network.features=[4,8,8] --set training.validation_cases=1"
@@ -63,3 +72,36 @@ def test_each_verb_leads_to_the_next(
         line = nexts[-1].removeprefix("next: medseg ")
         line += " " + more.get(line.split()[0], "")
     assert verbs == ["check", "plan", "train", "predict", "view"]
+
+
+def test_the_hint_to_view_has_the_frame_of_the_plan_and_works(
+    tmp_path: Path, small_model: Path, save_nifti: Callable[..., Path], command_line: Callable[..., Any]
+) -> None:
+    scan = save_nifti(tmp_path / "scans" / "a.nii.gz", np.random.default_rng(0).normal(size=(2, 14, 18, 17)))
+    done = command_line(
+        *("predict", scan, tmp_path / "out", "--model", small_model, "--device", "cpu", "--folds", "0", "--no-page"),
+        *("--set", "data.reading.frame=1"),
+    )
+    (line,) = [text for text in done.stdout.splitlines() if text.startswith("next: medseg view ")]
+    assert line.endswith("--frame 1")
+    page = tmp_path / "page.html"
+    assert command_line(*shlex.split(line)[2:], "--no-open", "--output", page).returncode == 0
+    assert page.is_file()
+
+
+@pytest.mark.parametrize(("form", "hinted"), [("seg", True), ("rtstruct", True), ("sheet", False)])
+def test_no_hint_leads_to_what_view_cannot_read(
+    tmp_path: Path, form: str, hinted: bool, capsys: pytest.CaptureFixture[str], command_line: Callable[..., Any]
+) -> None:
+    volume = written_series(tmp_path / "study")
+    (series,) = find_series(tmp_path / "study").series
+    answer = volume.image.with_array(labels()[np.newaxis])
+    declared = Labels(structures={name: values[0] for name, values in MEMBERS.items()})
+    paths = object_paths(tmp_path, "a", [form])
+    volumes = dict.fromkeys(MEMBERS, 1.0)
+    write_objects(answer.array[0], series, meaning(), paths, volumes, None, draw_sheet(volume.image, answer, declared))
+    scan = Path(series.path)
+    show_next_view(PredictResult({"a": paths[form]}, {"a": volumes}, {"a": "ml"}, {}, scans={"a": scan}))
+    assert ("next: medseg view" in capsys.readouterr().out) == hinted
+    seen = command_line("view", scan, paths[form], "--no-open", "--output", tmp_path / "page.html")
+    assert (seen.returncode == 0) == hinted

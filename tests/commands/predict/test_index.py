@@ -18,6 +18,7 @@ from medseg.core.colours import rgb_number
 from medseg.core.errors import Cancelled
 from medseg.core.progress import Progress
 from medseg.delivery.answers import case_pages
+from medseg.delivery.provenance.manifest import read_entries
 from medseg.io.images import read_label
 
 WriteScans = Callable[[Path, int], Path]
@@ -119,16 +120,18 @@ def test_what_cannot_be_drawn_is_named_and_costs_no_answer(
 
     def fail(case: object, *more: object) -> object:
         if getattr(case, "id", "") == "scan001":
-            raise ZeroDivisionError("a defect")
+            raise ZeroDivisionError(f"a defect in {scans}/a.nii.gz")
         return read(case, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(case_pages, "load_case_image", fail)
     result = run(scans, tmp_path / "out", small_model)
     assert not result.failed
     assert len(result.files) == 3
-    assert result.notes[-1] == "index.html does not show scan001: a defect"
+    assert result.notes[-1] == f"index.html does not show scan001: a defect in {scans}/a.nii.gz"
     assert result.page is not None
-    assert "Not shown: a defect" in result.page.read_text()
+    text = result.page.read_text()
+    assert "Not shown: a defect in a.nii.gz" in text
+    assert str(tmp_path) not in text
 
 
 def test_a_page_of_answers_that_are_replaced_goes_with_what_it_leads_to(
@@ -141,3 +144,18 @@ def test_a_page_of_answers_that_are_replaced_goes_with_what_it_leads_to(
     assert not any((out / name).exists() for name in ("index.html", "view"))
     assert not [*out.glob("earlier-*")]
     assert verify(out, [scans]).changes == []
+
+
+@pytest.mark.parametrize("page", [None, False])
+def test_a_page_of_someone_else_stays_and_is_named(
+    tmp_path: Path, scans: Path, small_model: Path, page: bool | None
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.html").write_text("<html>my own</html>")
+    result = run(scans, out, small_model, page=page)
+    assert (out / "index.html").read_text() == "<html>my own</html>"
+    assert result.page is None
+    assert any("none of medseg's pages: it stays" in note for note in result.notes) == (page is None)
+    (entry,) = read_entries(out).values()
+    assert "index.html" not in [listed["file"] for listed in entry["files"]]

@@ -1,0 +1,34 @@
+"""Tell pages that medseg wrote from those of others, which it neither deletes nor replaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="medseg">', 1024
+"""What every page says of its origin, and in how many bytes at its beginning."""
+
+
+def is_own_page(path: Path) -> bool:
+    """Return whether an HTML file is a page that medseg wrote, which says so in its head."""
+    try:
+        with path.open("rb") as stream:
+            return _GENERATOR in stream.read(_HEAD_BYTES)
+    except OSError:
+        return False
+
+
+def remove_own_page(path: Path) -> None:
+    """Delete a page that medseg wrote; one of someone else stays."""
+    if is_own_page(path):
+        path.unlink()
+
+
+def why_kept(path: Path) -> str:
+    """Say that a page is not written, as a file of someone else has its name; empty where there is none.
+
+    Args:
+        path: the page.
+    """
+    if not path.exists() or is_own_page(path):
+        return ""
+    return f"{path.name} in the folder of the answers is none of medseg's pages: it stays, and the page is not written"
