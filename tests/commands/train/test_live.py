@@ -52,7 +52,7 @@ def test_the_page_stands_alone_and_no_longer_loads_itself_again_at_the_end(works
     files = FoldFolder(workspace / FOLD)
     page = files.live.read_text()
     assert "data:image/png;base64," in page
-    assert "<script" not in page
+    assert page.count("<script") == 1  # that sorts tables
     assert 'http-equiv="refresh"' not in page
     assert "validation loss" in page
     report = files.report.read_text()
