@@ -221,3 +221,16 @@ def test_a_second_run_says_what_it_replaces(tmp_path: Path, scans: Path, small_m
     notes.clear()
     predict(scans, tmp_path / "new", small_model, options=options, callback=callback)
     assert notes == []
+
+
+def test_a_workbook_of_an_earlier_run_does_not_outlive_a_run_that_goes_on_without_one(
+    tmp_path: Path, write_scans: Callable[[Path, int], Path], small_model: Path
+) -> None:
+    pytest.importorskip("xlsxwriter")
+    scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
+    run(scans, out, small_model, xlsx=True)
+    assert (out / "volumes.xlsx").exists()
+    result = run(sorted(scans.iterdir())[0], out, small_model, keep_finished=True)
+    assert len(result.kept) == 1
+    assert not (out / "volumes.xlsx").exists()
+    assert "volumes.xlsx" not in (out / "manifest.json").read_text()
