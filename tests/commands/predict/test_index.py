@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import contents
+from dicom.builders import write_series
 from PIL import Image as pillow
 
 from medseg.commands.predict.options import PredictOptions
@@ -18,6 +19,7 @@ from medseg.core.colours import rgb_number
 from medseg.core.errors import Cancelled
 from medseg.core.progress import Progress
 from medseg.delivery.answers import case_pages
+from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.provenance.manifest import read_entries
 from medseg.io.images import read_label
 
@@ -111,6 +113,24 @@ def test_a_run_that_was_stopped_has_the_same_page_when_it_went_on(
     (out / "view" / "scan000.html").unlink(missing_ok=True)  # as a kill between an answer and its page leaves it
     assert run(scans, out, small_model, keep_finished=True, page=True).page is not None
     assert contents(out) == contents_of_fresh(tmp_path, scans, small_model)
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_answers_that_are_dicom_objects_are_drawn_later_as_at_once(
+    tmp_path: Path, small_model: Path, form: str
+) -> None:
+    write_series(tmp_path / "study", np.random.default_rng(0).integers(0, 200, (14, 18, 17)).astype(np.int16))
+    write = WriteOptions((form,), generic_codes=True)
+    run(tmp_path / "study", tmp_path / "at_once", small_model, write=write, page=True)
+    for more in ({"page": False}, {"page": True, "keep_finished": True}):
+        result = run(tmp_path / "study", tmp_path / "later", small_model, write=write, **more)
+    assert (len(result.kept), result.failed) == (1, {})
+    shown = [
+        {name: data for name, data in contents(tmp_path / out).items() if name.startswith(("view/", "index"))}
+        for out in ("at_once", "later")
+    ]
+    assert "index.html" in shown[0]
+    assert shown[0] == shown[1]
 
 
 def test_what_cannot_be_drawn_is_named_and_costs_no_answer(
