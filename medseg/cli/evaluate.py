@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, report_failures
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.evaluate.options import EvaluateOptions
@@ -86,6 +86,7 @@ def _show(result: Evaluation) -> None:
         console.print(f"differences: these answers minus those of {others}", markup=False, soft_wrap=True)
         console.print(comparison_table(compared.differences))
     console.print(f"structures: {result.labels_from}", markup=False)
+    show_notes(result.notes)
     for prediction, reference in result.similar.items():
         console.print(f"paired by similar names: {prediction} with {reference}", markup=False, soft_wrap=True)
     for line in unpaired_lines(result.summary):

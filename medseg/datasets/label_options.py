@@ -9,6 +9,7 @@ from pathlib import Path
 from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions
+from medseg.datasets.header_labels import labels_by_headers, naming_differences, survey_values
 from medseg.datasets.option_values import parse_colours, parse_structures, reading_from_options
 from medseg.datasets.segment_names import segments_from_options
 from medseg.io.formats.table import united_files
@@ -179,7 +180,8 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     reading = _with_map_of_layout(reading_from_options(options, colours), data_set.reading, declared)
     segments = segments_from_options(data_set.cases, options, declared, reading)
     if by_value and segments is None:
-        declared, notes = _header_names(data_set, declared, notes)
+        header_set = replace(data_set, no_background=no_background)
+        declared, notes = _header_names(header_set, declared, notes, ignore, reading)
     if segments is not None:
         declared, notes = segments.labels, [*notes, *segments.notes]
         reading = reading.model_copy(update={"segments": dict(segments.table), "overlaps": segments.overlaps})
@@ -253,8 +255,17 @@ def _colour_names(data_set: DataSet, options: DataOptions, declared: Labels | No
     return colours, [f"the masks are in colours, each taken for a structure; {options_shown}{more} names them"]
 
 
-def _header_names(data_set: DataSet, declared: Labels | None, notes: list[str]) -> tuple[Labels | None, list[str]]:
-    """Return the structures that label files name in their headers, where nothing else declares any, and the notes.
+def _header_names(
+    data_set: DataSet, declared: Labels | None, notes: list[str], ignore: int | None, reading: Reading
+) -> tuple[Labels | None, list[str]]:
+    """Return the structures, named by the headers of label files where nothing else declares any, and the notes.
+
+    Args:
+        data_set: the data set.
+        declared: the structures, if something declares them.
+        notes: those that there are already.
+        ignore: the value of voxels without annotation, if there is one.
+        reading: how label files are read.
 
     Raises:
         DataError: the headers contradict each other.
@@ -262,16 +273,14 @@ def _header_names(data_set: DataSet, declared: Labels | None, notes: list[str]) 
     names = structures_in_headers(_label_files(data_set))
     if not names:
         return declared, notes
-    shown = ", ".join(f"{name} ({value})" for name, value in names.items())
-    if declared is None:
-        return Labels(structures=dict(names)), [*notes, f"the headers of the label files name the structures: {shown}"]
-    others = {value: name for name, value in names.items()}
-    differing = [
-        f"{name} ({value})" for name, value in declared.written_values.items() if others.get(value, name) != name
-    ]
-    if differing:
-        notes = [*notes, f"declared are {', '.join(differing)}; the headers of the label files say {shown}"]
-    return declared, notes
+    if declared is not None:
+        return declared, [*notes, *naming_differences(names.items(), declared)]
+    counts = survey_values([case.label for case in data_set.cases if case.label is not None], reading)
+    try:
+        named, of_names = labels_by_headers(counts, names, ignore, not data_set.no_background)
+    except DataError:
+        return None, notes  # `plan` refuses such values, and `check` names them, as those of a set without names
+    return named, [*notes, *of_names]
 
 
 def _palette_names(data_set: DataSet, ignore: int | None) -> tuple[Labels | None, list[str]]:

@@ -58,6 +58,7 @@ class Evaluation:
         scans: {case: the file of its first channel}, where scans are known.
         replaced: the files of earlier scores that were replaced.
         similar: {prediction: reference} of the files whose names are only similar, which the user asked to pair.
+        notes: what is worth a note about the names of the structures.
     """
 
     summary: Summary
@@ -69,6 +70,7 @@ class Evaluation:
     similar: dict[str, str] = field(default_factory=dict)
     scans: dict[str, Path] = field(default_factory=dict)
     replaced: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         dice = self.summary.dice_mean

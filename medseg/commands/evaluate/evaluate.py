@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.commands.evaluate.pair_names import name_segments
 from medseg.commands.evaluate.pairing import Side, find_sides
+from medseg.commands.evaluate.structures import (
+    Structures,
+    declared_structures,
+    differing_headers,
+    structures_of_values,
+)
 from medseg.core.case import Case, parse_row, read_rows
-from medseg.core.errors import DataError, MedsegError
-from medseg.core.labels import Labels, soft_mask_hint
-from medseg.core.progress import Callback, silent, track
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.core.progress import Callback, silent
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.option_values import reading_from_options
 from medseg.delivery.answers.earlier import DESCRIBING
@@ -33,9 +38,6 @@ from medseg.evaluation.result import Compared, Evaluation
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.dataset import assign_patients
-from medseg.io.layouts.find import infer_labels
-from medseg.io.values.header_names import structures_in_headers
-from medseg.io.values.soft import is_soft
 from medseg.plans.sections.reading import Reading
 from medseg.plans.sections.scoring import Scoring
 
@@ -84,17 +86,19 @@ def _evaluate(
     sides = predictions, references = find_sides(prediction, reference, options.pair)
     answers = read_labels_file(_folder_of(prediction))
     pairs = _pairs(predictions, references, options, answers)
-    declared = labels or (answers.labels if answers is not None else references.labels)
-    pairs, named = name_segments(pairs, declared, options.segments, options.overlaps)
+    declared = declared_structures(labels, answers, references.labels)
+    pairs, named = name_segments(pairs, declared.labels if declared else None, options.segments, options.overlaps)
     by_value = bool(options.map or options.prediction_map or any(pair.reading.segments for pair in pairs))
-    # what answers of medseg hold, labels.json says; by it references may call structures otherwise
-    in_headers = {} if by_value or answers is not None else _structures_in_headers(pairs)
-    if declared is None and named is None and in_headers:
-        labels, labels_from = Labels(structures=dict(in_headers)), "the names in the headers of the label files"
-    elif declared is None and named is not None:
-        labels, labels_from = named, "the names in the label files"
+    if declared is not None:
+        # what answers of medseg hold, labels.json says; by it references may call structures otherwise
+        settled = (
+            declared if by_value or answers else replace(declared, notes=differing_headers(pairs, declared.labels))
+        )
+    elif named is not None:
+        settled = Structures(named, "the names in the label files")
     else:
-        labels, labels_from = _settle_labels(labels, answers, references, pairs, scorer)
+        settled = structures_of_values(pairs, by_value, scorer.engine, scorer.callback)
+    labels = settled.labels
     scoring = _scoring(answers, options)
     _check_names(labels, pairs, references, options)
     # before hours of scoring
@@ -105,7 +109,14 @@ def _evaluate(
         name: subgroups(summary.cases, attribute_named(name, known_attributes) or name, [*summary.structures])
         for name in options.by
     }
-    result = Evaluation(summary, labels, labels_from, subgroups=by_attribute, similar=_similar_pairs(pairs, references))
+    result = Evaluation(
+        summary,
+        labels,
+        settled.origin,
+        subgroups=by_attribute,
+        similar=_similar_pairs(pairs, references),
+        notes=settled.notes,
+    )
     for path, sides_of_other in other_sides:
         other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))
         other_pairs, _ = name_segments(other_pairs, labels, options.segments, options.overlaps)
@@ -162,15 +173,6 @@ def _reading(options: EvaluateOptions) -> Reading | None:
     """Return how the options say that references are read; None if they say nothing."""
     data_options = DataOptions(threshold=options.threshold, map=options.map, resample_labels=options.resample_labels)
     return None if data_options == DataOptions() else reading_from_options(data_options)
-
-
-def _structures_in_headers(pairs: Sequence[Pair]) -> dict[str, int]:
-    """Return {name: value} of the structures that the headers of both sides name.
-
-    Raises:
-        DataError: they contradict each other.
-    """
-    return structures_in_headers([*(pair.reference for pair in pairs), *(pair.prediction for pair in pairs)])
 
 
 def _similar_pairs(pairs: Sequence[Pair], references: Side) -> dict[str, str]:
@@ -286,75 +288,6 @@ def _check_names(labels: Labels, pairs: Sequence[Pair], references: Side, option
         raise DataError(f"There is no structure {name!r}, which {named[name]}; there are {', '.join(labels.names)}.")
 
 
-def _settle_labels(
-    labels: Labels | None, answers: Answers | None, references: Side, pairs: Sequence[Pair], scorer: _Scorer
-) -> tuple[Labels, str]:
-    """Return the structures, and in words where they come from.
-
-    Raises:
-        MedsegError: no label file can be read, or they hold no structure.
-    """
-    if labels is not None:
-        return labels, "as given"
-    if answers is not None:
-        return answers.labels, "labels.json beside the predictions"
-    if references.labels is not None:
-        return references.labels, "the data set of the references"
-    seen: tuple[set[int], set[int]] = (set(), set())
-    errors: list[MedsegError] = []
-    for _, result in track(scorer.engine.map(_values, pairs), "look for structures", len(pairs), scorer.callback):
-        if isinstance(result, MedsegError):
-            errors.append(result)  # the case is named when it is scored
-        else:
-            for values, of_case in zip(seen, result, strict=True):
-                values |= of_case
-    if len(errors) == len(pairs):
-        raise errors[0]
-    _check_values_meet(*seen)
-    return infer_labels(seen[0] | seen[1]), "every value that occurs"
-
-
-def _values(pair: Pair) -> tuple[set[int], set[int]]:
-    """Return the values in the reference and in the prediction.
-
-    Raises:
-        DataError: one of them cannot be read, or is a soft mask: its values are no structures.
-    """
-    reference, prediction = pair.read()
-    for image, path, option in (
-        (reference, pair.reference, "--threshold"),
-        (prediction, pair.prediction, "--prediction-threshold"),
-    ):
-        values = np.unique(image.array)
-        if is_soft(image.array):
-            raise DataError(
-                f"{path} holds {len(values)} values, nearly all of them at edges: it is a soft mask.",
-                soft_mask_hint(values.tolist(), option),
-                "soft label",
-            )
-    return {*np.unique(reference.array).tolist()}, {*np.unique(prediction.array).tolist()}
-
-
-def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> None:
-    """Refuse structures taken from values where no value is on both sides: every score would be 0.
-
-    Raises:
-        DataError: both sides hold structures, and none of them is the same.
-    """
-    reference, prediction = sorted(in_references - {0}), sorted(in_predictions - {0})
-    if not reference or not prediction or {*reference} & {*prediction}:
-        return
-    shown = [
-        ", ".join(map(str, values[:_MOST_SHOWN])) + ", ..." * (len(values) > _MOST_SHOWN)
-        for values in (reference, prediction)
-    ]
-    raise DataError(
-        f"No structure is on both sides: the references hold the values {shown[0]}, the predictions {shown[1]}.",
-        f"If {prediction[0]} in the predictions means what {reference[0]} means in the references: "
-        f"--prediction-map {prediction[0]}={reference[0]} (--map changes values in the references).",
-    )
-
-
 def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     """Return what was scored, as (name, value) for the page."""
     similar = "; ".join(f"{Path(name).name} with {Path(other).name}" for name, other in result.similar.items())
@@ -364,4 +297,5 @@ def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
         *[("compared with", str(compared.path)) for compared in result.compared],
         ("references", ", ".join(sorted({str(pair.reference.parent) for pair in pairs}))),
         ("structures", f"{', '.join(result.labels.names)} ({result.labels_from})"),
+        *[("note", note) for note in result.notes],
     ]

@@ -33,6 +33,26 @@ def read_by_name(files: Iterable[Path]) -> bool:
     return False
 
 
+def names_in_headers(files: Iterable[Path]) -> dict[tuple[str, int], Path]:
+    """Return each name with its value that the headers of label files have, and the first file that has it.
+
+    Args:
+        files: the label files. Those of other formats, without names, or that cannot be read, are skipped.
+
+    Returns:
+        {(name, value): file}; names that differ only in upper and lower case are one, in its first spelling.
+    """
+    first: dict[tuple[str, int], Path] = {}
+    spelling: dict[str, str] = {}
+    for path, segments in map_cases(named_values, [path for path in files if may_name_values(path)]):
+        if isinstance(segments, MedsegError):
+            continue  # it is named when it is read
+        for segment in segments:
+            name = spelling.setdefault(segment.name.lower(), segment.name)
+            first.setdefault((name, segment.value), path)
+    return first
+
+
 def structures_in_headers(files: Iterable[Path]) -> dict[str, int]:
     """Return the structures that the headers of label files name.
 
@@ -45,19 +65,12 @@ def structures_in_headers(files: Iterable[Path]) -> dict[str, int]:
     Raises:
         DataError: a name has two values, or a value two names.
     """
-    first: dict[tuple[str, int], Path] = {}
-    spelling: dict[str, str] = {}
-    for path, segments in map_cases(named_values, [path for path in files if may_name_values(path)]):
-        if isinstance(segments, MedsegError):
-            continue  # it is named when it is read
-        for segment in segments:
-            spelling.setdefault(segment.name.lower(), segment.name)
-            first.setdefault((segment.name.lower(), segment.value), path)
-    _refuse_contradictions(first, spelling)
-    return {spelling[name]: value for name, value in sorted(first, key=lambda pair: pair[1])}
+    first = names_in_headers(files)
+    _refuse_contradictions(first)
+    return dict(sorted(first, key=lambda pair: pair[1]))
 
 
-def _refuse_contradictions(first: dict[tuple[str, int], Path], spelling: dict[str, str]) -> None:
+def _refuse_contradictions(first: dict[tuple[str, int], Path]) -> None:
     """Refuse names and values that do not belong to each other one to one; `first` says which file has each pair."""
     for position in (0, 1):
         seen: dict[str | int, tuple[str, int]] = {}
@@ -65,11 +78,11 @@ def _refuse_contradictions(first: dict[tuple[str, int], Path], spelling: dict[st
             other = seen.setdefault(pair[position], pair)
             if other == pair:
                 continue
-            named = [f"{spelling[name]} is {value} in {first[name, value]}" for name, value in (other, pair)]
-            shown = sorted(f"{spelling[name]}={value}" for name, value in first)[:_MOST_SHOWN]
+            named = [f"{name} is {value} in {first[name, value]}" for name, value in (other, pair)]
+            shown = sorted(f"{name}={value}" for name, value in first)[:_MOST_SHOWN]
             raise DataError(
                 f"The headers of the label files contradict each other: {named[0]}, and {named[1]} (in all: "
                 f"{', '.join(shown)}{', ...' if len(first) > _MOST_SHOWN else ''}).",
                 "If the names are right, --segments NAME, repeated, reads every file by its names; several names of "
-                f"one structure are given as --segments '{spelling[pair[0]]}=NAME'. Else correct them in {path.name}.",
+                f"one structure are given as --segments '{pair[0]}=NAME'. Else correct them in {path.name}.",
             )
