@@ -61,7 +61,10 @@ def read_answer(path: Path, labels: Labels, grid: Image) -> Image:
         label = read_label(path, Reading(segments=numbers, overlaps=overlaps or "refuse"), grid)
     except DataError as error:
         if error.kind == "overlap":  # the hint speaks of plans
-            error.hint = "No declared value stands for both of them: declare such a region, or give the file alone."
+            error.hint = (
+                "The declared structures (--structures, or labels.json beside the file) have no value for both. "
+                "`medseg view` shows a copy of the file in a folder of its own."
+            )
         raise
     return label.with_array(np.asarray(values, np.int32)[label.array])
 
