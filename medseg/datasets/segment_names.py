@@ -135,12 +135,15 @@ def _count_up(names: Sequence[str]) -> bool:
 
 
 def _every_name(cases: Sequence[Case]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """Return every name in the labels as a structure, and a note that says so.
+    """Return every name in the labels as a structure, and notes that say so.
+
+    Names in headers of which no label has any voxel are left out: headers may be stale.
 
     Raises:
         DataError: there are no names, or too many.
     """
-    names = survey_names([case.label for case in cases if case.label is not None])
+    files = [case.label for case in cases if case.label is not None]
+    names = survey_names(files, drawn=True)
     if not names or len(names) > _MOST_NAMES:
         first = f" ({', '.join([*names][:_MOST_NAMED])}, ...)" if names else ""
         raise DataError(
@@ -150,7 +153,10 @@ def _every_name(cases: Sequence[Case]) -> tuple[dict[str, list[str]], tuple[str,
     named = ", ".join(f"{name} ({count} of {len(cases)})" for name, count in [*names.items()][:_MOST_NAMED])
     more = f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED)
     note = f"every name in the labels is a structure: {named}{more}; --segments 'tumour=GTV*' chooses"
-    return {name: [name] for name in names}, (note,)
+    known = {name.lower() for name in names}
+    stale = [name for name in survey_names(files) if name.lower() not in known]
+    left_out = f"the headers of the label files also name {first_few(stale)}, which no label file holds: left out"
+    return {name: [name] for name in names}, (note, *[left_out] * bool(stale))
 
 
 def _names_left_out(cases: Sequence[Case], declared: Labels) -> tuple[str, ...]:

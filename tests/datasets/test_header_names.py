@@ -194,6 +194,17 @@ def test_names_count_where_a_label_file_holds_their_values(make_nifti, tmp_path,
     assert made == (structures or {"foreground": 3})
 
 
+def test_names_that_no_label_holds_are_none_where_files_are_read_by_name(make_nifti):
+    data = find_data(make_nifti([((1,), TABLE), ((1, 2), {"kidney": 1, "spleen": 2})]), DataOptions())
+    assert data.labels.structures == {"kidney": 1, "spleen": 2}
+    assert [np.unique(read_label(case.label, data.reading).array).tolist() for case in data.cases] == [
+        [0, 2],
+        [0, 1, 2],
+    ]
+    note = "the headers of the label files also name liver, pancreas, stomach, which no label file holds: left out"
+    assert note in data.problems
+
+
 def test_names_of_values_that_are_ignored_or_no_background(make_nifti):
     folder = make_nifti([((1, 4), {"liver": 1, "unknown": 4})] * 2)
     labels = find_data(folder, DataOptions(ignore=4)).labels

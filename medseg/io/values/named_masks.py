@@ -61,6 +61,23 @@ def structure_names(path: Path) -> list[str]:
     return [segment.name for segment in named_values(path)] if may_name_values(path) else []
 
 
+def drawn_names(path: Path) -> list[str]:
+    """Return the names of the structures that a label holds: those in a header count where voxels have their value.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if split_reference(path) or path.is_dir() or not names_in_header(path):
+        return structure_names(path)
+    array = FORMATS[split_suffix(path)[1]].read(path).array
+    present = [{*np.unique(layer).tolist()} for layer in array.reshape(-1, *array.shape[2:])]
+    return [
+        segment.name
+        for segment in named_values(path)
+        if segment.layer < len(present) and segment.value in present[segment.layer]
+    ]
+
+
 def named_otherwise(path: Path, segments: Mapping[str, int]) -> bool:
     """Return whether a label names its structures, and by these names has other values than those that it holds.
 

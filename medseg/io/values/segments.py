@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from medseg.core.case import Case
@@ -36,18 +37,19 @@ def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Cas
     return [case for case, _ in labelled if case.id in named]
 
 
-def survey_names(files: Sequence[Path]) -> dict[str, int]:
+def survey_names(files: Sequence[Path], drawn: bool = False) -> dict[str, int]:
     """Count how many files hold each name of a structure; names that differ only in upper and lower case are one.
 
     Args:
         files: the labels. A file that cannot be read is skipped here and refused when it is read.
+        drawn: whether names in headers count only where the file has voxels of them.
 
     Returns:
         {name in its most frequent spelling: number of files}, sorted.
     """
     counts: Counter[str] = Counter()
     spellings: dict[str, Counter[str]] = {}
-    for _, names in map_cases(_names, files):
+    for _, names in map_cases(partial(_names, drawn=drawn), files):
         if isinstance(names, MedsegError):
             continue
         counts.update({name.lower() for name in names})
@@ -76,10 +78,10 @@ def survey_overlaps(cases: Sequence[Case], reading: Reading) -> Counter[Together
     return voxels
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Path, drawn: bool) -> list[str]:
     """Return the names of structures in a label."""
     if not is_dicom(path):
-        return named_masks.structure_names(path)
+        return named_masks.drawn_names(path) if drawn else named_masks.structure_names(path)
     from medseg.io.dicom.labels.label_objects import structure_names  # loaded only for DICOM
 
     file = file_at(path)
