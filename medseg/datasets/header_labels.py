@@ -22,6 +22,9 @@ from medseg.io.layouts.find import infer_labels
 from medseg.io.values.label_values import refuse_soft
 from medseg.plans.sections.reading import Reading
 
+_MOST_NAMED = 8
+"""More structures than this make an option that nobody types."""
+
 
 def survey_values(files: Iterable[Path], reading: Reading) -> Counter[int]:
     """Count how many label files hold each value.
@@ -85,11 +88,24 @@ def labels_by_headers(
     if unnamed:
         seen = [f"{value} (in {counted(counts[value], 'label file')})" for value in unnamed]
         taken = [name for name, value in structures.items() if value in unnamed]
-        notes.append(
-            f"no header of the label files names {first_few(seen)}: taken for {first_few(taken)}; "
-            "--structures NAME=VALUE,NAME=VALUE names all structures"
-        )
+        notes.append(f"no header of the label files names {first_few(seen)}: taken for {first_few(taken)}")
     return Labels(structures=dict(structures), ignore=ignore, background=0 if background else None), notes
+
+
+def naming_hint(labels: Labels) -> str:
+    """Return the options that name every structure, NAME for those that have no name of their own yet.
+
+    Args:
+        labels: the structures, as `labels_by_headers` has them.
+
+    >>> naming_hint(Labels(structures={"liver": 1, "label_2": 2}))
+    "--structures 'liver=1' --structures 'NAME=2'"
+    """
+    shown = [
+        f"--structures '{'NAME' if name.rstrip('_') == f'label_{value}' else name}={value}'"
+        for name, value in labels.written_values.items()
+    ]
+    return " ".join(shown) if len(shown) <= _MOST_NAMED else "--structures NAME=VALUE, repeated,"
 
 
 def _name_of(value: int, known: Collection[str]) -> str:

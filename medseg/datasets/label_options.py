@@ -9,7 +9,7 @@ from pathlib import Path
 from medseg.core.errors import DataError, PlanError
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions
-from medseg.datasets.header_labels import labels_by_headers, naming_differences, survey_values
+from medseg.datasets.header_labels import labels_by_headers, naming_differences, naming_hint, survey_values
 from medseg.datasets.option_values import parse_colours, parse_structures, reading_from_options
 from medseg.datasets.segment_names import segments_from_options
 from medseg.io.formats.table import united_files
@@ -280,6 +280,8 @@ def _header_names(
         named, of_names = labels_by_headers(counts, names, ignore, not data_set.no_background)
     except DataError:
         return None, notes  # `plan` refuses such values, and `check` names them, as those of a set without names
+    if named is not None and {*named.names} - {*names}:
+        of_names = [*of_names[:-1], f"{of_names[-1]}; {naming_hint(named)} names all structures"]
     return named, [*notes, *of_names]
 
 

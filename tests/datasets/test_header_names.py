@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import shlex
 import shutil
 
 import nibabel
@@ -162,7 +163,7 @@ NO_TABLE = {}
         pytest.param(
             [((1,), {"liver": 1})] * 2 + [((1, 2), NO_TABLE)] * 2,
             {"liver": 1, "label_2": 2},
-            ["no header of the label files names 2 (in 2 label files): taken for label_2; --structures"],
+            ["names 2 (in 2 label files): taken for label_2; --structures 'liver=1' --structures 'NAME=2' names all"],
             id="incomplete",
         ),
         pytest.param(
@@ -192,6 +193,13 @@ def test_names_count_where_a_label_file_holds_their_values(make_nifti, tmp_path,
     assert (checked.usable, checked.errors) == (len(masks), [])
     made = plan(folder, tmp_path).plan.labels.structures
     assert made == (structures or {"foreground": 3})
+
+
+def test_the_options_that_name_every_structure_work_as_they_are_printed(make_nifti):
+    folder = make_nifti([((1,), {"liver": 1}), ((1, 2), NO_TABLE)])
+    note = next(text for text in find_data(folder, DataOptions()).problems if "no header" in text)
+    options = shlex.split(note[note.index("--structures") : note.index(" names all")])[1::2]
+    assert find_data(folder, DataOptions(structures=options)).labels.structures == {"liver": 1, "NAME": 2}
 
 
 def test_names_that_no_label_holds_are_none_where_files_are_read_by_name(make_nifti):
