@@ -34,6 +34,8 @@ with without_telemetry():
 LIMIT = "ONEDNN_MAX_CPU_ISA"
 """Environment variable that limits oneDNN's instructions. OpenVINO's own oneDNN reads it, too, while the rest of
 OpenVINO does not: with AVX2 on a processor with AVX-512, MONAI's UNETR ended in a segmentation fault (2026.4)."""
+_LOWEST_LIMIT = "SSE41"
+"""With this limit, a U-Net in 2D computed without end (2026.4)."""
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 _LARGEST_DIFFERENCE = 0.05
 """Largest difference, as a share of the largest logit, that converting a network of another library may make."""
@@ -54,6 +56,8 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
     """
     if not isinstance(network, UNet) and LIMIT in os.environ:
         raise RuntimeError(f"{LIMIT} is set, with which OpenVINO has crashed on networks of other libraries")
+    if os.environ.get(LIMIT, "").upper() == _LOWEST_LIMIT:
+        raise RuntimeError(f"{LIMIT} is {_LOWEST_LIMIT}, with which OpenVINO has computed without end")
     graph = unet_graph(network, channels, tile) if isinstance(network, UNet) else _traced(network, channels, tile)
     processing = openvino.preprocess.PrePostProcessor(graph)
     # an answer in 16 bits has half as many bytes to write and to add up; fp16 has more digits than bf16
