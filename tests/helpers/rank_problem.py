@@ -5,7 +5,10 @@ RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python tests/helpers/r
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 import torch
 from builders import make_augmentation, make_plan, make_sample, make_training, network_values
 
+from medseg.commands.train.options import TrainOptions
 from medseg.core.errors import PlanError
 from medseg.core.progress import Callback, silent
 from medseg.models.model import make_network
@@ -107,6 +111,18 @@ def fitted(folder: Path, ranks: Ranks, resume: bool = False, callback: Callback 
     return {**best.state_dict()}
 
 
+class SecondFails(TrainOptions):
+    """Options with which the second process ends before the processes form a group: `init` says how."""
+
+    def as_settings(self) -> TrainOptions:
+        """Return options with a device that is refused, or end as the system ends a process for its memory."""
+        if os.environ["RANK"] == "0":
+            return self
+        if self.init == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(self, device="cuda:7")
+
+
 def main(folder: Path) -> None:
     """What each process found, in files; in the end one of them fails."""
     torch.set_num_threads(1)
@@ -115,7 +131,9 @@ def main(folder: Path) -> None:
         results = {name: curve(name, ranks) for name in CURVES}
         resumed = fitted(folder / "run", ranks, resume=True)
         shared = ranks.shared(lambda: {"rank": ranks.rank, "none": None})
-        torch.save({**results, "resumed": resumed, "shared": shared}, folder / f"{ranks.rank}.pt")
+        group = torch.distributed.distributed_c10d._get_default_group()
+        wait = group._get_backend(CPU).options._timeout.total_seconds()
+        torch.save({**results, "resumed": resumed, "shared": shared, "wait": wait}, folder / f"{ranks.rank}.pt")
         ranks.wait()
         if ranks.rank == 1:
             raise PlanError("one process failed")

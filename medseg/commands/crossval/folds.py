@@ -86,8 +86,8 @@ def train_fold(job: FoldJob, callback: Callback) -> FoldOutcome:
     """
     options = job.train_options()
     try:
-        with several_processes(job.processes, job.plan, job.workspace, options):
-            result = train(job.plan, job.workspace, options, callback)
+        with several_processes(job.processes, job.plan, job.workspace, options, callback) as watched:
+            result = train(job.plan, job.workspace, options, watched)
     except (Cancelled, Stopped):
         raise
     except MedsegError as error:

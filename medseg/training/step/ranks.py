@@ -26,12 +26,19 @@ T = TypeVar("T")
 _WAIT = timedelta(days=7)
 """How long processes wait for the first one, which preprocesses and validates."""
 _START_WAIT = timedelta(minutes=30)
-"""How long the processes of all machines may take to start."""
+"""How long the processes of all machines may take to start, to find each other, and to form a group."""
 _FAILED = "medseg_failed"
 """Key under which processes count how many of them have failed."""
+_ARRIVED = "medseg_arrived"
+"""Key under which processes count how many of them have a device and are about to form a group."""
+_POLL_SECONDS = 0.05
 _SILENCE_SECONDS = 2.0
 """That the others wait before they end: torchrun then ends all, and the first one to fail is still to say why."""
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError", "NCCL error")
+
+
+class ProcessLost(MedsegError):
+    """Another one of the processes that train together has ended without a message."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,9 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
         device = own_device(device, local)
         # gloo sends what is in the host's memory, with which processes wait for each other; NCCL sends gradients
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_WAIT)
+        _wait_for_all(store, size)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_START_WAIT)
+        dist.distributed_c10d._set_pg_timeout(_WAIT)
         ranks = Ranks(rank, size, local)
         yield ranks, device
         ranks.wait()
@@ -192,6 +201,34 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
             dist.destroy_process_group()
 
 
+def _wait_for_all(store: dist.Store, size: int) -> None:
+    """Wait until every process is about to form the group: forming it waits for those that have ended, too.
+
+    Raises:
+        MedsegError: one of them has failed, or does not come.
+    """
+    number = store.add(_ARRIVED, 1)
+    last = -(-number // size) * size  # of this call: a script may train several times, with one store for all
+    until = time.monotonic() + _START_WAIT.total_seconds()
+    while (arrived := store.add(_ARRIVED, 0)) < last:
+        if store.add(_FAILED, 0):
+            raise MedsegError("Another of the processes that train together has failed.")  # and says why itself
+        if time.monotonic() > until:
+            minutes = _START_WAIT.total_seconds() / 60
+            raise MedsegError(
+                f"Of {size} processes that train together, {last - arrived} did not start within {minutes:g} minutes.",
+                "Look at what they wrote, and whether the system has ended them; then start again.",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def report_failure() -> None:
+    """Count one of the processes as failed that could not do so itself, so that none waits for it."""
+    with suppress(RuntimeError, ValueError):  # the store is gone, which says the same
+        store, _, _ = next(dist.rendezvous("env://", timeout=_START_WAIT))
+        store.add(_FAILED, 1)
+
+
 def _first_to_fail(store: dist.Store) -> bool:
     """Return whether no other process has failed before; if they cannot be asked any more, one has."""
     try:
@@ -200,7 +237,7 @@ def _first_to_fail(store: dist.Store) -> bool:
         return False
 
 
-def lost_another(error: BaseException) -> MedsegError | None:
+def lost_another(error: BaseException) -> ProcessLost | None:
     """Return the error for a process that ended without a message, as it does when the system kills it.
 
     Args:
@@ -211,14 +248,31 @@ def lost_another(error: BaseException) -> MedsegError | None:
     """
     if not isinstance(error, RuntimeError) or not any(words in str(error) for words in _LOST):
         return None
-    return MedsegError(
+    return ProcessLost(
         "Another of the processes that train together has ended without saying why; torchrun tells which, and how.",
         "Often there was not enough memory. Go on from the last checkpoint with --resume.",
     )
 
 
 def own_device(name: str, local: int) -> str:
-    """Return the device of one of several processes on a machine.
+    """Return the device of one of several processes on a machine, which is its own from here on.
+
+    Args:
+        name: the name that was asked for: auto, cuda or cpu.
+        local: number of the process on the machine.
+
+    Raises:
+        PlanError: there are too few devices, or `name` is a single one.
+    """
+    kind = check_own_device(name, local)
+    if kind == "cpu":
+        return kind
+    torch.cuda.set_device(local)
+    return f"{kind}:{local}"
+
+
+def check_own_device(name: str, local: int) -> str:
+    """Return the kind of device of one of several processes on a machine, cuda or cpu, if there are enough.
 
     Args:
         name: the name that was asked for: auto, cuda or cpu.
@@ -237,13 +291,12 @@ def own_device(name: str, local: int) -> str:
     count = torch.cuda.device_count()
     if local >= count:
         raise PlanError(
-            f"This is process {local + 1} of this machine, which has {count} CUDA devices.",
+            f"This is process {local + 1} of this machine, which has {counted(count, 'CUDA device')}.",
             f"Start {count} or fewer (torchrun --nproc-per-node, medseg crossval --processes)."
             if count
             else "Say --device cpu.",
         )
-    torch.cuda.set_device(local)
-    return f"cuda:{local}"
+    return kind
 
 
 class _Total(torch.autograd.Function):

@@ -113,6 +113,11 @@ def test_all_get_what_the_first_one_made(outcome: Outcome) -> None:
 
 
 @pytest.mark.slow
+def test_all_wait_for_days_for_the_first_one_which_preprocesses(outcome: Outcome) -> None:
+    assert [found["wait"] for found in outcome.found] == [7 * 24 * 3600.0] * 2
+
+
+@pytest.mark.slow
 def test_the_process_that_failed_says_why_and_the_others_end_silently(outcome: Outcome) -> None:
     assert "one process failed" in outcome.said[1]
     assert "Traceback" not in outcome.said[0]
