@@ -8,6 +8,7 @@ import os
 # `medseg train` in this process would set torch's to the cores, for all tests that follow, and processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import math
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from paths import DATA
 from PIL import Image as pillow
 
 from medseg.cli.app import main
+from medseg.core.machine import stopping
 from medseg.models.model import make_network
 from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
@@ -49,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         by_file = {path: list(group) for path, group in groupby(items, lambda item: item.path)}
         longest_first = sorted(by_file.values(), key=lambda group: not any("slow" in item.keywords for item in group))
         items[:] = [item for group in longest_first for item in group]
+
+
+@pytest.fixture(autouse=True)
+def no_signal_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no signal of a test be taken for an echo of the one that a test before it sent within half a second."""
+    monkeypatch.setattr(stopping._LastSignal, "time", -math.inf)
 
 
 @pytest.fixture(scope="session")
