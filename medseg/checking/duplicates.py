@@ -35,7 +35,9 @@ def check_duplicates(facts: Sequence[CaseFacts], data: DataSet) -> list[Finding]
     cases = {case.id: case for case in data.cases}
     images = _copies(facts, _image_key, lambda case: _image_digest(cases[case.id], data))
     labels = _copies(facts, _label_key, lambda case: _label_digest(cases[case.id], data))
-    findings = [_own_label(cases[case.id]) for case in facts if _may_be_own_label(case) and _is_own_label(case, data)]
+    findings = [
+        _own_label(cases[case.id]) for case in facts if _may_be_own_label(case) and _is_own_label(cases[case.id], data)
+    ]
     findings += [
         _same_image(cases[copy], cases[first], _label_digest(cases[copy], data) == _label_digest(cases[first], data))
         for copy, first in images.items()
@@ -57,9 +59,8 @@ def _may_be_own_label(facts: CaseFacts) -> bool:
     )
 
 
-def _is_own_label(facts: CaseFacts, data: DataSet) -> bool:
+def _is_own_label(case: Case, data: DataSet) -> bool:
     """Return whether a channel of a scan has the values of its label, voxel by voxel."""
-    case = next(case for case in data.cases if case.id == facts.id)
     try:
         loaded = load_case(case, len(data.channels), data.reading, data.labels)
     except MedsegError:  # the file changed or vanished after the pass

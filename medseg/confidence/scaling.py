@@ -118,7 +118,7 @@ def negative_log_likelihood(samples: Sequence[VoxelSample], scalings: Sequence[S
         for sample, scaling in zip(samples, scalings, strict=True):
             outcomes, biases = _outcomes(sample, labels, number), _biases_of(sample, scaling)
             shifts = np.array([0.0, biases[number]]) if labels.activation == "sigmoid" else biases
-            total += outcomes.loss(1 / scaling.temperatures[number], shifts)
+            total += outcomes.loss_of(outcomes.logs(1 / scaling.temperatures[number], shifts))
             weight += float(outcomes.weights.sum())
         means.append(total / max(weight, 1.0))
     return float(np.mean(means))
@@ -169,19 +169,17 @@ class _Outcomes:
 
         return np.asarray(log_softmax(factor * self.logits.astype(np.float64) + biases[:, None], axis=0))
 
-    def loss(self, factor: float, biases: NDArray[np.float64]) -> float:
+    def loss_of(self, logs: NDArray[np.float64]) -> float:
         """Return the weighted sum of the negative log-likelihood."""
-        logs = self.logs(factor, biases)
         return -float(np.take_along_axis(logs, self.truth[None], axis=0)[0] @ self.weights)
 
     def loss_and_slope(self, factor: float, biases: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the loss, and its derivatives by the factor and by each bias."""
         logs = self.logs(factor, biases)
-        loss = -float(np.take_along_axis(logs, self.truth[None], axis=0)[0] @ self.weights)
         slopes = np.exp(logs)
         slopes[self.truth, np.arange(len(self.truth))] -= 1
         slopes *= self.weights
-        return loss, np.array([float((slopes * self.logits).sum()), *slopes.sum(axis=1)])
+        return self.loss_of(logs), np.array([float((slopes * self.logits).sum()), *slopes.sum(axis=1)])
 
 
 def _outcomes(sample: VoxelSample, labels: Labels, number: int) -> _Outcomes:

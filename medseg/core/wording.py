@@ -24,13 +24,14 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None) -> list[str]:
-    """Return notes, those that say the same of more than a few cases as one that names the first.
+def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None, name_all: bool = False) -> list[str]:
+    """Return notes, those that say the same of more than a few cases as one that names the first, or all.
 
     Args:
         notes: sentences; those on a case begin with its name and a colon.
         most: how many of a kind are left as they are.
         total: the number of all cases, if it is known.
+        name_all: whether every case is named: of failures, none may be left out.
 
     >>> fold_repeated(["a: there is no a.png", "x", "b: there is no b.png"], most=1, total=9)
     ['2 of 9 cases: there is no CASE.png; the first is a', 'x']
@@ -46,7 +47,8 @@ def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None)
             folded.append(note)
         elif name == of_kind[0]:
             count = f"{len(of_kind)} of {total} cases" if total else counted(len(of_kind), "case")
-            folded.append(f"{count}: {kind}; the first is {name}")
+            named = f"they are {', '.join(of_kind)}" if name_all else f"the first is {name}"
+            folded.append(f"{count}: {kind}; {named}")
     return folded
 
 

@@ -28,6 +28,7 @@ from medseg.core.labels import Labels
 from medseg.models.identity import identity
 from medseg.models.model import Model, input_channels
 from medseg.networks.device import evaluating, first_line, is_out_of_memory
+from medseg.networks.difference import largest_difference
 from medseg.networks.row import FullResolution
 from medseg.networks.table import NETWORKS
 from medseg.plans.schema import Plan
@@ -298,8 +299,7 @@ def _difference(network: nn.Module, content: bytes, shape: Sequence[int]) -> flo
             expected = network(tiles).float()
             if answer.shape != expected.shape:
                 raise ModelError(f"onnxruntime answers {tuple(answer.shape)}, torch {tuple(expected.shape)}.")
-            largest = expected.abs().max().clamp(min=1e-6)
-            worst = max(worst, float((answer - expected).abs().max() / largest))
+            worst = max(worst, largest_difference(answer, expected))
     except ModelError:
         raise
     except Exception as error:  # onnxruntime has errors of its own

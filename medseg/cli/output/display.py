@@ -265,5 +265,5 @@ def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "
         emit("case", case=name, state=state, problem=reason)
     if failed:
         console.print(f"\n[bold red]{counted(len(failed), what)} {outcome}:[/]")
-        for line in fold_repeated([f"{name}: {reason}" for name, reason in failed.items()]):
+        for line in fold_repeated([f"{name}: {reason}" for name, reason in failed.items()], name_all=True):
             console.print(f"  {line}", markup=False)

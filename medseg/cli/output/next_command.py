@@ -86,7 +86,7 @@ def words_for(verb: str, other: str) -> list[str]:
     if verb not in typed:
         return []
     of_verb, of_other = (
-        {flag: field for field in flat(fields_of_function(verb_function(name))) for flag in field.flags}
+        {flag: field for field in flat(fields_of_function(verb_function(name))) for flag in field.spellings}
         for name in (verb, other)
     )
     kept: list[str] = []

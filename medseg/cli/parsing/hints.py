@@ -26,7 +26,7 @@ def options_of(verb: str) -> set[str]:
         OPTION,
         "--help",
         HELP_ALL,
-        *(flag for field in named for flags in field.flags for flag in flags.split("/")),
+        *(spelling for field in named for spelling in field.spellings),
     }
 
 

@@ -97,6 +97,11 @@ class Field:
         return self.option.flags.split() or ["--" + self.name.replace("_", "-")]
 
     @property
+    def spellings(self) -> list[str]:
+        """What can be typed for the option: `--page` and `--no-page` of the flag `--page/--no-page`."""
+        return [spelling for flag in self.flags for spelling in flag.split("/")]
+
+    @property
     def typer_parameter(self) -> inspect.Parameter:
         """Parameter from which typer makes the argument or option."""
         element: Any = get_args(self.kind)[0] if self.repeated else self.kind

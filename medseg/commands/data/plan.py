@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -132,18 +132,23 @@ def plan(
     folds, folds_note = _folds(cases, fingerprint.structures_of(labels), options, published)
     if published:
         new_plan.reasons["data.cases"] = f"the data set's own split: {published.sentence}"
-    remove_temporaries(home.plans)
-    with replacing_together(home.plans, path.stem) as staging:
-        write_cases(cases_path(staging / path.name), cases, data_set.folder)
-        write_splits(splits_path(staging / path.name), folds)
-        save_plan(new_plan, staging / path.name)
-    write_readme(home.plans, "plans")
+    _write(path, new_plan, cases, folds, data_set.folder)
     notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
     notes += _notes_on_channels(new_plan)
     notes += of_levels
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
     return PlanResult(new_plan, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
+
+
+def _write(path: Path, plan: Plan, cases: list[Case], folds: Sequence[Fold], folder: Path) -> None:
+    """Write a plan with its cases and folds, all of them or none."""
+    remove_temporaries(path.parent)
+    with replacing_together(path.parent, path.stem) as staging:
+        write_cases(cases_path(staging / path.name), cases, folder)
+        write_splits(splits_path(staging / path.name), folds)
+        save_plan(plan, staging / path.name)
+    write_readme(path.parent, "plans")
 
 
 def _check_choices(options: PlanOptions) -> None:

@@ -19,9 +19,9 @@ from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
 from medseg.delivery.answers.read_answer import read_answer
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.objects import Maker
-from medseg.delivery.dicom.sheet import draw_sheet
 from medseg.delivery.dicom.source import check_source
 from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
+from medseg.delivery.pictures.overlay import draw_overlay
 from medseg.inference.volumes import structure_volumes
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import parse_reference
@@ -87,7 +87,7 @@ def dicom(
     volumes = structure_volumes(label, declared.labels)
     paths = object_paths(Path(output), path.stem if is_dicom(path) else split_suffix(path)[0], forms)
     note = move_report_aside(paths)
-    picture = draw_sheet(volume.image, label, declared.labels) if "sheet" in paths else None
+    picture = draw_overlay(volume.image, label, declared.labels) if "sheet" in paths else None
     write_objects(volume.to_source(label.array[0]), series, meaning, paths, volumes, picture=picture)
     return DicomOutResult(paths, series.title, volumes, () if note is None else (note,))
 

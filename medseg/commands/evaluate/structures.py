@@ -106,18 +106,20 @@ def _values(pair: Pair) -> tuple[set[int], set[int]]:
         DataError: one of them cannot be read, or is a soft mask: its values are no structures.
     """
     reference, prediction = pair.read()
+    seen = []
     for image, path, option in (
         (reference, pair.reference, "--threshold"),
         (prediction, pair.prediction, "--prediction-threshold"),
     ):
-        values = np.unique(image.array)
+        values = np.unique(image.array).tolist()
         if is_soft(image.array):
             raise DataError(
                 f"{path} holds {len(values)} values, nearly all of them at edges: it is a soft mask.",
-                soft_mask_hint(values.tolist(), option),
+                soft_mask_hint(values, option),
                 "soft label",
             )
-    return {*np.unique(reference.array).tolist()}, {*np.unique(prediction.array).tolist()}
+        seen.append({*values})
+    return seen[0], seen[1]
 
 
 def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> None:

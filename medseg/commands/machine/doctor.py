@@ -193,9 +193,8 @@ def _missing(extra: str) -> tuple[str, ...]:
         requirement = Requirement(text)
         marker = requirement.marker
         always = marker is None or marker.evaluate({"extra": ""})  # OpenVINO, say, on x86
-        if always if extra else not always:
-            continue
-        if marker is not None and not marker.evaluate({"extra": extra}):
+        of_extra = marker is not None and not always and marker.evaluate({"extra": extra})
+        if not (of_extra if extra else always):
             continue
         try:
             fits = requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)

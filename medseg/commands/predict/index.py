@@ -101,7 +101,7 @@ def write_index(
     not_shown = {case.case: case.problem for case in shown if case.problem}
     shown = [_without_paths(case, folders) for case in shown]
     notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
-    notes += [f"and {len(not_shown) - _MOST_NAMED} more, which it names"] * (len(not_shown) > _MOST_NAMED)
+    notes += [f"and {len(not_shown) - _MOST_NAMED} more"] * (len(not_shown) > _MOST_NAMED)
     title = f"{model.plan.name}, {model.configuration_name}"
     try:
         write_page(output / INDEX, index_page(title, shown, without_uids(result.failed, folders), labels))

@@ -9,10 +9,9 @@ from typing import Any
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
 from medseg.delivery.pages.own_page import why_kept
+from medseg.delivery.provenance.folder_files import QUALITY
 from medseg.inference.treatment import scaling_of
 from medseg.models.model import Model
-
-QUALITY = "quality.html"
 
 
 def judged_by(model: Model, options: PredictOptions) -> dict[str, Any]:

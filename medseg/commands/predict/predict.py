@@ -131,11 +131,7 @@ def predict_with(
     ):
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
-        moved = move_aside(output) if remaining else None
-        if remaining:  # a run that is killed must not leave volumes of the answers before
-            remove_volume_tables(output)
-            remove_earlier(output, remaining)
-            remove_own_page(output / QUALITY)
+        moved = _clear(output, remaining)
         if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": replaced}))
         outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
@@ -145,16 +141,39 @@ def predict_with(
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)), data.reading.frame)
-        write_labels_file(output, model.plan)
-        write_viewer_tables(output, model.plan.labels)
-        if (missing := write_volume_tables(output, result, options.xlsx)) is not None:
-            result = replace(result, notes=(*result.notes, missing))
-        result = write_quality(output, result)
-        result = write_index(output, source, model, forms.pages, result, outcomes)
+        result = _write_beside(prediction, forms, result, outcomes, options.xlsx)
         ledger.close(cases)
         problems |= result.failed
     write_readme(output, "answers")
     return result
+
+
+def _clear(output: Path, remaining: Sequence[Case]) -> str | None:
+    """Remove or move aside what describes answers that are about to be replaced: a run may be killed at any moment.
+
+    Returns:
+        A sentence on what was moved, if anything was.
+    """
+    if not remaining:
+        return None
+    moved = move_aside(output)
+    remove_volume_tables(output)
+    remove_earlier(output, remaining)
+    remove_own_page(output / QUALITY)
+    return moved
+
+
+def _write_beside(
+    prediction: Prediction, forms: Forms, result: PredictResult, outcomes: Sequence[Outcome], workbook: bool
+) -> PredictResult:
+    """Write what lies beside the answers: names, tables and pages. The result has notes on what could not be."""
+    output, model = prediction.output, prediction.predictors[0].model
+    write_labels_file(output, model.plan)
+    write_viewer_tables(output, model.plan.labels)
+    if (missing := write_volume_tables(output, result, workbook)) is not None:
+        result = replace(result, notes=(*result.notes, missing))
+    result = write_quality(output, result)
+    return write_index(output, prediction.source, model, forms.pages, result, outcomes)
 
 
 def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequence[Case], forms: Forms) -> list[str]:

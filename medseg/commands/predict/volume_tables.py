@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from medseg.core.csv_text import csv_text
 from medseg.core.errors import PlanError
 from medseg.core.files import atomic, write_text
+from medseg.core.installing import pip_install
+from medseg.delivery.provenance.folder_files import VOLUME_TABLES, VOLUMES, VOLUMES_WIDE, WORKBOOK
 
 if TYPE_CHECKING:
     from medseg.commands.predict.result import PredictResult
 
-VOLUMES, WIDE, WORKBOOK = "volumes.csv", "volumes_wide.csv", "volumes.xlsx"
 _FIGURES = ["low", "high", "dice", "dice_low", "dice_high"]
 JUDGED = [*_FIGURES, "flags"]
 """Columns of volumes.csv where answers are judged."""
@@ -38,7 +39,7 @@ def check_workbook(wanted: bool) -> None:
     except ImportError:
         raise PlanError(
             "--xlsx needs the package XlsxWriter, which is not installed.",
-            "pip install xlsxwriter (or 'medseg[xlsx]'); volumes_wide.csv has the same without it.",
+            f"{pip_install('xlsx')} installs it; {VOLUMES_WIDE} has the same without it.",
         ) from None
 
 
@@ -54,19 +55,19 @@ def write_volume_tables(output: Path, result: PredictResult, workbook: bool) -> 
         Why there is no workbook although one is asked for, in a sentence; else None.
     """
     write_text(output / VOLUMES, csv_text(*long_table(result)))
-    write_text(output / WIDE, csv_text(*wide_table(result)))
+    write_text(output / VOLUMES_WIDE, csv_text(*wide_table(result)))
     try:
         (output / WORKBOOK).unlink(missing_ok=True)
         if workbook:
             _write_workbook(output / WORKBOOK, result)
     except Exception as error:  # whatever a library raises of a copy of these tables must not cost the answers
-        return f"{WORKBOOK} was not written ({error}); {WIDE} and {VOLUMES} say the same"
+        return f"{WORKBOOK} was not written ({error}); {VOLUMES_WIDE} and {VOLUMES} say the same"
     return None
 
 
 def remove_volume_tables(output: Path) -> None:
     """Delete the tables of an earlier prediction, so that a run that is killed leaves none of its volumes."""
-    for name in (VOLUMES, WIDE, WORKBOOK):
+    for name in VOLUME_TABLES:
         (output / name).unlink(missing_ok=True)
 
 

@@ -57,10 +57,10 @@ class Drawn:
             case: which case.
             answer: (1, z, y, x) label values on the grid that the scan is read on.
         """
-        from medseg.delivery.dicom.sheet import draw_sheet
+        from medseg.delivery.pictures.overlay import draw_overlay
         from medseg.io.load import load_case_image
 
-        return draw_sheet(load_case_image(case, self.channels, self.reading), answer, self.labels)
+        return draw_overlay(load_case_image(case, self.channels, self.reading), answer, self.labels)
 
 
 @dataclass(frozen=True)
@@ -198,17 +198,16 @@ def prepare_writer(
         return Writer(reading=reading, notes=(_without_codes(error, case, answer_path(case, output, form), reading),))
     maker = Maker("AUTOMATIC", f"medseg {plan.name}", __version__, identity(model))
     meaning = Meaning(plan.labels.members, codes, maker, options.labelmap)
-    forms, refused, notes = {}, {}, []
-    for case in cases:
-        problem = _problem(case, objects) if case.id in dicom_cases else _NOT_DICOM
-        if problem is None:
-            forms[case.id] = forms_wanted or frozenset({LABELS, "seg"})
-        elif not forms_wanted:
-            forms[case.id] = frozenset({LABELS})
-            notes += [f"{case.id}: no DICOM SEG: {problem}"] if case.id in dicom_cases else []
-        else:
-            refused[case.id] = problem
-    return Writer(forms, meaning, reading, refused, tuple(notes))
+    problems = {case.id: _problem(case, objects) if case.id in dicom_cases else _NOT_DICOM for case in cases}
+    whole, odd = (
+        forms_wanted or frozenset({LABELS, "seg"}),
+        {id: why for id, why in problems.items() if why is not None},
+    )
+    if forms_wanted:
+        return Writer({id: whole for id in problems if id not in odd}, meaning, reading, odd)
+    forms = {id: frozenset({LABELS}) if id in odd else whole for id in problems}
+    notes = tuple(f"{id}: no DICOM SEG: {why}" for id, why in odd.items() if id in dicom_cases)
+    return Writer(forms, meaning, reading, notes=notes)
 
 
 def wanted_forms(options: WriteOptions) -> frozenset[str]:

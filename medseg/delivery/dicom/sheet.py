@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medseg.core.image import Image
-from medseg.core.labels import Labels
 from medseg.delivery.dicom.objects import RESEARCH, Maker, character_set, common_header, explaining_failure
 from medseg.delivery.dicom.source import Source
 
@@ -21,24 +19,11 @@ _ANY = ("L", "P")
 """Directions that highdicom asks for where they are not known, and are then left empty."""
 
 
-def draw_sheet(scan: Image, answer: Image, labels: Labels) -> Overlay:
-    """Return the picture: the slices in which structures are largest, with outlines and names.
-
-    Args:
-        scan: (channel, z, y, x), finite.
-        answer: label values (1, z, y, x) on the grid of the scan.
-        labels: the structures.
-    """
-    from medseg.delivery.pictures.overlay import draw_overlay
-
-    return draw_overlay(scan, answer, labels)
-
-
 def make_sheet(picture: Overlay, source: Source, maker: Maker) -> SCImage:
     """Make a Secondary Capture in memory, in the study of the source.
 
     Args:
-        picture: what `draw_sheet` returned.
+        picture: what `draw_overlay` returned.
         source: the series that it shows.
         maker: who made the labels.
 

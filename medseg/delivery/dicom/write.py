@@ -87,7 +87,7 @@ def write_objects(
         paths: `object_paths`.
         volumes_ml: {structure: volume in ml}, for a report.
         assessment: what is expected of the answer, for a report.
-        picture: what `sheet.draw_sheet` returned, for a sheet.
+        picture: what `draw_overlay` returned, for a sheet.
 
     Raises:
         DataError: the series lacks identifiers, or an object cannot be made of its header.

@@ -15,10 +15,12 @@ from medseg.core.case import Case
 from medseg.core.machine.parallel import BackgroundResult
 from medseg.delivery.answers.case_pages import INDEX, case_files
 from medseg.delivery.answers.instances import TABLE
+from medseg.delivery.answers.labels_file import NAME as LABELS
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
 from medseg.delivery.pages.own_page import is_own_page
 from medseg.delivery.provenance import manifest
+from medseg.delivery.provenance.folder_files import QUALITY, VOLUME_TABLES
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
 from medseg.inference.predictor import Predictor
@@ -28,8 +30,7 @@ from medseg.plans.schema import Plan
 if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
     from medseg.evaluation.label_files import Pair
 
-_VOLUMES = ("volumes.csv", "volumes_wide.csv", "volumes.xlsx")
-_OWN_FILES = ("labels.json", ITK_SNAP, SLICER, *_VOLUMES, "quality.html", INDEX, LEDGER_NAME)
+_OWN_FILES = (LABELS, ITK_SNAP, SLICER, *VOLUME_TABLES, QUALITY, INDEX, LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
 
 

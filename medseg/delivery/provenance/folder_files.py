@@ -16,6 +16,10 @@ from medseg.core.files import write_text
 from medseg.io.formats.table import FORMATS
 from medseg.models.run_files import README
 
+VOLUMES, VOLUMES_WIDE, WORKBOOK = "volumes.csv", "volumes_wide.csv", "volumes.xlsx"
+VOLUME_TABLES = (VOLUMES, VOLUMES_WIDE, WORKBOOK)
+QUALITY = "quality.html"
+
 FolderKind = Literal["answers", "run", "plans"]
 
 _FIRST_LINE = "What lies in this folder. Written by medseg; every command that writes here writes it again.\n"
@@ -54,12 +58,12 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("labels.json", "which value means which structure; colours and codes"),
         FileNote("labels.itksnap.txt", "the same for ITK-SNAP: Segmentation, Import Label Descriptions"),
         FileNote("labels.slicer.ctbl", "the same for 3D Slicer: a colour table, load it before the label maps"),
-        FileNote("volumes.csv", "volume of each structure in each case, a row for each"),
-        FileNote("volumes_wide.csv", "the same with a row for each case and a column for each structure"),
-        FileNote("volumes.xlsx", "the same as a workbook, with units, warnings and flags"),
+        FileNote(VOLUMES, "volume of each structure in each case, a row for each"),
+        FileNote(VOLUMES_WIDE, "the same with a row for each case and a column for each structure"),
+        FileNote(WORKBOOK, "the same as a workbook, with units, warnings and flags"),
         FileNote("index.html", "all answers at a glance, in a browser: pictures, volumes, warnings"),
         FileNote("view/", "what index.html leads to: CASE.html shows a scan with its answer, and holds the scan"),
-        FileNote("quality.html", "which answers to distrust, and why"),
+        FileNote(QUALITY, "which answers to distrust, and why"),
         FileNote("probabilities/", "probability of each structure: CASE/STRUCTURE.nii.gz"),
         FileNote("entropy/", "how uncertain each voxel is, 0 to 1: CASE.nii.gz"),
         FileNote("mean/", "mean probability over folds and mirrored copies"),

@@ -22,6 +22,7 @@ from torch import nn
 from medseg.inference.backends.choose import Forward
 from medseg.inference.backends.openvino_import import without_telemetry
 from medseg.networks.device import is_out_of_memory
+from medseg.networks.difference import largest_difference
 from medseg.networks.layers import Interpolation
 from medseg.networks.row import FullResolution, ListOutput
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
@@ -145,7 +146,7 @@ def _compare(network: nn.Module, forward: Forward, channels: int, tile: Sequence
     example = torch.randn(1, channels, *tile, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network(example)[0].float()
-    difference = float((forward(example).float() - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
+    difference = largest_difference(forward(example), expected)
     if difference > _LARGEST_DIFFERENCE:
         raise RuntimeError(f"the converted network's logits differ by {difference:.0%}")
 

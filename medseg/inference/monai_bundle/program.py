@@ -15,6 +15,7 @@ from medseg.core.errors import ModelError
 from medseg.core.files import saving
 from medseg.models.model import Model, input_channels
 from medseg.networks.device import evaluating, first_line, is_out_of_memory
+from medseg.networks.difference import largest_difference
 from medseg.networks.row import FullResolution
 
 TOLERANCE = 1e-4
@@ -127,5 +128,5 @@ def _difference(network: nn.Module, program: bytes, example: torch.Tensor) -> fl
         expected, answer = network(tiles), loaded(tiles)
         if answer.shape != expected.shape:
             raise ModelError(f"The program answers {tuple(answer.shape)}, torch {tuple(expected.shape)}.")
-        worst = max(worst, float((answer - expected).abs().max() / expected.abs().max().clamp(min=1e-6)))
+        worst = max(worst, largest_difference(answer, expected))
     return worst

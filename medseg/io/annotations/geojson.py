@@ -34,7 +34,7 @@ _WITHOUT_SIZE = (
     "geojson`). From QuPath, export a labelled image (PNG or TIFF) in place of GeoJSON."
 )
 _MOST_PIXELS = 1 << 30
-_TYPES = {"Polygon": 1, "MultiPolygon": 2}
+_TYPES = ("Polygon", "MultiPolygon")
 
 
 def written_here(path: Path) -> bool:

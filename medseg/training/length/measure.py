@@ -41,16 +41,15 @@ def measured_step_seconds(
         most_seconds: that a run has for its steps; where they cannot suffice, fewer steps are measured.
     """
     with choosing_algorithms(setup.device), memory_errors(setup.less_memory):
-        step_seconds = _time_steps(Trainer(deepcopy(network), setup), samples, setup, (seconds, most_seconds))
+        step_seconds = _time_steps(Trainer(deepcopy(network), setup), samples, setup, seconds, most_seconds)
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()  # what the trainer held, its recording included: the run needs it in other pieces
     return step_seconds
 
 
 def _time_steps(
-    trainer: Trainer, samples: Sequence[Sample], setup: Setup, seconds_and_most: tuple[float, float]
+    trainer: Trainer, samples: Sequence[Sample], setup: Setup, seconds: float, most_seconds: float
 ) -> float:
-    seconds, most_seconds = seconds_and_most
     ranks, times = setup.ranks, [setup.clock()]
     with closing(setup.batches(samples).ahead(0)) as batches:
         for batch in batches:
@@ -58,8 +57,8 @@ def _time_steps(
             times.append(setup.clock())
             enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + _FEWEST_STEPS - 1
             # the first step may take any time, as kernels are compiled in it
-            in_vain = len(times) > 2 and FEWEST_STEPS * (times[2] - times[1]) > _MUCH_TOO_LONG * most_seconds
-            in_vain = in_vain or times[-1] - times[0] > most_seconds
+            too_slow = len(times) > 2 and FEWEST_STEPS * (times[2] - times[1]) > _MUCH_TOO_LONG * most_seconds
+            in_vain = too_slow or times[-1] - times[0] > most_seconds
             if ranks.first_says(enough or in_vain or len(times) > _MOST_STEPS):
                 break
     first = _WARM_UP_STEPS if len(times) > _WARM_UP_STEPS + 1 else 0

@@ -17,8 +17,8 @@ from medseg.cli.output.next_command import show_next_view, words_for
 from medseg.commands.predict.result import PredictResult
 from medseg.core.labels import Labels
 from medseg.core.wording import fold_repeated
-from medseg.delivery.dicom.sheet import draw_sheet
 from medseg.delivery.dicom.write import object_paths, write_objects
+from medseg.delivery.pictures.overlay import draw_overlay
 from medseg.io.dicom.listing.find import find_series
 
 _TINY = "--set configurations.3d_fullres.patch_voxels=[16,16,16] --set configurations.3d_fullres.batch_size=2"
@@ -32,6 +32,8 @@ def test_notes_that_differ_in_the_case_are_one() -> None:
         "12 of 21 cases: dataset.json lists imagesTr/CASE.nii.gz, which is not there; the first is case_0",
         "5 folds of 9 cases, divided by patient",
     ]
+    (failures,) = fold_repeated([note for note in notes if note.startswith("case_")], name_all=True)
+    assert failures.endswith("which is not there; they are " + ", ".join(f"case_{n}" for n in range(12)))
     assert fold_repeated(notes[:4]) == notes[:4], "a few are left as they are"
     others = [f"case_{n}: it has {n} channels" for n in range(9)]
     assert fold_repeated(others) == others, "they say different things"
@@ -99,7 +101,9 @@ def test_no_hint_leads_to_what_view_cannot_read(
     declared = Labels(structures={name: values[0] for name, values in MEMBERS.items()})
     paths = object_paths(tmp_path, "a", [form])
     volumes = dict.fromkeys(MEMBERS, 1.0)
-    write_objects(answer.array[0], series, meaning(), paths, volumes, None, draw_sheet(volume.image, answer, declared))
+    write_objects(
+        answer.array[0], series, meaning(), paths, volumes, None, draw_overlay(volume.image, answer, declared)
+    )
     scan = Path(series.path)
     show_next_view(PredictResult({"a": paths[form]}, {"a": volumes}, {"a": "ml"}, {}, scans={"a": scan}))
     assert ("next: medseg view" in capsys.readouterr().out) == hinted

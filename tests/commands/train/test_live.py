@@ -12,6 +12,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
 from medseg.core.colours import rgb_number
 from medseg.core.labels import Labels
+from medseg.delivery.pages.page import _script
 from medseg.delivery.pictures.live_picture import INVENTED, MISSED, MISTAKEN, Slice, draw_slices, panels
 from medseg.models.run_files import FoldFolder
 from medseg.training.length.extension import parse_extension
@@ -52,7 +53,8 @@ def test_the_page_stands_alone_and_no_longer_loads_itself_again_at_the_end(works
     files = FoldFolder(workspace / FOLD)
     page = files.live.read_text()
     assert "data:image/png;base64," in page
-    assert page.count("<script") == 1  # that sorts tables
+    assert page.count("<script") == 1
+    assert f"<script>{_script()}</script>" in page, "the one that sorts tables"
     assert 'http-equiv="refresh"' not in page
     assert "validation loss" in page
     report = files.report.read_text()

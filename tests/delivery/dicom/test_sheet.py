@@ -16,8 +16,8 @@ from PIL import Image as pillow
 
 from medseg.core.colours import rgb_number
 from medseg.core.labels import Labels
-from medseg.delivery.dicom.sheet import draw_sheet
 from medseg.delivery.dicom.write import object_paths, write_objects
+from medseg.delivery.pictures.overlay import draw_overlay
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
 
@@ -28,7 +28,7 @@ DIGITAL = "1.2.840.10008.5.1.4.1.1.1.1"
 def test_a_sheet_shows_outlines_and_lies_in_the_study(tmp_path):
     volume = written_series(tmp_path / "series")
     structures = Labels(structures={name: values[0] for name, values in meaning().members.items()})
-    picture = draw_sheet(volume.image, volume.image.with_array(labels()[None]), structures)
+    picture = draw_overlay(volume.image, volume.image.with_array(labels()[None]), structures)
     paths = object_paths(tmp_path, "case", ["sheet"])
     write_objects(labels(), volume.series, meaning(), paths, picture=picture)
     assert paths["sheet"].name == "case.sc.dcm"
@@ -48,7 +48,7 @@ def test_a_sheet_shows_outlines_and_lies_in_the_study(tmp_path):
 def test_a_sheet_is_not_taken_for_a_scan(tmp_path):
     volume = written_series(tmp_path / "series")
     structures = Labels(structures={name: values[0] for name, values in meaning().members.items()})
-    picture = draw_sheet(volume.image, volume.image.with_array(labels()[None]), structures)
+    picture = draw_overlay(volume.image, volume.image.with_array(labels()[None]), structures)
     write_objects(
         labels(), volume.series, meaning(), object_paths(tmp_path / "series", "c", ["sheet"]), picture=picture
     )
@@ -104,7 +104,7 @@ def values_like(array):
 def sheet_of(folder, values):
     """The sheet of the series in a folder."""
     volume = read_volume(find_series(folder / "series").series[0])
-    picture = draw_sheet(volume.image, volume.image.with_array(values[None]), Labels(structures={"liver": 1}))
+    picture = draw_overlay(volume.image, volume.image.with_array(values[None]), Labels(structures={"liver": 1}))
     paths = object_paths(folder, "case", ["sheet"])
     write_objects(values, volume.series, meaning({"liver": (1,)}), paths, picture=picture)
     assert errors_of_dciodvfy(paths["sheet"]) == []

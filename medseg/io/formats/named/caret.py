@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from medseg.io.formats.named.segment import Segment
+from medseg.io.formats.named.segment import Segment, colour_of_shares
 from medseg.io.values.class_names import means_background
 
 CODE = 0
@@ -68,16 +68,7 @@ def _segments(xml: bytes) -> list[Segment]:
         return []
     named = [(label, value, " ".join((label.text or "").split())) for label, value in labels]
     return [
-        Segment(name, value, colour=_colour(label))
+        Segment(name, value, colour=colour_of_shares(label.get(part, "") for part in ("Red", "Green", "Blue")))
         for label, value, name in named
         if name and not (value == 0 and (name == _WORKBENCH_BACKGROUND or means_background(name)))
     ]
-
-
-def _colour(label: ElementTree.Element) -> tuple[int, int, int] | None:
-    """Return the colour of a label; None where it has none, or one that means nothing."""
-    try:
-        red, green, blue = (round(255 * float(label.get(part, ""))) for part in ("Red", "Green", "Blue"))
-    except ValueError:
-        return None
-    return (red, green, blue) if all(0 <= part <= 255 for part in (red, green, blue)) else None

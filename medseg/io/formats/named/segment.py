@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -27,3 +28,19 @@ class Segment:
     def one_line(self) -> str:
         """Its name without line breaks and repeated spaces, which headers of text cannot hold."""
         return " ".join(self.name.split())
+
+
+def colour_of_shares(shares: Iterable[str]) -> tuple[int, int, int] | None:
+    """Return the colour of three numbers from 0 to 1; None for other texts.
+
+    Args:
+        shares: red, green and blue as a header has them.
+
+    >>> colour_of_shares("1 0 0.2".split()), colour_of_shares(["red"]), colour_of_shares(["inf", "0", "0"])
+    ((255, 0, 51), None, None)
+    """
+    try:
+        red, green, blue = (round(255 * float(share)) for share in shares)
+    except (ValueError, OverflowError):
+        return None
+    return (red, green, blue) if all(0 <= part <= 255 for part in (red, green, blue)) else None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.formats.named.segment import Segment
+from medseg.io.formats.named.segment import Segment, colour_of_shares
 
 _REPRESENTATION = "Binary labelmap"
 _MOST_VALUES = 1 << 16
@@ -93,18 +93,10 @@ def read_segments(header: str, layered: bool) -> list[Segment]:
         if layered and without_values:
             value, layer = "1", segment.removeprefix("Segment")
         if value.isdecimal() and layer.isdecimal():
-            colour, codes = _colour(custom.get(f"{segment}_Color", "")), _codes(custom.get(f"{segment}_Tags", ""))
+            colour = colour_of_shares(custom.get(f"{segment}_Color", "").split())
+            codes = _codes(custom.get(f"{segment}_Tags", ""))
             named.append(Segment(name.strip(), int(value), int(layer), colour, codes))
     return named
-
-
-def _colour(text: str) -> tuple[int, int, int] | None:
-    """Return the colour of three numbers from 0 to 1; None for other texts."""
-    try:
-        red, green, blue = (round(255 * float(part)) for part in text.split())
-    except ValueError:
-        return None
-    return (red, green, blue) if all(0 <= part <= 255 for part in (red, green, blue)) else None
 
 
 def _codes(tags: str) -> str:
