@@ -1,4 +1,4 @@
-"""What a docstring has to say: a public function with three or more parameters describes each of them."""
+"""What a docstring has to say: of public functions, three or more parameters each, and what is returned."""
 
 from __future__ import annotations
 
@@ -51,4 +51,27 @@ def test_every_parameter_is_described() -> None:
             known = described(ast.get_docstring(function) or "") | described(of_class)
             if len(wanted) >= FEW and (left := [one for one in wanted if one not in known]):
                 missing.append(f"{path.relative_to(ROOT)}:{function.lineno} {name}: {', '.join(left)}")
+    assert not missing, "\n".join(missing)
+
+
+def returns_something(function: ast.FunctionDef) -> bool:
+    """Whether a call gives a value; properties are described as what they are, blocks that yield None give nothing."""
+    marks = {ast.unparse(mark).rpartition(".")[2] for mark in function.decorator_list}
+    annotation = ast.unparse(function.returns) if function.returns else "None"
+    return annotation not in {"None", "NoReturn", "Iterator[None]"} and not marks & {
+        *("property", "cached_property", "override", "overload", "setter")
+    }
+
+
+def test_every_result_is_described() -> None:
+    """By a section `Returns` or `Yields`, or by a first line that says so, such as "Return the folds of a plan."."""
+    missing = []
+    for path in sorted((ROOT / "medseg").rglob("*.py")):
+        for name, function, _ in public_functions(ast.parse(path.read_text(encoding="utf-8"))):
+            docstring = ast.get_docstring(function) or ""
+            first = docstring.partition("\n")[0]
+            if returns_something(function) and not (
+                re.search(r"\b(return|yield)\b", first, re.I) or re.search(r"^(Returns|Yields):$", docstring, re.M)
+            ):
+                missing.append(f"{path.relative_to(ROOT)}:{function.lineno} {name}")
     assert not missing, "\n".join(missing)

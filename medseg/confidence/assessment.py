@@ -121,6 +121,9 @@ def assess(measures: CaseMeasures, quality: Quality) -> Assessment:
     Args:
         measures: of the answer and its scan.
         quality: what it is judged by.
+
+    Returns:
+        Predicted Dice and volume interval of each structure, and flags.
     """
     odd = quality.reference.oddness(measures)
     structures = {}

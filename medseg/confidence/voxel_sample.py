@@ -84,6 +84,9 @@ def sample_voxels(
         case: id of the case, which decides the draw.
         group: its fold.
         most: voxels of the uncertain stratum and of the other one.
+
+    Returns:
+        The voxels that were drawn: their logits, their structures in the reference, and their weights.
     """
     random = np.random.default_rng(crc32(case.encode()))
     strata = np.zeros(target.shape, np.uint8)  # 0: not drawn from

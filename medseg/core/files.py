@@ -141,6 +141,9 @@ def replacing_together(folder: Path, name: str) -> Iterator[Path]:
     Args:
         folder: where the files lie; it is made if it is missing.
         name: what the files belong to.
+
+    Yields:
+        The temporary folder.
     """
     finish_replacing(folder)
     with atomic_folder(_staging(folder, name)) as staging:
@@ -204,6 +207,9 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
 
     Args:
         purpose: a word that becomes part of its name; what killed commands left for the same purpose is removed.
+
+    Yields:
+        The folder.
     """
     # others use the same place: only this user may look in
     with _temporary_folder(Path(tempfile.gettempdir()) / f"medseg-{purpose}", 0o700) as temporary:

@@ -25,6 +25,9 @@ def number_objects(
         values: those of the structures.
         boundaries: {value of a structure: value of its boundary}.
 
+    Returns:
+        The number of the object that each voxel belongs to, in the shape of `labels`; 0 for none.
+
     >>> number_objects(np.array([[1, 1, 0, 1, 2]]), [1, 2]).tolist()
     [[1, 1, 0, 2, 3]]
     >>> number_objects(np.array([[2, 1, 2, 2, 1, 1]]), [1], {1: 2}).tolist()

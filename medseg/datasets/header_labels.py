@@ -32,6 +32,9 @@ def survey_values(files: Iterable[Path], reading: Reading) -> Counter[int]:
     Args:
         files: the label files. One that cannot be read, or is a soft mask, is skipped here and refused when it is read.
         reading: how they are read.
+
+    Returns:
+        {value: number of label files that hold it}.
     """
     counts: Counter[int] = Counter()
     for _, values in map_cases(partial(_values, reading=reading), files):

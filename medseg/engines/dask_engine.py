@@ -79,6 +79,9 @@ class DaskEngine:
             function: what is done to an item.
             items: drawn only as fast as they can be worked on.
             gpu: whether an item waits for a worker with a GPU, if any has one.
+
+        Returns:
+            As `Engine.map`.
         """
         return self._results(function, items, _WAITING_PER_THREAD, None, gpu)
 
@@ -96,6 +99,9 @@ class DaskEngine:
             items: the items.
             on_event: called in the caller's thread with the events of an item.
             gpu: whether an item waits for a worker with a GPU, if any has one.
+
+        Returns:
+            As `Engine.run`.
         """
         return self._results(function, items, 1, on_event, gpu)
 

@@ -41,6 +41,9 @@ class Engine(Protocol):
             function: what is done to an item.
             items: drawn only as fast as they can be worked on.
             gpu: whether an item needs a GPU; on a cluster it then waits for a worker that has the resource `GPU`.
+
+        Returns:
+            An iterator over (item, result or problem), in the order of the items.
         """
 
     def run(
@@ -57,6 +60,9 @@ class Engine(Protocol):
             items: in this process worked on one after another.
             on_event: called in the caller's thread with the events of an item.
             gpu: as in `map`.
+
+        Returns:
+            An iterator over (item, result or problem), in the order of the items.
         """
 
 
@@ -81,6 +87,9 @@ class ThisProcess:
             function: what is done to an item.
             items: drawn only as fast as they can be worked on.
             gpu: without effect here.
+
+        Returns:
+            As `Engine.map`.
         """
         return map_cases(function, items, self.workers, self.executor)
 
@@ -98,6 +107,9 @@ class ThisProcess:
             items: the items.
             on_event: called in the caller's thread with the events of an item.
             gpu: without effect here.
+
+        Returns:
+            As `Engine.run`.
         """
         for item in items:
             try:

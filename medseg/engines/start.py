@@ -64,6 +64,9 @@ def start_local(count: str) -> Iterator[Workers]:
 
     Args:
         count: number of processes.
+
+    Yields:
+        The cluster to connect to.
     """
     number = int(count)
     said = [os.environ[name] for name in _THREAD_VARIABLES if name in os.environ]  # of one, it holds for all
@@ -93,6 +96,9 @@ def start_slurm(file: str) -> Iterator[Workers]:
 
     Args:
         file: YAML with the options of dask-jobqueue's `SLURMCluster`, `n_workers` among them.
+
+    Yields:
+        The cluster to connect to.
 
     Raises:
         PlanError: the file, an option, or Slurm's answer to them is not as it should be.

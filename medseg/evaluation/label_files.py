@@ -221,6 +221,9 @@ def summarize_pairs(
         unscored: cases that are known to have no score; pairs that cannot be scored join them, sorted by id.
         callback: told of the progress.
         engine: scores the pairs.
+
+    Returns:
+        The scores of each case, of each structure, and overall.
     """
     scores = score_pairs(pairs, labels, scoring, callback, engine)
     unscored = replace(unscored, failed=dict(sorted({**unscored.failed, **scores.failed}.items())))
@@ -240,6 +243,9 @@ def score_pairs(
             says so: whoever asks for one checks it before, with `extra_measures.check_registered`.
         callback: told of the progress.
         engine: scores the pairs.
+
+    Returns:
+        The scores of the pairs, the confusion of all their voxels, and {case: why it has no score}.
     """
     score = partial(_score, labels=labels, scoring=scoring, options=_options(scoring, len(pairs)))
     scores = Scores([], np.zeros((len(labels.values),) * 2, dtype=np.int64))

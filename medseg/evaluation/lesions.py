@@ -145,6 +145,9 @@ def score_lesions(
         reference: (z, y, x) or (y, x), where the reference has the structure.
         prediction: likewise.
         rule: what a lesion is and when it is detected; None for the default.
+
+    Returns:
+        Counts of lesions on both sides, of detected ones and of false positives, and the mean Dice of lesions.
     """
     rule = rule or LesionRule()
     pairs = _Pairs.of(components(reference, rule), components(prediction, rule))
@@ -171,6 +174,9 @@ def panoptic(reference: NDArray[np.integer], prediction: NDArray[np.integer]) ->
     Args:
         reference: (z, y, x) or (y, x), the number of the instance that each voxel belongs to; 0 for none.
         prediction: likewise; the numbers of both sides need not agree.
+
+    Returns:
+        The counts and the quality of matched, missed and false instances.
     """
     pairs = _Pairs.of(reference, prediction)
     iou = pairs.shared / (pairs.size_i[pairs.i] + pairs.size_j[pairs.j] - pairs.shared)

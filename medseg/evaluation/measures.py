@@ -140,6 +140,9 @@ def measure_case(
         annotated: names of the structures that were annotated; None for all.
         objects: which voxels are one object, where the files say it; else what touches is one.
 
+    Returns:
+        The measures of each structure, and how often each pair of values occurs.
+
     Raises:
         DataError: a registered measure failed.
     """

@@ -43,6 +43,9 @@ def read_numbers(path: Path, grid: Image | None = None) -> Image:
         path: the file.
         grid: as in `read_label`.
 
+    Returns:
+        The map, with the geometry of the file.
+
     Raises:
         DataError: it cannot be read.
     """

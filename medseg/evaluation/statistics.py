@@ -142,6 +142,9 @@ def compare(first: Sequence[float | None], second: Sequence[float | None], group
         first: one value per case; None or NaN where undefined.
         second: values of the same cases, which are subtracted.
         groups: the patient of each case.
+
+    Returns:
+        The distribution of the differences (first minus second), and the p value of a signed-rank test.
     """
     from scipy.stats import wilcoxon
 
@@ -156,6 +159,9 @@ def compare(first: Sequence[float | None], second: Sequence[float | None], group
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Correct p values by Holm's step-down procedure (1979); those that are None stay None.
+
+    Returns:
+        The corrected p values, by the same keys.
 
     Example:
         >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})

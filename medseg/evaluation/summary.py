@@ -195,6 +195,9 @@ def summarize(
         unscored: cases without a score.
         policy: what a score is where a structure is empty.
         rules: sentences on the rules of the measures.
+
+    Returns:
+        The scores of each case, of each structure, and overall.
     """
     unscored = unscored or Unscored()
     structures = {name: summarize_structure(name, cases) for name in labels.names}
@@ -219,6 +222,9 @@ def summarize_structure(name: str, cases: Sequence[CaseScore]) -> StructureSumma
     Args:
         name: the structure.
         cases: scores of all cases.
+
+    Returns:
+        How many cases have the structure, and the distribution of each of its measures.
     """
     annotated = [case for case in cases if name in case.structures]
     empty = [case.structures[name].empty for case in annotated]

@@ -120,6 +120,9 @@ def surface_distances(
         spacing_mm: distance of voxels along each axis.
         definition: what a surface consists of; see the module.
 
+    Returns:
+        The distances in mm from each surface to the other, with the areas that they stand for.
+
     Raises:
         ValueError: the shapes differ, or there is not one spacing for each axis.
     """

@@ -35,6 +35,9 @@ def with_previous(model: Model, image: Image, answer: Image) -> Volume:
         image: the scan (channel, z, y, x).
         answer: labels (1, z, y, x) of the first stage on the scan's grid, in the values of `model.plan.labels`.
 
+    Returns:
+        The scan on the network's grid, with a channel for each label value of the answer but the background.
+
     Raises:
         DataError: the scan does not suit the model.
     """

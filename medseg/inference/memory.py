@@ -56,7 +56,11 @@ class Free:
 
     @classmethod
     def of(cls, device: torch.device) -> Free:
-        """Ask the operating system and the device."""
+        """Ask the operating system and the device.
+
+        Returns:
+            Free memory of the device and of the host, and all memory of the host, in bytes.
+        """
         host, total = free_host_bytes(), total_host_bytes()
         return cls(free_gpu_bytes(device) if device.type == "cuda" else host, host, total)
 
@@ -222,6 +226,9 @@ def tile_bytes(configuration: Configuration, channels: int, outputs: int, precis
         channels: the number of channels of the network's input.
         outputs: channels of its answer.
         precision: the precision of its feature maps.
+
+    Returns:
+        The memory in bytes.
     """
     voxels = prod(configuration.patch_voxels)
     features = configuration.network.features

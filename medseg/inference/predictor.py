@@ -118,6 +118,9 @@ class Predictor:
             fast: trade some accuracy for time (`inference.fast.TRADES`), except what `overrides` name.
             selection: whether `selection.yaml` is used; not where configuration, folds or checkpoint are named.
 
+        Returns:
+            The predictor, with its networks on the device.
+
         Raises:
             ModelError: the model is not there, or is damaged.
             PlanError: the device is not there, or an override is not valid.

@@ -91,6 +91,9 @@ def read_objects(path: Path, reading: Reading = AS_STORED, grid: Image | None = 
         grid: as in `read_label`.
         answer: whether it is an answer, whose map of numbers lies beside it and not beside its folder.
 
+    Returns:
+        The numbers of the objects, with the geometry of the label.
+
     Raises:
         DataError: as `read_label`.
     """

@@ -25,6 +25,9 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Unicod
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip file, after a check of its members' names.
 
+    Yields:
+        The zip file, open for reading.
+
     Raises:
         ModelError: it is damaged, or a member could land outside of a folder that it is unpacked to.
     """

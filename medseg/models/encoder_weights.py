@@ -150,6 +150,9 @@ def take_encoder_weights(network: torch.nn.Module, path: Path, encoder: str) -> 
         path: a file of weights (.pth, .pt, .bin, .safetensors); it is read without running code that it may hold.
         encoder: name of the encoder, for messages.
 
+    Returns:
+        Which parts of the encoder were taken from the file, and how much of each.
+
     Raises:
         ModelError: the file cannot be read, or has hardly anything that fits.
     """

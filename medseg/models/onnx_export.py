@@ -95,6 +95,9 @@ def export_fold(model: Model, number: int, path: Path) -> Exported:
         number: of the fold, counted from 0.
         path: of the ONNX file; the JSON has the same name with `.json`.
 
+    Returns:
+        The file, and how far its logits are from torch's.
+
     Raises:
         ModelError: the network cannot be exported, or the file does not answer as torch does.
     """

@@ -46,6 +46,9 @@ def load_model(
         selection: whether the selection of a plan's folder or of a package says which models answer together, and what
             is done to answers; not where configuration, folds or checkpoint are named.
 
+    Returns:
+        The model, with its networks on the device.
+
     Raises:
         ModelError: there is no model, there are several and none was chosen, or it is damaged.
     """

@@ -54,6 +54,9 @@ def load_run(
         overrides: `dotted.key=value` strings for the plan.
         factory: makes the networks of a run that was trained with the caller's own.
 
+    Returns:
+        The model, with its networks on the device.
+
     Raises:
         ModelError: nothing is trained there, a fold is missing, folds do not belong together, or weights do not
             fit their plan.

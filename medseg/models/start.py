@@ -59,6 +59,9 @@ class Start:
 def open_source(path: Path) -> Model:
     """Open the model to start from: all that `load_model` opens, and a checkpoint in a model folder of nnU-Net's.
 
+    Returns:
+        The model, with its networks on the CPU.
+
     Raises:
         ModelError: no model is there, or it cannot be read.
     """

@@ -44,6 +44,9 @@ def unpool(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     Args:
         x: (batch, channel, ...) values.
         indices: of `max_pool`, of the same shape.
+
+    Returns:
+        (batch, channel, ...) of double the size along each axis.
     """
     shape = [2 * size for size in x.shape[2:]]
     places = torch.arange(prod(shape), device=x.device).view(1, 1, *shape)

@@ -78,6 +78,9 @@ class OutOfFoldPass:
             device: where networks compute.
             callback: receives progress.
 
+        Returns:
+            The cases that can be answered, by the fold that answers them.
+
         Raises:
             ModelError: no case was left out by a fold of every configuration.
         """

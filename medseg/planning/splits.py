@@ -149,6 +149,9 @@ def read_splits(path: Path, cases: Sequence[Case]) -> list[Fold]:
         path: the JSON file.
         cases: all cases of the data set.
 
+    Returns:
+        The folds, in the order of the file.
+
     Raises:
         DataError: the file is not a list of train and val, names an unknown id, or has a case twice in a fold; a
             patient on both sides is not an error, see `patient_leaks`.

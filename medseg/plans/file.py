@@ -51,6 +51,9 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         path: the YAML file.
         overrides: `dotted.key=value` strings that replace values of the file, as `--set` takes them.
 
+    Returns:
+        The plan, with the reasons that its comments give.
+
     Raises:
         PlanError: there is no such file, it is not a plan, or a key or value is not valid; the message names the key
             and what would be valid.

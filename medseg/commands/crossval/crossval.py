@@ -80,6 +80,9 @@ def crossval(
         options: which configurations and folds, how long, and how each is trained.
         callback: receives progress and notes. It may raise `Cancelled` to stop; the same call goes on later.
 
+    Returns:
+        What became of each fold, and the scores of each configuration.
+
     Raises:
         MedsegError: the plan or the request is not valid, or no fold could be trained.
     """

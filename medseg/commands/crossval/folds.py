@@ -106,6 +106,9 @@ def train_fold_on_worker(job: FoldJob, callback: Callback) -> FoldOutcome:
         job: the fold.
         callback: receives progress and notes; raises `Cancelled` once the command has ended.
 
+    Returns:
+        What became of the fold.
+
     Raises:
         PlanError: the worker would train several folds at once in one process.
     """

@@ -74,6 +74,9 @@ def score_out_of_fold(
         callback: receives progress.
         engine: scores the answers.
 
+    Returns:
+        The scores of all cases together, with a subgroup for each fold, and the folder that holds them.
+
     Raises:
         ModelError: the folds were trained on different structures.
     """

@@ -93,6 +93,9 @@ def check(
         options: how to read the data set and where to write; None for the defaults.
         callback: told of the progress; may raise `Cancelled`.
 
+    Returns:
+        The findings, the cases that they leave out, and the files that were written.
+
     Raises:
         MedsegError: the folder is not a data set, or an option does not fit it.
     """

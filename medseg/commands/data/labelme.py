@@ -68,6 +68,9 @@ def labelme(
         options: classes, order of painting, instances; None for the defaults.
         callback: told of the progress; may raise `Cancelled`.
 
+    Returns:
+        The folder that was written, its structures, how many images and shapes, and {file: why it has no mask}.
+
     Raises:
         MedsegError: there is nothing to convert, the output folder is in use, or the classes are not valid. A bad file
             does not raise: it is named in the result.

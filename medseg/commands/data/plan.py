@@ -99,6 +99,9 @@ def plan(
         options: how to read the data set, and what to plan; None for the defaults.
         callback: told of the progress; may raise `Cancelled`.
 
+    Returns:
+        The plan, its files, notes, and {case: why it is left out}.
+
     Raises:
         MedsegError: the folder is not a data set, or no plan fits the options.
     """

@@ -41,6 +41,9 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
         rule: which series to list; see `medseg.io.dicom.listing.rules`; None for all.
         callback: told of the progress; may raise `Cancelled`.
 
+    Returns:
+        Everything in the container, and the series that the rule fits.
+
     Raises:
         DataError: `source` does not exist, a zip is damaged, the rule is not valid, or pydicom is not installed.
     """

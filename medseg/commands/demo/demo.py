@@ -65,6 +65,9 @@ def demo(
         callback: told of the progress; may raise `Cancelled`.
         say: called before each step with the command that the step stands for.
 
+    Returns:
+        The results of the steps: the plan, the trained fold, the answers and their scores.
+
     Raises:
         DataError: `folder` holds something other than an earlier demonstration.
     """

@@ -63,6 +63,9 @@ def dicom(
         output: folder for the objects.
         options: which objects, and what they say.
 
+    Returns:
+        The files that were written, the series that they refer to, and the volume of each structure in ml.
+
     Raises:
         PlanError: it is not known what the values mean, who made the labels, or which codes structures have.
         DataError: the series cannot be referred to, or the labels lie on another grid.

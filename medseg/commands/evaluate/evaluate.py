@@ -61,6 +61,9 @@ def evaluate(
         options: what to measure, of which cases, and where to write; None for the defaults.
         callback: told of the progress; may raise `Cancelled`.
 
+    Returns:
+        The scores of each case and structure, {case: why it has no score}, and the files that were written.
+
     Raises:
         DataError: nothing can be paired, no structure is known, or an option is not valid. A single bad case does not
             raise: it is named in the result.

@@ -13,6 +13,9 @@ from medseg.evaluation.summary import Summary
 def parse_threshold(text: str) -> tuple[str, str, float]:
     """Parse a threshold into (structure, measure, value); the structure is empty for the mean over all of them.
 
+    Returns:
+        Structure (empty for the mean over all), key of the measure, and the value.
+
     Raises:
         DataError: the text has another form, or names a measure of which less is better.
 

@@ -110,6 +110,12 @@ def doctor(speed: bool = True, callback: Callback = silent) -> DoctorResult:
     Args:
         speed: whether to measure; it takes about ten seconds.
         callback: told of the progress; may raise `Cancelled`.
+
+    Returns:
+        Versions, devices, extras, problems of the installation and, if measured, the speed of training.
+
+    Raises:
+        Cancelled: the callback raised it; a device that fails is one of the problems.
     """
     use_cores()
     problems = _problems()

@@ -21,6 +21,9 @@ def load_chosen(model: str | Path | None, workspace: str | Path, options: Packag
         workspace: folder with `runs/`.
         options: say which configuration, folds and checkpoint.
 
+    Returns:
+        The model, with its networks on the CPU.
+
     Raises:
         MedsegError: there is no model, several fit, or it cannot be read.
     """

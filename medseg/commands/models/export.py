@@ -45,6 +45,9 @@ def export(
         workspace: folder with `runs/`.
         options: everything else.
 
+    Returns:
+        The files that were written, each with how far its logits are from torch's.
+
     Raises:
         MedsegError: there is no model, several fit, it cannot be read or exported, or a file exists already.
     """

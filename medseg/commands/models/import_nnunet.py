@@ -66,6 +66,9 @@ def import_nnunet(
         workspace: folder that gets `runs/` or `plans/`.
         options: everything else.
 
+    Returns:
+        Folders of the imported folds or the path of the plan, and {model folder: why it was left out}.
+
     Raises:
         MedsegError: there is nothing of nnU-Net's, nothing could be imported, or the run or plan exists already.
     """

@@ -59,6 +59,9 @@ def package(
         workspace: folder with `runs/`.
         options: everything else.
 
+    Returns:
+        The path and size of the package, and the scores of its folds.
+
     Raises:
         MedsegError: there is no model, several fit, it cannot be read, or the file exists already.
     """

@@ -36,6 +36,9 @@ def judged_notes(model: Model, options: PredictOptions) -> list[str]:
     Args:
         model: makes the answers.
         options: say which maps are written.
+
+    Returns:
+        The notes, in sentences.
     """
     scaling = scaling_of(model) if _writes_probabilities(options) else None
     others, notes = _other_settings(model), []

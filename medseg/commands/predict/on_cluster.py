@@ -136,6 +136,9 @@ class OnCluster:
             options: as in `predict`.
             here: the model as the command loaded it.
 
+        Returns:
+            The workers, with what they compute with.
+
         Raises:
             MedsegError: the worker cannot load it, or loads another one.
         """
@@ -157,6 +160,9 @@ class OnCluster:
             forms: in which forms answers are written.
             ledger: that of the folder.
             callback: receives progress; may raise `Cancelled`.
+
+        Returns:
+            The outcome of each case.
         """
         items = [(case, forms.of(case)) for case in cases]
         work = partial(answer_case, loading=self.loading, computed=self.computed, output=output)
@@ -215,6 +221,9 @@ def predict_on_cluster(
         callback: receives progress; may raise `Cancelled`.
         clock: runs since the command started.
 
+    Returns:
+        As `predict`.
+
     Raises:
         MedsegError: as `predict`, or the cluster cannot be started or reached.
     """
@@ -245,6 +254,9 @@ def answer_case(item: tuple[Case, Forms], loading: Loading, computed: Mapping[st
         loading: how the model is loaded.
         computed: what `how_computed_there` has to say of it.
         output: folder for the answer.
+
+    Returns:
+        The outcome of the case, with what the worker computed with.
 
     Raises:
         ModelError: the worker has another model, or computes otherwise than the first one.

@@ -74,6 +74,9 @@ def predict(
         options: everything else.
         callback: receives progress; may raise `Cancelled`.
 
+    Returns:
+        The answers with their volumes, {case: why it has no answer}, and notes.
+
     Raises:
         MedsegError: there is no model, several fit, or there is nothing to segment.
     """
@@ -105,6 +108,9 @@ def predict_with(
         callback: receives progress; may raise `Cancelled`.
         clock: runs since the command started; None if the model was not loaded for this call.
         elsewhere: answers the cases in place of these predictors.
+
+    Returns:
+        As `predict`.
 
     Raises:
         MedsegError: there is nothing to segment.
@@ -203,6 +209,9 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
         model: as in `predict`.
         workspace: as in `predict`.
         options: say which folds, devices and settings.
+
+    Returns:
+        The predictors, one for each device.
 
     Raises:
         MedsegError: there is no model, several fit, or it cannot be loaded.

@@ -84,6 +84,9 @@ class PredictResult:
             kept: cases that an earlier run had finished.
             notes: what a user should know.
             frame: which volume of time series was segmented.
+
+        Returns:
+            The result of the prediction.
         """
         outcome_of = {outcome.case.id: outcome for outcome in outcomes}
         ordered = {case.id: outcome_of[case.id] for case in cases}

@@ -71,6 +71,9 @@ def rank_scans(
         options: how scans are segmented.
         callback: receives progress; may raise `Cancelled`.
 
+    Returns:
+        The scans in the order in which to annotate them, their answers, and the table.
+
     Raises:
         ModelError: the model cannot judge its answers.
         MedsegError: there is nothing to segment.

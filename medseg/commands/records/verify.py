@@ -88,6 +88,9 @@ def verify(
         model: the model's folder or file; without one, its weights are not compared.
         callback: receives progress; may raise `Cancelled`.
 
+    Returns:
+        The state of every file that was looked at, and what was not looked at.
+
     Raises:
         DataError: there is no manifest, or one is damaged.
     """

@@ -57,7 +57,11 @@ class CalibrationConsumer:
             samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
 
     def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
-        """Fit how the chosen candidate's logits are scaled, and note how the answers of each member were averaged."""
+        """Fit how the chosen candidate's logits are scaled, and note how the answers of each member were averaged.
+
+        Returns:
+            The selection with the calibration and the notes.
+        """
         self._calibration = calibrate(self._samples[treated.candidate], self._plan.labels)
         members = [
             member.model_copy(update={"averaging": self._averaging.get(member.configuration)})
@@ -100,7 +104,11 @@ class QualityConsumer:
             examples.append(_example(case, candidate, self._plan))
 
     def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
-        """Fit what the answers of the chosen candidate are judged by, once they are treated."""
+        """Fit the quality model, which judges answers, on the treated answers of the chosen candidate.
+
+        Returns:
+            The selection with the quality model.
+        """
 
         def measure(kept: KeptCase, reference: NDArray, values: NDArray) -> tuple[dict[str, Shape], DiceScores]:
             answer = self._grids[kept.case.id].with_array(values[None])

@@ -104,6 +104,9 @@ def keep_answers(case: OutOfFoldCase, answers: Mapping[Candidate, NDArray], fold
         case: of the pass.
         answers: {candidate: label values (z, y, x)}.
         folder: where to.
+
+    Returns:
+        The case, with the files that hold its answers.
     """
     path = folder / f"{case.case.id}.npz"
     contents = {"+".join(candidate): _content(case, candidate, answer) for candidate, answer in answers.items()}

@@ -82,6 +82,9 @@ def select(
         options: among what is chosen.
         callback: receives progress; may raise `Cancelled`.
 
+    Returns:
+        The selection, where it was written, and {case: why it has no answer}.
+
     Raises:
         MedsegError: nothing is trained, or there are no out-of-fold cases.
     """

@@ -103,6 +103,9 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         request: the options and the workspace of the command. Of several processes, the first one preprocesses.
         previous_stage: in a cascade's later stage, the trained stage before it.
 
+    Returns:
+        The run with its cases and its network, ready to be trained.
+
     Raises:
         MedsegError: the data or the request is not valid.
     """

@@ -94,6 +94,9 @@ def train(
         callback: receives progress and notes. It may raise `Cancelled` to stop; the last checkpoint stays.
         factory: makes the network from (configuration, channels, outputs); None for that of the plan.
 
+    Returns:
+        The folder of the fold, its record, its scores, and {case: why it could not be read or segmented}.
+
     Raises:
         MedsegError: the plan, the data or the request is not valid, or the run was interrupted.
     """
@@ -109,6 +112,9 @@ def train_fold(request: Request) -> TrainResult:
 
     Args:
         request: the request of the command, or of a cascade for a fold of its previous stage.
+
+    Returns:
+        As `train`.
 
     Raises:
         MedsegError: as `train`.

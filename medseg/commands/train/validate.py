@@ -51,6 +51,9 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
         cases: the cases that the fold was not trained on.
         folder: to write into.
         callback: receives progress.
+
+    Returns:
+        The scores of the cases, and the pairs of files that were scored.
     """
     plan = predictor.model.plan
     for name in (METRICS_JSON, METRICS_CSV, POOLED_CSV):  # of earlier weights, until the new ones are scored
@@ -81,6 +84,9 @@ def validation_seconds(
         network: to be trained.
         predictor: the predictor of the same network, for the final validation.
         held_out: validation cases; none for a fold that is trained on every case.
+
+    Returns:
+        Seconds of a validation during training, and of the final one.
     """
     first, *_ = probe.samples
     probed = sum(sample.label.numel() for sample in [*probe.samples, *probe.train_samples]) / first.label.numel()

@@ -53,6 +53,9 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
         answers: label files on the scan's grid.
         options: what to show beside them, and where to write the page.
 
+    Returns:
+        The page that was written, the structures that it shows, and notes.
+
     Raises:
         DataError: a file cannot be read, a label file lies on another grid, or there are too many.
         PlanError: the structures are not declared as NAME=VALUE.

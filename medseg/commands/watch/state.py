@@ -98,7 +98,11 @@ class WatchState:
         return free
 
     def make_partial_folder(self, folder: str) -> Path:
-        """Make the hidden, empty folder in which the answer that goes to `folder` is prepared."""
+        """Make the hidden, empty folder in which the answer that goes to `folder` is prepared.
+
+        Returns:
+            The folder.
+        """
         partial = self.folder / f".{folder}{_PARTIAL}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -110,6 +114,9 @@ class WatchState:
         Args:
             study: name of its folder or file.
             about: keys of the line: `folder`, `then` and others.
+
+        Returns:
+            The line that was written to the journal.
         """
         _flush(self.folder / f".{about['folder']}{_PARTIAL}")
         self.note(study, ANSWERED, **about)

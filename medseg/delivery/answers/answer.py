@@ -112,6 +112,9 @@ def write_answer(
         on_written: called with the outcome before this returns.
         about: passed on in the outcome.
         dimensions: of the model's data set.
+
+    Returns:
+        What came of the case: its files and volumes, or why it could not be written.
     """
     try:
         volumes, unit = structure_volumes(answer, labels, dimensions), size_unit(answer, dimensions)

@@ -165,6 +165,9 @@ def prepare_writer(
         output: folder of the answers, for notes.
         form: the format of the label maps; None for that of each scan.
 
+    Returns:
+        What writes the objects, with the forms of each case and {case: why it gets no answer}.
+
     Raises:
         PlanError: a form or code is not valid, or the user asked for objects and a structure has no codes.
         DataError: the user asked for DICOM objects and no scan is DICOM, or for a LABELMAP of structures that overlap.

@@ -41,6 +41,9 @@ def read_answer(path: Path, labels: Labels, grid: Image) -> Image:
         labels: its structures; names in the file that are none of them are left out.
         grid: the scan, on whose grid DICOM objects are drawn.
 
+    Returns:
+        The label map, on the grid of the file or, for DICOM objects, of the scan.
+
     Raises:
         DataError: it cannot be read, or holds overlaps that no value of `labels` stands for.
     """

@@ -59,6 +59,9 @@ def read_codes(source: str) -> dict[str, Coding]:
     `colour`; codes are `SCHEME VALUE MEANING`, several modifiers are joined by `|`. Instead of codes, a column `as` may
     name an entry of the table.
 
+    Returns:
+        {structure: its codes}.
+
     Raises:
         PlanError: it cannot be read, or a name or code is not valid.
     """

@@ -53,6 +53,9 @@ def make_report(
         assessment: what is expected of the answer: predicted Dice and the interval of the
             volume become measurements, flags become evaluations.
 
+    Returns:
+        The report, as a data set of pydicom.
+
     Raises:
         DataError: the report cannot be made of the source's header.
     """

@@ -51,6 +51,9 @@ def make_rtstruct(labels: NDArray, segments: Sequence[Segment], source: Source, 
         source: the series that the labels belong to.
         maker: who made the labels.
 
+    Returns:
+        The structure set, as a data set of pydicom.
+
     Raises:
         DataError: the labels lie on another grid, or the object cannot be made of the source's header.
     """

@@ -43,6 +43,9 @@ def make_segmentation(
         maker: who made the labels.
         kind: SegmentationType; structures of a LABELMAP must not overlap.
 
+    Returns:
+        The segmentation, as a data set of pydicom.
+
     Raises:
         DataError: the labels lie on another grid, or the object cannot be made of the source's header.
     """

@@ -27,6 +27,9 @@ def make_sheet(picture: Overlay, source: Source, maker: Maker) -> SCImage:
         source: the series that it shows.
         maker: who made the labels.
 
+    Returns:
+        The picture, as a data set of pydicom.
+
     Raises:
         DataError: it cannot be made of the source's header.
     """

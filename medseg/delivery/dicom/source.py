@@ -135,6 +135,9 @@ def read_source(slices: Sequence[Slice], name: str) -> Source:
         slices: the slices of the series, in the order of its volume.
         name: the series in messages; no identifier.
 
+    Returns:
+        The headers, with where each slice lies.
+
     Raises:
         DataError: as `check_source`, or a slice does not say where it lies.
     """

@@ -28,6 +28,9 @@ def why_kept(path: Path) -> str:
 
     Args:
         path: the page.
+
+    Returns:
+        A sentence; empty if nothing is in the way of the page.
     """
     if not path.exists() or is_own_page(path):
         return ""

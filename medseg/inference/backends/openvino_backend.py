@@ -52,6 +52,9 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
         tile: shape of a tile (y, x) or (z, y, x).
         precision: in which convolutions are computed; normalization and sums are computed in fp32.
 
+    Returns:
+        A function from tiles (tile, channel, ...) to logits (tile, output, ...).
+
     Raises:
         RuntimeError: OpenVINO cannot compute this network.
     """

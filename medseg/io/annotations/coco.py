@@ -106,6 +106,9 @@ _lock = threading.Lock()  # files may be large: threads that ask for the same on
 def read_coco_file(path: Path) -> CocoFile:
     """Read an annotation file; the content of the last few is kept.
 
+    Returns:
+        Images, categories and annotations of the file.
+
     Raises:
         DataError: it is not JSON, not COCO's, or contradicts itself.
     """

@@ -123,6 +123,9 @@ def _features(mask: NDArray[np.bool_], segment: Segment) -> list[dict[str, Any]]
 def read(path: Path) -> Stack:
     """Read a label map that medseg wrote, with the values that its names stand for.
 
+    Returns:
+        The label map as a stack of one slice.
+
     Raises:
         DataError: another program wrote it, or it is damaged.
     """

@@ -108,6 +108,9 @@ def read_annotation(path: Path) -> Annotation:
     A rotation that the camera recorded (EXIF) is applied to an image in a file of its own, as labelme does before
     drawing, unless only the size without the rotation is the one that was annotated.
 
+    Returns:
+        The image with its shapes.
+
     Raises:
         DataError: it is not a file of labelme, or its image is missing, unreadable or of another size.
     """

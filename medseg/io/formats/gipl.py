@@ -30,6 +30,9 @@ _MOST_VOXELS = 65535  # along an axis: sizes are stored in 16 bits
 def read(path: Path) -> Stack:
     """Read numbers as stored, a fourth dimension as volumes.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged, or of a kind that medseg does not read.
     """

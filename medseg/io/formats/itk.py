@@ -45,6 +45,9 @@ def read_mrc(path: Path) -> Stack:
     MRC's unit is the angstrom. Its numbers are used as millimetres, as ITK does, since the label maps drawn on such
     files have them too; a note says so.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged, or holds complex numbers.
     """
@@ -66,6 +69,9 @@ def is_vtk_image(path: Path) -> bool:
 
 def read_vtk(path: Path) -> Stack:
     """Read the image in a VTK legacy file (structured points), in text or not; its axes are taken for LPS, as in ITK.
+
+    Returns:
+        The voxels with their geometry.
 
     Raises:
         DataError: the file is damaged, or holds something else than an image, such as a mesh.

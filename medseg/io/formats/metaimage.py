@@ -48,6 +48,9 @@ _LINE = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffs
 def read(path: Path) -> Stack:
     """Read numbers as stored: a fourth dimension as volumes, channels as components.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged, or of a kind that medseg does not read.
     """

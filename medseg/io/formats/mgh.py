@@ -22,6 +22,9 @@ _HEADER_BYTES = 284
 def read(path: Path) -> Stack:
     """Read numbers as stored, frames as volumes.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged.
     """

@@ -20,6 +20,9 @@ _MOST_PER_BYTE = 100  # voxels that a byte of a MINC 2 file may stand for; those
 def read(path: Path) -> Stack:
     """Read values as they are meant (scaled, float64), a time axis as volumes, and axes as nibabel gives them.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged, or h5py, which MINC 2 needs, is not installed.
     """

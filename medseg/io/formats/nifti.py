@@ -47,6 +47,9 @@ _GEOMETRY = ("pixdim", "xyzt_units", "sform_code", "srow_x", "srow_y", "srow_z",
 def read(path: Path) -> Stack:
     """Read plain integers and floats as stored, scaled ones as float64, colours as components.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged, or not a scan.
     """

@@ -64,6 +64,9 @@ _ALIASES = {"centers": "centerings", "datafile": "data file", "lineskip": "line 
 def read(path: Path) -> Stack:
     """Read numbers as stored; axes that do not lie in space are components, or volumes if they are time or a list.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: the file is damaged, or of a kind that medseg does not read.
     """

@@ -25,6 +25,9 @@ def read(path: Path) -> Stack:
     Args:
         path: either file of the pair; the other has its name, in upper or lower case.
 
+    Returns:
+        The voxels with their geometry.
+
     Raises:
         DataError: a file of the pair is missing or damaged.
     """

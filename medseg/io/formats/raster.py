@@ -34,6 +34,9 @@ _16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 def read(path: Path) -> Stack:
     """Read grey as one component (8 or 16 bits), colour as three; an alpha that is the same everywhere is dropped.
 
+    Returns:
+        The pixels, as a stack of one slice.
+
     Raises:
         DataError: the file is damaged, animated, would lose bits, or has varying transparency.
     """
@@ -46,6 +49,9 @@ def read_mask(path: Path) -> Stack:
 
     Grey of 2 or 4 bits has the stored values, 0 to 3 or 15; single bits are 0 and 255, black and white.
     The indices of a palette with colours, black first, are the values: annotation programs store masks so.
+
+    Returns:
+        The pixels, as a stack of one slice.
 
     Raises:
         DataError: as `read`.

@@ -62,6 +62,9 @@ def read(path: Path) -> Stack:
 
     Pages are slices, unless the file (ImageJ, OME) says that they are channels or points in time.
 
+    Returns:
+        The pixels, with their spacing if it is known.
+
     Raises:
         DataError: the file is damaged, holds several images, or colours other than grey and RGB.
     """
@@ -70,6 +73,9 @@ def read(path: Path) -> Stack:
 
 def read_mask(path: Path) -> Stack:
     """Read label values as stored: indices of a palette, whichever of black and white is zero.
+
+    Returns:
+        The label values, with their spacing if it is known.
 
     Raises:
         DataError: as `read`, or JPEG inside.

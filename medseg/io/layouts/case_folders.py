@@ -25,6 +25,9 @@ def read_case_folders(folder: Path, naming: Naming) -> DataSet | None:
         folder: the data set.
         naming: what the user says about which files are meant.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: the names do not say which file of a case is its label.
     """

@@ -79,6 +79,9 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
         data: the data set.
         path: the table; its column `id` holds ids of cases.
 
+    Returns:
+        The data set with these facts.
+
     Raises:
         DataError: the file is not a table, has no ids, or names a case that the data set does not have.
     """

@@ -144,6 +144,9 @@ def pair_up(
         labels: {id: label file}.
         folders: where the images and where the labels lie, for messages.
         problems: {id: why it is left out}; ids without a counterpart are added.
+
+    Returns:
+        The cases that have both.
     """
     of_other_formats = [_names_beside(folder) for folder in folders]
     for id in images.keys() - labels.keys() - problems.keys():

@@ -78,6 +78,9 @@ def find_cases(
         naming: what the user says about which files are meant.
         frame: which volume of a time series is the scan.
 
+    Returns:
+        The cases, with what the layout says of channels and structures, and what was left out.
+
     Raises:
         DataError: no such folder, another layout, no usable case, or a pattern that does not match an id.
     """

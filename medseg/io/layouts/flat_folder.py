@@ -23,6 +23,9 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
         folder: the data set.
         naming: what the user says about which files are meant.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: the names do not say which image belongs to which label, or which of several labels is meant.
     """

@@ -25,6 +25,9 @@ def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
         folder: the data set.
         naming: what the user says about which folders are meant.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: several folders may be meant, or the names in them do not say which files belong together.
     """
@@ -42,6 +45,9 @@ def read_paired(folder: Path, image_folder: Path, label_folder: Path) -> DataSet
         folder: the data set.
         image_folder: the folder of the images.
         label_folder: the folder of the labels.
+
+    Returns:
+        The data set.
 
     Raises:
         DataError: the names do not say which files belong together.

@@ -41,6 +41,9 @@ def read_split_folders(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet
         folder: the data set.
         naming: what the user says about the files in each part.
 
+    Returns:
+        The data set; the attribute `split` of each case names its part.
+
     Raises:
         DataError: the names in a part do not say which files belong together, or the parts have different channels.
     """

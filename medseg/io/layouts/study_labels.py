@@ -51,6 +51,9 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
         folder: the data set.
         naming: what the user says about which folders, labels and series are meant.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: several folders may be meant, or the rules for series are not valid.
     """

@@ -64,6 +64,9 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one of nnU-Net's checkpoints; the tensors may stay in the file until they are used.
 
+    Returns:
+        The weights, the configuration, the trainer class, and the axes that may be mirrored.
+
     Raises:
         ModelError: it is damaged, no checkpoint of nnU-Net's, or holds something else than tensors, plain values and
             numpy's numbers; the message names what it holds.

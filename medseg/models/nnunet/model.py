@@ -64,6 +64,9 @@ def load_nnunet(folder: Path, reading: Reading) -> Model:
         folder: the folder of the model, or a folder of several.
         reading: says which one, and how to read it.
 
+    Returns:
+        The model, with the stage before it.
+
     Raises:
         ModelError: there are several models and none was chosen, a fold or the first stage is missing, or something
             has no counterpart in medseg; the message names it.
@@ -90,6 +93,9 @@ def load_stage(folder: Path, reading: Reading) -> Model:
     Args:
         folder: the folder of the model.
         reading: says how to read it.
+
+    Returns:
+        The model.
 
     Raises:
         ModelError: as `load_nnunet`.

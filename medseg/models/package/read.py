@@ -70,6 +70,9 @@ def load_package(
         configuration: of which of several models that answer together; None for the only one, or for all.
         selection: whether several answer together, and what the package's selection does is done to answers.
 
+    Returns:
+        The model, with its networks on the device.
+
     Raises:
         ModelError: it is damaged, holds something that does not belong in a package, or has no such fold; or it holds
             several models, of which one has to be chosen.

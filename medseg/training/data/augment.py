@@ -58,6 +58,9 @@ def draw_changes(
         settings: probabilities and ranges of the plan.
         channels: the number of channels of a sample.
         dimensions: 2 or 3.
+
+    Returns:
+        The parameters of the changes, one row for each sample.
     """
     count = _NUMBERS + channels * (_CHANNEL_NUMBERS + dimensions)
     numbers = iter(np.stack([generator.random(count) for generator in random]).T)

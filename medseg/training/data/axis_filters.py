@@ -59,6 +59,9 @@ def along_axes(images: torch.Tensor, *matrices: torch.Tensor) -> torch.Tensor:
     Args:
         images: (number, ...).
         matrices: (number, size, size) for each axis.
+
+    Returns:
+        The filtered images, in the shape of `images`.
     """
     for axis, matrix in enumerate(matrices, start=1):
         shape = images.shape

@@ -53,6 +53,9 @@ def draw_corruption(random: np.random.Generator, settings: Augmentation, values:
         random: the random numbers of the sample.
         settings: probabilities of the plan.
         values: label values without the background; their indices count from 1.
+
+    Returns:
+        The changes.
     """
     operators: list[tuple[int, Operator, int]] = []
     removals: list[tuple[int, float]] = []
@@ -104,6 +107,9 @@ def dilated(mask: torch.Tensor, diameter: int) -> torch.Tensor:
     Args:
         mask: bool.
         diameter: the diameter of the ball, in voxels.
+
+    Returns:
+        The dilated mask, bool, in the same shape.
 
     Voxels within half of `diameter` - 1 of the middle belong to the ball: that is skimage's `ball(radius)` for every
     radius with `int(2 * radius + 1) == diameter`. The middle of an even cube lies half a voxel behind a voxel, as in

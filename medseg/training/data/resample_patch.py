@@ -24,6 +24,9 @@ def resample_patches(
         maps: (batch, z, y, x) int16 each; of the labels around a point the one with the largest weight wins.
         affine: matrices (batch, 3, 3) and origins (batch, 3): `matrix @ index + origin` is a point in its box.
         size: the size of the patches, (z, y, x) in voxels.
+
+    Returns:
+        The patches (batch, channel, *size), and their label maps (batch, *size).
     """
     matrix, origin = (part[..., None, None, None] for part in affine)
     z, y, x = (torch.arange(length, device=image.device, dtype=torch.float32) for length in size)

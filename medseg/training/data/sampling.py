@@ -97,6 +97,9 @@ class Sampler:
         Args:
             random: the random numbers of the sample.
             number: the number of the sample in its batch; the last ones are centred on structures.
+
+        Returns:
+            The case, and the position, rotation and scale of the patch.
         """
         forced = number >= self.forced_from
         structure = None

@@ -110,6 +110,9 @@ def crop(
         size: the size that all boxes have, (z, y, x) in voxels.
         device: the device that will read the result.
         with_weights: also cut the weights of voxels, as a further channel of the image.
+
+    Returns:
+        The patches, without rotation or scaling.
     """
     where = samples[0].image.device
     pinned = where.type == "cpu" and device.type == "cuda"

@@ -85,6 +85,9 @@ def estimated_step_seconds(
         plan: the plan.
         configuration: that of the network.
         device: to compute on.
+
+    Returns:
+        The seconds of a training step.
     """
     patch, multiples = configuration.patch_voxels, configuration.network.divisor
     part = [

@@ -95,6 +95,9 @@ def make_loss(
         class_weights: the weight of each output (`class_weights.class_weights`); None for equal ones.
         voxel_weights: whether there are cases with a map of weights.
 
+    Returns:
+        The loss: a callable, or the losses of a sum.
+
     Raises:
         PlanError: there is no such loss, its arguments do not fit it, or it cannot be trained with such labels.
     """

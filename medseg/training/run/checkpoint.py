@@ -122,6 +122,9 @@ def load_checkpoint(path: Path, peek: bool = False) -> dict[str, Any]:
         path: the path of the checkpoint.
         peek: leave the tensors in the file, where only the numbers beside them are wanted.
 
+    Returns:
+        The state that `save_checkpoint` wrote.
+
     Raises:
         ModelError: the file is damaged, or holds more than plain values.
     """

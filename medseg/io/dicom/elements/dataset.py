@@ -64,6 +64,9 @@ def read_dataset(file: File, pixels: bool = False, tags: Sequence[str] | None = 
         pixels: also read the pixels.
         tags: keywords (or tags) of the elements to read; None for all.
 
+    Returns:
+        The elements that were read.
+
     Raises:
         DataError: it cannot be opened, is not DICOM (kind `no DICOM`), or is damaged (kind `damaged`).
     """

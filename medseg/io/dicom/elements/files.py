@@ -69,6 +69,9 @@ class File:
     def open(self) -> BinaryIO:
         """Open the file as a stream that can seek; a member is unpacked into memory.
 
+        Returns:
+            The stream, at the start of the file.
+
         Raises:
             DataError: it is gone, cannot be opened, or the zip is damaged.
         """

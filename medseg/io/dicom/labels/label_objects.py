@@ -106,6 +106,9 @@ def read_label_object(path: Path, reading: Reading, grid: Image | None) -> Image
         grid: the grid of the scan; if it is None, an RTSTRUCT is drawn on the series that it refers to, which is
             searched for in the same folder.
 
+    Returns:
+        The label map, on the grid of the scan or, for a SEG without one, of its own frames.
+
     Raises:
         DataError: as `draw_structures`, or structures overlap and `reading.overlaps` does not say what that means.
     """

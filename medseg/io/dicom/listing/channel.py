@@ -48,6 +48,9 @@ def choose_series(
         options: what is allowed to be done to irregular series.
         preferred: SeriesInstanceUIDs that labels refer to.
 
+    Returns:
+        The series, with the reason for choosing it.
+
     Raises:
         DataError: no series fits, or several do, or the one that fits is not a volume; with the list, or the reason.
     """

@@ -50,6 +50,9 @@ def find_series(source: Path, callback: Callback = silent) -> Listing:
         source: where to look.
         callback: progress in the stage `headers`; may raise `Cancelled`.
 
+    Returns:
+        The series, objects that are not images, and files that belong to no series.
+
     Raises:
         DataError: there is nothing at `source`, a zip is damaged or not safe to read, or pydicom is not installed.
     """

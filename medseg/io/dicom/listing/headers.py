@@ -96,7 +96,11 @@ class Header:
 
 
 def read_header(file: File) -> Header:
-    """Read the header of a file, and no pixels. What cannot be read is left out, with the reason."""
+    """Read the header of a file, and no pixels. What cannot be read is left out, with the reason.
+
+    Returns:
+        The slices or the object in the file, or why it is left out.
+    """
     try:
         dataset = read_dataset(file, tags=HEADER_TAGS)
         with without_warnings():

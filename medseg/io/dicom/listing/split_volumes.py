@@ -58,6 +58,9 @@ def split_volumes(slices: Sequence[Slice]) -> Volumes:
     """Split the slices of one series into volumes, each with a name; a single volume has an empty one.
 
     A part that still has several slices at one position stays as it is: `stack_geometry` refuses it.
+
+    Returns:
+        The volumes, each with its name and its slices.
     """
     if any(slice_.position is None or slice_.orientation is None for slice_ in slices):
         return _images_without_position(slices)

@@ -77,6 +77,9 @@ def read_volume(series: Series, options: DicomOptions | None = None) -> DicomVol
         series: a series of a listing.
         options: which irregularities may be resampled away.
 
+    Returns:
+        The voxels with their geometry, and what was done to them.
+
     Raises:
         DataError: the series has a problem that `options` do not allow, or a file is damaged or cannot be decoded.
     """
@@ -111,6 +114,9 @@ def read_series_stack(path: Path, reading: Reading) -> Stack:
     Args:
         path: `FOLDER#KEY` or a DICOM file.
         reading: what a plan allows to be done to irregular series.
+
+    Returns:
+        The voxels with their geometry.
 
     Raises:
         DataError: there is no such series, it is not a volume, or its pixels cannot be read.

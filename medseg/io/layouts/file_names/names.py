@@ -94,6 +94,9 @@ def channel_numbers(cases: Sequence[Case]) -> tuple[str, ...]:
 def split_channel(stem: str) -> tuple[str, int | None]:
     """Split a name into case and channel number; None is the number where the name does not end in four digits.
 
+    Returns:
+        The case, and the number of its channel or None.
+
     >>> split_channel("case_0001"), split_channel("case_01")
     (('case', 1), ('case_01', None))
     """
@@ -107,6 +110,9 @@ def group_by_case(files: Mapping[str, Path], known: Collection[str] = ()) -> dic
     Args:
         files: {name without suffix: file}.
         known: names that are cases of their own, whatever they end in: those of the labels.
+
+    Returns:
+        {case: its files}.
     """
     groups: dict[str, Group] = {}
     for stem, path in files.items():

@@ -80,6 +80,9 @@ def read_cityscapes(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | 
         folder: the data set.
         naming: which kind of labels is meant (`labelIds`), where there are several; else train ids, then ids.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: several kinds of labels may be meant.
     """

@@ -77,6 +77,9 @@ def read_coco(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
         folder: the data set.
         naming: `labels` may name the annotation file that is meant, where several are about the same images.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: a file contradicts itself, two of them are about the same images, or no image of them is there.
     """

@@ -37,6 +37,9 @@ def read_datalist(folder: Path) -> DataSet | None:
     Args:
         folder: the data set; files are relative to it.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: there are several datalists, or an entry has a fold that is not a number.
     """

@@ -28,6 +28,9 @@ NAME = "dataset.json"
 def read_dataset_json(folder: Path) -> DataSet:
     """Read a folder with a `dataset.json`.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: the file is not valid, or describes neither layout.
     """

@@ -20,6 +20,9 @@ def read_labelme_folders(folder: Path) -> DataSet | None:
 
     Args:
         folder: the data set.
+
+    Returns:
+        The data set.
     """
     folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     exported = [path for path in folders if (path / LIST).is_file()]

@@ -28,6 +28,9 @@ def read_mist(folder: Path) -> DataSet | None:
     Args:
         folder: the folder of the JSON file, to which `train-data` is relative if it is not absolute.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: there are several such files, or what it declares is not valid.
     """

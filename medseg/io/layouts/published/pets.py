@@ -34,6 +34,9 @@ def read_pets(folder: Path) -> DataSet | None:
 
     Args:
         folder: the data set.
+
+    Returns:
+        The data set.
     """
     annotations = next((folder / name for name in _ANNOTATIONS if (folder / name / _TRIMAPS).is_dir()), None)
     if annotations is None or not (folder / IMAGES).is_dir():

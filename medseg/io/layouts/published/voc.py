@@ -28,6 +28,9 @@ def read_voc(folder: Path) -> DataSet | None:
     Structures are numbered by their line in `class_names.txt` or `labels.txt`, and 255 is the ignore value. Where
     `ImageSets/Segmentation` lists names, only those cases are used, and the attribute `image_set` names their lists.
 
+    Returns:
+        The data set.
+
     Raises:
         DataError: the class list is not valid.
     """
