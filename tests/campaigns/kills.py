@@ -47,6 +47,8 @@ SCENARIOS: dict[str, list[str]] = {
     "report": ["report", f"{MODEL}/fold_0"],
     "package": ["package", MODEL, "made.medseg"],
     "crossval": ["crossval", "--plan", "other", "--steps", "6"],
+    "select": ["select", "--workspace", "judged"],
+    "rank": ["rank", "judged/new", "made", "--workspace", "judged"],
     "view": ["view", "scans/case_0_0000.nii.gz", "answers/case_0.nii.gz", "--output", "made.html"],
     "export": ["export", MODEL, "made.onnx", "--folds", "0"],
     "import-nnunet": ["import-nnunet", "nnunet", "--name", "made"],
@@ -72,7 +74,8 @@ _TIMES = (
 
 
 def write_base(folder: Path) -> None:
-    """Write what the scenarios read: a planned and trained toy, a raw set, answers, a study, nnU-Net's models."""
+    """Write what the scenarios read: trained and cross-validated toys, answers, a study, nnU-Net's folders."""
+    from judged_workspace import STEPS, write_judged_workspace
     from nnunet_folders import dataset, plans, write_model
     from small_sets import write_labelme, write_map, write_study
     from toy_workspace import write_toy_workspace
@@ -106,7 +109,13 @@ def write_base(folder: Path) -> None:
         (folder / "raw" / f"{name}.json").write_text(json.dumps(values))
     write_model(folder / "nnunet", folds=("0", "1"))
     shutil.make_archive(str(folder / "nnunet"), "zip", folder / "nnunet")
-    for words in (["train", "--plan", "toy", "--steps", "6"], ["predict", "scans", "answers", "--model", MODEL]):
+    write_judged_workspace(folder / "judged")
+    for words in (
+        ["train", "--plan", "toy", "--steps", "6"],
+        ["predict", "scans", "answers", "--model", MODEL],
+        ["crossval", "--workspace", "judged", "--steps", str(STEPS)],
+        ["select", "--workspace", "judged"],
+    ):
         answer = run(words, folder, often, more_bytes=None)
         if outcome(answer) != "worked":
             raise Fault(f"{words} did not work:\n{answer.text}")

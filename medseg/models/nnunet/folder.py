@@ -21,19 +21,39 @@ CHECKPOINTS = {
     "latest": "checkpoint_latest.pth",
 }
 """Names of the checkpoints that nnU-Net writes into a fold's folder, the preferred one first."""
+_VERSION_1 = tuple(f"{depth}{name}" for depth in ("", "*/", "*/*/") for name in ("plans.pkl", "fold_*/*.model.pkl"))
 _MOST_NAMES = 8
 _Folder = TypeVar("_Folder", bound=PurePath)
 
 
 def model_folders(folder: Path) -> list[Path]:
-    """Return nnU-Net's model folders: the folder itself, those in it (a data set's results), or one level deeper."""
+    """Return nnU-Net's model folders: the folder itself, those in it (a data set's results), or one level deeper.
+
+    Raises:
+        ModelError: there are only models of nnU-Net v1.
+    """
     if _is_model(folder) or any(folder.glob("fold_*/checkpoint_*.pth")):
         return [folder]
     for pattern in (f"*/{PLANS}", f"*/*/{PLANS}"):
         models = sorted(path.parent for path in folder.glob(pattern) if _is_model(path.parent))
         if models:
             return models
+    refuse_version_1(folder, (path for pattern in _VERSION_1 for path in folder.glob(pattern)))
     return []
+
+
+def refuse_version_1(source: Path, names: Iterable[PurePath]) -> None:
+    """Refuse a folder or zip that holds models of nnU-Net v1, by the names of files in it.
+
+    Raises:
+        ModelError: a name is that of v1's plan or weights.
+    """
+    for name in names:
+        if name.name == "plans.pkl" or name.name.endswith(".model.pkl"):
+            raise ModelError(
+                f"{source} is a model of nnU-Net v1 ({name.name}); medseg reads those of v2 (plans.json).",
+                "nnU-Net has no conversion either: train again on its data set, medseg plan FOLDER_OF_THE_DATA.",
+            )
 
 
 def _is_model(folder: Path) -> bool:

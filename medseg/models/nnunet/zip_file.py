@@ -22,6 +22,7 @@ from medseg.models.nnunet.folder import (
     choose_folds,
     choose_model,
     configuration_of,
+    refuse_version_1,
     stage_folder,
 )
 from medseg.models.nnunet.plans import needed_configurations
@@ -80,6 +81,7 @@ def _content(path: Path) -> Iterator[tuple[_Content, Path]]:
     with opened(path) as archive, scratch_folder("nnunet") as temporary:
         content = _Content(archive)
         if not content.models:
+            refuse_version_1(path, content.members)
             raise ModelError(f"{path} holds no model of nnU-Net.", "Expected folders with plans.json and fold_0.")
         yield content, temporary
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,20 @@ def test_what_is_nothing_of_nnunets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no model of nnU-Net"):
         import_nnunet(tmp_path / "empty", tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", ["plans.pkl", "fold_0/model_final_checkpoint.model.pkl"])
+def test_a_model_of_version_1_is_named(tmp_path: Path, name: str, zipped: bool) -> None:
+    file = tmp_path / "3d_fullres" / "Task007_Pancreas" / "nnUNetTrainerV2__nnUNetPlansv2.1" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    source = tmp_path / "3d_fullres"
+    if zipped:
+        source = Path(shutil.make_archive(str(tmp_path / "exported"), "zip", tmp_path / "3d_fullres"))
+    for use in (partial(import_nnunet, source, tmp_path), partial(load_model, source, torch.device("cpu"))):
+        with pytest.raises(ModelError, match=r"is a model of nnU-Net v1 \(.*reads those of v2"):
+            use()
 
 
 # --- raw plans ---

@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from judged_workspace import CASES, STEPS, write_judged_workspace
 from small_sets import run
 from toy_workspace import toy_plan
 
@@ -25,57 +26,27 @@ from medseg.commands.select.options import SelectOptions
 from medseg.commands.select.select import select
 from medseg.commands.train.options import TrainOptions
 from medseg.confidence.measures import CaseMeasures
-from medseg.core.case import Case, write_cases
 from medseg.core.errors import MedsegError, ModelError
-from medseg.core.files import write_json
 from medseg.core.image import Image
 from medseg.delivery.answers.options import Maps
 from medseg.inference.predictor import Predictor
 from medseg.io.images import read_image, read_label
-from medseg.models.workspace import cases_path, splits_path
-from medseg.plans.file import save_plan
 from medseg.preprocessing.volume import Volume
 from medseg.selection.file import read_selection
 from medseg.selection.record import Averaging
 
 pytestmark = pytest.mark.slow  # folds are trained, and scans segmented six times
 
-CASES = 24
 FILE = Path("runs") / "toy" / "selection.yaml"
-
-
-def write_scan(path: Path, number: int, spoilt: bool = False) -> np.ndarray:
-    """A scan with two bright boxes, or one of noise alone."""
-    rng = np.random.default_rng(number)
-    label = np.zeros((24, 24, 3), np.uint8)
-    label[6:14, 5 : 15 + number % 4] = 1
-    label[15:20, 4 : 10 + number % 3] = 2
-    scan = rng.normal(scale=9, size=label.shape) if spoilt else label * 4 + rng.normal(size=label.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(scan.astype(np.float32), np.eye(4)), path)
-    return label
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folds, trained and selected among; new scans, of which one is spoilt."""
     folder = tmp_path_factory.mktemp("judged")
-    cases = []
-    for number in range(CASES):
-        image, mask = (folder / "data" / f"{number}_{kind}.nii.gz" for kind in ("image", "label"))
-        nib.save(nib.Nifti1Image(write_scan(image, number), np.eye(4)), mask)
-        cases.append(Case(str(number), str(number), (image,), mask))
-    plan_path = folder / "plans" / "toy.yaml"
-    plan = toy_plan()
-    plan.inference.backend = "torch"  # nothing is compiled: faster for networks this small
-    save_plan(plan, plan_path)
-    write_cases(cases_path(plan_path), cases, folder / "data")
-    ids = [str(number) for number in range(CASES)]
-    write_json(splits_path(plan_path), [{"train": ids[12:], "val": ids[:12]}, {"train": ids[:12], "val": ids[12:]}])
-    assert not crossval(None, folder, CrossvalOptions(training=TrainOptions(device="cpu", steps=25))).failed
+    write_judged_workspace(folder)
+    assert not crossval(None, folder, CrossvalOptions(training=TrainOptions(device="cpu", steps=STEPS))).failed
     assert not select(None, folder, SelectOptions(device="cpu", postprocessing=False)).failed
-    for number in range(3):
-        write_scan(folder / "new" / f"{number}.nii.gz", 20 + number, spoilt=number == 2)
     return folder
 
 

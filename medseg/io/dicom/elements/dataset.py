@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.installing import pip_install
-from medseg.io.dicom.elements.files import PREAMBLE_BYTES, looks_like_dicom
+from medseg.io.dicom.elements.files import PREAMBLE_BYTES, is_packed_dicom, looks_like_dicom
 from medseg.io.dicom.elements.uids import hide_uids
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def read_dataset(file: File, pixels: bool = False, tags: Sequence[str] | None = 
     """
     with file.open() as stream:
         if not looks_like_dicom(stream):
+            if is_packed_dicom(stream):
+                raise DataError(f"{file.name} is DICOM packed with gzip; gunzip unpacks it.", kind="damaged")
             raise DataError(f"{file.name} is not a DICOM file.", kind="no DICOM")
         with naming_damage(file), without_warnings():
             import pydicom

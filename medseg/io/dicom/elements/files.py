@@ -27,6 +27,8 @@ PREAMBLE_BYTES = 132
 _PREFIX = b"DICM"
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """First bytes of files without a preamble: group 2 or 8 in little endian, group 8 in big endian."""
+_GZIP, _GZIP_WRAPPER = b"\x1f\x8b", 31  # its first bytes, and zlib's window bits for its header
+_PACKED_BYTES = 4096  # more than what unpacks to a preamble, with a file's name in the header
 _MAX_MEMBERS = 200_000
 _MAX_MEMBER_BYTES = 4 << 30
 _MAX_RATIO = 1_100.0  # deflate packs at most 1,032 to 1
@@ -97,6 +99,20 @@ def looks_like_dicom(stream: BinaryIO) -> bool:
     # An element in explicit VR has its two capital letters here, one in implicit VR the length of its value.
     has_vr = first[4:6].isalpha() and first[4:6].isupper()
     return len(first) == PREAMBLE_BYTES and first[:2] in _FIRST_GROUPS and (has_vr or 0 < length < PREAMBLE_BYTES)
+
+
+def is_packed_dicom(stream: BinaryIO) -> bool:
+    """Return whether a file is DICOM packed with gzip, which nothing reads in place; the stream's position is kept."""
+    start = stream.tell()
+    packed = stream.read(_PACKED_BYTES)
+    stream.seek(start)
+    if packed[: len(_GZIP)] != _GZIP:
+        return False
+    try:
+        unpacked = zlib.decompressobj(_GZIP_WRAPPER).decompress(packed, PREAMBLE_BYTES)
+    except zlib.error:
+        return False
+    return looks_like_dicom(io.BytesIO(unpacked))
 
 
 def is_zip(path: Path) -> bool:

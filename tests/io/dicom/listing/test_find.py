@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -61,6 +62,8 @@ def test_a_folder_of_everything(tmp_path):
     (tmp_path / "short.dcm").write_bytes(b"DICM")
     (tmp_path / "cut.dcm").write_bytes((tmp_path / "I0.IMA").read_bytes()[:300])
     (tmp_path / "shorter.dcm").write_bytes((tmp_path / "I0.IMA").read_bytes()[:400])
+    (tmp_path / "packed.dcm.gz").write_bytes(gzip.compress((tmp_path / "I0.IMA").read_bytes()))
+    (tmp_path / "notes.txt.gz").write_bytes(gzip.compress(b"notes" * 99))
     (tmp_path / ".hidden.dcm").write_bytes((tmp_path / "I0.IMA").read_bytes())
     listing = find_series(tmp_path)
     assert [(one.number, one.description, one.folder) for one in listing.series] == [
@@ -72,13 +75,15 @@ def test_a_folder_of_everything(tmp_path):
     assert why["sc/IM0000.dcm"] == "secondary capture"
     assert why["us/IM0000.dcm"] == "colour image"
     assert why["SR001"] == "structured report"
-    assert why["notes.txt"] == "no DICOM"
+    assert why["notes.txt"] == why["notes.txt.gz"] == "no DICOM"
+    assert why["packed.dcm.gz"] == "damaged: packed.dcm.gz is DICOM packed with gzip; gunzip unpacks it."
     assert why["empty.dcm"] == why["short.dcm"] == "damaged: no DICOM in spite of its name, as if it was cut off"
     assert why["cut.dcm"].startswith("damaged")
-    assert [one.file for one in listing.damaged] == ["cut.dcm", "empty.dcm", "short.dcm", "shorter.dcm"]
+    damaged = ["cut.dcm", "empty.dcm", "packed.dcm.gz", "short.dcm", "shorter.dcm"]
+    assert [one.file for one in listing.damaged] == damaged
     assert ".hidden.dcm" not in why
     assert [(one.modality, one.file.name) for one in listing.objects if one.modality == "SR"] == [("SR", "SR001")]
-    assert listing.counts()["no DICOM"] == 1
+    assert listing.counts()["no DICOM"] == 2
 
 
 def test_there_is_nothing(tmp_path):
