@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.output.display import console, duration, progress_display, report_failures, show_notes
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.next_command import show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import Stopped
 from medseg.core.options import Option
-from medseg.core.wording import counted
+from medseg.core.wording import counted, duration
 
 if TYPE_CHECKING:
     from rich.table import Table

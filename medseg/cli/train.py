@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medseg.cli.output.display import console, duration, progress_display, report_failures, show_notes
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
 from medseg.core.progress import Callback, Progress
-from medseg.core.wording import counted
+from medseg.core.wording import counted, duration
 
 if TYPE_CHECKING:
     from rich.table import Table

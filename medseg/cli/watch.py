@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.output.display import console, duration, show_note
+from medseg.cli.output.display import console, show_note
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.watch.options import WatchOptions
 from medseg.core.options import Option
+from medseg.core.wording import duration
 
 if TYPE_CHECKING:
     from medseg.commands.watch.watch import StudyEvent

@@ -15,6 +15,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} " + re.sub(r"([^aeiou])y$", r"\1ie", noun) + "s"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as people write them.
+
+    >>> duration(45), duration(200), duration(7500)
+    ('45 s', '3:20', '2:05:00')
+    """
+    total_seconds = round(seconds)
+    if total_seconds < 60:
+        return f"{total_seconds} s"
+    minutes, rest = divmod(total_seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return the first names of a list, at most `most` of them, with `...` if there are more.
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from medseg.cli.app import VERBS, _explain
-from medseg.cli.output.display import duration
 from medseg.core.errors import PlanError
 from medseg.core.options import parse_duration
+from medseg.core.wording import duration
 
 
 @pytest.mark.parametrize("verb", VERBS)

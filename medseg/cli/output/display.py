@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 from medseg.cli.output.records import emit
 from medseg.cli.parsing.hints import with_owners
 from medseg.core.progress import Callback, Progress
-from medseg.core.wording import counted, fold_repeated
+from medseg.core.wording import counted, duration, fold_repeated
 
 if TYPE_CHECKING:
     from rich.table import Column
@@ -216,20 +216,6 @@ def _figures(info: dict[str, Any], room: int | None = None) -> str:
             break
         line = longer
     return line
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people write them.
-
-    >>> duration(45), duration(200), duration(7500)
-    ('45 s', '3:20', '2:05:00')
-    """
-    total_seconds = round(seconds)
-    if total_seconds < 60:
-        return f"{total_seconds} s"
-    minutes, rest = divmod(total_seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def show_note(message: str) -> None:

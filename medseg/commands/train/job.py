@@ -33,7 +33,7 @@ from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
 from medseg.training.length.course import Course
 from medseg.training.length.epochs import steps_of_epochs
-from medseg.training.length.quick_look import refuse_hopeless_budget
+from medseg.training.length.quick_look import estimated_step_seconds, refuse_hopeless_budget
 from medseg.training.run.setup import Setup
 from medseg.training.step.rehearsal import rehearse
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 
 _DEVICE_IS_FULL = (
-    "Close other programs that use the device, choose another one with --device, or plan a smaller network: "
-    "`medseg plan ... --memory 8GB --force`."
+    "Close other programs that use the device, choose another one with --device, or plan a smaller network: give the "
+    "command that made the plan once more with `--memory 8GB --force`."
 )
 
 
@@ -71,6 +71,7 @@ class Job:
         start: what was taken over from another model; None for random weights.
         encoder_weights: what was taken of the plan's file of pretrained weights; None for none.
         previous: in a cascade's later stage, the model of the stage before.
+        step_seconds: about what a step takes; None if that was not looked at.
     """
 
     run: Run
@@ -85,6 +86,7 @@ class Job:
     start: Start | None = None
     encoder_weights: EncoderWeights | None = None
     previous: Model | None = None
+    step_seconds: float | None = None
 
     def predictor(self, network: torch.nn.Module) -> Predictor:
         """Return a predictor that uses a network in this run's configuration."""
@@ -120,9 +122,10 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     ranks.numbers(configuration.batch_size)  # raises where there are too many processes, before hours of preprocessing
     mapped = any(case.weight_map is not None for case in (*training, *validation))  # both losses count it
     network = _first_network(run, request, bool(annotation), mapped, device)
-    if (budget := options.new_seconds) is not None and ranks.size == 1:
+    step_seconds = estimated_step_seconds(network, plan, configuration, device) if ranks.size == 1 else None
+    if (budget := options.new_seconds) is not None and step_seconds is not None:
         left, option = budget - (time.monotonic() - request.start_time), "--extend" if options.extend else "--budget"
-        refuse_hopeless_budget(left, network, plan, configuration, device, option)
+        refuse_hopeless_budget(left, step_seconds, option)
     encoder_weights = _encoder_weights(network, run, request)
     start = _start(network, run, request)
     for taken in (encoder_weights, start):
@@ -150,7 +153,13 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     also_scored = on_host if held_out and plan.training.train_scores else ()
     probe = DiceProbe(plan, configuration, device, held_out or on_host, also_scored)
-    return Job(run, setup, network, samples, held_out, split, probe, notes, failed, start, encoder_weights, previous)
+    return Job(
+        *(run, setup, network, samples, held_out, split, probe, notes, failed),
+        start=start,
+        encoder_weights=encoder_weights,
+        previous=previous,
+        step_seconds=step_seconds,
+    )
 
 
 def _first_network(

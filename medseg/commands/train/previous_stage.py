@@ -120,7 +120,7 @@ def _check_stages(run: Run) -> None:
             raise PlanError(
                 f"{seen[-1]} comes after {stage!r} (its previous_stage), which the plan {run.plan.name!r} does not "
                 f"have; it has {', '.join(run.plan.configurations)}.",
-                "`medseg plan ... --cascade --force` plans a low resolution and a cascade.",
+                "The command that made the plan plans a low resolution and a cascade with `--cascade --force`.",
             )
         if stage in seen:
             raise PlanError(f"previous_stage leads in a circle: {' after '.join([*seen, stage])}.")

@@ -12,7 +12,7 @@ from medseg import __version__
 from medseg.commands.train.job import Job
 from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
-from medseg.core.wording import counted
+from medseg.core.wording import counted, duration
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
 from medseg.plans.sections.training import Training
@@ -45,7 +45,7 @@ def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | Non
         return _in_time(job, request, budget_seconds)
     if options.extend is not None:
         setup = replace(setup, course=setup.course.extended(options.extend.more(setup.course.steps)))
-    return setup, None, []
+    return setup, None, _expected_time(setup.course.steps - job.run.step, job.step_seconds)
 
 
 def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, ChangeRecord | None, list[str]]:
@@ -73,6 +73,18 @@ def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, 
         course = setup.course.extended(fitted.course.steps)
         fitted = replace(fitted, course=replace(course, pace=fitted.course.pace))
     return fitted, None, _fewer_validations(setup.plan.training, fitted.plan.training)
+
+
+def _expected_time(steps: int, step_seconds: float | None) -> list[str]:
+    """Return a note on how long a number of steps takes, where that is known.
+
+    >>> _expected_time(1000, 0.4)
+    ['about 6:40 for 1000 steps, judged by a part of a patch; validations come on top']
+    """
+    if step_seconds is None or steps <= 0:
+        return []
+    time = duration(steps * step_seconds)
+    return [f"about {time} for {counted(steps, 'step')}, judged by a part of a patch; validations come on top"]
 
 
 def _fewer_validations(planned: Training, fitted: Training) -> list[str]:

@@ -1,6 +1,7 @@
 """Estimates what a training step takes from a pass of a part of a patch: within seconds, before anything is prepared.
 
-It only serves to refuse budgets that are far too short; `measure` measures the steps themselves.
+It serves to refuse budgets that are far too short and to say about how long a run takes; `measure` measures the steps
+themselves.
 """
 
 from __future__ import annotations
@@ -25,36 +26,19 @@ _LONG_SECONDS = 0.5
 """A pass that takes longer is not repeated; the first one also prepares the libraries."""
 
 
-def refuse_hopeless_budget(
-    budget_seconds: float,
-    network: torch.nn.Module,
-    plan: Plan,
-    configuration: Configuration,
-    device: torch.device,
-    option: str = "--budget",
-) -> None:
+def refuse_hopeless_budget(budget_seconds: float, step_seconds: float, option: str = "--budget") -> None:
     """Refuse a budget in which the fewest steps of a run have no room by far.
-
-    Other devices than processors are not looked at, as their steps are short, nor networks of other libraries, which
-    may not take a part of a patch.
 
     Args:
         budget_seconds: what is left of the budget.
-        network: as it is when training begins; it is not changed.
-        plan: the plan.
-        configuration: that of the network.
-        device: to train on.
+        step_seconds: the estimate.
         option: that the budget was given by.
 
     Raises:
         PlanError: the budget is hopeless.
     """
-    if device.type != "cpu" or not isinstance(network, UNet):
-        return
-    step_seconds = estimated_step_seconds(network, plan, configuration, device)
-    if FEWEST_STEPS * step_seconds <= _SLACK * budget_seconds:
-        return
-    raise hopeless(budget_seconds, step_seconds, option, "about ")
+    if FEWEST_STEPS * step_seconds > _SLACK * budget_seconds:
+        raise hopeless(budget_seconds, step_seconds, option, "about ")
 
 
 def hopeless(budget_seconds: float, step_seconds: float, option: str, about: str = "") -> PlanError:
@@ -70,25 +54,28 @@ def hopeless(budget_seconds: float, step_seconds: float, option: str, about: str
     return PlanError(
         f"The budget leaves {max(budget_seconds, 0):.0f} s for training, and a step takes {about}{step_seconds:.2f} s "
         f"here; a run has {FEWEST_STEPS} steps at least, and validations.",
-        f"Ask for much more time, such as {option} {write_duration(enough)}, or plan for less: `medseg plan ... "
-        "--memory 4GB --force`.",
+        f"Ask for much more time, such as {option} {write_duration(enough)}, or give the command that made the plan "
+        "once more with `--memory 4GB --force`.",
     )
 
 
 def estimated_step_seconds(
     network: torch.nn.Module, plan: Plan, configuration: Configuration, device: torch.device
-) -> float:
+) -> float | None:
     """Estimate a step from a pass, forward and back, of one image with about half a patch along each axis.
 
     Args:
-        network: a U-Net; it is not changed.
+        network: as it is when training begins; it is not changed.
         plan: the plan.
         configuration: that of the network.
-        device: to compute on.
+        device: to train on.
 
     Returns:
-        The seconds of a training step.
+        The time in s; None on other devices than processors, as steps are short there, and for networks of other
+        libraries, which may not take a part of a patch.
     """
+    if device.type != "cpu" or not isinstance(network, UNet):
+        return None
     patch, multiples = configuration.patch_voxels, configuration.network.divisor
     part = [
         ceil(size / 2 / unit) * unit if size > 2 * unit else size for size, unit in zip(patch, multiples, strict=True)

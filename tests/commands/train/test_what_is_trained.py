@@ -20,6 +20,8 @@ def test_a_run_says_device_precision_parameters_and_memory(tmp_path: Path) -> No
     (line,) = [note for note in result.notes if note.startswith("trains on")]
     pattern = r"trains on cpu \(\d+ threads?\) in fp32: plain_unet, [\d,]+ parameters, patch 16 x 16, batch \d+, "
     assert re.fullmatch(pattern + r"[\d.e-]+ GB for a step in fp32", line)
+    (line,) = [note for note in result.notes if "judged by" in note]
+    assert re.fullmatch(r"about \d+ s for 1 step, judged by a part of a patch; validations come on top", line)
 
 
 def test_networks_of_others_are_not_looked_at_and_random_numbers_stay() -> None:
