@@ -1,11 +1,10 @@
-"""How many steps fit into the time that is left, and when a run ends early: worked examples."""
+"""How many steps fit into the time that is left: worked examples."""
 
 from dataclasses import replace
 
 import pytest
 
 from medseg.training.length.pace import Pace, Stopwatch, steps_in_time
-from medseg.training.length.steering import early_end
 
 PACE = Pace(step_seconds=2.0, validation_seconds=5.0, until_seconds=100.0)
 
@@ -35,27 +34,6 @@ def test_a_second_a_step_and_fifty_of_a_hundred_to_do(left: float, steps: int) -
 @pytest.mark.parametrize(("done", "left"), [(95, -10), (100, 40), (100, -40)])
 def test_the_last_steps_are_made_and_a_finished_run_stays_finished(done: int, left: float) -> None:
     assert steps_in_time(done, 100, 1.0, left, whole_seconds=100.0) == 100
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience", "end"),
-    [
-        ([0.5, 0.6, 0.6, 0.6], 2, 500),  # 400 steps done, a quarter more
-        ([0.5, 0.6, 0.55, 0.6009], 2, 500),  # by less than 0.001 is not better
-        ([0.5, 0.6, 0.55, 0.61], 2, 1000),
-        ([0.6, 0.6], 2, 1000),  # nothing to compare with
-        ([0.6, 0.5, 0.5, 0.5, 0.5], 0, 1000),
-        ([], 2, 1000),
-    ],
-)
-def test_scores_that_stand_still(scores: list[float], patience: int, end: int) -> None:
-    assert early_end(scores, patience, done=400, steps=1000) == end
-
-
-def test_an_early_end_is_never_a_later_one_and_counts_from_the_schedules_start() -> None:
-    assert early_end([0.6, 0.6], 1, done=990, steps=1000) == 1000
-    assert early_end([0.6, 0.6], 1, done=600, steps=1000, start=200) == 700
-    assert early_end([0.6, 0.6], 1, done=8, steps=1000) == 28
 
 
 def test_close_to_the_end_a_hundredth_of_the_whole_time_is_nothing() -> None:

@@ -180,3 +180,21 @@ def test_adam_takes_the_decay_as_a_part_of_the_gradient() -> None:
         make_optimizer(layer, make_training(optimizer=optimizer, learning_rate=0.1, weight_decay=0.5)).step()
         ends[optimizer] = float(layer.weight.detach())
     assert ends == {"adam": pytest.approx(0.9), "adamw": pytest.approx(0.95)}
+
+
+def test_optimizers_follow_the_plan() -> None:
+    network = torch.nn.Linear(2, 2)
+    sgd = make_optimizer(network, make_training(optimizer="sgd", momentum=0.99, weight_decay=3e-5, learning_rate=0.01))
+    assert isinstance(sgd, torch.optim.SGD)
+    settings = sgd.param_groups[0]
+    assert (settings["lr"], settings["momentum"], settings["weight_decay"], settings["nesterov"]) == (
+        0.01,
+        0.99,
+        3e-5,
+        True,
+    )
+    plain = make_optimizer(network, make_training(optimizer="sgd", momentum=0.0))
+    assert not plain.param_groups[0]["nesterov"]
+    adamw = make_optimizer(network, make_training(optimizer="adamw", weight_decay=0.02, learning_rate=0.003))
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.003, 0.02)
