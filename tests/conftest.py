@@ -25,6 +25,8 @@ from paths import DATA
 from PIL import Image as pillow
 
 from medseg.cli.app import main
+from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.predict import predict
 from medseg.core.machine import stopping
 from medseg.models.model import make_network
 from medseg.models.record import RunRecord
@@ -119,6 +121,19 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_plan(plan, folder / f"fold_{fold}" / PLAN)
         network = make_network(plan, plan.configuration("main"))
         save_weights(network, RunFolder(folder).fold(str(fold)), RunRecord(configuration="main"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def answered(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
+    """A folder with `scans`, of which one cannot be read, and `out`, the answers of `small_model`; to be read only."""
+    folder = tmp_path_factory.mktemp("answered")
+    (folder / "scans").mkdir()
+    for number in range(3):
+        array = np.random.default_rng(number).normal(100, 20, size=(17, 18, 14)).astype(np.float32)
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 1.0, 1.5, 1.0])), folder / f"scans/scan{number}_0000.nii.gz")
+    (folder / "scans" / "bad_0000.nii.gz").write_bytes(b"\x1f\x8b")
+    predict(folder / "scans", folder / "out", small_model, options=PredictOptions(device="cpu"))
     return folder
 
 

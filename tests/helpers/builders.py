@@ -24,6 +24,8 @@ from medseg.plans.sections.training import Training
 from medseg.preprocessing.cache import Sample
 
 NNUNET = GOLDENS / "nnunet"
+OBLIQUE = np.array([[0.0, -0.8, 0.1, 12.0], [0.9, 0.0, 0.0, -7.5], [0.0, 0.08, 3.0, 40.0], [0, 0, 0, 1]])
+"""An affine of a rotated and slightly sheared grid."""
 
 NO_AUGMENTATION = {
     "rotation_probability": 0.0,

@@ -12,7 +12,7 @@ from encoder_library import require_encoders
 from medseg.models.model import make_network
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.row import NetworkRow
-from medseg.networks.table import BUILT_IN, NETWORKS
+from medseg.networks.table import BUILT_IN, NETWORKS, build_network
 from medseg.plans.network_rules import patch_rule
 from medseg.plans.schema import Configuration, Plan
 
@@ -42,10 +42,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "flexible_unet": {"decoder_channels": [16, 8, 8, 4, 4]},
 }
 """What makes a network small beyond the plan's features, which `tiny` gives to all."""
-
 LARGE = {"mednext_small", "mednext_base", "mednext_medium", "mednext_large"}
 """Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
-
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "basic_unet_interpolation": ("basic_unet", {"upsampling": "interpolation"}),
     "plain_unet_interpolation": ("plain_unet", {"upsampling": "interpolation"}),
@@ -53,7 +51,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "erfnet_encoder": ("erfnet", {"arguments": {"features": [4, 6, 8], "encoder_only": True}}),
 }
 """Other forms of a row: a name for tests -> the row's name, and what differs in the plan's section `network`."""
-
 NAMES = [*sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys()), *sorted(VARIANTS), *ENCODER_ROWS]
 """Every row and variant; those on pretrained encoders are skipped where their library is not installed."""
 
@@ -93,3 +90,10 @@ def some_network(plan: Plan) -> Any:
         for value in network.parameters():
             value.add_(0.05 * torch.randn_like(value))
     return network
+
+
+def build(dimensions: int, patch: list[int], channels: int = 2, **network: Any) -> Any:
+    """Return a network with three outputs for values of the plan's section `network`."""
+    configuration = make_configuration(dimensions, patch_voxels=patch, network=network)
+    torch.manual_seed(0)
+    return build_network(configuration, channels, 3)

@@ -6,27 +6,21 @@ import json
 import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from builders import contents
 
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
-
 import highdicom as hd
 import pydicom
-from dicom.builders import uid, write_series
-from paths import HELPERS, ROOT
+from dicom.builders import uid
 from typer.testing import CliRunner
+from watching import PREDICT, SETTLE, folders, journal, once, scan, states, study, times
 
 from medseg.cli.app import app
 from medseg.commands.predict.options import PredictOptions
@@ -35,55 +29,10 @@ from medseg.commands.watch import watch as watch_module
 from medseg.commands.watch.arrivals import Arrival, Snapshot, take_snapshot
 from medseg.commands.watch.options import WatchOptions
 from medseg.commands.watch.state import ANSWERED, JOURNAL, WatchState
-from medseg.commands.watch.watch import StudyEvent, watch
+from medseg.commands.watch.watch import watch
 from medseg.core.errors import DataError, PlanError
-from medseg.core.progress import Progress, silent
+from medseg.core.progress import Progress
 from medseg.delivery.answers.options import WriteOptions
-
-SETTLE = 0.05
-PREDICT = PredictOptions(device="cpu", mirror=False, write=WriteOptions(generic_codes=True))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with an empty `in`."""
-    (tmp_path / "in").mkdir()
-    return tmp_path
-
-
-def study(folder: Path, name: str = "study", **changes: Any) -> list[Path]:
-    pixels = np.random.default_rng(len(name)).integers(0, 200, (8, 16, 16)).astype(np.int16)
-    return write_series(folder / name, pixels, series=name, StudyInstanceUID=uid(name), **changes)
-
-
-def scan(path: Path, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(np.random.default_rng(seed).normal(100, 20, (16, 16, 16)), np.eye(4)), path)
-    return path
-
-
-def once(place: Path, model: Path, callback: Callable[[Progress], None] = silent, **options: Any) -> list[StudyEvent]:
-    """What one look at `place/in` does, with answers in `place/out`."""
-    asked = WatchOptions(**{"predict": PREDICT, "settle_seconds": SETTLE, "once": True, **options})
-    return list(watch(place / "in", place / "out", model, options=asked, callback=callback))
-
-
-def states(events: list[StudyEvent]) -> dict[str, str]:
-    return {event.study: event.state for event in events if event.state != "note"}
-
-
-def journal(place: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (place / "out" / JOURNAL).read_text().splitlines()]
-
-
-def folders(folder: Path) -> list[Path]:
-    """The folders in a folder; `glob("*/")` returns files as well up to Python 3.10."""
-    return [path for path in folder.iterdir() if path.is_dir()]
-
-
-def times(folder: Path) -> dict[str, int]:
-    """When each answer was written; the journal aside."""
-    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != JOURNAL and path.is_file()}
 
 
 def test_each_study_has_a_folder_of_answers_and_is_answered_once(place: Path, small_model: Path) -> None:
@@ -264,33 +213,6 @@ def test_a_study_that_waits_again_keeps_its_folder(place: Path, small_model: Pat
     assert sorted(path.name for path in (place / "out" / "both").glob("*.nii.gz")) == ["gap.nii.gz", "whole.nii.gz"]
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_watch_that_is_stopped_while_an_answer_moves_loses_none(
-    place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    """SIGTERM may come at any moment, also when the journal says that an answer is whole and it is not in its place."""
-    path = scan(place / "in" / "a.nii.gz")
-    once(place, small_model)
-    old = (place / "out" / "a" / "a.nii.gz").read_bytes()
-    scan(path, seed=1)
-    move = Path.rename
-
-    def stopped(self: Path, target: Path) -> Path:
-        if self.name == ".a.partial" and moment == "after":
-            raise KeyboardInterrupt
-        if self.name == "a" and moment == "before":
-            raise KeyboardInterrupt
-        return move(self, target)
-
-    monkeypatch.setattr(Path, "rename", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        once(place, small_model, again=True)
-    monkeypatch.undo()
-    assert states(once(place, small_model)) == {}
-    assert (place / "out" / "a" / "a.nii.gz").read_bytes() != old
-    assert sorted(path.name for path in (place / "out").iterdir()) == ["a", JOURNAL]
-
-
 def test_odd_names_do_not_end_the_watch(place: Path, small_model: Path) -> None:
     names = ["watch.jsonl", "x [bold] \n y.zip", "n" * 250, os.fsdecode(b"caf\xe9"), "z"]
     for number, name in enumerate(names):
@@ -403,88 +325,6 @@ def test_one_watch_a_folder_of_answers(place: Path, small_model: Path) -> None:
     with WatchState(place / "out"), pytest.raises(DataError, match="Another `medseg watch`"):
         once(place, small_model)
     assert once(place, small_model) == []
-
-
-def test_an_answer_that_was_whole_when_the_watch_was_killed_counts(place: Path, small_model: Path) -> None:
-    scan(place / "in" / "a.nii.gz")
-    once(place, small_model)
-    (place / "out" / "a").rename(place / "out" / ".a.partial")
-    lines = (place / "out" / JOURNAL).read_text().splitlines(keepends=True)
-    (place / "out" / JOURNAL).write_text(lines[0] + lines[1][:40])  # killed before the answer was moved to its place
-    (place / "out" / ".b.partial").mkdir()
-    before = times(place / "out")
-    assert states(once(place, small_model)) == {}
-    assert list(times(place / "out").values()) == list(before.values())
-    assert sorted(path.name for path in (place / "out").iterdir()) == ["a", JOURNAL]
-
-
-KILLED = """
-import os, signal, sys, torch
-import test_watch
-from pathlib import Path
-torch.set_num_threads(1)
-place, model = Path(sys.argv[1]), Path(sys.argv[2])
-def die(event):
-    if any(path.name == ".b.partial" for path in (place / "out").iterdir()) and event.info.get("share"):
-        os.kill(os.getpid(), signal.SIGKILL)
-test_watch.once(place, model, die)
-"""
-
-
-@pytest.mark.slow
-def test_the_next_watch_continues_a_killed_one(place: Path, small_model: Path) -> None:
-    for number, name in enumerate("abc"):
-        scan(place / "in" / f"{name}.nii.gz", number)
-    path = os.pathsep.join([str(Path(__file__).parent), str(HELPERS), str(ROOT)])
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(place), str(small_model)],
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    before = times(place / "out" / "a")
-    assert sorted(path.name for path in (place / "out").iterdir()) == [".b.partial", "a", JOURNAL]
-    assert states(once(place, small_model)) == {"b.nii.gz": "done", "c.nii.gz": "done"}
-    assert times(place / "out" / "a") == before
-    (place / "out").rename(place / "in_two")
-    once(place, small_model)
-    for name in "abc":
-        assert contents(place / "in_two" / name) == contents(place / "out" / name)
-    assert sorted(path.name for path in (place / "in_two").iterdir()) == ["a", "b", "c", JOURNAL]
-
-
-@pytest.mark.slow
-def test_the_command_ends_cleanly_and_speaks_json(place: Path, small_model: Path) -> None:
-    scan(place / "in" / "a.nii.gz")
-    command = [
-        sys.executable,
-        "-m",
-        "medseg",
-        "watch",
-        "in",
-        "out",
-        "-m",
-        str(small_model),
-        "--settle",
-        "0.2s",
-        "--json",
-    ]
-    running = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    try:
-        first = json.loads(running.stdout.readline())
-        running.send_signal(signal.SIGTERM)
-        rest, messages = running.communicate()
-    finally:
-        running.kill()
-    assert (first["kind"], first["study"], first["state"], first["folder"]) == ("study", "a.nii.gz", "done", "out/a")
-    assert set(first["cases"][0]["volumes"]) == {"one", "two"}
-    last = json.loads(rest)
-    assert last == {"kind": "result", "verb": "watch", "exit_code": 0, "folder": "out", "done": 1, "failed": 0,
-                    "changed": 0, "waiting": 0}  # fmt: skip
-    assert "Stopped." in messages
-    assert "Traceback" not in messages
-    assert running.returncode == 0
 
 
 def test_no_identifier_stands_in_the_journal(place: Path, small_model: Path) -> None:

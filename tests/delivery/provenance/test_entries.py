@@ -1,4 +1,4 @@
-"""The manifests that predictions and evaluations leave, and `verify`, which holds files against them."""
+"""The manifests that predictions and evaluations leave."""
 
 from __future__ import annotations
 
@@ -15,25 +15,9 @@ from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.commands.records.verify import verify
-from medseg.core.errors import Cancelled, DataError
+from medseg.core.errors import Cancelled
 from medseg.core.progress import Progress
 from medseg.delivery.answers.options import WriteOptions
-
-
-@pytest.fixture(scope="module")
-def answered(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
-    """A folder with `scans`, of which one cannot be read, and `out`."""
-    import nibabel as nib
-    import numpy as np
-
-    folder = tmp_path_factory.mktemp("answered")
-    (folder / "scans").mkdir()
-    for number in range(3):
-        array = np.random.default_rng(number).normal(100, 20, size=(17, 18, 14)).astype(np.float32)
-        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 1.0, 1.5, 1.0])), folder / f"scans/scan{number}_0000.nii.gz")
-    (folder / "scans" / "bad_0000.nii.gz").write_bytes(b"\x1f\x8b")
-    predict(folder / "scans", folder / "out", small_model, options=PredictOptions(device="cpu"))
-    return folder
 
 
 @pytest.fixture
@@ -100,35 +84,6 @@ def test_the_manifest_names_no_folder_of_the_user(answered: Path, small_model: P
     assert str(small_model) not in text
 
 
-def test_what_is_as_it_was_verifies(answered: Path, small_model: Path) -> None:
-    verification = verify(answered / "out", [answered / "scans"], small_model)
-    assert verification.changes == []
-    shown = len([*(answered / "out" / "view").rglob("*.*")])
-    assert len(verification.files) == 3 + 7 + shown + 4 + 2, "answers, tables, what the page shows, scans, weights"
-    assert verify(answered / "out", [], small_model / "fold_0").changes == []
-
-
-def test_what_changed_is_missing_or_is_new_is_named(folder: Path, small_model: Path, tmp_path: Path) -> None:
-    answer, scan = folder / "out" / "scan1.nii.gz", folder / "scans" / "scan2_0000.nii.gz"
-    content = bytearray(answer.read_bytes())
-    content[100] ^= 1
-    answer.write_bytes(content)
-    (folder / "out" / "scan2.nii.gz").unlink()
-    (folder / "out" / "mine.nii.gz").touch()
-    (folder / "out" / ".DS_Store").touch()
-    scan.write_bytes(scan.read_bytes() + b"\0")
-    shutil.copytree(small_model, tmp_path / "model")
-    (tmp_path / "model" / "fold_1" / "weights.safetensors").write_bytes(b"")
-    changes = verify(folder / "out", [folder / "scans"], tmp_path / "model").changes
-    assert {(change.file, change.role, change.state) for change in changes} == {
-        ("scan1.nii.gz", "output", "changed"),
-        ("scan2.nii.gz", "output", "missing"),
-        ("mine.nii.gz", "output", "new"),
-        ("scan2_0000.nii.gz", "input", "changed"),
-        ("fold_1/weights.safetensors", "model", "changed"),
-    }
-
-
 def test_scores_have_an_entry_of_their_own_and_are_verified_with_the_answers(folder: Path) -> None:
     references = folder / "references"
     references.mkdir()
@@ -171,28 +126,6 @@ def test_a_run_that_was_cut_short_says_so_and_is_completed(
     assert after["complete"]
     assert [case for case in after["cases"] if case in done] == done, "what the first run noted is kept"
     assert verify(out, [scans]).changes == []
-
-
-@pytest.mark.parametrize("damage", ["{}", "{"])
-def test_nothing_to_verify_is_an_error(tmp_path: Path, damage: str) -> None:
-    with pytest.raises(DataError, match=r"There is no manifest\.json in"):
-        verify(tmp_path)
-    with pytest.raises(DataError, match="no file or folder"):
-        verify(tmp_path / "nowhere")
-    (tmp_path / "manifest.json").write_text(damage)
-    with pytest.raises(DataError, match="not a manifest"):
-        verify(tmp_path)
-
-
-def test_odd_entries_are_passed_over(tmp_path: Path) -> None:
-    odd = {"complete": True, "files": [1, {"file": 2}], "cases": {"a": 1}, "model": {"weights": None}, "options": None}
-    content = {"schema_version": 1, "commands": {"predict": odd}}
-    (tmp_path / "manifest.json").write_text(json.dumps(content))
-    assert verify(tmp_path, [tmp_path], tmp_path).files == []
-    odd |= {"options": ["x"], "cases": [{"inputs": [{"series": "../..#0123456789", "sha256": "0"}]}]}
-    (tmp_path / "manifest.json").write_text(json.dumps(content))
-    (file,) = verify(tmp_path, [tmp_path]).files
-    assert file.state == "missing"
 
 
 @pytest.mark.real

@@ -1,0 +1,33 @@
+"""`medseg report` makes the page of a run again, from what there is."""
+
+from pathlib import Path
+
+import pytest
+from toy_workspace import write_toy_workspace
+
+from medseg.commands.records.report import report
+from medseg.commands.records.verify import verify
+from medseg.commands.train.options import TrainOptions
+from medseg.commands.train.train import train
+from medseg.core.errors import ModelError
+
+
+def test_a_page_is_made_again_with_scores_and_without_the_data_set(tmp_path: Path) -> None:
+    write_toy_workspace(tmp_path)
+    run = train(None, tmp_path, TrainOptions(device="cpu", steps=5)).folder
+    first = (run / "report.html").read_text(encoding="utf-8")
+    assert report(workspace=tmp_path) == report(run, tmp_path) == (run / "report.html",)
+    again = (run / "report.html").read_text(encoding="utf-8")
+    assert again.count("data:image/png") == first.count("data:image/png") > 0
+    assert verify(run).changes == [], "the manifest knows the new page"
+    (tmp_path / "data").rename(tmp_path / "away")
+    report(workspace=tmp_path)
+    assert "no scores, because the data set is not there" in (run / "report.html").read_text(encoding="utf-8")
+    report(workspace=tmp_path, data=tmp_path / "away")
+    assert "no scores" not in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "empty" / "main").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"holds no run: there is no fold_0/plan\.yaml in it"):
+        report(tmp_path / "runs" / "empty" / "main", tmp_path)
