@@ -48,7 +48,8 @@ class Slice:
         has_channels: whether its pixels have three channels, which must be equal.
         photometric: PhotometricInterpretation: whether small values are dark or bright.
         unit: what its values measure (Units, else RescaleType); empty if it does not say.
-        has_rescale: whether it says what its numbers mean: RescaleIntercept, a RescaleSlope other than 1, or a table.
+        rescale_elements: which of RescaleSlope, RescaleIntercept and ModalityLUTSequence it has, by which its numbers
+            become values.
     """
 
     file: File
@@ -72,7 +73,7 @@ class Slice:
     has_channels: bool = False
     photometric: str = ""
     unit: str = ""
-    has_rescale: bool = False
+    rescale_elements: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ from medseg.io.dicom.listing.split_volumes import alternating_attribute, doubtfu
 
 _MAX_CACHED = 16
 _MAX_FILES_NAMED = 4
+_TABLE = "ModalityLUTSequence"
 _NO_SPACING = "the size of a pixel in the patient is not known (no PixelSpacing): sizes are in pixels"
 _AT_DETECTOR = (
     "no PixelSpacing: the size of a pixel is that at the detector (ImagerPixelSpacing); in the patient it is smaller, "
@@ -270,13 +271,24 @@ def _mixed_values(slices: Sequence[Slice]) -> list[Problem]:
     if len(photometric) > 1:
         named = " and ".join(sorted(photometric))
         problems.append(Problem("mixed photometric interpretations", f"its slices are stored as {named}"))
-    without = [slice_ for slice_ in slices if not slice_.has_rescale]
-    if 0 < len(without) < len(slices):
-        names = ", ".join(slice_.name for slice_ in without[:_MAX_FILES_NAMED])
-        more = len(without) - _MAX_FILES_NAMED
-        what = f"{names}{f' and {more} more' * (more > 0)}: no RescaleSlope and RescaleIntercept, unlike the others"
-        problems.append(Problem("mixed rescale", what))
-    return problems
+    return problems + _mixed_rescale(slices)
+
+
+def _mixed_rescale(slices: Sequence[Slice]) -> list[Problem]:
+    """Return the problem of slices that lack a RescaleSlope or RescaleIntercept by which others change their values.
+
+    A slope of 1 and an intercept of 0 change none: where slopes differ from slice to slice, one of them may be 1.
+    """
+    by_table = any(_TABLE in slice_.rescale_elements for slice_ in slices)
+    for number, (keyword, neutral) in enumerate((("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))):
+        without = [slice_ for slice_ in slices if not slice_.rescale_elements & {keyword, _TABLE}]
+        matters = by_table or any(slice_.rescale[number] != neutral for slice_ in slices)
+        if matters and 0 < len(without) < len(slices):
+            names = ", ".join(slice_.name for slice_ in without[:_MAX_FILES_NAMED])
+            more = len(without) - _MAX_FILES_NAMED
+            what = f"{names}{f' and {more} more' * (more > 0)}: no {keyword}, unlike the others"
+            return [Problem("mixed rescale", what)]
+    return []
 
 
 def _damaged_names(

@@ -114,7 +114,8 @@ def _slice(whole: Slice, number: int, groups: Sequence[Dataset], dimensions: Seq
         changes["thickness_mm"] = values.number(measures, "SliceThickness")
     if transformation is not None:
         slope = values.number(transformation, "RescaleSlope")
-        changes |= {"has_rescale": True, "unit": values.text(transformation, "RescaleType").upper() or whole.unit}
+        changes["rescale_elements"] = frozenset({"RescaleSlope", "RescaleIntercept"})
+        changes["unit"] = values.text(transformation, "RescaleType").upper() or whole.unit
         changes["rescale"] = (1.0 if slope is None else slope, values.number(transformation, "RescaleIntercept") or 0.0)
     return replace(whole, **changes)
 

@@ -145,6 +145,11 @@ def _slice(file: File, dataset: Dataset) -> Slice:
     )
     meta = getattr(dataset, "file_meta", None)
     slope, intercept = values.number(dataset, "RescaleSlope"), values.number(dataset, "RescaleIntercept")
+    stated_rescale = {
+        "RescaleSlope": slope is not None,
+        "RescaleIntercept": intercept is not None,
+        "ModalityLUTSequence": bool(values.items(dataset, "ModalityLUTSequence")),
+    }
     return Slice(
         file=file,
         frame=None,
@@ -166,9 +171,7 @@ def _slice(file: File, dataset: Dataset) -> Slice:
         has_channels=may_be_grey(dataset),
         photometric=values.text(dataset, "PhotometricInterpretation").upper(),
         unit=(values.text(dataset, "Units") or values.text(dataset, "RescaleType")).upper(),
-        has_rescale=intercept is not None
-        or slope not in (None, 1.0)
-        or bool(values.items(dataset, "ModalityLUTSequence")),
+        rescale_elements=frozenset(keyword for keyword, stated in stated_rescale.items() if stated),
     )
 
 

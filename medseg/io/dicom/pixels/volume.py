@@ -189,7 +189,8 @@ def _read_slices(series: Series) -> tuple[NDArray, NDArray[np.bool_] | None, dic
 
 def _is_not_rescaled(series: Series, array: NDArray) -> bool:
     """Return whether a CT does not say how its numbers become Hounsfield units, and has none that air has."""
-    stated = any(slice_.has_rescale for slice_ in series.slices)
+    # a slope alone only says in which steps the numbers are stored
+    stated = any(slice_.rescale_elements - {"RescaleSlope"} for slice_ in series.slices)
     return series.modality == "CT" and not stated and bool(array.min() >= 0)
 
 

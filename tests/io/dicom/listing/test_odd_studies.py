@@ -136,6 +136,22 @@ ROWS: dict[str, Row] = {
         series(each=lambda k: {"RescaleSlope": k + 1, "RescaleIntercept": 0}, Modality="PT", SOPClassUID=PET),
         {"": [0, 200, 600, 1200, 2000]},
     ),
+    "a rescale slope for each slice, 1 for the first, and no intercept": (
+        series(each=lambda k: {"RescaleSlope": k + 1}, Modality="PT", SOPClassUID=PET),
+        {"": [0, 200, 600, 1200, 2000]},
+    ),
+    "a rescale slope of 1 where others have an intercept, too": (
+        series(each=lambda k: {"RescaleSlope": 1} | ({"RescaleIntercept": -1000} if k > 2 else {})),
+        ["mixed rescale"],
+    ),
+    "a slice that does not say that it is as stored": (
+        changed(series(RescaleSlope=1, RescaleIntercept=0), "IM0002.dcm", without("RescaleSlope", "RescaleIntercept")),
+        {"": HUNDREDS},
+    ),
+    "a slice without a slope where others have one": (
+        series(each=lambda k: {"RescaleSlope": 2} if k != 2 else {}),
+        ["mixed rescale"],
+    ),
     "a slice without rescale": (
         changed(series(**RESCALED), "IM0002.dcm", without("RescaleSlope", "RescaleIntercept")),
         ["mixed rescale"],
