@@ -325,13 +325,15 @@ class Predictor:
 
         Raises:
             PlanError: there is only one prediction: one fold without mirrored copies.
-            MedsegError: there is not enough memory for a single tile.
+            MedsegError: there is not enough memory for a single tile, or a probability is not finite.
         """
         from medseg.inference.uncertainty import SUMS_PER_TILE, stream_uncertainty  # only maps of the spread need it
 
         labels = self.model.plan.labels
         with self._passes.window_pass(volume, 2 * len(labels.names), SUMS_PER_TILE * len(labels.names)) as window_pass:
-            yield from stream_uncertainty(window_pass, labels, callback, single)
+            for slab in stream_uncertainty(window_pass, labels, callback, single):
+                check_finite(slab, self.precision)
+                yield slab
 
     def spread(self, volume: Volume, sinks: Sequence[Sink], callback: Callback = silent) -> None:
         """Bring mean and spread (see `uncertainty`) to the scan's grid.

@@ -375,8 +375,12 @@ def test_an_answer_that_is_not_finite_is_refused(odd: float) -> None:
     model = Model(plan, plan.default_configuration, ("0",), (Odd(),), Path())
     image, array = turned_image(0)
     assert (array > 0.9).any()
+    predictor = Predictor(model, torch.device("cpu"))
     with pytest.raises(MedsegError, match=r"NaN or infinite at some voxels, computed in float32"):
-        Predictor(model, torch.device("cpu"))(image)
+        predictor(image)
+    volume = predictor.prepare(image)
+    with pytest.raises(MedsegError, match=r"NaN or infinite at some voxels, computed in float32"):
+        list(predictor.uncertainty(volume, single=True))
 
 
 @pytest.mark.parametrize("error", [MemoryError("9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
