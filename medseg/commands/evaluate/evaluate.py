@@ -23,7 +23,7 @@ from medseg.core.labels import Labels
 from medseg.core.progress import Callback, silent
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.option_values import reading_from_options
-from medseg.delivery.answers.earlier import DESCRIBING
+from medseg.delivery.answers.earlier import SCORES
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
@@ -128,7 +128,7 @@ def _evaluate(
         result = replace(result, compared=(*result.compared, Compared.of(summary, other, path)), similar=similar)
     folder = options.output or _folder_of(prediction)
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
-    replaced = tuple(folder / name for name in DESCRIBING if (folder / name).is_file())
+    replaced = tuple(folder / name for name in SCORES if (folder / name).is_file())
     files = write_results(folder, result, scans, _facts(result, pairs))
     write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, result.failed, files)
     write_readme(folder, "answers")

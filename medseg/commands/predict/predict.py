@@ -26,6 +26,7 @@ from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
 from medseg.delivery.answers.earlier import move_aside
 from medseg.delivery.answers.formats import AnswerFormat, answer_path, format_named
+from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
 from medseg.delivery.answers.instances import Instances, write_table
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.options import Maps
@@ -164,6 +165,7 @@ def _clear(output: Path, remaining: Sequence[Case]) -> str | None:
         return None
     moved = move_aside(output)
     remove_volume_tables(output)
+    (output / OBJECTS_TABLE).unlink(missing_ok=True)
     remove_earlier(output, remaining)
     remove_own_page(output / QUALITY)
     return moved

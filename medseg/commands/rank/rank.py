@@ -17,8 +17,7 @@ from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock
-
-RANKING = "ranking.csv"
+from medseg.models.run_files import RANKING
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,16 @@ from datetime import datetime
 from pathlib import Path
 
 from medseg.delivery.provenance import manifest
-from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, REPORT
+from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, RANKING, REPORT
 
-DESCRIBING = {METRICS: "evaluate", METRICS_CSV: "evaluate", POOLED_CSV: "evaluate", REPORT: "evaluate"}
+SCORES = (METRICS, METRICS_CSV, POOLED_CSV, REPORT)
+"""Files that `evaluate` writes beside answers."""
+DESCRIBING = {**dict.fromkeys(SCORES, "evaluate"), RANKING: "rank"}
 """File beside answers that describes them -> the command that wrote it.
 
-`predict` itself writes volumes.csv, labels.json, predict.jsonl, manifest.json and index.html anew in every run, its
-ledger deletes maps and DICOM objects of an answer that is replaced, and the pictures of that go with them.
+`predict` itself deletes volumes.csv and instances.csv, and writes labels.json, predict.jsonl, manifest.json and
+index.html anew in every run; its ledger deletes maps and DICOM objects of an answer that is replaced, and the pictures
+of that go with them.
 """
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from medseg.core.files import write_text
 from medseg.io.formats.table import FORMATS
-from medseg.models.run_files import README
+from medseg.models.run_files import RANKING, README
 
 VOLUMES, VOLUMES_WIDE, WORKBOOK = "volumes.csv", "volumes_wide.csv", "volumes.xlsx"
 VOLUME_TABLES = (VOLUMES, VOLUMES_WIDE, WORKBOOK)
@@ -71,12 +71,12 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("overlays/", "pictures of the answers over their scans: CASE.png"),
         FileNote("instances/", "number of the object at each voxel, and a table of objects for each case"),
         FileNote("instances.csv", "the objects of all cases: size, centre, box"),
-        FileNote("ranking.csv", "in which order to annotate the scans"),
+        FileNote(RANKING, "in which order to annotate the scans"),
         FileNote("metrics.json", "scores: every case, means and intervals"),
         FileNote("metrics.csv", "scores: a row for each case and structure"),
         FileNote("pooled.csv", "scores over the voxels of all cases together"),
         FileNote("report.html", "the scores as a page, with pictures of cases"),
-        FileNote("earlier-DATE-TIME/", "scores of answers that were replaced since", ("earlier-*/",)),
+        FileNote("earlier-DATE-TIME/", "scores and ranking of answers that were replaced since", ("earlier-*/",)),
         FileNote(
             "predict.jsonl",
             "how the answers were made, and which cases are finished; medseg predict --continue goes by it",

@@ -14,28 +14,28 @@ from medseg.core.case import Case
 from medseg.core.errors import Cancelled
 from medseg.core.progress import Progress
 from medseg.delivery.answers.earlier import DESCRIBING, move_aside
+from medseg.delivery.provenance.folder_files import FOLDER_FILES
 from medseg.delivery.provenance.manifest import read_entries, write_entry
 from medseg.inference.predictor import Predictor
-from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV
+from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, RANKING
 
 
 def write_scores(folder: Path) -> None:
     for name in DESCRIBING:
         (folder / name).write_text("of the answers before")
-    write_entry(folder, "evaluate", {"complete": True})
+    for command in {*DESCRIBING.values()}:
+        write_entry(folder, command, {"complete": True})
 
 
 def test_what_describes_answers_is_moved_and_a_second_time_elsewhere(tmp_path: Path) -> None:
     assert move_aside(tmp_path) is None
     for number in (1, 2):
         write_scores(tmp_path)
-        assert "metrics.json, metrics.csv, pooled.csv, report.html describe earlier answers" in str(
-            move_aside(tmp_path)
-        )
+        assert f"{', '.join(DESCRIBING)} describe earlier answers" in str(move_aside(tmp_path))
         folders = list(tmp_path.glob("earlier-*"))
         assert len(folders) == number
         assert all({*DESCRIBING} < {path.name for path in folder.iterdir()} for folder in folders)
-        assert [*read_entries(folders[-1])] == ["evaluate"]
+        assert all({*read_entries(folder)} == {*DESCRIBING.values()} for folder in folders)
         assert read_entries(tmp_path) == {}
 
 
@@ -49,6 +49,22 @@ def test_predict_moves_old_scores_only_where_it_replaces_answers(
         assert len(list(out.glob("earlier-*"))) == moved
         assert sum("describe earlier answers" in note for note in result.notes) == moved
         write_scores(out)
+
+
+def test_no_file_of_the_answers_before_is_left_beside_new_ones(
+    tmp_path: Path, small_model: Path, write_scans: Callable[[Path, int], Path]
+) -> None:
+    scans, out = write_scans(tmp_path / "scans", 1), tmp_path / "out"
+    options = PredictOptions(device="cpu", folds=["0"])
+    predict(scans, out, small_model, options=options)
+    # pages that another program wrote stay, and the records of both commands are read before they are replaced
+    names = {note.name for note in FOLDER_FILES["answers"] if not note.patterns and not note.name.endswith("/")}
+    names -= {"index.html", "quality.html", "predict.jsonl", "manifest.json"}
+    assert RANKING in names
+    for name in names:
+        (out / name).write_text("of the answers before")
+    predict(scans, out, small_model, options=options)
+    assert [name for name in names if (out / name).exists() and "before" in (out / name).read_text()] == []
 
 
 def cancel(event: Progress) -> None:
