@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import textbook_sets
 from encoder_library import require_encoders
 from paths import ROOT
+from sets import textbook_sets
 from small_sets import run
 
 TEXT = (ROOT / "docs" / "from-the-textbook.md").read_text(encoding="utf-8")

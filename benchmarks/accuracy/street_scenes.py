@@ -53,7 +53,7 @@ def main() -> None:
 def write_stand_in(folder: Path) -> Path:
     """Write the small data set that the tests run the textbook's commands on."""
     sys.path.insert(0, str(HERE.parents[1] / "tests" / "helpers"))
-    import textbook_sets
+    from sets import textbook_sets
 
     textbook_sets.write_camvid(folder)
     return folder

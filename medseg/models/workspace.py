@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError, ModelError, PlanError
@@ -11,6 +13,9 @@ from medseg.core.files import finish_replacing
 from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
 from medseg.selection.file import selection_path
+
+if TYPE_CHECKING:
+    from medseg.planning.splits import Fold
 
 
 class Workspace:
@@ -153,7 +158,7 @@ def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
     table = cases_path(plan_path)
     if table.exists():
         return read_cases(table, data_folder)
-    # imported here: predicting needs the workspace, but none of the layouts of data sets
+    # imported here: predicting needs the workspace, but neither layouts of data sets nor ways to divide them
     from medseg.io.layouts.dataset import Naming
     from medseg.io.layouts.find import find_cases
 
@@ -163,3 +168,24 @@ def plan_cases(plan_path: Path, data_folder: Path, plan: Plan) -> list[Case]:
         tuple(options.get("images", ())), options.get("labels"), None if listing is None else data_folder / listing
     )
     return find_cases(data_folder, plan.data.patient_pattern, naming, plan.data.reading.frame).cases
+
+
+def plan_folds(plan_path: Path, labelled: Sequence[Case]) -> tuple[list[Fold], list[str]]:
+    """Return the folds of a plan, as the file beside it lists them, and notes on them.
+
+    If there is no file beside the plan, the folds are made again.
+
+    Args:
+        plan_path: the path of the plan file.
+        labelled: its cases with labels.
+
+    Raises:
+        DataError: the file does not hold folds of these cases.
+    """
+    from medseg.planning.splits import make_splits, read_splits
+
+    path = splits_path(plan_path)
+    if path.exists():
+        return read_splits(path, labelled), []
+    folds, why = make_splits(labelled, {})
+    return folds, [why]

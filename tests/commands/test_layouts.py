@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coco_files import annotation, box, image, write_coco
-from layout_files import write_pictures
 from PIL import Image as pillow
+from sets.coco_files import annotation, box, image, write_coco
+from sets.layout_files import write_pictures
 
 import medseg
 

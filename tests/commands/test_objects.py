@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coco_files import annotation, box, image, write_coco
 from PIL import Image as pillow
+from sets.coco_files import annotation, box, image, write_coco
 from small_sets import run
 
 from medseg.delivery.provenance.manifest import read_entries

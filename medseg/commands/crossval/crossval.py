@@ -11,7 +11,6 @@ from pathlib import Path
 from medseg.commands.crossval.folds import FoldJob, FoldOutcome, train_fold, train_fold_on_worker, waves
 from medseg.commands.crossval.options import CrossvalOptions
 from medseg.commands.crossval.out_of_fold import Asked, OutOfFold, score_out_of_fold
-from medseg.commands.train.cases import plan_folds
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.progress import Callback, Progress, silent, track
@@ -19,7 +18,7 @@ from medseg.core.wording import counted, summary_line
 from medseg.engines.engine import Engine, Results
 from medseg.engines.open import open_engine
 from medseg.models.run_files import RunFolder
-from medseg.models.workspace import Workspace, plan_cases
+from medseg.models.workspace import Workspace, plan_cases, plan_folds
 from medseg.planning.recipe import load_plan_to_train
 from medseg.plans.schema import Plan
 

@@ -10,8 +10,8 @@ from medseg.commands.train.run import Run
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.wording import counted, first_few
-from medseg.models.workspace import splits_path
-from medseg.planning.splits import Fold, make_splits, patient_leaks, read_splits
+from medseg.models.workspace import plan_folds
+from medseg.planning.splits import patient_leaks
 from medseg.preprocessing.cache import Sample
 
 
@@ -43,20 +43,6 @@ def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], l
         what = f"{counted(unused, 'case')} of the table {'is' if unused == 1 else 'are'} in no part of this fold"
         notes.append(f"{what}; `medseg plan --force` makes folds again")
     return training, validation, [*notes, *patient_leaks([fold], [*labelled.values()])]
-
-
-def plan_folds(plan_path: Path, labelled: list[Case]) -> tuple[list[Fold], list[str]]:
-    """Return the folds that belong to a plan, and notes on them.
-
-    Args:
-        plan_path: the path of the plan in the workspace.
-        labelled: its cases with labels.
-    """
-    path = splits_path(plan_path)
-    if path.exists():
-        return read_splits(path, labelled), []
-    folds, why = make_splits(labelled, {})
-    return folds, [why]
 
 
 def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[Case], list[str]]:

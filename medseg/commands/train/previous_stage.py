@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medseg.commands.train.cases import plan_folds
 from medseg.commands.train.first_request import FirstRequest
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import PreviousStage
@@ -20,7 +19,7 @@ from medseg.core.wording import counted
 from medseg.models.model import overrides_for
 from medseg.models.record import read_record
 from medseg.models.run_files import FoldFolder, RunFolder
-from medseg.models.workspace import plan_cases
+from medseg.models.workspace import plan_cases, plan_folds
 from medseg.planning.splits import Fold
 from medseg.plans.changes import differences
 from medseg.plans.file import load_plan

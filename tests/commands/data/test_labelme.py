@@ -6,9 +6,9 @@ import json
 import contourpy
 import numpy as np
 import pytest
-from labelme_files import BOX, HEIGHT, WIDTH, areas, encoded, mask_of, shape, write
 from PIL import Image as pillow
 from scipy import ndimage
+from sets.labelme_files import BOX, HEIGHT, WIDTH, areas, encoded, mask_of, shape, write
 from typer.testing import CliRunner
 
 import medseg

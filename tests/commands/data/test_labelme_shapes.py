@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from labelme_files import BOX, areas, encoded, mask_of, shape, write
 from PIL import Image as pillow
+from sets.labelme_files import BOX, areas, encoded, mask_of, shape, write
 
 from medseg.commands.data.labelme import labelme
 from medseg.commands.data.options import LabelmeOptions

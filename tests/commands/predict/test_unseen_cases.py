@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from layout_files import touch
+from sets.layout_files import touch
 
 from medseg.commands.predict.unseen_cases import unseen_cases
 from medseg.core.case import Case

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from coco_files import CATEGORIES, annotation, box, image, write_coco
+from sets.coco_files import CATEGORIES, annotation, box, image, write_coco
 
 from medseg.core.errors import DataError
 from medseg.io.annotations.coco import categories_of, content_of, read_coco_file

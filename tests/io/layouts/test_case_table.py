@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from layout_files import files_of, touch, write_json
+from sets.layout_files import files_of, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.case_table import add_facts

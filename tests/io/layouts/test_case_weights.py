@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_files import annotation, box, image, write_coco, write_images
-from layout_files import touch, write_json
+from sets.coco_files import annotation, box, image, write_coco, write_images
+from sets.layout_files import touch, write_json
 
 from medseg.core.case import read_cases, write_cases
 from medseg.core.errors import DataError

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from layout_files import files_of, touch, write_json
+from sets.layout_files import files_of, touch, write_json
 
 from medseg.core.names import declared_path
 from medseg.io.layouts.find import find_cases

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from layout_files import touch
+from sets.layout_files import touch
 
 from medseg.commands.data.check import check
 from medseg.core.errors import DataError

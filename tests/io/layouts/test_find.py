@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layout_files import LIVER, files_of, touch, write_json
+from sets.layout_files import LIVER, files_of, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming

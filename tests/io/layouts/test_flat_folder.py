@@ -1,7 +1,7 @@
 """Images and labels side by side in one folder."""
 
 import pytest
-from layout_files import files_of, touch
+from sets.layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming

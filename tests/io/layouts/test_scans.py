@@ -1,7 +1,7 @@
 """What to segment: one file, a plain folder, a data set's folder, or files by pattern."""
 
 import pytest
-from layout_files import LIVER, touch, write_json
+from sets.layout_files import LIVER, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.scans import find_scans

@@ -1,7 +1,7 @@
 """Folders for the parts of a split, in every arrangement, and what is odd in them."""
 
 import pytest
-from layout_files import files_of, touch
+from sets.layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import LeftOut

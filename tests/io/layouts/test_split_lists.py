@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from layout_files import touch
+from sets.layout_files import touch
 
 from medseg.io.layouts.find import read_layout
 from medseg.planning.published import published_split

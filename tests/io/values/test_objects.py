@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from coco_files import annotation, box, image, write_coco, write_images
-from layout_files import write_pictures
+from sets.coco_files import annotation, box, image, write_coco, write_images
+from sets.layout_files import write_pictures
 
 from medseg.core.errors import DataError, PlanError
 from medseg.datasets.data_options import DataOptions

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from layout_files import write_pictures
+from sets.layout_files import write_pictures
 
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions

@@ -1,7 +1,7 @@
 """BIDS with labels among the derivatives."""
 
 import pytest
-from layout_files import files_of, touch
+from sets.layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming

@@ -1,7 +1,7 @@
 """Scenes of a street as Cityscapes and IDD lay them out, and what is odd in them."""
 
 import pytest
-from layout_files import files_of, touch, write_json
+from sets.layout_files import files_of, touch, write_json
 
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from coco_files import annotation, box, image, write_coco, write_images
-from layout_files import files_of, touch
+from sets.coco_files import annotation, box, image, write_coco, write_images
+from sets.layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from layout_files import files_of, touch, write_pictures
+from sets.layout_files import files_of, touch, write_pictures
 
 import medseg
 from medseg.datasets.data_options import DataOptions

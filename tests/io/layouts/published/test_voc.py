@@ -1,7 +1,7 @@
 """Pascal VOC's layout."""
 
 import pytest
-from layout_files import files_of, touch
+from sets.layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.find import find_cases
