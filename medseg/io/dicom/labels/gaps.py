@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.image import Image
+from medseg.core.errors import DataError
+from medseg.core.image import GRID_TOLERANCE_VOXELS, Image
+from medseg.core.wording import counted
 from medseg.io.dicom.geometry.resampling import INTERPOLATED
 from medseg.io.values.overlay import Overlay
 
@@ -23,6 +25,40 @@ def interpolated_slices(grid: Image) -> list[int]:
         if isinstance(resampled, dict):
             indices.update(resampled.get(INTERPOLATED, ()))
     return sorted(z for z in indices if z < grid.shape_zyx[0])
+
+
+def slices_to_bridge(overlay: Overlay, drawn_on: Image, scan: Image | None, source: str) -> list[int]:
+    """Return the numbers (along z) of the slices of a drawing that lie on interpolated slices of its scan.
+
+    A SEG of a scan with a gantry tilt has a grid of its own, whose slices are those of the scan, shifted.
+
+    Args:
+        overlay: the drawing.
+        drawn_on: its grid.
+        scan: the grid of the scan; None if there is none.
+        source: the file, for messages.
+
+    Raises:
+        DataError: slices without structures lie between others, and nothing tells whether the scan lacks these.
+    """
+    slices = [] if scan is None else interpolated_slices(scan)
+    if scan is None or not slices or drawn_on is scan:
+        return slices
+    along_x, along_y, along_z, offset = (np.linalg.inv(scan.affine) @ drawn_on.affine)[2]
+    count, rows, columns = drawn_on.shape_zyx
+    z = along_z * np.arange(count) + offset
+    lean = abs(along_x) * (columns - 1) + abs(along_y) * (rows - 1)
+    if lean + np.abs(z - np.rint(z)).max() <= GRID_TOLERANCE_VOXELS:
+        return np.flatnonzero(np.isin(np.rint(z), slices)).tolist()
+    marked = np.flatnonzero(overlay.array.any(axis=(1, 2)))
+    if marked.size and marked[-1] - marked[0] >= marked.size:
+        raise DataError(
+            f"{source}: structures are absent on slices between others, and {counted(len(slices), 'slice')} of the "
+            "scan were interpolated; its grid is another, so that nothing tells whether these are the same.",
+            "Expected an RTSTRUCT, or a SEG on the slices of the scan.",
+            "label grid",
+        )
+    return []
 
 
 def bridge_gaps(overlay: Overlay, slices: list[int]) -> int:

@@ -17,7 +17,7 @@ from medseg.io.dicom.elements.kinds import LABEL_CLASSES, STRUCTURE_SET_CLASS
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import file_at, is_dicom_file
 from medseg.io.dicom.labels import rtstruct, segmentation
-from medseg.io.dicom.labels.gaps import bridge_gaps, interpolated_slices
+from medseg.io.dicom.labels.gaps import bridge_gaps, slices_to_bridge
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import series_grid
 from medseg.io.values.named_masks import values_by_number
@@ -85,7 +85,8 @@ def draw_structures(
         else:
             fraction = segmentation.FRACTION if reading.threshold is None else reading.threshold
             overlay, drawn_on, remarks = segmentation.place_frames(dataset, by_number, grid, file.name, fraction)
-    if drawn_on is grid and (slices := interpolated_slices(drawn_on)) and (filled := bridge_gaps(overlay, slices)):
+    slices = slices_to_bridge(overlay, drawn_on, grid, file.name)
+    if slices and (filled := bridge_gaps(overlay, slices)):
         remarks.append(
             f"{file.name}: on {counted(filled, 'slice')} that the scan lacks, structures are interpolated between "
             "their neighbours"

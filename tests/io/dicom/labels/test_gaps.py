@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom.builders import ramp, save, write_series
-from dicom.label_builders import box, grid, rtstruct
+from dicom.label_builders import box, grid, rtstruct, seg
+from pydicom.dataset import Dataset
 
 from medseg.core.case import Case
+from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
@@ -19,28 +22,60 @@ from medseg.io.images import read_label
 from medseg.io.load import load_case_image
 from medseg.plans.sections.reading import Reading
 
-READING = Reading(segments={"a": 1, "b": 2}, allow_gaps=True)
+READING = Reading(segments={"a": 1, "b": 2}, allow_gaps=True, resample_tilt=True)
+HALF_A_PIXEL = 0.75
+"""mm by which each slice lies aside of the one before: no frame of a SEG then lies on voxels of the resampled scan."""
 
 
-def uneven(folder: Path, heights: Sequence[float]) -> tuple[Image, Image]:
+def uneven(folder: Path, heights: Sequence[float], aside_mm: float = 0.0) -> tuple[Image, Image]:
     """A series with slices at these multiples of 3 mm: its grid, and the scan itself."""
-    write_series(folder, ramp(len(heights), 8, 10), move=lambda k: (10, 20, 30 + 3.0 * heights[k]))
-    (series,) = find_series(folder).series
-    return series_grid(series, DicomOptions(allow_gaps=True)), load_case_image(
-        Case("c", "c", (series.path,)), 1, READING
+    write_series(
+        folder, ramp(len(heights), 8, 10), move=lambda k: (10 + aside_mm * heights[k], 20, 30 + 3.0 * heights[k])
     )
+    (series,) = find_series(folder).series
+    return series_grid(series, DicomOptions.of(READING)), load_case_image(Case("c", "c", (series.path,)), 1, READING)
+
+
+def squares(heights: Sequence[float], aside_mm: float = 0.0) -> Dataset:
+    """A SEG with 16 voxels of `a` on each of the slices of such a series."""
+    square = np.zeros((8, 10), np.uint8)
+    square[1:5, 2:6] = 1
+    return seg([(1, (10 + aside_mm * z, 20, 30 + 3.0 * z), square) for z in heights], ["a"])
+
+
+def contours(heights: Sequence[float]) -> Dataset:
+    return rtstruct({"a": [box(1.5, 0.5, 5.5, 4.5, z) for z in heights]}, grid((9, 8, 10)))
 
 
 @pytest.mark.parametrize("heights", [[0, 1, 2, 4, 6, 7, 8], [0, 1, 2, 3, 6, 7, 8], [0, 1, 3, 4, 6, 7, 8]])
 @pytest.mark.parametrize("of", [0, 1], ids=["grid", "scan"])
-def test_structures_have_no_holes_where_the_scan_is_interpolated(tmp_path: Path, heights: list[int], of: int) -> None:
-    lies = uneven(tmp_path / "ct", heights)[of]
-    contours = [box(1.5, 0.5, 5.5, 4.5, z) for z in heights if 0 < z < 8]
-    path = save(rtstruct({"a": contours}, grid((9, 8, 10))), tmp_path / "RS.dcm")
-    label = read_label(path, READING, lies)
-    inside = range(min(z for z in heights if z > 0), max(z for z in heights if z < 8) + 1)
-    assert {z: int((label.array[0, z] == 1).sum()) for z in inside} == dict.fromkeys(inside, 16)
+@pytest.mark.parametrize(
+    ("drawn", "aside_mm"),
+    [(contours, 0.0), (squares, 0.0), (partial(squares, aside_mm=HALF_A_PIXEL), HALF_A_PIXEL)],
+    ids=["contours", "segments", "segments on a grid of their own"],
+)
+def test_structures_have_no_holes_where_the_scan_is_interpolated(
+    tmp_path: Path, heights: list[int], drawn: Callable[[Sequence[float]], Dataset], aside_mm: float, of: int
+) -> None:
+    lies = uneven(tmp_path / "ct", heights, aside_mm)[of]
+    inside = [z for z in heights if 0 < z < 8]
+    label = read_label(save(drawn(inside), tmp_path / "label.dcm"), READING, lies)
+    assert label.same_grid(lies) == (aside_mm == 0)
+    marked = [int(count) for count in (label.array[0] == 1).sum(axis=(1, 2)) if count]
+    assert marked == [16] * (inside[-1] - inside[0] + 1)
     assert any("interpolated between" in note for note in label.notes)
+
+
+@pytest.mark.parametrize("heights", [[1, 2, 3, 5, 6], [1, 3.5, 6]])
+def test_holes_on_slices_that_are_not_those_of_the_scan_are_refused(tmp_path: Path, heights: list[float]) -> None:
+    lies, _ = uneven(tmp_path / "ct", [0, 1, 2, 3, 5, 6, 7])
+    between = seg([(1, (10, 20, 31 + 3.0 * z), np.ones((8, 10), np.uint8)) for z in heights], ["a"])
+    path = save(between, tmp_path / "label.dcm")
+    if heights[1] == 2:
+        with pytest.raises(DataError, match="structures are absent on slices between others, and 1 slice of the scan"):
+            read_label(path, READING, lies)
+    else:  # every slice of its own grid is marked: there is no hole
+        assert read_label(path, READING, lies).array.all()
 
 
 def test_shapes_change_evenly_and_keep_apart(tmp_path: Path) -> None:
