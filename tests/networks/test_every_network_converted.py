@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,13 @@ EVERY_2D_SLOWLY = pytest.mark.parametrize(("name", "dimensions"), rows(2, slow=T
 @EVERY_2D_SLOWLY
 def test_openvino_answers_as_torch(name: str, dimensions: int) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
-    from medseg.inference.backends.openvino_backend import LIMIT, openvino_forward
-    from medseg.networks.unet import UNet
+    from medseg.inference.backends.openvino_backend import openvino_forward, why_not_here
 
     plan = plan_of(name, dimensions)
     tile = plan.configuration("main").patch_voxels
     network = some_network(plan).eval()
-    if LIMIT in os.environ and not isinstance(network, UNet):
-        pytest.skip(f"OpenVINO computes no network of another library where {LIMIT} is set")
+    if why := why_not_here(network):
+        pytest.skip(why)
     forward = openvino_forward(network, 1, tile, torch.float32)
     tiles = torch.randn(2, 1, *tile)
     with torch.no_grad():

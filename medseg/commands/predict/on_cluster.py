@@ -173,9 +173,9 @@ class OnCluster:
                 outcomes.append(Outcome(case, problem=str(result)))
                 continue
             outcomes.append(result.outcome)
-            self.parts += [] if result.computed_with in self.parts else [result.computed_with]
             add_notes(self.predictor.notes, result.notes)
-            if result.entry is not None:
+            if result.entry is not None:  # a worker that has answered nothing does not know yet what it computes with
+                self.parts += [] if result.computed_with in self.parts else [result.computed_with]
                 ledger.note(result.entry)
         return outcomes
 

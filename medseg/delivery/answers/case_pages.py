@@ -6,7 +6,7 @@ An answer never depends on them: they are made once it is written, and what fail
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +93,8 @@ class CasePages:
             label = read_answer(answer, labels, scan) if isinstance(answer, Path) else answer
             _write_slices(case, scan, label, output, labels)
             if self.shows_in_viewer(scan.shape_zyx):
-                _write_viewer(case, scan, label, output, labels, self.folders)
+                page, sides_known = viewer_page(case.id, output), says_sides(case.channels[0])
+                write_viewer(page, scan, {"answer": label}, labels, sides_known, self.folders)
         except Exception as error:  # whatever libraries raise: the answer is there, and stays
             return " ".join(str(error).split()) or type(error).__name__
         return ""
@@ -202,14 +203,27 @@ def _title(shown: LargestIn) -> str:
     return f"{shown.plane.name or 'slice'} {shown.plane.index + 1} of {shown.count}"
 
 
-def _write_viewer(
-    case: Case, scan: Image, answer: Image, output: Path, labels: Labels, folders: Sequence[Path]
+def write_viewer(
+    page: Path,
+    scan: Image,
+    layers: Mapping[str, Image],
+    labels: Labels,
+    sides_known: bool,
+    folders: Sequence[Path] = (),
 ) -> None:
+    """Write a page that shows a scan and label maps on its grid, under the name of the case.
+
+    Args:
+        page: where to write it: CASE.html.
+        scan: (channel, z, y, x).
+        layers: {name: label map (1, z, y, x) on the scan's grid}.
+        labels: the structures.
+        sides_known: whether the scan's file says which side of the patient is which.
+        folders: whose paths the page does not name.
+    """
     from medseg.delivery.viewer.scene import make_scene, shown_channels
     from medseg.delivery.viewer.view_page import write_view
 
     names = names_of_values(labels)
-    sides = says_sides(case.channels[0])
-    shown = shown_channels(scan, 0)
-    scene = make_scene(case.id, shown, {"answer": answer}, names, labels.background, sides)
-    write_view(viewer_page(case.id, output), replace(scene, notes=tuple(without_uids(scene.notes, folders))))
+    scene = make_scene(page.stem, shown_channels(scan, 0), layers, names, labels.background, sides_known)
+    write_view(page, replace(scene, notes=tuple(without_uids(scene.notes, folders))))

@@ -13,10 +13,12 @@ from medseg import __version__
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.core.names import name_problem
 from medseg.core.wording import counted
-from medseg.delivery.answers.case_pages import viewer_page
+from medseg.delivery.answers.case_pages import SMALL_VOXELS, viewer_page, write_viewer
 from medseg.delivery.pages.blocks import Picture
 from medseg.delivery.pages.figures import figure
+from medseg.delivery.pages.own_page import remove_own_page, why_kept
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import run_section
 from medseg.delivery.pages.score_sections import (
@@ -34,7 +36,7 @@ from medseg.evaluation.label_files import Pair
 from medseg.evaluation.result import Compared, Evaluation
 from medseg.evaluation.summary import CaseScore, Summary
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
-from medseg.io.formats.table import split_suffix
+from medseg.io.formats.table import says_sides, split_suffix
 from medseg.io.images import read_image
 from medseg.models.run_files import METRICS as METRICS_JSON
 from medseg.models.run_files import METRICS_CSV, POOLED_CSV
@@ -42,6 +44,8 @@ from medseg.models.run_files import REPORT as PAGE
 
 Scans = Sequence[tuple[Pair, Path | None]]
 """Pairs of prediction and reference with the file of their scan, where it is known."""
+VIEWERS = "report_cases"
+"""Folder of the pages that the pictures of the report lead to."""
 FOOTER = ("Made by medseg. For research use; not a medical device.",)
 
 
@@ -127,17 +131,17 @@ class ScoreSections:
 def score_sections(
     folder: Path, summary: Summary, labels: Labels, scans: Scans, more: Sequence[Section] = ()
 ) -> ScoreSections:
-    """Return the sections that show scores.
+    """Return the sections that show scores, and write the viewers that their pictures lead to.
 
     Args:
-        folder: Of the page, to which links are relative.
+        folder: Of the page, to which links are relative; viewers are written beside it.
         summary: The scores.
         labels: The structures.
         scans: The pairs that were scored, with their scans.
         more: Sections that come after the pictures of cases.
     """
     links = _viewers(folder, scans)
-    cases = cases_section(_pictures(summary, labels, scans, links), summary, links)
+    cases = cases_section(_pictures(folder, summary, labels, scans, links), summary, links)
     return ScoreSections(
         [failures_section(summary), scores_section(summary), cases],
         [*more, confusion_section(summary, labels), details_section(summary)],
@@ -147,9 +151,11 @@ def score_sections(
 def _viewers(folder: Path, scans: Scans) -> dict[str, str]:
     """Return {case: its viewer's page, relative to a folder} of the cases whose answers have one beside them."""
     pages = {pair.case: viewer_page(split_suffix(pair.prediction)[0], pair.prediction.parent) for pair, _ in scans}
-    return {
-        case: quote(Path(os.path.relpath(page, folder)).as_posix()) for case, page in pages.items() if page.is_file()
-    }
+    return {case: _link(page, folder) for case, page in pages.items() if page.is_file()}
+
+
+def _link(page: Path, folder: Path) -> str:
+    return quote(Path(os.path.relpath(page, folder)).as_posix())
 
 
 def lead(summary: Summary) -> str:
@@ -164,17 +170,36 @@ def lead(summary: Summary) -> str:
     return f"Mean Dice {figure(summary.dice_mean)}{bounds} over {cases} and {structures}{failed}."
 
 
-def _pictures(summary: Summary, labels: Labels, scans: Scans, links: Mapping[str, str]) -> list[Picture]:
-    """Return pictures of the worst, the median and the best case."""
+def _pictures(folder: Path, summary: Summary, labels: Labels, scans: Scans, links: Mapping[str, str]) -> list[Picture]:
+    """Return pictures of the worst, the median and the best case, each with a link to a viewer where there is one."""
     files = {pair.case: (pair, scan) for pair, scan in scans}
+    for page in (folder / VIEWERS).glob("*.html"):  # of earlier scores
+        remove_own_page(page)
     pictures = []
     for word, case in worst_median_best(summary.cases):
         view = _view(*files[case.case], word, case, labels)
         caption = f"{word.capitalize()} case: {case.case}" if word else case.case
         caption += f"; {dice_line(case)}"
         words, png = describe_view(view, case, labels), case_panel([view], labels)
-        pictures.append(Picture(caption, words, png, links.get(case.case, ""), wide=True))
+        link = links.get(case.case) or _write_viewer(folder, *files[case.case], view, labels)
+        pictures.append(Picture(caption, words, png, link, wide=True))
     return pictures
+
+
+def _write_viewer(folder: Path, pair: Pair, scan: Path | None, view: View, labels: Labels) -> str:
+    """Write a page that shows a case with reference and prediction, and return the link to it.
+
+    The link is empty, and nothing is written, where there is no scan on their grid, where it is large, and where a file
+    of someone else has the page's name.
+    """
+    page = folder / VIEWERS / f"{pair.case}.html"
+    if scan is None or view.image is None or view.image.array[0].size > SMALL_VOXELS:
+        return ""
+    if name_problem(pair.case) or why_kept(page):
+        return ""
+    layers = {"prediction": view.prediction} | ({"reference": view.reference} if view.reference else {})
+    write_viewer(page, view.image, layers, labels, says_sides(scan), (folder.absolute(), scan.absolute().parent))
+    return _link(page, folder)
 
 
 def _view(pair: Pair, scan: Path | None, word: str, case: CaseScore, labels: Labels) -> View:

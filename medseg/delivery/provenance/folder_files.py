@@ -76,6 +76,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("metrics.csv", "scores: a row for each case and structure"),
         FileNote("pooled.csv", "scores over the voxels of all cases together"),
         FileNote("report.html", "the scores as a page, with pictures of cases"),
+        FileNote("report_cases/", "what its pictures lead to: CASE.html shows a scan with answer and reference"),
         FileNote("earlier-DATE-TIME/", "scores and ranking of answers that were replaced since", ("earlier-*/",)),
         FileNote(
             "predict.jsonl",
@@ -91,6 +92,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("log.jsonl", "losses, learning rates and validations, a record in each line"),
         FileNote("live.html", "the run while it goes on; the page loads itself again"),
         FileNote("report.html", "the run when it is finished: curves, scores, pictures of cases"),
+        FileNote("report_cases/", "cases of the report: CASE.html shows a scan with answer and reference"),
         FileNote("pictures/", "the same slices after each validation"),
         FileNote("validation/", "answers to the validation cases, and their scores"),
         FileNote("checkpoint.pt", "state of the training; medseg train --resume goes on from it"),

@@ -58,10 +58,8 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
     Raises:
         RuntimeError: OpenVINO cannot compute this network.
     """
-    if not isinstance(network, UNet) and LIMIT in os.environ:
-        raise RuntimeError(f"{LIMIT} is set, with which OpenVINO has crashed on networks of other libraries")
-    if os.environ.get(LIMIT, "").upper() == _LOWEST_LIMIT:
-        raise RuntimeError(f"{LIMIT} is {_LOWEST_LIMIT}, with which OpenVINO has computed without end")
+    if why := why_not_here(network):
+        raise RuntimeError(why)
     graph = unet_graph(network, channels, tile) if isinstance(network, UNet) else _traced(network, channels, tile)
     processing = openvino.preprocess.PrePostProcessor(graph)
     # an answer in 16 bits has half as many bytes to write and to add up; fp16 has more digits than bf16
@@ -77,6 +75,15 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
     if forward.one_by_one:
         _compare(network, forward, channels, tile)
     return forward
+
+
+def why_not_here(network: nn.Module) -> str:
+    """Return why OpenVINO is not to compute a network under the limit that the environment sets; empty if it may."""
+    if not isinstance(network, UNet) and LIMIT in os.environ:
+        return f"{LIMIT} is set, with which OpenVINO has crashed on networks of other libraries"
+    if os.environ.get(LIMIT, "").upper() == _LOWEST_LIMIT:
+        return f"{LIMIT} is {_LOWEST_LIMIT}, with which OpenVINO has computed without end"
+    return ""
 
 
 class _Compiled:

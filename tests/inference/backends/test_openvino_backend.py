@@ -7,13 +7,13 @@ import torch
 from builders import INFERENCE, make_configuration, network_values
 
 from medseg.core.errors import PlanError
-from medseg.inference.backends.choose import choose_backend, make_members, torch_forward
+from medseg.inference.backends.choose import Forward, choose_backend, make_members, torch_forward
 from medseg.networks.device import choose_precision
 from medseg.networks.table import build_network
 from medseg.plans.sections.inference import Inference
 
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
-from medseg.inference.backends.openvino_backend import openvino_forward
+from medseg.inference.backends.openvino_backend import openvino_forward, why_not_here
 
 CPU = torch.device("cpu")
 
@@ -27,6 +27,12 @@ def make_network(dimensions: int, name: str, **others: object) -> torch.nn.Modul
             torch.nn.init.uniform_(module.weight, 0.5, 2)
             torch.nn.init.uniform_(module.bias, -1, 1)
     return network
+
+
+def compiled(network: torch.nn.Module, tile: tuple[int, ...], precision: torch.dtype = torch.float32) -> Forward:
+    if why := why_not_here(network):
+        pytest.skip(why)
+    return openvino_forward(network, 2, tile, precision)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_logits_are_torchs(dimensions: int, name: str, bias: bool, upsampling: s
     strides = [[1] * dimensions, [2] * dimensions, [1] + [2] * (dimensions - 1)]
     network = make_network(dimensions, name, strides=strides, bias=bias, blocks=[1, 2, 2], upsampling=upsampling)
     tile = (16, 8, 24)[-dimensions:]
-    forward = openvino_forward(network, 2, tile, torch.float32)
+    forward = compiled(network, tile)
     for count in (3, 1):
         tiles = torch.randn(count, 2, *tile)
         answer, expected = forward(tiles), torch_forward(network, torch.float32)(tiles)
@@ -56,14 +62,14 @@ def test_half_precision_stays_near() -> None:
         pytest.skip("this processor computes no bf16, and OpenVINO has no transposed convolution in it there")
     network = make_network(3, "plain_unet")
     tiles = torch.randn(1, 2, 16, 16, 16)
-    rough = openvino_forward(network, 2, (16, 16, 16), torch.bfloat16)(tiles).float()
+    rough = compiled(network, (16, 16, 16), torch.bfloat16)(tiles).float()
     exact = torch_forward(network, torch.float32)(tiles)
     assert float((rough - exact).norm() / exact.norm()) < 0.05
 
 
 def test_threads_get_their_own_answers() -> None:
     network = make_network(2, "plain_unet")
-    forward = openvino_forward(network, 2, (16, 16), torch.float32)
+    forward = compiled(network, (16, 16))
     tiles = [torch.randn(2, 2, 16, 16) for _ in range(2)]
     expected = [forward(each).clone() for each in tiles]
     off: list[float] = []
