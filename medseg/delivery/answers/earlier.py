@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from medseg.delivery.provenance import manifest
-from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, RANKING, REPORT
+from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, RANKING, REPORT, REPORT_CASES
 
 SCORES = (METRICS, METRICS_CSV, POOLED_CSV, REPORT)
 """Files that `evaluate` writes beside answers."""
@@ -35,7 +35,8 @@ def move_aside(folder: Path) -> str | None:
     names = [name for name in DESCRIBING if (folder / name).is_file()]
     if not names:
         return None
-    target = _move(folder, names)
+    cases = [REPORT_CASES] if REPORT in names and (folder / REPORT_CASES).is_dir() else []
+    target = _move(folder, [*names, *cases])
     for command in dict.fromkeys(DESCRIBING[name] for name in names):
         manifest.move_entry(folder, target, command)
     return f"{', '.join(names)} describe earlier answers in {folder}; they are now in {target.name}"

@@ -39,13 +39,11 @@ from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, writ
 from medseg.io.formats.table import says_sides, split_suffix
 from medseg.io.images import read_image
 from medseg.models.run_files import METRICS as METRICS_JSON
-from medseg.models.run_files import METRICS_CSV, POOLED_CSV
+from medseg.models.run_files import METRICS_CSV, POOLED_CSV, REPORT_CASES
 from medseg.models.run_files import REPORT as PAGE
 
 Scans = Sequence[tuple[Pair, Path | None]]
 """Pairs of prediction and reference with the file of their scan, where it is known."""
-VIEWERS = "report_cases"
-"""Folder of the pages that the pictures of the report lead to."""
 FOOTER = ("Made by medseg. For research use; not a medical device.",)
 
 
@@ -173,7 +171,7 @@ def lead(summary: Summary) -> str:
 def _pictures(folder: Path, summary: Summary, labels: Labels, scans: Scans, links: Mapping[str, str]) -> list[Picture]:
     """Return pictures of the worst, the median and the best case, each with a link to a viewer where there is one."""
     files = {pair.case: (pair, scan) for pair, scan in scans}
-    for page in (folder / VIEWERS).glob("*.html"):  # of earlier scores
+    for page in (folder / REPORT_CASES).glob("*.html"):  # of earlier scores
         remove_own_page(page)
     pictures = []
     for word, case in worst_median_best(summary.cases):
@@ -192,7 +190,7 @@ def _write_viewer(folder: Path, pair: Pair, scan: Path | None, view: View, label
     The link is empty, and nothing is written, where there is no scan on their grid, where it is large, and where a file
     of someone else has the page's name.
     """
-    page = folder / VIEWERS / f"{pair.case}.html"
+    page = folder / REPORT_CASES / f"{pair.case}.html"
     if scan is None or view.image is None or view.image.array[0].size > SMALL_VOXELS:
         return ""
     if name_problem(pair.case) or why_kept(page):

@@ -25,6 +25,8 @@ def write_scores(folder: Path) -> None:
         (folder / name).write_text("of the answers before")
     for command in {*DESCRIBING.values()}:
         write_entry(folder, command, {"complete": True})
+    (folder / "report_cases").mkdir(exist_ok=True)
+    (folder / "report_cases" / "a.html").write_text("a case of the answers before")
 
 
 def test_what_describes_answers_is_moved_and_a_second_time_elsewhere(tmp_path: Path) -> None:
@@ -36,6 +38,8 @@ def test_what_describes_answers_is_moved_and_a_second_time_elsewhere(tmp_path: P
         assert len(folders) == number
         assert all({*DESCRIBING} < {path.name for path in folder.iterdir()} for folder in folders)
         assert all({*read_entries(folder)} == {*DESCRIBING.values()} for folder in folders)
+        assert all((folder / "report_cases" / "a.html").is_file() for folder in folders), "the report leads there"
+        assert not (tmp_path / "report_cases").exists()
         assert read_entries(tmp_path) == {}
 
 
