@@ -1,1 +1,1 @@
-"""What is wrong, or looks wrong, in a data set: one rule a module, each on what one pass over the files found."""
+"""Find errors and oddities in a data set: one module per rule, each applied to the facts of one pass over the files."""

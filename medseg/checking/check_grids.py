@@ -57,7 +57,7 @@ def check_grids(facts: Sequence[CaseFacts], cases: Mapping[str, Case], stored: b
 
 
 def odd_units(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    """Return an error for each of the few cases that do not store the size of a voxel as the others do, or the reverse.
+    """Return an error for each of the few cases that store no voxel size where most cases store one, or the reverse.
 
     Args:
         facts: facts on the cases that could be read.
@@ -105,7 +105,7 @@ def _odd_spacing(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[
 def _other_units(
     facts: Sequence[CaseFacts], spacings: NDArray[np.float64], used: Sequence[int]
 ) -> list[tuple[CaseFacts, str]]:
-    """Return the cases whose spacing is in another unit than the median's, however many of them agree."""
+    """Return the cases whose spacing is ten times or more from the median, as in another unit, even if many agree."""
     if len(facts) < _FEWEST_OF_UNITS or not used:
         return []
     # one of the spacings, and not the mean of two that may be in different units
@@ -121,7 +121,7 @@ def _other_units(
 
 
 def _too_large(facts: Sequence[CaseFacts]) -> list[tuple[CaseFacts, str]]:
-    """Return the cases that are larger than any scan, however many of them agree."""
+    """Return the cases that are larger than any real scan can be, even if many cases agree."""
     large = []
     for case in facts:
         sizes_mm = np.multiply(case.shape_voxels, case.spacing_mm)
@@ -175,7 +175,7 @@ def _far_cases(
 
 
 def _odd_headers(facts: Sequence[CaseFacts], cases: Mapping[str, Case]) -> list[Finding]:
-    """Return findings on headers that leave doubt: one for each file, or one for all if many have the same oddity."""
+    """Return findings on ambiguous headers: one for each file, or one for all if many have the same oddity."""
     similar: dict[str, list[tuple[str, Path | None, str]]] = {}
     for case in facts:
         for note in case.notes:

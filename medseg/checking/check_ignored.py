@@ -1,4 +1,4 @@
-"""A rule on masks that hold no structure, but a value that only the layout takes for the ignore value.
+"""A rule on masks without structures that hold the ignore value, where the layout alone says that it is one.
 
 In a VOC folder 255 stands for voxels without annotation; a mask of 0 and 255 is probably a binary mask.
 """

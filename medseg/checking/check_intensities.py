@@ -115,7 +115,7 @@ def _remarks(contents: Sequence[ChannelContent]) -> dict[str, dict[int, str]]:
 
 
 def _odd_scale(contents: Sequence[ChannelContent]) -> list[Remark]:
-    """Return remarks on intensities that spread over a range of another order."""
+    """Return remarks on channels whose range of intensities is of another order of magnitude than in other cases."""
     spreads = np.array([channel.spread for channel in contents])
     logarithm = np.log(spreads)
     alone = stand_alone(logarithm, tolerance(logarithm, *_SCALE_LIMITS))
@@ -127,7 +127,7 @@ def _odd_scale(contents: Sequence[ChannelContent]) -> list[Remark]:
 
 
 def _odd_offset(contents: Sequence[ChannelContent]) -> list[Remark]:
-    """Return remarks on intensities with another offset."""
+    """Return remarks on channels whose intensities are all shifted, compared with other cases."""
     quantiles = np.array([channel.quantiles for channel in contents])
     alone = shifted_alone(quantiles, _LEAST_SHIFT)
     low, high = usual(quantiles[:, 2], alone)

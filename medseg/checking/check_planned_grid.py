@@ -99,5 +99,5 @@ def _findings(
 
 
 def _product(numbers: Sequence[float], form: str = ".4g") -> str:
-    """Return `1 x 2 x 3`."""
+    """Return a shape as text, such as `1 x 2 x 3`."""
     return " x ".join(f"{number:{form}}" for number in numbers)

@@ -50,7 +50,7 @@ def check_duplicates(facts: Sequence[CaseFacts], data: DataSet) -> list[Finding]
 
 
 def _may_be_own_label(facts: CaseFacts) -> bool:
-    """Return whether a scan agrees with its label in the figures that are known of both."""
+    """Return whether a scan may be its own label, as both have the same minimum, maximum and mean; no file is read."""
     count = sum(facts.voxels.values())
     mean = sum(value * voxels for value, voxels in facts.voxels.items()) / count
     return len(facts.voxels) > 1 and any(
@@ -103,7 +103,7 @@ def _copies(
 
 
 def _image_key(facts: CaseFacts) -> Hashable:
-    """Return figures that a scan has in any orientation."""
+    """Return figures on a scan that do not depend on its orientation; scans that are copies have equal ones."""
     channels = facts.content.channels
     figures = tuple((channel.low, channel.high, float(f"{channel.mean:.{_MEAN_DIGITS}g}")) for channel in channels)
     return tuple(sorted(facts.shape_voxels)), figures

@@ -30,7 +30,7 @@ _ROWS = 256
 
 
 def company_needed(count: int) -> int:
-    """Return how many similar cases make a case a normal one, in a data set of `count` cases."""
+    """Return how many similar cases a case needs to count as normal, in a data set of `count` cases."""
     return max(_FEWEST_COMPANY, round(_COMPANY * count))
 
 
@@ -52,7 +52,7 @@ def tolerance(values: NDArray[np.float64], least: float, most: float = np.inf, d
 
 
 def stand_alone(values: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
-    """Return which values lie alone at the lower or the upper end of all values; between two groups does not count.
+    """Return which values are isolated at the low or the high end of all values; those between two groups do not count.
 
     Args:
         values: (n,) the values of all cases.
@@ -70,7 +70,7 @@ def stand_alone(values: NDArray[np.float64], within: float) -> NDArray[np.bool_]
 
 
 def shifted_alone(quantiles: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
-    """Return whether the intensities of each case stand alone in that they are shifted as a whole.
+    """Return which cases have intensities that are shifted as a whole, as in hardly any other case.
 
     The shift between two cases is that of the quantile that moves least, in units of the smaller of their spreads: more
     air in the image moves some quantiles, a wrong offset moves all of them.

@@ -205,7 +205,7 @@ _SPACING_HINT = (
 
 
 def _lost_axes(grid: ScanGrid, unit: str, warned: bool) -> list[ScanFinding]:
-    """Return a finding on axes along which resampling leaves hardly any voxel, unless another one says so."""
+    """Return a finding on axes along which resampling leaves hardly any voxel, unless another finding says so."""
     pairs = zip(grid.content_voxels, grid.network_voxels, strict=True)
     lost = [axis for axis, (stored, left) in enumerate(pairs) if stored >= _MANY_STORED and left < _FEWEST_ON_GRID]
     if warned or not lost:
@@ -279,7 +279,7 @@ _ANYWAY = "For an answer all the same: --set inference.unlike_scans=warn."
 
 
 def looks_like_labels(pattern: ValuePattern) -> bool:
-    """Return whether the values of a channel lie as those of a label map do: few whole numbers, in areas of one."""
+    """Return whether a channel looks like a label map: few different whole numbers, in areas of one value."""
     few, equal = pattern.values, pattern.equal_neighbours
     return pattern.whole and (
         few <= _HARDLY_ANY_VALUES
@@ -289,7 +289,7 @@ def looks_like_labels(pattern: ValuePattern) -> bool:
 
 
 def _label_map(subject: str, pattern: ValuePattern, before: ChannelRange | None) -> ScanFinding | None:
-    """Return a finding on a channel that looks like a label map, unless training scans looked like one."""
+    """Return a finding on a channel that looks like a label map, unless the training scans looked so too."""
     if not looks_like_labels(pattern):
         return None
     few, equal = pattern.values, pattern.equal_neighbours
@@ -340,7 +340,7 @@ def _unlike_values(
 
 
 def _in_hounsfield(intensity: Intensity) -> bool:
-    """Return whether structures have Hounsfield units: other scans are normalized by the scheme `ct` as well."""
+    """Return whether intensities of structures are plausible Hounsfield units: `ct` may also normalize other scans."""
     low, high = _HOUNSFIELD
     return intensity.min < 0 and low <= intensity.percentile_00_5 and intensity.percentile_99_5 <= high
 

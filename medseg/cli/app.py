@@ -172,7 +172,7 @@ def _explain(error: BaseException) -> tuple[str, str | None] | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out where no case, scan or step is to be named for it."""
+    """Return whether an error means that memory ran out."""
     if "torch" not in sys.modules:  # whose errors on memory have types of their own
         return isinstance(error, MemoryError)
     from medseg.networks.device import is_out_of_memory

@@ -1,4 +1,4 @@
-"""Fit how logits are scaled on out-of-fold answers, and say what it does to answers that it was not fitted on."""
+"""Fit the calibration (a scaling of logits) on out-of-fold answers, and measure it on folds that a fit left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BeforeAndAfter(Section):
 
 
 class Calibration(Section):
-    """What makes a model's probabilities mean what they say, with its evidence.
+    """The calibration of a model, after which probabilities agree with frequencies, and its evidence.
 
     Attributes:
         temperatures: one for softmax, else one for each structure, in the order of the network's outputs.
@@ -65,12 +65,12 @@ class Calibration(Section):
 
     @property
     def scaling(self) -> Scaling:
-        """What is done to logits."""
+        """The scaling of logits."""
         return Scaling(tuple(self.temperatures), tuple(self.biases))
 
 
 def calibrate(samples: Sequence[VoxelSample], labels: Labels) -> Calibration | None:
-    """Fit how logits are scaled on all samples; the evidence is that of fits that leave one fold out.
+    """Fit the scaling of logits on all samples; its evidence comes from fits that leave one fold out.
 
     Args:
         samples: voxels of each out-of-fold case.

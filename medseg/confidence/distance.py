@@ -18,7 +18,7 @@ FEWEST = 8
 
 
 class Distance(Section):
-    """Where vectors usually lie.
+    """The usual distribution of vectors: their mean, scale and covariance.
 
     Attributes:
         mean: of each figure.
@@ -62,7 +62,7 @@ class Distance(Section):
 
 
 def fit_distance(vectors: Sequence[Sequence[float]], least_scale: float) -> Distance | None:
-    """Return where vectors lie.
+    """Return the distribution of some vectors.
 
     Args:
         vectors: one for each case.
@@ -88,7 +88,7 @@ def fit_distance(vectors: Sequence[Sequence[float]], least_scale: float) -> Dist
 
 
 class ChannelDistance(Section):
-    """Where the means of a network's deepest channels usually lie; each fold has channels of its own.
+    """The usual distribution of the means of a network's deepest channels; each fold has channels of its own.
 
     Attributes:
         fold: whose network.
@@ -116,7 +116,7 @@ _MOST_SQUARE = 100.0
 
 
 def fit_channels(fold: str, vectors: Sequence[Sequence[float]]) -> ChannelDistance | None:
-    """Return where the channels of a fold lie; None with fewer than eight cases, or without channels.
+    """Return the distribution of a fold's channels; None with fewer than eight cases, or without channels.
 
     Args:
         fold: whose network.

@@ -1,4 +1,4 @@
-"""The figures that are taken of an answer, and of the scan that it answers: what is related to scores later."""
+"""Figures that are measured on an answer and its scan, without a reference; scores are predicted from them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class CaseMeasures:
-    """What is measured of an answer without knowing the reference.
+    """Everything that is measured on an answer without knowing the reference.
 
     Attributes:
         sureness: {structure: how sure the network is}.

@@ -1,4 +1,4 @@
-"""Fit what the quality of an answer is judged by, on out-of-fold answers: regressions, intervals, and thresholds.
+"""Fit the quality model, which judges answers, on out-of-fold answers: regressions, intervals, and thresholds of flags.
 
 Every flag has a threshold on how odd a figure may be: what a small share of the good out-of-fold answers exceeds. The
 share is the same for all flags, and chosen so that together they name at most the stated share of good answers.
@@ -35,7 +35,7 @@ DICE = "dice"
 
 
 class Evidence(Section):
-    """What the judgement was worth on out-of-fold answers, each judged without its own fold.
+    """How reliable the quality model was on out-of-fold answers, each judged by a fit without its own fold.
 
     Attributes:
         cases: number of out-of-fold cases.
@@ -57,7 +57,7 @@ class Evidence(Section):
 
 
 class Quality(Section):
-    """What the quality of answers is judged by.
+    """The quality model, by which answers are judged.
 
     Attributes:
         reference: what is usual.
@@ -92,7 +92,7 @@ class Quality(Section):
 
 
 def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | None:
-    """Fit what the quality of answers is judged by.
+    """Fit the quality model.
 
     Args:
         examples: out-of-fold cases.
@@ -158,7 +158,7 @@ def _has_score(example: Example, name: str) -> bool:
 def _odd_unseen(
     examples: Sequence[Example], names: Sequence[str], groups: Sequence[str], reference: Reference
 ) -> tuple[dict[str, Oddness], dict[str, bool]]:
-    """Return what each case is like beside the cases of the other folds.
+    """Return how odd each case is compared with the cases of the other folds.
 
     Returns:
         {case: how odd it is}, and {case: whether it carries a flag that has no threshold: `missing` or `sides`}.
@@ -223,7 +223,7 @@ def _thresholds(of_good: Sequence[Oddness], level: float) -> dict[str, dict[str,
 
 
 def tail_quantile(values: Sequence[float], share: float) -> float:
-    """Return what a share of all cases exceeds, as far as some cases tell.
+    """Estimate from some cases the value that a given share of all cases exceeds.
 
     Of a hundred cases none may be as odd as one in a thousand. So it is the larger of the quantile, and of what an
     exponential tail through median and 90 % quantile gives: median + (q90 - median) ln(0.5 / share) / ln 5.

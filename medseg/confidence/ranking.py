@@ -58,7 +58,7 @@ def _expected_dice(assessment: Assessment) -> float:
 
 
 def _places(scans: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return (scans, figures), zeros for scans of which no figures are known."""
+    """Return the figures of scans as (scans, figures), with zeros for scans of which none are known."""
     length = max((len(scan) for scan in scans), default=0)
     return np.array([scan if len(scan) == length else [0.0] * length for scan in scans]).reshape(len(scans), length)
 

@@ -56,7 +56,7 @@ class Usual(Section):
 
 
 class Reference(Section):
-    """What is usual; each dictionary lacks what there were too few cases for.
+    """What is usual among the training cases; structures that too few cases have are missing from the dictionaries.
 
     Attributes:
         presence: {structure: share of the references that have any of it}.
@@ -186,7 +186,7 @@ def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Referenc
 
 
 def _fit_deep(examples: Sequence[Example]) -> ChannelDistance | None:
-    """Return where the channels of the first fold lie, of those that have figures of enough cases."""
+    """Return the distribution of the channels of the first fold that has figures of enough cases."""
     folds = sorted({fold for example in examples for fold in example.measures.deep})
     for fold in folds:
         vectors = [example.measures.deep[fold] for example in examples if fold in example.measures.deep]
@@ -225,7 +225,7 @@ def _is_left(left: Shape | None, right: Shape | None) -> bool | None:
 
 
 def _offsets(shapes: dict[str, Shape]) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Yield the way from each structure to the next one that is there by the order of names, in mm.
+    """Yield the vector in mm from each structure to the next one that is present, in the order of names.
 
     Neighbours in that order are enough: what lies odd to one of them is seen.
     """

@@ -67,7 +67,7 @@ class Regression(Section):
         return self
 
     def fits(self, figures: Figures) -> bool:
-        """Return whether all is known that it looks at."""
+        """Return whether all figures that the regression needs are known."""
         return all(name in figures for name in self.figures)
 
     def predict(self, figures: Figures) -> float:
@@ -84,7 +84,7 @@ class Regression(Section):
 
 
 def figures_of(measures: CaseMeasures, odd: Oddness, name: str) -> dict[str, float]:
-    """Return what the regression looks at for a structure that is in the answer; more of each is better.
+    """Return the inputs of the regression for a structure that is in the answer; more of each is better.
 
     Args:
         measures: of the answer.

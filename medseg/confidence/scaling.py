@@ -35,7 +35,7 @@ _LEAST_LOG_ODDS = log(LEAST_PROBABILITY / (1 - LEAST_PROBABILITY))
 
 @dataclass(frozen=True)
 class Scaling:
-    """What is done to logits before softmax or sigmoid.
+    """A scaling of logits before softmax or sigmoid: temperatures and biases.
 
     Attributes:
         temperatures: by which they are divided: one for softmax, else one for each structure.
@@ -48,19 +48,19 @@ class Scaling:
 
     @classmethod
     def neutral(cls, labels: Labels) -> Scaling:
-        """Return the one that changes nothing.
+        """Return the scaling that changes nothing.
 
         Args:
             labels: the structures.
         """
-        return cls((1.0,) * _problems(labels))
+        return cls((1.0,) * _count_temperatures(labels))
 
     def fits(self, labels: Labels) -> bool:
         """Return whether there are as many temperatures and biases as a model with these labels needs."""
-        return len(self.temperatures) == _problems(labels) and len(self.biases) in (0, labels.outputs)
+        return len(self.temperatures) == _count_temperatures(labels) and len(self.biases) in (0, labels.outputs)
 
     def describe(self) -> str:
-        """Return it in words, without the last ones of many numbers.
+        """Return the scaling in words; of many numbers only the first.
 
         >>> Scaling((1.5,), (0.0, -0.6)).describe()
         'logits are divided by 1.5, and 0, -0.6 added'
@@ -69,7 +69,7 @@ class Scaling:
         return f"logits are divided by {divided}" + (f", and {added} added" if added else "")
 
     def before(self, of_logits: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return a function of logits (outputs, planes, y, x) that scales them first.
+        """Return a function that scales logits (outputs, planes, y, x) and then calls another one.
 
         Args:
             of_logits: what is made of them, such as probabilities.
@@ -94,7 +94,7 @@ def fit_scaling(samples: Sequence[VoxelSample], labels: Labels, biased: bool) ->
         labels: the structures.
         biased: whether biases are fitted, too.
     """
-    fitted = [_fit([_outcomes(sample, labels, number) for sample in samples], biased) for number in _numbers(labels)]
+    fitted = [_fit([_fit_data(sample, labels, number) for sample in samples], biased) for number in _numbers(labels)]
     temperatures = tuple(temperature for temperature, _ in fitted)
     if not biased:
         return Scaling(temperatures)
@@ -116,7 +116,7 @@ def negative_log_likelihood(samples: Sequence[VoxelSample], scalings: Sequence[S
     for number in _numbers(labels):
         total = weight = 0.0
         for sample, scaling in zip(samples, scalings, strict=True):
-            outcomes, biases = _outcomes(sample, labels, number), _biases_of(sample, scaling)
+            outcomes, biases = _fit_data(sample, labels, number), _biases_of(sample, scaling)
             shifts = np.array([0.0, biases[number]]) if labels.activation == "sigmoid" else biases
             total += outcomes.loss_of(outcomes.logs(1 / scaling.temperatures[number], shifts))
             weight += float(outcomes.weights.sum())
@@ -148,8 +148,8 @@ def _biases_of(sample: VoxelSample, scaling: Scaling) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class _Outcomes:
-    """What one temperature is fitted to: answers that exclude each other.
+class _FitData:
+    """The data that one temperature is fitted to: mutually exclusive answers with their logits.
 
     A region and its complement are two such answers, the complement with the logit 0.
 
@@ -182,18 +182,18 @@ class _Outcomes:
         return self.loss_of(logs), np.array([float((slopes * self.logits).sum()), *slopes.sum(axis=1)])
 
 
-def _outcomes(sample: VoxelSample, labels: Labels, number: int) -> _Outcomes:
-    """Return what a temperature is fitted to; with softmax there is one, else one for each structure."""
+def _fit_data(sample: VoxelSample, labels: Labels, number: int) -> _FitData:
+    """Return the data that a temperature is fitted to: all answers with softmax, one structure with sigmoid."""
     if labels.activation == "sigmoid":
         logits = sample.logits[number]
         weights = np.where(logits >= _LEAST_LOG_ODDS, sample.weight, 0.0)
-        return _Outcomes(np.stack([np.zeros_like(logits), logits]), sample.truth[number].astype(np.intp), weights)
+        return _FitData(np.stack([np.zeros_like(logits), logits]), sample.truth[number].astype(np.intp), weights)
     first = int(labels.background is not None)
     truth = np.where(sample.truth.any(axis=0), sample.truth.argmax(axis=0) + first, 0)
-    return _Outcomes(sample.logits, truth, sample.weight)
+    return _FitData(sample.logits, truth, sample.weight)
 
 
-def _fit(of_cases: Sequence[_Outcomes], biased: bool) -> tuple[float, tuple[float, ...]]:
+def _fit(of_cases: Sequence[_FitData], biased: bool) -> tuple[float, tuple[float, ...]]:
     """Return temperature and biases, 0 for the first answer; the problem is convex in the inverse temperature."""
     from scipy.optimize import minimize
 
@@ -218,10 +218,10 @@ def _fit(of_cases: Sequence[_Outcomes], biased: bool) -> tuple[float, tuple[floa
     return float(1 / result.x[0]), (0.0, *map(float, result.x[1:]))
 
 
-def _problems(labels: Labels) -> int:
-    """Return how many temperatures there are."""
+def _count_temperatures(labels: Labels) -> int:
+    """Return the number of temperatures: one with softmax, else one for each structure."""
     return 1 if labels.activation == "softmax" else len(labels.names)
 
 
 def _numbers(labels: Labels) -> range:
-    return range(_problems(labels))
+    return range(_count_temperatures(labels))

@@ -133,7 +133,7 @@ def declared_path(name: str, *roots: Path, exists: Callable[[Path], bool] = Path
 
 
 def declared_beside(name: str, folder: Path) -> Path:
-    r"""Return the file that belongs to another one in a folder, as `declared_path`.
+    r"""Return the file that another file in the same folder names, such as the voxels of a header.
 
     An absolute name may be of another computer: the file is then the one of that name in the folder itself.
 

@@ -1,4 +1,4 @@
-"""What the command line must know of an option that the field of its dataclass does not say by itself.
+"""Describe an option for the command line, as far as the field of its dataclass does not say it by itself.
 
 A verb's options are a frozen dataclass. The type, default and name of a field, and its line under `Attributes:`, make
 the option on the command line (`medseg.cli.parsing.signature`); an `Option` in `Annotated` says the rest. This module

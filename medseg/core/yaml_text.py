@@ -1,4 +1,4 @@
-"""YAML that a stranger may have written: what is looked at before it is read."""
+"""Check YAML that a stranger may have written before it is parsed."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def annotated_from_values(data: DataSet, fingerprint: Fingerprint, labels: Label
 
 
 def _with_map_of_layout(reading: Reading, of_layout: Reading, declared: Labels | None) -> Reading:
-    """Return the reading of the options, with the value map of the layout where neither they nor structures say more.
+    """Return the reading of the options, with the layout's value map for values that neither they nor structures name.
 
     Args:
         reading: as options say it.

@@ -1,4 +1,4 @@
-"""What the texts of options on labels mean: structures, colours, and how values in files are read."""
+"""Parse the texts of options on labels: structures, colours, and how values in files are read."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class DaskEngine:
         self._sendings.append(sending)
         try:
             while True:
-                self._look()
+                self._check_workers()
                 sending.fill(max(1, per_thread * sum(self._threads.values())))  # one for the first worker to come
                 if not sending.waiting:
                     return
@@ -164,20 +164,20 @@ class DaskEngine:
     def _send_alone(self, task: Task, sending: Sending) -> None:
         """Send an item again when nothing else is under way."""
         while not all(other.future.done() for other in sending.waiting):
-            self._look()
+            self._check_workers()
             sending.wait(_LOOK_SECONDS)
         task.future, task.alone = sending.send(task.item, task.number), True
 
     def _cancel(self, sending: Sending) -> None:
-        """Have the workers stop what is under way; where that has an end of its own soon, it comes to it."""
+        """Cancel the items that were sent; a worker stops its item at the next progress event, or ends a short one."""
         futures = [task.future for task in sending.waiting]
         sending.waiting.clear()
         if futures and self._client.status == "running":
             with suppress(OSError, CancelledError):
                 self._client.cancel(futures, force=True)
 
-    def _look(self) -> None:
-        """Look which workers there are, now and then; say what changed, and have lost ones replaced."""
+    def _check_workers(self) -> None:
+        """Check from time to time which workers there are; report changes, and have lost workers replaced."""
         now = time.monotonic()
         if now - self._looked_time < _LOOK_SECONDS:
             return

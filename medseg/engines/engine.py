@@ -1,4 +1,4 @@
-"""What does case-by-case work: a function goes over items, and each comes back with its result or its problem.
+"""Engines, which apply a function to many items (cases, folds) and return each with its result or its problem.
 
 Whichever engine does the work, results come in the order of the items, one bad item never ends the run, and closing
 the generator ends what was not begun. `ThisProcess` is here; `medseg.engines.dask_engine` has the one of clusters, and
@@ -24,7 +24,7 @@ Results = Generator[tuple[T, R | MedsegError], None, None]
 
 
 class Engine(Protocol):
-    """Does work on items.
+    """The protocol of engines: each applies functions to items.
 
     The functions are top-level functions of medseg, or `functools.partial` of one, and they, the items and the results
     can be pickled.

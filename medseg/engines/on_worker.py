@@ -1,4 +1,4 @@
-"""What runs in the processes of a cluster: one item, in the folder of the command, with its problems as results."""
+"""Work on one item in a process of a cluster, in the folder of the command; problems are returned, not raised."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Unfit:
-    """Why a worker must not work for a command: every item would meet the same, so that the command ends.
+    """The reason why a worker cannot work for a command; it would hold for every item, so that the command ends.
 
     Attributes:
         message: what was seen and what was expected.
@@ -68,7 +68,7 @@ def work_on(packed: bytes, context: Context) -> Any:
             "Install one version on all machines: results would be of two.",
         )
     try:
-        with _standing_in(context.folder):
+        with _working_directory(context.folder):
             function, item = pickle.loads(packed)
             if context.topic is None:
                 return result_or_problem(lambda: function(item))
@@ -83,8 +83,8 @@ class _WrongFolder(MedsegError):
 
 
 @contextmanager
-def _standing_in(folder: str) -> Iterator[None]:
-    """Let relative paths start from a folder while the block runs."""
+def _working_directory(folder: str) -> Iterator[None]:
+    """Change the working directory to a folder while the block runs, so that relative paths start there."""
     before = os.getcwd()
     if os.path.realpath(before) == os.path.realpath(folder):
         yield
@@ -142,7 +142,7 @@ class _Reporter:
 
 
 def event_of(message: dict[str, Any]) -> Progress:
-    """Return the event that a message of a worker tells of."""
+    """Return the progress event that a message of a worker describes."""
     return Progress(message["stage"], message["done"], message["total"], message["info"])
 
 

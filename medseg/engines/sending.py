@@ -24,12 +24,12 @@ OnEvent = Callable[[Any, Progress], None]
 
 @dataclass(eq=False)
 class Task:
-    """An item on its way.
+    """An item that was sent to a worker, and its result to come.
 
     Attributes:
         item: what was drawn.
         number: which one it is, from 0.
-        future: its result to come.
+        future: the future of its result.
         alone: whether it was tried again by itself.
     """
 
@@ -88,7 +88,7 @@ class Sending:
             under_way += 1
 
     def send(self, item: Any, number: int) -> Future:
-        """Send an item, and return its result to come.
+        """Send an item, and return the future of its result.
 
         Args:
             item: what is worked on.

@@ -129,7 +129,7 @@ def start_slurm(file: str) -> Iterator[Workers]:
 
 @contextmanager
 def ctrl_c_kept() -> Iterator[None]:
-    """Leave Ctrl-C as it is: to import dask-jobqueue makes it end the process with exit code 0, without a word."""
+    """Restore the handler of Ctrl-C after the block: importing dask-jobqueue sets one that exits silently with 0."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How much better one way to answer is than another, over the same cases: by the one measure that decides."""
+"""Compare ways to answer the same cases by the one measure that decides."""
 
 from __future__ import annotations
 

@@ -228,6 +228,6 @@ def _boxes(reference: NDArray[np.int16], prediction: NDArray[np.int16], labels: 
 
 
 def _around(boxes: Sequence[Box]) -> Box:
-    """Return the smallest box that holds all of them."""
+    """Return the smallest box that holds all boxes."""
     axes = zip(*boxes, strict=True)
     return tuple(slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in axes)

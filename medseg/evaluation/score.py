@@ -247,14 +247,14 @@ class StructureScore:
                 value = getattr(holder, attribute)
             value = None if value is None else float(value)
             if measure.where_empty == "overlap":
-                value = policy.overlap(value, self._without_lesions if part == "lesions" else self.empty)
+                value = policy.overlap(value, self._empty_of_lesions if part == "lesions" else self.empty)
             elif measure.where_empty == "distance":
                 value = policy.distance(value, self.empty, self.diagonal)
             figures[name] = value
         return figures
 
     @property
-    def _without_lesions(self) -> Empty:
-        """Both, where no side has a lesion: small lesions may be left out of a structure that is not empty."""
+    def _empty_of_lesions(self) -> Empty:
+        """`both` if neither side has a lesion, else empty: a mask may have voxels, but none in a lesion that counts."""
         counts = self.lesions
         return "" if counts is None or counts.n_reference + counts.n_prediction else "both"

@@ -145,8 +145,8 @@ def surface_distances(
     _, shared_r, shared_p = np.intersect1d(indices_r, indices_p, assume_unique=True, return_indices=True)
     interpolated = definition == "voxels"
     return SurfaceDistances(
-        Elements(*_sorted(_distances(points_r, points_p, shared_r), area_r), interpolated),
-        Elements(*_sorted(_distances(points_p, points_r, shared_p), area_p), interpolated),
+        Elements(*_sorted_by_distance(_distances(points_r, points_p, shared_r), area_r), interpolated),
+        Elements(*_sorted_by_distance(_distances(points_p, points_r, shared_p), area_p), interpolated),
     )
 
 
@@ -188,10 +188,10 @@ def _distances(
     return distance
 
 
-def _sorted(
+def _sorted_by_distance(
     distance: NDArray[np.float64], area: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both in the order of the distances."""
+    """Return distances and areas, sorted by distance."""
     order = np.argsort(distance, kind="stable")
     return distance[order], area[order]
 

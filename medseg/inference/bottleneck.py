@@ -1,4 +1,4 @@
-"""What the deepest layer of a network sees of a scan: scans unlike the training scans show there first.
+"""Measure the activations of a network's deepest layer on a scan: scans unlike the training scans differ there first.
 
 The layer is the one with the smallest grid, of those the widest; the scan is seen through the tile in its middle.
 """
@@ -52,7 +52,7 @@ def deepest_channels(
     modules = [known] if known is not None else [one for one in network.modules() if not [*one.children()]]
     handles = [module.register_forward_hook(deepest.see) for module in modules]
     try:
-        with suppress(_Seen), evaluating(network), torch.inference_mode(), autocast(device, precision):
+        with suppress(_DeepestReached), evaluating(network), torch.inference_mode(), autocast(device, precision):
             network(to_device(tiles, device))
     finally:
         for handle in handles:
@@ -62,12 +62,12 @@ def deepest_channels(
     return tuple(float(f"{value:.{_DIGITS}g}") for value in deepest.means[:_MOST_CHANNELS])
 
 
-class _Seen(Exception):
-    """The deepest layer has answered."""
+class _DeepestReached(Exception):
+    """Ends the forward pass, as nothing after the deepest layer is needed."""
 
 
 class _Deepest:
-    """Sees the answer of every layer, and keeps the means of the deepest one, the last of equals.
+    """A hook on all layers that keeps the channel means of the deepest layer; of equally deep ones, of the last.
 
     Args:
         voxels: of the tile, than which the layer has to be coarser.
@@ -93,4 +93,4 @@ class _Deepest:
             self._best, self.module = (voxels, -answer.shape[1]), module
             self.means = answer[0].float().mean(dim=tuple(range(1, self._axes - 1))).tolist()
         if self._stops:
-            raise _Seen
+            raise _DeepestReached

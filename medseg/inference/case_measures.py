@@ -1,4 +1,4 @@
-"""Put together what is measured of an answer: by its observation, of its label map, and of the scan."""
+"""Put together all measures of an answer: those of its observation, of its label map, and of the scan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def case_measures(
     answer: Image,
     deep: dict[str, tuple[float, ...]],
 ) -> CaseMeasures:
-    """Return what is measured of an answer.
+    """Return all measures of an answer.
 
     Args:
         plan: of the model that made it.

@@ -45,7 +45,7 @@ def joint_logits(
     """
     watching: Sequence[Observation | None] = observations or [None] * len(predictors)
     methods = [partial(one.logits, observation=watch) for one, watch in zip(predictors, watching, strict=True)]
-    blocks = _on_the_scan(methods, predictors, volumes, callback)
+    blocks = _resampled_to_scan(methods, predictors, volumes, callback)
     return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, predictors[0].model.plan.labels)
 
 
@@ -61,17 +61,17 @@ def joint_spread(predictors: Sequence[Predictor], volumes: Sequence[Volume], cal
         MedsegError: as `Predictor.uncertainty`, once the blocks are asked for.
     """
     methods = [partial(predictor.uncertainty, single=True) for predictor in predictors]
-    blocks = _on_the_scan(methods, predictors, volumes, callback)
+    blocks = _resampled_to_scan(methods, predictors, volumes, callback)
     return pooled_spread(blocks, len(predictors[0].model.plan.labels.names))
 
 
-def _on_the_scan(
+def _resampled_to_scan(
     methods: Sequence[Callable[[Volume, Callback], Iterator[torch.Tensor]]],
     predictors: Sequence[Predictor],
     volumes: Sequence[Volume],
     callback: Callback,
 ) -> list[Blocks]:
-    """Return what methods of the predictors yield, interpolated to the grid of the scan."""
+    """Resample each predictor's output to the grid of the scan."""
     reports = [callback] if len(predictors) == 1 else joint_progress(callback, STAGE, len(predictors))
     return [
         scan_blocks(method(volume, report), volume.geometry, predictor.configuration)

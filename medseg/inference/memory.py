@@ -67,7 +67,7 @@ class Free:
 
 @dataclass(frozen=True)
 class Need:
-    """What a prediction would like to have.
+    """The memory that a prediction needs to run at full speed.
 
     Attributes:
         tile_batch: tiles that should go through the network at once.
@@ -185,7 +185,7 @@ class Resources:
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        """Take smaller batches, then keep the scan and the sums in the host's memory, then take single tiles."""
+        """Reduce the use of memory by one step: smaller batches, then scan and sums on the host, then single tiles."""
         self.ran_short = True
         self.on_short()
         if self.tile_batch > _FEW_TILES or (self.tile_batch > 1 and self.sums_device == HOST):

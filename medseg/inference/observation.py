@@ -27,7 +27,7 @@ _MOST_IN_PLANE = 1 << 16
 
 
 class Observation:
-    """Takes figures of an answer; `watch_tile` and `watch_slab` are called while it is computed.
+    """Collects figures on an answer; `watch_tile` and `watch_slab` are called while it is computed.
 
     Args:
         labels: the structures.
@@ -59,11 +59,11 @@ class Observation:
         return cls(model.plan.labels, volume.image, spacing, len(model.networks), len(views.flips))
 
     def watch_tile(self, view: View, logits: torch.Tensor) -> None:
-        """See what a fold answers to a view: logits (outputs, z, y, x) of the mirrored tile."""
+        """Receive the logits (outputs, z, y, x) that a fold gives for a view, that is a mirrored tile."""
         self._agreement.add(view, logits)
 
     def watch_slab(self, logits: torch.Tensor) -> None:
-        """See the next planes of the answer: logits (outputs, planes, y, x) on the network's grid."""
+        """Receive the logits (outputs, planes, y, x) of the next planes of the answer, on the network's grid."""
         step = self._step
         for plane in logits[:, :, ::step, ::step].unbind(1):
             image = torch.from_numpy(self._image[:, self._plane, ::step, ::step]).to(plane.device)

@@ -255,7 +255,7 @@ class Predictor:
         return joint_logits([self, *self._others], volume.together, callback, observations)
 
     def observe(self, volume: Volume) -> list[Observation]:
-        """Return what sees the answer to a prepared scan being computed: one for each configuration that answers.
+        """Return one `Observation` per configuration, which collects statistics while a prepared scan is predicted.
 
         Args:
             volume: what `prepare` returned.
@@ -268,7 +268,7 @@ class Predictor:
     def measures(
         self, volume: Volume, observations: Sequence[Observation], answer: Image, deep_folds: Collection[str]
     ) -> CaseMeasures:
-        """Return what is measured of an answer, by which its quality is judged.
+        """Return the measures of an answer by which its quality is judged.
 
         Args:
             volume: what `prepare` returned.
@@ -311,7 +311,7 @@ class Predictor:
                 yield slab
 
     def uncertainty(self, volume: Volume, callback: Callback = silent, single: bool = False) -> Iterator[torch.Tensor]:
-        """Yield mean and spread of the probabilities over folds and mirrored copies: see `inference.uncertainty`.
+        """Yield mean and spread of the probabilities over folds and mirrored copies; see `inference.uncertainty`.
 
         Of several configurations that answer together, those of the first alone; `spread` has those of all.
 

@@ -1,4 +1,4 @@
-"""What a selection does to a model's answers: thresholds of regions before labels are decided, operations after."""
+"""Apply a selection to a model's answers: thresholds of regions before labels are decided, operations after."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def size_unit_of(plan: Plan) -> Unit:
 
 
 def frame_of(geometry: Geometry, plan: Plan) -> Frame:
-    """Return what operations must know of a scan's grid, with its axes as the network has them.
+    """Return the facts on a scan's grid that operations need, with its axes as the network has them.
 
     Args:
         geometry: how the scan came to the network's grid.
@@ -60,7 +60,7 @@ def threshold_offsets(model: Model) -> torch.Tensor | None:
 
 
 def scaling_of(model: Model) -> Scaling | None:
-    """Return what is done to logits for calibrated probabilities; None for those of the networks."""
+    """Return the scaling of logits that calibrates probabilities; None if the model has no calibration."""
     calibration = None if model.selection is None else model.selection.calibration
     return None if calibration is None else calibration.scaling
 
@@ -84,7 +84,7 @@ def treated_labels(
     sinks: Sequence[Sink],
     observations: Sequence[Observation] = (),
 ) -> NDArray:
-    """Return what `Predictor.labels` does: label values (z, y, x), as the selection of the model has them.
+    """Return the label values (z, y, x) of a scan with the model's selection applied, for `Predictor.labels`.
 
     Args:
         predictor: the model.

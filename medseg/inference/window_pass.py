@@ -80,7 +80,7 @@ class WindowPass:
         return self.slabs(reduce, callback)
 
     def slabs(self, reduce: Reduce, callback: Callback) -> Iterator[torch.Tensor]:
-        """Yield the mean over tiles of what `reduce` makes of the logits, as slabs (channel, planes, y, x).
+        """Yield the mean over tiles of `reduce(logits)`, as slabs (channel, planes, y, x).
 
         Args:
             reduce: what is averaged; the logits themselves, or for example probabilities.

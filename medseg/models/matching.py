@@ -149,7 +149,7 @@ def _heads(network: UNet) -> dict[int, Block]:
 
 
 def _take_stage(name: str, target: Sequence[Block], source: Sequence[Block], detail: str) -> Part:
-    """Copy blocks from the first on, as far as they fit; `detail` holds if any is taken."""
+    """Copy blocks in order until one does not fit; `detail` is noted if any was copied."""
     taken, why = 0, "" if source else "the source has none"
     for number, block in enumerate(target):
         if not source or number == len(source):

@@ -100,7 +100,7 @@ def make_network(plan: Plan, configuration: Configuration, factory: NetworkFacto
 
 
 def make_network_as_before(plan: Plan, configuration: Configuration) -> torch.nn.Module | None:
-    """Return the network that versions of medseg made that filled no arguments of MONAI's networks; None if the same.
+    """Return the network as versions made it that filled no arguments of MONAI's networks; None if it is the same now.
 
     Args:
         plan: has the channels and the labels.

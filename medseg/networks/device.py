@@ -1,4 +1,4 @@
-"""The device to compute on, the type to multiply in, and how running out of memory is told."""
+"""Choose the device to compute on and the type to multiply in, and recognize errors of too little memory."""
 
 from __future__ import annotations
 

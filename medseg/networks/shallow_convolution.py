@@ -28,7 +28,7 @@ class Conv3d(nn.Conv3d):
 
 
 class ConvTranspose3d(nn.ConvTranspose3d):
-    """The same of a transposed convolution, which is the gradient of one whose image is its answer."""
+    """A transposed 3D convolution that is computed in float32 where its gradient in bf16 would be wrong."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return (batch, channel, z, y, x), as torch's."""

@@ -64,7 +64,7 @@ class OutOfFoldCase:
 
     @property
     def fold(self) -> str:
-        """The fold that answered, of the first configuration: what fits are crossed by."""
+        """The fold of the first configuration that answered; cross-validated fits leave out one fold at a time."""
         return next(iter(self.answers.values())).fold
 
     @property

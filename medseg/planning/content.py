@@ -1,4 +1,4 @@
-"""A few figures on what a case holds, by which the check sees that it differs from other cases, or from a model's.
+"""A few figures on the content of a case, by which checks recognize cases unlike the others or unlike a model's.
 
 They are taken in the one pass over the files, and cost little beside reading them.
 """
@@ -28,7 +28,7 @@ _LEAST_FLAT_SHARE = 0.02
 
 @dataclass(frozen=True)
 class ValuePattern:
-    """How the values of a channel lie beside each other: a label map has few values, in areas of one value.
+    """The spatial pattern of a channel's values: a label map has few values, in areas of one value.
 
     Attributes:
         values: number of different values among about 32,000 voxels, evenly spread.
@@ -156,7 +156,7 @@ def _channel_content(channel: NDArray, foreground_median: np.number | None) -> C
 
 
 def value_pattern(channel: NDArray) -> ValuePattern:
-    """Return how the values of a channel (z, y, x) lie beside each other.
+    """Return the spatial pattern of the values of a channel (z, y, x).
 
     >>> value_pattern(np.repeat([0, 1, 0, 2], 100).reshape(1, 4, 100))
     ValuePattern(values=3, equal_neighbours=0.995, whole=True)

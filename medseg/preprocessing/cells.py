@@ -1,4 +1,4 @@
-"""The structure of each voxel of the scan's grid, exactly, without interpolating where the answer is known already.
+"""Decide the structure of each voxel of the scan's grid, exactly, interpolating only where neighbours disagree.
 
 Each new voxel is a convex combination of up to eight voxels of the network's grid. Where these agree on the structure
 that wins, it wins in the combination too: its logit is the largest in every term of the sum, so it is the largest in

@@ -1,4 +1,4 @@
-"""From the network's grid to the scan's: which voxels a new voxel is made of, and with which weights.
+"""Linear interpolation from the network's grid to the scan's: which voxels make up a new voxel, with which weights.
 
 The result is that of `resample_image`, where a matrix resizes each axis. For orders 0 and 1 a row of that matrix has at
 most two entries, side by side: `Reads`. Splines of order 2 and more read whole lines, and their values may lie beyond
@@ -24,7 +24,7 @@ _NO_SHARE = 1e-9
 
 @dataclass(frozen=True)
 class Reads:
-    """What a line of new voxels reads of a line of present ones: `(1 - share) * lower + share * upper`.
+    """Present voxels that each new voxel of a line is made of: `(1 - share) * lower + share * upper`.
 
     Attributes:
         lower: (new voxels,) indices of present voxels, not falling.

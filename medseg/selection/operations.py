@@ -20,7 +20,7 @@ from medseg.selection.record import Step, Unit
 
 @dataclass(frozen=True)
 class Frame:
-    """What operations must know of the grid of an answer.
+    """The facts on the grid of an answer that operations need.
 
     Attributes:
         voxel_size: of a voxel, in `unit`.

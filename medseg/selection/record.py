@@ -277,6 +277,6 @@ class Selection(Section):
         return " + ".join(parts)
 
     def describe(self) -> list[str]:
-        """Return what is done to answers, in words; none where they stay as they are."""
+        """Return the postprocessing in words; [] where answers stay as they are."""
         steps = [step.describe() for step in self.postprocessing]
         return steps + [f"{name} above a probability of {at.value:g}" for name, at in self.thresholds.items()]

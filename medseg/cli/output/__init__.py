@@ -1,1 +1,1 @@
-"""What every verb prints and records in one way."""
+"""Output that all verbs share: progress, tables, notes, hints and records."""

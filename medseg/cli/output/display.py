@@ -1,4 +1,4 @@
-"""What every verb prints in one way: progress, durations, notes, and what failed.
+"""Print what all verbs have to print: progress, durations, notes and failures.
 
 Progress is live bars with an ETA on a terminal, and a plain line now and then elsewhere.
 """
@@ -109,7 +109,7 @@ def recorded(show: Callback, clock: Callable[[], float] = time.monotonic) -> Cal
 
 
 def _whole() -> Column:
-    """Return a column that rich does not narrow: what has no room is left out whole (`_room_for_figures`)."""
+    """Return a column that rich does not shrink: figures that do not fit are left out whole (`_room_for_figures`)."""
     from rich.table import Column
 
     return Column(no_wrap=True, overflow="ignore")
@@ -170,13 +170,13 @@ class _PlainLines:
 
 
 def _title(event: Progress) -> str:
-    """Return the name of a stage, with the part of a verb that does it several times."""
+    """Return the name of a stage and, if a verb repeats it, the part of the work that it belongs to, such as a fold."""
     title, part = _TITLES.get(event.stage, event.stage), event.info.get("part")
     return title if part is None else f"{title} {part}"
 
 
 def _units_done(event: Progress) -> float:
-    """Return the units that are done, with the share of the one that is under way."""
+    """Return the number of finished units plus the finished share of the current one."""
     return event.done + float(event.info.get("share", 0.0))
 
 

@@ -1,4 +1,4 @@
-"""What a verb ends with: the command that comes next, complete, so that it can be pasted."""
+"""Print, at the end of a verb, the complete command to run next, ready to be pasted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _is_label(path: Path) -> bool:
 
 
 def words_for(verb: str, other: str) -> list[str]:
-    """Return what was typed after a verb, without the options that another verb does not have.
+    """Return the words that were typed after a verb, without options that the next verb does not have.
 
     Args:
         verb: the verb that runs.

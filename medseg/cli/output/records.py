@@ -60,7 +60,7 @@ def emit(kind: str, **values: Any) -> None:
 
 
 def no_records() -> None:
-    """Write no records in this process: of several that train together, one writes them."""
+    """Turn records off in this process: of several processes that train together, only one writes them."""
     _records.stream = None
 
 

@@ -1,1 +1,1 @@
-"""How options are typed: signatures made from dataclasses, and hints."""
+"""Parse command lines: options made from dataclasses, their help, and hints on them."""

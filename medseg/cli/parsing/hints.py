@@ -1,4 +1,4 @@
-"""What a hint leaves open where the verb that prints it is not the one whose options it names.
+"""Complete hints that name options of another verb than the one that prints them.
 
 Readers of files advise the options with which a data set is planned. `medseg train` and others read the same files and
 print the same hints, but take what these options say from the plan.
@@ -31,7 +31,7 @@ def options_of(verb: str) -> set[str]:
 
 
 def with_owners(text: str) -> str:
-    """Return a message of the verb that was typed, which names the verb of each option that this one does not have.
+    """Return a message with the verb added for each option in it that the typed verb does not have.
 
     Args:
         text: the message; options of a verb that it names itself (`medseg plan`) are taken to be that verb's.

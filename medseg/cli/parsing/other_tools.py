@@ -100,7 +100,7 @@ _DEVICE_KINDS = ("gpu", "cpu", "mps")
 
 
 class OtherToolsHints(VerbCommand):
-    """A verb that answers an option of another tool with the way to say it here."""
+    """A command that, when an option of another tool is typed, names medseg's option for the same thing."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments of the verb.

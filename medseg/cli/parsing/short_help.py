@@ -1,4 +1,4 @@
-"""Which options `--help` shows of a verb that has many; `--help-all` shows every option of every verb."""
+"""Choose which options `--help` shows of a verb that has many; `--help-all` shows every option."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def first_sentence(text: str) -> str:
 
 
 def shorten(verb: str, params: Sequence[Any]) -> None:
-    """Hide the options of a verb that few need, and shorten what is said of the others.
+    """Hide the rarely used options of a verb, and shorten the descriptions of the others.
 
     Args:
         verb: its name.

@@ -117,7 +117,7 @@ def crossval(
 
 
 def _refuse_torchrun() -> None:
-    """Refuse to be one of several processes: each would decide by itself which folds are still to be trained."""
+    """Refuse to run under torchrun: each process would decide by itself which folds are still to be trained."""
     processes = os.environ.get("WORLD_SIZE", "1")
     if processes != "1":
         raise PlanError(
@@ -128,7 +128,7 @@ def _refuse_torchrun() -> None:
 
 
 def _configurations(plan: Plan, options: CrossvalOptions) -> tuple[str, ...]:
-    """Return the configurations that are meant.
+    """Return the configurations that the options name; if they name none, the plan's default configuration.
 
     Raises:
         PlanError: the plan has no such configuration.
@@ -143,7 +143,7 @@ def _configurations(plan: Plan, options: CrossvalOptions) -> tuple[str, ...]:
 
 
 def _folds(plan_path: Path, cases: Sequence[Case], options: CrossvalOptions) -> list[str]:
-    """Return the folds that are meant.
+    """Return the folds that the options name; if they name none, all folds of the plan.
 
     Raises:
         PlanError: the plan has no folds, or not such a one.

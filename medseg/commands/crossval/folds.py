@@ -1,4 +1,4 @@
-"""One fold of a cross-validation as a job of its own, which any process can do; and the order of the jobs."""
+"""The folds of a cross-validation as jobs that any process can run, and the order of the jobs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class FoldJob:
         return RunFolder(Workspace(self.workspace).runs / self.plan_name / self.configuration).fold(self.fold)
 
     def train_options(self) -> TrainOptions:
-        """Return the options that train the fold, or go on with one that has begun, which keeps its own settings."""
+        """Return the options to train the fold; a fold that has begun is resumed with its own settings."""
         options = replace(self.options, configuration=self.configuration, fold=self.fold)
         if self.files.record.exists() or self.files.request.exists():
             return TrainOptions(self.fold, self.configuration, resume=True, device=options.device, data=options.data)
@@ -78,7 +78,7 @@ class FoldJob:
 
 
 def train_fold(job: FoldJob, callback: Callback) -> FoldOutcome:
-    """Train a fold, and return what became of it; only a wish to stop is raised.
+    """Train a fold, and return what became of it; errors are part of the outcome, only a request to stop is raised.
 
     Args:
         job: the fold.
@@ -124,7 +124,7 @@ def train_fold_on_worker(job: FoldJob, callback: Callback) -> FoldOutcome:
 
 
 def waves(jobs: Sequence[FoldJob], plan: Plan) -> list[list[FoldJob]]:
-    """Return the jobs in groups, one after another; those of a group can be done at the same time.
+    """Return the jobs in groups that run one after another; the jobs of one group can run at the same time.
 
     The folds of a cascade's later stage need all folds of the stage before. Where these are not among the jobs, the
     first fold of the later stage trains them, and the others wait for it.
@@ -147,7 +147,7 @@ def waves(jobs: Sequence[FoldJob], plan: Plan) -> list[list[FoldJob]]:
 
 
 def _stages_before(name: str, plan: Plan) -> list[str]:
-    """Return the stages before a configuration, the last one first; a circle is refused when it is trained."""
+    """Return the stages before a configuration, the last one first; training refuses a cycle of stages."""
     stages: list[str] = []
     stage = plan.configuration(name).previous_stage
     while stage is not None and stage not in stages and stage in plan.configurations:

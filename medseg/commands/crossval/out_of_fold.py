@@ -33,7 +33,7 @@ _FOLD = "fold"
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for, and where the scores lie: not beside the answers (`medseg.commands.records.verify`)."""
+    """The options of the command, and the folder of the scores, which is not that of the answers."""
 
     options: CrossvalOptions
     output: Path

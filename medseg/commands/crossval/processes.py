@@ -1,8 +1,8 @@
-"""Train a fold with several processes of this machine, as torchrun does: this one is the first, and starts the others.
+"""Train a fold with several processes on this machine: this process is rank 0 and starts the workers, as torchrun does.
 
-The first process reports and decides as a process alone does; `medseg.training.step.ranks` has the rest. What it starts
-is this module as a script, which gets the request on its standard input. As torchrun does, it keeps the store in which
-the processes find each other, and ends all once one of them has failed.
+Rank 0 reports and decides, as a single process does; `medseg.training.step.ranks` has the rest. A worker is this module
+run as a script; it reads what to train from its standard input. Rank 0 also keeps the store in which the processes find
+each other, and ends all of them if one fails.
 """
 
 from __future__ import annotations
@@ -35,52 +35,52 @@ from medseg.networks.threads import use_cores
 from medseg.training.step.ranks import ProcessLost, Ranks, check_own_device, report_failure
 
 _READY = b"ready\n"
-"""What another process writes to its standard output before it joins the others; nothing else comes."""
+"""What a worker writes to its standard output before it joins the group; it writes nothing else there."""
 _ENDED_BY_ANOTHER = 3
-"""Exit code of a process that ends because another one failed."""
+"""Exit code of a worker that ends because another process failed."""
 _ERROR = "medseg error: "
-"""What another process writes before its own error; warnings of libraries come before it."""
+"""What a worker writes to its standard error before its own error, after any warnings of libraries."""
 _END_SECONDS = 10.0
-"""That the others have, together, to end by themselves once the first one has."""
+"""Time for all workers together to end by themselves after rank 0 has ended; then they are killed."""
 _LOOK_SECONDS = 0.2
-"""Between two looks at whether another process has ended."""
+"""Interval at which rank 0 checks whether a worker has ended."""
 _LEAVE_SECONDS = 30.0
-"""That the first process has to end by itself once another one has failed, as with torchrun."""
+"""Time for rank 0 to end by itself after a worker has failed, as with torchrun."""
 _BLOCKED_SECONDS = 300.0
-"""After which a process that trains on a GPU waits there for a process that has ended, and can only be ended itself."""
+"""Further time for rank 0 on a GPU, where it may wait for the failed worker without an error; then it is ended."""
 
 
-class _OtherFailed(Cancelled):
-    """Another process has failed, and this one stops at the next progress that it makes."""
+class _WorkerFailed(Cancelled):
+    """Stops the training of rank 0 at its next progress event, because a worker has failed."""
 
 
 @dataclass
-class _Others:
-    """The other processes; that of rank 1 is the first.
+class _Workers:
+    """The worker processes of ranks 1 to N-1.
 
     Attributes:
-        store: in which all find each other; gone once this process no longer trains.
-        started: each of them.
-        said: what each wrote to its standard error.
-        ended: those that have ended by themselves, in that order.
-        failed: whether one of them has failed.
-        left: whether this process has left the training.
-        on_gpu: returns whether this process may wait for something on a GPU, where no error reaches it.
+        store: the store in which all processes find each other; None once this process no longer trains.
+        started: the processes, rank 1 first.
+        stderr_files: the files that hold what each worker wrote to its standard error.
+        ended: indices into `started` of the workers that have ended by themselves, in that order.
+        failed: set when a worker has failed.
+        training_over: set when this process has left the training.
+        on_gpu: returns whether this process may be waiting for something on a GPU, where no error reaches it.
     """
 
     store: dist.Store | None = None
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    said: list[IO[bytes]] = field(default_factory=list)
+    stderr_files: list[IO[bytes]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     failed: threading.Event = field(default_factory=threading.Event)
-    left: threading.Event = field(default_factory=threading.Event)
+    training_over: threading.Event = field(default_factory=threading.Event)
     on_gpu: Callable[[], bool] = torch.cuda.is_initialized
 
     def wait(self) -> None:
-        """Wait until they are ready: a program that does not start says why here, before anything is done.
+        """Wait until all workers are ready, so that one that cannot start is reported before any work is done.
 
         Raises:
-            MedsegError: one has ended.
+            MedsegError: a worker has ended.
         """
         for process in self.started:
             assert process.stdout is not None
@@ -89,42 +89,42 @@ class _Others:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Look after them in a thread of its own for as long as the block lasts."""
+        """Watch the workers in a background thread while the block runs."""
         watch = threading.Thread(target=self._watch, daemon=True)
         watch.start()
         try:
             yield
         finally:
-            self.left.set()
+            self.training_over.set()
             watch.join()
 
     def _watch(self) -> None:
-        """Once one of them fails, end what this process may wait for, from what is gentle to what is not."""
+        """After a worker fails, stop this process: first by a flag, then by closing the store, last by `os._exit`."""
         while not self._look():
-            if self.left.wait(_LOOK_SECONDS):
+            if self.training_over.wait(_LOOK_SECONDS):
                 return
-        report_failure()  # heard of by those that have not formed a group yet; later, gloo hears of the end by itself
-        self.failed.set()  # heard of at the next progress
-        if self.left.wait(_LEAVE_SECONDS):
+        report_failure()  # seen by processes that have not formed a group yet; later gloo notices the end by itself
+        self.failed.set()  # seen at the next progress event
+        if self.training_over.wait(_LEAVE_SECONDS):
             return
-        self.store = None  # ends a wait for what the other one was to write there
-        if not self.on_gpu() or self.left.wait(_BLOCKED_SECONDS):
+        self.store = None  # ends a wait for what the failed worker was to write there
+        if not self.on_gpu() or self.training_over.wait(_BLOCKED_SECONDS):
             return
-        # What a GPU waits for never comes, and a wait that is broken off would leave sums that are not of all processes
-        # in the weights. The last checkpoint is whole.
+        # A GPU waits for ever here. To break off its wait would leave incomplete sums in the weights, so that this
+        # process ends without a further step; the last checkpoint is whole.
         sys.stderr.write(f"\n{self.problem()}\n")
         sys.stderr.flush()
         os._exit(2)
 
     def _look(self) -> bool:
-        """Note who has ended since the last time, and return whether one has failed."""
+        """Update `ended`, and return whether any worker has failed."""
         for number, process in enumerate(self.started):
             if number not in self.ended and process.poll() is not None:
                 self.ended.append(number)
         return any(self.started[number].returncode for number in self.ended)
 
     def end(self) -> None:
-        """Wait a little until they have ended by themselves, then kill them."""
+        """Give the workers `_END_SECONDS` to end by themselves, then kill those that are left."""
         self.store = None
         until = time.monotonic() + _END_SECONDS
         self._look()
@@ -138,14 +138,14 @@ class _Others:
                 process.stdout.close()
 
     def problem(self) -> str:
-        """Return why the first of them failed; an error of medseg counts more than what else one wrote."""
+        """Return why the first worker failed; an error of medseg takes precedence over other text on standard error."""
         self.end()
         texts = []
-        for said in self.said:
-            said.seek(0)
-            texts.append(said.read().decode(errors="replace").strip())
-        others = (number for number in range(len(self.started)) if number not in self.ended)
-        for number in (*self.ended, *others):
+        for file in self.stderr_files:
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace").strip())
+        killed = (number for number in range(len(self.started)) if number not in self.ended)
+        for number in (*self.ended, *killed):
             _, error, text = texts[number].rpartition(_ERROR)
             if error:
                 return text
@@ -168,21 +168,21 @@ class _Others:
 def several_processes(
     count: int, plan: Path, workspace: Path, options: TrainOptions, callback: Callback = silent
 ) -> Iterator[Callback]:
-    """Be the first of several processes that train a fold, for as long as the block lasts, in which it is trained.
+    """Start the workers that train a fold together with this process, which trains it as rank 0 within the block.
 
     Args:
-        count: how many processes, this one included; nothing happens for 1.
+        count: number of processes, this one included; with 1 no worker is started.
         plan: the path of the plan.
         workspace: folder with plans, runs and cache.
         options: which fold, and how it is trained: the same in all processes.
         callback: receives progress and notes.
 
     Yields:
-        The callback to train with, which also ends the training once another process has failed.
+        The callback to train with, which also stops the training after a worker has failed.
 
     Raises:
         PlanError: there are too few devices or samples for as many processes.
-        MedsegError: another one failed first.
+        MedsegError: a worker failed first.
     """
     if count == 1:
         yield callback
@@ -192,31 +192,31 @@ def several_processes(
     shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
     shared |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}  # none but this is the server
     request = pickle.dumps((plan, workspace, options))
-    others = _Others(store)
-    del store  # of which `others` is to have the only reference
+    workers = _Workers(store)
+    del store  # `workers` holds the only reference, so that it can close the store
     with ExitStack() as stack:
-        stack.callback(others.end)
+        stack.callback(workers.end)
         for rank in range(1, count):
-            others.said.append(stack.enter_context(tempfile.TemporaryFile()))
-            others.started.append(_start(rank, shared, request, others.said[-1]))
-        others.wait()
+            workers.stderr_files.append(stack.enter_context(tempfile.TemporaryFile()))
+            workers.started.append(_start(rank, shared, request, workers.stderr_files[-1]))
+        workers.wait()
         stack.enter_context(_environment({**shared, "RANK": "0", "LOCAL_RANK": "0"}))
         try:
-            with others.watched():
-                yield partial(_pass_on, others, callback)
-        except (SystemExit, ProcessLost, _OtherFailed):  # how a process ends that another one's failure ends
-            raise MedsegError(others.problem()) from None
+            with workers.watched():
+                yield partial(_pass_on, workers, callback)
+        except (SystemExit, ProcessLost, _WorkerFailed):  # raised here because a worker failed
+            raise MedsegError(workers.problem()) from None
 
 
-def _pass_on(others: _Others, callback: Callback, event: Progress) -> None:
-    """Pass progress on, unless another process has failed."""
-    if others.failed.is_set():
-        raise _OtherFailed
+def _pass_on(workers: _Workers, callback: Callback, event: Progress) -> None:
+    """Pass progress on, or stop the training if a worker has failed."""
+    if workers.failed.is_set():
+        raise _WorkerFailed
     callback(event)
 
 
 def _check(count: int, plan: Path, workspace: Path, options: TrainOptions, callback: Callback) -> None:
-    """Refuse too many processes before any of them is started.
+    """Refuse more processes than there are devices or samples, before any is started.
 
     Raises:
         PlanError: there are too few devices or samples.
@@ -228,25 +228,25 @@ def _check(count: int, plan: Path, workspace: Path, options: TrainOptions, callb
     Ranks(size=count).numbers(run.plan.configuration(run.configuration).batch_size)
 
 
-def _start(rank: int, shared: dict[str, str], request: bytes, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start one of the other processes; signals of a terminal reach the first one alone, which tells the others."""
+def _start(rank: int, shared: dict[str, str], request: bytes, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a worker in a session of its own: Ctrl-C then reaches rank 0 alone, which stops the workers."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__],
         env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=said,
+        stderr=stderr,
         start_new_session=True,
     )
     assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin:  # one that has ended already is heard of by its silence
+    with suppress(BrokenPipeError), process.stdin:  # one that has ended already is noticed in `wait`
         process.stdin.write(request)
     return process
 
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Let this process have what torchrun would set, and its share of the cores."""
+    """Set the environment variables that torchrun would set, and use this process's share of the cores."""
     before, threads = {name: os.environ.get(name) for name in values}, torch.get_num_threads()
     os.environ.update(values)
     use_cores()
@@ -262,8 +262,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def main() -> int:
-    """Be one of the other processes, and return its exit code."""
-    plan, workspace, options = pickle.load(sys.stdin.buffer)  # of the process that started this one
+    """Run a worker: train what standard input says, and return the exit code."""
+    plan, workspace, options = pickle.load(sys.stdin.buffer)  # from rank 0, which started this process
     use_cores()
     os.write(1, _READY)
     with open(os.devnull, "wb") as nothing:

@@ -116,7 +116,7 @@ def _check(
     engine: Engine,
     callback: Callback,
 ) -> CheckResult:
-    """Check a data set that was found, by an engine that is ready."""
+    """Check a data set whose cases are known, on an open engine."""
     surveyed = survey(data_set, orientation, callback, engine)
     checked = check_set(data_set, surveyed, orientation, options.data.annotated_from_values)
     findings = [_relative(finding, data_set.folder) for finding in checked]
@@ -136,7 +136,7 @@ def _check(
 
 
 def _refused_values(data_set: DataSet, surveyed: Survey) -> list[str]:
-    """Return why values that nothing declares would not be planned with; nothing where they would."""
+    """Return why `medseg plan` would refuse undeclared label values; [] if it would accept them."""
     if data_set.labels is not None or not surveyed.cases:
         return []
     values = {value for facts in surveyed.cases for value in facts.voxels}

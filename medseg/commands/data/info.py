@@ -123,12 +123,12 @@ def _describe(path: Path, stack: Stack, segments: Sequence[Segment]) -> FileInfo
         not_finite=values.size - finite.size,
         labels=labels,
         read_as=_read_as(path, stack, bool(labels)),
-        notes=(*stack.notes, *(note for note in header_notes(path) if not _is_told(note, stack.notes))),
+        notes=(*stack.notes, *(note for note in header_notes(path) if not _is_repeated(note, stack.notes))),
     )
 
 
-def _is_told(note: str, notes: Sequence[str]) -> bool:
-    """Return whether notes that begin with the file's name hold one that does not."""
+def _is_repeated(note: str, notes: Sequence[str]) -> bool:
+    """Return whether a note is among notes that begin with the name of a file, which it lacks itself."""
     return any(told.endswith(note) for told in notes)
 
 

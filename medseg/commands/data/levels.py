@@ -1,4 +1,4 @@
-"""Whether the networks of a new plan have the levels that its deep supervision names."""
+"""Check that the networks of a new plan have the levels of `training.deep_supervision`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from medseg.plans.schema import Plan
 
 
 def check_levels(plan: Plan) -> list[str]:
-    """Refuse levels that the network to train does not have: when it is planned, and not when training begins.
+    """Refuse levels that a network does not have, when the plan is made rather than when training begins.
 
     Args:
         plan: a new plan.

@@ -76,7 +76,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Scorer:
-    """What scores cases, and to whom it tells its progress."""
+    """The engine that scores cases, and the callback that receives progress."""
 
     engine: Engine
     callback: Callback
@@ -85,7 +85,7 @@ class _Scorer:
 def _evaluate(
     prediction: Path, reference: Path, labels: Labels | None, options: EvaluateOptions, scorer: _Scorer, clock: Clock
 ) -> Evaluation:
-    """Score predictions as `evaluate` does, by an engine that is ready."""
+    """Score predictions as `evaluate` does, on an open engine."""
     sides = predictions, references = find_sides(prediction, reference, options.pair)
     answers = read_labels_file(_folder_of(prediction))
     pairs = _pairs(predictions, references, options, answers)

@@ -1,4 +1,4 @@
-"""Settle which name in labels that name their structures is which value, for both sides of an evaluation."""
+"""Give structures that label files name the same values in prediction and reference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medseg.io.values.segments import named_labels
 def name_segments(
     pairs: Sequence[Pair], declared: Labels | None, segments: Sequence[str], overlaps: str | None
 ) -> tuple[list[Pair], Labels | None]:
-    """Give pairs a table of names and values where their files hold names.
+    """Add a table of names and values to each pair whose files name their structures.
 
     Args:
         pairs: the pairs to be scored.

@@ -55,7 +55,7 @@ class Side:
     similar: dict[str, str] = field(default_factory=dict)
 
     def only(self, case: str) -> Side:
-        """Return the same with a single case, or none."""
+        """Return this side reduced to one case; empty if it does not have the case."""
         return replace(
             self,
             files={id: file for id, file in self.files.items() if id == case},
@@ -82,7 +82,7 @@ def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tup
     if prediction.is_dir():
         predictions = Side(*_label_files(prediction))
     else:
-        predictions = Side({split_suffix(prediction)[0]: _existing(prediction)})
+        predictions = Side({split_suffix(prediction)[0]: _check_exists(prediction)})
     if reference.is_file() and not may_be_coco(reference):
         case = split_suffix(reference)[0]
         predictions = _renamed(predictions, _equal_names([case], predictions.files))  # the reference's name counts
@@ -181,7 +181,7 @@ def find_references(path: Path) -> Side:
     if may_be_coco(path):
         return _side_of(_annotated_images(path))
     if not path.is_dir():
-        files = {split_suffix(path)[0]: _existing(path)}
+        files = {split_suffix(path)[0]: _check_exists(path)}
         try:
             return replace(find_references(path.parent), files=files, failed={})
         except DataError:  # other files in the folder of a named file do not matter
@@ -233,8 +233,8 @@ def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     return files, failed
 
 
-def _existing(path: Path) -> Path:
-    """Return the path.
+def _check_exists(path: Path) -> Path:
+    """Return the path after a check that it exists.
 
     Raises:
         DataError: it does not exist.

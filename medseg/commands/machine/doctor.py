@@ -193,7 +193,7 @@ def _requirements() -> list[str] | None:
 
 
 def _missing(extra: str) -> tuple[str, ...]:
-    """Return what of an extra is not installed or too old, as pip takes it; with "", of what medseg always needs."""
+    """Return the packages of an extra that are missing or too old, as pip takes them; "" stands for medseg itself."""
     missing = []
     for text in _requirements() or ():
         requirement = Requirement(text)

@@ -1,1 +1,1 @@
-"""Verbs about trained models: package, import-nnunet."""
+"""Verbs about networks and trained models: package, export, import-nnunet, networks."""

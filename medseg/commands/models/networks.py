@@ -134,7 +134,7 @@ def _entry(name: str) -> NetworkEntry:
 
 
 def _refuse_without_plan(options: NetworksOptions) -> None:
-    """Refuse options that say something of a plan where there is none."""
+    """Refuse options that need a plan if no plan is named."""
     given = [flag for flag, value in (("--config", options.configuration), ("--set", options.overrides)) if value]
     if given:
         raise PlanError(f"{given[0]} was given without a plan.", "Name the plan: --plan NAME")

@@ -1,4 +1,4 @@
-"""What a selection adds to a prediction: calibrated maps, and a page of how far answers can be trusted."""
+"""Add to a prediction what its selection offers: calibrated maps, and a page on how far answers can be trusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medseg.models.model import Model
 
 
 def judged_by(model: Model, options: PredictOptions) -> dict[str, Any]:
-    """Return what decides calibrated maps and what is said of answers, for the ledger.
+    """Return the settings of the selection that change calibrated maps or quality judgements, for the ledger.
 
     Args:
         model: makes the answers.

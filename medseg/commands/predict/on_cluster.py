@@ -74,7 +74,7 @@ class Loading:
 
 
 def how_computed_there(predictor: Predictor) -> dict[str, Any]:
-    """Return what decides everything that a worker writes, as JSON: the labels, and what the selection does beyond.
+    """Return everything that a worker's output depends on, as JSON: what decides the labels, and the whole selection.
 
     Of a selection, `how_computed` counts what changes labels. A worker also writes calibrated maps and judges answers,
     and must do so by the selection that the command names in its manifest.
@@ -88,7 +88,7 @@ def how_computed_there(predictor: Predictor) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answered:
-    """What comes back of a case.
+    """The result of a case, as a worker returns it.
 
     Attributes:
         outcome: its answer, or why there is none.
@@ -105,7 +105,7 @@ class Answered:
 
 @dataclass
 class OnCluster:
-    """The workers that answer the cases of a command.
+    """The workers that segment the cases of a command.
 
     Attributes:
         engine: the cluster.
@@ -127,7 +127,7 @@ class OnCluster:
     def of(
         cls, engine: Engine, model: str | Path | None, workspace: str | Path, options: PredictOptions, here: Predictor
     ) -> OnCluster:
-        """Have a worker load the model, and return the workers as it showed them to be.
+        """Load the model on one worker, and describe the workers by what it reports.
 
         Args:
             engine: the cluster.
@@ -152,7 +152,7 @@ class OnCluster:
     def answer(
         self, cases: Sequence[Case], output: Path, forms: Forms, ledger: PredictionLedger, callback: Callback
     ) -> list[Outcome]:
-        """Have the workers answer cases, and note each in the ledger as soon as its answer is written.
+        """Segment cases on the workers, and note each in the ledger as soon as its answer is written.
 
         Args:
             cases: what to segment.
@@ -181,7 +181,7 @@ class OnCluster:
 
     @property
     def decided_by_workers(self) -> dict[str, Any]:
-        """What of `how_computed` the workers decide; the rest is as the command has it, which they checked."""
+        """The entries of `how_computed` that depend on the workers; the others were checked to be the command's."""
         return {key: self.computed[key] for key in _OF_THE_WORKER}
 
     def computed_with(self) -> Entry:
@@ -279,7 +279,7 @@ def _load(loading: Loading) -> tuple[Predictor, dict[str, Any]]:
 
 
 def _check_same(expected: Mapping[str, Any], here: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Refuse to answer otherwise than the other workers do.
+    """Refuse to work if this worker would compute something differently from the others.
 
     Raises:
         ModelError: a value differs.

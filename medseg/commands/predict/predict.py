@@ -317,7 +317,7 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
 
 
 def _unknown_scans(data: Data) -> list[str]:
-    """Say what scans cannot be compared with, as the model does not know it of its training scans."""
+    """Return a note on checks of scans that are impossible, as the model has no record of its training scans."""
     if data.scans is None:
         return [
             "the model does not say which spacings, sizes and intensities its training scans had: scans are compared "
@@ -379,7 +379,7 @@ def how_computed(predictor: Predictor) -> dict[str, Any]:
 
 
 def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dict[str, Any]:
-    """Return what decides the answers, for the ledger."""
+    """Return everything that the answers depend on, for the ledger."""
     return {
         **how_computed(predictor),
         "maps": asdict(forms.maps),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What came of a prediction.
+    """The result of a prediction.
 
     Attributes:
         files: {case: label file}.

@@ -1,4 +1,4 @@
-"""The ways to answer that are compared, their scores on out-of-fold cases, and the choice among them."""
+"""The candidates of a selection (configurations and combinations of them), their scores, and the choice among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pass over out-of-fold cases yields on confidence: scaled logits, and what answers are judged by."""
+"""Add-ons of the pass over out-of-fold cases: one fits the calibration of probabilities, one the quality model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DiceScores = dict[str, float | None]
 
 
 class CalibrationConsumer:
-    """Draws voxels of each case for each candidate, and fits how logits of the one that is chosen are scaled.
+    """Draws voxels of each case for each candidate, and fits the calibration of the candidate that is chosen.
 
     Args:
         plan: of the configurations.
@@ -45,7 +45,7 @@ class CalibrationConsumer:
         self._calibration: Calibration | None = None
 
     def add(self, case: OutOfFoldCase) -> None:
-        """Draw voxels."""
+        """Draw voxels of a case for each candidate."""
         labels = self._plan.labels
         for name, answer in case.answers.items():
             self._averaging[name] = Averaging.of(answer.predictor.inference)
@@ -57,10 +57,10 @@ class CalibrationConsumer:
             samples.append(sample_voxels(mean, case.label, labels, case.case.id, case.fold, most))
 
     def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
-        """Fit how the chosen candidate's logits are scaled, and note how the answers of each member were averaged.
+        """Fit the calibration of the chosen candidate, and record how each member averaged its answers.
 
         Returns:
-            The selection with the calibration and the notes.
+            The selection with the calibration.
         """
         self._calibration = calibrate(self._samples[treated.candidate], self._plan.labels)
         members = [
@@ -80,7 +80,7 @@ class CalibrationConsumer:
 
 
 class QualityConsumer:
-    """Measures the answers of each candidate to each case, and fits what the chosen one's answers are judged by.
+    """Measures the answers of each candidate to each case, and fits the quality model of the candidate that is chosen.
 
     Where something is done to the chosen one's answers, shapes and Dice are those of the treated ones. How sure the
     network is stays as it was: `predict` measures both likewise.
@@ -97,14 +97,14 @@ class QualityConsumer:
         self._quality: Quality | None = None
 
     def add(self, case: OutOfFoldCase) -> None:
-        """Measure the answers of each candidate."""
+        """Measure the answers of each candidate to a case."""
         nothing = np.broadcast_to(np.uint8(0), (1, *case.label.shape))  # the grid is kept, and no array
         self._grids[case.case.id] = case.image.with_array(nothing)
         for candidate, examples in self._examples.items():
             examples.append(_example(case, candidate, self._plan))
 
     def finish(self, treated: TreatedAnswers, selection: Selection) -> Selection:
-        """Fit the quality model, which judges answers, on the treated answers of the chosen candidate.
+        """Fit the quality model on the answers of the chosen candidate after postprocessing.
 
         Returns:
             The selection with the quality model.
@@ -121,12 +121,12 @@ class QualityConsumer:
         return selection.model_copy(update={"quality": self._quality})
 
     def section(self) -> Section | None:
-        """Return what flags were worth out of fold."""
+        """Return a section on how reliable predicted Dice and flags were on out-of-fold answers."""
         return None if self._quality is None else quality_section(self._quality)
 
 
 def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
-    """Return what is measured of a candidate's answer, with its scores."""
+    """Return the measures of a candidate's answer, with its scores."""
     first = case.answers[candidate[0]]
     answered = case.labels(candidate)
     observations = [case.answers[name].observation for name in candidate]
@@ -142,7 +142,7 @@ def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
 
 
 def _treated(example: Example, after: tuple[dict[str, Shape], DiceScores] | None) -> Example:
-    """Return an example with the shapes and scores of the treated answer; as it is where nothing was done to it."""
+    """Return an example with the shapes and scores after postprocessing; unchanged if there was none."""
     if after is None:
         return example
     shapes, dice = after

@@ -1,4 +1,4 @@
-"""What else is made in the pass over out-of-fold cases: one row for each consumer."""
+"""Add-ons of `medseg select`: each collects data in the pass over cases, and adds a part to `selection.yaml`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from medseg.selection.record import Selection
 
 
 class Consumer(Protocol):
-    """What takes something of each case in the pass, and adds to the selection in the end."""
+    """An add-on: it collects data from each case in the pass, and adds its part to the selection at the end."""
 
     def add(self, case: OutOfFoldCase) -> None:
-        """Take what is needed of a case, for every candidate: which is chosen is not known yet.
+        """Collect what is needed from a case, for every candidate, as the choice is made after the pass.
 
         Raises:
             MedsegError: nothing can be made of this case, which then counts for scores alone; a note names it.
@@ -36,7 +36,7 @@ class Consumer(Protocol):
         """
 
     def section(self) -> Section | None:
-        """Return what the selection's page shows of it; None for nothing."""
+        """Return the section that the add-on has on the selection's page; None if it has none."""
 
 
 CONSUMERS: Sequence[Callable[[Plan, Sequence[Candidate]], Consumer]] = (CalibrationConsumer, QualityConsumer)

@@ -41,7 +41,7 @@ class KeptCase:
         fold: that answered it.
         grid: the spacing of its voxels.
         geometry: how it comes to the axes of the networks.
-        frame: what operations must know.
+        frame: what operations need to know of the grid.
         labels: the structures.
         path: the file.
     """
@@ -68,7 +68,7 @@ class KeptCase:
 
 @dataclass(frozen=True)
 class KeptAnswer:
-    """An answer as it was kept.
+    """The answer of one candidate to a case, as it was read from the file of the case.
 
     Attributes:
         of: the case.

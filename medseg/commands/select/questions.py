@@ -1,4 +1,4 @@
-"""What is asked of out-of-fold answers: which thresholds, operations and sizes are tried, in which order."""
+"""The questions of the search for postprocessing: which thresholds, operations and sizes are tried, in which order."""
 
 from __future__ import annotations
 

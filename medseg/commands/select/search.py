@@ -29,7 +29,7 @@ _PARTS = 5
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to answers.
+    """Postprocessing of answers: thresholds of regions, then operations on the label map.
 
     Attributes:
         thresholds: {region: probability above which it is answered}.
@@ -45,7 +45,7 @@ class Treatment:
         return bool(self.thresholds or self.steps)
 
     def values(self, answer: KeptAnswer) -> NDArray:
-        """Return the label values of an answer that is treated so."""
+        """Return the label values of an answer after this postprocessing."""
         return answer.values(self.thresholds, self.steps)
 
 
@@ -106,7 +106,7 @@ class Search:
     crossed: dict[str, Treatment] = field(default_factory=dict)
 
     def treatment_without(self, number: int) -> Treatment:
-        """Return what is kept so far, with the options and limits that are chosen without the fold of a case.
+        """Return the postprocessing kept so far, with options and limits that were chosen without the fold of a case.
 
         Args:
             number: of the case.
@@ -146,7 +146,7 @@ class Search:
         self.treatment, self.figures = after, figures[best]
 
     def _figures(self, options: Sequence[Option]) -> list[list[Figures]]:
-        """Return the figures of each case under each option, as it is learnt without the case's fold."""
+        """Return the figures of each case under each option, with limits that are learnt without the case's fold."""
 
         def measure(numbered: tuple[int, KeptCase]) -> list[Figures]:
             number, case = numbered

@@ -101,7 +101,7 @@ def select(
     scores = Scores(measure, trained_plan.labels, candidates)
     consumers = [make(trained_plan, candidates) for make in CONSUMERS]
     with scratch_folder("selected-answers") as scratch:
-        kept = _go_once(one_pass, scores, consumers, scratch, candidates)
+        kept = _run_pass(one_pass, scores, consumers, scratch, candidates)
         if not kept:
             whys = "\n".join(f"  {case}: {why}" for case, why in one_pass.problems.items())
             raise DataError(f"No out-of-fold case could be answered:\n{whys}")
@@ -144,14 +144,14 @@ def _record(
     )
 
 
-def _go_once(
+def _run_pass(
     one_pass: OutOfFoldPass,
     scores: Scores,
     consumers: Sequence[Consumer],
     scratch: Path,
     candidates: Sequence[Candidate],
 ) -> list[KeptCase]:
-    """Go over the cases, and return those whose answers were kept.
+    """Run the one pass over all out-of-fold cases, and return those whose answers were kept.
 
     A case of which a consumer can make nothing has its answer and its scores nevertheless: it is a note.
     """
@@ -214,7 +214,7 @@ def _trained_runs(space: Workspace, plan: Plan, options: SelectOptions) -> Runs:
 
 
 def _refuse(name: str, known: Sequence[str], folder: Path, command: str | None) -> NoReturn:
-    """Refuse what is no trained configuration of the plan, such as a path to the runs of another one.
+    """Refuse names that are no trained configuration of the plan, such as a path to the runs of another plan.
 
     Args:
         name: what the user named.

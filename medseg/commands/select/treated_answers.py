@@ -1,6 +1,6 @@
-"""Out-of-fold answers of the chosen candidate, after what is done to its answers from now on.
+"""Out-of-fold answers of the chosen candidate after postprocessing and thresholds.
 
-What a case is treated with was chosen without its fold (`Search.treatment_without`): else figures on treated answers
+The postprocessing of a case was chosen without its fold (`Search.treatment_without`): else figures on treated answers
 would be those of cases that their treatment was fitted to.
 """
 
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class TreatedAnswers:
-    """The answers of a candidate.
+    """The postprocessed answers of a candidate.
 
     Attributes:
         candidate: whose they are.
@@ -40,7 +40,7 @@ class TreatedAnswers:
     def measure(
         self, function: Callable[[KeptCase, NDArray, NDArray], R], stage: str, wanted: Collection[str]
     ) -> dict[str, R]:
-        """Return {case: what a function makes of it}, of the cases to which anything is done.
+        """Return {case: result of a function}, for the cases that postprocessing may change.
 
         Args:
             function: takes the case, and on its grid (z, y, x) the label indices of its reference and the label values

@@ -1,4 +1,4 @@
-"""What was asked of a cascade's later stage, kept in its folder while the stages before it are trained.
+"""Keep the options of a cascade's later stage in its folder while the stages before it are trained.
 
 A command that is stopped has no run of the later stage yet, and `--resume` begins that run as it was first asked for.
 """
@@ -19,7 +19,7 @@ _WRITE_SECONDS = 10.0
 
 
 def as_first_asked(request: Request, files: FoldFolder) -> Request:
-    """Return a request to resume as the one that the first command got; what is set now counts beside it.
+    """Return a request to resume with the options of the first command; settings and logs given now are added.
 
     Args:
         request: with `--resume`.
@@ -34,7 +34,7 @@ def as_first_asked(request: Request, files: FoldFolder) -> Request:
 
 
 class FirstRequest:
-    """Keeps what was asked of the later stage, and the time that the command has used.
+    """Writes the options of the later stage, and the time that the command has used, to a file.
 
     Args:
         files: folder of the later stage.
@@ -67,6 +67,6 @@ class FirstRequest:
         write_json(self._path, saved_options)
 
     def write_if_due(self) -> None:
-        """Write the file if that was some seconds ago."""
+        """Write the file if it was last written more than some seconds ago."""
         if time.monotonic() - self._write_time > _WRITE_SECONDS:
             self.write()

@@ -1,4 +1,4 @@
-"""What people watch while a run trains: pictures of the same slices, and a page that loads itself again."""
+"""The live view of a run in training: pictures of the same slices, and a page that reloads itself."""
 
 from __future__ import annotations
 

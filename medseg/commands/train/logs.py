@@ -100,7 +100,7 @@ class RunLogs:
         from medseg.delivery.logs.protocol import figures_of
 
         step, figures, now = int(record["step"]), figures_of(record), time.time()
-        self._each(lambda log: log.add(step, figures, now))
+        self._submit_to_all(lambda log: log.add(step, figures, now))
 
     def add_picture(self, step: int, png: bytes) -> None:
         """Write a picture.
@@ -110,7 +110,7 @@ class RunLogs:
             png: the content of a PNG file.
         """
         now = time.time()
-        self._each(lambda log: log.add_picture(step, png, now))
+        self._submit_to_all(lambda log: log.add_picture(step, png, now))
 
     def end(self, finished: bool) -> None:
         """Close the logs, and wait until they are written.
@@ -118,11 +118,11 @@ class RunLogs:
         Args:
             finished: whether all steps are done.
         """
-        self._each(lambda log: log.close(finished))
+        self._submit_to_all(lambda log: log.close(finished))
         self._thread.shutdown()
 
-    def _each(self, write: Callable[[RunLog], None]) -> None:
-        """Have something written into every log that is open by then."""
+    def _submit_to_all(self, write: Callable[[RunLog], None]) -> None:
+        """Queue a write to every log, done in the thread if the log is open by then."""
         for name in self._names:
             self._thread.submit(self._guarded, name, partial(self._write, name, write))
 

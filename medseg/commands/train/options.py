@@ -64,7 +64,7 @@ class TrainOptions:
     start_time: Annotated[float | None, PYTHON_ONLY] = None
 
     def as_settings(self) -> TrainOptions:
-        """Return the options with those that are short for a setting of the plan as such."""
+        """Return the options with shorthands, such as `--train-scores`, replaced by settings of the plan."""
         if not self.train_scores:
             return self
         return replace(self, train_scores=False, overrides=[*self.overrides, "training.train_scores=true"])

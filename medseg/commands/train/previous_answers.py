@@ -49,7 +49,7 @@ class PreviousStage:
         return self.folder.path.name
 
     def model(self, fold: str, device: torch.device) -> Model:
-        """Return what answers the validation cases of a fold.
+        """Return the model of the previous stage that answers the validation cases of a fold.
 
         Args:
             fold: the fold of the later stage; the fold of the same name answers, or every fold where there is none.
@@ -159,7 +159,7 @@ class _Fold:
 
     @cached_property
     def _weights(self) -> str:
-        """Names the weights and plans that the answers depend on."""
+        """Hashes of the weights and plans that the answers depend on."""
         return _hashes(self._files)
 
     @cached_property

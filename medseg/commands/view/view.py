@@ -97,7 +97,7 @@ def _read_on_grid(path: Path, labels: Labels | None, scan: Image) -> Image:
 
 @dataclass
 class _Meanings:
-    """What the values of the label files mean.
+    """The meanings of the values in the label files.
 
     Attributes:
         labels: {label file: its structures}; None where nothing declares them.

@@ -205,7 +205,7 @@ class _Watcher:
         return self._answer_if_complete(arrival, snapshot, entry)
 
     def _is_asked_again(self, name: str, entry: Mapping[str, Any]) -> bool:
-        """Return whether --again asks to do a finished study again; failed ones are tried once a start of `watch`."""
+        """Return whether --again asks to answer a study again; a failed study is tried once per start of `watch`."""
         if not self.options.again:
             return False
         failed = entry["state"] == FAILED and name not in self._decided_now

@@ -47,7 +47,7 @@ class Forms:
     pages: CasePages = field(default_factory=CasePages)
 
     def of(self, case: Case) -> Forms:
-        """Return what concerns one case of these forms, which is little to send."""
+        """Return these forms reduced to one case, so that little is sent to a worker."""
         forms = {id: forms for id, forms in self.writer.forms.items() if id == case.id}
         return replace(self, writer=replace(self.writer, forms=forms, refused={}, notes=()))
 
@@ -70,7 +70,7 @@ class Forms:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: its answer, or why there is none.
+    """The outcome of a case: its answer, or why there is none.
 
     Attributes:
         case: which case.

@@ -57,7 +57,7 @@ class CaseSlice:
 
 @dataclass(frozen=True)
 class CasePages:
-    """What is made of each case.
+    """Makes what the page shows of each case: pictures of slices, and a viewer's page.
 
     Attributes:
         wanted: whether anything is.
@@ -105,7 +105,7 @@ class CasePages:
         return self.viewer_voxels is None or z * y * x <= self.viewer_voxels
 
     def complete(self, case: Case, output: Path, shape_zyx: Sequence[int]) -> bool:
-        """Return whether all that is wanted of a case is there.
+        """Return whether all files that are wanted of a case exist.
 
         Args:
             case: which case.
@@ -138,7 +138,7 @@ def case_files(case: Case, output: Path) -> list[Path]:
 
 
 def remove(case: Case, output: Path) -> None:
-    """Remove what was made of an earlier answer to a case.
+    """Remove the pictures and the viewer's page of an earlier answer to a case.
 
     Args:
         case: which case.

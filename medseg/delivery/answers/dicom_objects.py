@@ -38,7 +38,7 @@ _NOT_DICOM = "DICOM objects need a DICOM scan, whose patient, study and slices t
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a sheet needs to know: a picture of an answer over its scan.
+    """Draws the picture of an answer over its scan that a sheet shows.
 
     Attributes:
         labels: the structures.
@@ -130,7 +130,7 @@ class Writer:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What determines the objects, for records in JSON; empty if none are written."""
+        """Everything that the objects depend on, for records in JSON; empty if none are written."""
         if self.meaning is None:
             return {}
         codes = {name: coding.model_dump(mode="json") for name, coding in self.meaning.codes.items()}

@@ -25,7 +25,7 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known about a folder of answers.
+    """What labels.json says about a folder of answers.
 
     Attributes:
         labels: the structures and their values.

@@ -128,7 +128,7 @@ class _Scan:
 
 @dataclass(frozen=True)
 class _Worker:
-    """One device, and what it does with the cases that it draws."""
+    """Segments cases on one device, drawn from an iterator that all devices share."""
 
     predictor: Predictor
     cases: SharedIterator[Case]

@@ -1,4 +1,4 @@
-"""What a log for another program is to the run, and how a record of the run becomes named figures."""
+"""The protocol of logs for other programs, and the names that figures of a run's records have in them."""
 
 from __future__ import annotations
 

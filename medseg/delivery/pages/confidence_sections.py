@@ -1,4 +1,4 @@
-"""Sections of a selection's page: whether probabilities mean what they say, and what flags were worth out of fold."""
+"""Sections of a selection's page: how well probabilities are calibrated, and how reliable flags were out of fold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def calibration_section(calibration: Calibration, names: Sequence[str]) -> Secti
 
 
 def quality_section(quality: Quality) -> Section:
-    """Return what predicted Dice and flags were worth on out-of-fold answers.
+    """Return how reliable predicted Dice and flags were on out-of-fold answers.
 
     Args:
         quality: what was fitted.

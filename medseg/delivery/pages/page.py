@@ -40,7 +40,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page.
+    """The content of a page.
 
     Attributes:
         title: Title of the page and of the browser's tab.

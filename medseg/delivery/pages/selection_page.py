@@ -1,4 +1,4 @@
-"""The page of a selection: what was compared, what was chosen and why, and what is done to answers."""
+"""The page of a selection: the candidates, the choice and its reasons, and the postprocessing of answers."""
 
 from __future__ import annotations
 

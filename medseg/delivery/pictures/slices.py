@@ -123,7 +123,7 @@ def _areas(slices: NDArray, labels: Labels) -> NDArray[np.int64]:
 
 
 def _best(shares: NDArray[np.floating], candidates: NDArray[np.intp], most: int) -> NDArray[np.intp]:
-    """Return the candidates, one after the other, that add most to how large structures are seen, in their order."""
+    """Return slices in order, chosen one by one so that each adds most to the area of structures that is seen."""
     seen = np.zeros(shares.shape[1])
     chosen: list[int] = []
     for _ in range(most):

@@ -112,7 +112,7 @@ def _write_prediction(
 
 
 def _case_entry(case: Case, folder: Path, known: Mapping[str, Any] | None, problem: str | None) -> Entry:
-    """Return what came of a case: what the ledger says, or why there is no answer."""
+    """Return the manifest's entry of a case: that of the ledger, or why there is no answer."""
     if known is None:
         return {"case": case.id, "inputs": input_entries(case, folder), "problem": problem or "not answered yet"}
     about = {key: value for key, value in known.items() if key not in ("case", "scan", "files", "inputs")}
@@ -144,7 +144,7 @@ def _describe_model(model: Model) -> Entry:
 
 
 def _describe_selection(model: Model) -> Entry:
-    """Return what a selection does to answers; nothing where there is none."""
+    """Return the entry on the postprocessing of a selection; empty where there is no selection."""
     selection = model.selection
     if selection is None:
         return {}

@@ -85,7 +85,7 @@ def make_scene(
     background: int | None = 0,
     sides_known: bool = True,
 ) -> Scene:
-    """Return what a page shows of a scan and label maps on its grid.
+    """Return the scene of a scan and label maps on its grid.
 
     Args:
         title: heading of the page.
@@ -120,7 +120,7 @@ def make_scene(
 
 
 def shown_channels(image: Image, channel: int) -> Image:
-    """Return what of a scan a page shows: the colours of a 2D image, or one channel.
+    """Return the part of a scan that a page shows: the colours of a 2D image, or one channel.
 
     Args:
         image: (channel, z, y, x).
@@ -132,7 +132,7 @@ def shown_channels(image: Image, channel: int) -> Image:
 
 
 def thinning(shape_zyx: Sequence[int], spacing_mm: Sequence[float], most: int = MOST_VOXELS) -> tuple[int, int, int]:
-    """Return of how many voxels one is shown along z, y and x, so that at most `most` are.
+    """Return the step between shown voxels along z, y and x, chosen so that at most `most` voxels are shown.
 
     The axis of the finest voxels is thinned first, so that those that remain are as cubic as they can be.
 
@@ -156,7 +156,7 @@ def thinning(shape_zyx: Sequence[int], spacing_mm: Sequence[float], most: int = 
 
 
 def thin(image: Image, steps: tuple[int, int, int]) -> Image:
-    """Return every so-manieth voxel of an image along z, y and x; the first voxel stays where it is."""
+    """Return every n-th voxel of an image, n along z, y and x as given; the first voxel stays where it is."""
     z, y, x = steps
     affine = image.affine @ np.diag([x, y, z, 1.0])
     return Image(np.ascontiguousarray(image.array[:, ::z, ::y, ::x]), affine, image.spacing_known)

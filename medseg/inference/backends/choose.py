@@ -1,4 +1,4 @@
-"""Choose who computes a model's networks: torch, OpenVINO on a processor, or whatever measures fastest on a GPU."""
+"""Choose the backend of a model's networks: torch, OpenVINO on a processor, or whatever measures fastest on a GPU."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def make_members(
     precision: torch.dtype,
     on_note: Callable[[str], None],
 ) -> tuple[str, list[Forward]]:
-    """Return who computes the networks, and each of them as a function of tiles.
+    """Return the name of the backend, and each network as a function of tiles.
 
     Args:
         networks: one per fold, on the device to compute on.

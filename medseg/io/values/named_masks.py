@@ -240,7 +240,7 @@ def _masks_of_annotations(path: Path, reading: Reading, scan: Image | None) -> t
 
 
 def _without_names(reading: Reading) -> Reading:
-    """Return how one file is read as it stands."""
+    """Return the reading without names, value map and boundaries: values of the file are taken as stored."""
     return reading.model_copy(update={"segments": {}, "overlaps": "refuse", "map": {}, "boundaries": {}})
 
 

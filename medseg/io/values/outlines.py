@@ -59,7 +59,7 @@ def rings_of(mask: NDArray[np.bool_]) -> list[list[list[Corner]]]:
 
 
 def _without_meetings(loop: list[Corner]) -> list[list[Corner]]:
-    """Return a walk in parts that pass no corner twice."""
+    """Split a closed walk into parts that pass no corner twice."""
     parts: list[list[Corner]] = []
     walked: list[Corner] = []
     place: dict[Corner, int] = {}

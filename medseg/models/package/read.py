@@ -86,16 +86,16 @@ def load_package(
             if named != [(stages[0].configuration, stages[0].folds) for stages in members]:
                 raise ModelError(f"{path}: {SELECTION} names other models than its {METADATA}. Nothing of it was used.")
             models = [
-                _load_member(archive, metadata, path, number, _Wish(device, None, overrides))
+                _load_member(archive, metadata, path, number, _LoadOptions(device, None, overrides))
                 for number in range(len(members))
             ]
             return joined(models, chosen, f"{path}: {SELECTION}", [selection_note(chosen, path)])
         number = _choose_member(members, configuration, path)
-        return _load_member(archive, metadata, path, number, _Wish(device, folds, overrides))
+        return _load_member(archive, metadata, path, number, _LoadOptions(device, folds, overrides))
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _LoadOptions:
     """How a model is loaded: device, folds (None for all), overrides."""
 
     device: torch.device
@@ -118,7 +118,7 @@ def _choose_member(members: Sequence[Sequence[Stage]], configuration: str | None
     )
 
 
-def _load_member(archive: zipfile.ZipFile, metadata: Metadata, path: Path, member: int, wish: _Wish) -> Model:
+def _load_member(archive: zipfile.ZipFile, metadata: Metadata, path: Path, member: int, wish: _LoadOptions) -> Model:
     """Load a model of a package with the stages before it."""
     stages = [metadata.stages, *metadata.others][member]
     previous: Model | None = None

@@ -137,12 +137,12 @@ class Batches:
         second thread of torch operations would slow both down.
         """
         if self.device.type == "cpu":
-            yield from map(self._make_somehow, count(start))
+            yield from map(self._make_with_less_memory, count(start))
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-            waiting = thread.submit(self._make_somehow, start)
+            waiting = thread.submit(self._make_with_less_memory, start)
             for step in count(start + 1):
                 batch = waiting.result()
-                waiting = thread.submit(self._make_somehow, step)
+                waiting = thread.submit(self._make_with_less_memory, step)
                 yield batch
 
     def make_room(self, reason: str) -> bool:
@@ -156,7 +156,7 @@ class Batches:
             torch.cuda.empty_cache()
         return moved
 
-    def _make_somehow(self, step: int) -> Batch:
+    def _make_with_less_memory(self, step: int) -> Batch:
         """Return the batch of a step; where memory runs out, samples are taken off the device first."""
         try:
             return self.make(step)

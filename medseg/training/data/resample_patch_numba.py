@@ -92,7 +92,7 @@ def _around(volume: NDArray, z0: int, y0: int, x0: int, beyond: Any) -> Any:
 
 @compiled
 def _around_inside(flat: NDArray, shape: Any, z0: int, y0: int, x0: int) -> Any:
-    """Return the same where (z0, y0, x0) is a voxel; upper neighbours beyond the volume are taken from the border."""
+    """Return the eight voxels from (z0, y0, x0) on, which lies in the volume; neighbours beyond repeat the border."""
     depth, rows, columns = shape
     base = np.uintp((z0 * rows + y0) * columns + x0)
     right = np.uintp(1 if x0 < columns - 1 else 0)

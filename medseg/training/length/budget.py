@@ -48,7 +48,7 @@ class ValidationSeconds(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What has to be measured to know how many steps a budget has time for.
+    """The parts of a run whose time is measured to find how many steps fit into its budget.
 
     Attributes:
         network: as it is when training begins.

@@ -71,7 +71,7 @@ class Course:
         return leg.start_progress + (leg.stop_progress - leg.start_progress) * share
 
     def redirected(self, done: int, steps: int) -> Course:
-        """Return the course that comes to the end of its schedule at another step.
+        """Return the course with the end of its schedule moved to another step.
 
         Args:
             done: steps that are done; the schedule goes on from where it is after them.

@@ -27,7 +27,7 @@ _LONG_SECONDS = 0.5
 
 
 def refuse_hopeless_budget(budget_seconds: float, step_seconds: float, option: str = "--budget") -> None:
-    """Refuse a budget in which the fewest steps of a run have no room by far.
+    """Refuse a budget that is far too short for even the fewest steps of a run.
 
     Args:
         budget_seconds: what is left of the budget.

@@ -1,4 +1,4 @@
-"""What stands around every loss: several resolutions, the thinning of labels, and the sum over processes."""
+"""Wrap a loss for training: several resolutions of answers, labels thinned to each, and the sum over processes."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def _wait_for_all(store: dist.Store, size: int) -> None:
 
 
 def report_failure() -> None:
-    """Count one of the processes as failed that could not do so itself, so that none waits for it."""
+    """Report a failed process on its behalf, so that no other process waits for it."""
     with suppress(RuntimeError, ValueError):  # the store is gone, which says the same
         store, _, _ = next(dist.rendezvous("env://", timeout=_START_WAIT))
         store.add(_FAILED, 1)
@@ -255,7 +255,7 @@ def lost_another(error: BaseException) -> ProcessLost | None:
 
 
 def own_device(name: str, local: int) -> str:
-    """Return the device of one of several processes on a machine, which is its own from here on.
+    """Return the device of one of several processes on a machine, and make it the process's current CUDA device.
 
     Args:
         name: the name that was asked for: auto, cuda or cpu.

@@ -23,7 +23,7 @@ from toy_workspace import toy_plan, write_toy_workspace
 from medseg.commands.crossval import processes
 from medseg.commands.crossval.crossval import crossval
 from medseg.commands.crossval.options import CrossvalOptions
-from medseg.commands.crossval.processes import _Others, several_processes
+from medseg.commands.crossval.processes import _Workers, several_processes
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
 from medseg.core.errors import Cancelled, DataError, MedsegError, PlanError
@@ -137,12 +137,12 @@ def test_a_process_that_is_killed_amid_the_training_is_said_and_the_fold_can_go_
     assert not crossval(None, workspace, replace(options_for(1), folds=("0",))).failed
 
 
-def start(others: _Others, *scripts: str) -> None:
+def start(workers: _Workers, *scripts: str) -> None:
     """Start a shell for each script in the place of another process."""
     for script in scripts:
         said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the record
-        others.said.append(said)
-        others.started.append(subprocess.Popen(["sh", "-c", script], stderr=said))
+        workers.stderr_files.append(said)
+        workers.started.append(subprocess.Popen(["sh", "-c", script], stderr=said))
 
 
 @pytest.mark.parametrize(
@@ -156,19 +156,19 @@ def start(others: _Others, *scripts: str) -> None:
     ],
 )
 def test_the_reason_is_that_of_the_process_that_failed_first(scripts: tuple[str, ...], reason: str) -> None:
-    others = _Others()
-    start(others, *scripts)
-    problem = others.problem()
+    workers = _Workers()
+    start(workers, *scripts)
+    problem = workers.problem()
     assert reason in problem
     assert "warning" not in problem
 
 
 def test_a_wait_for_what_a_process_was_to_write_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_LEAVE_SECONDS", 0.0)
-    others = _Others(TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
-    client = TCPStore("127.0.0.1", others.store.port, is_master=False, wait_for_workers=False)
-    start(others, "exit 3")
-    with others.watched(), pytest.raises(RuntimeError, match="Connection"):
+    workers = _Workers(TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
+    client = TCPStore("127.0.0.1", workers.store.port, is_master=False, wait_for_workers=False)
+    start(workers, "exit 3")
+    with workers.watched(), pytest.raises(RuntimeError, match="Connection"):
         client.wait(["never"], timedelta(minutes=5))
 
 
@@ -180,7 +180,7 @@ def test_a_wait_on_a_gpu_for_a_process_that_has_ended_ends_this_one() -> None:
         processes._LEAVE_SECONDS = processes._BLOCKED_SECONDS = 0.0
         said = tempfile.TemporaryFile()
         failing = subprocess.Popen(["sh", "-c", "echo medseg error: no memory >&2; exit 2"], stderr=said)
-        with processes._Others(None, [failing], [said], on_gpu=lambda: True).watched():
+        with processes._Workers(None, [failing], [said], on_gpu=lambda: True).watched():
             time.sleep(300)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE, text=True)
