@@ -223,7 +223,7 @@ def _thresholds(of_good: Sequence[Oddness], level: float) -> dict[str, dict[str,
 
 
 def tail_quantile(values: Sequence[float], share: float) -> float:
-    """Estimate from some cases the value that a given share of all cases exceeds.
+    """Return an estimate, from some cases, of the value that a given share of all cases exceeds.
 
     Of a hundred cases none may be as odd as one in a thousand. So it is the larger of the quantile, and of what an
     exponential tail through median and 90 % quantile gives: median + (q90 - median) ln(0.5 / share) / ln 5.
