@@ -16,7 +16,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels, many_values, soft_mask_hint
 from medseg.core.machine.parallel import cpu_count
-from medseg.core.objects import number_objects
+from medseg.core.numbered_objects import number_objects
 from medseg.core.progress import Callback, track
 from medseg.engines.engine import HERE, Engine
 from medseg.evaluation.empties import POLICIES

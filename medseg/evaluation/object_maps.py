@@ -14,7 +14,7 @@ import numpy as np
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.core.objects import mark_boundaries
+from medseg.core.numbered_objects import mark_boundaries
 from medseg.core.wording import first_few
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, read_label

@@ -13,7 +13,7 @@ import numpy as np
 
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
-from medseg.core.objects import mark_boundaries
+from medseg.core.numbered_objects import mark_boundaries
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.named.segment import Segment

@@ -18,7 +18,7 @@ from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
 from medseg.delivery.answers.read_answer import read_answer
 from medseg.delivery.dicom.codes import codes_of, read_codes
-from medseg.delivery.dicom.objects import Maker
+from medseg.delivery.dicom.common import Maker
 from medseg.delivery.dicom.source import check_source
 from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
 from medseg.delivery.pictures.overlay import draw_overlay

@@ -16,7 +16,7 @@ from medseg.models.run_files import FoldFolder
 from medseg.plans.sections.training import Training
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
-from medseg.training.run.watch import LossOf, Watch
+from medseg.training.run.listener import LossOf, RunListener
 
 _PAGE_SECONDS = 20.0
 """Time between two writes of the page where no validation is due."""
@@ -26,7 +26,7 @@ _MOST_TRAIN_RECORDS = 1000
 """Records that curves are drawn of; of a longer run, every second one is left out, again and again."""
 
 
-class LiveView(Watch):
+class LiveView(RunListener):
     """Draws the slices of a probe after each validation and writes the page, in a thread behind the training.
 
     Args:

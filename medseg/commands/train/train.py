@@ -148,7 +148,7 @@ def train_fold(request: Request) -> TrainResult:
             report_note(note)
         run_logs = RunLogs(run.files, logs, report_note)
         live = LiveView(run.files, job.probe, job.held_out, setup.device, report_note, run_logs)
-        setup = replace(setup, announce=note_change, watch=live)
+        setup = replace(setup, announce=note_change, listener=live)
         start_time = request.start_time - run.seconds
         hashes = _begin(job, setup.plan, record, request) if ranks.first else None
         resume, callback = request.options.continues, request.callback

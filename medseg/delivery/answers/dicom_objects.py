@@ -187,7 +187,7 @@ def prepare_writer(
     if not objects:
         return Writer(reading=reading, notes=_unused(options, "--write asks for label maps only"))
     from medseg.delivery.dicom.codes import codes_of, read_codes
-    from medseg.delivery.dicom.objects import Maker
+    from medseg.delivery.dicom.common import Maker
     from medseg.delivery.dicom.write import Meaning
 
     given = read_codes(options.codes) if options.codes else {}

@@ -16,7 +16,7 @@ from medseg.core.csv_text import csv_text
 from medseg.core.files import write_text
 from medseg.core.image import Image
 from medseg.core.labels import Labels
-from medseg.core.objects import number_objects
+from medseg.core.numbered_objects import number_objects
 from medseg.io.formats.table import answer_suffix
 from medseg.io.images import write_label
 

@@ -144,7 +144,7 @@ def _numbers(names: Iterable[str], path: Path) -> dict[str, int]:
     numbers = {name: number for number, name in enumerate(names, start=1)}
     if not is_dicom(path):
         return numbers
-    from medseg.delivery.dicom.objects import shorten  # loaded only for DICOM
+    from medseg.delivery.dicom.common import shorten  # loaded only for DICOM
 
     return {**numbers, **{shorten(name): number for name, number in numbers.items() if shorten(name) not in numbers}}
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medseg.delivery.dicom.codes import SIDES
-from medseg.delivery.dicom.objects import (
+from medseg.delivery.dicom.common import (
     NOT_STATED,
+    DicomSegment,
     Maker,
-    Segment,
     character_set,
     common_header,
     explaining_failure,
@@ -36,7 +36,7 @@ _LATIN_1 = "ISO_IR 100"  # a report must state a character set, even where the s
 
 def make_report(
     volumes_ml: Mapping[str, float],
-    segments: Sequence[Segment],
+    segments: Sequence[DicomSegment],
     seg: Segmentation,
     source: Source,
     maker: Maker,
@@ -101,7 +101,7 @@ def _observation_context(maker: Maker) -> Any:
 
 
 def _measurement_group(
-    segment: Segment,
+    segment: DicomSegment,
     volume_ml: float,
     seg: Segmentation,
     source: Source,
@@ -138,7 +138,7 @@ def _measurement_group(
     )
 
 
-def _expected(segment: Segment, algorithm: Any, assessment: Assessment | None) -> list[Any]:
+def _expected(segment: DicomSegment, algorithm: Any, assessment: Assessment | None) -> list[Any]:
     """Return predicted Dice and bounds of the volume of a structure as measurements; none where they are not known."""
     import highdicom as hd
 
@@ -162,7 +162,7 @@ def _expected(segment: Segment, algorithm: Any, assessment: Assessment | None) -
     ]
 
 
-def _evaluations(segment: Segment, assessment: Assessment | None) -> list[Any] | None:
+def _evaluations(segment: DicomSegment, assessment: Assessment | None) -> list[Any] | None:
     """Return the flags of a structure, and those of the whole scan, as evaluations; None without any."""
     import highdicom as hd
 
@@ -179,7 +179,7 @@ def _evaluations(segment: Segment, assessment: Assessment | None) -> list[Any] |
     return evaluations or None
 
 
-def _finding_sites(segment: Segment) -> list[Any] | None:
+def _finding_sites(segment: DicomSegment) -> list[Any] | None:
     """Return where a structure is: its region with the side; for a part of the body its own code carries the side."""
     import highdicom as hd
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.delivery.dicom.objects import (
+from medseg.delivery.dicom.common import (
     RESEARCH,
+    DicomSegment,
     Maker,
-    Segment,
     character_set,
     common_header,
     explaining_failure,
@@ -42,7 +42,7 @@ _SHORT_STRING = 16  # characters of the value representation SH (PS3.5 6.2)
 _CONTOUR_DATA = 0x30060050
 
 
-def make_rtstruct(labels: NDArray, segments: Sequence[Segment], source: Source, maker: Maker) -> FileDataset:
+def make_rtstruct(labels: NDArray, segments: Sequence[DicomSegment], source: Source, maker: Maker) -> FileDataset:
     """Make an RT Structure Set in memory; a structure without a voxel is listed and has no contour.
 
     Args:
@@ -119,7 +119,7 @@ def _referenced_image(source: Source, slice_number: int) -> Dataset:
     return item
 
 
-def _roi(segment: Segment, source: Source, maker: Maker) -> Dataset:
+def _roi(segment: DicomSegment, source: Source, maker: Maker) -> Dataset:
     item = _item()
     item.ROINumber, item.ROIName = segment.number, shorten(segment.name)
     item.ReferencedFrameOfReferenceUID = source.first.FrameOfReferenceUID
@@ -128,7 +128,7 @@ def _roi(segment: Segment, source: Source, maker: Maker) -> Dataset:
     return item
 
 
-def _contours(segment: Segment, labels: NDArray, source: Source) -> Dataset:
+def _contours(segment: DicomSegment, labels: NDArray, source: Source) -> Dataset:
     item, contours = _item(), []
     for number in range(len(labels)):
         for points in _patient_outlines(segment.mask(labels[number]), source, number):
@@ -164,7 +164,7 @@ def _contour_data(points: NDArray[np.float64]) -> Any:
     return RawDataElement(Tag(_CONTOUR_DATA), "DS", len(text), text, 0, True, True)
 
 
-def _observation(segment: Segment) -> Dataset:
+def _observation(segment: DicomSegment) -> Dataset:
     item, concept = _item(), _item()
     item.ObservationNumber = item.ReferencedROINumber = segment.number
     item.ROIObservationLabel = shorten(segment.name, _SHORT_STRING)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.delivery.dicom.objects import (
+from medseg.delivery.dicom.common import (
     NOT_STATED,
     RESEARCH,
+    DicomSegment,
     Maker,
-    Segment,
     character_set,
     common_header,
     explaining_failure,
@@ -32,7 +32,7 @@ _SHORT_TEXT = 1024  # characters of the value representation ST (PS3.5 6.2)
 
 
 def make_segmentation(
-    labels: NDArray, segments: Sequence[Segment], source: Source, maker: Maker, kind: Literal["BINARY", "LABELMAP"]
+    labels: NDArray, segments: Sequence[DicomSegment], source: Source, maker: Maker, kind: Literal["BINARY", "LABELMAP"]
 ) -> Segmentation:
     """Make a Segmentation object in memory.
 
@@ -80,7 +80,7 @@ def make_segmentation(
     return dataset
 
 
-def _pixel_array(labels: NDArray, segments: Sequence[Segment]) -> NDArray:
+def _pixel_array(labels: NDArray, segments: Sequence[DicomSegment]) -> NDArray:
     """Return (z, y, x) segment numbers if no structures share a value, else (z, y, x, segment) of 0 and 1."""
     values = [value for segment in segments for value in segment.values]
     if len({*values}) == len(values):
@@ -91,7 +91,7 @@ def _pixel_array(labels: NDArray, segments: Sequence[Segment]) -> NDArray:
     return np.stack([segment.mask(labels) for segment in segments], axis=-1).astype(np.uint8)
 
 
-def _description(segment: Segment, maker: Maker) -> SegmentDescription:
+def _description(segment: DicomSegment, maker: Maker) -> SegmentDescription:
     """Return the item of SegmentSequence for a structure (PS3.3 C.8.20.4)."""
     import highdicom as hd
 

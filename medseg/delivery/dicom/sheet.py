@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medseg.delivery.dicom.objects import RESEARCH, Maker, character_set, common_header, explaining_failure
+from medseg.delivery.dicom.common import RESEARCH, Maker, character_set, common_header, explaining_failure
 from medseg.delivery.dicom.source import Source
 
 if TYPE_CHECKING:

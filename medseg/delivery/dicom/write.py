@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.files import saving
-from medseg.delivery.dicom.objects import Maker, make_segments
+from medseg.delivery.dicom.common import Maker, make_segments
 from medseg.plans.terminology import Coding
 
 if TYPE_CHECKING:

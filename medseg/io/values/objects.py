@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
-from medseg.core.objects import number_objects
+from medseg.core.numbered_objects import number_objects
 from medseg.io.annotations.coco import split_reference
 from medseg.io.annotations.coco_objects import read_objects
 from medseg.io.formats.table import split_suffix, united_files

@@ -150,7 +150,7 @@ class Loop:
         ranks, course = self.setup.ranks, self.setup.course
         self.log = Log(self.setup.files.log, keep_to_step=self.done if resume else None, writes=ranks.first)
         if ranks.first:
-            self.setup.watch.begin(self.done, self.log.kept)
+            self.setup.listener.begin(self.done, self.log.kept)
         self.loop_time = self.setup.clock()
         validations = {record["step"]: record["dice"] for record in self.log.kept if record["kind"] == "validation"}
         scores = [mean_dice(scores) for step, scores in validations.items() if step > course.schedule_start]
@@ -229,7 +229,7 @@ class Loop:
         more = {"skipped": skipped} if skipped else {}
         self.log.add("train", self.done, loss=loss, learning_rate=rate, seconds=self.used_seconds, **more)
         if self.setup.ranks.first:
-            self.setup.watch.trained(self.done, {"loss": loss, "learning_rate": rate, **more})
+            self.setup.listener.trained(self.done, {"loss": loss, "learning_rate": rate, **more})
         speed = (self.done - self.first_step) / max(self.setup.clock() - self.loop_time, 1e-9)
         figures = {"loss": loss, "steps_per_second": speed, **self.scores}
         notes = (self.trainer.note, self.samples.note if isinstance(self.samples, PlacedSamples) else None)
@@ -291,8 +291,8 @@ class Loop:
             if dice is not None:
                 self.steering.dice.append(dice)
                 self.best_dice = max(dice, self.best_dice or 0.0)
-            first, watch = self.setup.ranks.first, self.setup.watch
-            more = watch.validated(self.done, self.scores, self.trainer.validation_loss) if first else {}
+            first, listener = self.setup.ranks.first, self.setup.listener
+            more = listener.validated(self.done, self.scores, self.trainer.validation_loss) if first else {}
             self.log.add("validation", self.done, dice=self.scores, seconds=self.used_seconds, **more)
             figures = {**self.scores, "validation": {"dice": self.scores, **more}}
             self.callback(Progress("train", self.done, self.setup.course.steps, figures))
@@ -373,11 +373,11 @@ class Loop:
         )
 
     def close(self) -> None:
-        """End the thread that writes checkpoints, close the log, and end the watch."""
+        """End the thread that writes checkpoints, close the log, and tell the listener."""
         self.checkpoints.close()
         self.log.close()
         if self.setup.ranks.first:
-            self.setup.watch.end(self.finished)
+            self.setup.listener.end(self.finished)
 
     def _diverged(self, what: str, step: int, suspects: Sequence[str] = ()) -> Diverged:
         """Return the error that ends the run, with the commands that continue it."""

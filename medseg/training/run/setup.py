@@ -16,7 +16,7 @@ from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batches
 from medseg.training.length.course import Course
-from medseg.training.run.watch import NOBODY, Watch
+from medseg.training.run.listener import NOBODY, RunListener
 from medseg.training.step.ranks import ALONE, Ranks
 
 _WARM_UP = 0.1
@@ -43,7 +43,7 @@ class Setup:
         ranks: this process among those that train together.
         announce: called by the first process when the course changes, with the setup from there on.
         clock: returns the time in seconds that steps are measured and a budget is kept by.
-        watch: receives what the first process logs.
+        listener: receives what the first process logs.
     """
 
     plan: Plan
@@ -55,7 +55,7 @@ class Setup:
     ranks: Ranks = ALONE
     announce: Callable[[Setup, ChangeRecord], None] = _announce_nothing
     clock: Callable[[], float] = time.monotonic
-    watch: Watch = NOBODY
+    listener: RunListener = NOBODY
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""

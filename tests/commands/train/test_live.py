@@ -76,10 +76,10 @@ def test_the_page_of_a_run_that_trains_loads_itself_again(tmp_path):
 
 
 def test_training_is_the_same_without_the_pictures(workspace, tmp_path, monkeypatch):
-    from medseg.training.run.watch import Watch
+    from medseg.training.run.listener import RunListener
 
     write_toy_workspace(tmp_path)
-    monkeypatch.setattr("medseg.commands.train.train.LiveView", lambda *arguments: Watch())
+    monkeypatch.setattr("medseg.commands.train.train.LiveView", lambda *arguments: RunListener())
     train("toy", tmp_path, TrainOptions(fold="0", steps=30, device="cpu"))
     states = [torch.load(folder / FOLD / "checkpoint.pt", weights_only=True) for folder in (workspace, tmp_path)]
     assert all(torch.equal(states[0]["network"][key], states[1]["network"][key]) for key in states[0]["network"])

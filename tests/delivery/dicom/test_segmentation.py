@@ -26,7 +26,7 @@ from dicom.builders import ramp, write_enhanced, write_series
 
 from medseg.core.errors import DataError
 from medseg.delivery.dicom.codes import codes_of
-from medseg.delivery.dicom.objects import character_set
+from medseg.delivery.dicom.common import character_set
 from medseg.delivery.dicom.write import Meaning, object_paths, write_objects
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.geometry.resampling import labels_on_slices

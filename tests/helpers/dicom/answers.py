@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medseg.core.image import Image
 from medseg.delivery.dicom.codes import codes_of
-from medseg.delivery.dicom.objects import Maker
+from medseg.delivery.dicom.common import Maker
 from medseg.delivery.dicom.write import Meaning
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import DicomVolume, read_volume

@@ -58,7 +58,7 @@ class Maker:
 
 
 @dataclass(frozen=True)
-class Segment:
+class DicomSegment:
     """A structure as DICOM objects show it.
 
     Attributes:
@@ -87,7 +87,7 @@ class Segment:
         return labels == self.values[0] if len(self.values) == 1 else np.isin(labels, self.values)
 
 
-def make_segments(members: Mapping[str, tuple[int, ...]], codes: Mapping[str, Coding]) -> list[Segment]:
+def make_segments(members: Mapping[str, tuple[int, ...]], codes: Mapping[str, Coding]) -> list[DicomSegment]:
     """Return the structures in order, each with a new tracking UID and a colour of its own.
 
     Args:
@@ -96,14 +96,14 @@ def make_segments(members: Mapping[str, tuple[int, ...]], codes: Mapping[str, Co
     """
     from pydicom.uid import generate_uid
 
-    segments: list[Segment] = []
+    segments: list[DicomSegment] = []
     colours: set[str | None] = set()
     for number, (name, values) in enumerate(members.items(), start=1):
         coding = codes[name]
         if coding.colour in colours:
             coding = coding.model_copy(update={"colour": None})
         colours.add(coding.colour)
-        segments.append(Segment(number, name, coding, values, str(generate_uid())))
+        segments.append(DicomSegment(number, name, coding, values, str(generate_uid())))
     return segments
 
 

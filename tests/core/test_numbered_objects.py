@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medseg.core.objects import mark_boundaries, number_objects
+from medseg.core.numbered_objects import mark_boundaries, number_objects
 
 
 def drawn(*rows: str) -> np.ndarray:

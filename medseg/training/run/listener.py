@@ -11,10 +11,10 @@ LossOf = Callable[[Batch], float]
 """Returns the loss of the network to predict with, on a batch, without training on it."""
 
 
-class Watch:
+class RunListener:
     """Receives what the first process of a run logs. It changes nothing of the training: no weights, no random numbers.
 
-    What it raises ends the run; a watch handles the errors of its own files.
+    What it raises ends the run; a listener handles the errors of its own files.
     """
 
     def begin(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
@@ -51,4 +51,4 @@ class Watch:
         """
 
 
-NOBODY = Watch()
+NOBODY = RunListener()
