@@ -15,7 +15,7 @@ from medseg.datasets.segment_names import segments_from_options
 from medseg.io.formats.table import united_files
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
-from medseg.io.values.class_names import BACKGROUND, IGNORED
+from medseg.io.values.class_names import BACKGROUND, IGNORED, check_spellings
 from medseg.io.values.colours import (
     BLACK,
     TABLES,
@@ -186,6 +186,7 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
         declared, notes = segments.labels, [*notes, *segments.notes]
         reading = reading.model_copy(update={"segments": dict(segments.table), "overlaps": segments.overlaps})
     if declared is not None:
+        check_spellings(declared.names, f"the labels of {data_set.folder}")
         declared = _with_ignore_and_activation(
             declared, declared.ignore if ignore is None else ignore, options.activation
         )

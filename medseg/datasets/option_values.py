@@ -9,7 +9,7 @@ from pathlib import Path
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions, split_pair
-from medseg.io.values.class_names import means_background
+from medseg.io.values.class_names import check_spellings, means_background
 from medseg.io.values.colours import parse_colour, read_colour_table
 from medseg.plans.problems import validation_message
 from medseg.plans.sections.reading import Reading
@@ -52,6 +52,7 @@ def parse_structures(structures: Sequence[str]) -> Labels:
 
     Raises:
         PlanError: a text is not of this form, a name or value occurs twice, or a value is not a whole number.
+        DataError: two names differ in capitals alone.
 
     >>> parse_structures(["liver=1", "spleen=3"]).structures
     {'liver': 1, 'spleen': 3}
@@ -66,6 +67,7 @@ def parse_structures(structures: Sequence[str]) -> Labels:
             f"structures are {', '.join(structures)}; expected NAME=VALUE with whole values, each name once.",
             "Example: --structures liver=1 --structures spleen=3, or --structures liver=1,spleen=3",
         )
+    check_spellings([name for name, _ in pairs], "--structures")
     values = {name: int(value) for name, value in pairs}
     named = any(value == 0 and not means_background(name) for name, value in values.items())
     try:

@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 import medseg
 from medseg.cli.app import app
 from medseg.core.errors import DataError, PlanError
+from medseg.core.labels import Labels
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import labels_of, notes_on_values
 from medseg.datasets.option_values import parse_structures, reading_from_options
 from medseg.io.load import load_case_image, load_case_label
+from medseg.io.values.class_names import number_names
 
 RED, GREEN, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 0]
 SHAPE = (6, 24, 24)
@@ -303,3 +305,36 @@ def test_void_in_a_table_of_colours_is_ignored_and_told(pictures):
     assert "Void (#000000) is taken for what has no loss and no score" in data.problems
     (folder / "class_dict.csv").write_text("name,r,g,b\nBackground,0,0,0\nRoad,255,0,0\nSky,0,255,0\n")
     assert find_data(folder, DataOptions()).labels.structures == {"Road": 1, "Sky": 2}
+
+
+def in_dataset_json(folder, first, second):
+    declared = {"channel_names": {"0": "CT"}, "labels": {"background": 0, first: 1, second: 2}, "dataset": {}}
+    cases = {"a": {"images": ["images/a.nii.gz"], "label": "labels/a.nii.gz"}}
+    (folder / "dataset.json").write_text(json.dumps(declared | {"dataset": cases}))
+    return DataOptions()
+
+
+def in_decathlon_json(folder, first, second):
+    declared = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": first, "2": second}}
+    cases = [{"image": "images/a.nii.gz", "label": "labels/a.nii.gz"}]
+    (folder / "dataset.json").write_text(json.dumps(declared | {"training": cases}))
+    return DataOptions()
+
+
+def in_options(folder, first, second):
+    return DataOptions(structures=(f"{first}=1", f"{second}=2"))
+
+
+@pytest.mark.parametrize("declare", [in_dataset_json, in_decathlon_json, in_options])
+def test_structures_whose_names_differ_in_capitals_alone_are_refused_where_they_are_declared(volumes, declare):
+    folder = volumes(a=block(1, 2))
+    with pytest.raises(DataError, match="the structures 'Liver' and 'liver' differ in capitals or spaces alone"):
+        find_data(folder, declare(folder, "Liver", "liver"))
+    assert find_data(folder, declare(folder, "Liver", "lever")).labels.structures == {"Liver": 1, "lever": 2}
+    assert Labels(structures={"Liver": 1, "liver": 2}).names == ("Liver", "liver")  # models that have them still load
+
+
+def test_a_list_of_classes_with_one_name_in_two_spellings_is_refused():
+    assert number_names(["_background_", "liver", "spleen"], "labels.txt") == {"liver": 1, "spleen": 2}
+    with pytest.raises(DataError, match=r"labels.txt: the structures 'liver' and 'Liver' differ"):
+        number_names(["_background_", "liver", "Liver"], "labels.txt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medseg.core.errors import DataError
@@ -60,6 +60,28 @@ def check_zero(name: str, source: str) -> None:
         )
 
 
+def check_spellings(names: Iterable[str], source: str) -> None:
+    """Refuse structures whose names differ in capitals alone: one of them is a slip, and two would be trained.
+
+    Names in labels are looked up without regard to capitals, too (`named_masks.values_by_number`).
+
+    Args:
+        names: the structures.
+        source: what declares them, for messages.
+
+    Raises:
+        DataError: there are such names.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.strip().casefold(), name)
+        if other != name:
+            raise DataError(
+                f"{source}: the structures {other!r} and {name!r} differ in capitals or spaces alone.",
+                "Give structures that are one a single name there, and others names that differ.",
+            )
+
+
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty, without spaces at their ends.
 
@@ -88,7 +110,8 @@ def number_names(names: Sequence[str], source: str) -> dict[str, int]:
         The number of each structure.
 
     Raises:
-        DataError: a name is listed twice, the background comes after a structure, or there is no structure.
+        DataError: a name is listed twice, in whatever capitals, the background comes after a structure, or there is no
+            structure.
 
     >>> number_names(["_background_", "liver", "spleen"], "labels.txt")
     {'liver': 1, 'spleen': 2}
@@ -98,6 +121,7 @@ def number_names(names: Sequence[str], source: str) -> dict[str, int]:
     if twice or not structures:
         what = f"lists {twice[0]!r} twice" if twice else "lists no structure"
         raise DataError(f"{source} {what}.", "Expected one name per line, each once; _background_ comes first.")
+    check_spellings(structures, source)
     late = [name for name in BACKGROUND if name in names and names.index(name) > names.index(structures[0])]
     if late:
         raise DataError(
