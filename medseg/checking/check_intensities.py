@@ -104,7 +104,7 @@ def _channel_file(case: Case, channel: int) -> Path:
 
 
 def _remarks(contents: Sequence[ChannelContent]) -> dict[str, dict[int, str]]:
-    """Return what is odd in one channel: kind of finding -> index of the case -> text."""
+    """Return all remarks on one channel: kind of finding -> index of the case -> text."""
     if len(contents) < _FEWEST_COMPARED:
         return {}
     texts: dict[int, list[str]] = {}

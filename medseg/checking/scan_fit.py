@@ -60,7 +60,7 @@ _AXES = ("z", "y", "x")
 
 @dataclass(frozen=True)
 class ScanFinding:
-    """How a scan differs from what the model knows.
+    """A difference between a scan and the training scans of a model.
 
     Attributes:
         kind: `spacing`, `size`, `grid`, `memory`, `constant`, `label map` or `intensity`.
@@ -100,7 +100,7 @@ class ScanGrid:
 
 @dataclass(frozen=True)
 class Known:
-    """What a model knows of the grids of its training scans.
+    """The grids of a model's training scans, as far as its plan records them.
 
     Attributes:
         spacing: the bounds along each axis (z, y, x); None along an axis of which nothing is known.
@@ -114,7 +114,7 @@ class Known:
 
 
 def known_grids(plan: Plan, configuration: Configuration) -> Known:
-    """Return what a model knows of the grids of its training scans: ranges, else the medians that it was planned from.
+    """Return the recorded grids of a model's training scans: ranges, else the medians that it was planned from.
 
     Args:
         plan: the plan of the model.

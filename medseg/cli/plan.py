@@ -72,7 +72,7 @@ def command(
 
 
 def _data_line(plan: Plan) -> str:
-    """Return what was understood of the data as a whole: number of cases, layout, channels."""
+    """Return a line on the data set as it was understood: number of cases, layout, channels."""
     from medseg.io.layouts.dataset import LAYOUTS
 
     data = plan.data

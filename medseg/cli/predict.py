@@ -105,7 +105,7 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
 
 
 def _summary(result: PredictResult, output: Path, seconds: float) -> str:
-    """Return what was done, how fast, and where it lies."""
+    """Return a line on the result: how many scans were segmented, how fast, and into which folder."""
     segmented = len(result.files) - len(result.kept)
     text = f"{counted(segmented, 'scan')} segmented in {duration(seconds)}"
     if segmented > 1:

@@ -73,7 +73,7 @@ def _show(result: SelectResult) -> None:
 
 
 def _confidence_line(selection: Selection) -> str:
-    """Say whether probabilities are calibrated, and whether answers are judged."""
+    """Return a line that says whether probabilities are calibrated, and whether answers are judged."""
     calibration, quality = selection.calibration, selection.quality
     parts = ["probabilities are not calibrated: that needs three cases at least, with all structures annotated"]
     if calibration is not None:

@@ -1,1 +1,1 @@
-"""How far an answer can be trusted: calibrated probabilities, predicted scores, and named flags; arrays and numbers."""
+"""Estimates of how far an answer can be trusted, from arrays: calibrated probabilities, predicted scores, and flags."""

@@ -63,7 +63,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class StructureQuality:
-    """What is expected of one structure of an answer; None where it is not known.
+    """The expected quality of one structure of an answer; None where it is not known.
 
     Attributes:
         dice: predicted Dice.
@@ -82,7 +82,7 @@ class StructureQuality:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is expected of an answer.
+    """The expected quality of an answer.
 
     Attributes:
         structures: {structure: what is expected of it}.
@@ -106,7 +106,7 @@ class Assessment:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Assessment:
-        """Return what `to_json` wrote.
+        """Return the assessment that `to_json` wrote.
 
         Args:
             values: what it returned.

@@ -1,4 +1,4 @@
-"""How far a vector of figures lies from those of the training cases: Mahalanobis with a shrunk covariance."""
+"""The distance of a vector of figures from those of the training cases: Mahalanobis with a shrunk covariance."""
 
 from __future__ import annotations
 

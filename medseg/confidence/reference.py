@@ -1,4 +1,4 @@
-"""What is usual among the training cases: sizes, places, intensities, scans; and how odd another case is beside it."""
+"""The usual range of sizes, places, intensities and scans of the training cases; and how odd another case is in it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Usual(Section):
 
 
 class Reference(Section):
-    """What is usual among the training cases; structures that too few cases have are missing from the dictionaries.
+    """The usual range of the training cases; structures that too few cases have are missing from the dictionaries.
 
     Attributes:
         presence: {structure: share of the references that have any of it}.
@@ -150,7 +150,7 @@ class Reference(Section):
 
 
 def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Reference:
-    """Return what is usual among cases.
+    """Fit the usual range of some cases.
 
     Args:
         examples: out-of-fold cases.

@@ -1,1 +1,1 @@
-"""What every folder uses: images, cases, labels, errors, progress, files. Imports nothing else of medseg."""
+"""The basis of all other folders: images, cases, labels, errors, progress, files. Imports nothing else of medseg."""

@@ -316,7 +316,7 @@ def _is_abandoned(path: Path) -> bool:
 
 @contextmanager
 def saving(path: Path, own_folder: bool = False) -> Iterator[Path]:
-    """Do as `atomic` does, for libraries that raise their own errors when a disk is full or a folder is not writable.
+    """Write as with `atomic`, by libraries that raise their own errors when a disk is full or a folder is not writable.
 
     Args:
         path: the file to write.

@@ -1,4 +1,4 @@
-"""How further packages are installed: by a command that also works in a copy of the repository."""
+"""The command that installs further packages, which also works in a copy of the repository."""
 
 from __future__ import annotations
 

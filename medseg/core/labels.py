@@ -125,7 +125,7 @@ class Labels(BaseModel):
 
     @property
     def foreign_values(self) -> tuple[str, ...]:
-        """What is odd about `region_values`: structures that are written as a value that they do not have in labels."""
+        """Notes on odd `region_values`: structures that are written as a value that they do not have in labels."""
         return tuple(
             f"writes {name} as {value}, which is none of its own values: {_shorten([*self.members[name]])}"
             for name, value in self.written_values.items()

@@ -107,7 +107,7 @@ def _patterns_of(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _objects(cases: Sequence[Case]) -> str | None:
-    """Say that the masks in the folders of a set are objects of one structure; None where they are structures.
+    """Return a note if the masks in the folders of a set are objects of one structure; None if each is a structure.
 
     Objects have names that no other case has, or numbers that run up to another one in each case.
 

@@ -1,1 +1,1 @@
-"""What users get: answers as files, DICOM objects, pages, and the record of what made them."""
+"""Outputs for users: answers as files, DICOM objects, pages, and the record of what made them."""

@@ -1,1 +1,1 @@
-"""Where case-by-case work is done: by threads of this process, or by the processes of a Dask cluster."""
+"""Engines for case-by-case work: threads of this process, or the processes of a Dask cluster."""

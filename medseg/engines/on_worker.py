@@ -24,7 +24,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class Context:
-    """What a worker must know of the command that sent an item.
+    """The facts on the command that sent an item, which a worker needs.
 
     Attributes:
         folder: the command's working folder, from which relative paths start.
@@ -164,7 +164,7 @@ def worker_number() -> int:
 
 
 def once_in_process(cache: dict[str, Any], key: str, make: Callable[[], Any]) -> Any:
-    """Return what was made for a key in this process; only the value of the last key is kept.
+    """Return the value that was made for a key in this process; only the value of the last key is kept.
 
     Args:
         cache: holds the value; one for each kind of value.

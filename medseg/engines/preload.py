@@ -1,4 +1,4 @@
-"""What the workers that medseg starts on this machine load first: Ctrl-C is for the command, which then ends them."""
+"""Set-up of the workers that medseg starts on this machine: they ignore Ctrl-C, as the command ends them itself."""
 
 from __future__ import annotations
 

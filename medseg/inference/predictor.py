@@ -374,7 +374,7 @@ class Predictor:
 
     @property
     def backend(self) -> str:
-        """What computes: torch, OpenVINO or a way of the GPU; final once the first tile was computed."""
+        """Name of the backend: torch, OpenVINO or a way of the GPU; final once the first tile was computed."""
         return self._passes.backend
 
     def volumes(self, labels: Image) -> dict[str, float]:

@@ -51,7 +51,7 @@ def frame_of(geometry: Geometry, plan: Plan) -> Frame:
 
 
 def threshold_offsets(model: Model) -> torch.Tensor | None:
-    """Return what is subtracted from logits (outputs, 1, 1, 1), so that regions above their threshold are above 0."""
+    """Return offsets (outputs, 1, 1, 1) to subtract from logits, so that regions above their threshold are above 0."""
     thresholds = {} if model.selection is None else model.selection.thresholds
     if not thresholds:
         return None

@@ -1,4 +1,4 @@
-"""How sure a model is: mean and spread of each structure's probability over folds and mirrored copies.
+"""The uncertainty of a model: mean and spread of each structure's probability over folds and mirrored copies.
 
 In a tile, each of the n predictions (fold times mirrored copy) gives each voxel a probability p_i per structure. Over
 the n predictions these have a mean and a variance (of the population: divided by n). Both are averaged over the tiles

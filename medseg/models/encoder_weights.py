@@ -60,7 +60,7 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """What was taken of which file.
+    """The weights that an encoder took from a file.
 
     Attributes:
         source: path of the file.

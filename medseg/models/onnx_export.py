@@ -121,7 +121,7 @@ def export_fold(model: Model, number: int, path: Path) -> Exported:
 
 
 def describe(model: Model, number: int) -> dict[str, Any]:
-    """Return what a caller must know and do, as JSON.
+    """Return the description of the file for programs that run it, as JSON.
 
     Args:
         model: the model.
@@ -166,7 +166,7 @@ def describe(model: Model, number: int) -> dict[str, Any]:
 
 
 def _instructions(plan: Plan, axes: Sequence[str]) -> list[str]:
-    """Return what has to be done around the network, step by step, in words."""
+    """Return instructions for the work around the network, step by step, in words."""
     return [
         "Bring the scan to the plan's frame: "
         + ("axes to right, anterior, superior (RAS)" if plan.orientation == "canonical" else "axes as stored")
@@ -192,7 +192,7 @@ def _decision(labels: Labels) -> str:
 
 
 def _outputs(model: Model) -> list[dict[str, Any]]:
-    """Return what each output channel of the network means, and the value that medseg writes for it."""
+    """Return the meaning of each output channel of the network, and the value that medseg writes for it."""
     labels = model.plan.labels
     names = list(labels.members)
     # without a background, output 0 stands for what lies beyond an image: it has no value, and is never answered

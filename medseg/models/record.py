@@ -157,7 +157,7 @@ class FoldScores(_Part):
 
 
 class RunRecord(_Part):
-    """How a run came about.
+    """The record of how a run came about.
 
     Attributes:
         configuration: the configuration of the plan.

@@ -30,7 +30,7 @@ _SPACING_RATIO = 1.25
 
 @dataclass(frozen=True)
 class Start:
-    """What was taken from which model.
+    """The weights that a network took from another model.
 
     Attributes:
         source: path of the model.
@@ -115,7 +115,7 @@ def start_from(
 
 
 def _differences(target: Side, source: Side) -> list[str]:
-    """Say what the source's weights have learnt to expect and this plan does differently."""
+    """Return notes on what the source was trained to expect and this plan does differently."""
     notes = []
     here, there = target.configuration, source.configuration
     ratios = [a / b for a, b in zip(here.spacing_mm, there.spacing_mm, strict=False)]
@@ -132,7 +132,7 @@ def _differences(target: Side, source: Side) -> list[str]:
 
 
 def _intensity_differences(target: Side, source: Side) -> list[str]:
-    """Say which channels that both have are normalized differently."""
+    """Return notes on channels that both have, but normalize differently."""
     notes = []
     pairs = channel_pairs(target.channels, source.channels)
     if not pairs and len(target.channels) == len(source.channels):

@@ -1,4 +1,4 @@
-"""What a network consists of, and what training it keeps in memory: found on torch's meta device, without computing.
+"""The parts of a network, and the memory that training it needs: found on torch's meta device, without computing.
 
 `medseg networks` prints both. Tensors on the meta device have shapes but no values, so that a network of any size is
 looked at in a moment, on any machine.

@@ -21,7 +21,7 @@ _RECORDING = threading.Lock()
 
 
 class Recorder(Protocol):
-    """How steps run before they are recorded, and how they are recorded."""
+    """Runs steps before they are recorded, and records them."""
 
     def run(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Make a step and return its result."""

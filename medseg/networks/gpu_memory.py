@@ -1,4 +1,4 @@
-"""How much of a GPU's memory this process may still use; prediction and training plan with it."""
+"""The GPU memory that this process may still use; prediction and training plan with it."""
 
 from __future__ import annotations
 

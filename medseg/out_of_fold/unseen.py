@@ -1,4 +1,4 @@
-"""Which fold of a configuration has not seen a case: neither its own network, nor those of the stages before it."""
+"""Find the fold of a configuration that has not seen a case, neither in its own network nor in a stage before it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What planning knows about a data set.
+    """The facts on a data set that planning starts from.
 
     Attributes:
         orientation: axis order of the vectors: `canonical`, or `stored` as in the files.

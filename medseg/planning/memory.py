@@ -92,7 +92,7 @@ class NetworkSize:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network has to fit.
+    """The budget that a network has to fit: memory, and room for a batch.
 
     Attributes:
         planner: the family of networks.

@@ -1,4 +1,4 @@
-"""How to train and predict: the presets `gpu` (nnU-Net's recipe) and `cpu` (short runs), and `--recipe nnunet`.
+"""Recipes for training and prediction: the presets `gpu` (nnU-Net's) and `cpu` (short runs), and `--recipe nnunet`.
 
 nnU-Net's figures are those of nnU-Net v2's `training/nnUNetTrainer/nnUNetTrainer.py`. Those of the preset `cpu` were
 measured for the most Dice per minute on a few cores (docs/benchmarks/accuracy.md).

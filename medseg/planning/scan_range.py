@@ -1,4 +1,4 @@
-"""What the training scans are like, as the plan keeps it, so that other scans can be compared with them later."""
+"""The range of the training scans, kept in the plan, so that other scans can be compared with them later."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _COUNTED_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What the pass collects of one case; axes (z, y, x) in the orientation that the plan uses.
+    """The facts that the pass collects on one case; axes (z, y, x) in the orientation that the plan uses.
 
     Attributes:
         id: id of the case.

@@ -1,4 +1,4 @@
-"""How two versions of a plan differ, and which of the differences a run that has started training can take."""
+"""Compare two versions of a plan, and decide which changes a run that has started training can take."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 
 def differences(old: Plan, new: Plan, configuration: str) -> list[Change]:
-    """Return what differs between two plans, of all that a run in one configuration depends on.
+    """Return the differences between two plans in everything that a run in one configuration depends on.
 
     Args:
         old: the plan so far.

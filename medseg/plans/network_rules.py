@@ -1,4 +1,4 @@
-"""What a patch must be for each network: pure rules, so that a plan is checked without torch when it is read.
+"""Rules on the patch of each network, in pure Python, so that a plan is checked without torch when it is read.
 
 `schema` asks `patch_rule`. A network has its rule here, in `PATCH_RULES`, by the name that it has in
 `medseg.networks.table`. Those without one must be given multiples of the product of the strides in the plan, if the
@@ -80,7 +80,7 @@ def colour_schemes(encoder: str) -> list[str]:
 
 @dataclass(frozen=True)
 class PatchRule:
-    """What a patch must be.
+    """A rule on the sizes of a patch.
 
     Attributes:
         multiple: each axis must be a multiple of this.
@@ -119,7 +119,7 @@ class PatchRule:
 
 
 def patch_rule(configuration: Configuration) -> PatchRule:
-    """Return what the patch of a configuration must be for its network."""
+    """Return the rule that the network of a configuration sets for its patch."""
     network, dimensions = configuration.network, configuration.dimensions
     rule = PATCH_RULES.get(network.name)
     if rule is not None:

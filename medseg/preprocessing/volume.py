@@ -24,7 +24,7 @@ from medseg.preprocessing.resample import resample_label, resampled_shape, separ
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a case came to the network's grid; enough to bring an answer back.
+    """The way of a case to the network's grid, with all that is needed to bring an answer back.
 
     Attributes:
         orientation: which axes were exchanged and reversed to come to the canonical frame; none for `stored`.

@@ -1,1 +1,1 @@
-"""What was selected of a plan's trained models, and how their answers are treated: `selection.yaml`."""
+"""The selection among a plan's trained models, with the postprocessing of their answers: `selection.yaml`."""

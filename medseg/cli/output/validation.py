@@ -62,6 +62,6 @@ def _figure(value: float | None) -> str:
 
 
 def _rest(better: int, least: float | None, absent: int) -> str:
-    """Return what is left out of the table: how many structures are better, and how many no case has."""
+    """Return a line on the structures that the table leaves out: how many score better, and how many no case has."""
     parts = [f"{better} more, Dice {_figure(least)} or better"] if better else []
     return "; ".join([*parts, *([f"{absent} in none of these cases"] if absent else [])])

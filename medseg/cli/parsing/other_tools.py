@@ -1,4 +1,4 @@
-"""What the options of nnU-Net and TotalSegmentator are called here, for those who type them out of habit."""
+"""Translate options of nnU-Net and TotalSegmentator to medseg's, for those who type them out of habit."""
 
 from __future__ import annotations
 

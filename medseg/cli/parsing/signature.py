@@ -98,7 +98,7 @@ class Field:
 
     @property
     def spellings(self) -> list[str]:
-        """What can be typed for the option: `--page` and `--no-page` of the flag `--page/--no-page`."""
+        """All ways to type the option: `--page` and `--no-page` of the flag `--page/--no-page`."""
         return [spelling for flag in self.flags for spelling in flag.split("/")]
 
     @property
@@ -226,7 +226,7 @@ def _field(name: str, annotation: Any, default: Any, described: Mapping[str, str
 
 
 def described_names(docstring: str) -> dict[str, str]:
-    r"""Return what the section `Args:` or `Attributes:` of a docstring says of each name, in one line.
+    r"""Return {name: its description in one line} from the section `Args:` or `Attributes:` of a docstring.
 
     >>> described_names("A box.\n\nAttributes:\n    width: In mm,\n        outside.\n    depth: Likewise.")
     {'width': 'In mm, outside.', 'depth': 'Likewise.'}

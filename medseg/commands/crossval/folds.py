@@ -20,7 +20,7 @@ from medseg.plans.schema import Plan
 
 @dataclass(frozen=True)
 class FoldOutcome:
-    """What became of one fold.
+    """The outcome of one fold: its training, or why it failed.
 
     Attributes:
         configuration: its configuration.

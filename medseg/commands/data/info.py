@@ -43,7 +43,7 @@ class LabelValue:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file holds.
+    """The content of a file: grid, values, names, and how medseg reads it.
 
     Attributes:
         path: the file, or a DICOM series (`FOLDER#KEY`).
@@ -101,7 +101,7 @@ def info(path: str | Path) -> FileInfo:
 
 
 def _describe(path: Path, stack: Stack, segments: Sequence[Segment]) -> FileInfo:
-    """Return what a stack of volumes holds; `segments` are the names that the file gives to its values."""
+    """Return the facts on a stack of volumes; `segments` are the names that the file gives to its values."""
     volumes, components, *_ = stack.array.shape
     grid = Image(stack.array[0], stack.affine, stack.spacing_known)
     values = stack.array.reshape(-1)

@@ -14,7 +14,7 @@ from medseg.io.annotations.labelme import Annotation, Shape
 
 @dataclass(frozen=True)
 class ImageEntries:
-    """What an annotation file says about one image, without ids.
+    """The entries of one image in an annotation file, without ids.
 
     Attributes:
         image: its file, height and width.

@@ -37,7 +37,7 @@ from medseg.io.values.regrid import resample_nearest
 
 @dataclass(frozen=True)
 class DicomOutResult:
-    """What was written.
+    """The result of `dicom`: the objects that were written.
 
     Attributes:
         files: {form: file}.
@@ -96,7 +96,7 @@ def dicom(
 
 
 def _declared(path: Path, options: DicomOutOptions) -> Answers:
-    """Return what the values mean: as the user declares, else as labels.json beside the file says."""
+    """Return the structures of the values: those that the user declares, else those of labels.json beside the file."""
     if options.structures:
         return Answers(parse_structures(options.structures))
     answers = read_labels_file(path.parent)
@@ -109,7 +109,7 @@ def _declared(path: Path, options: DicomOutOptions) -> Answers:
 
 
 def _maker(path: Path, options: DicomOutOptions) -> Maker:
-    """Return who made the labels: as the user says, else the model that `medseg predict` recorded for this file."""
+    """Return the author of the labels: as the user says, else the model that `medseg predict` recorded for the file."""
     if options.manual and options.algorithm:
         raise PlanError("--manual and --algorithm cannot be used together.")
     if options.manual:

@@ -292,7 +292,7 @@ def _check_names(labels: Labels, pairs: Sequence[Pair], references: Side, option
 
 
 def _facts(result: Evaluation, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
-    """Return what was scored, as (name, value) for the page."""
+    """Return facts on the evaluation for the page, as (name, value)."""
     similar = "; ".join(f"{Path(name).name} with {Path(other).name}" for name, other in result.similar.items())
     return [
         *([("paired by similar names, as asked", similar)] if similar else []),

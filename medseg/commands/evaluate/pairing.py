@@ -245,7 +245,7 @@ def _check_exists(path: Path) -> Path:
 
 
 def _shown(path: Path, side: Side) -> str:
-    """Return what a path holds, for messages."""
+    """Return a phrase on the content of a path, for messages."""
     if path.is_file():
         return f"{path} is one file"
     if not side.files:

@@ -64,7 +64,7 @@ class DeviceFacts:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast training steps were.
+    """The measured speed of training steps.
 
     Attributes:
         device: where.
@@ -81,7 +81,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class DoctorResult:
-    """What this machine and this installation can do.
+    """The result of `doctor`: facts on this machine and this installation.
 
     Attributes:
         versions: {package: version}, with Python and medseg first; None for one that is missing.
@@ -185,7 +185,7 @@ def _processor() -> str:
 
 
 def _requirements() -> list[str] | None:
-    """Return what medseg and its extras need, as pip takes it; None if medseg runs without being installed."""
+    """Return the requirements of medseg and its extras, as pip takes them; None if medseg is not installed."""
     try:
         return metadata.requires("medseg") or []
     except metadata.PackageNotFoundError:
@@ -212,7 +212,7 @@ def _missing(extra: str) -> tuple[str, ...]:
 
 
 def _problems() -> list[str]:
-    """Return what is wrong with the installation, in sentences that say what to do."""
+    """Return the problems of the installation, in sentences that say what to do."""
     problems = [f"{package} is missing or does not fit. Reinstall medseg." for package in _missing("")]
     for module in _IMPORTED:
         if find_spec(module) is None:
@@ -226,7 +226,7 @@ def _problems() -> list[str]:
 
 
 def _notes() -> tuple[str, ...]:
-    """Return what could be better and harms nothing."""
+    """Return notes on what could be better but does no harm."""
     notes = []
     if _requirements() is None:
         notes.append("medseg runs from a folder without being installed, so its packages and extras are not checked.")

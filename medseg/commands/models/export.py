@@ -16,7 +16,7 @@ _SUFFIX = ".onnx"
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What `export` returns.
+    """The result of `export`.
 
     Attributes:
         files: what was written: one for each fold, or the program of a bundle.

@@ -36,7 +36,7 @@ _SPLITS = "splits_final.json"
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What was imported.
+    """The result of `import_nnunet`.
 
     Attributes:
         folds: folders of the imported folds.

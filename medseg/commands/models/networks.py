@@ -59,7 +59,7 @@ class NetworkEntry:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a network consists of.
+    """A drawing of a network: its parts with their shapes and weights.
 
     Attributes:
         network: its name.
@@ -82,7 +82,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class NetworkList:
-    """What `list_networks` returns.
+    """The result of `list_networks`.
 
     Attributes:
         networks: the networks, in the order of the table.
@@ -210,7 +210,7 @@ def _example_plan(name: str) -> tuple[Plan, str]:
 
 
 def _drawing(plan: Plan, configuration: Configuration, with_stages: bool = True) -> Drawing:
-    """Return what a network consists of.
+    """Return the parts of a network with their shapes and weights.
 
     Raises:
         MedsegError: it cannot be made, or not be looked at without computing.

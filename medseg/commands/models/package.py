@@ -24,7 +24,7 @@ _MOST_CARD = 1 << 20
 
 @dataclass(frozen=True)
 class PackageResult:
-    """What `package` returns.
+    """The result of `package`.
 
     Attributes:
         path: the path of the package.

@@ -30,7 +30,7 @@ _MOST_NAMED = 5
 
 
 def pages_of(options: PredictOptions, cases: Sequence[Case], data: Data, folders: Sequence[Path]) -> CasePages:
-    """Return what is made of each case for the page: as the user asked, else by how many scans there are.
+    """Return what to make for each case of the page: as the user asked, else by the number of scans.
 
     Args:
         options: say whether a page is wanted.
@@ -111,7 +111,7 @@ def write_index(
 
 
 def _without_paths(case: CaseShown, folders: Sequence[Path]) -> CaseShown:
-    """Return what the page shows of an answer, in texts that name no folder and no UIDs."""
+    """Return the page's entry of an answer, with folders and UIDs removed from its texts."""
     notes, problem = without_uids([*case.notes], folders), without_uids(case.problem, folders)
     return replace(case, notes=notes, problem=problem)
 
@@ -119,7 +119,7 @@ def _without_paths(case: CaseShown, folders: Sequence[Path]) -> CaseShown:
 def _shown(
     outcome: Outcome, output: Path, pages: CasePages, result: PredictResult, labels: Labels, with_slices: bool
 ) -> CaseShown:
-    """Return what the page shows of an answer; what is missing of one that an earlier run made is drawn now."""
+    """Return the page's entry of an answer; pictures that an earlier run did not draw are drawn now."""
     from medseg.delivery.pages.index_page import CaseShown
 
     case, problem = outcome.case, outcome.not_shown

@@ -31,7 +31,7 @@ def judged_by(model: Model, options: PredictOptions) -> dict[str, Any]:
 
 
 def judged_notes(model: Model, options: PredictOptions) -> list[str]:
-    """Say whether probabilities are calibrated, where any are written, and what was fitted with other settings.
+    """Return notes on calibration, if probabilities are written, and on fits that were made with other settings.
 
     Args:
         model: makes the answers.

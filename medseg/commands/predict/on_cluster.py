@@ -39,7 +39,7 @@ _OF_THE_WORKER = ("device type", "precision")
 
 @dataclass(frozen=True)
 class Loading:
-    """How a worker loads the model.
+    """A function that loads the model on a worker.
 
     Attributes:
         model: as in `predict`.
@@ -238,7 +238,7 @@ _loaded: dict[str, Any] = {}
 
 
 def describe_worker(loading: Loading) -> dict[str, Any]:
-    """Return what `how_computed_there` says of a model that a worker has loaded.
+    """Return `how_computed_there` for the model that a worker has loaded.
 
     Raises:
         ModelError: it is not the model that the command loaded.

@@ -185,7 +185,7 @@ def _write_beside(
 
 
 def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequence[Case], forms: Forms) -> list[str]:
-    """Return what is worth knowing of the model, of how it was applied, and of the scans that were chosen."""
+    """Return notes on the model, on how it was applied, and on the scans that were chosen."""
     model = predictors[0].model
     return [
         *judged_notes(model, options),
@@ -275,7 +275,7 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
 
 
 def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> str | None:
-    """Say which answers of an earlier run this one replaces, and which stay; None where there are none."""
+    """Return a note on answers of an earlier run: which are replaced, and which stay; None where there are none."""
     again = {case.id for case in cases}.intersection(ledger.replaced)
     stay = len(ledger.replaced) - len(again)
     parts = [f"{counted(len(again), 'answer')} of an earlier run in {output} will be replaced"] if again else []
@@ -301,7 +301,7 @@ def _segment_noted(
 
 
 def about_answer(outcome: Outcome) -> dict[str, Any]:
-    """Return what the ledger says of an answer that was just written, beside its files."""
+    """Return the ledger's further entries on an answer that was just written, beside its files."""
     return {"volumes": outcome.volumes, "unit": outcome.unit, "ended": now(), **without_uids(outcome.about)}
 
 
@@ -329,7 +329,7 @@ def _unknown_scans(data: Data) -> list[str]:
 
 
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
-    """Say in sentences which series of DICOM studies were taken, why, and what is odd about them."""
+    """Return sentences on the series of DICOM studies that were chosen: which, why, and what is odd about them."""
     chosen = [case for case in cases if SERIES_REASON in case.attributes]
     if not chosen:
         return []
@@ -366,7 +366,7 @@ def _prepare_folder(source: Path, output: Path, cases: Sequence[Case], form: Ans
 
 
 def how_computed(predictor: Predictor) -> dict[str, Any]:
-    """Return what decides the labels that a predictor gives a scan, as JSON."""
+    """Return everything that the labels from a predictor depend on besides the scan, as JSON."""
     model = predictor.model
     return {
         "medseg": __version__,
@@ -392,7 +392,7 @@ def _made_by(predictor: Predictor, options: PredictOptions, forms: Forms) -> dic
 
 
 def _earlier_outcome(case: Case, ledger: PredictionLedger, output: Path) -> Outcome:
-    """Return what an earlier run noted of a case."""
+    """Return the outcome of a case as an earlier run recorded it."""
     entry = ledger.entries[case.id]
     files = tuple(output / name for name in entry["files"])
     about: dict[str, Any] = {key: entry[key] for key in ("warnings", "quality", "grid") if key in entry}

@@ -1,4 +1,4 @@
-"""What `predict` returns: answers, volumes, and what failed."""
+"""The result of `predict`: answers, volumes, and failures."""
 
 from __future__ import annotations
 

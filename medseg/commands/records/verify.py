@@ -39,7 +39,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` returns.
+    """The result of `verify`.
 
     Attributes:
         files: every file that was looked at.

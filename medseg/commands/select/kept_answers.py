@@ -124,7 +124,7 @@ def keep_answers(case: OutOfFoldCase, answers: Mapping[Candidate, NDArray], fold
 
 
 def _content(case: OutOfFoldCase, candidate: Candidate, answer: NDArray) -> NDArray:
-    """Return what is kept of an answer: its label values or, of regions, numbers of thresholds."""
+    """Return the array that is kept of an answer: its label values or, of regions, numbers of thresholds."""
     labels = case.plan.labels
     if labels.activation == "softmax":
         return answer

@@ -1,4 +1,4 @@
-"""Which cases a run trains on and which it is validated on."""
+"""Choose the cases that a run trains on, and those that it is validated on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What earlier sessions have left of a run that goes on: its own plan, its record, and how far it came."""
+"""Read the state that earlier sessions left of a run: its own plan, its record, and its progress."""
 
 from __future__ import annotations
 

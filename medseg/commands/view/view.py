@@ -111,7 +111,7 @@ class _Meanings:
 
 
 def _meanings(paths: Collection[Path], options: ViewOptions, scan: Image) -> _Meanings:
-    """Return what the values of label files mean: the user says it, labels.json, or the files themselves.
+    """Return the meanings of the values in label files, from the user, labels.json, or the files themselves.
 
     Raises:
         DataError: two files call one value by different names.

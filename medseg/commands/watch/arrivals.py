@@ -169,7 +169,7 @@ def why_incomplete(
 
 
 def _missing(arrival: Arrival, cases: Sequence[Case], gaps_allowed: bool) -> str | None:
-    """Return what the chosen series lack according to their headers, or which files beside them are damaged."""
+    """Return a phrase on slices that the chosen series lack by their headers, or on damaged files beside them."""
     chosen = [path for case in cases for path in case.channels if parse_reference(path) is not None]
     if not chosen:
         return None

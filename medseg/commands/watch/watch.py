@@ -42,7 +42,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class StudyEvent:
-    """What happened to a study.
+    """An event of a study: that it was answered, waits, or failed.
 
     Attributes:
         study: the name of its folder or file; empty for a note on the watched folder itself.

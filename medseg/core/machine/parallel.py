@@ -160,7 +160,7 @@ class WriteBehind:
         self._pool.shutdown()
 
     def submit(self, function: Callable[[], R], size: int) -> Future[R]:
-        """Have the thread call a function after those that were submitted before.
+        """Queue a function, which the thread calls after those that were submitted before.
 
         This waits until the memory of all submitted functions, the new one included, is within the limit.
 

@@ -1,4 +1,4 @@
-"""What the page of a folder of answers shows of each case, when asked for: pictures of slices, and a viewer's page.
+"""Pictures of slices and a viewer's page of each case, made when asked for, for the page of a folder of answers.
 
 An answer never depends on them: they are made once it is written, and what fails is named.
 """

@@ -66,7 +66,7 @@ class Judge:
 
 
 def assessment_in(about: Mapping[str, Any]) -> Assessment | None:
-    """Return what is expected of an answer, as it stands in what the manifest says of it; None if it does not.
+    """Return the assessment of an answer from its entry in the manifest; None if the entry has none.
 
     Args:
         about: of the answer.

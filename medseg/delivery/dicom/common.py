@@ -1,4 +1,4 @@
-"""What all DICOM objects written here have in common: their author, their structures, and the series they lie in."""
+"""Elements that all written DICOM objects share: their author, their structures, and the series they belong to."""
 
 from __future__ import annotations
 

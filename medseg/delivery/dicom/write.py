@@ -28,7 +28,7 @@ SUFFIXES = {"seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "report": ".sr.dcm",
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the values of label maps mean, and who made the maps.
+    """The meanings of the values in label maps, and the author of the maps.
 
     Attributes:
         members: {structure: the values that make it up}; structures may share values. A value may be 0: segments are

@@ -1,4 +1,4 @@
-"""What a page is made of: facts, tables, notes, charts, pictures and contact sheets, as data."""
+"""The blocks of a page as data: facts, tables, notes, charts, pictures and contact sheets."""
 
 from __future__ import annotations
 

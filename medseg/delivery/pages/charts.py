@@ -37,7 +37,7 @@ _LETTER = 7.6
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows.
+    """An axis of a chart.
 
     Attributes:
         label: Its title, with the unit.

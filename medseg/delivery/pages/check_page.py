@@ -18,7 +18,7 @@ _FOOTER = "Errors leave a case out of a plan, warnings keep it. The same in a fo
 
 @dataclass(frozen=True)
 class CheckFacts:
-    """What the page says about the data set as a whole.
+    """Facts on the data set as a whole, for the page.
 
     Attributes:
         name: Name of the data set.
@@ -70,7 +70,7 @@ def _lead(findings: Sequence[Finding], facts: CheckFacts) -> str:
 
 
 def _blocks(findings: list[Finding], pictures: Mapping[str, tuple[bytes, str]], drawn: set[str]) -> list[Block]:
-    """Return what to do, a table of the cases, and a picture of each case that is not among `drawn`, which is updated.
+    """Return blocks: what to do, a table of the cases, and a picture of each case not in `drawn`, which is updated.
 
     A remedy that all findings share stands once above the table, others in a column of it.
     """

@@ -24,7 +24,7 @@ def remove_own_page(path: Path) -> None:
 
 
 def why_kept(path: Path) -> str:
-    """Say that a page is not written, as a file of someone else has its name; empty where there is none.
+    """Return a note that a page is not written, as a file of someone else has its name; empty where there is none.
 
     Args:
         path: the page.

@@ -56,7 +56,7 @@ def _lead(flagged: int, total: int) -> str:
 
 
 def _doubt(assessment: Assessment, warnings: Sequence[str]) -> tuple[bool, float]:
-    """Return what cases are sorted by: those with a reason to doubt them first, then by predicted Dice."""
+    """Return a sort key of cases: those with a reason to doubt them come first, then those of low predicted Dice."""
     return not (assessment.flags or warnings), 1.0 if assessment.dice is None else assessment.dice
 
 

@@ -23,7 +23,7 @@ def run_section(facts: Sequence[tuple[str, str]]) -> Section:
 
 
 def record_facts(record: RunRecord) -> list[tuple[str, str]]:
-    """Return what a run's record says, as (term, text); what it does not say is left out."""
+    """Return the entries of a run's record as (term, text), without those that it does not have."""
     terms = {
         "configuration": "configuration",
         "fold": "fold",
@@ -47,7 +47,7 @@ def record_facts(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _history(record: RunRecord) -> list[tuple[str, str]]:
-    """Return what happened to a run after it began: changes, extensions, and its schedule from then on."""
+    """Return facts on a run after its start: changes, extensions, and the schedule that followed."""
     changes = [
         ("changed", f"from step {change.step} on, {change.key}: {change.old} -> {change.new}{_why(change)}")
         for change in record.changes or ()

@@ -1,4 +1,4 @@
-"""What an evaluation writes: metrics.json, metrics.csv, pooled.csv and report.html."""
+"""Write the files of an evaluation: metrics.json, metrics.csv, pooled.csv and report.html."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def write_results(
 
 
 def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what metrics.json holds beside the scores: the comparison with other predictions, subgroups, and pairs."""
+    """Return the further tables of metrics.json: the comparison with other predictions, subgroups, and pairs."""
     tables: dict[str, Any] = {}
     comparisons = [_comparison(compared) for compared in evaluation.compared]
     if comparisons:

@@ -140,7 +140,7 @@ def case_panel(views: Sequence[View], labels: Labels) -> bytes:
 
 
 def describe_view(view: View, case: CaseScore, labels: Labels) -> str:
-    """Return what a picture of a scored case shows, for those who do not see it.
+    """Return a description of the picture of a scored case, for those who do not see it.
 
     Args:
         view: What is drawn.

@@ -107,7 +107,7 @@ def panels(slice_: Slice, labels: Labels) -> list[NDArray[np.uint8]]:
 
 
 def describe_slices(slices: Sequence[Slice], step: int) -> str:
-    """Return what the picture shows, for those who do not see it."""
+    """Return a description of the picture, for those who do not see it."""
     cases = ", ".join(slice_.case for slice_ in slices)
     return f"After step {step}, a slice each of {cases}: {', '.join(COLUMNS[:-1])} and {COLUMNS[-1]}"
 

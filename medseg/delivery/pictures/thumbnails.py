@@ -87,7 +87,7 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _in_words(planes: list[Plane], has_label: bool, structures: NDArray) -> str:
-    """Return what a picture shows, for those who do not see it."""
+    """Return a description of a picture, for those who do not see it."""
     names = ", ".join(plane.name for plane in planes if plane.name)
     three = f"{names} slices" if names else "three slices"
     slices = "the image" if len(planes) == 1 else three

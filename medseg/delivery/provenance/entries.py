@@ -36,7 +36,7 @@ _OWN_FILES = (LABELS, ITK_SNAP, SLICER, *VOLUME_TABLES, QUALITY, INDEX, LEDGER_N
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is known of a prediction before it starts.
+    """The facts on a prediction that are known before it starts.
 
     Attributes:
         source: the scan or the folder of scans.
@@ -176,7 +176,7 @@ def computed_with(predictors: Sequence[Predictor]) -> Entry:
 
 
 def _options_entry(options: Any) -> Entry:
-    """Return what the user asked for, except where it is computed, which changes no result and names machines."""
+    """Return the options of the user without those on where to compute, which change no result and name machines."""
 
     def without(value: Any) -> Any:
         if isinstance(value, dict):

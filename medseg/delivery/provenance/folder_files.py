@@ -1,4 +1,4 @@
-"""What lies in the folders that medseg writes: the table of their files, and README.txt, which is made from it.
+"""The table of files in the folders that medseg writes, and README.txt, which is made from it.
 
 docs/prediction/answer-files.md says more of each; a test compares the page with the table.
 """

@@ -70,7 +70,7 @@ def combined_hash(hashes: Iterable[str]) -> str:
 
 
 def input_entries(case: Case, folder: Path, hashes: Sequence[Entry] | None = None, label: bool = False) -> list[Entry]:
-    """Return what a case is read from, by name and hash.
+    """Return the files and series that a case is read from, by name and hash.
 
     Args:
         case: its files.

@@ -111,7 +111,7 @@ def describe_grid(image: Image) -> Entry:
 
 
 def describe_resampling(geometry: Geometry) -> Entry:
-    """Return what the network saw of a scan.
+    """Return the entry on the grid of a scan that the network saw, after cropping and resampling.
 
     The entry has the cropped box (in the network's axis order, as [first, last + 1] voxel), and spacing and shape of
     the grid that it was resampled to.

@@ -1,4 +1,4 @@
-"""What a viewer page shows: a scan, label maps on its grid, and the structures in them."""
+"""The scene of a viewer page: a scan, label maps on its grid, and the structures in them."""
 
 from __future__ import annotations
 

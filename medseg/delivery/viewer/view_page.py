@@ -47,7 +47,7 @@ def view_page(scene: Scene) -> str:
 
 
 def _facts(scene: Scene) -> dict[str, Any]:
-    """Return what the page's script has to know."""
+    """Return the data that the page's script needs."""
     return {
         "flat": scene.flat,
         "sides": scene.sides_known and scene.scan.spacing_known,

@@ -1,4 +1,4 @@
-"""What a MONAI bundle does around the network, as MONAI's own transforms: `inference.json` and `metadata.json`."""
+"""The workflow of a MONAI bundle around the network, in MONAI's own transforms: `inference.json`, `metadata.json`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _is_anisotropic(configuration: Configuration) -> bool:
 
 
 def notes_on(model: Model) -> list[str]:
-    """Return what the bundle does otherwise than `medseg predict`, in sentences."""
+    """Return the differences between the bundle and `medseg predict`, in sentences."""
     notes = [
         "scans on another grid than the network's are resampled by MONAI, whose splines differ at edges, and slices "
         "that are far apart are not resampled one by one",

@@ -297,7 +297,7 @@ def categories_of(path: Path) -> list[str]:
 
 
 def content_of(path: Path) -> str:
-    """Return what a file says about one image as text, which changes with nothing else in the file.
+    """Return the content of a file on one image as text, which changes with nothing else in the file.
 
     Args:
         path: `FILE.json#image-ID`.

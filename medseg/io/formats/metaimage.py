@@ -158,7 +158,7 @@ class _Header:
         return LPS_TO_RAS @ affine_from(edges * scale, offset[:3] * scale)
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the header says of its numbers that is not applied, in a sentence."""
+        """Return a sentence on entries of the header about its numbers that are not applied."""
         stated_values = {name: self.fields[name] for name in _LINE if name in self.fields}
         line = {name: text for name, text in stated_values.items() if not _equals(text, _LINE[name])}
         stated = ", ".join(f"{name} {value}" for name, value in line.items())

@@ -283,7 +283,7 @@ def _named(array: NDArray, axes: str, path: Path) -> tuple[NDArray, str]:
 
 
 def _interpret(array: NDArray, page: Any, mask: bool) -> NDArray:
-    """Return what stored numbers (volume, component, z, y, x) stand for: colours of a palette, white as zero turned."""
+    """Return stored numbers (volume, component, z, y, x) as meant: colours of a palette, white as zero turned."""
     if array.dtype == bool:
         white = array != (page.photometric == _WHITE_IS_ZERO)
         return white.astype(np.uint8) * np.uint8(255)
@@ -365,7 +365,7 @@ def _from_side_file(path: Path) -> _Spacing | None:
 
 
 def _from_imagej(tiff: Any) -> _Spacing | None:
-    """Return what ImageJ's distance of slices and pixels per unit say."""
+    """Return the spacing from ImageJ's distance of slices and pixels per unit."""
     description = tiff.imagej_metadata or {}
     unit = mm_in(str(description.get("unit", "")))
     per_unit = _per_unit(tiff)
@@ -375,7 +375,7 @@ def _from_imagej(tiff: Any) -> _Spacing | None:
 
 
 def _from_tags(tiff: Any) -> _Spacing | None:
-    """Return what pixels per centimetre or inch say, unless programs write them by habit; 0 for slices."""
+    """Return the spacing from pixels per centimetre or inch, unless programs write these by habit; 0 for slices."""
     page = tiff.pages[0]
     unit, per_unit = page.tags.get("ResolutionUnit"), _per_unit(tiff)
     mm = _MM_PER_UNIT.get(int(unit.value)) if unit is not None and isinstance(unit.value, int) else None

@@ -36,7 +36,7 @@ _MOST_STUDIES_READ = 3
 
 @dataclass(frozen=True)
 class SeriesRules:
-    """How the series of a study become channels.
+    """The rules by which series of a study become channels.
 
     Attributes:
         rules: one per channel, in order, see `io.dicom.listing.rules`; empty where the user gives none.

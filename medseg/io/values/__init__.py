@@ -1,1 +1,1 @@
-"""What the values in label files mean: maps, colours, soft edges, outlines, overlaps."""
+"""The meaning of values in label files: maps, colours, soft edges, outlines, overlaps."""

@@ -121,7 +121,7 @@ def _normalization(schemes: list[str], masks: list[bool], name: str) -> list[dic
 
 
 def _resampling(function: str, arguments: Mapping[str, Any], role: str, where: str) -> dict[str, Any]:
-    """Return what a resampling function of nnU-Net does, in medseg's terms, with nnU-Net's defaults filled in.
+    """Return a resampling function of nnU-Net in medseg's terms, with nnU-Net's defaults filled in.
 
     nnU-Net's torch function interpolates linearly as the usual one of order 1 does; label maps, which only training
     and cascades resample, get the label of the largest share where the usual one asks for at least one half.

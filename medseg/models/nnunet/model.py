@@ -40,7 +40,7 @@ _OWN_TRAINERS = re.compile(
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a model of nnU-Net's.
+    """Options on how to read a model of nnU-Net's.
 
     Attributes:
         device: where its networks go.

@@ -31,7 +31,7 @@ class Stage(TrainedFolds):
 
 
 class Metadata(Section):
-    """What a package says about itself.
+    """The content of metadata.json, by which a package describes itself.
 
     Attributes:
         format: always "medseg model".

@@ -96,7 +96,7 @@ def load_package(
 
 @dataclass(frozen=True)
 class _LoadOptions:
-    """How a model is loaded: device, folds (None for all), overrides."""
+    """Options on how a model is loaded: device, folds (None for all), overrides."""
 
     device: torch.device
     folds: Sequence[str] | None

@@ -1,4 +1,4 @@
-"""What a plan fills of the arguments of MONAI's networks: stages, strides, kernels, widths, spacing.
+"""The arguments of MONAI's networks that follow from a plan: stages, strides, kernels, widths, spacing.
 
 Each function takes a configuration and the plan's `network.arguments`, and returns arguments that stand where the plan
 has none of its own.

@@ -36,7 +36,7 @@ class Origin(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step trains on.
+    """The data that one step trains on.
 
     Attributes:
         image: (batch, channel, ...) float32; in a cascade the previous stage's labels are the last channels.

@@ -60,7 +60,7 @@ def apply_changes(
 def row_changes(
     changes: Changes, spatial: Sequence[int], mirrored: Sequence[Sequence[bool]], keep_first_axis: bool
 ) -> list[RowChange]:
-    """Return what is to be done, in nnU-Net's order; all but the noise.
+    """Return the changes to make, in nnU-Net's order; all but the noise.
 
     Args:
         changes: the changes of the batch.

@@ -162,7 +162,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class _ByStructure:
-    """How patches that are centred on structures are drawn where the plan weighs structures.
+    """Draws the structure and case of patches that are centred on structures, where the plan weighs structures.
 
     Attributes:
         cumulative: (structures,) cumulative probability of each structure.

@@ -1,1 +1,1 @@
-"""How long a run lasts: steps, budgets, extensions, early ends, and the course of its schedule."""
+"""The length of a run: steps, budgets, extensions, early ends, and the course of its schedule."""

@@ -28,7 +28,7 @@ _MOST_FOR_VALIDATIONS = 0.1
 
 
 class ValidationSeconds(NamedTuple):
-    """What validations take, in seconds.
+    """The time of validations, in seconds.
 
     Attributes:
         each: one of those during training, without the validation loss.
@@ -80,7 +80,7 @@ class Time:
         return self.budget_seconds - (now - self.start_time)
 
     def pace(self, step_seconds: float, validations: ValidationSeconds, now: float) -> Pace:
-        """Return what steps take and when they have to be done.
+        """Return the pace of the run: the seconds of a step and of a validation, and the time until which steps may last.
 
         Args:
             step_seconds: what a step takes.

@@ -1,4 +1,4 @@
-"""How long a run is: the legs of its schedule, how far along it a step is, and how its end is moved.
+"""The course of a run: the legs of its schedule, the progress at each step, and changes of its end.
 
 A run is a row of legs: one, unless its end was moved (the rest of the schedule is then passed through in fewer or in
 more steps), or unless it was extended (a new schedule follows the old one).

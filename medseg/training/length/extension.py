@@ -1,4 +1,4 @@
-"""How much longer a finished run is to be trained, as `--extend` says it. Imports nothing that is slow."""
+"""Parse `--extend`: how much longer a finished run is to be trained. Imports nothing that is slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long steps and validations take, and how many steps fit into the time that is left."""
+"""The pace of a run: times of steps and validations, and the number of steps that fit into the time that is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a run in training should end at another step than planned: its time runs out, or its Dice stands still."""
+"""Decide whether a run in training ends at another step than planned: its time runs out, or its Dice stands still."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def _over_samples(
     annotated: Tensor | None,
     case_weights: Tensor | None,
 ) -> Tensor:
-    """Return what is computed of a batch or, where cases have weights, the weighted sum over its samples."""
+    """Return `compute` of the whole batch or, where cases have weights, its weighted sum over the samples."""
     if case_weights is None:
         return compute(logits, target, annotated, voxel_weights)
     values = []

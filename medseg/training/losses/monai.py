@@ -46,12 +46,12 @@ class MonaiLoss(OneHotLoss):
         self.supports = EVERYTHING | {CLASS_WEIGHTS} if "weight" in known else EVERYTHING
 
     def compare(self, logits: Tensor, expected: Tensor) -> Tensor:
-        """Return what MONAI's class says of logits and masks, (samples, outputs, ...) each."""
+        """Return the loss that MONAI's class computes from logits and masks, (samples, outputs, ...) each."""
         loss: Tensor = self.loss(logits, expected)
         return loss
 
     def weighted(self, logits: Tensor, expected: Tensor, output_weights: Tensor) -> Tensor:
-        """Return what MONAI's class says with `weight`, which multiplies the loss of each output.
+        """Return the loss of MONAI's class with `weight`, which multiplies the loss of each output.
 
         Args:
             logits: (samples, outputs, ...).

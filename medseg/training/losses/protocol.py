@@ -1,4 +1,4 @@
-"""What a loss is: the protocol that every loss follows, and two base classes that spare a loss most of the work.
+"""The protocol that every loss follows, and two base classes that spare a loss most of the work.
 
 A loss compares the logits of one resolution with the label map of that resolution. Everything around it is the same
 for all losses and lies in `deep_supervision`: which resolutions there are and how they are weighted, the thinning of
@@ -194,7 +194,7 @@ def one_hot(target: Tensor, labels: Labels) -> Tensor:
 def annotated_outputs(
     values: Tensor, structures: list[bool] | None, labels: Labels, join: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return what is left of (batch, outputs, ...) where only some structures were annotated.
+    """Return (batch, outputs, ...) reduced to the outputs that count where only some structures were annotated.
 
     Args:
         values: logits or masks of the outputs.

@@ -78,7 +78,7 @@ def diverged(what: str, step: int, kept: str, retries: str, suspects: Sequence[s
 
 
 def retries(resume: str, learning_rate: float, precision: torch.dtype) -> str:
-    """Return what to try after a run has diverged, with the commands.
+    """Return advice on what to try after a run has diverged, with the commands.
 
     Args:
         resume: the command that continues the run.

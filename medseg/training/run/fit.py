@@ -94,7 +94,7 @@ def fit(
 
 
 class Loop:
-    """What the loop does around each step, and what it remembers for that.
+    """The work of the loop around each step, with the state that it needs for that.
 
     Args:
         network: to be trained.

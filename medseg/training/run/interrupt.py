@@ -42,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let the block come to its end first."""
+        """Delay signals until the end of the block."""
         self._held = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""What follows a run from outside while it trains (pictures, a page, logs of other programs); nothing by default."""
+"""The base of observers of a run in training (pictures, a page, logs of other programs); it does nothing itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is made of, besides its network and its data. The loop holds it; only its course may change on the way."""
+"""The setup of a run besides its network and data. The loop holds it; only its course may change on the way."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Setup:
         return learning_rate(progress, training.learning_rate, training.schedule)
 
     def batches(self, samples: Sequence[Sample], whole: bool = False) -> Batches:
-        """Return what makes the batches of the run.
+        """Return the maker of the run's batches.
 
         Args:
             samples: training cases.

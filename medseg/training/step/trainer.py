@@ -86,7 +86,7 @@ class Trainer:
 
     @property
     def note(self) -> str | None:
-        """What a user should know of how steps are computed."""
+        """A note for the user on how steps are computed."""
         return None if self._recorded is None else self._recorded.note
 
     def _learn(

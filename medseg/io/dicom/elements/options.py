@@ -1,4 +1,4 @@
-"""What a user allows to be done to a series that is not a regular volume."""
+"""Options on series that are not regular volumes: what may be done to them."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class DicomOptions:
 
     @classmethod
     def of(cls, reading: Reading) -> DicomOptions:
-        """Return what a plan allows."""
+        """Return the options that a plan sets."""
         return cls(resample_tilt=reading.resample_tilt, allow_gaps=reading.allow_gaps)

@@ -1,1 +1,1 @@
-"""How the slices of a series lie in space, and resampling of those that are not a regular grid."""
+"""The positions of a series' slices in space, and resampling of those that are not a regular grid."""

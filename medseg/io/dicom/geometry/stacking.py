@@ -133,7 +133,7 @@ def _is_orthonormal(slice_: Slice) -> bool:
 
 
 def _mixed(slices: Sequence[Slice]) -> tuple[Problem, ...]:
-    """Return what the slices should have in common and have not, with the names of those that differ from most."""
+    """Return a problem for each property in which slices must agree and do not, naming those that differ from most."""
     without = [slice_ for slice_ in slices if slice_.spacing_yx_mm is None or min(slice_.spacing_yx_mm) <= 0]
     if without:
         return (Problem("no pixel spacing", f"{_names(without)}: no pixel spacing"),)

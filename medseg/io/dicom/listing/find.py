@@ -179,7 +179,7 @@ def _differing(slices: Sequence[Slice], attributes: Sequence[str]) -> str:
 
 
 def _with_short_names(slices: Sequence[Slice]) -> list[Slice]:
-    """Have messages call slices by the last part of their file's name, if no two files share it."""
+    """Name slices in messages by the last part of their file's name, if no two files share it."""
     files_by_name: dict[str, set[File]] = defaultdict(set)
     for slice_ in slices:
         files_by_name[PurePosixPath(slice_.file.name).name].add(slice_.file)
@@ -248,7 +248,7 @@ def _mixed_headers(headers: Sequence[SeriesHeader]) -> list[Problem]:
 
 
 def _pixel_problems(slices: Sequence[Slice]) -> list[Problem]:
-    """Return what keeps the pixels of slices from being read: a mosaic, a missing decoder."""
+    """Return the reasons why the pixels of slices cannot be read: a mosaic, a missing decoder."""
     problems = []
     if any("MOSAIC" in str(slice_.acquisition.get("image type", "")).upper() for slice_ in slices):
         what = "each file is a mosaic of many slices, of which only the scanner's private elements say where they lie"

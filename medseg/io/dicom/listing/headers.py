@@ -59,7 +59,7 @@ HEADER_TAGS: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What the headers of a series share.
+    """The elements that all headers of a series share.
 
     Attributes:
         uid: SeriesInstanceUID; an identifier, never shown.
@@ -80,7 +80,7 @@ class SeriesHeader:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file contributes to a listing.
+    """The contribution of a file to a listing.
 
     Attributes:
         slices: its image planes, if it is an image that can be part of a volume.
@@ -115,7 +115,7 @@ def read_header(file: File) -> Header:
 
 
 def _header(file: File, dataset: Dataset) -> Header:
-    """Return what the header of a file says: its series and slices, or an object that is not an image."""
+    """Return the header of a file as its series and slices, or as an object that is not an image."""
     reason = why_no_slice(dataset)
     if reason is not None:
         uid = values.text(dataset, "SeriesInstanceUID")

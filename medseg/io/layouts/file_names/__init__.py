@@ -1,1 +1,1 @@
-"""What the names of files and folders say: cases, channels, images, labels."""
+"""Interpret the names of files and folders: cases, channels, images, labels."""

@@ -107,7 +107,7 @@ def _resolve(folder: Path, name: str) -> Path:
 
 
 def _dataroots(folder: Path, content: Mapping[str, Any]) -> list[str]:
-    """Return what is called `dataroot` in a datalist and in the YAML files beside it."""
+    """Return the values of `dataroot` in a datalist and in the YAML files beside it."""
     from ruamel.yaml import YAML
 
     said = [content.get(_ROOT)]
