@@ -150,7 +150,7 @@ class Reference(Section):
 
 
 def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Reference:
-    """Fit the usual range of some cases.
+    """Return the usual range of some cases.
 
     Args:
         examples: out-of-fold cases.

@@ -80,7 +80,7 @@ class Time:
         return self.budget_seconds - (now - self.start_time)
 
     def pace(self, step_seconds: float, validations: ValidationSeconds, now: float) -> Pace:
-        """Return the pace of the run: the seconds of a step and of a validation, and the time until which steps may last.
+        """Return the pace of the run: the seconds of a step and of a validation, and when steps have to end.
 
         Args:
             step_seconds: what a step takes.
