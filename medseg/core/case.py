@@ -23,7 +23,9 @@ _LOSS_WEIGHT, _WEIGHT_MAP = "loss_weight", "weight_map"
 _SEPARATOR = ";"
 """Between the values of one field: several channel files, several structures."""
 
-_KNOWN = {*_COLUMNS, _LOSS_WEIGHT, _WEIGHT_MAP, "mask", "segmentation", "seg", "case", "split", "fold"}
+CASE_COLUMNS = (*_COLUMNS, _LOSS_WEIGHT, _WEIGHT_MAP)
+"""All columns of a table of cases that are medseg's own; the others are attributes of the cases."""
+_KNOWN = {*CASE_COLUMNS, "mask", "segmentation", "seg", "case", "split", "fold"}
 """Columns that have a meaning somewhere; `Patient` and `PATIENT` are this column, too."""
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """The first line that Excel reads and writes to say which sign separates fields."""
@@ -57,6 +59,11 @@ class Case:
     attributes: dict[str, str] = field(default_factory=dict)
     loss_weight: float = 1.0
     weight_map: Path | None = None
+
+    @property
+    def patient_or_id(self) -> str:
+        """The patient; the case itself where it is a patient of its own."""
+        return self.patient or self.id
 
 
 def write_cases(path: Path, cases: list[Case], folder: Path) -> None:
@@ -243,7 +250,7 @@ def parse_row(row: Row, path: Path, line: int, folder: Path) -> Case:
         weight=_weight(row, "weight", path, line),
         loss_weight=_weight(row, _LOSS_WEIGHT, path, line),
         weight_map=folder / row[_WEIGHT_MAP] if row.get(_WEIGHT_MAP) else None,
-        attributes={name: text for name, text in row.items() if name not in (*_COLUMNS, _LOSS_WEIGHT, _WEIGHT_MAP)},
+        attributes={name: text for name, text in row.items() if name not in CASE_COLUMNS},
     )
 
 

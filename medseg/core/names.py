@@ -6,6 +6,7 @@ say (configurations, cases, structures). Every such name passes through this mod
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -130,6 +131,16 @@ def declared_path(name: str, *roots: Path, exists: Callable[[Path], bool] = Path
     spellings = dict.fromkeys((name, name.replace("\\", "/")))
     candidates = [root / spelling for spelling in spellings for root in roots]
     return next((path for path in candidates if exists(path)), roots[0] / [*spellings][-1])
+
+
+def expanded_path(name: str, folder: Path) -> Path:
+    """Return the file that a list of another program names, as `declared_path`; variables of the environment count.
+
+    Args:
+        name: as it stands in the list, such as `$DATA/imagesTr/a.nii.gz`.
+        folder: the folder of the list.
+    """
+    return declared_path(os.path.expandvars(name), folder)
 
 
 def declared_beside(name: str, folder: Path) -> Path:

@@ -29,6 +29,15 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def four_digits(value: float | None) -> str:
+    """Return a score in four digits; a dash for none.
+
+    >>> four_digits(0.5), four_digits(None)
+    ('0.5000', '-')
+    """
+    return "-" if value is None else f"{value:.4f}"
+
+
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return the first names of a list, at most `most` of them, with `...` if there are more.
 

@@ -27,7 +27,7 @@ def compare_summaries(first: Summary, second: Summary) -> Comparisons:
     """
     second_cases = {case.case: case for case in second.cases}
     pairs = [(case, second_cases[case.case]) for case in first.cases if case.case in second_cases]
-    patients = [case.patient or case.case for case, _ in pairs]
+    patients = [case.patient_or_case for case, _ in pairs]
     comparisons: Comparisons = {}
     for name in (name for name in first.structures if name in second.structures):
         figures = [(case_1.figures.get(name, {}), case_2.figures.get(name, {})) for case_1, case_2 in pairs]

@@ -6,8 +6,9 @@ with all their cases. Undefined figures (None, or NaN) are left out, and how man
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,16 @@ _FEWEST_GROUPS = 3
 
 _WEIGHTS_A_BLOCK = 1 << 22
 """Weights of resamples held at a time: 32 MB."""
+
+
+def mean_defined(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are defined; None where there are none.
+
+    >>> mean_defined([0.5, None, 1.0]), mean_defined([None])
+    (0.75, None)
+    """
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from medseg.evaluation.empties import POLICIES, EmptyPolicy
 from medseg.evaluation.overlap import Overlap
 from medseg.evaluation.pooled import Pooled, pool
 from medseg.evaluation.score import MEASURES, StructureScore
-from medseg.evaluation.statistics import Distribution, describe, interval_of_mean
+from medseg.evaluation.statistics import Distribution, describe, interval_of_mean, mean_defined
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,11 @@ class CaseScore:
     reference: str = ""
 
     @property
+    def patient_or_case(self) -> str:
+        """The patient; the case itself where it is a patient of its own."""
+        return self.patient or self.case
+
+    @property
     def volume_unit(self) -> str:
         """Millilitres, or pixels where the spacing is unknown."""
         return "ml" if self.spacing_known else "pixels"
@@ -60,7 +64,7 @@ class CaseScore:
     @property
     def dice_mean(self) -> float | None:
         """Mean Dice over the structures where it is defined; None where there are none."""
-        return _mean(figures["dice"] for figures in self.figures.values())
+        return mean_defined(figures["dice"] for figures in self.figures.values())
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ def summarize_structure(name: str, cases: Sequence[CaseScore]) -> StructureSumma
     annotated = [case for case in cases if name in case.structures]
     empty = [case.structures[name].empty for case in annotated]
     units = {case.volume_unit for case in annotated}
-    groups = [case.patient or case.case for case in annotated]
+    groups = [case.patient_or_case for case in annotated]
     measured = [measure for measure in MEASURES if any(measure in case.figures[name] for case in annotated)]
     # Millimetres and pixels have no common mean.
     comparable = [measure for measure in measured if len(units) == 1 or not MEASURES[measure].unit]
@@ -249,20 +253,14 @@ def summarize_structure(name: str, cases: Sequence[CaseScore]) -> StructureSumma
 def _overall(structures: Mapping[str, StructureSummary], cases: Sequence[CaseScore]) -> dict[str, Overall]:
     """Return each measure over all structures; those with a unit only where all cases have the same unit."""
     measured = {measure for structure in structures.values() for measure in structure.figures}
-    groups = np.array([case.patient or case.case for case in cases], dtype=str)
+    groups = np.array([case.patient_or_case for case in cases], dtype=str)
     overall = {}
     for measure in (name for name in MEASURES if name in measured):
         having = {name: structure for name, structure in structures.items() if measure in structure.figures}
-        mean = _mean(structure.figures[measure].mean for structure in having.values())
+        mean = mean_defined(structure.figures[measure].mean for structure in having.values())
         rows = [[case.figures.get(name, {}).get(measure) for name in having] for case in cases]
         figures = np.array(rows, dtype=np.float64).reshape(len(cases), len(having))  # None becomes NaN
         scored = np.isfinite(figures).any(axis=1)
         interval = interval_of_mean(figures[scored], groups[scored]) or (None, None)
         overall[measure] = Overall(mean, *interval)
     return overall
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are defined; None where there are none."""
-    defined = [value for value in values if value is not None]
-    return fmean(defined) if defined else None

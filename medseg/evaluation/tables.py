@@ -92,7 +92,7 @@ def _document(summary: Summary, labels: Labels) -> dict[str, Any]:
         "cases": [
             {
                 "case": case.case,
-                "patient": case.patient or case.case,
+                "patient": case.patient_or_case,
                 "prediction": case.prediction,
                 "reference": case.reference,
                 "volume_unit": case.volume_unit,
@@ -120,7 +120,7 @@ def write_metrics_csv(path: Path, summary: Summary) -> None:
     policy = summary.policy.describe()
     for case in summary.cases:
         for name in case.structures:
-            row = {"case": case.case, "patient": case.patient or case.case, "structure": name, **case.attributes}
+            row = {"case": case.case, "patient": case.patient_or_case, "structure": name, **case.attributes}
             figures = _case_figures(case, name)
             files = {"prediction": case.prediction, "reference": case.reference}
             rows.append({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy, **files})

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medseg.core.wording import counted
+from medseg.core.wording import counted, four_digits
 
 if TYPE_CHECKING:
     from medseg.models.model import Model
@@ -146,7 +146,7 @@ def _scores(model: Model, scores: Sequence[FoldScore]) -> list[str]:
     lines = ["Mean Dice over the cases that each fold was not trained on.", ""]
     lines += [f"| fold | steps | cases | {' | '.join(map(_escaped, names))} |", "|" + "---|" * (3 + len(names))]
     for score in scores:
-        figures = [_figure(score.dice.get(name)) for name in names]
+        figures = [four_digits(score.dice.get(name)) for name in names]
         steps = "-" if score.steps is None else str(score.steps)
         lines.append(f"| {score.fold} | {steps} | {score.cases} | {' | '.join(figures)} |")
     return lines
@@ -158,10 +158,6 @@ def _selection(selection: Selection) -> list[str]:
     done = selection.describe()
     treated = ", ".join(map(_escaped, done)) if done else "none"
     return [f"- Models: {_escaped(selection.title)}", *evidence, f"- Postprocessing: {treated}"]
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _network(model: Model) -> list[str]:

@@ -13,15 +13,15 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from medseg.core.errors import ModelError, PlanError
-from medseg.models.matching import Part, share_taken
-from medseg.models.model import check_finite_weights
+from medseg.models.matching import Part, TakenWeights
+from medseg.models.model import check_finite_weights, shape_text
 from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import load_library
 from medseg.plans.network_rules import DEFAULT_ENCODER
@@ -59,7 +59,7 @@ State = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class EncoderWeights:
+class EncoderWeights(TakenWeights):
     """The weights that an encoder took from a file.
 
     Attributes:
@@ -77,15 +77,6 @@ class EncoderWeights:
     found_by: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
-
-    @property
-    def share(self) -> float:
-        """Share of the encoder's weights that were taken, 0 to 1."""
-        return share_taken(self.parts)
-
-    def record(self) -> dict[str, Any]:
-        """Return the entry for a run's record."""
-        return {**asdict(self), "share": round(self.share, 4)}
 
 
 def find_weights(network: Network, workspace: Path, download: bool) -> Path:
@@ -202,7 +193,7 @@ def _misfit(layer: str, values: State, sources: Mapping[str, torch.Tensor | None
         if source is None:
             return f"{layer}.{key} is not in the file"
         if not _fits(source, value):
-            return f"{layer}.{key} is {_shape(source)} in the file, here {_shape(value)}"
+            return f"{layer}.{key} is {shape_text(source)} in the file, here {shape_text(value)}"
     return None
 
 
@@ -387,7 +378,3 @@ def _part_of(name: str) -> str:
     """Return the part of the encoder that a layer belongs to, as a line of the table."""
     words = name.split(".")
     return ".".join(words[: 2 if len(words) > 1 and words[1].isdigit() else 1])
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a single number"

@@ -10,7 +10,8 @@ did, and learns to use the channel from the first step on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import torch
 
@@ -76,6 +77,21 @@ def share_taken(parts: Iterable[Part]) -> float:
     """Return the share of the weights of some parts that were taken, 0 to 1."""
     parts = list(parts)
     return sum(part.taken for part in parts) / max(sum(part.weights for part in parts), 1)
+
+
+class TakenWeights:
+    """What records of weights that were taken have in common; they are dataclasses with `parts`."""
+
+    parts: Sequence[Part]
+
+    @property
+    def share(self) -> float:
+        """Share of the weights of all parts that were taken, 0 to 1."""
+        return share_taken(self.parts)
+
+    def record(self) -> dict[str, Any]:
+        """Return the entry for a run's record."""
+        return {**asdict(cast(Any, self)), "share": round(self.share, 4)}
 
 
 Block = dict[str, torch.Tensor]

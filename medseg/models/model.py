@@ -196,7 +196,7 @@ def _mismatch(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.
         return f"the network has no {_names(unknown)}"
     for name, value in expected.items():
         if value.shape != weights[name].shape:
-            return f"{name} is {_shape(weights[name])}, and the network's is {_shape(value)}"
+            return f"{name} is {shape_text(weights[name])}, and the network's is {shape_text(value)}"
         if weights[name].is_floating_point() != value.is_floating_point():
             return f"{name} is {_type(weights[name])}, and the network's is {_type(value)}"
     return None
@@ -217,7 +217,12 @@ def _type(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _shape(tensor: torch.Tensor) -> str:
+def shape_text(tensor: torch.Tensor) -> str:
+    """Return the shape of a tensor for messages.
+
+    >>> shape_text(torch.zeros(3, 1, 2)), shape_text(torch.tensor(1.0))
+    ('3x1x2', 'a single number')
+    """
     return "x".join(map(str, tensor.shape)) or "a single number"
 
 

@@ -1,19 +1,18 @@
 """Start a network from another model's weights, and say what a user should know of the differences.
 
-`medseg train --start-from` uses it; which weights fit is decided in `models.matching`.
+`medseg train --init` uses it; which weights fit is decided in `models.matching`.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from medseg.core.errors import ModelError
 from medseg.models.identity import identity
-from medseg.models.matching import Part, Side, channel_pairs, share_taken, take_weights
+from medseg.models.matching import Part, Side, TakenWeights, channel_pairs, share_taken, take_weights
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import FOLD, model_folders
 from medseg.models.open import load_model
@@ -29,7 +28,7 @@ _SPACING_RATIO = 1.25
 
 
 @dataclass(frozen=True)
-class Start:
+class Start(TakenWeights):
     """The weights that a network took from another model.
 
     Attributes:
@@ -45,15 +44,6 @@ class Start:
     fold: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
-
-    @property
-    def share(self) -> float:
-        """Share of the network's weights that were taken, 0 to 1."""
-        return share_taken(self.parts)
-
-    def record(self) -> dict[str, Any]:
-        """Return the entry for a run's record."""
-        return {**asdict(self), "share": round(self.share, 4)}
 
 
 def open_source(path: Path) -> Model:

@@ -68,11 +68,6 @@ class OutOfFoldCase:
         return next(iter(self.answers.values())).fold
 
     @property
-    def patient(self) -> str:
-        """The patient; the case itself where it is a patient of its own."""
-        return self.case.patient or self.case.id
-
-    @property
     def geometry(self) -> Geometry:
         """How the scan comes to the axes of the networks, and which part of it has content."""
         return next(iter(self.answers.values())).volume.geometry

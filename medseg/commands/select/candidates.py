@@ -69,7 +69,7 @@ class Scores:
         for candidate, answer in answers.items():
             indices = self.labels.encode(answer, "the answer")
             scored[candidate] = self.measure.figures(case.label, indices, self.labels, grid, case.case.annotated)
-        self.patients.append(case.patient)
+        self.patients.append(case.case.patient_or_id)
         for candidate, figures in scored.items():
             self.figures.setdefault(candidate, []).append(figures)
         for name, answered in case.answers.items():

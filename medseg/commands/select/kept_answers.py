@@ -54,11 +54,6 @@ class KeptCase:
     labels: Labels
     path: Path
 
-    @property
-    def patient(self) -> str:
-        """The patient; the case itself where it is a patient of its own."""
-        return self.case.patient or self.case.id
-
     def read(self, candidates: Sequence[Candidate]) -> tuple[NDArray[np.int16], list[KeptAnswer]]:
         """Return the label indices of the reference (z, y, x), and the answers of candidates."""
         with _READING, np.load(self.path, allow_pickle=False) as content:

@@ -120,7 +120,7 @@ class Search:
             MedsegError: an answer cannot be measured.
         """
         figures = self._figures(options)
-        names, patients = self.labels.names, [case.patient for case in self.cases]
+        names, patients = self.labels.names, [case.case.patient_or_id for case in self.cases]
         differences = np.stack([self.measure.differences(new, self.figures, names) for new in figures])
         means = [_mean(of_option) for of_option in differences]
         best = int(np.argmax(means))
@@ -177,8 +177,8 @@ class Search:
         folds = [case.fold for case in self.cases]
         if len({*folds}) > 1:
             return folds
-        patients = sorted({case.patient for case in self.cases})  # are parted as folds would part them
-        return [str(patients.index(case.patient) % _PARTS) for case in self.cases]
+        patients = sorted({case.case.patient_or_id for case in self.cases})  # are parted as folds would part them
+        return [str(patients.index(case.case.patient_or_id) % _PARTS) for case in self.cases]
 
     def _best_without(self, differences: NDArray[np.float64]) -> dict[str, int]:
         """Return {part: number of the option that is best on the cases of the other parts}.

@@ -10,6 +10,7 @@ from medseg.delivery.pages.blocks import Block, Chart, Facts, Table
 from medseg.delivery.pages.charts import Axis, line_chart
 from medseg.delivery.pages.figures import NOTHING, digits_for, figure
 from medseg.delivery.pages.page import Section
+from medseg.evaluation.statistics import mean_defined
 from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
 from medseg.plans.schema import Plan
 
@@ -176,7 +177,7 @@ def _by_structure(validations: Sequence[Mapping[str, Any]], key: str) -> dict[st
     names = list(dict.fromkeys(name for _, scores in scored for name in scores))
     lines = {name: [(step, scores.get(name)) for step, scores in scored] for name in names}
     if len(names) > 1:
-        lines = {"mean": [(step, _mean(scores.values())) for step, scores in scored], **lines}
+        lines = {"mean": [(step, mean_defined(scores.values())) for step, scores in scored], **lines}
     return lines
 
 
@@ -185,11 +186,6 @@ def _is_foreign(key: str, configuration: str) -> bool:
     return (key.startswith("configurations.") and not key.startswith(f"configurations.{configuration}.")) or (
         key.startswith("nnunet.")
     )
-
-
-def _mean(values: Any) -> float | None:
-    defined = [value for value in values if value is not None]
-    return fmean(defined) if defined else None
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float | None]]:

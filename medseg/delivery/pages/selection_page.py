@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medseg.core.wording import counted
+from medseg.core.wording import counted, four_digits
 from medseg.delivery.pages.blocks import Block, Facts, Notes, Table
 from medseg.delivery.pages.figures import digits_for, figure
 from medseg.delivery.pages.page import Page, Section, write_page
@@ -63,7 +63,7 @@ def _candidates(selection: Selection, measure: str) -> Table:
         rows.append(
             [
                 " + ".join(candidate.configurations),
-                number(candidate.score),
+                four_digits(candidate.score),
                 interval(candidate.low, candidate.high),
                 "" if behind is None else f"{behind.difference:+.4f}",
                 "" if behind is None else interval(behind.low, behind.high, signed=True),
@@ -83,7 +83,7 @@ def _structures(selection: Selection) -> Table:
     assert evidence is not None
     names = list(evidence.candidates[0].structures)
     rows = [
-        [" + ".join(candidate.configurations), *(number(candidate.structures.get(name)) for name in names)]
+        [" + ".join(candidate.configurations), *(four_digits(candidate.structures.get(name)) for name in names)]
         for candidate in evidence.candidates
     ]
     return Table("Mean over cases", ["candidate", *names], rows)
@@ -110,11 +110,6 @@ def _gain(gain: Gain | None) -> list[str]:
 
 def _said(problems: Mapping[str, str]) -> list[str]:
     return [f"{case}: {' '.join(why.split())}" for case, why in problems.items()]
-
-
-def number(value: float | None) -> str:
-    """Return a figure in four digits; a dash for none."""
-    return "-" if value is None else f"{value:.4f}"
 
 
 def interval(low: float | None, high: float | None, signed: bool = False) -> str:

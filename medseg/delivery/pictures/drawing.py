@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LIGHT = "#F2F2F2"
+WINDOW_PERCENTILES = (0.5, 99.5)
+"""Intensities shown as black and white: a few odd voxels do not take up the range."""
 
 _DPI = 150
 _CONTEXT_VOXELS = 10
-_WINDOW_PERCENTILES = (0.5, 99.5)
-"""Intensities shown as black and white: a few odd voxels do not take up the range."""
 _CT_SOFT = (-160.0, 240.0)
 """HU that are black and white in a CT."""
 _AIR_HU, _AIR_SHARE, _SAMPLED = 60, 0.03, 1_000_000
@@ -92,7 +92,7 @@ def window(image: Image, foreground: NDArray[np.bool_]) -> tuple[float, float]:
             box[axis] = slice(max(0, where[0] - _CONTEXT_VOXELS), where[-1] + 1 + _CONTEXT_VOXELS)
     shown = image.array if is_colour(image) else image.array[:1]
     z, y, x = box
-    low, high = map(float, np.percentile(shown[:, z, y, x], _WINDOW_PERCENTILES))
+    low, high = map(float, np.percentile(shown[:, z, y, x], WINDOW_PERCENTILES))
     return low, high if high > low else low + 1
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medseg.core.colours import rgb_number
 from medseg.core.labels import IGNORE, Labels
 from medseg.delivery.pictures import captions
+from medseg.delivery.pictures.drawing import WINDOW_PERCENTILES
 
 COLUMNS = ("image", "reference", "prediction", "difference")
 MISSED, INVENTED, MISTAKEN = (230, 90, 60), (80, 160, 255), (255, 255, 255)
@@ -28,8 +29,6 @@ _CELL = 240
 _GAP, _TITLE = 6, 20
 _AREA = 0.65
 """Opacity of a structure over the image."""
-_WINDOW_PERCENTILES = (0.5, 99.5)
-"""Intensities shown as black and white: a few odd voxels do not take up the range."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def describe_slices(slices: Sequence[Slice], step: int) -> str:
 def _window(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return intensities as (row, column, 3) in 8 bits."""
     values = np.nan_to_num(channels.astype(np.float32))
-    low, high = np.percentile(values, _WINDOW_PERCENTILES)
+    low, high = np.percentile(values, WINDOW_PERCENTILES)
     shown = (np.clip((values - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
     return np.moveaxis(np.broadcast_to(shown, (3, *shown.shape[1:])), 0, -1)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medseg.core.colours import rgb_number
 from medseg.core.image import Image
-from medseg.delivery.pictures.drawing import is_colour
+from medseg.delivery.pictures.drawing import WINDOW_PERCENTILES, is_colour
 from medseg.delivery.pictures.planes import Plane, planes_through
 
 HEIGHT = 168
@@ -19,8 +19,6 @@ _WIDEST = 3 * HEIGHT
 """Of one plane, in pixels: a long slice is squeezed rather than made wider."""
 _GAP = 6
 _GROUND = (17, 20, 24)
-_WINDOW_PERCENTILES = (0.5, 99.5)
-"""Intensities shown as black and white: a few odd voxels do not take up the range."""
 _LINE = 2
 """Width of an outline, in pixels."""
 
@@ -59,7 +57,7 @@ def _panel(plane: Plane, scan: NDArray, values: NDArray, structures: NDArray) ->
     from PIL import Image as pillow
 
     slice_ = plane.cut(scan).astype(np.float32)
-    low, high = np.percentile(slice_, _WINDOW_PERCENTILES)
+    low, high = np.percentile(slice_, WINDOW_PERCENTILES)
     grey = np.clip((slice_ - low) / ((high - low) or 1), 0, 1) * 255
     rows, columns = slice_.shape[1:]
     width = round(columns * plane.pixel[1] / (rows * plane.pixel[0]) * HEIGHT)

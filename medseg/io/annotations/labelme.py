@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.json_text import parse_json
 from medseg.core.names import declared_beside
+from medseg.io.formats.stack import ORIENTATION_TAG
 from medseg.io.values.rasterize import circle, polygon, rectangle
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _AREAS = {
 """Kinds of shapes with an area: how to draw them, and the fewest points. `rotation` is X-AnyLabeling's name for a
 rectangle that was turned; its four corners are stored, as those of an `oriented_rectangle` are."""
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
-_ORIENTATION = 0x0112
 _FARTHEST_PIXELS = 1e7  # from the corner; no image is that large, and larger numbers overflow
 
 
@@ -229,9 +229,9 @@ def _upright(
             picture.load()
             stored = picture.size[1], picture.size[0]
             rotated = (
-                ImageOps.exif_transpose(picture) if external and picture.getexif().get(_ORIENTATION, 1) > 1 else None
+                ImageOps.exif_transpose(picture) if external and picture.getexif().get(ORIENTATION_TAG, 1) > 1 else None
             )
-            if picture.getexif().get(_ORIENTATION, 1) == 1:
+            if picture.getexif().get(ORIENTATION_TAG, 1) == 1:
                 return (data, FORMATS[str(picture.format)]), stored
             # saved without the orientation, which would turn the image once more when it is read
             unrotated = rotated is None or annotated_size == stored != (rotated.size[1], rotated.size[0])

@@ -23,8 +23,10 @@ _BROKEN: Any = (*gz.ERRORS, OSError, EOFError)
 _GZIP_HEADER = 1 << 12  # more than a name and some compressed bytes take
 _GZIP_OR_ZLIB = 47  # zlib's window bits for: accept whichever header is there
 
+PNG_START = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of a PNG."""
 _STARTS = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (PNG_START, "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),

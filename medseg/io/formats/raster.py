@@ -18,14 +18,12 @@ from medseg.core.errors import DataError
 from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.formats import content
-from medseg.io.formats.stack import Stack, as_shown, opaque, orientation_notes, smallest_integer
+from medseg.io.formats.stack import ORIENTATION_TAG, Stack, as_shown, opaque, orientation_notes, smallest_integer
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _FORMATS = ("PNG", "BMP", "DIB", "GIF", "JPEG")  # MPO, several JPEG in one file, is opened as JPEG
-_ORIENTATION = 274  # the tag of EXIF
 _MOST_PER_BYTE = 3000  # pixels that one byte of such a file can stand for: LZW's longest strings
 _GREY_DEPTH = {b"\2\0": 2, b"\4\0": 4}  # bits and colour type (grey) in the header of a PNG
 _16_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -95,7 +93,7 @@ def _grey_bits(path: Path) -> int | None:
     """Return 2 or 4 for a grey PNG of so many bits a pixel; None for every other picture."""
     with path.open("rb") as stream:
         start = stream.read(26)
-    return _GREY_DEPTH.get(start[24:26]) if start.startswith(_PNG_START) else None
+    return _GREY_DEPTH.get(start[24:26]) if start.startswith(content.PNG_START) else None
 
 
 def write_with_palette(path: Path, image: Image, colours: Mapping[int, tuple[int, int, int]]) -> None:
@@ -131,7 +129,7 @@ def write_with_palette(path: Path, image: Image, colours: Mapping[int, tuple[int
 def _orientation(picture: Picture) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where there is none, or one that means nothing."""
     try:
-        value = picture.getexif().get(_ORIENTATION, 1)
+        value = picture.getexif().get(ORIENTATION_TAG, 1)
     except (ValueError, TypeError, OSError, SyntaxError, struct.error):  # damaged EXIF beside sound pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -175,7 +173,7 @@ def _open(path: Path) -> Picture:
     with path.open("rb") as stream:
         start = stream.read(26)
     # bit depth and colour type stand at fixed places of a PNG; pillow would cut 16-bit colours to 8 bits unasked
-    if start.startswith(_PNG_START) and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
+    if start.startswith(content.PNG_START) and start[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
         raise DataError(
             f"{path} holds colours or transparency of 16 bits, of which only 8 could be read.",
             "Save each channel as a 16-bit grey PNG (name_0000.png, name_0001.png), or all as .nii.gz or .tif.",

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 
+ORIENTATION_TAG = 274
+"""The tag of EXIF and TIFF that says how a viewer turns a picture."""
 _FLATTEST = 1e-6  # least volume of a voxel, as a share of what its edges would span at right angles
 _UNITS_MM = {
     1e3: ("m", "meter", "metre"),

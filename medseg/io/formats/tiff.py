@@ -22,6 +22,7 @@ from medseg.core.json_text import parse_json
 from medseg.io.formats import content
 from medseg.io.formats.ome import check_set, first_file, other_files, pixel_size_zyx
 from medseg.io.formats.stack import (
+    ORIENTATION_TAG,
     Stack,
     as_shown,
     mm_in,
@@ -191,7 +192,7 @@ def _read(path: Path, mask: bool) -> Stack:
 
 def _orientation(page: Any) -> int:
     """Return the tag 274 of a page, 1 to 8; 1 where there is none, or one that means nothing."""
-    tag = page.tags.get(274)
+    tag = page.tags.get(ORIENTATION_TAG)
     value = 1 if tag is None else tag.value
     return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -245,7 +246,9 @@ def _by_pillow(path: Path, index: int, page: Any) -> NDArray:
         picture.seek(index)
         array = np.asarray(picture)
         orientation = _orientation(page)
-        if picture.getexif().get(274, 1) != orientation:  # pillow has turned the picture: back to what is stored
+        if (
+            picture.getexif().get(ORIENTATION_TAG, 1) != orientation
+        ):  # pillow has turned the picture: back to what is stored
             undone = {6: 8, 8: 6}.get(orientation, orientation)
             array = np.moveaxis(as_shown(np.moveaxis(np.atleast_3d(array), -1, 0), undone), 0, -1)
             array = array[..., 0] if array.shape[-1] == 1 else array

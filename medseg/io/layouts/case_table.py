@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.core.case import Case, Row, check_unique_ids, parse_row, read_rows
+from medseg.core.case import CASE_COLUMNS, Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.names import declared_path
 from medseg.core.wording import counted
@@ -18,7 +18,6 @@ from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, 
 from medseg.io.values.named_masks import image_files
 
 NAME = "cases.csv"
-_RESERVED = ("id", "patient", "channels", "label", "annotated", "weight", "loss_weight", "weight_map")
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _PATIENTS, _OF_PATIENTS = {"patient", "subject"}, {"id", "name", "number", "no", "nr", "code", "key"}
 """Words of columns that seem to name the patient: `PatientID`, `subject_id`; not `patient_age`."""
@@ -48,7 +47,7 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
     rows = [row for _, row in lines]
     label = next((name for name in _LABEL_COLUMNS if name in rows[0]), None)
     roots = path.parent, folder
-    channels = [name for name in rows[0] if name not in (*_RESERVED, label) and _names_files(rows, name, roots)]
+    channels = [name for name in rows[0] if name not in (*CASE_COLUMNS, label) and _names_files(rows, name, roots)]
     if not channels and "channels" not in rows[0]:
         return None
     rules = parse_rules(naming.series, channels)[1] if naming.series else ()

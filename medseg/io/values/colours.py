@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import Labels
 from medseg.core.machine.parallel import map_cases
+from medseg.io.formats.content import PNG_START
 from medseg.io.images import read_stack
 from medseg.io.values.class_names import BACKGROUND, IGNORED, read_lines
 from medseg.io.values.label_values import hex_colour, packed_colours
@@ -28,7 +29,6 @@ MOST_COLOURS = 64
 BLACK = "#000000"
 
 _PICTURES = (".png", ".bmp", ".gif", ".jpg", ".jpeg", ".tif", ".tiff")
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE_AT, _PNG_GREY_TYPES = 25, (0, 4)
 _MOST_BYTES = 1 << 26  # of a file: masks in colours are pictures, not volumes
 _IGNORE_VALUE = 255
@@ -250,7 +250,7 @@ def _may_have_colours(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         start = stream.read(_PNG_COLOUR_TYPE_AT + 1)
-    is_png = start.startswith(_PNG_START) and len(start) > _PNG_COLOUR_TYPE_AT
+    is_png = start.startswith(PNG_START) and len(start) > _PNG_COLOUR_TYPE_AT
     return not (is_png and start[_PNG_COLOUR_TYPE_AT] in _PNG_GREY_TYPES)
 
 

@@ -18,8 +18,8 @@ from medseg.training.length.quick_look import hopeless
 from medseg.training.run.setup import Setup
 
 _MEASURE_SECONDS = 3.0
-_MARGIN = 0.96
-"""Share of the time left that is planned with; the rest is for what the measurement did not see."""
+_PLANNED_SHARE = 0.96
+"""Share of the time that a run is planned with at its start; the rest is for what the measurement did not see."""
 _FORWARD_SHARE = 0.5
 """Time of a forward pass with its loss, as a share of a training step: a third of the arithmetic of a step, whose
 backward pass is the rest; more than that, as the overheads of a step do not shrink with it."""
@@ -113,10 +113,10 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
     affordable = 1 + int(_MOST_FOR_VALIDATIONS * clock.budget_seconds / max(validations.each, 1e-9))
     setup = _with_validations(setup, setup.ranks.first_says(min(planned, affordable)))
     pace = clock.pace(step_seconds, validations, setup.clock())
-    left = pace.seconds_for_steps(0.0, setup.plan.training.validations, pace.since_seconds) * _MARGIN
+    left = pace.seconds_for_steps(0.0, setup.plan.training.validations, pace.since_seconds) * _PLANNED_SHARE
     left = setup.ranks.first_says(left)
     if left < FEWEST_STEPS * pace.step_seconds:
-        more = (FEWEST_STEPS * pace.step_seconds - left) / _MARGIN + 1
+        more = (FEWEST_STEPS * pace.step_seconds - left) / _PLANNED_SHARE + 1
         raise PlanError(
             f"The budget leaves {max(left, 0):.0f} s for training, and a step takes {pace.step_seconds:.2f} s.",
             f"Ask for at least {more:.0f} s more: {option} {ceil(clock.budget_seconds + more)}s",

@@ -16,7 +16,7 @@ from medseg.training.step.trainer import Trainer
 
 _WARM_UP_STEPS = 3
 """Steps in which libraries set themselves up; they are not counted."""
-_FEWEST_STEPS, _MOST_STEPS = 5, 1000
+_FEWEST_MEASURED, _MOST_MEASURED = 5, 1000
 """Steps to measure after warming up, and in all."""
 _MUCH_TOO_LONG = 2.0
 """How many times longer than a run has time for steps must be for no more of them to be measured."""
@@ -55,11 +55,11 @@ def _time_steps(
         for batch in batches:
             trainer.step(setup, 0, batch).item()  # waits for the device
             times.append(setup.clock())
-            enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + _FEWEST_STEPS - 1
+            enough = times[-1] - times[0] > seconds and len(times) > _WARM_UP_STEPS + _FEWEST_MEASURED - 1
             # the first step may take any time, as kernels are compiled in it
             too_slow = len(times) > 2 and FEWEST_STEPS * (times[2] - times[1]) > _MUCH_TOO_LONG * most_seconds
             in_vain = too_slow or times[-1] - times[0] > most_seconds
-            if ranks.first_says(enough or in_vain or len(times) > _MOST_STEPS):
+            if ranks.first_says(enough or in_vain or len(times) > _MOST_MEASURED):
                 break
     first = _WARM_UP_STEPS if len(times) > _WARM_UP_STEPS + 1 else 0
     return ranks.shared(lambda: (times[-1] - times[first]) / (len(times) - 1 - first))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 FEWEST_STEPS = 20
 """Steps that a run is given to come to the end of its schedule, at least."""
-_MARGIN = 0.98
-"""Share of the time left that is planned with; the rest is for what the measurement did not see."""
+_REPLANNED_SHARE = 0.98
+"""Share of the time left that a run on its way is planned with: more than at its start, as its own steps were seen."""
 _LATE, _LATE_OF_WHOLE = 0.03, 0.01
 """Shares of the time left and of the whole time by which the end may be missed before the course is changed: about the
 error of the measurement."""
@@ -119,4 +119,4 @@ def steps_in_time(done: int, steps: int, step_seconds: float, left_seconds: floa
     late = to_do * step_seconds - left_seconds
     if to_do <= 0 or -_EARLY * whole_seconds <= late <= max(_LATE * left_seconds, _LATE_OF_WHOLE * whole_seconds):
         return steps
-    return done + max(min(to_do, FEWEST_STEPS), int(left_seconds * _MARGIN / step_seconds))
+    return done + max(min(to_do, FEWEST_STEPS), int(left_seconds * _REPLANNED_SHARE / step_seconds))

@@ -7,14 +7,13 @@ Source: MONAI, `load_decathlon_datalist` (`monai/data/decathlon_datalist.py`) an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.core.names import declared_path
+from medseg.core.names import expanded_path
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights
@@ -87,9 +86,9 @@ def _root(folder: Path, path: Path, content: Mapping[str, Any], entries: Sequenc
     images = [entry.get("image") for _, entry in entries if isinstance(entry, dict)]
     names = [image[0] if isinstance(image, list) and image else image for image in images]
     files = [name for name in names if isinstance(name, str)]
-    roots = [folder, *(_resolve(folder, root) for root in _dataroots(folder, content))]
+    roots = [folder, *(expanded_path(root, folder) for root in _dataroots(folder, content))]
     for root in roots:
-        if any(_resolve(root, file).is_file() for file in files):
+        if any(expanded_path(file, root).is_file() for file in files):
             return root
     if not files:
         return folder
@@ -100,10 +99,6 @@ def _root(folder: Path, path: Path, content: Mapping[str, Any], entries: Sequenc
         'Paths start from MONAI\'s dataroot: move the list there, or name the folder in the list, as "dataroot".',
         "missing image",
     )
-
-
-def _resolve(folder: Path, name: str) -> Path:
-    return declared_path(os.path.expandvars(name), folder)
 
 
 def _dataroots(folder: Path, content: Mapping[str, Any]) -> list[str]:
@@ -145,9 +140,9 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
         attributes = {"split": part} if len(parts) > 1 else {}
         if entry.get(_FOLD) is not None:
             attributes[_FOLD] = _fold(entry[_FOLD], path)
-        files = tuple(_resolve(folder, name) for name in names)
+        files = tuple(expanded_path(name, folder) for name in names)
         weights = stated_weights(entry, f"{path.name}, {label}")
-        listed.append((weights, files, _resolve(folder, label), attributes))
+        listed.append((weights, files, expanded_path(label, folder), attributes))
     ids = _ids([(files[0], label) for _, files, label, _ in listed])
     cases: dict[str, Case] = {}
     count = len(listed[0][1]) if listed else 0

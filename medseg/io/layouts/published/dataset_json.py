@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from medseg.core.case import Case, check_ids
 from medseg.core.errors import DataError
 from medseg.core.json_text import parse_json
 from medseg.core.labels import Labels
-from medseg.core.names import declared_path
+from medseg.core.names import expanded_path
 from medseg.core.wording import counted
 from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.layouts.case_weights import stated_weights, weigh_by_id
@@ -253,8 +252,8 @@ def _explicit(
     for number, (id, entry) in enumerate(entries):
         try:
             names = [entry[key]] if isinstance(entry[key], str) else entry[key]
-            images = tuple(_resolve(folder, name) for name in names)
-            label = _resolve(folder, entry["label"])
+            images = tuple(expanded_path(name, folder) for name in names)
+            label = expanded_path(entry["label"], folder)
         except (TypeError, KeyError):
             problems[id or f"entry {number}"] = f"{NAME} says {entry!r}; expected {key} and label"
             continue
@@ -278,10 +277,6 @@ def _explicit(
             attributes = {} if fold is None else {"fold": str(fold)}
             cases[id] = Case(id, id, images, label, attributes=attributes, **stated_weights(entry, f"{NAME}, {id}"))
     return list(cases.values()), problems
-
-
-def _resolve(folder: Path, name: str) -> Path:
-    return declared_path(os.path.expandvars(name), folder)  # variables as in nnU-Net's map `dataset`
 
 
 def _legacy(image: Path, channels: int) -> tuple[Path, ...]:
