@@ -14,6 +14,7 @@ from medseg.training.losses.table import LOSSES
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 MOST_WORDS = 1600
 """About 1,500: what a reader looks for is found by headings, not by scrolling."""
+LONGEST_LINE = 120
 FOLDERS = ("medseg", "tests", "benchmarks", "docs", "examples", ".ci", ".github")
 
 
@@ -50,6 +51,20 @@ def test_paths_of_the_repository_exist(page: Path) -> None:
 def test_pages_are_short(page: Path) -> None:
     words = len(page.read_text(encoding="utf-8").split())
     assert words <= MOST_WORDS, f"{page.name} has {words} words; divide it where a reader would look"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_are_folded(page: Path) -> None:
+    """Tables and code keep their lines; a long link, which has no space to fold at, may stick out."""
+    text = re.sub(
+        r"^ *```.*?^ *```", lambda code: "\n" * code[0].count("\n"), page.read_text(encoding="utf-8"), flags=re.M | re.S
+    )
+    long = [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if len(line) > LONGEST_LINE and not line.lstrip().startswith("|") and " " in line.strip()[:LONGEST_LINE]
+    ]
+    assert long == [], f"{page.name}: lines {long} are longer than {LONGEST_LINE}"
 
 
 def test_pages_that_the_code_names_exist() -> None:
