@@ -253,7 +253,7 @@ def _score(
     unscored = Unscored(
         failed,
         without_prediction=missing if allow_missing else (),
-        without_reference=sorted(predictions.files.keys() - known),
+        without_reference=sorted((predictions.files.keys() | predictions.failed.keys()) - known),
     )
     return summarize_pairs(pairs, labels, scoring, unscored, scorer.callback, scorer.engine)
 

@@ -6,7 +6,7 @@ Names are equal without the suffix of the format and without what says only whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.published.coco import read_coco
 from medseg.io.layouts.published.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.study_labels import label_objects
+from medseg.io.layouts.unread_entries import unread_entries
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
 _MOST_SHOWN = 3
@@ -188,7 +189,10 @@ def find_references(path: Path) -> Side:
             return Side(files)
     data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
     if data is not None:
-        return _side_of(data)
+        side = _side_of(data)
+        scans_beside = {scan.parent for case in data.cases for scan in case.channels}
+        labels = {id: file for id, file in side.files.items() if file.parent not in scans_beside}
+        return replace(side, failed=_unread(path, labels, side.failed))
     files, failed = _label_files(path)
     if path.name not in _IMAGES_BESIDE:
         return Side(files, failed)
@@ -230,7 +234,13 @@ def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
             files[case] = objects[0]
         elif case not in files:
             failed[case] = f"{' and '.join(path.name for path in objects)} in {folder} are of one case; keep one"
-    return files, failed
+    return files, _unread(folder, files, failed)
+
+
+def _unread(folder: Path, files: Mapping[str, Path], failed: Mapping[str, str]) -> dict[str, str]:
+    """Return {case: why it has no label}, also for what looks like a label file and cannot be read."""
+    labels = {id: [file] for id, file in files.items()}
+    return {**unread_entries(folder, labels, named=[*failed], files_only=True), **failed}
 
 
 def _check_exists(path: Path) -> Path:

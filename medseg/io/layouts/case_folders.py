@@ -11,6 +11,7 @@ from pathlib import Path
 from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.file_names.roles import Files, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.side_folders import is_side_folder
 from medseg.io.layouts.file_names.words import chunks, common_start, names_labels, remove_name
 from medseg.io.values.named_masks import image_files
 
@@ -54,7 +55,8 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     nested: Files = {}
     problems: dict[str, str] = {}
     folders_of_masks: set[str] = set()
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = [path for path in inside if not is_side_folder(path)]
     for inner in folders:
         images = image_files(inner)
         if images:

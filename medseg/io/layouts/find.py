@@ -19,7 +19,16 @@ from medseg.io.layouts.case_table import NAME as TABLE
 from medseg.io.layouts.case_table import add_facts, read_case_table
 from medseg.io.layouts.case_weights import with_maps_beside_labels
 from medseg.io.layouts.crossed_pairs import crossed_note
-from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, assign_patients, sentences, united_note
+from medseg.io.layouts.dataset import (
+    DEFAULT_NAMING,
+    DataSet,
+    LeftOut,
+    Naming,
+    Why,
+    assign_patients,
+    sentences,
+    united_note,
+)
 from medseg.io.layouts.file_names.names import channel_names
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
@@ -41,6 +50,7 @@ from medseg.io.layouts.split_folders import part_of_name, read_split_folders
 from medseg.io.layouts.split_lists import with_split_lists
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
+from medseg.io.layouts.unread_entries import unread_entries
 from medseg.plans.sections.reading import Reading
 
 _UNDERSTOOD = f"""\
@@ -99,12 +109,23 @@ def find_cases(
         )
     refuse_instances(data.cases)
     cases, notes = with_maps_beside_labels(sorted(data.cases, key=lambda case: case.id))
-    data = replace(data, problems=[*data.problems, *united_note(cases), *crossed_note(cases), *notes])
+    problems = [*data.problems, *_unread(replace(data, cases=cases)), *united_note(cases), *crossed_note(cases)]
+    data = replace(data, problems=[*problems, *notes])
     if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
     if patient_pattern is not None:
         cases = assign_patients(cases, patient_pattern)
     return replace(data, cases=cases)
+
+
+def _unread(data: DataSet) -> list[str]:
+    """Return a sentence for each entry that looks like a scan, and that the reader of the layout has not named."""
+    if data.layout in ("patterns", "table", "datalist", "mist"):
+        return []  # the user or a list says which files there are
+    named = {problem.id for problem in data.problems if isinstance(problem, LeftOut)}
+    beside = [path for case in data.cases for path in (case.label, case.weight_map) if path is not None]
+    scans = {case.id: case.channels for case in data.cases}
+    return sentences(unread_entries(data.folder, scans, beside, named, training=True))
 
 
 def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:

@@ -15,6 +15,7 @@ from medseg.core.errors import DataError
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.studies import is_study
+from medseg.io.layouts.unread_entries import why_unread
 
 
 def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str, str]]:
@@ -41,19 +42,28 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
             f"The pattern {pattern!r} names files outside of {folder}.", "Patterns start at the data set's folder."
         )
     match = re.compile(_expression(pattern)).fullmatch
-    parts = [part if part == "**" else "*" if "*" in part else escape(part) for part in pattern.split("/")]
+    parts = [part if part == "**" else "*" if "*" in part else _listed(part) for part in pattern.split("/")]
     files: dict[str, Path] = {}
     problems: dict[str, str] = {}
     for path in sorted(folder.glob("/".join(parts))):
         matched = match(path.relative_to(folder).as_posix())
-        if not matched or not (is_image(path) or is_study(path)):
+        if not matched:
             continue
         id = matched["id"].strip("/").replace("/", "_")
+        if not (is_image(path) or is_study(path)):
+            if (why := why_unread(path)) is not None:
+                problems[id] = why
+            continue
         other = files.setdefault(id, path)
         if other != path:
             names = f"{other.relative_to(folder).as_posix()} and {path.relative_to(folder).as_posix()}"
             problems[id] = f"{names} both match {pattern}; keep one of them"
     return files, problems
+
+
+def _listed(name: str) -> str:
+    """Return the pattern of one name for which folders are listed: a name as it stands drops links to nowhere."""
+    return f"[{name[0]}]{escape(name[1:])}" if name[:1].isalnum() else escape(name)
 
 
 def _expression(pattern: str) -> str:

@@ -53,7 +53,8 @@ def find_scans(
     series_rules = series_rules or SeriesRules()
     root, studies = (source, {}) if patterns else _studies(source, bool(series_rules.rules))
     if studies:
-        return _with_studies(root, channels, studies, series_rules)
+        cases, problems = _with_studies(root, channels, studies, series_rules)
+        return cases, _with_unread(root, cases, problems)
     files, problems = _files_by_case(source, channels, patterns)
     if not files:
         raise _no_complete_scan(source, channels, problems)
@@ -68,7 +69,18 @@ def find_scans(
             problems[id] = str(error)
     if not cases:
         raise DataError(f"None of the studies in {source} can be used. {next(iter(problems.values()))}")
-    return cases, dict(sorted(problems.items()))
+    return cases, dict(sorted(problems.items())) if patterns else _with_unread(source, cases, problems)
+
+
+def _with_unread(source: Path, cases: Sequence[Case], problems: dict[str, str]) -> dict[str, str]:
+    """Return {case: why it is left out}, sorted, with what looks like a scan beside the cases and cannot be used."""
+    if not source.is_dir():
+        return dict(sorted(problems.items()))
+    from medseg.io.layouts.unread_entries import unread_entries
+
+    return dict(
+        sorted((unread_entries(source, {case.id: case.channels for case in cases}, (), problems) | problems).items())
+    )
 
 
 def _files_by_case(

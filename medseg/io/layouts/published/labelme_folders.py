@@ -10,7 +10,7 @@ from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.values.named_values import LABEL_NAME, LIST, named_values
 
 _IMAGE_NAME = "img"
-_END = "_json"
+FOLDER_END = "_json"
 
 
 def read_labelme_folders(folder: Path) -> DataSet | None:
@@ -33,7 +33,7 @@ def read_labelme_folders(folder: Path) -> DataSet | None:
     problems: dict[str, str] = {}
     for path in folders:
         files, _ = images_by_stem(path)
-        id = path.name.removesuffix(_END)
+        id = path.name.removesuffix(FOLDER_END)
         absent = [name for name in (_IMAGE_NAME, LABEL_NAME) if name not in files]
         if not files and path not in exported:
             continue  # a folder of something else

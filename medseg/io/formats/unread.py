@@ -1,0 +1,78 @@
+"""Know scans in formats that medseg does not read, by the names of their files.
+
+They must not be passed over in silence. Everything else in a folder that is no image here (notes, tables, transforms,
+meshes, programs) says something of a scan and is none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medseg.io.dicom.elements.files import SUFFIXES as DICOM_SUFFIXES
+from medseg.io.formats.table import FORMATS
+
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_OTHER_FORMATS = (
+    *(".head", ".brik", ".mif", ".mih", ".v", ".vff", ".vti", ".am", ".img", ".img.gz", ".raw", ".h5", ".hdf5"),
+    *(".npy", ".npz", ".zarr", ".n5"),
+    *(".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".lsm", ".oib", ".oif"),
+    *(".ims", ".dv", ".stk", ".zvi"),
+    *(".webp", ".jp2", ".j2k", ".jpx", ".jxl", ".jpe", ".jfif", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm"),
+    *(".pnm", ".tga", ".psd", ".exr", ".dng", ".avi", ".mp4", ".mov", ".mkv", ".wmv"),
+)
+"""AFNI, MRtrix, ECAT, VTK, Amira and arrays; microscopes and slide scanners; photographs and videos."""
+_SIDE_FILES = (
+    *(".json", ".jsonl", ".txt", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".xml", ".bval", ".bvec", ".ini", ".cfg"),
+    *(".md", ".rst", ".cff", ".html", ".htm", ".pdf", ".doc", ".docx", ".xlsx", ".xls", ".log", ".pkl", ".mat", ".tfm"),
+    *(
+        ".py",
+        ".ipynb",
+        ".sh",
+        ".bat",
+        ".m",
+        ".r",
+        ".js",
+        ".css",
+        ".db",
+        ".md5",
+        ".sha256",
+        ".gitignore",
+        ".stl",
+        ".ply",
+    ),
+)
+_SIDE_NAMES = frozenset(
+    ("readme", "license", "licence", "copying", "changes", "changelog", "citation", "authors", "makefile", "version")
+)
+
+
+def unread_suffix(path: Path) -> str:
+    """Return the end of a file's name that says a format of scans which medseg does not read; else nothing.
+
+    >>> unread_suffix(Path("p7.nii.bz2")), unread_suffix(Path("p7.WEBP")), unread_suffix(Path("p7.nii.gz"))
+    ('.nii.bz2', '.webp', '')
+    >>> unread_suffix(Path("README.md")), unread_suffix(Path("scores.csv.gz"))
+    ('', '')
+    """
+    name = path.name.lower()
+    # formats of one's own may have been registered since
+    if any(name.endswith(suffix) for suffix in FORMATS if suffix not in _OTHER_FORMATS):
+        return ""
+    for packed in ("", *_PACKED):
+        inner = name.removesuffix(packed)
+        if inner == name and packed:
+            continue
+        suffixes = _OTHER_FORMATS if not packed else (*FORMATS, *DICOM_SUFFIXES, *_OTHER_FORMATS)
+        fitting = [suffix for suffix in suffixes if inner.endswith(suffix) and inner != suffix]
+        if fitting:
+            return name[len(inner) - max(map(len, fitting)) :]
+    return ""
+
+
+def is_side_file(path: Path) -> bool:
+    """Return whether a name is that of a file which says something of scans, and is none: `README`, `participants.tsv`.
+
+    >>> is_side_file(Path("README")), is_side_file(Path("p7.json")), is_side_file(Path("1.2.840.113619.2"))
+    (True, True, False)
+    """
+    return path.suffix.lower() in _SIDE_FILES or path.stem.lower() in _SIDE_NAMES
