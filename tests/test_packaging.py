@@ -14,6 +14,8 @@ from packaging.utils import canonicalize_name
 from paths import ROOT
 from ruamel.yaml import YAML
 
+import medseg
+
 if sys.version_info < (3, 11):
     pytest.skip("tomllib is in Python from 3.11 on", allow_module_level=True)
 import tomllib
@@ -64,6 +66,11 @@ def test_conda_recipe_needs_what_pyproject_does() -> None:
     names = {CONDA_NAMES.get(one.name, one.name.lower()): one.specifier for one in wanted}
     assert {name: SpecifierSet(spec) for name, spec in stated.items()} == names
     assert recipe["build"]["python"]["entry_points"] == [f"medseg = {PROJECT['scripts']['medseg']}"]
+
+
+def test_conda_recipe_has_the_version_of_the_package() -> None:
+    recipe = YAML(typ="safe").load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == medseg.__version__
 
 
 def test_conda_recipe_renders() -> None:
