@@ -74,9 +74,13 @@ def test_a_click_on_a_name_goes_to_the_structure(tmp_path: Path, signs: tuple[in
         'document.body.dataset.state = "ready"; document.title = "at " + viewer.where();',
     )
     (tmp_path / "page.html").write_text(page)
-    title = re.search(r"<title>at ([-\d., e]+)</title>", dump(tmp_path / "page.html", tmp_path, graphics=GRAPHICS))
+    content = dump(tmp_path / "page.html", tmp_path, graphics=GRAPHICS)
+    title = re.search(r"<title>at ([-\d., e]+)</title>", content)
     assert title
     np.testing.assert_allclose([float(part) for part in title[1].split(",")], expected, atol=0.51)
+    told = re.search(r"x (\S+), y (\S+), z (\S+) mm \(to the right, front, top\): 1\s+dot", content)
+    assert told
+    np.testing.assert_allclose([float(part) for part in told.groups()], expected, atol=0.51)
 
 
 @needs_chromium
