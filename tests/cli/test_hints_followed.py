@@ -39,6 +39,7 @@ EVALUATE = [
     ("evaluate sevens data/labelsTr --output {out}", r"(--prediction-map 7=1) reads it as ball", "{0} {1}"),
     ("evaluate sevens data/labelsTr --output {out}", r"(--prediction-map 7=0) as background", "{0} {1}"),
     ("evaluate sevens masks --output {out}", r"references: (--prediction-map 7=1) ", "{0} {1}"),
+    ("evaluate twos corners --output {out}", r"(--prediction-map 2=7)", "{0} {1}"),
     ("evaluate shifted data/labelsTr --output {out}", r"(--resample-labels) brings", "{0} {1}"),
     ("evaluate masks renamed --output {out}", r"(--pair similar) pairs", "{0} {1}"),
     ("evaluate answered_studies studies --output {out}", r"(--overlaps regions) ", "{0} {1}"),
@@ -210,6 +211,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in ("x", "instances"):  # a number for each slice of the ball
             save_nifti(folder / "numbered" / kind / name, ball * np.arange(1, 25, dtype=np.uint8))
         save_nifti(folder / "stray" / "labelsTr" / name, corner)
+        save_nifti(folder / "corners" / name, corner)
+        save_nifti(folder / "twos" / name, np.where(corner == 7, 2, corner).astype(np.uint8))
         save_nifti(folder / "soft_set" / "labelsTr" / name, blur)
         save_nifti(folder / "moved" / "labelsTr" / name, ball, shifted)
         save_nifti(folder / "times" / "imagesTr" / name, np.stack([scan, scan], axis=-1))

@@ -89,10 +89,12 @@ def structures_of_values(pairs: Sequence[Pair], by_value: bool, engine: Engine, 
     if len(errors) == len(pairs):
         raise errors[0]
     named, notes = labels_by_headers(seen[0] + seen[1], names)
+    in_references, in_predictions = {*seen[0]}, {*seen[1]}
+    notes = [*notes, *_values_on_one_side(in_references, in_predictions)]
     if named is not None:
         return Structures(named, "the names in the headers of the label files", tuple(notes))
-    _check_values_meet({*seen[0]}, {*seen[1]})
-    return Structures(infer_labels({*seen[0], *seen[1]}), "every value that occurs", tuple(notes))
+    _check_values_meet(in_references, in_predictions)
+    return Structures(infer_labels(in_references | in_predictions), "every value that occurs", tuple(notes))
 
 
 def _files(pairs: Sequence[Pair]) -> list[Path]:
@@ -131,12 +133,31 @@ def _check_values_meet(in_references: set[int], in_predictions: set[int]) -> Non
     reference, prediction = sorted(in_references - {0}), sorted(in_predictions - {0})
     if not reference or not prediction or {*reference} & {*prediction}:
         return
-    shown = [
-        ", ".join(map(str, values[:_MOST_SHOWN])) + ", ..." * (len(values) > _MOST_SHOWN)
-        for values in (reference, prediction)
-    ]
+    shown = [_shown(values) for values in (reference, prediction)]
     raise DataError(
         f"No structure is on both sides: the references hold the values {shown[0]}, the predictions {shown[1]}.",
         f"If {prediction[0]} in the predictions means what {reference[0]} means in the references: "
         f"--prediction-map {prediction[0]}={reference[0]} (--map changes values in the references).",
     )
+
+
+def _values_on_one_side(in_references: set[int], in_predictions: set[int]) -> list[str]:
+    """Return a note on the values that occur on one side alone, over all cases; their structures have a Dice of 0."""
+    missed = sorted(in_references - in_predictions - {0})
+    added = sorted(in_predictions - in_references - {0})
+    sides = [(missed, "references"), (added, "predictions")]
+    parts = [f"{_shown(values)} in the {side} alone" for values, side in sides if values]
+    if not parts:
+        return []
+    note = f"over all cases, values occur on one side alone: {' and '.join(parts)}; as structures they score 0"
+    if missed and added:
+        note += (
+            f". If {added[0]} in the predictions means what {missed[0]} means in the references: "
+            f"--prediction-map {added[0]}={missed[0]}"
+        )
+    return [note]
+
+
+def _shown(values: Sequence[int]) -> str:
+    """Return the first few values, for messages."""
+    return ", ".join(map(str, values[:_MOST_SHOWN])) + ", ..." * (len(values) > _MOST_SHOWN)

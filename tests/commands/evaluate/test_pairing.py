@@ -82,6 +82,34 @@ def test_values_of_which_none_is_on_both_sides_are_refused_and_the_hint_settles_
         assert evaluate(tmp_path / "out", tmp_path / "ref", options=options).summary.dice_mean == 1
 
 
+@pytest.mark.parametrize(
+    ("reference", "prediction", "parts"),
+    [
+        ({1: 1, 2: 2}, {1: 1, 2: 2}, []),
+        (
+            {1: 1, 2: 255},
+            {1: 1, 2: 2},
+            ["255 in the references alone", "2 in the predictions", "--prediction-map 2=255"],
+        ),
+        ({1: 1, 2: 2}, {1: 1, 2: 1}, ["2 in the references alone"]),
+        ({1: 1, 2: 1}, {1: 1, 2: 2}, ["2 in the predictions alone"]),
+    ],
+)
+def test_values_that_one_side_alone_holds_are_noted(tmp_path, save_nifti, reference, prediction, parts):
+    """A case holds two structures, each of which has a value on either side; one case alone may lack a value."""
+    for number in range(3):
+        first, second = blob(number), blob(number + 4) * (1 - blob(number)) * (number > 0)
+        for side, values in (("ref", reference), ("out", prediction)):
+            save_nifti(tmp_path / f"{side}/{number}.nii.gz", first * np.uint8(values[1]) + second * np.uint8(values[2]))
+    notes = [note for note in evaluate(tmp_path / "out", tmp_path / "ref").notes if "on one side alone" in note]
+    assert len(notes) == bool(parts)
+    assert all(part in notes[0] for part in parts)
+    if len(parts) == 3:
+        settled = evaluate(tmp_path / "out", tmp_path / "ref", options=EvaluateOptions(prediction_map=["2=255"]))
+        assert settled.summary.dice_mean == 1
+        assert settled.notes == ()
+
+
 def test_what_is_advised_for_soft_predictions_scores_them(tmp_path, save_nifti):
     for number in range(3):
         save_nifti(tmp_path / f"out/{number}.nii.gz", blob(number).astype(np.float32) * 0.9)
