@@ -51,6 +51,9 @@ _SHIFT_WARNED = 0.25
 """All quantiles beyond those of training by this share of the largest spread: an offset (CT stored from 0 on)."""
 _HOUNSFIELD = (-1100, 4000)
 """Range of Hounsfield units in a body: air is -1000, dense bone and enamel reach 3,000."""
+_LIKE_CT = -500
+"""A scan of which 5 % lie below this has air around or in the body, if it is CT; interpolation of MR goes a little
+below zero."""
 _LEAST_OF_WINDOW = 1 / 20
 """A CT scan that spans less than this share of the structures' intensities shows none of them."""
 _LONG = 10_000
@@ -63,7 +66,7 @@ class ScanFinding:
     """A difference between a scan and the training scans of a model.
 
     Attributes:
-        kind: `spacing`, `size`, `grid`, `memory`, `constant`, `label map` or `intensity`.
+        kind: `spacing`, `size`, `grid`, `memory`, `constant`, `label map`, `intensity` or `modality`.
         refused: whether the answer could not mean anything.
         message: what was seen and what was expected.
         hint: what to do about it.
@@ -272,6 +275,8 @@ def compare_intensities(array: NDArray, plan: Plan, configuration: Configuration
             is_ct = configuration.normalization[number].scheme == "ct"
             intensity = plan.data.intensities[number] if is_ct and plan.data.intensities else None
             findings += _unlike_values(subject, channel, bounds, before, intensity)
+        else:
+            findings += _like_ct(subject, channel, before)
     return findings
 
 
@@ -299,6 +304,21 @@ def _label_map(subject: str, pattern: ValuePattern, before: ChannelRange | None)
     message = f"{subject} looks like a label map, not like a scan: {few} different values, in areas of one value"
     message += "." if before is None else f"; the training scans had at least {before.fewest_values}."
     return ScanFinding("label map", refused, message, f"Name the scans, not their masks. {_ANYWAY}")
+
+
+def _like_ct(subject: str, channel: NDArray, before: ChannelRange | None) -> list[ScanFinding]:
+    """Return a finding on a channel that reaches down as CT does, where no training scan went below zero.
+
+    Normalizations that take scale and offset from the scan hide what it was.
+    """
+    low = channel_quantiles(channel)[0]
+    if before is None or before.quantiles[0][0] < 0 or low > _LIKE_CT:
+        return []
+    message = (
+        f"{subject} reaches down to {low:.4g}, as CT does, in which air is -1000; the training scans had no values "
+        "below zero."
+    )
+    return [ScanFinding("intensity", False, message, "Choose a scan of the modality that was trained on.")]
 
 
 def _unlike_values(

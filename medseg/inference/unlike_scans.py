@@ -6,9 +6,11 @@ The rules are those of `checking.scan_fit`; here they meet a scan, and the memor
 from __future__ import annotations
 
 from medseg.checking.scan_fit import ScanFinding, ScanGrid, compare_grid, compare_intensities, memory_finding
+from medseg.checking.scan_modality import compare_modality
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.inference.memory import free_host_bytes
+from medseg.io.dicom.elements.modality import modalities_of
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.volume import Geometry
 
@@ -23,6 +25,7 @@ def scan_findings(image: Image, geometry: Geometry, plan: Plan, configuration: C
         configuration: its configuration.
     """
     findings = compare_grid(_grid_of(geometry, plan), plan, configuration)
+    findings += compare_modality(modalities_of(image), plan)
     return findings + compare_intensities(image.array, plan, configuration)
 
 

@@ -56,6 +56,7 @@ class ChannelContent:
         share_negative: share of the voxels below zero.
         foreground_rank: share of the voxels that are darker than the median of the foreground; None without foreground.
         pattern: how its values lie beside each other.
+        modality: the modality of its DICOM series; empty if its file states none.
     """
 
     low: float
@@ -67,6 +68,7 @@ class ChannelContent:
     share_negative: float
     foreground_rank: float | None
     pattern: ValuePattern
+    modality: str = ""
 
     @property
     def constant(self) -> bool:
@@ -106,6 +108,7 @@ def case_content(
     values: Sequence[NDArray],
     samples: Sequence[ChannelSample],
     axes: str,
+    modalities: Sequence[str] = (),
 ) -> CaseContent:
     """Return figures on what a case holds.
 
@@ -115,9 +118,11 @@ def case_content(
         values: intensities of each channel in the foreground.
         samples: summary of these values for each channel; empty without foreground.
         axes: see `CaseContent`.
+        modalities: of each channel, as `ChannelContent.modality`; none if no file states one.
     """
     medians = [sample.sorted_values[len(sample.sorted_values) // 2] for sample in samples] or [None] * len(image)
-    channels = tuple(_channel_content(channel, median) for channel, median in zip(image, medians, strict=True))
+    of_channels = zip(image, medians, modalities or [""] * len(image), strict=True)
+    channels = tuple(_channel_content(*of_channel) for of_channel in of_channels)
     return CaseContent(
         channels=channels,
         foreground_share=values[0].size / image[0].size,
@@ -128,7 +133,7 @@ def case_content(
     )
 
 
-def _channel_content(channel: NDArray, foreground_median: np.number | None) -> ChannelContent:
+def _channel_content(channel: NDArray, foreground_median: np.number | None, modality: str) -> ChannelContent:
     """Return figures on one channel (z, y, x)."""
     ordered = np.sort(_evenly_sampled(channel))
     count = len(ordered)
@@ -152,6 +157,7 @@ def _channel_content(channel: NDArray, foreground_median: np.number | None) -> C
         share_negative=float(np.searchsorted(ordered, 0)) / count,
         foreground_rank=rank,
         pattern=value_pattern(channel),
+        modality=modality,
     )
 
 

@@ -37,6 +37,7 @@ def _channel_range(contents: Sequence[ChannelContent]) -> ChannelRange:
         spread=_bounds(spreads),
         fewest_values=min(content.pattern.values for content in contents),
         most_equal=max(content.pattern.equal_neighbours for content in contents),
+        modalities=sorted({content.modality for content in contents} - {""}),
     )
 
 

@@ -21,6 +21,7 @@ from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import first_few
 from medseg.engines.engine import HERE, Engine
+from medseg.io.dicom.elements.modality import modalities_of
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.load import load_case
 from medseg.io.values.label_values import refuse_soft
@@ -181,7 +182,7 @@ def _examine(
         grid_difference_voxels=loaded.grid_difference_voxels,
         resampled=loaded.resampled,
         notes=(*image.notes, *image.warnings, *loaded.label.notes),
-        content=case_content(image.array, foreground, values, samples, axes),
+        content=case_content(image.array, foreground, values, samples, axes, modalities_of(image)),
     )
     return facts, samples
 

@@ -201,6 +201,19 @@ def test_scale_and_offset_do_not_matter_to_zscore_but_to_ct(factor: float) -> No
     assert "spread over" in finding.message
 
 
+def test_a_scan_that_reaches_down_as_ct_does_is_named_where_no_training_scan_went_below_zero() -> None:
+    ct = noise(-1000, 1000)
+    (finding,) = value_findings(ct, plan_of("zscore"))
+    assert (finding.kind, finding.refused) == ("intensity", False)
+    assert "as CT does" in finding.message
+    ringing = noise(0, 1000)
+    ringing[..., 0] = -300  # interpolated MR
+    assert value_findings(ringing, plan_of("zscore")) == []
+    signed = scan_range([make_facts("a", [make_channel(low=-900.0, quantiles=(-600.0, 0.0, 1.0, 2.0, 700.0))])])
+    assert value_findings(ct, _with(signed)) == []
+    assert value_findings(ct, plan_of("zscore", scans=False)) == []  # nothing is known of its training scans
+
+
 def test_an_offset_and_missing_negative_values_are_named() -> None:
     (finding,) = value_findings(noise(0, 800) + np.int16(2000), plan_of("none"))
     assert "shifted as a whole" in finding.message

@@ -60,7 +60,10 @@ class ChannelRange(Section):
         spread: the smallest and the largest distance of the 5 and the 95 % quantile.
         fewest_values: the smallest number of different values in a scan (`planning.content.ValuePattern`).
         most_equal: the largest share of equal neighbours in a scan (as above).
+        modalities: the modalities that the scans' DICOM series state; empty if their files state none.
     """
+
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("modalities",)
 
     quantiles: Annotated[
         list[Annotated[list[float], Field(min_length=5, max_length=5)]], Field(min_length=2, max_length=2)
@@ -68,6 +71,7 @@ class ChannelRange(Section):
     spread: Annotated[list[NonNegative], Field(min_length=2, max_length=2)]
     fewest_values: PositiveInt
     most_equal: Fraction
+    modalities: list[str] = []
 
 
 class ScanRange(Section):

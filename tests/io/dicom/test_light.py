@@ -8,7 +8,7 @@ import sys
 import pytest
 
 LIGHT = {"medseg.io.dicom", "medseg.io.dicom.elements"} | {
-    f"medseg.io.dicom.elements.{name}" for name in ("files", "options", "paths", "uids")
+    f"medseg.io.dicom.elements.{name}" for name in ("files", "modality", "options", "paths", "uids")
 }
 
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from medseg.core.errors import DataError
 from medseg.io.dicom.elements.kinds import is_secondary_capture
+from medseg.io.dicom.elements.modality import modality_named
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.dicom.listing.rules import matching_series
 
-_MODALITIES = ("CT", "MR", "PT", "US", "NM", "MG", "XA", "CR", "DX")
-_OTHER_SPELLINGS = {"MRI": "MR", "PET": "PT"}
-"""Modalities as models of nnU-Net call their channels."""
 _DATE_DIGITS = 8
 _MAX_LISTED = 20
 _MAX_REASONS = 6
@@ -59,7 +57,7 @@ def choose_series(
     if not fitting:
         raise DataError(
             f"{listing.container} has no series{f' that fits {rule!r}' if rule else ''}"
-            f"{f' of modality {channel.upper()}' if not rule and listing.series else ''}. {_contents(listing)}",
+            f"{f' of modality {modality_named(channel)}' if not rule and listing.series else ''}. {_contents(listing)}",
             "A rule chooses among them: --series 'Modality=MR,SeriesDescription~T2', or a number or key of the list."
             if listing.series
             else "Expected the folder or zip of a study with images.",
@@ -125,15 +123,14 @@ def _fitting(listing: Listing, channel: str, rule: str | None, preferred: Sequen
     if named:
         return named, "the series that the labels refer to"
     absent = "; the labels refer to one that is not there" if preferred else ""
-    name = channel.upper()
-    modality = _OTHER_SPELLINGS.get(name, name)
-    if modality in _MODALITIES:
-        of_modality = [series for series in listing.series if series.modality.upper() == modality]
-        if of_modality or modality == name:
-            return of_modality, f"the only series of modality {modality}{absent}"
+    modality = modality_named(channel)
+    if modality is None:
+        return list(listing.series), f"the only series{absent}"
+    of_modality = [series for series in listing.series if series.modality.upper() == modality]
+    if not of_modality and channel.upper() != modality:  # a name of nnU-Net's, whose files state no modality
         modalities = ", ".join(sorted({series.modality or "unknown" for series in listing.series}))
         return list(listing.series), f"the only series, though of modality {modalities} and not {modality}{absent}"
-    return list(listing.series), f"the only series{absent}"
+    return of_modality, f"the only series of modality {modality}{absent}"
 
 
 def _without_uid(rule: str) -> str:

@@ -16,6 +16,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
 from medseg.core.machine.parallel import map_cases
 from medseg.io.dicom.elements.files import File
+from medseg.io.dicom.elements.modality import RECORDED
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.series import Series, Slice
 from medseg.io.dicom.geometry.resampling import Resampling, plan_resampling
@@ -121,9 +122,10 @@ def read_series_stack(path: Path, reading: Reading) -> Stack:
     Raises:
         DataError: there is no such series, it is not a volume, or its pixels cannot be read.
     """
-    volume = read_volume(series_at(path), DicomOptions.of(reading))
-    image = volume.image
-    return Stack(image.array[None], image.affine, image.spacing_known, notes=image.notes, record=volume.record)
+    series = series_at(path)
+    volume = read_volume(series, DicomOptions.of(reading))
+    image, record = volume.image, {RECORDED: series.modality, **volume.record}
+    return Stack(image.array[None], image.affine, image.spacing_known, notes=image.notes, record=record)
 
 
 def series_grid(series: Series, options: DicomOptions) -> Image:
