@@ -35,9 +35,9 @@ _NOTES = {
 """Words of what readers note on a file -> kind of the finding."""
 _SPACING_LIMITS = (log(1.5), log(3))
 """A spacing that differs by less than the first factor is never odd, by more than the second always."""
-_OTHER_UNIT, _FEWEST_OF_UNITS = log(9), 3
+_OTHER_UNIT = log(9)
 """Along every axis by a factor of 9 or more from the median (cm for mm is 10, less how the cases differ) is another
-unit, also where many cases agree in it; of two cases, nothing says which one is right."""
+unit, also where many cases agree in it; of two cases, both are named, as nothing says which one is right."""
 _LARGEST_MM = 5000
 """No scanner's field of view is as large; a header in metres, or one without a size, makes such scans."""
 _SHAPE_LIMITS = (log(2), np.inf)
@@ -106,18 +106,19 @@ def _other_units(
     facts: Sequence[CaseFacts], spacings: NDArray[np.float64], used: Sequence[int]
 ) -> list[tuple[CaseFacts, str]]:
     """Return the cases whose spacing is ten times or more from the median, as in another unit, even if many agree."""
-    if len(facts) < _FEWEST_OF_UNITS or not used:
+    if len(facts) < 2 or not used:
         return []
     # one of the spacings, and not the mean of two that may be in different units
     median = np.quantile(spacings, 0.5, axis=0, method="lower")
     times = np.log(spacings / median)[:, used]
     odd = (times >= _OTHER_UNIT).all(axis=1) | (times <= -_OTHER_UNIT).all(axis=1)
-    usual = " x ".join(f"{number:.4g}" for number in median.tolist())
+    shown = [" x ".join(f"{number:.4g}" for number in spacing) for spacing in [*spacings.tolist(), median.tolist()]]
+    far = np.flatnonzero(odd).tolist()
+    if len(facts) == 2 and far:
+        text = "has a spacing of {} mm (z, y, x), ten times or more from the {} of the other case; which unit is wrong"
+        return [(case, text.format(*order)) for case, order in zip(facts, (shown[:2], shown[1::-1]), strict=True)]
     text = "has a spacing of {} mm (z, y, x), ten times or more from the median of {}; is its unit another one"
-    return [
-        (facts[index], text.format(" x ".join(f"{number:.4g}" for number in spacings[index].tolist()), usual))
-        for index in np.flatnonzero(odd).tolist()
-    ]
+    return [(facts[index], text.format(shown[index], shown[-1])) for index in far]
 
 
 def _too_large(facts: Sequence[CaseFacts]) -> list[tuple[CaseFacts, str]]:

@@ -57,7 +57,7 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "spacing": "spacings far from the rest",
         "shape": "sizes far from the rest",
         "few voxels": "cases of a few voxels on the planned grid",
-        "lost structure": "structures smaller than a voxel of the planned grid",
+        "lost structure": "structures smaller or thinner than a voxel of the planned grid",
         "intensity": "intensities far from the rest",
         "saturation": "intensities cut off at the top",
         "orientation": "axes stored in different orders",

@@ -6,7 +6,7 @@ Every file is read once; a case that cannot be used becomes an error that names 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import Literal
@@ -26,6 +26,7 @@ from medseg.io.layouts.dataset import DataSet
 from medseg.io.load import load_case
 from medseg.io.values.label_values import refuse_soft
 from medseg.planning.content import CaseContent, case_content
+from medseg.planning.extents import Extent, extents
 from medseg.planning.findings import Finding, finding_of
 from medseg.planning.intensity import ChannelSample, sample_channel
 from medseg.plans.sections.reading import Reading
@@ -52,6 +53,8 @@ class CaseFacts:
         resampled: whether the label map lay on another grid and was brought to that of the image.
         notes: oddities in the headers of its files, see `Image`.
         content: figures on its voxels, to compare cases by.
+        extents: label value -> how far its voxels extend and where they lie; the background and what is ignored are
+            left out.
     """
 
     id: str
@@ -65,6 +68,7 @@ class CaseFacts:
     resampled: bool
     notes: tuple[str, ...]
     content: CaseContent
+    extents: dict[int, Extent] = field(default_factory=dict)
 
     @property
     def relative_size(self) -> float:
@@ -183,6 +187,7 @@ def _examine(
         resampled=loaded.resampled,
         notes=(*image.notes, *image.warnings, *loaded.label.notes),
         content=case_content(image.array, foreground, values, samples, axes, modalities_of(image)),
+        extents=extents(loaded.label, foreground, applied),
     )
     return facts, samples
 

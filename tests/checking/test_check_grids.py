@@ -93,3 +93,16 @@ def test_cases_in_another_unit_are_named_however_many_agree(factor, wrong):
     odd = [make_facts(f"odd{number}", spacing_mm=(factor,) * 3) for number in range(wrong)]
     findings = found(plain_set(6, *odd))
     assert {finding.case for finding in findings if finding.kind == "spacing"} == {case.id for case in odd}
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.1, 1.0, 8.0, 10.0, 1000.0])
+def test_of_two_cases_in_different_units_both_are_named(factor):
+    facts = [*plain_set(1), make_facts("odd", spacing_mm=(factor,) * 3)]
+    findings = [finding for finding in found(facts) if finding.kind == "spacing"]
+    apart = not 1 / 9 < factor < 9
+    assert [finding.case for finding in findings] == ["c00", "odd"] * apart
+    if apart:
+        shown = " x ".join([f"{factor:.4g}"] * 3)
+        assert f"has a spacing of 1 x 1 x 1 mm (z, y, x), ten times or more from the {shown} of the other" in str(
+            findings[0]
+        )

@@ -9,6 +9,7 @@ from facts import make_cases, make_facts, plain_set
 
 from medseg.checking.check_planned_grid import check_planned_grid
 from medseg.core.labels import Labels
+from medseg.planning.extents import Extent
 
 
 def found(facts, labels=None, ignore=None):
@@ -68,3 +69,32 @@ def test_a_region_counts_as_a_whole():
     fine = make_facts("fine", spacing_mm=(0.5,) * 3, shape_voxels=(40, 40, 40), voxels=voxels)
     whole = Labels(structures={"organ": 1, "lesion": [2, 3]}, activation="sigmoid", region_values=[1, 2])
     assert found(plain_set(4, fine), whole) == []
+
+
+@pytest.mark.parametrize(("runs", "named"), [((1, 60, 60), True), ((2, 60, 60), False), ((60, 1, 1), True)])
+def test_a_structure_that_is_thinner_than_half_a_voxel_of_the_grid_is_named_however_many_voxels_it_has(runs, named):
+    vessel = make_facts(
+        "vessel",
+        spacing_mm=(0.25,) * 3,
+        shape_voxels=(80, 80, 80),
+        cropped_voxels=(80, 80, 80),
+        voxels={0: 508_400, 1: 3600},
+        extents={1: Extent(runs, 0.0)},
+    )
+    facts = plain_set(4, vessel)  # all others have voxels of 1 mm
+    findings = found(facts, Labels(structures={"wall": 1}))
+    assert [(finding.kind, finding.case) for finding in findings] == [("lost structure", "vessel")] * named
+    if named:
+        axis = "zyx"[runs.index(1)]
+        assert f"wall is at most 0.25 mm thick along {axis}; voxels of the grid" in findings[0].message
+    # values of one region may lie beside each other
+    region = replace(vessel, voxels={0: 508_400, 1: 1800, 2: 1800}, extents=dict.fromkeys((1, 2), Extent(runs, 0.0)))
+    whole = Labels(structures={"wall": [1, 2], "rim": [2]}, activation="sigmoid", region_values=[1, 2])
+    assert all("wall is" not in text.message for text in found(plain_set(4, region), whole))
+
+
+def test_a_slice_of_a_picture_has_no_thickness():
+    flat = {"shape_voxels": (1, 80, 80), "cropped_voxels": (1, 80, 80), "voxels": {0: 6000, 1: 400}}
+    facts = [make_facts(f"c{number}", spacing_mm=(5.0, 1.0, 1.0), **flat) for number in range(4)]
+    facts.append(make_facts("thin", spacing_mm=(1.0, 1.0, 1.0), extents={1: Extent((1, 20, 20), 0.0)}, **flat))
+    assert [finding for finding in found(facts) if "thick" in finding.message] == []

@@ -1,0 +1,98 @@
+"""How far the structures of a label map extend and where they lie, from the runs of equal values along each axis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.image import Image, Orientation
+
+_AT_ONCE = 1 << 22
+"""About so many voxels are looked at together: where nearly each is a run of its own, those of all take gigabytes."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The extent of the voxels of a label value.
+
+    Attributes:
+        runs: the longest run of such voxels along z, y and x, in voxels: what is thin has short ones along an axis.
+        centre_x: the mean position from left to right, in mm (RAS+); in pixels if the spacing is unknown.
+    """
+
+    runs: tuple[int, int, int]
+    centre_x: float
+
+
+def extents(label: Image, foreground: NDArray[np.bool_], orientation: Orientation) -> dict[int, Extent]:
+    """Return the extent of each value of a label map.
+
+    Args:
+        label: (1, z, y, x) whole numbers.
+        foreground: (z, y, x) mask of the voxels that are a structure; values of others are left out.
+        orientation: brings the axes of the file to those of the plan.
+
+    >>> array = np.zeros((1, 2, 4, 5), np.uint8)
+    >>> array[0, 1, 1:4, 2] = 7
+    >>> extents(Image(array, np.eye(4)), array[0] != 0, Orientation())
+    {7: Extent(runs=(1, 3, 1), centre_x=2.0)}
+    """
+    if not foreground.any():
+        return {}
+    axes = [np.flatnonzero(foreground.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    box = tuple(slice(int(indices[0]), int(indices[-1]) + 1) for indices in axes)
+    inside, marked = label.array[0][box], foreground[box]
+    longest: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    voxels: defaultdict[int, int] = defaultdict(int)
+    positions: defaultdict[int, float] = defaultdict(float)
+    for axis in range(3):
+        for start, values, firsts, lengths in _runs(np.moveaxis(inside, axis, 2), np.moveaxis(marked, axis, 2)):
+            names, numbers = np.unique(values, return_inverse=True)
+            most = np.zeros(len(names), np.int64)
+            np.maximum.at(most, numbers, lengths)
+            for value, length in zip(names.tolist(), most.tolist(), strict=True):
+                longest[value][axis] = max(longest[value][axis], length)
+            if axis < 2:
+                continue
+            origin = np.array([start + box[0].start, box[1].start, box[2].start])
+            middles = firsts + origin + np.outer(lengths - 1, (0, 0, 0.5))
+            middle_x = middles @ label.affine[0, 2::-1]  # an affine has the order x, y, z
+            counts, sums = (np.bincount(numbers, weights) for weights in (lengths, lengths * middle_x))
+            for value, count, total in zip(names.tolist(), counts.tolist(), sums.tolist(), strict=True):
+                voxels[value] += int(count)
+                positions[value] += total
+    return {
+        value: Extent(
+            orientation.permute((runs[0], runs[1], runs[2])),
+            positions[value] / voxels[value] + float(label.affine[0, 3]),
+        )
+        for value, runs in longest.items()
+    }
+
+
+def _runs(
+    array: NDArray, marked: NDArray[np.bool_]
+) -> Iterator[tuple[int, NDArray, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the runs of equal values along the last axis that are marked, some planes of the first axis at a time.
+
+    Yields:
+        Number of the first of these planes, and of each run its value, the indices (run, 3) of its first voxel within
+        these planes, and its length.
+    """
+    planes = max(1, _AT_ONCE // (array.shape[1] * array.shape[2]))
+    for start in range(0, len(array), planes):
+        block = np.ascontiguousarray(array[start : start + planes])
+        flat = block.reshape(-1)
+        begins = np.empty(flat.size, bool)
+        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+        begins[:: block.shape[2]] = True
+        starts = np.flatnonzero(begins)
+        lengths = np.diff(starts, append=flat.size)
+        firsts = np.stack(np.unravel_index(starts, block.shape), axis=1)
+        counted = marked[start : start + planes][tuple(firsts.T)]
+        if counted.any():
+            yield start, flat[starts[counted]], firsts[counted], lengths[counted]
