@@ -45,7 +45,7 @@ def test_no_verb_reaches_for_a_network(tmp_path: Path) -> None:
 def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:
     pytest.importorskip("openvino_telemetry")
     convert = """
-import time, torch
+import torch
 from medseg.inference.backends.openvino_backend import openvino_forward
 network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1))
 class Listed(torch.nn.Module):
@@ -55,7 +55,7 @@ class Listed(torch.nn.Module):
     def forward(self, tiles):
         return [self.network(tiles)]
 openvino_forward(Listed(), 1, (8, 8), torch.float32)
-time.sleep(1)
+wait_for_threads()
 import openvino_telemetry  # other programs of the caller's still find it
 """
     _, attempts = run(BLOCKED + convert, tmp_path, "")

@@ -73,6 +73,7 @@ def test_a_new_channel_begins_without_effect_and_can_be_learnt() -> None:
     assert parts["encoder 0"].detail == "channels: t1 taken; FLAIR new, from zero"
     two = torch.randn(1, 2, 16, 16, 16)
     with torch.no_grad():
+        # bit for bit: a product with a weight of 0 is 0, and adds nothing in whatever order a kernel sums
         assert torch.equal(network(two)[0], network(two * torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1))[0])
         torch.testing.assert_close(network(two)[0], source.networks[0](two[:, 1:])[0])
     network(two)[0].square().mean().backward()

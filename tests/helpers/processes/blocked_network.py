@@ -7,6 +7,7 @@ from pathlib import Path
 
 BLOCKED = """
 import json, socket, sys, traceback
+from concurrent.futures import ThreadPoolExecutor
 
 LOG = sys.argv.pop(1)
 
@@ -24,11 +25,24 @@ def block(name):
 METHODS = ("connect", "connect_ex", "sendto")
 for name in (*METHODS, "getaddrinfo", "gethostbyname", "gethostbyname_ex", "create_connection"):
     block(name)
+
+SUBMITTED = []
+original_submit = ThreadPoolExecutor.submit
+
+def submit(*arguments, **options):
+    SUBMITTED.append(original_submit(*arguments, **options))
+    return SUBMITTED[-1]
+
+ThreadPoolExecutor.submit = submit
+
+def wait_for_threads():  # messages are sent by threads
+    for future in SUBMITTED:
+        if not future.cancelled():
+            future.exception()
 """
 RUN = (
     BLOCKED
     + """
-import time
 from medseg.cli.app import app
 
 for line in sys.stdin:
@@ -40,7 +54,7 @@ for line in sys.stdin:
     except Exception as error:
         code = f"{type(error).__name__}: {error}".replace("\\n", " ")
     print("exit", words[0], code, flush=True)
-time.sleep(1)  # messages are sent by threads
+wait_for_threads()
 """
 )
 VERBS = [
