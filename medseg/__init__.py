@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from medseg.core.progress import Progress
     from medseg.datasets.data_options import DataOptions
     from medseg.delivery.answers.options import Maps, WriteOptions
+    from medseg.delivery.provenance.plan_to_edit import save_plan
     from medseg.extend import (
         register_loss,
         register_measure,
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from medseg.inference.predictor import Predictor
     from medseg.io.images import read_image, read_label, write_label
     from medseg.planning.planner import plan_from_fingerprint
-    from medseg.plans.file import load_plan, save_plan
+    from medseg.plans.file import load_plan
 
 _MODULES = {
     "crossval": "commands.crossval.crossval",
@@ -126,7 +127,7 @@ _MODULES = {
     "write_label": "io.images",
     "plan_from_fingerprint": "planning.planner",
     "load_plan": "plans.file",
-    "save_plan": "plans.file",
+    "save_plan": "delivery.provenance.plan_to_edit",
 }
 
 __all__ = ["__version__", *_MODULES]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import pytest
-from paths import ROOT
+from paths import GOLDENS, ROOT
 
 import medseg
 from medseg.evaluation.extra_measures import EXTRA_MEASURES
@@ -163,3 +163,36 @@ def test_every_diff_makes_its_example_a_part_of_medseg(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
     )
     assert done.stdout.split() == ["True", str(tmp_path / "medseg" / "extend.py")], done.stderr
+    assert_no_test_objects(tmp_path)
+
+
+OBJECTING = (
+    "tests/test_docs.py::test_every_row_of_a_table_stands_in_the_documentation_with_a_line_on_it",
+    "tests/test_docstrings.py",
+    "tests/plans/test_json_schema.py",
+    "tests/delivery/provenance/test_plan_to_edit.py",
+    "tests/networks/test_table.py",
+    "tests/networks/test_every_network.py",
+    "tests/commands/models/test_networks.py::test_all_networks_are_listed",
+    "tests/training/losses/test_every_loss.py",
+    "tests/training/losses/test_table.py",
+    "tests/preprocessing/test_normalize.py",
+    "tests/io/formats/test_table.py",
+    "tests/evaluation/test_measures.py",
+    "tests/evaluation/test_extra_measures.py",
+)
+"""Tests that look at every row of a table, or at what is made of tables."""
+BY_ROW = "two_layers or log_cosh_dice or percentiles or npz or volume_ratio"
+"""Of tests with a parameter for each row, only those of the new rows are run."""
+
+
+def assert_no_test_objects(copy: Path) -> None:
+    """Run the tests of tables in a copy of medseg with new rows: they ask for no other file to change."""
+    for folder in ("tests", "docs", "plans"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    chosen = f"({BY_ROW}) or not (test_every_network or test_every_loss)"
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", chosen, *OBJECTING]
+    environment = {**os.environ, "PYTHONPATH": str(copy), "MEDSEG_TEST_GOLDENS": str(GOLDENS)}
+    done = subprocess.run(command, cwd=copy, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert re.search(r"\d{3,} passed", done.stdout), done.stdout

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import name_page
 import plan_keys
 import python_pages
 import verb_pages
@@ -25,7 +26,7 @@ _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
 def on_config(config: Any) -> Any:
     """Add to the navigation what is listed elsewhere: behind the first page of a folder come the others."""
-    names = [*verb_pages.pages(), *python_pages.pages()]
+    names = [*verb_pages.pages(), *python_pages.pages(), *name_page.pages()]
     names += [f"plan-keys/{page.name}.md" for page in plan_keys.PAGES]
     _complete(config.nav, [name for name in names if not name.endswith("/index.md")])
     return config
@@ -44,7 +45,7 @@ def _complete(nav: list[Any], names: list[str]) -> None:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made of the code, and the files outside `docs/` that pages link to."""
-    for name, text in {**verb_pages.pages(), **python_pages.pages()}.items():
+    for name, text in {**verb_pages.pages(), **python_pages.pages(), **name_page.pages()}.items():
         files.append(File.generated(config, name, content=text))
     waiting = [ROOT / "docs" / file.src_uri for file in files.documentation_pages() if file.abs_src_path]
     while waiting:

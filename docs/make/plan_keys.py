@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plan_schema import keys_of, plan_schema, resolved
+from plan_schema import TABLES, keys_of, plan_schema, resolved
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,11 +186,12 @@ def words(schema: dict[str, Any], item: dict[str, Any]) -> str:
         item: the part of it that describes the value.
     """
     value = resolved(schema, item)
+    table = value.get("$ref", "").rpartition("/")[2]
+    if table in TABLES:
+        return TABLES[table]
     choices = value.get("anyOf") or value.get("oneOf")
     if choices and "properties" not in value:
         forms = [words(schema, form) for form in choices]
-        if forms[1:2] == ["text"]:  # the names of a table, or one of the user's own
-            forms[:2] = [f"{forms[0]}, or a name of your own"]
         return ", or ".join(dict.fromkeys(forms))
     if "enum" in value or "const" in value:
         *first, last = (f"`{_yaml(choice)}`" for choice in value.get("enum", [value.get("const")]))

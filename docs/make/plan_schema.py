@@ -1,7 +1,8 @@
 """The JSON Schema of the plan: pydantic's, with the docstrings' words for each key and the forms that it cannot know.
 
 Editors read it for completion and checks (`medseg/plans/plan.schema.json`), `plan_keys.py` makes the reference of
-it. It is checked against `Plan` in tests/plans/test_json_schema.py.
+it. It is checked against `Plan` in tests/plans/test_json_schema.py. It names no row of a table, so that a new network
+or loss changes neither: `medseg.plans.file.save_plan` puts the names in that the process knows.
 """
 
 from __future__ import annotations
@@ -13,12 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from medseg.cli.parsing.signature import described_names
-from medseg.evaluation.score import MEASURES
-from medseg.io.layouts.dataset import LAYOUTS
-from medseg.networks.table import NETWORKS
 from medseg.plans.schema import Configuration, Plan
-from medseg.preprocessing.normalize import NORMALIZATIONS
-from medseg.training.losses.table import LOSSES
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """The draft that editors know best; nothing later is used."""
@@ -29,14 +25,22 @@ _INHERITS = {
     "type": "string",
 }
 _NAMES = {
-    ("Network", "name"): NETWORKS,
-    ("Normalization", "scheme"): NORMALIZATIONS,
-    ("Data", "layout"): LAYOUTS,
-    ("Scoring", "main_measure"): MEASURES,
-    ("LossName", "name"): LOSSES,
-    ("LossPart", "name"): LOSSES,
+    ("Network", "name"): "NameOfNetwork",
+    ("Normalization", "scheme"): "NameOfNormalization",
+    ("Data", "layout"): "NameOfLayout",
+    ("Scoring", "main_measure"): "NameOfMeasure",
+    ("LossName", "name"): "NameOfLoss",
+    ("LossPart", "name"): "NameOfLoss",
 }
-"""Keys that take a name of a table, in which a user's own may stand too: editors offer the names and accept others."""
+"""Keys that take a name of a table, in which a user's own may stand too -> the definition that gets the names."""
+TABLES = {
+    "NameOfNetwork": "name of a [network](../training/networks.md)",
+    "NameOfNormalization": "name of a [normalization](../training/plan.md#configurations)",
+    "NameOfLayout": "name of a [layout](../data/own-data.md)",
+    "NameOfMeasure": "name of a [measure](../prediction/measures.md)",
+    "NameOfLoss": "name of a [loss](../training/losses.md)",
+}
+"""Definition of the names of a table -> what the reference says of such a name."""
 
 
 def plan_schema() -> dict[str, Any]:
@@ -50,8 +54,9 @@ def plan_schema() -> dict[str, Any]:
         _describe(definition, models[name])
     for (name, key), table in _NAMES.items():
         if name in definitions:
-            definitions[name]["properties"][key] |= {"anyOf": [{"enum": [*table]}, {"type": "string"}]}
+            definitions[name]["properties"][key] |= {"$ref": f"#/$defs/{table}"}
             del definitions[name]["properties"][key]["type"]
+    definitions |= {table: {"type": "string"} for table in TABLES}
     _let_inherit(definitions["Configuration"])
     schema["properties"]["configurations"]["additionalProperties"] = {"$ref": "#/$defs/Configuration"}
     for name in ("LossChoice", "LossPart"):
@@ -110,11 +115,11 @@ def _let_inherit(configuration: dict[str, Any]) -> None:
 def _loss(definition: dict[str, Any], *, may_sum: bool) -> dict[str, Any]:
     """Return the forms of a loss: its name; its name with arguments; a sum of losses."""
     keys = dict(definition["properties"])
-    name = {"enum": [*LOSSES]}
-    keys["name"] = {**keys["name"], "anyOf": [name, {"type": "string"}]}
+    name = {"$ref": "#/$defs/NameOfLoss"}
+    keys["name"] = {**keys["name"], **name}
     keys["name"].pop("type", None)
     total = keys.pop("sum", None)
-    forms = [name, {"type": "string"}, {"type": "object", "properties": keys, "required": ["name"]}]
+    forms = [name, {"type": "object", "properties": keys, "required": ["name"]}]
     if may_sum:
         total = {key: value for key, value in total.items() if key != "default"} | {"minItems": 1}
         only_sum = {"type": "object", "properties": {"sum": total}, "required": ["sum"], "additionalProperties": False}

@@ -8,7 +8,7 @@ _SUBJECTS = {
     "verbs": ("What `medseg` does", ("commands.",)),
     "data": (
         "Images, labels, plans, models",
-        ("core.image", "core.labels", "io.", "plans.", "planning.", "inference."),
+        ("core.image", "core.labels", "io.", "plans.", "planning.", "inference.", "delivery.provenance."),
     ),
     "options": ("Options shared by verbs, progress", ("datasets.", "delivery.", "core.progress")),
     "extend": ("Your own network, loss, format, measure", ("extend",)),

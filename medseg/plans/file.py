@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -176,13 +178,30 @@ def _migrated(values: dict[str, Any], reasons: dict[str, str]) -> tuple[dict[str
     return {**values, "training": remaining}, reasons
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+def save_plan(plan: Plan, path: Path, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> None:
     """Write a plan to be edited: as YAML, each decision with its reason as a comment, and the JSON Schema beside it.
 
     Copies in runs and packages are what `dump_plan` returns.
+
+    Args:
+        plan: the plan.
+        path: the YAML file to write.
+        names: what editors offer where a plan takes a name of a table: definition of the schema, such as `NameOfLoss`
+            -> names. Other names are valid, too.
     """
-    write_text(path.parent / SCHEMA_FILE, resources.files(__package__).joinpath(SCHEMA_FILE).read_text("utf-8"))
+    write_text(path.parent / SCHEMA_FILE, _schema_with(names))
     write_text(path, _SCHEMA_LINE + dump_plan(plan))
+
+
+def _schema_with(names: Mapping[str, Iterable[str]]) -> str:
+    """Return the JSON Schema of plans with names in its definitions."""
+    text = resources.files(__package__).joinpath(SCHEMA_FILE).read_text("utf-8")
+    if not names:
+        return text
+    schema = json.loads(text)
+    for definition, offered in names.items():
+        schema["$defs"][definition] = {"anyOf": [{"enum": [*offered]}, {"type": "string"}]}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def dump_plan(plan: Plan) -> str:

@@ -65,6 +65,7 @@ the training set; None where the plan has none. nonzero: (z, y, x), where the sc
 
 
 def _none(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None) -> Scaling:
+    """Leave intensities as they are."""
     return Scaling()
 
 
@@ -103,6 +104,7 @@ def _imagenet(mean: float, std: float) -> Scheme:
     """Return the scheme of a colour with this mean and deviation, of values of 0 to 1, over the photos of ImageNet."""
 
     def scheme(channel: NDArray, intensity: Intensity | None, nonzero: NDArray[np.bool_] | None) -> Scaling:
+        """Standardize a colour of 0 to 255 by mean and deviation of the photos of ImageNet."""
         _rgb_0_1(channel, intensity, nonzero)  # refuses other values
         return Scaling(255 * mean, 255 * std)
 

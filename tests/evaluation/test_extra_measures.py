@@ -103,7 +103,7 @@ def test_two_folders_are_compared_by_it(folders):
 
 
 def test_an_unregistered_measure_is_refused_by_name(folders):
-    with pytest.raises(PlanError, match=r"'centre_distance', which is not registered; registered are none"):
+    with pytest.raises(PlanError, match=r"'centre_distance', which is not registered; registered are \w"):
         evaluate(*folders, ORGANS, EvaluateOptions(scoring={"extra_measures": ["centre_distance"]}))
 
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_registered_is_refused(name, function, message):
 def test_names_are_checked_before_training(folders):
     register_measure("centre_distance", centre_distance, CENTRE)
     check_registered(["centre_distance"])
-    with pytest.raises(PlanError, match="'other', which is not registered; registered are centre_distance"):
+    with pytest.raises(PlanError, match=r"'other', which is not registered; registered are .*centre_distance"):
         check_registered(["centre_distance", "other"])
 
 

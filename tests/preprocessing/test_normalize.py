@@ -163,9 +163,7 @@ def test_what_it_makes_is_checked() -> None:
 
 def test_an_unknown_scheme_is_answered_with_the_known_ones_and_how_to_add_one() -> None:
     configuration = make_plan(3, {"normalization": [{"scheme": "zsore"}]}).configuration("main")
-    told = (
-        r"configurations\.main\.normalization\.0\.scheme is 'zsore'.*there are ct, zscore, rescale_0_1, rgb_0_1, rgb_m"
-    )
+    told = rf"configurations\.main\.normalization\.0\.scheme is 'zsore'.*there are {', '.join(NORMALIZATIONS)}"
     with pytest.raises(PlanError, match=told) as caught:
         check_schemes(configuration, "main")
     assert "medseg.register_normalization('zsore'" in str(caught.value)

@@ -23,6 +23,7 @@ from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values
 from medseg.delivery.dicom.codes import read_codes
 from medseg.delivery.provenance.folder_files import write_readme
+from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.engines.open import open_engine
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
@@ -38,7 +39,7 @@ from medseg.planning.rules import DatasetFacts
 from medseg.planning.scan_range import scan_range
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, share_split, unlearnable, write_splits
 from medseg.planning.survey import survey
-from medseg.plans.file import load_plan, save_plan, validate_plan
+from medseg.plans.file import load_plan, validate_plan
 from medseg.plans.network_rules import DEFAULT_ENCODER
 from medseg.plans.schema import Plan
 from medseg.plans.sections.data import Data, Request, ScanRange

@@ -15,6 +15,7 @@ from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
 from medseg.core.files import atomic_folder, content_hash, is_being_replaced, replacing_together, write_text
 from medseg.core.json_text import parse_json
 from medseg.core.wording import counted, summary_line
+from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.models.model import Model
 from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
 from medseg.models.nnunet.model import Reading, load_stage
@@ -27,7 +28,7 @@ from medseg.models.run_files import WEIGHTS, RunFolder, runs_below
 from medseg.models.scores import fold_scores
 from medseg.models.selected import fold_records
 from medseg.models.workspace import Workspace, splits_path
-from medseg.plans.file import dump_plan, load_plan, save_plan
+from medseg.plans.file import dump_plan, load_plan
 from medseg.plans.schema import Plan
 from medseg.selection.file import selection_path, write_selection
 
