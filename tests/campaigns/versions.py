@@ -19,14 +19,17 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("test", "networks", "openvino", "minc", "dicom")
+NOT_NEEDED = ("docs", "notebooks", "dev")
+"""Extras that no verb needs: what builds the site, shows notebooks, and the tools."""
 
 
 def requirements() -> list[str]:
     """Return what medseg and its extras require, as pyproject.toml says it."""
     text = (ROOT / "pyproject.toml").read_text()
+    listed = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = [name for name in re.findall(r"^(\w+) = \[", listed, re.MULTILINE) if name not in NOT_NEEDED]
     found = []
-    for name in ("dependencies", *EXTRAS):
+    for name in ("dependencies", *extras):
         section = re.search(rf"^{name} = \[(.*?)\]", text, re.MULTILINE | re.DOTALL)
         assert section is not None, name
         found += re.findall(r'"([^"]+)"', section[1])
@@ -34,13 +37,13 @@ def requirements() -> list[str]:
 
 
 def lowest(requirement: str) -> str:
-    """Return a requirement of the lower bound itself.
+    """Return a requirement of the lower bound itself; one without a bound, which others decide, stays as it is.
 
-    >>> lowest("torch>=2.8,!=2.9.*"), lowest("typer>=0.15.4; platform_machine == 'x86_64'")
-    ('torch==2.8.*', 'typer==0.15.4')
+    >>> lowest("torch>=2.8,!=2.9.*"), lowest("typer>=0.15.4; platform_machine == 'x86_64'"), lowest("torchvision")
+    ('torch==2.8.*', 'typer==0.15.4', 'torchvision')
     """
-    name, version = requirement.partition(";")[0].split(",")[0].split(">=")
-    return f"{name}=={version}" + (".*" if version.count(".") < 2 else "")
+    name, bound, version = requirement.partition(";")[0].split(",")[0].partition(">=")
+    return f"{name}=={version}" + (".*" if version.count(".") < 2 else "") if bound else name
 
 
 def pins(newest: bool, torch: str) -> list[str]:

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from judged_workspace import STEPS, write_judged_workspace
 from small_sets import run, write_all
 
 from medseg.cli.app import VERBS, verb_function
@@ -124,11 +125,13 @@ LINES: dict[str, list[tuple[str, int]]] = {
     ],
     "rank": [
         (
-            "rank data/imagesTr ranked --model balls --channels '*.nii.gz' --frame 0 --mirror --fast --set "
+            "rank judged/new ranked --model toy --channels '*.nii.gz' --frame 0 --mirror --fast --set "
             "inference.tile_batch=1 --series Modality=CT --resample-tilt --allow-gaps --device cpu "
-            "--continue --workspace . --format nrrd --xlsx --json",
-            2,
+            "--workspace judged --format nrrd --xlsx --json",
+            0,
         ),
+        ("rank judged/new again --model toy --workspace judged", 0),
+        ("rank judged/new again --model toy --workspace judged --continue", 0),
         ("rank data/imagesTr ranked --model balls --no-mirror", 2),
     ],
     "watch": [
@@ -226,11 +229,25 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def judged(workspace: Path) -> None:
+    """A workspace beside, with a selection that judges answers."""
+    write_judged_workspace(workspace / "judged")
+    assert run(f"crossval --workspace {workspace / 'judged'} --steps {STEPS}") == 0
+    assert run(f"select --workspace {workspace / 'judged'}") == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of(
-    verb: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    verb: str,
+    workspace: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if verb == "rank":
+        request.getfixturevalue("judged")
     monkeypatch.chdir(workspace)
     for line, expected in LINES[verb]:
         capsys.readouterr()

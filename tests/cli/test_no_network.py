@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from processes.blocked_network import BLOCKED, RUN, VERBS, environment, write_inputs
 
+from medseg.cli import app
+
 
 def run(script: str, folder: Path, text: str) -> tuple[str, str]:
     """Run a script without network; returns what it printed, and the attempts to reach one."""
@@ -26,6 +28,10 @@ def run(script: str, folder: Path, text: str) -> tuple[str, str]:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, log.read_text()
+
+
+def test_every_verb_is_among_those_that_are_tried() -> None:
+    assert {words[0] for words in VERBS} == {*app.VERBS}
 
 
 @pytest.mark.slow

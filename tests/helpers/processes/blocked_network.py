@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from judged_workspace import STEPS, write_judged_workspace
+
 BLOCKED = """
 import json, socket, sys, traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -69,11 +71,17 @@ VERBS = [
     ["networks", "--plan", "balls"],
     ["train", "--steps", "2", "--set", "training.validation_cases=1", "--log", "tensorboard,mlflow"],
     ["crossval", "--folds", "0"],
-    ["predict", "data/imagesTr", "answers"],
+    ["select", "balls", "--folds", "0"],
+    ["predict", "data/imagesTr", "answers", "--xlsx"],
     ["evaluate", "answers", "data/labelsTr"],
     ["watch", "data/imagesTr", "watched", "--once"],
     ["report", "runs/balls/3d_fullres/fold_0"],
     ["package", "balls/3d_fullres", "balls.medseg"],
+    ["export", "balls/3d_fullres", "balls.onnx"],
+    ["export", "balls/3d_fullres", "bundle", "--monai-bundle"],
+    ["crossval", "--workspace", "judged", "--steps", str(STEPS)],
+    ["select", "--workspace", "judged"],
+    ["rank", "judged/new", "ranked", "--workspace", "judged", "--xlsx"],
     ["import-nnunet", "nnunet"],
     ["verify", "runs/balls/3d_fullres/fold_0"],
     ["predict", "data/imagesTr/case_0.nii.gz", "packed", "--model", "balls.medseg"],
@@ -99,6 +107,7 @@ def write_inputs(folder: Path) -> None:
     write_study(folder / "study")
     write_map(folder / "map.nii.gz")
     write_model(folder / "nnunet")
+    write_judged_workspace(folder / "judged")
 
 
 def environment(home: Path) -> dict[str, str]:
