@@ -231,15 +231,16 @@ def _temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_temporaries(folder: Path, names: Collection[str] | None = None) -> None:
+def remove_temporaries(folder: Path, names: Collection[str] | None = None, suffix: str = "") -> None:
     """Delete the temporary files and folders that killed commands left, but none that a process still writes.
 
     Args:
         folder: where to look; subfolders are not looked into.
         names: the names of the files that they were to become; None for all, in folders that are medseg's own.
+        suffix: only those whose names end so: files of medseg's own, which lie in folders of the user's.
     """
     for name, paths in _temporaries(folder).items():
-        if names is None or name in names:
+        if name.endswith(suffix) and (names is None or name in names):
             for path in paths:
                 _remove_abandoned(path)
 

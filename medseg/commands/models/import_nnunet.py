@@ -12,7 +12,14 @@ import torch
 from medseg import __version__
 from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.core.files import atomic_folder, content_hash, is_being_replaced, replacing_together, write_text
+from medseg.core.files import (
+    atomic_folder,
+    content_hash,
+    is_being_replaced,
+    remove_temporaries,
+    replacing_together,
+    write_text,
+)
 from medseg.core.json_text import parse_json
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.plan_to_edit import save_plan
@@ -80,6 +87,8 @@ def import_nnunet(
     if raw is not None:
         return _import_plan(raw, target, options)
     result = ImportResult()
+    for runs in sorted(target.runs.glob("*/")):  # an import that was killed may have had another name
+        remove_temporaries(runs)
     with _models(source, options) as folders:
         imported = []
         for folder in folders:

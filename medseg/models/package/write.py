@@ -21,7 +21,7 @@ from copy import deepcopy
 from pathlib import Path, PureWindowsPath
 
 from medseg import __version__
-from medseg.core.files import saving
+from medseg.core.files import remove_temporaries, saving
 from medseg.models.model import Model
 from medseg.models.package.metadata import FORMAT, SCHEMA_VERSION, Member, Metadata, Stage
 from medseg.models.run_files import PLAN, WEIGHTS, fold_folder_name
@@ -50,6 +50,7 @@ def save_package(model: Model, path: Path, card: str) -> None:
         MedsegError: it could not be written.
     """
     members: dict[str, Member] = {}
+    remove_temporaries(path.parent, suffix=SUFFIX)  # of packages of other names, too
     with saving(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in (*_contents(model), (CARD, card.encode())):
             members[name] = Member(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())

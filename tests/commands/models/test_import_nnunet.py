@@ -240,7 +240,11 @@ def test_the_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
 
 
-def test_a_kill_between_two_folds_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [None, "other"])
+def test_a_kill_between_two_folds_leaves_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    """The next import clears what was left, whatever name it has."""
     folder = write_model(tmp_path / "results", folds=("0", "1", "2"))
     written: list[Path] = []
 
@@ -259,7 +263,7 @@ def test_a_kill_between_two_folds_leaves_no_model(tmp_path: Path, monkeypatch: p
     with pytest.raises(ModelError, match="There is no trained model"):
         Workspace(tmp_path).model_path(None)
     monkeypatch.setattr(core_files, "_leftovers", {})  # as in a new process
-    result = import_nnunet(folder, tmp_path)
+    result = import_nnunet(folder, tmp_path, ImportOptions(name=name))
     assert len(result.folds) == 3
     assert all((fold / "weights.safetensors").exists() for fold in result.folds)
     assert not written[0].exists()

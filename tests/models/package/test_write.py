@@ -83,6 +83,14 @@ def test_where_the_data_lay_is_not_in_it(tmp_path: Path) -> None:
     assert b"patients" not in (tmp_path / "model.medseg").read_bytes()
 
 
+def test_what_a_killed_package_of_another_name_left_goes_and_nothing_else(tmp_path: Path, package: Path) -> None:
+    others = {".0a1b2c3d.notes.txt", ".notes.medseg", "older.medseg"}
+    for name in (".0a1b2c3d.killed.medseg", *others):
+        (tmp_path / name).touch()
+    save_package(load_run(tmp_path / "run", CPU), tmp_path / "again.medseg", "# card\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "model.medseg", "again.medseg", *others}
+
+
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path, package: Path) -> None:
     save_package(load_run(tmp_path / "run", CPU), tmp_path / "again.medseg", "# card\n")
     assert (tmp_path / "again.medseg").read_bytes() == package.read_bytes()
