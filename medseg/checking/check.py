@@ -15,6 +15,7 @@ from medseg.checking.check_ignored import check_ignored
 from medseg.checking.check_intensities import check_intensities, empty_scans
 from medseg.checking.check_labels import check_labels, unannotated
 from medseg.checking.check_planned_grid import check_planned_grid
+from medseg.checking.check_sides import check_sides
 from medseg.checking.duplicates import check_duplicates
 from medseg.checking.layout_findings import layout_findings
 from medseg.checking.leaks import check_leaks
@@ -61,6 +62,7 @@ def check_set(
             data.ignore,
             data.background_value != NO_BACKGROUND,
         ),
+        *check_sides(facts, cases, data.labels),
         *check_duplicates(facts, data),
         *check_leaks(data),
         *check_grids(facts, cases, stored=orientation == "stored"),

@@ -45,6 +45,7 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "ignored label": "labels that hold only the ignore value",
         "missing structure": "structures that nearly all other cases have",
         "unused structure": "structures that no case has",
+        "sides": "left and right exchanged",
         "rare label": "label values that hardly any case has",
         "full label": "labels that cover nearly everything",
         "label outside": "labels where the image is empty",
