@@ -41,6 +41,7 @@ class Image:
             from `spacing_mm`: for TIFF that of CASE.json beside it, else 1; for NIfTI the header's numbers whatever
             their unit. None: no difference.
         warnings: changes to values that a user has to know of; sentences with file names.
+        picture_orientation: tag 274 of EXIF and TIFF, by which a picture was turned when it was read; 1: not.
     """
 
     array: NDArray
@@ -50,6 +51,7 @@ class Image:
     record: Mapping[str, Any] = field(default_factory=dict)
     nnunet_spacing: tuple[float, float, float] | None = None
     warnings: tuple[str, ...] = ()
+    picture_orientation: int = 1
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Image:

@@ -25,6 +25,7 @@ from medseg.evaluation.lesions import LesionRule
 from medseg.evaluation.measures import TOLERANCE_MM, Grid, MeasureOptions, Objects, measure_case
 from medseg.evaluation.object_maps import as_structure, numbers_objects, read_numbers
 from medseg.evaluation.summary import CaseScore, Summary, Unscored, summarize
+from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, read_label, read_objects
 from medseg.io.load import load_grid
@@ -71,8 +72,8 @@ class Pair:
         """Read reference and prediction.
 
         A DICOM object is drawn on the grid of the other side or, if both sides are DICOM, of their scan, where it is
-        known; on both sides `reading` says which name is which value. A reference on another grid is resampled to the
-        grid of the prediction if `reading.resample_labels` allows it.
+        known; annotations of COCO are drawn on their picture. On both sides `reading` says which name is which value. A
+        reference on another grid is resampled to the grid of the prediction if `reading.resample_labels` allows it.
 
         Args:
             labels: the structures; their ignore value, else the background, fills what a resampled reference lacks.
@@ -88,7 +89,8 @@ class Pair:
             update={"segments": self.reading.segments, "overlaps": self.reading.overlaps}
         )
         of_dicom = is_dicom(self.reference), is_dicom(self.prediction)
-        scan = load_grid(self.about, self.reading) if all(of_dicom) else None
+        drawn = split_reference(self.reference) is not None
+        scan = load_grid(self.about, self.reading) if drawn or all(of_dicom) else None
         if all(of_dicom):
             self._check_frames()
         if of_dicom == (False, True):

@@ -6,7 +6,7 @@ Codes are decoded here, and not by pycocotools, whose C code trusts what the fil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from medseg.core.errors import DataError
 from medseg.io.annotations.coco import (
     FARTHEST_PIXELS,
     MOST_PIXELS,
+    CocoFile,
+    ListedImage,
     annotation_name,
     category_number,
     is_crowd,
     listed_image,
     whole_number,
 )
+from medseg.io.formats.stack import as_shown
 from medseg.io.values.rasterize import polygon
 
 _MOST_DIGITS = 7  # of 5 bits each in a compressed count: 35 bits, more than there are pixels
@@ -45,28 +48,52 @@ class CocoObject:
     crowd: bool
 
 
-def read_objects(path: Path, shape: tuple[int, int] | None = None) -> tuple[list[CocoObject], list[str]]:
-    """Draw the objects of an image.
+def read_objects(
+    path: Path, shape: tuple[int, int] | None = None, picture_orientation: int = 1
+) -> tuple[list[CocoObject], list[str]]:
+    """Draw the objects of an image on the picture as viewers show it.
+
+    Some programs draw on the picture as it is stored. Where the size in the file says so, what they drew is turned with
+    the picture. Where both have one size, nothing says which is meant, and a sentence does.
 
     Args:
         path: `FILE.json#image-ID`.
-        shape: (height, width) that the image in its file has, if it is known.
+        shape: (height, width) of the picture as it is shown, if it is known.
+        picture_orientation: by which the picture was turned, see `Image.picture_orientation`.
 
     Returns:
-        The objects in the order of the file, and sentences on annotations that cover no pixel.
+        The objects in the order of the file, and sentences on annotations that cover no pixel, and on how a picture
+        that is turned was annotated.
 
     Raises:
         DataError: the image has another size than the file says, or an annotation has no category, or no outline, or
             one that is damaged or belongs to an image of another size. Without it, its object would be background.
     """
     file, image = listed_image(path)
-    if shape is not None and shape != image.shape:
+    stored = shape[::-1] if shape is not None and 5 <= picture_orientation <= 8 else shape
+    if shape is not None and image.shape not in (shape, stored):
         raise DataError(
             f"{path} was drawn on an image of {image.shape[1]} x {image.shape[0]} pixels; {image.file_name} has "
             f"{shape[1]} x {shape[0]}.",
             "The image was replaced or resized: bring back the one that was annotated.",
             "label grid",
         )
+    objects, notes = _drawn(path, file, image)
+    if shape is None or picture_orientation == 1 or not objects:
+        return objects, notes
+    if shape != image.shape:
+        turned = [replace(drawn, pixels=as_shown(drawn.pixels, picture_orientation)) for drawn in objects]
+        return turned, [*notes, f"{path} was drawn on the picture as it is stored, and is turned with it"]
+    if shape == stored:
+        notes.append(
+            f"{path}: {image.file_name} has the orientation {picture_orientation}, and its size does not say whether "
+            "it was annotated as viewers show it, which is assumed, or as it is stored: look at both"
+        )
+    return objects, notes
+
+
+def _drawn(path: Path, file: CocoFile, image: ListedImage) -> tuple[list[CocoObject], list[str]]:
+    """Draw the objects on the image that the file lists; see `read_objects`."""
     objects, notes = [], []
     for number, entry in enumerate(file.annotations.get(image.id, ()), start=1):
         name = f"{path}: annotation {annotation_name(entry, number)}"

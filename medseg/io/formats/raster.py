@@ -139,7 +139,8 @@ def _flat(array: NDArray, orientation: int, path: Path) -> Stack:
     """Return (component, y, x) as a stack of one slice without a known spacing, turned as it is shown."""
     array = as_shown(array, orientation)
     notes = orientation_notes(path, orientation)
-    return Stack(np.ascontiguousarray(array)[np.newaxis, :, np.newaxis], np.eye(4), spacing_known=False, notes=notes)
+    flat = np.ascontiguousarray(array)[np.newaxis, :, np.newaxis]
+    return Stack(flat, np.eye(4), spacing_known=False, notes=notes, picture_orientation=orientation)
 
 
 def _pixels(picture: Picture, path: Path) -> NDArray:

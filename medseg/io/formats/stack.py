@@ -53,6 +53,7 @@ class Stack:
         notes: what is odd about the header although it can be read, in sentences that name the file.
         record: what was done to values and grid while reading, see `Image.record`.
         nnunet_spacing: see `Image.nnunet_spacing`.
+        picture_orientation: see `Image.picture_orientation`.
     """
 
     array: NDArray
@@ -63,6 +64,7 @@ class Stack:
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     nnunet_spacing: tuple[float, float, float] | None = None
+    picture_orientation: int = 1
 
     def image(self, path: Path, frame: int | None = None) -> Image:
         """Return all volumes as channels, or only one of several.
@@ -92,14 +94,23 @@ class Stack:
             )
         else:
             chosen = self.array.reshape(-1, *shape)
-        return Image(chosen, self.affine, self.spacing_known, self.notes, self.record, self.nnunet_spacing)
+        return Image(
+            chosen,
+            self.affine,
+            self.spacing_known,
+            self.notes,
+            self.record,
+            self.nnunet_spacing,
+            picture_orientation=self.picture_orientation,
+        )
 
     def pages_as_channels(self) -> Image | None:
         """Return the pages of a file as channels of one slice; None if they are known to be slices, or only one."""
         volumes, components, pages = self.array.shape[:3]
         if not self.pages or volumes * components != 1 or pages == 1:
             return None
-        return Image(self.array[0].transpose(1, 0, 2, 3), self.affine, self.spacing_known)
+        channels = self.array[0].transpose(1, 0, 2, 3)
+        return Image(channels, self.affine, self.spacing_known, picture_orientation=self.picture_orientation)
 
 
 def opaque(array: NDArray, path: Path) -> NDArray:

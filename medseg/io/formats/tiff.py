@@ -187,7 +187,16 @@ def _read(path: Path, mask: bool) -> Stack:
     affine = usable_affine(step, path, "Its resolution, or the spacing in the file beside it,")
     notes = orientation_notes(path, orientation)
     nnunet_spacing = None if _from_side_file(path) is not None else (1.0, 1.0, 1.0)  # Tiff3DIO reads no tags
-    return Stack(native(array), affine, spacing is not None, "T" in axes, unnamed, notes, nnunet_spacing=nnunet_spacing)
+    return Stack(
+        native(array),
+        affine,
+        spacing is not None,
+        "T" in axes,
+        unnamed,
+        notes,
+        nnunet_spacing=nnunet_spacing,
+        picture_orientation=orientation,
+    )
 
 
 def _orientation(page: Any) -> int:

@@ -111,7 +111,8 @@ def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask, scan: Im
     """
     overlay, grid, names = draw_named_masks(path, reading, read_mask, scan)
     array = overlay.values(reading.overlaps, names, str(path))
-    return Image(array[np.newaxis], grid.affine, grid.spacing_known, grid.notes)
+    turned = grid.picture_orientation
+    return Image(array[np.newaxis], grid.affine, grid.spacing_known, grid.notes, picture_orientation=turned)
 
 
 def draw_named_masks(
@@ -227,14 +228,14 @@ def _masks_of_annotations(path: Path, reading: Reading, scan: Image | None) -> t
     Raises:
         DataError: as `read_objects`.
     """
-    shape = listed_image(path)[1].shape
+    shape, orientation = listed_image(path)[1].shape, 1
     if scan is not None and scan.shape_zyx[0] == 1:
-        shape = scan.shape_zyx[1:]
-    objects, notes = read_objects(path, shape)
+        shape, orientation = scan.shape_zyx[1:], scan.picture_orientation
+    objects, notes = read_objects(path, shape, orientation)
     names = dict(enumerate(dict.fromkeys(drawn.category for drawn in objects)))
     values = {names[number]: value for number, value in values_by_number(names, reading.segments).items()}
     affine, known = (np.eye(4), False) if scan is None else (scan.affine, scan.spacing_known)
-    grid = Image(np.zeros((1, 1, *shape), np.uint8), affine, known, tuple(notes))
+    grid = Image(np.zeros((1, 1, *shape), np.uint8), affine, known, tuple(notes), picture_orientation=orientation)
     chosen = [drawn for drawn in objects if drawn.category in values]
     return grid, (_Mask(values[drawn.category], drawn.pixels[np.newaxis]) for drawn in chosen)
 

@@ -64,7 +64,7 @@ def objects_in(
     numbers = np.zeros(values.shape, np.int32)
     if beside := instance_map(path, answer):
         numbers = _read_map(beside, path, label, read_mask)
-    for number, mask in enumerate(_masks(path, reading, read_mask), start=1):
+    for number, mask in enumerate(_masks(path, label, reading, read_mask), start=1):
         if mask.shape == numbers.shape:
             numbers[mask & (values != 0)] = number
     others = np.where(numbers == 0, values, 0)
@@ -88,11 +88,11 @@ def _read_map(file: Path, path: Path, label: Image, read_mask: ReadMask) -> NDAr
     return numbers.astype(np.int32)
 
 
-def _masks(path: Path, reading: Reading, read_mask: ReadMask) -> Iterator[NDArray[np.bool_]]:
+def _masks(path: Path, label: Image, reading: Reading, read_mask: ReadMask) -> Iterator[NDArray[np.bool_]]:
     """Yield the masks (z, y, x) of the objects that a label tells apart; none where it does not."""
     plain = reading.model_copy(update={"boundaries": {}, "segments": {}, "overlaps": "refuse", "map": {}})
     if split_reference(path):
-        objects, _ = read_objects(path)
+        objects, _ = read_objects(path, label.shape_zyx[1:], label.picture_orientation)
         names = dict(enumerate(dict.fromkeys(drawn.category for drawn in objects)))
         meant = {names[number] for number in values_by_number(names, reading.segments)}
         yield from (drawn.pixels[np.newaxis] for drawn in objects if drawn.category in meant and not drawn.crowd)

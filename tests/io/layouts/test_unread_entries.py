@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layout_files import touch
+from sets.layout_files import touch
 
 from medseg.commands.evaluate.pairing import find_sides
 from medseg.io.layouts.dataset import LeftOut, Naming

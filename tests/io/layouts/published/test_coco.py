@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from PIL import Image as pillow
 from sets.coco_files import annotation, box, image, write_coco, write_images
 from sets.layout_files import files_of, touch
 
+from medseg.commands.evaluate.evaluate import evaluate
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
-from medseg.io.images import read_label
+from medseg.io.images import read_label, read_objects
 from medseg.io.layouts.find import find_cases, is_data_set
 from medseg.io.layouts.folder_of_scans import scans_of_folder
 from medseg.io.load import load_case
@@ -144,6 +146,39 @@ def test_an_image_of_another_size_is_refused_by_name(tmp_path):
     data = find_data(tmp_path, DataOptions())
     with pytest.raises(DataError, match=r"drawn on an image of 5 x 4 pixels; a.png has 5 x 8"):
         load_case(data.cases[0], 3, data.reading, data.labels)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored", "listed", "pixel", "note"),
+    [  # sizes are (height, width); a box covers the pixel at the top left of the picture that was annotated
+        (1, (4, 5), (4, 5), (0, 0), ""),
+        (6, (4, 5), (4, 5), (0, 3), "as it is stored, and is turned with it"),
+        (8, (4, 5), (4, 5), (4, 0), "as it is stored, and is turned with it"),
+        (6, (4, 5), (5, 4), (0, 0), ""),  # the size says that it was annotated as it is shown
+        (3, (4, 5), (4, 5), (0, 0), "its size does not say whether it was annotated as viewers show it"),
+        (6, (4, 4), (4, 4), (0, 0), "its size does not say whether it was annotated as viewers show it"),
+    ],
+)
+def test_annotations_of_a_turned_photograph(tmp_path, orientation, stored, listed, pixel, note):
+    pixels = np.random.default_rng(0).integers(0, 255, (*stored, 3), dtype=np.uint8)
+    exif = pillow.Exif()
+    exif[274] = orientation
+    pillow.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    write_coco(tmp_path / "x.json", [image(1, "a.png", *listed)], [annotation(1, box(0, 0, 1, 1))])
+    data = find_data(tmp_path, DataOptions())
+    loaded = load_case(data.cases[0], 3, data.reading, data.labels)
+    label = loaded.label.array[0, 0]
+    assert label.shape == loaded.image.shape_zyx[1:]
+    assert np.argwhere(label).tolist() == [[*pixel]]
+    numbers = read_objects(data.cases[0].label, data.reading, loaded.image).array[0, 0]
+    assert np.argwhere(numbers).tolist() == [[*pixel]]
+    notes = [text for text in loaded.label.notes if "x.json" in text]
+    assert len(notes) == bool(note)
+    assert all(note in text for text in notes)
+    save_answer = tmp_path / "answers" / "a.png"
+    save_answer.parent.mkdir()
+    pillow.fromarray(label.astype(np.uint8)).save(save_answer)
+    assert evaluate(tmp_path / "answers", tmp_path).summary.dice_mean == 1
 
 
 def test_masks_in_a_folder_of_their_own_stay_the_labels(tmp_path):
