@@ -12,7 +12,7 @@ from medseg.cli.output.display import console, progress_display, show_notes
 from medseg.cli.output.next_command import show_next, words_for
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.data.options import CheckOptions
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 from medseg.core.wording import counted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _MOST_OF_A_KIND, _MOST_REMEDIES = 10, 3
 def command(
     *,
     data: Annotated[Path, Option(metavar="DATASET")],
-    strict: bool = False,
+    strict: Annotated[bool, OFTEN] = False,
     options: CheckOptions,
     workspace: Path = Path("."),
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +11,18 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import in_workspace, show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.crossval.options import CrossvalOptions
+from medseg.core.options import OFTEN
 
 if TYPE_CHECKING:
     from medseg.commands.crossval.crossval import CrossvalResult
 
 
-def command(*, plan: str | None = None, options: CrossvalOptions, workspace: Path = Path(".")) -> None:
+def command(
+    *,
+    plan: Annotated[str | None, OFTEN] = None,
+    options: CrossvalOptions,
+    workspace: Annotated[Path, OFTEN] = Path("."),
+) -> None:
     """Train every fold that is not trained yet, and score all out-of-fold answers together.
 
     The same command goes on after it was stopped. Options of medseg train apply to each fold.

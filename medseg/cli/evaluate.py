@@ -12,7 +12,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.evaluate.options import EvaluateOptions
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 
 if TYPE_CHECKING:
     from medseg.evaluation.result import Evaluation
@@ -23,7 +23,7 @@ def command(
     prediction: Annotated[Path, Option(metavar="OUT")],
     reference: Path,
     options: EvaluateOptions,
-    fail_below: Annotated[Sequence[str], Option(group="Output and exit code", metavar="MEASURE=VALUE")] = (),
+    fail_below: Annotated[Sequence[str], Option(group="Output and exit code", metavar="MEASURE=VALUE"), OFTEN] = (),
 ) -> None:
     """Score answers against reference labels: overlap, surfaces, volumes, with intervals, as a page and tables.
 

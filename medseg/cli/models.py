@@ -11,7 +11,7 @@ from medseg.cli.output.display import console, report_failures, show_notes
 from medseg.cli.output.next_command import in_workspace, show_next, show_next_prediction
 from medseg.cli.output.records import record_result
 from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 
 
 def package_command(
@@ -19,7 +19,7 @@ def package_command(
     model: Annotated[str, Option(metavar="RUN")],
     output: Annotated[Path, Option(metavar="FILE")],
     options: PackageOptions,
-    workspace: Path = Path("."),
+    workspace: Annotated[Path, OFTEN] = Path("."),
 ) -> None:
     """Pack a trained model into one file that `medseg predict --model` takes: plan, weights, model card. No code.
 

@@ -11,7 +11,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import in_workspace, show_next
 from medseg.cli.output.records import record_result
 from medseg.commands.data.options import PlanOptions
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 from medseg.core.wording import counted
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def command(
     *,
     data: Annotated[Path, Option(metavar="DATASET")],
     options: PlanOptions,
-    name: Annotated[str | None, _PLAN_FILE] = None,
-    workspace: Annotated[Path, _PLAN_FILE] = Path("."),
+    name: Annotated[str | None, _PLAN_FILE, OFTEN] = None,
+    workspace: Annotated[Path, _PLAN_FILE, OFTEN] = Path("."),
 ) -> None:
     """Inspect the scans and write plans/NAME.yaml, with a reason beside each decision.
 

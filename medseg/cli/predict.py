@@ -14,7 +14,7 @@ from medseg.cli.output.next_command import show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import Stopped
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 from medseg.core.wording import counted, duration
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def command(
     *,
     source: Annotated[Path, Option(metavar="SCANS")],
     output: Annotated[Path, Option(metavar="OUT")],
-    model: Annotated[str | None, _MODEL] = None,
+    model: Annotated[str | None, _MODEL, OFTEN] = None,
     options: PredictOptions,
-    workspace: Annotated[Path, _WORKSPACE] = Path("."),
+    workspace: Annotated[Path, _WORKSPACE, OFTEN] = Path("."),
 ) -> None:
     """Segment scans: labels on each scan's own grid, in its format, with a table of volumes.
 

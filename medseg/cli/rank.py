@@ -11,7 +11,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.rank.options import RankOptions
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 
 _MOST_ROWS = 20
 
@@ -20,9 +20,9 @@ def command(
     *,
     source: Annotated[Path, Option(metavar="SCANS")],
     output: Annotated[Path, Option(metavar="OUT")],
-    model: Annotated[str | None, Option("--model -m", "Which model", "MODEL")] = None,
+    model: Annotated[str | None, Option("--model -m", "Which model", "MODEL"), OFTEN] = None,
     options: RankOptions,
-    workspace: Annotated[Path, Option(group="Where, and what is kept")] = Path("."),
+    workspace: Annotated[Path, Option(group="Where, and what is kept"), OFTEN] = Path("."),
 ) -> None:
     """Say which scans to annotate next: doubtful answers first, and no two scans alike.
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from medseg.io.dicom.elements.series import Series
 
 _MOST_VOLUMES = 6
-_FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
 
 
 def command(
@@ -102,6 +101,8 @@ def _spacing(volume: Series) -> str:
 
 def _print_problems(result: SeriesResult) -> None:
     """Print what keeps series from being volumes, and what else is worth knowing of them."""
+    from medseg.io.dicom.elements.series import FLAGS_TO_READ
+
     for series in result.series:
         if not series.problems and not series.notes:
             continue
@@ -109,7 +110,7 @@ def _print_problems(result: SeriesResult) -> None:
         folder = "" if series.folder == "." else f" in {series.folder}"
         console.print(f"{series.title.rpartition(' [')[0]}{folder}", markup=False, soft_wrap=True)
         for problem in series.problems:
-            option = f" ({_FLAGS[problem.option]} resamples it)" if problem.option else ""
+            option = f" ({FLAGS_TO_READ[problem.option]} resamples it)" if problem.option else ""
             console.print(f"  {problem.message}{option}", markup=False)
         for note in series.notes:
             console.print(f"  {note}", markup=False)

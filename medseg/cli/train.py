@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
+from medseg.core.options import OFTEN
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted, duration
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _PROCESS_START = time.monotonic()
 
 
-def command(*, plan: str | None = None, options: TrainOptions, workspace: Path = Path(".")) -> None:
+def command(
+    *, plan: Annotated[str | None, OFTEN] = None, options: TrainOptions, workspace: Annotated[Path, OFTEN] = Path(".")
+) -> None:
     """Train a fold of the plan, then segment and score its validation cases.
 
     Args:

@@ -13,7 +13,7 @@ import typer
 from medseg.cli.output.display import console, show_note
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.watch.options import WatchOptions
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 from medseg.core.wording import duration
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def command(
     *,
     source: Annotated[Path, Option(metavar="IN")],
     output: Annotated[Path, Option(metavar="OUT")],
-    model: Annotated[str | None, Option("--model -m", "Which model", "MODEL")] = None,
+    model: Annotated[str | None, Option("--model -m", "Which model", "MODEL"), OFTEN] = None,
     options: WatchOptions,
-    workspace: Annotated[Path, Option(group="Where, and what is kept")] = Path("."),
+    workspace: Annotated[Path, Option(group="Where, and what is kept"), OFTEN] = Path("."),
 ) -> None:
     """Segment studies as they arrive in a folder, each once and when it is copied completely; the model stays loaded.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from enum import Enum, auto
+from typing import Any, get_type_hints
 
 from medseg.core.errors import PlanError
 
@@ -32,6 +33,7 @@ class Option:
         positional: It is an argument without a name although it may be left out.
         python_only: It is not an option on the command line.
         without: For a field that is itself a dataclass of options: fields of it that are not options here.
+        rarely: Likewise: fields of it, or of dataclasses in it, that are marked `OFTEN` but are rarely needed here.
     """
 
     flags: str = ""
@@ -43,9 +45,57 @@ class Option:
     positional: bool = False
     python_only: bool = False
     without: tuple[str, ...] = ()
+    rarely: tuple[str, ...] = ()
+
+    def flags_of(self, name: str) -> list[str]:
+        """Return the names of the option on the command line, such as `--model` and `-m`.
+
+        Args:
+            name: The name of the field.
+        """
+        return self.flags.split() or ["--" + name.replace("_", "-")]
 
 
 PYTHON_ONLY = Option(python_only=True)
+
+
+class Mark(Enum):
+    """What else is to be known of an option; stands beside `Option` in `Annotated`."""
+
+    OFTEN = auto()
+    REPEATED = auto()
+
+
+OFTEN = Mark.OFTEN
+"""Most need it: `--help` of a verb in which options have this mark shows only these, and `--help-all` every option."""
+REPEATED = Mark.REPEATED
+"""It changes the result, and belongs to the command by which a result is repeated."""
+
+
+def words_to_repeat(options: Any) -> list[str]:
+    """Return the options marked `REPEATED` as they are typed, as far as they have other values than the default.
+
+    Those that are given once come before those that can be given several times.
+
+    Args:
+        options: A dataclass of options, each with a default.
+    """
+    once: list[str] = []
+    several: list[str] = []
+    default = type(options)()
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in fields(options):
+        extras = getattr(hints[field.name], "__metadata__", ())
+        value = getattr(options, field.name)
+        if REPEATED not in extras or value == getattr(default, field.name):
+            continue
+        option = next((extra for extra in extras if isinstance(extra, Option)), Option())
+        flag = option.flags_of(field.name)[0]
+        if isinstance(value, (list, tuple)):
+            several += [word for part in value for word in (flag, str(part))]
+        else:
+            once += [flag] if value is True else [flag, str(value)]
+    return [*once, *several]
 
 
 def parse_duration(text: str) -> float:

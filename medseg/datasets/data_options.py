@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from medseg.core.errors import PlanError
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 
 _FILES = Option(group="Which files")
 _VALUES = Option(group="What label files mean")
@@ -79,13 +79,13 @@ class DataOptions(SeriesOptions, LabelOptions):
             annotated in that case.
     """
 
-    images: Annotated[Sequence[str], Option(group=_FILES.group, metavar="PATTERN")] = ()
-    labels: Annotated[str | None, Option(group=_FILES.group, metavar="PATTERN")] = None
+    images: Annotated[Sequence[str], Option(group=_FILES.group, metavar="PATTERN"), OFTEN] = ()
+    labels: Annotated[str | None, Option(group=_FILES.group, metavar="PATTERN"), OFTEN] = None
     cases: Annotated[Path | None, _FILES] = None
-    patient_pattern: Annotated[str | None, Option(group=_FILES.group, metavar="REGEX")] = None
+    patient_pattern: Annotated[str | None, Option(group=_FILES.group, metavar="REGEX"), OFTEN] = None
     exclude: Annotated[Path | None, _FILES] = None
     frame: Annotated[int | None, Option(group=_FILES.group, minimum=0)] = None
-    structures: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=VALUE")] = ()
+    structures: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="NAME=VALUE"), OFTEN] = ()
     no_background: Annotated[bool, _VALUES] = False
     ignore: Annotated[int | None, _VALUES] = None
     activation: Annotated[str | None, _VALUES] = None

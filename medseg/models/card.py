@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from medseg.core.options import OFTEN
 from medseg.core.wording import counted, four_digits
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class About:
         citation: What to cite.
     """
 
-    author: str | None = None
-    license: str | None = None
+    author: Annotated[str | None, OFTEN] = None
+    license: Annotated[str | None, OFTEN] = None
     intended_use: str | None = None
     limitations: str | None = None
     training_data: str | None = None

@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
 
 HELP_ALL = "--help-all"
-_MODEL = ("--model", "--folds", "--fast", "--format", "--device", "--continue", "--workspace")
-_TRAINED = ("--plan", "--config", "--budget", "--steps", "--set", "--device", "--workspace")
-_LABELS = ("--images", "--labels", "--structures", "--patient-pattern")
-
-OFTEN: Mapping[str, Sequence[str]] = {
-    "check": (*_LABELS, "--strict", "--output"),
-    "plan": ("--name", "--planner", "--memory", *_LABELS, "--set", "--force", "--workspace"),
-    "train": (*_TRAINED, "--fold", "--init", "--resume", "--extend"),
-    "crossval": (*_TRAINED, "--folds"),
-    "predict": (*_MODEL, "--config", "--channels", "--probabilities", "--write", "--overlay"),
-    "rank": tuple(option for option in _MODEL if option != "--folds"),
-    "watch": ("--model", "--once", "--settle", "--write", "--device", "--workspace"),
-    "evaluate": ("--tolerance", "--compare", "--by", "--pair", "--output", "--fail-below"),
-    "package": ("--config", "--folds", "--card", "--author", "--license", "--workspace"),
-}
-"""Verb -> the options that most need; other verbs show all of theirs."""
 
 
 def first_sentence(text: str) -> str:
@@ -39,15 +23,14 @@ def first_sentence(text: str) -> str:
     return text[:end] if text[:end].endswith(".") or not text else text[:end] + "."
 
 
-def shorten(verb: str, params: Sequence[Any]) -> None:
+def shorten(params: Sequence[Any], often: Collection[str]) -> None:
     """Hide the rarely used options of a verb, and shorten the descriptions of the others.
 
     Args:
-        verb: its name.
         params: click's parameters, which are changed.
+        often: the options that most need, as they are typed; none for a verb that shows all of its options.
     """
-    often = OFTEN.get(verb)
-    if often is None:
+    if not often:
         return
     hidden = 0
     for param in params:

@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -21,7 +21,7 @@ from typer.core import TyperCommand
 from medseg.cli.output.records import JSON_PARAMETER, recording
 from medseg.cli.parsing.short_help import HELP_ALL, HELP_ALL_PARAMETER, shorten
 from medseg.core.errors import MedsegError
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 
 _METAVARS = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
 _SECTION = re.compile(r"^(Args|Attributes|Examples|Returns|Raises):$", re.MULTILINE)
@@ -54,7 +54,7 @@ class VerbCommand(PlainHelp, TyperCommand):
             formatter: Takes the text.
         """
         if HELP_ALL not in ctx.meta:
-            shorten(self.name or "", self.params)
+            shorten(self.params, getattr(self.callback, "often", frozenset()))
         super().format_help(ctx, formatter)
 
 
@@ -68,6 +68,7 @@ class Field:
         default: Default value; `inspect.Parameter.empty` where a value must be given.
         help: Its description in the docstring.
         option: What the command line must know beside these.
+        often: Whether most need it; see `medseg.core.options.OFTEN`.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Field:
     default: Any
     help: str
     option: Option
+    often: bool = False
 
     @property
     def is_options(self) -> bool:
@@ -94,7 +96,7 @@ class Field:
     @property
     def flags(self) -> list[str]:
         """Names of the option on the command line, such as `--model` and `-m`."""
-        return self.option.flags.split() or ["--" + self.name.replace("_", "-")]
+        return self.option.flags_of(self.name)
 
     @property
     def spellings(self) -> list[str]:
@@ -170,11 +172,22 @@ def typer_function(name: str, verb: Callable[..., None]) -> Callable[..., None]:
         with recording(name) if json_ else nullcontext():
             verb(**{parameter.name: _value(parameter, typed) for parameter in parameters})
 
-    for_typer = [*(field.typer_parameter for field in flat(parameters)), JSON_PARAMETER, HELP_ALL_PARAMETER]
+    options = [*flat(parameters)]
+    for_typer = [*(field.typer_parameter for field in options), JSON_PARAMETER, HELP_ALL_PARAMETER]
     run.__signature__ = inspect.Signature(for_typer)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in for_typer}
     run.__doc__ = help_text(verb)
+    run.often = often_flags(options)  # type: ignore[attr-defined]
     return run
+
+
+def often_flags(options: Sequence[Field]) -> frozenset[str]:
+    """Return all ways to type the options that most need; none for a verb that shows all of its options.
+
+    Args:
+        options: The arguments and options of a verb.
+    """
+    return frozenset(spelling for field in options if field.often for spelling in field.spellings)
 
 
 def _value(field: Field, typed: Mapping[str, Any]) -> Any:
@@ -185,13 +198,19 @@ def _value(field: Field, typed: Mapping[str, Any]) -> Any:
     return field.kind(**{part.name: _value(part, typed) for part in parts})
 
 
-def flat(parameters: Sequence[Field]) -> Iterator[Field]:
-    """Yield the fields that become arguments and options: dataclasses are replaced by their fields."""
+def flat(parameters: Sequence[Field], rarely: tuple[str, ...] = ()) -> Iterator[Field]:
+    """Yield the fields that become arguments and options: dataclasses are replaced by their fields.
+
+    Args:
+        parameters: The parameters of a verb, or the fields of a dataclass.
+        rarely: Names of fields that are rarely needed here, though most need them elsewhere.
+    """
     for field in parameters:
         if field.is_options:
-            yield from flat([part for part in fields_of_class(field.kind) if part.name not in field.option.without])
+            parts = [part for part in fields_of_class(field.kind) if part.name not in field.option.without]
+            yield from flat(parts, (*rarely, *field.option.rarely))
         else:
-            yield field
+            yield replace(field, often=field.often and field.name not in rarely)
 
 
 def fields_of_function(verb: Callable[..., None]) -> list[Field]:
@@ -216,13 +235,13 @@ def fields_of_class(kind: Any) -> list[Field]:
 
 def _field(name: str, annotation: Any, default: Any, described: Mapping[str, str]) -> Field:
     """Return the field that an annotation, a default and the descriptions in a docstring make."""
-    option = Option()
+    option, extras = Option(), []
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
         option = next((extra for extra in extras if isinstance(extra, Option)), option)
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
-    return Field(name, annotation, default, described.get(name, ""), option)
+    return Field(name, annotation, default, described.get(name, ""), option, OFTEN in extras)
 
 
 def described_names(docstring: str) -> dict[str, str]:

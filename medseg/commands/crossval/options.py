@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from medseg.commands.train.options import TrainOptions
-from medseg.core.options import Option, parse_duration, parse_list
+from medseg.core.options import OFTEN, Option, parse_duration, parse_list
 from medseg.engines.options import ClusterOptions
 
 _OF_EACH_FOLD = ("fold", "configuration", "budget_seconds", "resume", "extend")
@@ -28,8 +28,10 @@ class CrossvalOptions(ClusterOptions):
         training: How each fold is trained: the options of `medseg train`.
     """
 
-    configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list)] = ()
-    folds: Annotated[tuple[str, ...], Option(metavar="FOLDS", parse=parse_list)] = ()
-    budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration)] = None
+    configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list), OFTEN] = ()
+    folds: Annotated[tuple[str, ...], Option(metavar="FOLDS", parse=parse_list), OFTEN] = ()
+    budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration), OFTEN] = None
     processes: Annotated[int, Option(minimum=1)] = 1
-    training: Annotated[TrainOptions, Option(without=_OF_EACH_FOLD)] = field(default_factory=TrainOptions)
+    training: Annotated[TrainOptions, Option(without=_OF_EACH_FOLD, rarely=("init",))] = field(
+        default_factory=TrainOptions
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from medseg.core.errors import PlanError
-from medseg.core.options import Option
+from medseg.core.options import OFTEN, Option
 from medseg.datasets.data_options import DEFAULT_DATA_OPTIONS, DataOptions
 from medseg.engines.options import ClusterOptions
 
@@ -29,7 +29,7 @@ class CheckOptions(ClusterOptions):
     """
 
     orientation: str = "canonical"
-    output: Path | None = None
+    output: Annotated[Path | None, OFTEN] = None
     data: Annotated[DataOptions, Option(without=("activation",))] = field(default_factory=DataOptions)
 
 
@@ -76,8 +76,8 @@ class PlanOptions(ClusterOptions):
         strict: Make no plan if the check finds anything.
     """
 
-    planner: Annotated[str, _RULES] = "default"
-    memory_gb: Annotated[float | None, Option("--memory", _RULES.group, "SIZE", parse_memory)] = None
+    planner: Annotated[str, _RULES, OFTEN] = "default"
+    memory_gb: Annotated[float | None, Option("--memory", _RULES.group, "SIZE", parse_memory), OFTEN] = None
     preset: Annotated[str, _RULES] = "auto"
     default_configuration: Annotated[str | None, Option("--config", _RULES.group)] = None
     cascade: Annotated[bool, _RULES] = False
@@ -88,10 +88,10 @@ class PlanOptions(ClusterOptions):
     splits: Annotated[str, _RULES] = "auto"
     validation: Annotated[float | None, Option(group=_RULES.group, metavar="SHARE")] = None
     orientation: Annotated[str, _RULES] = "canonical"
-    overrides: Annotated[list[str], Option("--set", _RULES.group, "KEY=VALUE")] = field(default_factory=list)
+    overrides: Annotated[list[str], Option("--set", _RULES.group, "KEY=VALUE"), OFTEN] = field(default_factory=list)
     codes: Annotated[str | None, _RULES] = None
     data: DataOptions = DEFAULT_DATA_OPTIONS
-    replace: Annotated[bool, Option("--force", _PLAN_FILE.group)] = False
+    replace: Annotated[bool, Option("--force", _PLAN_FILE.group), OFTEN] = False
     strict: Annotated[bool, _PLAN_FILE] = False
 
 

@@ -31,7 +31,7 @@ class DicomOutOptions:
 
     series: Annotated[str | None, Option(group=_SERIES.group, metavar="RULE")] = None
     structures: Annotated[Sequence[str], Option(group=_MEANING.group, metavar="NAME=VALUE")] = ()
-    write: WriteOptions = field(default_factory=WriteOptions)
+    write: Annotated[WriteOptions, Option(rarely=("forms",))] = field(default_factory=WriteOptions)
     algorithm: Annotated[str | None, _MEANING] = None
     manual: Annotated[bool, _MEANING] = False
     resample_tilt: Annotated[bool, _SERIES] = False

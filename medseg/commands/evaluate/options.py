@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from medseg.core.errors import DataError
-from medseg.core.options import PYTHON_ONLY, Option
+from medseg.core.options import OFTEN, PYTHON_ONLY, Option
 from medseg.datasets.data_options import LabelOptions
 from medseg.engines.options import ClusterOptions
 
@@ -49,23 +49,23 @@ class EvaluateOptions(LabelOptions, ClusterOptions):
         output: Folder for report.html and the tables; if left out, OUT.
     """
 
-    tolerance: Annotated[Sequence[str], Option(group=_MEASURES.group, metavar="STRUCTURE=MM")] = ()
+    tolerance: Annotated[Sequence[str], Option(group=_MEASURES.group, metavar="STRUCTURE=MM"), OFTEN] = ()
     surface: Annotated[bool, Option("--surface/--no-surface", _MEASURES.group)] = True
     lesions: Annotated[bool, _MEASURES] = False
     instances: Annotated[bool, _MEASURES] = False
     empty: Annotated[str | None, _MEASURES] = None
     scoring: Annotated[Mapping[str, Any], PYTHON_ONLY] = field(default_factory=dict)
-    compare: Annotated[Sequence[Path], _MEASURES] = ()
+    compare: Annotated[Sequence[Path], _MEASURES, OFTEN] = ()
     table: Annotated[Path | None, Option("--cases", _CASES.group)] = None
-    by: Annotated[Sequence[str], Option(group=_CASES.group, metavar="COLUMN")] = ()
+    by: Annotated[Sequence[str], Option(group=_CASES.group, metavar="COLUMN"), OFTEN] = ()
     patient_pattern: Annotated[str | None, Option(group=_CASES.group, metavar="REGEX")] = None
     allow_missing: Annotated[bool, _CASES] = False
-    pair: Annotated[str, Option(group=_CASES.group, metavar="equal|similar")] = "equal"
+    pair: Annotated[str, Option(group=_CASES.group, metavar="equal|similar"), OFTEN] = "equal"
     prediction_threshold: Annotated[float | None, _VALUES] = None
     prediction_map: Annotated[Sequence[str], Option(group=_VALUES.group, metavar="OLD=NEW")] = ()
     annotated: Annotated[Mapping[str, Sequence[str]], PYTHON_ONLY] = field(default_factory=dict)
     reading: Annotated["Reading | None", PYTHON_ONLY] = None  # noqa: UP037 (Reading is imported for type checkers only)
-    output: Annotated[Path | None, _OUTPUT] = None
+    output: Annotated[Path | None, _OUTPUT, OFTEN] = None
 
     @property
     def others(self) -> tuple[Path, ...]:

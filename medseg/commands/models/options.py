@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from medseg.core.options import Option, parse_list
+from medseg.core.options import OFTEN, Option, parse_list
 from medseg.models.card import About
 
 
@@ -28,11 +28,11 @@ class PackageOptions:
         replace: Replace the file if it exists.
     """
 
-    configuration: Annotated[str | None, Option("--config")] = None
-    folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list)] = None
+    configuration: Annotated[str | None, Option("--config"), OFTEN] = None
+    folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list), OFTEN] = None
     checkpoint: str | None = None
     selection: Annotated[bool, Option("--selection/--no-selection")] = True
-    card: Path | None = None
+    card: Annotated[Path | None, OFTEN] = None
     about: About = field(default_factory=About)
     replace: Annotated[bool, Option("--force")] = False
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from medseg.core.options import Option, parse_list
+from medseg.core.options import OFTEN, Option, parse_list
 from medseg.datasets.data_options import SeriesOptions
 from medseg.delivery.answers.options import Maps, WriteOptions
 from medseg.engines.options import ClusterOptions
@@ -56,23 +56,23 @@ class PredictOptions(SeriesOptions, ClusterOptions):
         identify: Name patients in manifest.json: PatientID and the UIDs of DICOM, which are written nowhere otherwise.
     """
 
-    configuration: Annotated[str | None, Option("--config -c", _MODEL.group)] = None
-    folds: Annotated[Sequence[str] | None, Option("--folds -f", _MODEL.group, "FOLDS", parse_list)] = None
+    configuration: Annotated[str | None, Option("--config -c", _MODEL.group), OFTEN] = None
+    folds: Annotated[Sequence[str] | None, Option("--folds -f", _MODEL.group, "FOLDS", parse_list), OFTEN] = None
     checkpoint: Annotated[str | None, _MODEL] = None
     selection: Annotated[bool, Option("--selection/--no-selection", _MODEL.group)] = True
-    channels: Annotated[Sequence[str] | None, Option("", _SCANS.group, "PATTERNS", parse_list)] = None
+    channels: Annotated[Sequence[str] | None, Option("", _SCANS.group, "PATTERNS", parse_list), OFTEN] = None
     frame: Annotated[int | None, Option(group=_SCANS.group, minimum=0)] = None
     mirror: Annotated[bool | None, Option("--mirror/--no-mirror", _HOW.group)] = None
-    fast: Annotated[bool, _HOW] = False
+    fast: Annotated[bool, _HOW, OFTEN] = False
     overrides: Annotated[list[str], Option("--set", _HOW.group, "KEY=VALUE")] = field(default_factory=list)
     maps: Maps = field(default_factory=Maps)
-    format: Annotated[str | None, _OUTPUT] = None
-    overlay: Annotated[bool, _COLOUR] = False
+    format: Annotated[str | None, _OUTPUT, OFTEN] = None
+    overlay: Annotated[bool, _COLOUR, OFTEN] = False
     palette: Annotated[bool, _COLOUR] = False
     page: Annotated[bool | None, Option("--page/--no-page", _OUTPUT.group)] = None
     instances: Annotated[bool, _OBJECTS] = False
     write: WriteOptions = field(default_factory=WriteOptions)
     xlsx: Annotated[bool, _OUTPUT] = False
-    device: Annotated[str, _OUTPUT] = "auto"
-    keep_finished: Annotated[bool, Option("--continue", _OUTPUT.group)] = False
+    device: Annotated[str, _OUTPUT, OFTEN] = "auto"
+    keep_finished: Annotated[bool, Option("--continue", _OUTPUT.group), OFTEN] = False
     identify: Annotated[bool, _OUTPUT] = False

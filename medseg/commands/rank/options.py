@@ -33,4 +33,6 @@ class RankOptions:
         prediction: How scans are found and segmented: options of `medseg predict`.
     """
 
-    prediction: Annotated[PredictOptions, Option(without=_OF_PREDICT)] = field(default_factory=PredictOptions)
+    prediction: Annotated[PredictOptions, Option(without=_OF_PREDICT, rarely=("channels",))] = field(
+        default_factory=PredictOptions
+    )

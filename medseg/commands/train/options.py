@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from medseg.core.errors import PlanError
-from medseg.core.options import PYTHON_ONLY, Option, parse_duration, parse_list
+from medseg.core.options import OFTEN, PYTHON_ONLY, REPEATED, Option, parse_duration, parse_list
 from medseg.delivery.logs.table import check_logs
 from medseg.training.length.extension import Extension, nothing_to_train, parse_extension
 
@@ -32,8 +32,8 @@ class TrainOptions:
             is changed from there on.
         init: Model to start from: PLAN/CONFIG, a run's folder, a .medseg file, or a model of nnU-Net. If left out,
             training starts from random weights.
-        download: Let `network.weights: imagenet` fetch its file from the internet if it is not on this machine.
         recipe: nnunet trains as nnU-Net does, whatever the plan says.
+        download: Let `network.weights: imagenet` fetch its file from the internet if it is not on this machine.
         resume: Continue from the last checkpoint.
         extend: Train a finished run further, with a new schedule: to 2x as many steps in all, for 5000 more steps, or
             for another 20m.
@@ -46,20 +46,20 @@ class TrainOptions:
         start_time: `time.monotonic()` when the command began; the budget counts from there. None for now.
     """
 
-    fold: str = "0"
-    configuration: Annotated[str | None, Option("--config")] = None
-    budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration)] = None
-    steps: Annotated[int | None, Option(minimum=1)] = None
+    fold: Annotated[str, OFTEN] = "0"
+    configuration: Annotated[str | None, Option("--config"), OFTEN] = None
+    budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration), OFTEN] = None
+    steps: Annotated[int | None, Option(minimum=1), OFTEN] = None
     epochs: float | None = None
-    overrides: Annotated[list[str], Option("--set", metavar="KEY=VALUE")] = field(default_factory=list)
-    init: Annotated[str | Path | None, Option(metavar="MODEL")] = None
-    download: bool = False
-    recipe: str | None = None
-    resume: bool = False
-    extend: Annotated[Extension | None, Option(metavar="AMOUNT", parse=parse_extension)] = None
+    overrides: Annotated[list[str], Option("--set", metavar="KEY=VALUE"), OFTEN, REPEATED] = field(default_factory=list)
+    init: Annotated[str | Path | None, Option(metavar="MODEL"), OFTEN, REPEATED] = None
+    recipe: Annotated[str | None, REPEATED] = None
+    download: Annotated[bool, REPEATED] = False
+    resume: Annotated[bool, OFTEN] = False
+    extend: Annotated[Extension | None, Option(metavar="AMOUNT", parse=parse_extension), OFTEN] = None
     train_scores: bool = False
     log: Annotated[Sequence[str], Option(metavar="PROGRAMS", parse=parse_list)] = ()
-    device: str = "auto"
+    device: Annotated[str, OFTEN] = "auto"
     data: Path | None = None
     start_time: Annotated[float | None, PYTHON_ONLY] = None
 

@@ -12,6 +12,7 @@ from medseg import __version__
 from medseg.commands.train.job import Job
 from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
+from medseg.core.options import words_to_repeat
 from medseg.core.wording import counted, duration
 from medseg.models.model import NetworkFactory
 from medseg.models.record import ChangeRecord, EncoderWeightsRecord, RunRecord, StartRecord
@@ -135,10 +136,6 @@ def _qualified_name(factory: NetworkFactory) -> str:
 
 def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
     options, run, factory = request.options, job.run, request.factory
-    given = (("--init", options.init), ("--recipe", options.recipe))
-    start_options = [str(part) for pair in given if pair[1] is not None for part in pair]
-    start_options += ["--download"] if options.download else []
-    settings = [part for text in options.overrides for part in ("--set", text)]
     start = None if job.start is None else StartRecord(**job.start.record(), asked=str(options.init))
     weights = None if job.encoder_weights is None else EncoderWeightsRecord(**job.encoder_weights.record())
     return RunRecord(
@@ -146,7 +143,7 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
         fold=run.files.fold,
         steps=setup.course.steps,
         budget_seconds=options.budget_seconds,
-        repeat_with=shlex.join([*_names(job), "--steps", str(setup.course.steps), *start_options, *settings]),
+        repeat_with=shlex.join([*_names(job), "--steps", str(setup.course.steps), *words_to_repeat(options)]),
         overrides=options.overrides,
         recipe=options.recipe,
         init=start,

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from medseg.commands.predict.options import PredictOptions
-from medseg.core.options import Option, parse_duration, write_duration
+from medseg.core.options import OFTEN, Option, parse_duration, write_duration
 
 _WHEN = Option(group="When")
 _LEFT_OUT = ("keep_finished", "cluster")
 """Options of `predict` that say nothing about a single study as it comes."""
+_RARELY = ("configuration", "folds", "channels", "fast", "probabilities", "format", "overlay")
+"""Options of `predict` that most need there, but not for studies that come by themselves."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class WatchOptions:
         again: Answer again what changed since it was answered, what another model answered, and, once, what failed.
     """
 
-    predict: Annotated[PredictOptions, Option(without=("keep_finished", "cluster"))] = field(
+    predict: Annotated[PredictOptions, Option(without=_LEFT_OUT, rarely=_RARELY)] = field(
         default_factory=PredictOptions
     )
-    settle_seconds: Annotated[float, Option("--settle", _WHEN.group, "TIME", parse_duration, write_duration)] = 10.0
+    settle_seconds: Annotated[float, Option("--settle", _WHEN.group, "TIME", parse_duration, write_duration), OFTEN] = (
+        10.0
+    )
     patience_seconds: Annotated[float, Option("--patience", _WHEN.group, "TIME", parse_duration, write_duration)] = (
         300.0
     )
-    once: Annotated[bool, _WHEN] = False
+    once: Annotated[bool, _WHEN, OFTEN] = False
     again: Annotated[bool, _WHEN] = False

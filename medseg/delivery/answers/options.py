@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from medseg.core.options import Option, parse_list
+from medseg.core.options import OFTEN, Option, parse_list
 
 _MAPS = Option(group="Maps beside the labels")
 _DICOM = Option(group="DICOM answers")
@@ -24,7 +24,7 @@ class Maps:
             mean/CASE/STRUCTURE.nii.gz and spread/CASE/STRUCTURE.nii.gz. The networks read the scan a second time.
     """
 
-    probabilities: Annotated[bool, _MAPS] = False
+    probabilities: Annotated[bool, _MAPS, OFTEN] = False
     entropy: Annotated[bool, _MAPS] = False
     spread: Annotated[bool, _MAPS] = False
 
@@ -43,7 +43,7 @@ class WriteOptions:
         generic_codes: Code structures without codes as 'Tissue', with their name.
     """
 
-    forms: Annotated[Sequence[str], Option("--write", _DICOM.group, "FORMS", parse_list)] = ()
+    forms: Annotated[Sequence[str], Option("--write", _DICOM.group, "FORMS", parse_list), OFTEN] = ()
     labelmap: Annotated[bool, _DICOM] = False
     codes: Annotated[str | None, _DICOM] = None
     generic_codes: Annotated[bool, _DICOM] = False

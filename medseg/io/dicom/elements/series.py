@@ -18,7 +18,8 @@ from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.elements.paths import KEY_DIGITS, Reference
 from medseg.io.dicom.elements.uids import hide_uids
 
-_FLAGS = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
+FLAGS_TO_READ = {"resample_tilt": "--resample-tilt", "allow_gaps": "--allow-gaps"}
+"""Option that lets an irregular series be read -> how it is typed."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class Series:
         problems = self.open_problems(options)
         if not problems:
             return
-        flags = list(dict.fromkeys(_FLAGS[problem.option] for problem in problems if problem.option))
+        flags = list(dict.fromkeys(FLAGS_TO_READ[problem.option] for problem in problems if problem.option))
         if all(problem.option for problem in problems):
             hint = f"{' and '.join(flags)} resamples it to a regular grid, and records that; or choose another series."
         else:
