@@ -6,11 +6,12 @@ A format of your own is one call of `register`; the formats that come with medse
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from medseg.core.errors import DataError
+from medseg.core.files import atomic
 from medseg.core.image import Image
 from medseg.io.annotations import geojson
 from medseg.io.annotations.coco import split_reference
@@ -31,9 +32,9 @@ class Format:
         suffixes: how the names of its files end, in lower case, with the dot.
         read: returns what a file holds, with values as they are meant (scaling applied).
         write: writes a label map: `write(path, image, like)`, where `image` is one channel of whole numbers and `like`
-            the scan whose geometry fields to copy if it is of the same format (None: no scan). Written through
-            `medseg.core.files.atomic`, so that no half-written file is left behind. None if label maps are not written
-            in these suffixes.
+            the scan whose geometry fields to copy if it is of the same format (None: no scan). medseg's own rows write
+            through `medseg.core.files.atomic`, so that no half-written file is left behind; for others `register` does
+            so. None if label maps are not written in these suffixes.
         read_mask: as `read`, for label maps: values as they are stored. None if `read` does that too; pictures with
             a palette differ.
         answer: suffix of the answer to a file of a format without `write`.
@@ -115,7 +116,9 @@ FORMATS: dict[str, Format] = {suffix: row for row in _ROWS for suffix in row.suf
 def register(file_format: Format) -> None:
     """Add a format to the table of this process, so that its files are found, read and answered like all others.
 
-    Every process that is to know it has to call this, before it looks for files; nothing is recorded.
+    Every process that is to know it has to call this, before it looks for files; nothing is recorded. The functions of
+    the format that write get a temporary path in the folder of the file, which is made if it is missing; the file is
+    then renamed.
 
     Args:
         file_format: the format. Its suffixes must be new; of `.extra.nii.gz` and `.nii.gz` the longer one counts.
@@ -132,7 +135,20 @@ def register(file_format: Format) -> None:
     answer_format = file_format if file_format.write is not None else FORMATS.get(file_format.answer)
     if answer_format is None or answer_format.write is None:
         raise ValueError(f"label maps are not written as {file_format.answer}, the suffix of this format's answers")
-    FORMATS.update(dict.fromkeys(file_format.suffixes, file_format))
+    row = replace(file_format, write=_atomic(file_format.write), write_named=_atomic(file_format.write_named))
+    FORMATS.update(dict.fromkeys(row.suffixes, row))
+
+
+def _atomic(write: Callable[..., None] | None) -> Callable[..., None] | None:
+    """Return a function that writes by another one, under a temporary name first; None for None."""
+    if write is None:
+        return None
+
+    def written(path: Path, *arguments: Any) -> None:
+        with atomic(path) as temporary:
+            write(temporary, *arguments)
+
+    return written
 
 
 def format_of(path: Path) -> Format:

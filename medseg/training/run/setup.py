@@ -58,7 +58,7 @@ class Setup:
     listener: RunListener = NOBODY
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
+        """Return the learning rate of a step, counted from 0; that of step 100 in `log.jsonl` is the one of 99."""
         training = self.plan.training
         progress = self.course.progress(step, training.schedule_epoch_steps)
         return learning_rate(progress, training.learning_rate, training.schedule)

@@ -60,6 +60,21 @@ def test_a_format_that_is_written_answers_in_itself(tmp_path):
     assert answer_suffix(tmp_path / "a.npz") == ".npz"
 
 
+def test_a_writer_of_ones_own_needs_no_folder_and_leaves_no_half_file(tmp_path):
+    def write_half(path: Path, image: Image, like: Path | None) -> None:
+        path.write_bytes(b"PK")
+        if image.array.any():
+            raise OSError("no space")
+
+    register(Format((".half",), read_npz, write_half))
+    image = Image(np.zeros((1, 2, 3, 4), np.uint8), np.eye(4))
+    write_label(tmp_path / "new" / "a.half", image)
+    with pytest.raises(OSError, match="no space"):
+        write_label(tmp_path / "new" / "a.half", image.with_array(image.array + 1))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.half"]
+    assert (tmp_path / "new" / "a.half").read_bytes() == b"PK"
+
+
 def test_masks_may_be_read_in_another_way(tmp_path):
     register(Format((".two",), lambda path: read_npz(path.with_suffix(".npz")), read_mask=_zeros))
     np.savez(tmp_path / "a.npz", voxels=np.ones((2, 3, 4), np.uint8), affine=np.eye(4))
