@@ -6,46 +6,33 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from medseg.checking.check import check_set, refuse_findings, warnings_in_short
 from medseg.commands.data.levels import check_levels
+from medseg.commands.data.new_plan import new_plan
 from medseg.commands.data.options import PlanOptions
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import finish_replacing, remove_temporaries, replacing_together
-from medseg.core.labels import Labels
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
-from medseg.datasets.data_options import split_pair
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values
-from medseg.delivery.dicom.codes import read_codes
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.engines.open import open_engine
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace, cases_path, splits_path
-from medseg.networks.encoders.rows import ENCODER_ROWS, check_encoder
-from medseg.networks.table import find_network
-from medseg.planning.annotation import check_annotated, present_and_annotated
+from medseg.planning.annotation import check_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
-from medseg.planning.memory import count_outputs
-from medseg.planning.network_choice import choose_network
-from medseg.planning.planner import make_plan
 from medseg.planning.published import PublishedSplit, numbered_folds, published_folds, published_split
-from medseg.planning.rules import DatasetFacts
 from medseg.planning.scan_range import scan_range
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, share_split, unlearnable, write_splits
 from medseg.planning.survey import survey
-from medseg.plans.file import load_plan, validate_plan
-from medseg.plans.network_rules import DEFAULT_ENCODER
+from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
-from medseg.plans.sections.data import Data, Request, ScanRange
-from medseg.preprocessing.normalize import check_schemes
-from medseg.training.losses.class_weights import class_weights
-from medseg.training.losses.table import make_loss
 
 _NO_EXAMPLES = ("spacing", "shape", "intensity", "saturation", "empty channel")
 """Findings on cases that are no example of what scans are like."""
@@ -128,21 +115,21 @@ def plan(
         data_set = annotated_from_values(data_set, fingerprint, labels)
     odd = {finding.case for finding in findings if finding.kind in _NO_EXAMPLES}
     scans = scan_range(fingerprint.cases, odd)
-    new_plan = _make_plan(path.stem, home, data_set, fingerprint, labels, options, scans)
-    of_levels = check_levels(new_plan)
+    made = new_plan(path.stem, home, data_set, fingerprint, labels, options, scans)
+    of_levels = check_levels(made)
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
     folds, folds_note = _folds(cases, fingerprint.structures_of(labels), options, published)
     if published:
-        new_plan.reasons["data.cases"] = f"the data set's own split: {published.sentence}"
-    _write(path, new_plan, cases, folds, data_set.folder)
+        made.reasons["data.cases"] = f"the data set's own split: {published.sentence}"
+    _write(path, made, cases, folds, data_set.folder)
     notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
-    notes += _notes_on_channels(new_plan)
+    notes += _notes_on_channels(made)
     notes += of_levels
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
-    return PlanResult(new_plan, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
+    return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
 
 
 def _write(path: Path, plan: Plan, cases: list[Case], folds: Sequence[Fold], folder: Path) -> None:
@@ -233,133 +220,6 @@ def _notes_on_channels(plan: Plan) -> list[str]:
     ]
 
 
-def _make_plan(
-    name: str,
-    workspace: Workspace,
-    data_set: DataSet,
-    fingerprint: Fingerprint,
-    labels: Labels,
-    options: PlanOptions,
-    scans: ScanRange,
-) -> Plan:
-    """Return the plan that the rules make of a data set, with what the user asks for in place of their decisions."""
-    preset: Any = _preset() if options.preset == "auto" else options.preset
-    requested = options.data.given()
-    requested |= {key: list(getattr(options, key)) for key in ("normalization", "overrides") if getattr(options, key)}
-    network_keys = ("network", "encoder", "weights")
-    requested |= {key: getattr(options, key) for key in network_keys if getattr(options, key) is not None}
-    if options.splits != "auto":
-        requested["splits"] = options.splits
-    if options.validation is not None:
-        requested["validation"] = options.validation
-    if options.cascade:
-        requested["cascade"] = True
-    if options.default_configuration:
-        requested["default_configuration"] = options.default_configuration
-    request = Request(planner=options.planner, memory_gb=options.memory_gb, preset=preset, options=requested)
-    facts = DatasetFacts(
-        spacings_mm=[case.spacing_mm for case in fingerprint.cases],
-        shapes_voxels=[case.cropped_voxels for case in fingerprint.cases],
-        n_cases=len(fingerprint.cases),
-        n_outputs=count_outputs(len(labels.structures), labels.ignore is not None),
-        channel_names=data_set.channels,
-        relative_size_after_crop=fingerprint.relative_size,
-    )
-    data = _data_section(workspace, data_set, fingerprint, labels, options)
-    data.scans = scans
-    made = make_plan(name, facts, data, labels, request, options.orientation)
-    return _overridden(made, replace(options, weights=_weights(workspace, options.weights)))
-
-
-def _weights(workspace: Workspace, weights: str | None) -> str | None:
-    """Return `--weights` as plans name it: a file relative to the workspace, or the name of weights of the library.
-
-    Raises:
-        PlanError: it is a path, and no file is there.
-    """
-    if weights is None or re.fullmatch(r"[\w-]+", weights):
-        return weights
-    if not Path(weights).is_file():
-        raise PlanError(f"--weights is {weights!r}, and there is no such file.", "Give the path of a file of weights.")
-    return workspace.relative(Path(weights))
-
-
-def _data_section(
-    workspace: Workspace, data_set: DataSet, fingerprint: Fingerprint, labels: Labels, options: PlanOptions
-) -> Data:
-    """Return the plan's section `data`: what is known of the data set."""
-    present = present_and_annotated(fingerprint.structures_of(labels), data_set.cases)
-    cases_with = {name: [case for case in fingerprint.cases if name in present[case.id]] for name in labels.names}
-    mean_volume = {  # in ml; in voxels where the spacing is unknown
-        name: sum(case.voxels.get(value, 0) * (case.voxel_ml or 1) for case in cases for value in labels.members[name])
-        / max(len(cases), 1)
-        for name, cases in cases_with.items()
-    }
-    volumes = [
-        sum(count for value, count in case.voxels.items() if value != labels.ignore) * (case.voxel_ml or 1)
-        for case in fingerprint.cases
-    ]
-    return Data(
-        folder=workspace.relative(data_set.folder),
-        layout=data_set.layout,
-        dimensions=2 if fingerprint.is_2d else 3,
-        channels=list(data_set.channels),
-        cases=len(fingerprint.cases),
-        patient_pattern=options.data.patient_pattern,
-        spacing_known=fingerprint.spacing_known,
-        intensities=fingerprint.intensities,
-        structure_cases={name: len(cases) for name, cases in cases_with.items()},
-        structure_volume={name: float(f"{value:.6g}") for name, value in mean_volume.items()},
-        scan_volume=float(f"{sum(volumes) / len(volumes):.6g}"),
-        reading=data_set.reading,
-        left_out=sorted(fingerprint.problems),
-        series_rules=list(data_set.series_rules),
-    )
-
-
-def _overridden(plan: Plan, options: PlanOptions) -> Plan:
-    """Return a plan with what the user asks for in place of what the rules say.
-
-    Raises:
-        PlanError: a channel or key does not exist, or a value is not valid.
-    """
-    values, reasons = plan.model_dump(mode="json"), dict(plan.reasons)
-    if options.network is not None:
-        choose_network(values, reasons, options.network, options.encoder, options.weights)
-    elif options.encoder is not None or options.weights is not None:
-        raise PlanError(
-            "--encoder and --weights are about the network that --network names, and none was named.",
-            "Name one that has an encoder: --network smp_unet.",
-        )
-    for text in options.normalization:
-        channel, scheme = split_pair(text, "--normalization FLAIR=zscore")
-        if channel not in plan.data.channels:
-            raise PlanError(f"There is no channel {channel!r}; there are {', '.join(plan.data.channels)}.")
-        for name, configuration in values["configurations"].items():
-            if "normalization" in configuration:
-                normalization = configuration["normalization"][plan.data.channels.index(channel)]
-                normalization.update(scheme=scheme, nonzero_only=normalization["nonzero_only"] and scheme == "zscore")
-                reasons[f"configurations.{name}.normalization"] = f"{channel}: {scheme}, as asked for"
-    if options.cascade:
-        values["default_configuration"] = "3d_cascade_fullres"
-        reasons["default_configuration"] = "a cascade was asked for"
-    if options.default_configuration:
-        values["default_configuration"] = options.default_configuration
-        reasons["default_configuration"] = "as asked for"
-    if options.codes:
-        values["codes"] = {name: coding.model_dump(mode="json") for name, coding in read_codes(options.codes).items()}
-        reasons["codes"] = "as asked for"
-    changed = validate_plan(values, reasons, f"the plan {plan.name!r}", options.overrides, "as asked for")
-    for name in changed.configurations:
-        configuration = changed.configuration(name)
-        check_schemes(configuration, name)
-        find_network(configuration)
-        if configuration.network.name in ENCODER_ROWS:
-            check_encoder(configuration.network.encoder or DEFAULT_ENCODER)
-        make_loss(changed.training, changed.labels, configuration.batch_dice, class_weights=class_weights(changed))
-    return changed
-
-
 def _published(data_set: DataSet, kind: str) -> tuple[DataSet, PublishedSplit | None]:
     """Return the data set without the test cases of its own split, and that split; None if it has none.
 
@@ -396,10 +256,3 @@ def _folds(
         return published_folds(published, cases, structures)
     folds, why = make_splits(cases, structures)
     return folds, f"{why}; the data set's own folds are not used, as asked for" if numbered else why
-
-
-def _preset() -> str:
-    """Return the preset for this machine."""
-    import torch
-
-    return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"

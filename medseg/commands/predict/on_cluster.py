@@ -150,22 +150,21 @@ class OnCluster:
         return cls(engine, loading, here, gpu, computed)
 
     def answer(
-        self, cases: Sequence[Case], output: Path, forms: Forms, ledger: PredictionLedger, callback: Callback
+        self, cases: Sequence[Case], forms: Forms, ledger: PredictionLedger, callback: Callback
     ) -> list[Outcome]:
         """Segment cases on the workers, and note each in the ledger as soon as its answer is written.
 
         Args:
             cases: what to segment.
-            output: folder for the answers.
             forms: in which forms answers are written.
-            ledger: that of the folder.
+            ledger: that of the folder for the answers.
             callback: receives progress; may raise `Cancelled`.
 
         Returns:
             The outcome of each case.
         """
         items = [(case, forms.of(case)) for case in cases]
-        work = partial(answer_case, loading=self.loading, computed=self.computed, output=output)
+        work = partial(answer_case, loading=self.loading, computed=self.computed, output=ledger.folder)
         outcomes = []
         results = self.engine.map(work, items, self.gpu)
         for (case, _), result in track(results, "predict", len(items), callback):

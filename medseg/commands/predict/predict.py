@@ -31,7 +31,7 @@ from medseg.delivery.answers.instances import Instances, write_table
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.options import Maps
 from medseg.delivery.answers.pictures import Pictures
-from medseg.delivery.answers.prediction_ledger import PredictionLedger
+from medseg.delivery.answers.prediction_ledger import PredictionLedger, finished_entry
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.answers.viewers import write_viewer_tables
 from medseg.delivery.pages.own_page import remove_own_page
@@ -122,7 +122,11 @@ def predict_with(
     for predictor in predictors:
         predictor.take_notes()  # of a call before that ended early: `watch` has one for each study
     cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
-    cases, of_split = _of_split(source, cases) if source.is_dir() and not options.channels else (cases, None)
+    of_split = None
+    if source.is_dir() and not options.channels:
+        from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
+
+        cases, of_split = unseen_cases(source, cases)
     forms = _forms(predictors[0], options, cases, output, source)
     failed |= forms.writer.refused
     cases = [case for case in cases if case.id not in forms.writer.refused]
@@ -141,7 +145,7 @@ def predict_with(
         moved = _clear(output, remaining)
         if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": replaced}))
-        outcomes = [*kept.values(), *(answer(remaining, output, forms, ledger, callback) if remaining else ())]
+        outcomes = [*kept.values(), *(answer(remaining, forms, ledger, callback) if remaining else ())]
         notes = [note for note in (of_split, moved) if note]
         notes += _notes(predictors, options, cases, forms)
         if options.instances:
@@ -195,13 +199,6 @@ def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequ
         *forms.writer.notes,
         *(note for predictor in predictors for note in predictor.notes),
     ]
-
-
-def _of_split(folder: Path, cases: Sequence[Case]) -> tuple[list[Case], str | None]:
-    """Return the cases to segment of a folder, without those that its own split trains on; see `unseen_cases`."""
-    from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
-
-    return unseen_cases(folder, cases)
 
 
 def load_predictors(model: str | Path | None, workspace: str | Path, options: PredictOptions) -> list[Predictor]:
@@ -285,19 +282,14 @@ def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> 
 
 
 def _segment_noted(
-    predictors: Sequence[Predictor],
-    cases: Sequence[Case],
-    output: Path,
-    forms: Forms,
-    ledger: PredictionLedger,
-    callback: Callback,
+    predictors: Sequence[Predictor], cases: Sequence[Case], forms: Forms, ledger: PredictionLedger, callback: Callback
 ) -> list[Outcome]:
     """Segment cases, and note each in the ledger as soon as its answer is written."""
 
     def on_written(outcome: Outcome) -> None:
-        ledger.add(outcome.case, outcome.files, about_answer(outcome))
+        ledger.note(finished_entry(ledger.folder, outcome.case, outcome.files, about_answer(outcome)))
 
-    return [*segment(predictors, cases, output, callback, on_written=on_written, forms=forms)]
+    return [*segment(predictors, cases, ledger.folder, callback, on_written=on_written, forms=forms)]
 
 
 def about_answer(outcome: Outcome) -> dict[str, Any]:

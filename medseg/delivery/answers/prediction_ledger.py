@@ -83,6 +83,11 @@ class PredictionLedger:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the answers, in which it lies."""
+        return self.path.parent
+
     def holds(self, case: Case) -> bool:
         """Return whether all files of a case's answer are unchanged, and the scan is the one that was answered."""
         entry = self.entries.get(case.id)
@@ -90,20 +95,10 @@ class PredictionLedger:
             return (
                 entry is not None
                 and entry["scan"] == _scan_hashes(case)
-                and all(content_hash(self.path.parent / name) == digest for name, digest in entry["files"].items())
+                and all(content_hash(self.folder / name) == digest for name, digest in entry["files"].items())
             )
         except OSError:
             return False
-
-    def add(self, case: Case, files: Iterable[Path], about: Mapping[str, Any]) -> None:
-        """Note that a case is finished: see `note`.
-
-        Args:
-            case: which case.
-            files: the files of its answer.
-            about: what later runs should know of the answer.
-        """
-        self.note(finished_entry(self.path.parent, case, files, about))
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Note that a case is finished.
@@ -116,7 +111,7 @@ class PredictionLedger:
         """
         for name, digest in self._earlier_files.pop(entry["case"], {}).items():
             if name not in entry["files"]:
-                _remove_unchanged(self.path.parent / name, digest)
+                _remove_unchanged(self.folder / name, digest)
         with self._lock:
             self.entries[entry["case"]] = dict(entry)
             self._append(entry)
@@ -136,8 +131,7 @@ class PredictionLedger:
             existing = [path.name for path in answers if path.exists()]
             if existing:
                 raise DataError(
-                    f"{self.path.parent} holds answers ({existing[0]}), but no record of what made them "
-                    f"({LEDGER_NAME}).",
+                    f"{self.folder} holds answers ({existing[0]}), but no record of what made them ({LEDGER_NAME}).",
                     "Leave --continue out to make them again, or name another folder.",
                 )
             return False
@@ -146,7 +140,7 @@ class PredictionLedger:
         if changed:
             shown = "; ".join(f"{key}: {before.get(key)} then, {now.get(key)} now" for key in changed)
             raise DataError(
-                f"The answers in {self.path.parent} were made with other settings: {shown}.",
+                f"The answers in {self.folder} were made with other settings: {shown}.",
                 "Leave --continue out to make all answers again, or name another folder.",
             )
         return True

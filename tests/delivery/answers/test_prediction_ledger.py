@@ -9,7 +9,7 @@ import pytest
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger, finished_entry
 
 MADE_BY = {"model": "abc", "inference.mirror": True}
 
@@ -26,7 +26,7 @@ def answered(folder: Path, case: Case) -> Path:
     answer = folder / f"{case.id}.nii.gz"
     with PredictionLedger(folder, MADE_BY, False, [answer]) as ledger:
         answer.write_bytes(b"answer")
-        ledger.add(case, [answer], {"unit": "ml"})
+        ledger.note(finished_entry(ledger.folder, case, [answer], {"unit": "ml"}))
     return answer
 
 
@@ -51,7 +51,7 @@ def test_a_line_that_was_cut_short_costs_only_its_case(tmp_path: Path, case: Cas
     path.write_text(path.read_text() + '{"case": "b", "fi')
     with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
         assert list(ledger.entries) == ["a"]
-        ledger.add(Case("c", "c", case.channels), [answer], {})
+        ledger.note(finished_entry(ledger.folder, Case("c", "c", case.channels), [answer], {}))
     with PredictionLedger(tmp_path / "out", MADE_BY, True, [answer]) as ledger:
         assert list(ledger.entries) == ["a", "c"]
 
@@ -74,7 +74,7 @@ def test_the_record_ends_in_the_order_of_the_cases(tmp_path: Path, case: Case) -
     cases = [Case(name, name, case.channels) for name in "cab"]
     with PredictionLedger(answer.parent, MADE_BY, False, [answer]) as ledger:
         for one in reversed(cases[1:]):
-            ledger.add(one, [answer], {})
+            ledger.note(finished_entry(ledger.folder, one, [answer], {}))
         ledger.close(cases)
     lines = [json.loads(line) for line in (answer.parent / LEDGER_NAME).read_text().splitlines()]
     assert lines[0] == MADE_BY
