@@ -59,8 +59,12 @@ class Predictor:
     only overlap reading and writing with computing. A call that is cancelled or fails leaves the predictor as it was.
 
     Example:
-        >>> predictor = Predictor.load("runs/hippocampus/3d_fullres")       # doctest: +SKIP
-        >>> labels = predictor(medseg.read_image("scan.nii.gz"))            # doctest: +SKIP
+        >>> import medseg
+        >>> predictor = medseg.Predictor.load("runs/hippocampus/3d_fullres")  # doctest: +SKIP
+        >>> scan = medseg.read_image("scan.nii.gz")                           # doctest: +SKIP
+        >>> labels = predictor(scan)                                          # doctest: +SKIP
+        >>> labels.same_grid(scan), labels.array.dtype                        # doctest: +SKIP
+        (True, dtype('uint8'))
 
     Args:
         model: plan and networks.
