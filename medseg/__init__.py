@@ -11,10 +11,21 @@ The module of a name is imported when the name is first used, so that `import me
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Libraries count their users, and write into the home for it, from their import on, unless these say otherwise. They
+# hold for the processes that are started, too. OpenVINO has no such switch: `inference.backends.openvino_import`.
+os.environ.update(
+    {
+        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.32 on
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # MONAI imports it where it is there
+        "DO_NOT_TRACK": "true",  # what many programs agree on
+    }
+)
 
 if TYPE_CHECKING:
     from medseg.commands.crossval.crossval import crossval

@@ -12,12 +12,8 @@ from pathlib import Path
 
 from medseg.delivery.logs.protocol import PICTURE, RunLog
 
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 recommends a database, which needs a server's packages
-}
-"""Set before the import, at which telemetry begins, and for good, as MLflow looks at them at every call."""
+_ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true"}  # MLflow 3 recommends a database, which needs a server's packages
+"""Set before the import, and for good, as MLflow looks at it at every call."""
 _EXPERIMENT = "medseg"
 _MOST_AT_ONCE = 1000
 """Metrics in a call of `log_batch`: MLflow's own limit."""

@@ -112,6 +112,8 @@ def write_inputs(folder: Path) -> None:
 
 def environment(home: Path) -> dict[str, str]:
     """Return the environment of such a script: an empty home, and nothing that says it runs as a test."""
-    hidden = ("CI", "GITHUB_ACTIONS", "BUILD_ID", "TRAVIS", "JENKINS_URL")  # where telemetry may hold back by itself
+    # where telemetry may hold back by itself, and what medseg itself has set in the process of the test
+    hidden = ("CI", "GITHUB_ACTIONS", "BUILD_ID", "TRAVIS", "JENKINS_URL", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
+    hidden = (*hidden, "ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     values = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**values, "HOME": str(home), "OMP_NUM_THREADS": "1"}
