@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -26,6 +27,24 @@ def test_every_module_imports_only_from_its_left() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " kept, 0 broken" in done.stdout
+
+
+TESTED_ABOVE = {"plans/sections"}
+"""Folders whose modules are tested as parts of what lies above: sections are read with the plan."""
+MOST_FILES = 20
+
+
+def folders(root: Path) -> dict[str, int]:
+    """Return the number of modules in each folder below `root` that has any."""
+    modules = [path for path in (ROOT / root).rglob("*.py") if path.name != "__init__.py"]
+    counted = Counter(path.parent.relative_to(ROOT / root).as_posix() for path in modules)
+    return dict(counted)
+
+
+def test_tests_mirror_the_tree_and_no_folder_is_crowded() -> None:
+    package, tests = folders(Path("medseg")), folders(Path("tests"))
+    assert package.keys() - tests.keys() - TESTED_ABOVE == set()
+    assert {folder: count for tree in (package, tests) for folder, count in tree.items() if count > MOST_FILES} == {}
 
 
 def test_importing_medseg_loads_nothing_heavy() -> None:
