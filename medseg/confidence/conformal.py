@@ -31,6 +31,8 @@ def residual_bounds(residuals: Sequence[float] | NDArray, confidence: float = CO
     >>> residual_bounds([0.0] * 18) is None, residual_bounds([0.0] * 19)
     (True, (0.0, 0.0))
     """
+    # a new residual falls into each of the n + 1 gaps between n ordered ones with equal probability;
+    # products are rounded, as 20 * 0.05 may be a little more or less than 1, which floor and ceil would make a step of
     ordered = np.sort(np.asarray(residuals, np.float64))
     count, tail = len(ordered), (1 - confidence) / 2
     if round((count - 1) - confidence * (count + 1), 9) < 0:

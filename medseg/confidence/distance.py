@@ -44,6 +44,7 @@ class Distance(Section):
     def of(self, vector: Sequence[float]) -> float:
         """Return the Mahalanobis distance of a vector, divided by the root of its length: 1 is usual."""
         z = self.standard(vector)
+        # the inverse is stored with five digits, and may give a square below 0 by rounding
         return float(np.sqrt(max(0.0, float(z @ np.array(self.precision) @ z)) / len(z)))
 
     def mirrored(self, vector: Sequence[float]) -> float:
@@ -76,6 +77,7 @@ def fit_distance(vectors: Sequence[Sequence[float]], least_scale: float) -> Dist
     from sklearn.covariance import ledoit_wolf
 
     array = np.asarray(vectors, np.float64)
+    # the median: a few odd cases among these must not move what is usual
     mean = np.median(array, axis=0)
     scale = np.maximum(array.std(axis=0), least_scale)
     standard = (array - mean) / scale
@@ -125,6 +127,7 @@ def fit_channels(fold: str, vectors: Sequence[Sequence[float]]) -> ChannelDistan
     if len(vectors) < FEWEST or not vectors[0]:  # a network may have no layer that is coarser than its tile
         return None
     array = np.asarray(vectors, np.float64)
+    # few cases may all have one value in a channel; a tenth of the usual deviation keeps it from counting for all
     deviation = array.std(axis=0, ddof=1)
     return ChannelDistance(
         fold=fold,

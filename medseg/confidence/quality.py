@@ -122,6 +122,7 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         for example, predicted in zip(scored, unseen, strict=True):
             odd[example.case][DICE, name] = 1 - float(predicted)
         residuals = [truth - float(predicted) for truth, predicted in zip(dice, unseen, strict=True)]
+        # a correlation with a constant is not defined
         if np.std(dice) > 0 and np.std(unseen) > 0:
             correlation[name] = rounded([np.corrcoef(dice, unseen)[0, 1]], 4)[0]
         error[name] = rounded(np.abs(residuals).mean(keepdims=True), 4)[0]
@@ -168,6 +169,7 @@ def _odd_unseen(
     deep = deep_oddness(examples, reference)
     for group in groups:
         without = fit_reference([example for example in examples if example.group != group], names)
+        # each fold has channels of its own, of which others say nothing: `deep_oddness` compares within a fold
         without = without.model_copy(update={"deep": None})
         for example in examples:
             if example.group == group:

@@ -101,6 +101,7 @@ def figures_of(measures: CaseMeasures, odd: Oddness, name: str) -> dict[str, flo
     }
     if sureness.agreement is not None:
         figures[AGREEMENT] = sureness.agreement
+    # of logarithms: oddness has a long tail, and an answer cannot become much worse than bad
     for kind, figure in (("volume", "usual_volume"), ("intensity", "usual_intensity")):
         if (kind, name) in odd:
             figures[figure] = -log1p(odd[kind, name])
@@ -138,6 +139,7 @@ def _fit(
     """Return a regression, and predictions of fits that leave the fold of each answer out."""
     array = np.array([[row[name] for name in names] for row in rows])
     unseen_of = {strength: _unseen(array, dice, groups, strength, names) for strength in _STRENGTHS}
+    # errors of answers that the fit did not see decide how strongly weights are drawn; of equals, the least strongly
     strength = min(_STRENGTHS, key=lambda value: float(np.mean((unseen_of[value] - dice) ** 2)))
     unseen = unseen_of[strength]
     mean, scale, weights, intercept = _ridge(array, dice, strength, names)
@@ -177,8 +179,10 @@ def _ridge(
     from scipy.optimize import lsq_linear
 
     mean, scale = array.mean(axis=0), np.maximum(array.std(axis=0), _LEAST_SCALE)
+    # weights are per standard deviation of a figure, expectations per unit of it
     expected = scale * np.array([_EXPECTED.get(name, 0.0) for name in names])
     middle, root = float(dice.mean()), np.sqrt(strength)
+    # the penalty is one more row for each weight, so that both terms are a single least-squares problem with bounds
     left = np.concatenate([(array - mean) / scale, root * np.eye(len(names))])
     right = np.concatenate([dice - middle, root * expected])
     weights = lsq_linear(left, right, bounds=(0, np.inf)).x

@@ -50,6 +50,7 @@ def doubt(measures: CaseMeasures, name: str, with_agreement: bool) -> float | No
     share = sureness.doubt / sureness.volume
     if with_agreement:
         share += 1 - (sureness.agreement or 0.0)
+    # never 0, as residuals are divided by it
     return max(share, 1e-6) * shape.volume
 
 
