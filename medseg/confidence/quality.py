@@ -185,6 +185,7 @@ def _good(examples: Sequence[Example], names: Sequence[str]) -> dict[str, bool]:
     least = {}
     for name in names:
         values = [value for example in examples if (value := example.dice.get(name)) is not None]
+        # where most answers are below that Dice, half of them count as good: thresholds need some
         least[name] = min(GOOD_DICE, float(np.median(values))) if values else 0.0
     return {
         example.case: all(value >= least[name] for name in names if (value := example.dice.get(name)) is not None)
@@ -200,6 +201,7 @@ def _choose_level(
     Where flags without a threshold take more than half of the good answers that may be named, the others keep half:
     else structures that a few patients lack would silence all flags.
     """
+    # without any good answer thresholds follow from all: they then name the oddest of them
     cases = [case for case in odd if good[case]] or [*odd]
     of_good = [odd[case] for case in cases]
     allowed = max(FALSE_ALARMS - float(np.mean([misplaced[case] for case in cases])), FALSE_ALARMS / 2)
@@ -243,4 +245,5 @@ def tail_quantile(values: Sequence[float], share: float) -> float:
 
 
 def _raised(odd: Oddness, thresholds: Mapping[str, Mapping[str, float]]) -> bool:
+    # thresholds are kept in six digits: what a case has itself set must not exceed it by rounding
     return any(value > thresholds.get(kind, {}).get(name, np.inf) * (1 + 1e-5) for (kind, name), value in odd.items())

@@ -42,7 +42,9 @@ def rank(assessments: Mapping[str, Assessment]) -> list[Ranked]:
     nearest = np.full(len(names), np.inf)
     left, order = [*range(len(names))], []
     while left:
+        # more than the typical distance is simply another kind of scan: else outliers would come before doubtful ones
         novelty = np.minimum(nearest[left] / typical, 1.0)
+        # the small term orders scans of no novelty, such as copies, by their doubt
         best = int(np.argmax(doubts[left] * novelty + 1e-9 * doubts[left]))  # the first of equals
         chosen = left.pop(best)
         order.append(Ranked(names[chosen], round(float(doubts[chosen]), 4), round(float(novelty[best]), 4)))
@@ -52,6 +54,7 @@ def rank(assessments: Mapping[str, Assessment]) -> list[Ranked]:
 
 def _expected_dice(assessment: Assessment) -> float:
     """Return the mean of the predicted Dice, with 0 for structures that should be there and are not."""
+    # an empty answer has no predicted Dice of a structure, and is as wrong as can be where the structure is there
     missing = [0.0 for flag in assessment.flags if flag.kind == MISSING]
     known = [quality.dice for quality in assessment.structures.values() if quality.dice is not None] + missing
     return sum(known) / len(known) if known else 0.0

@@ -116,12 +116,14 @@ class Reference(Section):
         for name, shape in measures.shapes.items():
             if shape.parts == 0:
                 continue
+            # many parts are odd, and the more so the less of the structure the largest of them holds
             odd["parts", name] = log(shape.parts) + (1 - shape.largest_share)
             odd["cut", name] = shape.cut
             if shape.tilt is not None and name in self.tilt:
                 odd["mirrored", name] = self.tilt[name].mirrored(shape.tilt)
             if name in self.volume:
                 usual = self.volume[name]
+                # of logarithms: half and double the usual volume are equally odd
                 odd["volume", name] = abs(log(shape.volume) - usual.mean) / usual.scale
             sureness = measures.sureness.get(name)
             colours = () if sureness is None else (*sureness.mean, *sureness.deviation)
@@ -187,6 +189,7 @@ def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Referenc
 
 def _fit_deep(examples: Sequence[Example]) -> ChannelDistance | None:
     """Return the distribution of the channels of the first fold that has figures of enough cases."""
+    # one fold is enough, and a prediction then has to look at one more tile with one network only
     folds = sorted({fold for example in examples for fold in example.measures.deep})
     for fold in folds:
         vectors = [example.measures.deep[fold] for example in examples if fold in example.measures.deep]
@@ -249,6 +252,7 @@ def deep_oddness(examples: Sequence[Example], reference: Reference) -> dict[str,
     inside = [example for example in examples if fold in example.measures.deep]
     odd = {}
     for example in inside:
+        # without the case itself, as all cases with these channels are of one fold
         without = fit_channels(fold, [other.measures.deep[fold] for other in inside if other.case != example.case])
         if without is not None:
             odd[example.case] = without.of(example.measures.deep[fold])

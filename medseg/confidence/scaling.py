@@ -186,6 +186,7 @@ def _fit_data(sample: VoxelSample, labels: Labels, number: int) -> _FitData:
     """Return the data that a temperature is fitted to: all answers with softmax, one structure with sigmoid."""
     if labels.activation == "sigmoid":
         logits = sample.logits[number]
+        # voxels are drawn where any structure is likely enough; those far outside of this one were drawn for others
         weights = np.where(logits >= _LEAST_LOG_ODDS, sample.weight, 0.0)
         return _FitData(np.stack([np.zeros_like(logits), logits]), sample.truth[number].astype(np.intp), weights)
     first = int(labels.background is not None)
@@ -199,6 +200,7 @@ def _fit(of_cases: Sequence[_FitData], biased: bool) -> tuple[float, tuple[float
 
     weight = max(sum(float(case.weights.sum()) for case in of_cases), 1.0)
     answers = len(of_cases[0].logits)
+    # only differences of biases matter with softmax: the first stays 0
     free = answers - 1 if biased else 0
 
     def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -212,6 +214,7 @@ def _fit(of_cases: Sequence[_FitData], biased: bool) -> tuple[float, tuple[float
         slope[1:] += _PULL * values[1:]
         return total / weight + _PULL / 2 * float(values[1:] @ values[1:]), slope
 
+    # in the inverse temperature, in which the problem is convex
     bounds = [(1 / _HIGHEST, 1 / _LOWEST), *[(-_LARGEST_BIAS, _LARGEST_BIAS)] * free]
     start = np.array([1.0, *[0.0] * free])
     result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-6})

@@ -88,6 +88,7 @@ def sample_voxels(
     Returns:
         The voxels that were drawn: their logits, their structures in the reference, and their weights.
     """
+    # by the id alone, so that the draw does not depend on the order of cases
     random = np.random.default_rng(crc32(case.encode()))
     strata = np.zeros(target.shape, np.uint8)  # 0: not drawn from
     for number, indices in enumerate(target):
@@ -100,6 +101,7 @@ def sample_voxels(
         members = np.flatnonzero(strata == stratum)
         drawn = random.choice(members, count, replace=False) if len(members) > count else members
         chosen.append(np.sort(drawn))
+        # each drawn voxel stands for as many of its stratum, so that sums over the draw are those over the scan
         weights.append(np.full(len(drawn), len(members) / max(len(drawn), 1)))
     voxels = np.unravel_index(np.concatenate(chosen), target.shape)
     drawn_values = np.asarray(probabilities[(slice(None), *voxels)], np.float32)

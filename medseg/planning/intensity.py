@@ -45,6 +45,7 @@ def sample_channel(values: NDArray) -> ChannelSample:
     ordered = np.sort(values)
     order_statistics = ordered
     if len(ordered) > _ORDER_STATISTICS:
+        # the middle of each of so many equal pieces of the sorted values
         positions = (np.arange(_ORDER_STATISTICS) + 0.5) / _ORDER_STATISTICS * len(ordered)
         order_statistics = ordered[positions.astype(np.int64)]
     return ChannelSample(

@@ -59,6 +59,7 @@ def lowres_grid(grid: Grid, n_cases: int, budget: Budget, least_gain: float = 1.
     patch = fit_patch(low.spacing_mm, low.median_voxels, budget)[0].patch_voxels
     patch_share = f"a patch of {times(patch)} voxels shows {prod(patch) / full:.1%} of the median image"
     while prod(patch) / voxels < LOWRES_BELOW or full / voxels < least_gain:
+        # the finer axes grow first, so that voxels become more alike, as in nnU-Net
         finer = [max(spacing) / step > LOWRES_SIMILAR for step in spacing]
         growing = finer if any(finer) else [True] * len(spacing)
         spacing = [step * LOWRES_STEP if grows else step for step, grows in zip(spacing, growing, strict=True)]

@@ -299,6 +299,7 @@ def batch_size(patch_voxels: Sequence[int], elements: int, dataset_voxels: float
         The batch size and the reason for it.
     """
     n_axes, share = len(patch_voxels), budget.planner.max_dataset_share
+    # rounded to the nearest, as in nnU-Net: the figures hold for the reference batch, and are no hard limit
     fitting = round(budget.limit(n_axes) / elements * REFERENCE_BATCH[n_axes])
     cap = round(dataset_voxels * share / prod(patch_voxels))
     reason = f"{budget.memory_gb:g} GB hold {fitting} patches of {millions(elements)} feature-map values"

@@ -60,6 +60,7 @@ def make_splits(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    # the order in which files were found must not change the folds
     cases = sorted(cases, key=lambda case: case.id)
     ids = np.array([case.id for case in cases])
     patients = [case.patient for case in cases]
@@ -103,6 +104,7 @@ def share_split(
     if not 0 < taken < parts or parts > patients:
         parts = min(patients, _FINEST_SHARE)
         taken = min(max(round(share * parts), 1), parts - 1)
+    # 3/20 are three of twenty folds: these are divided by patient and structure already
     folds, why = make_splits(cases, structures, parts)
     if not folds:
         return folds, why

@@ -73,6 +73,7 @@ def initial_patch(spacing_mm: Sequence[float], median_shape_voxels: Sequence[flo
     """
     density = 1 / np.asarray(spacing_mm, dtype=float)
     n_axes = len(spacing_mm)
+    # edges in proportion to the density of voxels are equal in mm; the factor gives them the wanted product
     edges = density * (INITIAL_VOLUME_VOXELS[n_axes] / np.prod(density)) ** (1 / n_axes)
     # Spacings that differ by a factor of thousands would round an edge down to no voxel at all.
     edges_voxels = [max(1, round(edge)) for edge in edges.tolist()]
