@@ -1,4 +1,4 @@
-"""Rules on cases that may be in training and test alike: scans that lie in a test folder too, names of one patient."""
+"""Rules on cases that may be in both training and test: scans that also lie in a test folder, names of one patient."""
 
 from __future__ import annotations
 

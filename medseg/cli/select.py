@@ -58,7 +58,7 @@ def command(
 
 
 def _show(result: SelectResult) -> None:
-    """Print candidates, the choice and what is done to answers; and write them as records."""
+    """Print candidates, the choice and the postprocessing; and write them as records."""
     selection, evidence = result.selection, result.selection.evidence
     assert evidence is not None
     console.print(_candidates_table(result))

@@ -38,7 +38,7 @@ def silent(event: Progress) -> None:
 
 
 def track(items: Iterable[T], stage: str, total: int, callback: Callback) -> Iterator[T]:
-    """Yield items, and report to a callback how many of them are done.
+    """Yield items, and report the number of finished ones to a callback.
 
     Args:
         items: the units of the work.

@@ -48,7 +48,7 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
 
 
 def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None, name_all: bool = False) -> list[str]:
-    """Return notes, those that say the same of more than a few cases as one that names the first, or all.
+    """Return notes, with notes that say the same of more than a few cases merged into one that names the first cases.
 
     Args:
         notes: sentences; those on a case begin with its name and a colon.

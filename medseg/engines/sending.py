@@ -69,7 +69,7 @@ class Sending:
             client.subscribe_topic(self._topic, lambda event: self._arrived.put(event[1]))
 
     def fill(self, room: int) -> None:
-        """Send items until so many are under way.
+        """Send items until a given number is under way.
 
         Args:
             room: how many items the workers should have.

@@ -293,7 +293,7 @@ def _score(
 
 
 def _objects(pair: Pair, grid: Image) -> Objects | None:
-    """Return which voxels are one object on both sides; None where neither side says it, and all that touch are one.
+    """Return the objects on both sides; None if neither side numbers them, so that touching voxels are one object.
 
     Args:
         pair: the label files.
@@ -320,7 +320,7 @@ def _objects(pair: Pair, grid: Image) -> Objects | None:
 
 
 def _on_grid(image: Image, grid: Image) -> NDArray[np.integer]:
-    """Return whole numbers (z, y, x) on another grid: turned as it is stored, else by nearest neighbour."""
+    """Return whole numbers (z, y, x) on another grid: with axes turned if that is enough, else by nearest neighbour."""
     if not image.same_grid(grid):
         image = stored_like(image, grid)
     if not image.same_grid(grid):

@@ -27,7 +27,7 @@ _KINDS = "a path, a medseg.Image, an image of nibabel or SimpleITK, or an array 
 
 
 def scan_in_memory(scan: Any, channels: int, spacing: Sequence[float] | None = None) -> tuple[Image, Answer]:
-    """Return a scan that is in memory as an `Image`, and the function that returns its answer in kind.
+    """Return a scan in memory as an `Image`, and a function that converts its answer to the type of the scan.
 
     Args:
         scan: a `medseg.Image`, an image of nibabel or SimpleITK, or an array of numpy: (z, y, x) or (channel, z, y, x),

@@ -128,7 +128,7 @@ def size_in_memory(path: Path) -> int:
 
 
 def first_look(case: Case, reading: Reading = AS_STORED) -> Image:
-    """Read the image of a case of which nothing is declared: pages beside a label of one page are taken for channels.
+    """Read the image of a case without declared channels: pages beside a label of one page are taken for channels.
 
     Args:
         case: its files.

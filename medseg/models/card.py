@@ -154,7 +154,7 @@ def _scores(model: Model, scores: Sequence[FoldScore]) -> list[str]:
 
 
 def _selection(selection: Selection) -> list[str]:
-    """Return which models answer, what is done to answers, and why."""
+    """Return the section on the selection: which models answer, with which postprocessing, and why."""
     evidence = [] if selection.evidence is None else [f"- Why: {_escaped(selection.evidence.reason)}."]
     done = selection.describe()
     treated = ", ".join(map(_escaped, done)) if done else "none"

@@ -187,7 +187,7 @@ def take_encoder_weights(network: torch.nn.Module, path: Path, encoder: str) -> 
 
 
 def _misfit(layer: str, values: State, sources: Mapping[str, torch.Tensor | None]) -> str | None:
-    """Return why a layer cannot be taken, or None: it is taken whole or not at all, statistics with weights."""
+    """Return why a layer cannot be taken, or None; its weights and statistics are taken together, or not at all."""
     for key, value in values.items():
         source = sources[key]
         if source is None:

@@ -1,4 +1,4 @@
-"""Write the network of a trained model as ONNX, checked against torch, with what a caller has to do in JSON beside it.
+"""Write the network of a trained model as ONNX, checked against torch, with instructions for callers in JSON beside it.
 
 Optional: `pip install 'medseg[onnx]'`. The file holds one fold's network for tiles of one size, any number at a time.
 What lies around it (resampling, normalization, tiles, the choice of labels) is not in it; the JSON says it in numbers.

@@ -1,4 +1,4 @@
-"""Load what the selection of a plan names: the models that answer together, and what is done to their answers."""
+"""Load the selection of a plan: the models that answer together, and the postprocessing of their answers."""
 
 from __future__ import annotations
 

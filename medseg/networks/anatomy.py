@@ -238,7 +238,7 @@ def _without_prefix(rows: list[Stage]) -> list[Stage]:
 
 
 def _without_idle(rows: list[Stage]) -> list[Stage]:
-    """Leave out what has no weights and leaves the shape as it is: activations and dropout between stages."""
+    """Leave out parts without weights that keep the shape, such as activations and dropout between stages."""
     kept: list[Stage] = []
     for row in rows:
         if row.parameters or (row.shape and (not kept or row.shape != kept[-1].shape)):

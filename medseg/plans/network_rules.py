@@ -129,7 +129,7 @@ def patch_rule(configuration: Configuration) -> PatchRule:
 
 
 def halving(times: int, least_voxels: int = 1) -> Callable[[Configuration], PatchRule]:
-    """Return the rule of a network that halves every axis so many times.
+    """Return the rule of a network that halves every axis a given number of times.
 
     Args:
         times: how often.

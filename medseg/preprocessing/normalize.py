@@ -219,7 +219,7 @@ def registered_code(configuration: Configuration) -> dict[str, str]:
 
 
 def _code(scheme: Scheme) -> bytes:
-    """Return the source of a function or of an object's class, or what else tells it from others."""
+    """Return the source code of a function or of an object's class; without a source file, its bytecode or name."""
     named = scheme if hasattr(scheme, "__qualname__") else type(scheme)
     try:
         return inspect.getsource(named).encode()

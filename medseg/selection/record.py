@@ -1,4 +1,4 @@
-"""The record of a selection: which models answer together, and what is done to their answers, with the evidence.
+"""The record of a selection: the models that answer together, the postprocessing of answers, and the evidence.
 
 It lies beside the runs of a plan (`runs/PLAN/selection.yaml`) and in packages. `file` reads and writes it.
 """

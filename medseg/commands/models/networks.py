@@ -1,4 +1,4 @@
-"""`medseg networks`: which networks there are, what each would be in a plan, and what one consists of."""
+"""`medseg networks`: list the networks, with the size of each in a plan, and draw the parts of one."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def rank_scans(
 
 
 def _cells(scan: Ranked, result: PredictResult) -> list[str]:
-    """Return case, predicted Dice, novelty and flags; of an answer that was not judged neither Dice nor flags."""
+    """Return the cells case, predicted Dice, novelty and flags; without a judgement, Dice and flags are empty."""
     judged = result.quality.get(scan.case)
     flags = [] if judged is None else dict.fromkeys(flag.kind for flag in judged.flags)
     return [scan.case, "" if judged is None else f"{1 - scan.doubt:.4f}", f"{scan.novelty:.4f}", " ".join(flags)]

@@ -1,1 +1,1 @@
-"""`medseg select`: choose among trained models, and what is done to their answers, by out-of-fold answers."""
+"""`medseg select`: choose models and postprocessing by the scores of out-of-fold answers."""

@@ -75,7 +75,7 @@ class CalibrationConsumer:
         return None if calibration is None else calibration_section(calibration, self._plan.labels.names)
 
     def _not_annotated(self, case: OutOfFoldCase) -> bool:
-        """Return whether structures were not annotated in a case: what is there is not known."""
+        """Return whether some structures were not annotated in a case, so that the truth is not known everywhere."""
         return len(_annotated(case.case, self._plan.labels)) < len(self._plan.labels.names)
 
 
@@ -170,7 +170,7 @@ def _dice_scores(reference: NDArray, answered: NDArray, case: Case, labels: Labe
 
 
 def _reference_shapes(case: OutOfFoldCase, plan: Plan) -> dict[str, Shape]:
-    """Return the shapes of the reference; none where voxels were not annotated: volumes and places are not known."""
+    """Return the shapes of the reference; none if some voxels were not annotated, as volumes are then unknown."""
     if (case.label == IGNORE).any():
         return {}
     reference = case.image.with_array(np.array(plan.labels.values)[case.label][None])

@@ -1,4 +1,4 @@
-"""Choose among the trained models of a plan, and what is done to their answers, by their out-of-fold answers."""
+"""Choose among the trained models of a plan, and their postprocessing, by the scores of out-of-fold answers."""
 
 from __future__ import annotations
 

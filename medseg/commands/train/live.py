@@ -143,7 +143,7 @@ class LiveView(RunListener):
             self.records.append(record)
 
     def _write(self, picture_step: int | None, trains: bool = True) -> None:
-        """Write the page in the thread; with a picture of the probe's slices where the step of one is given."""
+        """Write the page in the thread; if a step is given, draw a picture of the probe's slices for it first."""
         if self._writing is not None:
             self._writing.result()
         self._written = time.monotonic()

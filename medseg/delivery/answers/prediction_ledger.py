@@ -164,7 +164,7 @@ def finished_entry(folder: Path, case: Case, files: Iterable[Path], about: Mappi
 
 
 def maker_of(path: Path) -> dict[str, Any] | None:
-    """Return the model that made an answer, from the ledger of its folder; None if no line has the file as it is now.
+    """Return the model that made an answer, from the ledger of its folder; None if no line has the file's present hash.
 
     Args:
         path: a file among the answers.

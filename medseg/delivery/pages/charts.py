@@ -266,7 +266,7 @@ def _short(value: float) -> str:
 
 
 def _broken(text: str, letters: int) -> list[str]:
-    """Return the lines of a text, each of at most so many letters; words are broken where they have to be."""
+    """Return the lines of a text, each of at most a given number of letters; longer words are broken."""
     return textwrap.wrap(text, letters) or [""]
 
 

@@ -1,4 +1,4 @@
-"""Tell pages that medseg wrote from those of others, which it neither deletes nor replaces."""
+"""Recognize pages that medseg wrote; those of others are neither deleted nor replaced."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def structure_entries(labels: Labels, names: Sequence[str]) -> list[Entry]:
 
 
 def legend_lines(entries: Sequence[Entry], width: int) -> list[list[Entry]]:
-    """Return the entries of a legend line by line, as many a line as fit into so many pixels."""
+    """Return the entries of a legend as lines that are no wider than a number of pixels."""
     lines: list[list[Entry]] = []
     left = width
     for name, colour in entries:
@@ -83,7 +83,7 @@ def write(draw: ImageDraw, position: tuple[int, int], text: str, colour: tuple[i
 
 
 def shorten(text: str) -> str:
-    """Return a text, cut after so many letters that it fits above a slice."""
+    """Return a text, cut so that it fits above a slice."""
     return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
 
 

@@ -212,7 +212,7 @@ def _draw_row(figure: Figure, row: list[_Cell], top: float, height: float, label
 
 
 def _fit(text: str, inches: float, points: int) -> str:
-    """Return a text, cut where it would be wider than so many inches."""
+    """Return a text, cut so that it is no wider than a number of inches."""
     most = int(inches * 72 / (points * _LETTER))
     return text if len(text) <= most else text[: most - 1] + "…"
 

@@ -72,7 +72,7 @@ def _panel(plane: Plane, scan: NDArray, values: NDArray, structures: NDArray) ->
 
 
 def _nearest(pixels: int, voxels: int) -> NDArray[np.intp]:
-    """Return the voxel that each of so many pixels shows."""
+    """Return the index of the voxel that each pixel along an axis shows."""
     return np.arange(pixels) * voxels // pixels
 
 

@@ -158,7 +158,7 @@ class Graphed:
 
 
 def _agrees(answer: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Return whether logits are those of the plain candidate, up to rounding; what is not a number never agrees."""
+    """Return whether logits equal those of the plain candidate up to rounding; NaN never agrees."""
     difference = float((answer - expected).abs().max())
     return difference <= _LARGEST_DIFFERENCE * float(expected.abs().max())
 

@@ -61,7 +61,7 @@ def problem_of(model: Model) -> str | None:
 
 
 def _is_anisotropic(configuration: Configuration) -> bool:
-    """Return whether medseg resamples slices one by one, whatever the grid of the scan."""
+    """Return whether medseg always resamples slices one by one, on any grid of a scan."""
     spacing = configuration.spacing_mm
     return bool(separate_axis(spacing, spacing, configuration.resample_image.separate_axis) is not None)
 

@@ -1,4 +1,4 @@
-"""Unite several masks of one image: `p4_mask.png` and `p4_mask_1.png`, each with another part of a structure."""
+"""Unite several masks of one image (`p4_mask.png` and `p4_mask_1.png`), each of which shows a part of a structure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_SHARED = 0.5
 
 
 def unite(masks: Sequence[Image], files: Sequence[Path]) -> Image:
-    """Return masks of one image as one label map, with what any of them marks.
+    """Return masks of one image as one label map: each voxel that any of them marks is marked.
 
     Args:
         masks: (1, z, y, x) each, 0 for the background.

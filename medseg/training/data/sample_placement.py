@@ -126,7 +126,7 @@ def _moved(sample: Sample, device: torch.device) -> Sample:
 
 
 def _gigabytes(count: float) -> str:
-    """Return a number of bytes in GB, in MB below a tenth of one.
+    """Return a number of bytes in GB; in MB if it is less than 0.1 GB.
 
     >>> _gigabytes(2.3e5), _gigabytes(7.5e9)
     ('0.23 MB', '7.5 GB')

@@ -187,7 +187,7 @@ def _by_structure(
 
 
 def _pick(cumulative: NDArray[np.float64], random: np.random.Generator) -> int:
-    """Draw an index by cumulative probabilities; one of probability 0 is never drawn, whatever is rounded."""
+    """Draw an index by cumulative probabilities; rounding never draws one of probability 0."""
     last = int(np.searchsorted(cumulative, cumulative[-1]))
     return min(int(np.searchsorted(cumulative, random.random(), side="right")), last)
 

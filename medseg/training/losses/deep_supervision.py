@@ -160,7 +160,7 @@ class DeepSupervision:
     def _plain(
         self, loss: Loss, logits: Tensor, target: Tensor, annotated: Tensor | None, voxel_weights: Tensor | None
     ) -> Tensor:
-        """Return the loss of one resolution, with weight 0 for ignored voxels; for losses that take such weights."""
+        """Return the loss of one resolution with weight 0 for ignored voxels; for losses that take voxel weights."""
         # Without an ignore label no voxel can be ignored, and the device is not made to look for any.
         weights = None if self.labels.ignore is None else (target != IGNORE).float()
         if voxel_weights is not None:

@@ -221,7 +221,7 @@ def _chunks(
 
 
 def _merge(logits: Tensor, index: Tensor, named: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Merge the background with what was not annotated.
+    """Merge the background with the structures that were not annotated.
 
     Args:
         logits: (batch, outputs, voxels).

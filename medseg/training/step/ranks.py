@@ -272,7 +272,7 @@ def own_device(name: str, local: int) -> str:
 
 
 def check_own_device(name: str, local: int) -> str:
-    """Return the kind of device of one of several processes on a machine, cuda or cpu, if there are enough.
+    """Return the kind of device for one of several processes on a machine, cuda or cpu; refuse if there are too few.
 
     Args:
         name: the name that was asked for: auto, cuda or cpu.
