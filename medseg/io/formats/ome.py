@@ -48,7 +48,7 @@ def other_files(path: Path, xml: str) -> list[Path]:
 
 
 def first_file(path: Path, xml: str) -> Path | None:
-    """Return the file from which the set that a file belongs to is read; None for that file itself, or a file alone.
+    """Return the file from which the set of a file is read; None for that file itself, or a file without a set.
 
     Args:
         path: the file.

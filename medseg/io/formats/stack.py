@@ -1,4 +1,4 @@
-"""`Stack`: what a reader of a file format returns, and what readers and writers of several formats share."""
+"""`Stack`, the result of every reader of a file format, and helpers that several readers and writers share."""
 
 from __future__ import annotations
 

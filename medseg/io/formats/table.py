@@ -24,7 +24,7 @@ from medseg.io.layouts.file_names.words import further_mask
 
 @dataclass(frozen=True)
 class Format:
-    """A row of the table: what is done with files of some suffixes.
+    """A row of the table: the functions that read and write files of some suffixes.
 
     A function may raise any exception for a damaged file; callers turn it into a `DataError` that names the file.
 

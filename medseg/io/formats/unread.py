@@ -70,7 +70,7 @@ def unread_suffix(path: Path) -> str:
 
 
 def is_side_file(path: Path) -> bool:
-    """Return whether a name is that of a file which says something of scans, and is none: `README`, `participants.tsv`.
+    """Return whether a name is that of a file with facts on scans, not of a scan: `README`, `participants.tsv`.
 
     >>> is_side_file(Path("README")), is_side_file(Path("p7.json")), is_side_file(Path("1.2.840.113619.2"))
     (True, True, False)

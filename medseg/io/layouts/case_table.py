@@ -72,7 +72,7 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
 
 
 def add_facts(data: DataSet, path: Path) -> DataSet:
-    """Add what a table without files says of the cases: patient, annotated structures, weights, attributes.
+    """Add the facts of a table without files to the cases: patient, annotated structures, weights, attributes.
 
     Args:
         data: the data set.

@@ -1,4 +1,4 @@
-"""The types that every reader of a layout shares: what a user says about names, and the data set that is read."""
+"""The types that all readers of layouts share: a user's options on names, and the data set that is read."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _NOTES = (".json", ".txt", ".csv", ".yaml", ".yml", ".xml", ".bval", ".bvec")
 
 @dataclass(frozen=True)
 class Naming:
-    """What a user says about which files are meant, where the folder alone does not tell.
+    """Options of a user on which files are meant, where the folder alone does not say.
 
     Attributes:
         images: one entry per channel: patterns in which `*` is the case id (`*_flair.nii.gz`), or names of channels

@@ -110,7 +110,7 @@ def tolerance_mm(voxel_mm: float) -> float:
 
 
 def same_position_steps(heights_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which steps between sorted heights are none: less than a twentieth of the usual step."""
+    """Return which steps between sorted heights are too small to be steps: less than a twentieth of the usual one."""
     steps = np.diff(heights_mm)
     real = steps[steps > _SAME_POSITION_MM]
     usual = float(np.median(real)) if real.size else 0.0

@@ -147,7 +147,7 @@ def _are_contrasts(groups: Volumes, attribute: str) -> bool:
 
 
 def alternating_attribute(slices: Sequence[Slice]) -> str | None:
-    """Return the attribute that says that slices of several acquisitions lie between each other; None if none does.
+    """Return the attribute by which slices of several acquisitions alternate; None if there is none.
 
     Such slices must not be interpolated, whether or not volumes can be made of them.
     """
@@ -157,7 +157,7 @@ def alternating_attribute(slices: Sequence[Slice]) -> str | None:
 
 
 def doubtful_attributes(slices: Sequence[Slice]) -> list[str]:
-    """Return the attributes in which slices of one volume differ as those of several acquisitions do.
+    """Return the attributes by which the slices of one volume may be of several acquisitions.
 
     Known harmless variations are not among them: measured numbers that are one contrast, numbers and times of the
     acquisition that change from one part of the stack to the next or from slice to slice, and MR in packages.
