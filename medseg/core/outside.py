@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.errors import DataError
 from medseg.core.image import Image, check_finite
+from medseg.core.labels import Labels
 
 _LEAST_SHARE, _FEWEST = 1e-3, 8
 """Fewer voxels than this share of a channel, or than this number, are no region outside of a scan but stray voxels:
@@ -59,6 +61,48 @@ def without_nan(image: Image, source: str) -> tuple[Image, NDArray[np.bool_] | N
     outside = replace(image, array=filled, warnings=(*image.warnings, *sentences))
     check_finite(outside, source)
     return outside, nan.all(axis=0)
+
+
+_AS_BACKGROUND = "read as 0, the background"
+
+
+def without_nan_in_label(image: Image, source: str) -> Image:
+    """Return label values in which NaN outside of the scan is 0, which a note says: AFNI and SPM write such masks.
+
+    Args:
+        image: the values as they are stored; NaN that is not all at the edge of the grid stays, and is refused later.
+        source: name of the label in the note, such as its path.
+    """
+    if image.array.dtype.kind != "f":
+        return image
+    missing = np.isnan(image.array).any(axis=0)
+    if not missing.any() or not _is_outside(missing):
+        return image
+    note = (
+        f"{source}: {np.count_nonzero(missing)} of {missing.size} voxels are NaN, all at the edge of the grid; "
+        f"they are {_AS_BACKGROUND}"
+    )
+    return replace(image, array=np.where(missing, 0, image.array), notes=(*image.notes, note))
+
+
+def refuse_nan_as_structure(image: Image, labels: Labels | None, source: str) -> None:
+    """Refuse a label in which NaN was read as 0, where 0 is a structure and no background.
+
+    Args:
+        image: the label map, as read.
+        labels: the structures, if they are known.
+        source: name of the label in the message.
+
+    Raises:
+        DataError: a structure would be where the label says nothing.
+    """
+    if labels is None or labels.background is not None or not any(_AS_BACKGROUND in note for note in image.notes):
+        return
+    raise DataError(
+        f"{source} holds NaN, and there is no background: every value is a structure.",
+        "Write the ignore value there, if these voxels were not annotated.",
+        "not finite",
+    )
 
 
 def _is_outside(missing: NDArray[np.bool_]) -> bool:

@@ -17,6 +17,7 @@ from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels, many_values, soft_mask_hint
 from medseg.core.machine.parallel import cpu_count
 from medseg.core.numbered_objects import number_objects
+from medseg.core.outside import refuse_nan_as_structure
 from medseg.core.progress import Callback, track
 from medseg.engines.engine import HERE, Engine
 from medseg.evaluation.empties import POLICIES
@@ -104,6 +105,8 @@ class Pair:
                 f"{self.reference} has structures on slices that {self.prediction} lacks, and their scan is not known.",
                 "Give the folder of the studies, or NIfTI answers.",
             )
+        refuse_nan_as_structure(reference, labels, str(self.reference))
+        refuse_nan_as_structure(prediction, labels, str(self.prediction))
         if not reference.same_grid(prediction):
             prediction = stored_like(prediction, reference)
         if self.reading.resample_labels and not reference.same_grid(prediction):

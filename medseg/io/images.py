@@ -14,6 +14,7 @@ import numpy as np
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
 from medseg.core.numbered_objects import mark_boundaries
+from medseg.core.outside import without_nan_in_label
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.named.segment import Segment
@@ -116,7 +117,7 @@ def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:
             image = read_named_masks(path, reading, read_label, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
     # values of a mask with a palette are its indices, unless the user said what its colours mean
-    image = read_stack(path, mask=not reading.colours).image(path, reading.frame)
+    image = without_nan_in_label(read_stack(path, mask=not reading.colours).image(path, reading.frame), str(path))
     return image.with_array(interpret_values(image.array, path, reading))
 
 

@@ -12,7 +12,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels
-from medseg.core.outside import without_nan
+from medseg.core.outside import refuse_nan_as_structure, without_nan
 from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.formats.gz import unpacked_size
@@ -274,6 +274,7 @@ def load_case_label(
 
         check_frame_of_reference(case.label, series_at(case.channels[0]))
     label = read_label(case.label, reading, image)
+    refuse_nan_as_structure(label, labels, str(case.label))
     if image.same_grid(label) or not (reading.resample_labels and image.spacing_known and label.spacing_known):
         _check_grid(case, image, case.channels[0], label, case.label, "label grid")
         return label, False

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image as pillow
 
+from medseg.core.case import Case
 from medseg.core.errors import DataError
+from medseg.core.labels import Labels
 from medseg.io.images import read_label
+from medseg.io.load import load_case
 from medseg.io.values.label_values import map_values, refuse_soft, whole_numbers
 from medseg.plans.sections.reading import Reading
 
@@ -38,6 +41,33 @@ def test_nan_in_a_label_is_neither_background_nor_a_structure(tmp_path, save_nif
     with pytest.raises(DataError, match=r"a\.nii\.gz holds NaN in 1 of 3 voxels of a label map") as caught:
         read_label(path, Reading(threshold=threshold))
     assert caught.value.kind == "not finite"
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_nan_around_a_label_is_the_background_and_noted(tmp_path, save_nifti, threshold):
+    """As AFNI and SPM write masks: NaN where nothing was measured, here all but a block of 4 x 4 x 4 voxels."""
+    values = np.full((6, 8, 8), np.nan, np.float32)
+    values[1:5, 2:6, 2:6] = 0
+    values[1:5, 3:5, 3:5] = 1
+    label = read_label(save_nifti(tmp_path / "a.nii.gz", values), Reading(threshold=threshold))
+    np.testing.assert_array_equal(label.array[0], np.nan_to_num(values))
+    assert label.notes == (
+        f"{tmp_path / 'a.nii.gz'}: 320 of 384 voxels are NaN, all at the edge of the grid; they are read as 0, the "
+        "background",
+    )
+    values[2, 3, 3] = np.nan  # a hole, too
+    with pytest.raises(DataError, match="holds NaN in 321 of 384 voxels"):
+        read_label(save_nifti(tmp_path / "b.nii.gz", values), Reading(threshold=threshold))
+
+
+def test_nan_around_a_label_without_background_is_refused(tmp_path, save_nifti):
+    values = np.full((4, 8, 8), np.nan, np.float32)
+    values[1:3, 2:6, 2:6] = np.arange(32).reshape(2, 4, 4) % 2
+    scan = save_nifti(tmp_path / "a.nii.gz", np.zeros((4, 8, 8), np.float32))
+    case = Case("a", "a", (scan,), save_nifti(tmp_path / "b.nii.gz", values))
+    assert load_case(case, 1, labels=Labels(structures={"one": 1})).label.array.sum() == 16
+    with pytest.raises(DataError, match="holds NaN, and there is no background"):
+        load_case(case, 1, labels=Labels(structures={"zero": 0, "one": 1}, background=None))
 
 
 @pytest.mark.parametrize("odd", [0.5, 1.002])
