@@ -112,7 +112,7 @@ def _fitted_without(samples: Sequence[VoxelSample], groups: Sequence[str], label
     """Return for each sample the scaling that is fitted without its group."""
     without = {}
     for group in sorted({*groups}):
-        outside = [sample for sample, of in zip(samples, groups, strict=True) if of != group]
+        outside = [sample for sample, own_group in zip(samples, groups, strict=True) if own_group != group]
         without[group] = fit_scaling(outside, labels, form == BIASED)
     return [without[group] for group in groups]
 

@@ -50,12 +50,12 @@ def coverage(residuals: Sequence[float], groups: Sequence[str], confidence: floa
         groups: of each.
         confidence: as in `residual_bounds`.
     """
-    values, of = np.asarray(residuals, np.float64), np.asarray(groups)
+    values, group_of = np.asarray(residuals, np.float64), np.asarray(groups)
     inside = 0
     for group in sorted({*groups}):
-        bounds = residual_bounds(values[of != group], confidence)
+        bounds = residual_bounds(values[group_of != group], confidence)
         if bounds is None:
             return None
         low, high = bounds
-        inside += int(((values[of == group] >= low) & (values[of == group] <= high)).sum())
+        inside += int(((values[group_of == group] >= low) & (values[group_of == group] <= high)).sum())
     return inside / len(values) if len(values) else None

@@ -114,8 +114,8 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         scored = [example for example in examples if _has_score(example, name)]
         rows = [figures_of(example.measures, odd[example.case], name) for example in scored]
         dice = [float(example.dice[name] or 0.0) for example in scored]
-        of = [example.group for example in scored]
-        fitted, unseen = fit_regressions(rows, dice, of)
+        folds = [example.group for example in scored]
+        fitted, unseen = fit_regressions(rows, dice, folds)
         if not fitted:
             continue
         regressions[name] = fitted
@@ -126,7 +126,7 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         if np.std(dice) > 0 and np.std(unseen) > 0:
             correlation[name] = rounded([np.corrcoef(dice, unseen)[0, 1]], 4)[0]
         error[name] = rounded(np.abs(residuals).mean(keepdims=True), 4)[0]
-        share = coverage(residuals, of)
+        share = coverage(residuals, folds)
         covered |= {} if share is None else {name: round(share, 4)}
     good = _good(examples, names)
     level, thresholds = _choose_level(odd, misplaced, good)

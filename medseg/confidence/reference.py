@@ -161,10 +161,10 @@ def fit_reference(examples: Sequence[Example], names: Sequence[str]) -> Referenc
     volume, intensity, presence, tilt = {}, {}, {}, {}
     for name in names:
         shapes = [example.reference[name] for example in examples if name in example.reference]
-        there = [log(shape.volume) for shape in shapes if shape.parts]
-        presence[name] = round(len(there) / max(len(shapes), 1), 4)
-        if len(there) >= FEWEST:
-            middle, deviation = float(np.median(there)), float(np.std(there))
+        log_volumes = [log(shape.volume) for shape in shapes if shape.parts]
+        presence[name] = round(len(log_volumes) / max(len(shapes), 1), 4)
+        if len(log_volumes) >= FEWEST:
+            middle, deviation = float(np.median(log_volumes)), float(np.std(log_volumes))
             mean, scale = rounded([middle, max(deviation, _LEAST_LOG_VOLUME)])
             volume[name] = Usual(mean=mean, scale=scale)
         leaning = fit_distance([shape.tilt for shape in shapes if shape.tilt is not None], _LEAST_TILT)

@@ -171,7 +171,9 @@ def apply_label_options(data_set: DataSet, options: DataOptions) -> DataSet:
     if names:
         meanings = {name: meaning(name, declared) for name in names if name not in (*BACKGROUND, *IGNORED)}
         words = {"ignore": "what has no loss and no score", "background": "the background"}
-        notes += [f"{name} ({names[name]}) is taken for {words[of]}" for name, of in meanings.items() if of in words]
+        notes += [
+            f"{name} ({names[name]}) is taken for {words[kind]}" for name, kind in meanings.items() if kind in words
+        ]
         declared, colours = name_colours(names, declared, ignore)
     by_value = not names and not options.structures and options.threshold is None and not options.map
     no_background = options.no_background or (data_set.no_background and not options.structures)

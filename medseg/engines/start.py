@@ -69,8 +69,8 @@ def start_local(count: str) -> Iterator[Workers]:
         The cluster to connect to.
     """
     number = int(count)
-    said = [os.environ[name] for name in _THREAD_VARIABLES if name in os.environ]  # of one, it holds for all
-    threads = dict.fromkeys(_THREAD_VARIABLES, said[0] if said else str(max(1, usable_cores() // number)))
+    chosen = [os.environ[name] for name in _THREAD_VARIABLES if name in os.environ]  # of one, it holds for all
+    threads = dict.fromkeys(_THREAD_VARIABLES, chosen[0] if chosen else str(max(1, usable_cores() // number)))
     settings = {_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **threads}, _LOST: _LOST_TIME}
     with (
         dask.config.set(settings),

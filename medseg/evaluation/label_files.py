@@ -305,9 +305,9 @@ def _objects(pair: Pair, grid: Image) -> Objects | None:
     boundaries = pair.reading.boundaries
     named = {"segments": pair.reading.segments, "overlaps": pair.reading.overlaps}
     prediction, reading = pair.prediction, pair.prediction_reading.model_copy(update=named)
-    told = tells_objects_apart(prediction, answer=True) or pair.numbers_objects(prediction, reading)
+    by_prediction = tells_objects_apart(prediction, answer=True) or pair.numbers_objects(prediction, reading)
     by_reference = tells_objects_apart(pair.reference) or pair.numbers_objects(pair.reference, pair.reading)
-    if not (boundaries or told or by_reference):
+    if not (boundaries or by_prediction or by_reference):
         return None
     if pair.numbers_objects(pair.reference, pair.reading):
         reference = _on_grid(read_numbers(pair.reference, grid), grid)
@@ -315,7 +315,7 @@ def _objects(pair: Pair, grid: Image) -> Objects | None:
         reference = _on_grid(read_objects(pair.reference, pair.reading, grid), grid)
     if pair.numbers_objects(prediction, reading):
         return Objects(reference, _on_grid(read_numbers(prediction, grid), grid), boundaries)
-    if told or not boundaries:
+    if by_prediction or not boundaries:
         return Objects(reference, _on_grid(read_objects(prediction, reading, grid, answer=True), grid), boundaries)
     values = _on_grid(read_label(prediction, pair.prediction_reading, grid), grid)
     present = [int(value) for value in np.unique(values) if value]

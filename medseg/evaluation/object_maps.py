@@ -32,8 +32,8 @@ def numbers_objects(path: Path, reading: Reading) -> bool:
         path: the file.
         reading: how its values are meant.
     """
-    said = reading.map or reading.colours or reading.segments or reading.threshold is not None
-    return path.parent.name in OBJECT_FOLDERS and path.is_file() and not is_dicom(path) and not said
+    is_explained = reading.map or reading.colours or reading.segments or reading.threshold is not None
+    return path.parent.name in OBJECT_FOLDERS and path.is_file() and not is_dicom(path) and not is_explained
 
 
 def read_numbers(path: Path, grid: Image | None = None) -> Image:

@@ -44,7 +44,9 @@ def joint_logits(
         MedsegError: as `Predictor.logits`, once the blocks are asked for.
     """
     watching: Sequence[Observation | None] = observations or [None] * len(predictors)
-    methods = [partial(one.logits, observation=watch) for one, watch in zip(predictors, watching, strict=True)]
+    methods = [
+        partial(predictor.logits, observation=watch) for predictor, watch in zip(predictors, watching, strict=True)
+    ]
     blocks = _resampled_to_scan(methods, predictors, volumes, callback)
     return blocks[0] if len(blocks) == 1 else averaged_logits(blocks, predictors[0].model.plan.labels)
 

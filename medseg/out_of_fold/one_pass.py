@@ -88,16 +88,16 @@ class OutOfFoldPass:
         groups: dict[tuple[str, ...], list[Case]] = {}
         problems: dict[str, str] = {}
         for case in cases:
-            if case.label is None or not any(of.knows(case.id) for of in answering.values()):
+            if case.label is None or not any(unseen.knows(case.id) for unseen in answering.values()):
                 continue
-            missing = [name for name, of in answering.items() if not of.knows(case.id)]
-            seen = [of.seen[case.id] for of in answering.values() if case.id in of.seen]
+            missing = [name for name, unseen in answering.items() if not unseen.knows(case.id)]
+            seen = [unseen.seen[case.id] for unseen in answering.values() if case.id in unseen.seen]
             if missing:
                 problems[case.id] = f"no trained fold of {' and '.join(missing)} left it out of its training"
             elif seen:
                 problems[case.id] = "; ".join(seen)
             else:
-                groups.setdefault(tuple(of.fold_of[case.id] for of in answering.values()), []).append(case)
+                groups.setdefault(tuple(unseen.fold_of[case.id] for unseen in answering.values()), []).append(case)
         if not groups:
             names = " and ".join(runs)
             whys = "".join(f"\n  {case}: {why}" for case, why in problems.items())
@@ -106,7 +106,7 @@ class OutOfFoldPass:
                 f"`medseg crossval --plan {plan.name}` trains folds that leave cases out.",
             )
         known = {case.id for case in cases}
-        gone = sorted({id for of in answering.values() for id in of.fold_of} - known)
+        gone = sorted({id for unseen in answering.values() for id in unseen.fold_of} - known)
         notes = [f"cases that are no longer in the data set: {first_few(gone)}"] if gone else []
         return cls(plan, runs, dict(sorted(groups.items())), device, callback, problems, notes)
 

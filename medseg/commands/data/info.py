@@ -129,7 +129,7 @@ def _describe(path: Path, stack: Stack, segments: Sequence[Segment]) -> FileInfo
 
 def _is_repeated(note: str, notes: Sequence[str]) -> bool:
     """Return whether a note is among notes that begin with the name of a file, which it lacks itself."""
-    return any(told.endswith(note) for told in notes)
+    return any(named.endswith(note) for named in notes)
 
 
 def _labels(grid: Image, array: NDArray, segments: Sequence[Segment]) -> tuple[LabelValue, ...]:

@@ -100,7 +100,7 @@ class PredictResult:
             kept,
             notes,
             {case: texts for case, o in answered.items() if (texts := tuple(o.about.get("warnings", ())))},
-            {case: said for case, o in answered.items() if (said := assessment_in(o.about)) is not None},
+            {case: assessment for case, o in answered.items() if (assessment := assessment_in(o.about)) is not None},
             {case: outcome.case.channels[0] for case, outcome in answered.items()},
             frame=frame,
         )

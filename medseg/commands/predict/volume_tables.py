@@ -113,18 +113,18 @@ def _warnings(result: PredictResult, case: str) -> str:
 
 def _flags(result: PredictResult, case: str) -> str:
     """Return the quality flags of a case, each once."""
-    said = result.quality.get(case)
-    return "" if said is None else " ".join(dict.fromkeys(flag.kind for flag in said.flags))
+    assessment = result.quality.get(case)
+    return "" if assessment is None else " ".join(dict.fromkeys(flag.kind for flag in assessment.flags))
 
 
 def _judged(result: PredictResult, case: str, name: str) -> list[str]:
     """Return the cells of a structure in the columns `JUDGED`."""
-    said = result.quality.get(case)
-    if said is None or name not in said.structures:
+    assessment = result.quality.get(case)
+    if assessment is None or name not in assessment.structures:
         return [""] * len(JUDGED)
-    expected = said.structures[name]
+    expected = assessment.structures[name]
     figures = (expected.volume_low, expected.volume_high, expected.dice, expected.dice_low, expected.dice_high)
-    flags = [flag.kind for flag in said.flags if not flag.structures or name in flag.structures]
+    flags = [flag.kind for flag in assessment.flags if not flag.structures or name in flag.structures]
     return ["" if figure is None else f"{figure:.4g}" for figure in figures] + [" ".join(flags)]
 
 

@@ -78,7 +78,7 @@ def _position_option(name: str, middles: Sequence[tuple[str, float]]) -> Option:
     """Return the option to remove components whose middle lies where none in the references of other folds does."""
 
     def step(fold: str | None) -> Step:
-        known = [middle for of, middle in middles if of != fold] or [middle for _, middle in middles]
+        known = [middle for owner, middle in middles if owner != fold] or [middle for _, middle in middles]
         low, high = max(0.0, min(known) - _MARGIN), min(1.0, max(known) + _MARGIN)
         return Step(operation="position", structures=[name], range=[round(low, 4), round(high, 4)])
 

@@ -127,7 +127,7 @@ class Search:
         gain = gain_of(self._crossed(differences), patients, names)
         why_not = _why_not(gain, column_means(differences[best]), names)
         if why_not:
-            changing = [number for number, of in enumerate(differences) if (np.nan_to_num(of) != 0).any()]
+            changing = [number for number, by_case in enumerate(differences) if (np.nan_to_num(by_case) != 0).any()]
             if changing and best not in changing:  # to change nothing is best: what the others cost is worth a line
                 best = max(changing, key=lambda number: means[number])
                 gain = gain_of(differences[best], patients, names)
@@ -190,7 +190,7 @@ class Search:
         for part in sorted({*self._parts}):
             others = parts != part
             outside = differences[:, others] if others.any() else differences
-            best[part] = int(np.argmax([_mean(of) for of in outside]))
+            best[part] = int(np.argmax([_mean(of_option) for of_option in outside]))
         return best
 
     def _crossed(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -165,9 +165,9 @@ def read_slices(case: Case, output: Path) -> list[CaseSlice]:
     slices = []
     for path in _slice_files(case, output):
         with suppress(OSError), pillow.open(path) as picture:
-            said = dict(picture.info)
-            names = tuple(name for name in str(said.get("Description", "")).split("\n") if name)
-            slices.append(CaseSlice(str(said.get("Title", "")), names, path.read_bytes()))
+            texts = dict(picture.info)
+            names = tuple(name for name in str(texts.get("Description", "")).split("\n") if name)
+            slices.append(CaseSlice(str(texts.get("Title", "")), names, path.read_bytes()))
     return slices
 
 
@@ -188,11 +188,11 @@ def _write_slices(case: Case, scan: Image, answer: Image, output: Path, labels: 
     # the first one last: it says that all are there (`CasePages.complete`)
     for number, shown in reversed([*enumerate(largest_slices(answer, labels, _MOST_SLICES), start=1)]):
         picture = pillow.fromarray(draw_slice(shown.plane, scan, answer, labels, levels, style))
-        said = PngInfo()
-        said.add_itxt("Title", _title(shown))
-        said.add_itxt("Description", "\n".join(shown.names))
+        texts = PngInfo()
+        texts.add_itxt("Title", _title(shown))
+        texts.add_itxt("Description", "\n".join(shown.names))
         stream = io.BytesIO()
-        picture.save(stream, "PNG", pnginfo=said, compress_level=_PACKED)
+        picture.save(stream, "PNG", pnginfo=texts, compress_level=_PACKED)
         with atomic(output / FOLDER / case.id / f"slice_{number}.png") as path:
             path.write_bytes(stream.getvalue())
 

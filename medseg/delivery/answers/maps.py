@@ -71,7 +71,7 @@ def open_sinks(
 
     to_probabilities, to_entropy = probabilities(labels), entropy(labels)
     if scaling is not None:
-        to_probabilities, to_entropy = (scaling.before(of) for of in (to_probabilities, to_entropy))
+        to_probabilities, to_entropy = (scaling.before(transform) for transform in (to_probabilities, to_entropy))
     sink, sinks = partial(_open_sink, stack, case, grid, geometry), []
     if maps.probabilities:
         sinks.append(sink(to_probabilities, _structure_files(case, output / "probabilities", labels)))

@@ -98,8 +98,8 @@ def make_scene(
     Returns:
         The scene; volumes of structures are those of the label maps as they are, also where the page is thinned.
     """
-    found = {name: _sizes(image, background) for name, image in labels.items()}
-    values = sorted({value for sizes in found.values() for value in sizes})[:_MOST_STRUCTURES]
+    sizes_of = {name: _sizes(image, background) for name, image in labels.items()}
+    values = sorted({value for sizes in sizes_of.values() for value in sizes})[:_MOST_STRUCTURES]
     # as in every other picture, a structure has its colour whether or not others are there
     colours = {value: rgb_number(number) for number, value in enumerate(dict.fromkeys([*names, *values]))}
     steps = thinning(scan.shape_zyx, scan.spacing_mm)
@@ -110,7 +110,7 @@ def make_scene(
             name=names.get(value, f"value {value}"),
             value=value,
             colour=colours[value],
-            sizes=tuple(sizes.get(value, "") for sizes in found.values()),
+            sizes=tuple(sizes.get(value, "") for sizes in sizes_of.values()),
             centre_mm=_centre(layers.values(), number + 1, shown.affine),
         )
         for number, value in enumerate(values)

@@ -176,7 +176,9 @@ def _intensities(plan: Plan, configuration: Configuration) -> list[dict[str, Any
         return [{"_target_": "ScaleIntensityd", "keys": "input", "minv": 0.0, "maxv": 1.0, "channel_wise": True}]
     statistics: list[Intensity | None] = [*plan.data.intensities] or [None] * len(schemes)
     nothing = np.zeros((1, 1, 1))
-    scalings = [NORMALIZATIONS[scheme](nothing, of, None) for scheme, of in zip(schemes, statistics, strict=True)]
+    scalings = [
+        NORMALIZATIONS[scheme](nothing, statistic, None) for scheme, statistic in zip(schemes, statistics, strict=True)
+    ]
     rows = [scaling for scaling in scalings if isinstance(scaling, Scaling)]  # all of them: `problem_of` has looked
     clip = []
     if any(row.limits for row in rows):

@@ -190,10 +190,11 @@ def _check_count(dataset: Any, source: str) -> None:
     Raises:
         DataError: it does; some of its frames would be left out.
     """
-    said, described = int(dataset.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
-    if described and len(described) != said:
+    stated, described = int(dataset.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
+    if described and len(described) != stated:
         raise DataError(
-            f"{source}: it says that it has {counted(said, 'frame')} (NumberOfFrames), and describes {len(described)}.",
+            f"{source}: it says that it has {counted(stated, 'frame')} (NumberOfFrames), and describes "
+            f"{len(described)}.",
             "It is damaged: copy or export it again.",
             "damaged",
         )

@@ -60,8 +60,8 @@ def _boxes(layer: NDArray, with_zero: bool) -> dict[int, tuple[slice, ...]]:
     if with_zero or layer.min(initial=0) < 0 or layer.max(initial=0) > _MOST_VALUES:  # few such values: number them
         present, numbered = np.unique(layer, return_inverse=True)
         values, numbered = present.tolist(), numbered.reshape(layer.shape) + 1
-    found = ndimage.find_objects(numbered)
-    return {value: box for value, box in zip(values, found, strict=False) if box is not None}
+    boxes = ndimage.find_objects(numbered)
+    return {value: box for value, box in zip(values, boxes, strict=False) if box is not None}
 
 
 def _extent(box: tuple[slice, ...] | None) -> str:

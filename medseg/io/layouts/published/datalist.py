@@ -105,15 +105,15 @@ def _dataroots(folder: Path, content: Mapping[str, Any]) -> list[str]:
     """Return the values of `dataroot` in a datalist and in the YAML files beside it."""
     from ruamel.yaml import YAML
 
-    said = [content.get(_ROOT)]
+    roots = [content.get(_ROOT)]
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])[:_MOST_YAML]:
         try:
             if path.stat().st_size <= _MOST_YAML_BYTES:
                 settings = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
-                said.append(settings.get(_ROOT) if isinstance(settings, dict) else None)
+                roots.append(settings.get(_ROOT) if isinstance(settings, dict) else None)
         except Exception:  # of another program; the YAML library raises several unrelated types
             continue
-    return [root for root in said if isinstance(root, str)]
+    return [root for root in roots if isinstance(root, str)]
 
 
 def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tuple[list[Case], dict[str, str], int]:
