@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from medseg import __version__
 from medseg.cli.output.records import record_error
 from medseg.cli.parsing.hints import with_owners
-from medseg.cli.parsing.other_tools import OTHER_OPTIONS, OtherToolsHints
+from medseg.cli.parsing.other_tools import OTHER_OPTIONS, OtherToolsHints, explain_verb
 from medseg.cli.parsing.short_help import HELP_ALL_TYPE
 from medseg.cli.parsing.signature import PlainHelp, VerbCommand, typer_function
 from medseg.core.errors import MedsegError, Stopped
@@ -90,6 +90,17 @@ class _Verbs(PlainHelp, TyperGroup):
         if cmd_name in self.commands and self.commands[cmd_name] is None:
             self.commands[cmd_name] = verb_command(cmd_name)
         return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb that was typed; for a command of another tool, say what to type here.
+
+        Args:
+            ctx: The context of click.
+            args: What was typed, the verb first.
+        """
+        if args[0] not in VERBS and (explanation := explain_verb(args[0])) is not None:
+            ctx.fail(explanation)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb that was typed. On Ctrl-C typer would end it without a message; here it gets one."""

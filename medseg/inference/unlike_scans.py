@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from medseg.checking.scan_fit import ScanFinding, ScanGrid, compare_grid, compare_intensities, memory_finding
 from medseg.checking.scan_modality import compare_modality
+from medseg.checking.scan_slices import compare_slices
 from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.inference.memory import free_host_bytes
@@ -24,7 +25,8 @@ def scan_findings(image: Image, geometry: Geometry, plan: Plan, configuration: C
         plan: the plan of the model.
         configuration: its configuration.
     """
-    findings = compare_grid(_grid_of(geometry, plan), plan, configuration)
+    grid = _grid_of(geometry, plan)
+    findings = compare_grid(grid, plan, configuration) + compare_slices(grid, plan, configuration)
     findings += compare_modality(modalities_of(image), plan)
     return findings + compare_intensities(image.array, plan, configuration)
 

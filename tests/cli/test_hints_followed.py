@@ -41,6 +41,8 @@ EVALUATE = [
     ("evaluate sevens masks --output {out}", r"references: (--prediction-map 7=1) ", "{0} {1}"),
     ("evaluate twos corners --output {out}", r"(--prediction-map 2=7)", "{0} {1}"),
     ("evaluate shifted data/labelsTr --output {out}", r"(--resample-labels) brings", "{0} {1}"),
+    ("evaluate data/labelsTr exchanged", r"`medseg (evaluate exchanged data/labelsTr)`", "{1}"),
+    ("evaluate data/labelsTr exchanged", r"(--output) FOLDER", "{0} {1} {out}"),
     ("evaluate masks renamed --output {out}", r"(--pair similar) pairs", "{0} {1}"),
     ("evaluate answered_studies studies --output {out}", r"(--overlaps regions) ", "{0} {1}"),
     (
@@ -232,6 +234,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "unmeasured" / "a.tif", scan_and_ball(0)[0])
     (folder / "answered").mkdir()
     shutil.copy(folder / "data/labelsTr/case_0.nii.gz", folder / "answered")  # an answer, and no record of it
+    shutil.copytree(folder / "data/labelsTr", folder / "exchanged")
+    (folder / "exchanged" / "predict.jsonl").touch()  # as beside answers
     write_study(folder / "gap", "gap", move=lambda k: (0.0, 0.0, 3.0 * k + (3.0 if k > 3 else 0.0)))
     for number in (4, 5):
         write_study(folder / "two_series" / str(number), "two", SeriesInstanceUID=f"1.2.{number}", SeriesNumber=number)

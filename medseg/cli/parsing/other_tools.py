@@ -1,4 +1,4 @@
-"""Translate options of nnU-Net and TotalSegmentator to medseg's, for those who type them out of habit."""
+"""Translate commands and options of nnU-Net and TotalSegmentator to medseg's, for those who type them out of habit."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _TRAIN = {
     "--npz": (_NNUNET, "leave it out: medseg select predicts what it needs"),
     "--val": (_NNUNET, "leave it out: --resume does what a run still lacks"),
     "-num_gpus": (_NNUNET, "torchrun --nproc-per-node 2 -m medseg train"),
-    "-pretrained_weights": (_NNUNET, "--init MODEL"),
+    **dict.fromkeys(("-pretrained_weights", "--pretrained_weights"), (_NNUNET, "--init MODEL")),
     "--disable_checkpointing": (_NNUNET, "leave it out"),
 }
 
@@ -78,7 +78,7 @@ OTHER_OPTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "crossval": {option: here for option, here in _TRAIN.items() if option not in ("--c", "--val", "-num_gpus")},
     "plan": {
         **_VERBOSE,
-        "-d": (_NNUNET, "name the folder: medseg plan nnUNet_raw/Dataset003_Liver"),
+        "-d": (_NNUNET, "name the folder, not its number: medseg plan nnUNet_raw/Dataset003_Liver"),
         "-i": (_OTHERS, "name the folder: medseg plan DATASET"),
         "--verify_dataset_integrity": (_NNUNET, "--strict"),
         "-pl": (_NNUNET, "--planner resenc-l"),
@@ -96,7 +96,41 @@ OTHER_OPTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
 }
 """Verb -> {option of another tool: (whose it is, how to say it here)}."""
+OTHER_VERBS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("plan_and_preprocess", "plan_experiment", "extract_fingerprint"),
+        "medseg plan FOLDER; medseg train preprocesses by itself",
+    ),
+    "preprocess": "leave it out: medseg train preprocesses by itself",
+    **dict.fromkeys(("find_best_configuration", "determine_postprocessing"), "medseg select, after medseg crossval"),
+    "ensemble": "medseg select tries configurations together; medseg predict answers as it chose",
+    "apply_postprocessing": "leave it out: medseg predict applies what medseg select chose",
+    **dict.fromkeys(("evaluate_folder", "evaluate_simple"), "medseg evaluate ANSWERS REFERENCES, in this order"),
+    "accumulate_crossval_results": "leave it out: medseg crossval scores all folds together",
+    "predict_from_modelfolder": "medseg predict SCANS OUT --model FOLDER",
+    "export_model_to_zip": "medseg package MODEL FILE.medseg",
+    "install_pretrained_model_from_zip": "medseg predict SCANS OUT --model FILE.zip, or medseg import-nnunet FILE.zip",
+    "convert_MSD_dataset": "leave it out: medseg plan FOLDER reads such data as they are",
+    **dict.fromkeys(("segment", "infer", "inference", "test"), "medseg predict SCANS OUT"),
+    "cross_validate": "medseg crossval",
+}
+"""Command of another tool, of nnU-Net without `nnUNetv2_` -> what to type here."""
+
+
+def explain_verb(typed: str) -> str | None:
+    """Return what to type in place of another tool's command; None for a word that is none."""
+    name = typed.removeprefix("nnUNetv2_")
+    here = OTHER_VERBS.get(name)
+    return None if here is None else f"No such command {typed!r}; here: {here}"
+
+
 _DEVICE_KINDS = ("gpu", "cpu", "mps")
+
+
+def _is_nnunet_train(args: list[str]) -> bool:
+    """Return whether arguments begin with a data set, a configuration and a fold, as those of nnUNetv2_train."""
+    begins = [*takewhile(lambda word: not word.startswith("-"), args)]
+    return len(begins) == 3 and (begins[2].isdigit() or begins[2] == "all")
 
 
 class OtherToolsHints(VerbCommand):
@@ -116,6 +150,9 @@ class OtherToolsHints(VerbCommand):
             BadParameter: An option is another tool's, or folds are separated by spaces, as nnU-Net has them.
         """
         options = OTHER_OPTIONS[self.name or ""]
+        if self.name == "train" and _is_nnunet_train(args):
+            here = f"--plan NAME --config {args[1]} --fold {args[2]}"
+            ctx.fail(f"nnU-Net takes data set, configuration and fold by their place; here: {here}")
         for argument, following in zip(args, [*args[1:], ""], strict=False):
             if argument == "-d" and following.partition(":")[0] in _DEVICE_KINDS:
                 device = following.replace("gpu", "cuda")

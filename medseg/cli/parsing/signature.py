@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from medseg.cli.output.records import JSON_PARAMETER, recording
+from medseg.cli.parsing.blanks import QUOTATION, explain_unquoted
 from medseg.cli.parsing.short_help import HELP_ALL, HELP_ALL_PARAMETER, shorten
 from medseg.core.errors import MedsegError
 from medseg.core.options import OFTEN, Option
@@ -45,6 +46,26 @@ class PlainHelp:
 
 class VerbCommand(PlainHelp, TyperCommand):
     """A verb, for typer."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments of the verb; of words too many the message says that blanks need quotation marks.
+
+        Args:
+            ctx: The context of click.
+            args: What was typed after the verb.
+
+        Returns:
+            What click leaves unread.
+        """
+        if (explanation := explain_unquoted(args)) is not None:
+            ctx.fail(explanation)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # of click, whose classes typer has changed between its versions
+            message = getattr(error, "message", "")
+            if "unexpected extra argument" in message:
+                ctx.fail(f"{message}. {QUOTATION}")
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help: of a verb with many options the most used ones, and all after `--help-all`.

@@ -28,8 +28,8 @@ class CrossvalOptions(ClusterOptions):
         training: How each fold is trained: the options of `medseg train`.
     """
 
-    configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list), OFTEN] = ()
-    folds: Annotated[tuple[str, ...], Option(metavar="FOLDS", parse=parse_list), OFTEN] = ()
+    configurations: Annotated[tuple[str, ...], Option("--config -c", metavar="CONFIGS", parse=parse_list), OFTEN] = ()
+    folds: Annotated[tuple[str, ...], Option("--folds -f", metavar="FOLDS", parse=parse_list), OFTEN] = ()
     budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration), OFTEN] = None
     processes: Annotated[int, Option(minimum=1)] = 1
     training: Annotated[TrainOptions, Option(without=_OF_EACH_FOLD, rarely=("init",))] = field(

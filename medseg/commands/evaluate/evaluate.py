@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from medseg.datasets.data_options import DataOptions
 from medseg.datasets.option_values import reading_from_options
 from medseg.delivery.answers.earlier import SCORES
 from medseg.delivery.answers.labels_file import Answers, read_labels_file
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.delivery.pages.score_files import write_results
 from medseg.delivery.provenance.entries import write_evaluation_manifest
 from medseg.delivery.provenance.folder_files import write_readme
@@ -88,6 +90,8 @@ def _evaluate(
     """Score predictions as `evaluate` does, on an open engine."""
     sides = predictions, references = find_sides(prediction, reference, options.pair)
     answers = read_labels_file(_folder_of(prediction))
+    if options.output is None:
+        _refuse_exchanged(prediction, reference)
     pairs = _pairs(predictions, references, options, answers)
     declared = declared_structures(labels, answers, references.labels)
     pairs, named = name_segments(pairs, declared.labels if declared else None, options.segments, options.overlaps)
@@ -181,6 +185,25 @@ def _reading(options: EvaluateOptions) -> Reading | None:
 def _similar_pairs(pairs: Sequence[Pair], references: Side) -> dict[str, str]:
     """Return {prediction: reference} of the pairs whose names are only similar."""
     return {str(pair.prediction): str(pair.reference) for pair in pairs if pair.case in references.similar}
+
+
+def _refuse_exchanged(prediction: Path, reference: Path) -> None:
+    """Refuse answers of `medseg predict` as references to files that are none.
+
+    nnU-Net's command takes references first. Overlaps would be the same, signed errors, precision and recall those of
+    the other side, and the scores would be written beside the references. `--output` says that it is meant, and where
+    the scores belong.
+
+    Raises:
+        DataError: only the second folder has a ledger of `predict`.
+    """
+    if (_folder_of(reference) / LEDGER_NAME).is_file() and not (_folder_of(prediction) / LEDGER_NAME).is_file():
+        first, second = shlex.quote(str(reference)), shlex.quote(str(prediction))
+        raise DataError(
+            f"{reference} holds answers of medseg predict, and {prediction} does not: the two seem to be exchanged.",
+            f"Expected the answers first, then the references: `medseg evaluate {first} {second}`. If they are meant "
+            "as they stand, say where the scores belong: --output FOLDER",
+        )
 
 
 def _refuse_itself(prediction: Path, reference: Path) -> None:

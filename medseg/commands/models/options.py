@@ -28,8 +28,8 @@ class PackageOptions:
         replace: Replace the file if it exists.
     """
 
-    configuration: Annotated[str | None, Option("--config"), OFTEN] = None
-    folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list), OFTEN] = None
+    configuration: Annotated[str | None, Option("--config -c"), OFTEN] = None
+    folds: Annotated[Sequence[str] | None, Option("--folds -f", metavar="FOLDS", parse=parse_list), OFTEN] = None
     checkpoint: str | None = None
     selection: Annotated[bool, Option("--selection/--no-selection")] = True
     card: Annotated[Path | None, OFTEN] = None
@@ -52,8 +52,8 @@ class ExportOptions:
         replace: Replace files that exist; of a MONAI bundle only its own, not scans and answers in its folder.
     """
 
-    configuration: Annotated[str | None, Option("--config")] = None
-    folds: Annotated[Sequence[str] | None, Option(metavar="FOLDS", parse=parse_list)] = None
+    configuration: Annotated[str | None, Option("--config -c")] = None
+    folds: Annotated[Sequence[str] | None, Option("--folds -f", metavar="FOLDS", parse=parse_list)] = None
     checkpoint: str | None = None
     monai_bundle: bool = False
     replace: Annotated[bool, Option("--force")] = False
@@ -90,6 +90,6 @@ class NetworksOptions:
     """
 
     plan: Annotated[str | Path | None, Option(metavar="PLAN")] = None
-    configuration: Annotated[str | None, Option("--config")] = None
+    configuration: Annotated[str | None, Option("--config -c")] = None
     overrides: Annotated[Sequence[str], Option("--set", metavar="KEY=VALUE")] = ()
     draw: bool = False

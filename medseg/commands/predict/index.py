@@ -17,6 +17,7 @@ from medseg.delivery.answers import case_pages
 from medseg.delivery.answers.answer import Outcome
 from medseg.delivery.answers.case_pages import FOLDER, INDEX, SMALL_VOXELS, CasePages
 from medseg.delivery.pages.own_page import is_own_page, remove_own_page, why_kept
+from medseg.delivery.provenance.folder_files import QUALITY
 from medseg.delivery.provenance.manifest import without_uids
 from medseg.models.model import Model
 from medseg.plans.sections.data import Data
@@ -103,8 +104,9 @@ def write_index(
     notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
     notes += [f"and {len(not_shown) - _MOST_NAMED} more"] * (len(not_shown) > _MOST_NAMED)
     title = f"{model.plan.name}, {model.configuration_name}"
+    judged = bool(result.quality) and is_own_page(output / QUALITY)
     try:
-        write_page(output / INDEX, index_page(title, shown, without_uids(result.failed, folders), labels))
+        write_page(output / INDEX, index_page(title, shown, without_uids(result.failed, folders), labels, judged))
     except Exception as error:  # a page may not cost the answers their volumes and manifest
         return replace(result, notes=(*result.notes, f"{INDEX} could not be written: {error}"))
     return replace(result, notes=(*result.notes, *notes), page=output / INDEX)

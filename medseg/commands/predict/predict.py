@@ -182,7 +182,8 @@ def _write_beside(
     output, model = prediction.output, prediction.predictors[0].model
     write_labels_file(output, model.plan)
     write_viewer_tables(output, model.plan.labels)
-    if (missing := write_volume_tables(output, result, workbook)) is not None:
+    failed = without_uids(result.failed, (output, folder_of(prediction.source)))
+    if (missing := write_volume_tables(output, replace(result, failed=failed), workbook)) is not None:
         result = replace(result, notes=(*result.notes, missing))
     result = write_quality(output, result)
     return write_index(output, prediction.source, model, forms.pages, result, outcomes)

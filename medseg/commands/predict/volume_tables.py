@@ -91,6 +91,8 @@ def long_table(result: PredictResult) -> tuple[list[str], list[list[str]]]:
 def wide_table(result: PredictResult) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of volumes_wide.csv: case, unit, a volume for each structure, and what to doubt.
 
+    A scan without an answer has a row as well, without figures, so that no patient is missing from the sheet unnoticed.
+
     Args:
         result: the prediction.
     """
@@ -103,6 +105,10 @@ def wide_table(result: PredictResult) -> tuple[list[str], list[list[str]]]:
             *([_flags(result, case)] if result.quality else []),
         ]
         for case, volumes in result.volumes.items()
+    ]
+    rows += [
+        [case, "", *("" for _ in structures), f"failed: {' '.join(problem.split())}", *([""] if result.quality else [])]
+        for case, problem in result.failed.items()
     ]
     return ["case", "unit", *structures, "warning", *(["flags"] if result.quality else [])], rows
 

@@ -25,8 +25,8 @@ class SelectOptions:
         device: Device to compute on: auto, cuda, cuda:1, mps or cpu.
     """
 
-    configurations: Annotated[tuple[str, ...], Option("--config", metavar="CONFIGS", parse=parse_list)] = ()
-    folds: Annotated[tuple[str, ...], Option(metavar="FOLDS", parse=parse_list)] = ()
+    configurations: Annotated[tuple[str, ...], Option("--config -c", metavar="CONFIGS", parse=parse_list)] = ()
+    folds: Annotated[tuple[str, ...], Option("--folds -f", metavar="FOLDS", parse=parse_list)] = ()
     ensembles: Annotated[bool, Option("--ensembles/--no-ensembles")] = True
     postprocessing: Annotated[bool, Option("--postprocessing/--no-postprocessing")] = True
     position: bool = False

@@ -46,8 +46,8 @@ class TrainOptions:
         start_time: `time.monotonic()` when the command began; the budget counts from there. None for now.
     """
 
-    fold: Annotated[str, OFTEN] = "0"
-    configuration: Annotated[str | None, Option("--config"), OFTEN] = None
+    fold: Annotated[str, Option("--fold -f"), OFTEN] = "0"
+    configuration: Annotated[str | None, Option("--config -c"), OFTEN] = None
     budget_seconds: Annotated[float | None, Option("--budget", metavar="TIME", parse=parse_duration), OFTEN] = None
     steps: Annotated[int | None, Option(minimum=1), OFTEN] = None
     epochs: float | None = None
@@ -62,6 +62,9 @@ class TrainOptions:
     device: Annotated[str, OFTEN] = "auto"
     data: Path | None = None
     start_time: Annotated[float | None, PYTHON_ONLY] = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fold", str(self.fold))  # from Python a number is natural: fold=0
 
     def as_settings(self) -> TrainOptions:
         """Return the options with shorthands, such as `--train-scores`, replaced by settings of the plan."""

@@ -13,6 +13,7 @@ from medseg.delivery.answers.case_pages import CaseSlice
 from medseg.delivery.pages.blocks import Block, Card, Entry, Notes, Picture, Sheet, Table
 from medseg.delivery.pages.figures import digits_for, figure
 from medseg.delivery.pages.page import Page, Section
+from medseg.delivery.provenance.folder_files import QUALITY
 
 MOST_CARDS = 200
 """So that a browser opens the page at once: each has up to six pictures. The table has all cases."""
@@ -49,7 +50,9 @@ class CaseShown:
     problem: str = ""
 
 
-def index_page(title: str, shown: Sequence[CaseShown], failed: Mapping[str, str], labels: Labels) -> Page:
+def index_page(
+    title: str, shown: Sequence[CaseShown], failed: Mapping[str, str], labels: Labels, judged: bool = False
+) -> Page:
     """Return the page.
 
     Args:
@@ -57,6 +60,7 @@ def index_page(title: str, shown: Sequence[CaseShown], failed: Mapping[str, str]
         shown: The answers, in the order of the page.
         failed: {case: why it has no answer}.
         labels: The structures.
+        judged: Whether the page of quality flags lies beside this one.
     """
     doubtful = [case for case in shown if case.notes]
     figures = [(str(len(shown)), "answer" if len(shown) == 1 else "answers")]
@@ -74,7 +78,8 @@ def index_page(title: str, shown: Sequence[CaseShown], failed: Mapping[str, str]
         Section("sheet", "Contact sheet", [Sheet(caption, cards)]),
         Section("volumes", "Volumes", [_volumes(shown, labels, digits)]),
     ]
-    return Page("Answers", f"{counted(len(shown), 'scan')} segmented by {title}.", figures, sections, _FOOTER)
+    beside = [(QUALITY, "Which answers to distrust")] if judged else []
+    return Page("Answers", f"{counted(len(shown), 'scan')} segmented by {title}.", figures, sections, _FOOTER, beside)
 
 
 def _card(case: CaseShown, labels: Labels, digits: Mapping[str, int]) -> Card:

@@ -48,6 +48,7 @@ class Page:
         figures: The few figures that matter most, as (figure, what it is).
         sections: Sections in their order; those with nothing to show are left out.
         footer: Lines in small print at the end.
+        beside: Pages in the same folder, as (file, words of the link); they come last in the list of contents.
         refresh_seconds: The browser loads the page again after this time; None for a page that stays as it is.
     """
 
@@ -56,6 +57,7 @@ class Page:
     figures: Sequence[tuple[str, str]]
     sections: Sequence[Section]
     footer: Sequence[str] = field(default_factory=tuple)
+    beside: Sequence[tuple[str, str]] = ()
     refresh_seconds: int | None = None
 
 

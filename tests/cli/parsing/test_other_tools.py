@@ -1,4 +1,4 @@
-"""Options of nnU-Net and TotalSegmentator get the right word, and shadow none of medseg's own."""
+"""Commands and options of nnU-Net and TotalSegmentator get the right word, and shadow none of medseg's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from medseg.cli.app import VERBS, verb_function
 from medseg.cli.parsing.hints import options_of
-from medseg.cli.parsing.other_tools import OTHER_OPTIONS
+from medseg.cli.parsing.other_tools import OTHER_OPTIONS, OTHER_VERBS, explain_verb
 from medseg.cli.parsing.signature import fields_of_function, flat
 
 
@@ -38,12 +38,26 @@ def test_no_option_of_medseg_is_shadowed_and_what_is_advised_exists(verb: str) -
         ("train --c", "here: --resume"),
         ("plan a -gpu_memory_target 24", "here: --memory 24GB"),
         ("evaluate a b --chill", "here: --allow-missing"),
+        ("train 4 3d_fullres 0", "here: --plan NAME --config 3d_fullres --fold 0"),
+        ("plan_and_preprocess -d 4", "here: medseg plan FOLDER"),
+        ("nnUNetv2_find_best_configuration 4", "here: medseg select"),
     ],
 )
 def test_habits_are_answered(line: str, here: str, command_line: Callable) -> None:
     done = command_line(*line.split())
     assert done.returncode == 2
     assert here in " ".join(re.sub("[│╭╮╰╯─]", " ", done.stderr).split())
+
+
+@pytest.mark.parametrize("command", OTHER_VERBS)
+def test_commands_of_other_tools_are_none_here_and_what_is_advised_exists(command: str) -> None:
+    assert command not in VERBS
+    advised = re.findall(r"medseg ([a-z-]+)", OTHER_VERBS[command])
+    assert advised
+    assert {*advised} <= {*VERBS}
+    assert explain_verb(f"nnUNetv2_{command}") is not None
+    known = set().union(*map(options_of, advised))
+    assert {*re.findall(r"(?<![\w-])--[a-z-]+", OTHER_VERBS[command])} <= known
 
 
 def test_a_gpu_has_its_name_here() -> None:

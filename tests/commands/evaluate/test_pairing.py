@@ -150,3 +150,16 @@ def test_a_file_is_not_scored_against_itself(tmp_path, save_nifti, linked):
         (out / "a.nii.gz").symlink_to(tmp_path / "ref/a.nii.gz")
     with pytest.raises(DataError, match="are one file: it would be scored against itself"):
         evaluate(out, tmp_path / "ref")
+
+
+def test_answers_given_as_references_are_refused_unless_the_scores_have_a_place(tmp_path, save_nifti):
+    """nnU-Net's command takes references first: signed errors would be those of the other side, beside the labels."""
+    save_nifti(tmp_path / "out/a.nii.gz", blob(0))
+    save_nifti(tmp_path / "ref/a.nii.gz", blob(1))
+    (tmp_path / "out/predict.jsonl").touch()
+    with pytest.raises(DataError, match="seem to be exchanged") as error:
+        evaluate(tmp_path / "ref", tmp_path / "out")
+    assert f"`medseg evaluate {tmp_path / 'out'} {tmp_path / 'ref'}`" in str(error.value)
+    assert [path.name for path in (tmp_path / "ref").iterdir()] == ["a.nii.gz"]
+    assert evaluate(tmp_path / "out", tmp_path / "ref").summary.cases
+    assert evaluate(tmp_path / "ref", tmp_path / "out", options=EvaluateOptions(output=tmp_path / "scores")).files

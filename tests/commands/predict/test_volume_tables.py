@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ def test_a_row_a_case_with_a_column_for_each_structure() -> None:
     columns, rows = wide_table(RESULT)
     assert columns == ["case", "unit", "liver", "=1+1", "warning"]
     assert rows == [["a", "ml", "1500", "0.25", ""], ["b", "ml", "1", "0", "its spacing is unlike."]]
+
+
+def test_a_scan_without_an_answer_has_a_row_that_says_why() -> None:
+    torn = replace(RESULT, failed={"c": "c.nii.gz is incomplete.\nCopy it again."})
+    columns, rows = wide_table(torn)
+    assert rows[2] == ["c", "", "", "", "failed: c.nii.gz is incomplete. Copy it again."]
+    assert len(rows[2]) == len(columns)
+
+
+def test_a_row_without_figures_is_coloured_in_a_workbook(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("xlsxwriter")
+    write_volume_tables(tmp_path, replace(RESULT, failed={"c": "torn."}), workbook=True)
+    sheet = openpyxl.load_workbook(tmp_path / "volumes.xlsx")["cases"]
+    assert [cell.value or "" for cell in sheet[4]] == ["c", "", "", "failed: torn."]
+    assert sheet.cell(4, 1).fill.fgColor.rgb == "FFFFE8B3"
 
 
 def test_the_tables_are_written_and_no_cell_is_a_formula(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ def test_a_card_has_slices_sizes_and_a_link() -> None:
     assert 'class="card doubt"' in render(page)
 
 
+def test_the_page_leads_to_that_of_the_flags_where_there_is_one() -> None:
+    link = '<a href="quality.html">Which answers to distrust</a>'
+    assert link in render(index_page("toy", [WHOLE], {}, ORGANS, judged=True))
+    assert link not in render(index_page("toy", [WHOLE], {}, ORGANS))
+
+
 def test_the_table_has_one_precision_a_column_and_a_column_only_for_what_there_is() -> None:
     def table_of(*cases: CaseShown, labels: Labels = ORGANS) -> Table:
         (table,) = index_page("toy", cases, {}, labels).sections[-1].blocks
