@@ -8,11 +8,11 @@ from medseg.core.errors import MedsegError, ModelError
 from medseg.core.files import finish_replacing
 from medseg.core.progress import Callback, silent
 from medseg.delivery.pages.run_page import write_report
-from medseg.delivery.provenance.manifest import update_hash
+from medseg.delivery.provenance.manifest import list_again
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Unscored
 from medseg.io.layouts.file_names.names import images_by_stem
-from medseg.models.run_files import PLAN, FoldFolder, RunFolder
+from medseg.models.run_files import PLAN, REPORT_CASES, FoldFolder, RunFolder
 from medseg.models.workspace import Workspace, plan_cases
 from medseg.plans.file import load_plan
 
@@ -41,7 +41,7 @@ def report(
         raise ModelError(f"{folder} holds no run: there is no fold_0/{PLAN} in it.", "`medseg train` makes one.")
     pages = tuple(_write_page(fold, paths, data, callback) for fold in folds)
     for page in pages:
-        update_hash(page.parent, page)
+        list_again(page.parent, page, page.parent / REPORT_CASES)
     return pages
 
 

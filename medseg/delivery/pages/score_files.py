@@ -18,7 +18,7 @@ from medseg.core.wording import counted
 from medseg.delivery.answers.case_pages import SMALL_VOXELS, viewer_page, write_viewer
 from medseg.delivery.pages.blocks import Picture
 from medseg.delivery.pages.figures import figure
-from medseg.delivery.pages.own_page import remove_own_page, why_kept
+from medseg.delivery.pages.own_page import is_own_page, remove_own_page, why_kept
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import run_section
 from medseg.delivery.pages.score_sections import (
@@ -74,7 +74,8 @@ def write_results(
         footer=FOOTER,
     )
     write_page(folder / PAGE, page)
-    return folder / METRICS_JSON, folder / METRICS_CSV, folder / POOLED_CSV, folder / PAGE
+    pages = sorted(filter(is_own_page, (folder / REPORT_CASES).glob("*.html")))
+    return folder / METRICS_JSON, folder / METRICS_CSV, folder / POOLED_CSV, folder / PAGE, *pages
 
 
 def _extra_tables(evaluation: Evaluation) -> dict[str, Any]:

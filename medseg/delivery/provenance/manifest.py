@@ -206,14 +206,22 @@ def move_entry(folder: Path, target: Path, command: str) -> None:
         _write(folder, entries)
 
 
-def update_hash(folder: Path, file: Path) -> None:
-    """Update the hash of a file that was written again, where the folder's manifest lists the file."""
+def list_again(folder: Path, file: Path, beside: Path) -> None:
+    """Update the hashes of files that were written again, where the folder's manifest lists the first of them.
+
+    Args:
+        folder: the folder of the manifest.
+        file: a file in it.
+        beside: a folder of files that go with it, and of which there may be others than before.
+    """
     entries = read_entries(folder)
-    files = [listed_file for entry in entries.values() for listed_file in entry.get("files", ())]
-    same = [listed_file for listed_file in files if listed_file["file"] == relative(file, folder)]
-    for listed_file in same:
-        listed_file["sha256"] = content_hash(file)
-    if same:
+    name, start = relative(file, folder), f"{relative(beside, folder)}/"
+    changed = [entry for entry in entries.values() if name in {known["file"] for known in entry.get("files", ())}]
+    for entry in changed:
+        others = [known for known in entry["files"] if known["file"] != name and not known["file"].startswith(start)]
+        now = listed(folder, [file, *files_below(beside)])
+        entry["files"] = sorted([*others, *now], key=lambda known: known["file"])
+    if changed:
         _write(folder, entries)
 
 

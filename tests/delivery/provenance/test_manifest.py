@@ -79,16 +79,21 @@ def test_each_command_has_its_entry_and_replaces_only_its_own(tmp_path: Path) ->
 
 
 def test_a_page_made_anew_is_noted(tmp_path: Path) -> None:
-    for name in ("report.html", "weights", "mine.txt"):
+    for name in ("report.html", "weights", "mine.txt", "report_cases/a.html", "report_cases/b.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    manifest.write_entry(tmp_path, "train", {"files": manifest.listed(tmp_path, [tmp_path / "report.html"])})
+    report, cases = tmp_path / "report.html", tmp_path / "report_cases"
+    noted = manifest.listed(tmp_path, [report, *cases.iterdir(), tmp_path / "weights"])
+    manifest.write_entry(tmp_path, "train", {"files": noted})
     before = (tmp_path / manifest.NAME).read_bytes()
-    manifest.update_hash(tmp_path, tmp_path / "mine.txt")
+    manifest.list_again(tmp_path, tmp_path / "mine.txt", cases)
     assert (tmp_path / manifest.NAME).read_bytes() == before
-    (tmp_path / "report.html").write_text("anew")
-    manifest.update_hash(tmp_path, tmp_path / "report.html")
-    (file,) = manifest.read_entries(tmp_path)["train"]["files"]
-    assert file["sha256"] == hashlib.sha256(b"anew").hexdigest()
+    report.write_text("anew")
+    (cases / "a.html").rename(cases / "c.html")
+    manifest.list_again(tmp_path, report, cases)
+    files = {file["file"]: file["sha256"] for file in manifest.read_entries(tmp_path)["train"]["files"]}
+    assert [*files] == ["report.html", "report_cases/b.html", "report_cases/c.html", "weights"]
+    assert files["report.html"] == hashlib.sha256(b"anew").hexdigest()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_version": 2, "commands": {}}', '{"schema_version": 1}'])
