@@ -120,7 +120,7 @@ def assess(measures: CaseMeasures, quality: Quality) -> Assessment:
 
     Args:
         measures: of the answer and its scan.
-        quality: what it is judged by.
+        quality: the quality model.
 
     Returns:
         Predicted Dice and volume interval of each structure, and flags.

@@ -93,7 +93,7 @@ class ChannelDistance(Section):
     """The usual distribution of the means of a network's deepest channels; each fold has channels of its own.
 
     Attributes:
-        fold: whose network.
+        fold: the fold of the network.
         mean: of each channel.
         scale: standard deviation of each.
     """
@@ -121,7 +121,7 @@ def fit_channels(fold: str, vectors: Sequence[Sequence[float]]) -> ChannelDistan
     """Return the distribution of a fold's channels; None with fewer than eight cases, or without channels.
 
     Args:
-        fold: whose network.
+        fold: the fold of the network.
         vectors: means of its channels, for cases that it was not trained on.
     """
     if len(vectors) < FEWEST or not vectors[0]:  # a network may have no layer that is coarser than its tile

@@ -60,12 +60,12 @@ class Quality(Section):
     """The quality model, by which answers are judged.
 
     Attributes:
-        reference: what is usual.
+        reference: the usual range of the training cases.
         dice: {structure: regressions of its Dice}, the better informed one first.
         volume: {structure: intervals of its volume} likewise.
         level: share of good answers that exceed a threshold.
         thresholds: {kind of flag: {structure, or "" for the scan: oddness above which it is raised}}.
-        evidence: what this was worth.
+        evidence: how reliable it was on out-of-fold answers.
     """
 
     reference: Reference

@@ -15,7 +15,7 @@ class Ranked:
     """A scan in the order.
 
     Attributes:
-        case: which.
+        case: its id.
         doubt: what is missing to a predicted Dice of 1, mean over structures, with 0 for each that the flag `missing`
             names; where none is predicted, 1: nothing was answered.
         novelty: how far it is from the scans before it in the order, relative to the median distance of all, at most 1.

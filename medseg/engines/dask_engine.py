@@ -76,7 +76,7 @@ class DaskEngine:
         """Apply a function to many items: see `Engine.map`.
 
         Args:
-            function: what is done to an item.
+            function: the function to apply to an item.
             items: drawn only as fast as they can be worked on.
             gpu: whether an item waits for a worker with a GPU, if any has one.
 

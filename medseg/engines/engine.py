@@ -38,7 +38,7 @@ class Engine(Protocol):
         """Apply a function to many items, each of which takes seconds.
 
         Args:
-            function: what is done to an item.
+            function: the function to apply to an item.
             items: drawn only as fast as they can be worked on.
             gpu: whether an item needs a GPU; on a cluster it then waits for a worker that has the resource `GPU`.
 
@@ -84,7 +84,7 @@ class ThisProcess:
         """Apply a function to many items: see `Engine.map`.
 
         Args:
-            function: what is done to an item.
+            function: the function to apply to an item.
             items: drawn only as fast as they can be worked on.
             gpu: without effect here.
 

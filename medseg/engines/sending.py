@@ -27,8 +27,8 @@ class Task:
     """An item that was sent to a worker, and its result to come.
 
     Attributes:
-        item: what was drawn.
-        number: which one it is, from 0.
+        item: the item.
+        number: its number, from 0.
         future: the future of its result.
         alone: whether it was tried again by itself.
     """
@@ -44,7 +44,7 @@ class Sending:
 
     Args:
         client: connected to it.
-        function: what is done to an item.
+        function: the function to apply to an item.
         items: drawn as they are sent.
         on_event: called with the events of an item; None for functions that report none.
         gpu: whether an item waits for a worker with a GPU.
@@ -91,8 +91,8 @@ class Sending:
         """Send an item, and return the future of its result.
 
         Args:
-            item: what is worked on.
-            number: which one it is, from 0.
+            item: the item.
+            number: its number, from 0.
         """
         packed = pickle.dumps((self._function, item))  # by reference: no code travels
         future = self._client.submit(

@@ -44,7 +44,7 @@ class Workers:
     """A cluster to connect to.
 
     Attributes:
-        address: that of its scheduler.
+        address: the address of its scheduler.
         security: how it is spoken to.
         name: what the user calls it.
         count: how many workers it is to have; None where others decide that.

@@ -224,7 +224,7 @@ def summarize_pairs(
         labels: the structures.
         scoring: measures and rules, as in a plan.
         unscored: cases that are known to have no score; pairs that cannot be scored join them, sorted by id.
-        callback: told of the progress.
+        callback: receives progress.
         engine: scores the pairs.
 
     Returns:
@@ -246,7 +246,7 @@ def score_pairs(
         labels: the structures.
         scoring: measures and rules, as in a plan. Extra measures that are not registered are left out, and `rules`
             says so: whoever asks for one checks it before, with `extra_measures.check_registered`.
-        callback: told of the progress.
+        callback: receives progress.
         engine: scores the pairs.
 
     Returns:

@@ -107,8 +107,8 @@ def plan_memory(need: Need, free: Free) -> MemoryPlan:
     """Return the largest batch (up to the wanted one) that fits, with the sums on the device if they fit there too.
 
     Args:
-        need: what the prediction would like to have.
-        free: what there is.
+        need: the memory that it needs to run at full speed.
+        free: the memory that is free.
     """
     dtype = torch.float32 if 4 * need.sums(1) <= _MOST_SUMS * free.total else torch.float16
     size = torch.finfo(dtype).bits // 8
@@ -138,7 +138,7 @@ class Resources:
     """What a running prediction uses: shrinks step by step when memory runs out.
 
     Args:
-        plan: what to begin with.
+        plan: the plan to begin with.
         device: the device of the networks.
 
     Attributes:
@@ -203,7 +203,7 @@ class Resources:
         """Cut tiles from the volume in the host's memory from now on.
 
         Args:
-            reason: what was said when memory ran out.
+            reason: the message when memory ran out.
         """
         self.ran_short, self.image_device = True, HOST
         self._gave_up(f"Not enough memory on the device: the scan is now kept in the host's ({reason}).")

@@ -69,7 +69,7 @@ class Passes:
         """Yield a pass over a volume in the memory that there is.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             values_per_voxel: float values that are summed up at each voxel.
             tile_values: float32 values that are kept for each voxel of a tile, besides the network's answer.
         """

@@ -226,7 +226,7 @@ class Predictor:
         """Predict a prepared scan.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             callback: as in `__call__`.
             sinks: also get the logits on the scan's grid, some planes at a time: for maps of probabilities, say.
             observations: what `observe` returned: they also see the answer while it is computed.
@@ -246,7 +246,7 @@ class Predictor:
         """Yield the logits of a prepared scan on the scan's grid; of several configurations, those of their mean.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             callback: as in `__call__`.
             observations: as in `labels`.
 
@@ -262,7 +262,7 @@ class Predictor:
         """Return one `Observation` per configuration, which collects statistics while a prepared scan is predicted.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
         """
         from medseg.inference.observation import Observation  # only answers that are judged need it
 
@@ -275,7 +275,7 @@ class Predictor:
         """Return the measures of an answer by which its quality is judged.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             observations: saw the answer being computed.
             answer: its label map (1, z, y, x) on the scan's grid.
             deep_folds: folds whose deepest layer is looked at.
@@ -296,7 +296,7 @@ class Predictor:
         """Yield the logits of a prepared scan as consecutive slabs (outputs, planes, y, x) on the network's grid.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             callback: as in `__call__`.
             observation: sees tiles and slabs as they pass by.
 
@@ -320,7 +320,7 @@ class Predictor:
         Of several configurations that answer together, those of the first alone; `spread` has those of all.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             callback: as in `__call__`.
             single: whether a single prediction is allowed, whose spread is 0.
 
@@ -343,7 +343,7 @@ class Predictor:
         """Bring mean and spread (see `uncertainty`) to the scan's grid.
 
         Args:
-            volume: what `prepare` returned.
+            volume: the prepared scan, from `prepare`.
             sinks: get (2 x structures, planes, y, x), means first, some planes at a time.
             callback: as in `__call__`.
 

@@ -74,7 +74,7 @@ class View:
     """A tile as the networks see it: mirrored along some axes.
 
     Attributes:
-        tile: which part of the volume.
+        tile: the tile, a part of the volume.
         flip: the mirrored dimensions of a (channel, z, y, x) tensor; empty for the tile as it is.
     """
 
@@ -164,7 +164,7 @@ class Views:
 
         Args:
             image: the volume (channel, z, y, x).
-            views: which views.
+            views: the views to cut.
 
         Returns:
             (view, channel, y, x) or (view, channel, z, y, x), on the device of `image`.
@@ -284,7 +284,7 @@ def uniform_intensities(image: torch.Tensor, tile: Tile, tolerance: float) -> In
 
     Args:
         image: the volume (channel, z, y, x).
-        tile: which part of it.
+        tile: the tile.
         tolerance: how far intensities of a channel may lie apart; if more than 0, the answer is rounded.
     """
     part = image[(slice(None), *tile.volume)]

@@ -79,7 +79,7 @@ def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most
 
     Args:
         archive: the zip.
-        member: what to unpack.
+        member: the member to unpack.
         target: path of the new file.
         most_bytes: largest size that it may declare.
         most_ratio: how many times its size in the zip it may declare.

@@ -72,7 +72,7 @@ def model_card(model: Model, about: About, scores: Sequence[FoldScore], made_by:
 
     Args:
         model: what the card describes.
-        about: what only people know.
+        about: the fields that only people know.
         scores: the scores of those of its folds that have any.
         made_by: programs that made the model, and their versions.
     """

@@ -72,7 +72,7 @@ class StartRecord(_Part):
     """The model that a run started from.
 
     Attributes:
-        source: where it lay.
+        source: its path at that time.
         model: its identity, as answers of it record it.
         fold: the fold whose weights were taken.
         parts: the parts of the network, and how much of each was taken.
@@ -94,7 +94,7 @@ class EncoderWeightsRecord(_Part):
     """The file of pretrained weights that a run's encoder started from.
 
     Attributes:
-        source: where it lay.
+        source: its path at that time.
         sha256: its hash, in hexadecimal digits.
         encoder: name of the encoder.
         found_by: how its layers were found (`medseg.models.encoder_weights`).

@@ -130,7 +130,7 @@ def check_factory(record: RunRecord | None, files: FoldFolder, factory: NetworkF
     Args:
         record: the record of the run; None for a new one.
         files: the files of the fold.
-        factory: what the caller handed in.
+        factory: the factory that the caller handed in.
 
     Raises:
         ModelError: the run's network was made by a factory, and there is none; the message names it.

@@ -25,7 +25,7 @@ def load_selected(
 
     Args:
         folder: the folder of the plan's runs, `runs/PLAN`.
-        device: where the networks go.
+        device: the device for the networks.
         overrides: `dotted.key=value` strings for the plan.
         factory: makes the networks of runs that were trained with one of the user's own.
 
@@ -82,7 +82,7 @@ def selection_note(selection: Selection, path: Path) -> str:
     """Return a sentence on what a selection does, for the user.
 
     Args:
-        selection: what was read.
+        selection: the selection.
         path: where it lies.
     """
     done = selection.describe()

@@ -41,7 +41,7 @@ class Workspace:
         """Return the path of a plan: a file, a name, or None for the only one there is.
 
         Args:
-            choice: what the user named.
+            choice: the name or path that the user gave.
             option: how the command line calls it, for messages; empty where it has no name there.
 
         Raises:

@@ -102,7 +102,7 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
     Args:
         tensor: in the host's memory.
-        device: where it is to be.
+        device: the device to put it on.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")
 

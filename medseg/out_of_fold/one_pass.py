@@ -46,7 +46,7 @@ class OutOfFoldPass:
         plan: of the first configuration; labels, channels and orientation of the others are the same.
         runs: {configuration: trained folds}.
         groups: the cases, by the fold that answers them in each configuration.
-        device: where networks compute.
+        device: the device that networks compute on.
         callback: receives progress, as stage `out of fold`.
         problems: {case: why it has no answer}, complete once the pass has ended.
         notes: for the user.
@@ -75,7 +75,7 @@ class OutOfFoldPass:
             plan: of the first configuration.
             runs: {configuration: trained folds}, in the order in which answers are wanted.
             cases: of the data set; those without a label are left out.
-            device: where networks compute.
+            device: the device that networks compute on.
             callback: receives progress.
 
         Returns:

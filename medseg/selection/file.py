@@ -103,7 +103,7 @@ def check_selection(selection: Selection, labels: Labels, source: str) -> None:
     """Refuse a selection that speaks of other structures than a model has.
 
     Args:
-        selection: what was read.
+        selection: the selection.
         labels: the structures of the model.
         source: the file, for messages.
 

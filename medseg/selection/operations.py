@@ -44,7 +44,7 @@ def apply_steps(
 
     Args:
         answer: (z, y, x) label values as they are written.
-        steps: what is done, in this order.
+        steps: the operations, in this order.
         labels: the structures.
         frame: of the grid.
 
@@ -61,7 +61,7 @@ def apply_step(answer: NDArray[np.integer], step: Step, labels: Labels, frame: F
 
     Args:
         answer: (z, y, x) label values as they are written.
-        step: what is done.
+        step: the operation.
         labels: the structures.
         frame: of the grid.
 

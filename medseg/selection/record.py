@@ -225,7 +225,7 @@ class Selection(Section):
         members: which models answer; the probabilities of several are averaged on the grid of the scan, with equal
             weights.
         evidence: why these; None for a selection that was imported.
-        postprocessing: what is done to answers, in this order.
+        postprocessing: the operations on answers, in this order.
         thresholds: {region: probability above which it is answered}; 0.5 for the others.
         rejected: what was tried and not kept.
         calibration: what makes the probabilities mean what they say; None for those of the networks.

@@ -45,8 +45,8 @@ def new_plan(
     Args:
         name: the name of the plan.
         workspace: plans name the folder of the data set relative to it.
-        data_set: where the files lie.
-        fingerprint: what was found in them.
+        data_set: the data set.
+        fingerprint: the fingerprint of the data set.
         labels: the structures.
         options: what the user asks for.
         scans: what scans like those of the data set are like.

@@ -72,7 +72,7 @@ def structures_of_values(pairs: Sequence[Pair], by_value: bool, engine: Engine, 
         pairs: the pairs to be scored.
         by_value: whether values are not those that headers speak of.
         engine: reads the pairs.
-        callback: told of the progress.
+        callback: receives progress.
 
     Raises:
         MedsegError: no label file can be read, they hold no structure, or their headers contradict each other.

@@ -49,7 +49,7 @@ class DeviceFacts:
 
     Attributes:
         name: as `--device` takes it, such as cuda:0.
-        hardware: what it is called.
+        hardware: its name.
         memory_gb: its memory; of a CPU, that which this process may use.
         free_gb: how much of it is free now.
         precision: in which convolutions are computed if the plan says auto: bf16, fp16 or fp32.
@@ -67,7 +67,7 @@ class Speed:
     """The measured speed of training steps.
 
     Attributes:
-        device: where.
+        device: the device that was measured.
         precision: in what.
         seconds_per_step: the mean of the steps.
         steps: how many.
@@ -85,7 +85,7 @@ class DoctorResult:
 
     Attributes:
         versions: {package: version}, with Python and medseg first; None for one that is missing.
-        devices: what can be computed on, the best one first.
+        devices: the devices that can be computed on, the best one first.
         threads: how many of torch's threads compute on the CPU.
         cores: the physical cores that this process may use.
         extras: {name of an extra: packages that it needs and that are missing}; empty if medseg is not installed.

@@ -55,7 +55,7 @@ def remove_earlier(output: Path, replaced: Sequence[Case]) -> None:
 
     Args:
         output: folder of the answers.
-        replaced: whose answers are made again.
+        replaced: the cases whose answers are made again.
     """
     remove_own_page(output / INDEX)
     for case in replaced:

@@ -113,7 +113,7 @@ class OnCluster:
         predictor: that of the command, which gets the notes of the workers.
         gpu: whether a case needs a GPU where the workers have some.
         computed: as in `Loading`, with what the first worker decided.
-        parts: what the workers computed with.
+        parts: entries on what the workers computed with.
     """
 
     engine: Engine
@@ -155,9 +155,9 @@ class OnCluster:
         """Segment cases on the workers, and note each in the ledger as soon as its answer is written.
 
         Args:
-            cases: what to segment.
+            cases: the cases to segment.
             forms: in which forms answers are written.
-            ledger: that of the folder for the answers.
+            ledger: the ledger of the folder for the answers.
             callback: receives progress; may raise `Cancelled`.
 
         Returns:

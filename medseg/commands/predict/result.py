@@ -78,7 +78,7 @@ class PredictResult:
         """Put outcomes in the order of the cases.
 
         Args:
-            cases: what was segmented.
+            cases: the cases that were segmented.
             outcomes: one per case, in any order.
             failed: {case: why} of cases that have no outcome.
             kept: cases that an earlier run had finished.

@@ -173,7 +173,7 @@ def _sheet(
     """Write a table into a sheet of its own, with a heading that stays and a filter on each column.
 
     Args:
-        workbook: where to.
+        workbook: the workbook to write into.
         name: of the sheet.
         columns: headings.
         rows: cells.

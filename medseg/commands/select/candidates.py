@@ -42,9 +42,9 @@ class Scores:
     """The scores of candidates, gathered in the pass.
 
     Attributes:
-        measure: that decides.
+        measure: the measure that decides.
         labels: the structures.
-        candidates: who is compared.
+        candidates: the candidates that are compared.
         patients: of the cases.
         figures: {candidate: figures of each case}.
         seconds: {configuration: seconds for each case}.

@@ -35,7 +35,7 @@ class CalibrationConsumer:
 
     Args:
         plan: of the configurations.
-        candidates: who may answer.
+        candidates: the candidates of the selection.
     """
 
     def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
@@ -87,7 +87,7 @@ class QualityConsumer:
 
     Args:
         plan: of the configurations.
-        candidates: who may answer.
+        candidates: the candidates of the selection.
     """
 
     def __init__(self, plan: Plan, candidates: Sequence[Candidate]) -> None:

@@ -37,8 +37,8 @@ class KeptCase:
     """A case whose answers are kept.
 
     Attributes:
-        case: which case.
-        fold: that answered it.
+        case: the case.
+        fold: the fold that answered it.
         grid: the spacing of its voxels.
         geometry: how it comes to the axes of the networks.
         frame: what operations need to know of the grid.

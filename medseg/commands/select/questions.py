@@ -24,7 +24,7 @@ def questions(labels: Labels, cases: Sequence[KeptCase], position: bool) -> Iter
 
     Args:
         labels: the structures.
-        cases: whose answers were kept.
+        cases: the cases whose answers were kept.
         position: whether components may be removed for where they lie.
     """
     if labels.activation == "sigmoid":

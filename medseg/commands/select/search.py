@@ -80,16 +80,16 @@ class Search:
     """A search among treatments of one candidate's answers.
 
     Attributes:
-        measure: that decides.
+        measure: the measure that decides.
         labels: the structures.
-        candidate: whose answers they are.
-        cases: whose answers were kept.
+        candidate: the candidate that gave the answers.
+        cases: the cases whose answers were kept.
         figures: of each case, under what is kept so far.
         callback: receives progress.
-        treatment: what is kept so far.
+        treatment: the postprocessing kept so far.
         kept_steps: the operations that are kept so far, each with its gain.
         kept_thresholds: {region: its threshold, with its gain}, of those that are kept so far.
-        rejected: what was not kept.
+        rejected: the options that were not kept.
         crossed: {part: what is kept so far, as the other parts would have it}.
     """
 

@@ -47,8 +47,8 @@ class SelectResult:
     """A selection that was made.
 
     Attributes:
-        selection: what was selected.
-        path: where it was written.
+        selection: the selection.
+        path: the file that was written.
         page: the page that shows it.
         failed: {case: why it has no answer}.
         notes: for the user.
@@ -217,7 +217,7 @@ def _refuse(name: str, known: Sequence[str], folder: Path, command: str | None) 
     """Refuse names that are no trained configuration of the plan, such as a path to the runs of another plan.
 
     Args:
-        name: what the user named.
+        name: the name that the user gave.
         known: the configurations with trained runs.
         folder: of the plan's runs.
         command: trains the configuration; None where the plan has none of this name.

@@ -26,8 +26,8 @@ class TreatedAnswers:
     """The postprocessed answers of a candidate.
 
     Attributes:
-        candidate: whose they are.
-        cases: whose answers were kept.
+        candidate: the candidate that gave the answers.
+        cases: the cases whose answers were kept.
         treatments: {case: what is done to its answer, chosen without its fold}.
         callback: receives progress.
     """
@@ -45,7 +45,7 @@ class TreatedAnswers:
         Args:
             function: takes the case, and on its grid (z, y, x) the label indices of its reference and the label values
                 of its treated answer; several cases at once.
-            stage: in the progress.
+            stage: the name of the stage in the progress.
             wanted: ids of the cases that it is for.
 
         Raises:

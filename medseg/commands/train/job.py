@@ -60,7 +60,7 @@ class Job:
 
     Attributes:
         run: its folder, plan and what earlier sessions left.
-        setup: what the run is made of.
+        setup: plan, course, device and files of the run.
         network: the network with its first weights, on the setup's device.
         samples: training cases.
         held_out: validation cases.

@@ -95,7 +95,7 @@ def _errors_of_part(part: str, share_seconds: float | None, folds: int, resume_c
         part: the fold of the previous stage that is trained in the block, for the message.
         share_seconds: the part of the budget that it gets; None where there is no budget.
         folds: how many folds of the previous stage are still to be trained.
-        resume_command: what continues the run of the later stage.
+        resume_command: the command that continues the run of the later stage.
     """
     try:
         yield

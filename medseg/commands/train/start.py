@@ -26,7 +26,7 @@ def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | Non
 
     Args:
         job: the run that is ready to start.
-        request: what the user options for.
+        request: the request of the command.
 
     Returns:
         The setup with its course; the change of the number of steps, where a run that goes on has no time for all of
@@ -106,7 +106,7 @@ def first_record(job: Job, setup: Setup, change: ChangeRecord | None, request: R
         job: the run that is ready to start.
         setup: with the course that was decided.
         change: the change of the number of steps that was decided; None for none.
-        request: what the user asked for.
+        request: the request of the command.
     """
     if job.run.record is None:
         return _new_record(job, setup, request)

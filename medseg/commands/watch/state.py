@@ -64,7 +64,7 @@ class WatchState:
 
         Args:
             study: name of its folder or file.
-            state: what became of it.
+            state: its new state.
             **about: further keys of the line.
         """
         folder = {key: value for key, value in self.entries.get(study, {}).items() if key == "folder"}

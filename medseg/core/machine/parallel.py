@@ -111,7 +111,7 @@ def read_ahead(
     """Apply a function to every item in one thread that works ahead of the caller, as far as memory allows.
 
     Args:
-        function: what is done to an item.
+        function: the function to apply to an item.
         items: worked on one after the other, in this order.
         size: returns about how many bytes an item's result will take.
         most_bytes: limit on the results that wait, together with the one that the caller has; a single result may be

@@ -55,7 +55,7 @@ class Forms:
         """Return the files that the answer to a case may have.
 
         Args:
-            case: which case.
+            case: the case.
             output: folder for the answer.
             labels: its structures.
         """
@@ -73,7 +73,7 @@ class Outcome:
     """The outcome of a case: its answer, or why there is none.
 
     Attributes:
-        case: which case.
+        case: the case.
         files: what was written, the labels first.
         volumes: {structure: volume} in `unit`; None where there is no answer.
         unit: "ml", "mm2" (pictures) or "pixels" (without a spacing).
@@ -104,7 +104,7 @@ def write_answer(
     """Write an answer and measure its structures; an answer that cannot be written is an outcome with a problem.
 
     Args:
-        case: which case.
+        case: the case.
         answer: labels (1, z, y, x) on the scan's grid.
         output: folder for the answer.
         labels: its structures.

@@ -108,7 +108,7 @@ class CasePages:
         """Return whether all files that are wanted of a case exist.
 
         Args:
-            case: which case.
+            case: the case.
             output: folder of the answers.
             shape_zyx: of its scan.
         """
@@ -130,7 +130,7 @@ def case_files(case: Case, output: Path) -> list[Path]:
     """Return the files that there are for the page of a folder of answers.
 
     Args:
-        case: which case.
+        case: the case.
         output: folder of the answers.
     """
     page = viewer_page(case.id, output)
@@ -141,7 +141,7 @@ def remove(case: Case, output: Path) -> None:
     """Remove the pictures and the viewer's page of an earlier answer to a case.
 
     Args:
-        case: which case.
+        case: the case.
         output: folder of the answers.
     """
     folder = output / FOLDER / case.id
@@ -157,7 +157,7 @@ def read_slices(case: Case, output: Path) -> list[CaseSlice]:
     """Return the pictures of a case, in the order of the slices; those that cannot be read are left out.
 
     Args:
-        case: which case.
+        case: the case.
         output: folder of the answers.
     """
     from PIL import Image as pillow

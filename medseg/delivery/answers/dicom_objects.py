@@ -54,7 +54,7 @@ class Drawn:
         """Return the picture of an answer; the scan is read again.
 
         Args:
-            case: which case.
+            case: the case.
             answer: (1, z, y, x) label values on the grid that the scan is read on.
         """
         from medseg.delivery.pictures.overlay import draw_overlay

@@ -95,7 +95,7 @@ def answer_path(case: Case, output: Path, form: AnswerFormat | None = None) -> P
     """Return where the label map of a case goes: named by the case's id.
 
     Args:
-        case: which case.
+        case: the case.
         output: folder of the answers.
         form: the format that was asked for; None for that of the case's first file.
     """

@@ -56,7 +56,7 @@ class Instances:
         """Return the instance map of a case and its table; [] where they are not wanted.
 
         Args:
-            case: which case.
+            case: the case.
             output: folder of the answers.
         """
         folder = output / FOLDER
@@ -68,7 +68,7 @@ class Instances:
         """Write the instance map of a case and its table.
 
         Args:
-            case: which case.
+            case: the case.
             answer: label values (1, z, y, x) on the scan's grid.
             probability: (z, y, x), that of the answer at each voxel.
             output: folder of the answers.

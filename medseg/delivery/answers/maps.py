@@ -34,7 +34,7 @@ def map_files(maps: Maps, case: Case, output: Path, labels: Labels) -> list[Path
 
     Args:
         maps: which maps are written.
-        case: which case.
+        case: the case.
         output: folder of the answers.
         labels: their structures.
     """
@@ -58,7 +58,7 @@ def open_sinks(
     Args:
         maps: which maps are written.
         stack: the files are complete when it is closed.
-        case: which case.
+        case: the case.
         grid: an image on the scan's grid.
         geometry: how the scan came to the network's grid.
         output: folder of the answers.
@@ -88,7 +88,7 @@ def write_spread(
     Args:
         predictor: the model.
         volume: the prepared scan.
-        case: which case.
+        case: the case.
         grid: an image on the scan's grid.
         output: folder of the answers.
         callback: receives progress; may raise `Cancelled`.

@@ -53,7 +53,7 @@ class Pictures:
         """Return the path of every picture of a case.
 
         Args:
-            case: which case.
+            case: the case.
             output: folder of the answers.
         """
         return [output / OVERLAYS / f"{case.id}.png"] if self.overlay else []

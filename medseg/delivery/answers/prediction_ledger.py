@@ -155,7 +155,7 @@ def finished_entry(folder: Path, case: Case, files: Iterable[Path], about: Mappi
 
     Args:
         folder: the folder of the answers.
-        case: which case.
+        case: the case.
         files: the files of its answer.
         about: what later runs should know of the answer.
     """

@@ -154,7 +154,7 @@ def character_set(source: Dataset, texts: Sequence[str]) -> str | None:
 
     Args:
         source: the header whose names are copied.
-        texts: what medseg adds.
+        texts: the texts that medseg adds.
     """
     stored = source.get("SpecificCharacterSet")
     if all(text.isascii() for text in texts) and (not stored or str(stored) in _SINGLE_CHARACTER_SETS):

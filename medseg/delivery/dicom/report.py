@@ -47,7 +47,7 @@ def make_report(
     Args:
         volumes_ml: {structure: volume in ml}; structures without one are left out.
         segments: the structures, as the Segmentation object has them.
-        seg: that object.
+        seg: the Segmentation object.
         source: the series that both belong to.
         maker: who made the labels.
         assessment: what is expected of the answer: predicted Dice and the interval of the

@@ -17,7 +17,7 @@ def calibration_section(calibration: Calibration, names: Sequence[str]) -> Secti
     """Return the reliability diagram, and calibration errors before and after.
 
     Args:
-        calibration: what was fitted.
+        calibration: the calibration.
         names: the structures.
     """
     several = len(calibration.temperatures) > 1
@@ -53,7 +53,7 @@ def quality_section(quality: Quality) -> Section:
     """Return how reliable predicted Dice and flags were on out-of-fold answers.
 
     Args:
-        quality: what was fitted.
+        quality: the quality model.
     """
     evidence = quality.evidence
     rows = [

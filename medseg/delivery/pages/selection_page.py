@@ -27,7 +27,7 @@ def write_selection_page(
 
     Args:
         path: of the page.
-        selection: what was selected.
+        selection: the selection.
         problems: {case: why it has no out-of-fold answer}.
         notes: for the user.
         more: further sections.

@@ -60,7 +60,7 @@ def draw_slices(slices: Sequence[Slice], labels: Labels) -> bytes:
     """Return a PNG with a row for each slice and the columns `COLUMNS`, and a legend below.
 
     Args:
-        slices: what to draw.
+        slices: the slices to draw.
         labels: the structures; each has the colour that it has everywhere (`medseg.core.colours`).
 
     Raises:

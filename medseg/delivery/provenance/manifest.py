@@ -176,7 +176,7 @@ def write_entry(folder: Path, command: str, entry: Entry) -> Path:
     Args:
         folder: the folder that the command wrote into.
         command: its name; an earlier entry of the same command is replaced.
-        entry: what it did.
+        entry: the entry of the command.
 
     Returns:
         The path of the manifest.

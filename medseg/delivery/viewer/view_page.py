@@ -32,7 +32,7 @@ def write_view(path: Path, scene: Scene) -> None:
 
     Args:
         path: the HTML file.
-        scene: what it shows.
+        scene: the scene.
     """
     write_text(path, view_page(scene))
 

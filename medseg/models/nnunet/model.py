@@ -43,7 +43,7 @@ class Reading:
     """Options on how to read a model of nnU-Net's.
 
     Attributes:
-        device: where its networks go.
+        device: the device for its networks.
         folds: None for all numbered folds, else `all`.
         overrides: `dotted.key=value` strings for its plan.
         configuration: which one, if a folder holds several.

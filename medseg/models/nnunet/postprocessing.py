@@ -39,7 +39,7 @@ def find_postprocessing(folder: Path, folds: Sequence[str]) -> Path | None:
 
     Args:
         folder: of the model.
-        folds: that answer together.
+        folds: the folds that answer together.
     """
     named = folder / f"{CROSSVAL}{'_'.join(folds)}"
     for place in (folder, named):
@@ -100,7 +100,7 @@ def imported_selection(path: Path, plan: Plan, configuration: str, folds: Sequen
         path: the file of the postprocessing.
         plan: of the model.
         configuration: of the model.
-        folds: that answer together.
+        folds: the folds that answer together.
 
     Raises:
         ModelError: as `read_postprocessing`.

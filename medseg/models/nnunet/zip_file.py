@@ -130,7 +130,7 @@ class _Content:
 
         Args:
             folder: the folder of the model in the zip.
-            target: where to.
+            target: the folder to unpack into.
             folds: which folds.
             checkpoint: as in `unpacked_model`.
         """

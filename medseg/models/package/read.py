@@ -64,7 +64,7 @@ def load_package(
 
     Args:
         path: the path of the file.
-        device: where the networks go.
+        device: the device for the networks.
         folds: which folds; None for all.
         overrides: `dotted.key=value` strings for its plan.
         configuration: of which of several models that answer together; None for the only one, or for all.

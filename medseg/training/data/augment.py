@@ -99,7 +99,7 @@ def _some_channels(
 
     Args:
         take: draws numbers from 0 to 1 of the given shape, for each sample of the batch.
-        probability: that a sample is changed.
+        probability: the probability that a sample is changed.
         limits: the smallest and the largest number.
         shape: of the numbers of a sample, (channel, ...).
 

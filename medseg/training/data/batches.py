@@ -149,7 +149,7 @@ class Batches:
         """Take the samples off the device, if they are there, and return whether they were.
 
         Args:
-            reason: what was said when memory ran out.
+            reason: the message when memory ran out.
         """
         moved = isinstance(self.samples, PlacedSamples) and self.samples.to_host(reason)
         if moved and self.device.type == "cuda":

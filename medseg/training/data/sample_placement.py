@@ -41,7 +41,7 @@ class PlacedSamples(Sequence[Sample]):
         """Take the cases off the GPU, if they are there.
 
         Args:
-            reason: what was said when memory ran out.
+            reason: the message when memory ran out.
 
         Returns:
             Whether they were on the GPU. Batches are the same wherever cases lie.

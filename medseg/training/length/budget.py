@@ -83,8 +83,8 @@ class Time:
         """Return the pace of the run: the seconds of a step and of a validation, and when steps have to end.
 
         Args:
-            step_seconds: what a step takes.
-            validations: what they take, the validation loss included.
+            step_seconds: the seconds of a step.
+            validations: their seconds, with those of the validation loss.
             now: time on the clock of the setup.
         """
         since = self.earlier_seconds + now - self.start_time
@@ -97,7 +97,7 @@ def fit_to_budget(setup: Setup, work: Work, clock: Time) -> Setup:
 
     Args:
         setup: the setup of the run; validations that would take too much of the budget are left out of its plan.
-        work: what to measure.
+        work: the parts of the run to measure.
         clock: the budget.
 
     Raises:
@@ -131,7 +131,7 @@ def keep_to_budget(setup: Setup, work: Work, clock: Time, done: int) -> Setup:
 
     Args:
         setup: the setup of the run, as it was.
-        work: what to measure.
+        work: the parts of the run to measure.
         clock: the budget of the whole run.
         done: steps that are done.
     """

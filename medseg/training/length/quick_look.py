@@ -30,9 +30,9 @@ def refuse_hopeless_budget(budget_seconds: float, step_seconds: float, option: s
     """Refuse a budget that is far too short for even the fewest steps of a run.
 
     Args:
-        budget_seconds: what is left of the budget.
+        budget_seconds: the part of the budget that is left.
         step_seconds: the estimate.
-        option: that the budget was given by.
+        option: the option that the budget was given by.
 
     Raises:
         PlanError: the budget is hopeless.
@@ -45,9 +45,9 @@ def hopeless(budget_seconds: float, step_seconds: float, option: str, about: str
     """Return the error for a budget that cannot hold the fewest steps.
 
     Args:
-        budget_seconds: what is left of the budget.
-        step_seconds: what a step takes.
-        option: that the budget was given by.
+        budget_seconds: the part of the budget that is left.
+        step_seconds: the seconds of a step.
+        option: the option that the budget was given by.
         about: stands before the seconds of a step.
     """
     enough = 60 * ceil(_SLACK * (FEWEST_STEPS + 10) * step_seconds / 60 + 1)
@@ -67,7 +67,7 @@ def estimated_step_seconds(
     Args:
         network: as it is when training begins; it is not changed.
         plan: the plan.
-        configuration: that of the network.
+        configuration: the configuration of the network.
         device: to train on.
 
     Returns:

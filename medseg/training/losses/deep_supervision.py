@@ -62,7 +62,7 @@ class DeepSupervision:
         Args:
             network: as `networks.table.build_network` makes it.
             plan: names the loss, and says whether there is deep supervision at all.
-            configuration: that of the network.
+            configuration: the configuration of the network.
             total: adds up a tensor over processes, see the attribute.
             partly_labelled: whether there are cases in which only some structures were annotated.
             voxel_weights: whether there are cases with a map of weights.

@@ -46,7 +46,7 @@ def fit(
     Args:
         network: with its first weights; a resumed run replaces them.
         samples: training cases.
-        setup: what the run is made of.
+        setup: plan, course, device and files of the run.
         validate: scores a network on whole volumes: {structure: mean Dice}. It is called evenly over the run, so that
             with the score of the finished network, which is the caller's, there are `training.validations`.
         callback: receives progress and notes.
@@ -99,7 +99,7 @@ class Loop:
     Args:
         network: to be trained.
         samples: training cases.
-        setup: what the run is made of.
+        setup: plan, course, device and files of the run.
         validate: scores a network on whole volumes.
         callback: receives progress and notes, from the first process.
         start_time: virtual start time of the run.

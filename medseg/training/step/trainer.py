@@ -35,7 +35,7 @@ class Trainer:
 
     Args:
         network: with its first weights; it is moved to the setup's device.
-        setup: what the run is made of.
+        setup: plan, course, device and files of the run.
 
     Attributes:
         network: the network that is trained.

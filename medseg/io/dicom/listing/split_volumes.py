@@ -370,7 +370,7 @@ def _volume_name(attribute: str, value: Any, number: int, distinct: list[Any]) -
     """Return the name of a volume: `b=1000`, `echo 2`, `time 3`.
 
     Args:
-        attribute: what tells the volumes apart.
+        attribute: the attribute that tells the volumes apart.
         value: the value of this volume; None if its slices do not state it.
         number: the number of this volume, from 1.
         distinct: the values of all volumes.
