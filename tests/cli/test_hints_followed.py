@@ -8,6 +8,7 @@ import resource
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
@@ -26,6 +27,7 @@ _TINY += " --set configurations.3d_fullres.network.features=[4,8,8] --set traini
 _TRAIN = "train --plan balls --steps 1"
 _SEG = "predict study {out} --model balls.medseg --write seg"
 _ANSWERED = "predict data/imagesTr answered --model balls.medseg"
+_VIEW = "view data/imagesTr/case_0.nii.gz --no-open"
 _LIVER = "dicom map.nii.gz study {out} --structures liver=1"
 
 # what fails | the part of its output that is followed, in groups | the command that follows it; {0} is what failed,
@@ -85,6 +87,20 @@ DATA = [
         r"Keep one of them",
         "check masks_of_one --images 'images/*.png' --labels 'masks/*_mask.png'",
     ),
+    ("check nameless", r"Name it: (--labels) NAME", "{0} {1} b"),
+    ("check nameless --labels x", r"Choose among these, .*: (--labels) ", "check nameless {1} b"),
+    ("check two_labels", r"Choose one: (--labels) mask", "{0} {1} seg --images mask"),
+    ("check two_labels --labels seg", r"Name the images: (--images) NAME", "{0} {1} mask"),
+    (
+        "check turned --orientation stored",
+        r"Plan with (--orientation canonical)",
+        "plan turned --name turned --preset cpu {1}",
+    ),
+    ("plan data --name x4 --validation 2", r"(--validation) is .* such as (0.2)", "plan data --name x4 {1} {2}"),
+    ("plan data --name x5 --normalization CT", r"(--normalization) \w+=zscore", "plan data --name x5 {1} MRI=zscore"),
+    ("labelme drawn {out} --voc --coco", r"(--voc) and --coco are two", "labelme drawn {out} {1}"),
+    (f"{_VIEW} --channel 9 --output {{out}}.html", r"Leave (--channel) out", f"{_VIEW} --output {{out}}.html"),
+    (f"{_VIEW} --output data/imagesTr/case_0.nii.gz", r"Name another (--output)", f"{_VIEW} {{1}} {{out}}.html"),
     ("series study --series 9", r"no series of DICOM images that 9 fits", "series study"),
 ]
 TRAIN = [
@@ -155,6 +171,11 @@ PREDICT = [
         r"Leave it out",
         "predict data/imagesTr {out} --model balls.medseg",
     ),
+    (
+        "predict data/imagesTr {out} --model balls.medseg --format word",
+        r"(--format) is 'word'; valid are (\w+)",
+        "predict data/imagesTr {out} --model balls.medseg {1} {2}",
+    ),
     (_SEG, r"(--codes '\S+') takes", "{0} {1}"),
     (_SEG, r"(--generic-codes) writes", "{0} {1}"),
     (_SEG, r"(--write nifti) leaves", "predict study {out} --model balls.medseg {1}"),
@@ -218,6 +239,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_nifti(folder / "soft_set" / "labelsTr" / name, blur)
         save_nifti(folder / "moved" / "labelsTr" / name, ball, shifted)
         save_nifti(folder / "times" / "imagesTr" / name, np.stack([scan, scan], axis=-1))
+        for layout, names in (("nameless", ("a", "b")), ("two_labels", ("seg", "mask"))):
+            for file, array in zip(names, (scan if layout == "nameless" else ball, ball), strict=True):
+                save_nifti(folder / layout / f"p{number}" / f"{file}.nii.gz", array)
+    write_data(folder / "turned")
+    for path in sorted((folder / "turned").rglob("case_4.nii.gz")):
+        stored = nib.load(path)
+        axes = nib.orientations.axcodes2ornt("PSR")
+        nib.save(stored.as_reoriented(axes), path)
     write_data(folder / "grouped", cases=24)
     for path in sorted((folder / "grouped").rglob("case_*.nii.gz")):
         number = int(path.name[5:-7])
