@@ -33,7 +33,7 @@ def info_command(*, files: list[Path]) -> None:
     Examples:
         medseg info scan.nii.gz
         medseg info scan.nii.gz liver.seg.nrrd slide.tif
-        medseg info 'study/#9d3c41' --json
+        medseg info 'study#3f2a90c1d4' --json
     """
     from medseg.commands.data.info import info
     from medseg.core.errors import DataError, MedsegError
@@ -144,7 +144,7 @@ def view_command(
     Exit code: 0, or 2 if a file cannot be read or a label file lies on another grid.
 
     Args:
-        scan: Scan: a file, or a DICOM series as FOLDER#KEY.
+        scan: Scan: a file, a DICOM study with one series, or a series as FOLDER#KEY.
         answers: Label files on its grid, shown beside each other.
         options: What to show beside them, and where to write the page.
         no_open: Write the page without opening it.
@@ -152,7 +152,7 @@ def view_command(
     Examples:
         medseg view scan.nii.gz out/scan.nii.gz
         medseg view scan.nii.gz out/scan.nii.gz --reference labels/scan.nii.gz
-        medseg view 'study/#9d3c41' out/study.nii.gz --output look.html
+        medseg view study/ out/study.seg.dcm --output look.html
         medseg view slide.png mask.png --structures nucleus=1
     """
     from medseg.commands.view.view import view

@@ -79,8 +79,12 @@ def _table(listed: tuple[Series, ...]) -> Table:
     table.add_column("grid\nz x y x x", justify="right", no_wrap=True)
     table.add_column("spacing\nmm", justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
+    several, folder = len({series.folder for series in listed}) > 1, None
     for _, group in groupby(listed, key=lambda series: (series.study_uid, series.uid)):
         volumes = list(group)
+        if several and volumes[0].folder != folder:
+            folder = volumes[0].folder
+            table.add_row("", "", Text(f"in {folder}", style="dim"), "", "", "", "")
         for volume in volumes[:_MOST_VOLUMES]:
             kinds = "\n".join(problem.kind for problem in volume.problems)
             grid = "x".join(map(str, volume.shape_zyx))

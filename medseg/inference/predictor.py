@@ -32,6 +32,7 @@ from medseg.inference.volumes import structure_volumes
 from medseg.inference.window_pass import check_finite
 from medseg.io.in_memory import scan_in_memory
 from medseg.io.load import load_case_image
+from medseg.io.scan_path import scan_path
 from medseg.models.model import Model, NetworkFactory
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
@@ -177,7 +178,7 @@ class Predictor:
         """
         if isinstance(image, str | Path | list | tuple):
             files = (image,) if isinstance(image, str | Path) else image
-            case = Case(str(files[0]), "", tuple(Path(file) for file in files))
+            case = Case(str(files[0]), "", tuple(scan_path(Path(file)) for file in files))
             image = load_case_image(case, len(self.model.plan.data.channels), self.model.plan.data.reading)
         given, in_kind = scan_in_memory(image, len(self.model.plan.data.channels), spacing)
         scan, _ = without_nan(given, "The scan")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap
 
 _MOST_KEYS_ON_A_LINE = 3
+_MOST_NAMED = 8
+"""Plans named where one is not there."""
 _MOST_BYTES = 2 << 20
 """A plan has some kilobytes, and one that lists thousands of cases as left out some hundred."""
 _MOST_VALUES = 200_000
@@ -67,7 +69,9 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
             raise PlanError(f"{path} has more than {_MOST_BYTES:,} bytes, which no plan has.")
         text = content.decode("utf-8")
     except FileNotFoundError:
-        raise PlanError(f"There is no plan {path}.", "`medseg plan DATASET` makes one.") from None
+        beside = [other.stem for other in sorted(Path(path).parent.glob("*.yaml"))][:_MOST_NAMED]
+        others = f" Beside it there {'is' if len(beside) == 1 else 'are'} {', '.join(beside)}." if beside else ""
+        raise PlanError(f"There is no plan {path}.{others}", "`medseg plan DATASET` makes one.") from None
     except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid YAML: {error}") from None
     return parse_plan(text, str(path), overrides)

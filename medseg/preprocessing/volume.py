@@ -211,9 +211,11 @@ def _spacing(image: Image, plan: Plan, trained: bool) -> tuple[float, float, flo
         expected, actual = ("in mm", "in pixels") if plan.data.spacing_known else ("in pixels", "in mm")
         size = "its voxels are Z x Y x X mm large" if plan.data.spacing_known else "its pixels are those of the model"
         numbers = "Z,Y,X" if plan.data.spacing_known else "1,1,1"
+        of_array = " (an array: spacing=(Z, Y, X))" if plan.data.spacing_known else ""
         raise DataError(
             f"The model was made for scans measured {expected}; this one is measured {actual}.",
-            f"If {size}, add --set inference.spacing=[{numbers}]; else convert it to the format of the training scans.",
+            f"If {size}, add --set inference.spacing=[{numbers}]{of_array}; else convert it to the format of the training "
+            "scans.",
         )
     return image.spacing_mm
 

@@ -207,6 +207,9 @@ def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], mes
 def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"There is no plan .*none\.yaml\.\n`medseg plan DATASET`"):
         load_plan(tmp_path / "none.yaml")
+    (tmp_path / "liver.yaml").touch()
+    with pytest.raises(PlanError, match=r"none\.yaml\. Beside it there is liver\."):
+        load_plan(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words"])

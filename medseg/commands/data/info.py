@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.checking.scan_fit import looks_like_labels
-from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.wording import counted
-from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import is_dicom, says_sides, split_suffix
 from medseg.io.images import header_notes, read_stack
+from medseg.io.scan_path import scan_path
 from medseg.io.values.named_values import may_name_values, named_values
 from medseg.planning.content import value_pattern
 
@@ -84,17 +83,12 @@ def info(path: str | Path) -> FileInfo:
     """Return what a scan or a label file holds: its grid, its values, and what medseg takes it for.
 
     Args:
-        path: a file, or a DICOM series (`FOLDER#KEY`, as `medseg series` lists them).
+        path: a file, a DICOM series (`FOLDER#KEY`, as `medseg series` lists them), or a study with one series.
 
     Raises:
-        DataError: the file is missing, damaged or of an unknown format, or the path is a folder.
+        DataError: the file is missing, damaged or of an unknown format, or the path is any other folder.
     """
-    path = Path(path)
-    if path.is_dir() and parse_reference(path) is None:
-        raise DataError(
-            f"{path} is a folder; expected a file, or one series as FOLDER#KEY.",
-            "`medseg series FOLDER` lists DICOM series, `medseg check FOLDER` looks through a data set.",
-        )
+    path = scan_path(Path(path))
     named = not is_dicom(path) and may_name_values(path)
     segments = named_values(path) if named else []
     return _describe(path, read_stack(path, mask=bool(segments)), segments)

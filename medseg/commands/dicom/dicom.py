@@ -74,6 +74,11 @@ def dicom(
     forms = (wanted_forms(options.write) or {"seg"}) - {LABELS}
     if not forms:
         raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct, report or sheet.")
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder; expected one label file.",
+            "Name a file in it, once for each study. For all studies of a folder at once: medseg predict with --write.",
+        )
     if not path.is_file():
         raise DataError(f"There is no label file {path}.", "Check the path.")
     declared = _declared(path, options)

@@ -24,6 +24,7 @@ from medseg.delivery.viewer.view_page import write_view
 from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.table import is_dicom, says_sides, split_suffix
 from medseg.io.images import read_image, read_label
+from medseg.io.scan_path import scan_path
 from medseg.io.values.named_values import may_name_values, named_values
 
 _MOST_LAYERS = 4
@@ -49,7 +50,7 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
     """Write one HTML page that shows a scan in three planes and 3D, with structures; a 2D image as an image.
 
     Args:
-        scan: a file, or a DICOM series as `FOLDER#KEY`.
+        scan: a file, a DICOM series as `FOLDER#KEY`, or a study with one series.
         answers: label files on the scan's grid.
         options: what to show beside them, and where to write the page.
 
@@ -60,7 +61,7 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
         DataError: a file cannot be read, a label file lies on another grid, or there are too many.
         PlanError: the structures are not declared as NAME=VALUE.
     """
-    options, scan, paths = options or ViewOptions(), Path(scan), [Path(answer) for answer in answers]
+    options, scan, paths = options or ViewOptions(), scan_path(Path(scan)), [Path(answer) for answer in answers]
     page = options.output or Path(f"{_stem(scan)}.html")
     files = _layers(paths, options.reference)
     _check_output(page, [scan, *files.values()])

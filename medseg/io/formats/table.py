@@ -160,7 +160,8 @@ def format_of(path: Path) -> Format:
     suffix = split_suffix(path)[1]
     try:
         if path.is_dir():
-            raise DataError(f"{path} is a folder; expected an image file.")
+            hint = "Of a DICOM study, FOLDER#KEY names a series; `medseg series FOLDER` lists the keys."
+            raise DataError(f"{path} is a folder; expected an image file.", hint)
         if path.is_symlink() and not path.exists():
             raise DataError(
                 f"{path} is a link to {path.readlink()}, which is not there.",
