@@ -214,8 +214,8 @@ def _spacing(image: Image, plan: Plan, trained: bool) -> tuple[float, float, flo
         of_array = " (an array: spacing=(Z, Y, X))" if plan.data.spacing_known else ""
         raise DataError(
             f"The model was made for scans measured {expected}; this one is measured {actual}.",
-            f"If {size}, add --set inference.spacing=[{numbers}]{of_array}; else convert it to the format of the training "
-            "scans.",
+            f"If {size}, add --set inference.spacing=[{numbers}]{of_array}; else convert it to the format of the "
+            "training scans.",
         )
     return image.spacing_mm
 
