@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
@@ -73,7 +73,8 @@ def _models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def _kinds_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    # in Python 3.10, `dict[str, Any]` also counts as a type
+    if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
         yield annotation
     for part in getattr(annotation, "__args__", ()):
         yield from _kinds_in(part)

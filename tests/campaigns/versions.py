@@ -86,6 +86,8 @@ def main() -> int:
     if not python.exists():
         subprocess.run([words.python, "-m", "venv", venv], check=True)
         install(python, pins(words.newest, words.torch) + ([] if words.torch == "bound" else ["torch"]))
+    # what a package says of itself, `medseg doctor` reads from its installation
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "-e", ROOT], check=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     steps = {
         "help": ["-m", "medseg", "--help"],

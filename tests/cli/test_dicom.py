@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
 from dicom.answers import labels, written_series
-from typer.testing import CliRunner
+from small_sets import cli_runner
 
 from medseg.cli.app import app
 from medseg.core.errors import PlanError
 from medseg.io.images import write_label
 
-run = CliRunner()
+run = cli_runner()
 
 
 def test_files_and_volumes_are_named_and_no_identifier(tmp_path):

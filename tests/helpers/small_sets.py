@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as pillow
+from typer.testing import CliRunner
 
 from medseg.cli.app import _run
 
@@ -25,6 +27,11 @@ def run(line: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["medseg", *shlex.split(line)])
         return _run()
+
+
+def cli_runner() -> CliRunner:
+    """Return a runner that keeps standard output and error apart, as click does by itself since 8.2."""
+    return CliRunner(mix_stderr=False) if "mix_stderr" in signature(CliRunner).parameters else CliRunner()
 
 
 def write_all(folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from copy import deepcopy
-from math import ceil, prod
+from math import ceil, inf, prod
 
 import torch
 
@@ -22,8 +22,9 @@ from medseg.training.length.pace import FEWEST_STEPS
 
 _SLACK = 3.0
 """The estimate may be so many times too long before a budget is wrongly refused."""
-_LONG_SECONDS = 0.5
-"""A pass that takes longer is not repeated; the first one also prepares the libraries."""
+_PASSES, _MOST_SECONDS = 4, 3.0
+"""Passes, of which the shortest counts, as the first one also prepares the libraries, and other programs may come in
+between; and seconds after which no further one is made."""
 
 
 def refuse_hopeless_budget(budget_seconds: float, step_seconds: float, option: str = "--budget") -> None:
@@ -81,15 +82,16 @@ def estimated_step_seconds(
         ceil(size / 2 / unit) * unit if size > 2 * unit else size for size, unit in zip(patch, multiples, strict=True)
     ]
     network, precision = deepcopy(network), choose_precision(plan.training.precision, device)
-    spent = 0.0
+    begin, shortest = time.monotonic(), inf
     with torch.random.fork_rng([]):
-        for _ in range(2):
+        for _ in range(_PASSES):
             start = time.monotonic()
             image = torch.zeros(1, input_channels(plan, configuration), *part, device=device)
             with autocast(device, precision):
                 (answer,) = network(image, 1)
             answer.float().sum().backward()
-            spent = time.monotonic() - start
-            if spent > _LONG_SECONDS:
+            now = time.monotonic()
+            shortest = min(shortest, now - start)
+            if now - begin > _MOST_SECONDS:
                 break
-    return spent * configuration.batch_size * prod(patch) / prod(part)
+    return shortest * configuration.batch_size * prod(patch) / prod(part)

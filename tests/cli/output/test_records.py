@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from small_sets import cli_runner
 
 from medseg.cli.app import VERBS, main, verb_command
 from medseg.cli.output.display import console, report_failures, show_note
@@ -93,7 +93,7 @@ def make_app(code: int) -> typer.Typer:
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_what_a_verb_says_becomes_records(code: int) -> None:
-    done = CliRunner().invoke(make_app(code), ["Ödem", "--json"])
+    done = cli_runner().invoke(make_app(code), ["Ödem", "--json"])
     assert done.exit_code == code
     assert records(done.stdout) == [
         {"kind": "note", "message": "an odd thing"},
@@ -103,7 +103,7 @@ def test_what_a_verb_says_becomes_records(code: int) -> None:
     ]
     for text in ("a table", "a library's own print", "note: an odd thing", "1 case failed", "b: no good"):
         assert text in done.stderr
-    plain = CliRunner().invoke(make_app(code), ["Ödem"])
+    plain = cli_runner().invoke(make_app(code), ["Ödem"])
     assert "a table" in plain.stdout
     assert "{" not in plain.stdout
 

@@ -20,7 +20,7 @@ def test_every_extra_for_users_has_a_purpose() -> None:
 def test_what_it_finds_here() -> None:
     result = doctor(speed=False)
     assert result.speeds == ()
-    assert result.versions["torch"] == torch.__version__
+    assert torch.__version__.startswith(result.versions["torch"])  # less `+cu128`, which some builds leave out
     assert result.devices[-1].name == "cpu"
     assert result.devices[-1].free_gb <= result.devices[-1].memory_gb
     assert set(result.extras) == set(EXTRAS)

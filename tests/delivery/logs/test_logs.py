@@ -101,7 +101,7 @@ def read_mlflow(files: FoldFolder) -> tuple[Figures, list[int]]:
     history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
     figures = {name: [(metric.step, metric.value) for metric in metrics] for name, metrics in history.items()}
     images = [file.path for file in client.list_artifacts(run.info.run_id, "images") if file.path.endswith(".png")]
-    return figures, sorted(int(path.split("+")[2]) for path in images)
+    return figures, sorted(int(re.split("[+%]", path)[2]) for path in images)  # % before mlflow 2.17
 
 
 READ = {"tensorboard": read_tensorboard, "mlflow": read_mlflow}
