@@ -41,6 +41,13 @@ def _declare_in_place() -> torch.library.Library:
     return library
 
 
+def _zeros(node: Any, about: Any) -> torch.Tensor | None:
+    """The gradient of an output that nothing used, as autograd hands it to a function of one's own; else None."""
+    if not isinstance(node, BackwardCFunction):
+        return None
+    return torch.zeros(tuple(about.shape), dtype=about.dtype, device=about.device)
+
+
 def backward(loss: torch.Tensor) -> None:
     """What `torch.autograd.backward` does, node by node: torch's own engine asks the driver for streams first."""
     assert loss.grad_fn is not None
@@ -64,7 +71,8 @@ def backward(loss: torch.Tensor) -> None:
             assert (added.shape, added.dtype, added.device) == (weight.shape, weight.dtype, weight.device)
             weight.grad = added if weight.grad is None else weight.grad + added
             continue
-        inputs = [known.get(number) for number in range(len(node._input_metadata))] if known else []
+        outputs = enumerate(node._input_metadata)
+        inputs = [known.get(number, _zeros(node, about)) for number, about in outputs] if known else []
         answers = (node.apply if isinstance(node, BackwardCFunction) else node)(*inputs) if inputs else ()
         answers = answers if isinstance(answers, tuple) else (answers,)
         answers = (*answers, *[None] * (len(node.next_functions) - len(answers)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from builders import make_augmentation, make_plan, make_sample, make_training, network_values
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from medseg.models.model import make_network
 from medseg.models.run_files import FoldFolder
@@ -19,6 +21,8 @@ from medseg.preprocessing.cache import Sample
 from medseg.training.data.batches import Batch, Batches
 from medseg.training.data.sampling import Draw, Sampler
 from medseg.training.length.course import Course
+from medseg.training.losses.protocol import VOXEL_WEIGHTS
+from medseg.training.losses.table import LOSSES, make_loss
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
 
@@ -131,6 +135,34 @@ def test_every_kind_of_label(
 ) -> None:
     plan = plan_of(dimensions, labels, batch_dice)
     trained(plan, cuda, torch.bfloat16, batch_on(cuda, partly, dimensions), tmp_path)
+
+
+_OF_MONAI = "MONAI's Dice looks at the values of the target"
+WAITS = {
+    "skeleton_recall": "it stops to erode where nothing is left",
+    **dict.fromkeys(("dice", "dice_focal", "generalized_dice_focal"), _OF_MONAI),
+}
+"""Losses that ask the device for a number in each step -> why."""
+
+
+@pytest.mark.parametrize("weighed", [False, True], ids=["alike", "weighed"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss(cuda: torch.device, tmp_path: Path, loss: str, weighed: bool) -> None:
+    """With weights of cases and of voxels, where a loss takes them; without an ignore value.
+
+    Losses but `dice_ce` and those of neighbouring voxels take out the voxels that do not count, whose number they ask
+    for where there are any.
+    """
+    labels = {name: value for name, value in (REGIONS if loss == "bce" else PLAIN).items() if name != "ignore"}
+    plan = plan_of(labels=labels, loss=loss)
+    batch = batch_on(cuda)
+    if weighed:
+        takes_maps = VOXEL_WEIGHTS in make_loss(plan.training, plan.labels, batch_dice=False).supports
+        voxels = torch.empty(batch.target.shape, device=cuda) if takes_maps else None
+        batch = batch._replace(case_weights=torch.empty(BATCH, device=cuda), voxel_weights=voxels)
+    seen = pytest.raises(DataDependentOutputException) if loss in WAITS else nullcontext()
+    with seen:
+        trained(plan, cuda, torch.bfloat16, batch, tmp_path)
 
 
 @pytest.mark.parametrize("where", ["cuda", "cpu"], ids=["resident", "streamed"])
