@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pydantic
 import pytest
 from builders import make_plan
 from paths import DOCS, ROOT
@@ -29,6 +30,9 @@ def plain(text: str) -> Any:
     return json.loads(json.dumps(YAML(typ="safe").load(text)))
 
 
+@pytest.mark.skipif(
+    tuple(map(int, pydantic.VERSION.split(".")[:2])) < (2, 14), reason="this pydantic words schemas in another way"
+)
 def test_schema_and_pages_are_current() -> None:
     """After a change: `python docs/make/plan_keys.py`."""
     stale = [path.name for path, text in files().items() if path.read_text(encoding="utf-8") != text]
