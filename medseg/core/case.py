@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _SEPARATOR = ";"
 
 CASE_COLUMNS = (*_COLUMNS, _LOSS_WEIGHT, _WEIGHT_MAP)
 """All columns of a table of cases that are medseg's own; the others are attributes of the cases."""
+_NAMES_A_CASE = ("id", "case")
 _KNOWN = {*CASE_COLUMNS, "mask", "segmentation", "seg", "case", "split", "fold"}
 """Columns that have a meaning somewhere; `Patient` and `PATIENT` are this column, too."""
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
@@ -156,6 +157,39 @@ def read_rows(path: Path) -> list[tuple[int, Row]]:
         )
     columns = _columns(filled[0][1], path)
     return [(line, _row(columns, fields, path, line)) for line, fields in filled[1:]]
+
+
+def rows_by_case(path: Path, ids: Sequence[str], named_after: str) -> dict[str, tuple[int, Row]]:
+    """Return the row of each case in a table that adds facts on cases; the case is named by the column id or case.
+
+    Args:
+        path: the CSV file.
+        ids: the cases that there are; rows of others are returned, too.
+        named_after: the files that give the cases their names, for the message.
+
+    Returns:
+        {case: (number of the line, row without the column case)}.
+
+    Raises:
+        DataError: as `read_rows`, or the table has neither column, names a case twice, or none of the cases.
+    """
+    rows: dict[str, tuple[int, Row]] = {}
+    for line, row in read_rows(path):
+        if row.keys().isdisjoint(_NAMES_A_CASE):
+            raise DataError(
+                f"{path} has no column called {' or '.join(_NAMES_A_CASE)}; it has {', '.join(row)}.",
+                f"Give this name to the column that holds the names of the {named_after} without suffix.",
+            )
+        id = row.get("id") or row.pop("case", "")
+        if id in rows:
+            raise DataError(f"{path}, line {line}: case {id!r} has a row already.", "Keep one row for each case.")
+        rows[id] = line, row
+    if rows.keys().isdisjoint(ids):
+        raise DataError(
+            f"{path} names none of the cases: it has {first_few([*rows])}; the cases are {first_few(ids)}.",
+            f"Its column id (or case) has to hold the names of the {named_after} without suffix.",
+        )
+    return rows
 
 
 def _columns(names: list[str], path: Path) -> list[str]:

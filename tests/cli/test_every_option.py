@@ -104,7 +104,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("select balls --folds 7", 2),
     ],
     "predict": [
-        (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --json --no-page", 0),
+        (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --cases table.csv --json --no-page", 0),
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --continue --page", 0),
         ("predict flat/p0_flair.nii.gz flat_answers -m balls -c 3d_fullres -f 0 --no-mirror --frame 1 --fast", 0),
         (f"predict study study_answers --model balls {_DICOM}", 0),

@@ -18,7 +18,7 @@ from medseg.commands.evaluate.structures import (
     differing_headers,
     structures_of_values,
 )
-from medseg.core.case import Case, parse_row, read_rows
+from medseg.core.case import Case, parse_row, rows_by_case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback, silent
@@ -223,20 +223,12 @@ def _with_table(cases: list[Case], path: Path) -> list[Case]:
     """Return the cases with patient, annotated structures and attributes from a table; rows of other cases are unused.
 
     Raises:
-        DataError: the table names a case twice, or none of the cases.
+        DataError: as `rows_by_case`.
     """
-    rows = {}
-    for line, row in read_rows(path):
-        id = row.get("id") or row.pop("case", "")
-        if id in rows:
-            raise DataError(f"{path}, line {line}: case {id!r} has a row already.", "Keep one row for each case.")
-        rows[id] = parse_row({**row, "id": id, "channels": "-"}, path, line, Path())
-    if not rows.keys() & {case.id for case in cases}:
-        raise DataError(
-            f"{path} names none of the cases: it has {', '.join(sorted(rows)[:3])}, ...; "
-            f"the cases are {', '.join(case.id for case in cases[:3])}, ...",
-            "Its column id (or case) has to hold the names of the label files without suffix.",
-        )
+    of_cases = rows_by_case(path, [case.id for case in cases], "label files")
+    rows = {
+        id: parse_row({**row, "id": id, "channels": "-"}, path, line, Path()) for id, (line, row) in of_cases.items()
+    }
     return [_with_row(case, rows[case.id]) if case.id in rows else case for case in cases]
 
 

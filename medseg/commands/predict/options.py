@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from medseg.core.options import OFTEN, Option, parse_list
@@ -32,6 +33,8 @@ class PredictOptions(SeriesOptions, ClusterOptions):
             configuration, folds or checkpoint are named, it is left out in any case.
         channels: One file pattern per channel where names carry no _0000: '*_flair.nii.gz,*_t1.nii.gz'; * is the case.
         frame: Which volume of a time series is the scan, counted from 0.
+        table: CSV with facts on the scans, such as patient, age and sex: its columns stand in volumes_wide.csv and
+            volumes.xlsx, too. Its column id (or case) holds the names of the scans.
         mirror: Also predict mirrored copies and average; if left out, as the plan says.
         fast: Trade some accuracy for time: larger steps, no mirrored copies, empty tiles left out.
             docs/prediction/inference.md says what it costs. Other options take precedence.
@@ -62,6 +65,7 @@ class PredictOptions(SeriesOptions, ClusterOptions):
     selection: Annotated[bool, Option("--selection/--no-selection", _MODEL.group)] = True
     channels: Annotated[Sequence[str] | None, Option("", _SCANS.group, "PATTERNS", parse_list), OFTEN] = None
     frame: Annotated[int | None, Option(group=_SCANS.group, minimum=0)] = None
+    table: Annotated[Path | None, Option("--cases", _SCANS.group, "TABLE")] = None
     mirror: Annotated[bool | None, Option("--mirror/--no-mirror", _HOW.group)] = None
     fast: Annotated[bool, _HOW, OFTEN] = False
     overrides: Annotated[list[str], Option("--set", _HOW.group, "KEY=VALUE")] = field(default_factory=list)

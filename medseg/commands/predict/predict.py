@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
+from medseg.commands.predict.case_facts import case_facts
 from medseg.commands.predict.index import folder_of, pages_of, remove_earlier, write_index
 from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes, write_quality
 from medseg.commands.predict.options import PredictOptions
@@ -127,6 +128,7 @@ def predict_with(
         from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
 
         cases, of_split = unseen_cases(source, cases)
+    facts = case_facts(options.table, [*(case.id for case in cases), *failed])
     forms = _forms(predictors[0], options, cases, output, source)
     failed |= forms.writer.refused
     cases = [case for case in cases if case.id not in forms.writer.refused]
@@ -152,6 +154,7 @@ def predict_with(
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)), data.reading.frame)
+        result = replace(result, facts=facts)
         result = _write_beside(prediction, forms, result, outcomes, options.xlsx)
         ledger.close(cases)
         problems |= result.failed

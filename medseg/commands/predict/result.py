@@ -30,6 +30,7 @@ class PredictResult:
         warnings: {case: how its scan differs from those that the model was trained on, in sentences}.
         scans: {case: the file of its first channel}.
         quality: {case: predicted Dice, intervals and flags}; of models with a selection that can judge answers.
+        facts: {case: {column: text}} of the table that was given, for the tables of volumes.
         page: the contact sheet of the answers; None where there is none.
         frame: which volume of time series was segmented, from 0; None where nothing says it.
     """
@@ -43,6 +44,7 @@ class PredictResult:
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     quality: dict[str, Assessment] = field(default_factory=dict)
     scans: dict[str, Path] = field(default_factory=dict)
+    facts: dict[str, dict[str, str]] = field(default_factory=dict)
     page: Path | None = None
     frame: int | None = None
 

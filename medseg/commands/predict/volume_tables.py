@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from medseg.commands.predict.result import PredictResult
 
 _FIGURES = ["low", "high", "dice", "dice_low", "dice_high"]
+_NUMBER = re.compile(r"(?:-?(?:0|[1-9]\d*)(?:\.\d+)?)?")
 JUDGED = [*_FIGURES, "flags"]
 """Columns of volumes.csv where answers are judged."""
 _WIDEST = 48
@@ -110,7 +112,21 @@ def wide_table(result: PredictResult) -> tuple[list[str], list[list[str]]]:
         [case, "", *("" for _ in structures), f"failed: {' '.join(problem.split())}", *([""] if result.quality else [])]
         for case, problem in result.failed.items()
     ]
-    return ["case", "unit", *structures, "warning", *(["flags"] if result.quality else [])], rows
+    columns = ["case", "unit", *structures, "warning", *(["flags"] if result.quality else [])]
+    facts = fact_columns(result, columns)
+    rows = [[*row, *(result.facts.get(row[0], {}).get(name, "") for name in facts)] for row in rows]
+    return [*columns, *facts.values()], rows
+
+
+def fact_columns(result: PredictResult, taken: Sequence[str] = ()) -> dict[str, str]:
+    """Return {column of the user's table: its heading}; one that is taken gets the word `table` in front.
+
+    Args:
+        result: the prediction.
+        taken: headings of other columns.
+    """
+    names = dict.fromkeys(name for of_case in result.facts.values() for name in of_case)
+    return {name: f"table {name}" if name in taken else name for name in names}
 
 
 def _warnings(result: PredictResult, case: str) -> str:
@@ -145,7 +161,8 @@ def _write_workbook(path: Path, result: PredictResult) -> None:
 
     columns, rows = wide_table(result)
     units = sorted({*result.units.values()})
-    figures = range(2, len(columns) - 1 - bool(result.quality))
+    after = 1 + bool(result.quality)  # columns of doubts
+    figures = range(2, len(columns) - after - len(fact_columns(result)))
     if len(units) == 1:  # beside the names, where a column of its own would repeat it in every row
         columns = [columns[0], *(f"{columns[n]} ({units[0]})" for n in figures), *columns[figures.stop :]]
         rows = [[row[0], *row[2:]] for row in rows]
@@ -158,8 +175,15 @@ def _write_workbook(path: Path, result: PredictResult) -> None:
         with xlsxwriter.Workbook(str(temporary), settings) as workbook:
             # a fixed date: the same command writes the same file
             workbook.set_properties({"title": "Volumes", "created": datetime(1980, 1, 1)})
-            _sheet(workbook, "cases", columns, rows, figures, range(figures.stop, len(columns)))
+            doubtful = range(figures.stop, figures.stop + after)
+            numeric = [*figures, *_numeric(rows, range(doubtful.stop, len(columns)))]
+            _sheet(workbook, "cases", columns, rows, numeric, doubtful)
             _sheet(workbook, "structures", structures, structure_rows, numbers, doubts)
+
+
+def _numeric(rows: Sequence[Sequence[str]], columns: Iterable[int]) -> list[int]:
+    """Return the columns of which every cell is a number or empty; `007` is a name, which a number would cut short."""
+    return [number for number in columns if all(_NUMBER.fullmatch(row[number]) for row in rows)]
 
 
 def _sheet(

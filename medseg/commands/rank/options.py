@@ -21,6 +21,7 @@ _OF_PREDICT = (
     "folds",
     "checkpoint",
     "cluster",
+    "table",
 )
 """Options of `predict` that `rank` sets itself, or has no use for."""
 

@@ -9,7 +9,7 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.core.options import OFTEN, Option, parse_duration, write_duration
 
 _WHEN = Option(group="When")
-_LEFT_OUT = ("keep_finished", "cluster")
+_LEFT_OUT = ("keep_finished", "cluster", "table")
 """Options of `predict` that say nothing about a single study as it comes."""
 _RARELY = ("configuration", "folds", "channels", "fast", "probabilities", "format", "overlay")
 """Options of `predict` that most need there, but not for studies that come by themselves."""

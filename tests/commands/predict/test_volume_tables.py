@@ -42,6 +42,28 @@ def test_a_row_without_figures_is_coloured_in_a_workbook(tmp_path: Path) -> None
     assert sheet.cell(4, 1).fill.fgColor.rgb == "FFFFE8B3"
 
 
+FACTS = {"a": {"patient": "007", "age": "61.5", "warning": "none"}, "c": {"patient": "008", "age": "", "warning": ""}}
+
+
+def test_columns_of_a_table_stand_last_and_lack_nothing_for_scans_that_it_does_not_name() -> None:
+    columns, rows = wide_table(replace(RESULT, facts=FACTS, failed={"c": "torn."}))
+    assert columns[5:] == ["patient", "age", "table warning"]
+    assert [row[5:] for row in rows] == [["007", "61.5", "none"], ["", "", ""], ["008", "", ""]]
+
+
+def test_numbers_of_a_table_are_numbers_in_a_workbook_and_colour_nothing(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("xlsxwriter")
+    write_volume_tables(tmp_path, replace(RESULT, facts=FACTS), workbook=True)
+    sheet = openpyxl.load_workbook(tmp_path / "volumes.xlsx")["cases"]
+    assert [cell.value for cell in sheet[1]] == [
+        *("case", "liver (ml)", "=1+1 (ml)", "warning"),
+        *("patient", "age", "table warning"),
+    ]
+    assert [cell.value or "" for cell in sheet[2]] == ["a", 1500, 0.25, "", "007", 61.5, "none"]
+    assert sheet.cell(2, 1).fill.fill_type is None
+
+
 def test_the_tables_are_written_and_no_cell_is_a_formula(tmp_path: Path) -> None:
     write_volume_tables(tmp_path, RESULT, workbook=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["volumes.csv", "volumes_wide.csv"]
