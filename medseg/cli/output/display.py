@@ -234,7 +234,8 @@ def show_notes(notes: Sequence[str], total: int | None = None) -> None:
     for note in notes:
         emit("note", message=note)
     for note in fold_repeated(notes, total=total):
-        console.print(f"note: {note}", markup=False)
+        # a command stays in one piece, so that it can be copied: the terminal folds it without a line break
+        console.print(f"note: {note}", markup=False, soft_wrap="medseg " in note)
 
 
 def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "failed", state: str = "failed") -> None:

@@ -147,16 +147,20 @@ def _check_same_labels(plans: Mapping[str, Plan]) -> None:
 
 
 def _unlike_folds(folds: Sequence[FoldFolder], plans: Mapping[str, Plan], configuration: str) -> list[str]:
-    """Return a note for each fold that was trained by other settings, or another length, than the first one."""
+    """Return notes on folds that were trained by other settings, or another length, than the first one."""
     first, *others = folds
-    notes = []
+    folds_of: dict[str, list[str]] = {}
     for files in others:
         changes = differences(plans[first.fold], plans[files.fold], configuration)
         unlike = [f"{change.key} {change.new!r}, not {change.old!r}" for change in changes]
         unlike += _unlike_length(read_record(first), read_record(files))
         if unlike:
-            notes.append(f"fold {files.fold} was trained unlike fold {first.fold}: {first_few(unlike)}")
-    return notes
+            folds_of.setdefault(first_few(unlike), []).append(files.fold)
+    named = {
+        difference: f"fold {unlike[0]} was" if len(unlike) == 1 else f"folds {', '.join(unlike)} were"
+        for difference, unlike in folds_of.items()
+    }
+    return [f"{subject} trained unlike fold {first.fold}: {difference}" for difference, subject in named.items()]
 
 
 def _unlike_length(first: RunRecord | None, other: RunRecord | None) -> list[str]:
@@ -166,11 +170,13 @@ def _unlike_length(first: RunRecord | None, other: RunRecord | None) -> list[str
     if first.budget_seconds is not None or other.budget_seconds is not None:
         if first.budget_seconds == other.budget_seconds:
             return []
-        budgets = [
-            "no budget" if record.budget_seconds is None else f"a budget of {record.budget_seconds:g} s"
+        lengths = [
+            f"{counted(record.steps or 0, 'step')} without a budget"
+            if record.budget_seconds is None
+            else f"a budget of {record.budget_seconds:g} s"
             for record in (other, first)
         ]
-        return [" and not ".join(budgets)]
+        return [", not ".join(lengths)]
     if first.steps == other.steps:
         return []
     return [f"{counted(other.steps or 0, 'step')}, not {first.steps}"]

@@ -100,3 +100,14 @@ def test_records_of_progress_are_the_ends_of_a_stage_and_one_a_second(monkeypatc
         ("progress", "predict", None, 2, 2, {"share": 0.0}),
         ("progress", "predict", "fold 1", 0, 5, {}),
     ]
+
+
+def test_a_command_in_a_note_is_in_one_piece_and_words_are_folded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(display, "console", Console(width=40, highlight=False))
+    command = "medseg dicom answers/a.nii.gz 'My Studies/a#d464aad273' answers --generic-codes"
+    display.show_notes([f"This writes the SEG: {command}", "a long note without any command in it is folded"])
+    out = capsys.readouterr().out
+    assert command in out
+    assert "a long note without any command in\n" in out

@@ -12,11 +12,13 @@ from toy_workspace import write_toy_workspace
 
 from medseg.commands.crossval.crossval import CrossvalResult, crossval
 from medseg.commands.crossval.options import CrossvalOptions
+from medseg.commands.crossval.out_of_fold import _unlike_folds
 from medseg.commands.records.verify import verify
 from medseg.commands.train.options import TrainOptions
 from medseg.core.errors import Cancelled, DataError, ModelError, PlanError
 from medseg.core.files import write_json
 from medseg.core.progress import Progress, silent
+from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import splits_path
 from medseg.plans.file import load_plan, save_plan
 
@@ -130,6 +132,19 @@ def test_folds_of_other_settings_or_lengths_are_noted(copy: Path) -> None:
     assert note.startswith("fold 1 was trained unlike fold 0: ")
     assert "training.learning_rate 0.001, not 0.01" in note
     assert "3 steps, not 2" in note
+
+
+def test_folds_of_one_other_length_share_a_note_that_names_both_lengths(tmp_path: Path) -> None:
+    plan = load_plan(write_workspace(tmp_path) / "plans" / "toy.yaml")
+    folders = [FoldFolder(tmp_path / f"fold_{fold}") for fold in range(3)]
+    for folder, length in zip(
+        folders, ({"budget_seconds": 60.0, "steps": 33}, {"steps": 20}, {"steps": 20}), strict=True
+    ):
+        folder.path.mkdir()
+        write_json(folder.record, length)
+    assert _unlike_folds(folders, {folder.fold: plan for folder in folders}, "main") == [
+        "folds 1, 2 were trained unlike fold 0: 20 steps without a budget, not a budget of 60 s"
+    ]
 
 
 def test_folds_with_other_structures_are_not_scored_together(copy: Path) -> None:
