@@ -133,6 +133,13 @@ class Network(Section):
     def _short_name(cls, value: str) -> str:
         return {**CLASS_NAMES, **ENCODER_CLASSES}.get(value, value)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _written_as_a_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"a network has its arguments beside its name: {{name: {value}, arguments: {{}}}}")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Network:
         stages = len(self.features)

@@ -204,6 +204,11 @@ def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], mes
         validate_plan(values, {}, "x")
 
 
+def test_a_network_that_is_only_a_name_is_answered_with_how_it_is_written() -> None:
+    with pytest.raises(PlanError, match=r"network: a network has .*\{name: tiny, arguments: \{\}\}"):
+        validate_plan(plan_values(), {}, "x", ["configurations.main.network=tiny"])
+
+
 def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"There is no plan .*none\.yaml\.\n`medseg plan DATASET`"):
         load_plan(tmp_path / "none.yaml")

@@ -36,7 +36,7 @@ class EvaluateOptions(LabelOptions, ClusterOptions):
         compare: Another folder of answers, to compare with; repeatable.
         table: CSV of the cases: id (or case), and any of patient, annotated (structures with ; between), and attributes
             such as site or sex.
-        by: Column of that CSV to make subgroups of; repeatable.
+        by: Column of the CSV of --cases to make subgroups of; repeatable.
         patient_pattern: Regular expression that finds the patient in a case's name.
         allow_missing: Accept references without a prediction, and only count them; otherwise each is a failed case.
         pair: Which names make a pair: equal (apart from _0000, _seg and the like), or similar where none are equal;

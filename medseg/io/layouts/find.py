@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,6 +77,13 @@ _MOST_SHOWN = 8
 _MOST_SUGGESTED = 3
 
 
+def _near(folder: Path) -> str:
+    """Return where the folder lies one folder deeper; for a number, nnU-Net's data set of that number likewise."""
+    name = f"Dataset{int(folder.name):03d}_*" if folder.name.isdecimal() else escape(folder.name)
+    near = [path for path in sorted(folder.parent.glob(f"*/{name}")) if path.is_dir() and _is_declared(path)]
+    return " or ".join(map(str, near[:_MOST_SUGGESTED]))
+
+
 def find_cases(
     folder: Path, patient_pattern: str | None = None, naming: Naming = DEFAULT_NAMING, frame: int | None = None
 ) -> DataSet:
@@ -96,7 +104,11 @@ def find_cases(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", "Expected the folder of a data set with images and labels.")
+        near = _near(folder)
+        perhaps = f"Perhaps {near} was meant. " if near else ""
+        raise DataError(
+            f"There is no folder {folder}.", perhaps + "Expected the folder of a data set with images and labels."
+        )
     data = read_layout(folder, naming)
     if data is None:
         inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _is_declared(path)]

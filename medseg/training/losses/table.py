@@ -161,11 +161,20 @@ def _check_supported(loss: Loss | SummedLoss, choice: LossName, demands: Sequenc
         )
 
 
+_CALLED = "labels", "batch_dice"
+_HOW_CALLED = (
+    "A loss of your own is made by YourClass(labels, batch_dice, **arguments) and then called with logits and labels: "
+    "docs/development/extend.md has one."
+)
+
+
 def _hint(make: Callable[..., Any]) -> str | None:
-    """Return a sentence with the names of a loss's own arguments; None where they cannot be known."""
+    """Return a sentence with the names of a loss's own arguments, or on how a loss is made; None where none helps."""
     parameters = inspect.signature(make).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    if names[: len(_CALLED)] != [*_CALLED]:
+        return _HOW_CALLED
     if len(names) < len(parameters):
         return None
-    settable = [name for name in names if name not in ("labels", "batch_dice")]
+    settable = names[len(_CALLED) :]
     return f"Its arguments are: {', '.join(settable) or 'none'}."

@@ -267,6 +267,18 @@ def test_a_folder_of_another_kind_is_refused_with_what_is_there(tmp_path):
         find_cases(tmp_path / "none")
 
 
+def test_a_name_or_number_of_nnunet_leads_to_the_folder(tmp_path):
+    touch(tmp_path, "nnUNet_raw/Dataset004_Liver/dataset.json")
+    touch(tmp_path, "checks/Dataset004_Liver/check.json")
+    for name in ("4", "004", "Dataset004_Liver"):
+        with pytest.raises(DataError, match=r"Perhaps \S*nnUNet_raw/Dataset004_Liver was meant\. Expected"):
+            find_cases(tmp_path / name)
+    for name in ("5", "[4", "²"):
+        with pytest.raises(DataError, match="There is no folder") as caught:
+            find_cases(tmp_path / name)
+        assert "Perhaps" not in str(caught.value)
+
+
 def test_a_folder_around_the_data_set_names_it(tmp_path):
     touch(tmp_path, "Task01/images/a.png")
     with pytest.raises(DataError, match=r"Perhaps .*Task01 was meant"):

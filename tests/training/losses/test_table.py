@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from builders import make_plan, make_training
+from torch import nn
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
@@ -77,6 +78,12 @@ def test_arguments_that_do_not_fit_are_named_with_those_that_do() -> None:
     assert "Its arguments are: alpha, beta, cross_entropy_weight." in str(caught.value)
     with pytest.raises(PlanError, match=r"do not fit dice_focal: .*'gama'"):
         make_loss(make_training(loss={"name": "dice_focal", "gama": 1}), CLASSES, False)
+
+
+def test_a_class_that_is_made_otherwise_is_told_how_a_loss_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSSES, "plain", nn.CrossEntropyLoss)
+    with pytest.raises(PlanError, match=r"YourClass\(labels, batch_dice, \*\*arguments\)"):
+        make_loss(make_training(loss={"name": "plain", "alpha": 1}), CLASSES, False)
 
 
 @pytest.mark.parametrize(
