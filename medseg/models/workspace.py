@@ -12,7 +12,7 @@ from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.core.files import finish_replacing
 from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
-from medseg.selection.file import selection_path
+from medseg.selection.file import read_selection, selection_path
 
 if TYPE_CHECKING:
     from medseg.planning.splits import Fold
@@ -107,7 +107,7 @@ class Workspace:
             )
         if not fitting:
             raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
-        first = fitting[0]
+        first = next(filter(_is_selected, fitting), fitting[0])
         raise ModelError(
             f"There are {len(fitting)} trained models: {names}.",
             "Choose one (a wrong model gives wrong results): " + f"{option} {first.parent.name}/{first.name}".strip(),
@@ -132,6 +132,15 @@ class Workspace:
             return Path(os.path.relpath(folder.absolute(), self.folder.absolute())).as_posix()
         except ValueError:
             return folder.absolute().as_posix()
+
+
+def _is_selected(run: Path) -> bool:
+    """Return whether the selection of a run's plan names its configuration."""
+    try:
+        selection = read_selection(selection_path(run.parent))
+    except ModelError:  # the hint names another run, and what uses the selection says what is wrong with it
+        return False
+    return selection is not None and run.name in [member.configuration for member in selection.members]
 
 
 def cases_path(plan_path: Path) -> Path:

@@ -13,6 +13,8 @@ from medseg.commands.data.options import parse_memory
 from medseg.commands.records.verify import verify
 from medseg.core.files import write_text
 from medseg.models.workspace import Workspace
+from medseg.selection.file import selection_path, write_selection
+from medseg.selection.record import Member, Selection
 
 CASES = (
     "hippocampus_001",
@@ -193,6 +195,15 @@ def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path):
     assert workspace.model_path("spleen") == workspace.model_path("spleen/2d") == workspace.runs / "spleen" / "2d"
     with pytest.raises(medseg.ModelError, match="lung"):
         workspace.model_path("lung")
+    write_text(workspace.runs / "spleen" / "3d_fullres" / "fold_0" / "weights.safetensors", "")
+    with pytest.raises(medseg.ModelError, match="--model spleen/2d"):
+        workspace.model_path("spleen")
+    members = [Member(configuration="3d_fullres", folds=["0"])]
+    write_selection(
+        Selection(plan="spleen", medseg="0", made="now", members=members), selection_path(workspace.runs / "spleen")
+    )
+    with pytest.raises(medseg.ModelError, match="--model spleen/3d_fullres"):
+        workspace.model_path("spleen")
 
 
 @pytest.mark.real

@@ -5,6 +5,7 @@ Progress is live bars with an ETA on a terminal, and a plain line now and then e
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ _TITLES = {
     "workers": "Workers",
 }
 
+_COMMAND = re.compile(r"(?<![\w./-])medseg [a-z]")
+"""The beginning of a command in a text."""
 _RECORD_SECONDS = 1.0
 """Time between two records of progress in a stage."""
 _FIGURES = {"loss": "loss {:.3f}", "steps_per_second": "{:.1f} steps/s"}
@@ -235,7 +238,7 @@ def show_notes(notes: Sequence[str], total: int | None = None) -> None:
         emit("note", message=note)
     for note in fold_repeated(notes, total=total):
         # a command stays in one piece, so that it can be copied: the terminal folds it without a line break
-        console.print(f"note: {note}", markup=False, soft_wrap="medseg " in note)
+        console.print(f"note: {note}", markup=False, soft_wrap=_COMMAND.search(note) is not None)
 
 
 def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "failed", state: str = "failed") -> None:
