@@ -65,7 +65,7 @@ _GROWS = (".jsonl", ".json", ".lock", ".csv")
 _TIMES = (
     *("seconds", "train_seconds", "started", "ended", "time", "created", "written", "resumed", "interruptions"),
     *("memory_gb", "step_seconds", "seconds_per_step", "measured", "path", "host", "process", "sha256", "bytes"),
-    *("elapsed", "when", "git"),
+    *("elapsed", "when", "git", "made"),
 )
 """Keys of records that say when, how fast and where; hashes of files that hold such are left out, too."""
 
@@ -198,6 +198,10 @@ def content(path: Path) -> Any:
     data = path.read_bytes()
     if path.suffix == ".json":
         return plain(json.loads(data))
+    if path.name == "selection.yaml":
+        from ruamel.yaml import YAML
+
+        return plain(YAML(typ="safe").load(data))
     if path.suffix == ".jsonl":
         return [plain(json.loads(line)) for line in data.decode().splitlines() if line.strip()]
     if path.suffix == ".html":
