@@ -106,7 +106,8 @@ class Workspace:
                 f"`medseg train` trains one, {option or 'a path'} names one elsewhere.",
             )
         if not fitting:
-            raise ModelError(f"No trained model fits {choice or configuration!r}; there are {names}.")
+            a_path = f", and there is no file or folder {choice}" if choice is not None else ""
+            raise ModelError(f"No trained model fits {str(choice or configuration)!r}; there are {names}{a_path}.")
         first = next(filter(_is_selected, fitting), fitting[0])
         raise ModelError(
             f"There are {len(fitting)} trained models: {names}.",

@@ -152,12 +152,23 @@ def _by_similar_names(predictions: Side, references: Side, paths: tuple[Path, Pa
     way_out = (
         f" --pair similar pairs similar names and lists the pairs: {shown}. Look whether these are right."
         if pairs
-        else ""
+        else _inner_labels(predictions, paths[1])
     )
     raise DataError(
         f"No prediction has the name of a reference: {_shown(paths[0], predictions)}; {_shown(paths[1], references)}.",
         f"Expected the same names, such as CASE.nii.gz on both sides, or one file on each side.{way_out}",
     )
+
+
+def _inner_labels(predictions: Side, data: Path) -> str:
+    """Return a hint at the folder of a data set whose labels have the names: `predict` answers nnU-Net's imagesTs."""
+    for name in _IMAGES_BESIDE:
+        folder = data / name
+        if folder.is_dir() and not predictions.files.keys().isdisjoint(
+            split_suffix(path)[0] for path in folder.iterdir()
+        ):
+            return f" Perhaps `{folder}` was meant."
+    return ""
 
 
 def _renamed(side: Side, pairs: dict[str, str], similar: bool = False) -> Side:

@@ -1,6 +1,7 @@
 """Which prediction is scored against which reference, and what the values on both sides mean."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -163,3 +164,17 @@ def test_answers_given_as_references_are_refused_unless_the_scores_have_a_place(
     assert [path.name for path in (tmp_path / "ref").iterdir()] == ["a.nii.gz"]
     assert evaluate(tmp_path / "out", tmp_path / "ref").summary.cases
     assert evaluate(tmp_path / "ref", tmp_path / "out", options=EvaluateOptions(output=tmp_path / "scores")).files
+
+
+def test_a_data_set_whose_test_labels_have_the_names_leads_to_them(tmp_path, save_nifti):
+    """`predict DATASET` answers its imagesTs, but the references of a data set are those that were trained on."""
+    save_nifti(tmp_path / "out/b.nii.gz", blob(0))
+    for folder, case in (("labelsTr", "a"), ("labelsTs", "b")):
+        save_nifti(tmp_path / f"data/{folder}/{case}.nii.gz", blob(0))
+        save_nifti(tmp_path / f"data/{folder.replace('labels', 'images')}/{case}_0000.nii.gz", blob(0))
+    declared = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "blob": 1}, "file_ending": ".nii.gz"}
+    (tmp_path / "data/dataset.json").write_text(json.dumps({**declared, "numTraining": 1}))
+    with pytest.raises(DataError, match=r"Perhaps `(\S+labelsTs)` was meant") as error:
+        evaluate(tmp_path / "out", tmp_path / "data")
+    meant = str(error.value).split("`")[1]
+    assert evaluate(tmp_path / "out", meant).summary.dice_mean == 1

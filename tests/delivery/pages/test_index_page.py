@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from medseg.core.labels import Labels
 from medseg.delivery.answers.case_pages import CaseSlice
 from medseg.delivery.pages.blocks import Sheet, Table
@@ -41,6 +43,8 @@ def test_the_table_has_one_precision_a_column_and_a_column_only_for_what_there_i
         assert isinstance(table, Table)
         return table
 
+    doubtful = replace(WHOLE, notes=["Its spacing is unusual.", "dice: low", "cut: at the edge"])
+    assert table_of(doubtful).rows[0][-1] == "Its spacing is unusual; dice: low; cut: at the edge"
     table = table_of(WHOLE, ODD)
     assert table.head == ["case", "liver (ml)", "spleen (ml)", "warnings"]
     assert table.rows == [["a b", "1500", "0.000", ""], ["c", "20", "3.500", "It is odd."]]
