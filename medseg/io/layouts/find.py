@@ -10,6 +10,7 @@ from dataclasses import replace
 from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
@@ -112,7 +113,9 @@ def find_cases(
     data = read_layout(folder, naming)
     if data is None:
         inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _is_declared(path)]
-        suggestion = f"Perhaps {folder / ' or '.join(inner[:_MOST_SUGGESTED])} was meant. " if inner else ""
+        suggestion = (
+            f"Perhaps {folder / ' or '.join(inner[:_MOST_SUGGESTED])} was meant. " if inner else _without_labels(folder)
+        )
         raise DataError(f"{folder} is not a data set. {found_in(folder)}", suggestion + _UNDERSTOOD)
     if not data.cases:
         raise DataError(
@@ -128,6 +131,20 @@ def find_cases(
     if patient_pattern is not None:
         cases = assign_patients(cases, patient_pattern)
     return replace(data, cases=cases)
+
+
+def _without_labels(folder: Path) -> str:
+    """Return what to do with a folder of scans or DICOM studies without labels; nothing of another folder."""
+    try:
+        scans = any(map(is_image, folder.iterdir())) or holds_scans(folder)
+    except DataError:  # a damaged zip, or pydicom is missing: what is read of it will say so
+        scans = False
+    if not scans:
+        return ""
+    return (
+        "It seems to hold scans without labels. To train, add the labels in one of the ways below; to segment the "
+        f"scans with a trained model: `medseg predict {quote(str(folder))} OUT`. "
+    )
 
 
 def _unread(data: DataSet) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sets.layout_files import LIVER, files_of, touch, write_json
+from small_sets import write_study
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming
@@ -277,6 +278,19 @@ def test_a_name_or_number_of_nnunet_leads_to_the_folder(tmp_path):
         with pytest.raises(DataError, match="There is no folder") as caught:
             find_cases(tmp_path / name)
         assert "Perhaps" not in str(caught.value)
+
+
+def test_scans_without_labels_lead_to_predict(tmp_path):
+    write_study(tmp_path / "my studies" / "a")
+    write_study(tmp_path / "my studies" / "b", "other")
+    touch(tmp_path, "scans/a.nii.gz", "scans/notes.txt", "papers/notes.txt")
+    for folder, command in (("my studies", "'{}' OUT"), ("scans", "{} OUT")):
+        with pytest.raises(DataError, match="scans without labels") as caught:
+            find_cases(tmp_path / folder)
+        assert f"`medseg predict {command.format(tmp_path / folder)}`" in str(caught.value)
+    with pytest.raises(DataError, match="is not a data set") as caught:
+        find_cases(tmp_path / "papers")
+    assert "medseg predict" not in str(caught.value)
 
 
 def test_a_folder_around_the_data_set_names_it(tmp_path):
