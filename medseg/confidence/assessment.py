@@ -115,12 +115,13 @@ class Assessment:
         return cls(structures, tuple(Flag(**flag) for flag in values["flags"]), tuple(values["scan"]))
 
 
-def assess(measures: CaseMeasures, quality: Quality) -> Assessment:
+def assess(measures: CaseMeasures, quality: Quality, unit: str = "") -> Assessment:
     """Judge an answer.
 
     Args:
         measures: of the answer and its scan.
         quality: the quality model.
+        unit: of the volumes, for the words of flags.
 
     Returns:
         Predicted Dice and volume interval of each structure, and flags.
@@ -136,7 +137,7 @@ def assess(measures: CaseMeasures, quality: Quality) -> Assessment:
         structures[name] = StructureQuality(*_rounded(predicted, 3), *_rounded(bounds, 2))
         if predicted is not None:
             odd[DICE, name] = 1 - predicted[0]
-    flags = _flags(odd, quality, measures)
+    flags = _flags(odd, quality, measures, unit)
     order = list(MEANINGS)
     of_scan = quality.reference.scan
     known = of_scan is not None and len(measures.scan) == len(of_scan.mean)
@@ -144,12 +145,12 @@ def assess(measures: CaseMeasures, quality: Quality) -> Assessment:
     return Assessment(structures, tuple(sorted(flags, key=lambda flag: order.index(flag.kind))), scan)
 
 
-def _flags(odd: Oddness, quality: Quality, measures: CaseMeasures) -> list[Flag]:
+def _flags(odd: Oddness, quality: Quality, measures: CaseMeasures, unit: str) -> list[Flag]:
     flags = []
     for (kind, name), value in odd.items():
         limit = quality.thresholds.get(kind, {}).get(name)
         if limit is not None and value > limit * (1 + 1e-5):
-            flags.append(Flag(kind, name, round(value, 4), limit, _text(kind, name, odd, quality, measures)))
+            flags.append(Flag(kind, name, round(value, 4), limit, _text(kind, name, odd, quality, measures, unit)))
     for name in quality.reference.missing(measures):
         flags.append(Flag(MISSING, name, 1.0, 0.0, f"{name} is not in the answer; nearly all training cases have it"))
     for left, right in quality.reference.swapped(measures):
@@ -158,7 +159,7 @@ def _flags(odd: Oddness, quality: Quality, measures: CaseMeasures) -> list[Flag]
     return flags
 
 
-def _text(kind: str, name: str, odd: Oddness, quality: Quality, measures: CaseMeasures) -> str:
+def _text(kind: str, name: str, odd: Oddness, quality: Quality, measures: CaseMeasures, unit: str) -> str:
     """Return a flag in words, with the figure where it is one that people know."""
     value, limit = odd[kind, name], quality.thresholds[kind][name]
     if kind == DICE:
@@ -167,7 +168,8 @@ def _text(kind: str, name: str, odd: Oddness, quality: Quality, measures: CaseMe
         usual = quality.reference.volume[name]
         span = limit * usual.scale
         low, high = exp(usual.mean - span), exp(usual.mean + span)
-        return f"{name} has a volume of {measures.shapes[name].volume:.3g}; usual are {low:.3g} to {high:.3g}"
+        seen = measures.shapes[name].volume
+        return f"{name} has a volume of {seen:.3g}; usual are {low:.3g} to {high:.3g} {unit}".rstrip()
     if kind == "parts":
         parts = measures.shapes[name].parts
         return f"{name} is in {parts} part{'s' if parts > 1 else ''}: more or larger ones than in training cases"

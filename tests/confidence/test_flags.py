@@ -1,5 +1,6 @@
 """Predicted scores, intervals and flags, on made-up cases in which it is known what is wrong."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,14 @@ def test_without_mirrored_copies_another_regression_answers(usual: CaseMeasures,
     plain = assess(unsure(usual, agreement=None), quality).structures["kidney_left"]
     assert plain.dice == pytest.approx(0.9, abs=0.08)
     assert plain.volume_low is not None
+
+
+def test_the_flag_on_a_volume_has_its_unit(usual: CaseMeasures, quality: Quality) -> None:
+    odd = ODD["volume"][0](usual)
+    texts = [flag.text for flag in assess(odd, quality, "ml").flags if flag.kind == "volume"]
+    assert [re.sub(r"[0-9.]{3,}", "N", text) for text in texts] == [
+        "kidney_left has a volume of 40; usual are N to N ml"
+    ]
 
 
 def test_records_come_back_from_their_files(usual: CaseMeasures, quality: Quality) -> None:

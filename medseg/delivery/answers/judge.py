@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.core.errors import MedsegError
 from medseg.core.image import Image
 from medseg.inference.predictor import Predictor
+from medseg.inference.volumes import size_unit
 from medseg.preprocessing.volume import Volume
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Judge:
             measures = self.predictor.measures(self.volume, self.observations, answer, deep_folds)
         except MedsegError as error:
             return {"warnings": [*self.volume.warnings, f"The answer has no predicted Dice and no flags: {error}"]}
-        return {"quality": assess(measures, selection.quality).to_json()}
+        unit = size_unit(answer, self.predictor.model.plan.data.dimensions)
+        return {"quality": assess(measures, selection.quality, unit).to_json()}
 
 
 def assessment_in(about: Mapping[str, Any]) -> Assessment | None:
