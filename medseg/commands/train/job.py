@@ -71,7 +71,6 @@ class Job:
         start: what was taken over from another model; None for random weights.
         encoder_weights: what was taken of the plan's file of pretrained weights; None for none.
         previous: in a cascade's later stage, the model of the stage before.
-        step_seconds: about what a step takes; None if that was not looked at.
     """
 
     run: Run
@@ -86,7 +85,6 @@ class Job:
     start: Start | None = None
     encoder_weights: EncoderWeights | None = None
     previous: Model | None = None
-    step_seconds: float | None = None
 
     def predictor(self, network: torch.nn.Module) -> Predictor:
         """Return a predictor that uses a network in this run's configuration."""
@@ -122,8 +120,8 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     ranks.numbers(configuration.batch_size)  # raises where there are too many processes, before hours of preprocessing
     mapped = any(case.weight_map is not None for case in (*training, *validation))  # both losses count it
     network = _first_network(run, request, bool(annotation), mapped, device)
-    step_seconds = estimated_step_seconds(network, plan, configuration, device) if ranks.size == 1 else None
-    if (budget := options.new_seconds) is not None and step_seconds is not None:
+    if (budget := options.new_seconds) is not None and ranks.size == 1:
+        step_seconds = estimated_step_seconds(network, plan, configuration, device)
         left, option = budget - (time.monotonic() - request.start_time), "--extend" if options.extend else "--budget"
         refuse_hopeless_budget(left, step_seconds, option)
     encoder_weights = _encoder_weights(network, run, request)
@@ -158,7 +156,6 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         start=start,
         encoder_weights=encoder_weights,
         previous=previous,
-        step_seconds=step_seconds,
     )
 
 

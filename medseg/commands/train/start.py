@@ -20,6 +20,9 @@ from medseg.plans.sections.training import Training
 from medseg.training.length.steering import describe_steps_change, steps_change
 from medseg.training.run.setup import Setup
 
+_MANY_STEPS = 50
+"""Of fewer, no time is said before the first one."""
+
 
 def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | None, list[str]]:
     """Decide how many steps a run makes in this session.
@@ -46,7 +49,7 @@ def decide_length(job: Job, request: Request) -> tuple[Setup, ChangeRecord | Non
         return _in_time(job, request, budget_seconds)
     if options.extend is not None:
         setup = replace(setup, course=setup.course.extended(options.extend.more(setup.course.steps)))
-    return setup, None, _expected_time(setup.course.steps - job.run.step, job.step_seconds)
+    return setup, None, _expected_time(setup.course.steps - job.run.step, _step_seconds(job, setup))
 
 
 def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, ChangeRecord | None, list[str]]:
@@ -76,16 +79,26 @@ def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, 
     return fitted, None, _fewer_validations(setup.plan.training, fitted.plan.training)
 
 
+def _step_seconds(job: Job, setup: Setup) -> float | None:
+    """Return about what a step takes: as it took so far, else judged by a part of a patch, where many are to come."""
+    if job.run.step:
+        return job.run.seconds / job.run.step
+    if setup.ranks.size > 1 or setup.course.steps < _MANY_STEPS:
+        return None
+    from medseg.training.length.quick_look import estimated_step_seconds
+
+    return estimated_step_seconds(job.network, setup.plan, setup.configuration, setup.device)
+
+
 def _expected_time(steps: int, step_seconds: float | None) -> list[str]:
     """Return a note on how long a number of steps takes, where that is known.
 
     >>> _expected_time(1000, 0.4)
-    ['about 6:40 for 1000 steps, judged by a part of a patch; validations come on top']
+    ['about 6:40 for 1000 steps, and validations']
     """
     if step_seconds is None or steps <= 0:
         return []
-    time = duration(steps * step_seconds)
-    return [f"about {time} for {counted(steps, 'step')}, judged by a part of a patch; validations come on top"]
+    return [f"about {duration(steps * step_seconds)} for {counted(steps, 'step')}, and validations"]
 
 
 def _fewer_validations(planned: Training, fitted: Training) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from medseg import __version__
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, MedsegError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.names import name_problem
@@ -180,7 +180,13 @@ def _pictures(folder: Path, summary: Summary, labels: Labels, scans: Scans, link
         caption = f"{word.capitalize()} case: {case.case}" if word else case.case
         caption += f"; {dice_line(case)}"
         words, png = describe_view(view, case, labels), case_panel([view], labels)
-        link = links.get(case.case) or _write_viewer(folder, *files[case.case], view, labels)
+        link = links.get(case.case, "")
+        if not link:
+            try:
+                link = _write_viewer(folder, *files[case.case], view, labels)
+            except (OSError, MedsegError) as error:  # scores never depend on it
+                why = error.strerror if isinstance(error, OSError) else error.message
+                caption += f"; there is no viewer: {why}"
         pictures.append(Picture(caption, words, png, link, wide=True))
     return pictures
 

@@ -7,6 +7,7 @@ themselves.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from copy import deepcopy
 from math import ceil, inf, prod
 
@@ -27,18 +28,18 @@ _PASSES, _MOST_SECONDS = 4, 3.0
 between; and seconds after which no further one is made."""
 
 
-def refuse_hopeless_budget(budget_seconds: float, step_seconds: float, option: str = "--budget") -> None:
+def refuse_hopeless_budget(budget_seconds: float, step_seconds: float | None, option: str = "--budget") -> None:
     """Refuse a budget that is far too short for even the fewest steps of a run.
 
     Args:
         budget_seconds: the part of the budget that is left.
-        step_seconds: the estimate.
+        step_seconds: the estimate; None where there is none, and nothing is refused.
         option: the option that the budget was given by.
 
     Raises:
         PlanError: the budget is hopeless.
     """
-    if FEWEST_STEPS * step_seconds > _SLACK * budget_seconds:
+    if step_seconds is not None and FEWEST_STEPS * step_seconds > _SLACK * budget_seconds:
         raise hopeless(budget_seconds, step_seconds, option, "about ")
 
 
@@ -82,11 +83,11 @@ def estimated_step_seconds(
         ceil(size / 2 / unit) * unit if size > 2 * unit else size for size, unit in zip(patch, multiples, strict=True)
     ]
     network, precision = deepcopy(network), choose_precision(plan.training.precision, device)
+    image = torch.zeros(1, input_channels(plan, configuration), *part, device=device)
     begin, shortest = time.monotonic(), inf
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), suppress(RuntimeError, MemoryError):  # of memory: the first step says what to do
         for _ in range(_PASSES):
             start = time.monotonic()
-            image = torch.zeros(1, input_channels(plan, configuration), *part, device=device)
             with autocast(device, precision):
                 (answer,) = network(image, 1)
             answer.float().sum().backward()
@@ -94,4 +95,4 @@ def estimated_step_seconds(
             shortest = min(shortest, now - start)
             if now - begin > _MOST_SECONDS:
                 break
-    return shortest * configuration.batch_size * prod(patch) / prod(part)
+    return shortest * configuration.batch_size * prod(patch) / prod(part) if shortest < inf else None

@@ -68,3 +68,12 @@ def test_large_scans_and_those_of_another_grid_have_none(
     monkeypatch.setattr(score_files, "SMALL_VOXELS", REFERENCE.size - 1)
     assert REFERENCE.size < case_pages.SMALL_VOXELS
     assert scored(data_set) == set()
+
+
+def test_what_is_in_the_way_of_a_viewer_costs_no_report(data_set: Path) -> None:
+    (data_set.parent / "scores").mkdir()
+    (data_set.parent / "scores" / "report_cases").write_text("a file")
+    assert scored(data_set) == set()
+    page = (data_set.parent / "scores" / "report.html").read_text()
+    assert page.count("there is no viewer: ") == 3
+    assert (data_set.parent / "scores" / "manifest.json").is_file()
