@@ -70,6 +70,43 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_with_parts(path: Path) -> Iterator[Path]:
+    """Write as with `atomic`, by functions that may write further files beside the one that they are given.
+
+    The path that is given has the name of the file, in a temporary folder of its own, so that a header names the files
+    of its data as they will be called. These are moved first and the file last: a kill in between leaves the old header
+    beside new data.
+
+    Yields:
+        A path that does not exist yet. Errors that the block raises name `path` instead.
+    """
+    path = Path(path)
+    with _temporary_folder(path) as folder, _naming(folder, path.parent, path):
+        yield folder / path.name
+        (folder / path.name).stat()  # before anything is moved: a function that wrote another name has failed
+        parts = sorted(part.relative_to(folder) for part in folder.rglob("*") if not part.is_dir())
+        for part in sorted(parts, key=lambda part: part == Path(path.name)):
+            (path.parent / part).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder / part, path.parent / part)
+
+
+@contextmanager
+def _naming(temporary: Path, path: Path, otherwise: Path) -> Iterator[None]:
+    """Let the errors of a block name `path` instead of a temporary folder, and `otherwise` where they name nothing."""
+    try:
+        yield
+    except MedsegError as error:
+        error.message = error.message.replace(str(temporary), str(path))
+        raise
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a full disk
+            error.filename = str(otherwise)
+        elif isinstance(error.filename, str | os.PathLike):
+            error.filename = str(error.filename).replace(str(temporary), str(path))
+        raise
+
+
+@contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a new temporary folder, and rename it to `path` when the block ends without an error.
 
@@ -81,15 +118,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         The path of the temporary folder, beside `path`. Errors that the block raises name `path` instead.
     """
     with _temporary_folder(path) as temporary:
-        try:
+        with _naming(temporary, path, path):
             yield temporary
-        except MedsegError as error:  # the temporary name would tell a user nothing
-            error.message = error.message.replace(str(temporary), str(path))
-            raise
-        except OSError as error:
-            if isinstance(error.filename, str):
-                error.filename = error.filename.replace(str(temporary), str(path))
-            raise
         if _removed_empty(path):
             os.replace(temporary, path)
         else:

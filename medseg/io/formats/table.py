@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from medseg.core.errors import DataError
-from medseg.core.files import atomic
+from medseg.core.files import atomic_with_parts
 from medseg.core.image import Image
 from medseg.io.annotations import geojson
 from medseg.io.annotations.coco import split_reference
@@ -117,8 +117,9 @@ def register(file_format: Format) -> None:
     """Add a format to the table of this process, so that its files are found, read and answered like all others.
 
     Every process that is to know it has to call this, before it looks for files; nothing is recorded. The functions of
-    the format that write get a temporary path in the folder of the file, which is made if it is missing; the file is
-    then renamed.
+    the format that write get a path of the file's name in a temporary folder. What they write there, the file itself
+    and others beside it, is then moved into the folder of the file, which is made if it is missing. A header must name
+    the files of its data without a folder.
 
     Args:
         file_format: the format. Its suffixes must be new; of `.extra.nii.gz` and `.nii.gz` the longer one counts.
@@ -140,12 +141,12 @@ def register(file_format: Format) -> None:
 
 
 def _atomic(write: Callable[..., None] | None) -> Callable[..., None] | None:
-    """Return a function that writes by another one, under a temporary name first; None for None."""
+    """Return a function that writes by another one, in a temporary folder first; None for None."""
     if write is None:
         return None
 
     def written(path: Path, *arguments: Any) -> None:
-        with atomic(path) as temporary:
+        with atomic_with_parts(path) as temporary:
             write(temporary, *arguments)
 
     return written

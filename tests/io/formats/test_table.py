@@ -75,6 +75,47 @@ def test_a_writer_of_ones_own_needs_no_folder_and_leaves_no_half_file(tmp_path):
     assert (tmp_path / "new" / "a.half").read_bytes() == b"PK"
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_writer_of_header_and_data_leaves_both_under_the_names_that_the_header_says(tmp_path: Path, there: bool):
+    def write_pair(path: Path, image: Image, like: Path | None) -> None:
+        with open(path, "xb") as header:  # as writers do that replace nothing
+            header.write(f"data = {path.stem}.raw".encode())
+        path.with_suffix(".raw").write_bytes(image.array.tobytes())
+        if image.array.max() > 2:
+            raise OSError(28, "No space left on device", *([str(path)] if image.array.max() > 3 else []))
+
+    register(Format((".pair",), read_npz, write_pair))
+    image = Image(np.full((1, 1, 1, 2), 1, np.uint8), np.eye(4))
+    for value in (1, 2) if there else (2,):
+        write_label(tmp_path / "new" / "a.pair", image.with_array(image.array * value))
+    for value in (3, 4):
+        with pytest.raises(OSError, match="No space left") as raised:
+            write_label(tmp_path / "new" / "a.pair", image.with_array(image.array * value))
+        assert raised.value.filename == str(tmp_path / "new" / "a.pair")
+    contents = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert contents == {"a.pair": b"data = a.raw", "a.raw": b"\2\2"}
+
+
+def test_a_writer_through_simpleitk_leaves_a_header_that_leads_to_its_data(tmp_path: Path):
+    import SimpleITK
+
+    def write_itk(path: Path, image: Image, like: Path | None) -> None:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image.array[0]), str(path.with_suffix(".mhd")))
+        path.with_suffix(".mhd").rename(path)
+
+    register(Format((".xmhd",), read_npz, write_itk))
+    write_label(tmp_path / "a.xmhd", Image(np.ones((1, 2, 3, 4), np.uint8), np.eye(4)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.raw", "a.xmhd"]
+    assert "ElementDataFile = a.raw" in (tmp_path / "a.xmhd").read_text()
+
+
+def test_a_writer_that_writes_another_name_has_failed_and_leaves_nothing(tmp_path: Path):
+    register(Format((".other",), read_npz, lambda path, *_: path.with_name("b.other").write_bytes(b"1")))
+    with pytest.raises(FileNotFoundError, match=r"a\.other"):
+        write_label(tmp_path / "a.other", Image(np.ones((1, 2, 3, 4), np.uint8), np.eye(4)))
+    assert not [*tmp_path.iterdir()]
+
+
 def test_masks_may_be_read_in_another_way(tmp_path):
     register(Format((".two",), lambda path: read_npz(path.with_suffix(".npz")), read_mask=_zeros))
     np.savez(tmp_path / "a.npz", voxels=np.ones((2, 3, 4), np.uint8), affine=np.eye(4))
