@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medseg.checking.scan_fit import ScanFinding
-from medseg.io.dicom.elements.modality import MODALITIES, are_alike, modality_meant
+from medseg.io.dicom.elements.modality import COMPARABLE, are_alike, modality_meant
 from medseg.plans.schema import Plan
 
 
 def compare_modality(modalities: Sequence[str], plan: Plan) -> list[ScanFinding]:
     """Return which channels of a scan are of another modality than those that a model was trained on.
 
-    It is a warning: names of channels are free text, and where one is a modality of DICOM's, series of others are not
-    chosen by themselves (`io.dicom.listing.channel`).
+    Modalities that do not say how a scan was made (OT, which converters write) count on neither side. It is a warning:
+    names of channels are free text, and where one is a modality of DICOM's, series of others are not chosen by
+    themselves (`io.dicom.listing.channel`).
 
     Args:
         modalities: of each channel of the scan (`modalities_of`); empty where it is not known.
@@ -26,10 +27,10 @@ def compare_modality(modalities: Sequence[str], plan: Plan) -> list[ScanFinding]
     findings = []
     ranges = plan.data.scans.channels if plan.data.scans is not None else []
     for number, (channel, modality) in enumerate(zip(plan.data.channels, modalities, strict=True)):
-        stated = ranges[number].modalities if number < len(ranges) else []
+        stated = [kind for kind in ranges[number].modalities if kind in COMPARABLE] if number < len(ranges) else []
         meant = modality_meant(channel)
         trained = stated or ([] if meant is None else [meant])
-        if modality not in MODALITIES or not trained or are_alike(modality, trained):
+        if modality not in COMPARABLE or not trained or are_alike(modality, trained):
             continue
         source = (
             f"the training scans were {' and '.join(stated)}" if stated else f"the name of the channel means {meant}"

@@ -48,6 +48,12 @@ def plan_of(channel: str, *trained: str) -> Plan:
         ("PET", (), "CT", "the name of the channel means PT"),
         ("PET/CT", (), "MR", None),
         ("image", (), "CT", None),
+        # converters write OT, which says nothing
+        ("T1", ("OT",), "MR", None),
+        ("image", ("OT", "SC"), "MR", None),
+        ("T1", ("OT",), "CT", "the name of the channel means MR"),
+        ("image", ("MR", "OT"), "CT", "the training scans were MR"),
+        ("image", ("CT", "RG"), "CR", None),
         # files that say nothing, or nothing that is known
         ("T1", (), "", None),
         ("T1", (), "OT", None),

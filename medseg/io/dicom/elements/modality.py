@@ -33,6 +33,10 @@ _ALIKE = {"DX": "CR", "RG": "CR", "RF": "XA"}
 """Modalities of which a scanner's maker may write either."""
 
 
+COMPARABLE = frozenset({*MODALITIES, *_ALIKE})
+"""Modalities that say how a scan was made. Others do not: converters write OT (other), SC or DOC."""
+
+
 def modality_named(channel: str) -> str | None:
     """Return the modality that a channel is called by; None if its name is no modality.
 
