@@ -46,21 +46,24 @@ def extents(label: Image, foreground: NDArray[np.bool_], orientation: Orientatio
     axes = [np.flatnonzero(foreground.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     box = tuple(slice(int(indices[0]), int(indices[-1]) + 1) for indices in axes)
     inside, marked = label.array[0][box], foreground[box]
-    longest: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    longest: defaultdict[int, list[int]] = defaultdict(lambda: [1, 1, 1])
     voxels: defaultdict[int, int] = defaultdict(int)
     positions: defaultdict[int, float] = defaultdict(float)
-    for axis in range(3):
-        for start, values, firsts, lengths in _runs(np.moveaxis(inside, axis, 2), np.moveaxis(marked, axis, 2)):
+    # along an axis of one voxel, as in pictures, each voxel is a run of 1, and to list them all would take long
+    axes_of_runs = [axis for axis in range(3) if inside.shape[axis] > 1] or [2]
+    for axis in axes_of_runs:
+        order = [*(other for other in range(3) if other != axis), axis]
+        for start, values, firsts, lengths in _runs(inside.transpose(order), marked.transpose(order)):
             names, numbers = np.unique(values, return_inverse=True)
             most = np.zeros(len(names), np.int64)
             np.maximum.at(most, numbers, lengths)
             for value, length in zip(names.tolist(), most.tolist(), strict=True):
                 longest[value][axis] = max(longest[value][axis], length)
-            if axis < 2:
+            if axis != axes_of_runs[-1]:
                 continue
-            origin = np.array([start + box[0].start, box[1].start, box[2].start])
+            origin = np.array([start, 0, 0]) + [box[other].start for other in order]
             middles = firsts + origin + np.outer(lengths - 1, (0, 0, 0.5))
-            middle_x = middles @ label.affine[0, 2::-1]  # an affine has the order x, y, z
+            middle_x = middles @ label.affine[0, 2::-1][order]  # an affine has the order x, y, z
             counts, sums = (np.bincount(numbers, weights) for weights in (lengths, lengths * middle_x))
             for value, count, total in zip(names.tolist(), counts.tolist(), sums.tolist(), strict=True):
                 voxels[value] += int(count)
