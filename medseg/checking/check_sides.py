@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from medseg.checking.outliers import FEWEST
+from medseg.checking.outliers import FEWEST, deviation
 from medseg.core.case import Case
 from medseg.core.labels import Labels
 from medseg.core.sides import sided_pairs
@@ -19,6 +19,9 @@ _NEARLY_ALL = 0.95
 _CLEARLY = 0.3
 """Structures that change places are about as far apart as in the others; a shift of both to one side stays below this
 share of that distance."""
+_DEVIATIONS = 5.0
+"""And structures near each other change places by chance: an exchange is further from the median than this many robust
+standard deviations of the offsets."""
 _REMEDY = (
     "Look at it in a viewer: if the scan is mirrored, correct its header; if the names are exchanged, correct the "
     "label. Or leave the case out with --exclude IDS.txt."
@@ -43,10 +46,11 @@ def check_sides(facts: Sequence[CaseFacts], cases: Mapping[str, Case], labels: L
         offsets = np.array([ends[index] for index in both], float) @ [-1.0, 1.0]  # from the left to the right structure
         usual = float(np.median(offsets))
         swapped = offsets * np.sign(usual) < -_CLEARLY * abs(usual)
-        others = len(both) - 1
-        if usual and others - (swapped.sum() - 1) >= _NEARLY_ALL * others:
+        swapped &= np.abs(offsets - usual) > _DEVIATIONS * deviation(offsets)
+        agreeing = int((offsets * usual > 0).sum())
+        if agreeing >= _NEARLY_ALL * (len(both) - 1):
             for number in np.flatnonzero(swapped).tolist():
-                text = f"{left} and {right} lie the other way round than in {counted(others, 'other case')}"
+                text = f"{left} and {right} lie the other way round than in {counted(agreeing, 'other case')}"
                 odd.setdefault(facts[both[number]].id, []).append(text)
     findings = []
     for id, texts in odd.items():

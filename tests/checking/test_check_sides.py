@@ -44,6 +44,20 @@ def test_the_one_case_that_is_the_other_way_round_is_named(sign: float) -> None:
     assert "kidney_left and Kidney Right lie the other way round than in 11 other cases." in finding.message
 
 
+def test_those_that_agree_are_counted_and_not_the_others_that_are_odd() -> None:
+    findings = found([*usual(58), *(case(f"odd{number}", 55, -55) for number in range(2))])
+    assert [finding.case for finding in findings] == ["odd0", "odd1"]
+    assert all("than in 58 other cases." in finding.message for finding in findings)
+
+
+def test_structures_near_each_other_that_change_places_by_chance_are_not_named() -> None:
+    offsets = np.random.default_rng(0).normal(2, 1.2, 100)
+    near = [case(f"c{number:03d}", 0.0, offset) for number, offset in enumerate(offsets.tolist())]
+    assert (offsets < -0.6).any(), "further than the share of the median"
+    assert found(near) == []
+    assert [finding.case for finding in found([*near, case("odd", 0.0, -9.0)])] == ["odd"]
+
+
 @pytest.mark.parametrize(
     ("facts", "labels"),
     [
