@@ -7,6 +7,9 @@ import shlex
 from collections.abc import Sequence
 from itertools import takewhile
 
+_MOST_PIECES = 20
+"""In more pieces no path is looked for: hundreds of words, as a shell's `*` makes them, would take seconds."""
+
 QUOTATION = "A path with blanks needs quotation marks."
 
 
@@ -17,12 +20,12 @@ def unquoted_path(words: Sequence[str]) -> str | None:
         words: what was typed after the verb.
 
     Returns:
-        The longest such path; None where there is none.
+        The longest such path of at most 20 pieces; None where there is none.
     """
     for first, word in enumerate(words):
         if word.startswith("-") or os.path.exists(word):
             continue
-        pieces = [*takewhile(lambda piece: not piece.startswith("-"), words[first:])]
+        pieces = [*takewhile(lambda piece: not piece.startswith("-"), words[first : first + _MOST_PIECES])]
         for last in range(len(pieces), 1, -1):
             if os.path.exists(joined := " ".join(pieces[:last])):
                 return joined

@@ -21,13 +21,21 @@ from medseg.cli.parsing.blanks import unquoted_path
         (["scans", "out"], None),
         (["My", "--json", "Studies"], None),
         ([], None),
+        ([*"abcdefghijklmnopqrst", "out"], " ".join("abcdefghijklmnopqrst")),
+        ([*"123456789012345678901"], None),  # a path of 21 pieces is not looked for
     ],
 )
 def test_the_longest_path_that_lies_in_pieces_is_recognized(
     words: list[str], path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("My Studies", "My Old Studies", "scans"):
+    for name in (
+        "My Studies",
+        "My Old Studies",
+        "scans",
+        " ".join("abcdefghijklmnopqrst"),
+        " ".join("123456789012345678901"),
+    ):
         Path(name).mkdir()
     assert unquoted_path(words) == path
 
