@@ -38,6 +38,17 @@ def four_digits(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def printable(text: str) -> str:
+    r"""Return a text, such as the name of a stranger's file, with an escape for each sign that cannot be printed.
+
+    >>> printable("a\nb"), printable("\udce4.png"), printable("Schädel 1")
+    ('a\\nb', '\\udce4.png', 'Schädel 1')
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return the first names of a list, at most `most` of them, with `...` if there are more.
 

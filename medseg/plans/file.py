@@ -40,7 +40,7 @@ REMOVED_TRAINING_KEYS = {"small_patch_share", "small_patch_fraction"}
 NO_EFFECT = "of an earlier version has no effect any more"
 SCHEMA_FILE = "plan.schema.json"
 """Lies beside plans and among the modules of this package; `docs/make/plan_keys.py` makes it."""
-_SCHEMA_LINE = f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n"
+SCHEMA_LINE = f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n"
 """The first line of a plan, as the YAML language server and the editors that use it read it."""
 _HEADER = """\
 {name}: how medseg segments this data set. Edit it freely: it is checked when it is read.
@@ -194,7 +194,7 @@ def save_plan(plan: Plan, path: Path, names: Mapping[str, Iterable[str]] = Mappi
             -> names. Other names are valid, too.
     """
     write_text(path.parent / SCHEMA_FILE, _schema_with(names))
-    write_text(path, _SCHEMA_LINE + dump_plan(plan))
+    write_text(path, SCHEMA_LINE + dump_plan(plan))
 
 
 def _schema_with(names: Mapping[str, Iterable[str]]) -> str:

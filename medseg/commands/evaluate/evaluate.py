@@ -122,7 +122,7 @@ def _evaluate(
         settled.origin,
         subgroups=by_attribute,
         similar=_similar_pairs(pairs, references),
-        notes=settled.notes,
+        notes=tuple(dict.fromkeys((*settled.notes, *predictions.notes, *references.notes))),
     )
     for path, sides_of_other in other_sides:
         other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))

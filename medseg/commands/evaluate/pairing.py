@@ -46,6 +46,7 @@ class Side:
         labels: the structures, where a data set declares them.
         cases: {case: patient, annotated structures and attributes}, where a data set knows them.
         similar: {case: name of its file} of references that were paired although their names are only similar.
+        notes: sentences on what lies beside the files and looks like one of them.
     """
 
     files: dict[str, Path]
@@ -54,6 +55,7 @@ class Side:
     labels: Labels | None = None
     cases: dict[str, Case] = field(default_factory=dict)
     similar: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def only(self, case: str) -> Side:
         """Return this side reduced to one case; empty if it does not have the case."""
@@ -61,6 +63,7 @@ class Side:
             self,
             files={id: file for id, file in self.files.items() if id == case},
             failed={id: why for id, why in self.failed.items() if id == case},
+            notes=(),
         )
 
 
@@ -81,7 +84,7 @@ def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tup
         raise DataError(f"--pair is {pair_by!r}; valid are {', '.join(PAIR_BY)}.")
     references = find_references(reference)
     if prediction.is_dir():
-        predictions = Side(*_label_files(prediction))
+        predictions = _label_files(prediction)
     else:
         predictions = Side({split_suffix(prediction)[0]: _check_exists(prediction)})
     if reference.is_file() and not may_be_coco(reference):
@@ -195,7 +198,7 @@ def find_references(path: Path) -> Side:
     if not path.is_dir():
         files = {split_suffix(path)[0]: _check_exists(path)}
         try:
-            return replace(find_references(path.parent), files=files, failed={})
+            return replace(find_references(path.parent), files=files, failed={}, notes=())
         except DataError:  # other files in the folder of a named file do not matter
             return Side(files)
     data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
@@ -203,15 +206,15 @@ def find_references(path: Path) -> Side:
         side = _side_of(data)
         scans_beside = {scan.parent for case in data.cases for scan in case.channels}
         labels = {id: file for id, file in side.files.items() if file.parent not in scans_beside}
-        return replace(side, failed=_unread(path, labels, side.failed))
-    files, failed = _label_files(path)
+        return _with_unread(path, labels, side)
+    side = _label_files(path)
     if path.name not in _IMAGES_BESIDE:
-        return Side(files, failed)
+        return side
     scans, _ = images_by_stem(path.parent / _IMAGES_BESIDE[path.name])
-    groups = group_by_case(scans, known=files)
+    groups = group_by_case(scans, known=side.files)
     first = {case: min(group.items(), key=lambda item: item[0] or 0)[1] for case, group in groups.items()}
     declared = read_dataset_json(path.parent).labels if (path.parent / NAME).is_file() else None
-    return Side(files, failed, first, declared)
+    return replace(side, scans=first, labels=declared)
 
 
 def _side_of(data: DataSet) -> Side:
@@ -237,21 +240,27 @@ def _annotated_images(path: Path) -> DataSet:
     )
 
 
-def _label_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the label files of a folder by case (DICOM only where there is no other), and {case: why it has none}."""
+def _label_files(folder: Path) -> Side:
+    """Return the label files of a folder by case, DICOM only where there is no other."""
     files, failed = images_by_stem(folder)
     for case, objects in label_objects(folder).items():
         if case not in files and len(objects) == 1:
             files[case] = objects[0]
         elif case not in files:
             failed[case] = f"{' and '.join(path.name for path in objects)} in {folder} are of one case; keep one"
-    return files, _unread(folder, files, failed)
+    return _with_unread(folder, files, Side(files, failed))
 
 
-def _unread(folder: Path, files: Mapping[str, Path], failed: Mapping[str, str]) -> dict[str, str]:
-    """Return {case: why it has no label}, also for what looks like a label file and cannot be read."""
-    labels = {id: [file] for id, file in files.items()}
-    return {**unread_entries(folder, labels, named=[*failed], files_only=True), **failed}
+def _with_unread(folder: Path, labels: Mapping[str, Path], side: Side) -> Side:
+    """Return a side with what looks like a label file and cannot be read.
+
+    Args:
+        folder: where the label files lie.
+        labels: those beside which to look.
+        side: what is known.
+    """
+    unread = unread_entries(folder, {id: [file] for id, file in labels.items()}, named=side.failed, files_only=True)
+    return replace(side, failed={**unread.lost, **side.failed}, notes=(*side.notes, *unread.notes))
 
 
 def _check_exists(path: Path) -> Path:

@@ -41,7 +41,7 @@ from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
 from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.layouts.scans import find_scans
+from medseg.io.layouts.scans import find_scans, unread_scans
 from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, parse_rules
 from medseg.models.identity import identity
 from medseg.models.workspace import Workspace
@@ -123,10 +123,12 @@ def predict_with(
     for predictor in predictors:
         predictor.take_notes()  # of a call before that ended early: `watch` has one for each study
     cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
-    of_split = None
+    of_split, beside = None, []
     if source.is_dir() and not options.channels:
         from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
 
+        unread = unread_scans(source, cases, failed)
+        failed, beside = dict(sorted({**unread.lost, **failed}.items())), unread.notes
         cases, of_split = unseen_cases(source, cases)
     facts = case_facts(options.table, [*(case.id for case in cases), *failed])
     forms = _forms(predictors[0], options, cases, output, source)
@@ -148,7 +150,7 @@ def predict_with(
         if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": replaced}))
         outcomes = [*kept.values(), *(answer(remaining, forms, ledger, callback) if remaining else ())]
-        notes = [note for note in (of_split, moved) if note]
+        notes = [*(note for note in (of_split, moved) if note), *beside]
         notes += _notes(predictors, options, cases, forms)
         if options.instances:
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]

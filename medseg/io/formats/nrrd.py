@@ -86,8 +86,13 @@ def read(path: Path) -> Stack:
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the files of header and voxels."""
-    return [path, _read_header(path).data_file()]
+    """Return the files of header and voxels, also of a header with several files of voxels, which is not read."""
+    header = _read_header(path)
+    name, _, numbers = header.fields.get("data file", "").partition(" ")
+    if "%" in name and numbers:
+        pattern = re.compile(re.sub(r"%\d*d", r"\\d+", re.escape(name)))
+        return [path, *(file for file in sorted(path.parent.iterdir()) if pattern.fullmatch(file.name))]
+    return [path, header.data_file()]
 
 
 def segments(path: Path) -> list[Segment]:

@@ -12,15 +12,19 @@ from medseg.io.dicom.elements.files import SUFFIXES as DICOM_SUFFIXES
 from medseg.io.formats.table import FORMATS
 
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_VOLUMES = (
+    *(".head", ".brik", ".mif", ".mih", ".vff", ".vti"),
+    *(".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".lsm", ".oib", ".oif", ".zvi"),
+)
+"""AFNI, MRtrix and VTK; slide scanners and microscopes."""
 _OTHER_FORMATS = (
-    *(".head", ".brik", ".mif", ".mih", ".v", ".vff", ".vti", ".am", ".img", ".img.gz", ".raw", ".h5", ".hdf5"),
-    *(".npy", ".npz", ".zarr", ".n5"),
-    *(".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".lsm", ".oib", ".oif"),
-    *(".ims", ".dv", ".stk", ".zvi"),
+    *_VOLUMES,
+    *(".v", ".am", ".img", ".img.gz", ".raw", ".h5", ".hdf5", ".npy", ".npz", ".zarr", ".n5"),
+    *(".bif", ".ims", ".dv", ".stk"),
     *(".webp", ".jp2", ".j2k", ".jpx", ".jxl", ".jpe", ".jfif", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm"),
     *(".pnm", ".tga", ".psd", ".exr", ".dng", ".avi", ".mp4", ".mov", ".mkv", ".wmv"),
 )
-"""AFNI, MRtrix, ECAT, VTK, Amira and arrays; microscopes and slide scanners; photographs and videos."""
+"""Further ones whose names may also be those of something else: ECAT, Amira, arrays; photographs and videos."""
 _SIDE_FILES = (
     *(".json", ".jsonl", ".txt", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".xml", ".bval", ".bvec", ".ini", ".cfg"),
     *(".md", ".rst", ".cff", ".html", ".htm", ".pdf", ".doc", ".docx", ".xlsx", ".xls", ".log", ".pkl", ".mat", ".tfm"),
@@ -67,6 +71,22 @@ def unread_suffix(path: Path) -> str:
         if fitting:
             return name[len(inner) - max(map(len, fitting)) :]
     return ""
+
+
+def is_unread_volume(path: Path) -> bool:
+    """Return whether a name is that of a volume, a slide or DICOM in a form that medseg does not read.
+
+    Other names that `unread_suffix` knows may be something else: a photograph, a video, an array, a picture of a disk.
+
+    >>> is_unread_volume(Path("p7.nii.bz2")), is_unread_volume(Path("1.dcm.gz")), is_unread_volume(Path("p7.mif.gz"))
+    (True, True, True)
+    >>> is_unread_volume(Path("p7.webp")), is_unread_volume(Path("p7.png.gz")), is_unread_volume(Path("p7.nii.gz"))
+    (False, False, False)
+    """
+    suffix = unread_suffix(path)
+    inner = next((suffix.removesuffix(packed) for packed in _PACKED if suffix.endswith(packed)), suffix)
+    volumes = (*_VOLUMES, *DICOM_SUFFIXES)
+    return inner in volumes or suffix in volumes or (inner in FORMATS and FORMATS[inner].sides_known)
 
 
 def is_side_file(path: Path) -> bool:

@@ -52,7 +52,7 @@ from medseg.io.layouts.split_folders import part_of_name, read_split_folders
 from medseg.io.layouts.split_lists import with_split_lists
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
-from medseg.io.layouts.unread_entries import unread_entries
+from medseg.io.layouts.unread_entries import Unread, unread_entries
 from medseg.plans.sections.reading import Reading
 
 _UNDERSTOOD = f"""\
@@ -124,7 +124,8 @@ def find_cases(
         )
     refuse_instances(data.cases)
     cases, notes = with_maps_beside_labels(sorted(data.cases, key=lambda case: case.id))
-    problems = [*data.problems, *_unread(replace(data, cases=cases)), *united_note(cases), *crossed_note(cases)]
+    unread = _unread(replace(data, cases=cases))
+    problems = [*data.problems, *sentences(unread.lost), *unread.notes, *united_note(cases), *crossed_note(cases)]
     data = replace(data, problems=[*problems, *notes])
     if len(data.channels) == 1 and data.layout not in ("msd", "nnunet", "dicom"):
         data = replace(data, channels=channel_names(cases, data.channels[0], Reading(frame=frame)))
@@ -147,14 +148,14 @@ def _without_labels(folder: Path) -> str:
     )
 
 
-def _unread(data: DataSet) -> list[str]:
-    """Return a sentence for each entry that looks like a scan, and that the reader of the layout has not named."""
+def _unread(data: DataSet) -> Unread:
+    """Return what looks like a scan, and the reader of the layout has not named."""
     if data.layout in ("patterns", "table", "datalist", "mist"):
-        return []  # the user or a list says which files there are
+        return Unread()  # the user or a list says which files there are
     named = {problem.id for problem in data.problems if isinstance(problem, LeftOut)}
     beside = [path for case in data.cases for path in (case.label, case.weight_map) if path is not None]
     scans = {case.id: case.channels for case in data.cases}
-    return sentences(unread_entries(data.folder, scans, beside, named, training=True))
+    return unread_entries(data.folder, scans, beside, named, training=True)
 
 
 def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:

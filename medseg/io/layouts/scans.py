@@ -5,7 +5,7 @@ What knows the layouts of folders is imported only for a folder: a single file i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from medseg.io.layouts.studies import SeriesRules, case_of_study, patient_of, st
 
 if TYPE_CHECKING:
     from medseg.io.layouts.folder_of_scans import Files
+    from medseg.io.layouts.unread_entries import Unread
 _MOST_SHOWN = 10
 
 
@@ -54,7 +55,7 @@ def find_scans(
     root, studies = (source, {}) if patterns else _studies(source, bool(series_rules.rules))
     if studies:
         cases, problems = _with_studies(root, channels, studies, series_rules)
-        return cases, _with_unread(root, cases, problems)
+        return cases, problems
     files, problems = _files_by_case(source, channels, patterns)
     if not files:
         raise _no_complete_scan(source, channels, problems)
@@ -69,18 +70,20 @@ def find_scans(
             problems[id] = str(error)
     if not cases:
         raise DataError(f"None of the studies in {source} can be used. {next(iter(problems.values()))}")
-    return cases, dict(sorted(problems.items())) if patterns else _with_unread(source, cases, problems)
+    return cases, dict(sorted(problems.items()))
 
 
-def _with_unread(source: Path, cases: Sequence[Case], problems: dict[str, str]) -> dict[str, str]:
-    """Return {case: why it is left out}, sorted, with what looks like a scan beside the cases and cannot be used."""
-    if not source.is_dir():
-        return dict(sorted(problems.items()))
+def unread_scans(source: Path, cases: Sequence[Case], named: Collection[str]) -> Unread:
+    """Return what looks like a scan beside the cases that `find_scans` found by the names of files, and is not read.
+
+    Args:
+        source: the folder.
+        cases: its cases.
+        named: ids of the cases that are left out.
+    """
     from medseg.io.layouts.unread_entries import unread_entries
 
-    return dict(
-        sorted((unread_entries(source, {case.id: case.channels for case in cases}, (), problems) | problems).items())
-    )
+    return unread_entries(source, {case.id: case.channels for case in cases}, named=named)
 
 
 def _files_by_case(

@@ -1,22 +1,25 @@
 """Name what lies among the scans of a folder and looks like one, but that no reader of a layout has used or named.
 
 Each reader looks for what it knows. This looks at the rest once more: links that lead nowhere, formats that are not
-read, and folders with scans at another depth than those that are used.
+read, and folders whose scans are not those of the cases. A link to nowhere and a volume that cannot be read are lost
+scans, which count as cases that are left out; of everything else a note says that it is there.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from medseg.core.wording import counted, first_few, printable
 from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.files import SUFFIXES as DICOM_SUFFIXES
 from medseg.io.dicom.elements.files import is_zip, members_of
 from medseg.io.dicom.elements.paths import is_dicom_file, parse_reference
-from medseg.io.formats.table import FORMATS, is_image, split_suffix, united_files
-from medseg.io.formats.unread import is_side_file, unread_suffix
+from medseg.io.formats.table import FORMATS, files_of, is_image, split_suffix, united_files
+from medseg.io.formats.unread import is_side_file, is_unread_volume, unread_suffix
 from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.file_names.side_folders import is_side_folder, shows_scans
@@ -25,48 +28,112 @@ from medseg.io.layouts.published.labelme_folders import FOLDER_END
 
 _MOST_LOOKED_AT = 1000
 """Entries of a folder that are looked at before it counts as one without scans."""
+_MOST_EXPLAINED, _MOST_NAMED = 3, 20
 _HELD_OUT = frozenset(("ts", "test", "testing"))
+_NO_DATA = "no data"
 
 
 @dataclass(frozen=True)
+class Unread:
+    """What looks like a scan among the scans of a folder, and is neither used nor named.
+
+    Attributes:
+        lost: {name: why} of links that lead nowhere and of volumes in formats that are not read: scans that are lost.
+        notes: sentences on other entries.
+    """
+
+    lost: dict[str, Why] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: Path, entries: Mapping[str, Why]) -> Unread:
+        """Tell lost scans from other entries.
+
+        Args:
+            folder: the folder that was searched.
+            entries: {name: why it is not used}.
+        """
+        lost = {printable(name): _writable(why) for name, why in entries.items() if _is_lost_scan(why)}
+        others = [(printable(name), why) for name, why in sorted(entries.items()) if not _is_lost_scan(why)]
+        notes = [". ".join(why.splitlines()) for _, why in others[:_MOST_EXPLAINED]]
+        if more := [name for name, _ in others[_MOST_EXPLAINED:]]:
+            named = first_few(more, _MOST_NAMED)
+            verbs = "looks like a scan and is" if len(more) == 1 else "look like scans and are"
+            notes.append(f"{counted(len(more), 'more entry')} of {_shown(folder)} {verbs} not used: {named}")
+        return cls(lost, notes)
+
+
 class _Used:
     """The paths that cases use.
 
     Attributes:
+        root: the folder that was searched, absolute.
         cases: each used path, and each folder above it, with the ids of the cases whose files lie there.
         flat: folders with scans right in them.
+        at_root: whether the folder itself is a scan: its files are slices.
     """
 
-    cases: dict[Path, set[str]]
-    flat: set[Path]
-
-    @classmethod
-    def of(cls, root: Path, scans: Mapping[str, Iterable[Path]], beside: Iterable[Path]) -> _Used:
-        """Return the paths below a folder.
+    def __init__(self, root: Path, scans: Mapping[str, Iterable[Path]], beside: Iterable[Path]) -> None:
+        """Collect the paths.
 
         Args:
-            root: the folder.
+            root: the folder that was searched, absolute.
             scans: {case: its scans}.
             beside: other files of the cases: labels, maps of weights.
         """
-        cases: dict[Path, set[str]] = {}
-        flat: set[Path] = set()
-        owners = [(id, path, True) for id, paths in scans.items() for path in paths]
-        for id, path, is_scan in [*owners, *(("", path, False) for path in beside)]:
+        self.root = root
+        self.cases: dict[Path, set[str]] = {}
+        self.flat: set[Path] = set()
+        self.at_root = False
+        self._folders: set[Path] = set()
+        self._depths: dict[Path, set[int]] = {}
+        self._scans: list[tuple[Path, bool]] = []  # and whether it is a folder of slices
+        self._paths = [(id, path, True) for id, paths in scans.items() for path in paths]
+        self._paths += [("", path, False) for path in beside]
+        above_of: dict[Path, list[Path]] = {}
+        for id, path, is_scan in self._paths:
+            reference = parse_reference(path)
             for file in _files(path):
-                cases.setdefault(file, set()).add(id)
-                above = [parent for parent in file.parents if parent == root or root in parent.parents]
-                for parent in above:
-                    cases.setdefault(parent, set()).add(id)
-                if is_scan and above:
-                    flat.add(above[0])
-        return cls(cases, flat)
+                self.cases.setdefault(file, set()).add(id)
+                folder = file.parent
+                if folder not in above_of:
+                    above_of[folder] = [parent for parent in file.parents if parent == root or root in parent.parents]
+                    self._folders.update(above_of[folder])
+                for parent in above_of[folder]:
+                    self.cases.setdefault(parent, set()).add(id)
+                if not is_scan:
+                    continue
+                self.at_root |= file == root
+                is_folder = reference is not None and file.is_dir()
+                if is_folder:
+                    self._folders.add(file)
+                self._scans.append((file, is_folder))
+                if above_of[folder]:
+                    self.flat.add(folder)
 
-    def case_of_folder(self, folder: Path) -> str | None:
-        """Return the case whose own folder this is, by its name; None for other folders."""
+    def is_case_folder(self, folder: Path) -> bool:
+        """Return whether this is the own folder of one case, by its name."""
         ids = self.cases.get(folder, set()) - {""}
         id = next(iter(ids)) if len(ids) == 1 else None
-        return id if id is not None and folder.is_dir() and (folder.name in id or id in folder.name) else None
+        return id is not None and folder in self._folders and (folder.name in id or id in folder.name)
+
+    @cached_property
+    def holders(self) -> set[Path]:
+        """Folders that hold the folders of cases."""
+        return {path.parent for path in self._folders if path != self.root and self.is_case_folder(path)}
+
+    @cached_property
+    def parts(self) -> set[Path]:
+        """The files that the headers of the cases' files name: their voxels, or the spacing beside them."""
+        return header_parts(path for _, path, _ in self._paths)
+
+    def depths_below(self, folder: Path) -> set[int]:
+        """Return how many names lead from a folder to the scans of the cases below it."""
+        if folder not in self._depths:
+            own = len(folder.parts)
+            below = [(path, is_folder) for path, is_folder in self._scans if folder in path.parents]
+            self._depths[folder] = {len(path.parts) - own + is_folder for path, is_folder in below}
+        return self._depths[folder]
 
 
 def unread_entries(
@@ -76,8 +143,8 @@ def unread_entries(
     named: Collection[str] = (),
     training: bool = False,
     files_only: bool = False,
-) -> dict[str, Why]:
-    """Return {name: why} of what lies among scans, looks like one, and is neither used nor named yet.
+) -> Unread:
+    """Return what lies among scans, looks like one, and is neither used nor named yet.
 
     Looked at are the folders with scans right in them, and those that hold the folders of the cases. What lies in the
     folder of a case that is used is chosen there by its name, and not looked at.
@@ -91,26 +158,37 @@ def unread_entries(
         files_only: whether folders do not count, as beside answers, which have folders of their own.
     """
     root = _absolute(folder)
-    used = _Used.of(root, scans, beside)
-    holders = {path.parent for path in used.cases if path != root and used.case_of_folder(path) is not None}
-    flat = {path for path in used.flat if path.is_dir() and not _is_own(path, root, holders, used)}
+    used = _Used(root, scans, beside)
+    if used.at_root:
+        volumes = [] if files_only else _volumes_in(root, used)
+        return Unread.of(folder, {_id(path): _beside_cases(path) for path in volumes})
     result: dict[str, Why] = {}
-    if any(root in _files(path) for paths in scans.values() for path in paths):  # slices right in the folder
-        return {} if files_only else {_id(path): _another_depth(path) for path in _volumes_in(root, used)}
-    for container in sorted(flat | holders):
-        entries = sorted(path for path in container.iterdir() if not path.name.startswith("."))
-        known = {id.lower() for id in scans} | {split_suffix(path)[0].lower() for path in entries if is_image(path)}
-        for path in entries:
-            id = _id(path)
-            if path in used.cases or id in named or path.name in named or _is_other(path, training, files_only):
+    flat = {path for path in used.flat if not _is_own(path, used) and path.is_dir()}
+    for container in sorted(flat | used.holders):
+        entries = [entry for entry in _listed(container) if container / entry.name not in used.cases]
+        known: set[str] | None = None
+        for entry in entries:
+            path, is_dir = container / entry.name, entry.is_dir()
+            if entry.name in named or (not is_dir and is_side_file(path)):
                 continue
-            if is_image(path) and not path.is_dir():  # the readers know these, but one that reads folders of cases
-                why = _another_depth(path) if container not in flat and not files_only else None
+            if not is_dir and is_image(path):  # the readers know these, but one that reads folders of cases
+                why = _beside_cases(path) if container not in flat and not files_only else None
+                why = None if why is None or _is_other(entry, path, training, files_only) else why
+            elif _is_other(entry, path, training, files_only):
+                why = None
             else:
-                why = None if not path.is_dir() and _shows_known(path, known) else _why(path, files_only)
-            if why is not None:
-                result.setdefault(path.name if id in scans else id, why)
-    return result
+                known = _known(scans, container) if known is None else known
+                why = None if not is_dir and _shows_known(path, known) else _why(path, is_dir, used, files_only)
+            id = _id(path, is_dir) if why is not None else ""
+            if why is not None and id not in named:
+                result.setdefault(entry.name if id in scans else id, why)
+    return Unread.of(folder, result)
+
+
+def header_parts(paths: Iterable[Path]) -> set[Path]:
+    """Return files with all that their headers name, absolute; only headers of formats with parts are read."""
+    rows = ((path, FORMATS.get(split_suffix(path)[1])) for path in paths)
+    return {_absolute(part) for path, row in rows if row is not None and row.parts for part in files_of(path)}
 
 
 def why_unread(path: Path) -> Why | None:
@@ -122,49 +200,81 @@ def why_unread(path: Path) -> Why | None:
     if path.is_symlink() and not path.exists():
         if is_side_file(path):
             return None
-        text = f"{path} is a link to {os.readlink(path)}, which is not there"
-        return Why(f"{text}\nFetch what it stands for, or take the link away.", "no data", path)
+        text = f"{_shown(path)} is a link to {printable(os.readlink(path))}, which is not there"
+        return Why(f"{text}\nFetch what it stands for, or take the link away.", _NO_DATA, path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return Why(f"{_shown(path)} is a pipe, a socket or a device, and is not opened", "unreadable", path)
     if suffix := unread_suffix(path):
-        return Why(f"{path.name} in {path.parent} is in no format that medseg reads ({suffix})", "unreadable", path)
+        text = f"{printable(path.name)} in {_shown(path.parent)} is in no format that medseg reads ({suffix})"
+        return Why(text, "unreadable", path)
     return None
 
 
-def _why(path: Path, files_only: bool) -> Why | None:
+def _is_lost_scan(why: Why) -> bool:
+    """Return whether an entry is a scan without doubt: a link to nowhere among scans, or a volume."""
+    return why.kind == _NO_DATA or (why.kind == "unreadable" and why.file is not None and is_unread_volume(why.file))
+
+
+def _known(scans: Collection[str], container: Path) -> set[str]:
+    """Return the names, in lower case, of the cases and of the images in a folder."""
+    images = [path for entry in _listed(container) if is_image(path := container / entry.name)]
+    return {id.lower() for id in scans} | {split_suffix(path)[0].lower() for path in images}
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden, by name."""
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def _why(path: Path, is_dir: bool, used: _Used, files_only: bool) -> Why | None:
     """Return why an entry among scans is not used; None if it is no scan."""
     if (why := why_unread(path)) is not None:
-        return why
-    if path.is_dir():
-        return None if files_only else _why_folder(path)
+        return None if path in used.parts else why
+    if is_dir:
+        return None if files_only else _why_folder(path, used)
     if path.suffix.lower() == ".zip":
         return _why_zip(path)
     if (not split_suffix(path)[1] and is_dicom_file(path)) or path.suffix.lower() in DICOM_SUFFIXES:
-        return None if files_only else Why(f"{path} is DICOM among scans of other formats", "ambiguous", path)
+        text = f"{_shown(path)} is DICOM among scans of other formats"
+        return None if files_only else Why(text, "ambiguous", path)
     return None
 
 
-def _why_folder(folder: Path) -> Why | None:
+def _why_folder(folder: Path, used: _Used) -> Why | None:
     """Return why a folder with scans is not used; None if it holds none."""
-    unread = None
+    unread: Why | None = None
     for path in _below(folder):
         why = why_unread(path)
         if why is None and _is_scan(path):
-            inside = path.relative_to(folder).as_posix()
-            return _another_depth(folder, inside)
-        unread = unread or why
+            return _scans_inside(folder, path, used)
+        if why is None or path in used.parts:
+            continue
+        if unread is None or (_is_lost_scan(why) and not _is_lost_scan(unread)):
+            unread = why
     return unread
 
 
-def _another_depth(path: Path, inside: str = "") -> Why:
-    """Return why a scan that can be read is not used: others lie in folders of their own, or right in the folder.
+def _scans_inside(folder: Path, scan: Path, used: _Used) -> Why:
+    """Return why the scans in a folder are not used, after where those of the cases lie.
 
     Args:
-        path: the scan, or the folder that holds it.
-        inside: the scan in the folder.
+        folder: the folder.
+        scan: a scan in it.
+        used: the paths that cases use.
     """
-    if inside:
-        text = f"the scans in {path} (such as {inside}) lie at another depth than those that are used"
-    else:
-        text = f"{path} lies beside the folders of the cases, or beside the slices of a DICOM study"
+    example = printable(scan.relative_to(folder).as_posix())
+    depth = len(scan.relative_to(folder.parent).parts)
+    if depth in used.depths_below(folder.parent):
+        text = f"{_shown(folder)} holds scans (such as {example}), but none that the cases have"
+        return Why(f"{text}\nGive it by itself, or name its files as those of the cases.", "ambiguous", folder)
+    text = f"the scans in {_shown(folder)} (such as {example}) lie at another depth than those that are used"
+    return Why(f"{text}\nGive it by itself, or move it to where the others are.", "ambiguous", folder)
+
+
+def _beside_cases(path: Path) -> Why:
+    """Return why a scan that can be read is not used: the cases have folders of their own, or slices here."""
+    text = f"{_shown(path)} lies beside the folders of the cases, or beside the slices of a DICOM study"
     return Why(f"{text}\nGive it by itself, or move it to where the others are.", "ambiguous", path)
 
 
@@ -175,21 +285,23 @@ def _why_zip(path: Path) -> Why | None:
     member = next((name for name in members_of(path) if is_image(Path(name))), None)
     if member is None:
         return None
-    return Why(f"{path} holds {member}; zips are read if they hold DICOM\nUnpack it.", "unreadable", path)
+    text = f"{_shown(path)} holds {printable(member)}; zips are read if they hold DICOM\nUnpack it."
+    return Why(text, "unreadable", path)
 
 
 def _is_scan(path: Path) -> bool:
     """Return whether a file is a scan that could be read: an image that no name calls a label, or DICOM."""
     if is_image(path):
         return path.is_file() and not names_labels(split_suffix(path)[0])
-    return not is_side_file(path) and path.is_file() and is_dicom_file(path)
+    return not is_side_file(path) and is_dicom_file(path)
 
 
 def _below(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder, at any depth, without those of labels and previews."""
     count = 0
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_other(Path(name)))
+        visible = [name for name in folders if not name.startswith(".") and not names_labels(name)]
+        folders[:] = sorted(name for name in visible if not is_side_folder(Path(parent, name)))
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted([*names, *links]):
             path = Path(parent, name)
@@ -202,27 +314,31 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _volumes_in(study: Path, used: _Used) -> list[Path]:
     """Return the scans of other formats right in the folder of a DICOM study; pictures there show slices of it."""
-    files = [path for path in sorted(study.iterdir()) if is_image(path) and path not in used.cases]
-    volumes = [path for path in files if FORMATS[split_suffix(path)[1]].sides_known]
-    return [path for path in volumes if path.is_file() and not _is_other(path)]
+    files = [(entry, study / entry.name) for entry in _listed(study) if entry.is_file()]
+    images = [(entry, path) for entry, path in files if is_image(path) and path not in used.cases]
+    volumes = [(entry, path) for entry, path in images if FORMATS[split_suffix(path)[1]].sides_known]
+    return [path for entry, path in volumes if not _is_other(entry, path)]
 
 
-def _is_own(container: Path, root: Path, holders: Collection[Path], used: _Used) -> bool:
+def _is_own(container: Path, used: _Used) -> bool:
     """Return whether a folder is that of one case, among the folders of others."""
-    return container != root and container.parent in holders and used.case_of_folder(container) is not None
+    return container != used.root and container.parent in used.holders and used.is_case_folder(container)
 
 
-def _is_other(path: Path, training: bool = False, answers: bool = False) -> bool:
-    """Return whether a name is that of what shows, describes or holds out scans.
+def _is_other(entry: os.DirEntry[str], path: Path, training: bool = False, answers: bool = False) -> bool:
+    """Return whether an entry, by its name, shows, describes or holds out scans.
 
     Args:
-        path: the file or folder.
+        entry: the file or folder, as it was listed.
+        path: its path.
         training: whether test images are left for later.
         answers: whether label files are meant.
     """
-    if is_side_folder(path) or shows_scans(path.name) or (names_labels(path.name) and not answers):
+    if is_side_folder(path) if entry.is_dir() else shows_scans(path.name):
         return True
-    return training and not _HELD_OUT.isdisjoint(words(path.name)) and not path.is_file()
+    if names_labels(path.name) and not answers:
+        return True
+    return training and not entry.is_file() and not _HELD_OUT.isdisjoint(words(path.name))
 
 
 def _shows_known(path: Path, known: Collection[str]) -> bool:
@@ -232,22 +348,31 @@ def _shows_known(path: Path, known: Collection[str]) -> bool:
     return stem in known
 
 
-def _id(path: Path) -> str:
+def _id(path: Path, is_dir: bool = False) -> str:
     """Return the name that a case of this entry would have."""
-    if path.is_dir():
+    if is_dir:
         return path.name.removesuffix(FOLDER_END)
     suffix = unread_suffix(path) or split_suffix(path)[1]
     plain = suffix in FORMATS or suffix in (".zip", *DICOM_SUFFIXES) or unread_suffix(path)
     return split_channel(path.name[: len(path.name) - len(suffix)] if plain else path.name)[0]
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the absolute files or folders that a path of a case stands for."""
+def _files(path: Path) -> Sequence[Path]:
+    """Return the absolute files or folders that a path of a case stands for, without the parts that a header names."""
     if (reference := parse_reference(path)) is not None:
         return [_absolute(reference.container)]
     if annotated := split_reference(path):
         return [_absolute(annotated[0])]
     return [_absolute(file) for file in united_files(path) or [path]]
+
+
+def _writable(why: Why) -> Why:
+    """Return a reason without the file at fault if the name of that cannot be written."""
+    return why if why.file is None or _shown(why.file) == str(why.file) else Why(why, why.kind)
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
 
 
 def _absolute(path: Path) -> Path:

@@ -154,3 +154,11 @@ def test_a_list_that_leaves_out_every_case_is_refused(pairs, tmp_path):
     listing.write_text("\n".join(f"c{number:02d}" for number in range(12)))
     with pytest.raises(DataError, match=r"ids\.txt leaves out all 12 cases"):
         check(pairs, tmp_path, CheckOptions(data=DataOptions(exclude=listing)))
+
+
+def test_what_may_be_no_scan_is_a_note_and_no_case(pairs, tmp_path):
+    before = check(pairs, tmp_path / "before")
+    (pairs / "images" / "movie.mp4").touch()
+    result = check(pairs, tmp_path / "after")
+    assert (result.cases, result.left_out) == (before.cases, before.left_out)
+    assert any("movie.mp4 in images is in no format" in note for note in [*result.notes])

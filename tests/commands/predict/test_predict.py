@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,3 +235,20 @@ def test_a_workbook_of_an_earlier_run_does_not_outlive_a_run_that_goes_on_withou
     assert len(result.kept) == 1
     assert not (out / "volumes.xlsx").exists()
     assert "volumes.xlsx" not in (out / "manifest.json").read_text()
+
+
+def test_what_may_be_no_scan_is_a_note_and_a_lost_volume_a_failure(
+    tmp_path: Path, scans: Path, small_model: Path
+) -> None:
+    os.mkfifo(scans / "pipe")
+    (scans / "movie.mp4").touch()
+    (scans / os.fsdecode(b"a\xe4.webp")).touch()
+    result = run(scans, tmp_path / "out", small_model)
+    assert len(result.files) == 5
+    assert result.failed == {}
+    for text in ("pipe is a pipe", "movie.mp4 in ", "a\\udce4.webp in "):
+        assert any(text in note for note in result.notes)
+    (scans / os.fsdecode(b"b\xe4.nii.bz2")).touch()
+    result = run(scans, tmp_path / "again", small_model, xlsx=True)
+    assert [*result.failed] == ["b\\udce4"]
+    assert (tmp_path / "again" / "volumes.xlsx").is_file()

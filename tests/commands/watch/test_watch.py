@@ -134,6 +134,19 @@ def test_of_two_studies_in_one_folder_the_whole_one_is_answered(place: Path, sma
     assert states(once(place, small_model)) == {}
 
 
+@pytest.mark.parametrize("patience", [0, 60])
+def test_what_lies_beside_a_scan_holds_no_answer_back(place: Path, small_model: Path, patience: float) -> None:
+    scan(place / "in" / "p1" / "scan.nii.gz")
+    (place / "in" / "p1" / "cine.mp4").write_text("a video")
+    study(place / "in", "p2")
+    scan(place / "in" / "p2" / "converted.nii.gz")
+    events = once(place, small_model, patience_seconds=patience)
+    assert states(events) == {"p1": "done", "p2": "done"}
+    notes = {event.study: "".join(event.result.notes) for event in events if event.result is not None}
+    assert "cine.mp4 in " in notes["p1"]
+    assert "converted.nii.gz lies beside" in notes["p2"]
+
+
 def cut_zip(folder: Path) -> None:
     study(folder / "packed")
     packed = Path(shutil.make_archive(str(folder / "in" / "study"), "zip", folder / "packed"))

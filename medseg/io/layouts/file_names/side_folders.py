@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from medseg.io.layouts.file_names.words import words
@@ -15,7 +16,7 @@ _PREVIEWS = frozenset(
 """Words of pictures that show a scan, and are none."""
 _OTHER_FOLDERS = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype", "plans", "runs", "cache"))
 """Folders that BIDS and medseg itself keep beside the scans."""
-_ANSWERS = "manifest.json"
+_MANIFEST, _MANIFEST_KEYS = "manifest.json", {"schema_version", "commands"}
 
 
 def shows_scans(name: str) -> bool:
@@ -31,4 +32,29 @@ def is_side_folder(path: Path) -> bool:
     """Return whether a folder beside those of the cases is none of them: of BIDS, of previews, or written by medseg."""
     if path.name.lower() in _OTHER_FOLDERS or path.name.lower() in _PREVIEWS:
         return True
-    return (path / _ANSWERS).is_file() or (path / "plans").is_dir()
+    return _holds_answers(path) or _is_workspace(path)
+
+
+def _holds_answers(folder: Path) -> bool:
+    """Return whether medseg wrote into a folder, by the keys of its manifest; many programs write one of this name."""
+    try:
+        content = json.loads((folder / _MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.keys() >= _MANIFEST_KEYS
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Return whether a folder holds plans of medseg's; `plans/` may be of radiotherapy as well."""
+    plans = folder / "plans"
+    return plans.is_dir() and any(_is_plan(path) for path in sorted(plans.glob("*.yaml")) if path.is_file())
+
+
+def _is_plan(path: Path) -> bool:
+    from medseg.plans.file import SCHEMA_LINE  # loads a library for YAML: only where there may be a plan
+
+    try:
+        with path.open("rb") as stream:
+            return stream.readline(len(SCHEMA_LINE) + 2).rstrip() == SCHEMA_LINE.rstrip().encode()
+    except OSError:
+        return False
