@@ -47,7 +47,7 @@ class Unread:
 
     @classmethod
     def of(cls, folder: Path, entries: Mapping[str, Why]) -> Unread:
-        """Tell lost scans from other entries.
+        """Return entries with lost scans told from others.
 
         Args:
             folder: the folder that was searched.

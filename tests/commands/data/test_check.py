@@ -161,4 +161,4 @@ def test_what_may_be_no_scan_is_a_note_and_no_case(pairs, tmp_path):
     (pairs / "images" / "movie.mp4").touch()
     result = check(pairs, tmp_path / "after")
     assert (result.cases, result.left_out) == (before.cases, before.left_out)
-    assert any("movie.mp4 in images is in no format" in note for note in [*result.notes])
+    assert any("movie.mp4 in images is in no format" in note for note in result.notes)
