@@ -23,6 +23,7 @@ def quality_page(
     volumes: Mapping[str, Mapping[str, float]],
     units: Mapping[str, str],
     warnings: Mapping[str, Sequence[str]],
+    links: Mapping[str, str] | None = None,
 ) -> Page:
     """Return the page.
 
@@ -31,6 +32,7 @@ def quality_page(
         volumes: {case: {structure: volume}}.
         units: {case: unit of its volumes}.
         warnings: {case: how its scan differs from the training scans}.
+        links: {case: the page of the viewer that shows it}; None where there are none.
     """
     ordered = sorted(assessments, key=lambda case: _doubt(assessments[case], warnings.get(case, ())))
     flagged = [case for case in ordered if assessments[case].flags or warnings.get(case)]
@@ -42,7 +44,9 @@ def quality_page(
         Section(f"case-{number}", case, _reasons(assessments[case], warnings.get(case, ())))
         for number, case in enumerate(flagged[:_MOST_ROWS])
     ]
-    table = Section("cases", "All answers, the most doubtful first", [_table(ordered, assessments, volumes, units)])
+    table = Section(
+        "cases", "All answers, the most doubtful first", [_table(ordered, assessments, volumes, units, links or {})]
+    )
     meanings = Section("meanings", "What the flags say", [Facts([*MEANINGS.items()])])
     return Page(
         "Quality of the answers", _lead(len(flagged), len(ordered)), figures, [table, *reasons, meanings], [_FOOTER]
@@ -69,8 +73,10 @@ def _table(
     assessments: Mapping[str, Assessment],
     volumes: Mapping[str, Mapping[str, float]],
     units: Mapping[str, str],
+    links: Mapping[str, str],
 ) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    leads: dict[int, str] = {}
     names_of = dict.fromkeys(name for case in cases for name in volumes.get(case, {}))
     digits = {name: digits_for(volumes.get(case, {}).get(name) for case in cases) for name in names_of}
     for case in cases[:_MOST_ROWS]:
@@ -81,11 +87,15 @@ def _table(
             if volume is not None:
                 span = _span(quality.volume_low, quality.volume_high, digits[name])
                 size = f"{figure(volume, digits[name])}{span} {units[case]}"
+            if case in links:
+                leads[len(rows)] = links[case]
             rows.append((case, name, _dice(quality), size, names))
     caption = "Predicted Dice and volume, with intervals that hold the truth in nine of ten cases"
     if len(cases) > _MOST_ROWS:
         caption += f"; the first {_MOST_ROWS} cases"
-    return Table(caption, ("case", "structure", "predicted Dice", "volume", "flags"), rows, words=(1, 4))
+    if leads:
+        caption += "; a name leads to the case in the viewer"
+    return Table(caption, ("case", "structure", "predicted Dice", "volume", "flags"), rows, words=(1, 4), links=leads)
 
 
 def _dice(quality: StructureQuality) -> str:

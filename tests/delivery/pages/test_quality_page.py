@@ -28,3 +28,12 @@ def test_doubtful_answers_come_first_with_their_reasons() -> None:
 def test_answers_without_a_flag() -> None:
     page = quality_page({"a": GOOD}, {"a": {"liver": 1500.0}}, {"a": "ml"}, {})
     assert page.lead == "Nothing about 1 answer is unlike the training cases."
+
+
+def test_names_lead_to_the_cases_that_have_a_page() -> None:
+    volumes = {"a": {"liver": 1500.0}, "b": {"liver": 200.0}}
+    page = quality_page({"a": GOOD, "b": BAD}, volumes, dict.fromkeys(volumes, "ml"), {}, {"b": "view/b.html"})
+    (table,) = page.sections[0].blocks
+    assert table.links == {0: "view/b.html"}
+    assert '<a href="view/b.html">b</a>' in render(page)
+    assert "leads to the case in the viewer" in table.caption
