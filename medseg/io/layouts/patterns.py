@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from glob import escape
-from os.path import abspath
 from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.studies import is_study
-from medseg.io.layouts.unread_entries import header_parts, why_unread
+from medseg.io.layouts.unread_entries import why_unread
+from medseg.io.layouts.used_paths import absolute, header_parts
 
 
 def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str, str]]:
@@ -59,7 +59,7 @@ def match_pattern(folder: Path, pattern: str) -> tuple[dict[str, Path], dict[str
         if other != path:
             names = f"{other.relative_to(folder).as_posix()} and {path.relative_to(folder).as_posix()}"
             problems[id] = f"{names} both match {pattern}; keep one of them"
-    unread = {id: Path(abspath(why.file)) for id, why in problems.items() if isinstance(why, Why) and why.file}
+    unread = {id: absolute(why.file) for id, why in problems.items() if isinstance(why, Why) and why.file}
     used = header_parts(files.values()) if unread else set()
     return files, {id: why for id, why in problems.items() if id not in unread or unread[id] not in used}
 

@@ -8,23 +8,22 @@ scans, which count as cases that are left out; of everything else a note says th
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from medseg.core.wording import counted, first_few, printable
-from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.files import SUFFIXES as DICOM_SUFFIXES
 from medseg.io.dicom.elements.files import is_zip, members_of
-from medseg.io.dicom.elements.paths import is_dicom_file, parse_reference
-from medseg.io.formats.table import FORMATS, files_of, is_image, split_suffix, united_files
+from medseg.io.dicom.elements.paths import is_dicom_file
+from medseg.io.formats.table import FORMATS, is_image, split_suffix
 from medseg.io.formats.unread import is_side_file, is_unread_volume, unread_suffix
 from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.file_names.side_folders import is_side_folder, shows_scans
 from medseg.io.layouts.file_names.words import names_labels, words
 from medseg.io.layouts.published.labelme_folders import FOLDER_END
+from medseg.io.layouts.used_paths import UsedPaths, absolute
 
 _MOST_LOOKED_AT = 1000
 """Entries of a folder that are looked at before it counts as one without scans."""
@@ -63,79 +62,6 @@ class Unread:
         return cls(lost, notes)
 
 
-class _Used:
-    """The paths that cases use.
-
-    Attributes:
-        root: the folder that was searched, absolute.
-        cases: each used path, and each folder above it, with the ids of the cases whose files lie there.
-        flat: folders with scans right in them.
-        at_root: whether the folder itself is a scan: its files are slices.
-    """
-
-    def __init__(self, root: Path, scans: Mapping[str, Iterable[Path]], beside: Iterable[Path]) -> None:
-        """Collect the paths.
-
-        Args:
-            root: the folder that was searched, absolute.
-            scans: {case: its scans}.
-            beside: other files of the cases: labels, maps of weights.
-        """
-        self.root = root
-        self.cases: dict[Path, set[str]] = {}
-        self.flat: set[Path] = set()
-        self.at_root = False
-        self._folders: set[Path] = set()
-        self._depths: dict[Path, set[int]] = {}
-        self._scans: list[tuple[Path, bool]] = []  # and whether it is a folder of slices
-        self._paths = [(id, path, True) for id, paths in scans.items() for path in paths]
-        self._paths += [("", path, False) for path in beside]
-        above_of: dict[Path, list[Path]] = {}
-        for id, path, is_scan in self._paths:
-            reference = parse_reference(path)
-            for file in _files(path):
-                self.cases.setdefault(file, set()).add(id)
-                folder = file.parent
-                if folder not in above_of:
-                    above_of[folder] = [parent for parent in file.parents if parent == root or root in parent.parents]
-                    self._folders.update(above_of[folder])
-                for parent in above_of[folder]:
-                    self.cases.setdefault(parent, set()).add(id)
-                if not is_scan:
-                    continue
-                self.at_root |= file == root
-                is_folder = reference is not None and file.is_dir()
-                if is_folder:
-                    self._folders.add(file)
-                self._scans.append((file, is_folder))
-                if above_of[folder]:
-                    self.flat.add(folder)
-
-    def is_case_folder(self, folder: Path) -> bool:
-        """Return whether this is the own folder of one case, by its name."""
-        ids = self.cases.get(folder, set()) - {""}
-        id = next(iter(ids)) if len(ids) == 1 else None
-        return id is not None and folder in self._folders and (folder.name in id or id in folder.name)
-
-    @cached_property
-    def holders(self) -> set[Path]:
-        """Folders that hold the folders of cases."""
-        return {path.parent for path in self._folders if path != self.root and self.is_case_folder(path)}
-
-    @cached_property
-    def parts(self) -> set[Path]:
-        """The files that the headers of the cases' files name: their voxels, or the spacing beside them."""
-        return header_parts(path for _, path, _ in self._paths)
-
-    def depths_below(self, folder: Path) -> set[int]:
-        """Return how many names lead from a folder to the scans of the cases below it."""
-        if folder not in self._depths:
-            own = len(folder.parts)
-            below = [(path, is_folder) for path, is_folder in self._scans if folder in path.parents]
-            self._depths[folder] = {len(path.parts) - own + is_folder for path, is_folder in below}
-        return self._depths[folder]
-
-
 def unread_entries(
     folder: Path,
     scans: Mapping[str, Iterable[Path]],
@@ -157,8 +83,8 @@ def unread_entries(
         training: whether folders of test images are left for later.
         files_only: whether folders do not count, as beside answers, which have folders of their own.
     """
-    root = _absolute(folder)
-    used = _Used(root, scans, beside)
+    root = absolute(folder)
+    used = UsedPaths(root, scans, beside)
     if used.at_root:
         volumes = [] if files_only else _volumes_in(root, used)
         return Unread.of(folder, {_id(path): _beside_cases(path) for path in volumes})
@@ -183,12 +109,6 @@ def unread_entries(
             if why is not None and id not in named:
                 result.setdefault(entry.name if id in scans else id, why)
     return Unread.of(folder, result)
-
-
-def header_parts(paths: Iterable[Path]) -> set[Path]:
-    """Return files with all that their headers name, absolute; only headers of formats with parts are read."""
-    rows = ((path, FORMATS.get(split_suffix(path)[1])) for path in paths)
-    return {_absolute(part) for path, row in rows if row is not None and row.parts for part in files_of(path)}
 
 
 def why_unread(path: Path) -> Why | None:
@@ -227,7 +147,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
-def _why(path: Path, is_dir: bool, used: _Used, files_only: bool) -> Why | None:
+def _why(path: Path, is_dir: bool, used: UsedPaths, files_only: bool) -> Why | None:
     """Return why an entry among scans is not used; None if it is no scan."""
     if (why := why_unread(path)) is not None:
         return None if path in used.parts else why
@@ -241,7 +161,7 @@ def _why(path: Path, is_dir: bool, used: _Used, files_only: bool) -> Why | None:
     return None
 
 
-def _why_folder(folder: Path, used: _Used) -> Why | None:
+def _why_folder(folder: Path, used: UsedPaths) -> Why | None:
     """Return why a folder with scans is not used; None if it holds none."""
     unread: Why | None = None
     for path in _below(folder):
@@ -255,7 +175,7 @@ def _why_folder(folder: Path, used: _Used) -> Why | None:
     return unread
 
 
-def _scans_inside(folder: Path, scan: Path, used: _Used) -> Why:
+def _scans_inside(folder: Path, scan: Path, used: UsedPaths) -> Why:
     """Return why the scans in a folder are not used, after where those of the cases lie.
 
     Args:
@@ -312,7 +232,7 @@ def _below(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _volumes_in(study: Path, used: _Used) -> list[Path]:
+def _volumes_in(study: Path, used: UsedPaths) -> list[Path]:
     """Return the scans of other formats right in the folder of a DICOM study; pictures there show slices of it."""
     files = [(entry, study / entry.name) for entry in _listed(study) if entry.is_file()]
     images = [(entry, path) for entry, path in files if is_image(path) and path not in used.cases]
@@ -320,7 +240,7 @@ def _volumes_in(study: Path, used: _Used) -> list[Path]:
     return [path for entry, path in volumes if not _is_other(entry, path)]
 
 
-def _is_own(container: Path, used: _Used) -> bool:
+def _is_own(container: Path, used: UsedPaths) -> bool:
     """Return whether a folder is that of one case, among the folders of others."""
     return container != used.root and container.parent in used.holders and used.is_case_folder(container)
 
@@ -357,15 +277,6 @@ def _id(path: Path, is_dir: bool = False) -> str:
     return split_channel(path.name[: len(path.name) - len(suffix)] if plain else path.name)[0]
 
 
-def _files(path: Path) -> Sequence[Path]:
-    """Return the absolute files or folders that a path of a case stands for, without the parts that a header names."""
-    if (reference := parse_reference(path)) is not None:
-        return [_absolute(reference.container)]
-    if annotated := split_reference(path):
-        return [_absolute(annotated[0])]
-    return [_absolute(file) for file in united_files(path) or [path]]
-
-
 def _writable(why: Why) -> Why:
     """Return a reason without the file at fault if the name of that cannot be written."""
     return why if why.file is None or _shown(why.file) == str(why.file) else Why(why, why.kind)
@@ -373,8 +284,3 @@ def _writable(why: Why) -> Why:
 
 def _shown(path: Path) -> str:
     return printable(str(path))
-
-
-def _absolute(path: Path) -> Path:
-    """Return a path absolute, links kept."""
-    return Path(os.path.abspath(path))
