@@ -27,7 +27,8 @@ def case_facts(table: Path | None, ids: Sequence[str]) -> dict[str, dict[str, st
     if table is None:
         return {}
     rows = rows_by_case(table, ids, "scans")
-    hidden = {*CASE_COLUMNS, "case"} - {_SHOWN}
+    of_medseg = any("channels" in row for _, row in rows.values())  # there, weight is how often a case is drawn
+    hidden = {*CASE_COLUMNS, "case"} - ({_SHOWN} if of_medseg else {_SHOWN, "weight"})
     return {
         id: {column: text for column, text in rows[id][1].items() if column not in hidden} for id in ids if id in rows
     }

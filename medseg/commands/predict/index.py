@@ -104,7 +104,7 @@ def write_index(
     notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
     notes += [f"and {len(not_shown) - _MOST_NAMED} more"] * (len(not_shown) > _MOST_NAMED)
     title = f"{model.plan.name}, {model.configuration_name}"
-    judged = bool(result.quality) and is_own_page(output / QUALITY)
+    judged = bool(result.quality) and not why_kept(output / QUALITY)
     try:
         write_page(output / INDEX, index_page(title, shown, without_uids(result.failed, folders), labels, judged))
     except Exception as error:  # a page may not cost the answers their volumes and manifest

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.result import PredictResult
 from medseg.delivery.answers.case_pages import viewer_page
-from medseg.delivery.pages.own_page import is_own_page, why_kept
+from medseg.delivery.pages.own_page import is_own_page, page_link, why_kept
 from medseg.delivery.provenance.folder_files import QUALITY
 from medseg.inference.treatment import scaling_of
 from medseg.models.model import Model
@@ -103,7 +102,11 @@ def write_quality(output: Path, result: PredictResult) -> PredictResult:
         from medseg.delivery.pages.quality_page import quality_page
 
         pages = {case: viewer_page(case, output) for case in result.quality}
-        links = {case: quote(page.relative_to(output).as_posix()) for case, page in pages.items() if is_own_page(page)}
-        page = quality_page(result.quality, result.volumes, result.units, result.warnings, links)
-        write_page(output / QUALITY, page)
+        shown = {case: page.relative_to(output).as_posix() for case, page in pages.items() if is_own_page(page)}
+        links = {case: page_link(path) for case, path in shown.items()}
+        try:
+            page = quality_page(result.quality, result.volumes, result.units, result.warnings, links)
+            write_page(output / QUALITY, page)
+        except Exception as error:  # a page may not cost the answers their manifest
+            return replace(result, notes=(*result.notes, f"{QUALITY} could not be written: {error}"))
     return result

@@ -22,7 +22,7 @@ from medseg.commands.predict.volume_tables import check_workbook, remove_volume_
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.progress import Callback, Progress, silent
-from medseg.core.wording import counted
+from medseg.core.wording import counted, first_few
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
 from medseg.delivery.answers.earlier import move_aside
@@ -130,7 +130,10 @@ def predict_with(
         unread = unread_scans(source, cases, failed)
         failed, beside = dict(sorted({**unread.lost, **failed}.items())), unread.notes
         cases, of_split = unseen_cases(source, cases)
-    facts = case_facts(options.table, [*(case.id for case in cases), *failed])
+    table = None if options.table is None else Path(options.table)
+    facts = case_facts(table, [*(case.id for case in cases), *failed])
+    if table is not None and (unnamed := [case.id for case in cases if case.id not in facts]):
+        beside = [*beside, f"{table.name} has no row for {counted(len(unnamed), 'scan')}: {first_few(unnamed)}"]
     forms = _forms(predictors[0], options, cases, output, source)
     failed |= forms.writer.refused
     cases = [case for case in cases if case.id not in forms.writer.refused]
@@ -190,8 +193,8 @@ def _write_beside(
     failed = without_uids(result.failed, (output, folder_of(prediction.source)))
     if (missing := write_volume_tables(output, replace(result, failed=failed), workbook)) is not None:
         result = replace(result, notes=(*result.notes, missing))
-    result = write_quality(output, result)
-    return write_index(output, prediction.source, model, forms.pages, result, outcomes)
+    result = write_index(output, prediction.source, model, forms.pages, result, outcomes)
+    return write_quality(output, result)  # which leads to pages of the viewer
 
 
 def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequence[Case], forms: Forms) -> list[str]:

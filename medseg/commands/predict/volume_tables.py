@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medseg.commands.predict.result import PredictResult
 
 _FIGURES = ["low", "high", "dice", "dice_low", "dice_high"]
-_NUMBER = re.compile(r"(?:-?(?:0|[1-9]\d*)(?:\.\d+)?)?")
+_NUMBER = re.compile(r"(?:(?!(?:[^0-9]*[0-9]){16})-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)?")  # a workbook holds 15 digits
 JUDGED = [*_FIGURES, "flags"]
 """Columns of volumes.csv where answers are judged."""
 _WIDEST = 48

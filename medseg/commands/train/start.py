@@ -80,10 +80,8 @@ def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, 
 
 
 def _step_seconds(job: Job, setup: Setup) -> float | None:
-    """Return about what a step takes: as it took so far, else judged by a part of a patch, where many are to come."""
-    if job.run.step:
-        return job.run.seconds / job.run.step
-    if setup.ranks.size > 1 or setup.course.steps < _MANY_STEPS:
+    """Return about what a step takes, judged by a part of a patch, where many are to come."""
+    if setup.ranks.size > 1 or setup.course.steps - job.run.step < _MANY_STEPS:
         return None
     from medseg.training.length.quick_look import estimated_step_seconds
 
@@ -94,11 +92,11 @@ def _expected_time(steps: int, step_seconds: float | None) -> list[str]:
     """Return a note on how long a number of steps takes, where that is known.
 
     >>> _expected_time(1000, 0.4)
-    ['about 6:40 for 1000 steps, and validations']
+    ['about 6:40 for 1000 steps, validations not counted']
     """
     if step_seconds is None or steps <= 0:
         return []
-    return [f"about {duration(steps * step_seconds)} for {counted(steps, 'step')}, and validations"]
+    return [f"about {duration(steps * step_seconds)} for {counted(steps, 'step')}, validations not counted"]
 
 
 def _fewer_validations(planned: Training, fitted: Training) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,7 @@ def take_snapshot(arrival: Arrival) -> Snapshot:
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
             if _UNFINISHED.fullmatch(path.name):
                 unfinished.append(path.name)
-            elif not path.name.startswith("."):
+            elif not path.name.startswith(".") and stat.S_ISREG(status.st_mode):  # a pipe may block for ever
                 files.append(path)
     except (OSError, MedsegError) as error:
         return Snapshot(f"unreadable: {error}", problem=f"{arrival.path} cannot be read: {error}")

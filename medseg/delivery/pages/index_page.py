@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from medseg.core.colours import rgb_number
 from medseg.core.labels import Labels
@@ -12,6 +11,7 @@ from medseg.core.wording import counted, first_few
 from medseg.delivery.answers.case_pages import CaseSlice
 from medseg.delivery.pages.blocks import Block, Card, Entry, Notes, Picture, Sheet, Table
 from medseg.delivery.pages.figures import digits_for, figure
+from medseg.delivery.pages.own_page import page_link
 from medseg.delivery.pages.page import Page, Section
 from medseg.delivery.provenance.folder_files import QUALITY
 
@@ -91,7 +91,7 @@ def _card(case: CaseShown, labels: Labels, digits: Mapping[str, int]) -> Card:
     entries.sort(key=lambda entry: not case.volumes[entry.name])  # what is not there comes last
     slices = [_picture(case, shown) for shown in case.slices]
     first, more = entries[:_MOST_IN_LEGEND], entries[_MOST_IN_LEGEND:]
-    return Card(case.case, slices, first, more, case.notes, _missing(case), quote(case.link))
+    return Card(case.case, slices, first, more, case.notes, _missing(case), page_link(case.link))
 
 
 def _size(case: CaseShown, name: str, digits: Mapping[str, int]) -> str:
@@ -125,7 +125,7 @@ def _in_a_line(notes: Sequence[str]) -> str:
 def _volumes(shown: Sequence[CaseShown], labels: Labels, digits: Mapping[str, int]) -> Block:
     """Return the table of volumes: a column for each structure; of many, a row for each structure of each case."""
     caption = "Volume of each structure"
-    links = {number: quote(case.link) for number, case in enumerate(shown) if case.link}
+    links = {number: page_link(case.link) for number, case in enumerate(shown) if case.link}
     units = {case.unit for case in shown}
     one_unit = f" ({next(iter(units))})" if len(units) == 1 else ""  # else each row says its own
     unit_head = [] if one_unit else ["unit"]

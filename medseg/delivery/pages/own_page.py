@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 _GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="medseg">', 1024
 """What every page says of its origin, and in how many bytes at its beginning."""
+
+
+def page_link(path: str) -> str:
+    r"""Return a path as a link of a page has it; names that are no text (other encodings) keep their bytes.
+
+    >>> page_link("view/a b.html"), page_link("caf\udce9.html")
+    ('view/a%20b.html', 'caf%E9.html')
+    """
+    return quote(path, errors="surrogateescape")
 
 
 def is_own_page(path: Path) -> bool:

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from medseg import __version__
-from medseg.core.errors import DataError, MedsegError
+from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.names import name_problem
@@ -18,7 +17,7 @@ from medseg.core.wording import counted
 from medseg.delivery.answers.case_pages import SMALL_VOXELS, viewer_page, write_viewer
 from medseg.delivery.pages.blocks import Picture
 from medseg.delivery.pages.figures import figure
-from medseg.delivery.pages.own_page import is_own_page, remove_own_page, why_kept
+from medseg.delivery.pages.own_page import is_own_page, page_link, remove_own_page, why_kept
 from medseg.delivery.pages.page import Page, Section, write_page
 from medseg.delivery.pages.run_sections import run_section
 from medseg.delivery.pages.score_sections import (
@@ -154,7 +153,7 @@ def _viewers(folder: Path, scans: Scans) -> dict[str, str]:
 
 
 def _link(page: Path, folder: Path) -> str:
-    return quote(Path(os.path.relpath(page, folder)).as_posix())
+    return page_link(Path(os.path.relpath(page, folder)).as_posix())
 
 
 def lead(summary: Summary) -> str:
@@ -184,8 +183,8 @@ def _pictures(folder: Path, summary: Summary, labels: Labels, scans: Scans, link
         if not link:
             try:
                 link = _write_viewer(folder, *files[case.case], view, labels)
-            except (OSError, MedsegError) as error:  # scores never depend on it
-                why = error.strerror if isinstance(error, OSError) else error.message
+            except Exception as error:  # whatever libraries raise: scores never depend on it
+                why = error.strerror if isinstance(error, OSError) else type(error).__name__
                 caption += f"; there is no viewer: {why}"
         pictures.append(Picture(caption, words, png, link, wide=True))
     return pictures

@@ -82,11 +82,14 @@ def is_unread_volume(path: Path) -> bool:
     (True, True, True)
     >>> is_unread_volume(Path("p7.webp")), is_unread_volume(Path("p7.png.gz")), is_unread_volume(Path("p7.nii.gz"))
     (False, False, False)
+    >>> is_unread_volume(Path("system.img"))
+    False
     """
     suffix = unread_suffix(path)
     inner = next((suffix.removesuffix(packed) for packed in _PACKED if suffix.endswith(packed)), suffix)
     volumes = (*_VOLUMES, *DICOM_SUFFIXES)
-    return inner in volumes or suffix in volumes or (inner in FORMATS and FORMATS[inner].sides_known)
+    packed = inner != suffix and suffix not in _OTHER_FORMATS  # .img may be a disk, and .img.gz one that is packed
+    return inner in volumes or suffix in volumes or (packed and inner in FORMATS and FORMATS[inner].sides_known)
 
 
 def is_side_file(path: Path) -> bool:

@@ -6,6 +6,7 @@ Nothing is renamed, and what is ambiguous is refused with the option that settle
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from glob import escape
 from importlib.util import find_spec
@@ -81,7 +82,9 @@ _MOST_SUGGESTED = 3
 def _near(folder: Path) -> str:
     """Return where the folder lies one folder deeper; for a number, nnU-Net's data set of that number likewise."""
     name = f"Dataset{int(folder.name):03d}_*" if folder.name.isdecimal() else escape(folder.name)
-    near = [path for path in sorted(folder.parent.glob(f"*/{name}")) if path.is_dir() and _is_declared(path)]
+    near: list[Path] = []
+    with suppress(OSError):  # folders of others are closed
+        near = [path for path in sorted(folder.parent.glob(f"*/{name}")) if path.is_dir() and _is_declared(path)]
     return " or ".join(map(str, near[:_MOST_SUGGESTED]))
 
 

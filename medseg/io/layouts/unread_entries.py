@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def unread_entries(
         entries = [entry for entry in _listed(container) if container / entry.name not in used.cases]
         known: set[str] | None = None
         for entry in entries:
-            path, is_dir = container / entry.name, entry.is_dir()
+            path, is_dir = container / entry.name, _is_folder(entry)
             if entry.name in named or (not is_dir and is_side_file(path)):
                 continue
             if not is_dir and is_image(path):  # the readers know these, but one that reads folders of cases
@@ -234,10 +235,24 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _volumes_in(study: Path, used: UsedPaths) -> list[Path]:
     """Return the scans of other formats right in the folder of a DICOM study; pictures there show slices of it."""
-    files = [(entry, study / entry.name) for entry in _listed(study) if entry.is_file()]
+    files = [(entry, study / entry.name) for entry in _listed(study) if _is_plain_file(entry)]
     images = [(entry, path) for entry, path in files if is_image(path) and path not in used.cases]
     volumes = [(entry, path) for entry, path in images if FORMATS[split_suffix(path)[1]].sides_known]
     return [path for entry, path in volumes if not _is_other(entry, path)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder; a link onto itself is none."""
+    with suppress(OSError):
+        return entry.is_dir()
+    return False
+
+
+def _is_plain_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file; a link onto itself is none."""
+    with suppress(OSError):
+        return entry.is_file()
+    return False
 
 
 def _is_own(container: Path, used: UsedPaths) -> bool:
@@ -254,11 +269,11 @@ def _is_other(entry: os.DirEntry[str], path: Path, training: bool = False, answe
         training: whether test images are left for later.
         answers: whether label files are meant.
     """
-    if is_side_folder(path) if entry.is_dir() else shows_scans(path.name):
+    if is_side_folder(path) if _is_folder(entry) else shows_scans(path.name):
         return True
     if names_labels(path.name) and not answers:
         return True
-    return training and not entry.is_file() and not _HELD_OUT.isdisjoint(words(path.name))
+    return training and not _is_plain_file(entry) and not _HELD_OUT.isdisjoint(words(path.name))
 
 
 def _shows_known(path: Path, known: Collection[str]) -> bool:

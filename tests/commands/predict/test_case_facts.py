@@ -21,6 +21,14 @@ def test_a_spreadsheet_adds_its_columns_in_their_order(tmp_path: Path, head: str
     assert case_facts(None, ["a"]) == {}
 
 
+def test_weight_is_a_fact_but_in_tables_of_medsegs_own(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("id,Weight\na,81\n")
+    assert case_facts(table, ["a"]) == {"a": {"weight": "81"}}
+    table.write_text("id,channels,label,weight\na,a.nii.gz,a_seg.nii.gz,2\n")
+    assert case_facts(table, ["a"]) == {"a": {}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

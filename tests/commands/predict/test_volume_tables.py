@@ -64,6 +64,16 @@ def test_numbers_of_a_table_are_numbers_in_a_workbook_and_colour_nothing(tmp_pat
     assert sheet.cell(2, 1).fill.fill_type is None
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("110101199003078515", "110101199003078515"), ("123456789012345", 123456789012345)]
+)
+def test_numbers_of_more_digits_than_a_workbook_holds_are_text(tmp_path: Path, text: str, value: str | int) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("xlsxwriter")
+    write_volume_tables(tmp_path, replace(RESULT, facts={"a": {"patient": text}}), workbook=True)
+    assert openpyxl.load_workbook(tmp_path / "volumes.xlsx")["cases"].cell(2, 5).value == value
+
+
 def test_the_tables_are_written_and_no_cell_is_a_formula(tmp_path: Path) -> None:
     write_volume_tables(tmp_path, RESULT, workbook=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["volumes.csv", "volumes_wide.csv"]

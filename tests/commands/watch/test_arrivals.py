@@ -49,6 +49,13 @@ def test_a_snapshot_changes_with_every_file(tmp_path: Path) -> None:
     assert looks[-1].unfinished == (".3.abcdef",)
 
 
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    arrival = Arrival("x", "x", files(tmp_path / "x", "1"))
+    before = content_hash_of(take_snapshot(arrival))
+    os.mkfifo(tmp_path / "x" / "pipe")
+    assert content_hash_of(take_snapshot(arrival)) == before
+
+
 def test_content_is_what_files_hold_whatever_they_are_called(tmp_path: Path) -> None:
     arrival = Arrival("x", "x", files(tmp_path / "x", "1", "2", ".DS_Store"))
     before = content_hash_of(take_snapshot(arrival))

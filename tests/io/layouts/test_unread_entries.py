@@ -33,6 +33,7 @@ SCANS = {
     "a link to a folder": (lambda folder: link(folder / "p9"), "is a link to ../store/nothing"),
     "a link to a folder named by a UID": (lambda folder: link(folder / "1.2.840.9"), "is a link to"),
     "a link to a zip": (lambda folder: link(folder / "p9.zip"), "is a link to"),
+    "a link onto itself": (lambda folder: (folder / "p9").symlink_to("p9"), "is a link to p9"),
     "a study of links": (lambda folder: link(folder / "p9" / "IM0001"), "is a link to"),
     "a study of links to .dcm": (lambda folder: link(folder / "p9" / "1.dcm"), ""),
     "another compression": (lambda folder: touch(folder, "p9.nii.bz2"), "in no format that medseg reads (.nii.bz2)"),

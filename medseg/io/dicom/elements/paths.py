@@ -84,9 +84,9 @@ def file_at(path: Path) -> File | None:
 
 def is_dicom_file(path: Path) -> bool:
     """Return whether a file begins as DICOM does; pipes, sockets and devices are not opened, as that may block."""
-    if not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             return looks_like_dicom(stream)
     except OSError:
