@@ -7,8 +7,8 @@ Arms (`--arms`):
 
 - `medseg_fp32`, `medseg`: `medseg train --budget B`, whole commands, so that preprocessing, validations and the final
   validation come out of the budget; in fp32, and in what the processor has;
-- `nnunet_shortened`: nnU-Net as an expert would shorten it: planned for 2 GB, and a learning rate that falls to zero
-  over as many steps as a measured step leaves room for;
+- `nnunet_shortened`: nnU-Net as an expert would shorten it: planned for 2 GB, batches of 2, and a learning rate that
+  falls to zero over as many steps as a measured step leaves room for;
 - `nnunet`: nnU-Net as it comes (8 GB, a schedule of 250,000 steps), stopped after the budget.
 
 nnU-Net's budget holds its steps alone: reading its plan, preprocessing and validation are given to it. Both sides
@@ -52,6 +52,8 @@ if __name__ == "__main__":
     folder = Path(nnUNet_preprocessed) / "Dataset004_Set"
     plans = json.loads((folder / f"{plans_name}.json").read_text())
     plans["continue_training"] = False
+    if shortened:
+        plans["configurations"][configuration]["batch_size"] = 2
     dataset = json.loads((folder / "dataset.json").read_text())
     trainer = nnUNetTrainer(plans, configuration, 0, dataset, torch.device("cpu"))
     trainer.on_train_start()
@@ -95,7 +97,6 @@ def write_raw(data: Path, raw: Path, left_out: set[str]) -> None:
             for name in (f"imagesTr/{case}_0000.nii.gz", f"labelsTr/{case}.nii.gz"):
                 (target / name).unlink(missing_ok=True)
         content = json.loads((target / "dataset.json").read_text())
-        content["numTraining"] = len(list((target / "labelsTr").iterdir()))
     else:
         for kind in ("imagesTr", "labelsTr"):
             (target / kind).mkdir(parents=True)
@@ -110,10 +111,9 @@ def write_raw(data: Path, raw: Path, left_out: set[str]) -> None:
         content = {
             "channel_names": {"0": "R", "1": "G", "2": "B"},
             "labels": {"background": 0, "structure": 1},
-            "numTraining": len(masks),
             "file_ending": ".png",
         }
-        content["numTraining"] = len(list((target / "labelsTr").iterdir()))
+    content["numTraining"] = len(list((target / "labelsTr").iterdir()))
     (target / "dataset.json").write_text(json.dumps(content))
 
 

@@ -36,9 +36,10 @@ def check_sides(facts: Sequence[CaseFacts], cases: Mapping[str, Case], labels: L
         cases: the cases by id.
         labels: the declared structures; None if none are declared, so that nothing is known of sides.
     """
+    if labels is None:
+        return []
     odd: dict[str, list[str]] = {}
-    for left, right in sided_pairs(labels.names) if labels is not None else ():
-        assert labels is not None
+    for left, right in sided_pairs(labels.names):
         ends = [(_centre_x(case, labels.members[left]), _centre_x(case, labels.members[right])) for case in facts]
         both = [index for index, pair in enumerate(ends) if None not in pair]
         if len(both) < FEWEST:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medseg.checking.scan_fit import ScanFinding
+from medseg.checking.scan_finding import ScanFinding
 from medseg.io.dicom.elements.modality import COMPARABLE, are_alike, modality_meant
 from medseg.plans.schema import Plan
 

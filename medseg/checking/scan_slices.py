@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from medseg.checking.scan_fit import ScanFinding, ScanGrid, known_grids
+from medseg.checking.scan_finding import ScanFinding
+from medseg.checking.scan_grid import ScanGrid, known_grids
 from medseg.plans.schema import Configuration, Plan
 
 _SEVERAL = 3

@@ -1,11 +1,13 @@
 """Refuse scans that a model cannot answer, and say how others differ from its training scans, before anything is made.
 
-The rules are those of `checking.scan_fit`; here they meet a scan, and the memory that there is.
+The rules are those of `checking.scan_finding` and its neighbours; here they meet a scan, and the memory that there is.
 """
 
 from __future__ import annotations
 
-from medseg.checking.scan_fit import ScanFinding, ScanGrid, compare_grid, compare_intensities, memory_finding
+from medseg.checking.scan_finding import ScanFinding
+from medseg.checking.scan_grid import ScanGrid, compare_grid, memory_finding
+from medseg.checking.scan_intensities import compare_intensities
 from medseg.checking.scan_modality import compare_modality
 from medseg.checking.scan_slices import compare_slices
 from medseg.core.errors import DataError

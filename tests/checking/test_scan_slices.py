@@ -5,7 +5,7 @@ from __future__ import annotations
 from builders import make_plan
 from facts import make_facts
 
-from medseg.checking.scan_fit import ScanGrid
+from medseg.checking.scan_grid import ScanGrid
 from medseg.checking.scan_slices import compare_slices
 from medseg.planning.scan_range import scan_range
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.checking.scan_fit import looks_like_labels
+from medseg.checking.scan_intensities import looks_like_labels
 from medseg.core.image import Image
 from medseg.core.wording import counted
 from medseg.io.formats.named.segment import Segment

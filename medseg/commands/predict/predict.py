@@ -7,7 +7,7 @@ use it, here and on the floors below: the first scan is then answered sooner, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,24 +119,12 @@ def predict_with(
     """
     check_workbook(options.xlsx)
     source, output, clock, model = Path(source), Path(output), clock or Clock(), predictors[0].model
-    data = model.plan.data
     for predictor in predictors:
         predictor.take_notes()  # of a call before that ended early: `watch` has one for each study
-    cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
-    of_split, beside = None, []
-    if source.is_dir() and not options.channels:
-        from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
-
-        unread = unread_scans(source, cases, failed)
-        failed, beside = dict(sorted({**unread.lost, **failed}.items())), unread.notes
-        cases, of_split = unseen_cases(source, cases)
-    table = None if options.table is None else Path(options.table)
-    facts = case_facts(table, [*(case.id for case in cases), *failed])
-    if table is not None and (unnamed := [case.id for case in cases if case.id not in facts]):
-        beside = [*beside, f"{table.name} has no row for {counted(len(unnamed), 'scan')}: {first_few(unnamed)}"]
-    forms = _forms(predictors[0], options, cases, output, source)
-    failed |= forms.writer.refused
-    cases = [case for case in cases if case.id not in forms.writer.refused]
+    scans = _find(source, options, model.plan.data)
+    forms = _forms(predictors[0], options, scans.cases, output, source)
+    failed = {**scans.failed, **forms.writer.refused}
+    cases = [case for case in scans.cases if case.id not in forms.writer.refused]
     _prepare_folder(source, output, cases, forms.format)
     answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
     made_by = _made_by(predictors[0], options, forms) | (elsewhere.decided_by_workers if elsewhere else {})
@@ -153,18 +141,54 @@ def predict_with(
         if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": replaced}))
         outcomes = [*kept.values(), *(answer(remaining, forms, ledger, callback) if remaining else ())]
-        notes = [*(note for note in (of_split, moved) if note), *beside]
+        notes = [*([moved] if moved else []), *scans.notes]
         notes += _notes(predictors, options, cases, forms)
         if options.instances:
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
-        result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)), data.reading.frame)
-        result = replace(result, facts=facts)
+        frame = model.plan.data.reading.frame
+        result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)), frame)
+        result = replace(result, facts=scans.facts)
         result = _write_beside(prediction, forms, result, outcomes, options.xlsx)
         ledger.close(cases)
         problems |= result.failed
     write_readme(output, "answers")
     return result
+
+
+@dataclass(frozen=True)
+class _Scans:
+    """What there is to segment.
+
+    Attributes:
+        cases: the scans.
+        failed: {name: why it cannot be segmented}.
+        facts: {case: {column: text}} of the user's table.
+        notes: sentences on what is left out, and on what the table lacks.
+    """
+
+    cases: list[Case]
+    failed: dict[str, str]
+    facts: dict[str, dict[str, str]]
+    notes: list[str]
+
+
+def _find(source: Path, options: PredictOptions, data: Data) -> _Scans:
+    """Find the scans to segment, what looks like one and is none of them, and what the user's table says of them."""
+    cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
+    notes: list[str] = []
+    if source.is_dir() and not options.channels:
+        from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
+
+        unread = unread_scans(source, cases, failed)
+        failed = dict(sorted({**unread.lost, **failed}.items()))
+        cases, of_split = unseen_cases(source, cases)
+        notes = [*([of_split] if of_split else []), *unread.notes]
+    table = None if options.table is None else Path(options.table)
+    facts = case_facts(table, [*(case.id for case in cases), *failed])
+    if table is not None and (unnamed := [case.id for case in cases if case.id not in facts]):
+        notes.append(f"{table.name} has no row for {counted(len(unnamed), 'scan')}: {first_few(unnamed)}")
+    return _Scans(cases, failed, facts, notes)
 
 
 def _clear(output: Path, remaining: Sequence[Case]) -> str | None:

@@ -54,8 +54,7 @@ def find_scans(
     series_rules = series_rules or SeriesRules()
     root, studies = (source, {}) if patterns else _studies(source, bool(series_rules.rules))
     if studies:
-        cases, problems = _with_studies(root, channels, studies, series_rules)
-        return cases, problems
+        return _with_studies(root, channels, studies, series_rules)
     files, problems = _files_by_case(source, channels, patterns)
     if not files:
         raise _no_complete_scan(source, channels, problems)

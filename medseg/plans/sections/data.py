@@ -75,7 +75,7 @@ class ChannelRange(Section):
 
 
 class ScanRange(Section):
-    """What the training scans were like, to compare others with (`checking.scan_fit`).
+    """What the training scans were like, to compare others with (`checking.scan_grid`).
 
     Axes are (z, y, x) in the plan's orientation, before `transpose_forward`; lengths are in mm, or in pixels if the
     spacing is unknown.
