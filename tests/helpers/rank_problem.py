@@ -123,6 +123,16 @@ class SecondFails(TrainOptions):
         return replace(self, device="cuda:7")
 
 
+def longest_wait() -> float:
+    """Seconds that the group's processes wait for each other.
+
+    The group is not kept: an error's traceback would hold it beyond `joined`, until the interpreter ends below its
+    threads, and then the process aborts (about once in eighty tries).
+    """
+    group = torch.distributed.distributed_c10d._get_default_group()
+    return float(group._get_backend(CPU).options._timeout.total_seconds())
+
+
 def main(folder: Path) -> None:
     """What each process found, in files; in the end one of them fails."""
     torch.set_num_threads(1)
@@ -131,9 +141,8 @@ def main(folder: Path) -> None:
         results = {name: curve(name, ranks) for name in CURVES}
         resumed = fitted(folder / "run", ranks, resume=True)
         shared = ranks.shared(lambda: {"rank": ranks.rank, "none": None})
-        group = torch.distributed.distributed_c10d._get_default_group()
-        wait = group._get_backend(CPU).options._timeout.total_seconds()
-        torch.save({**results, "resumed": resumed, "shared": shared, "wait": wait}, folder / f"{ranks.rank}.pt")
+        found = {**results, "resumed": resumed, "shared": shared, "wait": longest_wait()}
+        torch.save(found, folder / f"{ranks.rank}.pt")
         ranks.wait()
         if ranks.rank == 1:
             raise PlanError("one process failed")
