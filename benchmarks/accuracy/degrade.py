@@ -32,18 +32,19 @@ def _blur(array: NDArray, random: np.random.Generator) -> NDArray:
 
 def _bias(array: NDArray, random: np.random.Generator) -> NDArray:
     """A field that is darkest in one corner (a tenth) and brightest in the other (twice)."""
-    corners = np.linspace(0, 1, array.shape[1])[:, None, None], np.linspace(0, 1, array.shape[2])[:, None]
-    ramp = (corners[0] + corners[1] + np.linspace(0, 1, array.shape[3])) / 3
-    return array * np.exp(np.log(0.1) + np.log(20) * ramp)
+    sizes = array.shape[1:]
+    ramps = np.meshgrid(*[np.linspace(0, 1, size) for size in sizes], indexing="ij")
+    return array * np.exp(np.log(0.1) + np.log(20) * sum(ramps) / sum(size > 1 for size in sizes))
 
 
 def _spikes(array: NDArray, random: np.random.Generator) -> NDArray:
     """Three points of k-space far too bright: stripes over the whole scan."""
-    spectrum = np.fft.fftn(array[0])
+    axes = (1, 2, 3)
+    spectrum = np.fft.fftn(array, axes=axes)
     for _ in range(3):
-        place = tuple(random.integers(2, size // 2) for size in spectrum.shape)
-        spectrum[place] += 0.5 * np.abs(spectrum).max()
-    return np.real(np.fft.ifftn(spectrum))[None].astype(np.float32)
+        place = tuple(random.integers(2, size // 2) if size > 1 else 0 for size in spectrum.shape[1:])
+        spectrum[(slice(None), *place)] += 0.5 * np.abs(spectrum).max()
+    return np.real(np.fft.ifftn(spectrum, axes=axes)).astype(np.float32)
 
 
 def _motion(array: NDArray, random: np.random.Generator) -> NDArray:
@@ -74,12 +75,13 @@ def _cropped(scan: Image, label: Image, random: np.random.Generator) -> tuple[Im
 
 
 def _flipped(axis: int) -> Degrade:
-    """The voxels are reversed along an axis (z, y, x), and the header is not."""
+    """The voxels are reversed along an axis (z, y, x), and the header is not; an image has y for z."""
 
     def degrade(scan: Image, label: Image, random: np.random.Generator) -> tuple[Image, Image]:
+        reversed_axis = max(axis, 0 if scan.array.shape[1] > 1 else 1) + 1
         return (
-            scan.with_array(np.ascontiguousarray(np.flip(scan.array, axis + 1))),
-            label.with_array(np.ascontiguousarray(np.flip(label.array, axis + 1))),
+            scan.with_array(np.ascontiguousarray(np.flip(scan.array, reversed_axis))),
+            label.with_array(np.ascontiguousarray(np.flip(label.array, reversed_axis))),
         )
 
     return degrade
@@ -98,3 +100,5 @@ WAYS: dict[str, Degrade] = {
     "contrast inverted": _scan_only(_inverted),
 }
 """Another body part is the eleventh: it needs another scan (`quality.py`)."""
+OF_HEADERS = ("wrong spacing",)
+"""Ways that images without a spacing cannot be spoilt in."""

@@ -6,8 +6,8 @@ DATA holds the sets. The cases in benchmarks/accuracy/test_sets/SET.txt are left
 for a fixed number of steps, and `medseg select` fits calibration, regressions and thresholds on their out-of-fold
 answers alone. Then the folds, or some of them, answer the left-out cases together: as they are, and spoilt
 (`degrade.py`). An answer is flagged if it carries a flag, or a warning that its scan is unlike the training scans.
-Another body part, for hippocampus: parts of the brain scans in DATA/brain_tumour, which have no structure of it, so
-that their Dice is 0. `--cases 0` is for calibration alone.
+Another body part: brain scans of DATA/brain_tumour, for hippocampus parts of them, and for cardiac2d slices. They have
+no structure of these sets, so that their Dice is 0. `--cases 0` is for calibration alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy import HERE, IMAGES, LABELS, OPTIONS, medseg
-from degrade import WAYS
+from degrade import OF_HEADERS, WAYS
 
 from medseg.confidence.assessment import Assessment, assess
 from medseg.confidence.quality import Quality
@@ -40,7 +40,7 @@ from medseg.selection.file import read_selection, selection_path
 from medseg.selection.record import Selection
 
 OTHER = "another body part"
-VOLUMES = ("hippocampus", "brain_tumour")
+WITHOUT_SPACING = ("cardiac2d", "nuclei", "membrane")
 
 
 def dice_of(answer: np.ndarray, truth: np.ndarray, members: dict[str, tuple[int, ...]]) -> dict[str, float | None]:
@@ -56,9 +56,8 @@ def dice_of(answer: np.ndarray, truth: np.ndarray, members: dict[str, tuple[int,
 def other_parts(data: Path, shape: tuple[int, ...], count: int) -> Iterator[Image]:
     """Yield parts of brain scans that hold no hippocampus: from the top quarter of the head."""
     random = np.random.default_rng(0)
-    files = sorted((data / "brain_tumour").glob("imagesTr/*_0000.nii.gz"))
     for number in range(count):
-        scan = read_image(files[number % len(files)])
+        scan = brain_scan(data, number)
         sizes = scan.array.shape[1:]
         starts = [sizes[0] * 3 // 4 - shape[0] // 2] + [
             int(random.integers(size // 3, size * 2 // 3 - length // 2))
@@ -66,6 +65,27 @@ def other_parts(data: Path, shape: tuple[int, ...], count: int) -> Iterator[Imag
         ]
         part = tuple(slice(start, start + length) for start, length in zip(starts, shape, strict=True))
         yield replace(scan, array=scan.array[(slice(None), *part)])
+
+
+def brain_slices(data: Path, image: Image, count: int) -> Iterator[Image]:
+    """Yield axial slices of brain scans, with the mean and deviation of an image and on its grid."""
+    channels, _, height, width = image.array.shape
+    for number in range(count):
+        scan = brain_scan(data, number).array
+        middle = scan[:, [scan.shape[1] // 2]].astype(np.float32)
+        room = [(0, 0), (0, 0)] + [
+            (max(0, (size - held) // 2), max(0, size - held - (size - held) // 2))
+            for size, held in zip((height, width), middle.shape[2:], strict=True)
+        ]
+        middle = np.pad(middle, room)[:, :, :height, :width]
+        middle = (middle - middle.mean()) / middle.std() * image.array.std() + image.array.mean()
+        yield image.with_array(np.repeat(np.clip(middle, 0, None), channels, axis=0))
+
+
+def brain_scan(data: Path, number: int) -> Image:
+    """Return the first channel of a brain scan."""
+    files = sorted((data / "brain_tumour").glob("imagesTr/*_0000.nii.gz"))
+    return read_image(files[number % len(files)])
 
 
 def unseen(data: Path, ids: Sequence[str]) -> Iterator[tuple[str, Image, Image]]:
@@ -87,8 +107,6 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--answer", help="folds that answer the unseen cases; all if left out")
     arguments = parser.parse_args()
-    if arguments.cases and arguments.set not in VOLUMES:
-        parser.error(f"the ways in which scans are spoilt are for volumes; give --cases 0 with {arguments.set}")
     data, folds = (arguments.data / arguments.set).resolve(), arguments.folds.split(",")
     listing, workspace = HERE / "test_sets" / f"{arguments.set}.txt", arguments.workspace.resolve()
     workspace.mkdir(parents=True, exist_ok=True)
@@ -117,12 +135,18 @@ def main() -> None:
 def judge(predictor: Predictor, quality: Quality, sets: Path, data: Path, ids: Sequence[str]) -> Iterator[dict]:
     """Yield a row for each unseen scan, as it is and spoilt in each way."""
     members = predictor.model.plan.labels.members
+    ways = [way for way in WAYS if way not in OF_HEADERS or data.name not in WITHOUT_SPACING]
     for number, (id, scan, label) in enumerate(unseen(data, ids)):
-        for way in ("clean", *WAYS):
+        for way in ("clean", *ways):
             spoilt, truth = (scan, label) if way == "clean" else WAYS[way](scan, label, np.random.default_rng(number))
             yield judge_scan(predictor, quality, spoilt, truth) | {"case": id, "way": way}
         print(f"{number + 1} of {len(ids)}", file=sys.stderr, flush=True)
-    for number, scan in enumerate(other_parts(sets, (35, 50, 36), len(ids) if data.name == "hippocampus" else 0)):
+    others: Iterator[Image] = iter(())
+    if ids and data.name == "hippocampus":
+        others = other_parts(sets, (35, 50, 36), len(ids))
+    elif ids and data.name == "cardiac2d":
+        others = brain_slices(sets, next(unseen(data, ids))[1], len(ids))
+    for number, scan in enumerate(others):
         empty = scan.with_array(np.zeros(scan.array.shape, np.uint8))
         row = judge_scan(predictor, quality, scan, empty)
         yield row | {"case": f"part {number}", "way": OTHER, "dice": dict.fromkeys(members, 0.0)}
@@ -173,6 +197,8 @@ def report(rows: Sequence[dict]) -> None:
     print("|---|---|---|---|---|")
     for way in ("clean", *WAYS, OTHER):
         of = [number for number, row in enumerate(rows) if row["way"] == way]
+        if not of:
+            continue
         dice = [value for number in of for value in rows[number]["dice"].values() if value is not None]
         counts = [[flagged[number] for number in of if bad[number] == kind] for kind in (True, False)]
         shares = [f"{sum(values)} of {len(values)}" for values in counts]
