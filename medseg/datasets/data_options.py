@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from medseg.core.errors import PlanError
 from medseg.core.options import OFTEN, Option
+from medseg.core.verb_options import VerbOptions
 
 _FILES = Option(group="Which files")
 _VALUES = Option(group="What label files mean")
@@ -16,7 +17,7 @@ _DICOM = Option(group="DICOM")
 
 
 @dataclass(frozen=True)
-class LabelOptions:
+class LabelOptions(VerbOptions):
     """Options on what the values in label files mean, which every verb that reads label files has.
 
     Attributes:
@@ -37,7 +38,7 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
-class SeriesOptions:
+class SeriesOptions(VerbOptions):
     """Options on how DICOM series are chosen and read, which every verb that reads scans has.
 
     Attributes:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from medseg.core.options import Option
+from medseg.core.verb_options import VerbOptions
 
 
 @dataclass(frozen=True)
-class ClusterOptions:
+class ClusterOptions(VerbOptions):
     """Options on where the work is done.
 
     Attributes:

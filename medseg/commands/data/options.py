@@ -10,6 +10,7 @@ from typing import Annotated
 
 from medseg.core.errors import PlanError
 from medseg.core.options import OFTEN, Option
+from medseg.core.verb_options import VerbOptions
 from medseg.datasets.data_options import DEFAULT_DATA_OPTIONS, DataOptions
 from medseg.engines.options import ClusterOptions
 
@@ -96,7 +97,7 @@ class PlanOptions(ClusterOptions):
 
 
 @dataclass(frozen=True)
-class LabelmeOptions:
+class LabelmeOptions(VerbOptions):
     """Options of `medseg labelme`.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from medseg.core.options import Option
+from medseg.core.verb_options import VerbOptions
 from medseg.delivery.answers.options import WriteOptions
 
 _MEANING = Option(group="What the labels are")
@@ -14,7 +15,7 @@ _SERIES = Option(group="Which series")
 
 
 @dataclass(frozen=True)
-class DicomOutOptions:
+class DicomOutOptions(VerbOptions):
     """Options of `medseg dicom`.
 
     Attributes:

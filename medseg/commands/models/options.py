@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 from medseg.core.options import OFTEN, Option, parse_list
+from medseg.core.verb_options import VerbOptions
 from medseg.models.card import About
 
 
 @dataclass(frozen=True)
-class PackageOptions:
+class PackageOptions(VerbOptions):
     """Options of `medseg package`.
 
     Attributes:
@@ -38,7 +39,7 @@ class PackageOptions:
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(VerbOptions):
     """Options of `medseg export`.
 
     Attributes:
@@ -60,7 +61,7 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
-class ImportOptions:
+class ImportOptions(VerbOptions):
     """Options of `medseg import-nnunet`.
 
     Attributes:
@@ -78,7 +79,7 @@ class ImportOptions:
 
 
 @dataclass(frozen=True)
-class NetworksOptions:
+class NetworksOptions(VerbOptions):
     """Options of `medseg networks`.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.options import Option
+from medseg.core.verb_options import VerbOptions
 
 _OF_PREDICT = (
     "selection",
@@ -27,7 +28,7 @@ _OF_PREDICT = (
 
 
 @dataclass(frozen=True)
-class RankOptions:
+class RankOptions(VerbOptions):
     """Options of `medseg rank`.
 
     Attributes:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 from medseg.core.options import Option, parse_list
+from medseg.core.verb_options import VerbOptions
 
 
 @dataclass(frozen=True)
-class SelectOptions:
+class SelectOptions(VerbOptions):
     """Options of `medseg select`.
 
     Attributes:

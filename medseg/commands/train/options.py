@@ -9,6 +9,7 @@ from typing import Annotated
 
 from medseg.core.errors import PlanError
 from medseg.core.options import OFTEN, PYTHON_ONLY, REPEATED, Option, parse_duration, parse_list
+from medseg.core.verb_options import VerbOptions
 from medseg.delivery.logs.table import check_logs
 from medseg.training.length.extension import Extension, nothing_to_train, parse_extension
 
@@ -17,7 +18,7 @@ _MANY_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(VerbOptions):
     """Options of `medseg train`.
 
     Attributes:
@@ -62,9 +63,6 @@ class TrainOptions:
     device: Annotated[str, OFTEN] = "auto"
     data: Path | None = None
     start_time: Annotated[float | None, PYTHON_ONLY] = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fold", str(self.fold))  # from Python a number is natural: fold=0
 
     def as_settings(self) -> TrainOptions:
         """Return the options with shorthands, such as `--train-scores`, replaced by settings of the plan."""

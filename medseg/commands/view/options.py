@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 from medseg.core.options import Option
+from medseg.core.verb_options import VerbOptions
 
 
 @dataclass(frozen=True)
-class ViewOptions:
+class ViewOptions(VerbOptions):
     """Options of `medseg view`.
 
     Attributes:

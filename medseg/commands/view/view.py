@@ -46,12 +46,14 @@ class ViewResult:
     notes: tuple[str, ...]
 
 
-def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOptions | None = None) -> ViewResult:
+def view(
+    scan: str | Path, answers: str | Path | Sequence[str | Path] = (), options: ViewOptions | None = None
+) -> ViewResult:
     """Write one HTML page that shows a scan in three planes and 3D, with structures; a 2D image as an image.
 
     Args:
         scan: a file, a DICOM series as `FOLDER#KEY`, or a study with one series.
-        answers: label files on the scan's grid.
+        answers: label files on the scan's grid, or one.
         options: what to show beside them, and where to write the page.
 
     Returns:
@@ -61,7 +63,8 @@ def view(scan: str | Path, answers: Sequence[str | Path] = (), options: ViewOpti
         DataError: a file cannot be read, a label file lies on another grid, or there are too many.
         PlanError: the structures are not declared as NAME=VALUE.
     """
-    options, scan, paths = options or ViewOptions(), scan_path(Path(scan)), [Path(answer) for answer in answers]
+    options, scan = options or ViewOptions(), scan_path(Path(scan))
+    paths = [Path(answer) for answer in ([answers] if isinstance(answers, str | Path) else answers)]
     page = options.output or Path(f"{_stem(scan)}.html")
     files = _layers(paths, options.reference)
     _check_output(page, [scan, *files.values()])

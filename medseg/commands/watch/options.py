@@ -7,6 +7,7 @@ from typing import Annotated
 
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.options import OFTEN, Option, parse_duration, write_duration
+from medseg.core.verb_options import VerbOptions
 
 _WHEN = Option(group="When")
 _LEFT_OUT = ("keep_finished", "cluster", "table")
@@ -16,7 +17,7 @@ _RARELY = ("configuration", "folds", "channels", "fast", "probabilities", "forma
 
 
 @dataclass(frozen=True)
-class WatchOptions:
+class WatchOptions(VerbOptions):
     """Options of `medseg watch`.
 
     Attributes:

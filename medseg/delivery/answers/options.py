@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from medseg.core.options import OFTEN, Option, parse_list
+from medseg.core.verb_options import VerbOptions
 
 _MAPS = Option(group="Maps beside the labels")
 _DICOM = Option(group="DICOM answers")
@@ -30,7 +31,7 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class WriteOptions:
+class WriteOptions(VerbOptions):
     """Options on the forms in which answers to DICOM scans are written.
 
     Attributes:

@@ -62,6 +62,12 @@ def test_a_page_replaces_no_input(files: tuple[Path, Path]) -> None:
     assert files[0].read_bytes() == before
 
 
+def test_paths_may_be_texts_and_one_answer_needs_no_list(files: tuple[Path, Path], tmp_path: Path) -> None:
+    scan, answer = map(str, files)
+    page = str(tmp_path / "page.html")
+    assert medseg.view(scan, answer, medseg.ViewOptions(output=page)).page == Path(page)  # type: ignore[arg-type]
+
+
 def test_a_structure_of_value_0_is_shown(files: tuple[Path, Path], tmp_path: Path) -> None:
     options = medseg.ViewOptions(output=tmp_path / "page.html", structures=["sky=0", "road=1"])
     assert medseg.view(files[0], [files[1]], options).structures == ("sky", "road")
