@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from numpy.typing import NDArray
 
-from medseg.core.case import Case
 from medseg.core.errors import ScanWarning
 from medseg.core.image import Image
 from medseg.core.machine.host_memory import MEMORY_ADVICE
@@ -30,9 +29,8 @@ from medseg.inference.treatment import treated_labels
 from medseg.inference.unlike_scans import check_memory, scan_findings, settle
 from medseg.inference.volumes import structure_volumes
 from medseg.inference.window_pass import check_finite
-from medseg.io.in_memory import scan_in_memory
-from medseg.io.load import load_case_image
-from medseg.io.scan_path import scan_path
+from medseg.io.in_memory import refuse_spacing, scan_in_memory
+from medseg.io.load import load_files
 from medseg.models.model import Model, NetworkFactory
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
@@ -177,9 +175,9 @@ class Predictor:
             ScanWarning: how the scan differs from those that the model was trained on.
         """
         if isinstance(image, str | Path | list | tuple):
-            files = (image,) if isinstance(image, str | Path) else image
-            case = Case(str(files[0]), "", tuple(scan_path(Path(file)) for file in files))
-            image = load_case_image(case, len(self.model.plan.data.channels), self.model.plan.data.reading)
+            refuse_spacing(spacing, "a file")
+            files = [image] if isinstance(image, str | Path) else image
+            image = load_files(files, len(self.model.plan.data.channels), self.model.plan.data.reading)
         given, in_kind = scan_in_memory(image, len(self.model.plan.data.channels), spacing)
         scan, _ = without_nan(given, "The scan")
         volume = self.prepare(scan, callback)

@@ -39,14 +39,14 @@ def scan_in_memory(scan: Any, channels: int, spacing: Sequence[float] | None = N
         DataError: it is none of these, or has a shape that no scan has.
     """
     if isinstance(scan, Image):
-        _refuse_spacing(spacing, "a medseg.Image")
+        refuse_spacing(spacing, "a medseg.Image")
         return scan, lambda labels: labels
     module = type(scan).__module__.partition(".")[0]
     if module == "SimpleITK":
-        _refuse_spacing(spacing, "an image of SimpleITK")
+        refuse_spacing(spacing, "an image of SimpleITK")
         return Image.from_sitk(scan), lambda labels: labels.to_sitk(scan.GetDimension())
     if hasattr(scan, "dataobj") and hasattr(scan, "affine"):
-        _refuse_spacing(spacing, "an image of nibabel")
+        refuse_spacing(spacing, "an image of nibabel")
         return from_nibabel(scan, channels), lambda labels: to_nibabel(labels, scan)
     if isinstance(scan, np.ndarray):
         image = from_array(scan, channels, spacing)
@@ -159,8 +159,12 @@ def to_nibabel(labels: Image, scan: Any) -> Any:
     return kind(array, scan.affine, header, dtype=array.dtype)
 
 
-def _refuse_spacing(spacing: Sequence[float] | None, kind: str) -> None:
+def refuse_spacing(spacing: Sequence[float] | None, kind: str) -> None:
     """Refuse a spacing beside a scan that has one of its own.
+
+    Args:
+        spacing: what was given; None for nothing.
+        kind: what the scan is, for the message.
 
     Raises:
         DataError: one was given.

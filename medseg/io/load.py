@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
 from medseg.io.formats.table import files_of, is_dicom
 from medseg.io.images import AS_STORED, narrow_floats, read_label, read_stack
+from medseg.io.scan_path import scan_path
 from medseg.io.values.regrid import resample_nearest
 from medseg.plans.sections.reading import Reading
 
@@ -88,6 +90,23 @@ def load_case_image(case: Case, n_channels: int | None, reading: Reading = AS_ST
             channels is not `n_channels`.
     """
     return _load_image(case, n_channels, reading)[0]
+
+
+def load_files(files: Sequence[str | Path], n_channels: int, reading: Reading = AS_STORED) -> Image:
+    """Load a scan from its files, or the studies of one series that stand for them, as `load_case_image` does.
+
+    Args:
+        files: one for each channel, or one with all of them.
+        n_channels: number of channels that the scan must have.
+        reading: which volume of a time series is the scan.
+
+    Raises:
+        DataError: no file is given, one cannot be read, or the channels do not fit together.
+    """
+    if not files:
+        raise DataError("A scan was given as an empty list; expected its files, in the order of the channels.")
+    case = Case(str(files[0]), "", tuple(scan_path(Path(file)) for file in files))
+    return load_case_image(case, n_channels, reading)
 
 
 def load_grid(case: Case, reading: Reading = AS_STORED) -> Image | None:

@@ -200,6 +200,14 @@ def test_nibabel_images_and_arrays_are_answered_in_kind() -> None:
         predictor(image.array[0])
 
 
+def test_no_files_and_a_spacing_beside_a_file_are_refused(tmp_path: Path) -> None:
+    predictor = predictor_of(threshold_plan())
+    with pytest.raises(DataError, match="an empty list; expected its files"):
+        predictor([])
+    with pytest.raises(DataError, match="spacing was given for a file"):
+        predictor(str(tmp_path / "scan.nii.gz"), spacing=(1, 1, 1))
+
+
 def test_the_scan_is_not_changed() -> None:
     image, _ = turned_image(2)
     copy = image.array.copy()
