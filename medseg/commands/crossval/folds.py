@@ -83,13 +83,24 @@ def train_fold(job: FoldJob, callback: Callback) -> FoldOutcome:
     Args:
         job: the fold.
         callback: receives progress and notes; may raise `Cancelled`.
+
+    Returns:
+        What became of the fold.
+
+    Raises:
+        Stopped: the callback asked to stop; the hint says how the cross-validation goes on.
     """
     options = job.train_options()
     try:
         with several_processes(job.processes, job.plan, job.workspace, options, callback) as watched:
             result = train(job.plan, job.workspace, options, watched)
-    except (Cancelled, Stopped):
+    except Cancelled:
         raise
+    except Stopped as error:  # whose hint goes on with this fold alone
+        raise Stopped(
+            f"{job.configuration}, fold {job.fold}: {error.message}",
+            "The same command goes on: trained folds stay, and this one continues.",
+        ) from None
     except MedsegError as error:
         problem = str(error)
         if options.budget_seconds is not None and "--budget" in problem:

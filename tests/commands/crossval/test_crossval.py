@@ -15,7 +15,7 @@ from medseg.commands.crossval.options import CrossvalOptions
 from medseg.commands.crossval.out_of_fold import _unlike_folds
 from medseg.commands.records.verify import verify
 from medseg.commands.train.options import TrainOptions
-from medseg.core.errors import Cancelled, DataError, ModelError, PlanError
+from medseg.core.errors import Cancelled, DataError, ModelError, PlanError, Stopped
 from medseg.core.files import write_json
 from medseg.core.progress import Progress, silent
 from medseg.models.run_files import FoldFolder
@@ -102,6 +102,16 @@ def test_a_stopped_one_goes_on_and_ends_as_one_that_was_not_stopped(done: Path, 
         weights = Path(f"fold_{fold}") / "weights.safetensors"
         assert (workspace / RUN / weights).read_bytes() == (done / RUN / weights).read_bytes()
     assert scores(workspace) == scores(done)
+
+
+def test_ctrl_c_names_the_fold_and_leads_to_the_whole_cross_validation(tmp_path: Path) -> None:
+    def stop(event: Progress) -> None:
+        if event.stage == "train" and event.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match=r"^main, fold 0: Stopped after step 1") as caught:
+        go(write_workspace(tmp_path), stop)
+    assert "The same command goes on" in str(caught.value.hint)
 
 
 def test_a_fold_that_fails_is_named_and_the_others_are_scored(copy: Path) -> None:
