@@ -2,6 +2,9 @@
 
 The cases of a second scanner or protocol are similar to each other, so that they are not reported, however far they are
 from the median. A quantity that differs from case to case has no bulk, and reports nothing.
+
+The time grows with the number of cases, not with its square: single values are compared in sorted order, and sets of
+values with 2,048 of the cases at most.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from numpy.typing import NDArray
 FEWEST = 6
 """In smaller data sets no case is called odd."""
 
-Distances = Callable[[slice], NDArray[np.float64]]
-"""Function that returns the distances (rows, n) of some of n cases from all of them."""
+Distances = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float64]]
+"""Function that returns the distances (rows, columns) of some cases, by their numbers, from others."""
 
 _COMPANY, _FEWEST_COMPANY = 0.03, 2
 """A case with at least this share of similar cases, or this many in small data sets, is a normal one."""
@@ -26,7 +29,11 @@ _CLOSE = 1 / 3
 _MAD_TO_STD = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
 _ROWS = 256
-"""Rows of the matrix of all distances that are computed at once, so that it is never held as a whole."""
+"""Rows of the matrix of distances that are computed at once, so that it is never held as a whole."""
+_MOST_COMPARED = 2048
+"""Cases that each case is compared with; of more, so many that are evenly spread stand for all."""
+_FIRST_LOOK = 64
+"""Cases of the bulk that each case is compared with first."""
 
 
 def company_needed(count: int) -> int:
@@ -61,12 +68,19 @@ def stand_alone(values: NDArray[np.float64], within: float) -> NDArray[np.bool_]
     Returns:
         (n,) booleans.
     """
-    few = company_needed(len(values))
-    if len(values) < FEWEST:
-        return np.zeros(len(values), bool)
+    count = len(values)
+    few = company_needed(count)
+    if count < FEWEST:
+        return np.zeros(count, bool)
     ordered = np.sort(values)
     at_an_end = (values < ordered[few]) | (values > ordered[-few - 1])
-    return at_an_end & alone(lambda rows: np.abs(values[rows, np.newaxis] - values), len(values), within)
+    near = within * _CLOSE
+    close = np.searchsorted(ordered, values + near, "right") - np.searchsorted(ordered, values - near) - 1
+    bulk = np.sort(values[_in_bulk(close, count)])
+    far = np.zeros(count, bool)
+    if bulk.size:
+        far = np.searchsorted(bulk, values - within) == np.searchsorted(bulk, values + within, "right")
+    return at_an_end & far & (close < few)
 
 
 def shifted_alone(quantiles: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
@@ -84,11 +98,11 @@ def shifted_alone(quantiles: NDArray[np.float64], within: float) -> NDArray[np.b
     """
     spread = quantiles[:, -1] - quantiles[:, 0]
 
-    def distances(rows: slice) -> NDArray[np.float64]:
-        least = np.full((len(spread[rows]), len(spread)), np.inf)
-        for column in quantiles.T:
-            np.minimum(least, np.abs(column[rows, np.newaxis] - column), out=least)
-        unit = np.minimum(spread[rows, np.newaxis], spread)
+    def distances(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        least = np.full((len(rows), len(columns)), np.inf)
+        for quantile in quantiles.T:
+            np.minimum(least, np.abs(quantile[rows, np.newaxis] - quantile[columns]), out=least)
+        unit = np.minimum(spread[rows, np.newaxis], spread[columns])
         return np.divide(least, unit, out=np.where(least > 0, np.inf, 0), where=unit > 0)
 
     return alone(distances, len(spread), within)
@@ -97,27 +111,42 @@ def shifted_alone(quantiles: NDArray[np.float64], within: float) -> NDArray[np.b
 def alone(distances: Distances, count: int, within: float) -> NDArray[np.bool_]:
     """Return whether each case is far from the bulk, with few others close to it.
 
-    Close is a third of `within`; the bulk are the cases to which a fifth of all are close.
+    Close is a third of `within`; the bulk are the cases to which a fifth of all are close. In sets of more than 2,048
+    cases so many of them stand for all where this is told; whether a case has company is looked up among all, unless
+    more than 2,048 are far.
 
     Args:
-        distances: distances of the cases from each other.
+        distances: distances of cases from each other.
         count: number of cases, n.
         within: distance from which on a case is far.
 
     Returns:
         (n,) booleans.
     """
-    close = np.zeros(count, int)
-    if count < FEWEST:
-        return close.astype(bool)
-    for rows in _blocks(count):
-        close[rows] = (distances(rows) <= within * _CLOSE).sum(axis=1) - 1  # without the case itself
-    bulk = close + 1 >= max(_FEWEST_BULK, _BULK * count)
     far = np.zeros(count, bool)
-    if bulk.any():
-        for rows in _blocks(count):
-            far[rows] = ~(distances(rows)[:, bulk] <= within).any(axis=1)
-    return far & (close < company_needed(count))
+    if count < FEWEST:
+        return far
+    compared = (
+        np.arange(count) if count <= _MOST_COMPARED else np.linspace(0, count - 1, _MOST_COMPARED).astype(np.intp)
+    )
+    close = [(distances(rows, compared) <= within * _CLOSE).sum(axis=1) - 1 for rows in _blocks(compared)]
+    bulk = compared[_in_bulk(np.concatenate(close), len(compared))]
+    if not bulk.size:
+        return far
+    far[:] = True
+    for some in (bulk[:_FIRST_LOOK], bulk):  # nearly every case is near one of a few
+        for rows in _blocks(np.flatnonzero(far)):
+            far[rows] = ~(distances(rows, some) <= within).any(axis=1)
+    others = np.arange(count) if far.sum() <= _MOST_COMPARED else compared
+    for rows in _blocks(np.flatnonzero(far)):
+        company = (distances(rows, others) <= within * _CLOSE).sum(axis=1) - np.isin(rows, others)
+        far[rows] = company < company_needed(len(others))
+    return far
+
+
+def _in_bulk(close: NDArray[np.int_], count: int) -> NDArray[np.bool_]:
+    """Return which cases are the bulk of `count` cases, from how many others are close to each."""
+    return close + 1 >= max(_FEWEST_BULK, _BULK * count)
 
 
 def usual(values: NDArray[np.float64], odd: NDArray[np.bool_]) -> tuple[float, float]:
@@ -134,7 +163,7 @@ def usual(values: NDArray[np.float64], odd: NDArray[np.bool_]) -> tuple[float, f
     return float(low), float(high)
 
 
-def _blocks(count: int) -> Iterator[slice]:
-    """Yield slices of at most `_ROWS` rows that together cover `count` rows, so that few distances are in memory."""
-    for start in range(0, count, _ROWS):
-        yield slice(start, start + _ROWS)
+def _blocks(numbers: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Yield at most `_ROWS` numbers of cases at a time, so that few distances are in memory."""
+    for start in range(0, len(numbers), _ROWS):
+        yield numbers[start : start + _ROWS]

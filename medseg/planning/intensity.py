@@ -2,7 +2,7 @@
 
 nnU-Net v2 draws equally many random voxels from each case (`dataset_fingerprint/fingerprint_extractor.py`). Here the
 statistics are those of the distribution that it draws from: mean and deviation are exact, percentiles come from up to
-10,000 order statistics of each case.
+10,000 order statistics of each case, and from fewer in large data sets, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from medseg.plans.sections.data import Intensity
 
-_ORDER_STATISTICS = 10_000
+_MOST_ORDER_STATISTICS = 10_000
 """Values kept of a case, so that a percentile is off by at most 0.01 % of the case's voxels."""
+_FEWEST_ORDER_STATISTICS = 500
+"""Values kept of a case of a large data set, at least: off by at most 0.2 % in a case, and less over many."""
+_KEPT_VALUES = 8_000_000
+"""Values kept of all cases and channels together: sorting those of a channel takes 40 bytes each."""
 _ROUNDING = 1e-12
 """Slack for the rounding of the summed weights, so that the 50th percentile of two equal halves is the first half's."""
 
@@ -30,7 +34,7 @@ class ChannelSample:
         variance: variance of the intensities.
         minimum: smallest intensity.
         maximum: largest intensity.
-        sorted_values: up to 10,000 order statistics, evenly spread over the sorted intensities.
+        sorted_values: order statistics, evenly spread over the sorted intensities; all of them if they are few.
     """
 
     mean: float
@@ -40,13 +44,28 @@ class ChannelSample:
     sorted_values: NDArray
 
 
-def sample_channel(values: NDArray) -> ChannelSample:
-    """Return the summary of the intensities (voxels,) of a foreground, of which there is at least one."""
+def values_kept(cases: int, channels: int) -> int:
+    """Return how many order statistics to keep of a channel of a case, in a data set of so many cases and channels.
+
+    >>> values_kept(200, 1), values_kept(1251, 4), values_kept(10_000, 8)
+    (10000, 1598, 500)
+    """
+    share = _KEPT_VALUES // max(cases * channels, 1)
+    return min(max(share, _FEWEST_ORDER_STATISTICS), _MOST_ORDER_STATISTICS)
+
+
+def sample_channel(values: NDArray, kept: int = _MOST_ORDER_STATISTICS) -> ChannelSample:
+    """Return the summary of a foreground.
+
+    Args:
+        values: (voxels,) its intensities, of which there is at least one.
+        kept: the most order statistics to keep.
+    """
     ordered = np.sort(values)
     order_statistics = ordered
-    if len(ordered) > _ORDER_STATISTICS:
+    if len(ordered) > kept:
         # the middle of each of so many equal pieces of the sorted values
-        positions = (np.arange(_ORDER_STATISTICS) + 0.5) / _ORDER_STATISTICS * len(ordered)
+        positions = (np.arange(kept) + 0.5) / kept * len(ordered)
         order_statistics = ordered[positions.astype(np.int64)]
     return ChannelSample(
         mean=float(ordered.mean(dtype=np.float64)),

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TypedDict
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from medseg.core.files import write_json
 from medseg.core.json_text import parse_json
 from medseg.core.wording import counted, first_few
 from medseg.planning.annotation import present_and_annotated
+from medseg.planning.group_folds import stratified_group_folds
 
 FOLDS = 5
 _MOST_FOLDS = 1000
@@ -58,8 +58,6 @@ def make_splits(
     Returns:
         The folds, and a sentence that says how they were made.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     # the order in which files were found must not change the folds
     cases = sorted(cases, key=lambda case: case.id)
     ids = np.array([case.id for case in cases])
@@ -70,9 +68,7 @@ def make_splits(
         return [], f"no folds: {counted(len(cases), 'case')} of {n_patients} patient cannot be divided"
     rarest = _rarest_structures(cases, present_and_annotated(structures, cases), folds)
     strata = _strata(cases, rarest, folds)
-    with catch_warnings():  # strata smaller than the number of folds are expected
-        simplefilter("ignore", UserWarning)
-        parts = list(StratifiedGroupKFold(folds).split(ids, strata, _shuffled(patients, seed)))
+    fold_of = stratified_group_folds(strata, _shuffled(patients, seed), folds)
     reason = f"{folds} folds of {counted(len(cases), 'case')}, {counted(n_patients, 'patient')}, divided by patient"
     if folds < n_folds:
         reason += f"; not {n_folds}, as there are only {n_patients} patients"
@@ -81,7 +77,7 @@ def make_splits(
         reason += f"; each with its share of the cases whose rarest structure is {', '.join(names)}"
     if strata != rarest:
         reason += "; each with its share of the partly labelled cases"
-    return [Fold(train=ids[train].tolist(), val=ids[val].tolist()) for train, val in parts], reason
+    return _folds_of(ids, fold_of, folds), reason
 
 
 def share_split(
@@ -127,16 +123,18 @@ def nnunet_splits(ids: Collection[str]) -> list[Fold]:
     Raises:
         DataError: there are fewer than five cases, for which nnU-Net makes no folds either.
     """
-    from sklearn.model_selection import KFold
-
     names = np.array(sorted(ids))
     if len(names) < FOLDS:
         raise DataError(
             f"nnU-Net's split needs at least {FOLDS} cases; there are {len(names)}.",
             "Leave --splits out: medseg's own split makes fewer folds.",
         )
-    parts = KFold(FOLDS, shuffle=True, random_state=_NNUNET_SEED).split(names)
-    return [Fold(train=names[train].tolist(), val=names[val].tolist()) for train, val in parts]
+    order = np.arange(len(names))
+    np.random.RandomState(_NNUNET_SEED).shuffle(order)
+    fold_of = np.empty(len(names), np.int64)
+    for fold, part in enumerate(np.array_split(order, FOLDS)):
+        fold_of[part] = fold
+    return _folds_of(names, fold_of, FOLDS)
 
 
 def write_splits(path: Path, folds: Sequence[Fold]) -> None:
@@ -208,11 +206,15 @@ def unlearnable(folds: Sequence[Fold], cases: Sequence[Case], structures: Mappin
     return warnings
 
 
+def _folds_of(ids: NDArray[np.str_], fold_of: NDArray[np.int64], folds: int) -> list[Fold]:
+    """Return folds of ids (case,), of which each is validated in the fold that `fold_of` (case,) has for it."""
+    return [Fold(train=ids[fold_of != fold].tolist(), val=ids[fold_of == fold].tolist()) for fold in range(folds)]
+
+
 def _shuffled(patients: Sequence[str], seed: int) -> NDArray[np.int64]:
     """Return a number for each case's patient, in a random order: in this order patients are put into folds.
 
-    It is the order of `StratifiedGroupKFold(shuffle=True)` from scikit-learn 1.8 on. Earlier ones, the last for
-    Python 3.10, shuffle what they count of the patients but not the patients: folds of unequal size.
+    It is the order of `StratifiedGroupKFold(shuffle=True)` from scikit-learn 1.8 on.
 
     Args:
         patients: the patient of each case.
@@ -227,7 +229,7 @@ def _shuffled(patients: Sequence[str], seed: int) -> NDArray[np.int64]:
 def _rarest_structures(cases: Sequence[Case], structures: Mapping[str, Collection[str]], folds: int) -> list[str]:
     """Return for each case the one of its structures that the fewest patients have.
 
-    All are `_NO_STRUCTURE` if no stratum is large enough for the folds, as scikit-learn then refuses to stratify.
+    All are `_NO_STRUCTURE` if no stratum is large enough for the folds: there is then nothing to share out.
     """
     patients: dict[str, set[str]] = {}
     for case in cases:

@@ -28,7 +28,7 @@ from medseg.io.values.label_values import refuse_soft
 from medseg.planning.content import CaseContent, case_content
 from medseg.planning.extents import Extent, extents
 from medseg.planning.findings import Finding, finding_of
-from medseg.planning.intensity import ChannelSample, sample_channel
+from medseg.planning.intensity import ChannelSample, sample_channel, values_kept
 from medseg.plans.sections.reading import Reading
 
 _LARGEST_COUNTED_VALUE = 65535
@@ -137,6 +137,7 @@ def survey(
         reading=data.reading,
         orientation=orientation,
         background=data.background_value,
+        kept=values_kept(len(data.cases), len(data.channels)),
     )
     surveyed = Survey([], [], [])
     for case, result in track(engine.map(examine, data.cases), "fingerprint", len(data.cases), callback):
@@ -156,6 +157,7 @@ def _examine(
     reading: Reading,
     orientation: str,
     background: int,
+    kept: int,
 ) -> tuple[CaseFacts, list[ChannelSample]]:
     """Return the facts on one case, and a summary of the foreground of each channel: none if it has no foreground."""
     loaded = load_case(case, n_channels, reading, labels)
@@ -173,7 +175,7 @@ def _examine(
     box = whole_box(image.array) if background == NO_BACKGROUND else nonzero_box(image.array)
     depth, height, width = (extent.stop - extent.start for extent in box)
     values = [channel[foreground] for channel in image.array]
-    samples = _foreground_samples(image.array, foreground, box, values)
+    samples = _foreground_samples(image.array, foreground, box, values, kept)
     axes = _axis_names(stored) if image.spacing_known else ""
     facts = CaseFacts(
         id=case.id,
@@ -193,13 +195,17 @@ def _examine(
 
 
 def _foreground_samples(
-    image: NDArray, foreground: NDArray[np.bool_], box: tuple[slice, slice, slice], values: Sequence[NDArray]
+    image: NDArray,
+    foreground: NDArray[np.bool_],
+    box: tuple[slice, slice, slice],
+    values: Sequence[NDArray],
+    kept: int,
 ) -> list[ChannelSample]:
     """Return a summary of each channel's foreground within the nonzero box, as nnU-Net crops first; [] without any."""
     if foreground[box].shape != foreground.shape:
         foreground = foreground[box]
         values = [channel[box][foreground] for channel in image]
-    return [sample_channel(intensities) for intensities in values] if values[0].size else []
+    return [sample_channel(intensities, kept) for intensities in values] if values[0].size else []
 
 
 def _axis_names(orientation: Orientation) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medseg.checking.outliers import company_needed, shifted_alone, stand_alone, tolerance, usual
+from medseg.checking.outliers import alone, company_needed, shifted_alone, stand_alone, tolerance, usual
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,29 @@ def test_what_stands_alone(values, within, odd):
 def test_a_large_set_is_compared_in_blocks():
     values = np.array([*np.linspace(0, 1, 599), 30.0])
     assert np.flatnonzero(stand_alone(values, 3)).tolist() == [599]
+
+
+@pytest.mark.parametrize("count", [2000, 5000])
+def test_a_large_set_is_compared_with_a_part_of_its_cases(count):
+    rng = np.random.default_rng(0)
+    sets = np.sort(rng.normal(0, 100, 5)) + rng.normal(0, 3, (count, 1))
+    lonely = rng.choice(count, 4, replace=False)
+    sets[lonely] += np.array([3000, 5000, 7000, 9000])[:, None]
+    others = np.setdiff1d(np.arange(count), lonely)
+    sets[rng.choice(others, round(0.04 * count), replace=False)] += 20_000  # a second scanner
+    assert np.flatnonzero(shifted_alone(sets, 0.5)).tolist() == sorted(lonely)
+    assert np.flatnonzero(stand_alone(sets[:, 2], 300)).tolist() == []  # between the two scanners, not at an end
+
+
+def test_single_values_and_sets_of_one_value_are_compared_alike():
+    """The rule for single values is that for distances, in sorted order."""
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        values = np.where(rng.random(80) < 0.1, rng.normal(0, 20, 80), rng.normal(0, 1, 80))
+        values[0] = 100.0
+        of_pairs = alone(lambda rows, columns: np.abs(values[rows, None] - values[columns]), len(values), 3.0)  # noqa: B023
+        assert not (stand_alone(values, 3.0) & ~of_pairs).any()
+        assert stand_alone(values, 3.0)[0]
 
 
 def test_a_shift_of_all_quantiles_stands_alone_and_more_air_does_not():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medseg.planning.intensity import pool_intensities, sample_channel
+from medseg.planning.intensity import pool_intensities, sample_channel, values_kept
 
 
 def pool(*cases):
@@ -50,3 +50,19 @@ def test_a_large_case_keeps_few_values_and_exact_extremes():
 def test_large_values_do_not_overflow():
     pooled = pool(np.full(1000, 60_000, np.uint16), np.full(5, 40_000, np.uint16))
     assert (pooled.mean, pooled.std) == (50_000, 10_000)
+
+
+def test_a_large_data_set_keeps_fewer_values_of_each_case_and_the_same_percentiles():
+    generator = np.random.default_rng(2)
+    cases = [generator.normal(shift, 10, 20_000) for shift in generator.normal(0, 3, 100)]
+    many, few = (pool_intensities([sample_channel(case, kept) for case in cases]) for kept in (10_000, 500))
+    assert few.percentile_00_5 == pytest.approx(many.percentile_00_5, abs=0.2)
+    assert few.median == pytest.approx(many.median, abs=0.02)
+    assert few.percentile_99_5 == pytest.approx(many.percentile_99_5, abs=0.2)
+    assert (few.mean, few.std, few.min, few.max) == (many.mean, many.std, many.min, many.max)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 8])
+@pytest.mark.parametrize("cases", [1, 100, 1000, 10_000])
+def test_the_values_kept_of_all_cases_together_are_bounded(cases, channels):
+    assert cases * channels * values_kept(cases, channels) <= 40_000_000

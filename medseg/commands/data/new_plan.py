@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medseg.commands.data.names_in_plan import check_names
 from medseg.commands.data.options import PlanOptions
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
+from medseg.core.machine.gpu_drivers import can_have_gpu
 from medseg.datasets.data_options import split_pair
 from medseg.delivery.dicom.codes import read_codes
 from medseg.io.layouts.dataset import DataSet
 from medseg.models.workspace import Workspace
-from medseg.networks.encoders.rows import ENCODER_ROWS, check_encoder
-from medseg.networks.table import find_network
 from medseg.planning.annotation import present_and_annotated
 from medseg.planning.fingerprint import Fingerprint
 from medseg.planning.memory import count_outputs
@@ -23,12 +23,9 @@ from medseg.planning.network_choice import choose_network
 from medseg.planning.planner import make_plan
 from medseg.planning.rules import DatasetFacts
 from medseg.plans.file import validate_plan
-from medseg.plans.network_rules import DEFAULT_ENCODER
 from medseg.plans.schema import Plan
 from medseg.plans.sections.data import Data, Request, ScanRange
 from medseg.preprocessing.normalize import check_schemes
-from medseg.training.losses.class_weights import class_weights
-from medseg.training.losses.table import make_loss
 
 
 def new_plan(
@@ -162,17 +159,15 @@ def _overridden(plan: Plan, options: PlanOptions) -> Plan:
         reasons["codes"] = "as asked for"
     changed = validate_plan(values, reasons, f"the plan {plan.name!r}", options.overrides, "as asked for")
     for name in changed.configurations:
-        configuration = changed.configuration(name)
-        check_schemes(configuration, name)
-        find_network(configuration)
-        if configuration.network.name in ENCODER_ROWS:
-            check_encoder(configuration.network.encoder or DEFAULT_ENCODER)
-        make_loss(changed.training, changed.labels, configuration.batch_dice, class_weights=class_weights(changed))
+        check_schemes(changed.configuration(name), name)
+    check_names(changed)
     return changed
 
 
 def _preset() -> str:
     """Return the preset for this machine."""
+    if not can_have_gpu():
+        return "cpu"
     import torch
 
     return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"
