@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from medseg.delivery.provenance.row_names import loss_names, network_names
 from medseg.evaluation.score import MEASURES
 from medseg.io.layouts.dataset import LAYOUTS
-from medseg.networks.table import NETWORKS
 from medseg.plans import file
 from medseg.plans.schema import Plan
 from medseg.preprocessing.normalize import NORMALIZATIONS
-from medseg.training.losses.table import LOSSES
 
-NAMES: dict[str, Iterable[str]] = {
-    "NameOfNetwork": NETWORKS,
-    "NameOfNormalization": NORMALIZATIONS,
-    "NameOfLayout": LAYOUTS,
-    "NameOfMeasure": MEASURES,
-    "NameOfLoss": LOSSES,
+NAMES: dict[str, Callable[[], Iterable[str]]] = {
+    "NameOfNetwork": network_names,
+    "NameOfNormalization": NORMALIZATIONS.keys,
+    "NameOfLayout": LAYOUTS.keys,
+    "NameOfMeasure": MEASURES.keys,
+    "NameOfLoss": loss_names,
 }
-"""Definition in the JSON Schema of plans -> the table whose names editors offer there."""
+"""Definition in the JSON Schema of plans -> what returns the names that editors offer there."""
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -32,4 +31,4 @@ def save_plan(plan: Plan, path: Path) -> None:
         plan: the plan.
         path: the YAML file to write.
     """
-    file.save_plan(plan, path, NAMES)
+    file.save_plan(plan, path, {definition: names() for definition, names in NAMES.items()})

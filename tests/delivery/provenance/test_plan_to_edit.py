@@ -27,8 +27,8 @@ def test_editors_offer_every_name_that_this_process_knows(tmp_path: Path) -> Non
     save_plan(make_plan(), tmp_path / "toy.yaml")
     schema = json.loads((tmp_path / SCHEMA_FILE).read_text(encoding="utf-8"))
     assert {name for name in schema["$defs"] if name.startswith("NameOf")} == NAMES.keys()
-    for definition, table in NAMES.items():
-        assert schema["$defs"][definition]["anyOf"] == [{"enum": [*table]}, {"type": "string"}]
+    for definition, names in NAMES.items():
+        assert schema["$defs"][definition]["anyOf"] == [{"enum": [*names()]}, {"type": "string"}]
     assert "my_loss" in schema["$defs"]["NameOfLoss"]["anyOf"][0]["enum"]
     plan = json.loads(json.dumps(YAML(typ="safe").load((tmp_path / "toy.yaml").read_text(encoding="utf-8"))))
     validator = jsonschema.Draft7Validator(schema)
