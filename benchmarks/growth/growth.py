@@ -18,14 +18,17 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "prediction"))
 
-from made_up import make_model, make_set
+import numpy as np
+from made_up import SPACING_MM, label_map, make_model, make_set
 from watch import Watched, watch
 
+from medseg.core.image import Image
+from medseg.io.images import write_label
 from medseg.plans.file import load_plan
 
 HERE = Path(__file__).parent
@@ -85,7 +88,7 @@ class Bench:
         if task == "evaluate":
             out, reference = folder / "scores", data / "labelsTr"
             shutil.rmtree(out, ignore_errors=True)
-            command = [*MEDSEG, "evaluate", moved_labels(folder, size), reference, out]
+            command = [*MEDSEG, "evaluate", moved_labels(folder, size), reference, "--output", out]
             return figures(watch(command, least=2.0))
         plan_path = folder / "plans" / "set.yaml"
         if not plan_path.exists():
@@ -120,15 +123,8 @@ class Bench:
 
 def moved_labels(folder: Path, size: Size) -> Path:
     """Return a folder of label maps that differ a little from the reference: those of other seeds, same names."""
-    from made_up import SPACING_MM, label_map
-
-    from medseg.core.image import Image
-    from medseg.io.images import write_label
-
     place = folder / "moved"
     if not place.exists():
-        import numpy as np
-
         place.mkdir()
         affine = np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1.0])
         for case in range(size.cases):
@@ -166,7 +162,7 @@ def main() -> None:
                 most = min(MOST.get((task, axis), value), arguments.most or value)
                 if (task, axis, value) in done or value > most:
                     continue
-                row = {"task": task, "axis": axis, "value": value, **Bench(place).measure(task, replace(size))}
+                row = {"task": task, "axis": axis, "value": value, **Bench(place).measure(task, size)}
                 with arguments.rows.open("a") as stream:
                     stream.write(json.dumps({**row, "cores": os.cpu_count()}) + "\n")
                 print(json.dumps(row), flush=True)

@@ -20,8 +20,6 @@ from medseg.plans.file import save_plan
 from medseg.plans.schema import Plan
 
 SPACING_MM = 0.8
-_BLOCK = 8
-"""Structures are made of cubes of so many voxels along each edge."""
 
 
 def label_map(side: int, structures: int, seed: int) -> np.ndarray:
@@ -32,11 +30,14 @@ def label_map(side: int, structures: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     parts = int(np.ceil(structures ** (1 / 3)))
     cuts = [np.linspace(side / 4, 3 * side / 4, parts + 1) + rng.uniform(-0.5, 0.5) * side / 16 for _ in range(3)]
-    z, y, x = (np.searchsorted(cut, np.arange(side), "right") for cut in cuts)
-    inside = [(number > 0) & (number <= parts) for number in (z, y, x)]
-    number = ((z[:, None, None] - 1) * parts + y[:, None] - 1) * parts + x - 1
-    body = inside[0][:, None, None] & inside[1][:, None] & inside[2]
-    return np.where(body, number % structures + 1, 0).astype(np.uint8 if structures < 256 else np.uint16)
+    z, y, x = (np.searchsorted(cut, np.arange(side), "right") - 1 for cut in cuts)
+    label = np.zeros((side,) * 3, np.uint8 if structures < 256 else np.uint16)
+    inside = (y[:, None] >= 0) & (y[:, None] < parts) & (x >= 0) & (x < parts)
+    for plane, row in enumerate(z):
+        if 0 <= row < parts:
+            number = (row * parts + y[:, None]) * parts + x
+            label[plane] = np.where(inside, number % structures + 1, 0)
+    return label
 
 
 def write_scan(path: Path, label: np.ndarray, structures: int, seed: int) -> None:
