@@ -5,7 +5,7 @@
     python benchmarks/growth/growth.py --rows growth.jsonl --tasks plan --axes cases
 
 Along an axis one size grows while the others stay: cases (of 24^3 voxels), voxels (one case), structures and channels
-(4 cases of 96^3). Each measurement is a process of its own: whole commands from start to end, with their start-up, but
+(4 cases of 64^3). Each measurement is a process of its own: whole commands from start to end, with their start-up, but
 for a step, which is the median of some. Memory is the largest proportional set size of the process and its children.
 `draw.py` makes tables and a picture of the rows.
 """
@@ -41,7 +41,7 @@ class Size:
     """The size of a data set: cases, voxels along each edge, structures and channels."""
 
     cases: int = 4
-    side: int = 96
+    side: int = 64
     structures: int = 3
     channels: int = 1
 
@@ -97,13 +97,13 @@ class Bench:
             return figures(self._predict(folder, plan_path, data))
         if task == "preprocess":
             shutil.rmtree(folder / "cache", ignore_errors=True)
-        steps = 10 if task == "step" else 0
+        steps = 5 if task == "step" else 0
         work = [sys.executable, HERE / "work.py", task, plan_path, data, folder / "cache", steps]
         watched = watch(work, least=2.0)
         if task == "preprocess":
             return figures(watched)
         printed = json.loads(watched.output.strip().splitlines()[-1])
-        return {**figures(watched), "seconds": printed["seconds"], "batch_voxels": printed["batch_voxels"]}
+        return {**figures(watched), **{name: round(value, 3) for name, value in printed.items()}}
 
     @staticmethod
     def _plan(folder: Path, data: Path) -> Watched:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -21,7 +20,7 @@ from medseg.training.length.course import Course
 from medseg.training.run.setup import Setup
 from medseg.training.step.trainer import Trainer
 
-WARM_UP = 2
+WARM_UP = 1
 
 
 def main(what: str, plan_path: Path, data: Path, cache: Path, steps: int) -> dict[str, float]:
@@ -32,7 +31,7 @@ def main(what: str, plan_path: Path, data: Path, cache: Path, steps: int) -> dic
     samples, failed = load_samples(plan_cases(plan_path, data, plan), plan, configuration, cache)
     if failed:
         raise SystemExit(f"{len(failed)} cases failed: {next(iter(failed.values()))}")
-    seconds = [time.perf_counter() - began]
+    seconds, cpu = [time.perf_counter() - began], [time.process_time()]
     if what == "step":
         torch.manual_seed(0)
         device = torch.device("cpu")
@@ -40,17 +39,17 @@ def main(what: str, plan_path: Path, data: Path, cache: Path, steps: int) -> dic
         precision = choose_precision(plan.training.precision, device)
         setup = Setup(plan, configuration, Course.over(1000), device, precision, FoldFolder(Path()))
         trainer, batches = Trainer(network, setup), setup.batches(samples)
-        seconds = []
+        seconds, cpu = [], []
         for step in range(WARM_UP + steps):
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             trainer.step(setup, step, batches.make(step)).item()
             seconds.append(time.perf_counter() - began)
-        seconds = seconds[WARM_UP:]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            cpu.append(time.process_time() - began_cpu)
+        seconds, cpu = seconds[WARM_UP:], cpu[WARM_UP:]
     voxels = configuration.batch_size
     for size in configuration.patch_voxels:
         voxels *= size
-    return {"seconds": statistics.median(seconds), "peak_rss_gb": peak, "batch_voxels": voxels}
+    return {"seconds": statistics.median(seconds), "cpu_seconds": statistics.median(cpu), "batch_voxels": voxels}
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from medseg.core.case import Case
 from medseg.core.machine.parallel import BackgroundResult
 from medseg.delivery.answers.case_pages import INDEX, case_files
@@ -23,12 +21,12 @@ from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.folder_files import QUALITY, VOLUME_TABLES
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
-from medseg.inference.predictor import Predictor
-from medseg.models.model import Model
 from medseg.plans.schema import Plan
 
-if TYPE_CHECKING:  # a prediction needs nothing of the evaluation
+if TYPE_CHECKING:  # a prediction needs nothing of the evaluation, and an evaluation no torch
     from medseg.evaluation.label_files import Pair
+    from medseg.inference.predictor import Predictor
+    from medseg.models.model import Model
 
 _OWN_FILES = (LABELS, ITK_SNAP, SLICER, *VOLUME_TABLES, QUALITY, INDEX, LEDGER_NAME)
 """What a prediction writes into its folder beside the files of the cases."""
@@ -164,6 +162,8 @@ def computed_with(predictors: Sequence[Predictor]) -> Entry:
     Args:
         predictors: one per device.
     """
+    import torch
+
     first = predictors[0]
     devices = [predictor.device for predictor in predictors]
     return {
@@ -204,6 +204,8 @@ def write_run_manifest(
         record: the run's record.
         plan: the plan of the run.
     """
+    import torch
+
     keep = ("configuration", "fold", "steps", "device", "precision", "overrides", "budget_seconds")
     entry = {
         "complete": True,
