@@ -1,6 +1,8 @@
 """Who may import whom, and what an import costs."""
 
 import ast
+import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -8,8 +10,12 @@ from collections.abc import Iterable, Iterator, Set
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from paths import ROOT
+
+from medseg.core.image import Image
+from medseg.io.images import write_label
 
 HEAVY = ("torch", "numpy", "scipy", "nibabel", "matplotlib", "pydantic", "sklearn", "monai", "PIL")
 
@@ -49,6 +55,28 @@ def test_tests_mirror_the_tree_and_no_folder_is_crowded() -> None:
 
 def test_importing_medseg_loads_nothing_heavy() -> None:
     assert run(f"import sys, medseg; print([name for name in {HEAVY} if name in sys.modules])") == "[]"
+
+
+def test_planning_checking_and_scoring_need_no_torch_and_no_scikit_learn(tmp_path):
+    """Both take longer to import than a small data set to read."""
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    for number in range(6):
+        values = np.random.default_rng(number).integers(0, 200, (1, 12, 14, 16))
+        image = Image(values.astype(np.uint8), np.eye(4))
+        write_label(tmp_path / f"set/imagesTr/case{number}_0000.nii.gz", image)
+        write_label(tmp_path / f"set/labelsTr/case{number}.nii.gz", image.with_array((values > 150).astype(np.uint8)))
+    shutil.copytree(tmp_path / "set" / "labelsTr", tmp_path / "answers")
+    names = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "bright": 1}, "file_ending": ".nii.gz"}
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({**names, "numTraining": 6}))
+    code = (
+        "import os, sys, medseg; os.chdir(sys.argv[1]); "
+        "medseg.check('set'); medseg.plan('set', options=medseg.PlanOptions(preset='cpu')); "
+        "medseg.evaluate('answers', 'set/labelsTr', options=medseg.EvaluateOptions(output='scores')); "
+        "print([name for name in ('torch', 'sklearn', 'monai') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
 
 
 def test_every_public_name_is_there() -> None:
