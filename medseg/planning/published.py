@@ -13,18 +13,10 @@ from dataclasses import dataclass
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted, first_few
+from medseg.io.layouts.file_names.split_words import COLUMNS, TRAINVAL, part_named
 from medseg.planning.splits import FOLDS, Fold, make_splits, patient_leaks
 
-COLUMNS = ("split", "set", "image_set", "subset", "partition")
-"""Columns that may hold a split, in upper or lower case; the first that does counts."""
-
-PARTS: Mapping[str, str] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    "trainval": "trainval",
-}
-"""Words for the parts of a split -> the part; `trainval` is for training, or for validation if nothing else is."""
+_GROUPED = "`--splits grouped` makes folds of all cases, as if there were no split."
 
 
 @dataclass(frozen=True)
@@ -54,21 +46,47 @@ class PublishedSplit:
 def published_split(cases: Sequence[Case]) -> PublishedSplit | None:
     """Return the split in the attributes of the cases; None where no column holds one, or all of it is for training.
 
-    A column holds a split if all of its values are words for its parts. Cases without a value are trained on.
+    A column holds a split if its values are words for parts (`part_named`), for two of them at least. Cases without a
+    value are trained on.
 
     Args:
         cases: all cases of the data set.
 
     Raises:
-        DataError: a case is in two parts, a patient has cases in two parts, or there is nothing to train on.
+        DataError: a case is in two parts, a patient has cases in two parts, there is nothing to train on, or a column
+            has another word beside those for parts.
     """
     names = {name for case in cases for name in case.attributes}
+    doubtful: DataError | None = None
     for column in sorted((name for name in names if name.lower() in COLUMNS), key=_rank):
         words = {case.id: _words(case.attributes.get(column, "")) for case in cases}
-        used = {word for of_case in words.values() for word in of_case}
-        if used <= PARTS.keys() and len({PARTS[word] for word in used}) > 1:
-            return _split(column, cases, {id: {PARTS[word] for word in of_case} for id, of_case in words.items()})
+        part_of = {word: part_named(word) for of_case in words.values() for word in of_case}
+        if len({part for part in part_of.values() if part}) < 2:
+            continue
+        if None not in part_of.values():
+            return _split(column, cases, {id: {str(part_of[word]) for word in said} for id, said in words.items()})
+        doubtful = doubtful or _unknown_words(column, words, part_of)
+    if doubtful is not None:
+        raise doubtful
     return None
+
+
+def _unknown_words(column: str, words: Mapping[str, Collection[str]], part_of: Mapping[str, str | None]) -> DataError:
+    """Return why a column that has words for parts, and others, is no split: it would not be clear what to train on.
+
+    Args:
+        column: its name.
+        words: id of each case -> what the column says of it.
+        part_of: {word: part of a split, or None}.
+    """
+    unknown = [word for word, part in part_of.items() if part is None]
+    known = [word for word, part in part_of.items() if part is not None]
+    of_unknown = [id for id, said in words.items() if not {*unknown}.isdisjoint(said)]
+    return DataError(
+        f"The column {column} names parts of a split ({first_few(known)}), and for {counted(len(of_unknown), 'case')} "
+        f"{first_few([repr(word) for word in unknown])}, which is none (as for {of_unknown[0]}).",
+        f"Write train, val, test or trainval there, or nothing for cases to train on. {_GROUPED}",
+    )
 
 
 def published_folds(
@@ -143,18 +161,18 @@ def _rank(column: str) -> tuple[int, str]:
 
 def _words(value: str) -> set[str]:
     """Return the parts that a value names, in lower case: `train+val` names two."""
-    return {word for word in re.split(r"[+;,|/ ]+", value.strip().lower()) if word}
+    return {word.strip() for word in re.split(r"[+;,|/]+", value.lower()) if word.strip()}
 
 
 def _split(column: str, cases: Sequence[Case], parts: Mapping[str, Collection[str]]) -> PublishedSplit:
     """Return the split of a column, from the parts that it names for each case."""
-    hint = "Correct the split, or plan with --splits grouped, which does not use it."
+    hint = f"Correct the split. {_GROUPED}"
     named = {part for of_case in parts.values() for part in of_case}
     trainval = "val" if "train" in named and "val" not in named else "train"
     part_of = {}
     for id, of_case in parts.items():
-        settled = {part for part in of_case if part != "trainval"} or {trainval}
-        if ("trainval" in of_case and "test" in settled) or len(settled) > 1:
+        settled = {part for part in of_case if part != TRAINVAL} or {trainval}
+        if (TRAINVAL in of_case and "test" in settled) or len(settled) > 1:
             raise DataError(f"The case {id!r} is in {' and in '.join(sorted(of_case))} (column {column}).", hint)
         part_of[id] = settled.pop() if of_case else "train"
     _check_patients(column, cases, part_of, hint)

@@ -29,6 +29,7 @@ def cases_with(values: dict[str, str], column: str = "split", patients: dict[str
         ("trainval val trainval", ("ac", "b", "")),
         ("trainval trainval test", ("ab", "", "c")),
         ("train+trainval val+trainval test", ("a", "b", "c")),
+        ("train2012 val_list train+train_aug", ("ac", "b", "")),
     ],
 )
 def test_a_column_of_words_for_parts_is_a_split(column, values, parts):
@@ -44,7 +45,7 @@ def test_cases_without_a_value_are_trained_on():
     assert split.sentence == "1 train, 1 val; 1 test case kept out (column split)"
 
 
-@pytest.mark.parametrize("values", ["train train train", "A B C", "train val site3", "1 2 3"])
+@pytest.mark.parametrize("values", ["train train train", "A B C", "train site2 site3", "1 2 3"])
 def test_other_columns_are_no_split(values):
     assert published_split(cases_with(dict(zip("abc", values.split(), strict=True)))) is None
 
@@ -55,6 +56,10 @@ def test_other_columns_are_no_split(values):
         ("train+val val test", "'a' is in train and in val"),
         ("trainval+test val train", "'a' is in test and in trainval"),
         ("val test test", "has no case to train on: 0 train, 1 val, 2 test"),
+        (
+            "train val holdout",
+            r"names parts of a split \(train, val\), and for 1 case 'holdout', which is none \(as for c",
+        ),
     ],
 )
 def test_a_split_that_contradicts_itself_is_refused(values, message):

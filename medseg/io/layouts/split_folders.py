@@ -5,7 +5,6 @@ Each part is read as paired folders, case folders or one folder of files; the at
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,19 +14,13 @@ from medseg.core.errors import DataError
 from medseg.io.layouts.case_folders import read_case_folders
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.file_names.names import images_by_stem
+from medseg.io.layouts.file_names.split_words import PARTS, SHORT, part_and_others
 from medseg.io.layouts.file_names.words import IMAGE_WORDS, LABEL_WORDS
 from medseg.io.layouts.flat_folder import read_flat_folder
 from medseg.io.layouts.pairs import read_paired, read_pairs
 
 COLUMN = "split"
 """The attribute of a case that names its part."""
-
-_PARTS: Mapping[str, str] = {
-    **dict.fromkeys(("training", "train", "tr"), "train"),
-    **dict.fromkeys(("validation", "valid", "val"), "val"),
-    **dict.fromkeys(("testing", "test", "ts"), "test"),
-}
-"""Words in names of folders -> the part of the split, in the order in which names are searched for them."""
 
 _IMAGES, _LABELS, _BOTH = "images", "labels", "both"
 
@@ -96,17 +89,16 @@ def part_of_name(name: str) -> tuple[str, str] | None:
 
     >>> part_of_name("train"), part_of_name("valannot"), part_of_name("imagesTs"), part_of_name("contrast")
     (('train', 'both'), ('val', 'labels'), ('test', 'images'), None)
+    >>> part_of_name("TrainDataset"), part_of_name("val2017"), part_of_name("training_set_images")
+    (('train', 'both'), ('val', 'both'), ('train', 'images'))
     """
-    for word, part in _PARTS.items():
-        match = re.fullmatch(rf"([a-z]*)[_\-. ]*{word}[_\-. ]*([a-z]*)", name.lower())
-        rest = match[1] + match[2] if match else None
-        if rest == "" and len(word) > 2:  # a folder called tr or ts may be anything
-            return part, _BOTH
-        if rest in IMAGE_WORDS:
-            return part, _IMAGES
-        if rest in LABEL_WORDS:
-            return part, _LABELS
-    return None
+    word, others = part_and_others(name)
+    if not word or len(others) > 1:
+        return None
+    if not others:
+        return None if word in SHORT else (PARTS[word], _BOTH)
+    kind = _IMAGES if others <= IMAGE_WORDS else _LABELS if others <= LABEL_WORDS else None
+    return (PARTS[word], kind) if kind else None
 
 
 def _folders_of_parts(folder: Path, naming: Naming) -> dict[str, dict[str, Path]]:

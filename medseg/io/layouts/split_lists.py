@@ -1,30 +1,51 @@
-"""Read the lists of a split that lie beside a data set: `train.txt`, `val.txt`, `test.txt`, or `.csv`, `.lst`.
+"""Read the lists of a split that lie beside a data set: `train.txt`, `val_list.csv`, `splits.json`, `split.csv`.
 
-Each line names a case, by its id or by its files (`images/a.png masks/a.png`). Layouts that have lists of their own
-(Pascal VOC, pets) or folders for the parts read them themselves.
+A list names the cases of one part, by its own name; a table those of all, by a column or by keys. Each line names a
+case, by its id or by its files (`images/a.png masks/a.png`). Layouts that have lists of their own (Pascal VOC, pets) or
+folders for the parts read them themselves.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from medseg.core.case import Case
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet
+from medseg.io.layouts.file_names.split_words import COLUMNS, part_named
+from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.split_folders import COLUMN
 
-_LAYOUTS = ("pairs", "folders", "files", "patterns", "labelme")
+_LAYOUTS = ("pairs", "folders", "files", "patterns", "labelme", "voc")
 _FOLDERS = ("", "splits", "split", "lists", "ImageSets")
-_PARTS = {"train": "train", "trainval": "trainval", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _SUFFIXES = (".txt", ".csv", ".lst")
+_TABLE_WORDS = frozenset(("split", "splits", "partition", "partitions"))
 _LARGEST_BYTES = 20_000_000
 """Larger files hold more than names, such as masks in text."""
 _MOST_SHOWN = 3
+
+
+class _Entry(NamedTuple):
+    """What a list says of a case.
+
+    Attributes:
+        source: the name of the file.
+        part: of the split; or what stands in a table in the place of one.
+        line: names the case.
+    """
+
+    source: str
+    part: str
+    line: str
 
 
 def with_split_lists(data: DataSet) -> DataSet:
@@ -34,53 +55,119 @@ def with_split_lists(data: DataSet) -> DataSet:
         data: as its layout was read.
 
     Returns:
-        The same data set where there are no such lists for at least two parts. Cases in no list are left out, with a
-        note; so is what names no case.
+        The same data set where no list divides it. Cases in no list are left out where there is one for training, and
+        are trained on where there is none; a note says so, and what names no case.
     """
-    files = _lists(data.folder) if data.layout in _LAYOUTS else {}
-    if len({*files.values()}) < 2 or any(COLUMN in case.attributes for case in data.cases):
-        return data
+    entries = _entries(data.folder) if data.layout in _LAYOUTS and not _has_split(data.cases) else []
     ids = _ids_by_name(data.cases)
     parts: dict[str, list[str]] = {}
-    notes = []
-    for path, part in files.items():
-        lines = _lines(path)
-        named = [_case_of(line, ids) for line in lines]
-        unknown = [line for line, id in zip(lines, named, strict=True) if id is None]
-        for id in named:
-            if id is not None and part not in parts.setdefault(id, []):
-                parts[id].append(part)
-        if unknown[:1] == lines[:1] and path.suffix == ".csv":
-            unknown = unknown[1:]  # its heading
-        if unknown:
-            shown = ", ".join(line[:40] for line in unknown[:_MOST_SHOWN])
-            notes.append(f"{path.name}: {counted(len(unknown), 'line')} without a case of that name ({shown})")
-    if len({part for of_case in parts.values() for part in of_case}) < 2:
-        return data
+    unknown: dict[str, list[str]] = {}
+    headings = {entry.source: entry.line for entry in reversed(entries) if entry.source.lower().endswith(".csv")}
+    for entry in entries:
+        id = _case_of(entry.line, ids)
+        if id is None:
+            if entry.line != headings.get(entry.source):
+                unknown.setdefault(entry.source, []).append(entry.line)
+        elif entry.part not in parts.setdefault(id, []):
+            parts[id].append(entry.part)
+    names = ", ".join(dict.fromkeys(entry.source for entry in entries))
+    said = {part for of_case in parts.values() for part in of_case}
+    unlisted = [case.id for case in data.cases if case.id not in parts]
+    if said <= {"train", "trainval"}:
+        note = f"{names} is not used as a split: it names {len(parts)} of {len(data.cases)} cases, and no list the rest"
+        return replace(data, problems=[*data.problems, note]) if parts and unlisted else data
+    if not said & {"train", "trainval"}:  # a list of what to validate or to test on, and nothing else
+        if len(parts) < sum(map(len, unknown.values())) or not unlisted:
+            return data
+        parts |= {id: ["train"] for id in unlisted}
     cases = [
         replace(case, attributes={**case.attributes, COLUMN: "+".join(parts[case.id])})
         for case in data.cases
         if case.id in parts
     ]
-    names = ", ".join(sorted(path.name for path in files))
-    notes.insert(0, f"the split is that of {names}")
+    notes = [f"the split is that of {names}", *_vain(unknown)]
     if len(cases) < len(data.cases):
         notes.append(f"{counted(len(data.cases) - len(cases), 'case')} in no list of {names}, left out")
+    elif unlisted:
+        notes.append(f"{counted(len(unlisted), 'case')} in no list of {names}, to train on")
     return replace(data, cases=cases, problems=[*data.problems, *notes])
 
 
-def _lists(folder: Path) -> dict[Path, str]:
-    """Return {list: the part of the split that its name says} of the first folder that has a list for training."""
+def _has_split(cases: Sequence[Case]) -> bool:
+    """Return whether an attribute of a case names a part of a split already."""
+    return any(
+        name.lower() in COLUMNS and part_named(value) for case in cases for name, value in case.attributes.items()
+    )
+
+
+def _vain(unknown: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield notes on the lines of each file that name no case."""
+    for source, lines in unknown.items():
+        shown = ", ".join(line[:40] for line in lines[:_MOST_SHOWN])
+        yield f"{source}: {counted(len(lines), 'line')} without a case of that name ({shown})"
+
+
+def _entries(folder: Path) -> list[_Entry]:
+    """Return the entries of the first folder that has lists, or a table, of a split."""
     for name in _FOLDERS:
         inner = folder / name
-        files = {
-            path: _PARTS[path.stem.lower()]
-            for path in (sorted(inner.iterdir()) if inner.is_dir() else ())
-            if path.suffix.lower() in _SUFFIXES and path.stem.lower() in _PARTS and path.is_file()
-        }
-        if {"train", "trainval"} & {*files.values()}:
-            return files
-    return {}
+        files = [path for path in (sorted(inner.iterdir()) if inner.is_dir() else ()) if path.is_file()]
+        small = [path for path in files if path.stat().st_size <= _LARGEST_BYTES]
+        lists = [path for path in small if path.suffix.lower() in _SUFFIXES and part_named(path.stem)]
+        tables = [path for path in small if not lists and not _TABLE_WORDS.isdisjoint(words(path.stem))]
+        entries = [entry for path in lists for entry in _of_list(path)]
+        entries += [entry for path in tables for entry in _of_table(path)]
+        if entries:
+            return entries
+    return []
+
+
+def _of_list(path: Path) -> list[_Entry]:
+    """Return the entries of a list whose name says a part; lines that are empty, or comments, are none."""
+    part = part_named(path.stem)
+    assert part is not None
+    lines = [line.strip() for line in _text(path).splitlines() if line.strip() and not line.startswith("#")]
+    return [_Entry(path.name, part, line) for line in lines]
+
+
+def _of_table(path: Path) -> list[_Entry]:
+    """Return the entries of a table with a column for the split, or of JSON with a list for each part."""
+    if path.suffix.lower() == ".json":
+        try:
+            content = json.loads(_text(path))
+        except ValueError:
+            return []
+        return [*_of_keys(path, content)] if isinstance(content, dict) else []
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return []
+    rows = csv.DictReader(io.StringIO(_text(path)), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    columns = [name for name in rows.fieldnames or () if name and name.strip().lower() in COLUMNS]
+    if not columns:
+        return []
+    return [
+        _Entry(path.name, str(row[columns[0]] or "").strip().lower(), ",".join(_texts(row, columns[0])))
+        for row in rows
+        if row[columns[0]]
+    ]
+
+
+def _of_keys(path: Path, content: Mapping[str, Any]) -> Iterator[_Entry]:
+    """Yield the entries of JSON such as `{"train": ["a", "b"], "test": [{"image": "c.png"}]}`."""
+    for key, values in content.items():
+        part = part_named(key)
+        if part is not None and isinstance(values, list):
+            for value in values:
+                texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+                yield _Entry(path.name, part, ",".join(str(text) for text in texts))
+
+
+def _texts(row: Mapping[str, Any], column: str) -> list[str]:
+    """Return what stands in the other columns of a row."""
+    return [value for name, value in row.items() if name != column and isinstance(value, str)]
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8-sig", errors="replace")
 
 
 def _ids_by_name(cases: Sequence[Case]) -> Mapping[str, str]:
@@ -92,14 +179,6 @@ def _ids_by_name(cases: Sequence[Case]) -> Mapping[str, str]:
 
 def _label(case: Case) -> tuple[Path, ...]:
     return () if case.label is None else (case.label,)
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a list that are neither empty nor comments; none of a file that is no list."""
-    if path.stat().st_size > _LARGEST_BYTES:
-        return []
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def _case_of(line: str, ids: Mapping[str, str]) -> str | None:

@@ -17,6 +17,7 @@ ARRANGEMENTS = {
     "flat": ("{part}/{case}.png", "{part}/{case}_mask.png"),
     "folders": ("{part}/{case}/image.png", "{part}/{case}/mask.png"),
 }
+YEARS = {"train": "train2017", "val": "val2017", "test": "test2017"}
 CASES = {"train": ["a1", "a2", "a3"], "val": ["b1", "b2"], "test": ["c1", "c2"]}
 
 
@@ -39,13 +40,21 @@ def left_out(data) -> list[str]:
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-@pytest.mark.parametrize("names", [{}, {"train": "training", "val": "validation"}, {"train": "Train", "val": "valid"}])
+@pytest.mark.parametrize(
+    "names", [{}, {"train": "training", "val": "validation"}, {"train": "Train", "val": "valid"}, YEARS]
+)
 def test_every_arrangement_is_read(tmp_path, arrangement, names):
     make(tmp_path, arrangement, names=names)
     data = find_cases(tmp_path)
     assert (data.layout, parts_of(data)) == ("splits", CASES)
     image, label = ([pattern.format(part=names.get("val", "val"), case="b1")] for pattern in ARRANGEMENTS[arrangement])
     assert files_of(data)["b1"] == image + label
+
+
+@pytest.mark.parametrize("arrangement", ["inside", "below", "flat", "folders"])
+def test_a_word_for_a_set_may_stand_beside_that_of_the_part(tmp_path, arrangement):
+    make(tmp_path, arrangement, names={"train": "training_set", "val": "ValData", "test": "TestDataset"})
+    assert parts_of(find_cases(tmp_path)) == CASES
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)

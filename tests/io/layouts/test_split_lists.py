@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sets.layout_files import touch
 
+from medseg.core.errors import DataError
 from medseg.io.layouts.find import read_layout
 from medseg.planning.published import published_split
 
@@ -62,7 +63,59 @@ def test_what_lists_leave_out_and_what_they_name_in_vain(tmp_path: Path) -> None
     ]
 
 
-@pytest.mark.parametrize("files", [{"train.txt": "a\nb\n"}, {"train.txt": "x\n", "val.txt": "y\n"}, {"val.txt": "a\n"}])
+@pytest.mark.parametrize("names", ["train val test", "training_list dev testing", "trainaug val2012 test_ids"])
+def test_the_name_of_a_list_says_its_part(tmp_path: Path, names: str) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    for name, case in zip(names.split(), "abc", strict=True):
+        (folder / f"{name}.txt").write_text(case)
+    assert split_of(folder) == {"a": "train", "b": "val", "c": "test"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("split.json", '{"train": ["a.png"], "valid": ["b"], "test": [{"image": "images/c.png"}]}'),
+        ("dataset_splits.json", '{"training": [["a.png", "a.png"]], "validation": ["b"], "testing": ["c"], "seed": 3}'),
+        ("split.csv", "filename,split\na.png,Train\nb.png,val\nc.png,test\n"),
+        ("splits/data_split.tsv", "set\tn\tname\ntrain\t0\ta\nval\t1\tb\ntest\t2\tc\n"),
+    ],
+)
+def test_one_file_divides_all_cases(tmp_path: Path, name: str, text: str) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    assert split_of(folder) == {"a": "train", "b": "val", "c": "test"}
+    assert read_layout(folder).problems == [f"the split is that of {Path(name).name}"]  # type: ignore[union-attr]
+
+
+def test_a_table_with_a_word_that_is_no_part_is_refused_by_the_planner(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    (folder / "split.csv").write_text("name,split\na,train\nb,val\nc,holdout\n")
+    data = read_layout(folder)
+    assert data is not None
+    with pytest.raises(DataError, match="'holdout', which is none"):
+        published_split(data.cases)
+
+
+def test_a_list_for_validation_alone_leaves_the_others_to_training(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    (folder / "valid.txt").write_text("b.png\n")  # as fast.ai's edition of CamVid
+    assert split_of(folder) == {"a": "train", "b": "val", "c": "train"}
+    data = read_layout(folder)
+    assert data is not None
+    assert data.problems == ["the split is that of valid.txt", "2 cases in no list of valid.txt, to train on"]
+
+
+def test_a_list_for_training_alone_is_named_as_it_says_nothing_of_the_rest(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    (folder / "train.txt").write_text("a\nb\n")
+    assert split_of(folder) == {"a": "", "b": "", "c": ""}
+    data = read_layout(folder)
+    assert data is not None
+    assert data.problems == ["train.txt is not used as a split: it names 2 of 3 cases, and no list the rest"]
+
+
+@pytest.mark.parametrize("files", [{"train.txt": "a\nb\n"}, {"train.txt": "x\n", "val.txt": "y\n"}, {"val.txt": "x\n"}])
 def test_lists_that_divide_nothing_are_no_split(tmp_path: Path, files: dict[str, str]) -> None:
     folder = pairs(tmp_path, "a", "b")
     for name, text in files.items():

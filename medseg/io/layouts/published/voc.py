@@ -8,9 +8,10 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
-from medseg.core.wording import counted
+from medseg.core.wording import counted, first_few
 from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.file_names.names import images_by_stem
+from medseg.io.layouts.file_names.split_words import TRAINVAL, part_named
 from medseg.io.values.class_names import BACKGROUND, number_names, read_lines
 
 IMAGES = "JPEGImages"
@@ -41,7 +42,7 @@ def read_voc(folder: Path) -> DataSet | None:
     labels, problems = masks[labels_folder]
     images, image_problems = images_by_stem(folder / IMAGES)
     problems |= image_problems
-    sets = _image_sets(folder)
+    sets, list_notes = _image_sets(folder)
     listed = {id: path for id, path in labels.items() if not sets or id in sets}
     cases = [Case(id, id, (images[id],), listed[id]) for id in listed.keys() & images.keys()]
     cases = [replace(case, attributes={"image_set": sets[case.id]}) if sets else case for case in cases]
@@ -49,7 +50,7 @@ def read_voc(folder: Path) -> DataSet | None:
         listed.keys() - images.keys() - problems.keys(),
         Why(f"there is no image of this name in {folder / IMAGES}", "missing image", folder / IMAGES),
     )
-    notes = sentences(problems)
+    notes = sentences(problems) + list_notes
     without_mask = len(images.keys() - labels.keys())
     if without_mask:
         notes.append(f"{counted(without_mask, 'image')} of {len(images)} without a mask in {labels_folder}, left out")
@@ -74,10 +75,21 @@ def _structures(folder: Path) -> tuple[Labels | None, list[str]]:
     return labels, [] if any(name in BACKGROUND for name in names) else [note]
 
 
-def _image_sets(folder: Path) -> dict[str, str]:
-    """Return {case: the lists that name it}; trainval only where neither train nor val, which say more, does."""
+def _image_sets(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return {case: the lists that name it}, and a note on lists that are not used.
+
+    Lists whose names say a part of the split (`train`, `train_aug`, `val2012`) count before others. trainval counts
+    only where neither train nor val, which say more, does.
+    """
+    paths = sorted((folder / _SETS).glob("*.txt"))
+    of_parts = [path for path in paths if part_named(path.stem)]
     sets: dict[str, list[str]] = {}
-    for path in sorted((folder / _SETS).glob("*.txt")):
+    for path in of_parts or paths:
         for line in read_lines(path):
             sets.setdefault(line.split()[0], []).append(path.stem)
-    return {id: "+".join([name for name in names if name != "trainval"] or names) for id, names in sets.items()}
+    others = [path.name for path in paths if of_parts and path not in of_parts]
+    note = f"{_SETS}: {first_few(others)} not used, as no part of a split (train, val, test) has such a name"
+    joined = {
+        id: "+".join([name for name in names if part_named(name) != TRAINVAL] or names) for id, names in sets.items()
+    }
+    return joined, [note] if others else []

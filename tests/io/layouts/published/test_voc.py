@@ -5,6 +5,7 @@ from sets.layout_files import files_of, touch
 
 from medseg.core.errors import DataError
 from medseg.io.layouts.find import find_cases
+from medseg.planning.published import published_split
 
 
 @pytest.fixture
@@ -59,3 +60,17 @@ def test_too_many_classes_for_the_ignore_value(voc):
     (voc / "labels.txt").write_text("\n".join(f"class {number}" for number in range(255)))
     with pytest.raises(DataError, match="lists 255 structures; masks hold 254 beside the ignore value"):
         find_cases(voc)
+
+
+def test_lists_of_other_names_are_parts_too_and_what_names_no_part_is_told(voc):
+    touch(voc, "SegmentationClass/c.png", "JPEGImages/d.jpg", "SegmentationClass/d.png")
+    sets = voc / "ImageSets" / "Segmentation"
+    sets.mkdir(parents=True)
+    for name, ids in {"train2012": "a", "train_aug": "a b", "val": "c", "test": "d", "small": "a"}.items():
+        (sets / f"{name}.txt").write_text("\n".join(ids.split()))
+    data = find_cases(voc)
+    split = published_split(data.cases)
+    assert (split.train, split.val, split.test) == ({"a", "b"}, {"c"}, {"d"})
+    assert data.problems == [
+        "ImageSets/Segmentation: small.txt not used, as no part of a split (train, val, test) has such a name"
+    ]
