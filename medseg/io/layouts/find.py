@@ -6,12 +6,9 @@ Nothing is renamed, and what is ambiguous is refused with the option that settle
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
-from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
-from shlex import quote
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
@@ -34,10 +31,9 @@ from medseg.io.layouts.dataset import (
 )
 from medseg.io.layouts.file_names.names import channel_names
 from medseg.io.layouts.flat_folder import read_flat_folder
-from medseg.io.layouts.pairs import IMAGES, LABELS, read_pairs
+from medseg.io.layouts.pairs import LABELS, read_pairs
 from medseg.io.layouts.patterns import match_patterns, pattern_name
 from medseg.io.layouts.published.bids import read_bids
-from medseg.io.layouts.published.cityscapes import IMAGES as SCENES
 from medseg.io.layouts.published.cityscapes import read_cityscapes
 from medseg.io.layouts.published.coco import annotation_files, read_coco
 from medseg.io.layouts.published.datalist import read_datalist
@@ -46,13 +42,13 @@ from medseg.io.layouts.published.instances import refuse_instances
 from medseg.io.layouts.published.labelme_folders import read_labelme_folders
 from medseg.io.layouts.published.mist import read_mist
 from medseg.io.layouts.published.pets import read_pets
-from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.published.voc import LABELS as VOC_LABELS
 from medseg.io.layouts.published.voc import read_voc
 from medseg.io.layouts.split_folders import part_of_name, read_split_folders
 from medseg.io.layouts.split_lists import with_split_lists
 from medseg.io.layouts.studies import SeriesRules, holds_scans, named_by_modality, parse_rules, with_series
 from medseg.io.layouts.study_labels import read_studies
+from medseg.io.layouts.suggestions import folders_near, is_declared, what_to_do
 from medseg.io.layouts.unread_entries import Unread, unread_entries
 from medseg.plans.sections.reading import Reading
 
@@ -76,16 +72,6 @@ medseg understands:
 _MOST_INFERRED = 200
 """More values than this are numbered objects or grey values, not structures."""
 _MOST_SHOWN = 8
-_MOST_SUGGESTED = 3
-
-
-def _near(folder: Path) -> str:
-    """Return where the folder lies one folder deeper; for a number, nnU-Net's data set of that number likewise."""
-    name = f"Dataset{int(folder.name):03d}_*" if folder.name.isdecimal() else escape(folder.name)
-    near: list[Path] = []
-    with suppress(OSError):  # folders of others are closed
-        near = [path for path in sorted(folder.parent.glob(f"*/{name}")) if path.is_dir() and _is_declared(path)]
-    return " or ".join(map(str, near[:_MOST_SUGGESTED]))
 
 
 def find_cases(
@@ -108,22 +94,18 @@ def find_cases(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        near = _near(folder)
+        near = folders_near(folder)
         perhaps = f"Perhaps {near} was meant. " if near else ""
         raise DataError(
             f"There is no folder {folder}.", perhaps + "Expected the folder of a data set with images and labels."
         )
     data = read_layout(folder, naming)
     if data is None:
-        inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _is_declared(path)]
-        suggestion = (
-            f"Perhaps {folder / ' or '.join(inner[:_MOST_SUGGESTED])} was meant. " if inner else _without_labels(folder)
-        )
-        raise DataError(f"{folder} is not a data set. {found_in(folder)}", suggestion + _UNDERSTOOD)
+        raise DataError(f"{folder} is not a data set. {found_in(folder)}", what_to_do(folder) + _UNDERSTOOD)
     if not data.cases:
         raise DataError(
             f"{folder} has no case with image and label. {first_of(data.problems) or found_in(folder)}",
-            _UNDERSTOOD,
+            what_to_do(folder) + _UNDERSTOOD,
         )
     refuse_instances(data.cases)
     cases, notes = with_maps_beside_labels(sorted(data.cases, key=lambda case: case.id))
@@ -135,20 +117,6 @@ def find_cases(
     if patient_pattern is not None:
         cases = assign_patients(cases, patient_pattern)
     return replace(data, cases=cases)
-
-
-def _without_labels(folder: Path) -> str:
-    """Return what to do with a folder of scans or DICOM studies without labels; nothing of another folder."""
-    try:
-        scans = any(map(is_image, folder.iterdir())) or holds_scans(folder)
-    except DataError:  # a damaged zip, or pydicom is missing: what is read of it will say so
-        scans = False
-    if not scans:
-        return ""
-    return (
-        "It seems to hold scans without labels. To train, add the labels in one of the ways below; to segment the "
-        f"scans with a trained model: `medseg predict {quote(str(folder))} OUT`. "
-    )
 
 
 def _unread(data: DataSet) -> Unread:
@@ -242,7 +210,7 @@ def _read_patterns(folder: Path, naming: Naming) -> DataSet:
 
 def is_data_set(folder: Path) -> bool:
     """Return whether a folder is laid out as a data set, rather than being a plain folder of images or labels."""
-    if _is_declared(folder) or any((folder / name).is_dir() for name in (*LABELS, *VOC_LABELS, "derivatives")):
+    if is_declared(folder) or any((folder / name).is_dir() for name in (*LABELS, *VOC_LABELS, "derivatives")):
         return True
     if any(part_of_name(path.name) == ("train", "both") for path in folder.iterdir() if path.is_dir()):
         return True
@@ -253,10 +221,6 @@ def is_data_set(folder: Path) -> bool:
     if any(map(is_image, folder.iterdir())):
         return False
     return bool(files_of_folders(folder)[0]) or holds_scans(folder)
-
-
-def _is_declared(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (NAME, VOC_IMAGES, SCENES, *IMAGES))
 
 
 def infer_labels(values: Iterable[int], ignore: int | None = None, background: bool = True) -> Labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import DataError
+from medseg.core.wording import first_few
 from medseg.io.layouts.dataset import DataSet, Naming, pair_up, sentences
 from medseg.io.layouts.file_names.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
 from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
@@ -84,6 +85,13 @@ def _similar(
         if pairs:
             image_of = {label: image for image, label in pairs.items()}
             return candidates, {image_of.get(label, label): path for label, path in labels.items()}
+    structures = [name for name, path in labels.items() if path.is_dir() and images_by_stem(path)[0].keys() & images]
+    if structures and len(structures) == len(labels):
+        raise DataError(
+            f"{folders[1]} has a folder for each structure ({first_few(structures)}), with a mask for each image.",
+            f"Lay the masks out by image: {folders[1].name}/IMAGE/{structures[0]}.png and so on, a folder for each "
+            "image with a file for each structure.",
+        )
     names = [", ".join(sorted(path.name for path in side.values())[:2]) for side in (images, labels)]
     raise DataError(
         f"Names in {folders[0]} ({names[0]}, ...) and in {folders[1]} ({names[1]}, ...) do not say which image belongs "
@@ -132,8 +140,15 @@ def _folders(folder: Path) -> list[Path]:
 
 def _only(folder: Path, candidates: list[Path], option: str) -> Path | None:
     if len(candidates) > 1:
+        files = [images_by_stem(path)[0].keys() for path in candidates]
+        by_structure = option == "--labels" and files[0] and all(names == files[0] for names in files)
         raise DataError(
             f"{folder} has {' and '.join(path.name + '/' for path in candidates)}: which is meant is not clear.",
-            f"Choose one: {option} {candidates[0].name}.",
+            f"Choose one: {option} {candidates[0].name}."
+            + (
+                " Where each holds the masks of one structure, lay them out by image: masks/IMAGE/STRUCTURE.png."
+                if by_structure
+                else ""
+            ),
         )
     return candidates[0] if candidates else None

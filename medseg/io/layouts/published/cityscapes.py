@@ -86,10 +86,11 @@ def read_cityscapes(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | 
     Raises:
         DataError: several kinds of labels may be meant.
     """
-    root = next((folder / name for name in _LABELS if (folder / name).is_dir()), None)
-    if root is None or not (folder / IMAGES).is_dir():
+    root = next((path for name in _LABELS if (path := _folder(folder, name)) is not None), None)
+    images = _folder(folder, IMAGES)
+    if root is None or images is None:
         return None
-    scenes, problems = _scenes(folder)
+    scenes, problems = _scenes(images)
     kinds = {id: _kinds(root / scene.folder, scene.key) for id, scene in scenes.items()}
     kind = _chosen_kind([name for of_scene in kinds.values() for name in of_scene], naming.labels, folder)
     if kind is None:
@@ -128,22 +129,33 @@ def scans_of_cityscapes(folder: Path) -> dict[str, tuple[Path, ...]]:
     Returns:
         Empty where the folder has none.
     """
-    scenes = _scenes(folder)[0] if (folder / IMAGES).is_dir() else {}
+    images = _folder(folder, IMAGES)
+    scenes = {} if images is None else _scenes(images)[0]
     parts = {scene.part for scene in scenes.values()}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
     return {id: (scene.path,) for id, scene in scenes.items() if scene.part == part}
 
 
+def _folder(folder: Path, name: str) -> Path | None:
+    """Return a folder of the set, which may lie in one with the name of the archive (`gtFine_trainvaltest/gtFine`)."""
+    places = [folder / name, *sorted(folder.glob(f"{name}_*/{name}"))]
+    return next((path for path in places if path.is_dir()), None)
+
+
 def _scenes(folder: Path) -> tuple[dict[str, _Scene], dict[str, str]]:
-    """Return {id: image}, and {id: why it is left out}; ids that occur in two parts are preceded by their part."""
+    """Return {id: image}, and {id: why it is left out}; ids that occur in two parts are preceded by their part.
+
+    Args:
+        folder: `leftImg8bit`.
+    """
     scenes: list[_Scene] = []
     problems: dict[str, str] = {}
-    for part, city, inner in _folders(folder / IMAGES):
+    for part, city, inner in _folders(folder):
         images, doubtful = images_by_stem(inner)
         problems |= doubtful
         for stem, path in images.items():
             key = next((stem.removesuffix(end) for end in _IMAGE_ENDS if stem.endswith(end)), stem)
-            scenes.append(_Scene(part, city, key, path, inner.relative_to(folder / IMAGES)))
+            scenes.append(_Scene(part, city, key, path, inner.relative_to(folder)))
     ids = [f"{scene.city}_{scene.key}" if _needs_city(scene) else scene.key for scene in scenes]
     twice = any(count > 1 for count in Counter(ids).values())
     return {f"{scene.part}_{id}" if twice else id: scene for id, scene in zip(ids, scenes, strict=True)}, problems

@@ -119,3 +119,19 @@ def test_a_dataset_json_names_the_values_of_idd_and_renames_those_of_cityscapes(
         assert data.labels.ignore == 255
     write_json(cityscapes, labels={"background": 0, "sky": 7})
     assert find_data(cityscapes, DataOptions()).labels.background == 0
+
+
+def test_folders_with_the_names_of_the_archives_may_stand_around(tmp_path):
+    key = "aachen_000000_000019"
+    for part in ("train", "val"):
+        touch(tmp_path, f"leftImg8bit_trainvaltest/leftImg8bit/{part}/aachen/{key}_leftImg8bit.png")
+        touch(tmp_path, f"gtFine_trainvaltest/gtFine/{part}/aachen/{key}_gtFine_labelIds.png")
+    data = find_cases(tmp_path)
+    assert (data.layout, sorted(case.id for case in data.cases)) == ("cityscapes", [f"train_{key}", f"val_{key}"])
+    assert sorted(scans_of_folder(tmp_path, ("image",))[0]) == [f"val_{key}"]
+
+
+def test_outlines_in_json_lead_to_the_scripts_that_draw_them(tmp_path):
+    touch(tmp_path, "leftImg8bit/train/0/a_leftImg8bit.png", "gtFine/train/0/a_gtFine_polygons.json")
+    with pytest.raises(DataError, match=r"outlines in JSON; the scripts .* draw them as \.\.\._labelIds\.png"):
+        find_cases(tmp_path)
