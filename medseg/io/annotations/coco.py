@@ -11,7 +11,7 @@ import mmap
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -132,7 +132,10 @@ def _parsed(path: Path, modified: int, size: int) -> CocoFile:
     for name in _SECTIONS:
         if not isinstance(content.get(name, [] if name == "annotations" else None), list):
             raise _not_coco(path, f"it has no list {name!r}")
-    categories = _categories(content["categories"], path)
+    drawn = {
+        category_number(entry.get("category_id")) for entry in content.get("annotations", ()) if isinstance(entry, dict)
+    }
+    categories = _categories(content["categories"], drawn, path)
     images, problems = _images(content["images"])
     annotations: dict[str, list[dict[str, Any]]] = {}
     strays: list[str] = []
@@ -175,11 +178,19 @@ def _not_coco(path: Path, why: str) -> DataError:
     )
 
 
-def _categories(entries: Sequence[Any], path: Path) -> dict[int, str]:
+def _categories(entries: Sequence[Any], drawn: Collection[int | None], path: Path) -> dict[int, str]:
     """Return {id: name} of the categories.
 
+    Of two with the same name that counts which annotations have: Roboflow lists a project, as category 0, under the
+    name of its only class.
+
+    Args:
+        entries: the list in the file.
+        drawn: ids of the categories that annotations have.
+        path: the file.
+
     Raises:
-        DataError: one has no id or name, or two have the same.
+        DataError: one has no id or name, or two that are drawn have the same.
     """
     categories: dict[int, str] = {}
     for number, entry in enumerate(entries, start=1):
@@ -187,7 +198,12 @@ def _categories(entries: Sequence[Any], path: Path) -> dict[int, str]:
         name = entry.get("name") if isinstance(entry, dict) else None
         if id is None or not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise _not_coco(path, f"category {number} has no whole number as id, or no name of printable characters")
-        if id in categories or name.strip() in categories.values():
+        twin = next((other for other, known in categories.items() if known == name.strip()), None)
+        if id not in categories and twin is not None and not {id, twin} <= {*drawn}:
+            if id not in drawn:
+                continue
+            del categories[twin]
+        elif id in categories or twin is not None:
             raise _not_coco(path, f"two categories have the id {id} or the name {name.strip()!r}")
         categories[id] = name.strip()
     if not categories:

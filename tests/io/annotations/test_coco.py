@@ -1,5 +1,8 @@
 """COCO's annotations: worked examples of outlines and run-length codes, and files that cannot be trusted."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sets.coco_files import CATEGORIES, annotation, box, image, write_coco
@@ -147,7 +150,11 @@ def test_objects_that_would_become_background_are_refused(label_of, entry, why):
         ('{"images": [], "categories": [{"id": 1}]}', "category 1"),
         ('{"images": [], "categories": [{"id": "x", "name": "a"}]}', "category 1"),
         ('{"images": [], "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "two categories"),
-        ('{"images": [], "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a "}]}', "two categories"),
+        (
+            '{"images": [], "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a "}],'
+            ' "annotations": [{"category_id": 1}, {"category_id": 2}]}',
+            "two categories",
+        ),
         ('{"images": [], "categories": [{"id": 1, "name": "\\ud800"}]}', "category 1"),
         ('{"images": ' + "[" * 5000 + "]" * 5000 + "}", "not valid JSON"),
         ('{"images": [], "categories": [{"id": 1' + "0" * 5000 + ', "name": "a"}]}', "not valid JSON"),
@@ -217,3 +224,15 @@ def test_ids_of_ten_digits_are_no_series_of_dicom(tmp_path):
     path = read_coco_file(tmp_path / "a.json").label_path("1234567890")
     assert not is_dicom(path)
     assert read_label(path, NAMES).array.sum() == 1
+
+
+@pytest.mark.parametrize("ids", [(0, 1), (1, 0)])
+def test_of_two_categories_of_a_name_the_one_that_is_drawn_counts(tmp_path: Path, ids: tuple[int, int]) -> None:
+    """As Roboflow lists the project itself, under the name of its only class."""
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 4}],
+        "categories": [{"id": id, "name": "cell"} for id in ids],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 2]]}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert read_coco_file(tmp_path / "a.json").used_categories() == {1: "cell"}
