@@ -8,7 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from medseg.core.labels import Labels
+from medseg.plans.arguments import Parameters, arguments_of
 from medseg.training.losses.protocol import CLASS_WEIGHTS, EVERYTHING, OneHotLoss
+
+_FOLLOW = ("to_onehot_y", "softmax", "sigmoid", "other_act", "batch", "reduction", "ignore_index")
+"""Arguments that follow from the plan: its labels, its ignore value, `batch_dice`; others would contradict it."""
 
 
 class MonaiLoss(OneHotLoss):
@@ -41,9 +45,19 @@ class MonaiLoss(OneHotLoss):
             "include_background": not (softmax and drop_background),
         }
         known = inspect.signature(self.make).parameters
+        if isinstance(alpha := arguments.get("alpha"), int | float) and alpha > 1:
+            raise ValueError(f"alpha is {alpha}; expected a number from 0 to 1")
         self.arguments = {key: value for key, value in settings.items() if key in known} | arguments
         self.loss = self.make(**self.arguments)
         self.supports = EVERYTHING | {CLASS_WEIGHTS} if "weight" in known else EVERYTHING
+
+    @staticmethod
+    def parameters(class_name: str) -> Parameters:
+        """Return the arguments of a class that a plan may give."""
+        import monai.losses
+
+        known = arguments_of(getattr(monai.losses, class_name))
+        return {name: parameter for name, parameter in known.items() if name not in _FOLLOW}
 
     def compare(self, logits: Tensor, expected: Tensor) -> Tensor:
         """Return the loss that MONAI's class computes from logits and masks, (samples, outputs, ...) each."""

@@ -5,8 +5,9 @@ A new loss is a file beside this one and a row here; docs/development/extend.md 
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import Labels
+from medseg.plans.arguments import Parameters, arguments_of, wrong_type
 from medseg.plans.sections.losses import DEFAULT_LOSS, LOSS_SUM, LossName
 from medseg.plans.sections.training import Training
 from medseg.training.losses.boundary import Boundary
@@ -59,6 +61,8 @@ LOSSES: dict[str, Callable[..., Loss | SummedLoss]] = {
 }
 """Name in the plan -> what makes the loss, called as `(labels, batch_dice, **arguments)`."""
 
+_OTHER_NAMES = {"crossentropy": "ce", "binarycrossentropy": "bce", "bce": "bce", "softdice": "dice", "ohem": "top_k"}
+"""How other libraries' names of losses begin -> ours, where these do not look alike."""
 _BUILT_IN = frozenset({*LOSSES, LOSS_SUM})
 
 
@@ -125,8 +129,10 @@ def _make_one(choice: LossName, training: Training, labels: Labels, batch_dice: 
     """Return the loss of a name and its arguments."""
     name, arguments = choice.name, choice.arguments
     if name not in LOSSES:
+        meant = _meant(name)
+        similar = f" Did you mean {meant!r}?" if meant else ""
         raise PlanError(
-            f"training.loss is {name!r}, and there is no such loss; there are {', '.join(LOSSES)}.",
+            f"training.loss is {name!r}, and there is no such loss; there are {', '.join(LOSSES)}.{similar}",
             "A loss of your own is registered from Python before training: "
             f"medseg.register_loss({name!r}, YourClass). docs/development/extend.md shows how.",
         )
@@ -134,10 +140,51 @@ def _make_one(choice: LossName, training: Training, labels: Labels, batch_dice: 
         weights = {"dice_weight": training.dice_weight, "cross_entropy_weight": training.cross_entropy_weight}
         arguments = {**weights, **arguments}
     make = LOSSES[name]
+    if name in _BUILT_IN:
+        _check_arguments(name, arguments, _own_arguments(make))
     try:
         return make(labels, batch_dice, **arguments)
     except (TypeError, ValueError) as error:
         raise PlanError(f"training.loss: the arguments {arguments} do not fit {name}: {error}", _hint(make)) from None
+
+
+def _meant(name: str) -> str | None:
+    """Return the loss that was probably meant by a name of another library: `DiceCELoss`, `cross_entropy`."""
+    plain = name.lower().removesuffix("loss").strip("_- ")
+    for words, meant in _OTHER_NAMES.items():
+        if plain.replace("_", "").replace("-", "").startswith(words):
+            return meant
+    return next(iter(difflib.get_close_matches(plain, LOSSES, n=1, cutoff=0.5)), None)
+
+
+def _own_arguments(make: Callable[..., Any]) -> Parameters:
+    """Return the arguments of a loss that a plan may give."""
+    if isinstance(make, partial) and make.func is MonaiLoss:
+        return MonaiLoss.parameters(make.args[0])
+    return {name: parameter for name, parameter in arguments_of(make).items() if name not in _CALLED}
+
+
+def _check_arguments(name: str, arguments: Mapping[str, Any], known: Parameters) -> None:
+    """Refuse arguments that a loss of medseg's does not have, values of other types, and numbers below 0.
+
+    Raises:
+        PlanError: there is one; the message says what the loss has.
+    """
+    start, hint = f"training.loss: the arguments {dict(arguments)} do not fit {name}:", _listed(known)
+    for key, value in arguments.items():
+        if key not in known:
+            match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            similar = f"; did you mean {match[0]!r}?" if match else "."
+            raise PlanError(f"{start} it has no argument {key!r}{similar}", hint)
+        if wrong := wrong_type(value, known[key]):
+            raise PlanError(f"{start} {key} {wrong}.", hint)
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(number, int | float) and number < 0 for number in numbers):
+            raise PlanError(f"{start} {key} is {value}; expected no number below 0.", hint)
+
+
+def _listed(known: Parameters) -> str:
+    return f"Its arguments are: {', '.join(known) or 'none'}."
 
 
 def _check_supported(loss: Loss | SummedLoss, choice: LossName, demands: Sequence[str]) -> None:
@@ -170,11 +217,9 @@ _HOW_CALLED = (
 
 def _hint(make: Callable[..., Any]) -> str | None:
     """Return a sentence with the names of a loss's own arguments, or on how a loss is made; None where none helps."""
-    parameters = inspect.signature(make).parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
-    if names[: len(_CALLED)] != [*_CALLED]:
-        return _HOW_CALLED
-    if len(names) < len(parameters):
+    parameters = arguments_of(make)
+    if [*parameters][: len(_CALLED)] != [*_CALLED]:
+        return None if isinstance(make, partial) else _HOW_CALLED
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
-    settable = names[len(_CALLED) :]
-    return f"Its arguments are: {', '.join(settable) or 'none'}."
+    return _listed({name: parameters[name] for name in [*parameters][len(_CALLED) :]})

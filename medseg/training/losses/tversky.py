@@ -34,6 +34,8 @@ class Tversky(OverlapLoss):
         cross_entropy_weight: float = 0.0,
     ) -> None:
         super().__init__(labels, batch_dice, 1.0, cross_entropy_weight)
+        if alpha + beta <= 0:
+            raise ValueError(f"alpha is {alpha} and beta {beta}: no error would cost anything; expected one above 0")
         self.alpha = alpha
         self.beta = beta
 

@@ -76,8 +76,40 @@ def test_arguments_that_do_not_fit_are_named_with_those_that_do() -> None:
     with pytest.raises(PlanError, match=r"do not fit tversky: .*'alpah'") as caught:
         make_loss(make_training(loss={"name": "tversky", "alpah": 0.3}), CLASSES, False)
     assert "Its arguments are: alpha, beta, cross_entropy_weight." in str(caught.value)
-    with pytest.raises(PlanError, match=r"do not fit dice_focal: .*'gama'"):
+    assert "did you mean 'alpha'?" in str(caught.value)
+    with pytest.raises(PlanError, match=r"do not fit dice_focal: .*'gama'; did you mean 'gamma'"):
         make_loss(make_training(loss={"name": "dice_focal", "gama": 1}), CLASSES, False)
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ({"name": "tversky", "alpha": -0.3}, "alpha is -0.3; expected no number below 0"),
+        ({"name": "tversky", "alpha": 0, "beta": 0}, "alpha is 0 and beta 0: no error would cost anything"),
+        ({"name": "tversky", "beta": "much"}, "beta is 'much'; expected a number"),
+        ({"name": "focal", "gamma": -2}, "gamma is -2; expected no number below 0"),
+        ({"name": "focal", "alpha": 25}, "alpha is 25; expected a number from 0 to 1"),
+        ({"name": "focal", "weight": [1, -1]}, r"weight is \[1, -1\]; expected no number below 0"),
+        ({"name": "dice", "include_background": "no"}, "include_background is 'no'; expected true or false"),
+        ({"name": "generalized_dice", "include_background": "no"}, "include_background is 'no'; expected true or"),
+        ({"name": "dice", "sigmoid": True}, "it has no argument 'sigmoid'"),
+        ({"name": "focal", "ignore_index": 255}, "it has no argument 'ignore_index'"),
+        ({"name": "dice_ce", "dice_weight": -1.0}, "dice_weight is -1.0; expected no number below 0"),
+        ({"name": "cldice", "iterations": 2.5}, "iterations is 2.5; expected a whole number"),
+    ],
+)
+def test_values_that_a_loss_would_take_for_something_else_are_refused(loss: Any, told: str) -> None:
+    with pytest.raises(PlanError, match=f"do not fit {loss['name']}: .*{told}"):
+        make_loss(make_training(loss=loss), CLASSES, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("FocalLoss", "focal"), ("dice_loss", "dice"), ("cl_dice", "cldice"), ("CrossEntropyLoss", "ce")],
+)
+def test_a_name_of_another_library_leads_to_ours(name: str, meant: str) -> None:
+    with pytest.raises(PlanError, match=f"Did you mean '{meant}'"):
+        make_loss(make_training(loss=name), CLASSES, False)
 
 
 def test_a_class_that_is_made_otherwise_is_told_how_a_loss_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
