@@ -129,6 +129,26 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
     }
 
 
+_USUAL_RATES = {"sgd": (1e-3, 0.2), "adam": (1e-5, 5e-3), "adamw": (1e-5, 5e-3), "muon": (5e-4, 0.1)}
+"""Optimizer -> the learning rates that are usual for it."""
+
+
+def note_on_rate(training: Training) -> list[str]:
+    """Return a note where the learning rate is unusual for the optimizer, as where one was changed without the other.
+
+    Args:
+        training: the plan's section.
+    """
+    least, most = _USUAL_RATES[training.optimizer]
+    rate = training.learning_rate
+    if least <= rate <= most:
+        return []
+    return [
+        f"training.learning_rate is {rate:g}, which is {'high' if rate > most else 'low'} for {training.optimizer}: "
+        f"{least:g} to {most:g} is usual"
+    ]
+
+
 def inference_recipe() -> dict[str, Any]:
     """Return the inference section of a plan: the sliding window of nnU-Net v2 (`sliding_window_prediction.py`)."""
     return {

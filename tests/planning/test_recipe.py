@@ -7,7 +7,7 @@ import pytest
 from builders import make_plan, make_training
 
 from medseg.core.errors import PlanError
-from medseg.planning.recipe import load_plan_to_train, with_nnunet_recipe
+from medseg.planning.recipe import load_plan_to_train, note_on_rate, training_recipe, with_nnunet_recipe
 from medseg.plans.file import save_plan
 
 NNUNET: dict[str, Any] = {
@@ -55,3 +55,23 @@ def test_what_the_user_sets_comes_after_the_recipe(tmp_path: Path) -> None:
     assert load_plan_to_train(path, [], None) == make_plan()
     with pytest.raises(PlanError, match="no recipe 'nnUNet'"):
         load_plan_to_train(path, [], "nnUNet")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "told"),
+    [
+        ("adam", 0.01, "high for adam"),
+        ("AdamW", 0.01, "high for adamw"),
+        ("sgd", 1e-4, "low for sgd"),
+        ("muon", 1, "high"),
+    ],
+)
+def test_a_rate_that_was_meant_for_another_optimizer_is_told(optimizer: str, rate: float, told: str) -> None:
+    (note,) = note_on_rate(make_training(optimizer=optimizer, learning_rate=rate))
+    assert told in note
+
+
+@pytest.mark.parametrize("preset", ["cpu", "gpu"])
+def test_the_recipes_have_usual_rates(preset: str) -> None:
+    values = training_recipe(preset, 2)[0]
+    assert note_on_rate(make_training(**{key: values[key] for key in ("optimizer", "learning_rate")})) == []

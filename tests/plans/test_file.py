@@ -7,7 +7,7 @@ import pytest
 from builders import configuration_values, make_plan, network_values, plan_values
 
 from medseg.core.errors import PlanError
-from medseg.plans.file import dump_plan, load_plan, override, save_plan, validate_plan
+from medseg.plans.file import dump_plan, load_plan, override, parse_plan, save_plan, validate_plan
 from medseg.plans.schema import SCHEMA_VERSION
 
 REASONS = {
@@ -384,3 +384,27 @@ def test_smaller_patches_of_an_earlier_version_that_were_on_are_named(tmp_path: 
     assert load_plan(tmp_path / "plan.yaml").reasons == plan.reasons
     with pytest.raises(PlanError, match="small_patch_share"):
         validate_plan(values, {}, "x", ["training.small_patch_share=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "ours"),
+    [
+        ("optimizer", "Adam", "adam"),
+        ("optimizer", "SGD", "sgd"),
+        ("schedule", "OneCycleLR", "one_cycle"),
+        ("schedule", "one-cycle", "one_cycle"),
+        ("schedule", "one_cycle", "one_cycle"),
+        ("schedule", "CosineAnnealingLR", "cosine"),
+        ("schedule", "polynomial", "poly"),
+    ],
+)
+def test_optimizers_and_schedules_have_their_usual_names(key: str, name: str, ours: str) -> None:
+    plan = parse_plan(dump_plan(make_plan()), "a plan", [f"training.{key}={name}"])
+    assert getattr(plan.training, key) == ours
+    assert f"{key}: {ours}" in dump_plan(plan)
+
+
+@pytest.mark.parametrize(("key", "name"), [("optimizer", "rmsprop"), ("schedule", "plateau"), ("schedule", "3")])
+def test_another_optimizer_or_schedule_is_answered_with_those_that_there_are(key: str, name: str) -> None:
+    with pytest.raises(PlanError, match=rf"training\.{key}: expected '(sgd|poly)', '"):
+        parse_plan(dump_plan(make_plan()), "a plan", [f"training.{key}={name}"])

@@ -28,6 +28,7 @@ from medseg.networks.table import supervision_scales
 from medseg.networks.unet import UNet
 from medseg.planning.annotation import check_annotated, describe_annotation
 from medseg.planning.memory import PLANNERS
+from medseg.planning.recipe import note_on_rate
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
@@ -146,7 +147,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     slow = slow_convolution(device, precision, configuration.dimensions)
     notes += [_computing(network, plan, configuration, device, precision), placement]
     notes += warn_of_cases(on_host, held_out, plan.labels.names)
-    notes += [note for note in (slow, length) if note]
+    notes += [*(note for note in (slow, length) if note), *note_on_rate(plan.training)]
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}
     also_scored = on_host if held_out and plan.training.train_scores else ()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator
 
 from medseg.plans.sections.augmentation import Augmentation
 from medseg.plans.sections.losses import DEFAULT_LOSS, LossChoice
 from medseg.plans.sections.section import Fraction, NonNegative, Section
 from medseg.plans.sections.supervision import BOOL_FORM, LEVELS_FORM, SupervisedLevels, supervision_form
+
+_OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("onecycle", "onecyclelr"), "one_cycle"),
+    **dict.fromkeys(("polynomial", "polynomiallr", "polylr"), "poly"),
+    **dict.fromkeys(("cosineannealing", "cosineannealinglr", "cosinelr"), "cosine"),
+    **dict.fromkeys(("constantlr", "fixed"), "constant"),
+}
+"""Names of schedules in other libraries, in lower case and without `_` -> ours."""
 
 
 class Training(Section):
@@ -80,3 +90,12 @@ class Training(Section):
     train_scores: bool = False
     seed: Annotated[int, Field(ge=0)]
     augmentation: Augmentation
+
+    @field_validator("optimizer", "schedule", mode="before")
+    @classmethod
+    def _usual_name(cls, value: Any) -> Any:
+        """Return the name of an optimizer or schedule as it is written here: `one_cycle` for `OneCycleLR`."""
+        if not isinstance(value, str):
+            return value
+        plain = re.sub("[_ -]", "", value.lower())
+        return _OTHER_NAMES.get(plain, plain)
