@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medseg.core.errors import PlanError
+from medseg.plans.arguments import check_sizes
 from medseg.plans.schema import Configuration
 
 _BLOCKS = (3, 4, 6, 3)  # of each stage of ResNet-34
@@ -158,10 +158,7 @@ class CENet(nn.Module):
 
     def __init__(self, channels: int, outputs: int, features: Sequence[int] = (64, 128, 256, 512)) -> None:
         super().__init__()
-        if len(features) != len(_BLOCKS):
-            raise PlanError(
-                f"network.arguments.features of cenet is {list(features)}; expected {len(_BLOCKS)} numbers."
-            )
+        check_sizes("cenet", "features", features, len(_BLOCKS))
         first, second, third, last = features
         self.encoder = ResNet34(channels, features)
         self.context = nn.Sequential(DenseAtrousConvolution(last), ResidualMultiKernelPooling(last))

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from medseg.core.errors import PlanError
+from medseg.plans.arguments import check_shares, check_sizes
 from medseg.plans.schema import Configuration
 
 _EPS = 1e-3  # of batch normalization, as in the authors' code
@@ -128,8 +129,8 @@ class ERFNet(nn.Module):
         encoder_only: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(encoder_only, bool):
-            raise PlanError(f"encoder_only in network.arguments of erfnet is {encoder_only!r}; expected true or false.")
+        check_sizes("erfnet", "features", features, 3)
+        check_shares("erfnet", "dropout", dropout, 2)
         half, quarter, eighth = features
         if not channels < half < quarter < eighth:
             raise PlanError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from medseg.core.errors import PlanError
+from medseg.plans.arguments import Parameters
 from medseg.plans.schema import Configuration
 
 NetworkFactory = Callable[[Configuration, int, int], nn.Module]
@@ -33,7 +32,8 @@ class NetworkRow:
         dimensions: the dimensions of the images that it can take: 2, 3 or both.
         paper: authors, year and address of the paper; empty for a network that somebody registered.
         filled: keys of the configuration that fill its arguments, as far as `network.arguments` does not.
-        known_arguments: returns the names that `network.arguments` may have; None if the network checks them itself.
+        known_arguments: returns the arguments that `network.arguments` may have; None if the network checks them
+            itself.
         encoder: names of the parts that are its encoder, which may learn slower or not at all; empty if it is no part
             that could be told from the rest.
         deep_supervision: whether it answers on several levels, as a plan makes it.
@@ -45,42 +45,11 @@ class NetworkRow:
     dimensions: tuple[int, ...] = (2, 3)
     paper: str = ""
     filled: tuple[str, ...] = ()
-    known_arguments: Callable[[], Sequence[str]] | None = None
+    known_arguments: Callable[[], Parameters] | None = None
     encoder: tuple[str, ...] = ("stem", "encoder")
     deep_supervision: bool = False
     no_onnx: str = ""
     make_as_before: NetworkFactory | None = None
-
-
-def arguments_of(make: Callable[..., Any]) -> list[str]:
-    """Return the names of a function's or class's arguments.
-
-    >>> arguments_of(lambda width, depth=2: None)
-    ['width', 'depth']
-    """
-    return list(inspect.signature(make).parameters)
-
-
-def check_arguments(name: str, arguments: dict[str, Any], known: Sequence[str]) -> None:
-    """Refuse arguments that a network does not have.
-
-    Args:
-        name: of the network.
-        arguments: the plan's `network.arguments`.
-        known: names of the arguments that it has.
-
-    Raises:
-        PlanError: one is unknown; the message names it, those that there are, and the one that was probably meant.
-    """
-    unknown = [key for key in arguments if key not in known]
-    if unknown:
-        match = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
-        raise PlanError(
-            f"network.arguments do not fit {name}: it has no argument {unknown[0]!r}"
-            + (f"; did you mean {match[0]!r}? " if match else ". ")
-            + f"It has {', '.join(known) or 'none'}.",
-            f"network.arguments is {arguments}.",
-        )
 
 
 class ListOutput(nn.Module):

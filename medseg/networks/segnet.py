@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medseg.core.errors import PlanError
+from medseg.plans.arguments import check_sizes
 from medseg.plans.schema import Configuration
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each stage of VGG16
@@ -76,10 +76,7 @@ class SegNet(nn.Module):
         self, dimensions: int, channels: int, outputs: int, features: Sequence[int] = (64, 128, 256, 512, 512)
     ) -> None:
         super().__init__()
-        if len(features) != len(_CONVOLUTIONS):
-            raise PlanError(
-                f"network.arguments.features of segnet is {list(features)}; expected {len(_CONVOLUTIONS)} numbers."
-            )
+        check_sizes("segnet", "features", features, len(_CONVOLUTIONS))
         convolution: Any = getattr(nn, f"Conv{dimensions}d")
         normalization: Any = getattr(nn, f"BatchNorm{dimensions}d")
 

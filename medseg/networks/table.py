@@ -8,6 +8,7 @@ full resolution first, and that has `supervision_scales`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,10 +21,11 @@ from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.erfnet import ERFNet, make_erfnet
 from medseg.networks.monai.rows import MONAI_ROWS
-from medseg.networks.row import NetworkFactory, NetworkRow, arguments_of, as_list, check_arguments
+from medseg.networks.row import NetworkFactory, NetworkRow, as_list
 from medseg.networks.segnet import SegNet, make_segnet
 from medseg.networks.shallow_convolution import with_right_gradients
 from medseg.networks.unet import UNet
+from medseg.plans.arguments import Parameters, arguments_of, check_arguments, declared
 from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, UNETS
 from medseg.plans.schema import Configuration
 
@@ -38,9 +40,10 @@ def _unet_row(residual: bool) -> NetworkRow:
     return NetworkRow(partial(_unet, residual=residual), paper=f"Isensee et al. {year}, {paper}", deep_supervision=True)
 
 
-def _own_arguments(network: type[nn.Module]) -> list[str]:
-    """Return the names that `network.arguments` may have for a class of medseg's own."""
-    return [name for name in arguments_of(network) if name not in ("dimensions", "channels", "outputs")]
+def _own_arguments(network: type[nn.Module]) -> Parameters:
+    """Return the arguments that `network.arguments` may have for a class of medseg's own."""
+    filled = ("dimensions", "channels", "outputs")
+    return {name: parameter for name, parameter in arguments_of(network).items() if name not in filled}
 
 
 NETWORKS: dict[str, NetworkRow] = {
@@ -94,13 +97,39 @@ def check_name(name: str) -> str:
     """
     if name in NETWORKS:
         return name
-    match = difflib.get_close_matches(name, [*BUILT_IN, *NETWORKS], n=1, cutoff=0.5)
-    similar = f". Did you mean {match[0]!r}?" if match else "."
+    meant = _meant(name)
+    similar = f". Did you mean {meant!r}?" if meant else "."
     raise PlanError(
         f"There is no network {name!r}; there are {', '.join(NETWORKS)}" + similar,
         "Set network.name of the configuration to one of these. A network of your own is registered from Python "
         f"first: medseg.register_network({name!r}, make). docs/development/extend.md shows how.",
     )
+
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("nnunet", "genericunet", "plainconvunet"), "plain_unet"),
+    **dict.fromkeys(("resunet", "resencunet", "residualencoderunet"), "residual_unet"),
+    **dict.fromkeys(("attunet", "attentiongatedunet", "attunet2d"), "attention_unet"),
+    **dict.fromkeys(("unetpp", "unetplusplus", "nestedunet"), "basic_unet_plus_plus"),
+    **dict.fromkeys(("deeplab", "deeplabv3p"), "deeplabv3plus"),
+}
+"""Names that papers and other libraries have, as `_plain` returns them -> ours, where these do not look alike."""
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case, without what is written in several ways.
+
+    >>> _plain("U-Net++"), _plain("Attention_UNet")
+    ('unetplusplus', 'attentionunet')
+    """
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))
+
+
+def _meant(name: str) -> str | None:
+    """Return the network that was probably meant by a name that no network has; None where none is like it."""
+    known = {_plain(each): each for each in (*CLASS_NAMES, *ENCODER_CLASSES, *NETWORKS)} | _OTHER_NAMES
+    match = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.6)
+    return known[match[0]] if match else None
 
 
 def find_network(configuration: Configuration) -> NetworkRow:
@@ -146,9 +175,14 @@ def build_network(
             f"{name} needs another package: {first_line(error)}", f"{pip_install('networks')} brings einops."
         ) from None
     except Exception as error:  # other libraries raise all kinds of errors for arguments that they cannot take
+        arguments = configuration.network.arguments
+        known = declared(arguments, row.known_arguments()) if row.known_arguments is not None else ""
+        encoder = configuration.network.encoder
+        what = "network.arguments do not fit" if arguments else "This plan does not fit"
+        on = f" with the encoder {encoder}" if encoder else ""
         raise PlanError(
-            f"network.arguments do not fit {name}: {type(error).__name__}: {first_line(error)}",
-            f"network.arguments is {configuration.network.arguments}.",
+            f"{what} {name}{on}: {type(error).__name__}: {first_line(error)}",
+            f"network.arguments is {arguments}" + (f"; {known}." if known else "."),
         ) from error
     network = with_right_gradients(as_list(network, configuration.dimensions))
     vars(network)["encoder_parts"] = row.encoder

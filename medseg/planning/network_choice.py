@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medseg.core.errors import PlanError
-from medseg.plans.network_rules import DEFAULT_ENCODER, ENCODER_CLASSES, colour_schemes, patch_rule
+from medseg.plans.network_rules import DEFAULT_ENCODER, ENCODER_CLASSES, ONLY_2D, colour_schemes, patch_rule
 from medseg.plans.schema import Configuration, Network
 
 _COLOURS = ("red", "green", "blue")
@@ -17,10 +17,10 @@ def choose_network(
 ) -> None:
     """Change the values of a plan, in place, so that its configurations have a network.
 
-    A network on an encoder by name takes the place of the U-Net in the 2D configuration, which becomes the default;
-    others keep the stages that the rules chose. The patch becomes the nearest that the network can take. Colours are
-    normalized as they were when the weights of the encoder were trained; other channels stay as the rules say, with
-    mean 0 and deviation 1, which is what the encoder saw on average.
+    A network that takes no volumes takes the place of the U-Net in the 2D configuration, which becomes the default.
+    Networks on an encoder by name have no stages; others keep those that the rules chose. The patch becomes the nearest
+    that the network can take. Colours are normalized as they were when the weights of the encoder were trained; other
+    channels stay as the rules say, with mean 0 and deviation 1, which is what the encoder saw on average.
 
     Args:
         values: the plan's content.
@@ -33,11 +33,11 @@ def choose_network(
         PlanError: the network is 2D, and the plan has no 2D configuration.
     """
     name = ENCODER_CLASSES.get(name, name)
-    on_encoder = name in ENCODER_CLASSES.values()
+    on_encoder, flat = name in ENCODER_CLASSES.values(), name in ONLY_2D
     configurations = {
         key: configuration
         for key, configuration in values["configurations"].items()
-        if "network" in configuration and (not on_encoder or len(configuration["patch_voxels"]) == 2)
+        if "network" in configuration and (not flat or len(configuration["patch_voxels"]) == 2)
     }
     if not configurations:
         raise PlanError(f"The network {name} takes 2D images, and this plan has no 2D configuration.")
@@ -52,7 +52,7 @@ def choose_network(
         _fit_patch(configuration, reasons, key)
         if weights is not None:
             _fit_colours(configuration, reasons, key, values["data"], encoder or DEFAULT_ENCODER)
-    if on_encoder and values["default_configuration"] not in configurations:
+    if flat and values["default_configuration"] not in configurations:
         values["default_configuration"] = next(iter(configurations))
         reasons["default_configuration"] = f"{name} is a 2D network"
 

@@ -58,10 +58,17 @@ ENCODER_CLASSES = {
     "Linknet": "linknet",
     "MAnet": "manet",
     "UPerNet": "upernet",
+    "PAN": "pan",
+    "Segformer": "segformer",
 }
 """The same for the classes of segmentation-models-pytorch, whose networks have an encoder by name."""
+ONLY_2D = ("cenet", *ENCODER_CLASSES.values())
+"""Networks that take no volumes."""
 DEFAULT_ENCODER = "mobilenet_v2"
 """Encoder of these networks where the plan names none."""
+
+_MEANS_OF_PATCHES = ("deeplabv3", "deeplabv3plus", "pan", "upernet")
+"""Networks that normalize the mean of each patch over the batch."""
 
 _HALF_SCALED = ("efficientnet_lite", "inception", "xception")
 """Parts of the names of encoders that were trained with colours from -1 to 1 (`timm.get_pretrained_cfg`)."""
@@ -111,7 +118,7 @@ class PatchRule:
     def words(self) -> str:
         """The rule in words."""
         parts = [] if max(self.multiple) == 1 else [f"multiples of {list(self.multiple)}"]
-        if max(self.coarsest) > 1 and (self.least_voxels > 1 or max(self.multiple) == 1):
+        if max(self.coarsest) > 1 and (self.least_voxels > 1 or list(self.coarsest) != list(self.multiple)):
             parts.append(
                 f"at least {list(self.coarsest)}" + (", and more on one axis" if self.least_voxels > 1 else "")
             )
@@ -212,13 +219,16 @@ def anisotropic_scales(spacing_mm: Sequence[Any], stages: int) -> list[list[int]
     return (waits + [[2] * len(spacing_mm)] * max(0, stages - last))[:stages]
 
 
-def _by_encoder(default_depth: int = 5, default_stride: int | None = None) -> Callable[[Configuration], PatchRule]:
+def _by_encoder(
+    default_depth: int = 5, default_stride: int | None = None, pooled: int = 0
+) -> Callable[[Configuration], PatchRule]:
     """Return the rule of a network on an encoder, which halves every axis as often as its argument says.
 
     Args:
         default_depth: how often if the plan does not say.
-        default_stride: how much coarser than the image the network's coarsest level is if the plan does not say; None
+        default_stride: how much coarser than the image the encoder's coarsest level is if the plan does not say; None
             if that follows from the depth alone.
+        pooled: how often the decoder halves that level once more, rounding down.
     """
 
     def rule(configuration: Configuration) -> PatchRule:
@@ -231,7 +241,7 @@ def _by_encoder(default_depth: int = 5, default_stride: int | None = None) -> Ca
         # batch normalization needs two values: of two patches, or of two pixels of one
         least_voxels = 2 if configuration.batch_size == 1 else 1
         steps = [stride] * configuration.dimensions
-        return PatchRule(steps, steps, least_voxels)
+        return PatchRule(steps, [step * 2**pooled for step in steps], least_voxels)
 
     return rule
 
@@ -251,7 +261,7 @@ def encoder_problem(network: Network, batch_size: int) -> str | None:
                 f"delete it, or choose a network of {', '.join(ENCODER_CLASSES.values())}"
             )
         return None
-    if network.name.startswith("deeplabv3") and batch_size == 1:
+    if network.name in _MEANS_OF_PATCHES and batch_size == 1:
         return f"batch_size is 1; {network.name} normalizes the mean of each patch over the batch and needs 2 or more"
     return None
 
@@ -324,8 +334,10 @@ PATCH_RULES: dict[str, Callable[[Configuration], PatchRule]] = {
     "mednext_base": halving(4),
     "mednext_medium": halving(4),
     "mednext_large": halving(4),
+    "pan": _by_encoder(default_stride=16, pooled=3),
     "pspnet": _by_encoder(default_depth=3),
     "segnet": halving(5),
+    "segformer": _by_encoder(),
     "segresnet": _by_blocks(4, 0),
     "segresnet_ds": _segresnet_ds,
     "smp_unet": _by_encoder(),

@@ -105,7 +105,7 @@ class Network(Section):
         blocks: convolutions (plain) or residual blocks (residual) of each stage of the encoder.
         decoder_convolutions: convolutions of each stage of the decoder, which has one stage less.
         bias: whether convolutions have a bias.
-        arguments: arguments of networks that are not medseg's own.
+        arguments: arguments of all networks but `plain_unet` and `residual_unet`.
         encoder: name of the encoder, for networks of segmentation-models-pytorch; None for `mobilenet_v2`.
         weights: a file with weights of the encoder, which a run begins with, relative to the workspace; or `imagenet`
             for those that the library knows and `medseg train --download` fetches. None for random weights.

@@ -37,6 +37,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "deeplabv3": {"decoder_channels": 8},
     "deeplabv3plus": {"decoder_channels": 8},
     "upernet": {"decoder_channels": 8},
+    "pan": {"decoder_channels": 8},
+    "segformer": {"decoder_segmentation_channels": 8},
     "pspnet": {"psp_out_channels": 8, "encoder_depth": 5},  # at its 3, half of the encoder is not used
     "fpn": {"decoder_pyramid_channels": 8, "decoder_segmentation_channels": 64},  # in 32 groups, each of 2
     "flexible_unet": {"decoder_channels": [16, 8, 8, 4, 4]},

@@ -15,8 +15,8 @@ from medseg.core.errors import PlanError
 from medseg.networks.device import autocast, choose_device, choose_precision, evaluating
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.row import ListOutput
-from medseg.networks.table import NETWORKS, build_network, register_network, supervision_scales
-from medseg.plans.network_rules import UNETS
+from medseg.networks.table import NETWORKS, build_network, check_name, register_network, supervision_scales
+from medseg.plans.network_rules import ONLY_2D, UNETS
 
 ARGUMENTS = {
     "segresnet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
@@ -95,7 +95,7 @@ def test_a_package_that_is_missing_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [({"wideness": 3}, "wideness"), ({"init_filters": "many"}, "str"), ({"blocks_down": 3}, "int")],
+    [({"wideness": 3}, "wideness"), ({"init_filters": "many"}, "expected a whole number"), ({"blocks_down": 3}, "int")],
 )
 def test_arguments_that_do_not_fit_are_named(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(PlanError, match=rf"network\.arguments do not fit segresnet: .*{told}") as caught:
@@ -216,3 +216,32 @@ def test_evaluating_restores_the_mode_even_after_an_error(training: bool) -> Non
         predict_badly()
     assert network.training == training
     assert network(torch.zeros(1, 2)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("unet++", "basic_unet_plus_plus"),
+        ("U-Net++", "basic_unet_plus_plus"),
+        ("nnU-Net", "plain_unet"),
+        ("Attention_UNet", "attention_unet"),
+        ("DeepLabV3+", "deeplabv3plus"),
+        ("ce-net", "cenet"),
+        ("PSP-Net", "pspnet"),
+        ("swinunetr", "swin_unetr"),
+    ],
+)
+def test_the_name_of_a_paper_leads_to_ours(name: str, meant: str) -> None:
+    with pytest.raises(PlanError, match=f"Did you mean '{meant}'"):
+        check_name(name)
+
+
+def test_a_name_that_is_like_none_is_answered_with_all() -> None:
+    with pytest.raises(PlanError) as caught:
+        check_name("zzzzz")
+    assert "Did you mean" not in str(caught.value)
+    assert "plain_unet, residual_unet, cenet" in str(caught.value)
+
+
+def test_plans_know_which_networks_take_no_volumes() -> None:
+    assert {name for name, row in NETWORKS.items() if row.dimensions == (2,)} == {*ONLY_2D}

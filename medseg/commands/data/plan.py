@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from medseg.checking.check import check_set, refuse_findings, warnings_in_short
-from medseg.commands.data.levels import check_levels
 from medseg.commands.data.new_plan import new_plan
 from medseg.commands.data.options import PlanOptions
+from medseg.commands.data.planned_networks import check_networks
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.files import finish_replacing, remove_temporaries, replacing_together
@@ -28,6 +28,7 @@ from medseg.models.workspace import Workspace, cases_path, splits_path
 from medseg.planning.annotation import check_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
 from medseg.planning.published import PublishedSplit, numbered_folds, published_folds, published_split
+from medseg.planning.recipe import note_on_rate
 from medseg.planning.scan_range import scan_range
 from medseg.planning.splits import Fold, make_splits, nnunet_splits, share_split, unlearnable, write_splits
 from medseg.planning.survey import survey
@@ -116,7 +117,7 @@ def plan(
     odd = {finding.case for finding in findings if finding.kind in _NO_EXAMPLES}
     scans = scan_range(fingerprint.cases, odd)
     made = new_plan(path.stem, home, data_set, fingerprint, labels, options, scans)
-    of_levels = check_levels(made)
+    of_networks = check_networks(made)
     readable = {facts.id for facts in fingerprint.cases}
     cases = [case for case in data_set.cases if case.id in readable]
     check_annotated(cases, labels)
@@ -126,7 +127,7 @@ def plan(
     _write(path, made, cases, folds, data_set.folder)
     notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
     notes += _notes_on_channels(made)
-    notes += of_levels
+    notes += [*of_networks, *note_on_rate(made.training)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)

@@ -16,7 +16,8 @@ from torch import nn
 from medseg.core.errors import PlanError
 from medseg.core.installing import pip_install
 from medseg.networks.device import first_line
-from medseg.networks.row import NetworkRow, arguments_of
+from medseg.networks.row import NetworkRow
+from medseg.plans.arguments import Parameters, arguments_of
 from medseg.plans.network_rules import DEFAULT_ENCODER, ENCODER_CLASSES
 from medseg.plans.schema import Configuration
 
@@ -113,8 +114,9 @@ def _make(class_name: str, configuration: Configuration, channels: int, outputs:
     return EncoderNetwork(model.encoder, model.decoder, model.segmentation_head)
 
 
-def _known_arguments(class_name: str) -> list[str]:
-    return [name for name in arguments_of(getattr(load_library(), class_name)) if name not in _FILLED]
+def _known_arguments(class_name: str) -> Parameters:
+    declared = arguments_of(getattr(load_library(), class_name))
+    return {name: parameter for name, parameter in declared.items() if name not in _FILLED}
 
 
 _PAPERS = {
@@ -127,6 +129,8 @@ _PAPERS = {
     "linknet": "Chaurasia and Culurciello 2017, arxiv.org/abs/1707.03718",
     "manet": "Fan et al. 2020, doi.org/10.1109/ACCESS.2020.3025372",
     "upernet": "Xiao et al. 2018, arxiv.org/abs/1807.10221",
+    "pan": "Li et al. 2018, arxiv.org/abs/1805.10180",
+    "segformer": "Xie et al. 2021, arxiv.org/abs/2105.15203",
 }
 
 ENCODER_ROWS: dict[str, NetworkRow] = {

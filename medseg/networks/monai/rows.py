@@ -6,6 +6,7 @@ deeply, what evaluates it (`levels`). `network.arguments` has the last word.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,7 +31,8 @@ from medseg.networks.monai.fill import (
     fill_vnet,
 )
 from medseg.networks.monai.levels import DynUNetLevels, MedNeXtLevels, SegResNetLevels, UNetPlusPlusLevels
-from medseg.networks.row import NetworkRow, arguments_of
+from medseg.networks.row import NetworkRow
+from medseg.plans.arguments import Parameters, arguments_of
 from medseg.plans.schema import Configuration
 
 _SIZES = ("spatial_dims", "in_channels", "out_channels", "img_size")
@@ -47,16 +49,18 @@ def _class(class_name: str) -> Any:
     return getattr(nets, class_name)
 
 
-def _known_arguments(class_name: str) -> list[str]:
-    """Return the names that `network.arguments` may have."""
+def _known_arguments(class_name: str) -> Parameters:
+    """Return the arguments that `network.arguments` may have."""
     if class_name.startswith("MedNeXt") and class_name != "MedNeXt":  # functions of any arguments
         from monai.networks.nets.mednext import create_mednext
 
-        names = [name for name in arguments_of(create_mednext) if name != "variant"]
+        known = arguments_of(create_mednext)
+        del known["variant"]
     else:
-        names = arguments_of(_class(class_name))
-    added = [_PRUNE] if class_name == "BasicUNetPlusPlus" else []
-    return [name for name in names if name not in _SIZES + _DOWNLOADS] + added
+        known = arguments_of(_class(class_name))
+    if class_name == "BasicUNetPlusPlus":
+        known[_PRUNE] = inspect.Parameter(_PRUNE, inspect.Parameter.KEYWORD_ONLY, default=4, annotation=int)
+    return {name: parameter for name, parameter in known.items() if name not in _SIZES + _DOWNLOADS}
 
 
 def _make(

@@ -7,6 +7,7 @@ import torch
 from medseg.core.errors import MedsegError, PlanError
 from medseg.models.model import input_channels
 from medseg.networks.device import evaluating, first_line, is_out_of_memory
+from medseg.networks.trial import check_answers
 from medseg.networks.unet import UNet
 from medseg.plans.schema import Configuration, Plan
 from medseg.training.losses.deep_supervision import DeepSupervision
@@ -41,6 +42,8 @@ def rehearse(
         return
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     patch = configuration.patch_voxels
+    batch = (configuration.batch_size, input_channels(plan, configuration), *patch)
+    check_answers(network, configuration, batch, plan.labels.outputs, loss.scales)  # in training, with a whole batch
     image = torch.zeros(1, input_channels(plan, configuration), *patch, device=device)
     target = torch.zeros(1, *patch, dtype=torch.int16, device=device)
     name, part = configuration.network.name, "network"

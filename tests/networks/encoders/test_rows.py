@@ -11,7 +11,8 @@ from tiny_networks import tiny
 from medseg.core.errors import PlanError
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.table import build_network, find_network
-from medseg.plans.network_rules import ENCODER_CLASSES
+from medseg.networks.trial import check_answers
+from medseg.plans.network_rules import ENCODER_CLASSES, encoder_problem
 
 
 def read(patch: int = 64, batch_size: int = 2, **network: Any) -> Any:
@@ -36,8 +37,9 @@ def test_an_answer_has_the_size_of_the_image_at_any_depth() -> None:
     for name in sorted({*ENCODER_ROWS} - {"smp_unetplusplus", "manet"}):
         for depth in (4, 5):
             channels = {"decoder_channels": [16] * depth} if name == "smp_unet" else {}
-            network = build_network(read(name=name, arguments={"encoder_depth": depth, **channels}), 1, 2).eval()
-            assert network(torch.rand(2, 1, 64, 64))[0].shape == (2, 2, 64, 64), (name, depth)
+            arguments, size = {"encoder_depth": depth, **channels}, 128 if name == "pan" else 64
+            network = build_network(read(size, name=name, arguments=arguments), 1, 2).eval()
+            assert network(torch.rand(2, 1, size, size))[0].shape == (2, 2, size, size), (name, depth)
 
 
 def test_rows_are_classes_of_the_library() -> None:
@@ -47,7 +49,7 @@ def test_rows_are_classes_of_the_library() -> None:
     assert set(ENCODER_CLASSES.values()) == set(ENCODER_ROWS)
     assert all(hasattr(library, name) for name in ENCODER_CLASSES)
     for class_name, name in ENCODER_CLASSES.items():
-        assert read(name=class_name).network.name == name
+        assert read(128, name=class_name).network.name == name
 
 
 @pytest.mark.parametrize(
@@ -57,8 +59,11 @@ def test_rows_are_classes_of_the_library() -> None:
         (72, 2, {"name": "smp_unet", "arguments": {"encoder_depth": 4}}, r"multiples of \[16, 16\].* \[64, 64\]"),
         (36, 2, {"name": "PSPNet"}, r"pspnet needs multiples of \[8, 8\]; the nearest valid patch is \[32, 32\]"),
         (40, 2, {"name": "deeplabv3plus"}, r"multiples of \[16, 16\]"),
+        (64, 2, {"name": "PAN"}, r"pan needs multiples of \[16, 16\] and at least \[128, 128\]; .* \[128, 128\]"),
+        (72, 2, {"name": "Segformer"}, r"segformer needs multiples of \[32, 32\]; the nearest valid patch is"),
         (32, 1, {"name": "fpn"}, r"the nearest valid patch is \[32, 64\]"),
         (64, 1, {"name": "deeplabv3"}, "batch_size is 1; deeplabv3 normalizes .* needs 2 or more"),
+        (64, 1, {"name": "upernet"}, "batch_size is 1; upernet normalizes .* needs 2 or more"),
         (64, 2, {"name": "unet", "encoder": "resnet18"}, "network.encoder is 'resnet18', and unet has no encoder by"),
         (64, 2, {"name": "unet", "weights": "file.pth"}, "network.weights is 'file.pth', and unet has no encoder by"),
     ],
@@ -94,3 +99,24 @@ def test_the_encoder_of_mobilenet_v2_has_the_published_parameters() -> None:
     with torch.device("meta"):
         network: Any = build_network(read(name="smp_unet", encoder="mobilenet_v2"), 3, 1)
     assert sum(value.numel() for value in network.encoder.parameters()) == 3_504_872 - 1_281_000
+
+
+@pytest.mark.parametrize("name", ["smp_unetplusplus", "linknet"])
+def test_an_encoder_that_the_decoder_does_not_take_is_named(name: str) -> None:
+    require_encoders()
+    with pytest.raises(PlanError, match=rf"This plan does not fit {name} with the encoder mit_b0: "):
+        build_network(read(name=name, encoder="mit_b0"), 1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODER_ROWS)
+def test_a_batch_of_one_is_trained_or_refused_when_the_plan_is_read(name: str) -> None:
+    require_encoders()
+    configuration = tiny(name, 2)
+    batch = (1, 1, *(2 * size for size in configuration.patch_voxels))
+    network = build_network(configuration, 1, 2)
+    if encoder_problem(configuration.network, batch_size=1):
+        with pytest.raises(PlanError, match="Expected more than 1 value per channel when training"):
+            check_answers(network, configuration, batch, 2, [[1, 1]])
+    else:
+        check_answers(network, configuration, batch, 2, [[1, 1]])

@@ -1,4 +1,4 @@
-"""Levels of deep supervision that a network lacks are refused when it is planned."""
+"""Networks that do not fit the plan, or lack levels of deep supervision, are refused when it is made."""
 
 from pathlib import Path
 
@@ -42,3 +42,23 @@ def test_another_configuration_without_the_level_is_named(tmp_path: Path) -> Non
     told = [note for note in made.notes if "cannot be trained with this plan" in note]
     assert len(told) == 1
     assert told[0].startswith("the configuration 2d cannot be trained with this plan: training.deep_supervision.levels")
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "told"),
+    [
+        ("basic_unet", "{features: [4, 4]}", "network.arguments do not fit basic_unet: .*length 6, got 2"),
+        ("mednext", "{kernel_size: 4}", r"mednext cannot be computed for a patch of \[64, 64\] voxels: "),
+        ("mednext", "{blocks_up: []}", r"mednext answers a batch of .*; expected \[2, 3, 64, 64\]"),
+        ("dynunet", "{res_block: no}", "res_block is 'no'; expected true or false"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_and_nothing_is_written(
+    tmp_path: Path, network: str, arguments: str, told: str
+) -> None:
+    write_pictures(tmp_path / "cells")
+    overrides = [f"configurations.2d.network.arguments={arguments}", "configurations.2d.patch_voxels=[64,64]"]
+    chosen = medseg.PlanOptions(preset="cpu", overrides=overrides, data=COLOURS, network=network)
+    with pytest.raises(PlanError, match=told):
+        medseg.plan(tmp_path / "cells", tmp_path, options=chosen)
+    assert not (tmp_path / "plans").exists() or not [*(tmp_path / "plans").iterdir()]
