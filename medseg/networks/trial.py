@@ -20,7 +20,7 @@ def check_answers(
 ) -> None:
     """Refuse a network that cannot compute a training batch, or whose answers have other shapes than the loss expects.
 
-    Nothing is computed, and the network stays as it is.
+    Nothing is computed, and the network and the random numbers stay as they are.
 
     Args:
         network: on any device.
@@ -39,7 +39,7 @@ def check_answers(
     image = torch.empty(*shape, device="meta")
     try:
         network.train()
-        with torch.no_grad():
+        with torch.random.fork_rng([]), torch.no_grad():  # dropout may draw numbers
             answers = torch.func.functional_call(network, state, (image, len(scales)))
     except MedsegError:
         raise

@@ -42,8 +42,6 @@ def rehearse(
         return
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     patch = configuration.patch_voxels
-    batch = (configuration.batch_size, input_channels(plan, configuration), *patch)
-    check_answers(network, configuration, batch, plan.labels.outputs, loss.scales)  # in training, with a whole batch
     image = torch.zeros(1, input_channels(plan, configuration), *patch, device=device)
     target = torch.zeros(1, *patch, dtype=torch.int16, device=device)
     name, part = configuration.network.name, "network"
@@ -62,3 +60,5 @@ def rehearse(
             f"{first_line(error)}",
             "Change the patch, or the arguments of the network or loss in the plan.",
         ) from error
+    batch = (configuration.batch_size, input_channels(plan, configuration), *patch)
+    check_answers(network, configuration, batch, plan.labels.outputs, loss.scales)  # as in training, a whole batch

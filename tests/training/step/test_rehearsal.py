@@ -72,3 +72,10 @@ def test_nothing_changes(plan: Plan) -> None:
     assert network.training
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_what_only_a_training_batch_shows_is_told() -> None:
+    means = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Upsample(16))
+    rehearsed(make_plan(2, {"batch_size": 2}), lambda: means)
+    with pytest.raises(PlanError, match="Expected more than 1 value per channel when training"):
+        rehearsed(make_plan(2, {"batch_size": 1}), lambda: means)
